@@ -1,0 +1,1 @@
+"""AutoSelection: search for the ordered recipe that cuts the best fine-tuning set out of a fixed pool."""

@@ -1,0 +1,61 @@
+"""Errors a user can act on.
+
+Every error names what is wrong, where (file, line, field) and how to mend it, in one sentence.
+The command line prints the sentence and exits with the class's ``exit_code``; a traceback means a bug of ours.
+"""
+
+from __future__ import annotations
+
+
+class AutoSelectionError(Exception):
+    """Base of all errors caused by input, configuration or environment."""
+
+    exit_code = 1
+
+
+class ConfigError(AutoSelectionError):
+    """A configuration file or command-line value is wrong."""
+
+    exit_code = 2
+
+
+class PoolError(AutoSelectionError):
+    """Pool files cannot be read, or a pool directory is missing or damaged."""
+
+    exit_code = 3
+
+
+class SignalError(AutoSelectionError):
+    """A signal cannot be computed, or a step needs a signal that is not cached."""
+
+    exit_code = 4
+
+
+class RecipeError(AutoSelectionError):
+    """A recipe names something unknown or holds a parameter out of range."""
+
+    exit_code = 5
+
+
+class EvaluationError(AutoSelectionError):
+    """A model, a benchmark or a training run cannot be used as asked."""
+
+    exit_code = 6
+
+
+class StudyError(AutoSelectionError):
+    """A study directory is in use, damaged or does not match its configuration."""
+
+    exit_code = 7
+
+
+class MissingExtraError(AutoSelectionError):
+    """An optional dependency is needed and not installed."""
+
+    exit_code = 8
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}': install it with "
+            f"pip install 'autoselection[{extra}]'."
+        )
