@@ -1,0 +1,264 @@
+"""The table of signals: everything that operators and state vectors may know of a pool's rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import SignalError
+
+#: Which signal (the name given to ``autoselection score --signals``) yields each column.
+SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
+    {
+        "n_tokens": "tokens",
+        "n_prompt_tokens": "tokens",
+        "n_response_tokens": "tokens",
+        "ngram_entropy": "ngram_entropy",
+        "action_object_branching": "action_object_branching",
+        "ifd": "ifd",
+        "varentropy": "varentropy",
+        "loss_conditional": "ifd",
+        "loss_unconditional": "ifd",
+    }
+)
+MONA_PREFIX = "mona/"
+
+
+def how_to_get(signal: str) -> str:
+    """The sentence that tells which command computes ``signal``."""
+    model = " --model MODEL"
+    needs = {"ifd": model, "varentropy": model, "sae": model + " --sae SAE", "mona": model + " --sae SAE"}
+    return f"run `autoselection score POOL_DIR --signals {signal}{needs.get(signal, '')}` first."
+
+
+@dataclass(frozen=True)
+class MinHashParams:
+    """How the signatures of a table were made: word n-grams of ``ngram_size``, ``num_perm`` permutations, ``seed``."""
+
+    ngram_size: int = 5
+    num_perm: int = 128
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Non-negative sparse vectors, one a row, in compressed sparse row form; the arrays may be memory-mapped.
+
+    Row i holds ``values[indptr[i]:indptr[i+1]]`` at the dimensions ``indices[...]``, ascending and distinct.
+
+    Attributes:
+        indptr: int64[N+1].
+        indices: int32[nnz].
+        values: float32[nnz], all > 0.
+        d: width of the vectors.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+    d: int
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Non-zeros of each row, int64[N]."""
+        return np.diff(self.indptr)
+
+    def row(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Indices and values of one row."""
+        span = slice(int(self.indptr[i]), int(self.indptr[i + 1]))
+        return self.indices[span], self.values[span]
+
+    def take(self, rows: NDArray[np.int64]) -> SparseRows:
+        """The given rows, in the given order, in memory."""
+        counts = self.counts[rows]
+        indptr = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(counts, out=indptr[1:])
+        where = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], counts)
+        return SparseRows(indptr, self.indices[where], self.values[where], self.d)
+
+    def to_scipy(self) -> Any:
+        """The same rows as ``scipy.sparse.csr_matrix`` of shape (N, d), sharing memory where dtypes allow."""
+        from scipy.sparse import csr_matrix
+
+        matrix = csr_matrix((len(self), self.d), dtype=np.float32)
+        matrix.data = np.asarray(self.values, np.float32)
+        matrix.indices = np.asarray(self.indices)
+        matrix.indptr = np.asarray(self.indptr)
+        if matrix.indptr[-1] <= np.iinfo(np.int32).max:  # scipy wants both index arrays alike
+            matrix.indptr = matrix.indptr.astype(np.int32)
+        else:
+            matrix.indices = matrix.indices.astype(np.int64)
+        return matrix
+
+    @classmethod
+    def from_dense(cls, dense: NDArray[Any]) -> SparseRows:
+        """Keep the positive entries of a dense (N, d) array."""
+        dense = np.asarray(dense, np.float32)
+        rows, columns = np.nonzero(dense > 0)
+        indptr = np.zeros(len(dense) + 1, np.int64)
+        np.cumsum(np.bincount(rows, minlength=len(dense)), out=indptr[1:])
+        return cls(indptr, columns.astype(np.int32), dense[rows, columns], int(dense.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class SignalTable:
+    """All signals of a pool, aligned with its rows.
+
+    Attributes:
+        n: rows of the pool.
+        source: int32[N], index into ``source_names``.
+        source_names: names of the sources, sorted.
+        columns: float32[N] scores by name; NaN marks a row without a score.
+        text_hash: uint64[N] hash of the row's normalised text.
+        minhash: uint32[N, num_perm] signatures made as ``minhash_params`` says.
+        sae: mean feature activations of each row.
+        texts: maps row indices to the rows' texts, for signatures with other parameters.
+        keys: cache key of each signal the table was loaded from; empty for a table built from arrays.
+    """
+
+    n: int
+    source: NDArray[np.int32]
+    source_names: tuple[str, ...]
+    columns: Mapping[str, NDArray[np.float32]]
+    text_hash: NDArray[np.uint64] | None = None
+    minhash: NDArray[np.uint32] | None = None
+    minhash_params: MinHashParams | None = None
+    sae: SparseRows | None = None
+    texts: Callable[[NDArray[np.int64]], list[str]] | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        arrays: dict[str, Any] = {**self.columns, "source": self.source}
+        arrays |= {"text_hash": self.text_hash, "minhash": self.minhash, "sae": self.sae}
+        for name, array in arrays.items():
+            if array is not None and len(array) != self.n:
+                raise SignalError(
+                    f"Signal '{name}' has {len(array)} rows but the pool has {self.n}: score the pool again."
+                )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that have a relevance score, sorted."""
+        return tuple(sorted(name[len(MONA_PREFIX) :] for name in self.columns if name.startswith(MONA_PREFIX)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything the table holds: column names, then ``text_hash``, ``minhash``, ``sae`` where present."""
+        extra = [name for name in ("text_hash", "minhash", "sae") if getattr(self, name) is not None]
+        return (*sorted(self.columns), *extra)
+
+    def column(self, name: str) -> NDArray[np.float32]:
+        """The scores called ``name``.
+
+        Raises:
+            SignalError: the table has no such column; the message names the command that computes it.
+        """
+        if name in self.columns:
+            return self.columns[name]
+        if name.startswith(MONA_PREFIX):
+            task = name[len(MONA_PREFIX) :]
+            known = ", ".join(self.tasks) or "none"
+            raise SignalError(
+                f"The pool has no relevance scores for task '{task}' (tasks scored: {known}): {how_to_get('mona')}"
+            )
+        if name in SIGNAL_OF_COLUMN:
+            raise SignalError(f"The pool has no signal '{name}': {how_to_get(SIGNAL_OF_COLUMN[name])}")
+        known = ", ".join(self.names) or "none"
+        raise SignalError(f"There is no signal called '{name}'; this pool has: {known}.")
+
+    def require_sae(self) -> SparseRows:
+        """The SAE features; SignalError if they were not computed."""
+        if self.sae is None:
+            raise SignalError(f"The pool has no SAE features: {how_to_get('sae')}")
+        return self.sae
+
+    def require_text_hash(self) -> NDArray[np.uint64]:
+        """The hashes of the normalised texts; SignalError if they were not computed."""
+        if self.text_hash is None:
+            raise SignalError(f"The pool has no text hashes: {how_to_get('text_hash')}")
+        return self.text_hash
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits that identify the content: of the cache keys if loaded from a store, else of the arrays."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr((self.n, self.source_names, self.minhash_params)).encode())
+        digest.update(np.ascontiguousarray(self.source).tobytes())
+        if self.keys:
+            digest.update(repr(sorted(self.keys.items())).encode())
+            return digest.hexdigest()
+        arrays: dict[str, Any] = {name: self.columns[name] for name in sorted(self.columns)}
+        arrays |= {"text_hash": self.text_hash, "minhash": self.minhash}
+        if self.sae is not None:
+            arrays |= {"sae.indptr": self.sae.indptr, "sae.indices": self.sae.indices, "sae.values": self.sae.values}
+        for name, array in arrays.items():
+            if array is not None:
+                digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        columns: Mapping[str, Any] | None = None,
+        *,
+        n: int | None = None,
+        source: Sequence[str] | NDArray[Any] | None = None,
+        text_hash: NDArray[Any] | None = None,
+        minhash: NDArray[Any] | None = None,
+        minhash_params: MinHashParams | None = None,
+        sae: SparseRows | NDArray[Any] | None = None,
+        texts: Sequence[str] | Callable[[NDArray[np.int64]], list[str]] | None = None,
+    ) -> SignalTable:
+        """Build a table from plain arrays: for tests, benchmarks and signals of one's own.
+
+        Args:
+            columns: scores by name; converted to float32.
+            n: number of rows; taken from the first array if absent.
+            source: source name of each row (default: one source called ``pool``).
+            sae: sparse rows, or a dense (N, d) array whose positive entries are kept.
+            texts: the rows' texts, or a function from row indices to texts.
+        """
+        converted = {name: np.asarray(values, np.float32) for name, values in (columns or {}).items()}
+        if n is None:
+            candidates: list[Any] = [*converted.values(), source, text_hash, minhash, sae]
+            candidates += [texts] if isinstance(texts, Sequence) else []
+            sized = [len(item) for item in candidates if item is not None]
+            if not sized:
+                raise SignalError("A signal table needs at least one array or the number of rows n.")
+            n = sized[0]
+        names, codes = np.unique(
+            np.asarray(["pool"] * n if source is None else source, dtype=np.str_), return_inverse=True
+        )
+        if minhash is not None and minhash_params is None:
+            minhash_params = MinHashParams(num_perm=int(np.asarray(minhash).shape[1]))
+        fetch: Callable[[NDArray[np.int64]], list[str]] | None
+        if texts is None or callable(texts):
+            fetch = texts
+        else:
+            stored = list(texts)
+
+            def fetch(rows: NDArray[np.int64]) -> list[str]:
+                return [stored[int(row)] for row in rows]
+
+        return cls(
+            n=n,
+            source=codes.reshape(-1).astype(np.int32),
+            source_names=tuple(str(name) for name in names),
+            columns=converted,
+            text_hash=None if text_hash is None else np.asarray(text_hash, np.uint64),
+            minhash=None if minhash is None else np.asarray(minhash, np.uint32),
+            minhash_params=minhash_params,
+            sae=sae if sae is None or isinstance(sae, SparseRows) else SparseRows.from_dense(sae),
+            texts=fetch,
+        )
