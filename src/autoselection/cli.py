@@ -1,0 +1,406 @@
+"""The ``autoselection`` command line. Every command is a thin call of a public function.
+
+Standard output carries results: tables for people, or with ``--json`` exactly one JSON document. Progress, notices and
+errors go to standard error. Exit codes: 0 done, 2 wrong configuration or usage, 3 pool, 4 signals, 5 recipe,
+6 evaluation, 7 study, 8 missing package, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autoselection import __version__
+from autoselection.errors import AutoSelectionError, ConfigError
+from autoselection.progress import console
+
+app = typer.Typer(
+    name="autoselection",
+    help="Find the best ordered recipe for cutting a fine-tuning set out of a fixed pool of instructions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
+app.add_typer(sae_app, name="sae")
+output = Console()
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Set = Annotated[
+    Optional[list[str]],  # noqa: UP045 - Typer evaluates annotations on Python 3.10
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key, e.g. search.evaluations=10."),
+]
+PoolDir = Annotated[Path, typer.Argument(help="Pool directory made by 'autoselection ingest'.")]
+
+
+class PoolFormat(str, Enum):
+    """Row formats of raw pool files."""
+
+    auto = "auto"
+    messages = "messages"
+    sharegpt = "sharegpt"
+    alpaca = "alpaca"
+    prompt_completion = "prompt-completion"
+
+
+class ExportFormat(str, Enum):
+    """Formats in which a subset is written."""
+
+    messages = "messages"
+    sharegpt = "sharegpt"
+    hf = "hf"
+
+
+class EvaluationSplit(str, Enum):
+    """Splits a subset can be scored on."""
+
+    dev = "dev"
+    test = "test"
+
+
+def _emit(document: Mapping[str, Any], as_json: bool, title: str) -> None:
+    """Print a result: the JSON document itself, or its top level as a table."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+        return
+    table = Table(title=title, show_header=False, title_justify="left")
+    for key, value in document.items():
+        shown = value if isinstance(value, (str, int, float)) or value is None else json.dumps(value, ensure_ascii=False)
+        table.add_row(key, escape(str(shown)))
+    output.print(table)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Configuration file to write.")] = Path("autoselection.yaml"),
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a configuration with every key documented."""
+    from autoselection.config import commented_yaml
+
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists; name another file or pass --force.")
+    values = {
+        "pool": {"files": ["pool.jsonl"]},
+        "model": {"path": "models/base"},
+        "tasks": [
+            {"name": "my_task", "target": "tasks/target.jsonl", "dev": "tasks/dev.jsonl", "test": "tasks/test.jsonl"}
+        ],
+    }
+    path.write_text(commented_yaml(values), encoding="utf-8")
+    console.print(f"Wrote {path}. Edit pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR")
+
+
+@app.command("config")
+def config_command(
+    path: Annotated[Optional[Path], typer.Argument(help="Configuration file to check.")] = None,  # noqa: UP045
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
+    overrides: Set = None,
+) -> None:
+    """Check a configuration and print it with all defaults filled in, or print the schema."""
+    from autoselection.config import config_schema, load_config, to_yaml
+
+    if schema:
+        sys.stdout.write(json.dumps(config_schema(), indent=2) + "\n")
+    elif path is None:
+        raise ConfigError("Name a configuration file, or pass --schema.")
+    else:
+        sys.stdout.write(to_yaml(load_config(path, overrides or ())))
+
+
+@app.command()
+def ingest(
+    files: Annotated[list[Path], typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), or dataset folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Pool directory to write.")],
+    row_format: Annotated[PoolFormat, typer.Option("--format", help="Row format.")] = PoolFormat.auto,
+    on_bad_row: Annotated[str, typer.Option(help="What a bad row does: 'skip' (counted) or 'refuse'.")] = "skip",
+    special_tokens: Annotated[
+        str, typer.Option(help="Control words inside row text: 'keep' as plain text, 'strip', or 'refuse' the row.")
+    ] = "keep",
+    overwrite: Annotated[bool, typer.Option(help="Replace a pool of other content in --out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read raw files once into a canonical pool."""
+    from autoselection.config import validate_section
+    from autoselection.pool import IngestConfig
+    from autoselection.pool import ingest as ingest_files
+
+    config = validate_section(
+        IngestConfig, {"format": row_format.value, "on_bad_row": on_bad_row, "special_tokens": special_tokens}
+    )
+    report = ingest_files(files, out, config, overwrite=overwrite)
+    _emit(report.to_dict(), as_json, f"Pool {out}")
+
+
+@app.command()
+def score(
+    pool_dir: PoolDir,
+    model: Annotated[Optional[str], typer.Option(help="Base model folder or hub id.")] = None,  # noqa: UP045
+    sae: Annotated[Optional[Path], typer.Option(help="SAE in sparsify format.")] = None,  # noqa: UP045
+    signals: Annotated[Optional[str], typer.Option(help="Comma-separated signals (default: all possible).")] = None,  # noqa: UP045
+    target: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="TASK=FILE", help="Target samples of a task, for MONA (repeatable)."),
+    ] = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Study configuration whose model, SAE, tasks and signal settings are used."),
+    ] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Compute and cache the signals of a pool."""
+    from autoselection.config import load_config
+    from autoselection.pool import Pool
+    from autoselection.signals import SignalsConfig, score_pool
+
+    pool = Pool.open(pool_dir)
+    names = [name.strip() for name in signals.split(",") if name.strip()] if signals else None
+    study = load_config(config, overrides or ()) if config else None
+    tasks = (*(study.tasks if study else ()), *(_target_task(text) for text in target or ()))
+    report = score_pool(
+        pool,
+        study.signals if study else SignalsConfig(),
+        model=model or (study.model.path if study else None),
+        sae=sae or (study.sae if study else None),
+        tasks=tasks,
+        signals=names,
+        chat_template=study.model.chat_template if study else None,
+        trust_remote_code=study.model.trust_remote_code if study else False,
+    )
+    _emit(report.to_dict(), as_json, f"Signals of {pool_dir}")
+
+
+def _target_task(text: str) -> Any:
+    from autoselection.config import validate_section
+    from autoselection.tasks import TaskConfig
+
+    name, separator, path = text.partition("=")
+    if not separator:
+        raise ConfigError(f"--target {text}: expected TASK=FILE.")
+    return validate_section(TaskConfig, {"name": name, "target": path, "dev": path})
+
+
+@app.command()
+def materialize(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML.")],
+    pool_dir: Annotated[Path, typer.Option("--pool", help="Pool directory with cached signals.")],
+    seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
+    ids: Annotated[Optional[Path], typer.Option(help="Write the ordered row ids here, one JSON list.")] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """Run a recipe over cached signals and describe the realized subset."""
+    from autoselection.pool import Pool
+    from autoselection.recipes import Recipe, state_vector
+    from autoselection.recipes import materialize as run_recipe
+    from autoselection.signals import load_table
+
+    loaded = Recipe.load(recipe)
+    pool = Pool.open(pool_dir)
+    table = load_table(pool)
+    result = run_recipe(loaded, table, seed=seed)
+    if ids is not None:
+        ids.write_text(json.dumps([str(pool.ids[int(row)]) for row in result.rows]) + "\n", encoding="utf-8")
+    document = {
+        "recipe": loaded.describe(),
+        "rows": len(result.rows),
+        "subset_hash": result.subset_hash,
+        "ordered_hash": result.ordered_hash,
+        "state": state_vector(result.rows, table).to_dict(),
+        "lineage": [step.to_dict() for step in result.lineage],
+    }
+    _emit(document, as_json, str(recipe))
+
+
+@app.command("apply")
+def apply_command(
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML.")],
+    pool_dir: Annotated[Path, typer.Option("--pool", help="Pool directory with cached signals.")],
+    out: Annotated[Path, typer.Option("--out", help="File (messages) or folder (sharegpt, hf) to write.")],
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="Output format.")] = ExportFormat.messages,
+    seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe over a pool and write the selected rows."""
+    from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
+    from autoselection.pool import Pool
+    from autoselection.recipes import Recipe, state_vector
+    from autoselection.recipes import materialize as run_recipe
+    from autoselection.signals import load_table
+
+    loaded = Recipe.load(recipe)
+    pool = Pool.open(pool_dir)
+    table = load_table(pool)
+    result = run_recipe(loaded, table, seed=seed)
+    lineage = [step.to_dict() for step in result.lineage]
+    if export_format is ExportFormat.messages:
+        export_messages(pool, result.rows, out)
+    elif export_format is ExportFormat.sharegpt:
+        export_sharegpt(pool, result.rows, out, "subset")
+    else:
+        card = DatasetCard(
+            name=loaded.name or "subset",
+            recipe_yaml=recipe.read_text(encoding="utf-8"),
+            lineage=lineage,
+            state=state_vector(result.rows, table).to_dict(),
+        )
+        export_hf_dataset(pool, result.rows, out, card)
+    document = {"rows": len(result.rows), "subset_hash": result.subset_hash, "out": str(out), "lineage": lineage}
+    _emit(document, as_json, str(recipe))
+
+
+@app.command()
+def search(
+    config: Annotated[Path, typer.Argument(help="Study configuration.")],
+    out: Annotated[Path, typer.Option("--out", help="Study directory; an unfinished study there goes on.")],
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole job: pool, signals, search, test, exports. Running it again goes on where it stopped."""
+    from autoselection.config import load_config
+    from autoselection.study import run_study
+
+    _finish(run_study(load_config(config, overrides or ()), out), as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Study directory.")] = Path("demo-study"),
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole job on the embedded tiny model, pool and tasks (minutes on two cores)."""
+    from autoselection.config import load_config
+    from autoselection.demo import config_path
+    from autoselection.study import run_study
+
+    _finish(run_study(load_config(config_path(), overrides or ()), out), as_json)
+
+
+def _finish(study: Any, as_json: bool) -> None:
+    from autoselection.report import print_study
+    from autoselection.study import summary
+
+    if as_json:
+        _emit(summary(study), True, "")
+    else:
+        print_study(study, output)
+
+
+@app.command()
+def report(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
+    as_json: Json = False,
+) -> None:
+    """Show a study as tables, finished or not."""
+    from autoselection.study import Study
+
+    _finish(Study(study_dir.resolve()), as_json)
+
+
+@app.command()
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="Study configuration.")],
+    subset: Annotated[Path, typer.Option("--subset", help="Row ids: JSON list, JSONL with 'id', or one id a line.")],
+    split: Annotated[EvaluationSplit, typer.Option("--split", help="Which items to score.")] = EvaluationSplit.dev,
+    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    work_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Keep the trained model and per-item scores here."),
+    ] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train on a subset and score it, outside of any study."""
+    from autoselection.config import load_config
+    from autoselection.study import evaluate_subset
+
+    result = evaluate_subset(load_config(config, overrides or ()), subset, split.value, seed, work_dir)
+    _emit(result.to_dict(), as_json, f"{subset} on {split.value}")
+    if result.failure:
+        console.print(f"[red]error:[/] {escape(result.failure)}")
+        raise typer.Exit(6)
+
+
+@sae_app.command("train")
+def sae_train(
+    pool_dir: PoolDir,
+    model: Annotated[str, typer.Option(help="Base model folder or hub id.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the checkpoint (sparsify format).")],
+    features: Annotated[int, typer.Option(help="Width of the SAE (features).")] = 4096,
+    k: Annotated[int, typer.Option(help="Active features a token (count).")] = 32,
+    layer: Annotated[Optional[int], typer.Option(help="Layer read (default: the last but one).")] = None,  # noqa: UP045
+    tokens: Annotated[int, typer.Option(help="Training tokens.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    chat_template: Annotated[Optional[str], typer.Option(help="Named template or Jinja file.")] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """Train a small k-sparse SAE on the pool, so that no released checkpoint is needed."""
+    from autoselection.pool import Pool
+    from autoselection.signals import train_sae
+
+    result = train_sae(
+        Pool.open(pool_dir),
+        model,
+        out,
+        num_latents=features,
+        k=k,
+        layer=layer,
+        max_tokens=tokens,
+        seed=seed,
+        chat_template=chat_template,
+    )
+    _emit(result.to_dict(), as_json, f"SAE {out}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Tell what is installed, which device is used and what will be slow."""
+    from autoselection.doctor import examine
+
+    found = examine()
+    if as_json:
+        _emit(found, True, "")
+        return
+    table = Table(title=f"autoselection {__version__} on Python {found['python']}", title_justify="left")
+    for heading in ("for", "package", "version"):
+        table.add_column(heading)
+    for package in found["packages"]:
+        table.add_row(package["for"], package["name"], package["version"] or "[red]not installed[/]")
+    output.print(table)
+    for remark in found["remarks"]:
+        output.print(f"- {remark}", highlight=False)
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"autoselection {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Find the best ordered recipe for cutting a fine-tuning set out of a fixed pool of instructions."""
+
+
+def main() -> None:
+    """Entry point: errors a user can act on become one sentence and an exit code."""
+    try:
+        app()
+    except AutoSelectionError as error:
+        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("[yellow]interrupted[/]: run the same command again to go on")
+        sys.exit(130)

@@ -1,0 +1,330 @@
+"""The one configuration file: a YAML document, one schema, every key documented, unknown keys refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from autoselection.errors import ConfigError
+from autoselection.evaluation import EvaluationConfig
+from autoselection.executors import ExecutorConfig
+from autoselection.pool import IngestConfig
+from autoselection.schema import StrictModel, suggestion
+from autoselection.search import SearchConfig
+from autoselection.signals import SignalsConfig
+from autoselection.tasks import TaskConfig
+
+SCHEMA_VERSION = 1
+
+
+class PoolConfig(StrictModel):
+    """Where the pool comes from: a directory made by ``autoselection ingest``, or raw files."""
+
+    path: Path | None = Field(None, description="Pool directory made by 'autoselection ingest'.")
+    files: tuple[Path, ...] = Field((), description="Raw files, read once into the study's own pool directory.")
+    ingest: IngestConfig = Field(default_factory=IngestConfig, description="How raw files are read.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PoolConfig:
+        if (self.path is None) == (not self.files):
+            raise ValueError("give exactly one of 'path' (a pool directory) and 'files' (raw files)")
+        return self
+
+
+class ModelConfig(StrictModel):
+    """The base model."""
+
+    path: str = Field(description="Folder of a Hugging Face causal language model (safetensors), or a hub id.")
+    chat_template: str | None = Field(
+        None, description="Named template (chatml, plain) or Jinja file; null uses the model's own."
+    )
+    trust_remote_code: bool = Field(False, description="Run code shipped with the model. Leave off unless you know it.")
+
+
+class FinalConfig(StrictModel):
+    """What is scored on the test split, once, after the search. Fixed before test is touched."""
+
+    enabled: bool = Field(True, description="Score finalists and baselines on test when the search has ended.")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="Training seeds of every row of the final table.")
+    base: bool = Field(True, description="Score the base model without training.")
+    full: bool = Field(True, description="Score training on the full pool.")
+    random: bool = Field(True, description="Score a random subset of the winner's size.")
+    single_operators: int = Field(
+        0, ge=0, description="Score the first so many single-operator recipes, in catalog order (count)."
+    )
+    recipes: tuple[Path, ...] = Field((), description="Further recipes (YAML files) to score as baselines.")
+
+
+class ExportConfig(StrictModel):
+    """What is written for the winner."""
+
+    messages: bool = Field(True, description="JSONL in the messages format.")
+    sharegpt: bool = Field(True, description="ShareGPT JSON with a LLaMA-Factory dataset_info.json.")
+    hf_dataset: bool = Field(True, description="Hugging Face dataset folder with a dataset card.")
+
+
+class StudyConfig(StrictModel):
+    """A whole study: pool, model, tasks, signals, search, evaluation and what happens at the end."""
+
+    version: int = Field(SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION, description="Version of this schema.")
+    name: str = Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name shown in tables and cards.")
+    pool: PoolConfig = Field(description="The pool of instruction-response rows.")
+    model: ModelConfig = Field(description="The base model that is fine-tuned.")
+    sae: Path | None = Field(
+        None, description="Sparse autoencoder in sparsify format (cfg.json, sae.safetensors); null: no SAE signals."
+    )
+    tasks: tuple[TaskConfig, ...] = Field(min_length=1, description="The target benchmarks.")
+    signals: SignalsConfig = Field(default_factory=SignalsConfig, description="How signals are computed.")
+    search: SearchConfig = Field(default_factory=SearchConfig, description="The search controller.")
+    evaluation: EvaluationConfig = Field(
+        default_factory=EvaluationConfig, description="Fine-tuning and scoring of one subset."
+    )
+    executor: ExecutorConfig = Field(default_factory=ExecutorConfig, description="Where evaluations run.")
+    final: FinalConfig = Field(default_factory=FinalConfig, description="The final table on test.")
+    export: ExportConfig = Field(default_factory=ExportConfig, description="Files written for the winner.")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> StudyConfig:
+        names = [task.name for task in self.tasks]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"tasks: the name '{repeated[0]}' is used twice; task names must be unique")
+        return self
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a configuration file; relative paths are relative to it.
+
+    Args:
+        path: the YAML file.
+        overrides: ``dotted.key=value`` strings; the value is parsed as YAML.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or does not fit the schema (file, line and field are named).
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file; 'autoselection init' writes a commented one.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        document = yaml.safe_load(text)
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(document).__name__}.")
+    for override in overrides:
+        _apply_override(document, override)
+    config = _validate(StudyConfig, document, str(path), tree)
+    return _absolute(config, path.resolve().parent)
+
+
+def parse_config(document: Mapping[str, Any], base: Path) -> StudyConfig:
+    """Validate a configuration given as a mapping; relative paths are relative to ``base``."""
+    return _absolute(_validate(StudyConfig, dict(document), "configuration", None), base.resolve())
+
+
+def validate_section(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Validate settings given one by one on the command line; ConfigError names the wrong one."""
+    return _validate(model, values, "command line", None)
+
+
+def _apply_override(document: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: expected key=value, for example search.evaluations=10.")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not valid YAML.") from error
+    *parents, last = key.split(".")
+    node: Any = document
+    for parent in parents:
+        node = node[int(parent)] if isinstance(node, list) and parent.isdigit() else node.setdefault(parent, {})
+        if not isinstance(node, (dict, list)):
+            raise ConfigError(f"--set {override}: '{parent}' is not a section.")
+    if isinstance(node, list):
+        if not last.isdigit() or int(last) >= len(node):
+            raise ConfigError(f"--set {override}: '{last}' is not an index of the list (it has {len(node)} entries).")
+        node[int(last)] = parsed
+    else:
+        node[last] = parsed
+
+
+def _validate(model: type[Model], document: Mapping[str, Any], where: str, tree: yaml.Node | None) -> Model:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = [_sentence(model, detail, where, tree) for detail in error.errors()]
+    raise ConfigError("\n".join(problems))
+
+
+def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: yaml.Node | None) -> str:
+    location = detail["loc"]
+    line = _line(tree, location)
+    place = f"{where}:{line}" if line else where
+    field = ".".join(map(str, location)) or "the document"
+    if detail["type"] == "extra_forbidden":
+        parent = _model_at(model, location[:-1])
+        known = parent.model_fields if parent else {}
+        return f"{place}: unknown key '{field}'{suggestion(str(location[-1]), known)}"
+    if detail["type"] == "missing":
+        return f"{place}: key '{field}' is missing ({_description(model, location)})"
+    message = detail["msg"].removeprefix("Value error, ")
+    shown = f" (got {detail['input']!r})" if isinstance(detail["input"], (str, int, float, bool)) else ""
+    return f"{place}: {field}: {message[0].lower()}{message[1:]}{shown}."
+
+
+def _line(tree: yaml.Node | None, location: Sequence[int | str]) -> int | None:
+    """Line of the deepest part of ``location`` that stands in the file."""
+    node, line = tree, None
+    for part in location:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    found, line = value, key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = node.value[part]
+            line = found.start_mark.line + 1
+        if found is None:
+            break
+        node = found
+    return line
+
+
+def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+    current: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if current is None or part not in current.model_fields:
+            return None
+        current = _nested_model(current.model_fields[part].annotation)
+    return current
+
+
+def _nested_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        found = _nested_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _description(model: type[BaseModel], location: Sequence[int | str]) -> str:
+    parent = _model_at(model, location[:-1])
+    field = parent.model_fields.get(str(location[-1])) if parent else None
+    return (field.description if field and field.description else "required").rstrip(".")
+
+
+def _absolute(config: Model, base: Path) -> Model:
+    """Make every relative path absolute; a model name that is not a folder stays a hub id."""
+    changes: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        changed = _absolute_value(value, base)
+        if isinstance(config, ModelConfig) and name in ("path", "chat_template") and isinstance(value, str):
+            local = base / Path(value).expanduser()
+            changed = str(local) if local.exists() else value
+        if changed is not value:
+            changes[name] = changed
+    return config.model_copy(update=changes) if changes else config
+
+
+def _absolute_value(value: Any, base: Path) -> Any:
+    if isinstance(value, Path):
+        return base / value.expanduser()
+    if isinstance(value, BaseModel):
+        return _absolute(value, base)
+    if isinstance(value, tuple) and value:
+        items = tuple(_absolute_value(item, base) for item in value)
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON schema of the configuration."""
+    return StudyConfig.model_json_schema()
+
+
+def to_yaml(config: StudyConfig) -> str:
+    """The configuration with every key, as YAML without comments."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def commented_yaml(values: Mapping[str, Any]) -> str:
+    """A whole configuration with every key documented; ``values`` fills the required keys and overrides defaults."""
+    return "\n".join(_commented(StudyConfig, values, 0)) + "\n"
+
+
+def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for name, field in model.model_fields.items():
+        nested = _section(field)
+        if depth == 0 or nested:
+            yield ""
+        if field.description:
+            yield f"{indent}# {field.description}"
+        if nested:
+            yield f"{indent}{name}:"
+            yield from _commented(nested, values.get(name, {}), depth + 1)
+            continue
+        value = values[name] if name in values else _default(field)
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield f"{indent}{name}:"
+            yield from _listed(field, value, depth + 1)
+        else:
+            yield f"{indent}{name}: {_inline(value)}"
+
+
+def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int) -> Iterator[str]:
+    """Entries of a list of models: keys of the first are documented, the others only named."""
+    indent = "  " * depth
+    model = _nested_model(field.annotation)
+    for position, entry in enumerate(values):
+        for number, (key, value) in enumerate(entry.items()):
+            known = model.model_fields.get(key) if model else None
+            if position == 0 and known is not None and known.description:
+                yield f"{indent}{'' if number == 0 else '  '}# {known.description}"
+            yield f"{indent}{'- ' if number == 0 else '  '}{key}: {_inline(value)}"
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType):
+        return None
+    return None
+
+
+def _default(field: FieldInfo) -> Any:
+    if field.default is not PydanticUndefined:
+        return field.default
+    return field.default_factory() if field.default_factory is not None else None  # type: ignore[call-arg]
+
+
+def _inline(value: Any) -> str:
+    plain = json.loads(json.dumps(value, default=_plain))
+    return yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix(
+        "...\n"
+    ).strip()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return str(value)

@@ -1,0 +1,86 @@
+"""Where evaluations run. An executor takes jobs and yields results as they finish."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from pydantic import Field
+
+from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.progress import console
+from autoselection.schema import StrictModel
+
+Handle = TypeVar("Handle")
+
+
+class ExecutorConfig(StrictModel):
+    """Where and how many evaluations run side by side."""
+
+    kind: str = Field("local", description="Registered executor: 'local' (processes on this machine) or 'ray'.")
+    workers: int = Field(1, ge=1, le=256, description="Evaluations that run side by side (count).")
+    retries: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="How often an evaluation lost to the infrastructure (a killed worker, a full disk) is run again.",
+    )
+    devices: tuple[str, ...] = Field(
+        (),
+        description="CUDA device ids handed to the local workers in turn; empty leaves the visible devices as they are.",
+    )
+    gpus_per_worker: float = Field(
+        0.0, ge=0.0, description="GPUs each Ray worker reserves (count); ignored by the local executor."
+    )
+
+
+class Executor(Protocol):
+    """Runs evaluation jobs."""
+
+    def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
+        """Yield (index of the job, its result) in the order of completion.
+
+        A job lost to the infrastructure is run again; when the retries are used up its result carries
+        ``failure_kind == "infrastructure"``.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop the workers; jobs still running are lost."""
+        ...
+
+
+class Backend(Protocol, Generic[Handle]):
+    """What an executor has to know about the machines: how to start a job, and which job ended."""
+
+    def start(self, job: EvaluationJob) -> Handle:
+        """Start one job."""
+        ...
+
+    def finished(self, running: Sequence[Handle]) -> list[tuple[Handle, EvaluationResult | str]]:
+        """Wait until at least one job ends; a lost job comes with the reason instead of a result."""
+        ...
+
+
+def run_jobs(
+    backend: Backend[Handle], jobs: Sequence[EvaluationJob], *, workers: int, retries: int
+) -> Iterator[tuple[int, EvaluationResult]]:
+    """Run ``jobs``, at most ``workers`` at once, lost ones again up to ``retries`` times; yield as they finish."""
+    queue = deque(range(len(jobs)))
+    attempts = [0] * len(jobs)
+    running: dict[Handle, int] = {}
+    while queue or running:
+        while queue and len(running) < workers:
+            index = queue.popleft()
+            attempts[index] += 1
+            running[backend.start(jobs[index])] = index
+        for handle, outcome in backend.finished(list(running)):
+            index = running.pop(handle)
+            if isinstance(outcome, str):
+                outcome = EvaluationResult.failed(jobs[index], outcome, kind="infrastructure")
+            if outcome.failure_kind == "infrastructure" and attempts[index] <= retries:
+                console.print(f"[yellow]Evaluation runs again:[/] {outcome.failure}", highlight=False)
+                queue.append(index)
+            else:
+                yield index, outcome

@@ -1,0 +1,85 @@
+"""Evaluations in processes of this machine: one persistent worker each, started with ``spawn``.
+
+A worker that dies (killed for memory, crashed in native code) takes no other evaluation with it for good: the pool is
+rebuilt and the unfinished jobs run again. Workers end by themselves when the process that started them is gone, so
+that ``kill -9`` on a study leaves no training behind.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.sharedctypes import Synchronized
+
+from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.executors.base import ExecutorConfig, run_jobs
+
+_PARENT_POLL_SECONDS = 1.0
+
+
+def _start_worker(parent: int, counter: Synchronized[int], devices: tuple[str, ...]) -> None:
+    with counter.get_lock():
+        index = counter.value
+        counter.value += 1
+    if devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_POLL_SECONDS)
+    os._exit(1)
+
+
+class LocalExecutor:
+    """Runs jobs in ``config.workers`` processes."""
+
+    def __init__(self, config: ExecutorConfig) -> None:
+        self.config = config
+        self._pool: ProcessPoolExecutor | None = None
+
+    def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
+        """Yield (index, result) in the order of completion; see :class:`Executor`."""
+        return run_jobs(self, jobs, workers=self.config.workers, retries=self.config.retries)
+
+    def start(self, job: EvaluationJob) -> Future[EvaluationResult]:
+        """Hand a job to the worker processes, which are started on first use."""
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(
+                self.config.workers,
+                mp_context=context,
+                initializer=_start_worker,
+                initargs=(os.getpid(), context.Value("i", 0), self.config.devices),
+            )
+        return self._pool.submit(evaluate, job)
+
+    def finished(
+        self, running: Sequence[Future[EvaluationResult]]
+    ) -> list[tuple[Future[EvaluationResult], EvaluationResult | str]]:
+        """Wait for the next results; a dead worker breaks the pool, and every running job is lost with it."""
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        lost = "the worker process was killed (often by the system for lack of memory)"
+        if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+            self.close()
+            wait(running)
+            return [
+                (future, lost if isinstance(future.exception(), BrokenProcessPool) else future.result())
+                for future in running
+            ]
+        return [(future, future.result()) for future in done]
+
+    def close(self) -> None:
+        """Stop the workers at once; jobs still running are lost."""
+        if self._pool is not None:
+            processes = list((self._pool._processes or {}).values())
+            for process in processes:
+                process.terminate()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

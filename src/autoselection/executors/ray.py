@@ -1,0 +1,58 @@
+"""Evaluations on a Ray cluster: every job is a Ray task; Ray places it on a node with room."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from autoselection.errors import MissingExtraError
+from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.executors.base import ExecutorConfig, run_jobs
+
+
+class RayExecutor:
+    """Runs jobs as Ray tasks; connects to ``RAY_ADDRESS`` or starts Ray on this machine.
+
+    The pool, model and task paths of a job must be visible on every node (a shared file system).
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+
+    def __init__(self, config: ExecutorConfig) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise MissingExtraError("ray", "ray", "executor.kind 'ray'")
+        self.config = config
+
+    def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
+        """Yield (index, result) in the order of completion; see :class:`Executor`."""
+        return run_jobs(self, jobs, workers=self.config.workers, retries=self.config.retries)
+
+    def start(self, job: EvaluationJob) -> Any:
+        """Start a job as a Ray task."""
+        import ray
+
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, include_dashboard=False)
+        options: dict[str, Any] = {"max_retries": 0, "num_cpus": 1}
+        if self.config.gpus_per_worker:
+            options["num_gpus"] = self.config.gpus_per_worker
+        return ray.remote(**options)(evaluate).remote(job)
+
+    def finished(self, running: Sequence[Any]) -> list[tuple[Any, EvaluationResult | str]]:
+        """Wait for the next result; a lost worker or node comes with Ray's reason."""
+        import ray
+
+        done, _ = ray.wait(list(running), num_returns=1)
+        try:
+            return [(done[0], ray.get(done[0]))]
+        except ray.exceptions.RayError as error:
+            return [(done[0], f"Ray lost the evaluation: {error}")]
+
+    def close(self) -> None:
+        """Disconnect from Ray."""
+        import ray
+
+        if ray.is_initialized():
+            ray.shutdown()

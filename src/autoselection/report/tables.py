@@ -1,0 +1,146 @@
+"""A study as plain tables: trials, the final table on test, and everything that was dropped, failed or retried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autoselection.evaluation import EvaluationResult
+from autoselection.recipes import Recipe
+from autoselection.study.study import Study
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table: a title, column headings and rows of text."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def study_sheets(study: Study) -> list[Sheet]:
+    """The tables of a study, as far as it has come."""
+    sheets = [_trial_sheet(study)]
+    if study.final_results():
+        sheets.append(_final_sheet(study))
+    return sheets
+
+
+def _trial_sheet(study: Study) -> Sheet:
+    names = [task.name for task in study.config.tasks]
+    best = study.best()
+    rows = []
+    for trial in study.trials():
+        record = trial.record
+        score = "failed" if trial.failure else "pending" if trial.score is None else f"{trial.score:.4f}"
+        rows.append(
+            (
+                trial.id + (" *" if best and trial.id == best.id else ""),
+                str(record["origin"]),
+                str(record["parent"] or ""),
+                f"{record['rows']:,}",
+                score,
+                *(f"{trial.tasks[name]:.4f}" if name in trial.tasks else "" for name in names),
+                f"{trial.seconds:.0f}",
+                Recipe.from_dict(record["recipe"]).describe(),
+            )
+        )
+    headings = ("trial", "origin", "parent", "rows", "dev score", *names, "s", "recipe")
+    return Sheet("Search (dev; higher is better, * best)", headings, tuple(rows))
+
+
+def _final_sheet(study: Study) -> Sheet:
+    names = [task.name for task in study.config.tasks]
+    plan = {entry["name"]: entry for entry in study.journal.of("final_plan")[-1]["entries"]}
+    rows = []
+    for name, results in study.final_results().items():
+        done = [result for result in results.values() if not result.failure]
+        failures = [result.failure for result in results.values() if result.failure]
+        cells = [name, f"{plan[name]['rows']:,}", str(len(results))]
+        if failures or not done:
+            cells += [f"failed: {failures[0]}" if failures else "pending", *[""] * (len(names) * 2)]
+        else:
+            cells.append(_mean_and_spread([result.score for result in done]))
+            cells += [_mean_and_spread([result.scores[task] for result in done]) for task in names]
+            cells += [_hit_rate(done, task) for task in names]
+        rows.append(tuple(cells))
+    headings = ("subset", "rows", "seeds", "test score", *names, *(f"{task} right" for task in names))
+    return Sheet("Final table (test, scored once; higher is better)", headings, tuple(rows))
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
+
+
+def _hit_rate(results: Sequence[EvaluationResult], task: str) -> str:
+    """Share of right items: accuracy where the items have choices, else exact match."""
+    for metric in ("accuracy", "exact_match"):
+        values = [result.metrics[task].get(metric) for result in results]
+        known = [value for value in values if value is not None]
+        if known:
+            return f"{np.mean(known):.3f}"
+    return ""
+
+
+def study_notes(study: Study) -> list[str]:
+    """What a reader has to know besides the numbers: drops, truncations, failures, interruptions."""
+    notes: list[str] = []
+    opening = study.journal.of("study")
+    if opening:
+        ingest = opening[0].get("ingest")
+        if ingest and ingest["skipped"]:
+            notes.append(f"{ingest['skipped']:,} bad rows were skipped while reading the pool (pool/skipped.jsonl).")
+        if ingest and ingest.get("special_tokens"):
+            total = sum(ingest["special_tokens"].values())
+            notes.append(f"{total:,} control words of models stood inside row text and were treated as configured.")
+        notes += [f"Signals: {note}" for note in opening[0]["score"].get("notes", [])]
+    trials = study.trials()
+    failed = [trial for trial in trials if trial.failure]
+    notes += [f"{trial.id} failed and counts against the budget: {trial.failure}" for trial in failed]
+    truncated = max((result.truncated_rows for trial in trials for result in trial.results.values()), default=0)
+    if truncated:
+        notes.append(f"Up to {truncated:,} rows a training were cut to the maximum length.")
+    lost = study.journal.of("interruption")
+    if lost:
+        notes.append(f"{len(lost)} evaluation(s) were lost to the machine and run again; none counts against a recipe.")
+    return notes
+
+
+def print_study(study: Study, console: Console) -> None:
+    """Print the tables of a study."""
+    for sheet in study_sheets(study):
+        table = Table(title=sheet.title, title_justify="left")
+        for heading in sheet.headings:
+            table.add_column(heading, overflow="fold")
+        for row in sheet.rows:
+            table.add_row(*(escape(cell) for cell in row))
+        console.print(table)
+    for note in study_notes(study):
+        console.print(f"- {escape(note)}", highlight=False)
+    best = study.best()
+    if best is not None and study.journal.of("finished"):
+        console.print(f"Best subset: {study.path / 'best'}", highlight=False, soft_wrap=True)
+
+
+def study_markdown(study: Study) -> str:
+    """The same tables as a Markdown document."""
+    parts = [f"# {study.config.name}", ""]
+    for sheet in study_sheets(study):
+        parts += [f"## {sheet.title}", "", _line(sheet.headings), _line(["---"] * len(sheet.headings))]
+        parts += [_line(row) for row in sheet.rows]
+        parts.append("")
+    notes = study_notes(study)
+    if notes:
+        parts += ["## Notes", "", *(f"- {note}" for note in notes), ""]
+    return "\n".join(parts)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

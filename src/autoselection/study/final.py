@@ -1,0 +1,97 @@
+"""The rows of the final table, fixed before a test item is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import StudyError
+from autoselection.recipes import Recipe, RecipeBook, materialize, subset_hash
+from autoselection.search import random_subset, single_operator_recipes
+from autoselection.study.prepare import Prepared
+from autoselection.study.study import Study, Trial
+
+
+@dataclass(frozen=True)
+class FinalEntry:
+    """One row of the final table.
+
+    Attributes:
+        kind: winner, base, full, random, single or recipe.
+        rows: number of rows trained on (0 for the base model).
+        subset_hash: hash of the set of rows; None for the base model.
+        recipe: the recipe as a mapping, for single operators and recipe files.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    subset_hash: str | None
+    recipe: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the journal."""
+        return dict(vars(self))
+
+
+def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[FinalEntry]:
+    """The winner and the configured baselines; a baseline that realizes an earlier row's subset is not trained again."""
+    final = study.config.final
+    size = int(winner.record["rows"])
+    entries = [FinalEntry(f"winner ({winner.id})", "winner", size, winner.record["subset_hash"])]
+    if final.base:
+        entries.append(FinalEntry("base model", "base", 0, None))
+    if final.full:
+        everything = np.arange(len(prepared.pool), dtype=np.int64)
+        entries.append(FinalEntry("full pool", "full", len(everything), subset_hash(everything)))
+    if final.random:
+        drawn = _random_rows(study, prepared, size)
+        entries.append(FinalEntry(f"random {size}", "random", size, subset_hash(drawn)))
+    seen = {entry.subset_hash for entry in entries}
+    chosen = [("recipe", path.stem, Recipe.load(path)) for path in final.recipes]
+    singles = 0
+    for recipe in single_operator_recipes(prepared.table):
+        if singles == final.single_operators:
+            break
+        rows = materialize(recipe, prepared.table, seed=study.config.search.seed).rows
+        if subset_hash(rows) not in seen:
+            seen.add(subset_hash(rows))
+            singles += 1
+            chosen.append(("single", recipe.describe(), recipe))
+    for kind, name, recipe in chosen:
+        rows = materialize(recipe, prepared.table, seed=study.config.search.seed, book=RecipeBook()).rows
+        entries.append(FinalEntry(name, kind, len(rows), subset_hash(rows), recipe.to_dict()))
+    return entries
+
+
+def rows_of_entry(entry: dict[str, Any], study: Study, prepared: Prepared) -> NDArray[np.int64] | None:
+    """The ordered rows of a planned entry; None for the base model.
+
+    Raises:
+        StudyError: the rows are no longer those of the plan.
+    """
+    kind = entry["kind"]
+    if kind == "base":
+        return None
+    if kind == "winner":
+        rows = study.rows(study.journal.of("final_plan")[0]["winner"])
+    elif kind == "full":
+        rows = np.arange(len(prepared.pool), dtype=np.int64)
+    elif kind == "random":
+        rows = _random_rows(study, prepared, int(entry["rows"]))
+    else:
+        recipe = Recipe.from_dict(entry["recipe"])
+        rows = materialize(recipe, prepared.table, seed=study.config.search.seed, book=RecipeBook()).rows
+    if subset_hash(rows) != entry["subset_hash"]:
+        raise StudyError(
+            f"{study.path}: the final plan's row '{entry['name']}' selects other rows than when it was planned; "
+            "go on with the package version and the signals the study was started with."
+        )
+    return rows
+
+
+def _random_rows(study: Study, prepared: Prepared, size: int) -> NDArray[np.int64]:
+    return random_subset(len(prepared.pool), size, seed=study.config.search.seed)

@@ -1,0 +1,233 @@
+"""Run a study from wherever its journal stands to its end: search on dev, one pass over test, exports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.config import StudyConfig
+from autoselection.errors import StudyError
+from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.executors import Executor, make_executor
+from autoselection.progress import console
+from autoselection.search import Candidate, Observation, SearchController
+from autoselection.study.final import final_entries, rows_of_entry
+from autoselection.study.journal import Journal
+from autoselection.study.outputs import write_outputs
+from autoselection.study.prepare import Prepared, prepare
+from autoselection.study.study import Study, Trial
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training and scoring the study still needs: whose, with which seed, and the job itself."""
+
+    name: str
+    seed: int
+    job: EvaluationJob
+
+
+def run_study(config: StudyConfig, out: Path) -> Study:
+    """Run, or go on with, the study of ``config`` in the folder ``out``.
+
+    Everything finished stays finished: evaluations in the journal are not repeated, signals come from the cache,
+    and the controller repeats its decisions from what it is told.
+
+    Raises:
+        StudyError: the folder belongs to another study or is in use, or the infrastructure failed for good.
+    """
+    study = Study.create_or_open(config, out.resolve())
+    with study.journal as journal, closing(make_executor(config.executor)) as executor:
+        started = time.monotonic()
+        if journal.cut_bytes:
+            console.print(f"[yellow]The journal's torn last line ({journal.cut_bytes} bytes) was cut off.[/]")
+        prepared = prepare(config, study.path)
+        _open_journal(journal, prepared)
+        _search(study, prepared, executor)
+        if config.final.enabled:
+            _score_test(study, prepared, executor)
+        if not journal.of("finished"):
+            best = study.best()
+            journal.append("finished", best=best.id if best else None, seconds=round(time.monotonic() - started, 1))
+        write_outputs(study, prepared)
+    return study
+
+
+def _open_journal(journal: Journal, prepared: Prepared) -> None:
+    """Write the opening event, or check that the pool and its signals are still those of the study."""
+    identity = {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
+    opening = journal.of("study")
+    if not opening:
+        journal.append(
+            "study",
+            **identity,
+            rows=len(prepared.pool),
+            ingest=prepared.ingest.to_dict() if prepared.ingest else None,
+            score=prepared.score.to_dict(),
+        )
+        return
+    for key, value in identity.items():
+        if opening[0][key] != value:
+            raise StudyError(
+                f"The {key} of the study changed since it was started (was {opening[0][key][:12]}, is {value[:12]}): "
+                "restore it, or start a new study in another folder."
+            )
+
+
+def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
+    config, journal = study.config, study.journal
+    controller = SearchController(prepared.table, config.search)
+    known = {trial.id: trial for trial in study.trials()}
+    while candidates := controller.ask(config.search.batch):
+        for candidate in candidates:
+            _record(study, candidate, known)
+        for record in controller.rounds[len(journal.of("round")) :]:
+            journal.append("round", round=record.to_dict())
+        work = [
+            Work(candidate.id, seed, _job(study, prepared, candidate.rows, "dev", seed))
+            for candidate in candidates
+            for seed in config.evaluation.seeds
+            if seed not in known[candidate.id].results
+        ]
+        for item, result in _run(work, executor, journal):
+            journal.append("evaluation", trial=item.name, seed=item.seed, result=result.to_dict())
+        known = {trial.id: trial for trial in study.trials()}
+        for candidate in candidates:
+            trial = known[candidate.id]
+            controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
+            if work:
+                _announce(trial, study, config.search.evaluations)
+
+
+def _record(study: Study, candidate: Candidate, known: dict[str, Trial]) -> None:
+    """Journal a new trial; a known one must be the one the journal holds."""
+    stored = known.get(candidate.id)
+    if stored is None:
+        study.save_rows(candidate.id, candidate.rows)
+        study.journal.append("trial", trial=candidate.to_dict())
+        known[candidate.id] = Trial(candidate.id, candidate.to_dict())
+    elif stored.record["ordered_hash"] != candidate.ordered_hash:
+        raise StudyError(
+            f"{study.path}: replaying the journal gives another subset for {candidate.id} than the one evaluated; "
+            "the study was run by another version of the package: go on with that version, or start a new study."
+        )
+
+
+def _job(
+    study: Study, prepared: Prepared, rows: NDArray[np.int64] | None, split: str, seed: int, *, full: bool = False
+) -> EvaluationJob:
+    model = study.config.model
+    return EvaluationJob(
+        model=model.path,
+        chat_template=model.chat_template,
+        trust_remote_code=model.trust_remote_code,
+        pool_dir=prepared.pool.path,
+        rows=rows,
+        tasks=study.config.tasks,
+        split="test" if split == "test" else "dev",
+        seed=seed,
+        config=study.config.evaluation,
+        work_dir=study.path / "work",
+        full_metrics=full,
+    )
+
+
+def _run(work: Sequence[Work], executor: Executor, journal: Journal) -> Iterator[tuple[Work, EvaluationResult]]:
+    """Yield results as they come; an evaluation lost for good stops the study, with everything else kept."""
+    lost: list[str] = []
+    for index, result in executor.run([item.job for item in work]):
+        if result.failure_kind == "infrastructure":
+            lost.append(f"{work[index].name} (seed {work[index].seed}): {result.failure}")
+            journal.append("interruption", name=work[index].name, seed=work[index].seed, reason=result.failure)
+        else:
+            yield work[index], result
+    if lost:
+        raise StudyError(
+            f"{len(lost)} evaluation(s) were lost to the machine, not to the recipe: {'; '.join(lost)}. "
+            "Mend that and run the same command again; finished evaluations are kept."
+        )
+
+
+def _announce(trial: Trial, study: Study, budget: int) -> None:
+    best = study.best()
+    if trial.failure:
+        console.print(f"{trial.id}  [red]failed[/]: {trial.failure}", highlight=False)
+        return
+    mark = "[green]best[/]" if best and best.id == trial.id else f"best {best.score:.4f}" if best else ""
+    console.print(
+        f"{trial.id} of {budget}  score {trial.score:.4f}  ({mark})  {trial.record['rows']:,} rows  "
+        f"{trial.record['origin']}: {trial.record['edit']}  {trial.seconds:.1f} s",
+        highlight=False,
+        markup=True,
+    )
+
+
+def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
+    """Score the winner and the baselines on test: the plan is journalled before the first test item is read."""
+    journal, config = study.journal, study.config
+    best = study.best()
+    if best is None:
+        raise StudyError(f"{study.path}: every evaluation of the search failed; see the reasons in the journal.")
+    if not journal.of("final_plan"):
+        entries = final_entries(study, prepared, best)
+        journal.append(
+            "final_plan",
+            rule="the trial with the best mean dev score is the winner; baselines are those of the configuration",
+            winner=best.id,
+            seeds=list(config.final.seeds),
+            entries=[entry.to_dict() for entry in entries],
+        )
+    plan = journal.of("final_plan")[0]
+    done = study.final_results()
+    work = []
+    for entry in plan["entries"]:
+        rows = rows_of_entry(entry, study, prepared)
+        # Without training there is nothing for a seed to change.
+        for seed in plan["seeds"][:1] if rows is None else plan["seeds"]:
+            if seed not in done[entry["name"]]:
+                work.append(Work(entry["name"], seed, _job(study, prepared, rows, "test", seed, full=True)))
+    for item, result in _run(work, executor, journal):
+        journal.append("test", name=item.name, seed=item.seed, result=result.to_dict())
+        shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
+        console.print(f"test  {item.name}  {shown}  {result.seconds['total']:.1f} s", highlight=False)
+
+
+
+def summary(study: Study) -> dict[str, Any]:
+    """What a study found, as plain data: the document ``autoselection search --json`` prints."""
+    best = study.best()
+    final = {
+        name: {
+            "score": float(np.mean([result.score for result in results.values()])),
+            "seeds": sorted(results),
+            "metrics": {str(seed): result.metrics for seed, result in sorted(results.items())},
+        }
+        for name, results in study.final_results().items()
+        if results and not any(result.failure for result in results.values())
+    }
+    trials = study.trials()
+    return {
+        "study": str(study.path),
+        "evaluations": sum(1 for trial in trials if trial.results),
+        "failed": sum(1 for trial in trials if trial.failure),
+        "best": None
+        if best is None
+        else {
+            "trial": best.id,
+            "score": best.score,
+            "tasks": best.tasks,
+            "rows": best.record["rows"],
+            "subset_hash": best.record["subset_hash"],
+            "recipe": best.record["recipe"],
+        },
+        "test": final,
+        "outputs": str(study.path / "best"),
+        "finished": bool(study.journal.of("finished")),
+    }

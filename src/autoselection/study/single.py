@@ -1,0 +1,87 @@
+"""One training and scoring outside of any study: the rows of a file, on the split that is asked for."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from autoselection.config import StudyConfig
+from autoselection.errors import ConfigError, PoolError
+from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.pool import Pool, ingest
+from autoselection.tasks import Split
+
+
+def read_ids(path: Path) -> list[str]:
+    """Read row ids: a JSON list of strings, JSON lines with an ``id``, or one id a line.
+
+    Raises:
+        ConfigError: the file is missing, empty or in none of these forms.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such subset file.")
+    text = path.read_text(encoding="utf-8")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, list):
+        ids = document
+    elif document is not None and not isinstance(document, dict):
+        ids = [text.strip()]
+    else:
+        lines = [line for line in text.split("\n") if line.strip()]
+        ids = [_id_of_line(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    if not ids or not all(isinstance(item, str) for item in ids):
+        raise ConfigError(f"{path}: expected a non-empty list of row ids (strings).")
+    return ids
+
+
+def _id_of_line(line: str, where: str) -> str:
+    if not line.lstrip().startswith("{"):
+        return line.strip()
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ConfigError(f"{where}: not valid JSON ({error}).") from error
+    if not isinstance(record.get("id"), str):
+        raise ConfigError(f"{where}: the object has no string 'id'.")
+    return str(record["id"])
+
+
+def evaluate_subset(
+    config: StudyConfig, subset: Path, split: Split, seed: int, work_dir: Path | None = None
+) -> EvaluationResult:
+    """Train the configured model on the rows of ``subset`` (in that order) and score it on ``split``.
+
+    Raises:
+        ConfigError: the subset file or a task file is wrong.
+        PoolError: an id is not in the pool.
+    """
+    ids = read_ids(subset)
+    with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
+        folder = Path(scratch)
+        if config.pool.path is not None:
+            pool = Pool.open(config.pool.path)
+        else:
+            ingest(config.pool.files, folder / "pool", config.pool.ingest)
+            pool = Pool.open(folder / "pool")
+        rows = pool.row_of(ids)
+        if len(set(ids)) < len(ids):
+            raise PoolError(f"{subset}: an id stands twice; a subset holds every row at most once.")
+        return evaluate(
+            EvaluationJob(
+                model=config.model.path,
+                chat_template=config.model.chat_template,
+                trust_remote_code=config.model.trust_remote_code,
+                pool_dir=pool.path,
+                rows=rows,
+                tasks=config.tasks,
+                split="test" if split == "test" else "dev",
+                seed=seed,
+                config=config.evaluation,
+                work_dir=work_dir or folder / "work",
+                full_metrics=True,
+            )
+        )

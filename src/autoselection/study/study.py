@@ -1,0 +1,153 @@
+"""A study on disk: its folder, its configuration, and its journal read back as trials.
+
+``STUDY_DIR/``: ``config.yaml`` (resolved), ``journal.jsonl``, ``subsets/tNNN.npy`` (ordered row indices),
+``pool/`` (if the study ingested raw files), ``best/`` (exports), ``report.md``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from autoselection.config import StudyConfig, parse_config, to_yaml
+from autoselection.errors import StudyError
+from autoselection.evaluation import EvaluationResult
+from autoselection.study.journal import Journal
+
+#: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
+FREE_SETTINGS = frozenset({"executor", "export", "final", "name", "version"})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluated (or pending) subset of the search, as the journal tells it."""
+
+    id: str
+    record: Mapping[str, Any]
+    results: Mapping[int, EvaluationResult] = field(default_factory=dict)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the evaluation failed, or None."""
+        return next((result.failure for result in self.results.values() if result.failure), None)
+
+    @property
+    def score(self) -> float | None:
+        """Mean dev score over the training seeds (higher is better); None while pending or if a seed failed."""
+        if not self.results or self.failure:
+            return None
+        return float(np.mean([result.score for result in self.results.values()]))
+
+    @property
+    def tasks(self) -> dict[str, float]:
+        """Mean dev score of each task over the seeds."""
+        if self.score is None:
+            return {}
+        results = list(self.results.values())
+        return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the evaluation, all seeds together (s)."""
+        return float(sum(result.seconds["total"] for result in self.results.values()))
+
+
+class Study:
+    """A study directory.
+
+    Raises:
+        StudyError: the directory holds no study, or one of another configuration.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not (path / "journal.jsonl").exists():
+            raise StudyError(f"{path}: no study there; 'autoselection search CONFIG.yaml --out {path}' starts one.")
+        self.path = path
+        self.config = parse_config(yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")), path)
+        self.journal = Journal(path / "journal.jsonl")
+
+    @classmethod
+    def create_or_open(cls, config: StudyConfig, path: Path) -> Study:
+        """Open the study in ``path``, or create it; a study of other settings is refused, naming them."""
+        stored = path / "config.yaml"
+        journal = path / "journal.jsonl"
+        if journal.exists() and stored.exists():
+            changed = sorted(_differences(yaml.safe_load(stored.read_text(encoding="utf-8")), config))
+            if changed:
+                raise StudyError(
+                    f"{path}: the study was started with other settings ({', '.join(changed)}); "
+                    "restore them, or name another --out directory."
+                )
+        path.mkdir(parents=True, exist_ok=True)
+        _write_atomically(stored, to_yaml(config))
+        journal.touch()
+        return cls(path)
+
+    def trials(self) -> list[Trial]:
+        """Trials in the order in which they were asked."""
+        results: dict[str, dict[int, EvaluationResult]] = {}
+        for event in self.journal.of("evaluation"):
+            results.setdefault(event["trial"], {})[event["seed"]] = EvaluationResult.from_dict(event["result"])
+        return [
+            Trial(event["trial"]["id"], event["trial"], results.get(event["trial"]["id"], {}))
+            for event in self.journal.of("trial")
+        ]
+
+    def best(self) -> Trial | None:
+        """The trial with the best dev score (ties: the later one, as in the search)."""
+        scored = [trial for trial in self.trials() if trial.score is not None]
+        return max(reversed(scored), key=lambda trial: trial.score or 0.0) if scored else None
+
+    def rows(self, trial_id: str) -> NDArray[np.int64]:
+        """Ordered row indices of a trial's subset."""
+        return np.asarray(np.load(self.path / "subsets" / f"{trial_id}.npy", allow_pickle=False), np.int64)
+
+    def save_rows(self, trial_id: str, rows: NDArray[np.int64]) -> None:
+        """Write a trial's subset; the same trial writes the same file again."""
+        folder = self.path / "subsets"
+        folder.mkdir(exist_ok=True)
+        temporary = folder / f".{trial_id}.tmp.npy"
+        np.save(temporary, rows, allow_pickle=False)
+        temporary.replace(folder / f"{trial_id}.npy")
+
+    def final_results(self) -> dict[str, dict[int, EvaluationResult]]:
+        """Test results by row of the final table and seed, in the planned order."""
+        plan = self.journal.of("final_plan")
+        table: dict[str, dict[int, EvaluationResult]] = (
+            {entry["name"]: {} for entry in plan[-1]["entries"]} if plan else {}
+        )
+        for event in self.journal.of("test"):
+            table[event["name"]][event["seed"]] = EvaluationResult.from_dict(event["result"])
+        return table
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _differences(stored: Mapping[str, Any], config: StudyConfig) -> set[str]:
+    """Dotted names of the settings that decide evaluations and differ."""
+    current = yaml.safe_load(to_yaml(config))
+    return {
+        name
+        for key in {*stored, *current} - FREE_SETTINGS
+        for name in _changed(key, stored.get(key), current.get(key))
+    }
+
+
+def _changed(name: str, old: Any, new: Any) -> set[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {found for key in {*old, *new} for found in _changed(f"{name}.{key}", old.get(key), new.get(key))}
+    return set() if old == new else {name}
