@@ -1,0 +1,274 @@
+"""The one place where tokenizers and language models are loaded.
+
+``path`` is a local folder or a hub id. Hub ids go through the hub's own cache, so ``HF_HUB_OFFLINE=1`` works once a
+model was fetched. Every failure of the libraries becomes an ``EvaluationError`` of one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from autoselection.errors import EvaluationError, MissingExtraError
+from autoselection.schema import suggestion
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+#: Chat templates for base models that come without one. Both end a response with a token that can be learnt:
+#: ``chatml`` spells <|im_end|> (a control token only if the tokenizer knows it), ``plain`` uses the tokenizer's own
+#: end-of-sequence token.
+CHAT_TEMPLATES: dict[str, str] = {
+    "chatml": (
+        "{% for message in messages %}"
+        "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    ),
+    "plain": (
+        "{% if bos_token %}{{ bos_token }}{% endif %}"
+        "{% for message in messages %}"
+        "{% if message['role'] == 'assistant' %}"
+        "{{ 'Assistant: ' + message['content'] + (eos_token or '') + '\n\n' }}"
+        "{% else %}"
+        "{{ message['role'] | capitalize + ': ' + message['content'] + '\n\n' }}"
+        "{% endif %}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}"
+    ),
+}
+
+# Names under which vocabularies reserve a padding token; looked up, never added (the embedding matrix stays as it is).
+_PAD_NAMES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|padding|>", "<unused0>")
+
+_MODEL_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+_WHOLE_FILE = 64 << 20
+_SAMPLE = 64 << 10
+_SAMPLES = 256
+
+
+def _require(purpose: str) -> None:
+    """Fail with the install hint if torch or transformers is missing."""
+    for package in ("torch", "transformers"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise MissingExtraError(package, "train", purpose) from error
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 240 else text[:237] + "…"
+
+
+def pick_device(device: str = "auto") -> str:
+    """Resolve ``auto`` to cuda, mps or cpu, in this order of preference.
+
+    Raises:
+        EvaluationError: the device asked for by name is not there.
+    """
+    _require("Running a language model")
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    kind = device.split(":")[0]
+    if not available.get(kind, False):
+        have = ", ".join(name for name, there in available.items() if there)
+        raise EvaluationError(f"Device '{device}' is not available here (available: {have}); set device to 'auto'.")
+    return device
+
+
+def pick_dtype(device: str, dtype: str = "auto") -> torch.dtype:
+    """Resolve ``auto``: bfloat16 on a CUDA device that supports it, float32 everywhere else."""
+    _require("Running a language model")
+    import torch
+
+    if dtype == "auto":
+        bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if bf16 else torch.float32
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype not in known:
+        raise EvaluationError(f"There is no dtype '{dtype}'{suggestion(dtype, [*known, 'auto'])}")
+    return known[dtype]
+
+
+def resolve_model(path: Path | str) -> Path:
+    """The local folder of a model: the path itself, or the hub's cached snapshot (fetched if need be).
+
+    Raises:
+        EvaluationError: no such folder, and the hub has (or lets us fetch) no model of that name.
+    """
+    local = Path(path).expanduser()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise EvaluationError(
+                f"The folder {local} holds no config.json: name a folder saved by transformers' save_pretrained."
+            )
+        return local
+    name = str(path)
+    if local.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise EvaluationError(f"There is no model folder {name}: name a local folder or a hub id such as 'owner/name'.")
+    _require("Fetching a model")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[*_MODEL_FILES, *_TOKENIZER_FILES, "*.py"]))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise EvaluationError(
+            f"The model '{name}' is neither a local folder nor available from the hub: {_one_line(error)}"
+        ) from error
+
+
+def model_fingerprint(path: Path | str) -> str:
+    """32 hex digits that identify a model's configuration, weights and tokenizer.
+
+    Files up to 64 MB are hashed whole; of larger weight files the size and 256 blocks of 64 KB spread evenly over the
+    file (first and last block included) are hashed, so that a 15 GB model takes a moment.
+    """
+    folder = resolve_model(path)
+    patterns = (*_MODEL_FILES, "*.bin", *_TOKENIZER_FILES)
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
+    stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return _fingerprint(stamps)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(stamps: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for file, size, _ in stamps:
+        digest.update(f"{file.name}:{size}\0".encode())
+        with file.open("rb") as stream:
+            if size <= _WHOLE_FILE:
+                digest.update(stream.read())
+                continue
+            for block in range(_SAMPLES):
+                stream.seek((size - _SAMPLE) * block // (_SAMPLES - 1))
+                digest.update(stream.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+def chat_template_text(chat_template: str | Path) -> str:
+    """The Jinja text of a named template (chatml, plain) or of a template file.
+
+    Raises:
+        EvaluationError: neither a known name nor a readable file.
+    """
+    name = str(chat_template)
+    if name in CHAT_TEMPLATES:
+        return CHAT_TEMPLATES[name]
+    file = Path(name).expanduser()
+    if file.is_file():
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise EvaluationError(f"The chat template {file} cannot be read: {_one_line(error)}") from error
+    if file.suffix or "/" in name:
+        raise EvaluationError(f"chat_template: there is no file {name}; name a Jinja file, or chatml or plain.")
+    raise EvaluationError(
+        f"chat_template: '{name}' is neither a named template nor a file{suggestion(name, CHAT_TEMPLATES)}"
+    )
+
+
+def load_tokenizer(
+    path: Path | str, chat_template: str | Path | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer, ready for right-padded batches.
+
+    A tokenizer without a padding token gets one that its vocabulary already holds: a reserved name such as ``<pad>``,
+    else the unknown token, else the end-of-sequence token. The vocabulary never grows, so the model's embeddings need
+    no resizing; with the last choice, code that masks padding must use the attention mask and not the token id.
+
+    Args:
+        path: model folder or hub id.
+        chat_template: ``chatml``, ``plain`` or a Jinja file, put in the place of the tokenizer's own template.
+        trust_remote_code: run Python code shipped with the model; off unless asked for.
+    """
+    _require("Tokenizing with a model's tokenizer")
+    from transformers import AutoTokenizer
+
+    template = None if chat_template is None else chat_template_text(chat_template)
+    folder = resolve_model(path)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(folder), trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
+        raise EvaluationError(f"The tokenizer of '{path}' cannot be loaded: {_one_line(error)}") from error
+    if template is not None:
+        tokenizer.chat_template = template
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        vocabulary = tokenizer.get_vocab()
+        candidates = (*_PAD_NAMES, tokenizer.unk_token, tokenizer.eos_token)
+        pad = next((token for token in candidates if token is not None and token in vocabulary), None)
+        if pad is None:
+            raise EvaluationError(
+                f"The tokenizer of '{path}' has no padding, unknown or end-of-sequence token: set pad_token in its "
+                "tokenizer_config.json."
+            )
+        tokenizer.pad_token = pad
+    return tokenizer
+
+
+def load_model(
+    path: Path | str,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    trust_remote_code: bool = False,
+    attn_implementation: str | None = None,
+) -> PreTrainedModel:
+    """Load a causal language model onto a device, in evaluation mode.
+
+    Args:
+        path: model folder or hub id.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: auto (see ``pick_dtype``), float32, bfloat16 or float16.
+        trust_remote_code: run Python code shipped with the model; off unless asked for.
+        attn_implementation: passed on to transformers; its default if None.
+    """
+    _require("Running a language model")
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    place = pick_device(device)
+    options: dict[str, Any] = {"dtype": pick_dtype(place, dtype), "trust_remote_code": trust_remote_code}
+    if attn_implementation is not None:
+        options["attn_implementation"] = attn_implementation
+    folder = resolve_model(path)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a bar a model is noise beside our own
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(str(folder), **options)
+        model.to(place)
+    except (OSError, ValueError, KeyError, ImportError, AttributeError, RuntimeError, SafetensorError) as error:
+        hint = "" if trust_remote_code or "trust_remote_code" not in str(error) else " (it ships its own code)"
+        raise EvaluationError(f"The model '{path}' cannot be loaded{hint}: {_one_line(error)}") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    model.eval()
+    return model
