@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from autoselection.errors import EvaluationError
 
@@ -33,17 +35,25 @@ class Encoded:
         input_ids: token ids, length L.
         response: length-L mask; True where the token belongs to a trained assistant turn (with its end mark).
         truncated: number of tokens cut from the right to fit the maximum length.
+        alone: length-L mask of the tokens that remain when the responses stand without their prompts: the
+            beginning-of-sequence token if the template starts with it, the bare assistant header of each trained turn
+            (``<|im_start|>assistant\\n``), and the response tokens.
     """
 
     input_ids: list[int]
     response: list[bool]
     truncated: int
+    alone: list[bool] = field(default_factory=list)
 
 
 def control_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
-    """Return a pattern that finds the tokenizer's special tokens inside plain text, or None if it has none."""
+    """Return a pattern that finds the tokenizer's control tokens inside plain text, or None if it has none.
+
+    Control tokens are those the tokenizer marks as special. Added words that are not (such as ``<think>``) are
+    ordinary text that happens to be one token.
+    """
     tokens = {str(token) for token in tokenizer.all_special_tokens}
-    tokens |= {str(token) for token in tokenizer.get_added_vocab()}
+    tokens |= {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     words = sorted((token for token in tokens if token.strip()), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, words))) if words else None
 
@@ -51,8 +61,9 @@ def control_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | Non
 @dataclass(frozen=True)
 class _Segment:
     text: str
-    is_content: bool
-    response: bool
+    is_content: bool = False
+    response: bool = False
+    alone: bool = False
 
 
 class ConversationEncoder:
@@ -67,9 +78,7 @@ class ConversationEncoder:
         EvaluationError: the tokenizer has no chat template or is not a fast tokenizer.
     """
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, max_length: int, turns: Turns = "all"
-    ) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, max_length: int, turns: Turns = "all") -> None:
         if not getattr(tokenizer, "chat_template", None):
             raise EvaluationError(
                 f"The tokenizer of '{tokenizer.name_or_path}' has no chat template: set 'chat_template' in the "
@@ -84,96 +93,183 @@ class ConversationEncoder:
         self.max_length = max_length
         self.turns = turns
         self._control = control_pattern(tokenizer)
-        self._shapes: dict[tuple[str, ...], list[str]] = {}
+        self._shapes: dict[tuple[str, ...], list[str] | EvaluationError] = {}
+        self._generation_prompt: str | None = None
+
+    def _render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
+        from jinja2 import TemplateError
+
+        # Templates that print today's date would give other tokens tomorrow; those of Llama 3 take it as an argument.
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                [dict(message) for message in messages],
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                date_string="26 Jul 2024",
+            )
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise EvaluationError(
+                f"The chat template of '{self.tokenizer.name_or_path}' refuses the roles {roles}: {error}; convert the "
+                "conversation or name another template."
+            ) from error
+        assert isinstance(rendered, str)
+        return rendered
 
     def _scaffold(self, roles: tuple[str, ...]) -> list[str]:
         """Return the template's text around the contents: len(roles) + 1 pieces. Depends on the roles alone."""
         if roles not in self._shapes:
-            marked = [
-                {"role": role, "content": _MARK.format(index)} for index, role in enumerate(roles)
-            ]
-            rendered = self.tokenizer.apply_chat_template(marked, tokenize=False)
-            assert isinstance(rendered, str)
-            found = [int(number) for number in _MARK_PATTERN.findall(rendered)]
-            if found != list(range(len(roles))):
-                raise EvaluationError(
-                    f"The chat template of '{self.tokenizer.name_or_path}' does not render the roles "
-                    f"{', '.join(roles)} in order; convert the conversation or name another template."
-                )
-            self._shapes[roles] = _MARK_PATTERN.sub("\ue0f0", rendered).split("\ue0f0")
-        return self._shapes[roles]
+            try:
+                self._shapes[roles] = self._new_scaffold(roles)
+            except EvaluationError as error:
+                self._shapes[roles] = error
+        shape = self._shapes[roles]
+        if isinstance(shape, EvaluationError):
+            raise shape
+        return shape
+
+    def _new_scaffold(self, roles: tuple[str, ...]) -> list[str]:
+        rendered = self._render([{"role": role, "content": _MARK.format(index)} for index, role in enumerate(roles)])
+        found = [int(number) for number in _MARK_PATTERN.findall(rendered)]
+        if found != list(range(len(roles))):
+            raise EvaluationError(
+                f"The chat template of '{self.tokenizer.name_or_path}' does not render the roles {', '.join(roles)} in "
+                "order; convert the conversation or name another template."
+            )
+        return _MARK_PATTERN.sub("\ue0f0", rendered).split("\ue0f0")
+
+    def _header(self, before: str) -> int:
+        """Length of the assistant header with which ``before``, the text in front of a response, ends."""
+        if self._generation_prompt is None:
+            asked = [{"role": "user", "content": "x"}]
+            plain, prompted = self._render(asked), self._render(asked, add_generation_prompt=True)
+            self._generation_prompt = prompted[len(plain) :] if prompted.startswith(plain) else ""
+        # A template may go on after the header (an empty <think> block) or ask with more than it writes.
+        whole = len(self._generation_prompt)
+        for length in range(whole, min(whole, 4) - 1, -1):
+            position = before.rfind(self._generation_prompt[:length]) if length else -1
+            if position >= 0:
+                return len(before) - position
+        return 0
 
     def _segments(self, messages: Sequence[Message]) -> list[_Segment]:
         roles = tuple(message["role"] for message in messages)
         scaffold = self._scaffold(roles)
         assistants = [index for index, role in enumerate(roles) if role == "assistant"]
         scored = set(assistants if self.turns == "all" else assistants[-1:])
-        segments = [_Segment(scaffold[0], False, False)]
+        segments: list[_Segment] = []
+        start = 0  # of what is left of the current piece of scaffold
+        bos = self.tokenizer.bos_token
+        if bos and scaffold[0].startswith(bos):
+            segments.append(_Segment(bos, alone=True))
+            start = len(bos)
         for index, message in enumerate(messages):
-            segments.append(_Segment(message["content"], True, index in scored))
-            tail = scaffold[index + 1]
+            before, after = scaffold[index][start:], scaffold[index + 1]
+            split = len(before) - (self._header(before) if index in scored else 0)
+            segments.append(_Segment(before[:split]))
+            segments.append(_Segment(before[split:], alone=True))
+            segments.append(_Segment(message["content"], True, index in scored, index in scored))
             # The end-of-turn mark right behind a response is part of it: the model has to learn to stop.
-            end = self._end_mark(tail) if index in scored else 0
-            if end:
-                segments.append(_Segment(tail[:end], False, True))
-            segments.append(_Segment(tail[end:], False, False))
+            start = self._end_mark(after) if index in scored else 0
+            segments.append(_Segment(after[:start], False, True, True))
+        segments.append(_Segment(scaffold[-1][start:]))
         return [segment for segment in segments if segment.text]
 
     def _end_mark(self, tail: str) -> int:
-        """Length of the special token with which ``tail`` starts (0 if it starts with plain text)."""
-        if self._control is None:
-            return 0
-        match = self._control.match(tail)
+        """Length of the control token with which ``tail`` starts (0 if it starts with plain text).
+
+        Blanks may come before the end-of-sequence token (Llama 2 writes `` </s>``).
+        """
+        eos = self.tokenizer.eos_token
+        blank = len(tail) - len(tail.lstrip())
+        if eos and tail.startswith(eos, blank):
+            return blank + len(eos)
+        match = None if self._control is None else self._control.match(tail)
         return match.end() if match else 0
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """Render ``messages`` and the header that asks the assistant to speak, as text."""
-        rendered = self.tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-        )
-        assert isinstance(rendered, str)
-        return rendered
+        return self._render(messages, add_generation_prompt=True)
 
     def has_control_text(self, messages: Sequence[Message]) -> bool:
-        """True if some content spells one of the tokenizer's special tokens."""
-        return self._control is not None and any(
-            self._control.search(message["content"]) for message in messages
-        )
+        """True if some content spells one of the tokenizer's control tokens."""
+        return self._control is not None and any(self._control.search(message["content"]) for message in messages)
 
     def encode(self, messages: Sequence[Message]) -> Encoded:
-        """Encode one conversation; L <= ``max_length``."""
-        segments = self._segments(messages)
-        encode = self._encode_apart if self.has_control_text(messages) else self._encode_whole
-        ids, mask = encode(segments)
+        """Encode one conversation; L <= ``max_length``.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation's roles.
+        """
+        self._scaffold(tuple(message["role"] for message in messages))
+        encoded = self.encode_batch([messages])[0]
+        assert encoded is not None
+        return encoded
+
+    def encode_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded | None]:
+        """Encode many conversations at once, which is several times faster; None where the template refuses one."""
+        results: list[Encoded | None] = [None] * len(conversations)
+        whole: list[int] = []
+        whole_segments: list[list[_Segment]] = []
+        for index, messages in enumerate(conversations):
+            try:
+                segments = self._segments(messages)
+            except EvaluationError:  # remembered by _scaffold; encode() raises it
+                continue
+            if self.has_control_text(messages):
+                results[index] = self._cut(*self._encode_apart(segments))
+            else:
+                whole.append(index)
+                whole_segments.append(segments)
+        for index, encoded in zip(whole, self._encode_whole(whole_segments), strict=True):
+            results[index] = self._cut(*encoded)
+        return results
+
+    def _cut(self, ids: list[int], response: list[bool], alone: list[bool]) -> Encoded:
         cut = max(0, len(ids) - self.max_length)
-        return Encoded(ids[: self.max_length], mask[: self.max_length], cut)
+        return Encoded(ids[: self.max_length], response[: self.max_length], cut, alone[: self.max_length])
 
-    def _encode_whole(self, segments: Sequence[_Segment]) -> tuple[list[int], list[bool]]:
-        """Tokenize the rendered text at once, exactly as inference does, and read the mask off the offsets."""
-        text = "".join(segment.text for segment in segments)
-        output = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        spans: list[tuple[int, int]] = []
-        position = 0
-        for segment in segments:
-            if segment.response:
-                spans.append((position, position + len(segment.text)))
-            position += len(segment.text)
-        mask = []
-        cursor = 0
-        for start, end in output["offset_mapping"]:
-            while cursor < len(spans) and spans[cursor][1] <= start:
-                cursor += 1
-            mask.append(cursor < len(spans) and end > spans[cursor][0] and end > start)
-        return list(output["input_ids"]), mask
+    def _encode_whole(self, batch: Sequence[Sequence[_Segment]]) -> list[tuple[list[int], list[bool], list[bool]]]:
+        """Tokenize each rendered text at once, exactly as inference does, and read the masks off the offsets.
 
-    def _encode_apart(self, segments: Sequence[_Segment]) -> tuple[list[int], list[bool]]:
+        A token that straddles a boundary belongs to the response if any of its characters does.
+        """
+        if not batch:
+            return []
+        texts = ["".join(segment.text for segment in segments) for segments in batch]
+        output = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        return [
+            (list(ids), *_masks(segments, offsets))
+            for segments, ids, offsets in zip(batch, output["input_ids"], output["offset_mapping"], strict=True)
+        ]
+
+    def _encode_apart(self, segments: Sequence[_Segment]) -> tuple[list[int], list[bool], list[bool]]:
         """Tokenize segment by segment, contents with ``split_special_tokens`` so that control words stay text."""
         ids: list[int] = []
-        mask: list[bool] = []
+        response: list[bool] = []
+        alone: list[bool] = []
         for segment in segments:
-            piece = self.tokenizer(
-                segment.text, add_special_tokens=False, split_special_tokens=segment.is_content
-            )["input_ids"]
+            piece = self.tokenizer(segment.text, add_special_tokens=False, split_special_tokens=segment.is_content)[
+                "input_ids"
+            ]
             ids.extend(piece)
-            mask.extend([segment.response] * len(piece))
-        return ids, mask
+            response.extend([segment.response] * len(piece))
+            alone.extend([segment.alone] * len(piece))
+        return ids, response, alone
+
+
+def _masks(segments: Sequence[_Segment], offsets: Any) -> tuple[list[bool], list[bool]]:
+    """The response and alone masks of tokens with the given character offsets."""
+    if not len(offsets):
+        return [], []
+    starts = np.cumsum([0] + [len(segment.text) for segment in segments[:-1]])
+    span = np.asarray(offsets, np.int64)
+    # Some tokenizers trim blanks from offsets, which leaves a blank token with no width at the blank's end.
+    empty = span[:, 0] == span[:, 1]
+    last_character = np.maximum(span[:, 1] - 1, 0)
+    first = np.searchsorted(starts, np.where(empty, last_character, span[:, 0]), side="right") - 1
+    last = np.searchsorted(starts, last_character, side="right") - 1
+    responses = np.cumsum([0] + [segment.response for segment in segments])
+    response = responses[last + 1] > responses[first]
+    alone = response | np.asarray([segment.alone for segment in segments])[last]
+    return response.tolist(), alone.tolist()
