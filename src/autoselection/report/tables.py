@@ -94,13 +94,13 @@ def study_notes(study: Study) -> list[str]:
     notes: list[str] = []
     opening = study.journal.of("study")
     if opening:
-        ingest = opening[0].get("ingest")
+        ingest = opening[0].get("ingest_report")
         if ingest and ingest["skipped"]:
             notes.append(f"{ingest['skipped']:,} bad rows were skipped while reading the pool (pool/skipped.jsonl).")
         if ingest and ingest.get("special_tokens"):
             total = sum(ingest["special_tokens"].values())
             notes.append(f"{total:,} control words of models stood inside row text and were treated as configured.")
-        notes += [f"Signals: {note}" for note in opening[0]["score"].get("notes", [])]
+        notes += [f"Signals: {note}" for note in opening[0]["signal_report"].get("notes", [])]
     trials = study.trials()
     failed = [trial for trial in trials if trial.failure]
     notes += [f"{trial.id} failed and counts against the budget: {trial.failure}" for trial in failed]

@@ -20,8 +20,8 @@ from autoselection.errors import StudyError
 
 FORMAT_VERSION = 1
 
-#: Fields that differ between two runs of the same study: left out when decisions are compared.
-VOLATILE_FIELDS = frozenset({"time", "seconds", "machine", "cost"})
+#: Fields that differ between two runs of the same study (times, what came from a cache): not decisions.
+VOLATILE_FIELDS = frozenset({"time", "seconds", "ingest_report", "signal_report"})
 
 
 class Journal:

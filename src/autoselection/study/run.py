@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +69,8 @@ def _open_journal(journal: Journal, prepared: Prepared) -> None:
             "study",
             **identity,
             rows=len(prepared.pool),
-            ingest=prepared.ingest.to_dict() if prepared.ingest else None,
-            score=prepared.score.to_dict(),
+            ingest_report=prepared.ingest.to_dict() if prepared.ingest else None,
+            signal_report=prepared.score.to_dict(),
         )
         return
     for key, value in identity.items():
@@ -91,7 +91,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
         for record in controller.rounds[len(journal.of("round")) :]:
             journal.append("round", round=record.to_dict())
         work = [
-            Work(candidate.id, seed, _job(study, prepared, candidate.rows, "dev", seed))
+            Work(candidate.id, seed, _job(study, prepared, candidate.rows, "dev", seed, candidate.id))
             for candidate in candidates
             for seed in config.evaluation.seeds
             if seed not in known[candidate.id].results
@@ -121,7 +121,7 @@ def _record(study: Study, candidate: Candidate, known: dict[str, Trial]) -> None
 
 
 def _job(
-    study: Study, prepared: Prepared, rows: NDArray[np.int64] | None, split: str, seed: int, *, full: bool = False
+    study: Study, prepared: Prepared, rows: NDArray[np.int64] | None, split: Literal["dev", "test"], seed: int, label: str
 ) -> EvaluationJob:
     model = study.config.model
     return EvaluationJob(
@@ -131,11 +131,11 @@ def _job(
         pool_dir=prepared.pool.path,
         rows=rows,
         tasks=study.config.tasks,
-        split="test" if split == "test" else "dev",
+        split=split,
         seed=seed,
         config=study.config.evaluation,
-        work_dir=study.path / "work",
-        full_metrics=full,
+        work_dir=study.path / "work" / f"{label}-seed{seed}",
+        full_metrics=split == "test",
     )
 
 
@@ -187,12 +187,12 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
     plan = journal.of("final_plan")[0]
     done = study.final_results()
     work = []
-    for entry in plan["entries"]:
+    for number, entry in enumerate(plan["entries"]):
         rows = rows_of_entry(entry, study, prepared)
         # Without training there is nothing for a seed to change.
         for seed in plan["seeds"][:1] if rows is None else plan["seeds"]:
             if seed not in done[entry["name"]]:
-                work.append(Work(entry["name"], seed, _job(study, prepared, rows, "test", seed, full=True)))
+                work.append(Work(entry["name"], seed, _job(study, prepared, rows, "test", seed, f"test{number:02d}")))
     for item, result in _run(work, executor, journal):
         journal.append("test", name=item.name, seed=item.seed, result=result.to_dict())
         shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"

@@ -1,0 +1,79 @@
+"""A small real study on the embedded demo: real training, real scoring, a few seconds an evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autoselection.config import load_config
+from autoselection.demo import TASKS, model_dir, pool_file, sae_dir, task_file
+from autoselection.pool import IngestConfig, Pool, ingest
+from autoselection.signals import score_pool
+from autoselection.study import Study, run_study
+
+ROWS = 400
+
+
+def small_document(pool: dict[str, Any]) -> dict[str, Any]:
+    """A study configuration with tiny budgets on two of the demo's tasks."""
+    return {
+        "name": "small",
+        "pool": pool,
+        "model": {"path": str(model_dir())},
+        "sae": str(sae_dir()),
+        "tasks": [
+            {
+                "name": name,
+                **{split: str(task_file(name, split)) for split in ("target", "dev", "test")},
+                "dev_limit": 12,
+                "test_limit": 12,
+            }
+            for name in TASKS[:2]
+        ],
+        "signals": {"signals": ["tokens", "ngram_entropy", "text_hash", "minhash", "ifd", "varentropy", "sae", "mona"]},
+        "evaluation": {
+            "threads": 1,
+            "sft": {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "max_length": 128},
+        },
+        "search": {"evaluations": 5, "warmup": 2, "batch": 2, "proposals": 8, "min_rows": 20, "patience": 2},
+        "executor": {"workers": 2},
+        "final": {"single_operators": 1},
+    }
+
+
+@pytest.fixture(scope="session")
+def raw_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first rows of the demo pool, as a file."""
+    path = tmp_path_factory.mktemp("raw") / "pool.jsonl"
+    path.write_bytes(b"\n".join(pool_file().read_bytes().split(b"\n")[:ROWS]) + b"\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def scored_pool(raw_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same rows as a pool directory whose signals are cached."""
+    out = tmp_path_factory.mktemp("pool") / "pool"
+    ingest([raw_pool], out, IngestConfig())
+    config_file = tmp_path_factory.mktemp("config") / "study.yaml"
+    config_file.write_text(json.dumps(small_document({"path": str(out)})))
+    config = load_config(config_file)
+    score_pool(Pool.open(out), config.signals, model=config.model.path, sae=config.sae, tasks=config.tasks)
+    return out
+
+
+@pytest.fixture(scope="session")
+def study_config(scored_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration file of the small study."""
+    path = tmp_path_factory.mktemp("study-config") / "study.yaml"
+    path.write_text(yaml.safe_dump(small_document({"path": str(scored_pool)})))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_study(study_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The small study, run to its end without interruption."""
+    return run_study(load_config(study_config), tmp_path_factory.mktemp("study") / "whole")
