@@ -1,0 +1,22 @@
+"""The fixed pool of rows: any common file format in, one canonical memory-mapped table out."""
+
+from __future__ import annotations
+
+from autoselection.pool.formats import ROLES, RowFormat
+from autoselection.pool.ingest import BadRow, IngestConfig, IngestReport, ingest
+from autoselection.pool.pool import FileRecord, Pool, PoolManifest, SpecialTokenRecord
+from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
+
+__all__ = [
+    "KNOWN_SPECIAL_TOKENS",
+    "ROLES",
+    "BadRow",
+    "FileRecord",
+    "IngestConfig",
+    "IngestReport",
+    "Pool",
+    "PoolManifest",
+    "RowFormat",
+    "SpecialTokenRecord",
+    "ingest",
+]

@@ -1,0 +1,293 @@
+"""The four row formats, and their conversion to canonical turns.
+
+========================  ==========================================================================================
+``messages``              field ``messages``: a list of turns (OpenAI chat); optional ``system``
+``sharegpt``              field ``conversations``: a list of turns; optional ``system``
+``alpaca``                ``instruction``, ``output`` (or ``response``); optional ``input`` (or ``context``), ``system``
+                          and ``history`` (pairs of user and assistant texts, oldest first)
+``prompt-completion``     ``prompt`` with ``completion`` or ``response``, or ``question`` with ``answer`` (no options);
+                          strings, or lists of turns; optional ``system``
+========================  ==========================================================================================
+
+A turn is an object with ``role`` and ``content`` or with ``from`` and ``value``. The canonical roles are ``system``,
+``user``, ``assistant`` and ``tool``. Containers without nesting (CSV) hold lists as JSON strings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+RowFormat = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
+FORMATS: tuple[RowFormat, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion")
+
+#: (role, content): one turn of a conversation, the role canonical.
+Turn = tuple[str, str]
+
+#: Role spellings found in the wild, and the canonical role of each.
+ROLES: Mapping[str, str] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
+    "function_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "ipython": "tool",
+    "tool_response": "tool",
+    "function_response": "tool",
+}
+
+_TURN_FIELDS = frozenset({"role", "content", "from", "value"})
+_CALL_FIELDS = ("tool_calls", "function_call")
+_PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
+_OPTION_FIELDS = ("choices", "options")
+
+
+class RowError(ValueError):
+    """A row cannot be used; the message is the reason. Never leaves ingest."""
+
+
+def matching_formats(record: Mapping[str, Any]) -> frozenset[RowFormat]:
+    """The formats whose required fields ``record`` has (a null field counts as absent)."""
+    present = {name for name, value in record.items() if value is not None}
+    found: set[RowFormat] = set()
+    if "messages" in present:
+        found.add("messages")
+    if "conversations" in present:
+        found.add("sharegpt")
+    if "instruction" in present and present & {"output", "response"}:
+        found.add("alpaca")
+    if _pair(record) is not None:
+        found.add("prompt-completion")
+    return frozenset(found)
+
+
+def convert(
+    row_format: RowFormat, record: Mapping[str, Any], ignored: Counter[str]
+) -> tuple[list[Turn], frozenset[str]]:
+    """Convert one row to turns.
+
+    Args:
+        row_format: how to read the row.
+        record: the row's fields.
+        ignored: counts, by name, the fields of turns that are not kept (``name``, ``weight``, …) and, as
+            ``empty system prompt``, system prompts without text.
+
+    Returns:
+        The turns, and the names of the fields they were made from.
+
+    Raises:
+        RowError: a field is missing, empty or of the wrong type, or nobody asks or answers.
+    """
+    if row_format == "messages":
+        used = frozenset(("messages", "system"))
+        turns = _with_system(record, _turns(record, "messages", ignored), ignored)
+    elif row_format == "sharegpt":
+        used = frozenset(("conversations", "system"))
+        turns = _with_system(record, _turns(record, "conversations", ignored), ignored)
+    elif row_format == "alpaca":
+        turns, used = _alpaca(record, ignored)
+    else:
+        turns, used = _prompt_completion(record, ignored)
+    roles = {role for role, _ in turns}
+    if "assistant" not in roles:
+        raise RowError("there is no assistant turn")
+    if "user" not in roles:
+        raise RowError("there is no user turn")
+    return turns, used
+
+
+def _alpaca(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Turn], frozenset[str]]:
+    answer_field = "response" if record.get("output") is None and record.get("response") is not None else "output"
+    input_field = "context" if record.get("input") is None and record.get("context") is not None else "input"
+    question = [text for text in (_optional(record, "instruction"), _optional(record, input_field)) if text]
+    if not question:
+        raise RowError("field 'instruction' is missing or empty")
+    turns = _history(record.get("history"))
+    turns.append(("user", "\n".join(question)))
+    turns.append(("assistant", _required(record, answer_field)))
+    used = frozenset(("instruction", input_field, answer_field, "system", "history"))
+    return _with_system(record, turns, ignored), used
+
+
+def _history(value: Any) -> list[Turn]:
+    value = _from_json(value, "history")
+    turns: list[Turn] = []
+    if not value:
+        return turns
+    if not isinstance(value, list):
+        raise RowError("field 'history' must be a list of [user, assistant] pairs")
+    for number, pair in enumerate(value, start=1):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise RowError(f"entry {number} of 'history' must be a [user, assistant] pair of strings")
+        if not pair[0].strip() or not pair[1].strip():
+            raise RowError(f"entry {number} of 'history' has an empty text")
+        turns += [("user", pair[0]), ("assistant", pair[1])]
+    return turns
+
+
+def _pair(record: Mapping[str, Any]) -> tuple[str, str] | None:
+    for prompt, completion in _PAIRS:
+        if record.get(prompt) is None or record.get(completion) is None:
+            continue
+        if prompt == "question" and any(record.get(name) is not None for name in _OPTION_FIELDS):
+            continue  # multiple choice: the answer alone is an index or a letter, not a response
+        return prompt, completion
+    return None
+
+
+def _prompt_completion(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Turn], frozenset[str]]:
+    pair = _pair(record)
+    if pair is None:
+        known = ", ".join(f"'{prompt}' and '{completion}'" for prompt, completion in _PAIRS)
+        raise RowError(f"fields are missing or null: expected {known} (without options), found {field_list(record)}")
+    turns: list[Turn] = []
+    for name, role in zip(pair, ("user", "assistant"), strict=True):
+        if isinstance(record[name], list):
+            turns += _turns(record, name, ignored)
+        else:
+            turns.append((role, _required(record, name)))
+    return _with_system(record, turns, ignored), frozenset((*pair, "system"))
+
+
+def _with_system(record: Mapping[str, Any], turns: list[Turn], ignored: Counter[str]) -> list[Turn]:
+    value = record.get("system")
+    if value is None:
+        return turns
+    if not isinstance(value, str):
+        raise RowError(f"field 'system' must be a string, not {_kind(value)}")
+    if not value or value.isspace():
+        if value:
+            ignored["empty system prompt"] += 1
+        return turns
+    if turns and turns[0][0] == "system":
+        if turns[0][1] == value:
+            return turns
+        raise RowError("field 'system' and the first turn give two different system prompts")
+    return [("system", value), *turns]
+
+
+def _turns(record: Mapping[str, Any], name: str, ignored: Counter[str]) -> list[Turn]:
+    value = _from_json(record.get(name), name)
+    if isinstance(value, dict):
+        value = _transposed(value, name)
+    if not isinstance(value, list) or not value:
+        found = "missing" if value is None else "empty" if value == [] else f"not a list but {_kind(value)}"
+        raise RowError(f"field '{name}' is {found}; expected a list of turns")
+    turns: list[Turn] = []
+    for number, item in enumerate(value, start=1):
+        if not isinstance(item, dict):
+            raise RowError(f"turn {number} of '{name}' must be an object, not {_kind(item)}")
+        role, content = item.get("role"), item.get("content")
+        if role is None and content is None:
+            role, content = item.get("from"), item.get("value")
+        canonical = ROLES.get(role) if isinstance(role, str) else None
+        if canonical is None:
+            canonical = _role(role, number, name)
+        if len(item) > 2:
+            _extra_fields(item, number, name, ignored)
+        if not isinstance(content, str):
+            content = _parts(content, number, name)
+        if not content or content.isspace():
+            if canonical == "system":
+                ignored["empty system prompt"] += 1
+                continue
+            raise RowError(f"turn {number} of '{name}' ({canonical}) has no text")
+        turns.append((canonical, content))
+    return turns
+
+
+def _role(role: Any, number: int, name: str) -> str:
+    if not isinstance(role, str):
+        raise RowError(f"turn {number} of '{name}' has no role (field 'role' or 'from')")
+    canonical = ROLES.get(role.strip().lower())
+    if canonical is None:
+        raise RowError(f"turn {number} of '{name}' has the unknown role {role[:40]!r}")
+    return canonical
+
+
+def _extra_fields(item: Mapping[str, Any], number: int, name: str, ignored: Counter[str]) -> None:
+    for field in _CALL_FIELDS:
+        if item.get(field):
+            raise RowError(
+                f"turn {number} of '{name}' has structured '{field}', which a text pool cannot hold; render it into the content"
+            )
+    for field, value in item.items():
+        if field not in _TURN_FIELDS and value is not None:
+            ignored[field] += 1
+
+
+def _parts(content: Any, number: int, name: str) -> str:
+    """Join OpenAI content parts, if all of them are text."""
+    if content is None:
+        raise RowError(f"turn {number} of '{name}' has no content (field 'content' or 'value')")
+    if not isinstance(content, list):
+        raise RowError(f"the content of turn {number} of '{name}' must be a string, not {_kind(content)}")
+    texts = []
+    for part in content:
+        text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+        if not isinstance(text, str):
+            raise RowError(f"the content of turn {number} of '{name}' has a part that is not text")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _transposed(value: dict[str, Any], name: str) -> list[Any]:
+    """Undo the dictionary of lists that Hugging Face makes of a sequence of objects."""
+    columns = {key: column for key, column in value.items() if column is not None}
+    lengths = {len(column) if isinstance(column, list) else -1 for column in columns.values()}
+    if len(lengths) != 1 or -1 in lengths:
+        raise RowError(f"field '{name}' is not a list but an object; expected a list of turns")
+    return [dict(zip(columns, items, strict=True)) for items in zip(*columns.values(), strict=True)]
+
+
+def _from_json(value: Any, name: str) -> Any:
+    """Parse a nested value that its container holds as a JSON string."""
+    if not isinstance(value, str) or not value.strip():
+        return None if isinstance(value, str) else value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"field '{name}' is a string that is not valid JSON; expected a list") from error
+
+
+def _optional(record: Mapping[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise RowError(f"field '{name}' must be a string, not {_kind(value)}")
+    return None if not value or value.isspace() else value
+
+
+def _required(record: Mapping[str, Any], name: str) -> str:
+    text = _optional(record, name)
+    if text is None:
+        raise RowError(f"field '{name}' is missing or empty")
+    return text
+
+
+def _kind(value: Any) -> str:
+    names = {"dict": "an object", "list": "a list", "str": "a string", "bool": "a boolean", "NoneType": "null"}
+    return names.get(type(value).__name__, "a number" if isinstance(value, (int, float)) else type(value).__name__)
+
+
+def field_list(names: Iterable[str], limit: int = 12) -> str:
+    """Field names for an error message, quoted and cut to a readable length."""
+    quoted = [repr(str(name)[:40]) for name in names]
+    if not quoted:
+        return "no fields"
+    more = f" and {len(quoted) - limit} more" if len(quoted) > limit else ""
+    return ", ".join(quoted[:limit]) + more

@@ -1,0 +1,355 @@
+"""The pool: an immutable, memory-mapped table of canonical rows, and its manifest.
+
+A pool directory holds
+
+- ``pool.arrow``: Arrow IPC file; columns ``id`` (string), ``source`` (dictionary<int32, string>), ``messages``
+  (list of struct{role, content}) and ``meta`` (JSON string or null);
+- ``manifest.json``: counts, provenance and the content fingerprint; written last;
+- ``skipped.jsonl``: the rows that could not be used: file, line, reason;
+- ``signals/``: what is computed from the rows later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, ValidationError
+
+from autoselection.errors import PoolError
+from autoselection.pool.formats import Turn
+from autoselection.schema import StrictModel
+
+FORMAT_VERSION = 1
+TABLE_FILE = "pool.arrow"
+MANIFEST_FILE = "manifest.json"
+SKIPPED_FILE = "skipped.jsonl"
+SIGNALS_FOLDER = "signals"
+
+MESSAGES_TYPE = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("messages", MESSAGES_TYPE, nullable=False),
+        pa.field("meta", pa.string()),
+    ]
+)
+
+_T = TypeVar("_T")
+
+Message = dict[str, str]
+Rows = Sequence[int] | npt.NDArray[np.integer[Any]]
+
+
+class FileRecord(StrictModel):
+    """One input file and what came of it."""
+
+    path: str = Field(description="Path as it was given to ingest.")
+    bytes: int = Field(description="Size on disk (bytes).")
+    format: str = Field(description="Row format read: messages, sharegpt, alpaca or prompt-completion.")
+    rows: int = Field(description="Rows taken into the pool (count).")
+    skipped: int = Field(description="Rows skipped (count).")
+
+
+class SpecialTokenRecord(StrictModel):
+    """Special tokens of chat models that were found inside row text."""
+
+    handling: str = Field(description="What was done with them: keep, strip or refuse.")
+    rows: int = Field(description="Rows that had at least one (count).")
+    counts: dict[str, int] = Field(description="Occurrences of each token found.")
+
+
+class PoolManifest(StrictModel):
+    """What is in a pool, and where it came from."""
+
+    format_version: int = Field(description="Version of the pool directory's layout.")
+    rows: int = Field(description="Rows of the pool (count).")
+    skipped: int = Field(description="Rows of the input that were skipped, see skipped.jsonl (count).")
+    format: str = Field(description="Row format of the input, or 'mixed'.")
+    fingerprint: str = Field(description="Content hash of all rows in order (32 hex digits).")
+    table_bytes: int = Field(description="Size of pool.arrow (bytes).")
+    files: tuple[FileRecord, ...] = Field(description="The input files, in order.")
+    sources: dict[str, int] = Field(description="Rows of each source, by name.")
+    special_tokens: SpecialTokenRecord
+    ignored: dict[str, int] = Field(description="Parts of turns that were not kept, by field name (count).")
+
+
+def turns_digest(source: str, turns: Sequence[Turn]) -> Any:
+    """Hash object (128 bits) over a row's source and turns.
+
+    Raises:
+        UnicodeEncodeError: a text is not valid Unicode.
+    """
+    # Lengths make the encoding unambiguous whatever the texts hold.
+    parts = [f"{len(source)}:{source}"]
+    for role, content in turns:
+        parts.append(f"{role}:{len(content)}:")
+        parts.append(content)
+    return hashlib.blake2b("".join(parts).encode("utf-8"), digest_size=16)
+
+
+class Fingerprint:
+    """Running content hash over a pool's rows: does not depend on how they are split into batches."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(f"autoselection-pool-{FORMAT_VERSION}".encode(), digest_size=16)
+
+    def add(self, row_id: str, row_digest: bytes, meta: str | None) -> None:
+        """Add one row.
+
+        Raises:
+            UnicodeEncodeError: the id or the metadata is not valid Unicode.
+        """
+        head = f"{len(row_id)}:{row_id}" if meta is None else f"{len(row_id)}:{row_id}{len(meta)}:{meta}"
+        self._digest.update(head.encode("utf-8") + row_digest)
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """A fixed pool of conversations on disk. Rows are numbered 0…N-1; the table is memory-mapped.
+
+    Attributes:
+        path: the pool directory.
+        manifest: counts, provenance and fingerprint.
+        table: the rows, with the columns of ``SCHEMA``.
+    """
+
+    path: Path
+    manifest: PoolManifest
+    table: Any = field(repr=False)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Pool:
+        """Open a pool directory; checks the manifest, the table's size, columns and row count.
+
+        Raises:
+            PoolError: there is no pool, it is damaged, or another version wrote it.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        table_path = path / TABLE_FILE
+        if not table_path.is_file():
+            raise PoolError(f"The pool {path} is damaged: {TABLE_FILE} is missing; ingest its files again.")
+        size = table_path.stat().st_size
+        if size != manifest.table_bytes:
+            raise PoolError(
+                f"The pool {path} is damaged: {TABLE_FILE} has {size:,} bytes, its manifest says "
+                f"{manifest.table_bytes:,}; ingest its files again."
+            )
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(table_path))).read_all()
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())
+            raise PoolError(
+                f"The pool {path} is damaged: {TABLE_FILE} cannot be read ({reason}); ingest its files again."
+            ) from error
+        if not table.schema.equals(SCHEMA):
+            raise PoolError(f"The pool {path} is damaged: {TABLE_FILE} has other columns than a pool; ingest again.")
+        if table.num_rows != manifest.rows:
+            raise PoolError(
+                f"The pool {path} is damaged: {TABLE_FILE} has {table.num_rows:,} rows, its manifest says "
+                f"{manifest.rows:,}; ingest its files again."
+            )
+        return cls(path, manifest, table)
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+    @property
+    def fingerprint(self) -> str:
+        """Content hash of all rows in order (32 hex digits)."""
+        return self.manifest.fingerprint
+
+    @property
+    def signals_path(self) -> Path:
+        """The folder of signals computed from this pool."""
+        return self.path / SIGNALS_FOLDER
+
+    @property
+    def ids(self) -> Any:
+        """The ids of all rows, an Arrow string array."""
+        return self.table.column("id")
+
+    def row_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Row numbers of ``ids``, in their order.
+
+        Raises:
+            PoolError: an id is not in the pool.
+        """
+        wanted = pa.array(ids, type=pa.string())
+        found = pc.index_in(wanted, value_set=self.ids)
+        if found.null_count:
+            first = wanted[int(np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))[0])].as_py()
+            raise PoolError(f"The pool {self.path} has no row with the id {first!r} ({found.null_count} unknown ids).")
+        return found.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
+
+    @cached_property
+    def source_names(self) -> tuple[str, ...]:
+        """Names of the sources, sorted."""
+        return tuple(sorted(self.manifest.sources))
+
+    @cached_property
+    def source_codes(self) -> npt.NDArray[np.int32]:
+        """Source of each row as an index into ``source_names``, int32[N]."""
+        position = {name: code for code, name in enumerate(self.source_names)}
+        codes = []
+        for chunk in self.table.column("source").chunks:
+            names = chunk.dictionary.to_pylist()
+            mapping = np.array([position.get(name, -1) for name in names], dtype=np.int32)
+            codes.append(mapping[chunk.indices.to_numpy(zero_copy_only=False)])
+        result = np.concatenate(codes).astype(np.int32) if codes else np.zeros(0, dtype=np.int32)
+        if result.size and result.min() < 0:
+            raise PoolError(
+                f"The pool {self.path} is damaged: a source is not in its manifest; ingest its files again."
+            )
+        result.flags.writeable = False
+        return result
+
+    def messages(self, rows: Rows | None = None) -> list[list[Message]]:
+        """Conversations of ``rows`` in their order (all rows if None), as lists of role and content.
+
+        Raises:
+            PoolError: a row number is out of range.
+        """
+        return self._gather("messages", rows, _conversations)
+
+    def texts(self, rows: Rows | None = None) -> list[str]:
+        r"""The contents of each row's turns joined by ``\n``: what text signals see.
+
+        Raises:
+            PoolError: a row number is out of range.
+        """
+        return self._gather("messages", rows, _joined_contents)
+
+    def metas(self, rows: Rows | None = None) -> list[dict[str, Any]]:
+        """Each row's extra fields ({} if it has none)."""
+        return self._gather(
+            "meta", rows, lambda array: [json.loads(text) if text else {} for text in array.to_pylist()]
+        )
+
+    def iter_messages(self, batch_rows: int = 1024) -> Iterator[list[list[Message]]]:
+        """All conversations in row order, in batches of at most ``batch_rows``: bounded memory."""
+        if batch_rows < 1:
+            raise ValueError("batch_rows must be at least 1")
+        for start in range(0, len(self), batch_rows):
+            yield self.messages(np.arange(start, min(start + batch_rows, len(self))))
+
+    def sources(self, rows: Rows | None = None) -> list[str]:
+        """Each row's source."""
+        return self._gather("source", rows, lambda array: array.to_pylist())
+
+    def row_ids(self, rows: Rows | None = None) -> list[str]:
+        """Each row's id."""
+        return self._gather("id", rows, lambda array: array.to_pylist())
+
+    def verify(self) -> None:
+        """Compute the fingerprint anew (reads everything; about a second for 100,000 rows).
+
+        Raises:
+            PoolError: the rows are not those the manifest speaks of.
+        """
+        fingerprint = Fingerprint()
+        for batch in self.table.to_batches(max_chunksize=1024):
+            conversations = _conversations(batch.column(2))
+            for row_id, source, conversation, meta in zip(
+                batch.column(0).to_pylist(),
+                batch.column(1).to_pylist(),
+                conversations,
+                batch.column(3).to_pylist(),
+                strict=True,
+            ):
+                turns = [(message["role"], message["content"]) for message in conversation]
+                fingerprint.add(row_id, turns_digest(source, turns).digest(), meta)
+        if fingerprint.hexdigest() != self.fingerprint:
+            raise PoolError(f"The pool {self.path} is damaged: its rows do not match its fingerprint; ingest again.")
+
+    @cached_property
+    def _chunk_starts(self) -> npt.NDArray[np.int64]:
+        lengths = [len(chunk) for chunk in self.table.column("messages").chunks]
+        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+    def check_rows(self, rows: Rows | None) -> npt.NDArray[np.int64]:
+        """Rows as an int64 array (all rows if None).
+
+        Raises:
+            PoolError: they are not whole numbers, or one is out of range.
+        """
+        if rows is None:
+            return np.arange(len(self), dtype=np.int64)
+        wanted = np.asarray(rows)
+        if wanted.size == 0:
+            return np.zeros(0, dtype=np.int64)
+        if wanted.ndim != 1 or not np.issubdtype(wanted.dtype, np.integer):
+            raise PoolError(f"Row numbers must be a list of whole numbers, not an array of {wanted.dtype}.")
+        outside = wanted[(wanted < 0) | (wanted >= len(self))]
+        if outside.size:
+            raise PoolError(f"Row {outside[0]} is not in the pool {self.path}, whose rows are 0 to {len(self) - 1}.")
+        return wanted.astype(np.int64)
+
+    def _gather(self, name: str, rows: Rows | None, convert: Callable[[Any], list[_T]]) -> list[_T]:
+        """Convert the cells of one column chunk by chunk, and return them in the order of ``rows``."""
+        column = self.table.column(name)
+        if rows is None:
+            return [value for chunk in column.chunks for value in convert(chunk)]
+        wanted = self.check_rows(rows)
+        chunk_of = np.searchsorted(self._chunk_starts, wanted, side="right") - 1
+        order = np.argsort(chunk_of, kind="stable")
+        chunks, firsts = np.unique(chunk_of[order], return_index=True)
+        values: dict[int, _T] = {}
+        for chunk, positions in zip(chunks.tolist(), np.split(order, firsts[1:]), strict=True):
+            local = wanted[positions] - self._chunk_starts[chunk]
+            values.update(zip(positions.tolist(), convert(column.chunk(chunk).take(pa.array(local))), strict=True))
+        return [values[position] for position in range(len(wanted))]
+
+
+def _read_manifest(path: Path) -> PoolManifest:
+    manifest_path = path / MANIFEST_FILE
+    if not manifest_path.is_file():
+        what = "does not exist" if not path.exists() else f"is no pool: it has no {MANIFEST_FILE}"
+        raise PoolError(f"The pool {path} {what}; make one with `autoselection ingest FILE… --out {path}`.")
+    try:
+        document = json.loads(manifest_path.read_text(encoding="utf-8"))
+        version = document.get("format_version") if isinstance(document, dict) else None
+        if isinstance(version, int) and version != FORMAT_VERSION:
+            raise PoolError(
+                f"The pool {path} has layout version {version}, this program reads {FORMAT_VERSION}; ingest its files again."
+            )
+        return PoolManifest.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        raise PoolError(
+            f"The manifest of the pool {path} is damaged: {where}: {first['msg']}; ingest its files again."
+        ) from error
+    except (ValueError, OSError) as error:
+        raise PoolError(f"The manifest of the pool {path} is damaged ({error}); ingest its files again.") from error
+
+
+def _conversations(array: Any) -> list[list[Message]]:
+    """List<struct> array to Python; reads the flat columns, several times faster than ``to_pylist``."""
+    turns = array.flatten()
+    flat = [
+        {"role": role, "content": content}
+        for role, content in zip(turns.field("role").to_pylist(), turns.field("content").to_pylist(), strict=True)
+    ]
+    ends = np.cumsum(array.value_lengths().to_numpy(zero_copy_only=False)).tolist()
+    return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _joined_contents(array: Any) -> list[str]:
+    contents = array.flatten().field("content").to_pylist()
+    ends = np.cumsum(array.value_lengths().to_numpy(zero_copy_only=False)).tolist()
+    return ["\n".join(contents[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
