@@ -1,0 +1,169 @@
+"""lm-evaluation-harness's model and task classes for token-exact, offline scoring. Imports it: imported when scoring starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.models.huggingface import HFLM
+
+#: Bytes that the logits of one batch may take, with their log-probabilities.
+_LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30, "mps": 1 << 30}
+_BYTES_PER_LOGIT = 8
+_MAX_TOKENS = 16_384
+
+Request = tuple[tuple[str, str], list[int], list[int]]
+
+
+class LocalTask(ConfigurableTask):  # type: ignore[misc]
+    """A harness task whose documents carry their token ids; contexts are taken as they are, without few-shot examples."""
+
+    def build_all_requests(self, *, limit: int | None = None, **_: Any) -> None:
+        """Make the requests of every document."""
+        instances: list[Instance] = []
+        for index, document in self.doc_iterator(limit=limit):
+            made = self.construct_requests(
+                doc=document, ctx=document["context"], metadata=(self.config["task"], index, self.config.repeats)
+            )
+            instances.extend(made if isinstance(made, list) else [made])
+        self._instances = instances
+
+
+class ConversationLM(HFLM):  # type: ignore[misc]
+    """``HFLM`` around a model in memory that scores the token ids of the documents.
+
+    Texts are never tokenized here: the harness would strip the white space that ends a chat prompt and score it as a
+    part of the answer, and it would turn control words inside item text into control tokens.
+
+    Args:
+        stop_ids: tokens that end a generated answer.
+        stop_text: text that ends a generated answer where the template has no end token; may be empty.
+        batch_size: most sequences of a batch; None is no limit.
+        batch_tokens: most tokens of a batch; None is derived from the vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        stop_ids: Sequence[int],
+        stop_text: str,
+        batch_size: int | None,
+        batch_tokens: int | None,
+        autocast: bool,
+    ) -> None:
+        super().__init__(
+            pretrained=model,
+            tokenizer=tokenizer,
+            backend="causal",
+            batch_size=1,
+            softmax_dtype="float32",
+            mixed_precision_dtype="bfloat16" if autocast else None,
+            add_bos_token=False,
+        )
+        self._stop_ids = list(stop_ids)
+        self._stop_text = stop_text
+        self._rows = batch_size
+        self._tokens = batch_tokens
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._kept = 0
+
+    def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        """Log-probability of every continuation, and whether greedy decoding would write it."""
+        encoded: list[Request] = [
+            ((request.args[0], request.args[1]), request.doc["context_ids"], request.doc["continuations"][request.idx])
+            for request in requests
+        ]
+        answers: list[tuple[float, bool]] = [(0.0, False)] * len(encoded)
+        for batch in self._batches(encoded):
+            pieces = [encoded[index] for index in batch]
+            self.batch_size_per_gpu = len(pieces)
+            longest = max(len(context) + len(continuation) for _, context, continuation in pieces) - 1
+            # Logits are needed from the position in front of the first scored token to the end of the padded batch.
+            self._kept = longest - min(len(context) for _, context, _ in pieces) + 1
+            scored = super()._loglikelihood_tokens(pieces, disable_tqdm=True)
+            for index, answer in zip(batch, scored, strict=True):
+                answers[index] = answer
+        return answers
+
+    def _batches(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Cut requests, longest first, into batches; those that share all but the last token stay together."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, (_, prompt, continuation) in enumerate(requests):
+            groups.setdefault((*prompt, *continuation[:-1]), []).append(index)
+        ordered = sorted(groups.items(), key=lambda group: (-len(group[0]), group[0]))
+        limit = self._tokens or _MAX_TOKENS
+        logits = _LOGIT_BYTES.get(self.device.type, 1 << 30) // (_BYTES_PER_LOGIT * self.config.vocab_size)
+        batches: list[list[int]] = []
+        size, longest, shortest = 0, 0, 0
+        for tokens, members in ordered:
+            context = min(len(requests[index][1]) for index in members)
+            shortest = min(shortest, context) if size else context
+            longest = longest if size else len(tokens)
+            rows = size + 1
+            full = size and (
+                rows * longest > limit
+                or (self._rows is not None and rows > self._rows)
+                or (self._tokens is None and rows * (longest - shortest + 1) > logits)
+            )
+            if full or not batches:
+                batches.append([])
+                size, longest, shortest = 0, len(tokens), context
+            batches[-1].extend(members)
+            size += 1
+        return batches
+
+    def _model_call(self, inps: torch.Tensor, attn_mask: Any = None, labels: Any = None) -> torch.Tensor:
+        """Logits of the last ``_kept`` positions only: the prompt's are never looked at."""
+        if not self._keeps_logits:
+            return super()._model_call(inps)  # type: ignore[no-any-return]
+        with torch.inference_mode(), self._autocast():
+            logits: torch.Tensor = self.model(inps, use_cache=False, logits_to_keep=self._kept).logits
+        return logits
+
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
+        """Greedy answers to the documents' contexts."""
+        order = sorted(range(len(requests)), key=lambda index: -len(requests[index].doc["context_ids"]))
+        answers = [""] * len(requests)
+        while order:
+            new_tokens = max(int(requests[index].args[1]["max_gen_toks"]) for index in order)
+            room = max(1, self.max_length - new_tokens)
+            width = min(room, len(requests[order[0]].doc["context_ids"]))
+            rows = max(1, (self._tokens or _MAX_TOKENS) // (width + new_tokens))
+            rows = min(rows, self._rows or rows)
+            batch, order = order[:rows], order[rows:]
+            contexts = [requests[index].doc["context_ids"][-room:] for index in batch]
+            ids = torch.zeros((len(batch), width), dtype=torch.long)
+            mask = torch.zeros_like(ids)
+            for position, context in enumerate(contexts):
+                ids[position, width - len(context) :] = torch.tensor(context)
+                mask[position, width - len(context) :] = 1
+            with torch.inference_mode(), self._autocast():
+                output = self.model.generate(
+                    input_ids=ids.to(self.device),
+                    attention_mask=mask.to(self.device),
+                    max_new_tokens=new_tokens,
+                    do_sample=False,
+                    temperature=None,
+                    top_p=None,
+                    top_k=None,
+                    eos_token_id=self._stop_ids or None,
+                    pad_token_id=self._stop_ids[0] if self._stop_ids else 0,
+                )
+            for index, tokens in zip(batch, output[:, width:].tolist(), strict=True):
+                text = self.tokenizer.decode(self._until_stop(tokens), skip_special_tokens=True)
+                answers[index] = text.split(self._stop_text)[0] if self._stop_text else text
+        return answers
+
+    def _until_stop(self, tokens: list[int]) -> list[int]:
+        return tokens[: next((i for i, token in enumerate(tokens) if token in self._stop_ids), len(tokens))]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=self.mixed_precision_dtype, enabled=self.mixed_precision_dtype is not None
+        )

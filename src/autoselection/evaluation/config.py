@@ -1,0 +1,119 @@
+"""Settings of one evaluation: supervised fine-tuning and scoring."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from autoselection.schema import StrictModel
+
+DEFAULT_EPOCHS = 3.0
+
+
+class SFTConfig(StrictModel):
+    """Supervised fine-tuning on the response tokens of a subset.
+
+    Exactly one budget decides the length of training; without any, it is three epochs. ``max_steps`` and
+    ``max_tokens`` cost the same whatever the size of the subset, so that a comparison of subsets is one of rows.
+    """
+
+    method: Literal["full", "lora"] = Field(
+        "full", description="Train all weights (full) or low-rank adapters that are merged before scoring (lora)."
+    )
+    lora_r: int = Field(16, ge=1, le=1024, description="Rank of the LoRA adapters.")
+    lora_alpha: float = Field(32.0, gt=0.0, description="LoRA scale; adapters count alpha / r times.")
+    lora_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout in front of the LoRA adapters (share).")
+    lora_target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
+        "all-linear",
+        description="Names of the modules that get adapters; 'all-linear' is every linear layer but the head.",
+    )
+    epochs: float | None = Field(
+        None, gt=0.0, description="Budget: passes over the subset (3 if no budget is given; fractions are allowed)."
+    )
+    max_steps: int | None = Field(
+        None, ge=1, description="Budget: optimiser steps of batch_size rows, whatever the size of the subset (count)."
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Budget: trained tokens, prompts included, whatever the size of the subset (count); rows are "
+        "taken in training order until their tokens reach it.",
+    )
+    learning_rate: float = Field(2e-5, gt=0.0, description="Peak learning rate of AdamW.")
+    scheduler: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="Learning rate after warmup: to zero along a cosine or a line, or constant."
+    )
+    warmup_ratio: float = Field(0.1, ge=0.0, lt=1.0, description="Share of the steps in which the rate rises linearly.")
+    batch_size: int = Field(32, ge=1, description="Rows an optimiser step sees (count).")
+    micro_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Rows a forward pass sees (a divisor of batch_size); null chooses the largest one whose longest "
+        "rows fit in micro_batch_tokens.",
+    )
+    micro_batch_tokens: int = Field(
+        8192, ge=1, description="Tokens a forward pass may see when micro_batch_size is null (count)."
+    )
+    max_length: int = Field(2048, ge=8, description="Longest row trained on (tokens); longer ones are cut and counted.")
+    group_by_length: bool = Field(
+        False,
+        description="Make up batches from rows of similar length: less padding, but batches are no longer random.",
+    )
+    weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay of AdamW.")
+    max_grad_norm: float = Field(1.0, ge=0.0, description="Gradients are scaled down to this norm; 0 switches it off.")
+    turns: Literal["all", "last"] = Field("all", description="Train on every assistant turn, or only on the last.")
+    completion_only: bool = Field(True, description="Loss on response tokens only; false also trains on the prompts.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: far less memory, about 30% slower."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SFTConfig:
+        budgets = [name for name in ("epochs", "max_steps", "max_tokens") if getattr(self, name) is not None]
+        if len(budgets) > 1:
+            raise ValueError(f"give exactly one budget, not {' and '.join(budgets)}")
+        if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
+            raise ValueError(f"micro_batch_size ({self.micro_batch_size}) must divide batch_size ({self.batch_size})")
+        return self
+
+
+class EvaluationConfig(StrictModel):
+    """How one subset is trained on and scored."""
+
+    sft: SFTConfig = Field(default_factory=lambda: SFTConfig.model_validate({}), description="Supervised fine-tuning.")
+    seeds: tuple[int, ...] = Field(
+        (0,), min_length=1, description="Training seeds of every evaluation; scores are averaged over them."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="Where evaluations run; auto prefers an accelerator. CUDA_VISIBLE_DEVICES picks the GPU."
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Arithmetic: auto is bfloat16 on a GPU that has it and float32 elsewhere. With bfloat16, full "
+        "fine-tuning keeps float32 weights and computes under autocast; LoRA loads the base model in bfloat16.",
+    )
+    batch_size: int | None = Field(None, ge=1, description="Sequences scored at once (count); null: by batch_tokens.")
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens scored at once (count); null fits the logits of the model's vocabulary into "
+        "1 GiB (8 GiB on a GPU).",
+    )
+    max_new_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Longest generated answer (tokens); null is twice the task's longest gold answer plus 16.",
+    )
+    threads: int | None = Field(
+        None, ge=1, description="PyTorch threads of an evaluation (count); null leaves PyTorch's choice."
+    )
+    keep_model: bool = Field(
+        False, description="Save every fine-tuned model (safetensors, tokenizer) in the evaluation's folder."
+    )
+
+    @model_validator(mode="after")
+    def _seeds_are_unique(self) -> EvaluationConfig:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds must differ from each other")
+        return self

@@ -1,0 +1,105 @@
+"""Pool rows as tokens, kept in a worker process from one evaluation to the next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jinja2 import TemplateError
+from numpy.typing import NDArray
+
+from autoselection.chat import ConversationEncoder
+from autoselection.errors import EvaluationError
+from autoselection.pool import Pool
+
+#: Tokens kept in memory per process, about five bytes each.
+_CACHE_TOKENS = 50_000_000
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One trainable row: token ids and, aligned with them, labels (-100 where there is no loss)."""
+
+    input_ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class EncodedSubset:
+    """The trainable rows of a subset, in its order, and what was left out.
+
+    Attributes:
+        rows: the rows that have at least one token to predict.
+        truncated: rows of the subset cut to the maximum length, dropped ones included.
+        no_response: rows dropped because no response token is left (or was there) to learn from.
+        unrenderable: rows dropped because the chat template does not render their turns.
+    """
+
+    rows: list[EncodedRow]
+    truncated: int
+    no_response: int
+    unrenderable: int
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row."""
+        return np.array([len(row.input_ids) for row in self.rows], np.int64)
+
+
+class RowCache:
+    """Encoded rows by pool row, for one way of encoding; None for a row that the template does not render."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, EncodedRow | None] = {}
+        self._tokens = 0
+
+    def subset(
+        self, pool: Pool, rows: NDArray[np.int64], encoder: ConversationEncoder, completion_only: bool
+    ) -> EncodedSubset:
+        """Encode the ``rows`` that are not cached yet and return all of them in order."""
+        missing = [row for row in np.unique(rows).tolist() if row not in self._rows]
+        for row, messages in zip(missing, pool.messages(missing) if missing else [], strict=True):
+            encoded = _encode(messages, encoder, completion_only)
+            self._rows[row] = encoded
+            self._tokens += 0 if encoded is None else len(encoded.input_ids)
+        found = [self._rows[row] for row in rows.tolist()]
+        if self._tokens > _CACHE_TOKENS:
+            self._rows, self._tokens = {}, 0
+        rendered = [row for row in found if row is not None]
+        # The first token is never predicted, so a label there teaches nothing.
+        trainable = [row for row in rendered if (row.labels[1:] != IGNORED).any()]
+        return EncodedSubset(
+            trainable,
+            truncated=sum(row.truncated for row in rendered),
+            no_response=len(rendered) - len(trainable),
+            unrenderable=len(found) - len(rendered),
+        )
+
+
+_CACHES: OrderedDict[tuple[object, ...], RowCache] = OrderedDict()
+
+
+def row_cache(key: tuple[object, ...]) -> RowCache:
+    """The process's cache for one (pool, tokenizer, chat template, length, turns); only the last two are kept."""
+    cache = _CACHES.pop(key, None) or RowCache()
+    _CACHES[key] = cache
+    while len(_CACHES) > 2:
+        _CACHES.popitem(last=False)
+    return cache
+
+
+def _encode(
+    messages: Sequence[dict[str, str]], encoder: ConversationEncoder, completion_only: bool
+) -> EncodedRow | None:
+    try:
+        encoded = encoder.encode(messages)
+    except (EvaluationError, TemplateError):
+        return None
+    ids = np.array(encoded.input_ids, np.int32)
+    labels = np.where(np.array(encoded.response, bool), ids, np.int32(IGNORED)) if completion_only else ids
+    return EncodedRow(ids, labels, encoded.truncated > 0)

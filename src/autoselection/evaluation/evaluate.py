@@ -1,0 +1,190 @@
+"""One evaluation from start to end: load the model, train it on a subset, score it, count the cost."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoselection.evaluation.job import EvaluationJob, EvaluationResult
+from autoselection.evaluation.runtime import (
+    borrowed_process,
+    failure_of,
+    failures,
+    quiet_libraries,
+    require_packages,
+)
+from autoselection.tasks import TaskConfig, load_items
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from autoselection.evaluation.harness import Benchmark, TaskScores
+
+
+def evaluate(job: EvaluationJob) -> EvaluationResult:
+    """Train the job's model on its rows and score it.
+
+    Training that diverges and machines that give out (memory, disk) come back as a result with ``failure`` set; the
+    caller's process, its random generators and its log settings stay as they were.
+
+    Raises:
+        ConfigError: a task has no usable file for the split.
+        PoolError: the pool cannot be read.
+        EvaluationError: the model or its chat template cannot be used.
+        MissingExtraError: the ``train`` extra is not installed.
+    """
+    require_packages()
+    started = time.perf_counter()
+    for task in job.tasks:
+        load_items(task, job.split)
+    with quiet_libraries(), borrowed_process(job.seed, job.config.threads):
+        run = _Run(job, started)
+        try:
+            return run.result()
+        except failures() as error:
+            described = failure_of(error)
+            if described is None:
+                raise
+            reason, kind = described
+            return EvaluationResult.failed(job, reason, kind, time.perf_counter() - started, **run.costs)
+        finally:
+            run.release()
+
+
+class _Run:
+    """The state of one evaluation, so that a failure can tell what had been done."""
+
+    def __init__(self, job: EvaluationJob, started: float) -> None:
+        self.job = job
+        self.started = started
+        self.costs: dict[str, Any] = {}
+
+    def result(self) -> EvaluationResult:
+        from autoselection.evaluation.harness import load_benchmarks, score
+        from autoselection.models import load_model, load_tokenizer, model_fingerprint, pick_device, pick_dtype
+
+        job = self.job
+        job.work_dir.mkdir(parents=True, exist_ok=True)
+        device = pick_device(job.config.device)
+        dtype = pick_dtype(device, job.config.dtype)
+        self.costs["settings"] = {"device": device, "dtype": str(dtype).removeprefix("torch.")}
+        tokenizer = load_tokenizer(job.model, job.chat_template, job.trust_remote_code)
+        tokenizer_key = (model_fingerprint(job.model), tokenizer.chat_template)
+        # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
+        weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
+        model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
+        context_length = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+        benchmarks = load_benchmarks(
+            job.tasks,
+            job.split,
+            tokenizer,
+            context_length=context_length,
+            config=job.config,
+            full_metrics=job.full_metrics,
+            tokenizer_key=tokenizer_key,
+        )
+        loaded = time.perf_counter()
+        if job.rows is not None:
+            model = self._train(model, tokenizer, dtype, tokenizer_key, context_length)
+        trained = time.perf_counter()
+        scores = score(model, tokenizer, benchmarks, job.config, dtype=dtype)
+        model_dir = self._save(model, tokenizer) if job.config.keep_model else None
+        if job.full_metrics:
+            _write_items(job.work_dir / "items.jsonl", benchmarks, scores)
+        ended = time.perf_counter()
+        values = {task.name: _search_score(task, scores[task.name].metrics) for task in job.tasks}
+        return EvaluationResult(
+            split=job.split,
+            seed=job.seed,
+            score=float(np.mean(list(values.values()))),
+            scores=values,
+            metrics={name: entry.metrics for name, entry in scores.items()},
+            items={name: entry.items for name, entry in scores.items()},
+            seconds={
+                "load": loaded - self.started,
+                "train": trained - loaded,
+                "eval": ended - trained,
+                "total": ended - self.started,
+            },
+            model_dir=model_dir,
+            **self.costs,
+        )
+
+    def _train(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        dtype: torch.dtype,
+        tokenizer_key: tuple[object, ...],
+        context_length: int,
+    ) -> PreTrainedModel:
+        from autoselection.chat import ConversationEncoder
+        from autoselection.evaluation.encoding import row_cache
+        from autoselection.evaluation.sft import train
+        from autoselection.pool import Pool
+
+        job, sft = self.job, self.job.config.sft
+        assert job.rows is not None and job.pool_dir is not None
+        pool = Pool.open(job.pool_dir)
+        max_length = min(sft.max_length, context_length)
+        encoder = ConversationEncoder(tokenizer, max_length=max_length, turns=sft.turns)
+        cache = row_cache((pool.fingerprint, *tokenizer_key, max_length, sft.turns, sft.completion_only))
+        subset = cache.subset(pool, np.asarray(job.rows, np.int64), encoder, sft.completion_only)
+        self.costs.update(truncated_rows=subset.truncated, dropped_rows=subset.no_response + subset.unrenderable)
+        trained = train(model, tokenizer, subset, job.config, dtype=dtype, seed=job.seed, work_dir=job.work_dir)
+        tenth = max(1, len(trained.losses) // 10)
+        self.costs.update(
+            steps=trained.schedule.steps,
+            train_tokens=trained.schedule.tokens,
+            train_rows=len(trained.schedule.order),
+            train_loss=(float(np.mean(trained.losses[:tenth])), float(np.mean(trained.losses[-tenth:]))),
+            settings={
+                **self.costs["settings"],
+                "micro_batch_size": trained.schedule.micro_batch_size,
+                "trainable_parameters": trained.trainable_parameters,
+                "unrenderable_rows": subset.unrenderable,
+            },
+        )
+        return trained.model
+
+    def _save(self, model: PreTrainedModel, tokenizer: Any) -> str:
+        folder = self.job.work_dir / "model"
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    def release(self) -> None:
+        """Give back what the trainer's reference cycles hold, before the next evaluation needs it."""
+        gc.collect()
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _search_score(task: TaskConfig, metrics: Mapping[str, float]) -> float:
+    return -metrics["nll"] if task.metric == "nll" else metrics[task.metric]
+
+
+def _write_items(path: Path, benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> None:
+    """One line an item: its values and, if it was generated, the answer."""
+    with path.open("w", encoding="utf-8") as file:
+        for benchmark in benchmarks:
+            found = scores[benchmark.config.name]
+            for index, identifier in enumerate(benchmark.ids):
+                line = {"task": benchmark.config.name, "id": identifier}
+                line |= {name: values[index] for name, values in found.items.items() if name != "ids"}
+                if found.generated:
+                    line["generated"] = found.generated[index]
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,0 +1,337 @@
+"""Benchmarks by lm-evaluation-harness, on our own offline tasks made from local JSONL items.
+
+What is scored:
+
+- **nll**: the gold response of an item (``TaskItem.reference()``: the rationale, if there is one, and the answer) in
+  the model's chat template. The scored tokens are exactly those that training would learn from, so the end-of-turn
+  token is among them: a model that does not stop has not answered. An item's value is the mean over its tokens, a
+  task's the mean over its items. The same request tells whether greedy decoding writes the gold response, token for
+  token (``greedy_match``).
+- **accuracy** (items with choices): the option whose *letter* is likeliest as the first thing the model says. All
+  letters are of one length and need one forward pass.
+- **exact_match**: the greedy answer, generated until the end-of-turn token, holds the gold answer (see ``answers``).
+
+The harness drives requests and aggregation; prompts and answers reach the model as the token ids of
+:class:`~autoselection.chat.ConversationEncoder`, the same as in training. Nothing is downloaded and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoselection.chat import ConversationEncoder
+from autoselection.errors import ConfigError, EvaluationError
+from autoselection.evaluation.answers import answers_match
+from autoselection.evaluation.config import EvaluationConfig
+from autoselection.evaluation.job import EvaluationSplit, rounded
+from autoselection.evaluation.runtime import TrainingFailure
+from autoselection.tasks import LETTERS, TaskConfig, TaskItem, items_fingerprint, load_items
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: Room for an answer longer than the longest gold one (tokens).
+_SPARE_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One task's items, encoded for one tokenizer and chat template.
+
+    Attributes:
+        tasks: harness tasks by kind: ``nll`` always, ``accuracy`` and ``exact_match`` where asked for.
+        ids: ids of the items.
+        truncated: items longer than the model's context (their prompts lose their beginning).
+    """
+
+    config: TaskConfig
+    tasks: Mapping[str, Any]
+    ids: tuple[str, ...]
+    truncated: int
+    stop_ids: frozenset[int]
+    stop_text: str
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """One task's metrics, the values of its items, and the generated answers (empty if none were asked for)."""
+
+    metrics: dict[str, float]
+    items: dict[str, list[Any]]
+    generated: list[str]
+
+
+def load_benchmarks(
+    tasks: Sequence[TaskConfig],
+    split: EvaluationSplit,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    context_length: int,
+    config: EvaluationConfig,
+    full_metrics: bool,
+    tokenizer_key: tuple[object, ...],
+) -> list[Benchmark]:
+    """Read and encode one split of every task; the encoded tasks are kept for the next evaluation of this process.
+
+    Raises:
+        ConfigError: a task has no usable file for the split.
+    """
+    benchmarks = []
+    for task in tasks:
+        items = load_items(task, split)
+        choices = all(item.choices for item in items)
+        kinds = ["nll"]
+        if choices and (full_metrics or task.metric == "accuracy"):
+            kinds.append("accuracy")
+        if task.metric == "exact_match" or (full_metrics and not choices):
+            kinds.append("exact_match")
+        key = (
+            *tokenizer_key, task.model_dump_json(), split, context_length, config.max_new_tokens, tuple(kinds),
+            items_fingerprint(items), tuple(item.id for item in items),
+        )  # fmt: skip
+        if key not in _BENCHMARKS:
+            while len(_BENCHMARKS) >= _MAX_BENCHMARKS:
+                _BENCHMARKS.pop(next(iter(_BENCHMARKS)))
+            encoder = ConversationEncoder(tokenizer, max_length=1 << 30, turns="last")
+            _BENCHMARKS[key] = _benchmark(task, items, kinds, encoder, context_length, config.max_new_tokens)
+        benchmarks.append(_BENCHMARKS[key])
+    return benchmarks
+
+
+_MAX_BENCHMARKS = 64
+_BENCHMARKS: dict[tuple[object, ...], Benchmark] = {}
+
+
+def score(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    benchmarks: Sequence[Benchmark],
+    config: EvaluationConfig,
+    *,
+    dtype: torch.dtype,
+) -> dict[str, TaskScores]:
+    """Score ``model`` on encoded tasks.
+
+    Raises:
+        TrainingFailure: a gold answer has no finite likelihood.
+    """
+    import torch
+    from lm_eval.evaluator import evaluate
+
+    from autoselection.evaluation._language_model import ConversationLM
+
+    language_model = ConversationLM(
+        model,
+        tokenizer,
+        stop_ids=sorted(frozenset().union(*(benchmark.stop_ids for benchmark in benchmarks))),
+        stop_text=benchmarks[0].stop_text,
+        batch_size=config.batch_size,
+        batch_tokens=config.batch_tokens,
+        autocast=dtype == torch.bfloat16 and model.dtype == torch.float32,
+    )
+    harness_tasks = {
+        f"{benchmark.config.name}/{kind}": task for benchmark in benchmarks for kind, task in benchmark.tasks.items()
+    }
+    output = evaluate(language_model, {"tasks": harness_tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
+    return {benchmark.config.name: _scores(benchmark, output) for benchmark in benchmarks}
+
+
+def _scores(benchmark: Benchmark, output: Mapping[str, Any]) -> TaskScores:
+    name = benchmark.config.name
+    metrics: dict[str, float] = {"items": len(benchmark.ids), "truncated": benchmark.truncated}
+    items: dict[str, list[Any]] = {"ids": list(benchmark.ids)}
+    generated: list[str] = []
+    for kind, names in _METRICS.items():
+        if kind not in benchmark.tasks:
+            continue
+        samples = sorted(output["samples"][f"{name}/{kind}"], key=lambda sample: sample["doc_id"])
+        for metric in names:
+            values = np.array([sample[_HARNESS_NAMES.get(metric, metric)] for sample in samples], np.float64)
+            if not np.isfinite(values).all():
+                raise TrainingFailure(
+                    f"The model gives {int((~np.isfinite(values)).sum())} of {len(values)} gold answers of task "
+                    f"'{name}' no finite likelihood; training diverged: lower evaluation.sft.learning_rate."
+                )
+            metrics[metric] = float(values.mean())
+            if metric != "nll_per_byte":
+                items[metric] = rounded(values)
+        if kind == "exact_match":
+            generated = [sample["filtered_resps"][0] for sample in samples]
+    return TaskScores(metrics, items, generated)
+
+
+_METRICS = {"nll": ("nll", "nll_per_byte", "greedy_match"), "accuracy": ("accuracy",), "exact_match": ("exact_match",)}
+_HARNESS_NAMES = {"accuracy": "acc"}
+
+
+def _benchmark(
+    task: TaskConfig,
+    items: Sequence[TaskItem],
+    kinds: Sequence[str],
+    encoder: ConversationEncoder,
+    context_length: int,
+    max_new_tokens: int | None,
+) -> Benchmark:
+    encoded = [_encode(item, item.reference(), encoder, task.name) for item in items]
+    longest = max(len(gold) for _, gold in encoded)
+    if longest >= context_length:
+        raise ConfigError(
+            f"Task '{task.name}': a gold answer has {longest} tokens, more than the model's context of "
+            f"{context_length} leaves room for; shorten it."
+        )
+    special = set(encoder.tokenizer.all_special_ids)
+    ends = {gold[-1] for _, gold in encoded if gold[-1] in special}
+    eos = encoder.tokenizer.eos_token_id
+    new_tokens = max_new_tokens or min(2 * longest + _SPARE_TOKENS, context_length // 2)
+    makers = {
+        "nll": partial(_nll_task, task, items, encoded),
+        "accuracy": partial(_accuracy_task, task, items, encoder),
+        "exact_match": partial(_exact_match_task, task, items, encoded, new_tokens),
+    }
+    return Benchmark(
+        task,
+        {kind: makers[kind]() for kind in kinds},
+        tuple(item.id for item in items),
+        sum(len(context) + len(gold) > context_length + 1 for context, gold in encoded),
+        frozenset(ends | ({eos} if eos is not None else set())),
+        "" if ends else _text_after_answer(items[0], encoder),
+    )
+
+
+def _encode(item: TaskItem, answer: str, encoder: ConversationEncoder, task: str) -> tuple[list[int], list[int]]:
+    """Token ids of the context and of ``answer`` with its end-of-turn token; what follows them is left out."""
+    encoded = encoder.encode([{"role": "user", "content": item.question()}, {"role": "assistant", "content": answer}])
+    positions = np.flatnonzero(encoded.response)
+    if len(positions) == 0 or positions[0] == 0:
+        raise EvaluationError(
+            f"Task '{task}', item '{item.id}': the chat template leaves no answer to score behind a prompt; "
+            "name another chat_template."
+        )
+    first, last = int(positions[0]), int(positions[-1]) + 1
+    return encoded.input_ids[:first], encoded.input_ids[first:last]
+
+
+def _text_after_answer(item: TaskItem, encoder: ConversationEncoder) -> str:
+    """What the template writes behind an answer: the only stop sign of a template without an end token."""
+    rendered = encoder.tokenizer.apply_chat_template(item.messages(), tokenize=False)
+    assert isinstance(rendered, str)
+    return rendered.rpartition(item.reference())[2].strip()
+
+
+def _task(name: str, documents: list[dict[str, Any]], **config: Any) -> Any:
+    from datasets import Dataset
+
+    from autoselection.evaluation._language_model import LocalTask
+
+    dataset = {"items": Dataset.from_list(documents)}
+    return LocalTask(
+        config={
+            "task": name,
+            "custom_dataset": lambda **_: dataset,
+            "test_split": "items",
+            "num_fewshot": 0,
+            "doc_to_text": "context",
+            "target_delimiter": "",
+            **config,
+        }
+    )
+
+
+def _metric(name: str, higher_is_better: bool = True) -> dict[str, Any]:
+    return {"metric": name, "aggregation": "mean", "higher_is_better": higher_is_better}
+
+
+def _nll_task(task: TaskConfig, items: Sequence[TaskItem], encoded: Sequence[tuple[list[int], list[int]]]) -> Any:
+    documents = [
+        {
+            "id": item.id,
+            "context": item.question(),
+            "gold": item.reference(),
+            "context_ids": context,
+            "continuations": [gold],
+            "tokens": len(gold),
+            "bytes": len(item.reference().encode()),
+        }
+        for item, (context, gold) in zip(items, encoded, strict=True)
+    ]
+    return _task(
+        f"{task.name}/nll",
+        documents,
+        output_type="loglikelihood",
+        doc_to_target="gold",
+        process_results=_nll_of,
+        metric_list=[_metric("nll", False), _metric("nll_per_byte", False), _metric("greedy_match")],
+    )
+
+
+def _nll_of(document: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    likelihood, greedy = results[0]
+    return {
+        "nll": -likelihood / document["tokens"],
+        "nll_per_byte": -likelihood / document["bytes"],
+        "greedy_match": float(greedy),
+    }
+
+
+def _accuracy_task(task: TaskConfig, items: Sequence[TaskItem], encoder: ConversationEncoder) -> Any:
+    special = set(encoder.tokenizer.all_special_ids)
+    documents = []
+    for item in items:
+        letters = list(LETTERS[: len(item.choices)])
+        continuations: list[list[int]] = []
+        context: list[int] = []
+        for letter in letters:
+            context, tokens = _encode(item, letter, encoder, task.name)
+            continuations.append(tokens[:-1] if len(tokens) > 1 and tokens[-1] in special else tokens)
+        documents.append(
+            {
+                "id": item.id,
+                "context": item.question(),
+                "letters": letters,
+                "label": letters.index(item.answer),
+                "context_ids": context,
+                "continuations": continuations,
+            }
+        )
+    return _task(
+        f"{task.name}/accuracy",
+        documents,
+        output_type="multiple_choice",
+        doc_to_choice="letters",
+        doc_to_target="label",
+        metric_list=[_metric("acc")],
+    )
+
+
+def _exact_match_task(
+    task: TaskConfig, items: Sequence[TaskItem], encoded: Sequence[tuple[list[int], list[int]]], new_tokens: int
+) -> Any:
+    documents = [
+        {
+            "id": item.id,
+            "context": item.question(),
+            "gold": item.answer,
+            "letters": LETTERS[: len(item.choices)],
+            "context_ids": context,
+        }
+        for item, (context, _) in zip(items, encoded, strict=True)
+    ]
+    return _task(
+        f"{task.name}/exact_match",
+        documents,
+        output_type="generate_until",
+        doc_to_target="gold",
+        generation_kwargs={"until": [], "max_gen_toks": new_tokens, "do_sample": False},
+        process_results=_exact_match_of,
+        metric_list=[_metric("exact_match")],
+    )
+
+
+def _exact_match_of(document: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    return {"exact_match": float(answers_match(results[0], document["gold"], document["letters"]))}

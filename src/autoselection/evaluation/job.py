@@ -1,0 +1,153 @@
+"""What an evaluation is asked and what it answers: plain data that travels between processes and into the journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import ConfigError
+from autoselection.evaluation.config import EvaluationConfig
+from autoselection.tasks import TaskConfig
+
+EvaluationSplit = Literal["dev", "test"]
+FailureKind = Literal["training", "infrastructure"]
+
+#: Decimals kept of per-item values: far below their noise, and the journal stays small.
+_ITEM_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """Train ``model`` on ``rows`` of a pool and score it on one split of the tasks.
+
+    Attributes:
+        model: folder of the base model (or a hub id).
+        pool_dir: the pool directory; not read when ``rows`` is None.
+        rows: row indices of the subset, at least one; None scores the base model untrained.
+        tasks: the benchmarks.
+        split: ``dev`` during the search; ``test`` once, at the end.
+        seed: seed of the row order, of adapter initialisation and of dropout.
+        config: how to train and score.
+        work_dir: folder for what the evaluation writes (``model/`` if kept; ``items.jsonl`` with full metrics).
+        chat_template: named template or Jinja file; None is the model's own.
+        full_metrics: also score accuracy of choices and generated answers, whatever the tasks' search metric.
+        trust_remote_code: run code shipped with the model.
+    """
+
+    model: str
+    pool_dir: Path | None
+    rows: NDArray[np.int64] | None
+    tasks: tuple[TaskConfig, ...]
+    split: EvaluationSplit
+    seed: int
+    config: EvaluationConfig
+    work_dir: Path
+    chat_template: str | None = None
+    full_metrics: bool = False
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.split not in ("dev", "test"):
+            raise ConfigError(f"Evaluations score the split 'dev' or 'test', not '{self.split}'.")
+        if not self.tasks:
+            raise ConfigError("An evaluation needs at least one task.")
+        if self.rows is not None and len(self.rows) == 0:
+            raise ConfigError("An evaluation needs at least one row; rows=None scores the base model untrained.")
+        if self.rows is not None and self.pool_dir is None:
+            raise ConfigError("An evaluation of rows needs the pool directory they index.")
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Scores and costs of one evaluation, or why there are none.
+
+    Attributes:
+        split: the scored split.
+        seed: the training seed.
+        score: mean of ``scores`` over the tasks, higher is better; NaN if the evaluation failed.
+        scores: score of each task in its search metric, higher is better (``nll`` counts negative).
+        metrics: per task, ``items`` (count), ``nll`` (gold answer, nats per token, mean over items), ``nll_per_byte``,
+            ``greedy_match`` (share of items whose gold answer is, token for token, what greedy decoding writes),
+            ``truncated`` (items longer than the model's context) and, where scored, ``accuracy`` and ``exact_match``.
+        items: per task, ``ids`` and, aligned with them, every item's ``nll`` and ``greedy_match``, and where scored
+            ``accuracy`` and ``exact_match``: what paired tests need.
+        seconds: wall time: ``load``, ``train``, ``eval``, ``total``.
+        steps: optimiser steps taken.
+        train_tokens: trained tokens, prompts included, padding not.
+        train_rows: rows the model saw, repetitions included.
+        truncated_rows: rows of the subset cut to the maximum length.
+        dropped_rows: rows of the subset without a response token (all of it cut away, or none there), not trained on.
+        train_loss: mean loss over the first and over the last tenth of the steps; empty without training.
+        settings: what was resolved: ``device``, ``dtype``, ``micro_batch_size``, ``trainable_parameters``.
+        model_dir: where the model was saved, or None.
+        failure: why the evaluation failed, or None.
+        failure_kind: ``training`` if the subset and the settings are to blame (it would fail again),
+            ``infrastructure`` if the machine is (memory, disk).
+    """
+
+    split: EvaluationSplit
+    seed: int
+    score: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    items: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=lambda: {"train": 0.0, "eval": 0.0, "total": 0.0})
+    steps: int = 0
+    train_tokens: int = 0
+    train_rows: int = 0
+    truncated_rows: int = 0
+    dropped_rows: int = 0
+    train_loss: tuple[float, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    model_dir: str | None = None
+    failure: str | None = None
+    failure_kind: FailureKind | None = None
+
+    @classmethod
+    def failed(
+        cls, job: EvaluationJob, reason: str, kind: FailureKind = "training", seconds: float = 0.0, **costs: Any
+    ) -> EvaluationResult:
+        """The result of an evaluation that failed for ``reason`` after ``seconds``."""
+        return cls(
+            job.split,
+            job.seed,
+            math.nan,
+            seconds={"train": 0.0, "eval": 0.0, "total": seconds},
+            failure=reason,
+            failure_kind=kind,
+            **costs,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe form; NaN becomes null."""
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> EvaluationResult:
+        """Inverse of :meth:`to_dict`; unknown keys of later versions are ignored."""
+        known = {entry.name for entry in fields(cls)}
+        values = {name: value for name, value in record.items() if name in known}
+        values["score"] = math.nan if values.get("score") is None else values["score"]
+        values["train_loss"] = tuple(values.get("train_loss", ()))
+        return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def rounded(values: NDArray[np.float64]) -> list[float]:
+    """Per-item values as they are kept."""
+    return [round(float(value), _ITEM_DECIMALS) for value in values]

@@ -1,0 +1,127 @@
+"""The surroundings of an evaluation: quiet libraries, untouched global generators, and failures told apart."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import logging
+import os
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from autoselection.errors import MissingExtraError
+from autoselection.evaluation.job import FailureKind
+
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "safetensors")
+_NOISY = ("lm_eval", "lm-eval", "transformers", "trl", "peft", "accelerate", "datasets")
+
+#: System errors that say something about the machine and nothing about the evaluation.
+_MACHINE_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS}
+)
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+
+
+class TrainingFailure(Exception):
+    """Training or scoring gave no usable model: the subset or the settings are to blame, not the machine."""
+
+
+def require_packages() -> None:
+    """Raise MissingExtraError for the first missing package of the ``train`` extra."""
+    for package in _PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "train", "Evaluating a subset")
+
+
+def failures() -> tuple[type[BaseException], ...]:
+    """The exceptions that :func:`failure_of` may recognise."""
+    from safetensors import SafetensorError
+
+    errors: tuple[type[BaseException], ...] = (TrainingFailure, MemoryError, OSError, RuntimeError, SafetensorError)
+    return errors
+
+
+def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
+    """Tell an evaluation that failed from a mistake of ours: (reason, kind), or None if the error must be raised."""
+    import torch
+    from safetensors import SafetensorError
+
+    if isinstance(error, TrainingFailure):
+        return str(error), "training"
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"Out of memory: {text or 'the system refused an allocation'}.", "infrastructure"
+    if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
+        return f"The system failed: {text}.", "infrastructure"
+    if isinstance(error, SafetensorError):
+        return f"Saving the model failed: {text}.", "infrastructure"
+    if isinstance(error, RuntimeError):
+        if any(word in text.lower() for word in _MEMORY_WORDS):
+            return (
+                f"Out of memory ({text[:200]}); lower evaluation.sft.micro_batch_size or max_length, "
+                "or switch gradient_checkpointing on.",
+                "infrastructure",
+            )
+        accelerator_error: type[BaseException] | None = getattr(torch, "AcceleratorError", None)
+        if accelerator_error is not None and isinstance(error, accelerator_error):
+            return f"The accelerator failed: {text[:200]}.", "infrastructure"
+    return None
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence progress bars, warnings and log lines below ERROR of the training libraries, and restore them."""
+    # Read when tqdm is first imported, which in a worker process happens below.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    levels = {name: logging.getLogger(name).level for name in _NOISY}
+    try:
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(transformers|trl|peft|accelerate|datasets|lm_eval|torch)\b")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def borrowed_process(seed: int, threads: int | None) -> Iterator[None]:
+    """Seed the global generators that the libraries draw from, set PyTorch's threads, and restore both."""
+    import torch
+
+    python_state, numpy_state, old_threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            seed_generators(seed)
+            if threads is not None:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+            torch.set_num_threads(old_threads)
+
+
+def seed_generators(seed: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's global generators (any non-negative seed)."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -1,0 +1,101 @@
+"""Which rows an evaluation trains on, in which order, and how many steps that makes.
+
+Training order is an endless stream: a seeded permutation of the subset, then another one, and so on. The stream is cut
+into batches of exactly ``batch_size`` rows (a batch may span two permutations), so that every optimiser step weighs the
+same whatever the size of the subset. The budget decides where the stream ends:
+
+- ``epochs``: after ``round(epochs * rows)`` rows;
+- ``max_steps``: after ``max_steps * batch_size`` rows;
+- ``max_tokens``: with the row whose tokens reach the budget.
+
+The last batch may be shorter, except with ``max_steps``. Within a batch, rows are sorted by length: this changes no
+gradient (the loss is a mean over the response tokens of the whole batch), only the padding of its micro-batches.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.evaluation.config import DEFAULT_EPOCHS, SFTConfig
+
+#: Batches among which ``group_by_length`` sorts rows: enough to even out lengths, few enough to keep batches mixed.
+GROUPED_BATCHES = 16
+
+#: First entry of the seed sequence of the training order, so that it differs from other uses of the same seed.
+_ORDER_STREAM = 7
+
+
+@dataclass(frozen=True)
+class TrainingSchedule:
+    """Rows in the order of training.
+
+    Attributes:
+        order: positions in the encoded subset, in the order in which they are trained on.
+        steps: optimiser steps.
+        tokens: tokens of all rows of ``order`` together.
+        micro_batch_size: rows of a forward pass.
+    """
+
+    order: NDArray[np.int64]
+    steps: int
+    tokens: int
+    micro_batch_size: int
+
+
+def training_schedule(lengths: NDArray[np.int64], config: SFTConfig, seed: int) -> TrainingSchedule:
+    """Plan training on rows of the given ``lengths`` (tokens, shape ``(rows,)``, at least one row)."""
+    rng = np.random.default_rng([_ORDER_STREAM, seed])
+    order = _stream(lengths, config, rng)
+    size = config.batch_size
+    if config.group_by_length:
+        order = _grouped(order, lengths, size, rng)
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    order = np.concatenate([batch[np.argsort(-lengths[batch], kind="stable")] for batch in batches])
+    return TrainingSchedule(order, len(batches), int(lengths[order].sum()), _micro_batch_size(lengths, config))
+
+
+def _stream(lengths: NDArray[np.int64], config: SFTConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+    rows = len(lengths)
+    if config.max_tokens is not None:
+        parts, tokens = [], 0
+        while tokens < config.max_tokens:
+            part = rng.permutation(rows)
+            reached = tokens + np.cumsum(lengths[part])
+            parts.append(part[: int(np.searchsorted(reached, config.max_tokens)) + 1])
+            tokens = int(reached[-1])
+        return np.concatenate(parts)
+    if config.max_steps is not None:
+        total = config.max_steps * config.batch_size
+    else:
+        total = max(1, round((config.epochs or DEFAULT_EPOCHS) * rows))
+    return np.concatenate([rng.permutation(rows) for _ in range(math.ceil(total / rows))])[:total]
+
+
+def _grouped(
+    order: NDArray[np.int64], lengths: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Sort windows of the stream by length and shuffle their batches; the last, shorter batch stays last."""
+    window = GROUPED_BATCHES * size
+    whole = len(order) - len(order) % size
+    parts: list[NDArray[np.int64]] = []
+    for start in range(0, whole, window):
+        rows = order[start : min(start + window, whole)]
+        batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, size)
+        parts.extend(batches[rng.permutation(len(batches))])
+    return np.concatenate([*parts, order[whole:]])
+
+
+def _micro_batch_size(lengths: NDArray[np.int64], config: SFTConfig) -> int:
+    if config.micro_batch_size is not None:
+        return config.micro_batch_size
+    longest = int(lengths.max())
+    fitting = [
+        size
+        for size in range(1, config.batch_size + 1)
+        if config.batch_size % size == 0 and size * longest <= config.micro_batch_tokens
+    ]
+    return max(fitting, default=1)

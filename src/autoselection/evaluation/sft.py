@@ -1,0 +1,143 @@
+"""Supervised fine-tuning by TRL's ``SFTTrainer`` on rows that are already tokens.
+
+TRL receives ``input_ids`` and ``labels`` and is told to prepare nothing: no template, no tokenizer, no end-of-sequence
+token, no truncation of its own. The loss is the mean over the response tokens of a whole batch, however it is split
+into micro-batches.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoselection.evaluation.config import EvaluationConfig, SFTConfig
+from autoselection.evaluation.encoding import EncodedSubset
+from autoselection.evaluation.runtime import TrainingFailure, seed_generators
+from autoselection.evaluation.schedule import TrainingSchedule, training_schedule
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fine-tuned model and what it took.
+
+    Attributes:
+        model: the model, adapters merged.
+        schedule: what it was trained on.
+        losses: mean loss per response token of every optimiser step.
+        trainable_parameters: parameters that were trained (count).
+        seconds: wall time of training.
+    """
+
+    model: PreTrainedModel
+    schedule: TrainingSchedule
+    losses: list[float]
+    trainable_parameters: int
+    seconds: float
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    subset: EncodedSubset,
+    config: EvaluationConfig,
+    *,
+    dtype: torch.dtype,
+    seed: int,
+    work_dir: Path,
+) -> Trained:
+    """Fine-tune ``model`` (in place) on ``subset``.
+
+    Args:
+        dtype: arithmetic; bfloat16 with a float32 ``model`` means autocast.
+        seed: of the row order, the adapters and dropout.
+        work_dir: an existing folder the trainer may name; nothing is written there.
+
+    Raises:
+        TrainingFailure: no trainable row, or a loss that is not finite.
+    """
+    import torch
+
+    from autoselection.evaluation._trainer import SubsetTrainer
+
+    if not subset.rows:
+        raise TrainingFailure(
+            f"No row of the subset can be trained on: {subset.no_response:,} have no response token within "
+            f"max_length, {subset.unrenderable:,} have turns the chat template does not render."
+        )
+    started = time.perf_counter()
+    schedule = training_schedule(subset.lengths, config.sft, seed)
+    seed_generators(seed)  # adapters are initialised before the trainer seeds anything
+    trainer = SubsetTrainer(
+        model=model,
+        arguments=_arguments(
+            config.sft, schedule, model, autocast=dtype == torch.bfloat16, seed=seed, work_dir=work_dir
+        ),
+        tokenizer=tokenizer,
+        rows=subset.rows,
+        schedule=schedule,
+        adapters=_adapters(config.sft) if config.sft.method == "lora" else None,
+    )
+    trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+    trainer.train()
+    trained = trainer.model
+    if config.sft.method == "lora":
+        trained = trained.merge_and_unload()
+    trained.eval()
+    return Trained(trained, schedule, trainer.losses, trainable, time.perf_counter() - started)
+
+
+def _arguments(
+    config: SFTConfig, schedule: TrainingSchedule, model: PreTrainedModel, *, autocast: bool, seed: int, work_dir: Path
+) -> Any:
+    from trl import SFTConfig as TRLConfig
+
+    cpu = model.device.type == "cpu"
+    return TRLConfig(
+        output_dir=str(work_dir),
+        max_steps=schedule.steps,
+        per_device_train_batch_size=schedule.micro_batch_size,
+        gradient_accumulation_steps=config.batch_size // schedule.micro_batch_size,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(config.scheduler, config.scheduler),
+        warmup_steps=math.ceil(config.warmup_ratio * schedule.steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim="adamw_torch",
+        bf16=autocast,
+        fp16=False,
+        gradient_checkpointing=config.gradient_checkpointing,
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=not cpu,
+        use_cpu=cpu,
+        seed=seed,
+        data_seed=seed,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _adapters(config: SFTConfig) -> Any:
+    from peft import LoraConfig
+
+    modules = config.lora_target_modules
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+    )
