@@ -1,0 +1,65 @@
+"""The operator reference for people, written from the declarations."""
+
+from __future__ import annotations
+
+from autoselection.operators.base import Operator, Param
+from autoselection.operators.registry import OperatorRegistry
+
+_HEAD = """# Operators
+
+<!-- Written by autoselection.operators.document(); a test keeps it current. Do not edit. -->
+
+A recipe is a list of steps, each an operator with parameters. A step gets the rows of the pool that the steps before it
+left, in their order, and returns some of them in the order stated here; only `union` adds rows, and never a second copy.
+A step that would leave nothing keeps the single best row. Ties are broken by row index.
+
+- Exactly one parameter of a group (fraction, top_k, threshold) decides; giving two is an error.
+- `fraction` counts rows that have a score, and is rounded up.
+- Rows without a score are dropped or kept as `missing` says and counted in the lineage; they are never scored 0.
+- *Searched* parameters belong to the default search space; on a pool their ranges are narrowed to what makes sense for
+  its size (`operator.space(signals)`).
+- Random steps draw from the seed of the materialization and the number of earlier steps of the same operator.
+"""
+
+
+def document(registry: OperatorRegistry | None = None) -> str:
+    """Markdown reference of all operators of a registry (default: the built-in ones)."""
+    operators = (registry or OperatorRegistry()).operators()
+    return "\n".join([_HEAD, *(_section(operator) for operator in operators)])
+
+
+def _section(operator: Operator) -> str:
+    kind = "published" if operator.published else "ours"
+    where = "in the default search space" if operator.searched else "outside the default search space"
+    needs = ", ".join(f"`{name}`" for name in operator.needs({})) or "none"
+    lines = [
+        f"## {operator.name}",
+        "",
+        f"{operator.summary[:1].upper()}{operator.summary[1:]}.",
+        "",
+        f"Family {operator.family}; {kind}; {where}{'; random' if operator.randomized else ''}.",
+        f"Signals: {needs}{' (with the default parameters)' if _conditional(operator) else ''}.",
+        f"Order: {operator.order}.",
+        "",
+        "| parameter | values | default | searched | meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*lines, *(_row(param, operator) for param in operator.params), ""])
+
+
+def _conditional(operator: Operator) -> bool:
+    return any(param.when is not None for param in operator.params)
+
+
+def _row(param: Param, operator: Operator) -> str:
+    meaning = param.help
+    if param.when is not None:
+        meaning += f"; only with {param.when[0]} {' or '.join(param.when[1])}"
+    if param.group is not None:
+        others = [f"`{other.name}`" for other in operator.params if other.group == param.group and other is not param]
+        meaning += f"; instead of {' or '.join(others)}"
+    if param.default is not None:
+        default = f"{param.default}"
+    else:
+        default = "unset" if param.group is not None or param.optional else "required"
+    return f"| `{param.name}` | {param.domain} | {default} | {'yes' if param.searched else 'no'} | {meaning} |"

@@ -1,0 +1,95 @@
+"""Which operators exist: the built-in ones and those that other packages register as entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from autoselection.errors import RecipeError
+from autoselection.operators.base import Operator
+from autoselection.operators.dedup import SemanticDedup, SemDeDup
+from autoselection.operators.filters import BUILTIN_FILTERS, MonaFilter
+from autoselection.operators.sampling import SourceFilter, SourceMix, TruncateSamples, VarentropyMix
+from autoselection.operators.sets import Union
+from autoselection.schema import suggestion
+from autoselection.signals.table import SignalTable
+
+ENTRY_POINT_GROUP = "autoselection.operators"
+
+
+def builtin_operators() -> tuple[Operator, ...]:
+    """The operators of this package, in catalog order."""
+    return (
+        TruncateSamples(),
+        MonaFilter(),
+        *BUILTIN_FILTERS,
+        SemanticDedup(),
+        SemDeDup(),
+        Union(),
+        SourceFilter(),
+        SourceMix(),
+        VarentropyMix(),
+    )
+
+
+class OperatorRegistry:
+    """Operators by name, in catalog order."""
+
+    def __init__(self, operators: Iterable[Operator] | None = None) -> None:
+        self._operators: dict[str, Operator] = {}
+        for operator in builtin_operators() if operators is None else operators:
+            self.register(operator)
+
+    def register(self, operator: Operator) -> None:
+        """Add an operator; RecipeError if the name is taken or the object is not an operator."""
+        if not isinstance(operator, Operator):
+            raise RecipeError(
+                f"{operator!r} is not an operator: it must have the members of autoselection.operators.Operator."
+            )
+        if operator.name in self._operators:
+            raise RecipeError(f"Two operators are called '{operator.name}': rename the one that was added.")
+        self._operators[operator.name] = operator
+
+    def get(self, name: str) -> Operator:
+        """The operator called ``name``; RecipeError with the closest known name otherwise."""
+        if name not in self._operators:
+            raise RecipeError(f"unknown operator '{name}'{suggestion(str(name), self._operators)}")
+        return self._operators[name]
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._operators)
+
+    def operators(self) -> tuple[Operator, ...]:
+        return tuple(self._operators.values())
+
+    def default_space(self, signals: SignalTable) -> tuple[Operator, ...]:
+        """The operators a search uses on this pool: those in the default space whose signals exist."""
+        return tuple(op for op in self._operators.values() if op.searched and op.available(signals))
+
+    def missing_signals(self, signals: SignalTable) -> Mapping[str, tuple[str, ...]]:
+        """Operators of the default space that this pool cannot use, each with the signals it reads."""
+        return {op.name: op.needs({}) for op in self._operators.values() if op.searched and not op.available(signals)}
+
+
+@lru_cache(maxsize=1)
+def default_registry() -> OperatorRegistry:
+    """The built-in operators and the entry points of group ``autoselection.operators``.
+
+    An entry point names an operator object or a class without arguments.
+
+    Raises:
+        RecipeError: an entry point cannot be imported or is not an operator.
+    """
+    registry = OperatorRegistry()
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+        try:
+            loaded: Any = point.load()
+        except (ImportError, AttributeError) as error:
+            raise RecipeError(
+                f"The operator '{point.name}' ({point.value}) cannot be imported ({error}): "
+                f"mend or uninstall the package that registers it."
+            ) from error
+        registry.register(loaded() if isinstance(loaded, type) else loaded)
+    return registry

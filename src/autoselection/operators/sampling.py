@@ -1,0 +1,274 @@
+"""Operators that work by source: a random cap, a filter of whole sources, and mixes in given proportions.
+
+None of them ever returns a row twice. Published code lets ``source_mix`` oversample; here a subset is a set of rows, so
+that hashes, token counts and Jaccard distances between subsets mean what they say, and a source that is to weigh more
+is given a larger share instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import RecipeError
+from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, ranged
+from autoselection.operators.ranking import keep_in_order, random_keys, rows_of, share, smallest_per_group
+from autoselection.schema import suggestion
+from autoselection.signals.table import SignalTable
+
+#: The published range of ``total_samples``; on a pool, the ends are clipped to its size.
+PUBLISHED_SAMPLES = (500, 100_000)
+
+
+def allocate(total: int, weights: NDArray[np.float64], capacity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Split ``total`` over groups in proportion to ``weights``, by largest remainder, at most ``capacity`` each.
+
+    What a full group cannot take is split over the others by the same rule, until all is placed or every group of
+    positive weight is full. Equal remainders go to the lower group index.
+    """
+    quotas = np.zeros(len(weights), np.int64)
+    open_groups = (weights > 0) & (capacity > 0)
+    remaining = total
+    while remaining > 0 and open_groups.any():
+        ideal = np.where(open_groups, remaining * (weights / weights[open_groups].sum()), 0.0)
+        full = open_groups & (capacity <= ideal)
+        if not full.any():
+            floor = np.floor(ideal).astype(np.int64)
+            by_remainder = np.argsort(-(ideal - floor)[open_groups].round(9), kind="stable")
+            quotas += floor
+            quotas[np.flatnonzero(open_groups)[by_remainder[: remaining - int(floor.sum())]]] += 1
+            break
+        quotas[full] = capacity[full]
+        remaining -= int(capacity[full].sum())
+        open_groups &= ~full
+    return quotas
+
+
+def _counts(rows: Rows, signals: SignalTable) -> NDArray[np.int64]:
+    return np.bincount(signals.source[rows], minlength=len(signals.source_names)).astype(np.int64)
+
+
+def _draw(rows: Rows, quotas: NDArray[np.int64], context: Context) -> Rows:
+    """A random choice of ``quotas[source]`` rows of each source, in the order given."""
+    keys = random_keys(context.rng(), context.signals.n, rows)
+    chosen = rows_of(smallest_per_group(keys, context.signals.source, quotas))
+    return keep_in_order(rows, chosen, context.signals.n)
+
+
+def _size_params(default: float | None, searched: bool, absent: str) -> tuple[Param, ...]:
+    return (
+        Param(
+            "fraction",
+            "float",
+            default,
+            low=0.01,
+            high=1.0,
+            searched=searched,
+            group="size",
+            help=f"size as a share of the rows given, rounded up{absent}",
+        ),
+        Param(
+            "total_samples",
+            "int",
+            low=1,
+            group="size",
+            help="size in rows, all of them if there are fewer (published range 500 to 100,000)",
+        ),
+    )
+
+
+def _sized(params: tuple[Param, ...], signals: SignalTable) -> tuple[Param, ...]:
+    low, high = (max(1, min(bound, signals.n)) for bound in PUBLISHED_SAMPLES)
+    return ranged(params, total_samples={"low": low, "high": high, "log": True})
+
+
+def _target(params: Mapping[str, Any], available: int) -> int | None:
+    if params["total_samples"] is not None:
+        return min(int(params["total_samples"]), available)
+    return None if params["fraction"] is None else int(share(params["fraction"], available))
+
+
+def _known_sources(name: str, sources: Any, signals: SignalTable) -> list[int]:
+    codes = {source: code for code, source in enumerate(signals.source_names)}
+    for source in sources:
+        if source not in codes:
+            raise RecipeError(f"operator '{name}': the pool has no source '{source}'{suggestion(source, codes)}")
+    return [codes[source] for source in sources]
+
+
+class TruncateSamples(BaseOperator):
+    """Cap the number of rows by a random draw with equal quotas over sources.
+
+    Quotas are equal over the sources present and rounded by largest remainder (ties: the source first by name); what a
+    small source cannot fill is refilled from those with rows left. A row's random draw depends on the seed and on how
+    many ``truncate_samples`` steps came before, not on the other rows: a smaller cap keeps a subset of a larger one.
+    """
+
+    name = "truncate_samples"
+    family = "size"
+    summary = "a random cap on the number of rows, spread evenly over the sources"
+    order = "the order in which the rows were given"
+    randomized = True
+    params: tuple[Param, ...] = _size_params(0.5, True, "")
+
+    def space(self, signals: SignalTable) -> tuple[Param, ...]:
+        return _sized(self.params, signals)
+
+    def as_fraction(self, params: Mapping[str, Any], signals: SignalTable) -> float:
+        """The cap as a share of the pool's rows."""
+        if params.get("fraction") is not None:
+            return float(params["fraction"])
+        return min(1.0, int(params["total_samples"]) / max(1, signals.n))
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        total = _target(params, len(rows))
+        capacity = _counts(rows, context.signals)
+        quotas = allocate(len(rows) if total is None else total, np.ones(len(capacity)), capacity)
+        return Outcome(_draw(rows, quotas, context))
+
+
+class SourceFilter(BaseOperator):
+    """Drop or keep whole sources. Not among the published operators: the coarsest cut, and often the best first one."""
+
+    name = "source_filter"
+    family = "source"
+    summary = "drops (or keeps only) the named sources"
+    order = "the order in which the rows were given"
+    published = False
+    params: tuple[Param, ...] = (
+        Param("mode", "choice", "drop", choices=("drop", "keep"), help="drop the named sources, or keep only them"),
+        Param("sources", "sources", searched=True, help="source names of the pool"),
+    )
+
+    def space(self, signals: SignalTable) -> tuple[Param, ...]:
+        return ranged(self.params, sources={"choices": signals.source_names})
+
+    def available(self, signals: SignalTable) -> bool:
+        return len(signals.source_names) > 1
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        named = np.zeros(len(context.signals.source_names), bool)
+        named[_known_sources(self.name, params["sources"], context.signals)] = True
+        kept = named if params["mode"] == "keep" else ~named
+        return Outcome(rows[kept[context.signals.source[rows]]])
+
+
+def _mix(rows: Rows, weights: NDArray[np.float64], params: Mapping[str, Any], context: Context) -> Outcome:
+    """Draw rows so that sources stand in the proportions ``weights``.
+
+    Without a size: the largest one at which every source of positive weight can serve its share. With a size: shares by
+    largest remainder, what a source cannot serve is refilled from the others in proportion.
+    """
+    capacity = _counts(rows, context.signals)
+    weights = np.where(capacity > 0, weights, 0.0)
+    notes: dict[str, Note] = {}
+    if not weights.any():
+        return Outcome(rows[:0])
+    shares = weights / weights.sum()
+    served = shares > 0
+    total = _target(params, len(rows))
+    if total is None:
+        total = max(1, int(np.floor((capacity[served] / shares[served]).min() + 1e-9)))
+    quotas = allocate(total, weights, capacity)
+    ideal = np.ceil(total * shares)
+    notes["refilled"] = int(np.maximum(quotas - ideal, 0).sum())
+    if quotas.sum() < total:
+        notes["short of the size by"] = int(total - quotas.sum())
+    for source, quota in zip(context.signals.source_names, quotas.tolist(), strict=True):
+        notes[f"from {source}"] = quota
+    return Outcome(_draw(rows, quotas, context), notes=notes)
+
+
+class SourceMix(BaseOperator):
+    """Mix the sources in given proportions by random draws without repetition."""
+
+    name = "source_mix"
+    family = "source"
+    summary = "mixes the sources in given proportions; weight 0 drops a source"
+    order = "the order in which the rows were given"
+    randomized = True
+    searched = False
+    params: tuple[Param, ...] = (
+        Param("weights", "weights", help="weight of each source; the shares of the mix are proportional to them"),
+        Param(
+            "other",
+            "float",
+            low=0.0,
+            optional=True,
+            help="weight of each source not named (unset: naming all is required)",
+        ),
+        *_size_params(None, False, " (neither set: the largest exact mix)"),
+    )
+
+    def space(self, signals: SignalTable) -> tuple[Param, ...]:
+        return _sized(self.params, signals)
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        signals = context.signals
+        named: Mapping[str, float] = params["weights"]
+        codes = _known_sources(self.name, named, signals)
+        absent = [source for source in signals.source_names if source not in named]
+        if absent and params["other"] is None:
+            raise RecipeError(
+                f"operator '{self.name}': parameter 'weights' leaves out the source '{absent[0]}' of the pool: "
+                f"name it (0 drops it) or set 'other'."
+            )
+        weights = np.full(len(signals.source_names), params["other"] or 0.0, np.float64)
+        weights[codes] = list(named.values())
+        return _mix(rows, weights, params, context)
+
+
+class VarentropyMix(BaseOperator):
+    """Mix the sources in proportion to ``softmax(mean varentropy / temperature)``.
+
+    A source's mean is taken over its rows with a score among the rows given; a source without any gets the mean over
+    all of them. The high end gets more; a high temperature approaches equal shares.
+    """
+
+    name = "varentropy_mix"
+    family = "source"
+    summary = "mixes the sources by the softmax of their mean varentropy"
+    order = "the order in which the rows were given"
+    randomized = True
+    searched = False
+    params: tuple[Param, ...] = (
+        Param(
+            "temperature",
+            "float",
+            1.0,
+            low=0.01,
+            high=100.0,
+            log=True,
+            searched=True,
+            help="softmax temperature (varentropy's unit, nats²)",
+        ),
+        Param("missing", "choice", "drop", choices=("drop", "keep"), help="what to do with rows without a score"),
+        *_size_params(None, False, " (neither set: the largest exact mix)"),
+    )
+
+    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("varentropy",)
+
+    def space(self, signals: SignalTable) -> tuple[Param, ...]:
+        return _sized(self.params, signals)
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        signals = context.signals
+        scores = signals.column("varentropy")[rows].astype(np.float64)
+        scored = ~np.isnan(scores)
+        missing = int(np.count_nonzero(~scored))
+        if not scored.any():
+            return Outcome(rows if params["missing"] == "keep" else rows[:0], missing=missing)
+        codes, width = signals.source[rows], len(signals.source_names)
+        sums = np.bincount(codes[scored], weights=scores[scored], minlength=width)
+        counts = np.bincount(codes[scored], minlength=width)
+        means = np.where(counts > 0, sums / np.maximum(counts, 1), scores[scored].mean())
+        logits = means / params["temperature"]
+        pool = rows if params["missing"] == "keep" else rows[scored]
+        present = np.bincount(signals.source[pool], minlength=width) > 0
+        weights = np.where(present, np.exp(logits - logits[present].max()), 0.0)
+        outcome = _mix(pool, weights, params, context)
+        return Outcome(outcome.rows, missing=missing, notes=outcome.notes)

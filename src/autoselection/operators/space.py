@@ -1,0 +1,263 @@
+"""Moving in an operator's parameter space: sample, perturb, clamp and encode parameters.
+
+Everything here works on the *searched* parameters of ``operator.space(signals)``, whose ranges depend on the pool, and
+returns parameters as :func:`~autoselection.operators.base.validate_params` does: complete and canonical.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import RecipeError
+from autoselection.operators.base import DIGITS, Operator, Param, validate_params
+from autoselection.signals.table import SignalTable
+
+#: A ``sources`` parameter is encoded with a bit a source up to this many sources, beyond it as the share of rows named.
+MAX_SOURCE_BITS = 16
+
+
+def sample_params(
+    operator: Operator, signals: SignalTable, rng: np.random.Generator, *, recipes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Draw the searched parameters uniformly (numbers on their scale); the others keep their defaults.
+
+    Args:
+        recipes: ids that a ``recipe`` parameter may name.
+
+    Raises:
+        RecipeError: the operator needs a recipe and ``recipes`` is empty.
+    """
+    drawn: dict[str, Any] = {}
+    for param in operator.space(signals):
+        if param.searched and param.active(drawn):
+            drawn[param.name] = _draw(operator, param, rng, recipes)
+        elif param.kind == "choice":
+            drawn[param.name] = param.default
+    return validate_params(operator, drawn)
+
+
+def perturb_params(
+    operator: Operator,
+    params: Mapping[str, Any],
+    signals: SignalTable,
+    rng: np.random.Generator,
+    scale: float = 0.15,
+    *,
+    recipes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Change one searched parameter, or with probability 0.3 two.
+
+    A number moves by a normal step of standard deviation ``scale`` in the unit interval of its range (reflected at the
+    ends); a choice changes to another; a list of sources gains or loses one. The result differs from ``params`` unless
+    the operator has nothing to change.
+    """
+    current = clamp_params(operator, params, signals)
+    movable = [
+        param
+        for param in operator.space(signals)
+        if param.searched and param.active(current) and _can_move(param, current, recipes)
+    ]
+    if not movable:
+        return current
+    count = 2 if len(movable) > 1 and rng.random() < 0.3 else 1
+    picked = {movable[int(i)].name for i in rng.choice(len(movable), count, replace=False)}
+    changed: dict[str, Any] = {}
+    for param in operator.space(signals):
+        value = current.get(param.name)
+        if not param.active(changed):
+            continue
+        if param.name not in picked:
+            if value is None and param.searched and param.when is not None:
+                value = _draw(operator, param, rng, recipes)  # a changed choice has just brought it into play
+        elif value is None and param.group is not None:  # another of its group decided: this one takes over
+            value = _draw(operator, param, rng, recipes)
+            for other in operator.params:
+                if other.group == param.group:
+                    changed[other.name] = None
+                    current[other.name] = None
+        else:
+            value = _moved(param, value, rng, scale, recipes)
+        changed[param.name] = value
+    return validate_params(operator, changed)
+
+
+def clamp_params(operator: Operator, params: Mapping[str, Any], signals: SignalTable) -> dict[str, Any]:
+    """The nearest valid parameters on this pool: for proposals from outside (a language model, another pool).
+
+    Numbers are clipped to the pool's range; unknown parameters, those that do not apply and values of the wrong type
+    are left out, so that defaults take their place; of two parameters of a group the first declared stays.
+
+    Raises:
+        RecipeError: a required parameter has no usable value.
+    """
+    space = operator.space(signals)
+    usable: dict[str, Any] = {}
+    groups: set[str] = set()
+    for param in space:
+        value = _clamped(param, params.get(param.name))
+        if value is None and param.kind == "choice":
+            value = param.default
+        if value is None or not param.active(usable) or param.group in groups:
+            continue
+        usable[param.name] = value
+        if param.group is not None:
+            groups.add(param.group)
+    for param in space:  # a default outside the pool's range is clipped too
+        if param.name not in usable and param.active(usable) and param.group is None and param.default is not None:
+            usable[param.name] = _clamped(param, param.default)
+    return validate_params(operator, usable)
+
+
+def encoding_names(operator: Operator, signals: SignalTable) -> tuple[str, ...]:
+    """What each number of :func:`encode_params` stands for."""
+    names: list[str] = []
+    for param in operator.space(signals):
+        if param.searched:
+            names += [f"{operator.name}.{part}" for part in _parts(param)]
+    return tuple(names)
+
+
+def encode_params(operator: Operator, params: Mapping[str, Any], signals: SignalTable) -> NDArray[np.float64]:
+    """The searched parameters as numbers in [0, 1]; the length depends on the operator and the pool alone.
+
+    Numbers are scaled to the pool's range, a choice of two becomes a bit, one of more a bit each, sources a bit each;
+    parameters that do not apply are 0. A cut set by ``top_k``, ``threshold`` or ``total_samples`` is encoded as the
+    ``fraction`` of the pool it stands for. A ``recipe`` is not encoded here.
+    """
+    values = dict(params)
+    as_fraction = getattr(operator, "as_fraction", None)
+    if as_fraction is not None:
+        values["fraction"] = as_fraction(validate_params(operator, params), signals)
+    encoded: list[float] = []
+    for param in operator.space(signals):
+        if param.searched:
+            encoded += _encoded(param, values.get(param.name, param.default), param.active(values), signals)
+    return np.asarray(encoded, np.float64)
+
+
+def to_unit(param: Param, value: float) -> float:
+    """Position of a number in its range, on its scale, clipped to [0, 1]."""
+    low, high = _ends(param)
+    if high <= low:
+        return 0.0
+    if param.log:
+        low, high, value = math.log(low), math.log(high), math.log(max(value, low))
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def from_unit(param: Param, position: float) -> float | int:
+    """The number at a position in [0, 1] of its range."""
+    low, high = _ends(param)
+    value = low * (high / low) ** position if param.log else low + (high - low) * position
+    if param.kind == "int":
+        return int(min(high, max(low, round(value))))
+    return round(min(high, max(low, value)), DIGITS)
+
+
+def _ends(param: Param) -> tuple[float, float]:
+    if param.low is None or param.high is None:
+        raise RecipeError(f"parameter '{param.name}' cannot be searched: it declares no low and high.")
+    return float(param.low), float(param.high)
+
+
+def _draw(operator: Operator, param: Param, rng: np.random.Generator, recipes: Sequence[str]) -> Any:
+    if param.kind in ("float", "int"):
+        return from_unit(param, float(rng.random()))
+    if param.kind == "bool":
+        return bool(rng.integers(2))
+    if param.kind == "choice":
+        return param.choices[int(rng.integers(len(param.choices)))]
+    if param.kind == "recipe":
+        if not recipes:
+            raise RecipeError(f"operator '{operator.name}': there is no recipe yet that it could name.")
+        return recipes[int(rng.integers(len(recipes)))]
+    if param.kind == "sources":
+        return [param.choices[int(rng.integers(len(param.choices)))]]
+    raise RecipeError(f"operator '{operator.name}': parameter '{param.name}' ({param.kind}) cannot be searched.")
+
+
+def _can_move(param: Param, params: Mapping[str, Any], recipes: Sequence[str]) -> bool:
+    if param.kind in ("float", "int"):
+        low, high = _ends(param)
+        return high > low
+    if param.kind == "recipe":
+        return any(recipe != params.get(param.name) for recipe in recipes)
+    if param.kind == "sources":
+        return len(param.choices) > 1
+    return param.kind == "bool" or len(param.choices) > 1
+
+
+def _moved(param: Param, value: Any, rng: np.random.Generator, scale: float, recipes: Sequence[str]) -> Any:
+    if param.kind in ("float", "int"):
+        position = to_unit(param, float(value))
+        step = float(rng.normal(0.0, scale))
+        target = position + step
+        if not 0.0 <= target <= 1.0:
+            target = min(1.0, max(0.0, position - step))
+        moved = from_unit(param, target)
+        if moved == value:  # too small a step for a whole number
+            low, high = _ends(param)
+            up = (step > 0 and value < high) or value <= low
+            moved = int(value) + (1 if up else -1) if param.kind == "int" else from_unit(param, 1.0 - position)
+        return moved
+    if param.kind == "bool":
+        return not value
+    if param.kind == "sources":
+        named = set(value)
+        toggled = [name for name in param.choices if (named ^ {name}) and len(named ^ {name}) < len(param.choices)]
+        name = toggled[int(rng.integers(len(toggled)))]
+        return sorted(named ^ {name})
+    options = [option for option in (recipes if param.kind == "recipe" else param.choices) if option != value]
+    return options[int(rng.integers(len(options)))]
+
+
+def _clamped(param: Param, value: Any) -> Any:
+    if value is None:
+        return None
+    if param.kind in ("float", "int"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        low = value if param.low is None else max(value, param.low)
+        clipped = low if param.high is None else min(low, param.high)
+        return round(clipped) if param.kind == "int" else clipped
+    if param.kind == "sources" and param.choices:
+        named = [value] if isinstance(value, str) else value
+        known = [name for name in param.choices if isinstance(named, (list, tuple)) and name in named]
+        return known or None
+    try:
+        return param.checked(value)
+    except ValueError:
+        return None
+
+
+def _parts(param: Param) -> tuple[str, ...]:
+    if param.kind == "choice" and len(param.choices) == 2:
+        return (f"{param.name}={param.choices[1]}",)
+    if param.kind == "choice" or (param.kind == "sources" and len(param.choices) <= MAX_SOURCE_BITS):
+        return tuple(f"{param.name}={choice}" for choice in param.choices)
+    return () if param.kind in ("recipe", "weights") else (param.name,)
+
+
+def _encoded(param: Param, value: Any, active: bool, signals: SignalTable) -> list[float]:
+    parts = _parts(param)
+    if value is None or not active:
+        return [0.0] * len(parts)
+    if param.kind in ("float", "int"):
+        return [to_unit(param, float(value))]
+    if param.kind == "bool":
+        return [float(value)]
+    if param.kind == "choice":
+        bits = [float(value == choice) for choice in param.choices]
+        return bits[1:] if len(bits) == 2 else bits
+    if param.kind == "sources":
+        bits = [float(name in value) for name in param.choices]
+        if len(parts) > 1 or not bits:
+            return bits
+        counts = np.bincount(signals.source, minlength=len(bits))
+        return [float(np.dot(bits, counts) / max(1, signals.n))]
+    return []

@@ -1,0 +1,19 @@
+"""Recipes, what they select from a pool, and what the selection looks like."""
+
+from autoselection.recipes.materialize import Materialization, PrefixCache, StepLineage, materialize, subset_hash
+from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
+from autoselection.recipes.state import StateVector, state_vector
+
+__all__ = [
+    "MAX_STEPS",
+    "Materialization",
+    "PrefixCache",
+    "Recipe",
+    "RecipeBook",
+    "StateVector",
+    "Step",
+    "StepLineage",
+    "materialize",
+    "state_vector",
+    "subset_hash",
+]

@@ -1,0 +1,247 @@
+"""From a recipe to rows: apply the steps to a pool's signals, and tell what each of them did."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from autoselection.errors import AutoSelectionError, RecipeError, SignalError
+from autoselection.operators import Context, Operator, OperatorRegistry, Rows, default_registry
+from autoselection.operators.base import Note
+from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps
+from autoselection.signals.table import SignalTable
+
+
+@dataclass(frozen=True)
+class StepLineage:
+    """What one step did.
+
+    Attributes:
+        operator: its name.
+        params: its complete parameters.
+        rows_in: rows it was given.
+        rows_out: rows it returned.
+        dropped: rows it was given and did not return.
+        missing: rows that lacked the score it needs.
+        notes: further counts.
+    """
+
+    operator: str
+    params: Mapping[str, Any]
+    rows_in: int
+    rows_out: int
+    dropped: int
+    missing: int
+    notes: Mapping[str, Note] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "operator": self.operator,
+            "params": dict(self.params),
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "dropped": self.dropped,
+            "missing": self.missing,
+            "notes": dict(self.notes),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Materialization:
+    """The rows a recipe selects from a pool.
+
+    Attributes:
+        recipe: the recipe in canonical form, with all its unions name inlined.
+        rows: distinct row indices, int64, read-only, in the order of the last step.
+        subset_hash: 16 hex digits of the set of rows.
+        ordered_hash: 16 hex digits of the rows in their order.
+        lineage: what each step did.
+    """
+
+    recipe: Recipe
+    rows: Rows
+    subset_hash: str
+    ordered_hash: str
+    lineage: tuple[StepLineage, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data without the rows themselves."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "recipe_hash": self.recipe.hash,
+            "rows": len(self.rows),
+            "subset_hash": self.subset_hash,
+            "ordered_hash": self.ordered_hash,
+            "lineage": [step.to_dict() for step in self.lineage],
+        }
+
+
+class PrefixCache:
+    """Rows after the first steps of recipes, for one signal table: neighbours in a search share their first steps.
+
+    Least recently used entries are dropped beyond ``limit`` rows in all.
+    """
+
+    def __init__(self, limit: int = 20_000_000) -> None:
+        self.limit = limit
+        self.hits = 0
+        self.misses = 0
+        self._held = 0
+        self._table: SignalTable | None = None
+        self._entries: OrderedDict[tuple[int, str], tuple[Rows, StepLineage]] = OrderedDict()
+
+    def get(self, signals: SignalTable, seed: int, prefix: str) -> tuple[Rows, StepLineage] | None:
+        """Rows and lineage of the last step of the prefix with this digest, if known."""
+        if self._table is not signals:
+            self._table, self._held = signals, 0
+            self._entries.clear()
+        entry = self._entries.get((seed, prefix))
+        if entry is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._entries.move_to_end((seed, prefix))
+        return entry
+
+    def put(self, seed: int, prefix: str, rows: Rows, lineage: StepLineage) -> None:
+        """Remember the outcome of a prefix of the table last asked about."""
+        self._entries[seed, prefix] = (rows, lineage)
+        self._held += len(rows)
+        while self._held > self.limit and len(self._entries) > 1:
+            _, (dropped, _) = self._entries.popitem(last=False)
+            self._held -= len(dropped)
+
+
+def materialize(
+    recipe: Recipe,
+    signals: SignalTable,
+    *,
+    seed: int = 0,
+    book: RecipeBook | None = None,
+    registry: OperatorRegistry | None = None,
+    cache: PrefixCache | None = None,
+) -> Materialization:
+    """Apply a recipe to a pool. The same recipe, signals and seed give the same ordered rows.
+
+    A step that would leave nothing keeps the best row instead (the best-scored one for a score filter, else the first
+    row it was given) and notes it.
+
+    Args:
+        recipe: unions may name recipes of its own library, or of ``book`` by id or hash.
+        signals: the pool's signals.
+        seed: of all random steps.
+        book: recipes that unions may name.
+        registry: the operators (default: built-in ones and entry points).
+        cache: keeps what prefixes of recipes selected, for the next call.
+
+    Raises:
+        RecipeError: the recipe is not valid, or names an unknown recipe.
+        SignalError: a step needs a signal that the pool does not have; names the step.
+    """
+    registry = registry or default_registry()
+    if signals.n == 0:
+        raise RecipeError("the pool has no rows to select from.")
+    inlined = (RecipeBook() if book is None else book).inline(recipe, registry=registry).canonical(registry)
+    rows, lineage = _run(inlined, signals, seed, registry, PrefixCache() if cache is None else cache)
+    return Materialization(
+        recipe=inlined,
+        rows=rows,
+        subset_hash=subset_hash(rows, signals.n),
+        ordered_hash=_row_hash(rows),
+        lineage=lineage,
+    )
+
+
+def subset_hash(rows: Rows, n: int | None = None) -> str:
+    """16 hex digits of a set of rows, whatever their order; ``n`` (rows of the pool) makes it faster."""
+    if n is None:
+        return _row_hash(np.sort(rows))
+    mask = np.zeros(n, bool)
+    mask[rows] = True
+    return _row_hash(np.flatnonzero(mask))
+
+
+def _row_hash(rows: Rows) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(rows, "<i8").data, digest_size=8).hexdigest()
+
+
+def _run(
+    recipe: Recipe, signals: SignalTable, seed: int, registry: OperatorRegistry, cache: PrefixCache
+) -> tuple[Rows, tuple[StepLineage, ...]]:
+    """Apply a canonical, self-contained recipe."""
+
+    def resolve(key: str) -> Rows:
+        return _run(recipe.library[key], signals, seed, registry, cache)[0]
+
+    rows = _frozen(np.arange(signals.n, dtype=np.int64))
+    lineage: list[StepLineage] = []
+    seen: dict[str, int] = {}
+    for index, step in enumerate(recipe.steps):
+        prefix = digest_steps(recipe.steps[: index + 1])
+        known = cache.get(signals, seed, prefix)
+        if known is None:
+            context = Context(signals, seed, resolve, seen.get(step.operator, 0))
+            known = _apply(index + 1, registry.get(step.operator), step, rows, context)
+            cache.put(seed, prefix, *known)
+        rows = known[0]
+        lineage.append(known[1])
+        seen[step.operator] = seen.get(step.operator, 0) + 1
+    return rows, tuple(lineage)
+
+
+def _apply(number: int, operator: Operator, step: Step, rows: Rows, context: Context) -> tuple[Rows, StepLineage]:
+    try:
+        outcome = operator(rows, step.params, context)
+    except (RecipeError, SignalError) as error:
+        raise _located(error, number, operator.name) from error
+    kept = np.ascontiguousarray(outcome.rows, np.int64)
+    notes = dict(outcome.notes)
+    if len(kept) == 0:
+        kept = np.array([rows[0] if outcome.best is None else outcome.best], np.int64)
+        notes["would leave nothing; kept the best row"] = int(kept[0])
+    inside = _common(number, operator, rows, kept, context.signals.n)
+    return _frozen(kept), StepLineage(
+        operator=step.operator,
+        params=step.params,
+        rows_in=len(rows),
+        rows_out=len(kept),
+        dropped=len(rows) - inside,
+        missing=outcome.missing,
+        notes=notes,
+    )
+
+
+def _common(number: int, operator: Operator, rows: Rows, kept: Rows, n: int) -> int:
+    """How many of the kept rows were given; RecipeError if the operator broke the rules."""
+    problem = None
+    if kept.min() < 0 or kept.max() >= n:
+        problem = "returned a row that the pool does not have"
+    else:
+        given = np.zeros(n, bool)
+        given[rows] = True
+        inside = int(np.count_nonzero(given[kept]))
+        given[:] = False
+        given[kept] = True
+        if np.count_nonzero(given) != len(kept):
+            problem = "returned a row twice"
+        elif inside < len(kept) and operator.family != "set":
+            problem = "returned a row it was not given"
+        else:
+            return inside
+    raise RecipeError(f"step {number}: operator '{operator.name}' {problem}: mend the operator.")
+
+
+def _located(error: AutoSelectionError, number: int, name: str) -> AutoSelectionError:
+    text = str(error)
+    where = f"step {number}" if f"'{name}'" in text else f"step {number} ({name})"
+    return type(error)(f"{where}: {text}")
+
+
+def _frozen(rows: Rows) -> Rows:
+    rows.flags.writeable = False
+    return rows

@@ -1,0 +1,360 @@
+"""Recipes: bounded ordered lists of steps, with a canonical form, a hash, and YAML in and out.
+
+A recipe file::
+
+    version: 1
+    name: low-ifd-within-source        # optional, for people
+    steps:
+      - operator: source_filter
+        params: {sources: [chatter]}
+      - operator: ifd_filter
+        params: {fraction: 0.65, direction: low, scope: source}
+      - operator: union
+        params: {source_recipe: short}
+    recipes:                           # recipes that a union names, by id
+      short:
+        steps:
+          - operator: truncate_samples
+            params: {fraction: 0.1}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from autoselection.errors import RecipeError
+from autoselection.operators import Operator, OperatorRegistry, default_registry, validate_params
+from autoselection.schema import suggestion
+
+MAX_STEPS = 6
+VERSION = 1
+_RECIPE_KEYS = ("version", "name", "steps", "recipes")
+_STEP_KEYS = ("operator", "params")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: an operator's name and its parameters (those not given have their defaults)."""
+
+    operator: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def canonical(self, registry: OperatorRegistry | None = None) -> Step:
+        """The step with complete, rounded parameters; RecipeError if it is not valid."""
+        operator = (registry or default_registry()).get(self.operator)
+        return Step(self.operator, validate_params(operator, self.params))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"operator": self.operator, "params": dict(self.params)}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An ordered list of at most :data:`MAX_STEPS` steps; without steps it selects the whole pool in row order.
+
+    Attributes:
+        steps: what to do, in order.
+        name: for people; not part of the recipe's identity.
+        library: recipes that its unions name, by the id they use (see :meth:`RecipeBook.inline`).
+    """
+
+    steps: tuple[Step, ...] = ()
+    name: str | None = field(default=None, compare=False)
+    library: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    def canonical(self, registry: OperatorRegistry | None = None) -> Recipe:
+        """The recipe with defaults filled in, floats rounded, and each union naming the hash of its inlined recipe.
+
+        Raises:
+            RecipeError: too many steps, an unknown operator or a wrong parameter; names the step.
+        """
+        registry = registry or default_registry()
+        if len(self.steps) > MAX_STEPS:
+            raise RecipeError(f"a recipe has at most {MAX_STEPS} steps, this one has {len(self.steps)}.")
+        library: dict[str, Recipe] = {}
+        steps: list[Step] = []
+        for number, step in enumerate(self.steps, 1):
+            try:
+                step = step.canonical(registry)
+            except RecipeError as error:
+                raise RecipeError(f"step {number}: {error}") from None
+            for key in _recipe_params(registry.get(step.operator)):
+                source = self.library.get(step.params[key])
+                if source is not None:
+                    source = source.canonical(registry)
+                    digest = digest_steps(source.steps)
+                    library[digest] = source
+                    step = Step(step.operator, {**step.params, key: digest})
+            steps.append(step)
+        return Recipe(tuple(steps), self.name, MappingProxyType(library))
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits of the canonical steps; equal for recipes that mean the same, whatever their names.
+
+        A union counts by the content of its source recipe if that is in ``library``, else by its id.
+        """
+        return self.digest()
+
+    def digest(self, registry: OperatorRegistry | None = None) -> str:
+        """:attr:`hash`, with operators from another registry."""
+        return digest_steps(self.canonical(registry).steps)
+
+    def __hash__(self) -> int:
+        return int(self.hash, 16)
+
+    def describe(self) -> str:
+        """One line for people: the steps with the parameters that differ from their defaults."""
+        if not self.steps:
+            return "whole pool"
+        return " → ".join(_describe(step, self.library) for step in self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON or YAML; the recipes that unions name are inlined under ``recipes``."""
+        data: dict[str, Any] = {"version": VERSION}
+        if self.name:
+            data["name"] = self.name
+        data["steps"] = [step.to_dict() for step in self.steps]
+        inlined = _flat_library(self)
+        if inlined is None:  # one id means two recipes: use hashes instead
+            return self.canonical().to_dict()
+        if inlined:
+            data["recipes"] = {
+                key: ({"name": recipe.name} if recipe.name not in (None, key) else {})
+                | {"steps": [step.to_dict() for step in recipe.steps]}
+                for key, recipe in sorted(inlined.items())
+            }
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Any, *, where: str = "recipe", registry: OperatorRegistry | None = None) -> Recipe:
+        """Read what :meth:`to_dict` writes; every step is checked.
+
+        Args:
+            where: what error messages call the source, such as a file name.
+
+        Raises:
+            RecipeError: names the place, what is wrong and what is known.
+        """
+        registry = registry or default_registry()
+        _mapping(data, where, _RECIPE_KEYS)
+        version = data.get("version", VERSION)
+        if version != VERSION or isinstance(version, bool):
+            raise RecipeError(f"{where}: version must be {VERSION}, not {version!r}.")
+        book = RecipeBook(registry=registry)
+        library = data.get("recipes") or {}
+        if not isinstance(library, Mapping):
+            raise RecipeError(f"{where}: recipes must be a mapping from id to a recipe, not {library!r}.")
+        for key, entry in library.items():
+            inner = f"{where}: recipe '{key}'"
+            entry = {"steps": entry} if isinstance(entry, list) else entry
+            _mapping(entry, inner, ("name", "steps"))
+            book.add(str(key), cls(_steps(entry, inner, registry), _name(entry, inner)))
+        recipe = cls(_steps(data, where, registry), _name(data, where))
+        try:
+            return book.inline(recipe, registry=registry, partial=True)
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from None
+
+    @classmethod
+    def load(cls, path: Path | str, *, registry: OperatorRegistry | None = None) -> Recipe:
+        """Read a YAML (or JSON) recipe file; RecipeError names the file and the place."""
+        path = Path(path)
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError(f"{path}: there is no such recipe file.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: the recipe file cannot be read ({error}).") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f", line {mark.line + 1}" if mark is not None else ""
+            problem = getattr(error, "problem", None) or "syntax error"
+            raise RecipeError(f"{path}{line}: not valid YAML: {problem}.") from None
+        return cls.from_dict(data, where=str(path), registry=registry)
+
+    def dump(self, path: Path | str, *, book: RecipeBook | None = None) -> None:
+        """Write a YAML file that :meth:`load` reads; with ``book``, recipes that unions name are inlined from it."""
+        recipe = self if book is None else book.inline(self)
+        text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True, width=120)
+        Path(path).write_text(text, encoding="utf-8")
+
+
+def digest_steps(steps: tuple[Step, ...]) -> str:
+    """16 hex digits of steps in canonical form."""
+    plain = [step.to_dict() for step in steps]
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+class RecipeBook:
+    """Recipes by id, for unions; a recipe can be looked up by its hash too."""
+
+    def __init__(
+        self, recipes: Mapping[str, Recipe] | None = None, *, registry: OperatorRegistry | None = None
+    ) -> None:
+        self._recipes: dict[str, Recipe] = {}
+        self._registry = registry
+        for key, recipe in (recipes or {}).items():
+            self.add(key, recipe)
+
+    def add(self, key: str, recipe: Recipe) -> None:
+        """Add a recipe under an id; adding the same again is harmless, another one is refused."""
+        if key in self._recipes and self._recipes[key] != recipe:
+            raise RecipeError(f"two different recipes have the id '{key}': give one of them another id.")
+        self._recipes[key] = recipe
+
+    def find(self, key: str) -> Recipe | None:
+        """The recipe with this id or hash, if there is one."""
+        if key in self._recipes:
+            return self._recipes[key]
+        return next((recipe for recipe in self._recipes.values() if self._digest(recipe) == key), None)
+
+    def _digest(self, recipe: Recipe) -> str:
+        return recipe.hash if self._registry is None else recipe.digest(self._registry)
+
+    def __getitem__(self, key: str) -> Recipe:
+        recipe = self.find(key)
+        if recipe is None:
+            known = suggestion(key, self._recipes) if self._recipes else ": no recipe is known here."
+            raise RecipeError(f"unknown recipe '{key}'{known}")
+        return recipe
+
+    def __contains__(self, key: str) -> bool:
+        return self.find(key) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recipes)
+
+    def __len__(self) -> int:
+        return len(self._recipes)
+
+    def inline(self, recipe: Recipe, *, registry: OperatorRegistry | None = None, partial: bool = False) -> Recipe:
+        """The recipe with everything its unions name in its library, so that it can travel alone.
+
+        Args:
+            partial: leave unions that name an unknown recipe as they are instead of raising.
+
+        Raises:
+            RecipeError: a union names an unknown recipe, or recipes name each other in a circle.
+        """
+        return self._inline(recipe, registry or self._registry or default_registry(), partial, ())
+
+    def _inline(self, recipe: Recipe, registry: OperatorRegistry, partial: bool, path: tuple[str, ...]) -> Recipe:
+        library: dict[str, Recipe] = {}
+        for number, step in enumerate(recipe.steps, 1):
+            for key in _recipe_params(registry.get(step.operator)):
+                name = step.params.get(key)
+                if not isinstance(name, str):
+                    continue  # canonical() reports it
+                if name in path:
+                    circle = " → ".join([*path[path.index(name) :], name])
+                    raise RecipeError(
+                        f"recipes name each other in a circle ({circle}): a union must name an earlier recipe."
+                    )
+                if name in recipe.library:
+                    source = recipe.library[name]
+                elif name in self or not partial:
+                    try:
+                        source = self[name]
+                    except RecipeError as error:
+                        raise RecipeError(f"step {number}: operator '{step.operator}': {error}") from None
+                else:
+                    continue
+                source = self._inline(source, registry, partial, (*path, name))
+                if source.name is None and name != source.digest(registry):
+                    source = replace(source, name=name)
+                library[name] = source
+        return replace(recipe, library=MappingProxyType(library))
+
+
+def _recipe_params(operator: Operator) -> tuple[str, ...]:
+    return tuple(param.name for param in operator.params if param.kind == "recipe")
+
+
+def _flat_library(recipe: Recipe) -> dict[str, Recipe] | None:
+    """Everything a recipe needs, by id; None if one id means different recipes in different places."""
+    flat: dict[str, Recipe] = {}
+    for key, source in recipe.library.items():
+        nested = _flat_library(source)
+        if nested is None:
+            return None
+        for name, inner in [*nested.items(), (key, source)]:
+            if flat.setdefault(name, inner) != inner:
+                return None
+    return flat
+
+
+def _describe(step: Step, library: Mapping[str, Recipe]) -> str:
+    registry = default_registry()
+    defaults: Mapping[str, Any] = {}
+    if step.operator in registry.names():
+        params = registry.get(step.operator).params
+        defaults = {param.name: param.default for param in params if param.group is None}
+    shown = []
+    for key, value in step.params.items():
+        if value is None or (key in defaults and defaults[key] == value and key != "strategy"):
+            continue
+        if isinstance(value, str) and value in library:
+            value = library[value].name or value
+        if isinstance(value, (list, tuple)):
+            value = "+".join(map(str, value))
+        elif isinstance(value, Mapping):
+            value = "+".join(f"{name}:{weight:g}" for name, weight in value.items())
+        elif isinstance(value, float):
+            value = f"{value:g}"
+        shown.append(f"{key}={value}")
+    return f"{step.operator}({', '.join(shown)})" if shown else step.operator
+
+
+def _mapping(data: Any, where: str, known: tuple[str, ...]) -> None:
+    if not isinstance(data, Mapping):
+        raise RecipeError(f"{where}: expected a mapping with the keys {', '.join(known)}, not {_short(data)}.")
+    for key in data:
+        if key not in known:
+            raise RecipeError(f"{where}: unknown key '{key}'{suggestion(str(key), known)}")
+
+
+def _name(data: Mapping[str, Any], where: str) -> str | None:
+    name = data.get("name")
+    if name is not None and not isinstance(name, str):
+        raise RecipeError(f"{where}: name must be text, not {name!r}.")
+    return name
+
+
+def _steps(data: Mapping[str, Any], where: str, registry: OperatorRegistry) -> tuple[Step, ...]:
+    if "steps" not in data:
+        raise RecipeError(f"{where}: the key 'steps' is missing: give a list of steps ([] selects the whole pool).")
+    entries = data["steps"]
+    if not isinstance(entries, (list, tuple)):
+        raise RecipeError(f"{where}: steps must be a list of steps, not {_short(entries)}.")
+    if len(entries) > MAX_STEPS:
+        raise RecipeError(f"{where}: a recipe has at most {MAX_STEPS} steps, this one has {len(entries)}.")
+    steps: list[Step] = []
+    for number, entry in enumerate(entries, 1):
+        place = f"{where}: step {number}"
+        _mapping(entry, place, _STEP_KEYS)
+        name = entry.get("operator")
+        if not isinstance(name, str):
+            raise RecipeError(f"{place}: the key 'operator' must name an operator, not {name!r}.")
+        step = Step(name, entry.get("params") or {})
+        try:
+            step.canonical(registry)
+        except RecipeError as error:
+            raise RecipeError(f"{place}: {error}") from None
+        steps.append(step)
+    return tuple(steps)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,175 @@
+"""The state vector: a few numbers that tell what a subset looks like next to its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.operators import Rows
+from autoselection.operators.artefacts import pool_artefact
+from autoselection.signals.table import MONA_PREFIX, SignalTable
+
+
+@dataclass(frozen=True)
+class StateVector:
+    """What a subset S of a pool of N rows looks like. ``None`` marks a field whose signal the pool (or S) lacks.
+
+    Attributes:
+        retain_ratio: ``|S| / N``.
+        token_ratio: tokens of S over tokens of the pool.
+        distribution_drift: ``||SNAR(S) - SNAR(pool)||₂ / sqrt(d)``, where ``SNAR_j`` is the share of rows in which SAE
+            feature j is active and d the number of features.
+        score_mean: mean over rows of a row's mean MONA score over tasks.
+        score_std: standard deviation of the same.
+        score_per_task: mean MONA score for each task.
+        mean_ifd: mean IFD over the pool's mean, clipped to [0, 2] and halved: 0.5 is like the pool.
+        mean_varentropy: the same for varentropy.
+        cumulative_cost_ratio: evaluations done over the budget.
+        source_share: share of the rows of S that each source has.
+        source_token_share: share of the tokens of S that each source has; empty without token counts.
+    """
+
+    retain_ratio: float
+    token_ratio: float | None
+    distribution_drift: float | None
+    score_mean: float | None
+    score_std: float | None
+    score_per_task: Mapping[str, float | None]
+    mean_ifd: float | None
+    mean_varentropy: float | None
+    cumulative_cost_ratio: float
+    source_share: Mapping[str, float] = field(default_factory=dict)
+    source_token_share: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, one key a field."""
+        return {
+            item.name: dict(value) if isinstance(value, Mapping) else value
+            for item in fields(self)
+            for value in (getattr(self, item.name),)
+        }
+
+    def flat(self) -> dict[str, float | None]:
+        """Every number by name; those of a mapping are called ``field/key``."""
+        result: dict[str, float | None] = {}
+        for name, value in self.to_dict().items():
+            if isinstance(value, dict):
+                result |= {f"{name}/{key}": inner for key, inner in value.items()}
+            else:
+                result[name] = value
+        return result
+
+    def names(self) -> tuple[str, ...]:
+        """The names of :meth:`flat` that have a value here."""
+        return tuple(name for name, value in self.flat().items() if value is not None)
+
+    def vector(self, names: Sequence[str] | None = None) -> NDArray[np.float64]:
+        """The numbers called ``names`` (default: :meth:`names`), float64; NaN for one that has no value here.
+
+        Raises:
+            KeyError: there is no such name.
+        """
+        flat = self.flat()
+        values = [flat[name] for name in (self.names() if names is None else names)]
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def state_vector(rows: Rows, signals: SignalTable, *, cost_ratio: float = 0.0) -> StateVector:
+    """The state vector of distinct rows of a pool; what depends on the pool alone is computed once per table."""
+    count = max(1, len(rows))
+    source = signals.source[rows]
+    width = len(signals.source_names)
+    row_shares = np.bincount(source, minlength=width) / count
+    token_ratio: float | None = None
+    token_shares: dict[str, float] = {}
+    if "n_tokens" in signals.columns:
+        tokens = np.nan_to_num(signals.column("n_tokens")[rows].astype(np.float64))
+        total = float(tokens.sum())
+        token_ratio = total / max(1.0, _pool_tokens(signals))
+        by_source = np.bincount(source, weights=tokens, minlength=width) / max(1.0, total)
+        token_shares = dict(zip(signals.source_names, by_source.tolist(), strict=True))
+    relevance = None if not signals.tasks else _combined_relevance(signals)[rows]
+    return StateVector(
+        retain_ratio=len(rows) / max(1, signals.n),
+        token_ratio=token_ratio,
+        distribution_drift=_drift(rows, signals),
+        score_mean=None if relevance is None else _mean(relevance),
+        score_std=None if relevance is None else _std(relevance),
+        score_per_task={task: _mean(signals.column(MONA_PREFIX + task)[rows]) for task in signals.tasks},
+        mean_ifd=_ratio("ifd", rows, signals),
+        mean_varentropy=_ratio("varentropy", rows, signals),
+        cumulative_cost_ratio=float(cost_ratio),
+        source_share=dict(zip(signals.source_names, row_shares.tolist(), strict=True)),
+        source_token_share=token_shares,
+    )
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    present = values[~np.isnan(values)]
+    return float(present.mean(dtype=np.float64)) if len(present) else None
+
+
+def _std(values: NDArray[Any]) -> float | None:
+    present = values[~np.isnan(values)]
+    return float(present.std(dtype=np.float64)) if len(present) else None
+
+
+def _pool_tokens(signals: SignalTable) -> float:
+    return pool_artefact(
+        signals, "tokens", lambda: float(np.nan_to_num(signals.column("n_tokens").astype(np.float64)).sum())
+    )
+
+
+def _combined_relevance(signals: SignalTable) -> NDArray[np.float32]:
+    """Each row's mean MONA score over the tasks that score it."""
+
+    def build() -> NDArray[np.float32]:
+        total = np.zeros(signals.n, np.float64)
+        scored = np.zeros(signals.n, np.int64)
+        for task in signals.tasks:
+            scores = signals.column(MONA_PREFIX + task)
+            present = ~np.isnan(scores)
+            total[present] += scores[present]
+            scored += present
+        return np.where(scored > 0, total / np.maximum(scored, 1), np.nan).astype(np.float32)
+
+    return pool_artefact(signals, "combined relevance", build)
+
+
+def _ratio(name: str, rows: Rows, signals: SignalTable) -> float | None:
+    if name not in signals.columns:
+        return None
+    pool = pool_artefact(signals, ("mean", name), lambda: _mean(signals.column(name)))
+    mean = _mean(signals.column(name)[rows])
+    if mean is None or not pool:
+        return None
+    return min(2.0, max(0.0, mean / pool)) / 2
+
+
+def _drift(rows: Rows, signals: SignalTable) -> float | None:
+    features = signals.sae
+    if features is None or signals.n == 0 or len(rows) == 0:
+        return None
+    pool = pool_artefact(signals, "active features", lambda: np.bincount(features.indices, minlength=features.d))
+    active = _active(rows, signals)
+    difference = active / len(rows) - pool / signals.n
+    return float(np.linalg.norm(difference) / np.sqrt(features.d))
+
+
+def _active(rows: Rows, signals: SignalTable) -> NDArray[np.int64]:
+    """In how many of the rows each feature is active; counted over the smaller of the subset and its complement."""
+    features = signals.sae
+    assert features is not None
+    if 2 * len(rows) <= signals.n:
+        return np.bincount(features.take(np.sort(rows)).indices, minlength=features.d)
+    outside = np.ones(signals.n, bool)
+    outside[rows] = False
+    rest = np.bincount(features.take(np.flatnonzero(outside)).indices, minlength=features.d)
+    pool: NDArray[np.int64] = pool_artefact(
+        signals, "active features", lambda: np.bincount(features.indices, minlength=features.d)
+    )
+    return pool - rest
