@@ -7,6 +7,7 @@ model was fetched. Every failure of the libraries becomes an ``EvaluationError``
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -150,8 +151,12 @@ def model_fingerprint(path: Path | str) -> str:
     folder = resolve_model(path)
     patterns = (*_MODEL_FILES, "*.bin", *_TOKENIZER_FILES)
     files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
-    stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-    return _fingerprint(stamps)
+    return files_fingerprint(files)
+
+
+def files_fingerprint(files: Sequence[Path]) -> str:
+    """32 hex digits that identify files by name, size and content (sampled as in ``model_fingerprint``)."""
+    return _fingerprint(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,390 @@
+"""The cache of signals: ``POOL_DIR/signals/<signal>/<key>/`` with ``meta.json`` and ``.npy`` files.
+
+A key is a hash of everything a signal depends on (pool, name, version, parameters, model, targets), so nothing is ever
+computed twice and nothing stale is ever read. Work is cut into shards of rows; each finished shard is one file, renamed
+into place, and a killed run goes on at the first one missing. Shards that cannot be read are computed again and counted.
+``signals/current.json`` names the newest key of each signal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import SignalError
+from autoselection.progress import progress
+from autoselection.signals.table import SparseRows
+
+FORMAT = 1
+_STAT = "stat:"
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SignalSpec:
+    """What a cached signal depends on besides the pool.
+
+    Attributes:
+        name: directory name, such as ``tokens`` or ``mona/gsm8k``.
+        version: raised by us whenever the definition changes.
+        params: JSON values that change the result.
+        model: fingerprint of the model (and SAE) it was computed with.
+        targets: fingerprint of the task's target items.
+        sparse: the result is one sparse vector a row.
+    """
+
+    name: str
+    version: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    targets: str | None = None
+    sparse: bool = False
+
+    def key(self, pool_fingerprint: str) -> str:
+        """16 hex digits."""
+        parts = [FORMAT, pool_fingerprint, self.name, self.version, dict(self.params), self.model, self.targets]
+        text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Results for consecutive rows: aligned arrays (or ``counts``, ``indices``, ``values``), and counts to be summed."""
+
+    arrays: Mapping[str, Array]
+    stats: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredSignal:
+    """A finished signal: its metadata and its memory-mapped arrays."""
+
+    meta: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+
+    def sparse(self) -> SparseRows:
+        """The arrays of a sparse signal as rows."""
+        return SparseRows(
+            self.arrays["indptr"], self.arrays["indices"], self.arrays["values"], int(self.meta["params"]["d"])
+        )
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What ``SignalStore.compute`` did for one signal."""
+
+    spec: SignalSpec
+    key: str
+    cached: bool
+    seconds: float
+    missing: Mapping[str, int]
+    stats: Mapping[str, int]
+    shards: int = 0
+    shards_resumed: int = 0
+    shards_damaged: int = 0
+
+
+class SignalStore:
+    """The signals of one pool directory."""
+
+    def __init__(self, pool_dir: Path, pool_fingerprint: str, rows: int) -> None:
+        self.root = pool_dir / "signals"
+        self.pool_fingerprint = pool_fingerprint
+        self.rows = rows
+
+    def key(self, spec: SignalSpec) -> str:
+        """The key of a signal of this pool."""
+        return spec.key(self.pool_fingerprint)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store alone: a second process that scores the same pool waits and then finds all cached."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = (self.root / ".lock").open("a")
+        except OSError as error:
+            raise SignalError(f"Signals cannot be written to {self.root}: {error.strerror}.") from error
+        with handle:
+            if sys.platform != "win32":
+                import fcntl
+
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def current(self) -> dict[str, str]:
+        """Newest key of each signal; empty if the pool was never scored or has changed since."""
+        path = self.root / "current.json"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise SignalError(f"{path} is damaged ({error}): delete it and score the pool again.") from error
+        if document.get("pool") != self.pool_fingerprint:
+            return {}
+        return dict(document["signals"])
+
+    def set_current(self, keys: Mapping[str, str]) -> None:
+        """Replace the newest keys."""
+        document = {"format": FORMAT, "pool": self.pool_fingerprint, "signals": dict(sorted(keys.items()))}
+        _write_json(self.root / "current.json", document)
+
+    def open(self, name: str, key: str, *, verify: bool = False) -> StoredSignal:
+        """Open a finished signal.
+
+        Args:
+            verify: compare every file's checksum, not just its size.
+
+        Raises:
+            SignalError: it is absent or damaged.
+        """
+        folder = self._folder(name, key)
+        again = "run `autoselection score` again."
+        try:
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise SignalError(f"The signal '{name}' ({key}) is not in {self.root}: {again}") from error
+        except ValueError as error:
+            raise SignalError(f"{folder / 'meta.json'} is damaged ({error}): {again}") from error
+        arrays: dict[str, Array] = {}
+        for file, facts in meta["files"].items():
+            path = folder / f"{file}.npy"
+            try:
+                sound = path.stat().st_size == facts["bytes"] and (not verify or _checksum(path) == facts["blake2b"])
+                array = np.load(path, mmap_mode="r", allow_pickle=False) if sound and facts["bytes"] else None
+            except _UNREADABLE as error:
+                raise SignalError(f"{path} cannot be read ({error}): {again}") from error
+            if array is None:
+                raise SignalError(f"{path} is damaged (not the size or content that was written): {again}")
+            arrays[file] = array
+        return StoredSignal(meta, arrays)
+
+    def compute(
+        self,
+        specs: Sequence[SignalSpec],
+        work: Callable[[range, frozenset[str]], Mapping[str, Shard]],
+        *,
+        shard_rows: int,
+        description: str,
+        extra: Callable[[], Mapping[str, Array]] | None = None,
+    ) -> list[Computed]:
+        """Make sure that the signals exist; compute the shards that are missing, several signals at once.
+
+        Args:
+            specs: signals that one piece of work yields together.
+            work: given rows and the names still wanted for them, returns their shards.
+            shard_rows: rows a shard.
+            extra: arrays that belong to the signal but not to single rows; called once at the end.
+        """
+        started = time.monotonic()
+        results: dict[str, Computed] = {}
+        pending: list[SignalSpec] = []
+        for spec in specs:
+            stored = self._finished(spec)
+            if stored is None:
+                pending.append(spec)
+            else:
+                results[spec.name] = Computed(
+                    spec, self.key(spec), True, 0.0, stored.meta["missing"], stored.meta["stats"]
+                )
+        if not pending:
+            return [results[spec.name] for spec in specs]
+        spans = [range(start, min(start + shard_rows, self.rows)) for start in range(0, self.rows, shard_rows)]
+        resumed = dict.fromkeys((spec.name for spec in pending), 0)
+        damaged = dict(resumed)
+        with progress(description, self.rows) as advance:
+            for span in spans:
+                wanted = []
+                for spec in pending:
+                    state = self._shard_state(spec, span, shard_rows)
+                    resumed[spec.name] += state == "sound"
+                    damaged[spec.name] += state == "damaged"
+                    if state != "sound":
+                        wanted.append(spec)
+                if wanted:
+                    shards = work(span, frozenset(spec.name for spec in wanted))
+                    for spec in wanted:
+                        self._write_shard(self._shard_path(spec, span, shard_rows), shards[spec.name])
+                advance(len(span))
+        extras = extra() if extra else {}
+        for spec in pending:
+            meta = self._finish(spec, spans, shard_rows, extras)
+            seconds = time.monotonic() - started
+            results[spec.name] = Computed(
+                spec,
+                self.key(spec),
+                False,
+                seconds,
+                meta["missing"],
+                meta["stats"],
+                len(spans),
+                resumed[spec.name],
+                damaged[spec.name],
+            )
+        return [results[spec.name] for spec in specs]
+
+    def _folder(self, name: str, key: str) -> Path:
+        return self.root / name / key
+
+    def _finished(self, spec: SignalSpec) -> StoredSignal | None:
+        """The stored signal, or None if it is absent or damaged (then what is left of it is removed)."""
+        folder = self._folder(spec.name, self.key(spec))
+        if not (folder / "meta.json").exists():
+            return None
+        try:
+            return self.open(spec.name, self.key(spec), verify=True)
+        except SignalError:
+            shutil.rmtree(folder)
+            return None
+
+    def _shard_path(self, spec: SignalSpec, span: range, shard_rows: int) -> Path:
+        return self._folder(spec.name, self.key(spec)) / f"shards-{shard_rows}" / f"{span.start:010d}.npz"
+
+    def _shard_state(self, spec: SignalSpec, span: range, shard_rows: int) -> str:
+        path = self._shard_path(spec, span, shard_rows)
+        if not path.exists():
+            return "absent"
+        try:
+            shard = _read_shard(path)
+        except _UNREADABLE:
+            return "damaged"
+        lengths = [len(shard.arrays["counts"])] if spec.sparse else [len(array) for array in shard.arrays.values()]
+        return "sound" if all(length == len(span) for length in lengths) else "damaged"
+
+    @staticmethod
+    def _write_shard(path: Path, shard: Shard) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content: dict[str, Any] = dict(shard.arrays)
+        content |= {_STAT + name: np.int64(count) for name, count in shard.stats.items()}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with temporary.open("wb") as stream:
+            np.savez(stream, **content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+
+    def _finish(
+        self, spec: SignalSpec, spans: Sequence[range], shard_rows: int, extras: Mapping[str, Array]
+    ) -> dict[str, Any]:
+        """Join the shards into one file an array, write the metadata last, and drop the shards."""
+        folder = self._folder(spec.name, self.key(spec))
+        paths = [self._shard_path(spec, span, shard_rows) for span in spans]
+        stats: dict[str, int] = {}
+        missing: dict[str, int] = {}
+        writers: dict[str, _ArrayWriter] = {}
+        counts = np.zeros(self.rows, np.int64)
+        for span, path in zip(spans, paths, strict=True):
+            shard = _read_shard(path)
+            for name, count in shard.stats.items():
+                stats[name] = stats.get(name, 0) + count
+            for name, array in shard.arrays.items():
+                if spec.sparse and name == "counts":
+                    counts[span.start : span.stop] = array
+                    continue
+                if name not in writers:
+                    writers[name] = _ArrayWriter(folder / f"{name}.npy", array)
+                writers[name].append(array)
+                if not spec.sparse and array.dtype.kind == "f":
+                    missing[name] = missing.get(name, 0) + int(np.isnan(array).sum())
+        files = {name: writer.close() for name, writer in writers.items()}
+        if spec.sparse:
+            indptr = np.zeros(self.rows + 1, np.int64)
+            np.cumsum(counts, out=indptr[1:])
+            extras = {**extras, "indptr": indptr}
+            missing["rows"] = int((counts == 0).sum())
+        for name, array in extras.items():
+            writer = _ArrayWriter(folder / f"{name}.npy", array)
+            writer.append(array)
+            files[name] = writer.close()
+        meta = {
+            "format": FORMAT,
+            "name": spec.name,
+            "version": spec.version,
+            "params": dict(spec.params),
+            "model": spec.model,
+            "targets": spec.targets,
+            "pool": self.pool_fingerprint,
+            "rows": self.rows,
+            "missing": missing,
+            "stats": stats,
+            "files": files,
+        }
+        _write_json(folder / "meta.json", meta)
+        for leftover in folder.glob("shards-*"):
+            shutil.rmtree(leftover)
+        return meta
+
+
+class _ArrayWriter:
+    """Writes an ``.npy`` file piece by piece, so that no array has to fit into memory."""
+
+    def __init__(self, path: Path, like: Array) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        self.dtype, self.tail, self.length = like.dtype, like.shape[1:], 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.stream = self.temporary.open("wb")
+        self._header()
+
+    def _header(self) -> None:
+        # Version 1.0 headers leave room for the length to grow, so the header can be written again at the end.
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (self.length, *self.tail),
+        }
+        self.stream.seek(0)
+        np.lib.format.write_array_header_1_0(self.stream, header)
+
+    def append(self, array: Array) -> None:
+        self.stream.write(np.ascontiguousarray(array, self.dtype).tobytes())
+        self.length += len(array)
+
+    def close(self) -> dict[str, Any]:
+        self._header()
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+        self.stream.close()
+        facts = {"bytes": self.temporary.stat().st_size, "blake2b": _checksum(self.temporary)}
+        self.temporary.replace(self.path)
+        return facts
+
+
+def _read_shard(path: Path) -> Shard:
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    stats = {name[len(_STAT) :]: int(arrays.pop(name)) for name in list(arrays) if name.startswith(_STAT)}
+    return Shard(arrays, stats)
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(document, stream, indent=1, ensure_ascii=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
