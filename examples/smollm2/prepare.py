@@ -154,7 +154,9 @@ def allocate(total: int, available: dict[str, int], weights: dict[str, int], min
     is by largest remainder, ties by name.
     """
     if total > sum(available.values()):
-        raise PoolError(f"--rows {total} exceeds the {sum(available.values())} rows short enough: lower --rows.")
+        raise PoolError(
+            f"--rows {total} exceeds the {sum(available.values())} eligible rows: lower --rows, or raise --max-tokens."
+        )
     quota = {name: min(minimum, count) for name, count in available.items()}
     if sum(quota.values()) > total:
         raise PoolError(f"--rows {total} is too few for --minimum-per-source {minimum}: lower the latter.")
@@ -174,21 +176,22 @@ def allocate(total: int, available: dict[str, int], weights: dict[str, int], min
 def prepare_pool(
     path: Path, out: Path, *, rows: int, max_tokens: int, minimum: int, seed: int
 ) -> dict[str, dict[str, int]]:
-    """Draw a stratified pool and write ``OUT/pool.jsonl``; lines are copied byte by byte, in the file's order."""
+    """Draw a stratified pool and write ``OUT/pool.jsonl``; lines are copied byte by byte, in the file's order.
+
+    Eligible are the rows of at most ``max_tokens`` tokens, or the ``minimum`` shortest rows of a source that has fewer.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(out / "model")
     pool = read_rows(path, tokenizer)
     positions: dict[str, list[int]] = {}
-    weights: dict[str, int] = {}
     for position, row in enumerate(pool):
-        weights[row.source] = weights.get(row.source, 0) + 1
-        positions.setdefault(row.source, [])
-        if row.tokens <= max_tokens:
-            positions[row.source].append(position)
-    empty = sorted(source for source, short in positions.items() if not short)
-    if empty:
-        raise PoolError(f"No row of source '{empty[0]}' has at most {max_tokens} tokens: raise --max-tokens.")
+        positions.setdefault(row.source, []).append(position)
+    weights = {source: len(members) for source, members in positions.items()}
+    for source, members in positions.items():
+        short = [position for position in members if pool[position].tokens <= max_tokens]
+        # A source of long rows stays in the pool, with its shortest ones.
+        positions[source] = short if len(short) >= minimum else sorted(members, key=lambda m: pool[m].tokens)[:minimum]
     quota = allocate(rows, {source: len(short) for source, short in positions.items()}, weights, minimum)
     chosen: list[int] = []
     for stratum, source in enumerate(sorted(positions)):
@@ -200,7 +203,7 @@ def prepare_pool(
     report = {
         source: {
             "rows_in_file": weights[source],
-            "short_enough": len(positions[source]),
+            "eligible": len(positions[source]),
             "rows": quota[source],
             "tokens": 0,
         }
@@ -257,7 +260,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max-tokens",
         type=int,
-        default=350,
+        default=256,
         help="longest row drawn, in tokens of its contents (default: %(default)s)",
     )
     parser.add_argument(
