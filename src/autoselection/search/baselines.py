@@ -1,0 +1,174 @@
+"""What a search has to beat: the whole pool, a random subset, single operators, and random recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.operators import Operator, OperatorRegistry, Param, default_registry, validate_params
+from autoselection.operators.space import from_unit
+from autoselection.recipes import PrefixCache, Recipe, Step, materialize
+from autoselection.search.config import SearchConfig
+from autoselection.search.space import RecipeSpace
+from autoselection.search.warmup import distance_to_zone, draw_probe, zone_of
+from autoselection.signals.table import SignalTable
+
+STRENGTHS = (0.75, 0.5, 0.25, 0.1)
+"""Shares kept by single filters and caps."""
+THRESHOLD_POSITIONS = (0.25, 0.5, 0.75)
+"""Positions, in the range of a deduplication threshold, of single deduplication steps."""
+MAX_SINGLE_SOURCES = 8
+
+
+def full_recipe() -> Recipe:
+    """The whole pool."""
+    return Recipe(name="full")
+
+
+def random_subset(pool_rows: int, size: int, seed: int = 0) -> NDArray[np.int64]:
+    """Distinct rows drawn uniformly, in row order; all of them if ``size`` is not below ``pool_rows``."""
+    rng = np.random.default_rng([seed, pool_rows, size])
+    chosen = rng.choice(pool_rows, min(size, pool_rows), replace=False)
+    return np.sort(chosen).astype(np.int64)
+
+
+def single_operator_recipes(
+    signals: SignalTable, registry: OperatorRegistry | None = None, config: SearchConfig | None = None
+) -> list[Recipe]:
+    """Every operator of the space by itself: first each with its defaults (catalog order), then other strengths,
+    directions and scopes; no recipe twice."""
+    registry = registry or default_registry()
+    space = RecipeSpace(signals, registry, config or SearchConfig())
+    operators = [space.operator(name) for name in space.plain]
+    variants = {
+        operator.name: list(_variants(operator, space.params(operator.name), signals)) for operator in operators
+    }
+    found: dict[str, Recipe] = {}
+    heads = [(name, params) for name, listed in variants.items() for params in listed[:1]]
+    tails = [(name, params) for name, listed in variants.items() for params in listed[1:]]
+    for name, params in [*heads, *tails]:
+        recipe = Recipe((space.clamp(Step(name, params)),)).canonical(registry)
+        found.setdefault(recipe.digest(registry), recipe)
+    return list(found.values())
+
+
+def _variants(operator: Operator, space: Sequence[Param], signals: SignalTable) -> Iterator[dict[str, Any]]:
+    searched = {param.name: param for param in space if param.searched}
+    if "fraction" in searched:
+        if searched["fraction"].default is not None:
+            yield {"fraction": searched["fraction"].default}
+        directions = searched["direction"].choices if "direction" in searched else (None,)
+        scopes = searched["scope"].choices if "scope" in searched else (None,)
+        for direction in directions:
+            for scope in scopes:
+                for strength in STRENGTHS:
+                    named = {"fraction": strength, "direction": direction, "scope": scope}
+                    yield {key: value for key, value in named.items() if value is not None}
+        return
+    sources = next((param for param in searched.values() if param.kind == "sources"), None)
+    if sources is not None:
+        counts = np.bincount(signals.source, minlength=len(sources.choices))
+        order = sorted(range(len(sources.choices)), key=lambda code: (-int(counts[code]), code))
+        for code in order[:MAX_SINGLE_SOURCES]:
+            yield {sources.name: [sources.choices[code]]}
+        return
+    yield {}
+    choice = next((param for param in searched.values() if param.kind == "choice"), None)
+    for option in choice.choices if choice is not None else (None,):
+        fixed = {} if choice is None else {choice.name: option}
+        numbers = [param for param in searched.values() if param.kind in ("float", "int") and param.active(fixed)]
+        yield fixed
+        for param in numbers:
+            for position in THRESHOLD_POSITIONS:
+                yield {**fixed, param.name: from_unit(param, position)}
+
+
+def random_recipes(
+    signals: SignalTable,
+    count: int,
+    seed: int = 0,
+    registry: OperatorRegistry | None = None,
+    config: SearchConfig | None = None,
+) -> list[Recipe]:
+    """Random recipe search: independent draws like the warmup probes, zones in turn, no realized subset twice.
+
+    The probes of a search with the same settings, without its edits. Fewer than ``count`` recipes come back if the
+    space holds no more.
+    """
+    config = config or SearchConfig()
+    registry = registry or default_registry()
+    space = RecipeSpace(signals, registry, config)
+    rng = np.random.default_rng([seed, 1])
+    cache = PrefixCache()
+    found: dict[str, Recipe] = {}
+    for _ in range(20 * count):
+        if len(found) == count:
+            break
+        zone = zone_of(len(found), config.zones)
+        recipe, _ = draw_probe(space, zone, config.zones, config.max_steps, rng)
+        outcome = materialize(recipe, signals, seed=config.seed, registry=registry, cache=cache)
+        near = distance_to_zone(len(outcome.rows) / signals.n, zone) <= np.log(config.zones.tolerance)
+        if near and len(outcome.rows) >= config.minimum_rows(signals.n):
+            found.setdefault(outcome.subset_hash, outcome.recipe)
+    return list(found.values())
+
+
+def latin_hypercube_recipes(
+    signals: SignalTable,
+    count: int,
+    seed: int = 0,
+    registry: OperatorRegistry | None = None,
+    config: SearchConfig | None = None,
+) -> list[Recipe]:
+    """Space-filling random recipes: a Latin hypercube over which operators are used, their order and parameters.
+
+    Each recipe uses the 2 to 4 operators with the highest inclusion coordinates, in the order of their place
+    coordinates. Recipes too small to be evaluated are left in: the list always has ``count`` entries.
+    """
+    from scipy.stats.qmc import LatinHypercube
+
+    config = config or SearchConfig()
+    registry = registry or default_registry()
+    space = RecipeSpace(signals, registry, config)
+    names = space.plain
+    searched = {name: [param for param in space.params(name) if param.searched] for name in names}
+    width = 1 + sum(2 + len(params) for params in searched.values())
+    sample = LatinHypercube(d=width, rng=np.random.default_rng([seed, 2])).random(count)
+    recipes = []
+    for point in sample:
+        coordinates = iter(point.tolist())
+        used = min(len(names), config.max_steps, 2 + int(3 * next(coordinates)))
+        rows = []
+        for name in names:
+            inclusion, place = next(coordinates), next(coordinates)
+            units = {param.name: next(coordinates) for param in searched[name]}
+            rows.append((inclusion, place, name, units))
+        chosen = sorted(sorted(rows, key=lambda row: -row[0])[:used], key=lambda row: row[1])
+        steps = tuple(Step(name, _at(space, name, units)) for _, _, name, units in chosen)
+        recipes.append(Recipe(steps).canonical(registry))
+    return recipes
+
+
+def _at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict[str, Any]:
+    """The parameters at a point of the unit cube."""
+    operator = space.operator(name)
+    params: dict[str, Any] = {}
+    for param in space.params(name):
+        if param.name not in units:
+            if param.kind == "choice":
+                params[param.name] = param.default
+            continue
+        if not param.active(params):
+            continue
+        unit = units[param.name]
+        if param.kind in ("float", "int"):
+            params[param.name] = from_unit(param, unit)
+        elif param.kind == "bool":
+            params[param.name] = unit >= 0.5
+        elif param.kind in ("choice", "sources"):
+            option = param.choices[min(len(param.choices) - 1, int(unit * len(param.choices)))]
+            params[param.name] = option if param.kind == "choice" else [option]
+    return validate_params(operator, params)

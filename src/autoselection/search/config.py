@@ -1,0 +1,222 @@
+"""Settings of the search. The defaults look at more edits than the published loop and rank them by what they did to
+the pool; :func:`published_settings` gives the published loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from autoselection.schema import StrictModel
+
+EDIT_KINDS = ("add", "drop", "swap", "reorder", "reparametrise", "flip", "union")
+
+
+class ZoneConfig(StrictModel):
+    """A range of retention (share of the pool's rows) that a warmup probe aims at."""
+
+    name: str = Field(description="Name shown in the report.")
+    low: float = Field(gt=0, le=1, description="Lowest target retention (share of rows).")
+    high: float = Field(gt=0, le=1, description="Highest target retention (share of rows).")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ZoneConfig:
+        if self.low > self.high:
+            raise ValueError(f"zone '{self.name}': low ({self.low}) is above high ({self.high})")
+        return self
+
+
+PUBLISHED_ZONES = (
+    ZoneConfig(name="moderate", low=0.60, high=0.70),
+    ZoneConfig(name="aggressive", low=0.30, high=0.50),
+    ZoneConfig(name="exploratory", low=0.05, high=0.15),
+)
+
+
+class WarmupConfig(StrictModel):
+    """The first probes, drawn before anything is known."""
+
+    zones: tuple[ZoneConfig, ...] = Field(
+        PUBLISHED_ZONES, min_length=1, description="Retention zones; the probes cycle through them."
+    )
+    max_filters: int = Field(3, ge=1, description="Most random filters in a probe, beside the size cap (count).")
+    jitter: float = Field(
+        0.08, ge=0, lt=1, description="Each step's ratio is the target's n-th root times U(1 - jitter, 1 + jitter)."
+    )
+    tolerance: float = Field(
+        1.5,
+        ge=1,
+        description="A probe that keeps less than low / tolerance or more than high * tolerance is redrawn (factor).",
+    )
+    tries: int = Field(
+        20, ge=1, description="Draws for one probe; after the last the draw nearest to its zone is taken (count)."
+    )
+
+
+class DrawConfig(StrictModel):
+    """How direction and scope of score filters are drawn. The published loop keeps the high end of the whole subset."""
+
+    low_direction: float = Field(0.4, ge=0, le=1, description="Probability that a filter keeps the low end.")
+    low_direction_of: dict[str, float] = Field(
+        default_factory=lambda: {"mona_filter": 0.1}, description="The same for single operators, by name."
+    )
+    source_scope: float = Field(
+        0.5, ge=0, le=1, description="Probability that a filter cuts within each source, not over the whole subset."
+    )
+
+    @field_validator("low_direction_of")
+    @classmethod
+    def _probabilities(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, probability in value.items():
+            if not 0 <= probability <= 1:
+                raise ValueError(f"the probability for '{name}' must be in [0, 1], not {probability}")
+        return value
+
+
+class EditConfig(StrictModel):
+    """How local edits of the parent are drawn."""
+
+    weights: dict[str, float] = Field(
+        default_factory=lambda: {
+            "add": 3.0,
+            "drop": 1.0,
+            "swap": 2.0,
+            "reorder": 1.0,
+            "reparametrise": 3.0,
+            "flip": 2.0,
+            "union": 1.0,
+        },
+        description="Relative frequency of each kind of edit: " + ", ".join(EDIT_KINDS) + "; 0 switches a kind off.",
+    )
+    small_step: float = Field(0.1, gt=0, le=1, description="Scale of a small step of a parameter (share of its range).")
+    large_step: float = Field(0.4, gt=0, le=1, description="Scale of a large step (share of its range).")
+    second_edit: float = Field(
+        0.3, ge=0, le=1, description="Probability that a proposal is edited once more; 0 in the published loop."
+    )
+    redundant_family: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Factor on the chance of adding an operator whose family the recipe already has.",
+    )
+    credit: float = Field(
+        0.5,
+        ge=0,
+        description="How strongly operator credit steers which operators are added (0: not at all).",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _known_kinds(cls, value: dict[str, float]) -> dict[str, float]:
+        for kind, weight in value.items():
+            if kind not in EDIT_KINDS:
+                raise ValueError(f"unknown kind of edit '{kind}'; known: {', '.join(EDIT_KINDS)}")
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"the weight of '{kind}' must be a finite number >= 0, not {weight}")
+        if not any(value.values()):
+            raise ValueError("at least one kind of edit needs a weight above 0")
+        return value
+
+
+class SurrogateConfig(StrictModel):
+    """The Gaussian process that ranks proposals before anything is trained."""
+
+    features: Literal["realized", "state", "subset", "encoding", "both"] = Field(
+        "realized",
+        description="What it sees: realized = state vector and overlap of subsets; state or subset = one of them; "
+        "encoding = the recipe's parameters (published); both = encoding and realized.",
+    )
+    robust: bool = Field(
+        True,
+        description="Compress scores far from the median, so that one bad recipe does not hide differences among good "
+        "ones (not used with features: encoding).",
+    )
+    noise: float = Field(
+        1e-2, gt=0, description="Noise variance for features: encoding, in units of the scores' variance."
+    )
+    restarts: int = Field(4, ge=0, description="Optimiser restarts for features: encoding (count).")
+
+
+class ReseedConfig(StrictModel):
+    """A new trajectory after stagnation."""
+
+    enabled: bool = Field(True, description="Start a new trajectory after 'patience' evaluations without a new best.")
+    min_cap: float = Field(0.1, gt=0, le=1, description="Smallest random size cap (share of the pool's rows).")
+    max_cap: float = Field(1.0, gt=0, le=1, description="Largest random size cap; at 1 no cap is added (share).")
+    tries: int = Field(20, ge=1, description="Draws until a valid, new subset is found (count).")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ReseedConfig:
+        if self.min_cap > self.max_cap:
+            raise ValueError(f"min_cap ({self.min_cap}) is above max_cap ({self.max_cap})")
+        return self
+
+
+class SearchConfig(StrictModel):
+    """The search controller: budget, warmup, proposals, ranking, restart."""
+
+    evaluations: int = Field(15, ge=1, description="Full evaluations to spend, failed ones included (count).")
+    initial: tuple[Path, ...] = Field(
+        (), description="Recipes (YAML files) evaluated first, such as the one used today; they count as evaluations."
+    )
+    include_full: bool = Field(False, description="Evaluate the whole pool first; counts as an evaluation.")
+    warmup: int = Field(3, ge=0, description="Random probes before edits start (count).")
+    proposals: int = Field(
+        64, ge=1, description="Distinct local edits materialized and ranked a round (count); 5 in the published loop."
+    )
+    patience: int = Field(4, ge=1, description="Evaluations without a new best before a reseed (count).")
+    min_improvement: float = Field(0.0, ge=0, description="Score gain that counts as a new best (score units).")
+    kappa: float = Field(1.0, ge=0, description="Weight of uncertainty: proposals are ranked by mu + kappa * sigma.")
+    batch: int = Field(1, ge=1, description="Candidates asked at once, for evaluations side by side (count).")
+    max_steps: int = Field(5, ge=1, le=6, description="Most steps of a proposed recipe (count).")
+    min_rows: int | None = Field(
+        None,
+        ge=1,
+        description="Smallest subset worth an evaluation (rows); null: 2% of the pool, at least 32 and at most 500.",
+    )
+    max_jaccard: float = Field(
+        0.98,
+        gt=0,
+        le=1,
+        description="A subset whose token-weighted Jaccard with an evaluated one is above this is not evaluated.",
+    )
+    operators: tuple[str, ...] | None = Field(
+        None, description="Operators to search over, by name; null: all whose signals the pool has."
+    )
+    published_operators: bool = Field(False, description="Search over the operators of the published space only.")
+    seed: int = Field(0, ge=0, description="Seed of every random decision of the search.")
+    draws: DrawConfig = Field(default_factory=DrawConfig, description="Direction and scope of drawn filters.")
+    zones: WarmupConfig = Field(default_factory=WarmupConfig, description="The warmup probes.")
+    edits: EditConfig = Field(default_factory=EditConfig, description="Local edits of the best recipe.")
+    surrogate: SurrogateConfig = Field(default_factory=SurrogateConfig, description="Ranking of proposals.")
+    reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")
+
+    def minimum_rows(self, pool_rows: int) -> int:
+        """Smallest subset worth an evaluation for a pool of that many rows."""
+        if self.min_rows is not None:
+            return self.min_rows
+        return min(pool_rows, max(32, min(500, round(0.02 * pool_rows))))
+
+
+def published_settings(**changes: Any) -> SearchConfig:
+    """The published loop: five proposals, high end of the whole subset, Gaussian process over the recipe encoding.
+
+    Args:
+        changes: fields of :class:`SearchConfig` that replace the published values.
+    """
+    settings: Mapping[str, Any] = {
+        "proposals": 5,
+        "draws": DrawConfig(low_direction=0.0, low_direction_of={}, source_scope=0.0),
+        "edits": EditConfig(
+            weights={"add": 1, "drop": 1, "swap": 1, "reorder": 1, "reparametrise": 1, "union": 1},
+            second_edit=0.0,
+            credit=0.0,
+        ),
+        "surrogate": SurrogateConfig(features="encoding", robust=False),
+        "max_jaccard": 1.0,
+        "published_operators": True,
+        **changes,
+    }
+    return SearchConfig(**settings)

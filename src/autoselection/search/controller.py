@@ -1,0 +1,560 @@
+"""The search: which recipe to evaluate next.
+
+    controller = SearchController(signals, SearchConfig(evaluations=15, seed=0))
+    while candidates := controller.ask():
+        for candidate in candidates:
+            controller.tell(Observation(candidate.id, score=train_and_score(candidate.rows)))
+    print(controller.best.candidate.recipe.describe())
+
+Initial recipes come first, then warmup probes; after them every candidate is the leader of a ranking of local edits of
+the best recipe so far, or, after ``patience`` edits without a new best, the start of a new trajectory.
+
+**Rounds.** ``ask`` gives the candidates of the current round that were not told yet; the next round begins when all
+were. So what is asked depends only on the configuration, the signals and the scores told, not on the order in which a
+round's scores come in, and a controller that is told the same again (:meth:`SearchController.replay`) decides the same.
+Each random decision draws from its own generator, seeded by the search's seed, the trial number and the purpose.
+
+**Failures.** A failed evaluation (score None) counts against the budget and as an evaluation without improvement, is
+never a parent or a union's source, and its subset is not tried again. The surrogate takes it for the worst score seen,
+so that it keeps away from its neighbourhood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import StudyError
+from autoselection.operators import OperatorRegistry, default_registry
+from autoselection.recipes import Materialization, PrefixCache, Recipe, StateVector, materialize, state_vector
+from autoselection.search.config import SearchConfig
+from autoselection.search.credit import Credit, credit
+from autoselection.search.edits import Editor, Source
+from autoselection.search.findings import summarise
+from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
+from autoselection.search.reseed import draw_reseed
+from autoselection.search.space import RecipeSpace
+from autoselection.search.surrogate import KernelParts, Point, Prediction, Scale, leave_one_out, predict
+from autoselection.search.warmup import distance_to_zone, draw_probe, zone_of
+from autoselection.signals.table import SignalTable
+
+# Purposes of random generators, see the module's docstring. Never renumber: it would change every search.
+WARMUP, EDIT, RESEED, SURROGATE, SCALE = 1, 2, 3, 4, 5
+
+SCALE_RECIPES = 24
+"""Random recipes whose spread sets the scale of the surrogate's state features."""
+RANKED_KEPT = 10
+"""Leading proposals kept in a decision's record."""
+_TIME_FIELD = "cumulative_cost_ratio"
+
+Notes: TypeAlias = Mapping[str, int | float | str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Draft:
+    """A materialized recipe that may become a candidate."""
+
+    outcome: Materialization
+    key: str
+    edit: str
+    prediction: Prediction | None = None
+
+
+class SearchController:
+    """Decides which recipes to evaluate.
+
+    Args:
+        signals: the pool's signals.
+        config: settings; ``config.seed`` also seeds the random steps of recipes.
+        registry: operators (default: built-in ones and entry points).
+        initial: recipes evaluated first, before those of ``config.initial``.
+
+    Raises:
+        ConfigError: no operator can be used on this pool.
+        RecipeError: an initial recipe is not valid.
+    """
+
+    def __init__(
+        self,
+        signals: SignalTable,
+        config: SearchConfig | None = None,
+        registry: OperatorRegistry | None = None,
+        *,
+        initial: Sequence[Recipe] = (),
+    ) -> None:
+        self.signals = signals
+        self.config = config or SearchConfig()
+        self.registry = registry or default_registry()
+        self.space = RecipeSpace(signals, self.registry, self.config)
+        self.rounds: list[Round] = []
+        self._candidates: dict[str, Candidate] = {}
+        self._observations: dict[str, Observation] = {}
+        self._cache = PrefixCache()
+        self._weights = _row_weights(signals)
+        self._members = np.zeros((0, signals.n), np.float64)  # which rows each candidate has
+        self._totals = np.zeros(0, np.float64)  # and their total weight
+        self._points: dict[str, Point] = {}
+        self._initial, self._repeated_initial = self._start(initial)
+
+    # What is known
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Everything asked so far, in order."""
+        return tuple(self._candidates.values())
+
+    @property
+    def pending(self) -> tuple[Candidate, ...]:
+        """Asked and not told."""
+        return tuple(c for c in self._candidates.values() if c.id not in self._observations)
+
+    @property
+    def history(self) -> tuple[Trial, ...]:
+        """Everything told so far, in the order of trial numbers."""
+        return tuple(
+            Trial(candidate, self._observations[candidate.id])
+            for candidate in self._candidates.values()
+            if candidate.id in self._observations
+        )
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the best score (ties: the later one); None before a score is told."""
+        scored = [trial for trial in self.history if trial.score is not None]
+        return max(scored, key=lambda trial: (trial.score, trial.candidate.number)) if scored else None
+
+    @property
+    def credit(self) -> Credit:
+        """Operator credit of all edits with two scores."""
+        trials = {trial.id: trial for trial in self.history}
+        changes = []
+        for trial in trials.values():
+            parent = trials.get(trial.candidate.parent) if trial.candidate.parent else None
+            if parent is not None and parent.score is not None and trial.score is not None:
+                changes.append((parent.candidate.recipe, trial.candidate.recipe, trial.score - parent.score))
+        return credit(changes)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the trials say, in sentences."""
+        return summarise(self.history, self.credit)
+
+    @property
+    def stagnation(self) -> int:
+        """Evaluated edits since the best improved by more than ``min_improvement`` or a reseed was asked for.
+
+        Initial recipes and warmup probes raise the best but do not count as evaluations without improvement.
+        """
+        best, count = -math.inf, 0
+        for candidate in self._candidates.values():
+            observation = self._observations.get(candidate.id)
+            score = observation.score if observation else None
+            improved = score is not None and score > best + self.config.min_improvement
+            best = max(best, -math.inf if score is None else score)
+            if improved or candidate.origin == "reseed":
+                count = 0
+            elif candidate.origin == "edit" and observation is not None:
+                count += 1
+        return count
+
+    # Ask, tell, run
+
+    def ask(self, q: int | None = None) -> list[Candidate]:
+        """Candidates to evaluate now; empty when the budget is spent or nothing new can be found.
+
+        Args:
+            q: size of a new round (default ``config.batch``), or most pending candidates to give.
+        """
+        q = self.config.batch if q is None else q
+        if q < 1:
+            raise ValueError(f"ask needs q >= 1, not {q}.")
+        pending = list(self.pending)
+        if pending:
+            return pending[:q]
+        size = min(q, self.config.evaluations - len(self._candidates))
+        if size <= 0:
+            return []
+        decisions: list[Decision] = []
+        stopped = None
+        for _ in range(size):
+            made = self._next()
+            if isinstance(made, str):
+                stopped = made
+                break
+            candidate, decision = made
+            self._add(candidate)
+            decisions.append(decision)
+        if decisions or not self.rounds or self.rounds[-1].stopped is None:
+            self.rounds.append(self._round(decisions, stopped))
+        return list(self.pending)
+
+    def tell(self, observation: Observation) -> None:
+        """Take the outcome of an evaluation.
+
+        Raises:
+            StudyError: the candidate was not asked for, was told already with another outcome, has another subset than
+                the one evaluated, or the score is not a finite number.
+        """
+        key = observation.candidate_id
+        candidate = self._candidates.get(key)
+        if candidate is None:
+            raise StudyError(f"Trial '{key}' was never asked for: tell only what ask() gave.")
+        if observation.score is not None and not math.isfinite(observation.score):
+            raise StudyError(f"Trial {key}: the score is {observation.score}; tell None for a failed evaluation.")
+        if observation.subset_hash is not None and observation.subset_hash != candidate.subset_hash:
+            raise StudyError(
+                f"Trial {key} was evaluated on another subset ({observation.subset_hash}) than this search gives "
+                f"({candidate.subset_hash}): the pool, its signals, the configuration or the package's version changed."
+            )
+        known = self._observations.get(key)
+        if known is not None and known != observation:
+            raise StudyError(f"Trial {key} was already told with another outcome (score {known.score}).")
+        self._observations[key] = observation
+
+    def replay(self, observations: Iterable[Observation]) -> None:
+        """Ask and tell until all ``observations`` are told, in any order within a round.
+
+        Rounds have ``config.batch`` candidates; a search asked with other sizes has to be replayed by its caller.
+
+        Raises:
+            StudyError: this search never asks for one of them.
+        """
+        waiting = {observation.candidate_id: observation for observation in observations}
+        while waiting:
+            asked = self.ask()
+            told = [waiting.pop(candidate.id) for candidate in asked if candidate.id in waiting]
+            for observation in told:
+                self.tell(observation)
+            if waiting and (not asked or len(told) < len(asked)):
+                raise StudyError(
+                    f"Replaying the search does not lead to trial {min(waiting)}: observations are missing, or the "
+                    "configuration changed."
+                )
+
+    def run(self, evaluate: Callable[[Candidate], Observation | float | None]) -> Trial | None:
+        """Ask, evaluate and tell until the budget is spent; gives the best trial.
+
+        Args:
+            evaluate: gives an observation, a plain score, or None for a failed evaluation.
+        """
+        while candidates := self.ask():
+            for candidate in candidates:
+                outcome = evaluate(candidate)
+                if not isinstance(outcome, Observation):
+                    outcome = Observation(candidate.id, outcome)
+                self.tell(outcome)
+        return self.best
+
+    # Making candidates
+
+    def _next(self) -> tuple[Candidate, Decision] | str:
+        """The next candidate with its decision, or why there is none."""
+        number = len(self._candidates) + 1
+        if number <= len(self._initial):
+            return self._make_initial(number)
+        probes = sum(candidate.origin == "warmup" for candidate in self._candidates.values())
+        best = self.best
+        if probes < self.config.warmup or best is None:
+            return self._make_probe(number, probes) or "No new subset was found for a warmup probe."
+        if self.config.reseed.enabled and self.stagnation >= self.config.patience:
+            made = self._make_reseed(number, {})
+        else:
+            made = self._make_edit(number, best)
+        return made or "No new subset was found: edits, reseeds and random probes all gave known or too small ones."
+
+    def _start(self, initial: Sequence[Recipe]) -> tuple[list[_Draft], int]:
+        """Materialize the initial recipes; the repeats of a subset are left out and counted."""
+        recipes = [*([Recipe(name="full")] if self.config.include_full else []), *initial]
+        recipes += [Recipe.load(path) for path in self.config.initial]
+        drafts: dict[str, _Draft] = {}
+        for recipe in recipes:
+            draft = self._draft(recipe, recipe.name or "given at the start")
+            drafts.setdefault(draft.outcome.subset_hash, draft)
+        return list(drafts.values()), len(recipes) - len(drafts)
+
+    def _make_initial(self, number: int) -> tuple[Candidate, Decision]:
+        draft = self._initial[number - 1]
+        notes = {"initial recipes left out as repeats": self._repeated_initial} if self._repeated_initial else {}
+        candidate = self._candidate(number, draft, "initial", None, 0)
+        return candidate, self._decision(candidate, 1, Counter(), [draft], "given as a starting point", notes)
+
+    def _make_probe(self, number: int, probe: int) -> tuple[Candidate, Decision] | None:
+        """A probe in its zone; if the zone has no new subset large enough, in one of the others."""
+        config = self.config.zones
+        rng = self._rng(number, WARMUP)
+        dropped: Counter[str] = Counter()
+        drawn = 0
+        for turn in range(len(config.zones)):
+            zone = zone_of(probe + turn, config)
+            nearest: tuple[float, _Draft] | None = None
+            for _ in range(config.tries):
+                recipe, target = draw_probe(self.space, zone, config, self.config.max_steps, rng)
+                drawn += 1
+                draft = self._draft(recipe, f"random probe, {zone.name} zone (target {target:.0%} of the pool)")
+                problem = self._problem(draft)
+                if problem:
+                    dropped[problem] += 1
+                    continue
+                distance = distance_to_zone(len(draft.outcome.rows) / self.signals.n, zone)
+                if nearest is None or distance < nearest[0]:
+                    nearest = (distance, draft)
+                if distance <= math.log(config.tolerance):
+                    break
+                dropped["far outside its zone"] += 1
+            if nearest is None:
+                continue
+            distance, draft = nearest
+            share = len(draft.outcome.rows) / self.signals.n
+            reason = f"keeps {share:.1%} of the rows, aimed at the {zone.name} zone ({zone.low:.0%} to {zone.high:.0%})"
+            if distance > math.log(config.tolerance):
+                dropped["far outside its zone"] -= 1  # the nearest of them is used
+                reason += "; the nearest of all draws, none came near"
+            notes: Notes = {"zone": zone.name, "redraws": drawn - 1}
+            candidate = self._candidate(number, draft, "warmup", None, 0)
+            return candidate, self._decision(candidate, drawn, +dropped, [draft], reason, notes)
+        return None
+
+    def _make_reseed(self, number: int, notes: Notes) -> tuple[Candidate, Decision] | None:
+        rng = self._rng(number, RESEED)
+        dropped: Counter[str] = Counter()
+        config = self.config
+        earned = self.credit
+        scored = [trial for trial in self.history if trial.score is not None]
+        trajectory = 1 + sum(candidate.origin == "reseed" for candidate in self._candidates.values())
+        for drawn in range(1, config.reseed.tries + 1):
+            recipe, edit = draw_reseed(
+                self.space, scored, earned, config.reseed, config.max_steps, config.edits.small_step, rng
+            )
+            draft = self._draft(recipe, edit)
+            problem = self._problem(draft)
+            if problem:
+                dropped[problem] += 1
+                continue
+            reason = f"no new best for {self.stagnation} evaluations"
+            if notes:
+                reason = "; ".join(map(str, notes))
+            candidate = self._candidate(number, draft, "reseed", None, trajectory)
+            return candidate, self._decision(candidate, drawn, dropped, [draft], reason, notes)
+        probes = sum(candidate.origin == "warmup" for candidate in self._candidates.values())
+        return self._make_probe(number, probes)
+
+    def _make_edit(self, number: int, parent: Trial) -> tuple[Candidate, Decision] | None:
+        config = self.config
+        rng = self._rng(number, EDIT)
+        sources = self._sources(parent)
+        editor = Editor(self.space, config.edits, config.max_steps, sources, self.credit)
+        proposals, wasted = editor.propose(parent.candidate.recipe, config.proposals, rng)
+        dropped: Counter[str] = Counter()
+        drafts: dict[str, _Draft] = {}
+        for proposal in proposals:
+            draft = self._draft(proposal.recipe, proposal.edit, proposal.key)
+            problem = self._problem(draft)
+            if problem is None and draft.outcome.subset_hash in drafts:
+                problem = "same subset as another proposal"
+            if problem:
+                dropped[problem] += 1
+            else:
+                drafts[draft.outcome.subset_hash] = draft
+        if not drafts:
+            return self._make_reseed(number, {"no edit of the best recipe gave a new subset": len(proposals)})
+        ranked = self._rank(list(drafts.values()), number)
+        chosen = ranked[0]
+        expected = chosen.prediction
+        assert expected is not None
+        reason = (
+            f"highest mu + {config.kappa:g} sigma of {len(ranked)} edits of {parent.id}: "
+            f"{expected.ucb:.4f} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}; {parent.id} scored {parent.score:.4f})"
+        )
+        candidate = self._candidate(number, chosen, "edit", parent.id, parent.candidate.trajectory)
+        notes = {"draws that led nowhere": wasted}
+        return candidate, self._decision(candidate, len(proposals), dropped, ranked, reason, notes)
+
+    def _sources(self, parent: Trial) -> list[Source]:
+        """Scored trials that a union with the parent may name, weighted by one over their rank."""
+        scored = sorted(
+            (trial for trial in self.history if trial.score is not None and trial.id != parent.id),
+            key=lambda trial: (-(trial.score or 0.0), -trial.candidate.number),
+        )
+        return [
+            Source(trial.candidate.recipe, trial.candidate.recipe.digest(self.registry), trial.id, 1.0 / (1.0 + rank))
+            for rank, trial in enumerate(scored)
+        ]
+
+    # Materializing and checking
+
+    def _draft(self, recipe: Recipe, edit: str, key: str | None = None) -> _Draft:
+        outcome = materialize(recipe, self.signals, seed=self.config.seed, registry=self.registry, cache=self._cache)
+        return _Draft(outcome, key or outcome.recipe.digest(self.registry), edit)
+
+    def _problem(self, draft: _Draft) -> str | None:
+        """Why a subset is not worth an evaluation, if so."""
+        rows = draft.outcome.rows
+        if len(rows) < self.config.minimum_rows(self.signals.n):
+            return "below min_rows"
+        if not len(self._members):
+            return None
+        if any(candidate.subset_hash == draft.outcome.subset_hash for candidate in self._candidates.values()):
+            return "same subset as a known trial"
+        common = self._members[:, rows] @ self._weights[rows]
+        united = self._totals + self._weights[rows].sum() - common
+        if (common / united).max() > self.config.max_jaccard:
+            return "nearly the subset of a known trial"
+        return None
+
+    def _add(self, candidate: Candidate) -> None:
+        member = np.zeros((1, self.signals.n), np.float64)
+        member[0, candidate.rows] = 1.0
+        self._members = np.concatenate([self._members, member])
+        self._totals = np.append(self._totals, self._weights[candidate.rows].sum())
+        self._candidates[candidate.id] = candidate
+
+    def _candidate(self, number: int, draft: _Draft, origin: Origin, parent: str | None, trajectory: int) -> Candidate:
+        outcome = draft.outcome
+        return Candidate(
+            id=f"t{number:03d}",
+            number=number,
+            recipe=outcome.recipe,
+            rows=outcome.rows,
+            subset_hash=outcome.subset_hash,
+            ordered_hash=outcome.ordered_hash,
+            lineage=outcome.lineage,
+            state=self._state(outcome.rows),
+            origin=origin,
+            parent=parent,
+            edit=draft.edit,
+            trajectory=trajectory,
+            prediction=draft.prediction,
+        )
+
+    def _state(self, rows: NDArray[np.int64]) -> StateVector:
+        return state_vector(rows, self.signals, cost_ratio=len(self._observations) / self.config.evaluations)
+
+    # Ranking
+
+    @cached_property
+    def _state_names(self) -> tuple[str, ...]:
+        """State features the surrogate sees: all but the share of the budget spent, which is no property of a subset."""
+        everything = state_vector(np.arange(self.signals.n, dtype=np.int64), self.signals)
+        return tuple(name for name in everything.names() if name != _TIME_FIELD)
+
+    @cached_property
+    def _scale(self) -> Scale:
+        """Spread of the state features over random recipes: fixed for the whole search."""
+        rng = self._rng(0, SCALE)
+        vectors = []
+        for probe in range(SCALE_RECIPES):
+            zone = zone_of(probe, self.config.zones)
+            recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
+            vectors.append(self._state(self._draft(recipe, "").outcome.rows).vector(self._state_names))
+        return Scale.of(np.array(vectors))
+
+    def _point(self, outcome_rows: NDArray[np.int64], state: StateVector, recipe: Recipe) -> Point:
+        return Point(outcome_rows, self._scale(state.vector(self._state_names)), self.space.encode(recipe))
+
+    def _known_point(self, candidate: Candidate) -> Point:
+        if candidate.id not in self._points:
+            self._points[candidate.id] = self._point(candidate.rows, candidate.state, candidate.recipe)
+        return self._points[candidate.id]
+
+    def _training(self) -> tuple[list[Candidate], NDArray[np.float64], int]:
+        """Told candidates, their scores (the worst one for a failure), and how many are such failures."""
+        trials = self.history
+        scores = np.array([np.nan if trial.score is None else trial.score for trial in trials], np.float64)
+        failed = np.isnan(scores)
+        scores[failed] = np.nanmin(scores) if not failed.all() else 0.0
+        return [trial.candidate for trial in trials], scores, int(failed.sum())
+
+    def _rank(self, drafts: Sequence[_Draft], number: int) -> list[_Draft]:
+        """Drafts with predictions, highest upper confidence bound first (ties: the earlier proposal).
+
+        Pending candidates of the round count as told with the score the surrogate expects of them.
+        """
+        told, scores, _ = self._training()
+        pending = list(self.pending)
+        points = [self._known_point(candidate) for candidate in [*told, *pending]]
+        points += [
+            self._point(draft.outcome.rows, self._state(draft.outcome.rows), draft.outcome.recipe) for draft in drafts
+        ]
+        parts = KernelParts(points, self.config.surrogate, self._weights)
+        train = list(range(len(told)))
+        seed = int(self._rng(number, SURROGATE).integers(2**31))
+        if pending:
+            places = list(range(len(told), len(told) + len(pending)))
+            believed = predict(parts, train, scores, places, self.config.kappa, seed)
+            scores = np.concatenate([scores, [prediction.mu for prediction in believed]])
+            train += places
+        test = list(range(len(points) - len(drafts), len(points)))
+        predictions = predict(parts, train, scores, test, self.config.kappa, seed)
+        order = sorted(range(len(drafts)), key=lambda place: (-predictions[place].ucb, place))
+        return [replace(drafts[place], prediction=predictions[place]) for place in order]
+
+    def _leave_one_out(self) -> float | None:
+        scored = [trial for trial in self.history if trial.score is not None]
+        if len(scored) < 2:
+            return None
+        parts = KernelParts(
+            [self._known_point(trial.candidate) for trial in scored], self.config.surrogate, self._weights
+        )
+        scores = np.array([trial.score for trial in scored], np.float64)
+        return leave_one_out(parts, list(range(len(scored))), scores, self.config.seed)
+
+    # Records
+
+    def _decision(
+        self,
+        candidate: Candidate,
+        generated: int,
+        dropped: Counter[str],
+        ranked: Sequence[_Draft],
+        reason: str,
+        notes: Notes,
+    ) -> Decision:
+        return Decision(
+            candidate=candidate.id,
+            origin=candidate.origin,
+            parent=candidate.parent,
+            generated=generated,
+            dropped=dict(sorted(dropped.items())),
+            valid=len(ranked),
+            ranked=tuple(
+                Ranked(
+                    draft.outcome.recipe.describe(), draft.key, draft.edit, len(draft.outcome.rows), draft.prediction
+                )
+                for draft in ranked[:RANKED_KEPT]
+            ),
+            reason=reason,
+            notes=dict(notes),
+        )
+
+    def _round(self, decisions: Sequence[Decision], stopped: str | None) -> Round:
+        best = self.best
+        earned = self.credit
+        return Round(
+            number=len(self.rounds) + 1,
+            told=len(self._observations),
+            best=best.id if best else None,
+            stagnation=self.stagnation,
+            leave_one_out=self._leave_one_out(),
+            imputed=self._training()[2],
+            credit=earned,
+            findings=summarise(self.history, earned),
+            decisions=tuple(decisions),
+            stopped=stopped,
+        )
+
+    def _rng(self, number: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, number, purpose])
+
+
+def _row_weights(signals: SignalTable) -> NDArray[np.float64]:
+    """Weight of each row in overlaps: its number of tokens (at least 1), or 1 without token counts."""
+    if "n_tokens" not in signals.columns:
+        return np.ones(signals.n)
+    return np.maximum(np.nan_to_num(signals.column("n_tokens").astype(np.float64), nan=1.0), 1.0)

@@ -1,0 +1,242 @@
+"""What the search hands out, takes in and keeps: frozen records, each with ``to_dict`` for the study's journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.recipes import Recipe, StateVector, StepLineage
+from autoselection.search.credit import Credit
+from autoselection.search.surrogate import Prediction
+
+Origin = Literal["initial", "warmup", "edit", "reseed", "baseline"]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A recipe to evaluate.
+
+    Attributes:
+        id: trial number as text, such as ``t001``.
+        number: trial number, counted from 1.
+        recipe: the recipe in canonical form.
+        rows: the realized subset, in the order of the last step.
+        subset_hash: hash of the rows, whatever their order.
+        ordered_hash: hash of the rows in their order.
+        lineage: what each step kept and dropped.
+        state: state vector of the subset.
+        origin: how the recipe came about.
+        parent: id of the trial it was edited from.
+        edit: sentence that says how it was made.
+        trajectory: 0 from the first probes, one more for every reseed; a child belongs to its parent's.
+        prediction: what the surrogate expected, for a ranked proposal.
+    """
+
+    id: str
+    number: int
+    recipe: Recipe
+    rows: NDArray[np.int64]
+    subset_hash: str
+    ordered_hash: str
+    lineage: tuple[StepLineage, ...]
+    state: StateVector
+    origin: Origin
+    parent: str | None
+    edit: str
+    trajectory: int
+    prediction: Prediction | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the rows themselves, of which it gives the number."""
+        return {
+            "id": self.id,
+            "number": self.number,
+            "recipe": self.recipe.to_dict(),
+            "recipe_hash": self.recipe.hash,
+            "rows": len(self.rows),
+            "subset_hash": self.subset_hash,
+            "ordered_hash": self.ordered_hash,
+            "lineage": [step.to_dict() for step in self.lineage],
+            "state": self.state.to_dict(),
+            "origin": self.origin,
+            "parent": self.parent,
+            "edit": self.edit,
+            "trajectory": self.trajectory,
+            "prediction": self.prediction.to_dict() if self.prediction else None,
+        }
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The outcome of one evaluation.
+
+    Attributes:
+        candidate_id: the candidate that was evaluated.
+        score: higher is better; None for a failed evaluation.
+        tasks: score of each task, higher is better.
+        reason: why the evaluation failed.
+        subset_hash: hash of the evaluated subset; if given it must be the candidate's.
+    """
+
+    candidate_id: str
+    score: float | None
+    tasks: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    subset_hash: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "candidate_id": self.candidate_id,
+            "score": self.score,
+            "tasks": dict(self.tasks),
+            "reason": self.reason,
+            "subset_hash": self.subset_hash,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Observation:
+        """From :meth:`to_dict`; further keys are ignored."""
+        score = document["score"]
+        return cls(
+            candidate_id=document["candidate_id"],
+            score=None if score is None else float(score),
+            tasks={name: float(value) for name, value in document.get("tasks", {}).items()},
+            reason=document.get("reason"),
+            subset_hash=document.get("subset_hash"),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A candidate and what became of it."""
+
+    candidate: Candidate
+    observation: Observation
+
+    @property
+    def id(self) -> str:
+        return self.candidate.id
+
+    @property
+    def score(self) -> float | None:
+        return self.observation.score
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence about the trials so far, and the trials it rests on."""
+
+    kind: str
+    text: str
+    trials: tuple[str, ...]
+    value: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "text": self.text, "trials": list(self.trials), "value": self.value}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A proposal that was materialized and ranked."""
+
+    recipe: str
+    recipe_hash: str
+    edit: str
+    rows: int
+    prediction: Prediction | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe,
+            "recipe_hash": self.recipe_hash,
+            "edit": self.edit,
+            "rows": self.rows,
+            "prediction": self.prediction.to_dict() if self.prediction else None,
+        }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Why one candidate was chosen.
+
+    Attributes:
+        candidate: its id.
+        origin: how it was made.
+        parent: id of the trial it was edited from.
+        generated: recipes drawn for it.
+        dropped: how many of them were dropped, by reason.
+        valid: how many were left to choose from.
+        ranked: the leading ones, best first.
+        reason: sentence that says why this one.
+        notes: further counts, such as draws that led nowhere.
+    """
+
+    candidate: str
+    origin: Origin
+    parent: str | None
+    generated: int
+    dropped: Mapping[str, int]
+    valid: int
+    ranked: tuple[Ranked, ...]
+    reason: str
+    notes: Mapping[str, int | float | str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "candidate": self.candidate,
+            "origin": self.origin,
+            "parent": self.parent,
+            "generated": self.generated,
+            "dropped": dict(self.dropped),
+            "valid": self.valid,
+            "ranked": [proposal.to_dict() for proposal in self.ranked],
+            "reason": self.reason,
+            "notes": dict(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Round:
+    """What was known when candidates were asked for, and the decisions that led to them (one a candidate).
+
+    Attributes:
+        number: counted from 1.
+        told: evaluations known.
+        best: id of the best trial known.
+        stagnation: evaluations of edits since the best improved (or since the last reseed).
+        leave_one_out: rank correlation of the surrogate's leave-one-out predictions with the scores (5 trials or more).
+        imputed: failed evaluations that the surrogate takes for the worst score.
+        credit: operator credit.
+        findings: what the trials say.
+        decisions: one for each candidate of the round.
+        stopped: why fewer candidates were given than asked for, if so.
+    """
+
+    number: int
+    told: int
+    best: str | None
+    stagnation: int
+    leave_one_out: float | None
+    imputed: int
+    credit: Credit
+    findings: tuple[Finding, ...]
+    decisions: tuple[Decision, ...]
+    stopped: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "told": self.told,
+            "best": self.best,
+            "stagnation": self.stagnation,
+            "leave_one_out": self.leave_one_out,
+            "imputed": self.imputed,
+            "credit": self.credit.to_dict(),
+            "findings": [finding.to_dict() for finding in self.findings],
+            "decisions": [decision.to_dict() for decision in self.decisions],
+            "stopped": self.stopped,
+        }

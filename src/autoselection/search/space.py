@@ -1,0 +1,191 @@
+"""The space of recipes that a search moves in: which operators, how steps are drawn, changed and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import ConfigError
+from autoselection.operators import (
+    Operator,
+    OperatorRegistry,
+    Param,
+    clamp_params,
+    encode_params,
+    encoding_names,
+    perturb_params,
+    sample_params,
+)
+from autoselection.recipes import Recipe, Step
+from autoselection.search.config import DrawConfig, SearchConfig
+from autoselection.signals.table import SignalTable
+
+
+class RecipeSpace:
+    """Operators a search may use on a pool, and moves among their parameters.
+
+    Args:
+        signals: the pool's signals; operators whose signals are missing are left out.
+        registry: where operators come from.
+        config: settings of the search.
+
+    Raises:
+        ConfigError: no operator is left, or a named one cannot be used on this pool.
+        RecipeError: a named operator does not exist.
+    """
+
+    def __init__(self, signals: SignalTable, registry: OperatorRegistry, config: SearchConfig) -> None:
+        self.signals = signals
+        self.registry = registry
+        self.draws: DrawConfig = config.draws
+        chosen: Iterable[Operator] = registry.default_space(signals)
+        if config.operators is not None:
+            chosen = [registry.get(name) for name in config.operators]
+        if config.published_operators:
+            chosen = [operator for operator in chosen if operator.published]
+        self.operators: tuple[Operator, ...] = tuple(chosen)
+        for operator in self.operators:
+            if not operator.available(signals):
+                raise ConfigError(
+                    f"search.operators: '{operator.name}' needs {', '.join(operator.needs({}))}, which this pool does "
+                    "not have: compute it with 'autoselection score', or remove the operator."
+                )
+        if not any(operator.name not in self.unions for operator in self.operators):
+            raise ConfigError(
+                "The search has no operator to use: score the pool first, or name some that need no signals."
+            )
+        self._spaces = {operator.name: operator.space(signals) for operator in self.operators}
+        self._widths = {operator.name: len(encoding_names(operator, signals)) for operator in self.operators}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(operator.name for operator in self.operators)
+
+    @property
+    def unions(self) -> tuple[str, ...]:
+        """Operators that name another recipe."""
+        return tuple(op.name for op in self.operators if any(param.kind == "recipe" for param in op.params))
+
+    @property
+    def plain(self) -> tuple[str, ...]:
+        """Operators that can be drawn before anything is evaluated."""
+        unions = self.unions
+        return tuple(name for name in self.names if name not in unions)
+
+    @property
+    def caps(self) -> tuple[str, ...]:
+        """Operators that cap the size at random."""
+        return tuple(op.name for op in self.operators if op.family == "size" and self._param(op, "fraction"))
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """Score filters: operators that keep a fraction at one end of a score."""
+        return tuple(op.name for op in self.operators if self._param(op, "fraction") and self._param(op, "direction"))
+
+    def operator(self, name: str) -> Operator:
+        return self.registry.get(name)
+
+    def family(self, name: str) -> str:
+        return self.registry.get(name).family
+
+    def params(self, name: str) -> tuple[Param, ...]:
+        """Declared parameters with the ranges searched on this pool."""
+        return self._spaces.get(name) or self.registry.get(name).space(self.signals)
+
+    def draw(
+        self, name: str, rng: np.random.Generator, *, ratio: float | None = None, recipes: Sequence[str] = ()
+    ) -> Step:
+        """A random step; direction and scope follow the configured probabilities.
+
+        Args:
+            ratio: share of its rows that the step is to keep, for an operator with a ``fraction``.
+            recipes: recipes that a union may name.
+        """
+        operator = self.operator(name)
+        params = sample_params(operator, self.signals, rng, recipes=recipes)
+        if self._param(operator, "direction"):
+            params["direction"] = "low" if rng.random() < self.low_probability(name) else "high"
+        if self._param(operator, "scope"):
+            params["scope"] = "source" if rng.random() < self.draws.source_scope else "whole"
+        fraction = self._param(operator, "fraction")
+        if ratio is not None and fraction is not None:
+            params = {**params, **{p.name: None for p in operator.params if p.group and p.group == fraction.group}}
+            params["fraction"] = ratio
+        return self.clamp(Step(name, params))
+
+    def low_probability(self, name: str) -> float:
+        """Probability that a drawn filter keeps the low end."""
+        return self.draws.low_direction_of.get(name, self.draws.low_direction)
+
+    def perturb(self, step: Step, rng: np.random.Generator, scale: float, *, recipes: Sequence[str] = ()) -> Step:
+        """A step with one or two parameters moved; direction and scope stay (they have their own edit)."""
+        operator = self.operator(step.operator)
+        fixed = {name: step.params[name] for name in ("direction", "scope") if step.params.get(name) is not None}
+        params = step.params
+        for _ in range(8):
+            params = {**perturb_params(operator, step.params, self.signals, rng, scale, recipes=recipes), **fixed}
+            if params != dict(step.params):
+                break
+        return self.clamp(Step(step.operator, params))
+
+    def flips(self, step: Step) -> tuple[dict[str, Any], ...]:
+        """Changes of direction and scope that the configured probabilities allow."""
+        operator = self.operator(step.operator)
+        changes: list[dict[str, Any]] = []
+        if self._param(operator, "direction"):
+            flipped = "low" if step.params.get("direction") == "high" else "high"
+            low = self.low_probability(step.operator)
+            if (low if flipped == "low" else 1.0 - low) > 0:
+                changes.append({"direction": flipped})
+        if self._param(operator, "scope"):
+            flipped = "source" if step.params.get("scope") == "whole" else "whole"
+            source = self.draws.source_scope
+            if (source if flipped == "source" else 1.0 - source) > 0:
+                changes.append({"scope": flipped})
+        if len(changes) == 2:
+            changes.append({**changes[0], **changes[1]})
+        return tuple(changes)
+
+    def clamp(self, step: Step) -> Step:
+        """The step with complete parameters within this pool's ranges."""
+        return Step(step.operator, clamp_params(self.operator(step.operator), step.params, self.signals))
+
+    def fraction(self, step: Step) -> float | None:
+        """The share of its rows that a step is set to keep, if it is set that way."""
+        value = step.params.get("fraction")
+        return None if value is None else float(value)
+
+    def encode(self, recipe: Recipe) -> NDArray[np.float64]:
+        """The recipe as numbers in [0, 1] (REFERENCE §5.6).
+
+        For every operator of the space but unions, in catalog order: 1 if the recipe uses it, then its parameters
+        (those of its first step). Then three blocks of the same width — the encoding of the union's source recipe, the
+        absolute difference to it, the maximum — and a bit for the union; all 0 without a union.
+        """
+        own = self._encode_plain(recipe)
+        for step in recipe.steps:
+            if step.operator in self.unions:
+                key = next(param.name for param in self.operator(step.operator).params if param.kind == "recipe")
+                other = self._encode_plain(recipe.library[step.params[key]])
+                return np.concatenate([own, other, np.abs(own - other), np.maximum(own, other), [1.0]])
+        return np.concatenate([own, np.zeros(3 * len(own) + 1)])
+
+    def _encode_plain(self, recipe: Recipe) -> NDArray[np.float64]:
+        first: dict[str, Step] = {}
+        for step in recipe.steps:
+            first.setdefault(step.operator, step)
+        blocks: list[NDArray[np.float64]] = []
+        for name in self.plain:
+            used = first.get(name)
+            if used is None:
+                blocks.append(np.zeros(1 + self._widths[name]))
+            else:
+                encoded = encode_params(self.operator(name), used.params, self.signals)
+                blocks.append(np.concatenate([[1.0], encoded]))
+        return np.concatenate(blocks)
+
+    def _param(self, operator: Operator, name: str) -> Param | None:
+        return next((param for param in operator.params if param.name == name and param.searched), None)

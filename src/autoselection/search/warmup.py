@@ -1,0 +1,46 @@
+"""Warmup probes: random recipes aimed at a zone of retention, before anything is known."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autoselection.recipes import Recipe, Step
+from autoselection.search.config import WarmupConfig, ZoneConfig
+from autoselection.search.space import RecipeSpace
+
+
+def zone_of(probe: int, config: WarmupConfig) -> ZoneConfig:
+    """The zone of the probe with that index (from 0): they take turns."""
+    return config.zones[probe % len(config.zones)]
+
+
+def draw_probe(
+    space: RecipeSpace, zone: ZoneConfig, config: WarmupConfig, max_steps: int, rng: np.random.Generator
+) -> tuple[Recipe, float]:
+    """A random recipe whose steps together keep about a target retention, and that target.
+
+    The target is drawn from the zone. A size cap and one to ``max_filters`` distinct score filters stand in random
+    order; each of the n steps keeps the n-th root of the target times U(1 - jitter, 1 + jitter) of its rows.
+    """
+    target = float(rng.uniform(zone.low, zone.high))
+    caps, filters = space.caps, space.filters
+    names = [caps[int(rng.integers(len(caps)))]] if caps else []
+    most = min(config.max_filters, max_steps - len(names), len(filters))
+    if most > 0:
+        count = int(rng.integers(1, most + 1))
+        names += [filters[int(i)] for i in rng.choice(len(filters), count, replace=False)]
+    if not names:  # no operator takes a ratio: any will do
+        names = [space.plain[int(rng.integers(len(space.plain)))]]
+    root = target ** (1.0 / len(names))
+    steps: list[Step] = []
+    for place in rng.permutation(len(names)):
+        ratio = min(1.0, root * float(rng.uniform(1.0 - config.jitter, 1.0 + config.jitter)))
+        steps.append(space.draw(names[int(place)], rng, ratio=ratio))
+    return Recipe(tuple(steps)), target
+
+
+def distance_to_zone(retention: float, zone: ZoneConfig) -> float:
+    """How far a realized retention is from the zone, as the logarithm of a factor; 0 inside."""
+    if retention <= 0:
+        return float("inf")
+    return float(max(0.0, np.log(zone.low / retention), np.log(retention / zone.high)))
