@@ -429,7 +429,7 @@ class _Build:
     def _stripped(self, turns: Sequence[Turn]) -> list[Turn]:
         result = []
         for role, content in turns:
-            text = self.scanner.strip(content)
+            text = self.scanner.remove(content)
             if text.strip():
                 result.append((role, text))
             elif role != "system":

@@ -305,6 +305,8 @@ class Pool:
         if rows is None:
             return [value for chunk in column.chunks for value in convert(chunk)]
         wanted = self.check_rows(rows)
+        if not len(wanted):
+            return []
         chunk_of = np.searchsorted(self._chunk_starts, wanted, side="right") - 1
         order = np.argsort(chunk_of, kind="stable")
         chunks, firsts = np.unique(chunk_of[order], return_index=True)

@@ -150,7 +150,7 @@ class Reader:
         """Bytes of the input read so far (for progress)."""
         if self._share is not None:
             return int(self.bytes * self._share())
-        return 0 if self._raw is None else self._raw.tell()
+        return self._raw.tell() if self._raw is not None and self._raw.seekable() else 0
 
     def rows(self) -> Iterator[RawRow]:
         """All rows, in order.
@@ -273,8 +273,7 @@ def _json_lines(stream: BinaryIO) -> Iterator[RawRow]:
 
 def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
     try:
-        # A trailing "\r" is whitespace to JSON.
-        record = _DECODER.decode(line.decode("utf-8"))
+        record = _DECODER.decode(line.rstrip(b"\r\n").decode("utf-8"))
     except UnicodeDecodeError as error:
         return None, f"not valid UTF-8 (byte {error.start + 1} of the line)"
     except json.JSONDecodeError as error:

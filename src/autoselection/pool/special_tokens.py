@@ -54,7 +54,7 @@ class SpecialTokenScanner:
             found += self._pattern.findall(text)
         return Counter(found) if found else None
 
-    def strip(self, text: str) -> str:
+    def remove(self, text: str) -> str:
         """Remove every token, again and again: a removal may join its surroundings to a new one."""
         if self._pattern is None:
             return text

@@ -1,0 +1,215 @@
+"""The dataset card of an exported subset: how it was selected, what each step dropped, and how it scored.
+
+Names of sources, tasks and models come from data and are untrusted: YAML is written by a YAML writer, everything
+in the text is escaped, so that no name can add a heading, a link, a table cell or a front-matter key.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+_MAX_NAME = 200
+_MAX_SOURCES = 50
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_ACTIVE = re.compile(r"([\\`*_{}\[\]<>#|~!&$@:])")
+_LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a card tells besides the counts, which the export fills in.
+
+    Attributes:
+        title: name of the dataset, for people.
+        recipe: the recipe as a document (``Recipe.to_dict()``).
+        lineage: one mapping a step (``StepLineage.to_dict()``): operator, params, rows_in, rows_out, dropped, missing.
+        state: the state vector (``StateVector.to_dict()``); nested mappings are flattened, None is "not measured".
+        scores: rows of the score table: label → {task: score, higher is better}; None is "failed or not measured".
+        scores_about: what the scores are (split, metric, seeds), one sentence.
+        base_model: the model the subset was selected for.
+        seed: seed of the recipe's randomized steps.
+        recipe_hash: hash of the canonical recipe.
+        subset_hash: hash of the set of rows.
+        license: identifier of the data's licence for the front matter, if it is known.
+        description: a paragraph in the user's words.
+    """
+
+    title: str
+    recipe: Mapping[str, Any]
+    lineage: Sequence[Mapping[str, Any]] = ()
+    state: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    scores_about: str | None = None
+    base_model: str | None = None
+    seed: int | None = None
+    recipe_hash: str | None = None
+    subset_hash: str | None = None
+    license: str | None = None
+    description: str | None = None
+
+
+def render_card(
+    card: DatasetCard, *, rows: int, pool_rows: int, pool_fingerprint: str, sources: Mapping[str, tuple[int, int]]
+) -> str:
+    """The card as Markdown with YAML front matter.
+
+    Args:
+        card: what to tell.
+        rows: rows of the subset.
+        pool_rows: rows of the pool it was cut from.
+        pool_fingerprint: content hash of that pool.
+        sources: rows in the subset and rows in the pool, by source.
+    """
+    share = rows / pool_rows if pool_rows else 0.0
+    parts = [
+        _front_matter(card, rows),
+        f"# {escape(card.title)}",
+        f"{rows:,} of the {pool_rows:,} rows ({share:.1%}) of a fixed instruction pool, selected by the recipe below "
+        "with AutoSelection. No row was changed or written anew.",
+    ]
+    if card.description:
+        parts.append(escape(card.description, limit=4000))
+    facts = [
+        ("Base model", card.base_model),
+        ("Pool fingerprint", pool_fingerprint),
+        ("Recipe hash", card.recipe_hash),
+        ("Subset hash", card.subset_hash),
+        ("Seed", card.seed),
+    ]
+    parts.append("\n".join(f"- {name}: {escape(value)}" for name, value in facts if value is not None))
+    parts += ["## Recipe", _fenced(yaml.safe_dump(_plain(card.recipe), sort_keys=False, allow_unicode=True), "yaml")]
+    if card.lineage:
+        parts += ["## What each step did", _lineage_table(card.lineage)]
+    if card.scores:
+        parts += ["## Scores"]
+        if card.scores_about:
+            parts.append(escape(card.scores_about, limit=1000))
+        parts.append(_score_table(card.scores))
+    state = list(_flatten(card.state))
+    if state:
+        parts += [
+            "## State vector",
+            _table(("measure", "value"), [(escape(name), _number(value)) for name, value in state]),
+        ]
+    parts += ["## Sources", _source_table(sources)]
+    parts += [
+        "## Columns",
+        "- `id`: the row's id in the pool\n- `source`: where the row came from\n"
+        "- `messages`: the conversation, a list of `role` (system, user, assistant, tool) and `content`",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(value: object, limit: int = _MAX_NAME) -> str:
+    """Text as inert Markdown on one line: control characters become spaces, active punctuation is escaped."""
+    text = _LINE_BREAKS_AND_CONTROLS.sub(" ", str(value)).strip()
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    text = _ACTIVE.sub(r"\\\1", text)
+    text = re.sub(r"(?i)\bwww\.", lambda match: match.group()[:-1] + "\\.", text)  # GitHub links bare www. names
+    return re.sub(r"^(\d*)([-+=.)])(?=[-+=\s]|$)", r"\1\\\2", text)  # list items, rules, underlined headings
+
+
+def _front_matter(card: DatasetCard, rows: int) -> str:
+    document: dict[str, Any] = {"pretty_name": _one_line(card.title)}
+    if card.license:
+        document["license"] = _one_line(card.license)
+    document |= {
+        "task_categories": ["text-generation"],
+        "tags": ["autoselection", "data-selection", "instruction-tuning"],
+        "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>1M")],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+    }
+    # One line a scalar: a folded one could put "---" at the start of a line.
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10**6)
+    return f"---\n{text}---"
+
+
+def _one_line(value: str) -> str:
+    return _LINE_BREAKS_AND_CONTROLS.sub(" ", value).strip()[:_MAX_NAME]
+
+
+def _fenced(text: str, language: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: bool = True) -> str:
+    """A Markdown table; cells are escaped by the caller. All columns but the first are numbers."""
+    rule = ["---", *(["---:" if numeric else "---"] * (len(header) - 1))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
+
+
+def _lineage_table(lineage: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for number, step in enumerate(lineage, start=1):
+        params = step.get("params")
+        told = (
+            ", ".join(f"{name}={_short(value)}" for name, value in params.items())
+            if isinstance(params, Mapping)
+            else ""
+        )
+        counts = [_number(step.get(name)) for name in ("rows_in", "rows_out", "dropped", "missing")]
+        rows.append((str(number), escape(step.get("operator", "")), escape(told, limit=400), *counts))
+    return _table(("step", "operator", "parameters", "rows in", "rows out", "dropped", "without score"), rows)
+
+
+def _score_table(scores: Mapping[str, Mapping[str, float | None]]) -> str:
+    tasks = list(dict.fromkeys(task for row in scores.values() for task in row))
+    rows = []
+    for label, row in scores.items():
+        values = [row.get(task) for task in tasks]
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        mean = _number(sum(known) / len(known)) if len(known) == len(tasks) and tasks else "–"
+        rows.append((escape(label), *map(_number, values), mean))
+    return _table(("subset", *map(escape, tasks), "mean"), rows)
+
+
+def _source_table(sources: Mapping[str, tuple[int, int]]) -> str:
+    ordered = sorted(sources.items(), key=lambda item: (-item[1][0], item[0]))
+    rows = [(escape(name), f"{kept:,}", f"{total:,}") for name, (kept, total) in ordered[:_MAX_SOURCES]]
+    rest = ordered[_MAX_SOURCES:]
+    if rest:
+        kept, total = (sum(counts[index] for _, counts in rest) for index in (0, 1))
+        rows.append((f"{len(rest)} more", f"{kept:,}", f"{total:,}"))
+    return _table(("source", "rows", "rows in the pool"), rows)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat += _flatten(value, f"{prefix}{name} / ")
+        else:
+            flat.append((f"{prefix}{name}", value))
+    return flat
+
+
+def _number(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return escape(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Plain containers and scalars, for the safe YAML writer."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return value.item() if hasattr(value, "item") else str(value)

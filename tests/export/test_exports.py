@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoselection.errors import ConfigError, PoolError
+from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
+from autoselection.pool import Pool, ingest
+
+CARD = DatasetCard(title="Subset", recipe={"version": 1, "steps": []})
+
+
+def read_lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_messages_keep_order_ids_and_sources(pool: Pool, tmp_path: Path) -> None:
+    rows = np.array([2, 0, 1])
+    report = export_messages(pool, rows, tmp_path / "new" / "out.jsonl")
+    assert (report.rows, report.left_out) == (3, ())
+    records = read_lines(report.path)  # splitlines: no line break of any kind inside a line
+    assert [record["id"] for record in records] == ["tool", "one", "multi"]
+    assert [record["source"] for record in records] == ["tools | # x", "web", "web"]
+    assert [record["messages"] for record in records] == pool.messages(rows)
+
+
+def test_exported_messages_are_the_same_pool_when_read_back(pool: Pool, tmp_path: Path) -> None:
+    export_messages(pool, None, tmp_path / "out.jsonl")
+    assert ingest([tmp_path / "out.jsonl"], tmp_path / "again").fingerprint == pool.fingerprint
+
+
+def test_failed_export_leaves_the_old_file(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("old")
+    with pytest.raises(PoolError, match="Row 5 is not in the pool"):
+        export_messages(pool, [0, 5], tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text() == "old"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl", "pool"]
+    with pytest.raises(ConfigError, match="is a folder"):
+        export_messages(pool, [0], tmp_path)
+
+
+def test_sharegpt_rows_and_what_cannot_be_held(pool: Pool, tmp_path: Path) -> None:
+    report = export_sharegpt(pool, None, tmp_path / "lf", "best-v1.0")
+    assert (report.rows, report.left_out) == (3, ("open", "twice"))
+    one, multi, tool = read_lines(tmp_path / "lf" / "best-v1.0.jsonl")
+    assert one["system"] == ""
+    assert multi["system"] == "s"
+    assert [turn["from"] for turn in multi["conversations"]] == ["human", "gpt", "human", "gpt"]
+    assert [turn["value"] for turn in multi["conversations"]] == ["q1", "a1", "q2", "a2"]
+    assert [turn["from"] for turn in tool["conversations"]] == ["human", "gpt", "observation", "gpt"]
+
+
+def test_dataset_info_names_file_columns_and_tags(pool: Pool, tmp_path: Path) -> None:
+    export_sharegpt(pool, [0], tmp_path, "best")
+    info = json.loads((tmp_path / "dataset_info.json").read_text())
+    assert info == {
+        "best": {
+            "file_name": "best.jsonl",
+            "formatting": "sharegpt",
+            "columns": {"messages": "conversations", "system": "system"},
+            "tags": {
+                "role_tag": "from",
+                "content_tag": "value",
+                "user_tag": "human",
+                "assistant_tag": "gpt",
+                "observation_tag": "observation",
+                "function_tag": "function_call",
+                "system_tag": "system",
+            },
+        }
+    }
+
+
+def test_dataset_info_keeps_other_datasets(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "dataset_info.json").write_text('{"theirs": {"hf_hub_url": "x/y"}, "taken": {"file_name": "z.json"}}')
+    export_sharegpt(pool, [0], tmp_path, "best")
+    export_sharegpt(pool, [0, 1], tmp_path, "best")
+    assert list(json.loads((tmp_path / "dataset_info.json").read_text())) == ["theirs", "taken", "best"]
+    with pytest.raises(ConfigError, match="already has a dataset 'taken'"):
+        export_sharegpt(pool, [0], tmp_path, "taken")
+    (tmp_path / "dataset_info.json").write_text("[")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        export_sharegpt(pool, [0], tmp_path, "best")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "../up", "/abs", "a/b", "a\\b", ".hidden", "a\n", "x" * 101, "é", "a.", "-x"]
+)
+def test_names_never_become_paths_unchecked(name: str, pool: Pool, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no name for a dataset"):
+        export_sharegpt(pool, [0], tmp_path / "lf", name)
+    assert not (tmp_path / "lf").exists()
+
+
+def test_sharegpt_export_is_read_back(pool: Pool, tmp_path: Path) -> None:
+    export_sharegpt(pool, [0, 1, 2], tmp_path / "lf", "best")
+    ingest([tmp_path / "lf" / "best.jsonl"], tmp_path / "again")
+    assert Pool.open(tmp_path / "again").messages() == pool.messages([0, 1, 2])
+
+
+def test_hugging_face_folder_is_loaded_by_datasets(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("autoselection.export.export._SHARD_BYTES", 1)
+    monkeypatch.setattr("autoselection.export.export._BATCH_ROWS", 2)
+    rows = np.array([3, 1, 0, 2])
+    report = export_hf_dataset(pool, rows, tmp_path / "hf", CARD)
+    assert report.rows == 4
+    assert sorted(path.name for path in (tmp_path / "hf" / "data").iterdir()) == [
+        "train-00000-of-00002.parquet",
+        "train-00001-of-00002.parquet",
+    ]
+    loaded = datasets.load_dataset(str(tmp_path / "hf"), cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["train"]
+    assert loaded["train"]["id"][:] == ["open", "multi", "one", "tool"]
+    assert loaded["train"]["source"][:] == pool.sources(rows)
+    assert loaded["train"]["messages"][:] == pool.messages(rows)
+
+
+def test_hugging_face_folder_is_read_back_by_ingest(pool: Pool, tmp_path: Path) -> None:
+    export_hf_dataset(pool, None, tmp_path / "hf", CARD)
+    assert ingest([tmp_path / "hf"], tmp_path / "again").fingerprint == pool.fingerprint
+
+
+def test_empty_subset_is_a_valid_folder(pool: Pool, tmp_path: Path) -> None:
+    assert export_hf_dataset(pool, [], tmp_path / "hf", CARD).rows == 0
+    assert "0 of the 5 rows" in (tmp_path / "hf" / "README.md").read_text()
+
+
+def test_used_folders_are_not_overwritten(pool: Pool, tmp_path: Path) -> None:
+    export_hf_dataset(pool, [0], tmp_path / "hf", CARD)
+    with pytest.raises(ConfigError, match="is not empty"):
+        export_hf_dataset(pool, [0], tmp_path / "hf", CARD)
+    export_hf_dataset(pool, [0, 1], tmp_path / "hf", CARD, overwrite=True)
+    (tmp_path / "hf" / "thesis.tex").write_text("dear")
+    with pytest.raises(ConfigError, match="holds more than an earlier export"):
+        export_hf_dataset(pool, [0], tmp_path / "hf", CARD, overwrite=True)
+    with pytest.raises(ConfigError, match="is a file"):
+        export_hf_dataset(pool, [0], tmp_path / "in.jsonl", CARD)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["hf", "in.jsonl", "pool"]
