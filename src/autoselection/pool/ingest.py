@@ -194,7 +194,7 @@ def ingest(
         build = _Build(folder, config, scanner)
         with (
             build,
-            progress("Ingest (MB)", math.ceil(sum(Reader(path).bytes for path in paths) / _MEGABYTE)) as advance,
+            progress("Ingest (MB)", sum(math.ceil(Reader(path).bytes / _MEGABYTE) for path in paths)) as advance,
         ):
             for path in paths:
                 before = 0
@@ -422,7 +422,8 @@ class _Build:
         if code == len(self._source_rows):
             self._source_rows.append(0)
         self._source_rows[code] += 1
-        self._ignored.update(ignored)
+        if ignored:
+            self._ignored.update(ignored)
         self._batch.add(row_id, code, turns, meta)
         self._rows += 1
 
