@@ -130,13 +130,12 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Read raw files once into a canonical pool."""
-    from autoselection.config import validate_section
     from autoselection.pool import IngestConfig
     from autoselection.pool import ingest as ingest_files
+    from autoselection.validation import validate
 
-    config = validate_section(
-        IngestConfig, {"format": row_format.value, "on_bad_row": on_bad_row, "special_tokens": special_tokens}
-    )
+    settings = {"format": row_format.value, "on_bad_row": on_bad_row, "special_tokens": special_tokens}
+    config = validate(IngestConfig, settings, "command line")
     report = ingest_files(files, out, config, overwrite=overwrite)
     _emit(report.to_dict(), as_json, f"Pool {out}")
 
@@ -159,13 +158,18 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Compute and cache the signals of a pool."""
-    from autoselection.config import load_config
     from autoselection.pool import Pool
     from autoselection.signals import SignalsConfig, score_pool
 
     pool = Pool.open(pool_dir)
     names = [name.strip() for name in signals.split(",") if name.strip()] if signals else None
-    study = load_config(config, overrides or ()) if config else None
+    study = None
+    if config is not None:
+        from autoselection.config import load_config
+
+        study = load_config(config, overrides or ())
+    elif overrides:
+        raise ConfigError("--set overrides keys of a configuration: name one with --config.")
     tasks = (*(study.tasks if study else ()), *(_target_task(text) for text in target or ()))
     report = score_pool(
         pool,
@@ -181,13 +185,13 @@ def score(
 
 
 def _target_task(text: str) -> Any:
-    from autoselection.config import validate_section
     from autoselection.tasks import TaskConfig
+    from autoselection.validation import validate
 
     name, separator, path = text.partition("=")
     if not separator:
         raise ConfigError(f"--target {text}: expected TASK=FILE.")
-    return validate_section(TaskConfig, {"name": name, "target": path, "dev": path})
+    return validate(TaskConfig, {"name": name, "target": path, "dev": path}, "--target")
 
 
 @app.command()
@@ -248,10 +252,13 @@ def apply_command(
         export_sharegpt(pool, result.rows, out, "subset")
     else:
         card = DatasetCard(
-            name=loaded.name or "subset",
-            recipe_yaml=recipe.read_text(encoding="utf-8"),
+            title=loaded.name or "subset",
+            recipe=loaded.to_dict(),
+            recipe_hash=loaded.hash,
+            subset_hash=result.subset_hash,
             lineage=lineage,
             state=state_vector(result.rows, table).to_dict(),
+            seed=seed,
         )
         export_hf_dataset(pool, result.rows, out, card)
     document = {"rows": len(result.rows), "subset_hash": result.subset_hash, "out": str(out), "lineage": lineage}

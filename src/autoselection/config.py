@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_core import PydanticUndefined
 
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
 from autoselection.pool import IngestConfig
-from autoselection.schema import StrictModel, suggestion
+from autoselection.schema import StrictModel
 from autoselection.search import SearchConfig
 from autoselection.signals import SignalsConfig
 from autoselection.tasks import TaskConfig
+from autoselection.validation import nested_model, validate
 
 SCHEMA_VERSION = 1
 
@@ -125,18 +125,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         raise ConfigError(f"{path}: expected keys and values, found {type(document).__name__}.")
     for override in overrides:
         _apply_override(document, override)
-    config = _validate(StudyConfig, document, str(path), tree)
+    config = validate(StudyConfig, document, str(path), tree)
     return _absolute(config, path.resolve().parent)
 
 
 def parse_config(document: Mapping[str, Any], base: Path) -> StudyConfig:
     """Validate a configuration given as a mapping; relative paths are relative to ``base``."""
-    return _absolute(_validate(StudyConfig, dict(document), "configuration", None), base.resolve())
-
-
-def validate_section(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """Validate settings given one by one on the command line; ConfigError names the wrong one."""
-    return _validate(model, values, "command line", None)
+    return _absolute(validate(StudyConfig, dict(document), "configuration", None), base.resolve())
 
 
 def _apply_override(document: dict[str, Any], override: str) -> None:
@@ -159,75 +154,6 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
         node[int(last)] = parsed
     else:
         node[last] = parsed
-
-
-def _validate(model: type[Model], document: Mapping[str, Any], where: str, tree: yaml.Node | None) -> Model:
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        problems = [_sentence(model, detail, where, tree) for detail in error.errors()]
-    raise ConfigError("\n".join(problems))
-
-
-def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: yaml.Node | None) -> str:
-    location = detail["loc"]
-    line = _line(tree, location)
-    place = f"{where}:{line}" if line else where
-    field = ".".join(map(str, location)) or "the document"
-    if detail["type"] == "extra_forbidden":
-        parent = _model_at(model, location[:-1])
-        known = parent.model_fields if parent else {}
-        return f"{place}: unknown key '{field}'{suggestion(str(location[-1]), known)}"
-    if detail["type"] == "missing":
-        return f"{place}: key '{field}' is missing ({_description(model, location)})"
-    message = detail["msg"].removeprefix("Value error, ")
-    shown = f" (got {detail['input']!r})" if isinstance(detail["input"], (str, int, float, bool)) else ""
-    return f"{place}: {field}: {message[0].lower()}{message[1:]}{shown}."
-
-
-def _line(tree: yaml.Node | None, location: Sequence[int | str]) -> int | None:
-    """Line of the deepest part of ``location`` that stands in the file."""
-    node, line = tree, None
-    for part in location:
-        found = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(part):
-                    found, line = value, key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            found = node.value[part]
-            line = found.start_mark.line + 1
-        if found is None:
-            break
-        node = found
-    return line
-
-
-def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
-    current: type[BaseModel] | None = model
-    for part in location:
-        if isinstance(part, int):
-            continue
-        if current is None or part not in current.model_fields:
-            return None
-        current = _nested_model(current.model_fields[part].annotation)
-    return current
-
-
-def _nested_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        found = _nested_model(argument)
-        if found is not None:
-            return found
-    return None
-
-
-def _description(model: type[BaseModel], location: Sequence[int | str]) -> str:
-    parent = _model_at(model, location[:-1])
-    field = parent.model_fields.get(str(location[-1])) if parent else None
-    return (field.description if field and field.description else "required").rstrip(".")
 
 
 def _absolute(config: Model, base: Path) -> Model:
@@ -293,7 +219,7 @@ def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int) ->
 def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int) -> Iterator[str]:
     """Entries of a list of models: keys of the first are documented, the others only named."""
     indent = "  " * depth
-    model = _nested_model(field.annotation)
+    model = nested_model(field.annotation)
     for position, entry in enumerate(values):
         for number, (key, value) in enumerate(entry.items()):
             known = model.model_fields.get(key) if model else None
@@ -304,11 +230,7 @@ def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int) -
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
     annotation = field.annotation
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, UnionType):
-        return None
-    return None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def _default(field: FieldInfo) -> Any:

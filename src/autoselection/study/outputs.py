@@ -32,19 +32,24 @@ def write_outputs(study: Study, prepared: Prepared) -> None:
     if export.sharegpt:
         export_sharegpt(prepared.pool, rows, folder / "sharegpt", study.config.name)
     if export.hf_dataset:
-        export_hf_dataset(prepared.pool, rows, folder / "hf_dataset", _card(study, best, folder))
+        export_hf_dataset(prepared.pool, rows, folder / "hf_dataset", _card(study, best), overwrite=True)
 
 
-def _card(study: Study, best: Trial, folder: Path) -> DatasetCard:
-    test = {
-        name: {str(seed): result.score for seed, result in results.items() if not result.failure}
-        for name, results in study.final_results().items()
-    }
+def _card(study: Study, best: Trial) -> DatasetCard:
+    scores: dict[str, dict[str, float | None]] = {f"{best.id}, dev": dict(best.tasks)}
+    for name, results in study.final_results().items():
+        for seed, result in results.items():
+            scores[f"{name}, test, seed {seed}"] = {} if result.failure else dict(result.scores)
     return DatasetCard(
-        name=study.config.name,
-        recipe_yaml=(folder / "recipe.yaml").read_text(encoding="utf-8"),
+        title=study.config.name,
+        recipe=best.record["recipe"],
+        recipe_hash=best.record["recipe_hash"],
+        subset_hash=best.record["subset_hash"],
         lineage=best.record["lineage"],
         state=best.record["state"],
-        dev_scores=best.tasks,
-        test_scores=test,
+        scores=scores,
+        scores_about="Each task in its search metric, higher is better (nll counts negative). "
+        "dev guided the search; test was scored once, after it.",
+        base_model=study.config.model.path,
+        seed=study.config.search.seed,
     )

@@ -1,0 +1,94 @@
+"""Settings into models, and a model's complaints into sentences that name file, line and field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from autoselection.errors import ConfigError
+from autoselection.schema import suggestion
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate(model: type[Model], document: Mapping[str, Any], where: str, tree: yaml.Node | None = None) -> Model:
+    """Build ``model`` from ``document``.
+
+    Args:
+        where: file (or other origin) named in the message.
+        tree: the composed YAML document, for line numbers.
+
+    Raises:
+        ConfigError: one sentence a problem, with file, line and dotted field.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = [_sentence(model, detail, where, tree) for detail in error.errors()]
+    raise ConfigError("\n".join(problems))
+
+
+def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: yaml.Node | None) -> str:
+    location = detail["loc"]
+    line = _line(tree, location)
+    place = f"{where}:{line}" if line else where
+    field = ".".join(map(str, location)) or "the document"
+    if detail["type"] == "extra_forbidden":
+        parent = _model_at(model, location[:-1])
+        known = parent.model_fields if parent else {}
+        return f"{place}: unknown key '{field}'{suggestion(str(location[-1]), known)}"
+    if detail["type"] == "missing":
+        return f"{place}: key '{field}' is missing ({_description(model, location)})"
+    message = detail["msg"].removeprefix("Value error, ")
+    shown = f" (got {detail['input']!r})" if isinstance(detail["input"], (str, int, float, bool)) else ""
+    return f"{place}: {field}: {message[0].lower()}{message[1:]}{shown}."
+
+
+def _line(tree: yaml.Node | None, location: Sequence[int | str]) -> int | None:
+    """Line of the deepest part of ``location`` that stands in the file."""
+    node, line = tree, None
+    for part in location:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    found, line = value, key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = node.value[part]
+            line = found.start_mark.line + 1
+        if found is None:
+            break
+        node = found
+    return line
+
+
+def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
+    current: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if current is None or part not in current.model_fields:
+            return None
+        current = nested_model(current.model_fields[part].annotation)
+    return current
+
+
+def nested_model(annotation: Any) -> type[BaseModel] | None:
+    """The pydantic model inside an annotation such as ``tuple[Model, ...]``, if there is one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        found = nested_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _description(model: type[BaseModel], location: Sequence[int | str]) -> str:
+    parent = _model_at(model, location[:-1])
+    field = parent.model_fields.get(str(location[-1])) if parent else None
+    return (field.description if field and field.description else "required").rstrip(".")
