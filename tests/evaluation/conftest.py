@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,12 @@ def sums(tmp_path_factory: pytest.TempPathFactory) -> TaskConfig:
 @pytest.fixture(scope="session")
 def choices(tmp_path_factory: pytest.TempPathFactory) -> TaskConfig:
     items = [
-        {"id": f"c{i}", "prompt": f"Which is {i}?", "choices": [str(i), str(i + 1), "x" * (i % 3 + 1)], "answer": "ABC"[i % 3]}
+        {
+            "id": f"c{i}",
+            "prompt": f"Which is {i}?",
+            "choices": [str(i), str(i + 1), "x" * (i % 3 + 1)],
+            "answer": "ABC"[i % 3],
+        }
         for i in range(ITEMS)
     ]
     folder = tmp_path_factory.mktemp("choices")
@@ -74,7 +79,10 @@ def make_job(tiny_model_dir: Path, pool_dir: Path, sums: TaskConfig, tmp_path: P
     """``make_job(rows=…, sft={…}, **job fields)``; two steps of eight rows on one thread by default."""
 
     def make(
-        rows: Any = tuple(range(ROWS)), sft: dict[str, Any] | None = None, config: dict[str, Any] | None = None, **fields: Any
+        rows: Any = tuple(range(ROWS)),
+        sft: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+        **fields: Any,
     ) -> EvaluationJob:
         settings = {"learning_rate": 1e-3, "batch_size": 8}
         if not {"epochs", "max_tokens"} & set(sft or {}):
@@ -86,9 +94,22 @@ def make_job(tiny_model_dir: Path, pool_dir: Path, sums: TaskConfig, tmp_path: P
             "tasks": (sums,),
             "split": "dev",
             "seed": 0,
-            "config": EvaluationConfig(sft=SFTConfig(**{**settings, **(sft or {})}), threads=1, device="cpu", **(config or {})),
+            "config": EvaluationConfig(
+                sft=SFTConfig(**{**settings, **(sft or {})}), threads=1, device="cpu", **(config or {})
+            ),
             "work_dir": tmp_path / "work",
         }
         return EvaluationJob(**{**job, **fields})
 
     return make
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Tiny models gain nothing from threads, and lose much when other tests run beside them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

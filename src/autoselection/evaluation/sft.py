@@ -109,7 +109,7 @@ def _arguments(
         warmup_steps=math.ceil(config.warmup_ratio * schedule.steps),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         bf16=autocast,
         fp16=False,
         gradient_checkpointing=config.gradient_checkpointing,

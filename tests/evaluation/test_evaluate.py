@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import errno
+import json
+import math
+import pickle
+import random
+import socket
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from autoselection.errors import ConfigError, EvaluationError
+from autoselection.evaluation import EvaluationResult, evaluate
+from autoselection.evaluation.runtime import failure_of
+from autoselection.models import load_model
+from autoselection.tasks import LETTERS, TaskConfig, load_items
+
+
+def token_ids(tokenizer: Any, question: str, answer: str) -> tuple[list[int], list[int]]:
+    """The chat template written out by hand; contents are characters, whatever they spell."""
+
+    def plain(text: str) -> list[int]:
+        return [tokenizer.convert_tokens_to_ids(character) for character in text]
+
+    start, end = (tokenizer.convert_tokens_to_ids(mark) for mark in ("<|im_start|>", "<|im_end|>"))
+    context = [start, *plain("user\n" + question), end, *plain("\n"), start, *plain("assistant\n")]
+    return context, [*plain(answer), end]
+
+
+def log_probabilities(model: Any, context: list[int], continuation: list[int]) -> tuple[np.ndarray, bool]:
+    with torch.no_grad():
+        logits = model(torch.tensor([context + continuation])).logits[0].double().log_softmax(-1)
+    rows = logits[len(context) - 1 : -1]
+    greedy = rows.argmax(-1).tolist() == continuation
+    return rows[torch.arange(len(continuation)), torch.tensor(continuation)].numpy(), greedy
+
+
+def test_base_model_nll_equals_a_plain_pytorch_computation(make_job, tiny_model_dir, tiny_tokenizer, sums):
+    result = evaluate(make_job(rows=None))
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    expected, per_byte = [], []
+    for item in load_items(sums, "dev"):
+        context, gold = token_ids(tiny_tokenizer, item.prompt, f"{item.rationale}\n{item.answer}")
+        scores, _ = log_probabilities(model, context, gold)
+        expected.append(-scores.mean())
+        per_byte.append(-scores.sum() / (len(gold) - 1))
+    assert result.items["sums"]["ids"] == [item.id for item in load_items(sums, "dev")]
+    assert result.items["sums"]["nll"] == pytest.approx(expected, abs=1e-4)
+    assert result.metrics["sums"]["nll"] == pytest.approx(np.mean(expected), abs=1e-4)
+    assert result.metrics["sums"]["nll_per_byte"] == pytest.approx(np.mean(per_byte), abs=1e-4)
+    assert result.score == result.scores["sums"] == -result.metrics["sums"]["nll"]
+    assert (result.steps, result.train_tokens, result.failure) == (0, 0, None)
+
+
+def test_accuracy_is_the_likeliest_letter(make_job, tiny_model_dir, tiny_tokenizer, choices):
+    task = choices.model_copy(update={"metric": "accuracy"})
+    result = evaluate(make_job(rows=None, tasks=(task,)))
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    right = []
+    for item in load_items(task, "dev"):
+        letters = LETTERS[: len(item.choices)]
+        scores = []
+        for letter in letters:
+            context, continuation = token_ids(tiny_tokenizer, item.question(), letter)
+            scores.append(log_probabilities(model, context, continuation[:1])[0][0])
+        right.append(float(letters[int(np.argmax(scores))] == item.answer))
+    assert result.items["choices"]["accuracy"] == right
+    assert 0 < np.mean(right) < 1
+    assert result.score == result.metrics["choices"]["accuracy"] == np.mean(right)
+
+
+def test_a_learnt_task_is_answered_word_for_word(make_job, tmp_path):
+    item = {"id": "one", "prompt": "1+1=", "rationale": "1 plus 1", "answer": "2"}
+    (tmp_path / "dev.jsonl").write_text(json.dumps(item) + "\n")
+    task = TaskConfig(name="one", dev=tmp_path / "dev.jsonl", metric="exact_match")
+    result = evaluate(
+        make_job(rows=[1], sft={"max_steps": 40, "learning_rate": 3e-3}, tasks=(task,), full_metrics=True)
+    )
+    assert result.metrics["one"]["greedy_match"] == result.metrics["one"]["exact_match"] == 1.0
+    assert result.train_loss[-1] < result.train_loss[0] / 3
+    line = json.loads((tmp_path / "work" / "items.jsonl").read_text())
+    assert line["generated"] == "1 plus 1\n2"
+    assert line["id"] == "one"
+
+
+def test_batching_changes_no_score(make_job, sums, choices):
+    tasks = (sums, choices)
+    one = evaluate(make_job(rows=None, tasks=tasks, full_metrics=True, config={"batch_size": 1}))
+    few = evaluate(make_job(rows=None, tasks=tasks, full_metrics=True, config={"batch_tokens": 300}))
+    many = evaluate(make_job(rows=None, tasks=tasks, full_metrics=True))
+    for name in ("sums", "choices"):
+        for other in (few, many):
+            assert other.items[name]["nll"] == pytest.approx(one.items[name]["nll"], abs=1e-5)
+    assert one.items["choices"]["accuracy"] == many.items["choices"]["accuracy"]
+    assert one.items["sums"]["exact_match"] == many.items["sums"]["exact_match"]
+
+
+def test_the_search_scores_gold_answers_only_and_finalists_everything(make_job, sums, choices):
+    search = evaluate(make_job(rows=None, tasks=(sums, choices)))
+    final = evaluate(make_job(rows=None, tasks=(sums, choices), full_metrics=True))
+    assert not {"accuracy", "exact_match"} & (set(search.metrics["sums"]) | set(search.metrics["choices"]))
+    assert "exact_match" in final.metrics["sums"]
+    assert "accuracy" in final.metrics["choices"]
+    assert final.scores == search.scores
+
+
+def test_the_same_seed_gives_identical_scores_and_another_one_does_not(make_job):
+    first, again, other = (evaluate(make_job(seed=seed, sft={"max_steps": 3})) for seed in (3, 3, 4))
+    assert first.items == again.items
+    assert first.train_loss == again.train_loss
+    assert first.score != other.score
+
+
+def test_training_is_counted(make_job):
+    result = evaluate(make_job(rows=range(10), sft={"epochs": 2, "max_length": 50}))
+    assert result.steps == 3
+    assert result.train_rows == 2 * (10 - result.dropped_rows)
+    assert result.truncated_rows == 2  # the two rows with a system prompt
+    assert result.train_tokens > 0
+    assert result.settings["device"] == "cpu"
+    assert result.settings["dtype"] == "float32"
+    assert set(result.seconds) == {"load", "train", "eval", "total"}
+
+
+def test_an_absurd_learning_rate_is_a_failure_and_not_a_crash(make_job):
+    result = evaluate(make_job(sft={"max_steps": 8, "learning_rate": 1e30, "scheduler": "constant"}))
+    assert result.failure is not None
+    assert "diverged" in result.failure
+    assert result.failure_kind == "training"
+    assert math.isnan(result.score)
+    assert result.seconds["total"] > 0
+
+
+def test_a_subset_without_trainable_rows_is_a_failure(make_job):
+    result = evaluate(make_job(rows=[1, 2], sft={"max_length": 8}))
+    assert result.failure is not None
+    assert result.failure.startswith("No row of the subset can be trained on")
+    assert result.dropped_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "infrastructure"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "infrastructure"),
+        (MemoryError(), "infrastructure"),
+        (OSError(errno.ENOSPC, "No space left on device"), "infrastructure"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "infrastructure"),
+    ],
+)
+def test_machine_failures_are_told_apart(error, kind):
+    described = failure_of(error)
+    assert described is not None
+    assert described[1] == kind
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), FileNotFoundError(errno.ENOENT, "x"), KeyError("x")])
+def test_mistakes_are_not_taken_for_failures(error):
+    assert failure_of(error) is None
+
+
+def test_a_task_without_the_split_is_refused_before_anything_is_loaded(make_job, choices, tmp_path):
+    with pytest.raises(ConfigError, match="Task 'choices' has no test file"):
+        evaluate(make_job(tasks=(choices,), split="test", model=str(tmp_path / "nowhere")))
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    with pytest.raises(ConfigError, match="holds no items"):
+        evaluate(make_job(tasks=(TaskConfig(name="empty", dev=empty),)))
+
+
+def test_test_items_are_scored_only_when_asked(make_job):
+    assert evaluate(make_job(rows=None)).metrics["sums"]["items"] == 12
+    assert evaluate(make_job(rows=None, split="test")).metrics["sums"]["items"] == 5
+
+
+def test_other_splits_and_empty_subsets_are_refused(make_job):
+    with pytest.raises(ConfigError, match="'dev' or 'test', not 'target'"):
+        make_job(split="target")
+    with pytest.raises(ConfigError, match="at least one row"):
+        make_job(rows=[])
+
+
+def test_a_gold_answer_longer_than_the_context_is_refused(make_job, tmp_path):
+    (tmp_path / "dev.jsonl").write_text(json.dumps({"id": "long", "prompt": "x", "answer": "y" * 600}) + "\n")
+    with pytest.raises(ConfigError, match="Task 'long': a gold answer has 601 tokens"):
+        evaluate(make_job(rows=None, tasks=(TaskConfig(name="long", dev=tmp_path / "dev.jsonl"),)))
+
+
+def test_a_missing_model_is_named(make_job):
+    with pytest.raises(EvaluationError, match="no/such/model"):
+        evaluate(make_job(model="no/such/model"))
+
+
+def test_a_kept_model_scores_the_same_when_loaded_again(make_job, tmp_path):
+    kept = evaluate(make_job(sft={"method": "lora"}, config={"keep_model": True}))
+    assert kept.model_dir == str(tmp_path / "work" / "model")
+    assert (tmp_path / "work" / "model" / "model.safetensors").is_file()
+    again = evaluate(make_job(rows=None, model=kept.model_dir))
+    assert again.items["sums"]["nll"] == pytest.approx(kept.items["sums"]["nll"], abs=1e-5)
+
+
+def test_jobs_and_results_are_plain_data(make_job):
+    job = make_job()
+    copy = pickle.loads(pickle.dumps(job))
+    assert (copy.rows == job.rows).all()
+    for result in (evaluate(make_job(rows=None)), EvaluationResult.failed(job, "why", "infrastructure", 1.5)):
+        pickle.dumps(result)
+        text = json.dumps(result.to_dict(), allow_nan=False)
+        back = EvaluationResult.from_dict(json.loads(text))
+        assert back.to_dict() == result.to_dict()
+        assert (back.score == result.score) or (math.isnan(back.score) and math.isnan(result.score))
+    assert back.failure_kind == "infrastructure"
+
+
+def test_the_callers_process_stays_as_it_was(make_job, monkeypatch, capfd):
+    def refuse(*_: Any) -> None:
+        raise AssertionError("an evaluation must not use the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    states = (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+    )
+    evaluate(replace(make_job(), full_metrics=True))
+    assert states == (
+        random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads(),
+    )  # fmt: skip
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""

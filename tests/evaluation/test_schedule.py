@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from autoselection.evaluation import SFTConfig
+from autoselection.evaluation.schedule import training_schedule
+
+LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=70).map(lambda values: np.array(values, np.int64))
+
+
+@given(LENGTHS, st.integers(1, 30), st.integers(1, 9), st.booleans(), st.integers(0, 3))
+def test_max_steps_takes_the_same_steps_of_full_batches_whatever_the_subset(lengths, steps, size, grouped, seed):
+    config = SFTConfig(max_steps=steps, batch_size=size, group_by_length=grouped)
+    schedule = training_schedule(lengths, config, seed)
+    assert schedule.steps == steps
+    assert len(schedule.order) == steps * size
+    assert schedule.tokens == lengths[schedule.order].sum()
+    counts = np.bincount(schedule.order, minlength=len(lengths))
+    assert counts.max() - counts.min() <= 1  # every row is seen before any is seen again
+
+
+@given(LENGTHS, st.sampled_from([0.5, 1.0, 2.0, 3.0]), st.integers(1, 9), st.booleans())
+def test_epochs_see_every_row_that_often(lengths, epochs, size, grouped):
+    config = SFTConfig(epochs=epochs, batch_size=size, group_by_length=grouped)
+    schedule = training_schedule(lengths, config, 0)
+    total = max(1, round(epochs * len(lengths)))
+    assert len(schedule.order) == total
+    assert schedule.steps == -(-total // size)
+    if epochs >= 1:
+        assert (np.bincount(schedule.order, minlength=len(lengths)) == epochs).all()
+
+
+@given(LENGTHS, st.integers(1, 3000), st.integers(1, 9))
+def test_max_tokens_stops_with_the_row_that_reaches_the_budget(lengths, budget, size):
+    schedule = training_schedule(lengths, SFTConfig(max_tokens=budget, batch_size=size), 0)
+    assert budget <= schedule.tokens < budget + lengths.max()
+    assert schedule.steps == -(-len(schedule.order) // size)
+
+
+def test_the_order_is_a_seeded_shuffle():
+    lengths = np.full(40, 5, np.int64)
+    config = SFTConfig(epochs=1, batch_size=4)
+    first, again, other = (training_schedule(lengths, config, seed).order for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+    assert (first != np.arange(40)).any()
+
+
+def test_three_epochs_are_the_default_budget():
+    assert len(training_schedule(np.full(10, 5, np.int64), SFTConfig(), 0).order) == 30
+
+
+def test_batches_are_sorted_by_length_inside_so_that_micro_batches_pad_little():
+    lengths = np.arange(2, 66, dtype=np.int64)
+    schedule = training_schedule(lengths, SFTConfig(epochs=1, batch_size=16), 0)
+    for start in range(0, 64, 16):
+        assert (np.diff(lengths[schedule.order[start : start + 16]]) <= 0).all()
+
+
+def test_group_by_length_narrows_batches():
+    lengths = np.random.default_rng(0).integers(2, 200, 512)
+
+    def spread(grouped: bool) -> float:
+        order = training_schedule(lengths, SFTConfig(epochs=1, batch_size=16, group_by_length=grouped), 0).order
+        return float(np.ptp(lengths[order].reshape(-1, 16), axis=1).mean())
+
+    assert spread(True) < spread(False) / 5
+
+
+@pytest.mark.parametrize(("longest", "expected"), [(100, 32), (300, 16), (5000, 1)])
+def test_the_micro_batch_fits_the_longest_row(longest, expected):
+    lengths = np.array([10, longest], np.int64)
+    assert training_schedule(lengths, SFTConfig(max_steps=1), 0).micro_batch_size == expected
+
+
+def test_two_budgets_are_refused():
+    with pytest.raises(ValidationError, match="exactly one budget, not epochs and max_steps"):
+        SFTConfig(epochs=1, max_steps=5)
+
+
+def test_a_micro_batch_must_divide_the_batch():
+    with pytest.raises(ValidationError, match=r"micro_batch_size \(5\) must divide batch_size \(32\)"):
+        SFTConfig(micro_batch_size=5)

@@ -1,0 +1,239 @@
+"""TRL trains on our tokens, our mask and our batches, and on nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autoselection.chat import ConversationEncoder
+from autoselection.evaluation import EvaluationConfig, SFTConfig
+from autoselection.evaluation.encoding import EncodedSubset, RowCache
+from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
+from autoselection.evaluation.sft import Trained, train
+from autoselection.models import load_model
+from autoselection.pool import Pool, ingest
+
+
+def write_jsonl(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with quiet_libraries():
+        yield
+
+
+def encode(
+    pool_dir: Path, tokenizer: Any, rows: Any = None, max_length: int = 256, turns: Any = "all"
+) -> EncodedSubset:
+    pool = Pool.open(pool_dir)
+    rows = np.arange(len(pool)) if rows is None else np.array(rows)
+    return RowCache().subset(pool, rows, ConversationEncoder(tokenizer, max_length=max_length, turns=turns), True)
+
+
+def run(
+    model_dir: Path, tokenizer: Any, subset: EncodedSubset, folder: Path, model: Any = None, seed: int = 0, **sft: Any
+) -> Trained:
+    model = model if model is not None else load_model(model_dir, "cpu", "float32")
+    config = EvaluationConfig(sft=SFTConfig(**{"learning_rate": 1e-3, "batch_size": 8, **sft}))
+    return train(model, tokenizer, subset, config, dtype=torch.float32, seed=seed, work_dir=folder)
+
+
+def batches_of(model: Any) -> list[dict[str, torch.Tensor]]:
+    """What reaches the model's forward during training."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def record(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+        seen.append({name: kwargs[name].clone() for name in ("input_ids", "labels", "attention_mask")})
+
+    model.register_forward_pre_hook(record, with_kwargs=True)
+    return seen
+
+
+def test_the_loss_is_on_response_tokens_only_token_by_token(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    seen = batches_of(model)
+    run(
+        tiny_model_dir,
+        tiny_tokenizer,
+        encode(pool_dir, tiny_tokenizer, [6, 1]),
+        tmp_path,
+        model,
+        max_steps=1,
+        batch_size=2,
+    )
+    (batch,) = seen
+    end = "<|im_end|>"
+    expected = [  # (text, trained?); row 6 has a system prompt and two turns
+        [
+            (f"<|im_start|>system\nAdd.{end}\n<|im_start|>user\n6+1={end}\n<|im_start|>assistant\n", False),
+            (f"6 plus 1\n7{end}", True),
+            (f"\n<|im_start|>user\nThanks{end}\n<|im_start|>assistant\n", False),
+            (f"ok{end}", True),
+            ("\n", False),
+        ],
+        [
+            (f"<|im_start|>user\n1+1={end}\n<|im_start|>assistant\n", False),
+            (f"1 plus 1\n2{end}", True),
+            ("\n", False),
+        ],
+    ]
+    for ids, labels, attention, pieces in zip(
+        batch["input_ids"].tolist(), batch["labels"].tolist(), batch["attention_mask"].tolist(), expected, strict=True
+    ):
+        wanted_ids: list[int] = []
+        wanted_labels: list[int] = []
+        for text, trained in pieces:
+            tokens = tiny_tokenizer(text, add_special_tokens=False)["input_ids"]
+            wanted_ids += tokens
+            wanted_labels += tokens if trained else [-100] * len(tokens)
+        padding = len(ids) - len(wanted_ids)
+        assert ids == wanted_ids + [tiny_tokenizer.pad_token_id] * padding
+        assert labels == wanted_labels + [-100] * padding
+        assert attention == [1] * len(wanted_ids) + [0] * padding
+
+
+def test_control_words_in_row_text_stay_text(tiny_model_dir, tiny_tokenizer, tmp_path):
+    rows = [
+        {"messages": [{"role": "user", "content": "say <|im_end|>"}, {"role": "assistant", "content": "a<|im_end|>b"}]},
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]},
+    ]
+    ingest([write_jsonl(tmp_path / "rows.jsonl", rows)], tmp_path / "pool")
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    seen = batches_of(model)
+    run(
+        tiny_model_dir,
+        tiny_tokenizer,
+        encode(tmp_path / "pool", tiny_tokenizer),
+        tmp_path,
+        model,
+        max_steps=1,
+        batch_size=2,
+    )
+    ids, labels = seen[0]["input_ids"], seen[0]["labels"]
+    end = tiny_tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert (ids == end).sum(1).tolist() == [2, 2]  # one a turn
+    assert (labels == end).sum(1).tolist() == [1, 1]
+    trained = [token for token in labels[0].tolist() if token != -100]
+    assert tiny_tokenizer.decode(trained[:-1]).replace(" ", "") == "a<|im_end|>b"
+
+
+@pytest.mark.parametrize("micro", [8, 2])
+def test_training_equals_a_plain_pytorch_loop(micro, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    subset = encode(pool_dir, tiny_tokenizer)
+    sft = {"max_steps": 4, "micro_batch_size": micro, "weight_decay": 0.1, "warmup_ratio": 0.25}
+    trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, **sft)
+
+    model = load_model(tiny_model_dir, "cpu", "float32").train()
+    decayed = [p for name, p in model.named_parameters() if "norm" not in name]
+    plain = [p for name, p in model.named_parameters() if "norm" in name]
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}])
+    losses = []
+    for step in range(4):
+        rate = 0.0 if step == 0 else 0.5 * (1 + math.cos(math.pi * (step - 1) / 3))
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * rate
+        total, count = torch.zeros(()), 0
+        for position in trained.schedule.order[8 * step : 8 * step + 8]:
+            row = subset.rows[position]
+            logits = model(torch.tensor(row.input_ids[None].astype(np.int64))).logits[0, :-1]
+            labels = torch.tensor(row.labels[1:].astype(np.int64))
+            total = total + torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+            count += int((labels != -100).sum())
+        loss = total / count
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    assert trained.losses == pytest.approx(losses, rel=1e-4)
+    for (name, ours), theirs in zip(trained.model.named_parameters(), model.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=2e-5), name
+
+
+@pytest.mark.parametrize("rows", [range(48), range(3)])
+def test_max_steps_are_exact_optimiser_steps_of_full_batches(rows, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    seen = batches_of(model)
+    subset = encode(pool_dir, tiny_tokenizer, rows)
+    trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_steps=5, micro_batch_size=4)
+    assert trained.schedule.steps == len(trained.losses) == 5
+    assert [len(batch["input_ids"]) for batch in seen] == [4] * 10
+    assert sum(int(batch["attention_mask"].sum()) for batch in seen) == trained.schedule.tokens
+
+
+def test_a_token_budget_trains_that_many_tokens(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    seen = batches_of(model)
+    subset = encode(pool_dir, tiny_tokenizer, range(5))
+    trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_tokens=1000)
+    tokens = sum(int(batch["attention_mask"].sum()) for batch in seen)
+    assert tokens == trained.schedule.tokens
+    assert 1000 <= tokens < 1000 + subset.lengths.max()
+    assert len(trained.losses) == trained.schedule.steps
+
+
+def test_lora_trains_low_rank_updates_of_linear_layers_and_nothing_else(
+    tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
+):
+    before = load_model(tiny_model_dir, "cpu", "float32").state_dict()
+    trained = run(
+        tiny_model_dir, tiny_tokenizer, encode(pool_dir, tiny_tokenizer), tmp_path, method="lora", lora_r=2, max_steps=4,
+        learning_rate=1e-2,
+    )  # fmt: skip
+    changed = 0
+    for name, weight in trained.model.state_dict().items():
+        update = weight - before[name]
+        if "proj" in name:
+            changed += 1
+            assert 1 <= torch.linalg.matrix_rank(update, rtol=1e-3) <= 2, name
+        else:
+            assert (update == 0).all(), name
+    assert changed == 14
+    expected = sum(2 * sum(weight.shape) for name, weight in before.items() if "proj" in name)
+    assert trained.trainable_parameters == expected
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    subset = encode(pool_dir, tiny_tokenizer)
+    plain = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=2)
+    recomputed = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=2, gradient_checkpointing=True)
+    assert recomputed.losses == pytest.approx(plain.losses, rel=1e-5)
+
+
+def test_rows_are_cut_dropped_and_counted(tiny_tokenizer, tmp_path):
+    rows = [
+        {"messages": [{"role": "user", "content": "x" * 20}, {"role": "assistant", "content": "y" * 60}]},  # cut
+        {"messages": [{"role": "user", "content": "x" * 99}, {"role": "assistant", "content": "y"}]},  # nothing left
+        {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},
+    ]
+    ingest([write_jsonl(tmp_path / "rows.jsonl", rows)], tmp_path / "pool")
+    subset = encode(tmp_path / "pool", tiny_tokenizer, max_length=64)
+    assert (subset.truncated, subset.no_response, subset.unrenderable) == (2, 1, 0)
+    assert subset.lengths.tolist()[0] == 64
+    assert len(subset.rows) == 2
+
+
+def test_only_the_last_turn_is_trained_if_asked(tiny_tokenizer, pool_dir):
+    every, last = (encode(pool_dir, tiny_tokenizer, [0], turns=turns).rows[0].labels for turns in ("all", "last"))
+    assert tiny_tokenizer.decode(last[last != -100]).replace(" ", "") == "ok<|im_end|>"
+    assert (every != -100).sum() > (last != -100).sum()
+
+
+def test_a_subset_without_a_trainable_row_fails_with_the_reason(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    subset = encode(pool_dir, tiny_tokenizer, [1, 2], max_length=8)
+    with pytest.raises(TrainingFailure, match="No row of the subset can be trained on: 2 have no response token"):
+        run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=1)
+
+
+def test_nothing_is_written(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    run(tiny_model_dir, tiny_tokenizer, encode(pool_dir, tiny_tokenizer), tmp_path, max_steps=1)
+    assert list(tmp_path.iterdir()) == []
