@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from autoselection.operators.base import Operator, Param
 from autoselection.operators.registry import OperatorRegistry
 
@@ -40,6 +42,8 @@ def _section(operator: Operator) -> str:
         f"Family {operator.family}; {kind}; {where}{'; random' if operator.randomized else ''}.",
         f"Signals: {needs}{' (with the default parameters)' if _conditional(operator) else ''}.",
         f"Order: {operator.order}.",
+        "",
+        inspect.getdoc(type(operator)) or "",
         "",
         "| parameter | values | default | searched | meaning |",
         "| --- | --- | --- | --- | --- |",

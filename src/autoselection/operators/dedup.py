@@ -199,7 +199,7 @@ class SemDeDup(BaseOperator):
     After Abbas et al. 2023 (SemDeDup), with one difference: the row kept of a group is the first in the order given,
     not the one farthest from the centroid. The clusters are those of the whole pool, whatever rows are given, so that
     a step before this one does not reshuffle them; they depend on ``num_clusters`` and the seed. ``num_clusters`` is
-    clipped so that a cluster holds :data:`ROWS_PER_CLUSTER` rows on average. A row without SAE features is kept.
+    clipped so that a cluster holds at least 10 rows on average. A row without SAE features is kept.
     """
 
     name = "semdedup"

@@ -253,7 +253,8 @@ def cosine_edges(unit: Any, threshold: float, limit: int = EDGE_LIMIT) -> Edges 
     """All pairs of unit rows with cosine >= threshold; None if there are more than ``limit``."""
     found: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
     total = 0
-    blocks = _dense_blocks if unit.shape[1] <= DENSE_WIDTH else _prefix_blocks
+    plain = unit.shape[1] <= DENSE_WIDTH or unit.shape[0] <= _BLOCK
+    blocks = _plain_blocks if plain else _prefix_blocks
     for left, right, similarity in blocks(unit, threshold):
         found.append((left.astype(np.int32), right.astype(np.int32), similarity.astype(np.float32)))
         total += len(left)
@@ -262,7 +263,7 @@ def cosine_edges(unit: Any, threshold: float, limit: int = EDGE_LIMIT) -> Edges 
     return Edges.join(found)
 
 
-def _dense_blocks(unit: Any, threshold: float) -> Iterator[tuple[IntArray, IntArray, NDArray[Any]]]:
+def _plain_blocks(unit: Any, threshold: float) -> Iterator[tuple[IntArray, IntArray, NDArray[Any]]]:
     for start in range(0, unit.shape[0], _BLOCK):
         block = unit[start : start + _BLOCK]
         for other in range(start, unit.shape[0], _BLOCK * 4):
@@ -301,9 +302,11 @@ def _prefix_blocks(unit: Any, threshold: float) -> Iterator[tuple[IntArray, IntA
     for start in range(0, rows, _BLOCK):
         if start % (_BLOCK * 4) == 0:
             base, later = start, prefix[start:].T.tocsr()
-        partial = (prefix[start : start + _BLOCK] @ later).tocoo()
-        left, right = partial.row.astype(np.int64) + start, partial.col.astype(np.int64) + base
-        bound = partial.data + np.maximum(rest[left], rest[right])
+        partial = prefix[start : start + _BLOCK] @ later
+        reaching = np.flatnonzero(partial.data >= _PREFIX_MARGIN - 2 * COSINE_SLACK)  # since r <= threshold - margin
+        left = np.searchsorted(partial.indptr, reaching, side="right") - 1 + start
+        right = partial.indices[reaching].astype(np.int64) + base
+        bound = partial.data[reaching] + np.maximum(rest[left], rest[right])
         possible = (left < right) & (bound >= threshold - 2 * COSINE_SLACK)
         left, right = left[possible], right[possible]
         for part in range(0, len(left), _BLOCK * 64):

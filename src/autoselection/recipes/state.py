@@ -151,25 +151,30 @@ def _ratio(name: str, rows: Rows, signals: SignalTable) -> float | None:
 
 
 def _drift(rows: Rows, signals: SignalTable) -> float | None:
-    features = signals.sae
-    if features is None or signals.n == 0 or len(rows) == 0:
+    if signals.sae is None or len(rows) == 0:
         return None
-    pool = pool_artefact(signals, "active features", lambda: np.bincount(features.indices, minlength=features.d))
-    active = _active(rows, signals)
-    difference = active / len(rows) - pool / signals.n
-    return float(np.linalg.norm(difference) / np.sqrt(features.d))
-
-
-def _active(rows: Rows, signals: SignalTable) -> NDArray[np.int64]:
-    """In how many of the rows each feature is active; counted over the smaller of the subset and its complement."""
-    features = signals.sae
-    assert features is not None
+    active, pool = _active_features(signals)
     if 2 * len(rows) <= signals.n:
-        return np.bincount(features.take(np.sort(rows)).indices, minlength=features.d)
-    outside = np.ones(signals.n, bool)
-    outside[rows] = False
-    rest = np.bincount(features.take(np.flatnonzero(outside)).indices, minlength=features.d)
-    pool: NDArray[np.int64] = pool_artefact(
-        signals, "active features", lambda: np.bincount(features.indices, minlength=features.d)
-    )
-    return pool - rest
+        counts = _column_sums(active[np.sort(rows)])
+    else:  # the complement is smaller
+        outside = np.ones(signals.n, bool)
+        outside[rows] = False
+        counts = pool - _column_sums(active[np.flatnonzero(outside)])
+    difference = counts / len(rows) - pool / signals.n
+    return float(np.linalg.norm(difference) / np.sqrt(signals.sae.d))
+
+
+def _active_features(signals: SignalTable) -> tuple[Any, NDArray[np.float64]]:
+    """The pool's features as a sparse matrix of ones, and in how many rows each feature is active."""
+
+    def build() -> tuple[Any, NDArray[np.float64]]:
+        matrix = signals.require_sae().to_scipy()
+        matrix.data = np.ones(len(matrix.indices), np.int8)
+        return matrix, _column_sums(matrix)
+
+    return pool_artefact(signals, "active features", build)
+
+
+def _column_sums(ones: Any) -> NDArray[np.float64]:
+    sums: NDArray[np.float32] = ones.T @ np.ones(ones.shape[0], np.float32)  # exact below 2²⁴ rows
+    return sums.astype(np.float64)

@@ -1,0 +1,180 @@
+"""Recipes: canonical form, files, unions."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from autoselection.errors import RecipeError
+from autoselection.recipes import MAX_STEPS, Recipe, RecipeBook, Step
+
+
+def recipe(*steps: tuple[str, dict], name: str | None = None) -> Recipe:
+    return Recipe(tuple(Step(operator, params) for operator, params in steps), name)
+
+
+def test_equal_meaning_has_an_equal_hash():
+    assert (
+        recipe(("ifd_filter", {})).hash == recipe(("ifd_filter", {"fraction": 0.5, "direction": "high"}), name="x").hash
+    )
+    assert recipe(("ifd_filter", {"fraction": 0.50000004})).hash == recipe(("ifd_filter", {})).hash
+    assert (
+        recipe(("source_filter", {"sources": ["b", "a"]})).hash
+        == recipe(("source_filter", {"sources": ["a", "b"]})).hash
+    )
+
+
+def test_another_meaning_has_another_hash():
+    hashes = {
+        recipe().hash,
+        recipe(("ifd_filter", {})).hash,
+        recipe(("ifd_filter", {"direction": "low"})).hash,
+        recipe(("ifd_filter", {"top_k": 5})).hash,
+        recipe(("ngram_entropy", {}), ("ifd_filter", {})).hash,
+        recipe(("ifd_filter", {}), ("ngram_entropy", {})).hash,
+    }
+    assert len(hashes) == 6
+
+
+def test_golden_hash():
+    assert recipe(("ifd_filter", {"fraction": 0.65, "direction": "low", "scope": "source"})).hash == "b44ad67d69999db2"
+
+
+def test_canonical_is_complete_and_idempotent():
+    canonical = recipe(("semantic_dedup", {"strategy": "exact"}), ("mona_filter", {"top_k": 9})).canonical()
+    assert canonical.steps[0].params == {"strategy": "exact"}
+    assert canonical.steps[1].params["fraction"] is None
+    assert canonical.canonical() == canonical and canonical.canonical().hash == canonical.hash
+
+
+def test_describe_shows_what_differs_from_the_defaults():
+    steps = recipe(
+        ("source_filter", {"sources": ["b", "a"]}),
+        ("ifd_filter", {"fraction": 0.65, "direction": "low"}),
+        ("semantic_dedup", {"strategy": "exact"}),
+    )
+    text = "source_filter(sources=a+b) → ifd_filter(fraction=0.65, direction=low) → semantic_dedup(strategy=exact)"
+    assert steps.canonical().describe() == text
+    assert Recipe().describe() == "whole pool"
+
+
+def test_a_file_says_what_the_recipe_says(tmp_path):
+    original = recipe(
+        ("source_mix", {"weights": {"a": 0.5, "b": 1}, "other": 0}),
+        ("ifd_filter", {"top_k": 10}),
+        name="Übung",
+    )
+    original.dump(tmp_path / "r.yaml")
+    loaded = Recipe.load(tmp_path / "r.yaml")
+    assert loaded.hash == original.hash and loaded.name == "Übung"
+    assert Recipe.from_dict(json.loads(json.dumps(original.canonical().to_dict()))).hash == original.hash
+
+
+def test_the_recipes_of_unions_travel_in_the_file(tmp_path):
+    inner = recipe(("ifd_filter", {"fraction": 0.1}))
+    middle = recipe(("mona_filter", {}), ("union", {"source_recipe": "t001"}))
+    outer = recipe(("ngram_entropy", {}), ("union", {"source_recipe": "t002"}))
+    book = RecipeBook({"t001": inner, "t002": middle})
+    outer.dump(tmp_path / "r.yaml", book=book)
+    written = yaml.safe_load((tmp_path / "r.yaml").read_text())
+    assert set(written["recipes"]) == {"t001", "t002"}
+    loaded = Recipe.load(tmp_path / "r.yaml")
+    assert loaded.hash == book.inline(outer).hash == book.inline(outer).canonical().hash
+    loaded.canonical().dump(tmp_path / "again.yaml")
+    assert Recipe.load(tmp_path / "again.yaml").hash == loaded.hash
+
+
+def test_a_union_counts_by_what_it_adds_not_by_its_name():
+    inner = recipe(("ifd_filter", {}))
+    first = RecipeBook({"a": inner}).inline(recipe(("union", {"source_recipe": "a"})))
+    second = RecipeBook({"b": inner}).inline(recipe(("union", {"source_recipe": "b"})))
+    assert first.hash == second.hash
+    assert "union(source_recipe=a)" in first.describe()
+
+
+def test_one_id_for_two_recipes_in_nested_libraries_is_written_by_hash(tmp_path):
+    def inlined(fraction: float) -> Recipe:
+        book = RecipeBook({"x": recipe(("ifd_filter", {"fraction": fraction}))})
+        return book.inline(recipe(("mona_filter", {}), ("union", {"source_recipe": "x"})))
+
+    book = RecipeBook({"p": inlined(0.1), "q": inlined(0.2)})
+    both = book.inline(recipe(("union", {"source_recipe": "p"}), ("union", {"source_recipe": "q"})))
+    both.dump(tmp_path / "r.yaml")
+    assert Recipe.load(tmp_path / "r.yaml").hash == both.hash
+
+
+def test_a_book_finds_recipes_by_id_and_by_hash():
+    inner = recipe(("ifd_filter", {}))
+    book = RecipeBook({"t001": inner})
+    assert book["t001"] is inner and book[inner.hash] is inner
+    assert "t001" in book and "t009" not in book
+    book.add("t001", recipe(("ifd_filter", {})))
+    with pytest.raises(RecipeError, match="two different recipes have the id 't001'"):
+        book.add("t001", recipe())
+
+
+def test_an_unknown_recipe_is_refused_with_a_suggestion():
+    book = RecipeBook({"t001": recipe()})
+    with pytest.raises(RecipeError, match="step 1: operator 'union': unknown recipe 't01'; did you mean 't001'"):
+        book.inline(recipe(("union", {"source_recipe": "t01"})))
+    with pytest.raises(RecipeError, match="no recipe is known here"):
+        RecipeBook().inline(recipe(("union", {"source_recipe": "t01"})))
+
+
+def test_recipes_may_not_name_each_other_in_a_circle():
+    book = RecipeBook({"a": recipe(("union", {"source_recipe": "b"})), "b": recipe(("union", {"source_recipe": "a"}))})
+    with pytest.raises(RecipeError, match=r"circle \(a → b → a\)"):
+        book.inline(recipe(("union", {"source_recipe": "a"})))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: [", "line 1: not valid YAML"),
+        ("- ifd_filter", "expected a mapping with the keys version, name, steps, recipes"),
+        ("{version: 1}", "the key 'steps' is missing"),
+        ("{version: 2, steps: []}", "version must be 1, not 2"),
+        ("{steps: [], step: 1}", "unknown key 'step'; did you mean 'steps'"),
+        ("{steps: {operator: x}}", "steps must be a list"),
+        ("{steps: [ifd_filter]}", "step 1: expected a mapping"),
+        ("{steps: [{params: {}}]}", "step 1: the key 'operator' must name"),
+        ("{steps: [{operator: ifd_filter, parms: {}}]}", "step 1: unknown key 'parms'; did you mean 'params'"),
+        (
+            "{steps: [{operator: ifd_filter}, {operator: ifd_filtr}]}",
+            "step 2: unknown operator 'ifd_filtr'; did you mean 'ifd_filter'",
+        ),
+        (
+            "{steps: [{operator: ifd_filter, params: {fraction: 2}}]}",
+            "step 1: operator 'ifd_filter': parameter 'fraction' must be",
+        ),
+        ("{steps: [], recipes: {a: {steps: [{operator: x}]}}}", "recipe 'a': step 1: unknown operator"),
+        ("{steps: [], recipes: [a]}", "recipes must be a mapping"),
+        ("{steps: [], name: 3}", "name must be text"),
+        (
+            "{steps: [" + ", ".join(["{operator: ifd_filter}"] * (MAX_STEPS + 1)) + "]}",
+            "at most 6 steps, this one has 7",
+        ),
+        (
+            "{steps: [{operator: union, params: {source_recipe: a}}], recipes: {a: [{operator: union, params: {source_recipe: a}}]}}",
+            "circle",
+        ),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_name_and_the_place(tmp_path, text, message):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(path)
+    assert message in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(RecipeError, match="there is no such recipe file"):
+        Recipe.load(tmp_path / "none.yaml")
+
+
+def test_too_many_steps_are_refused():
+    with pytest.raises(RecipeError, match="at most 6 steps"):
+        recipe(*[("ifd_filter", {})] * (MAX_STEPS + 1)).canonical()

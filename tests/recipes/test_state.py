@@ -1,0 +1,95 @@
+"""Every field of the state vector against its formula, written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoselection.recipes import state_vector
+from autoselection.signals.table import SignalTable
+
+
+def make_table(n: int, seed: int) -> SignalTable:
+    rng = np.random.default_rng(seed)
+    columns = {name: rng.random(n) for name in ("ifd", "varentropy", "mona/a", "mona/b", "mona/c")}
+    for values in columns.values():
+        values[rng.random(n) < 0.15] = np.nan
+    columns["n_tokens"] = rng.integers(1, 400, n).astype(float)
+    features = rng.random((n, 9)) * (rng.random((n, 9)) < 0.3)
+    return SignalTable.from_arrays(columns, source=[f"s{i}" for i in rng.integers(0, 3, n)], sae=features)
+
+
+def mean(values: list[float]) -> float | None:
+    present = [value for value in values if not np.isnan(value)]
+    return sum(present) / len(present) if present else None
+
+
+@settings(max_examples=80, deadline=None)
+@given(n=st.integers(1, 50), seed=st.integers(0, 1000), share=st.floats(0, 1))
+def test_equals_the_formulas(n, seed, share):
+    table = make_table(n, seed)
+    rows = np.random.default_rng(seed).permutation(n)[: max(1, int(share * n))].astype(np.int64)
+    state = state_vector(rows, table, cost_ratio=0.4)
+    near = lambda value: None if value is None else pytest.approx(value, rel=1e-5, abs=1e-7)  # noqa: E731
+    tokens = table.column("n_tokens").astype(float)
+    assert state.retain_ratio == len(rows) / n
+    assert state.token_ratio == near(tokens[rows].sum() / tokens.sum())
+    active = table.sae.to_scipy().toarray() > 0
+    difference = active[rows].mean(axis=0) - active.mean(axis=0)
+    assert state.distribution_drift == near(np.sqrt((difference**2).sum()) / np.sqrt(9))
+    combined = [mean([float(table.column(f"mona/{task}")[row]) for task in "abc"]) for row in rows]
+    combined = [value for value in combined if value is not None]
+    assert state.score_mean == near(mean(combined))
+    assert state.score_std == near(np.std(combined) if combined else None)
+    for task in "abc":
+        assert state.score_per_task[task] == near(mean(table.column(f"mona/{task}")[rows].tolist()))
+    for field, column in ((state.mean_ifd, "ifd"), (state.mean_varentropy, "varentropy")):
+        inside, pool = mean(table.column(column)[rows].tolist()), mean(table.column(column).tolist())
+        assert field == near(None if inside is None or not pool else min(max(inside / pool, 0), 2) / 2)
+    assert state.cumulative_cost_ratio == 0.4
+    for code, name in enumerate(table.source_names):
+        inside = table.source[rows] == code
+        assert state.source_share[name] == near(inside.mean())
+        assert state.source_token_share[name] == near(tokens[rows][inside].sum() / tokens[rows].sum())
+
+
+def test_the_whole_pool_is_the_reference():
+    table = make_table(40, 0)
+    state = state_vector(np.arange(40), table)
+    assert (state.retain_ratio, state.token_ratio, state.distribution_drift) == (1.0, 1.0, 0.0)
+    assert (state.mean_ifd, state.mean_varentropy) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
+def test_ratios_are_clipped_at_twice_the_pools_mean():
+    table = SignalTable.from_arrays({"ifd": [0.0] * 9 + [10.0]})
+    assert state_vector(np.array([9]), table).mean_ifd == 1.0
+
+
+def test_absent_signals_give_none_and_are_left_out_of_names():
+    state = state_vector(np.array([0, 2]), SignalTable.from_arrays(source=["a", "b", "b", "b"]))
+    assert state.token_ratio is None and state.distribution_drift is None and state.score_mean is None
+    assert state.score_per_task == {} and state.mean_ifd is None and state.source_token_share == {}
+    assert state.names() == ("retain_ratio", "cumulative_cost_ratio", "source_share/a", "source_share/b")
+    assert state.vector().tolist() == [0.5, 0.0, 0.5, 0.5]
+    assert np.isnan(state.vector(["mean_ifd", "retain_ratio"])).tolist() == [True, False]
+    with pytest.raises(KeyError):
+        state.vector(["nonsense"])
+
+
+def test_to_dict_has_every_field():
+    state = state_vector(np.arange(5), make_table(10, 0))
+    assert set(state.to_dict()) == {
+        "retain_ratio",
+        "token_ratio",
+        "distribution_drift",
+        "score_mean",
+        "score_std",
+        "score_per_task",
+        "mean_ifd",
+        "mean_varentropy",
+        "cumulative_cost_ratio",
+        "source_share",
+        "source_token_share",
+    }
