@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import string
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# One thread, set before torch is imported: on a busy machine two threads on tiny matrices wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SPECIAL = ("<|pad|>", "<|bos|>", "<|eos|>", "<|im_start|>", "<|im_end|>")
 TINY_TEMPLATE = (

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -264,8 +265,8 @@ def train_sae(
     k: int = 32,
     layer: int | None = None,
     max_tokens: int = 1_000_000,
-    context: int = 256,
-    batch_size: int = 32,
+    context: int = 128,
+    batch_size: int = 8,
     learning_rate: float | None = None,
     seed: int = 0,
     chat_template: str | None = None,
@@ -299,57 +300,78 @@ def train_sae(
     if (out / "sae.safetensors").exists() and not overwrite:
         raise SignalError(f"{out} already holds an SAE: name another folder, or delete it first.")
     os.environ.setdefault("SPARSIFY_DISABLE_TRITON", "1")
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints on import and at every step; stdout is for results
+    with _quiet():
         try:
             from sparsify import SparseCoder, SparseCoderConfig, TrainConfig, Trainer
         except ImportError as error:
             raise MissingExtraError("eai-sparsify", "sae", "Training an SAE") from error
     import torch
 
-    tokenizer = load_tokenizer(model, chat_template, trust_remote_code)
-    network = load_model(model, device, dtype, trust_remote_code=trust_remote_code)
-    hookpoint = layer_hookpoint(network, layer)
-    width = int(network.config.get_text_config().hidden_size)
-    features = num_latents or expansion_factor * width
-    if not 1 <= k <= features:
-        raise SignalError(f"k = {k} active features do not fit into {features} features.")
-    steps = max(1, max_tokens // (context * batch_size))
-    encoder = ConversationEncoder(tokenizer, max_length=1 << 30)
-    sequences = _packed(pool, encoder, context, (steps + 1) * batch_size, seed)
-    held_out, sequences = sequences[:batch_size], sequences[batch_size:]
-    config = TrainConfig(
-        SparseCoderConfig(num_latents=features, expansion_factor=expansion_factor, k=k),
-        batch_size=batch_size,
-        lr=learning_rate,
-        hookpoints=[hookpoint],
-        init_seeds=[seed],
-        save_every=1 << 40,
-        log_to_wandb=False,
-        run_name="sae",
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    precision = torch.get_float32_matmul_precision()
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".sae-") as work:
-        config.save_dir = work
-        try:
-            with contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng():
-                Trainer(config, [{"input_ids": row} for row in sequences], network).fit()
-        finally:
-            torch.set_float32_matmul_precision(precision)
-        trained = Path(work) / "sae" / hookpoint
-        coder = SparseCoder.load_from_disk(trained, device=str(network.device))
-        fvu, dead = _quality(network, coder, hookpoint, held_out)
-        if not np.isfinite(fvu):
-            raise SignalError("The SAE training diverged (not a number): lower the learning rate.")
-        document = json.loads((trained / "cfg.json").read_text(encoding="utf-8"))
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(trained / "sae.safetensors", out / ".sae.safetensors")
-        (out / ".sae.safetensors").replace(out / "sae.safetensors")
-        text = json.dumps({**document, "hookpoint": hookpoint}, indent=1)
-        (out / "cfg.json").write_text(text + "\n", encoding="utf-8")
-    tokens = steps * batch_size * context
-    seconds = time.monotonic() - started
-    return SaeTraining(str(out), hookpoint, width, features, k, tokens, steps, fvu, dead, seconds)
+    with torch.random.fork_rng():
+        tokenizer = load_tokenizer(model, chat_template, trust_remote_code)
+        network = load_model(model, device, dtype, trust_remote_code=trust_remote_code)
+        hookpoint = layer_hookpoint(network, layer)
+        network = _up_to(network, hookpoint)
+        width = int(network.config.get_text_config().hidden_size)
+        features = num_latents or expansion_factor * width
+        if not 1 <= k <= features:
+            raise SignalError(f"k = {k} active features do not fit into {features} features.")
+        steps = max(1, max_tokens // (context * batch_size))
+        encoder = ConversationEncoder(tokenizer, max_length=1 << 30)
+        sequences = _packed(pool, encoder, context, (steps + 1) * batch_size, seed)
+        held_out, sequences = sequences[:batch_size], sequences[batch_size:]
+        config = TrainConfig(
+            SparseCoderConfig(num_latents=features, expansion_factor=expansion_factor, k=k),
+            batch_size=batch_size,
+            lr=learning_rate,
+            hookpoints=[hookpoint],
+            init_seeds=[seed],
+            save_every=1 << 40,
+            log_to_wandb=False,
+            run_name="sae",
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        precision = torch.get_float32_matmul_precision()
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".sae-") as work:
+            config.save_dir = work
+            try:
+                with _quiet():
+                    Trainer(config, [{"input_ids": row} for row in sequences], network).fit()
+            finally:
+                torch.set_float32_matmul_precision(precision)
+            trained = Path(work) / "sae" / hookpoint
+            coder = SparseCoder.load_from_disk(trained, device=str(network.device))
+            fvu, dead = _quality(network, coder, hookpoint, held_out)
+            if not np.isfinite(fvu):
+                raise SignalError("The SAE training diverged (not a number): lower the learning rate.")
+            document = json.loads((trained / "cfg.json").read_text(encoding="utf-8"))
+            out.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(trained / "sae.safetensors", out / ".sae.safetensors")
+            (out / ".sae.safetensors").replace(out / "sae.safetensors")
+            text = json.dumps({**document, "hookpoint": hookpoint}, indent=1)
+            (out / "cfg.json").write_text(text + "\n", encoding="utf-8")
+        tokens = steps * batch_size * context
+        seconds = time.monotonic() - started
+        return SaeTraining(str(out), hookpoint, width, features, k, tokens, steps, fvu, dead, seconds)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Swallow what sparsify prints (stdout is for results); its progress bar stays where somebody can watch it."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
+        if not sys.stderr.isatty():
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        yield
+
+
+def _up_to(network: PreTrainedModel, hookpoint: str) -> PreTrainedModel:
+    """The model without its head and without the layers above ``hookpoint``: nothing reads what they compute."""
+    trunk: PreTrainedModel = network.base_model
+    parent, _, index = hookpoint.rpartition(".")
+    if index.isdigit():
+        layers = trunk.get_submodule(parent)
+        del layers[int(index) + 1 :]
+    return trunk
 
 
 def _packed(pool: Pool, encoder: ConversationEncoder, context: int, count: int, seed: int) -> Tensor:

@@ -1,0 +1,229 @@
+"""IFD and varentropy against a loop without batches and padding, in double precision."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoselection.chat import ConversationEncoder
+from autoselection.models import load_model, load_tokenizer
+from autoselection.signals import lm
+from autoselection.signals.lm import LanguageModelScorer, token_batches, token_scores
+
+HEADER = "<|im_start|>assistant\n"
+
+
+def chat(prompt: str, response: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+
+
+ROWS = [
+    chat("Add 2 and 3", "It is 5."),
+    chat("Say a long thing", "abcdefghij klmnop " * 6),
+    chat("?", "!"),
+    chat("Sort b a c", "a b c"),
+]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir: Path) -> Any:
+    return load_model(tiny_model_dir, "cpu")
+
+
+def scorer(model: Any, tokenizer: Any, *, batch_tokens: int = 4096, **options: Any) -> LanguageModelScorer:
+    encoder = ConversationEncoder(tokenizer, **{"max_length": 512, **options})
+    return LanguageModelScorer(model, encoder, batch_tokens=batch_tokens)
+
+
+def columns(subject: LanguageModelScorer, rows: list[list[dict[str, str]]]) -> tuple[dict[str, Any], dict[str, int]]:
+    shard, _ = subject.score(rows)
+    assert shard is not None
+    return dict(shard.arrays), dict(shard.stats)
+
+
+def slow_scores(model: Any, tokenizer: Any, text: str, response_spans: list[str]) -> tuple[float, float]:
+    """Mean loss and varentropy of the response tokens, one token at a time. The spans occur in this order in text."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    starts = np.cumsum([0] + [len(token) for token in tokens])
+    scored = []
+    cursor = 0
+    for span in response_spans:
+        begin = text.index(span, cursor)
+        cursor = begin + len(span)
+        scored += [i for i in range(len(tokens)) if begin <= starts[i] < cursor]
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids])).logits[0].double()
+    losses, spreads = [], []
+    for i in scored:
+        row = logits[i - 1]
+        log_p = (row - torch.logsumexp(row, 0)).tolist()
+        entropy = -sum(math.exp(value) * value for value in log_p)
+        losses.append(-log_p[ids[i]])
+        spreads.append(sum(math.exp(value) * (value + entropy) ** 2 for value in log_p))
+    return sum(losses) / len(losses), sum(spreads) / len(spreads)
+
+
+def test_scores_are_those_of_the_plain_loop(model: Any, tiny_tokenizer: Any) -> None:
+    found, stats = columns(scorer(model, tiny_tokenizer, batch_tokens=200), ROWS)
+    for i, row in enumerate(ROWS):
+        response = row[1]["content"] + "<|im_end|>"
+        prompt = f"<|im_start|>user\n{row[0]['content']}<|im_end|>\n"
+        conditional, varentropy = slow_scores(model, tiny_tokenizer, prompt + HEADER + response + "\n", [response])
+        alone, _ = slow_scores(model, tiny_tokenizer, HEADER + response, [response])
+        assert found["loss_conditional"][i] == pytest.approx(conditional, rel=1e-5)
+        assert found["loss_unconditional"][i] == pytest.approx(alone, rel=1e-5)
+        assert found["ifd"][i] == pytest.approx(conditional / alone, rel=1e-5)
+        assert found["varentropy"][i] == pytest.approx(varentropy, rel=1e-4)
+    assert stats == {
+        "refused_by_template": 0,
+        "truncated": 0,
+        "empty_response": 0,
+        "response_cut_off": 0,
+        "no_prompt": 0,
+    }
+
+
+@pytest.mark.parametrize("turns", ["all", "last"])
+def test_conversations_of_several_turns(model: Any, tiny_tokenizer: Any, turns: str) -> None:
+    row = [*chat("first", "one two"), *chat("second", "three")]
+    found, _ = columns(scorer(model, tiny_tokenizer, turns=turns), [row])
+    text = (
+        f"<|im_start|>user\nfirst<|im_end|>\n{HEADER}one two<|im_end|>\n"
+        f"<|im_start|>user\nsecond<|im_end|>\n{HEADER}three<|im_end|>\n"
+    )
+    spans = ["one two<|im_end|>", "three<|im_end|>"] if turns == "all" else ["three<|im_end|>"]
+    conditional, varentropy = slow_scores(model, tiny_tokenizer, text, spans)
+    alone, _ = slow_scores(model, tiny_tokenizer, "".join(HEADER + span for span in spans), spans)
+    assert found["loss_conditional"][0] == pytest.approx(conditional, rel=1e-5)
+    assert found["loss_unconditional"][0] == pytest.approx(alone, rel=1e-5)
+    assert found["varentropy"][0] == pytest.approx(varentropy, rel=1e-4)
+
+
+def test_scores_do_not_depend_on_the_batch(model: Any, tiny_tokenizer: Any) -> None:
+    single, _ = columns(scorer(model, tiny_tokenizer, batch_tokens=1), ROWS)
+    many, _ = columns(scorer(model, tiny_tokenizer, batch_tokens=1 << 20), ROWS)
+    turned, _ = columns(scorer(model, tiny_tokenizer, batch_tokens=300), ROWS[::-1])
+    for name in lm.COLUMNS:
+        np.testing.assert_allclose(many[name], single[name], rtol=2e-5)
+        np.testing.assert_allclose(turned[name][::-1], single[name], rtol=2e-5)
+
+
+def test_logits_in_small_chunks_give_the_same(model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = columns(scorer(model, tiny_tokenizer), ROWS)
+    monkeypatch.setattr(lm, "_LOGITS", 3 * model.config.vocab_size)
+    chunked, _ = columns(scorer(model, tiny_tokenizer), ROWS)
+    for name in lm.COLUMNS:
+        np.testing.assert_allclose(chunked[name], whole[name], rtol=1e-6)
+
+
+def test_rows_without_a_response_have_no_scores(model: Any, tiny_tokenizer: Any) -> None:
+    rows = [chat("a", ""), chat("a", " \n"), [{"role": "user", "content": "alone"}], chat("a", "b")]
+    found, stats = columns(scorer(model, tiny_tokenizer), rows)
+    for name in lm.COLUMNS:
+        assert np.isnan(found[name]).tolist() == [True, True, True, False]
+    assert stats["empty_response"] == 3
+
+
+def test_rows_without_a_prompt_have_losses_but_no_ifd(model: Any, tiny_tokenizer: Any) -> None:
+    found, stats = columns(scorer(model, tiny_tokenizer), [[{"role": "assistant", "content": "hello"}], chat("", "b")])
+    assert np.isnan(found["ifd"]).all()
+    assert np.isfinite(found["varentropy"]).all()
+    assert stats["no_prompt"] == 2
+
+
+def test_truncation_is_counted_and_scores_what_is_left(model: Any, tiny_tokenizer: Any) -> None:
+    short = scorer(model, tiny_tokenizer, max_length=40)
+    # 16 + 2 + 11 tokens of scaffolding and prompt: the first response is cut, the second row loses its whole response.
+    rows = [chat("ab", "c" * 50), chat("x" * 60, "y"), chat("a", "b")]
+    found, stats = columns(short, rows)
+    assert stats["truncated"] == 2
+    assert stats["response_cut_off"] == 1
+    assert np.isnan(found["ifd"]).tolist() == [False, True, False]
+    text = f"<|im_start|>user\nab<|im_end|>\n{HEADER}" + "c" * 50
+    ids = tiny_tokenizer(text, add_special_tokens=False)["input_ids"][:40]
+    kept = "".join(tiny_tokenizer.convert_ids_to_tokens(ids)).split(HEADER)[1]
+    conditional, _ = slow_scores(model, tiny_tokenizer, f"<|im_start|>user\nab<|im_end|>\n{HEADER}{kept}", [kept])
+    alone, _ = slow_scores(model, tiny_tokenizer, HEADER + kept, [kept])
+    assert found["ifd"][0] == pytest.approx(conditional / alone, rel=1e-5)
+
+
+def test_control_words_in_content_are_scored_as_text(model: Any, tiny_tokenizer: Any) -> None:
+    found, _ = columns(scorer(model, tiny_tokenizer), [chat("end<|im_end|>", "yes<|im_end|>no"), ROWS[0]])
+    plain, _ = columns(scorer(model, tiny_tokenizer), [ROWS[0]])
+    assert np.isfinite(found["ifd"]).all()
+    assert found["ifd"][1] == pytest.approx(plain["ifd"][0], rel=1e-5)
+
+
+def test_template_with_neither_header_nor_start_token(model: Any, tiny_model_dir: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{{ '<|im_end|>' }}{% endfor %}"
+    found, _ = columns(scorer(model, tokenizer), [chat("ask", "answer")])
+    response = "answer<|im_end|>"
+    conditional, _ = slow_scores(model, tokenizer, "ask<|im_end|>" + response, [response])
+    alone, _ = slow_scores(model, tokenizer, "<|bos|>" + response, [response])
+    assert found["ifd"][0] == pytest.approx(conditional / alone, rel=1e-5)
+
+
+def test_refused_rows_are_missing_and_counted(model: Any, tiny_model_dir: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model_dir)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}"
+        "{{ m.role + m.content + '<|im_end|>' }}{% endfor %}"
+    )
+    rows = [[{"role": "system", "content": "s"}, *ROWS[0]], ROWS[0]]
+    found, stats = columns(scorer(model, tokenizer), rows)
+    assert np.isnan(found["varentropy"]).tolist() == [True, False]
+    assert stats["refused_by_template"] == 1
+
+
+def test_models_that_change_their_logits_are_computed_whole(tiny_tokenizer: Any) -> None:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=len(tiny_tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        final_logit_softcapping=0.05,
+        initializer_range=0.5,
+        pad_token_id=0,
+    )
+    capped = Gemma2ForCausalLM(config).eval()
+    found, stats = columns(scorer(capped, tiny_tokenizer), ROWS[:1])
+    response = "It is 5.<|im_end|>"
+    text = f"<|im_start|>user\nAdd 2 and 3<|im_end|>\n{HEADER}{response}\n"
+    conditional, varentropy = slow_scores(capped, tiny_tokenizer, text, [response])
+    assert stats["whole_logits"] == 1
+    assert found["loss_conditional"][0] == pytest.approx(conditional, rel=1e-4)
+    assert found["varentropy"][0] == pytest.approx(varentropy, rel=1e-3)
+
+
+def test_varentropy_by_hand() -> None:
+    # p = (½, ¼, ¼): H = 1.5 ln 2; (log p + H)² = (½ ln 2)² for every token
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]]))
+    loss, varentropy = token_scores(logits, torch.tensor([1, 0]))
+    assert loss.tolist() == pytest.approx([math.log(4), math.log(3)])
+    assert varentropy.tolist() == pytest.approx([(0.5 * math.log(2)) ** 2, 0.0], abs=1e-7)
+    ruled_out = torch.tensor([[0.0, 0.0, -math.inf]])
+    assert token_scores(ruled_out, torch.tensor([0]))[1].tolist() == pytest.approx([0.0], abs=1e-7)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
+def test_batches_cover_all_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = token_batches(lengths, budget)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoselection.chat import ConversationEncoder
+from autoselection.errors import SignalError
+from autoselection.models import load_model
+from autoselection.signals import SparseRows
+from autoselection.signals.lm import LanguageModelScorer
+from autoselection.signals.sae import SparseEncoder, mona_scores, read_sae_info, task_vector
+
+ROWS = [
+    [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+    for prompt, response in (("Add 2 and 3", "5"), ("Sort b a c d e f g", "a b c d e f g" * 3), ("Hi", ""))
+]
+
+
+def write_sae(
+    folder: Path, *, d_in: int = 32, num_latents: int = 64, k: int = 4, seed: int = 0, **changes: Any
+) -> Path:
+    """A random SAE, written by the sparsify library itself."""
+    sparsify = pytest.importorskip("sparsify")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        coder = sparsify.SparseCoder(d_in, sparsify.SparseCoderConfig(num_latents=num_latents, k=k, **changes))
+        with torch.no_grad():
+            coder.encoder.bias.normal_()
+            coder.b_dec.normal_()
+    coder.save_to_disk(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir: Path) -> Any:
+    return load_model(tiny_model_dir, "cpu")
+
+
+def features(model: Any, tokenizer: Any, sae: SparseEncoder, batch_tokens: int = 4096) -> np.ndarray[Any, Any]:
+    encoder = ConversationEncoder(tokenizer, max_length=512)
+    _, shard = LanguageModelScorer(model, encoder, batch_tokens=batch_tokens, sae=sae).score(
+        ROWS, losses=False, features=True
+    )
+    assert shard is not None
+    indptr = np.concatenate([[0], np.cumsum(shard.arrays["counts"])])
+    rows = SparseRows(indptr, shard.arrays["indices"], shard.arrays["values"], sae.info.num_latents)
+    return np.asarray(rows.to_scipy().toarray())
+
+
+@pytest.mark.parametrize("activation", ["topk", "groupmax"])
+def test_features_are_means_of_the_librarys_activations(
+    model: Any, tiny_tokenizer: Any, tmp_path: Path, activation: str
+) -> None:
+    import sparsify
+
+    folder = write_sae(tmp_path / "layers.1", activation=activation)
+    sae = SparseEncoder(read_sae_info(folder), model, max_features=1000)
+    assert sae.hookpoint == "layers.1"
+    coder = sparsify.SparseCoder.load_from_disk(folder)
+    states = {}
+    handle = model.model.layers[1].register_forward_hook(lambda _m, _i, out: states.update(last=out))
+    expected = []
+    for row in ROWS:
+        text = tiny_tokenizer.apply_chat_template(row, tokenize=False)
+        with torch.no_grad():
+            model(**tiny_tokenizer(text, add_special_tokens=False, return_tensors="pt"))
+            hidden = states["last"][0] if isinstance(states["last"], tuple) else states["last"]
+            output = coder.encode(hidden.reshape(-1, 32))
+        dense = torch.zeros(len(output.top_acts), 64).scatter_(1, output.top_indices, output.top_acts)
+        expected.append(dense.mean(0).detach().numpy())
+    handle.remove()
+    for batch_tokens in (1, 4096):  # alone, and padded beside longer rows
+        found = features(model, tiny_tokenizer, sae, batch_tokens)
+        np.testing.assert_allclose(found, np.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_largest_features_are_kept(model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
+    info = read_sae_info(write_sae(tmp_path / "layers.0"))
+    whole = features(model, tiny_tokenizer, SparseEncoder(info, model, max_features=1000))
+    kept = features(model, tiny_tokenizer, SparseEncoder(info, model, max_features=3))
+    for full, few in zip(whole, kept, strict=True):
+        assert set(np.flatnonzero(few)) == set(np.argsort(-full)[:3])
+        np.testing.assert_allclose(few[few > 0], full[few > 0], rtol=1e-5)
+
+
+def test_losses_and_features_come_from_one_conditional_pass(model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
+    sae = SparseEncoder(read_sae_info(write_sae(tmp_path / "layers.0")), model)
+    encoder = ConversationEncoder(tiny_tokenizer, max_length=512)
+    subject = LanguageModelScorer(model, encoder, batch_tokens=4096, sae=sae)
+    subject.score(ROWS[:1])  # settles how logits are computed
+    passes = []
+    handle = model.model.register_forward_hook(lambda *_: passes.append(1))
+    both = subject.score(ROWS, losses=True, features=True)
+    handle.remove()
+    assert len(passes) == 2
+    np.testing.assert_array_equal(both[0].arrays["ifd"], subject.score(ROWS)[0].arrays["ifd"])
+
+
+def test_wrong_width_names_both(model: Any, tmp_path: Path) -> None:
+    info = read_sae_info(write_sae(tmp_path / "layers.0", d_in=48))
+    with pytest.raises(SignalError, match=r"width 48.*has width 32"):
+        SparseEncoder(info, model)
+
+
+@pytest.mark.parametrize(
+    ("folder", "layer", "hookpoint"),
+    [("layers.0", None, "layers.0"), ("sae", None, "layers.0"), ("layers.0", 1, "layers.1"), ("sae", -1, "layers.1")],
+)
+def test_layer_from_settings_folder_or_default(
+    model: Any, tmp_path: Path, folder: str, layer: int | None, hookpoint: str
+) -> None:
+    info = read_sae_info(write_sae(tmp_path / folder))
+    assert SparseEncoder(info, model, layer=layer).hookpoint == hookpoint
+
+
+@pytest.mark.parametrize(("folder", "layer"), [("layers.7", None), ("sae", 2), ("sae", -3)])
+def test_layers_that_do_not_exist(model: Any, tmp_path: Path, folder: str, layer: int | None) -> None:
+    info = read_sae_info(write_sae(tmp_path / folder))
+    with pytest.raises(SignalError, match="sae_layer"):
+        SparseEncoder(info, model, layer=layer)
+
+
+def test_folder_of_one_layer_is_found(tmp_path: Path) -> None:
+    write_sae(tmp_path / "out" / "layers.0")
+    assert read_sae_info(tmp_path / "out").hookpoint == "layers.0"
+    write_sae(tmp_path / "out" / "layers.1")
+    with pytest.raises(SignalError, match=r"name one of its layers: layers\.0, layers\.1"):
+        read_sae_info(tmp_path / "out")
+
+
+def test_unusable_checkpoints(model: Any, tmp_path: Path) -> None:
+    with pytest.raises(SignalError, match="no SAE folder"):
+        read_sae_info(tmp_path / "none")
+    folder = write_sae(tmp_path / "layers.0")
+    config = json.loads((folder / "cfg.json").read_text())
+    for change, message in (
+        ({"transcode": True}, "transcoder"),
+        ({"activation": "jumprelu"}, "jumprelu"),
+        ({"k": "many"}, "not a sparsify configuration"),
+        ({"k": 100}, "k = 100 of 64"),
+    ):
+        (folder / "cfg.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(SignalError, match=message):
+            read_sae_info(folder)
+    (folder / "cfg.json").write_text(json.dumps({**config, "num_latents": 128}))
+    with pytest.raises(SignalError, match="shape"):
+        SparseEncoder(read_sae_info(folder), model)
+    (folder / "sae.safetensors").write_bytes(b"broken")
+    with pytest.raises(SignalError, match="cannot be read"):
+        SparseEncoder(read_sae_info(folder), model)
+
+
+def test_mona_by_hand() -> None:
+    rows = SparseRows.from_dense(np.array([[1.0, 0, 2.0], [0, 0, 0], [0.5, 1.0, 0]]))
+    target = np.array([0.5, 1.0, 1.0])
+    scores = mona_scores(rows, target)
+    assert scores[0] == pytest.approx((0.5 + 0 + 1) / (1 + 1 + 2))
+    assert np.isnan(scores[1])
+    assert scores[2] == pytest.approx((0.5 + 1 + 0) / (0.5 + 1 + 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 9))
+def test_mona_is_the_dense_formula(seed: int, n: int, d: int) -> None:
+    rng = np.random.default_rng(seed)
+    dense = (rng.random((n, d)) * (rng.random((n, d)) < 0.4)).astype(np.float32)
+    targets = (rng.random((3, d)) * (rng.random((3, d)) < 0.6)).astype(np.float32)
+    vector = task_vector(SparseRows.from_dense(targets))
+    np.testing.assert_allclose(vector, targets.astype(float).mean(0))
+    rows = SparseRows.from_dense(dense)
+    start = int(rng.integers(0, n))
+    found = mona_scores(rows, vector, range(start, n))
+    for i in range(start, n):
+        low, high = np.minimum(dense[i], vector).sum(), np.maximum(dense[i], vector).sum()
+        if dense[i].any():
+            assert found[i - start] == pytest.approx(low / high, rel=1e-5)
+        else:
+            assert np.isnan(found[i - start])

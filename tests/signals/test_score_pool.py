@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoselection.errors import EvaluationError, MissingExtraError, SignalError
+from autoselection.models import load_model, load_tokenizer
+from autoselection.pool import Pool, ingest
+from autoselection.signals import SIGNALS, SignalsConfig, load_table, score_pool, train_sae
+from autoselection.signals.lm import COLUMNS as LM_COLUMNS
+from autoselection.signals.lm import LanguageModelScorer
+from autoselection.tasks import TaskConfig
+
+WORDS = ["red", "cat", "runs", "home", "and", "sings", "loud", "songs", "of", "rain"]
+CONFIG = SignalsConfig(shard_rows=8, max_length=200, spacy_model="en_core_web_sm")
+QUICK = ["tokens", "ngram_entropy", "text_hash", "minhash"]
+
+
+@pytest.fixture(scope="module")
+def raw_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for i in range(30):
+        words = " ".join(rng.choice(WORDS, size=3 + i % 5))
+        rows.append(
+            {
+                "source": "ab"[i % 2],
+                "messages": [
+                    {"role": "user", "content": f"Say {words}"},
+                    {"role": "assistant", "content": words},
+                ],
+            }
+        )
+    rows[9]["messages"] = [dict(message) for message in rows[8]["messages"]]
+    rows[9]["messages"][0]["content"] = rows[9]["messages"][0]["content"].upper()
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ingest([folder / "rows.jsonl"], folder / "pool")
+    return folder / "pool"
+
+
+@pytest.fixture
+def pool(raw_pool: Path, tmp_path: Path) -> Pool:
+    shutil.copytree(raw_pool, tmp_path / "pool")
+    return Pool.open(tmp_path / "pool")
+
+
+@pytest.fixture(scope="module")
+def sae_dir(raw_pool: Path, tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("sparsify")
+    out = tmp_path_factory.mktemp("sae") / "sae"
+    trained = train_sae(
+        Pool.open(raw_pool), tiny_model_dir, out, num_latents=64, k=4, max_tokens=4096, context=32, batch_size=8, seed=1
+    )
+    assert (trained.steps, trained.tokens, trained.hookpoint, trained.d_in) == (16, 4096, "layers.0", 32)
+    assert 0 < trained.fvu < 1
+    json.dumps(trained.to_dict())
+    return out
+
+
+def task(folder: Path, name: str, items: int = 3) -> TaskConfig:
+    lines = [{"id": str(i), "prompt": f"Say {WORDS[i]}", "answer": WORDS[i] * 2} for i in range(items)]
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return TaskConfig(name=name, dev=path, target=path)
+
+
+def test_signals_without_a_model(pool: Pool) -> None:
+    report = score_pool(pool, CONFIG)
+    assert set(report.keys) == {*QUICK, "action_object_branching"}
+    assert set(report.skipped) == {"ifd", "varentropy", "sae", "mona"}
+    table = load_table(pool)
+    assert table.source_names == ("a", "b")
+    assert table.column("ngram_entropy").shape == (30,)
+    assert (table.column("action_object_branching") > 0).any()
+    assert table.column("n_response_tokens")[4] == 7
+    assert table.text_hash is not None
+    assert table.text_hash[8] == table.text_hash[9]
+    assert table.minhash is not None
+    assert table.minhash.shape == (30, 128)
+    assert table.texts is not None
+    assert table.texts(np.array([3])) == pool.texts([3])
+    json.dumps(report.to_dict())
+
+
+def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:
+    tasks = [task(tmp_path, "maths"), task(tmp_path, "art", 2)]
+    report = score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, tasks=tasks)
+    assert report.skipped == {}
+    by_name = {signal.name: signal for signal in report.signals}
+    assert by_name["lm"].missing == dict.fromkeys(LM_COLUMNS, 0)
+    assert by_name["lm"].stats["empty_response"] == 0
+    assert by_name["sae"].missing == {"rows": 0}
+    assert by_name["tokens"].params["tokenizer"] == "model"
+    table = load_table(pool, keys=report.keys)
+    assert table.tasks == ("art", "maths")
+    features = table.require_sae()
+    assert features.d == 64
+    dense = features.to_scipy().toarray().astype(np.float64)
+    vector = np.load(pool.path / "signals" / "mona/maths" / report.keys["mona/maths"] / "task_vector.npy")
+    expected = np.minimum(dense, vector).sum(1) / np.maximum(dense, vector).sum(1)
+    np.testing.assert_allclose(table.column("mona/maths"), expected, rtol=1e-5)
+    # The table's losses are those of one pass over all rows.
+    from autoselection.chat import ConversationEncoder
+
+    model, tokenizer = load_model(tiny_model_dir, "cpu"), load_tokenizer(tiny_model_dir)
+    scorer = LanguageModelScorer(model, ConversationEncoder(tokenizer, max_length=200), batch_tokens=4096)
+    shard, _ = scorer.score(pool.messages())
+    assert shard is not None
+    np.testing.assert_allclose(table.column("ifd"), shard.arrays["ifd"], rtol=2e-5)
+
+
+def test_nothing_is_computed_twice(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:
+    tasks = [task(tmp_path, "maths")]
+    options: dict[str, Any] = {"model": tiny_model_dir, "sae": sae_dir, "tasks": tasks}
+    first = score_pool(pool, CONFIG, **options)
+    files = {path: path.stat().st_mtime_ns for path in (pool.path / "signals").rglob("*.npy")}
+    second = score_pool(pool, CONFIG, **options)
+    assert not first.cached
+    assert second.cached
+    assert second.keys == first.keys
+    assert load_table(pool).fingerprint == load_table(pool, keys=first.keys).fingerprint
+    assert files == {path: path.stat().st_mtime_ns for path in (pool.path / "signals").rglob("*.npy")}
+
+
+def test_a_killed_run_loses_one_shard(
+    pool: Pool, tiny_model_dir: Path, sae_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["ifd", "sae"]
+    whole = score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, signals=names)
+    expected = load_table(pool, keys=whole.keys)
+    ifd, features = expected.column("ifd").copy(), expected.require_sae().to_scipy().toarray().copy()
+    shutil.rmtree(pool.path / "signals")
+    score = LanguageModelScorer.score
+    rows: list[int] = []
+
+    def stopping(self: LanguageModelScorer, conversations: Any, **options: Any) -> Any:
+        if len(rows) == 2:
+            rows.append(0)
+            raise KeyboardInterrupt
+        rows.append(len(conversations))
+        return score(self, conversations, **options)
+
+    monkeypatch.setattr(LanguageModelScorer, "score", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, signals=names)
+    rows[:] = [9, 9, 9]
+    report = score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, signals=names)
+    assert rows[3:] == [8, 6]  # shards of 8 rows: two were there
+    assert [signal.shards_resumed for signal in report.signals] == [2, 2]
+    np.testing.assert_array_equal(load_table(pool).column("ifd"), ifd)
+    np.testing.assert_array_equal(load_table(pool).require_sae().to_scipy().toarray(), features)
+
+
+def test_changed_settings_change_only_what_depends_on_them(pool: Pool, tiny_model_dir: Path) -> None:
+    first = score_pool(pool, CONFIG, model=tiny_model_dir, signals=[*QUICK, "ifd"])
+    changed = CONFIG.model_copy(update={"ngram": 2, "turns": "last", "batch_tokens": 64})
+    second = score_pool(pool, changed, model=tiny_model_dir, signals=[*QUICK, "ifd"])
+    same = {name for name in first.keys if first.keys[name] == second.keys[name]}
+    assert same == {"tokens", "text_hash", "minhash"}
+    third = score_pool(pool, CONFIG, model=tiny_model_dir, signals=QUICK, chat_template="plain")
+    assert third.keys["tokens"] != first.keys["tokens"]
+
+
+def test_relevance_scores_follow_the_tasks(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"model": tiny_model_dir, "sae": sae_dir, "signals": ["mona"]}
+    score_pool(pool, CONFIG, tasks=[task(tmp_path, "maths"), task(tmp_path, "art")], **options)
+    assert load_table(pool).tasks == ("art", "maths")
+    score_pool(pool, CONFIG, tasks=[task(tmp_path, "maths")], **options)
+    assert load_table(pool).tasks == ("maths",)
+    other = CONFIG.model_copy(update={"max_features": 8})
+    score_pool(pool, other, model=tiny_model_dir, sae=sae_dir, signals=["sae"])
+    assert load_table(pool).tasks == ()
+    untargeted = TaskConfig(name="open", dev=tmp_path / "art.jsonl")
+    report = score_pool(pool, CONFIG, tasks=[task(tmp_path, "maths"), untargeted], **options)
+    assert report.skipped == {"mona/open": "the task has no target samples"}
+
+
+def test_long_rows_are_counted_as_truncated(pool: Pool, tiny_model_dir: Path) -> None:
+    short = CONFIG.model_copy(update={"max_length": 50})
+    (report,) = score_pool(pool, short, model=tiny_model_dir, signals=["ifd"]).signals
+    assert report.stats["truncated"] > 0
+    assert report.missing["ifd"] == report.stats["response_cut_off"] == np.isnan(load_table(pool).column("ifd")).sum()
+
+
+@pytest.mark.parametrize(
+    ("signals", "message"),
+    [
+        (["ifdd"], "no signal 'ifdd'; did you mean 'ifd'"),
+        (["varentropy"], "'varentropy' needs a model: give --model"),
+        (["sae"], "'sae' needs a SAE folder: give --sae"),
+    ],
+)
+def test_what_is_missing_is_named(pool: Pool, signals: list[str], message: str) -> None:
+    with pytest.raises(SignalError, match=message):
+        score_pool(pool, CONFIG, signals=signals)
+
+
+def test_sae_of_another_model_is_refused(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    shutil.copytree(sae_dir, wrong)
+    config = json.loads((wrong / "cfg.json").read_text())
+    (wrong / "cfg.json").write_text(json.dumps({**config, "d_in": 48}))
+    with pytest.raises(SignalError, match=r"width 48.*has width 32"):
+        score_pool(pool, CONFIG, model=tiny_model_dir, sae=wrong, signals=["sae"])
+
+
+def test_mona_needs_tasks_and_models_must_exist(pool: Pool, tiny_model_dir: Path, sae_dir: Path) -> None:
+    with pytest.raises(SignalError, match="'mona' needs tasks"):
+        score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, signals=["mona"])
+    with pytest.raises(EvaluationError, match="no model folder"):
+        score_pool(pool, CONFIG, model="nowhere", signals=["ifd"])
+
+
+def test_missing_parser_is_an_error_when_asked_for_and_a_note_otherwise(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "spacy" else find(name, *rest))
+    with pytest.raises(MissingExtraError, match=r"autoselection\[syntax\]"):
+        score_pool(pool, CONFIG, signals=["action_object_branching"])
+    report = score_pool(pool, CONFIG)
+    assert "spaCy is not installed" in report.skipped["action_object_branching"]
+
+
+def test_pool_that_was_never_scored(pool: Pool) -> None:
+    table = load_table(pool)
+    assert (table.n, table.names) == (30, ())
+    with pytest.raises(SignalError, match="run `autoselection score"):
+        table.column("ifd")
+
+
+def test_every_signal_name_is_known_to_the_configuration() -> None:
+    assert SignalsConfig(signals=SIGNALS).signals == SIGNALS
+
+
+def test_training_an_sae_is_repeatable_and_keeps_what_is_there(
+    raw_pool: Path, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    pool = Pool.open(raw_pool)
+    options: dict[str, Any] = {"num_latents": 64, "k": 4, "max_tokens": 4096, "context": 32, "batch_size": 8}
+    state = torch.random.get_rng_state()
+    train_sae(pool, tiny_model_dir, tmp_path / "again", seed=1, **options)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert (tmp_path / "again" / "sae.safetensors").read_bytes() == (sae_dir / "sae.safetensors").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["cfg.json", "sae.safetensors"]
+    with pytest.raises(SignalError, match="already holds an SAE"):
+        train_sae(pool, tiny_model_dir, tmp_path / "again", **options)
+    with pytest.raises(SignalError, match="do not fit"):
+        train_sae(pool, tiny_model_dir, tmp_path / "other", **{**options, "k": 65})

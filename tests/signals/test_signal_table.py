@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autoselection.errors import SignalError
+from autoselection.signals import SignalTable, SparseRows
+
+
+def test_table_from_arrays() -> None:
+    table = SignalTable.from_arrays(
+        {"ifd": [0.5, np.nan, 2.0], "mona/b": [0, 1, 2], "mona/a": [1, 1, 1]},
+        source=["web", "book", "web"],
+        texts=["x", "y", "z"],
+    )
+    assert (table.n, table.source_names, table.source.tolist()) == (3, ("book", "web"), [1, 0, 1])
+    assert table.tasks == ("a", "b")
+    assert table.column("ifd").dtype == np.float32
+    assert table.texts is not None
+    assert table.texts(np.array([2, 0])) == ["z", "x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("ifd", "autoselection score POOL_DIR --signals ifd --model MODEL"),
+        ("ngram_entropy", "--signals ngram_entropy` first"),
+        ("mona/maths", "no relevance scores for task 'maths'.*--signals mona --model MODEL --sae SAE"),
+        ("cleverness", "no signal called 'cleverness'; this pool has: n_tokens"),
+    ],
+)
+def test_absent_column_names_the_command(name: str, command: str) -> None:
+    with pytest.raises(SignalError, match=command):
+        SignalTable.from_arrays({"n_tokens": [1.0]}).column(name)
+
+
+def test_absent_features_and_hashes_name_the_command() -> None:
+    table = SignalTable.from_arrays(n=2)
+    with pytest.raises(SignalError, match="--signals sae --model MODEL --sae SAE"):
+        table.require_sae()
+    with pytest.raises(SignalError, match="--signals text_hash"):
+        table.require_text_hash()
+
+
+def test_arrays_of_other_lengths_are_refused() -> None:
+    with pytest.raises(SignalError, match="Signal 'ifd' has 2 rows but the pool has 3"):
+        SignalTable.from_arrays({"ifd": [1.0, 2.0]}, n=3)
+
+
+def test_fingerprint_follows_the_content() -> None:
+    first = SignalTable.from_arrays({"ifd": [1.0, 2.0]})
+    assert first.fingerprint == SignalTable.from_arrays({"ifd": [1.0, 2.0]}).fingerprint
+    assert first.fingerprint != SignalTable.from_arrays({"ifd": [1.0, 2.5]}).fingerprint
+    assert first.fingerprint != SignalTable.from_arrays({"varentropy": [1.0, 2.0]}).fingerprint
+
+
+def test_sparse_rows() -> None:
+    dense = np.array([[0, 1, 0, 2], [0, 0, 0, 0], [3, 0, 4, 0]], np.float32)
+    rows = SparseRows.from_dense(dense)
+    assert (len(rows), rows.d, rows.counts.tolist()) == (3, 4, [2, 0, 2])
+    np.testing.assert_array_equal(rows.to_scipy().toarray(), dense)
+    chosen = np.array([2, 2, 1, 0])
+    np.testing.assert_array_equal(rows.take(chosen).to_scipy().toarray(), dense[chosen])
+    indices, values = rows.row(2)
+    assert (indices.tolist(), values.tolist()) == ([0, 2], [3.0, 4.0])
