@@ -238,3 +238,13 @@ def test_the_callers_process_stays_as_it_was(make_job, monkeypatch, capfd):
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == ""
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_bfloat16_trains_and_scores_close_to_float32(make_job, method):
+    sft = {"method": method, "max_steps": 4}
+    exact = evaluate(make_job(sft=sft))
+    rough = evaluate(make_job(sft=sft, config={"dtype": "bfloat16"}))
+    assert rough.settings["dtype"] == "bfloat16"
+    assert rough.score == pytest.approx(exact.score, abs=0.1)
+    assert rough.score != exact.score

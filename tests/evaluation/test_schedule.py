@@ -71,17 +71,6 @@ def test_group_by_length_narrows_batches():
     assert spread(True) < spread(False) / 5
 
 
-@pytest.mark.parametrize(("longest", "expected"), [(100, 32), (300, 16), (5000, 1)])
-def test_the_micro_batch_fits_the_longest_row(longest, expected):
-    lengths = np.array([10, longest], np.int64)
-    assert training_schedule(lengths, SFTConfig(max_steps=1), 0).micro_batch_size == expected
-
-
 def test_two_budgets_are_refused():
     with pytest.raises(ValidationError, match="exactly one budget, not epochs and max_steps"):
         SFTConfig(epochs=1, max_steps=5)
-
-
-def test_a_micro_batch_must_divide_the_batch():
-    with pytest.raises(ValidationError, match=r"micro_batch_size \(5\) must divide batch_size \(32\)"):
-        SFTConfig(micro_batch_size=5)

@@ -126,10 +126,12 @@ def test_control_words_in_row_text_stay_text(tiny_model_dir, tiny_tokenizer, tmp
     assert tiny_tokenizer.decode(trained[:-1]).replace(" ", "") == "a<|im_end|>b"
 
 
-@pytest.mark.parametrize("micro", [8, 2])
-def test_training_equals_a_plain_pytorch_loop(micro, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+@pytest.mark.parametrize("micro", [{}, {"micro_batch_size": 3}, {"micro_batch_tokens": 150}])
+def test_training_equals_a_plain_pytorch_loop_however_batches_are_split(
+    micro, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
+):
     subset = encode(pool_dir, tiny_tokenizer)
-    sft = {"max_steps": 4, "micro_batch_size": micro, "weight_decay": 0.1, "warmup_ratio": 0.25}
+    sft = {"max_steps": 4, **micro, "weight_decay": 0.1, "warmup_ratio": 0.25}
     trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, **sft)
 
     model = load_model(tiny_model_dir, "cpu", "float32").train()
@@ -167,7 +169,20 @@ def test_max_steps_are_exact_optimiser_steps_of_full_batches(rows, tiny_model_di
     trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_steps=5, micro_batch_size=4)
     assert trained.schedule.steps == len(trained.losses) == 5
     assert [len(batch["input_ids"]) for batch in seen] == [4] * 10
+    assert trained.forward_passes == 10
     assert sum(int(batch["attention_mask"].sum()) for batch in seen) == trained.schedule.tokens
+
+
+def test_micro_batches_are_bounded_by_tokens(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    seen = batches_of(model)
+    subset = encode(pool_dir, tiny_tokenizer)
+    run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_steps=3, micro_batch_tokens=200)
+    shapes = [tuple(batch["input_ids"].shape) for batch in seen]
+    assert all(rows * length <= 200 or rows == 1 for rows, length in shapes)
+    assert sum(rows for rows, _ in shapes) == 24
+    # No column of padding alone: the micro-batch is as long as its longest row.
+    assert all(int(batch["attention_mask"].sum(1).max()) == batch["input_ids"].shape[1] for batch in seen)
 
 
 def test_a_token_budget_trains_that_many_tokens(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import datasets
@@ -22,8 +22,12 @@ from autoselection.evaluation.schedule import TrainingSchedule
 class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
     """``SFTTrainer`` that trains on a schedule and stops at the first loss that is not finite.
 
+    The Trainer's own gradient accumulation takes micro-batches of a fixed number of rows, which the longest row of the
+    pool would dictate. Here a batch arrives whole, longest rows first, and is cut by tokens instead.
+
     Attributes:
         losses: mean loss per response token of every optimiser step.
+        forward_passes: forward passes so far.
     """
 
     def __init__(
@@ -34,9 +38,14 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         tokenizer: Any,
         rows: Sequence[EncodedRow],
         schedule: TrainingSchedule,
+        micro_rows: int | None,
+        micro_tokens: int,
         adapters: Any | None,
     ) -> None:
         self.losses: list[float] = []
+        self.forward_passes = 0
+        self._micro_rows = micro_rows
+        self._micro_tokens = micro_tokens
         self._order: list[int] = schedule.order.tolist()
         if arguments.n_gpu > 1:
             # Evaluations use one GPU each; the Trainer would otherwise wrap the model in DataParallel.
@@ -60,20 +69,32 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         """Not counted: the Trainer would walk through all modules in every step for a number nobody reads."""
         return 0
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
-        value = float(loss)
-        step = self.state.global_step
+    def training_step(
+        self, model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Accumulate the gradients of one batch; every micro-batch counts by its share of the response tokens."""
+        total = torch.zeros((), device=self.args.device)
+        for micro_batch in self._micro_batches(inputs):
+            total = total + super().training_step(model, micro_batch, num_items_in_batch)
+            self.forward_passes += 1
+        value = total.item()
         if not math.isfinite(value):
             raise TrainingFailure(
-                f"Training diverged: the loss became {value} in step {step + 1} of {self.state.max_steps}; "
-                "lower evaluation.sft.learning_rate."
+                f"Training diverged: the loss became {value} in step {self.state.global_step + 1} of "
+                f"{self.state.max_steps}; lower evaluation.sft.learning_rate."
             )
-        # Micro-batches of one step are weighted by the tokens of the whole batch: their losses add up to its mean.
-        if len(self.losses) == step:
-            self.losses.append(0.0)
-        self.losses[step] += value
-        return loss
+        self.losses.append(value)
+        return total
+
+    def _micro_batches(self, inputs: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+        lengths: list[int] = inputs["attention_mask"].sum(1).tolist()
+        start = 0
+        while start < len(lengths):
+            longest = lengths[start]
+            rows = max(1, self._micro_tokens // longest)
+            rows = min(rows, self._micro_rows or rows)
+            yield {name: tensor[start : start + rows, :longest] for name, tensor in inputs.items()}
+            start += rows
 
 
 def _dataset(rows: Sequence[EncodedRow]) -> datasets.Dataset:

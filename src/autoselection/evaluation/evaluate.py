@@ -147,7 +147,7 @@ class _Run:
             train_loss=(float(np.mean(trained.losses[:tenth])), float(np.mean(trained.losses[-tenth:]))),
             settings={
                 **self.costs["settings"],
-                "micro_batch_size": trained.schedule.micro_batch_size,
+                "forward_passes": trained.forward_passes,
                 "trainable_parameters": trained.trainable_parameters,
                 "unrenderable_rows": subset.unrenderable,
             },

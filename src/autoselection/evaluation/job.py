@@ -84,7 +84,8 @@ class EvaluationResult:
         truncated_rows: rows of the subset cut to the maximum length.
         dropped_rows: rows of the subset without a response token (all of it cut away, or none there), not trained on.
         train_loss: mean loss over the first and over the last tenth of the steps; empty without training.
-        settings: what was resolved: ``device``, ``dtype``, ``micro_batch_size``, ``trainable_parameters``.
+        settings: what was resolved: ``device``, ``dtype``, ``forward_passes``, ``trainable_parameters``,
+            ``unrenderable_rows`` (of the dropped ones, those whose turns the chat template does not render).
         model_dir: where the model was saved, or None.
         failure: why the evaluation failed, or None.
         failure_kind: ``training`` if the subset and the settings are to blame (it would fail again),

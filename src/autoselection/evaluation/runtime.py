@@ -62,7 +62,7 @@ def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
     if isinstance(error, RuntimeError):
         if any(word in text.lower() for word in _MEMORY_WORDS):
             return (
-                f"Out of memory ({text[:200]}); lower evaluation.sft.micro_batch_size or max_length, "
+                f"Out of memory ({text[:200]}); lower evaluation.sft.micro_batch_tokens or max_length, "
                 "or switch gradient_checkpointing on.",
                 "infrastructure",
             )

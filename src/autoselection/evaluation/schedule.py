@@ -8,8 +8,8 @@ same whatever the size of the subset. The budget decides where the stream ends:
 - ``max_steps``: after ``max_steps * batch_size`` rows;
 - ``max_tokens``: with the row whose tokens reach the budget.
 
-The last batch may be shorter, except with ``max_steps``. Within a batch, rows are sorted by length: this changes no
-gradient (the loss is a mean over the response tokens of the whole batch), only the padding of its micro-batches.
+The last batch may be shorter, except with ``max_steps``. Within a batch, rows are sorted by length, longest first: this
+changes no gradient (the loss is a mean over the response tokens of the whole batch), only the padding of micro-batches.
 """
 
 from __future__ import annotations
@@ -37,13 +37,11 @@ class TrainingSchedule:
         order: positions in the encoded subset, in the order in which they are trained on.
         steps: optimiser steps.
         tokens: tokens of all rows of ``order`` together.
-        micro_batch_size: rows of a forward pass.
     """
 
     order: NDArray[np.int64]
     steps: int
     tokens: int
-    micro_batch_size: int
 
 
 def training_schedule(lengths: NDArray[np.int64], config: SFTConfig, seed: int) -> TrainingSchedule:
@@ -55,7 +53,7 @@ def training_schedule(lengths: NDArray[np.int64], config: SFTConfig, seed: int) 
         order = _grouped(order, lengths, size, rng)
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     order = np.concatenate([batch[np.argsort(-lengths[batch], kind="stable")] for batch in batches])
-    return TrainingSchedule(order, len(batches), int(lengths[order].sum()), _micro_batch_size(lengths, config))
+    return TrainingSchedule(order, len(batches), int(lengths[order].sum()))
 
 
 def _stream(lengths: NDArray[np.int64], config: SFTConfig, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -87,15 +85,3 @@ def _grouped(
         batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, size)
         parts.extend(batches[rng.permutation(len(batches))])
     return np.concatenate([*parts, order[whole:]])
-
-
-def _micro_batch_size(lengths: NDArray[np.int64], config: SFTConfig) -> int:
-    if config.micro_batch_size is not None:
-        return config.micro_batch_size
-    longest = int(lengths.max())
-    fitting = [
-        size
-        for size in range(1, config.batch_size + 1)
-        if config.batch_size % size == 0 and size * longest <= config.micro_batch_tokens
-    ]
-    return max(fitting, default=1)

@@ -3,6 +3,9 @@
 TRL receives ``input_ids`` and ``labels`` and is told to prepare nothing: no template, no tokenizer, no end-of-sequence
 token, no truncation of its own. The loss is the mean over the response tokens of a whole batch, however it is split
 into micro-batches.
+
+Weights are float32 unless LoRA runs in bfloat16; with bfloat16, full fine-tuning computes under autocast, because
+updates of a small learning rate vanish in bfloat16 weights.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+#: Tokens of a forward pass by kind of device: enough to keep it busy, few enough for the memory that is usual there.
+MICRO_BATCH_TOKENS = {"cpu": 2048, "mps": 2048, "cuda": 8192}
+
+
 @dataclass(frozen=True)
 class Trained:
     """A fine-tuned model and what it took.
@@ -31,6 +38,7 @@ class Trained:
         model: the model, adapters merged.
         schedule: what it was trained on.
         losses: mean loss per response token of every optimiser step.
+        forward_passes: forward passes, one a micro-batch.
         trainable_parameters: parameters that were trained (count).
         seconds: wall time of training.
     """
@@ -38,6 +46,7 @@ class Trained:
     model: PreTrainedModel
     schedule: TrainingSchedule
     losses: list[float]
+    forward_passes: int
     trainable_parameters: int
     seconds: float
 
@@ -82,6 +91,8 @@ def train(
         tokenizer=tokenizer,
         rows=subset.rows,
         schedule=schedule,
+        micro_rows=config.sft.micro_batch_size,
+        micro_tokens=config.sft.micro_batch_tokens or MICRO_BATCH_TOKENS[model.device.type],
         adapters=_adapters(config.sft) if config.sft.method == "lora" else None,
     )
     trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
@@ -90,7 +101,7 @@ def train(
     if config.sft.method == "lora":
         trained = trained.merge_and_unload()
     trained.eval()
-    return Trained(trained, schedule, trainer.losses, trainable, time.perf_counter() - started)
+    return Trained(trained, schedule, trainer.losses, trainer.forward_passes, trainable, time.perf_counter() - started)
 
 
 def _arguments(
@@ -102,8 +113,8 @@ def _arguments(
     return TRLConfig(
         output_dir=str(work_dir),
         max_steps=schedule.steps,
-        per_device_train_batch_size=schedule.micro_batch_size,
-        gradient_accumulation_steps=config.batch_size // schedule.micro_batch_size,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=1,
         learning_rate=config.learning_rate,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(config.scheduler, config.scheduler),
         warmup_steps=math.ceil(config.warmup_ratio * schedule.steps),
