@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.errors import SignalError
 from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows, ranged
 from autoselection.operators.ranking import (
     Keys,
@@ -17,7 +18,7 @@ from autoselection.operators.ranking import (
     smallest,
     smallest_per_group,
 )
-from autoselection.signals.table import MONA_PREFIX, SignalTable
+from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
 
 
 def cut_params(
@@ -152,7 +153,7 @@ class MonaFilter(CutFilter):
         signals = context.signals
         tasks = signals.tasks
         if not tasks:
-            signals.column(MONA_PREFIX + "*")  # raises, naming the command that computes the scores
+            raise SignalError(f"The pool has no relevance scores for any task: {how_to_get('mona')}")
         unscored = np.ones(len(rows), bool)
         chosen = np.zeros(signals.n, bool)
         notes: dict[str, int] = {}

@@ -142,11 +142,14 @@ class Signatures:
             left, right = _pairs_within(order, starts[shared], sizes[shared])
             low, high = np.minimum(left, right).astype(np.uint64), np.maximum(left, right).astype(np.uint64)
             pairs.append(low * width + high)
-        candidates = np.unique(np.concatenate(pairs)) if pairs else np.zeros(0, np.uint64)
+        candidates = _distinct(np.concatenate(pairs)) if pairs else np.zeros(0, np.uint64)
         found: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
+        low_bytes = _low_bytes(self.distinct)  # equal values have equal low bytes: a cheap upper bound
         for start in range(0, len(candidates), _BLOCK * 16):
             chunk = candidates[start : start + _BLOCK * 16]
             left, right = (chunk // width).astype(np.int64), (chunk % width).astype(np.int64)
+            likely = _equal_bytes(low_bytes[left], low_bytes[right]) >= self.needed(threshold)
+            left, right = left[likely], right[likely]
             equal = np.count_nonzero(self.distinct[left] == self.distinct[right], axis=1)
             enough = equal >= self.needed(threshold)
             found.append((left[enough], right[enough], equal[enough]))
@@ -185,11 +188,32 @@ class Signatures:
             parts = [members[after[node] : ends[node]] for members, after, ends in buckets if after[node] < ends[node]]
             if not parts:
                 continue
-            mates = np.unique(np.concatenate(parts))
+            mates = _distinct(np.concatenate(parts))
             mates = mates[kept[mates]]
             equal = np.count_nonzero(signatures[mates] == signatures[node], axis=1)
             kept[mates[equal >= needed]] = False
         return kept
+
+
+def _distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """The distinct values, sorted; ``np.unique`` hashes integers, which is many times slower."""
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
+
+
+def _low_bytes(signatures: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """The lowest byte of each value, filled up with zeros to a multiple of 8 values."""
+    rows, width = signatures.shape
+    low = np.zeros((rows, -(-width // 8) * 8), np.uint8)
+    low[:, :width] = signatures.astype(np.uint8)
+    return low
+
+
+def _equal_bytes(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> IntArray:
+    """How many bytes of each pair of rows are equal: eight flags are added at a time (each count stays below 256)."""
+    words = (left == right).view(np.uint64).sum(axis=1, dtype=np.uint64)
+    counts: IntArray = words.view(np.uint8).reshape(-1, 8).sum(axis=1, dtype=np.int64)
+    return counts
 
 
 def _row_hashes(values: NDArray[np.uint32]) -> NDArray[np.uint64]:
@@ -234,7 +258,7 @@ def normalized(matrix: Any) -> Any:
 
     norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1), np.float64)).reshape(-1)
     scaled = (diags(1.0 / np.where(norms > 0, norms, 1.0)) @ matrix).tocsr().astype(np.float32)
-    used = np.unique(scaled.indices)
+    used = np.flatnonzero(np.bincount(scaled.indices, minlength=scaled.shape[1]))
     return scaled if len(used) == scaled.shape[1] else scaled[:, used]
 
 
