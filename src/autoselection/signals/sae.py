@@ -288,7 +288,8 @@ def train_sae(
         max_tokens: training tokens, rounded down to whole batches (at least one).
         context: tokens a sequence.
         batch_size: sequences a step.
-        learning_rate: None: sparsify's choice, by the number of features.
+        learning_rate: None: sparsify's rule, ``0.005 / sqrt(num_latents / 16384)``, but at most 0.005: above it a third
+            of the features of a narrow SAE died.
         overwrite: replace a checkpoint that is already in ``out``.
 
     Raises:
@@ -323,7 +324,7 @@ def train_sae(
         config = TrainConfig(
             SparseCoderConfig(num_latents=features, expansion_factor=expansion_factor, k=k),
             batch_size=batch_size,
-            lr=learning_rate,
+            lr=learning_rate or 5e-3 / max(1.0, (features / 2**14) ** 0.5),
             hookpoints=[hookpoint],
             init_seeds=[seed],
             save_every=1 << 40,
