@@ -136,7 +136,7 @@ class SurrogateConfig(StrictModel):
     noise: float = Field(
         1e-2, gt=0, description="Noise variance for features: encoding, in units of the scores' variance."
     )
-    restarts: int = Field(4, ge=0, description="Optimiser restarts for features: encoding (count).")
+    restarts: int = Field(2, ge=0, description="Optimiser restarts for features: encoding (count).")
 
 
 class ReseedConfig(StrictModel):
@@ -169,6 +169,12 @@ class SearchConfig(StrictModel):
     patience: int = Field(4, ge=1, description="Evaluations without a new best before a reseed (count).")
     min_improvement: float = Field(0.0, ge=0, description="Score gain that counts as a new best (score units).")
     kappa: float = Field(1.0, ge=0, description="Weight of uncertainty: proposals are ranked by mu + kappa * sigma.")
+    kappa_early: float | None = Field(
+        None,
+        ge=0,
+        description="That weight at the first evaluation, from where it moves evenly to kappa at the last; null: kappa "
+        "throughout.",
+    )
     batch: int = Field(1, ge=1, description="Candidates asked at once, for evaluations side by side (count).")
     max_steps: int = Field(5, ge=1, le=6, description="Most steps of a proposed recipe (count).")
     min_rows: int | None = Field(
@@ -192,6 +198,13 @@ class SearchConfig(StrictModel):
     edits: EditConfig = Field(default_factory=EditConfig, description="Local edits of the best recipe.")
     surrogate: SurrogateConfig = Field(default_factory=SurrogateConfig, description="Ranking of proposals.")
     reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")
+
+    def kappa_at(self, number: int) -> float:
+        """Weight of uncertainty for the trial with that number (from 1)."""
+        if self.kappa_early is None or self.evaluations == 1:
+            return self.kappa
+        spent = (number - 1) / (self.evaluations - 1)
+        return self.kappa_early + (self.kappa - self.kappa_early) * spent
 
     def minimum_rows(self, pool_rows: int) -> int:
         """Smallest subset worth an evaluation for a pool of that many rows."""

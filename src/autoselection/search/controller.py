@@ -369,7 +369,7 @@ class SearchController:
         expected = chosen.prediction
         assert expected is not None
         reason = (
-            f"highest mu + {config.kappa:g} sigma of {len(ranked)} edits of {parent.id}: "
+            f"highest mu + {config.kappa_at(number):.2g} sigma of {len(ranked)} edits of {parent.id}: "
             f"{expected.ucb:.4f} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}; {parent.id} scored {parent.score:.4f})"
         )
         candidate = self._candidate(number, chosen, "edit", parent.id, parent.candidate.trajectory)
@@ -456,7 +456,12 @@ class SearchController:
         return Scale.of(np.array(vectors))
 
     def _point(self, outcome_rows: NDArray[np.int64], state: StateVector, recipe: Recipe) -> Point:
-        return Point(outcome_rows, self._scale(state.vector(self._state_names)), self.space.encode(recipe))
+        encoded = self.config.surrogate.features in ("encoding", "both")
+        return Point(
+            outcome_rows,
+            self._scale(state.vector(self._state_names)),
+            self.space.encode(recipe) if encoded else np.zeros(0),
+        )
 
     def _known_point(self, candidate: Candidate) -> Point:
         if candidate.id not in self._points:
@@ -484,14 +489,15 @@ class SearchController:
         ]
         parts = KernelParts(points, self.config.surrogate, self._weights)
         train = list(range(len(told)))
+        kappa = self.config.kappa_at(number)
         seed = int(self._rng(number, SURROGATE).integers(2**31))
         if pending:
             places = list(range(len(told), len(told) + len(pending)))
-            believed = predict(parts, train, scores, places, self.config.kappa, seed)
+            believed = predict(parts, train, scores, places, kappa, seed)
             scores = np.concatenate([scores, [prediction.mu for prediction in believed]])
             train += places
         test = list(range(len(points) - len(drafts), len(points)))
-        predictions = predict(parts, train, scores, test, self.config.kappa, seed)
+        predictions = predict(parts, train, scores, test, kappa, seed)
         order = sorted(range(len(drafts)), key=lambda place: (-predictions[place].ucb, place))
         return [replace(drafts[place], prediction=predictions[place]) for place in order]
 

@@ -10,10 +10,10 @@ touches no operator; its Δ goes to the pairs of operators whose order was turne
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 from autoselection.recipes import Recipe, Step
 
@@ -89,15 +89,20 @@ def shares(parent: Recipe, child: Recipe, change: float) -> tuple[dict[str, floa
     """Divide one score change among operators and among pairs."""
     found = difference(parent, child)
     gained, lost = {*found.added, *found.changed}, set(found.removed)
-    touched = len(gained) + len(lost)
-    operators = dict.fromkeys(sorted(gained), change / touched)
-    operators |= dict.fromkeys(sorted(lost), -change / touched)
     positive = {*found.turned, *_pairs_with(gained, child)}
     negative = _pairs_with(lost, parent) - positive
-    count = len(positive) + len(negative)
-    pairs = dict.fromkeys(sorted(positive), change / count)
-    pairs |= dict.fromkeys(sorted(negative), -change / count)
+    operators = _divided(change, gained, lost)
+    pairs = _divided(change, positive, negative)
     return operators, pairs
+
+
+Name = TypeVar("Name", str, Pair)
+
+
+def _divided(change: float, positive: Collection[Name], negative: Collection[Name]) -> dict[Name, float]:
+    """The change in equal parts: plus for the positive, minus for the negative."""
+    names = [(name, 1.0) for name in sorted(positive)] + [(name, -1.0) for name in sorted(negative)]
+    return {name: sign * change / len(names) for name, sign in names}
 
 
 def credit(changes: Iterable[tuple[Recipe, Recipe, float]]) -> Credit:

@@ -11,10 +11,9 @@ from autoselection.signals.table import SignalTable
 
 
 @dataclass(frozen=True, eq=False)
-class Testbed:
+class KnownPool:
     """Signals that a search may see, and the hidden truth that scores a subset."""
 
-    __test__ = False
     signals: SignalTable
     task: NDArray[np.int64]
     good: NDArray[np.bool_]
@@ -32,7 +31,7 @@ class Testbed:
         return float(total / 3.0)
 
 
-def testbed(seed: int, n: int = 1200) -> Testbed:
+def make_pool(seed: int, n: int = 1200) -> KnownPool:
     rng = np.random.default_rng([seed, 77])
     # Sources: a clean one, a noisy one, one with another convention (all wrong), one off every task, one of duplicates.
     names = np.array(["clean", "noisy", "strange", "chatter", "copies"])
@@ -55,4 +54,4 @@ def testbed(seed: int, n: int = 1200) -> Testbed:
         **relevance,
     }
     signals = SignalTable.from_arrays(columns, source=names[source], text_hash=group.astype(np.uint64))
-    return Testbed(signals, task, good, group)
+    return KnownPool(signals, task, good, group)

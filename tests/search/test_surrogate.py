@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from autoselection.search.config import SurrogateConfig
+from autoselection.search.surrogate import KernelParts, Point, Scale, leave_one_out, matern, overlap, predict
+
+
+def points(count: int, n: int = 60, seed: int = 0) -> list[Point]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        rows = np.flatnonzero(rng.random(n) < rng.uniform(0.1, 0.9))
+        made.append(Point(rows, np.array([len(rows) / n, rows.mean() / n]), rng.random(3)))
+    return made
+
+
+def test_overlap_is_the_token_weighted_jaccard_of_every_pair():
+    weights = np.array([1.0, 2.0, 4.0, 8.0])
+    subsets = [np.array([0, 1]), np.array([2, 1]), np.array([3])]
+    expected = np.array([[1, 2 / 7, 0], [2 / 7, 1, 0], [0, 0, 1]])
+    assert overlap(subsets, weights) == pytest.approx(expected)
+
+
+def test_overlap_of_sparse_subsets_agrees_with_sets():
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(1, 9, 500)
+    subsets = [rng.choice(500, rng.integers(1, 30), replace=False) for _ in range(6)]
+    found = overlap(subsets, weights)
+    for i, a in enumerate(subsets):
+        for j, b in enumerate(subsets):
+            common, united = list(set(a) & set(b)), list(set(a) | set(b))
+            assert found[i, j] == pytest.approx(weights[common].sum() / weights[united].sum())
+
+
+def test_matern_at_known_distances():
+    a = np.sqrt(5.0)
+    assert matern(np.array([0.0, 1.0])) == pytest.approx([1.0, (1 + a + 5 / 3) * np.exp(-a)])
+
+
+@pytest.mark.parametrize("features", ["realized", "state", "subset", "both"])
+def test_every_kernel_of_the_grid_is_positive_semidefinite(features):
+    for kernel in KernelParts(points(12), SurrogateConfig(features=features), np.ones(60)).kernels:
+        assert np.diag(kernel) == pytest.approx(np.ones(12))
+        assert np.linalg.eigvalsh(kernel).min() > -1e-9
+
+
+@pytest.mark.parametrize("features", ["realized", "state", "subset", "encoding", "both"])
+def test_predictions_follow_the_scores_and_are_surer_near_them(features):
+    made = points(12)
+    scores = np.array([(point.encoding.sum() if features == "encoding" else point.state[0]) for point in made])
+    parts = KernelParts([*made, made[0]], SurrogateConfig(features=features), np.ones(60))
+    told = predict(parts, range(8), scores[:8], range(13), 1.0)
+    assert spearmanr([p.mu for p in told[:8]], scores[:8]).statistic > 0.8
+    assert np.mean([p.sigma for p in told[:8]]) < np.mean([p.sigma for p in told[8:12]])
+    assert (told[12].mu, told[12].sigma) == pytest.approx((told[0].mu, told[0].sigma))
+    assert all(p.ucb >= p.mu for p in told)
+    assert predict(parts, range(8), scores[:8], range(13), 1.0) == told
+
+
+@pytest.mark.parametrize("scores", [[0.5], [0.5, 0.5], [0.5, 0.5, 0.5], [1.0, 1.0 + 1e-14, 1.0]])
+@pytest.mark.parametrize("features", ["realized", "encoding"])
+def test_few_or_equal_scores_give_finite_predictions(scores, features):
+    parts = KernelParts(points(6), SurrogateConfig(features=features), np.ones(60))
+    for prediction in predict(parts, range(len(scores)), np.array(scores), range(len(scores), 6), 1.0):
+        assert np.isfinite([prediction.mu, prediction.sigma, prediction.ucb]).all()
+        assert prediction.mu == pytest.approx(scores[0], abs=1e-6)
+
+
+def test_robust_scores_keep_differences_among_good_recipes_visible():
+    made = points(10, seed=3)
+    scores = np.array([point.state[0] for point in made])
+    outlier = scores.copy()
+    outlier[int(scores.argmin())] = -50.0
+    good = [i for i in range(10) if i != int(scores.argmin())]
+    parts = KernelParts(made, SurrogateConfig(features="state"), np.ones(60))
+    mu = [p.mu for p in predict(parts, range(10), outlier, good, 1.0)]
+    assert spearmanr(mu, scores[good]).statistic > 0.9
+
+
+def test_leave_one_out_needs_five_points_and_finds_a_learnable_score():
+    made = points(14, seed=5)
+    scores = np.array([point.state[0] for point in made])
+    parts = KernelParts(made, SurrogateConfig(), np.ones(60))
+    assert leave_one_out(parts, range(4), scores[:4]) is None
+    assert leave_one_out(parts, range(14), scores) > 0.8
+    assert leave_one_out(parts, range(14), np.ones(14)) is None
+
+
+def test_scale_ignores_missing_values_and_constant_features():
+    scale = Scale.of(np.array([[0.0, 5.0, np.nan], [2.0, 5.0, 1.0], [4.0, 5.0, 3.0]]))
+    assert scale(np.array([2.0, 6.0, 3.0])) == pytest.approx([0.0, 1.0, 1.0])
+    assert scale(np.array([np.nan, 5.0, np.nan])) == pytest.approx([0.0, 0.0, 0.0])
