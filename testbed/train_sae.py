@@ -21,7 +21,7 @@ from sparsify import SaeConfig, TrainConfig, Trainer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 HOOKPOINT = "layers.2"
-LATENTS, ACTIVE, EPOCHS, BATCH = 512, 16, 8, 32
+LATENTS, ACTIVE, EPOCHS, BATCH = 512, 16, 4, 32
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
             SaeConfig(num_latents=LATENTS, k=ACTIVE),
             batch_size=BATCH,
             optimizer="adam",
-            lr=1e-3,
+            lr=2e-3,
             lr_warmup_steps=50,
             auxk_alpha=1 / 32,
             dead_feature_threshold=50_000,

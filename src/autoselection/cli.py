@@ -74,7 +74,9 @@ def _emit(document: Mapping[str, Any], as_json: bool, title: str) -> None:
         return
     table = Table(title=title, show_header=False, title_justify="left")
     for key, value in document.items():
-        shown = value if isinstance(value, (str, int, float)) or value is None else json.dumps(value, ensure_ascii=False)
+        shown = (
+            value if isinstance(value, (str, int, float)) or value is None else json.dumps(value, ensure_ascii=False)
+        )
         table.add_row(key, escape(str(shown)))
     output.print(table)
 
@@ -119,7 +121,9 @@ def config_command(
 
 @app.command()
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), or dataset folders.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), or dataset folders.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Pool directory to write.")],
     row_format: Annotated[PoolFormat, typer.Option("--format", help="Row format.")] = PoolFormat.auto,
     on_bad_row: Annotated[str, typer.Option(help="What a bad row does: 'skip' (counted) or 'refuse'.")] = "skip",
@@ -347,6 +351,9 @@ def sae_train(
     k: Annotated[int, typer.Option(help="Active features a token (count).")] = 32,
     layer: Annotated[Optional[int], typer.Option(help="Layer read (default: the last but one).")] = None,  # noqa: UP045
     tokens: Annotated[int, typer.Option(help="Training tokens.")] = 1_000_000,
+    batch_size: Annotated[int, typer.Option(help="Sequences a step (of --context tokens).")] = 8,
+    context: Annotated[int, typer.Option(help="Tokens a sequence.")] = 128,
+    dtype: Annotated[str, typer.Option(help="Arithmetic of the base model: auto, float32 or bfloat16.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     chat_template: Annotated[Optional[str], typer.Option(help="Named template or Jinja file.")] = None,  # noqa: UP045
     as_json: Json = False,
@@ -363,6 +370,9 @@ def sae_train(
         k=k,
         layer=layer,
         max_tokens=tokens,
+        batch_size=batch_size,
+        context=context,
+        dtype=dtype,
         seed=seed,
         chat_template=chat_template,
     )
@@ -396,7 +406,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Find the best ordered recipe for cutting a fine-tuning set out of a fixed pool of instructions."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -164,7 +165,7 @@ def _absolute(config: Model, base: Path) -> Model:
         changed = _absolute_value(value, base)
         if isinstance(config, ModelConfig) and name in ("path", "chat_template") and isinstance(value, str):
             local = base / Path(value).expanduser()
-            changed = str(local) if local.exists() else value
+            changed = os.path.normpath(local) if local.exists() else value
         if changed is not value:
             changes[name] = changed
     return config.model_copy(update=changes) if changes else config
@@ -172,7 +173,7 @@ def _absolute(config: Model, base: Path) -> Model:
 
 def _absolute_value(value: Any, base: Path) -> Any:
     if isinstance(value, Path):
-        return base / value.expanduser()
+        return Path(os.path.normpath(base / value.expanduser()))
     if isinstance(value, BaseModel):
         return _absolute(value, base)
     if isinstance(value, tuple) and value:
@@ -241,9 +242,9 @@ def _default(field: FieldInfo) -> Any:
 
 def _inline(value: Any) -> str:
     plain = json.loads(json.dumps(value, default=_plain))
-    return yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix(
-        "...\n"
-    ).strip()
+    return (
+        yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -30,7 +30,9 @@ def examine() -> dict[str, Any]:
     """Look at this machine: ``python``, ``packages``, ``device``, ``cores``, ``remarks``."""
     packages = [{"for": purpose, "name": name, "version": _version(name)} for purpose, name in PACKAGES]
     installed = {package["name"] for package in packages if package["version"]}
-    device, remarks = _device() if "torch" in installed else (None, ["torch is missing: no model signals, no training."])
+    device, remarks = (
+        _device() if "torch" in installed else (None, ["torch is missing: no model signals, no training."])
+    )
     if {"trl", "lm-eval"} - installed:
         remarks.append("Subsets cannot be evaluated: pip install 'autoselection[train]'.")
     if "eai-sparsify" not in installed:

@@ -56,6 +56,5 @@ class MissingExtraError(AutoSelectionError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package '{package}': install it with "
-            f"pip install 'autoselection[{extra}]'."
+            f"{purpose} needs the package '{package}': install it with pip install 'autoselection[{extra}]'."
         )

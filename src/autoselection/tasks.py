@@ -140,8 +140,6 @@ def items_fingerprint(items: Sequence[TaskItem]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for item in items:
         digest.update(
-            json.dumps(
-                [item.id, item.prompt, item.answer, item.choices, item.rationale], ensure_ascii=False
-            ).encode()
+            json.dumps([item.id, item.prompt, item.answer, item.choices, item.rationale], ensure_ascii=False).encode()
         )
     return digest.hexdigest()

@@ -121,7 +121,12 @@ def _record(study: Study, candidate: Candidate, known: dict[str, Trial]) -> None
 
 
 def _job(
-    study: Study, prepared: Prepared, rows: NDArray[np.int64] | None, split: Literal["dev", "test"], seed: int, label: str
+    study: Study,
+    prepared: Prepared,
+    rows: NDArray[np.int64] | None,
+    split: Literal["dev", "test"],
+    seed: int,
+    label: str,
 ) -> EvaluationJob:
     model = study.config.model
     return EvaluationJob(
@@ -197,7 +202,6 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
         journal.append("test", name=item.name, seed=item.seed, result=result.to_dict())
         shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
         console.print(f"test  {item.name}  {shown}  {result.seconds['total']:.1f} s", highlight=False)
-
 
 
 def summary(study: Study) -> dict[str, Any]:

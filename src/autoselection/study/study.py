@@ -141,9 +141,7 @@ def _differences(stored: Mapping[str, Any], config: StudyConfig) -> set[str]:
     """Dotted names of the settings that decide evaluations and differ."""
     current = yaml.safe_load(to_yaml(config))
     return {
-        name
-        for key in {*stored, *current} - FREE_SETTINGS
-        for name in _changed(key, stored.get(key), current.get(key))
+        name for key in {*stored, *current} - FREE_SETTINGS for name in _changed(key, stored.get(key), current.get(key))
     }
 
 

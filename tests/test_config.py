@@ -1,0 +1,91 @@
+"""The configuration: one sentence for every mistake, with file, line and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autoselection.config import commented_yaml, config_schema, load_config, to_yaml
+from autoselection.errors import ConfigError
+
+GOOD: dict[str, Any] = {
+    "pool": {"files": ["pool.jsonl"]},
+    "model": {"path": "base"},
+    "tasks": [{"name": "addition", "dev": "dev.jsonl"}],
+}
+
+
+def _write(folder: Path, document: dict[str, Any]) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def _refused(folder: Path, document: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_config(_write(folder, document))
+    return str(error.value)
+
+
+def test_paths_are_relative_to_the_file_and_hub_ids_stay(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, GOOD))
+    assert config.pool.files == (tmp_path / "pool.jsonl",)
+    assert config.tasks[0].dev == tmp_path / "dev.jsonl"
+    assert config.model.path == "base"
+    (tmp_path / "base").mkdir()
+    assert load_config(_write(tmp_path, GOOD)).model.path == str(tmp_path / "base")
+
+
+def test_unknown_keys_are_refused_with_line_and_suggestion(tmp_path: Path) -> None:
+    message = _refused(tmp_path, {**GOOD, "serach": {"evaluations": 3}})
+    assert "study.yaml:8" in message and "'serach'" in message and "did you mean 'search'?" in message
+    message = _refused(tmp_path, {**GOOD, "search": {"evaluation": 3}})
+    assert "'search.evaluation'" in message and "did you mean 'evaluations'?" in message
+
+
+def test_a_missing_key_and_a_value_out_of_range_are_named(tmp_path: Path) -> None:
+    assert "'model' is missing" in _refused(tmp_path, {k: v for k, v in GOOD.items() if k != "model"})
+    message = _refused(tmp_path, {**GOOD, "search": {"evaluations": 0}})
+    assert "search.evaluations" in message and "(got 0)" in message
+
+
+def test_task_names_are_unique_and_a_pool_has_one_source(tmp_path: Path) -> None:
+    twice = {**GOOD, "tasks": [GOOD["tasks"][0], GOOD["tasks"][0]]}
+    assert "used twice" in _refused(tmp_path, twice)
+    assert "exactly one" in _refused(tmp_path, {**GOOD, "pool": {"files": ["a"], "path": "b"}})
+
+
+def test_a_missing_file_and_broken_yaml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load_config(tmp_path / "nothing.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("pool: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(broken)
+
+
+def test_any_key_can_be_overridden(tmp_path: Path) -> None:
+    path = _write(tmp_path, GOOD)
+    config = load_config(path, ["search.evaluations=7", "evaluation.sft.max_steps=5", "tasks.0.dev_limit=3"])
+    assert (config.search.evaluations, config.evaluation.sft.max_steps, config.tasks[0].dev_limit) == (7, 5, 3)
+    with pytest.raises(ConfigError, match="key=value"):
+        load_config(path, ["search"])
+    with pytest.raises(ConfigError, match="did you mean"):
+        load_config(path, ["search.evaluation=7"])
+
+
+def test_the_commented_template_is_the_schema_and_loads(tmp_path: Path) -> None:
+    text = commented_yaml(GOOD)
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    assert to_yaml(load_config(path)) == to_yaml(load_config(_write(tmp_path, GOOD)))
+    undocumented = [
+        f"{name}.{key}"
+        for name, model in config_schema()["$defs"].items()
+        for key, field in model.get("properties", {}).items()
+        if "description" not in field and "$ref" not in field
+    ]
+    assert undocumented == []
