@@ -135,7 +135,7 @@ def test_sae_of_the_wrong_width(raw_pool: Path, tmp_path: Path) -> None:
 
     folder = tmp_path / "sae"
     folder.mkdir()
-    tensors = {name: array for name, array in load_file(sae_dir() / "sae.safetensors").items()}
+    tensors = load_file(sae_dir() / "sae.safetensors")
     narrow = {name: array[..., :64] if array.shape[-1] == 128 else array for name, array in tensors.items()}
     save_file({name: array.copy() for name, array in narrow.items()}, folder / "sae.safetensors")
     described = json.loads((sae_dir() / "cfg.json").read_text())

@@ -45,3 +45,8 @@ def pool_file() -> Path:
 def task_file(task: str, split: str) -> Path:
     """The items of one task (``TASKS``) and split (``target``, ``dev``, ``test``)."""
     return data_dir() / "tasks" / task / f"{split}.jsonl"
+
+
+def config_path() -> Path:
+    """The demo's study configuration."""
+    return Path(__file__).resolve().parent / "demo.yaml"
