@@ -77,4 +77,4 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
             bar.stop()
         seconds = time.monotonic() - started
         if seconds > SHOW_AFTER_SECONDS:
-            console.print(f"{description}: {done:,} in {seconds:,.1f} s", highlight=False)
+            console.print(f"{description}: {done:,} in {seconds:,.1f} s", highlight=False, soft_wrap=True)

@@ -80,7 +80,7 @@ def run_jobs(
             if isinstance(outcome, str):
                 outcome = EvaluationResult.failed(jobs[index], outcome, kind="infrastructure")
             if outcome.failure_kind == "infrastructure" and attempts[index] <= retries:
-                console.print(f"[yellow]Evaluation runs again:[/] {outcome.failure}", highlight=False)
+                console.print(f"[yellow]Evaluation runs again:[/] {outcome.failure}", highlight=False, soft_wrap=True)
                 queue.append(index)
             else:
                 yield index, outcome

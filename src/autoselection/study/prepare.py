@@ -58,6 +58,7 @@ def prepare(config: StudyConfig, study_dir: Path) -> Prepared:
     console.print(
         f"Pool: {len(pool):,} rows, {len(pool.source_names)} sources, fingerprint {pool.fingerprint[:12]}",
         highlight=False,
+        soft_wrap=True,
     )
     score = score_pool(
         pool,

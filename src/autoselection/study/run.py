@@ -163,14 +163,14 @@ def _run(work: Sequence[Work], executor: Executor, journal: Journal) -> Iterator
 def _announce(trial: Trial, study: Study, budget: int) -> None:
     best = study.best()
     if trial.failure:
-        console.print(f"{trial.id}  [red]failed[/]: {trial.failure}", highlight=False)
+        console.print(f"{trial.id}  [red]failed[/]: {trial.failure}", highlight=False, soft_wrap=True)
         return
     mark = "[green]best[/]" if best and best.id == trial.id else f"best {best.score:.4f}" if best else ""
     console.print(
         f"{trial.id} of {budget}  score {trial.score:.4f}  ({mark})  {trial.record['rows']:,} rows  "
         f"{trial.record['origin']}: {trial.record['edit']}  {trial.seconds:.1f} s",
         highlight=False,
-        markup=True,
+        soft_wrap=True,
     )
 
 
@@ -201,7 +201,7 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
     for item, result in _run(work, executor, journal):
         journal.append("test", name=item.name, seed=item.seed, result=result.to_dict())
         shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
-        console.print(f"test  {item.name}  {shown}  {result.seconds['total']:.1f} s", highlight=False)
+        console.print(f"test  {item.name}  {shown}  {result.seconds['total']:.1f} s", highlight=False, soft_wrap=True)
 
 
 def summary(study: Study) -> dict[str, Any]:
