@@ -1,0 +1,59 @@
+"""Jobs lost to the machine run again; jobs that failed by themselves do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autoselection.errors import ConfigError
+from autoselection.evaluation import EvaluationConfig, EvaluationJob, EvaluationResult
+from autoselection.executors import ExecutorConfig, make_executor
+from autoselection.executors.base import run_jobs
+from autoselection.tasks import TaskConfig
+
+
+def job(seed: int) -> EvaluationJob:
+    """A job told apart by its seed; these backends never train it."""
+    task = TaskConfig(name="addition", dev=Path("dev.jsonl"))
+    return EvaluationJob("base", None, None, (task,), "dev", seed, EvaluationConfig(), Path("work"))
+
+
+class ScriptedBackend:
+    """Ends jobs first in, first out, with what the script says: a result's failure kind, or a reason for a loss."""
+
+    def __init__(self, script: dict[int, list[str]]) -> None:
+        self.script = script
+        self.most_running = 0
+
+    def start(self, started: EvaluationJob) -> tuple[int, int]:
+        return started.seed, len(self.script[started.seed])
+
+    def finished(self, running: Sequence[tuple[int, int]]) -> list[tuple[tuple[int, int], EvaluationResult | str]]:
+        self.most_running = max(self.most_running, len(running))
+        handle = running[0]
+        step = self.script[handle[0]].pop(0)
+        if step == "ok":
+            return [(handle, EvaluationResult("dev", handle[0], 1.0))]
+        if step == "training":
+            return [(handle, EvaluationResult.failed(job(handle[0]), "diverged", kind="training"))]
+        return [(handle, step)]
+
+
+def test_lost_jobs_run_again_until_the_retries_are_used_up() -> None:
+    backend = ScriptedBackend({0: ["worker killed", "ok"], 1: ["ok"], 2: ["disk full", "disk full", "disk full"]})
+    results = dict(run_jobs(backend, [job(0), job(1), job(2)], workers=2, retries=2))
+    assert results[0].score == 1.0 and results[1].score == 1.0
+    assert (results[2].failure_kind, results[2].failure) == ("infrastructure", "disk full")
+    assert backend.most_running == 2
+
+
+def test_a_training_failure_is_a_result() -> None:
+    results = dict(run_jobs(ScriptedBackend({0: ["training"]}), [job(0)], workers=1, retries=5))
+    assert results[0].failure_kind == "training"
+
+
+def test_an_unknown_executor_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'local'"):
+        make_executor(ExecutorConfig(kind="locall"))
