@@ -32,7 +32,10 @@ app = typer.Typer(
 )
 sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
 app.add_typer(sae_app, name="sae")
-output = Console()
+
+#: Width of tables in files and pipes, where there is no terminal to fit (characters).
+_PLAIN_WIDTH = 180
+output = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Set = Annotated[

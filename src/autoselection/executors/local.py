@@ -43,6 +43,7 @@ class LocalExecutor:
     def __init__(self, config: ExecutorConfig) -> None:
         self.config = config
         self._pool: ProcessPoolExecutor | None = None
+        self._started: list[Future[EvaluationResult]] = []
 
     def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
         """Yield (index, result) in the order of completion; see :class:`Executor`."""
@@ -58,7 +59,9 @@ class LocalExecutor:
                 initializer=_start_worker,
                 initargs=(os.getpid(), context.Value("i", 0), self.config.devices),
             )
-        return self._pool.submit(evaluate, job)
+        future = self._pool.submit(evaluate, job)
+        self._started.append(future)
+        return future
 
     def finished(
         self, running: Sequence[Future[EvaluationResult]]
@@ -76,10 +79,12 @@ class LocalExecutor:
         return [(future, future.result()) for future in done]
 
     def close(self) -> None:
-        """Stop the workers at once; jobs still running are lost."""
-        if self._pool is not None:
-            processes = list((self._pool._processes or {}).values())
-            for process in processes:
+        """Stop the workers: idle ones end by themselves, running jobs are cut off and lost."""
+        if self._pool is None:
+            return
+        if any(not future.done() for future in self._started):
+            for process in list((self._pool._processes or {}).values()):
                 process.terminate()
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+        self._started.clear()
