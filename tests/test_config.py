@@ -41,7 +41,7 @@ def test_paths_are_relative_to_the_file_and_hub_ids_stay(tmp_path: Path) -> None
 
 def test_unknown_keys_are_refused_with_line_and_suggestion(tmp_path: Path) -> None:
     message = _refused(tmp_path, {**GOOD, "serach": {"evaluations": 3}})
-    assert "study.yaml:8" in message and "'serach'" in message and "did you mean 'search'?" in message
+    assert "study.yaml:9" in message and "'serach'" in message and "did you mean 'search'?" in message
     message = _refused(tmp_path, {**GOOD, "search": {"evaluation": 3}})
     assert "'search.evaluation'" in message and "did you mean 'evaluations'?" in message
 

@@ -243,7 +243,9 @@ def _default(field: FieldInfo) -> Any:
 def _inline(value: Any) -> str:
     plain = json.loads(json.dumps(value, default=_plain))
     return (
-        yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
+        yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
+        .removesuffix("...\n")
+        .strip()
     )
 
 
