@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from trl import SFTTrainer
 
 from autoselection.chat import ConversationEncoder
 from autoselection.evaluation import EvaluationConfig, SFTConfig
+from autoselection.evaluation._trainer import SubsetTrainer
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
-from autoselection.evaluation.sft import Trained, train
+from autoselection.evaluation.schedule import training_schedule
+from autoselection.evaluation.sft import Trained, train, training_arguments
 from autoselection.models import load_model
 from autoselection.pool import Pool, ingest
 
@@ -48,13 +52,27 @@ def run(
 
 
 def batches_of(model: Any) -> list[dict[str, torch.Tensor]]:
-    """What reaches the model's forward during training."""
+    """What reaches the model in training and, under ``trained``, the token each position is taught (-100: none).
+
+    Read off the gradient of the logits: softmax minus one-hot, negative at the taught token alone.
+    """
     seen: list[dict[str, torch.Tensor]] = []
 
-    def record(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-        seen.append({name: kwargs[name].clone() for name in ("input_ids", "labels", "attention_mask")})
+    def record(_module: Any, _args: Any, kwargs: dict[str, Any], outputs: Any) -> None:
+        batch = {name: kwargs[name].clone() for name in ("input_ids", "attention_mask")}
+        batch["trained"] = torch.full_like(batch["input_ids"], -100)
+        positions = kwargs["logits_to_keep"]
 
-    model.register_forward_pre_hook(record, with_kwargs=True)
+        def read(gradient: torch.Tensor) -> None:
+            taught = torch.where((gradient < 0).any(-1), gradient.argmin(-1), -100)
+            assert ((gradient < 0).sum(-1) == (taught != -100)).all()
+            assert (gradient[taught == -100] == 0).all()
+            batch["trained"][:, positions + 1] = taught
+
+        outputs.logits.register_hook(read)
+        seen.append(batch)
+
+    model.register_forward_hook(record, with_kwargs=True)
     return seen
 
 
@@ -87,7 +105,7 @@ def test_the_loss_is_on_response_tokens_only_token_by_token(tiny_model_dir, tiny
         ],
     ]
     for ids, labels, attention, pieces in zip(
-        batch["input_ids"].tolist(), batch["labels"].tolist(), batch["attention_mask"].tolist(), expected, strict=True
+        batch["input_ids"].tolist(), batch["trained"].tolist(), batch["attention_mask"].tolist(), expected, strict=True
     ):
         wanted_ids: list[int] = []
         wanted_labels: list[int] = []
@@ -118,7 +136,7 @@ def test_control_words_in_row_text_stay_text(tiny_model_dir, tiny_tokenizer, tmp
         max_steps=1,
         batch_size=2,
     )
-    ids, labels = seen[0]["input_ids"], seen[0]["labels"]
+    ids, labels = seen[0]["input_ids"], seen[0]["trained"]
     end = tiny_tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert (ids == end).sum(1).tolist() == [2, 2]  # one a turn
     assert (labels == end).sum(1).tolist() == [1, 1]
@@ -171,6 +189,34 @@ def test_max_steps_are_exact_optimiser_steps_of_full_batches(rows, tiny_model_di
     assert [len(batch["input_ids"]) for batch in seen] == [4] * 10
     assert trained.forward_passes == 10
     assert sum(int(batch["attention_mask"].sum()) for batch in seen) == trained.schedule.tokens
+
+
+def test_the_loss_off_the_gpu_is_trls_own(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    subset = encode(pool_dir, tiny_tokenizer, range(8))
+    config = SFTConfig(max_steps=1, batch_size=8)
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    schedule = training_schedule(subset.lengths, config, 0)
+    trainer = SubsetTrainer(
+        model=model,
+        arguments=training_arguments(config, schedule, model, autocast=False, seed=0, work_dir=tmp_path),
+        tokenizer=tiny_tokenizer,
+        rows=subset.rows,
+        schedule=schedule,
+        micro_rows=None,
+        micro_tokens=4096,
+        adapters=None,
+    )
+    (batch,) = trainer.get_train_dataloader()
+    for count in (None, 17):
+        losses, gradients = [], []
+        for compute in (trainer.compute_loss, partial(SFTTrainer.compute_loss, trainer)):
+            model.zero_grad()
+            loss = compute(trainer.model, dict(batch), num_items_in_batch=count)
+            loss.backward()
+            losses.append(loss.item())
+            gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        assert torch.allclose(*gradients, atol=1e-5 * float(gradients[0].abs().max()))
 
 
 def test_micro_batches_are_bounded_by_tokens(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):

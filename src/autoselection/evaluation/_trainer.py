@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from transformers import PrinterCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from autoselection.evaluation.encoding import EncodedRow
+from autoselection.evaluation.encoding import IGNORED, EncodedRow
 from autoselection.evaluation.runtime import TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule
 
@@ -61,9 +62,40 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
             peft_config=adapters,
         )
         self.remove_callback(PrinterCallback)
+        self._plain_head = (
+            arguments.device.type != "cuda" and "logits_to_keep" in inspect.signature(model.forward).parameters
+        )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sequence[int]:
         return self._order
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """TRL's loss, off the GPU without its detour.
+
+        TRL's chunked head skips prompt tokens on a GPU only; elsewhere it projects every position on the vocabulary,
+        twice, which costs as much as the rest of a small model. Micro-batches bound the memory of plain logits.
+        """
+        if not self._plain_head or return_outputs or self.aux_loss_enabled:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs["labels"][:, 1:]
+        positions = (labels != IGNORED).any(0).nonzero()[:, 0]
+        outputs = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            use_cache=False,
+            logits_to_keep=positions,
+        )
+        labels = labels[:, positions].flatten()
+        trained = labels != IGNORED
+        logits = outputs.logits.flatten(0, 1)[trained].float()
+        loss = torch.nn.functional.cross_entropy(logits, labels[trained], reduction="sum")
+        return loss / (trained.sum() if num_items_in_batch is None else num_items_in_batch)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: the Trainer would walk through all modules in every step for a number nobody reads."""

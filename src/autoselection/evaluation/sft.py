@@ -85,7 +85,7 @@ def train(
     seed_generators(seed)  # adapters are initialised before the trainer seeds anything
     trainer = SubsetTrainer(
         model=model,
-        arguments=_arguments(
+        arguments=training_arguments(
             config.sft, schedule, model, autocast=dtype == torch.bfloat16, seed=seed, work_dir=work_dir
         ),
         tokenizer=tokenizer,
@@ -104,9 +104,10 @@ def train(
     return Trained(trained, schedule, trainer.losses, trainer.forward_passes, trainable, time.perf_counter() - started)
 
 
-def _arguments(
+def training_arguments(
     config: SFTConfig, schedule: TrainingSchedule, model: PreTrainedModel, *, autocast: bool, seed: int, work_dir: Path
 ) -> Any:
+    """TRL's configuration for one schedule: no preparation of rows, no logs, no checkpoints, nothing on disk."""
     from trl import SFTConfig as TRLConfig
 
     cpu = model.device.type == "cpu"
