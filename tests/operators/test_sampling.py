@@ -39,7 +39,10 @@ def test_allocate_places_all_it_can_in_proportion(total, groups):
     if free.sum() > 1:
         level = quotas[free] / weights[free]
         assert level.max() - level.min() <= 1 / weights[free].min() + 1e-9
-        assert all(quotas[i] / weights[i] <= level.max() + 1e-9 for i in np.flatnonzero(weights > 0) if not free[i])
+        # A full group stands no higher than that, but for the one row that rounding may have given it.
+        assert all(
+            (quotas[i] - 1) / weights[i] < level.max() + 1e-9 for i in np.flatnonzero(weights > 0) if not free[i]
+        )
 
 
 def test_truncate_gives_every_source_the_same_quota_and_refills_the_shortfall():
