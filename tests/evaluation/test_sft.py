@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from trl import SFTTrainer
 
 from autoselection.chat import ConversationEncoder
 from autoselection.evaluation import EvaluationConfig, SFTConfig
-from autoselection.evaluation._trainer import SubsetTrainer
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
 from autoselection.evaluation.schedule import training_schedule
@@ -192,6 +190,10 @@ def test_max_steps_are_exact_optimiser_steps_of_full_batches(rows, tiny_model_di
 
 
 def test_the_loss_off_the_gpu_is_trls_own(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    from trl import SFTTrainer
+
+    from autoselection.evaluation._trainer import SubsetTrainer
+
     subset = encode(pool_dir, tiny_tokenizer, range(8))
     config = SFTConfig(max_steps=1, batch_size=8)
     model = load_model(tiny_model_dir, "cpu", "float32")
