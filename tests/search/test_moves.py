@@ -10,7 +10,7 @@ from autoselection.errors import ConfigError, RecipeError
 from autoselection.operators import default_registry, validate_params
 from autoselection.recipes import Recipe, RecipeBook, Step
 from autoselection.search.config import DrawConfig, EditConfig, SearchConfig, WarmupConfig, published_settings
-from autoselection.search.credit import Credit
+from autoselection.search.credit import Credit, Share
 from autoselection.search.edits import Editor, Source, operator_preference
 from autoselection.search.space import RecipeSpace
 from autoselection.search.warmup import distance_to_zone, draw_probe, zone_of
@@ -162,7 +162,6 @@ def test_encoding_of_a_union_holds_source_difference_maximum_and_bit():
 
 def test_credited_operators_are_preferred():
     assert operator_preference(["a", "b"], Credit(), 1.0) == {"a": 1.0, "b": 1.0}
-    from autoselection.search.credit import Share
 
     credited = operator_preference(["a", "b", "c"], Credit({"a": Share(0.2, 2), "b": Share(-0.05, 1)}), 1.0)
     assert credited == pytest.approx({"a": np.exp(1.0), "b": np.exp(-0.5), "c": 1.0})
