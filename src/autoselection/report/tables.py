@@ -101,6 +101,9 @@ def study_notes(study: Study) -> list[str]:
             total = sum(ingest["special_tokens"].values())
             notes.append(f"{total:,} control words of models stood inside row text and were treated as configured.")
         notes += [f"Signals: {note}" for note in opening[0]["signal_report"].get("notes", [])]
+    stopped = [event["round"]["stopped"] for event in study.journal.of("round") if event["round"].get("stopped")]
+    if stopped:
+        notes.append(f"The search ended before its budget was spent: {stopped[-1]}")
     trials = study.trials()
     failed = [trial for trial in trials if trial.failure]
     notes += [f"{trial.id} failed and counts against the budget: {trial.failure}" for trial in failed]

@@ -88,8 +88,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
     while candidates := controller.ask(config.search.batch):
         for candidate in candidates:
             _record(study, candidate, known)
-        for record in controller.rounds[len(journal.of("round")) :]:
-            journal.append("round", round=record.to_dict())
+        _journal_rounds(controller, journal)
         work = [
             Work(candidate.id, seed, _job(study, prepared, candidate.rows, "dev", seed, candidate.id))
             for candidate in candidates
@@ -104,6 +103,12 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
             controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
             if work:
                 _announce(trial, study, config.search.evaluations)
+    _journal_rounds(controller, journal)  # one without candidates says why the search ended early
+
+
+def _journal_rounds(controller: SearchController, journal: Journal) -> None:
+    for record in controller.rounds[len(journal.of("round")) :]:
+        journal.append("round", round=record.to_dict())
 
 
 def _record(study: Study, candidate: Candidate, known: dict[str, Trial]) -> None:
