@@ -7,10 +7,8 @@ that ``kill -9`` on a study leaves no training behind.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,30 +21,14 @@ from autoselection.executors.base import ExecutorConfig, run_jobs
 
 _PARENT_POLL_SECONDS = 1.0
 
-# Options of mallopt(3).
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-
 
 def _start_worker(parent: int, counter: Synchronized[int], devices: tuple[str, ...]) -> None:
     with counter.get_lock():
         index = counter.value
         counter.value += 1
-    _keep_freed_memory()
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc to reuse large freed blocks instead of returning them to the system.
-
-    A training step on a CPU allocates and frees the same gigabytes of activations and logits over and over; by default
-    each time costs page faults, which can take as much time as the arithmetic. Without glibc nothing is changed.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _end_with(parent: int) -> None:
