@@ -17,7 +17,7 @@ from autoselection.evaluation import EvaluationConfig, SFTConfig
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
 from autoselection.evaluation.schedule import training_schedule
-from autoselection.evaluation.sft import Trained, train, training_arguments
+from autoselection.evaluation.sft import Trained, micro_batch_tokens, train, training_arguments
 from autoselection.models import load_model
 from autoselection.pool import Pool, ingest
 
@@ -231,6 +231,17 @@ def test_micro_batches_are_bounded_by_tokens(tiny_model_dir, tiny_tokenizer, poo
     assert sum(rows for rows, _ in shapes) == 24
     # No column of padding alone: the micro-batch is as long as its longest row.
     assert all(int(batch["attention_mask"].sum(1).max()) == batch["input_ids"].shape[1] for batch in seen)
+
+
+def test_micro_batches_shrink_with_the_model_and_grow_with_checkpointing(tiny_model_dir):
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    assert micro_batch_tokens(model, torch.float32, False) == 4096
+    model.config.update({"vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30})
+    plain = micro_batch_tokens(model, torch.float32, False)
+    assert 300 < plain < 1000
+    assert plain < micro_batch_tokens(model, torch.float32, True)
+    model.config.update({"hidden_size": 8192, "num_hidden_layers": 80})
+    assert micro_batch_tokens(model, torch.float32, False) == 256
 
 
 def test_a_token_budget_trains_that_many_tokens(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):

@@ -52,8 +52,8 @@ class SFTConfig(StrictModel):
     micro_batch_tokens: int | None = Field(
         None,
         ge=1,
-        description="Most tokens a forward pass sees, padding included (count; at least one row); null is 2,048 on a "
-        "CPU and 8,192 on a GPU. Decides memory and speed, not the result.",
+        description="Most tokens a forward pass sees, padding included (count; at least one row); null fits the "
+        "activations in about 2 GiB, or a quarter of a GPU's memory. Decides memory and speed, not the result.",
     )
     max_length: int = Field(2048, ge=8, description="Longest row trained on (tokens); longer ones are cut and counted.")
     group_by_length: bool = Field(

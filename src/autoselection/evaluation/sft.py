@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-#: Tokens of a forward pass by kind of device: enough to keep it busy, few enough for the memory that is usual there.
-MICRO_BATCH_TOKENS = {"cpu": 2048, "mps": 2048, "cuda": 8192}
+#: Memory that the activations of one micro-batch may take where there is no GPU; on one, a quarter of its memory.
+_ACTIVATION_BYTES = 2 << 30
+_MICRO_TOKENS_RANGE = (256, 4096)
+_GPU_MICRO_TOKENS_RANGE = (1024, 65_536)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def train(
         rows=subset.rows,
         schedule=schedule,
         micro_rows=config.sft.micro_batch_size,
-        micro_tokens=config.sft.micro_batch_tokens or MICRO_BATCH_TOKENS[model.device.type],
+        micro_tokens=config.sft.micro_batch_tokens
+        or micro_batch_tokens(model, dtype, config.sft.gradient_checkpointing),
         adapters=_adapters(config.sft) if config.sft.method == "lora" else None,
     )
     trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
@@ -102,6 +105,31 @@ def train(
         trained = trained.merge_and_unload()
     trained.eval()
     return Trained(trained, schedule, trainer.losses, trainer.forward_passes, trainable, time.perf_counter() - started)
+
+
+def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing: bool) -> int:
+    """Tokens of a forward pass whose activations fit in memory, by a rule of thumb.
+
+    A transformer layer keeps about 18 vectors of the hidden and 6 of the intermediate size per token for the backward
+    pass; the head keeps four of the vocabulary's size, in float32. With checkpointing a layer keeps its input, and one
+    layer at a time the rest.
+    """
+    import torch
+
+    config = model.config.get_text_config()
+    hidden = int(config.hidden_size)
+    layers = int(config.num_hidden_layers)
+    intermediate = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    layer = 18 * hidden + 6 * intermediate
+    kept = layers * hidden + layer if checkpointing else layers * layer
+    per_token = kept * dtype.itemsize + 16 * int(config.vocab_size)
+    if model.device.type == "cuda":
+        lowest, highest = _GPU_MICRO_TOKENS_RANGE
+        memory = torch.cuda.get_device_properties(model.device).total_memory // 4
+    else:
+        lowest, highest = _MICRO_TOKENS_RANGE
+        memory = _ACTIVATION_BYTES
+    return min(max(memory // per_token, lowest), highest)
 
 
 def training_arguments(
