@@ -301,9 +301,10 @@ def demo(
 
 
 def _finish(study: Any, as_json: bool) -> None:
-    from autoselection.report import print_study
+    from autoselection.report import print_study, write_report
     from autoselection.study import summary
 
+    write_report(study)
     if as_json:
         _emit(summary(study), True, "")
     else:

@@ -18,6 +18,7 @@ import yaml
 from autoselection.config import load_config
 from autoselection.errors import StudyError
 from autoselection.pool import Pool
+from autoselection.report import write_report
 from autoselection.study import Study, decisions, read_events, run_study, summary
 
 
@@ -54,7 +55,7 @@ def test_outputs_hold_the_rows_of_the_best_trial(finished_study: Study, scored_p
     assert (folder / "hf_dataset" / "README.md").exists()
     assert (folder / "sharegpt" / "dataset_info.json").exists()
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["steps"]
-    assert "Final table" in (finished_study.path / "report.md").read_text()
+    assert "Final table" in write_report(finished_study).read_text()
     assert json.loads(json.dumps(summary(finished_study), allow_nan=False))["finished"]
 
 

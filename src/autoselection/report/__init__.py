@@ -1,5 +1,5 @@
 """Reports of a study: tables in the terminal and as Markdown."""
 
-from autoselection.report.tables import print_study, study_markdown
+from autoselection.report.tables import print_study, study_markdown, write_report
 
-__all__ = ["print_study", "study_markdown"]
+__all__ = ["print_study", "study_markdown", "write_report"]

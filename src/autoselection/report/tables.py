@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -147,3 +148,10 @@ def study_markdown(study: Study) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def write_report(study: Study) -> Path:
+    """Write ``report.md`` into the study's folder."""
+    path = study.path / "report.md"
+    path.write_text(study_markdown(study), encoding="utf-8")
+    return path

@@ -1,6 +1,6 @@
 """Per-row scores of a pool: computed once, cached by content, read through one ``SignalTable``."""
 
-from autoselection.signals.sae import SaeTraining, train_sae
+from autoselection.signals.sae_training import SaeTraining, train_sae
 from autoselection.signals.score import (
     SIGNALS,
     ScoreReport,

@@ -1,4 +1,4 @@
-"""What a study leaves for its user: the winner's recipe and rows in the usual formats, and the report."""
+"""What a study leaves for its user: the winner's recipe and rows in the usual formats, ready to train on."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import json
 
 from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
 from autoselection.recipes import Recipe
-from autoselection.report import study_markdown
 from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study, Trial
 
 
 def write_outputs(study: Study, prepared: Prepared) -> None:
-    """Write ``best/`` (recipe, row ids, exports) and ``report.md``; running it again writes the same files."""
+    """Write ``best/`` (recipe, row ids, exports); running it again writes the same files."""
     best = study.best()
-    (study.path / "report.md").write_text(study_markdown(study), encoding="utf-8")
     if best is None:
         return
     folder = study.path / "best"

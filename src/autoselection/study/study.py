@@ -1,7 +1,7 @@
 """A study on disk: its folder, its configuration, and its journal read back as trials.
 
 ``STUDY_DIR/``: ``config.yaml`` (resolved), ``journal.jsonl``, ``subsets/tNNN.npy`` (ordered row indices),
-``pool/`` (if the study ingested raw files), ``best/`` (exports), ``report.md``.
+``pool/`` (if the study ingested raw files), ``best/`` (exports), ``report.md`` (written by the command line).
 """
 
 from __future__ import annotations
