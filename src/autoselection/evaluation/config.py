@@ -53,7 +53,7 @@ class SFTConfig(StrictModel):
         None,
         ge=1,
         description="Most tokens a forward pass sees, padding included (count; at least one row); null fits the "
-        "activations in about 2 GiB, or a quarter of a GPU's memory. Decides memory and speed, not the result.",
+        "activations in about 1 GiB, or a quarter of a GPU's memory. Decides memory and speed, not the result.",
     )
     max_length: int = Field(2048, ge=8, description="Longest row trained on (tokens); longer ones are cut and counted.")
     group_by_length: bool = Field(
