@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from autoselection.evaluation import SFTConfig
-from autoselection.evaluation.schedule import training_schedule
+from autoselection.evaluation.schedule import micro_batches, training_schedule
 
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=70).map(lambda values: np.array(values, np.int64))
 
@@ -48,6 +50,34 @@ def test_the_order_is_a_seeded_shuffle():
     assert (first == again).all()
     assert (first != other).any()
     assert (first != np.arange(40)).any()
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    st.integers(1, 8) | st.none(),
+    st.integers(10, 120),
+    st.integers(0, 40),
+)
+def test_micro_batches_are_the_cheapest_allowed_cuts(lengths, max_rows, max_tokens, pass_cost):
+    lengths = np.sort(np.array(lengths, np.int64))[::-1]
+
+    def cost(pieces):
+        return sum((end - start) * lengths[start] + pass_cost for start, end in pieces)
+
+    def allowed(pieces):
+        return all(
+            end - start <= (max_rows or 8) and ((end - start) * lengths[start] <= max_tokens or end - start == 1)
+            for start, end in pieces
+        )
+
+    every = []
+    for cuts in product([False, True], repeat=len(lengths) - 1):
+        edges = [0, *(i + 1 for i, cut in enumerate(cuts) if cut), len(lengths)]
+        every.append(list(pairwise(edges)))
+    found = micro_batches(lengths, max_rows=max_rows, max_tokens=max_tokens, pass_cost=pass_cost)
+    assert found in every
+    assert allowed(found)
+    assert cost(found) == min(cost(pieces) for pieces in every if allowed(pieces))
 
 
 def test_three_epochs_are_the_default_budget():

@@ -85,3 +85,38 @@ def _grouped(
         batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, size)
         parts.extend(batches[rng.permutation(len(batches))])
     return np.concatenate([*parts, order[whole:]])
+
+
+def micro_batches(
+    lengths: NDArray[np.int64], *, max_rows: int | None, max_tokens: int, pass_cost: int
+) -> list[tuple[int, int]]:
+    """Cut a batch into micro-batches so that the padded tokens and the passes together cost least.
+
+    Minimises ``sum(rows * longest + pass_cost)`` over contiguous pieces by dynamic programming.
+
+    Args:
+        lengths: tokens of each row of the batch, longest first.
+        max_rows: most rows of a micro-batch; None is no limit.
+        max_tokens: most padded tokens of a micro-batch; a single row may have more.
+        pass_cost: what a further forward and backward pass costs, in tokens.
+
+    Returns:
+        (start, end) of each micro-batch.
+    """
+    rows = len(lengths)
+    cost = np.full(rows + 1, np.iinfo(np.int64).max, np.int64)
+    cost[0] = 0
+    begin = np.zeros(rows + 1, np.int64)
+    for end in range(1, rows + 1):
+        starts = np.arange(max(0, end - (max_rows or rows)), end)
+        tokens = (end - starts) * lengths[starts]
+        allowed = (tokens <= max_tokens) | (starts == end - 1)
+        totals = cost[starts[allowed]] + tokens[allowed] + pass_cost
+        chosen = int(np.argmin(totals))
+        cost[end], begin[end] = totals[chosen], starts[allowed][chosen]
+    pieces = []
+    end = rows
+    while end:
+        pieces.append((int(begin[end]), end))
+        end = int(begin[end])
+    return pieces[::-1]
