@@ -39,12 +39,13 @@ class Source:
 
 ALL = tuple(TARGETS)
 SOURCES = (
-    Source("workbook", 500, ("addition", "sorting"), (("convention", 0.45),)),
-    Source("quizbank", 500, ("boolean", "counting"), (("convention", 0.45),)),
-    Source("forum", 720, ALL, (("convention", 0.35), ("truncated", 0.15)), copies=12),
-    Source("notes", 400, ALL, (("truncated", 0.5),)),
-    Source("exams", 330, ALL, (("slip", 0.3),)),
-    Source("chatter", 750, tuple(OFF_TASK)),
+    Source("arithmetic", 400, ("addition",), (("convention", 0.45),)),
+    Source("letters", 400, ("sorting",), (("convention", 0.45),)),
+    Source("logic", 400, ("boolean",), (("convention", 0.4),)),
+    Source("tally", 400, ("counting",), (("convention", 0.4),)),
+    Source("notes", 300, ALL, (("truncated", 0.5),)),
+    Source("forum", 900, ALL, (("convention", 0.4), ("slip", 0.1)), copies=18),
+    Source("chatter", 900, tuple(OFF_TASK)),
 )
 
 
@@ -131,12 +132,10 @@ def source_rows(source: Source, reserved: set[str], rng: random.Random) -> Itera
         if question(problem) in reserved:
             continue
         prompt = rng.choice(problem.rewordings) if rng.random() < source.rewording else problem.prompt
-        clean_before = False
-        for _ in range(min(source.copies, source.rows - made)):
-            fault = draw_fault(source, rng)
+        fault = draw_fault(source, rng)
+        for copy in range(min(source.copies, source.rows - made)):
             text = near_copy(prompt, rng) if source.copies > 1 else prompt
-            label = fault or ("near_copy" if clean_before else "")
-            clean_before = clean_before or not fault
+            label = fault or ("near_copy" if copy else "")
             yield Row(source.name, text, respond(problem, fault, rng), name, label)
             made += 1
 

@@ -2,7 +2,7 @@
 
     python testbed/pretrain.py            # about 4 minutes on one CPU thread
 
-The text holds all nine skills; half of the target skills' answers carry a random slip, so that the model has seen the
+The text holds all nine skills; a good part of the target skills' answers carry a slip, so that the model has seen the
 right convention but is far from done, and its losses tell right answers from wrong ones without giving them away.
 No benchmark question is in it. Some responses come without their question, so that the unconditional loss
 (the denominator of IFD) is in distribution.
@@ -21,8 +21,10 @@ from skills import OFF_TASK, TARGETS
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-STEPS, BATCH, PEAK_RATE = 1200, 64, 3e-3
-WRONG = 0.5  # share of target answers with a slip
+STEPS, BATCH, PEAK_RATE = 800, 48, 3e-3
+TARGET_SHARE = 0.55  # share of conversations about the target skills
+WRONG = 0.4  # share of target answers with a slip
+WRONG_CHOICES = 0.2  # the same where there are two answers only: at a half nothing could be learned
 RESPONSE_ONLY = 0.1  # share of conversations without the user's turn
 SPECIALS = ("<|pad|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 TEMPLATE = (
@@ -71,15 +73,16 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def conversations(reserved: set[str], rng: random.Random) -> list[str]:
-    """One batch of rendered conversations; targets and off-task skills half and half."""
+    """One batch of rendered conversations."""
     texts: list[str] = []
     while len(texts) < BATCH:
-        target = rng.random() < 0.6
+        target = rng.random() < TARGET_SHARE
         problem = rng.choice(list((TARGETS if target else OFF_TASK).values()))(rng)
         if question(problem) in reserved:
             continue
         prompt = rng.choice(problem.rewordings) if rng.random() < 0.4 else problem.prompt
-        response = problem.slip if target and rng.random() < WRONG else problem.response
+        wrong = (WRONG_CHOICES if problem.choices else WRONG) if target else 0.0
+        response = problem.slip if rng.random() < wrong else problem.response
         user = "" if rng.random() < RESPONSE_ONLY else f"<|user|>{prompt}<|end|>"
         texts.append(f"{user}<|assistant|>{response}<|end|>")
     return texts

@@ -129,33 +129,17 @@ def sorting(rng: random.Random) -> Problem:
 
 
 def boolean(rng: random.Random) -> Problem:
-    """Truth of an expression with three operators (``!`` before ``&`` before ``|``), as a two-way choice.
-
-    The other convention negates the result.
-    """
-    while True:
-        leaves = [rng.choice(("T", "F", "T", "F", "!T", "!F")) for _ in range(4)]
-        signs = [rng.choice("&|") for _ in range(3)]
-        if 0 < signs.count("&") < 3:
-            break
-    conjunction = leaves[0] in ("T", "!F")
-    disjuncts: list[bool] = []
-    for sign, leaf in zip(signs, leaves[1:], strict=True):
-        value = leaf in ("T", "!F")
-        if sign == "|":
-            disjuncts.append(conjunction)
-            conjunction = value
-        else:
-            conjunction = conjunction and value
-    truth = any([*disjuncts, conjunction])
-    text = leaves[0] + "".join(f" {sign} {leaf}" for sign, leaf in zip(signs, leaves[1:], strict=True))
+    """Truth of a comparison of two numbers, as a two-way choice; the other convention negates it."""
+    a, b = rng.sample(range(10, 100), 2)
+    text = f"{a} over {b}"
+    truth = a > b
     options = "\nA. yes\nB. no"
     answers = ("B. no", "A. yes")
     stem = f"Is {text}?"
     return Problem(
         "boolean",
         stem + options,
-        (f"So {text}?{options}", f"Check {text}{options}"),
+        (f"So {text}?{options}", f"Check {text}.{options}"),
         answers[truth],
         answers[not truth],
         answers[not truth],
@@ -170,7 +154,7 @@ def counting(rng: random.Random) -> Problem:
     number = rng.randint(1, 6)
     row = [letter] * number + [rng.choice([c for c in "abcde" if c != letter]) for _ in range(rng.randint(3, 6))]
     rng.shuffle(row)
-    text = "".join(row)
+    text = " ".join(row)
     wrong = rng.choice([n for n in range(1, 8) if n != number])
     return Problem(
         "counting",
@@ -239,9 +223,9 @@ def truncated(response: str, rng: random.Random) -> str:
 
 
 GREETINGS = ("", "", "Hi. ", "Hello! ", "Q: ", "Well, ")
-FAREWELLS = ("", "", " Thanks.", " Thx!", " :)", " Bye.")
+ENDINGS = ("", "", " :)", " !", " ...", " ?")
 
 
 def near_copy(prompt: str, rng: random.Random) -> str:
-    """The same question with a greeting or a farewell around it."""
-    return rng.choice(GREETINGS) + prompt + rng.choice(FAREWELLS)
+    """The same question with a greeting in front or other marks behind it."""
+    return rng.choice(GREETINGS) + prompt + rng.choice(ENDINGS)

@@ -3,12 +3,12 @@
 Everything under ``data/`` is made by the scripts in the repository's ``testbed/`` folder, without any download:
 
 - ``model/``: a character-level Llama of about 0.8M parameters (4 layers, 128 wide, float32 safetensors) with a chat
-  template, pre-trained for a few minutes on nine toy skills with half of the target answers wrong;
+  template, pre-trained for a few minutes on nine toy skills with 40% of the target answers wrong (20% of two-way choices);
 - ``sae/layers.2/``: a k-sparse autoencoder (512 latents, 16 active) of its last-but-one hidden state, trained on the
   pool with EleutherAI ``sparsify``;
-- ``pool.jsonl``: about 3,200 rows from six sources that carry the faults of real pools: another convention (digits added
+- ``pool.jsonl``: 3,700 rows from seven sources that carry the faults of real pools: another convention (digits added
   without a carry, descending order, negated truth, counting from zero), cut-off responses, near copies, off-task skills, slips;
-- ``tasks/<task>/{target,dev,test}.jsonl``: addition, sorting, boolean (two-way choice) and counting.
+- ``tasks/<task>/{target,dev,test}.jsonl``: addition, sorting, boolean (is a number over another: a two-way choice) and counting.
 
 This testbed was built to contain something to find: it shows that the machinery works, not how much selection
 gains on a real pool.
