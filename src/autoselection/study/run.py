@@ -16,7 +16,7 @@ from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.executors import Executor, make_executor
-from autoselection.progress import console
+from autoselection.progress import Advance, console, progress
 from autoselection.search import Candidate, Observation, SearchController
 from autoselection.study.final import final_entries, rows_of_entry
 from autoselection.study.journal import Journal
@@ -82,28 +82,42 @@ def _open_journal(journal: Journal, prepared: Prepared) -> None:
 
 
 def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
+    settings = study.config.search
+    controller = SearchController(prepared.table, settings)
+    with progress("Search", settings.evaluations) as advance:
+        while candidates := controller.ask(settings.batch):
+            _evaluate_round(study, prepared, executor, controller, candidates)
+            advance(len(candidates))
+    _journal_rounds(controller, study.journal)  # one without candidates says why the search ended early
+
+
+def _evaluate_round(
+    study: Study,
+    prepared: Prepared,
+    executor: Executor,
+    controller: SearchController,
+    candidates: Sequence[Candidate],
+) -> None:
+    """Evaluate what the journal lacks of a round, and tell the controller."""
     config, journal = study.config, study.journal
-    controller = SearchController(prepared.table, config.search)
     known = {trial.id: trial for trial in study.trials()}
-    while candidates := controller.ask(config.search.batch):
-        for candidate in candidates:
-            _record(study, candidate, known)
-        _journal_rounds(controller, journal)
-        work = [
-            Work(candidate.id, seed, _job(study, prepared, candidate.rows, "dev", seed, candidate.id))
-            for candidate in candidates
-            for seed in config.evaluation.seeds
-            if seed not in known[candidate.id].results
-        ]
-        for item, result in _run(work, executor, journal):
-            journal.append("evaluation", trial=item.name, seed=item.seed, result=result.to_dict())
-        known = {trial.id: trial for trial in study.trials()}
-        for candidate in candidates:
-            trial = known[candidate.id]
-            controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
-            if work:
-                _announce(trial, study, config.search.evaluations)
-    _journal_rounds(controller, journal)  # one without candidates says why the search ended early
+    for candidate in candidates:
+        _record(study, candidate, known)
+    _journal_rounds(controller, journal)
+    work = [
+        Work(candidate.id, seed, _job(study, prepared, candidate.rows, "dev", seed, candidate.id))
+        for candidate in candidates
+        for seed in config.evaluation.seeds
+        if seed not in known[candidate.id].results
+    ]
+    for item, result in _run(work, executor, journal):
+        journal.append("evaluation", trial=item.name, seed=item.seed, result=result.to_dict())
+    known = {trial.id: trial for trial in study.trials()}
+    for candidate in candidates:
+        trial = known[candidate.id]
+        controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
+        if work:
+            _announce(trial, study, config.search.evaluations)
 
 
 def _journal_rounds(controller: SearchController, journal: Journal) -> None:
@@ -203,7 +217,13 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
         for seed in plan["seeds"][:1] if rows is None else plan["seeds"]:
             if seed not in done[entry["name"]]:
                 work.append(Work(entry["name"], seed, _job(study, prepared, rows, "test", seed, f"test{number:02d}")))
+    with progress("Final table", len(work)) as advance:
+        _score_entries(work, executor, journal, advance)
+
+
+def _score_entries(work: Sequence[Work], executor: Executor, journal: Journal, advance: Advance) -> None:
     for item, result in _run(work, executor, journal):
+        advance()
         journal.append("test", name=item.name, seed=item.seed, result=result.to_dict())
         shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
         console.print(f"test  {item.name}  {shown}  {result.seconds['total']:.1f} s", highlight=False, soft_wrap=True)
