@@ -23,6 +23,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from math import comb
 from pathlib import Path
 
@@ -193,6 +194,14 @@ def best_fresh(trials: Sequence[Trial], ledger: Ledger) -> tuple[float, Trial]:
     return min(means, key=lambda pair: pair[0])
 
 
+def processor() -> str:
+    """Name of the processor, where the system tells it."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} ({platform.machine()})" if names else platform.machine()
+
+
 def report_lines(trials: dict[str, list[Trial]], ledger: Ledger, config: StudyConfig) -> Iterator[str]:
     """The markdown report."""
     losses = {group: [ledger.loss(trial) for trial in members] for group, members in trials.items()}
@@ -220,15 +229,15 @@ def report_lines(trials: dict[str, list[Trial]], ledger: Ledger, config: StudyCo
     ]
     yield "# The demo testbed: does selection matter in it?\n"
     yield (
-        "Made by `python testbed/gates.py`; do not edit. This testbed was **built to contain something to find**: it shows "
+        f"Made by `python testbed/gates.py` on {date.today()}; do not edit. This testbed was **built to contain something to find**: it shows "
         "that the machinery works. Evidence about real pools comes from real runs.\n"
     )
     sft = config.evaluation.sft
     yield (
         f"{sft.max_steps} steps of {sft.batch_size} rows, learning rate {sft.learning_rate:g}; gold NLL per token on dev, mean "
         f"over {len(config.tasks)} tasks, lower is better; σ = {sigma:.4f} (pooled over {len(NOISE_SEEDS)} seeds of full and oracle). "
-        f"Single-operator and composed finalists: mean over {len(FRESH_SEEDS)} fresh seeds. Machine: {platform.machine()}, "
-        f"{os.cpu_count()} cores, one thread an evaluation.\n"
+        f"Single-operator and composed finalists: mean over {len(FRESH_SEEDS)} fresh seeds {FRESH_SEEDS}; all else seed 0. "
+        f"Machine: {processor()}, {os.cpu_count()} cores, one thread an evaluation.\n"
     )
     yield "| gate | measured | needed | |\n| --- | ---: | ---: | --- |"
     for gate, value, needed, unit in gates:
