@@ -16,6 +16,9 @@ _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30, "mps": 1 << 30}
 _BYTES_PER_LOGIT = 8
 _MAX_TOKENS = 16_384
 
+#: Generation holds keys and values, not logits of every position: batches may have so many times more tokens.
+_GENERATED_SHARE = 4
+
 Request = tuple[tuple[str, str], list[int], list[int]]
 
 
@@ -134,7 +137,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             new_tokens = max(int(requests[index].args[1]["max_gen_toks"]) for index in order)
             room = max(1, self.max_length - new_tokens)
             width = min(room, len(requests[order[0]].doc["context_ids"]))
-            rows = max(1, (self._tokens or _MAX_TOKENS) // (width + new_tokens))
+            rows = max(1, _GENERATED_SHARE * (self._tokens or _MAX_TOKENS) // (width + new_tokens))
             rows = min(rows, self._rows or rows)
             batch, order = order[:rows], order[rows:]
             contexts = [requests[index].doc["context_ids"][-room:] for index in batch]
