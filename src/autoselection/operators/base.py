@@ -187,7 +187,8 @@ class Operator(Protocol):
     published: bool
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """Signals read with these parameters: column names, ``mona``, ``text_hash``, ``minhash``, ``sae``, ``texts``."""
+        """Signals read with these parameters: column names, ``mona``, ``text_hash``, ``minhash``, ``sae``,
+        ``embeddings``, ``texts``."""
         ...
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
@@ -229,7 +230,7 @@ def has_signal(signals: SignalTable, name: str) -> bool:
     """Whether ``signals`` hold what :meth:`Operator.needs` calls ``name``."""
     if name == "mona":
         return bool(signals.tasks)
-    if name in ("text_hash", "minhash", "sae", "texts"):
+    if name in ("text_hash", "minhash", "sae", "embeddings", "texts"):
         return getattr(signals, name) is not None
     return name in signals.columns
 

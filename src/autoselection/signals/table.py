@@ -122,6 +122,7 @@ class SignalTable:
         text_hash: uint64[N] hash of the row's normalised text.
         minhash: uint32[N, num_perm] signatures made as ``minhash_params`` says.
         sae: mean feature activations of each row.
+        embeddings: float16 or float32[N, width], unit rows; a row of NaN has no embedding. May be memory-mapped.
         texts: maps row indices to the rows' texts, for signatures with other parameters.
         keys: cache key of each signal the table was loaded from; empty for a table built from arrays.
     """
@@ -134,12 +135,14 @@ class SignalTable:
     minhash: NDArray[np.uint32] | None = None
     minhash_params: MinHashParams | None = None
     sae: SparseRows | None = None
+    embeddings: NDArray[Any] | None = None
     texts: Callable[[NDArray[np.int64]], list[str]] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         arrays: dict[str, Any] = {**self.columns, "source": self.source}
         arrays |= {"text_hash": self.text_hash, "minhash": self.minhash, "sae": self.sae}
+        arrays["embeddings"] = self.embeddings
         for name, array in arrays.items():
             if array is not None and len(array) != self.n:
                 raise SignalError(
@@ -153,8 +156,8 @@ class SignalTable:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything the table holds: column names, then ``text_hash``, ``minhash``, ``sae`` where present."""
-        extra = [name for name in ("text_hash", "minhash", "sae") if getattr(self, name) is not None]
+        """Everything the table holds: column names, then the other kinds that are present."""
+        extra = [name for name in ("text_hash", "minhash", "sae", "embeddings") if getattr(self, name) is not None]
         return (*sorted(self.columns), *extra)
 
     def column(self, name: str) -> NDArray[np.float32]:
@@ -182,6 +185,12 @@ class SignalTable:
             raise SignalError(f"The pool has no SAE features: {how_to_get('sae')}")
         return self.sae
 
+    def require_embeddings(self) -> NDArray[Any]:
+        """The sentence embeddings; SignalError if they were not computed."""
+        if self.embeddings is None:
+            raise SignalError(f"The pool has no embeddings: {how_to_get('embeddings')}")
+        return self.embeddings
+
     def require_text_hash(self) -> NDArray[np.uint64]:
         """The hashes of the normalised texts; SignalError if they were not computed."""
         if self.text_hash is None:
@@ -198,7 +207,7 @@ class SignalTable:
             digest.update(repr(sorted(self.keys.items())).encode())
             return digest.hexdigest()
         arrays: dict[str, Any] = {name: self.columns[name] for name in sorted(self.columns)}
-        arrays |= {"text_hash": self.text_hash, "minhash": self.minhash}
+        arrays |= {"text_hash": self.text_hash, "minhash": self.minhash, "embeddings": self.embeddings}
         if self.sae is not None:
             arrays |= {"sae.indptr": self.sae.indptr, "sae.indices": self.sae.indices, "sae.values": self.sae.values}
         for name, array in arrays.items():
@@ -218,6 +227,7 @@ class SignalTable:
         minhash: NDArray[Any] | None = None,
         minhash_params: MinHashParams | None = None,
         sae: SparseRows | NDArray[Any] | None = None,
+        embeddings: NDArray[Any] | None = None,
         texts: Sequence[str] | Callable[[NDArray[np.int64]], list[str]] | None = None,
     ) -> SignalTable:
         """Build a table from plain arrays: for tests, benchmarks and signals of one's own.
@@ -227,11 +237,12 @@ class SignalTable:
             n: number of rows; taken from the first array if absent.
             source: source name of each row (default: one source called ``pool``).
             sae: sparse rows, or a dense (N, d) array whose positive entries are kept.
+            embeddings: (N, width) array, scaled to unit rows.
             texts: the rows' texts, or a function from row indices to texts.
         """
         converted = {name: np.asarray(values, np.float32) for name, values in (columns or {}).items()}
         if n is None:
-            candidates: list[Any] = [*converted.values(), source, text_hash, minhash, sae]
+            candidates: list[Any] = [*converted.values(), source, text_hash, minhash, sae, embeddings]
             candidates += [texts] if isinstance(texts, Sequence) else []
             sized = [len(item) for item in candidates if item is not None]
             if not sized:
@@ -260,5 +271,12 @@ class SignalTable:
             minhash=None if minhash is None else np.asarray(minhash, np.uint32),
             minhash_params=minhash_params,
             sae=sae if sae is None or isinstance(sae, SparseRows) else SparseRows.from_dense(sae),
+            embeddings=None if embeddings is None else unit_rows(np.asarray(embeddings, np.float32)),
             texts=fetch,
         )
+
+
+def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """The rows of a dense array scaled to unit length, float32; rows of zeros become NaN: they have no direction."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, np.nan), np.float32)
