@@ -25,7 +25,7 @@ from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable
 
 Rows: TypeAlias = NDArray[np.int64]
-Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources", "weights"]
+Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources", "weights", "signal"]
 Note: TypeAlias = int | float | str
 
 #: Decimal digits kept of every float parameter, so that equal recipes have equal hashes.
@@ -39,17 +39,19 @@ class Param:
     Attributes:
         name: its key in a recipe.
         kind: float, int, choice, bool; ``recipe`` (id of a recipe), ``sources`` (source names), ``weights`` (a number
-            >= 0 per source name).
+            >= 0 per source name), ``signal`` (name of a numeric column of the signal table; that it exists is checked
+            when the step runs).
         default: value when it is not given; ``None`` for a parameter that is neither optional, grouped nor conditional
             means that it must be given.
         low, high: inclusive range of a number; ``None`` leaves the end open.
         log: searched on a logarithmic scale.
-        choices: allowed values of a choice; known source names in a searched ``sources`` parameter.
+        choices: allowed values of a choice; known names in a searched ``sources`` or ``signal`` parameter.
         optional: ``None`` is allowed.
         searched: part of the default search space.
         help: one phrase for people, with the unit.
         group: exactly one parameter of a group is set; if none is given, the one with a default decides.
-        when: ``(parameter, values)``: applies only while that choice has one of these values, and is refused otherwise.
+        when: ``(parameter, values)``: applies only while that choice has one of these values, and is refused otherwise;
+            without values: applies, and is then required, only while that parameter is set.
     """
 
     name: str
@@ -67,7 +69,10 @@ class Param:
 
     def active(self, params: Mapping[str, Any]) -> bool:
         """Whether the parameter applies, given the others."""
-        return self.when is None or params.get(self.when[0]) in self.when[1]
+        if self.when is None:
+            return True
+        value = params.get(self.when[0])
+        return value in self.when[1] if self.when[1] else value is not None
 
     @property
     def domain(self) -> str:
@@ -84,6 +89,7 @@ class Param:
         return {
             "bool": "true or false",
             "recipe": "the id of a recipe",
+            "signal": "the name of a numeric signal",
             "sources": "a list of distinct source names, not empty",
             "weights": "a mapping from source name to a weight of at least 0, not all 0",
         }[self.kind]
@@ -102,7 +108,7 @@ class Param:
             return value if isinstance(value, str) and value in self.choices else None
         if self.kind == "bool":
             return value if isinstance(value, bool) else None
-        if self.kind == "recipe":
+        if self.kind in ("recipe", "signal"):
             return value if isinstance(value, str) and value else None
         if self.kind == "sources":
             names = [value] if isinstance(value, str) else value
@@ -141,7 +147,7 @@ class Context:
     Attributes:
         signals: the pool's signals.
         seed: seed of the materialization.
-        resolve: maps a recipe's id to its ordered rows (for ``union``).
+        resolve: maps a recipe's id to its ordered rows (for set operations).
         occurrence: how many steps of the same operator came before in the recipe, so that two random steps draw
             independently while an edit elsewhere in the recipe does not change their draws.
     """
@@ -225,6 +231,9 @@ class BaseOperator:
     def available(self, signals: SignalTable) -> bool:
         return all(has_signal(signals, name) for name in self.needs({}))
 
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Rules between parameters that single declarations cannot say; ``ValueError`` with one sentence."""
+
 
 def has_signal(signals: SignalTable, name: str) -> bool:
     """Whether ``signals`` hold what :meth:`Operator.needs` calls ``name``."""
@@ -264,9 +273,10 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
         if not param.active(result):
             if value is not None:
                 owner, values = param.when or ("", ())
+                state = f"is {' or '.join(values)}" if values else "is set"
                 raise RecipeError(
-                    f"operator '{name}': parameter '{param.name}' applies only if {owner} is {' or '.join(values)}: "
-                    f"remove it or change {owner} (now {result.get(owner)})."
+                    f"operator '{name}': parameter '{param.name}' applies only if {owner} {state}: "
+                    f"remove it or change {owner} (now {'unset' if result.get(owner) is None else result[owner]})."
                 )
             continue
         if param.group is not None and deciding[param.group] != param.name:
@@ -279,6 +289,12 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
             result[param.name] = None if value is None else param.checked(value)
         except ValueError as error:
             raise RecipeError(f"operator '{name}': parameter '{param.name}' {error}.") from None
+    check = getattr(operator, "check", None)  # not part of the protocol: operators from elsewhere may lack it
+    if check is not None:
+        try:
+            check(result)
+        except ValueError as error:
+            raise RecipeError(f"operator '{name}': {error}.") from None
     return result
 
 

@@ -17,6 +17,12 @@ A step that would leave nothing keeps the single best row. Ties are broken by ro
 
 - Exactly one parameter of a group (fraction, top_k, threshold) decides; giving two is an error.
 - `fraction` counts rows that have a score, and is rounded up.
+- `scope` says what a cut is made in: the `whole` subset, each `source`, the rows nearest to each `task` (highest MONA
+  score, ties to the task first by name), or each `cluster` of the pool. Rows without any MONA score, or without an
+  embedding, are a group of their own.
+- Clusters are those of the whole pool, whatever rows are given: spherical k-means of the sentence embeddings (of the SAE
+  features if there are none), with a fixed seed and sqrt(N / 10) clusters for a pool of N rows, rounded to a power of
+  two from 2 to 1,024.
 - Rows without a score are dropped or kept as `missing` says and counted in the lineage; they are never scored 0.
 - *Searched* parameters belong to the default search space; on a pool their ranges are narrowed to what makes sense for
   its size (`operator.space(signals)`).
@@ -52,16 +58,16 @@ def _section(operator: Operator) -> str:
 
 
 def _conditional(operator: Operator) -> bool:
-    return any(param.when is not None for param in operator.params)
+    return any(param.when is not None and param.when[1] for param in operator.params)
 
 
 def _row(param: Param, operator: Operator) -> str:
     meaning = param.help
     if param.when is not None:
-        meaning += f"; only with {param.when[0]} {' or '.join(param.when[1])}"
+        meaning += f"; only with {' '.join([param.when[0], ' or '.join(param.when[1])]).strip()}"
     if param.group is not None:
         others = [f"`{other.name}`" for other in operator.params if other.group == param.group and other is not param]
-        meaning += f"; instead of {' or '.join(others)}"
+        meaning += f"; instead of {' or '.join(others)}" if others else ""
     if param.default is not None:
         default = f"{param.default}"
     else:

@@ -1,17 +1,20 @@
-"""Filters that keep the rows with the highest (or lowest) scores: relevance, quality, complexity."""
+"""Filters that keep the rows with the highest (or lowest) scores: relevance, quality, complexity, any column, length."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
+from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows, ranged
+from autoselection.operators.groups import SCOPES, group_codes, scopes_of
 from autoselection.operators.ranking import (
     Keys,
+    keep_in_order,
     rows_of,
     score_keys,
     share,
@@ -19,6 +22,20 @@ from autoselection.operators.ranking import (
     smallest_per_group,
 )
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
+
+#: Columns that count something of a row, in the order in which the first one present is the default.
+LENGTHS = (
+    "n_response_tokens",
+    "n_prompt_tokens",
+    "n_tokens",
+    "n_response_words",
+    "n_prompt_words",
+    "n_response_characters",
+    "n_prompt_characters",
+    "n_turns",
+)
+#: Columns that have an operator of their own: not searched by ``score_filter``, so that no cut is searched twice.
+OWNED = frozenset({"ifd", "varentropy", "ngram_entropy", "action_object_branching", *LENGTHS})
 
 
 def cut_params(
@@ -51,9 +68,9 @@ def cut_params(
             "scope",
             "choice",
             "whole",
-            choices=("whole", "source"),
+            choices=SCOPES,
             searched=True,
-            help="cut the whole subset, or each source by itself",
+            help="cut the whole subset, or each source, nearest task or cluster by itself",
         ),
         Param("missing", "choice", "drop", choices=("drop", "keep"), help="what to do with rows without a score"),
     )
@@ -68,10 +85,34 @@ def best_keys(
     if params["threshold"] is not None:
         limit = np.float32(params["threshold"])
         return keys[scores >= limit if params["direction"] == "high" else scores <= limit], best
-    if params["scope"] == "source":
-        sizes = np.bincount(signals.source[rows], minlength=len(signals.source_names)).astype(np.int64)
-        return smallest_per_group(keys, signals.source, _quota(params, sizes)), best
-    return smallest(keys, int(_quota(params, len(keys)))), best
+    if params.get("band_low") is not None:
+        return _band(scores, keys, rows, params, signals), best
+    return _first(keys, rows, params["scope"], signals, lambda total: _quota(params, total)), best
+
+
+def _first(
+    keys: Keys,
+    rows: Rows,
+    scope: str,
+    signals: SignalTable,
+    quota: Callable[[NDArray[np.int64] | int], NDArray[np.int64]],
+) -> Keys:
+    """The smallest keys of each group of the scope, as many as ``quota`` says of the group's size."""
+    if scope == "whole":
+        return smallest(keys, int(quota(len(keys))))
+    codes, names = group_codes(signals, scope)
+    sizes = np.bincount(codes[rows], minlength=len(names)).astype(np.int64)
+    return smallest_per_group(keys, codes, quota(sizes))
+
+
+def _band(scores: NDArray[np.float32], keys: Keys, rows: Rows, params: Mapping[str, Any], signals: SignalTable) -> Keys:
+    """Those of ``keys`` whose rows lie between two quantiles of their group, see :class:`ColumnFilter`."""
+    upward = score_keys(scores, rows, "low")
+    inside = np.zeros(signals.n, bool)
+    for bound, value in ((params["band_high"], True), (params["band_low"], False)):
+        below = _first(upward, rows, params["scope"], signals, lambda total, bound=bound: share(bound, total))  # type: ignore[misc]
+        inside[rows_of(below)] = value
+    return keys[inside[rows]]
 
 
 def _quota(params: Mapping[str, Any], total: NDArray[np.int64] | int) -> NDArray[np.int64]:
@@ -84,7 +125,7 @@ class CutFilter(BaseOperator):
     """What score filters share: pool-dependent ranges, and the strength of a cut as a share of the pool."""
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
-        return ranged(self.params, top_k={"high": max(1, signals.n)})
+        return ranged(self.params, top_k={"high": max(1, signals.n)}, scope={"choices": scopes_of(signals)})
 
     def as_fraction(self, params: Mapping[str, Any], signals: SignalTable) -> float:
         """The cut as a share of the whole pool's rows, whichever parameter decides it."""
@@ -99,26 +140,16 @@ class CutFilter(BaseOperator):
         raise NotImplementedError
 
 
-class ScoreFilter(CutFilter):
-    """Keep the rows that score best in one column, best first."""
+class ColumnCut(CutFilter):
+    """A cut by one column, best first."""
 
     order = (
         "best score first (direction low: lowest first) over all sources, ties by row index; "
         "rows kept without a score come last, by row index"
     )
 
-    def __init__(self, name: str, column: str, family: str, summary: str) -> None:
-        self.name = name
-        self.column = column
-        self.family = family
-        self.summary = summary
-        self.params = cut_params(fraction=0.5, lowest_fraction=0.05, what="", bounds=None)
-
-    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return (self.column,)
-
-    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
-        scores = context.signals.column(self.column)[rows]
+    def _cut(self, column: str, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        scores = context.signals.column(column)[rows]
         unscored = np.isnan(scores)
         missing = int(np.count_nonzero(unscored))
         scored = rows
@@ -131,11 +162,161 @@ class ScoreFilter(CutFilter):
         return Outcome(kept, missing=missing, best=best)
 
 
+class ScoreFilter(ColumnCut):
+    """Keep the rows that score best in one column, best first."""
+
+    def __init__(self, name: str, column: str, family: str, summary: str) -> None:
+        self.name = name
+        self.column = column
+        self.family = family
+        self.summary = summary
+        self.params = cut_params(fraction=0.5, lowest_fraction=0.05, what="", bounds=None)
+
+    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (self.column,)
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        return self._cut(self.column, rows, params, context)
+
+
+def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str, ...]:
+    """Columns that a search may name, sorted: those with two different scores at least, contamination left out.
+
+    Args:
+        owned: also those that have an operator of their own.
+    """
+
+    def build() -> tuple[str, ...]:
+        return tuple(
+            name
+            for name in sorted(signals.columns)
+            if not name.startswith("contamination") and _varies(signals.columns[name])
+        )
+
+    found = pool_artefact(signals, "columns that vary", build)
+    return found if owned else tuple(name for name in found if name not in OWNED and not name.startswith(MONA_PREFIX))
+
+
+def _varies(values: NDArray[np.float32]) -> bool:
+    known = values[~np.isnan(values)]
+    return bool(len(known) and known.min() < known.max())
+
+
+_CUT = cut_params(fraction=0.5, lowest_fraction=0.05, what="", bounds=None)
+
+
+class ColumnFilter(ColumnCut):
+    """Keep the best rows by any numeric signal, or those in a band between two of its quantiles.
+
+    The band: the m rows with a score (of the subset, or of each group of the scope) are ranked from the lowest score,
+    rank 0, to the highest, equal scores by row index; a row of rank r is kept if
+    ``ceil(band_low · m) <= r < ceil(band_high · m)``. So the bands 0 to 0.3, 0.3 to 0.8 and 0.8 to 1 share no row and
+    leave none out; a band of a small group may hold no row. ``direction`` is then only the order of the rows returned.
+    """
+
+    name = "score_filter"
+    family = "score"
+    summary = "the rows that score best in any numeric signal: one that has no operator of its own, such as a reward"
+    published = False
+    params: tuple[Param, ...] = (
+        Param("signal", "signal", searched=True, help="column of the signal table, such as reward or loss_conditional"),
+        *_CUT[:3],
+        Param("band_low", "float", low=0.0, high=1.0, group="cut", help="keep from this quantile on, upwards"),
+        Param("band_high", "float", low=0.0, high=1.0, when=("band_low", ()), help="and below this one, the higher"),
+        *_CUT[3:],
+    )
+
+    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (str(params["signal"]),) if params.get("signal") else ()
+
+    def space(self, signals: SignalTable) -> tuple[Param, ...]:
+        return ranged(super().space(signals), signal={"choices": searched_columns(signals)})
+
+    def available(self, signals: SignalTable) -> bool:
+        return bool(searched_columns(signals))
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        if params["band_low"] is not None and params["band_low"] >= params["band_high"]:
+            raise ValueError(
+                f"band_low ({params['band_low']:g}) must be below band_high ({params['band_high']:g}): "
+                "they are quantiles of the signal, such as 0.2 and 0.8"
+            )
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        return self._cut(params["signal"], rows, params, context)
+
+
+class LengthFilter(CutFilter):
+    """Keep rows between two lengths, or the longest (shortest) share of them, or both: first the bounds, then the share.
+
+    "Longest responses" is a strong simple baseline (Zhao et al. 2024, "Long Is More for Alignment").
+    """
+
+    name = "length_filter"
+    family = "length"
+    summary = (
+        "rows whose prompt, response or whole has a length between two bounds, or is among the longest or shortest"
+    )
+    order = "the order in which the rows were given"
+    published = False
+    params: tuple[Param, ...] = (
+        Param("length", "choice", LENGTHS[0], choices=LENGTHS, searched=True, help="which length, in what it counts"),
+        Param("min", "float", low=0.0, optional=True, help="keep lengths of at least this"),
+        Param("max", "float", low=0.0, optional=True, help="keep lengths of at most this"),
+        Param(
+            "fraction",
+            "float",
+            low=0.05,
+            high=1.0,
+            searched=True,
+            group="share",
+            help="share of the rows within the bounds to keep, rounded up",
+        ),
+        *_CUT[3:],  # direction, scope, missing
+    )
+
+    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (str(params.get("length") or LENGTHS[0]),)
+
+    def space(self, signals: SignalTable) -> tuple[Param, ...]:
+        present = tuple(name for name in LENGTHS if name in signals.columns)
+        changes = {"choices": present, "default": present[0]} if present else {}
+        return ranged(self.params, length=changes, scope={"choices": scopes_of(signals)})
+
+    def available(self, signals: SignalTable) -> bool:
+        return any(name in signals.columns for name in LENGTHS)
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        low, high = params["min"], params["max"]
+        if low is None and high is None and params["fraction"] is None:
+            raise ValueError("give at least one of min, max and fraction")
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"min ({low:g}) must not be above max ({high:g})")
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        signals = context.signals
+        lengths = signals.column(params["length"])[rows]
+        known = ~np.isnan(lengths)
+        inside = known.copy()
+        if params["min"] is not None:
+            inside &= lengths >= np.float32(params["min"])
+        if params["max"] is not None:
+            inside &= lengths <= np.float32(params["max"])
+        kept = rows[inside]
+        best: int | None = None
+        if params["fraction"] is not None:
+            cut = {**params, "top_k": None, "threshold": None}
+            keys, best = best_keys(lengths[inside], kept, cut, signals)
+            kept = rows_of(keys)
+        chosen = np.concatenate([kept, rows[~known]]) if params["missing"] == "keep" else kept
+        return Outcome(keep_in_order(rows, chosen, signals.n), missing=int(np.count_nonzero(~known)), best=best)
+
+
 class MonaFilter(CutFilter):
     """Keep the rows most relevant to any task, by their MONA scores.
 
     Each task keeps its own best rows (``fraction`` of the rows it scores, ``top_k`` or ``threshold``; with scope source
-    within each source) and the union over tasks is returned, so more than ``fraction`` of the rows may survive.
+    within each source, and so on) and the union over tasks is returned, so more than ``fraction`` of the rows may survive.
     """
 
     name = "mona_filter"

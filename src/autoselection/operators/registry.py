@@ -9,10 +9,13 @@ from typing import Any
 
 from autoselection.errors import RecipeError
 from autoselection.operators.base import Operator
+from autoselection.operators.decontaminate import Decontaminate
 from autoselection.operators.dedup import SemanticDedup, SemDeDup
-from autoselection.operators.filters import BUILTIN_FILTERS, MonaFilter
+from autoselection.operators.diversity import ClusterBalance, Diversity
+from autoselection.operators.filters import BUILTIN_FILTERS, ColumnFilter, LengthFilter, MonaFilter
 from autoselection.operators.sampling import SourceFilter, SourceMix, TruncateSamples, VarentropyMix
-from autoselection.operators.sets import Union
+from autoselection.operators.sets import Intersect, Subtract, Union
+from autoselection.operators.soft import Sample
 from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable
 
@@ -31,6 +34,14 @@ def builtin_operators() -> tuple[Operator, ...]:
         SourceFilter(),
         SourceMix(),
         VarentropyMix(),
+        ColumnFilter(),
+        LengthFilter(),
+        Sample(),
+        Diversity(),
+        ClusterBalance(),
+        Intersect(),
+        Subtract(),
+        Decontaminate(),
     )
 
 

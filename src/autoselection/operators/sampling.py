@@ -58,7 +58,7 @@ def _draw(rows: Rows, quotas: NDArray[np.int64], context: Context) -> Rows:
     return keep_in_order(rows, chosen, context.signals.n)
 
 
-def _size_params(default: float | None, searched: bool, absent: str) -> tuple[Param, ...]:
+def size_params(default: float | None, searched: bool, absent: str) -> tuple[Param, ...]:
     return (
         Param(
             "fraction",
@@ -80,12 +80,12 @@ def _size_params(default: float | None, searched: bool, absent: str) -> tuple[Pa
     )
 
 
-def _sized(params: tuple[Param, ...], signals: SignalTable) -> tuple[Param, ...]:
+def sized(params: tuple[Param, ...], signals: SignalTable) -> tuple[Param, ...]:
     low, high = (max(1, min(bound, signals.n)) for bound in PUBLISHED_SAMPLES)
     return ranged(params, total_samples={"low": low, "high": high, "log": True})
 
 
-def _target(params: Mapping[str, Any], available: int) -> int | None:
+def target_size(params: Mapping[str, Any], available: int) -> int | None:
     if params["total_samples"] is not None:
         return min(int(params["total_samples"]), available)
     return None if params["fraction"] is None else int(share(params["fraction"], available))
@@ -112,10 +112,10 @@ class TruncateSamples(BaseOperator):
     summary = "a random cap on the number of rows, spread evenly over the sources"
     order = "the order in which the rows were given"
     randomized = True
-    params: tuple[Param, ...] = _size_params(0.5, True, "")
+    params: tuple[Param, ...] = size_params(0.5, True, "")
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
-        return _sized(self.params, signals)
+        return sized(self.params, signals)
 
     def as_fraction(self, params: Mapping[str, Any], signals: SignalTable) -> float:
         """The cap as a share of the pool's rows."""
@@ -124,7 +124,7 @@ class TruncateSamples(BaseOperator):
         return min(1.0, int(params["total_samples"]) / max(1, signals.n))
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
-        total = _target(params, len(rows))
+        total = target_size(params, len(rows))
         capacity = _counts(rows, context.signals)
         quotas = allocate(len(rows) if total is None else total, np.ones(len(capacity)), capacity)
         return Outcome(_draw(rows, quotas, context))
@@ -169,7 +169,7 @@ def _mix(rows: Rows, weights: NDArray[np.float64], params: Mapping[str, Any], co
         return Outcome(rows[:0])
     shares = weights / weights.sum()
     served = shares > 0
-    total = _target(params, len(rows))
+    total = target_size(params, len(rows))
     if total is None:
         total = max(1, int(np.floor((capacity[served] / shares[served]).min() + 1e-9)))
     quotas = allocate(total, weights, capacity)
@@ -183,7 +183,12 @@ def _mix(rows: Rows, weights: NDArray[np.float64], params: Mapping[str, Any], co
 
 
 class SourceMix(BaseOperator):
-    """Mix the sources in given proportions by random draws without repetition."""
+    """Mix the sources by random draws without repetition.
+
+    The shares are proportional to the given ``weights``, or to ``size^(1 / temperature)`` of each source's rows among
+    those given: 1 leaves the sources as they are, a high temperature approaches equal shares. A search that is told to
+    use this operator (``search.operators``) moves temperature and size; weights are for people.
+    """
 
     name = "source_mix"
     family = "source"
@@ -192,22 +197,44 @@ class SourceMix(BaseOperator):
     randomized = True
     searched = False
     params: tuple[Param, ...] = (
-        Param("weights", "weights", help="weight of each source; the shares of the mix are proportional to them"),
+        Param(
+            "weights",
+            "weights",
+            group="mix",
+            help="weight of each source; the shares of the mix are proportional to them",
+        ),
+        Param(
+            "temperature",
+            "float",
+            low=0.5,
+            high=100.0,
+            log=True,
+            searched=True,
+            group="mix",
+            help="shares are proportional to size^(1 / temperature)",
+        ),
         Param(
             "other",
             "float",
             low=0.0,
             optional=True,
+            when=("weights", ()),
             help="weight of each source not named (unset: naming all is required)",
         ),
-        *_size_params(None, False, " (neither set: the largest exact mix)"),
+        *size_params(None, True, " (neither set: the largest exact mix)"),
     )
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
-        return _sized(self.params, signals)
+        return sized(self.params, signals)
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        if params["weights"] is None and params["temperature"] is None:
+            raise ValueError("parameter 'weights' is required, or 'temperature' instead of it")
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
+        if params["temperature"] is not None:
+            return _mix(rows, _counts(rows, signals) ** (1.0 / params["temperature"]), params, context)
         named: Mapping[str, float] = params["weights"]
         codes = _known_sources(self.name, named, signals)
         absent = [source for source in signals.source_names if source not in named]
@@ -246,14 +273,14 @@ class VarentropyMix(BaseOperator):
             help="softmax temperature (varentropy's unit, nats²)",
         ),
         Param("missing", "choice", "drop", choices=("drop", "keep"), help="what to do with rows without a score"),
-        *_size_params(None, False, " (neither set: the largest exact mix)"),
+        *size_params(None, False, " (neither set: the largest exact mix)"),
     )
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         return ("varentropy",)
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
-        return _sized(self.params, signals)
+        return sized(self.params, signals)
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals

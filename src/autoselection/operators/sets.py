@@ -1,4 +1,4 @@
-"""Set operations between recipes."""
+"""Set operations between recipes, all materialized on the same pool with the same seed."""
 
 from __future__ import annotations
 
@@ -27,3 +27,42 @@ class Union(BaseOperator):
         present[rows] = True
         added = other[~present[other]]
         return Outcome(np.concatenate([rows, added]), notes={"other rows": len(other), "added": len(added)})
+
+
+class _Compared(BaseOperator):
+    """Keep rows by whether another recipe selects them."""
+
+    family = "set"
+    order = "the order in which the rows were given"
+    published = False
+    _inside: bool
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        other = context.resolve(params["source_recipe"])
+        present = np.zeros(context.signals.n, bool)
+        present[other] = True
+        shared = present[rows]
+        notes = {"other rows": len(other), "shared": int(np.count_nonzero(shared))}
+        return Outcome(rows[shared if self._inside else ~shared], notes=notes)
+
+
+class Intersect(_Compared):
+    """Keep the rows that another recipe selects from the same pool as well."""
+
+    name = "intersect"
+    summary = "keeps the rows that another recipe selects too"
+    params: tuple[Param, ...] = (
+        Param("source_recipe", "recipe", searched=True, help="id or hash of the recipe whose rows are kept"),
+    )
+    _inside = True
+
+
+class Subtract(_Compared):
+    """Drop the rows that another recipe selects from the same pool."""
+
+    name = "subtract"
+    summary = "drops the rows that another recipe selects"
+    params: tuple[Param, ...] = (
+        Param("source_recipe", "recipe", searched=True, help="id or hash of the recipe whose rows are dropped"),
+    )
+    _inside = False

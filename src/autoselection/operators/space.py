@@ -100,6 +100,8 @@ def clamp_params(operator: Operator, params: Mapping[str, Any], signals: SignalT
     groups: set[str] = set()
     for param in space:
         value = _clamped(param, params.get(param.name))
+        if param.kind == "signal" and value is not None and value not in signals.columns:
+            value = None
         if value is None and param.kind == "choice":
             value = param.default
         if value is None or not param.active(usable) or param.group in groups:
@@ -126,7 +128,8 @@ def encode_params(operator: Operator, params: Mapping[str, Any], signals: Signal
     """The searched parameters as numbers in [0, 1]; the length depends on the operator and the pool alone.
 
     Numbers are scaled to the pool's range, a choice of two becomes a bit, one of more a bit each, sources a bit each;
-    parameters that do not apply are 0. A cut set by ``top_k``, ``threshold`` or ``total_samples`` is encoded as the
+    parameters that do not apply are 0, a signal is a bit for
+    each that is searched. A cut set by ``top_k``, ``threshold`` or ``total_samples`` is encoded as the
     ``fraction`` of the pool it stands for. A ``recipe`` is not encoded here.
     """
     values = dict(params)
@@ -170,7 +173,9 @@ def _draw(operator: Operator, param: Param, rng: np.random.Generator, recipes: S
         return from_unit(param, float(rng.random()))
     if param.kind == "bool":
         return bool(rng.integers(2))
-    if param.kind == "choice":
+    if param.kind in ("choice", "signal"):
+        if not param.choices:
+            raise RecipeError(f"operator '{operator.name}': the pool has nothing that '{param.name}' could name.")
         return param.choices[int(rng.integers(len(param.choices)))]
     if param.kind == "recipe":
         if not recipes:
@@ -238,7 +243,7 @@ def _clamped(param: Param, value: Any) -> Any:
 def _parts(param: Param) -> tuple[str, ...]:
     if param.kind == "choice" and len(param.choices) == 2:
         return (f"{param.name}={param.choices[1]}",)
-    if param.kind == "choice" or (param.kind == "sources" and len(param.choices) <= MAX_SOURCE_BITS):
+    if param.kind in ("choice", "signal") or (param.kind == "sources" and len(param.choices) <= MAX_SOURCE_BITS):
         return tuple(f"{param.name}={choice}" for choice in param.choices)
     return () if param.kind in ("recipe", "weights") else (param.name,)
 
@@ -251,9 +256,9 @@ def _encoded(param: Param, value: Any, active: bool, signals: SignalTable) -> li
         return [to_unit(param, float(value))]
     if param.kind == "bool":
         return [float(value)]
-    if param.kind == "choice":
+    if param.kind in ("choice", "signal"):
         bits = [float(value == choice) for choice in param.choices]
-        return bits[1:] if len(bits) == 2 else bits
+        return bits[1:] if len(parts) < len(bits) else bits
     if param.kind == "sources":
         bits = [float(name in value) for name in param.choices]
         if len(parts) > 1 or not bits:

@@ -57,6 +57,12 @@ def single_operator_recipes(
 
 def _variants(operator: Operator, space: Sequence[Param], signals: SignalTable) -> Iterator[dict[str, Any]]:
     searched = {param.name: param for param in space if param.searched}
+    signal = next((param for param in searched.values() if param.kind == "signal"), None)
+    if signal is not None and not signal.when:
+        rest = [param for param in space if param is not signal]
+        for column in signal.choices:
+            yield from ({signal.name: column, **params} for params in _variants(operator, rest, signals))
+        return
     if "fraction" in searched:
         if searched["fraction"].default is not None:
             yield {"fraction": searched["fraction"].default}
@@ -168,7 +174,7 @@ def _at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict[str, 
             params[param.name] = from_unit(param, unit)
         elif param.kind == "bool":
             params[param.name] = unit >= 0.5
-        elif param.kind in ("choice", "sources"):
+        elif param.kind in ("choice", "signal", "sources"):
             option = param.choices[min(len(param.choices) - 1, int(unit * len(param.choices)))]
-            params[param.name] = option if param.kind == "choice" else [option]
+            params[param.name] = [option] if param.kind == "sources" else option
     return validate_params(operator, params)

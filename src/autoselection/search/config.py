@@ -65,6 +65,18 @@ class DrawConfig(StrictModel):
     source_scope: float = Field(
         0.5, ge=0, le=1, description="Probability that a filter cuts within each source, not over the whole subset."
     )
+    task_scope: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Probability that it cuts among the rows nearest to each task (by MONA), where the pool allows it.",
+    )
+    cluster_scope: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Probability that it cuts within each cluster of the embeddings, where the pool allows it.",
+    )
 
     @field_validator("low_direction_of")
     @classmethod
@@ -73,6 +85,13 @@ class DrawConfig(StrictModel):
             if not 0 <= probability <= 1:
                 raise ValueError(f"the probability for '{name}' must be in [0, 1], not {probability}")
         return value
+
+    @model_validator(mode="after")
+    def _scopes_fit(self) -> DrawConfig:
+        total = self.source_scope + self.task_scope + self.cluster_scope
+        if total > 1 + 1e-9:
+            raise ValueError(f"source_scope, task_scope and cluster_scope add up to {total:g}: they must not exceed 1")
+        return self
 
 
 class EditConfig(StrictModel):
@@ -159,7 +178,9 @@ class SearchConfig(StrictModel):
 
     evaluations: int = Field(15, ge=1, description="Full evaluations to spend, failed ones included (count).")
     initial: tuple[Path, ...] = Field(
-        (), description="Recipes (YAML files) evaluated first, such as the one used today; they count as evaluations."
+        (),
+        description="Recipes evaluated first, such as the one used today: YAML files or names of ready recipes (see "
+        "'autoselection recipes'); they count as evaluations. With warmup: 0 edits start from them.",
     )
     include_full: bool = Field(False, description="Evaluate the whole pool first; counts as an evaluation.")
     warmup: int = Field(3, ge=0, description="Random probes before edits start (count).")
@@ -221,7 +242,9 @@ def published_settings(**changes: Any) -> SearchConfig:
     """
     settings: Mapping[str, Any] = {
         "proposals": 5,
-        "draws": DrawConfig(low_direction=0.0, low_direction_of={}, source_scope=0.0),
+        "draws": DrawConfig(
+            low_direction=0.0, low_direction_of={}, source_scope=0.0, task_scope=0.0, cluster_scope=0.0
+        ),
         "edits": EditConfig(
             weights={"add": 1, "drop": 1, "swap": 1, "reorder": 1, "reparametrise": 1, "union": 1},
             second_edit=0.0,

@@ -188,7 +188,8 @@ class Editor:
         weights = np.array([source.weight for source in self.sources])
         source = self.sources[int(rng.choice(len(self.sources), p=weights / weights.sum()))]
         step = self.space.draw(unions[int(rng.integers(len(unions)))], rng, recipes=[source.key])
-        return (*steps, step), f"added the rows of {source.trial} (union)"
+        said = {"intersect": "kept only the rows shared with", "subtract": "dropped the rows of"}
+        return (*steps, step), f"{said.get(step.operator, 'added the rows of')} {source.trial} ({step.operator})"
 
     def _operator(self, rest: Steps, rng: np.random.Generator, but: str | None = None) -> str | None:
         """Draw an operator that the rest of the recipe does not use; its own family is less likely."""
@@ -207,7 +208,7 @@ class Editor:
 
     def _say(self, step: Step) -> str:
         kept = self.space.fraction(step)
-        parts = [str(step.params[name]) for name in ("direction", "scope") if step.params.get(name)]
+        parts = [str(step.params[name]) for name in ("signal", "length", "direction", "scope") if step.params.get(name)]
         if kept is not None:
             parts.append(f"{kept:.2f}")
         return f"{step.operator} ({', '.join(parts)})" if parts else step.operator

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,41 @@ from autoselection.recipes import Recipe, Step
 from autoselection.search.config import DrawConfig, SearchConfig
 from autoselection.signals.table import SignalTable
 
+NARROW_SCOPES = ("task", "cluster")
+"""Scopes that are part of the space only if they have a chance to be drawn."""
+
+
+class _WithoutScopes:
+    """An operator whose search space lacks some scopes; everything else is the operator's own."""
+
+    def __init__(self, operator: Operator, hidden: frozenset[str]) -> None:
+        self._operator = operator
+        self._hidden = hidden
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._operator, name)
+
+    def __call__(self, *given: Any) -> Any:
+        return self._operator(*given)
+
+    def space(self, signals: SignalTable) -> tuple[Param, ...]:
+        return tuple(
+            replace(param, choices=tuple(choice for choice in param.choices if choice not in self._hidden))
+            if param.name == "scope"
+            else param
+            for param in self._operator.space(signals)
+        )
+
+
+def _drawn(odds: Mapping[str, float], at: float) -> str:
+    """The name whose interval holds ``at`` in [0, 1): ``whole`` last, the others in their order before it."""
+    for name, chance in odds.items():
+        if name != "whole":
+            if at < chance:
+                return name
+            at -= chance
+    return "whole"
+
 
 class RecipeSpace:
     """Operators a search may use on a pool, and moves among their parameters.
@@ -41,6 +77,7 @@ class RecipeSpace:
         self.signals = signals
         self.registry = registry
         self.draws: DrawConfig = config.draws
+        self._searched: dict[str, Operator] = {}
         chosen: Iterable[Operator] = registry.default_space(signals)
         if config.operators is not None:
             chosen = [registry.get(name) for name in config.operators]
@@ -57,8 +94,8 @@ class RecipeSpace:
             raise ConfigError(
                 "The search has no operator to use: score the pool first, or name some that need no signals."
             )
-        self._spaces = {operator.name: operator.space(signals) for operator in self.operators}
-        self._widths = {operator.name: len(encoding_names(operator, signals)) for operator in self.operators}
+        self._spaces = {operator.name: self._moving(operator.name).space(signals) for operator in self.operators}
+        self._widths = {name: len(encoding_names(self._moving(name), signals)) for name in self._spaces}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,7 +130,28 @@ class RecipeSpace:
 
     def params(self, name: str) -> tuple[Param, ...]:
         """Declared parameters with the ranges searched on this pool."""
-        return self._spaces.get(name) or self.registry.get(name).space(self.signals)
+        return self._spaces.get(name) or self._moving(name).space(self.signals)
+
+    def _moving(self, name: str) -> Operator:
+        """The operator as it is drawn, moved and encoded: without the scopes that are never drawn."""
+        if name not in self._searched:
+            operator = self.registry.get(name)
+            odds = self.scope_odds(operator)
+            hidden = frozenset(scope for scope, chance in odds.items() if scope in NARROW_SCOPES and chance <= 0)
+            self._searched[name] = cast(Operator, _WithoutScopes(operator, hidden)) if hidden else operator
+        return self._searched[name]
+
+    def scope_odds(self, operator: Operator) -> dict[str, float]:
+        """Probability of each scope that the operator has on this pool; ``whole`` gets what the others leave."""
+        scope = next(
+            (param for param in operator.space(self.signals) if param.name == "scope" and param.searched), None
+        )
+        if scope is None:
+            return {}
+        draws = self.draws
+        chances = {"source": draws.source_scope, "task": draws.task_scope, "cluster": draws.cluster_scope}
+        odds = {name: chances[name] for name in scope.choices if name in chances}
+        return {"whole": max(0.0, 1.0 - sum(odds.values())), **odds}
 
     def draw(
         self, name: str, rng: np.random.Generator, *, ratio: float | None = None, recipes: Sequence[str] = ()
@@ -104,12 +162,12 @@ class RecipeSpace:
             ratio: share of its rows that the step is to keep, for an operator with a ``fraction``.
             recipes: recipes that a union may name.
         """
-        operator = self.operator(name)
+        operator = self._moving(name)
         params = sample_params(operator, self.signals, rng, recipes=recipes)
         if self._param(operator, "direction"):
             params["direction"] = "low" if rng.random() < self.low_probability(name) else "high"
-        if self._param(operator, "scope"):
-            params["scope"] = "source" if rng.random() < self.draws.source_scope else "whole"
+        if odds := self.scope_odds(operator):
+            params["scope"] = _drawn(odds, float(rng.random()))
         fraction = self._param(operator, "fraction")
         if ratio is not None and fraction is not None:
             params = {**params, **{p.name: None for p in operator.params if p.group and p.group == fraction.group}}
@@ -122,7 +180,7 @@ class RecipeSpace:
 
     def perturb(self, step: Step, rng: np.random.Generator, scale: float, *, recipes: Sequence[str] = ()) -> Step:
         """A step with one or two parameters moved; direction and scope stay (they have their own edit)."""
-        operator = self.operator(step.operator)
+        operator = self._moving(step.operator)
         fixed = {name: step.params[name] for name in ("direction", "scope") if step.params.get(name) is not None}
         params = step.params
         for _ in range(8):
@@ -134,20 +192,17 @@ class RecipeSpace:
     def flips(self, step: Step) -> tuple[dict[str, Any], ...]:
         """Changes of direction and scope that the configured probabilities allow."""
         operator = self.operator(step.operator)
-        changes: list[dict[str, Any]] = []
+        turned: list[dict[str, Any]] = []
         if self._param(operator, "direction"):
             flipped = "low" if step.params.get("direction") == "high" else "high"
             low = self.low_probability(step.operator)
             if (low if flipped == "low" else 1.0 - low) > 0:
-                changes.append({"direction": flipped})
-        if self._param(operator, "scope"):
-            flipped = "source" if step.params.get("scope") == "whole" else "whole"
-            source = self.draws.source_scope
-            if (source if flipped == "source" else 1.0 - source) > 0:
-                changes.append({"scope": flipped})
-        if len(changes) == 2:
-            changes.append({**changes[0], **changes[1]})
-        return tuple(changes)
+                turned.append({"direction": flipped})
+        current = step.params.get("scope")
+        scopes = [
+            {"scope": name} for name, chance in self.scope_odds(operator).items() if name != current and chance > 0
+        ]
+        return (*turned, *scopes, *({**turn, **scope} for turn in turned for scope in scopes))
 
     def clamp(self, step: Step) -> Step:
         """The step with complete parameters within this pool's ranges."""
@@ -183,7 +238,7 @@ class RecipeSpace:
             if used is None:
                 blocks.append(np.zeros(1 + self._widths[name]))
             else:
-                encoded = encode_params(self.operator(name), used.params, self.signals)
+                encoded = encode_params(self._moving(name), used.params, self.signals)
                 blocks.append(np.concatenate([[1.0], encoded]))
         return np.concatenate(blocks)
 

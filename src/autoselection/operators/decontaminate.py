@@ -1,0 +1,67 @@
+"""Removal of rows that share text with the benchmarks' dev and test items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows
+
+COLUMN = "contamination"
+COSINE_COLUMN = "contamination_cosine"
+
+
+class Decontaminate(BaseOperator):
+    """Drop the rows that contain text of a benchmark's dev or test items.
+
+    ``contamination`` is the largest share of one item's word n-grams (13 words by default) that a row contains; the
+    default drops a row that shares a single one. The other signal, ``contamination_cosine``, is the highest cosine of
+    a row's embedding with an item's and finds paraphrases; it is read only if ``cosine_threshold`` is set. A step of
+    hygiene, not of taste: it is never searched.
+    """
+
+    name = "decontaminate"
+    family = "contamination"
+    summary = "drops rows that overlap with the dev or test items of the benchmarks"
+    order = "the order in which the rows were given"
+    searched = False
+    published = False
+    params: tuple[Param, ...] = (
+        Param(
+            "threshold",
+            "float",
+            0.0,
+            low=0.0,
+            high=1.0,
+            searched=True,
+            help="drop rows that contain at least this share of an item's n-grams; 0: any n-gram at all",
+        ),
+        Param(
+            "cosine_threshold",
+            "float",
+            low=0.0,
+            high=1.0,
+            optional=True,
+            help="drop rows whose embedding has at least this cosine with an item's (unset: not looked at)",
+        ),
+        Param("missing", "choice", "keep", choices=("drop", "keep"), help="what to do with rows without a value"),
+    )
+
+    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (COLUMN, COSINE_COLUMN) if params.get("cosine_threshold") is not None else (COLUMN,)
+
+    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        shares = context.signals.column(COLUMN)[rows]
+        missing = np.isnan(shares)
+        dirty = (shares > 0) & (shares >= np.float32(params["threshold"]))
+        notes = {"overlap with items": int(np.count_nonzero(dirty))}
+        if params["cosine_threshold"] is not None:
+            cosines = context.signals.column(COSINE_COLUMN)[rows]
+            alike = cosines >= np.float32(params["cosine_threshold"])
+            notes["similar to items"] = int(np.count_nonzero(alike))
+            missing |= np.isnan(cosines)
+            dirty |= alike
+        dropped = dirty | missing if params["missing"] == "drop" else dirty
+        return Outcome(rows[~dropped], missing=int(np.count_nonzero(missing)), notes=notes)

@@ -1,0 +1,152 @@
+"""Groups of rows that a cut may be made in: sources, nearest tasks, clusters. Built once per signal table.
+
+Codes are those of the whole pool: they do not depend on the rows a step is given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import SignalError
+from autoselection.operators.artefacts import pool_artefact
+from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
+
+SCOPES = ("whole", "source", "task", "cluster")
+MOST_CLUSTERS = 1024
+ROWS_PER_CLUSTER = 10
+"""Of about ``sqrt(N / ROWS_PER_CLUSTER)`` clusters."""
+_SEED = 0
+_FIT_ROWS = 20_000
+_ROUNDS = 15
+_DIMENSIONS = 64
+_BLOCK = 16_384
+
+Codes = NDArray[np.int32]
+Vectors = NDArray[np.float32]
+
+
+def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...]]:
+    """The group of every row of the pool, int32[N], and the names of the groups.
+
+    ``source``: its source. ``task``: the task with its highest MONA score, ties to the task first by name; rows without
+    any score are a group of their own, the last. ``cluster``: see :func:`clusters`; rows without a vector likewise.
+    ``whole``: one group.
+
+    Raises:
+        SignalError: the pool has no MONA scores, or neither embeddings nor SAE features.
+    """
+    if scope == "source":
+        return signals.source, signals.source_names
+    if scope == "whole":
+        return np.zeros(signals.n, np.int32), ("whole",)
+    build = _nearest_tasks if scope == "task" else _pool_clusters
+    return pool_artefact(signals, ("groups", scope), lambda: build(signals))
+
+
+def scopes_of(signals: SignalTable) -> tuple[str, ...]:
+    """The scopes that are searched on a pool: ``task`` with MONA scores of two tasks, ``cluster`` with embeddings."""
+    task = ("task",) if len(signals.tasks) > 1 else ()
+    return ("whole", "source", *task, *(("cluster",) if signals.embeddings is not None else ()))
+
+
+def _nearest_tasks(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
+    tasks = signals.tasks
+    if not tasks:
+        raise SignalError(f"The pool has no relevance scores for any task: {how_to_get('mona')}")
+    nearest = np.full(signals.n, len(tasks), np.int32)
+    highest = np.full(signals.n, -np.inf, np.float32)
+    for code, task in enumerate(tasks):
+        scores = signals.column(MONA_PREFIX + task)
+        better = (scores > highest) | ((nearest == len(tasks)) & ~np.isnan(scores))
+        nearest[better] = code
+        highest[better] = scores[better]
+    return nearest, (*tasks, "without a score")
+
+
+def number_of_clusters(rows: int) -> int:
+    """``sqrt(rows / 10)`` rounded to a power of two, from 2 to 1,024: nearby pool sizes share a number."""
+    power = round(math.log2(max(1.0, math.sqrt(rows / ROWS_PER_CLUSTER))))
+    return int(min(MOST_CLUSTERS, max(2, 2**power)))
+
+
+def _pool_clusters(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
+    labels = clusters(pool_vectors(signals), number_of_clusters(signals.n))
+    count = int(labels.max(initial=-1)) + 1
+    labels[labels < 0] = count
+    return labels, (*(f"cluster {code}" for code in range(count)), "without a vector")
+
+
+def pool_vectors(signals: SignalTable) -> Vectors:
+    """Unit vectors of all rows, float32[N, d]; NaN for a row without one. Kept while the table lives.
+
+    The sentence embeddings; without them the SAE features after a seeded Gaussian projection to 64 dimensions, which
+    keeps cosines to within about 0.1 (Johnson and Lindenstrauss) and makes them dense.
+
+    Raises:
+        SignalError: the pool has neither.
+    """
+    return pool_artefact(signals, "vectors", lambda: _vectors(signals))
+
+
+def _vectors(signals: SignalTable) -> Vectors:
+    if signals.embeddings is not None:
+        return _unit(np.asarray(signals.embeddings, np.float32))
+    if signals.sae is None:
+        raise SignalError(f"The pool has neither embeddings nor SAE features: {how_to_get('embeddings')}")
+    matrix = signals.sae.to_scipy()
+    rng = np.random.default_rng(_SEED)
+    if matrix.shape[1] > _DIMENSIONS:
+        return _unit(np.asarray(matrix @ rng.standard_normal((matrix.shape[1], _DIMENSIONS), dtype=np.float32)))
+    return _unit(matrix.toarray())
+
+
+def _unit(vectors: NDArray[Any]) -> Vectors:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, np.nan), np.float32)
+
+
+def clusters(unit: Vectors, count: int, seed: int = _SEED) -> Codes:
+    """Cluster of each unit row by k-means on the sphere (Dhillon and Modha 2001), int32[N]; -1 for a row of NaN.
+
+    Fitted in at most 15 rounds on at most max(20,000, 40 · count) rows drawn by the seed, from as many distinct random
+    rows as there are clusters; a cluster that loses all its rows keeps its centre. Clusters are numbered by their
+    smallest row. scikit-learn's k-means is not used: its sums depend on the timing of threads, and subsets must not.
+    """
+    rng = np.random.default_rng([seed, count])
+    labels = np.full(len(unit), -1, np.int32)
+    filled = np.flatnonzero(~np.isnan(unit[:, 0])) if unit.shape[1] else np.zeros(0, np.int64)
+    if len(filled) == 0:
+        return labels
+    limit = max(_FIT_ROWS, 40 * count)
+    chosen = filled if len(filled) <= limit else np.sort(rng.choice(filled, limit, replace=False))
+    fit = unit[chosen]
+    centres = fit[np.sort(rng.choice(len(fit), min(count, len(fit)), replace=False))].copy()
+    previous = np.zeros(0, np.int64)
+    for _ in range(_ROUNDS):
+        nearest = _nearest(fit, centres)
+        if np.array_equal(nearest, previous):
+            break
+        order = np.argsort(nearest, kind="stable")
+        present, starts = np.unique(nearest[order], return_index=True)
+        sums = np.add.reduceat(fit[order], starts, axis=0)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        centres[present] = np.where(norms > 0, sums / np.where(norms > 0, norms, 1.0), centres[present])
+        previous = nearest
+    found = _nearest(unit, centres)[filled]
+    _, first, renumbered = np.unique(found, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    labels[filled] = rank[renumbered.reshape(-1)]
+    return labels
+
+
+def _nearest(points: Vectors, centres: Vectors) -> NDArray[np.int64]:
+    """The centre with the highest cosine, the lower number on ties."""
+    nearest = np.empty(len(points), np.int64)
+    for start in range(0, len(points), _BLOCK):
+        nearest[start : start + _BLOCK] = np.argmax(points[start : start + _BLOCK] @ centres.T, axis=1)
+    return nearest
