@@ -20,6 +20,9 @@ def make_table(seed: int, n: int = 60, sources: int = 3, missing: float = 0.1) -
     for values in columns.values():
         values[rng.random(n) < missing] = np.nan
     columns["n_tokens"] = rng.integers(1, 90, n).astype(float)
+    columns["n_response_tokens"] = np.where(rng.random(n) < missing, np.nan, np.ceil(columns["n_tokens"] / 2))
+    columns["reward"] = np.where(rng.random(n) < missing, np.nan, rng.integers(-3, 4, n))
+    columns["contamination"] = np.where(rng.random(n) < 0.8, 0.0, np.round(rng.random(n), 1))
     features = np.round(rng.random((n, 12)), 1) * (rng.random((n, 12)) < 0.4)
     signatures = rng.integers(0, 3, (n, 32)).astype(np.uint32)
     for _ in range(n // 3):  # near copies
@@ -27,8 +30,13 @@ def make_table(seed: int, n: int = 60, sources: int = 3, missing: float = 0.1) -
         features[new] = features[old] * rng.choice([1.0, 1.0, 2.0]) + (rng.random(12) < 0.1) * 0.1
         changed = rng.random(32) < rng.choice([0.0, 0.1, 0.3])
         signatures[new] = np.where(changed, signatures[new], signatures[old])
+    embeddings = rng.normal(size=(n, 6))
+    embeddings[rng.random(n) < missing] = 0.0  # no direction: no embedding
+    copies = rng.integers(0, n, (n // 5, 2))
+    embeddings[copies[:, 0]] = embeddings[copies[:, 1]]
     return SignalTable.from_arrays(
         columns,
+        embeddings=embeddings,
         source=np.array([f"s{i}" for i in range(sources)])[np.minimum(rng.geometric(0.5, n) - 1, sources - 1)],
         text_hash=rng.integers(0, n // 2 + 1, n),
         minhash=signatures,
@@ -65,7 +73,15 @@ def random_params(name: str, table: SignalTable, seed: int) -> dict[str, Any]:
     params = sample_params(operator, table, rng, recipes=("other",))
     if params.get("strategy") == "minhash":
         params["num_perm"] = 32
-    if "missing" in params:
+    if name == "score_filter" and seed % 4 == 3:
+        band = {"band_low": 0.2, "band_high": 0.7, "fraction": None}
+        return validate_params(operator, params | band)
+    if name == "length_filter" and seed % 3:
+        params |= {"min": 5.0, "max": 40.0, "fraction": [None, 0.5][seed % 2]}
+    if name == "cluster_balance" and seed % 2:
+        params |= {"within": "best", "signal": "reward", "missing": ["drop", "keep"][seed % 3 % 2], "clusters": 5}
+        params = validate_params(operator, params)
+    if "missing" in params and name != "decontaminate":
         params["missing"] = ["drop", "keep"][seed % 2]
     if name.endswith(("filter", "entropy", "branching")) and "top_k" in params:
         cut = [{}, {"fraction": None, "top_k": 1 + seed % 20}, {"fraction": None, "threshold": 0.5}][seed % 3]

@@ -36,7 +36,7 @@ def sample_params(
     for param in operator.space(signals):
         if param.searched and param.active(drawn):
             drawn[param.name] = _draw(operator, param, rng, recipes)
-        elif param.kind == "choice":
+        elif param.kind == "choice" and param.active(drawn):
             drawn[param.name] = param.default
     return validate_params(operator, drawn)
 
