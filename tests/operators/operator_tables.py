@@ -20,9 +20,6 @@ def make_table(seed: int, n: int = 60, sources: int = 3, missing: float = 0.1) -
     for values in columns.values():
         values[rng.random(n) < missing] = np.nan
     columns["n_tokens"] = rng.integers(1, 90, n).astype(float)
-    columns["n_response_tokens"] = np.where(rng.random(n) < missing, np.nan, np.ceil(columns["n_tokens"] / 2))
-    columns["reward"] = np.where(rng.random(n) < missing, np.nan, rng.integers(-3, 4, n))
-    columns["contamination"] = np.where(rng.random(n) < 0.8, 0.0, np.round(rng.random(n), 1))
     features = np.round(rng.random((n, 12)), 1) * (rng.random((n, 12)) < 0.4)
     signatures = rng.integers(0, 3, (n, 32)).astype(np.uint32)
     for _ in range(n // 3):  # near copies
@@ -30,9 +27,13 @@ def make_table(seed: int, n: int = 60, sources: int = 3, missing: float = 0.1) -
         features[new] = features[old] * rng.choice([1.0, 1.0, 2.0]) + (rng.random(12) < 0.1) * 0.1
         changed = rng.random(32) < rng.choice([0.0, 0.1, 0.3])
         signatures[new] = np.where(changed, signatures[new], signatures[old])
-    embeddings = rng.normal(size=(n, 6))
-    embeddings[rng.random(n) < missing] = 0.0  # no direction: no embedding
-    copies = rng.integers(0, n, (n // 5, 2))
+    more = np.random.default_rng([seed, 1])
+    columns["n_response_tokens"] = np.where(more.random(n) < missing, np.nan, np.ceil(columns["n_tokens"] / 2))
+    columns["reward"] = np.where(more.random(n) < missing, np.nan, more.integers(-3, 4, n))
+    columns["contamination"] = np.where(more.random(n) < 0.8, 0.0, np.round(more.random(n), 1))
+    embeddings = more.normal(size=(n, 6))
+    embeddings[more.random(n) < missing] = 0.0  # no direction: no embedding
+    copies = more.integers(0, n, (n // 5, 2))
     embeddings[copies[:, 0]] = embeddings[copies[:, 1]]
     return SignalTable.from_arrays(
         columns,
@@ -70,7 +71,10 @@ def random_params(name: str, table: SignalTable, seed: int) -> dict[str, Any]:
         return validate_params(operator, {"weights": weights, "fraction": [None, 0.3, 0.9][seed % 3]})
     if name == "varentropy_mix":
         return validate_params(operator, {"temperature": 0.5, "total_samples": [None, 5, 1000][seed % 3]})
-    params = sample_params(operator, table, rng, recipes=("other",))
+    if operator.available(table) or name not in ("score_filter", "sample"):
+        params = sample_params(operator, table, rng, recipes=("other",))
+    else:  # no signal varies on a table of one row
+        params = validate_params(operator, {"signal": "reward"})
     if params.get("strategy") == "minhash":
         params["num_perm"] = 32
     if name == "score_filter" and seed % 4 == 3:

@@ -8,20 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, ranged
 from autoselection.operators.cover import GROUND, facility_location, k_center
 from autoselection.operators.filters import searched_columns
-from autoselection.operators.groups import Codes, clusters, group_codes, pool_vectors
-from autoselection.operators.ranking import (
-    keep_in_order,
-    random_keys,
-    rows_of,
-    score_keys,
-    share,
-    smallest,
-    smallest_per_group,
-)
+from autoselection.operators.groups import pool_vectors
+from autoselection.operators.ranking import keep_in_order, random_ranking, ranking, share
 from autoselection.operators.sampling import allocate, size_params, sized, target_size
 from autoselection.signals.table import SignalTable
 
@@ -55,7 +46,7 @@ class Diversity(_InEmbeddings):
 
     name = "diversity"
     summary = "a diverse choice of rows that covers the space of embeddings: k-center or facility location"
-    order = "the order in which the rows are chosen; rows kept without a vector come last, by row index"
+    order = "first chosen first; rows kept without a vector come last, by row index"
     searched = False
     params: tuple[Param, ...] = (
         Param(
@@ -110,8 +101,9 @@ class Diversity(_InEmbeddings):
         if method == "k_center":
             places, greedy = k_center(unit, size)
         else:
-            drawn = np.sort(rows_of(smallest(random_keys(context.rng(), context.signals.n, placed), GROUND)))
-            places, greedy = facility_location(unit, size, np.searchsorted(placed, drawn))
+            draws = context.rng().random(context.signals.n)[placed]  # a draw for every row of the pool
+            ground = np.sort(np.argsort(draws, kind="stable")[:GROUND])
+            places, greedy = facility_location(unit, size, ground)
         return placed[places], {"chosen greedily": greedy, "filled up": len(places) - greedy}
 
 
@@ -178,34 +170,20 @@ class ClusterBalance(_InEmbeddings):
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
-        codes, count = self._clusters(signals, params["clusters"])
-        scored, without = rows, rows[:0]
+        scope = "cluster" if params["clusters"] is None else f"cluster/{params['clusters']}"
         if params["within"] == "best":
-            scores = signals.column(params["signal"])[rows]
-            known = ~np.isnan(scores)
-            scored, without = rows[known], rows[~known]
-            keys = score_keys(scores[known], scored, params["direction"])
+            ranked = ranking(signals, params["signal"], params["direction"], scope)
         else:
-            keys = random_keys(context.rng(), signals.n, rows)
-        sizes = np.bincount(codes[scored], minlength=count).astype(np.int64)
+            ranked = random_ranking(signals, context.rng, (context.seed, context.occurrence), scope)
+        positions, unscored = ranked.split(rows)
+        sizes = ranked.sizes(positions)
         power = {"equal": 0.0, "sqrt": 0.5}.get(params["spread"])
         weights = sizes.astype(np.float64) ** (1.0 / params["temperature"] if power is None else power)
-        total = target_size(params, len(scored))
-        quotas = allocate(len(scored) if total is None else total, np.where(sizes > 0, weights, 0.0), sizes)
-        chosen = rows_of(smallest_per_group(keys, codes, quotas))
+        total = target_size(params, len(positions))
+        quotas = allocate(len(positions) if total is None else total, np.where(sizes > 0, weights, 0.0), sizes)
+        chosen = ranked.first_of_groups(positions, quotas)
         if params.get("missing") == "keep":
-            chosen = np.concatenate([chosen, without])
-        notes = {
-            "clusters": int(np.count_nonzero(sizes)),
-            "in full": int(np.count_nonzero((quotas == sizes) & (sizes > 0))),
-        }
-        return Outcome(keep_in_order(rows, chosen, signals.n), missing=len(without), notes=notes)
-
-    @staticmethod
-    def _clusters(signals: SignalTable, count: int | None) -> tuple[Codes, int]:
-        if count is None:
-            codes, names = group_codes(signals, "cluster")
-            return codes, len(names)
-        labels = pool_artefact(signals, ("clusters", count), lambda: clusters(pool_vectors(signals), count))
-        last = int(labels.max(initial=-1)) + 1
-        return np.where(labels < 0, last, labels).astype(np.int32), last + 1
+            chosen = np.concatenate([chosen, unscored])
+        present = sizes > 0
+        notes = {"clusters": int(present.sum()), "in full": int(np.count_nonzero(present & (quotas == sizes)))}
+        return Outcome(keep_in_order(rows, ranked.rows(chosen), signals.n), missing=len(unscored), notes=notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,8 @@ from numpy.typing import NDArray
 from autoselection.errors import SignalError
 from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows, ranged
-from autoselection.operators.groups import SCOPES, group_codes, scopes_of
-from autoselection.operators.ranking import (
-    Keys,
-    keep_in_order,
-    rows_of,
-    score_keys,
-    share,
-    smallest,
-    smallest_per_group,
-)
+from autoselection.operators.groups import SCOPES, scopes_of
+from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
 
 #: Columns that count something of a row, in the order in which the first one present is the default.
@@ -76,49 +68,28 @@ def cut_params(
     )
 
 
-def best_keys(
-    scores: NDArray[np.float32], rows: Rows, params: Mapping[str, Any], signals: SignalTable
-) -> tuple[Keys, int | None]:
-    """Keys of the rows that pass the cut (unsorted), and the best row of all; ``scores`` hold no NaN."""
-    keys = score_keys(scores, rows, params["direction"])
-    best = int(rows_of(keys.min(keepdims=True))[0]) if len(keys) else None
+def best_positions(
+    ranked: Ranking, positions: Positions, scores: NDArray[np.float32], params: Mapping[str, Any]
+) -> Positions:
+    """Those of the ascending ``positions`` in a ranking that pass the cut; ``scores`` is the whole column."""
     if params["threshold"] is not None:
         limit = np.float32(params["threshold"])
-        return keys[scores >= limit if params["direction"] == "high" else scores <= limit], best
-    if params.get("band_low") is not None:
-        return _band(scores, keys, rows, params, signals), best
-    return _first(keys, rows, params["scope"], signals, lambda total: _quota(params, total)), best
-
-
-def _first(
-    keys: Keys,
-    rows: Rows,
-    scope: str,
-    signals: SignalTable,
-    quota: Callable[[NDArray[np.int64] | int], NDArray[np.int64]],
-) -> Keys:
-    """The smallest keys of each group of the scope, as many as ``quota`` says of the group's size."""
-    if scope == "whole":
-        return smallest(keys, int(quota(len(keys))))
-    codes, names = group_codes(signals, scope)
-    sizes = np.bincount(codes[rows], minlength=len(names)).astype(np.int64)
-    return smallest_per_group(keys, codes, quota(sizes))
-
-
-def _band(scores: NDArray[np.float32], keys: Keys, rows: Rows, params: Mapping[str, Any], signals: SignalTable) -> Keys:
-    """Those of ``keys`` whose rows lie between two quantiles of their group, see :class:`ColumnFilter`."""
-    upward = score_keys(scores, rows, "low")
-    inside = np.zeros(signals.n, bool)
-    for bound, value in ((params["band_high"], True), (params["band_low"], False)):
-        below = _first(upward, rows, params["scope"], signals, lambda total, bound=bound: share(bound, total))  # type: ignore[misc]
-        inside[rows_of(below)] = value
-    return keys[inside[rows]]
+        values = scores[ranked.order[positions]]
+        return positions[values >= limit if params["direction"] == "high" else values <= limit]
+    if params["scope"] == "whole":
+        return positions[: int(_quota(params, len(positions)))]
+    return ranked.first_of_groups(positions, _quota(params, ranked.sizes(positions)))
 
 
 def _quota(params: Mapping[str, Any], total: NDArray[np.int64] | int) -> NDArray[np.int64]:
     if params["top_k"] is not None:
         return np.minimum(np.int64(params["top_k"]), np.asarray(total, np.int64))
     return share(params["fraction"], total)
+
+
+def _groups(params: Mapping[str, Any]) -> str | None:
+    """What the pool is ranked by; a threshold is the same cut in every group."""
+    return None if params["scope"] == "whole" or params["threshold"] is not None else str(params["scope"])
 
 
 class CutFilter(BaseOperator):
@@ -148,18 +119,33 @@ class ColumnCut(CutFilter):
         "rows kept without a score come last, by row index"
     )
 
-    def _cut(self, column: str, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
-        scores = context.signals.column(column)[rows]
-        unscored = np.isnan(scores)
-        missing = int(np.count_nonzero(unscored))
-        scored = rows
-        if missing:
-            scored, scores = rows[~unscored], scores[~unscored]
-        keys, best = best_keys(scores, scored, params, context.signals)
-        kept = rows_of(np.sort(keys))
-        if missing and params["missing"] == "keep":
-            kept = np.concatenate([kept, np.sort(rows[unscored])])
-        return Outcome(kept, missing=missing, best=best)
+    def _cut(self, column: str, rows: Rows, params: Mapping[str, Any], signals: SignalTable) -> Outcome:
+        scores, direction = signals.column(column), params["direction"]
+        overall = ranking(signals, column, direction)
+        groups = _groups(params)
+        ranked = overall if groups is None else ranking(signals, column, direction, groups)
+        scored, unscored = ranked.split(rows)
+        if params.get("band_low") is not None:
+            kept = overall.positions(_band(column, ranked.rows(scored), params, signals))
+        else:
+            kept = best_positions(ranked, scored, scores, params)
+            if groups is not None:
+                kept = overall.positions(ranked.rows(kept))
+        best = _best(overall, ranked, scored)
+        if params["missing"] == "keep":
+            kept = np.concatenate([kept, unscored])
+        return Outcome(overall.rows(kept), missing=len(unscored), best=best)
+
+
+def _band(column: str, scored: Rows, params: Mapping[str, Any], signals: SignalTable) -> Rows:
+    """Those of the rows, all with a score, that lie between two quantiles of their group, see :class:`ColumnFilter`."""
+    upward = ranking(signals, column, "low", _groups(params))
+    positions = upward.positions(scored)
+    sizes = upward.sizes(positions)
+    below, inside = (
+        upward.first_of_groups(positions, share(params[name], sizes)) for name in ("band_low", "band_high")
+    )
+    return upward.rows(np.setdiff1d(inside, below, assume_unique=True))
 
 
 class ScoreFilter(ColumnCut):
@@ -176,7 +162,16 @@ class ScoreFilter(ColumnCut):
         return (self.column,)
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
-        return self._cut(self.column, rows, params, context)
+        return self._cut(self.column, rows, params, context.signals)
+
+
+def _best(overall: Ranking, ranked: Ranking, scored: Positions) -> int | None:
+    """The row that stands first of all, if there is one."""
+    if len(scored) == 0:
+        return None
+    if ranked is overall:
+        return int(overall.order[scored[0]])
+    return int(overall.order[overall.rank[ranked.order[scored]].min()])
 
 
 def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str, ...]:
@@ -243,7 +238,7 @@ class ColumnFilter(ColumnCut):
             )
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
-        return self._cut(params["signal"], rows, params, context)
+        return self._cut(params["signal"], rows, params, context.signals)
 
 
 class LengthFilter(CutFilter):
@@ -295,21 +290,21 @@ class LengthFilter(CutFilter):
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
-        lengths = signals.column(params["length"])[rows]
-        known = ~np.isnan(lengths)
+        lengths = signals.column(params["length"])
+        own = lengths[rows]
+        known = ~np.isnan(own)
         inside = known.copy()
         if params["min"] is not None:
-            inside &= lengths >= np.float32(params["min"])
+            inside &= own >= np.float32(params["min"])
         if params["max"] is not None:
-            inside &= lengths <= np.float32(params["max"])
+            inside &= own <= np.float32(params["max"])
         kept = rows[inside]
-        best: int | None = None
         if params["fraction"] is not None:
             cut = {**params, "top_k": None, "threshold": None}
-            keys, best = best_keys(lengths[inside], kept, cut, signals)
-            kept = rows_of(keys)
+            ranked = ranking(signals, params["length"], params["direction"], _groups(cut))
+            kept = ranked.rows(best_positions(ranked, ranked.positions(kept), lengths, cut))
         chosen = np.concatenate([kept, rows[~known]]) if params["missing"] == "keep" else kept
-        return Outcome(keep_in_order(rows, chosen, signals.n), missing=int(np.count_nonzero(~known)), best=best)
+        return Outcome(keep_in_order(rows, chosen, signals.n), missing=int(np.count_nonzero(~known)))
 
 
 class MonaFilter(CutFilter):
@@ -335,25 +330,41 @@ class MonaFilter(CutFilter):
         tasks = signals.tasks
         if not tasks:
             raise SignalError(f"The pool has no relevance scores for any task: {how_to_get('mona')}")
-        unscored = np.ones(len(rows), bool)
         chosen = np.zeros(signals.n, bool)
+        unscored: NDArray[np.bool_] | None = np.ones(len(rows), bool)  # by any task; None: every row has a score
         notes: dict[str, int] = {}
-        best: int | None = None
         for task in tasks:
-            scores = signals.column(MONA_PREFIX + task)[rows]
-            absent = np.isnan(scores)
-            unscored &= absent
-            scored = rows
-            if absent.any():
-                scored, scores = rows[~absent], scores[~absent]
-            keys, task_best = best_keys(scores, scored, params, signals)
-            best = task_best if best is None else best
-            kept = rows_of(keys)
-            notes[f"kept for {task}"] = len(kept)
-            chosen[kept] = True
-        if params["missing"] == "keep":
+            ranked = ranking(signals, MONA_PREFIX + task, params["direction"], _groups(params))
+            scored = ranked.count_scored(rows)
+            if scored == len(rows):
+                unscored = None
+            elif unscored is not None:
+                unscored &= ranked.rank[rows] >= ranked.scored
+            if params["scope"] == "whole" and params["threshold"] is None:
+                quota = int(_quota(params, scored))
+                chosen |= ranked.rank <= ranked.cutoff(rows, quota)
+            else:
+                positions = ranked.split(rows)[0]
+                kept = best_positions(ranked, positions, signals.column(MONA_PREFIX + task), params)
+                chosen[ranked.order[kept]] = True
+                quota = len(kept)
+            notes[f"kept for {task}"] = quota
+        if unscored is not None and params["missing"] == "keep":
             chosen[rows[unscored]] = True
-        return Outcome(rows[chosen[rows]], missing=int(np.count_nonzero(unscored)), notes=notes, best=best)
+        kept_rows = rows[chosen[rows]]
+        missing = 0 if unscored is None else int(np.count_nonzero(unscored))
+        best = self._first(rows, params, signals) if len(kept_rows) == 0 else None
+        return Outcome(kept_rows, missing=missing, notes=notes, best=best)
+
+    @staticmethod
+    def _first(rows: Rows, params: Mapping[str, Any], signals: SignalTable) -> int | None:
+        """The best row for the first task that scores any."""
+        for task in signals.tasks:
+            ranked = ranking(signals, MONA_PREFIX + task, params["direction"])
+            scored = ranked.split(rows)[0]
+            if len(scored):
+                return int(ranked.order[scored[0]])
+        return None
 
 
 BUILTIN_FILTERS = (

@@ -34,7 +34,7 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
 
     ``source``: its source. ``task``: the task with its highest MONA score, ties to the task first by name; rows without
     any score are a group of their own, the last. ``cluster``: see :func:`clusters`; rows without a vector likewise.
-    ``whole``: one group.
+    ``whole``: one group. ``cluster/40``: clusters like ``cluster``, forty of them.
 
     Raises:
         SignalError: the pool has no MONA scores, or neither embeddings nor SAE features.
@@ -43,8 +43,10 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
         return signals.source, signals.source_names
     if scope == "whole":
         return np.zeros(signals.n, np.int32), ("whole",)
-    build = _nearest_tasks if scope == "task" else _pool_clusters
-    return pool_artefact(signals, ("groups", scope), lambda: build(signals))
+    if scope == "task":
+        return pool_artefact(signals, ("groups", scope), lambda: _nearest_tasks(signals))
+    count = int(scope.partition("/")[2] or number_of_clusters(signals.n))
+    return pool_artefact(signals, ("groups", "cluster", count), lambda: _pool_clusters(signals, count))
 
 
 def scopes_of(signals: SignalTable) -> tuple[str, ...]:
@@ -73,11 +75,11 @@ def number_of_clusters(rows: int) -> int:
     return int(min(MOST_CLUSTERS, max(2, 2**power)))
 
 
-def _pool_clusters(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
-    labels = clusters(pool_vectors(signals), number_of_clusters(signals.n))
-    count = int(labels.max(initial=-1)) + 1
-    labels[labels < 0] = count
-    return labels, (*(f"cluster {code}" for code in range(count)), "without a vector")
+def _pool_clusters(signals: SignalTable, count: int) -> tuple[Codes, tuple[str, ...]]:
+    labels = clusters(pool_vectors(signals), count)
+    found = int(labels.max(initial=-1)) + 1
+    labels[labels < 0] = found
+    return labels, (*(f"cluster {code}" for code in range(found)), "without a vector")
 
 
 def pool_vectors(signals: SignalTable) -> Vectors:

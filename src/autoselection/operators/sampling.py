@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, ranged
-from autoselection.operators.ranking import keep_in_order, random_keys, rows_of, share, smallest_per_group
+from autoselection.operators.ranking import keep_in_order, random_ranking, share
 from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable
 
@@ -53,8 +53,8 @@ def _counts(rows: Rows, signals: SignalTable) -> NDArray[np.int64]:
 
 def _draw(rows: Rows, quotas: NDArray[np.int64], context: Context) -> Rows:
     """A random choice of ``quotas[source]`` rows of each source, in the order given."""
-    keys = random_keys(context.rng(), context.signals.n, rows)
-    chosen = rows_of(smallest_per_group(keys, context.signals.source, quotas))
+    ranked = random_ranking(context.signals, context.rng, (context.seed, context.occurrence))
+    chosen = ranked.rows(ranked.first_of_groups(ranked.positions(rows), quotas))
     return keep_in_order(rows, chosen, context.signals.n)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows, ranged
 from autoselection.operators.filters import searched_columns
-from autoselection.operators.ranking import keep_in_order, rows_of, score_keys, smallest
+from autoselection.operators.ranking import keep_in_order
 from autoselection.operators.sampling import size_params, sized, target_size
 from autoselection.signals.table import SignalTable
 
@@ -75,10 +75,9 @@ class Sample(BaseOperator):
             z = -z
         uniform = context.rng().random(signals.n)[scored]
         gumbel = -np.log(-np.log(np.clip(uniform, 1e-300, 1.0 - 2.0**-53)))
-        keys = score_keys((z / params["temperature"] + gumbel).astype(np.float32), scored, "high")
-        total = target_size(params, len(scored))
-        chosen = rows_of(smallest(keys, len(scored) if total is None else total))
-        best = int(rows_of(keys.min(keepdims=True))[0]) if len(keys) else None
+        drawn = scored[np.argsort(-(z / params["temperature"] + gumbel), kind="stable")]
+        chosen = drawn[: target_size(params, len(scored))]
+        best = int(drawn[0]) if len(drawn) else None
         if params["missing"] == "keep":
             chosen = np.concatenate([chosen, ordered[~known]])
         kept = keep_in_order(rows, chosen, signals.n)

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.errors import AutoSelectionError, RecipeError, SignalError
 from autoselection.operators import Context, Operator, OperatorRegistry, Rows, default_registry
+from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import Note
 from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps
 from autoselection.signals.table import SignalTable
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -147,11 +151,11 @@ def materialize(
     if signals.n == 0:
         raise RecipeError("the pool has no rows to select from.")
     inlined = (RecipeBook() if book is None else book).inline(recipe, registry=registry).canonical(registry)
-    rows, lineage = _run(inlined, signals, seed, registry, PrefixCache() if cache is None else cache)
+    rows, lineage, members = _run(inlined, signals, seed, registry, PrefixCache() if cache is None else cache)
     return Materialization(
         recipe=inlined,
         rows=rows,
-        subset_hash=subset_hash(rows, signals.n),
+        subset_hash=_row_hash(np.flatnonzero(members)),
         ordered_hash=_row_hash(rows),
         lineage=lineage,
     )
@@ -161,9 +165,13 @@ def subset_hash(rows: Rows, n: int | None = None) -> str:
     """16 hex digits of a set of rows, whatever their order; ``n`` (rows of the pool) makes it faster."""
     if n is None:
         return _row_hash(np.sort(rows))
+    return _row_hash(np.flatnonzero(_mask(rows, n)))
+
+
+def _mask(rows: Rows, n: int) -> Mask:
     mask = np.zeros(n, bool)
     mask[rows] = True
-    return _row_hash(np.flatnonzero(mask))
+    return mask
 
 
 def _row_hash(rows: Rows) -> str:
@@ -172,13 +180,14 @@ def _row_hash(rows: Rows) -> str:
 
 def _run(
     recipe: Recipe, signals: SignalTable, seed: int, registry: OperatorRegistry, cache: PrefixCache
-) -> tuple[Rows, tuple[StepLineage, ...]]:
-    """Apply a canonical, self-contained recipe."""
+) -> tuple[Rows, tuple[StepLineage, ...], Mask]:
+    """Apply a canonical, self-contained recipe; returns its rows, what each step did, and the rows as a mask."""
 
     def resolve(key: str) -> Rows:
         return _run(recipe.library[key], signals, seed, registry, cache)[0]
 
-    rows = _frozen(np.arange(signals.n, dtype=np.int64))
+    rows = pool_artefact(signals, "all rows", lambda: _frozen(np.arange(signals.n, dtype=np.int64)))
+    members: Mask | None = None  # of rows; None: not looked at yet
     lineage: list[StepLineage] = []
     seen: dict[str, int] = {}
     for index, step in enumerate(recipe.steps):
@@ -186,15 +195,20 @@ def _run(
         known = cache.get(signals, seed, prefix)
         if known is None:
             context = Context(signals, seed, resolve, seen.get(step.operator, 0))
-            known = _apply(index + 1, registry.get(step.operator), step, rows, context)
+            given = _mask(rows, signals.n) if members is None else members
+            known, members = _apply(index + 1, registry.get(step.operator), step, rows, given, context)
             cache.put(seed, prefix, *known)
+        else:
+            members = None
         rows = known[0]
         lineage.append(known[1])
         seen[step.operator] = seen.get(step.operator, 0) + 1
-    return rows, tuple(lineage)
+    return rows, tuple(lineage), _mask(rows, signals.n) if members is None else members
 
 
-def _apply(number: int, operator: Operator, step: Step, rows: Rows, context: Context) -> tuple[Rows, StepLineage]:
+def _apply(
+    number: int, operator: Operator, step: Step, rows: Rows, given: Mask, context: Context
+) -> tuple[tuple[Rows, StepLineage], Mask]:
     try:
         outcome = operator(rows, step.params, context)
     except (RecipeError, SignalError) as error:
@@ -204,8 +218,8 @@ def _apply(number: int, operator: Operator, step: Step, rows: Rows, context: Con
     if len(kept) == 0:
         kept = np.array([rows[0] if outcome.best is None else outcome.best], np.int64)
         notes["would leave nothing; kept the best row"] = int(kept[0])
-    inside = _common(number, operator, rows, kept, context.signals.n)
-    return _frozen(kept), StepLineage(
+    members, inside = _checked(number, operator, given, kept)
+    lineage = StepLineage(
         operator=step.operator,
         params=step.params,
         rows_in=len(rows),
@@ -214,25 +228,22 @@ def _apply(number: int, operator: Operator, step: Step, rows: Rows, context: Con
         missing=outcome.missing,
         notes=notes,
     )
+    return (_frozen(kept), lineage), members
 
 
-def _common(number: int, operator: Operator, rows: Rows, kept: Rows, n: int) -> int:
-    """How many of the kept rows were given; RecipeError if the operator broke the rules."""
-    problem = None
-    if kept.min() < 0 or kept.max() >= n:
+def _checked(number: int, operator: Operator, given: Mask, kept: Rows) -> tuple[Mask, int]:
+    """The kept rows as a mask, and how many of them were given; RecipeError if the operator broke the rules."""
+    if kept.min() < 0 or kept.max() >= len(given):
         problem = "returned a row that the pool does not have"
     else:
-        given = np.zeros(n, bool)
-        given[rows] = True
-        inside = int(np.count_nonzero(given[kept]))
-        given[:] = False
-        given[kept] = True
-        if np.count_nonzero(given) != len(kept):
+        members = _mask(kept, len(given))
+        inside = int(np.count_nonzero(members & given))
+        if np.count_nonzero(members) != len(kept):
             problem = "returned a row twice"
         elif inside < len(kept) and operator.family != "set":
             problem = "returned a row it was not given"
         else:
-            return inside
+            return members, inside
     raise RecipeError(f"step {number}: operator '{operator.name}' {problem}: mend the operator.")
 
 

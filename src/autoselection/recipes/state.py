@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autoselection.operators import Rows
 from autoselection.operators.artefacts import pool_artefact
+from autoselection.recipes.drift import drift, feature_counts
 from autoselection.signals.table import MONA_PREFIX, SignalTable
 
 
@@ -80,6 +81,34 @@ class StateVector:
 
 def state_vector(rows: Rows, signals: SignalTable, *, cost_ratio: float = 0.0) -> StateVector:
     """The state vector of distinct rows of a pool; what depends on the pool alone is computed once per table."""
+    return state_vectors([rows], signals, cost_ratio=cost_ratio)[0]
+
+
+def state_vectors(subsets: Sequence[Rows], signals: SignalTable, *, cost_ratio: float = 0.0) -> list[StateVector]:
+    """The state vectors of several subsets of a pool, which share the passes over its SAE features.
+
+    Each is exactly what :func:`state_vector` gives for its subset alone.
+    """
+    members = [_ascending(rows, signals.n) for rows in subsets]
+    drifts: list[float | None] = [None] * len(members)
+    if signals.sae is not None:
+        filled = [i for i, rows in enumerate(members) if len(rows)]
+        counts = feature_counts([members[i] for i in filled], signals)
+        for i, own in zip(filled, counts, strict=True):
+            drifts[i] = drift(own, len(members[i]), signals)
+    return [_described(rows, signals, moved, cost_ratio) for rows, moved in zip(members, drifts, strict=True)]
+
+
+def _ascending(rows: Rows, n: int) -> Rows:
+    """The rows sorted: memory is then read in its order, and sums do not depend on the order given."""
+    if len(rows) == n:
+        return np.arange(n, dtype=np.int64)
+    inside = np.zeros(n, bool)
+    inside[rows] = True
+    return np.flatnonzero(inside)
+
+
+def _described(rows: Rows, signals: SignalTable, moved: float | None, cost_ratio: float) -> StateVector:
     count = max(1, len(rows))
     source = signals.source[rows]
     width = len(signals.source_names)
@@ -96,7 +125,7 @@ def state_vector(rows: Rows, signals: SignalTable, *, cost_ratio: float = 0.0) -
     return StateVector(
         retain_ratio=len(rows) / max(1, signals.n),
         token_ratio=token_ratio,
-        distribution_drift=_drift(rows, signals),
+        distribution_drift=moved,
         score_mean=None if relevance is None else _mean(relevance),
         score_std=None if relevance is None else _std(relevance),
         score_per_task={task: _mean(signals.column(MONA_PREFIX + task)[rows]) for task in signals.tasks},
@@ -108,13 +137,18 @@ def state_vector(rows: Rows, signals: SignalTable, *, cost_ratio: float = 0.0) -
     )
 
 
+def _present(values: NDArray[Any]) -> NDArray[Any]:
+    absent = np.isnan(values)
+    return values[~absent] if absent.any() else values
+
+
 def _mean(values: NDArray[Any]) -> float | None:
-    present = values[~np.isnan(values)]
+    present = _present(values)
     return float(present.mean(dtype=np.float64)) if len(present) else None
 
 
 def _std(values: NDArray[Any]) -> float | None:
-    present = values[~np.isnan(values)]
+    present = _present(values)
     return float(present.std(dtype=np.float64)) if len(present) else None
 
 
@@ -148,33 +182,3 @@ def _ratio(name: str, rows: Rows, signals: SignalTable) -> float | None:
     if mean is None or not pool:
         return None
     return min(2.0, max(0.0, mean / pool)) / 2
-
-
-def _drift(rows: Rows, signals: SignalTable) -> float | None:
-    if signals.sae is None or len(rows) == 0:
-        return None
-    active, pool = _active_features(signals)
-    if 2 * len(rows) <= signals.n:
-        counts = _column_sums(active[np.sort(rows)])
-    else:  # the complement is smaller
-        outside = np.ones(signals.n, bool)
-        outside[rows] = False
-        counts = pool - _column_sums(active[np.flatnonzero(outside)])
-    difference = counts / len(rows) - pool / signals.n
-    return float(np.linalg.norm(difference) / np.sqrt(signals.sae.d))
-
-
-def _active_features(signals: SignalTable) -> tuple[Any, NDArray[np.float64]]:
-    """The pool's features as a sparse matrix of ones, and in how many rows each feature is active."""
-
-    def build() -> tuple[Any, NDArray[np.float64]]:
-        matrix = signals.require_sae().to_scipy()
-        matrix.data = np.ones(len(matrix.indices), np.int8)
-        return matrix, _column_sums(matrix)
-
-    return pool_artefact(signals, "active features", build)
-
-
-def _column_sums(ones: Any) -> NDArray[np.float64]:
-    sums: NDArray[np.float32] = ones.T @ np.ones(ones.shape[0], np.float32)  # exact below 2²⁴ rows
-    return sums.astype(np.float64)

@@ -26,7 +26,7 @@ from autoselection.models import (
     pick_dtype,
 )
 from autoselection.schema import StrictModel, suggestion
-from autoselection.signals import duplicates, sae, syntax, text
+from autoselection.signals import duplicates, overlap, sae, syntax, text
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
 from autoselection.signals.table import MONA_PREFIX, MinHashParams, SignalTable, SparseRows
 from autoselection.tasks import TaskConfig, TaskItem, items_fingerprint, load_items
@@ -47,6 +47,7 @@ SignalName = Literal[
     "varentropy",
     "sae",
     "mona",
+    "contamination",
 ]
 SIGNALS: tuple[SignalName, ...] = get_args(SignalName)
 
@@ -62,7 +63,7 @@ class SignalsConfig(StrictModel):
     signals: tuple[SignalName, ...] | None = Field(
         None,
         description="Signals to compute: tokens, ngram_entropy, action_object_branching, text_hash, minhash, ifd, "
-        "varentropy, sae, mona. null: all that the given model, SAE and tasks allow.",
+        "varentropy, sae, mona, contamination. null: all that the given model, SAE and tasks allow.",
     )
     ngram: int = Field(1, ge=1, le=10, description="Length of the n-grams of ngram_entropy (words).")
     spacy_model: str = Field(
@@ -90,6 +91,10 @@ class SignalsConfig(StrictModel):
     minhash_ngram: int = Field(5, ge=1, le=20, description="Length of the n-grams of MinHash signatures (words).")
     minhash_permutations: int = Field(128, ge=16, le=1024, description="Length of MinHash signatures (numbers).")
     minhash_seed: int = Field(0, ge=0, description="Seed of the MinHash permutations.")
+
+    contamination_ngram: int = Field(
+        13, ge=5, le=50, description="Length of the n-grams by which rows are compared with dev and test items (words)."
+    )
 
     @property
     def minhash(self) -> MinHashParams:
@@ -221,6 +226,8 @@ class _Scoring:
         self.model_path = model
         self.tasks = [task for task in tasks if task.target is not None]
         self.untargeted = [task.name for task in tasks if task.target is None]
+        # With --target the file of target samples stands for dev too: it holds no benchmark items.
+        self.benchmarks = [task for task in tasks if task.dev != task.target]
         self.chat_template = chat_template
         self.trust_remote_code = trust_remote_code
         self.sae_path = sae_path
@@ -239,6 +246,8 @@ class _Scoring:
         targets = self._targets() if "mona" in names else {}
         with self.store.locked():
             self._score_text(names)
+            if "contamination" in names:
+                self._score_contamination()
             self._score_model(names)
             self._score_mona(targets)
             self._make_current()
@@ -274,6 +283,8 @@ class _Scoring:
             self._skip(names, ("sae", "mona"), "no SAE was given")
         if not self.tasks:
             self._skip(names, ("mona",), "no task has target samples")
+        if not self.benchmarks:
+            self._skip(names, ("contamination",), "no task with dev items was given")
         if importlib.util.find_spec("spacy") is None:
             self._skip(names, (syntax.SIGNAL,), "spaCy is not installed: pip install 'autoselection[syntax]'")
         return names
@@ -356,6 +367,28 @@ class _Scoring:
             return {"tokens": Shard(arrays, stats)}
 
         self.results += self.store.compute([spec], shard, shard_rows=4096, description="Token counts")
+
+    def _score_contamination(self) -> None:
+        if not self.benchmarks:
+            raise SignalError("The signal 'contamination' needs tasks with dev or test items: name a configuration.")
+        items = {f"{task.name}/dev": load_items(task, "dev") for task in self.benchmarks}
+        items |= {f"{task.name}/test": load_items(task, "test") for task in self.benchmarks if task.test is not None}
+        fingerprints = "".join(f"{part}:{items_fingerprint(items[part])};" for part in sorted(items))
+        targets = hashlib.blake2b(fingerprints.encode(), digest_size=16).hexdigest()
+        index: list[overlap.ItemGrams] = []  # made on first use: a cached signal needs none
+
+        def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
+            if not index:
+                index.append(overlap.item_grams(items, self.config.contamination_ngram))
+            shares, touched = overlap.contamination(self.pool.texts(rows), index[0])
+            stats = {overlap.STAT + part: int(touched[:, code].sum()) for code, part in enumerate(index[0].parts)}
+            stats[overlap.ANY_STAT] = int(np.count_nonzero(shares))
+            if rows.start == 0:  # counts of the items, not of rows
+                stats |= index[0].stats
+            return {"contamination": Shard({"contamination": shares}, stats)}
+
+        spec = SignalSpec("contamination", 1, {"n": self.config.contamination_ngram}, targets=targets)
+        self.results += self.store.compute([spec], shard, shard_rows=_TEXT_SHARD, description="Contamination")
 
     # Signals of the model --------------------------------------------------------------------------------------------
 

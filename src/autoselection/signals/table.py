@@ -26,6 +26,7 @@ SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
         "varentropy": "varentropy",
         "loss_conditional": "ifd",
         "loss_unconditional": "ifd",
+        "contamination": "contamination",
     }
 )
 MONA_PREFIX = "mona/"
@@ -34,7 +35,13 @@ MONA_PREFIX = "mona/"
 def how_to_get(signal: str) -> str:
     """The sentence that tells which command computes ``signal``."""
     model = " --model MODEL"
-    needs = {"ifd": model, "varentropy": model, "sae": model + " --sae SAE", "mona": model + " --sae SAE"}
+    needs = {
+        "contamination": " --config CONFIG",
+        "ifd": model,
+        "varentropy": model,
+        "sae": model + " --sae SAE",
+        "mona": model + " --sae SAE",
+    }
     return f"run `autoselection score POOL_DIR --signals {signal}{needs.get(signal, '')}` first."
 
 

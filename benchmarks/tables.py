@@ -1,0 +1,95 @@
+"""A synthetic pool's signals, written once to a folder and memory-mapped from there, as a study's signals are.
+
+Rows as in the published code's timings: 120 words (Zipf vocabulary of 20,000 words), 5% near duplicates with 3% of the
+words changed, 4 relevance scores, IFD, varentropy, n-gram entropy, branching, and about 150 active SAE features of
+65,536 (Zipf exponent 0.7). The text itself is not kept: only what duplicates are found by.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from autoselection.signals.table import SignalTable, SparseRows
+
+TASKS = ("bbh", "gpqa", "gsm8k", "mmlu")
+SCORES = ("ifd", "varentropy", "ngram_entropy", "action_object_branching")
+SOURCES = 12
+FEATURES, ACTIVE, EXPONENT = 65_536, 150, 0.7
+NEAR_DUPLICATES, CHANGED = 0.05, 0.03
+_CHUNK = 50_000
+
+
+def write_table(folder: Path, rows: int, *, features: bool = True, seed: int = 0) -> None:
+    """Write the columns of ``rows`` rows; the same seed gives the same rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for task in TASKS:
+        np.save(folder / f"mona_{task}.npy", rng.beta(2, 5, rows).astype(np.float32))
+    for name in SCORES:
+        np.save(folder / f"{name}.npy", rng.gamma(4, 0.25, rows).astype(np.float32))
+    np.save(folder / "n_tokens.npy", rng.integers(100, 220, rows).astype(np.float32))
+    np.save(folder / "source.npy", np.minimum(rng.geometric(0.25, rows) - 1, SOURCES - 1).astype(np.int32))
+    np.save(folder / "text_hash.npy", _text_hash(rng, rows))
+    if features:
+        _write_features(folder, rows, rng)
+    (folder / "table.json").write_text(json.dumps({"rows": rows, "features": features, "seed": seed}))
+
+
+def load_table(folder: Path) -> SignalTable:
+    """The table in ``folder``; scores in memory, features memory-mapped, as :func:`autoselection.signals.load_table`."""
+    facts = json.loads((folder / "table.json").read_text())
+    columns = {name: np.load(folder / f"{name}.npy") for name in (*SCORES, "n_tokens")}
+    columns |= {f"mona/{task}": np.load(folder / f"mona_{task}.npy") for task in TASKS}
+    sae = None
+    if facts["features"]:
+        arrays = [np.load(folder / f"sae_{name}.npy", mmap_mode="r") for name in ("indptr", "indices", "values")]
+        sae = SparseRows(*arrays, FEATURES)
+    return SignalTable(
+        n=facts["rows"],
+        source=np.load(folder / "source.npy"),
+        source_names=tuple(f"source_{i:02d}" for i in range(SOURCES)),
+        columns=columns,
+        text_hash=np.load(folder / "text_hash.npy", mmap_mode="r"),
+        sae=sae,
+        keys={"benchmark": str(facts)},
+    )
+
+
+def _text_hash(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """One row in twenty repeats an earlier one."""
+    hashes = rng.integers(0, 2**63, rows, dtype=np.int64).astype(np.uint64)
+    copies = np.flatnonzero(rng.random(rows) < NEAR_DUPLICATES)[1:]
+    hashes[copies] = hashes[(rng.random(len(copies)) * copies).astype(np.int64)]
+    return hashes
+
+
+def _write_features(folder: Path, rows: int, rng: np.random.Generator) -> None:
+    weights = np.arange(1, FEATURES + 1, dtype=np.float64) ** -EXPONENT
+    cumulative = np.cumsum(weights) / weights.sum()
+    names = rng.permutation(FEATURES).astype(np.int32)  # frequent features are spread over the width
+    counts = np.empty(rows, np.int64)
+    with (folder / "indices.raw").open("wb") as indices_file, (folder / "values.raw").open("wb") as values_file:
+        for start in range(0, rows, _CHUNK):
+            size = min(_CHUNK, rows - start)
+            drawn = names[np.minimum(np.searchsorted(cumulative, rng.random((size, ACTIVE))), FEATURES - 1)]
+            values = rng.gamma(1.0, 1.0, (size, ACTIVE)).astype(np.float32) + np.float32(0.01)
+            copies = np.flatnonzero(rng.random(size) < NEAR_DUPLICATES)[1:]
+            original = (rng.random(len(copies)) * copies).astype(np.int64)
+            changed = rng.random((len(copies), ACTIVE)) < CHANGED
+            drawn[copies] = np.where(changed, drawn[copies], drawn[original])
+            values[copies] = np.where(changed, values[copies], values[original])
+            order = np.argsort(drawn, axis=1)
+            drawn = np.take_along_axis(drawn, order, axis=1)
+            values = np.take_along_axis(values, order, axis=1)
+            first = np.ones(drawn.shape, bool)
+            first[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
+            counts[start : start + size] = first.sum(axis=1)
+            drawn[first].tofile(indices_file)
+            values[first].tofile(values_file)
+    np.save(folder / "sae_indptr.npy", np.append(0, np.cumsum(counts)).astype(np.int64))
+    for name, dtype in (("indices", np.int32), ("values", np.float32)):
+        np.save(folder / f"sae_{name}.npy", np.memmap(folder / f"{name}.raw", dtype, "r"))
+        (folder / f"{name}.raw").unlink()
