@@ -202,8 +202,34 @@ def _target_task(text: str) -> Any:
 
 
 @app.command()
+def recipes(
+    name: Annotated[Optional[str], typer.Argument(help="Ready recipe to print as YAML.")] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """List the ready recipes, or print one, to be saved and changed. Their names serve wherever a recipe file does."""
+    from autoselection.recipes import ready_recipe, ready_recipes
+
+    if name is not None:
+        found = ready_recipe(name)
+        if as_json:
+            _emit(found.to_dict(), True, "")
+        else:
+            sys.stdout.write(found.text)
+        return
+    if as_json:
+        _emit({"recipes": [entry.to_dict() for entry in ready_recipes().values()]}, True, "")
+        return
+    table = Table(title="Ready recipes", title_justify="left", show_lines=True)
+    for heading in ("name", "for", "signals", "source"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
+    for entry in ready_recipes().values():
+        table.add_row(entry.name, escape(entry.purpose), ", ".join(entry.needs()), escape(entry.source))
+    output.print(table)
+
+
+@app.command()
 def materialize(
-    recipe: Annotated[Path, typer.Argument(help="Recipe YAML.")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
     pool_dir: Annotated[Path, typer.Option("--pool", help="Pool directory with cached signals.")],
     seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
     ids: Annotated[Optional[Path], typer.Option(help="Write the ordered row ids here, one JSON list.")] = None,  # noqa: UP045
@@ -211,11 +237,11 @@ def materialize(
 ) -> None:
     """Run a recipe over cached signals and describe the realized subset."""
     from autoselection.pool import Pool
-    from autoselection.recipes import Recipe, state_vector
+    from autoselection.recipes import load_recipe, state_vector
     from autoselection.recipes import materialize as run_recipe
     from autoselection.signals import load_table
 
-    loaded = Recipe.load(recipe)
+    loaded = load_recipe(recipe)
     pool = Pool.open(pool_dir)
     table = load_table(pool)
     result = run_recipe(loaded, table, seed=seed)
@@ -234,7 +260,7 @@ def materialize(
 
 @app.command("apply")
 def apply_command(
-    recipe: Annotated[Path, typer.Argument(help="Recipe YAML.")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
     pool_dir: Annotated[Path, typer.Option("--pool", help="Pool directory with cached signals.")],
     out: Annotated[Path, typer.Option("--out", help="File (messages) or folder (sharegpt, hf) to write.")],
     export_format: Annotated[ExportFormat, typer.Option("--format", help="Output format.")] = ExportFormat.messages,
@@ -244,11 +270,11 @@ def apply_command(
     """Run a recipe over a pool and write the selected rows."""
     from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
     from autoselection.pool import Pool
-    from autoselection.recipes import Recipe, state_vector
+    from autoselection.recipes import load_recipe, state_vector
     from autoselection.recipes import materialize as run_recipe
     from autoselection.signals import load_table
 
-    loaded = Recipe.load(recipe)
+    loaded = load_recipe(recipe)
     pool = Pool.open(pool_dir)
     table = load_table(pool)
     result = run_recipe(loaded, table, seed=seed)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, model_validator
@@ -17,6 +17,7 @@ from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
 from autoselection.pool import IngestConfig
+from autoselection.recipes import is_ready_name
 from autoselection.schema import StrictModel
 from autoselection.search import SearchConfig
 from autoselection.signals import SignalsConfig
@@ -32,6 +33,11 @@ class PoolConfig(StrictModel):
     path: Path | None = Field(None, description="Pool directory made by 'autoselection ingest'.")
     files: tuple[Path, ...] = Field((), description="Raw files, read once into the study's own pool directory.")
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="How raw files are read.")
+    on_contamination: Literal["warn", "drop", "refuse"] = Field(
+        "warn",
+        description="Rows that share text with dev or test items: warn (counted and reported), drop (no recipe may "
+        "select them, baselines neither), or refuse (the study does not start).",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> PoolConfig:
@@ -61,7 +67,9 @@ class FinalConfig(StrictModel):
     single_operators: int = Field(
         0, ge=0, description="Score the first so many single-operator recipes, in catalog order (count)."
     )
-    recipes: tuple[Path, ...] = Field((), description="Further recipes (YAML files) to score as baselines.")
+    recipes: tuple[Path, ...] = Field(
+        (), description="Further recipes to score as baselines: YAML files or names of ready recipes."
+    )
 
 
 class ExportConfig(StrictModel):
@@ -162,7 +170,11 @@ def _absolute(config: Model, base: Path) -> Model:
     changes: dict[str, Any] = {}
     for name in type(config).model_fields:
         value = getattr(config, name)
-        changed = _absolute_value(value, base)
+        if isinstance(config, (SearchConfig, FinalConfig)) and name in ("initial", "recipes"):
+            changed: Any = tuple(item if is_ready_name(item) else _absolute_value(item, base) for item in value)
+            changed = value if changed == value else changed
+        else:
+            changed = _absolute_value(value, base)
         if isinstance(config, ModelConfig) and name in ("path", "chat_template") and isinstance(value, str):
             local = base / Path(value).expanduser()
             changed = os.path.normpath(local) if local.exists() else value

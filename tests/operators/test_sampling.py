@@ -110,6 +110,16 @@ def test_source_mix_must_name_all_sources():
         apply(table_of(a=1, b=1), "source_mix", {"weights": {"a": 1}})
 
 
+def test_source_mix_by_temperature_flattens_the_sizes():
+    table = table_of(a=900, b=100)
+    assert counts(table, apply(table, "source_mix", {"total_samples": 40}).rows) == {"a": 30, "b": 10}  # 3 to 1: roots
+    for temperature, expected in ((1.0, 36), (100.0, 20)):
+        kept = counts(table, apply(table, "source_mix", {"temperature": temperature, "total_samples": 40}).rows)
+        assert kept["a"] == expected
+    with pytest.raises(RecipeError, match="'other' applies only if weights is set"):
+        apply(table, "source_mix", {"temperature": 2.0, "other": 1.0})
+
+
 def test_source_mix_weight_zero_everywhere_present_leaves_nothing():
     table = table_of(a=3, b=3)
     assert len(apply(table, "source_mix", {"weights": {"a": 1, "b": 0}}, rows=[3, 4, 5]).rows) == 0

@@ -98,6 +98,11 @@ class CutFilter(BaseOperator):
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return ranged(self.params, top_k={"high": max(1, signals.n)}, scope={"choices": scopes_of(signals)})
 
+    @staticmethod
+    def scope_needs(params: Mapping[str, Any]) -> tuple[str, ...]:
+        """What the scope reads; a pool without embeddings is clustered by its SAE features."""
+        return {"task": ("mona",), "cluster": ("embeddings",)}.get(params.get("scope", "whole"), ())
+
     def as_fraction(self, params: Mapping[str, Any], signals: SignalTable) -> float:
         """The cut as a share of the whole pool's rows, whichever parameter decides it."""
         if params.get("fraction") is not None:
@@ -159,7 +164,7 @@ class ScoreFilter(ColumnCut):
         self.params = cut_params(fraction=0.5, lowest_fraction=0.05, what="", bounds=None)
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return (self.column,)
+        return (self.column, *self.scope_needs(params))
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         return self._cut(self.column, rows, params, context.signals)
@@ -222,7 +227,7 @@ class ColumnFilter(ColumnCut):
     )
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return (str(params["signal"]),) if params.get("signal") else ()
+        return (*((str(params["signal"]),) if params.get("signal") else ()), *self.scope_needs(params))
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return ranged(super().space(signals), signal={"choices": searched_columns(signals)})
@@ -271,7 +276,7 @@ class LengthFilter(CutFilter):
     )
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return (str(params.get("length") or LENGTHS[0]),)
+        return (str(params.get("length") or LENGTHS[0]), *self.scope_needs(params))
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         present = tuple(name for name in LENGTHS if name in signals.columns)

@@ -206,6 +206,7 @@ class SourceMix(BaseOperator):
         Param(
             "temperature",
             "float",
+            2.0,
             low=0.5,
             high=100.0,
             log=True,
@@ -226,10 +227,6 @@ class SourceMix(BaseOperator):
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return sized(self.params, signals)
-
-    def check(self, params: Mapping[str, Any]) -> None:
-        if params["weights"] is None and params["temperature"] is None:
-            raise ValueError("parameter 'weights' is required, or 'temperature' instead of it")
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals

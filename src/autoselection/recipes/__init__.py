@@ -1,6 +1,7 @@
 """Recipes, what they select from a pool, and what the selection looks like."""
 
 from autoselection.recipes.materialize import Materialization, PrefixCache, StepLineage, materialize, subset_hash
+from autoselection.recipes.ready import ReadyRecipe, is_ready_name, load_recipe, ready_recipe, ready_recipes
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
 from autoselection.recipes.state import StateVector, state_vector
 
@@ -8,12 +9,17 @@ __all__ = [
     "MAX_STEPS",
     "Materialization",
     "PrefixCache",
+    "ReadyRecipe",
     "Recipe",
     "RecipeBook",
     "StateVector",
     "Step",
     "StepLineage",
+    "is_ready_name",
+    "load_recipe",
     "materialize",
+    "ready_recipe",
+    "ready_recipes",
     "state_vector",
     "subset_hash",
 ]

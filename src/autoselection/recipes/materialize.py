@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from autoselection.errors import AutoSelectionError, RecipeError, SignalError
 from autoselection.operators import Context, Operator, OperatorRegistry, Rows, default_registry
-from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import Note
 from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps
 from autoselection.signals.table import SignalTable
@@ -148,7 +147,7 @@ def materialize(
         SignalError: a step needs a signal that the pool does not have; names the step.
     """
     registry = registry or default_registry()
-    if signals.n == 0:
+    if len(signals.selectable) == 0:
         raise RecipeError("the pool has no rows to select from.")
     inlined = (RecipeBook() if book is None else book).inline(recipe, registry=registry).canonical(registry)
     rows, lineage, members = _run(inlined, signals, seed, registry, PrefixCache() if cache is None else cache)
@@ -186,7 +185,7 @@ def _run(
     def resolve(key: str) -> Rows:
         return _run(recipe.library[key], signals, seed, registry, cache)[0]
 
-    rows = pool_artefact(signals, "all rows", lambda: _frozen(np.arange(signals.n, dtype=np.int64)))
+    rows = signals.selectable
     members: Mask | None = None  # of rows; None: not looked at yet
     lineage: list[StepLineage] = []
     seen: dict[str, int] = {}

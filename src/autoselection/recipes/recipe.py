@@ -3,7 +3,7 @@
 A recipe file::
 
     version: 1
-    name: low-ifd-within-source        # optional, for people
+    name: low-ifd-within-source        # optional, for people, as are "for" (its purpose) and "source" (of the idea)
     steps:
       - operator: source_filter
         params: {sources: [chatter]}
@@ -37,7 +37,8 @@ from autoselection.schema import suggestion
 
 MAX_STEPS = 6
 VERSION = 1
-_RECIPE_KEYS = ("version", "name", "steps", "recipes")
+_RECIPE_KEYS = ("version", "name", "for", "source", "steps", "recipes")
+_ABOUT_KEYS = ("for", "source")
 _STEP_KEYS = ("operator", "params")
 
 
@@ -147,6 +148,9 @@ class Recipe:
         """
         registry = registry or default_registry()
         _mapping(data, where, _RECIPE_KEYS)
+        for key in _ABOUT_KEYS:
+            if key in data and not isinstance(data[key], str):
+                raise RecipeError(f"{where}: {key} must be text, not {_short(data[key])}.")
         version = data.get("version", VERSION)
         if version != VERSION or isinstance(version, bool):
             raise RecipeError(f"{where}: version must be {VERSION}, not {version!r}.")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Recipe
+from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study
 
 
@@ -102,6 +103,10 @@ def study_notes(study: Study) -> list[str]:
             total = sum(ingest["special_tokens"].values())
             notes.append(f"{total:,} control words of models stood inside row text and were treated as configured.")
         notes += [f"Signals: {note}" for note in opening[0]["signal_report"].get("notes", [])]
+    for event in study.journal.of("contamination"):
+        if event["rows"]:
+            found = Contamination(event["rows"], event["parts"], event["ngram"], event["action"])
+            notes.append(found.sentence(opening[0]["rows"]))
     stopped = [event["round"]["stopped"] for event in study.journal.of("round") if event["round"].get("stopped")]
     if stopped:
         notes.append(f"The search ended before its budget was spent: {stopped[-1]}")

@@ -164,7 +164,7 @@ def _at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict[str, 
     params: dict[str, Any] = {}
     for param in space.params(name):
         if param.name not in units:
-            if param.kind == "choice":
+            if param.kind == "choice" and param.active(params):
                 params[param.name] = param.default
             continue
         if not param.active(params):

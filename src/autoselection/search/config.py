@@ -212,6 +212,7 @@ class SearchConfig(StrictModel):
     operators: tuple[str, ...] | None = Field(
         None, description="Operators to search over, by name; null: all whose signals the pool has."
     )
+    without: tuple[str, ...] = Field((), description="Operators to leave out of the search, by name.")
     published_operators: bool = Field(False, description="Search over the operators of the published space only.")
     seed: int = Field(0, ge=0, description="Seed of every random decision of the search.")
     draws: DrawConfig = Field(default_factory=DrawConfig, description="Direction and scope of drawn filters.")

@@ -33,7 +33,15 @@ from numpy.typing import NDArray
 
 from autoselection.errors import StudyError
 from autoselection.operators import OperatorRegistry, default_registry
-from autoselection.recipes import Materialization, PrefixCache, Recipe, StateVector, materialize, state_vector
+from autoselection.recipes import (
+    Materialization,
+    PrefixCache,
+    Recipe,
+    StateVector,
+    load_recipe,
+    materialize,
+    state_vector,
+)
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.edits import Editor, Source
@@ -272,7 +280,7 @@ class SearchController:
     def _start(self, initial: Sequence[Recipe]) -> tuple[list[_Draft], int]:
         """Materialize the initial recipes; the repeats of a subset are left out and counted."""
         recipes = [*([Recipe(name="full")] if self.config.include_full else []), *initial]
-        recipes += [Recipe.load(path) for path in self.config.initial]
+        recipes += [load_recipe(path, registry=self.registry) for path in self.config.initial]
         drafts: dict[str, _Draft] = {}
         for recipe in recipes:
             draft = self._draft(recipe, recipe.name or "given at the start")

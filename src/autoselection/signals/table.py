@@ -132,6 +132,7 @@ class SignalTable:
         embeddings: float16 or float32[N, width], unit rows; a row of NaN has no embedding. May be memory-mapped.
         texts: maps row indices to the rows' texts, for signatures with other parameters.
         keys: cache key of each signal the table was loaded from; empty for a table built from arrays.
+        excluded: bool[N], rows that no recipe may select; None excludes nothing.
     """
 
     n: int
@@ -145,11 +146,12 @@ class SignalTable:
     embeddings: NDArray[Any] | None = None
     texts: Callable[[NDArray[np.int64]], list[str]] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    excluded: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         arrays: dict[str, Any] = {**self.columns, "source": self.source}
         arrays |= {"text_hash": self.text_hash, "minhash": self.minhash, "sae": self.sae}
-        arrays["embeddings"] = self.embeddings
+        arrays |= {"embeddings": self.embeddings, "excluded": self.excluded}
         for name, array in arrays.items():
             if array is not None and len(array) != self.n:
                 raise SignalError(
@@ -160,6 +162,13 @@ class SignalTable:
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that have a relevance score, sorted."""
         return tuple(sorted(name[len(MONA_PREFIX) :] for name in self.columns if name.startswith(MONA_PREFIX)))
+
+    @cached_property
+    def selectable(self) -> NDArray[np.int64]:
+        """The rows a recipe starts from, in row order: all that are not excluded; read-only."""
+        rows = np.arange(self.n, dtype=np.int64) if self.excluded is None else np.flatnonzero(~self.excluded)
+        rows.flags.writeable = False
+        return rows
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -210,6 +219,8 @@ class SignalTable:
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self.n, self.source_names, self.minhash_params)).encode())
         digest.update(np.ascontiguousarray(self.source).tobytes())
+        if self.excluded is not None:
+            digest.update(b"excluded" + np.packbits(self.excluded).tobytes())
         if self.keys:
             digest.update(repr(sorted(self.keys.items())).encode())
             return digest.hexdigest()

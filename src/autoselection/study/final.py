@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import StudyError
-from autoselection.recipes import Recipe, RecipeBook, materialize, subset_hash
+from autoselection.recipes import Recipe, RecipeBook, load_recipe, materialize, subset_hash
 from autoselection.search import random_subset, single_operator_recipes
 from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study, Trial
@@ -45,13 +45,13 @@ def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[Final
     if final.base:
         entries.append(FinalEntry("base model", "base", 0, None))
     if final.full:
-        everything = np.arange(len(prepared.pool), dtype=np.int64)
+        everything = prepared.table.selectable
         entries.append(FinalEntry("full pool", "full", len(everything), subset_hash(everything)))
     if final.random:
         drawn = _random_rows(study, prepared, size)
         entries.append(FinalEntry(f"random {size}", "random", size, subset_hash(drawn)))
     seen = {entry.subset_hash for entry in entries}
-    chosen = [("recipe", path.stem, Recipe.load(path)) for path in final.recipes]
+    chosen = [("recipe", path.stem, load_recipe(path)) for path in final.recipes]
     singles = 0
     for recipe in single_operator_recipes(prepared.table):
         if singles == final.single_operators:
@@ -79,7 +79,7 @@ def rows_of_entry(entry: dict[str, Any], study: Study, prepared: Prepared) -> ND
     if kind == "winner":
         rows = study.rows(study.journal.of("final_plan")[0]["winner"])
     elif kind == "full":
-        rows = np.arange(len(prepared.pool), dtype=np.int64)
+        rows = prepared.table.selectable
     elif kind == "random":
         rows = _random_rows(study, prepared, int(entry["rows"]))
     else:
@@ -94,4 +94,5 @@ def rows_of_entry(entry: dict[str, Any], study: Study, prepared: Prepared) -> ND
 
 
 def _random_rows(study: Study, prepared: Prepared, size: int) -> NDArray[np.int64]:
-    return random_subset(len(prepared.pool), size, seed=study.config.search.seed)
+    selectable = prepared.table.selectable
+    return selectable[random_subset(len(selectable), size, seed=study.config.search.seed)]

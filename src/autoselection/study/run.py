@@ -50,6 +50,8 @@ def run_study(config: StudyConfig, out: Path) -> Study:
             console.print(f"[yellow]The journal's torn last line ({journal.cut_bytes} bytes) was cut off.[/]")
         prepared = prepare(config, study.path)
         _open_journal(journal, prepared)
+        if not journal.of("contamination"):
+            journal.append("contamination", **prepared.contamination.to_dict())
         _search(study, prepared, executor)
         if config.final.enabled:
             _score_test(study, prepared, executor)
@@ -242,6 +244,7 @@ def summary(study: Study) -> dict[str, Any]:
         if results and not any(result.failure for result in results.values())
     }
     trials = study.trials()
+    guard = study.journal.of("contamination")
     return {
         "study": str(study.path),
         "evaluations": sum(1 for trial in trials if trial.results),
@@ -257,6 +260,7 @@ def summary(study: Study) -> dict[str, Any]:
             "recipe": best.record["recipe"],
         },
         "test": final,
+        "contamination": {key: guard[0][key] for key in ("rows", "parts", "ngram", "action")} if guard else None,
         "outputs": str(study.path / "best"),
         "finished": bool(study.journal.of("finished")),
     }
