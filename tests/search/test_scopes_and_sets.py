@@ -120,7 +120,9 @@ def test_a_search_with_every_new_operator_runs_and_repeats_itself(table):
 
 
 def test_baselines_name_every_signal(table):
-    config = SearchConfig(operators=("score_filter", "cluster_balance", "sample", "source_mix", "length_filter", "diversity"))
+    config = SearchConfig(
+        operators=("score_filter", "cluster_balance", "sample", "source_mix", "length_filter", "diversity")
+    )
     singles = single_operator_recipes(table, config=config)
     named = {step.params["signal"] for recipe in singles for step in recipe.steps if step.operator == "score_filter"}
     assert named == {"reward", "repetition"}

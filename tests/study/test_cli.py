@@ -159,3 +159,19 @@ def test_a_wrong_recipe(step: dict[str, Any], words: str, scored_pool: Path, tmp
     recipe.write_text(yaml.safe_dump({"version": 1, "steps": [step]}))
     code, stdout, message = run("materialize", recipe, "--pool", scored_pool, "--json")
     assert code == 5 and words in message and stdout == ""
+
+
+def test_ready_recipes_are_listed_printed_and_used_by_name(scored_pool: Path, tmp_path: Path) -> None:
+    listed = document("recipes")["recipes"]
+    assert {"name", "for", "source", "signals", "steps", "describe"} == set(listed[0])
+    code, text, _ = run("recipes", "relevant-low-ifd")
+    assert code == 0 and yaml.safe_load(text)["name"] == "relevant-low-ifd"
+    saved = tmp_path / "saved.yaml"
+    saved.write_text(text)
+    by_name = document("materialize", "relevant-low-ifd", "--pool", scored_pool)
+    assert by_name["subset_hash"] == document("materialize", saved, "--pool", scored_pool)["subset_hash"]
+    applied = document("apply", "relevant-low-ifd", "--pool", scored_pool, "--out", tmp_path / "rows.jsonl")
+    assert applied["rows"] == by_name["rows"]
+    code, _, error = run("recipes", "relevant-lowifd")
+    assert code == 5 and "did you mean 'relevant-low-ifd'" in error
+    assert "longest-responses" in run("recipes")[1]

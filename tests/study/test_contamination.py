@@ -1,0 +1,112 @@
+"""The guard against benchmark items in the pool: warns, drops or refuses before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoselection.config import StudyConfig, parse_config
+from autoselection.demo import task_file
+from autoselection.errors import StudyError
+from autoselection.pool import Pool
+from autoselection.recipes import Recipe, Step, materialize
+from autoselection.report import study_markdown
+from autoselection.study import run_study, summary
+from autoselection.study.final import final_entries, rows_of_entry
+from autoselection.study.prepare import prepare
+
+PLANTED = 7
+
+
+@pytest.fixture(scope="module")
+def planted(raw_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The small pool with copies of items of the counting task's test split, and its files of items."""
+    folder = tmp_path_factory.mktemp("planted")
+    items = [json.loads(line) for line in task_file("counting", "test").read_text().splitlines()]
+    long = [item for item in items if len(item["prompt"].split()) >= 9][:12]
+    lines = [
+        json.dumps(
+            {
+                "source": "leak",
+                "messages": [
+                    {"role": "user", "content": f"Please: {item['prompt']}"},
+                    {"role": "assistant", "content": item["answer"]},
+                ],
+            }
+        )
+        for item in long[:PLANTED]
+    ]
+    dev = [{"id": "d1", "prompt": "Tell me of an animal that swims in no sea.", "answer": "eel"}]
+    files = {"pool": folder / "pool.jsonl", "test": folder / "test.jsonl", "dev": folder / "dev.jsonl"}
+    files["pool"].write_text(raw_pool.read_text() + "\n".join(lines) + "\n")
+    files["test"].write_text("\n".join(json.dumps(item) for item in long) + "\n")
+    files["dev"].write_text("\n".join(json.dumps(item) for item in dev) + "\n")
+    return files
+
+
+def config_of(planted: dict[str, Path], action: str, **changes: Any) -> StudyConfig:
+    from autoselection.demo import model_dir
+
+    return parse_config(
+        {
+            "name": "guarded",
+            "pool": {"files": [str(planted["pool"])], "on_contamination": action},
+            "model": {"path": str(model_dir())},
+            "tasks": [{"name": "planted", "dev": str(planted["dev"]), "test": str(planted["test"])}],
+            "signals": {"signals": ["tokens", "ngram_entropy", "text_hash"]},
+            "evaluation": {"threads": 1, "sft": {"max_steps": 2, "batch_size": 8, "max_length": 128}},
+            "search": {"evaluations": 2, "warmup": 1, "proposals": 4, "min_rows": 20, "include_full": True},
+            "executor": {"workers": 1},
+            "final": {"single_operators": 0},
+            "export": {"sharegpt": False, "hf_dataset": False},
+            **changes,
+        },
+        Path.cwd(),
+    )
+
+
+def test_warn_counts_by_task_and_split_and_changes_nothing(planted, tmp_path, capsys):
+    prepared = prepare(config_of(planted, "warn"), tmp_path)
+    assert prepared.contamination.parts == {"planted/test": PLANTED}
+    assert prepared.table.excluded is None
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{PLANTED} of {prepared.table.n} rows share text" in said and "set pool.on_contamination: drop" in said
+
+
+def test_refuse_stops_before_anything_is_trained(planted, tmp_path):
+    with pytest.raises(StudyError, match=rf"{PLANTED} rows of the pool share text .*planted/test {PLANTED}"):
+        prepare(config_of(planted, "refuse"), tmp_path)
+
+
+def test_drop_keeps_the_rows_out_of_every_subset(planted, tmp_path):
+    prepared = prepare(config_of(planted, "drop"), tmp_path)
+    table = prepared.table
+    dirty = np.flatnonzero(table.column("contamination") > 0)
+    assert len(dirty) == PLANTED
+    np.testing.assert_array_equal(materialize(Recipe(), table).rows, np.setdiff1d(np.arange(table.n), dirty))
+    everything = Recipe((Step("union", {"source_recipe": "all"}),), library={"all": Recipe()})
+    assert not np.isin(dirty, materialize(everything, table).rows).any()
+    assert table.fingerprint != prepare(config_of(planted, "warn"), tmp_path).table.fingerprint
+
+
+def test_a_study_journals_and_reports_what_it_found_and_its_baselines_are_clean(planted, tmp_path):
+    study = run_study(config_of(planted, "drop"), tmp_path / "study")
+    found = {"rows": PLANTED, "parts": {"planted/test": PLANTED}, "ngram": 13, "action": "drop"}
+    assert summary(study)["contamination"] == found
+    assert [event["event"] for event in study.journal.events].index("contamination") == 1
+    assert f"{PLANTED} of {400 + PLANTED} rows share text" in study_markdown(study)
+    assert "left out of every subset" in study_markdown(study)
+    pool = Pool.open(study.path / "pool")
+    dirty = [row for row, source in enumerate(pool.sources()) if source == "leak"]
+    prepared = prepare(study.config, study.path)
+    best = study.best()
+    assert best is not None
+    for entry in final_entries(study, prepared, best):
+        rows = rows_of_entry(entry.to_dict(), study, prepared)
+        assert rows is None or not np.isin(dirty, rows).any()
+    run_study(study.config, study.path)  # goes on where it stopped: nothing is journalled twice
+    assert len(study.journal.of("contamination")) == 1
