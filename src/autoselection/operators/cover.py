@@ -49,9 +49,9 @@ def k_center(unit: Vectors, count: int) -> tuple[Places, int]:
         if place not in ready:
             size, used = _next_size(size, used), 0
             candidates = _next_in_line(near, place, size) if chosen else np.array([place])
-            block = _rounded(unit[candidates] @ unit.T)
+            block = unit[candidates] @ unit.T
             ready = {int(row): position for position, row in enumerate(candidates)}
-        np.maximum(near, block[ready[place]], out=near)
+        np.maximum(near, _rounded(block[ready[place]]), out=near)
         near[place] = np.inf
         chosen.append(place)
         used += 1

@@ -34,6 +34,7 @@ class _Compared(BaseOperator):
 
     family = "set"
     order = "the order in which the rows were given"
+    searched = False
     published = False
     _inside: bool
 
