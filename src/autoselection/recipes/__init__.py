@@ -2,7 +2,7 @@
 
 from autoselection.recipes.materialize import Materialization, PrefixCache, StepLineage, materialize, subset_hash
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
-from autoselection.recipes.state import StateVector, state_vector
+from autoselection.recipes.state import StateVector, state_vector, state_vectors
 
 __all__ = [
     "MAX_STEPS",
@@ -15,5 +15,6 @@ __all__ = [
     "StepLineage",
     "materialize",
     "state_vector",
+    "state_vectors",
     "subset_hash",
 ]
