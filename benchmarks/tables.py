@@ -8,6 +8,8 @@ words changed, 4 relevance scores, IFD, varentropy, n-gram entropy, branching, a
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,16 @@ def write_table(folder: Path, rows: int, *, features: bool = True, seed: int = 0
     if features:
         _write_features(folder, rows, rng)
     (folder / "table.json").write_text(json.dumps({"rows": rows, "features": features, "seed": seed}))
+
+
+def ensure_table(folder: Path, rows: int, *, features: bool = True, text: bool = True) -> Path:
+    """The folder of a table like this, written by a process of its own if it is not there yet."""
+    name = f"{rows}-{'sae' if features else 'plain'}"
+    target = folder / name
+    if not (target / "table.json").exists():
+        code = f"from pathlib import Path; from benchmarks.tables import write_table; write_table(Path({str(target)!r}), {rows}, features={features})"
+        subprocess.run([sys.executable, "-c", code], check=True)
+    return target
 
 
 def load_table(folder: Path) -> SignalTable:

@@ -120,8 +120,6 @@ def test_the_default_space_holds_what_the_pool_has_signals_for():
         "ifd_filter",
         "semantic_dedup",
         "union",
-        "intersect",
-        "subtract",
     ]
     assert registry.missing_signals(bare)["mona_filter"] == ("mona",)
     dedup = {param.name: param for param in registry.get("semantic_dedup").space(bare)}

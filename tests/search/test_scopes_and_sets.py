@@ -78,7 +78,7 @@ def test_probabilities_of_scopes_must_fit():
 def test_every_set_operation_is_proposed_with_evaluated_recipes(table):
     registry = default_registry()
     other = Recipe((Step("truncate_samples", {"fraction": 0.5}),)).canonical(registry)
-    space = RecipeSpace(table, registry, SearchConfig())
+    space = RecipeSpace(table, registry, SearchConfig(also=("intersect", "subtract")))
     config = EditConfig(weights={"union": 1.0}, second_edit=0.0)
     editor = Editor(space, config, 5, [Source(other, other.digest(registry), "t007", 1.0)], Credit())
     parent = Recipe((Step("ifd_filter", {"fraction": 0.4}),)).canonical(registry)
@@ -128,6 +128,21 @@ def test_baselines_name_every_signal(table):
     assert named == {"reward", "repetition"}
     for recipe in latin_hypercube_recipes(table, 20, config=config):
         materialize(recipe, table)
+
+
+def test_operators_are_added_to_the_default_ones_and_left_out():
+    bare = SignalTable.from_arrays({"ifd": np.arange(100.0), "reward": np.arange(100.0), "n_tokens": np.arange(100.0)})
+    registry = default_registry()
+    assert RecipeSpace(bare, registry, SearchConfig()).names == (
+        "truncate_samples",
+        "ifd_filter",
+        "union",
+        "score_filter",
+    )
+    config = SearchConfig(also=("length_filter", "union"), without=("score_filter", "ifd_filter"))
+    assert RecipeSpace(bare, registry, config).names == ("truncate_samples", "union", "length_filter")
+    with pytest.raises(RecipeError, match="unknown operator 'scorefilter'"):
+        RecipeSpace(bare, registry, SearchConfig(without=("scorefilter",)))
 
 
 def test_a_search_over_a_pool_without_more_signals_is_offered_none_of_them():

@@ -21,6 +21,7 @@ class _InEmbeddings(BaseOperator):
     """What both share: they read the sentence embeddings, or the SAE features if there are none."""
 
     family = "diversity"
+    searched = False
     published = False
     randomized = True
 
@@ -47,7 +48,6 @@ class Diversity(_InEmbeddings):
     name = "diversity"
     summary = "a diverse choice of rows that covers the space of embeddings: k-center or facility location"
     order = "first chosen first; rows kept without a vector come last, by row index"
-    searched = False
     params: tuple[Param, ...] = (
         Param(
             "method",

@@ -26,8 +26,18 @@ LENGTHS = (
     "n_prompt_characters",
     "n_turns",
 )
-#: Columns that have an operator of their own: not searched by ``score_filter``, so that no cut is searched twice.
-OWNED = frozenset({"ifd", "varentropy", "ngram_entropy", "action_object_branching", *LENGTHS})
+#: Columns that have an operator of their own, and the losses that IFD is made of: not searched by ``score_filter``, so that no cut is searched twice.
+OWNED = frozenset(
+    {
+        "ifd",
+        "loss_conditional",
+        "loss_unconditional",
+        "varentropy",
+        "ngram_entropy",
+        "action_object_branching",
+        *LENGTHS,
+    }
+)
 
 
 def cut_params(
@@ -258,6 +268,7 @@ class LengthFilter(CutFilter):
         "rows whose prompt, response or whole has a length between two bounds, or is among the longest or shortest"
     )
     order = "the order in which the rows were given"
+    searched = False
     published = False
     params: tuple[Param, ...] = (
         Param("length", "choice", LENGTHS[0], choices=LENGTHS, searched=True, help="which length, in what it counts"),

@@ -3,7 +3,7 @@
 from autoselection.recipes.materialize import Materialization, PrefixCache, StepLineage, materialize, subset_hash
 from autoselection.recipes.ready import ReadyRecipe, is_ready_name, load_recipe, ready_recipe, ready_recipes
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
-from autoselection.recipes.state import StateVector, state_vector
+from autoselection.recipes.state import StateVector, state_vector, state_vectors
 
 __all__ = [
     "MAX_STEPS",
@@ -21,5 +21,6 @@ __all__ = [
     "ready_recipe",
     "ready_recipes",
     "state_vector",
+    "state_vectors",
     "subset_hash",
 ]

@@ -212,6 +212,11 @@ class SearchConfig(StrictModel):
     operators: tuple[str, ...] | None = Field(
         None, description="Operators to search over, by name; null: all whose signals the pool has."
     )
+    also: tuple[str, ...] = Field(
+        (),
+        description="Operators to search over besides the default ones, by name, such as length_filter, cluster_balance, "
+        "intersect, subtract, diversity, sample or source_mix.",
+    )
     without: tuple[str, ...] = Field((), description="Operators to leave out of the search, by name.")
     published_operators: bool = Field(False, description="Search over the operators of the published space only.")
     seed: int = Field(0, ge=0, description="Seed of every random decision of the search.")

@@ -40,7 +40,7 @@ from autoselection.recipes import (
     StateVector,
     load_recipe,
     materialize,
-    state_vector,
+    state_vectors,
 )
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
@@ -442,26 +442,29 @@ class SearchController:
         )
 
     def _state(self, rows: NDArray[np.int64]) -> StateVector:
-        return state_vector(rows, self.signals, cost_ratio=len(self._observations) / self.config.evaluations)
+        return self._states([rows])[0]
+
+    def _states(self, subsets: Sequence[NDArray[np.int64]]) -> list[StateVector]:
+        return state_vectors(subsets, self.signals, cost_ratio=len(self._observations) / self.config.evaluations)
 
     # Ranking
 
     @cached_property
     def _state_names(self) -> tuple[str, ...]:
         """State features the surrogate sees: all but the share of the budget spent, which is no property of a subset."""
-        everything = state_vector(np.arange(self.signals.n, dtype=np.int64), self.signals)
+        everything = self._state(np.arange(self.signals.n, dtype=np.int64))
         return tuple(name for name in everything.names() if name != _TIME_FIELD)
 
     @cached_property
     def _scale(self) -> Scale:
         """Spread of the state features over random recipes: fixed for the whole search."""
         rng = self._rng(0, SCALE)
-        vectors = []
+        subsets = []
         for probe in range(SCALE_RECIPES):
             zone = zone_of(probe, self.config.zones)
             recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
-            vectors.append(self._state(self._draft(recipe, "").outcome.rows).vector(self._state_names))
-        return Scale.of(np.array(vectors))
+            subsets.append(self._draft(recipe, "").outcome.rows)
+        return Scale.of(np.array([state.vector(self._state_names) for state in self._states(subsets)]))
 
     def _point(self, outcome_rows: NDArray[np.int64], state: StateVector, recipe: Recipe) -> Point:
         encoded = self.config.surrogate.features in ("encoding", "both")
@@ -492,8 +495,10 @@ class SearchController:
         told, scores, _ = self._training()
         pending = list(self.pending)
         points = [self._known_point(candidate) for candidate in [*told, *pending]]
+        states = self._states([draft.outcome.rows for draft in drafts])
         points += [
-            self._point(draft.outcome.rows, self._state(draft.outcome.rows), draft.outcome.recipe) for draft in drafts
+            self._point(draft.outcome.rows, state, draft.outcome.recipe)
+            for draft, state in zip(drafts, states, strict=True)
         ]
         parts = KernelParts(points, self.config.surrogate, self._weights)
         train = list(range(len(told)))

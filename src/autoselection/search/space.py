@@ -81,6 +81,8 @@ class RecipeSpace:
         chosen: Iterable[Operator] = registry.default_space(signals)
         if config.operators is not None:
             chosen = [registry.get(name) for name in config.operators]
+        known = {operator.name: operator for operator in chosen}
+        chosen = {**known, **{name: registry.get(name) for name in config.also}}.values()
         left_out = {registry.get(name).name for name in config.without}
         chosen = [operator for operator in chosen if operator.name not in left_out]
         if config.published_operators:

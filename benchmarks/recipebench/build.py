@@ -1,0 +1,191 @@
+"""Evaluate the recipes of the table, for real: training, then the dev and the test split. Hours; resumable.
+
+    python -m benchmarks.recipebench.build --work runs/recipebench
+
+Every evaluation is one line of ``WORK/evaluations.jsonl``, written as it ends; started again, the program goes on where
+it stopped. Which recipes are evaluated depends on seeds and earlier results alone.
+
+One training serves both splits: the trained model is kept just long enough to score the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoselection.config import StudyConfig, load_config
+from autoselection.demo import config_path
+from autoselection.evaluation import EvaluationJob, evaluate
+from autoselection.recipes import Recipe, subset_hash
+from autoselection.study.prepare import prepare
+from benchmarks.recipebench.draw import EDIT_ROUNDS, PARENTS, Drawer, Entry
+
+#: One subset in so many is trained with more seeds, besides the best ones of every round.
+REPEATED, LEADERS = 4, 10
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One evaluation of an entry."""
+
+    entry: Entry
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{subset_hash(self.entry.rows)}/{self.seed}"
+
+
+def evaluate_both(job: EvaluationJob) -> dict[str, Any]:
+    """Train once, score dev and test; one number a task and split (gold NLL, nats a token), and the seconds spent."""
+    started = time.perf_counter()
+    try:
+        dev = evaluate(job)
+        if dev.failure:
+            return {"failure": dev.failure, "kind": dev.failure_kind}
+        assert dev.model_dir is not None
+        test = evaluate(replace(job, model=dev.model_dir, rows=None, split="test"))
+        if test.failure:
+            return {"failure": test.failure, "kind": test.failure_kind}
+    finally:
+        shutil.rmtree(job.work_dir, ignore_errors=True)
+    return {
+        "dev": {task: -score for task, score in dev.scores.items()},
+        "test": {task: -score for task, score in test.scores.items()},
+        "rows_trained": dev.train_rows,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+class Table:
+    """The evaluations so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[str, dict[str, Any]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            whole, _, torn = path.read_bytes().rpartition(b"\n")
+            if torn:
+                path.write_bytes(whole + b"\n" if whole else b"")
+            for line in filter(None, whole.split(b"\n")):
+                record = json.loads(line)
+                self.records[record["key"]] = record
+
+    def add(self, task: Task, n: int, outcome: dict[str, Any]) -> None:
+        mask = np.zeros(n, bool)
+        mask[task.entry.rows] = True
+        recipe = task.entry.recipe
+        record = {
+            "key": task.key,
+            "kind": task.entry.kind,
+            "recipe": None if recipe is None else recipe.to_dict(),
+            "rows": len(task.entry.rows),
+            "mask": base64.b64encode(np.packbits(mask).tobytes()).decode(),
+            "seed": task.seed,
+            **outcome,
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.records[task.key] = record
+
+    def dev(self, task: Task) -> float:
+        """Mean dev loss over the tasks; infinite if it failed or is not there."""
+        record = self.records.get(task.key)
+        return float(np.mean(list(record["dev"].values()))) if record and "dev" in record else float("inf")
+
+
+def _end_with(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run(
+    tasks: Iterable[Task], table: Table, config: StudyConfig, pool_dir: Path, n: int, work: Path, workers: int
+) -> None:
+    """Evaluate what the table lacks."""
+    missing = list({task.key: task for task in tasks if task.key not in table.records}.values())
+    if not missing:
+        return
+    settings = config.evaluation.model_copy(update={"keep_model": True})
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        futures = {}
+        for task in missing:
+            job = EvaluationJob(
+                model=config.model.path,
+                pool_dir=pool_dir,
+                rows=task.entry.rows,
+                tasks=config.tasks,
+                split="dev",
+                seed=task.seed,
+                config=settings,
+                work_dir=work / "evaluations" / task.key.replace("/", "-"),
+            )
+            futures[pool.submit(evaluate_both, job)] = task
+        for done, future in enumerate(as_completed(futures), 1):
+            outcome, task = future.result(), futures[future]
+            if outcome.get("kind") == "infrastructure":
+                print(f"{task.key}: {outcome['failure']}; left for the next run", flush=True)
+                continue
+            table.add(task, n, outcome)
+            print(
+                f"{done}/{len(missing)} {task.entry.kind} {table.dev(task):.4f} {outcome.get('seconds')} s", flush=True
+            )
+
+
+def leaders(entries: Iterable[Entry], table: Table) -> list[Entry]:
+    """Entries with a recipe, the lowest dev loss of seed 0 first; each subset once."""
+    distinct = {subset_hash(entry.rows): entry for entry in entries if entry.recipe is not None}
+    return sorted(distinct.values(), key=lambda entry: (table.dev(Task(entry, 0)), subset_hash(entry.rows)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    config = load_config(config_path())
+    prepared = prepare(config, options.work)
+    drawer = Drawer(prepared.table)
+    table = Table(options.work / "evaluations.jsonl")
+
+    def evaluate_all(tasks: Iterable[Task]) -> None:
+        run(tasks, table, config, prepared.pool.path, prepared.table.n, options.work, options.workers)
+
+    entries = drawer.first()
+    order = np.random.default_rng(0).permutation(len(entries))  # a table cut short still covers the space
+    evaluate_all(Task(entries[i], 0) for i in order)
+    for number in range(EDIT_ROUNDS):
+        best = [entry.recipe for entry in leaders(entries, table)[:PARENTS] if entry.recipe is not None]
+        edited = drawer.edits(number, [Recipe.from_dict(recipe.to_dict()) for recipe in best])
+        evaluate_all(Task(entry, 0) for entry in edited)
+        entries += edited
+        repeated = [*edited[::REPEATED], *leaders(entries, table)[:LEADERS]]
+        evaluate_all(Task(entry, seed) for entry in repeated for seed in SEEDS[1:])
+    evaluate_all(Task(entries[i], 1) for i in order[::REPEATED])
+    print(f"{len(table.records)} evaluations in {table.path}")
+
+
+if __name__ == "__main__":
+    main()
