@@ -133,7 +133,7 @@ def test_recipes_may_not_name_each_other_in_a_circle():
     ("text", "message"),
     [
         ("steps: [", "line 1: not valid YAML"),
-        ("- ifd_filter", "expected a mapping with the keys version, name, steps, recipes"),
+        ("- ifd_filter", "expected a mapping with the keys version, name, for, source, steps, recipes"),
         ("{version: 1}", "the key 'steps' is missing"),
         ("{version: 2, steps: []}", "version must be 1, not 2"),
         ("{steps: [], step: 1}", "unknown key 'step'; did you mean 'steps'"),
