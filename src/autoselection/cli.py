@@ -134,6 +134,9 @@ def ingest(
         str, typer.Option(help="Control words inside row text: 'keep' as plain text, 'strip', or 'refuse' the row.")
     ] = "keep",
     overwrite: Annotated[bool, typer.Option(help="Replace a pool of other content in --out.")] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the rows behind those of the pool in --out; its signals stay.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read raw files once into a canonical pool."""
@@ -143,7 +146,7 @@ def ingest(
 
     settings = {"format": row_format.value, "on_bad_row": on_bad_row, "special_tokens": special_tokens}
     config = validate(IngestConfig, settings, "command line")
-    report = ingest_files(files, out, config, overwrite=overwrite)
+    report = ingest_files(files, out, config, overwrite=overwrite, append=append)
     _emit(report.to_dict(), as_json, f"Pool {out}")
 
 

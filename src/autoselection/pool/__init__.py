@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoselection.pool.formats import ROLES, RowFormat
 from autoselection.pool.ingest import BadRow, IngestConfig, IngestReport, ingest
-from autoselection.pool.pool import FileRecord, Pool, PoolManifest, SpecialTokenRecord
+from autoselection.pool.pool import FileRecord, Pool, PoolManifest, PoolState, SpecialTokenRecord
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "IngestReport",
     "Pool",
     "PoolManifest",
+    "PoolState",
     "RowFormat",
     "SpecialTokenRecord",
     "ingest",
