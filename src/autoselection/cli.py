@@ -156,6 +156,10 @@ def score(
     model: Annotated[Optional[str], typer.Option(help="Base model folder or hub id.")] = None,  # noqa: UP045
     sae: Annotated[Optional[Path], typer.Option(help="SAE in sparsify format.")] = None,  # noqa: UP045
     signals: Annotated[Optional[str], typer.Option(help="Comma-separated signals (default: all possible).")] = None,  # noqa: UP045
+    embedding_model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Sentence-transformers or static embedding model, folder or hub id."),
+    ] = None,
     target: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="TASK=FILE", help="Target samples of a task, for MONA (repeatable)."),
@@ -181,9 +185,12 @@ def score(
     elif overrides:
         raise ConfigError("--set overrides keys of a configuration: name one with --config.")
     tasks = (*(study.tasks if study else ()), *(_target_task(text) for text in target or ()))
+    settings = study.signals if study else SignalsConfig()
+    if embedding_model is not None:
+        settings = settings.model_copy(update={"embedding_model": embedding_model})
     report = score_pool(
         pool,
-        study.signals if study else SignalsConfig(),
+        settings,
         model=model or (study.model.path if study else None),
         sae=sae or (study.sae if study else None),
         tasks=tasks,
