@@ -160,8 +160,11 @@ def load_embedder(folder: Path, device: str = "auto", trust_remote_code: bool = 
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from transformers.utils import logging
 
     place = pick_device(device)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a bar a model is noise beside our own
     try:
         if _is_model2vec(folder):
             return SentenceTransformer(modules=[StaticEmbedding.load(str(folder))], device=place)
@@ -175,6 +178,9 @@ def load_embedder(folder: Path, device: str = "auto", trust_remote_code: bool = 
     except (*_LOAD_ERRORS, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise SignalError(f"The embedding model {folder} cannot be loaded: {reason[:240]}") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _is_model2vec(folder: Path) -> bool:
