@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
 app.add_typer(sae_app, name="sae")
+pool_app = typer.Typer(help="What is in a pool.", no_args_is_help=True)
+app.add_typer(pool_app, name="pool")
 
 #: Width of tables in files and pipes, where there is no terminal to fit (characters).
 _PLAIN_WIDTH = 180
@@ -391,6 +393,20 @@ def sae_train(
         chat_template=chat_template,
     )
     _emit(result.to_dict(), as_json, f"SAE {out}")
+
+
+@pool_app.command("stats")
+def pool_stats_command(pool_dir: PoolDir, as_json: Json = False) -> None:
+    """Describe a pool: sources, lengths, turns, duplicates, and what its cached signals say of each source."""
+    from autoselection.pool import Pool
+    from autoselection.report import print_pool_stats
+    from autoselection.signals import pool_stats
+
+    stats = pool_stats(Pool.open(pool_dir))
+    if as_json:
+        _emit(stats.to_dict(), True, "")
+    else:
+        print_pool_stats(stats, pool_dir, output)
 
 
 @app.command()

@@ -6,24 +6,28 @@ from autoselection.signals.registry import SignalRegistry, default_registry, sig
 from autoselection.signals.report import ScoreReport, SignalReport
 from autoselection.signals.sae_training import SaeTraining, train_sae
 from autoselection.signals.score import load_table, score_pool
+from autoselection.signals.statistics import PoolStats, SignalStats, pool_stats
 from autoselection.signals.store import Shard, SignalStore
 from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
 
 __all__ = [
     "SIGNALS",
     "MinHashParams",
+    "PoolStats",
     "SaeTraining",
     "ScoreReport",
     "Shard",
     "Signal",
     "SignalRegistry",
     "SignalReport",
+    "SignalStats",
     "SignalStore",
     "SignalTable",
     "SignalsConfig",
     "SparseRows",
     "default_registry",
     "load_table",
+    "pool_stats",
     "score_pool",
     "signal_names",
     "train_sae",

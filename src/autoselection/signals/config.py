@@ -13,10 +13,10 @@ from autoselection.models import DType
 from autoselection.schema import StrictModel, suggestion
 from autoselection.signals.builtin import BUILTIN_SIGNALS
 from autoselection.signals.registry import default_registry, signal_names
-from autoselection.signals.table import MODEL_SIGNALS, MinHashParams
+from autoselection.signals.table import SPECIAL_SIGNALS, MinHashParams
 
 #: The signals of this package; ``signal_names()`` has those of installed plugins too.
-SIGNALS: tuple[str, ...] = (*(str(signal.name) for signal in BUILTIN_SIGNALS), *MODEL_SIGNALS)
+SIGNALS: tuple[str, ...] = (*(str(signal.name) for signal in BUILTIN_SIGNALS), *SPECIAL_SIGNALS)
 
 EmbeddingText = Literal["prompt", "response", "both"]
 
@@ -80,7 +80,7 @@ class SignalsConfig(StrictModel):
     @classmethod
     def _options_fit(cls, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, values in options.items():
-            if name in MODEL_SIGNALS:
+            if name in SPECIAL_SIGNALS:
                 raise ValueError(f"the signal '{name}' has no options; its settings are keys of this section")
             try:
                 default_registry().make(name, values)

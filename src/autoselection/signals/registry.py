@@ -15,7 +15,7 @@ from autoselection.schema import suggestion
 from autoselection.signals.base import Signal
 from autoselection.signals.builtin import BUILTIN_SIGNALS
 from autoselection.signals.store import Shard
-from autoselection.signals.table import MODEL_SIGNALS, TABLE_ARRAYS, column_signal
+from autoselection.signals.table import SPECIAL_SIGNALS, TABLE_ARRAYS, column_signal
 
 ENTRY_POINT_GROUP = "autoselection.signals"
 
@@ -49,7 +49,7 @@ class SignalRegistry:
                 raise SignalError(
                     f"The signal '{name}' uses the name '{word}': only letters, digits, '_', '-' and '.' are allowed."
                 )
-        if name in self._factories or name in MODEL_SIGNALS:
+        if name in self._factories or name in SPECIAL_SIGNALS:
             raise SignalError(f"Two signals are called '{name}': rename the one that was added.")
         for column in signal.columns:
             owner = self._columns.get(column) or column_signal(column)
@@ -113,7 +113,7 @@ def default_registry() -> SignalRegistry:
 
 def signal_names() -> tuple[str, ...]:
     """All signals that ``autoselection score --signals`` knows, in the order in which they are computed."""
-    return (*default_registry().names(), *MODEL_SIGNALS)
+    return (*default_registry().names(), *SPECIAL_SIGNALS)
 
 
 def checked(signal: Signal, shard: Shard, rows: int) -> Shard:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
 
-#: Signals that need a model, in the order in which they are computed. All others are in ``registry.py``.
-MODEL_SIGNALS = ("embeddings", "ifd", "varentropy", "sae", "mona")
+#: Signals that are more than a function of a row's own text, in the order in which they are computed: ``score.py`` knows
+#: how. All others are in ``registry.py``.
+SPECIAL_SIGNALS = ("embeddings", "ifd", "varentropy", "sae", "mona")
 #: Arrays of a table that are not columns of scores.
 TABLE_ARRAYS = frozenset({"text_hash", "minhash", "sae", "embeddings"})
 #: Which signal (the name given to ``autoselection score --signals``) yields each column, if it is not in ``registry.py``.
