@@ -331,6 +331,7 @@ class _Build:
         self._tokens: Counter[str] = Counter()
         self._token_rows = 0
         self._ignored: Counter[str] = Counter()
+        self._row_ignored: Counter[str] = Counter()  # of the row at hand, which may still prove bad
         self._batch = _Batch()
         self._paths: list[str] = []
         if self.base is not None:
@@ -435,7 +436,9 @@ class _Build:
             source = default_source
         elif not isinstance(source, str) or not source.strip():
             raise RowError(f"field '{config.source_field}' must be a non-empty string")
-        ignored: Counter[str] = Counter()
+        ignored = self._row_ignored
+        if ignored:
+            ignored.clear()
         turns, used = formats.convert(row_format, record, ignored)
         found = self.scanner.count([content for _, content in turns])
         if found is not None:
