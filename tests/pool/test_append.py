@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import importlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -147,5 +146,39 @@ def test_a_missing_part_is_damage(files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "pool" / "pool-0002.arrow").unlink()
     with pytest.raises(PoolError, match=r"pool-0002\.arrow is missing"):
         Pool.open(tmp_path / "pool")
-    first = json.loads((tmp_path / "pool" / "manifest.json").read_text())["parents"][0]
-    assert len(Pool.open(tmp_path / "pool", fingerprint=first["fingerprint"])) == 7
+
+
+def test_a_file_that_has_grown_extends_the_pool(files: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "pool"
+    grown = tmp_path / "rows.jsonl"
+    grown.write_bytes(files[0].read_bytes())
+    first = ingest([grown], out)
+    (out / "signals" / "kept").touch()
+    before = Pool.open(out)
+    old = before.table.to_pylist()
+    grown.write_bytes(files[0].read_bytes() + files[1].read_bytes())
+    second = ingest([grown], out)
+    assert (second.rows, second.appended, second.skipped, second.unchanged) == (11, 4, 1, False)
+    assert second.fingerprint == ingest([grown], tmp_path / "whole").fingerprint
+    assert Pool.open(out).parents == ((first.fingerprint, 7),)
+    assert Pool.open(out, fingerprint=first.fingerprint).table.to_pylist() == old
+    assert before.texts([6]) == Pool.open(out).texts([6]), "a pool that is open stays readable"
+    assert sorted(path.name for path in out.glob("pool*.arrow")) == ["pool-0001.arrow"]
+    assert (out / "signals" / "kept").exists()
+    assert len((out / "skipped.jsonl").read_text().splitlines()) == 1
+    ingest([files[2]], out, append=True)
+    assert Pool.open(out).parents == ((first.fingerprint, 7), (second.fingerprint, 11))
+    Pool.open(out).verify()
+    assert ingest([grown, files[2]], out).unchanged
+    changed = grown.read_bytes().replace(b"q1", b"Q1")
+    grown.write_bytes(changed)
+    with pytest.raises(PoolError, match="already holds another pool"):
+        ingest([grown, files[2]], out)
+    assert ingest([grown, files[2]], out, overwrite=True).rows == 13
+    assert Pool.open(out).parents == ()
+
+
+def test_a_file_that_has_shrunk_is_another_pool(files: list[Path], tmp_path: Path) -> None:
+    ingest(files, tmp_path / "pool")
+    with pytest.raises(PoolError, match="already holds another pool"):
+        ingest(files[:2], tmp_path / "pool")

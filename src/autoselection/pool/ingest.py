@@ -5,7 +5,8 @@ ids, about 200 bytes a row, which have to be unique). The pool is built in a tem
 and moved there when it is whole: an interrupted ingest leaves nothing that looks like a pool.
 
 Appended rows go into a table file of their own, and the new manifest, renamed into place last, takes them in: until
-then the pool is the old one. The result has the rows and the fingerprint of one ingest of all files.
+then the pool is the old one. The result has the rows and the fingerprint of one ingest of all files. Files that begin
+with the rows of the pool at the destination (a file that has grown) extend it in the same way.
 """
 
 from __future__ import annotations
@@ -45,11 +46,10 @@ from autoselection.pool.pool import (
     TABLE_FILE,
     FileRecord,
     Fingerprint,
-    PartRecord,
     Pool,
     PoolManifest,
     SpecialTokenRecord,
-    part_file,
+    TableRecord,
     turns_digest,
 )
 from autoselection.pool.readers import RawRow, Reader, Record, expand, stem_of
@@ -179,7 +179,8 @@ def ingest(
 ) -> IngestReport:
     """Read ``files``, in order, into the pool directory ``out``.
 
-    The same content gives the same fingerprint; if ``out`` already holds it, it is left alone.
+    The same content gives the same fingerprint; if ``out`` already holds it, it is left alone. If the files begin with
+    the rows of the pool that ``out`` holds, that pool is extended as if by ``append``.
 
     Args:
         files: JSON Lines, JSON, CSV, TSV or Parquet files (or gzip or zstd of those), or Hugging Face dataset folders.
@@ -187,8 +188,8 @@ def ingest(
         config: how to read them.
         tokenizer_special_tokens: the base model's special tokens, looked for besides the configured ones.
         overwrite: replace another pool at ``out``, with the signals computed from it.
-        append: add the rows behind those of the pool at ``out``. Its signals stay and are computed for the new rows
-            alone, and ``Pool.open(out, fingerprint=...)`` still opens the pool as it was before.
+        append: add the rows of the files, all of them new, behind those of the pool at ``out``. Its signals stay and
+            are computed for the new rows alone, and ``Pool.open(out, fingerprint=...)`` still opens the pool as it was.
 
     Raises:
         PoolError: a file is missing, damaged, of unknown format or without a usable row; a row is bad and
@@ -201,19 +202,29 @@ def ingest(
     config = config or IngestConfig()
     out = Path(out)
     paths = _inputs(files, config)
-    _check_destination(out, overwrite)
+    present = _check_destination(out, overwrite)
     scanner = SpecialTokenScanner([*config.special_token_list, *tokenizer_special_tokens])
     with ExitStack() as stack:
         base = stack.enter_context(_base_pool(out)) if append else None
         folder = stack.enter_context(_temporary_folder(out))
-        build = _Build(folder, config, scanner, base)
+        build = _Build(folder, config, scanner, base, present)
         _read_all(build, paths, config.split)
         manifest = build.finish()
-        unchanged = False
+        former = build.former
+        present = _check_destination(out, overwrite)  # another process may have been faster
+        unchanged = present is not None and present.fingerprint == manifest.fingerprint
         if base is not None:
-            _move_part_into_place(folder, base, manifest)
-        else:
-            unchanged = _move_into_place(folder, out, manifest, overwrite)
+            _extend(folder, base, manifest)
+        elif former is not None:
+            with _base_pool(out, former):
+                _extend(folder, former, manifest)
+        elif not unchanged:
+            if present is not None and not overwrite:
+                raise PoolError(
+                    f"{out} already holds another pool ({len(present):,} rows, fingerprint {present.fingerprint}; the "
+                    f"new one has {manifest.rows:,} rows): choose another --out, overwrite it, or append to it."
+                )
+            _move_into_place(folder, out)
     return IngestReport(
         path=out,
         rows=manifest.rows,
@@ -228,7 +239,7 @@ def ingest(
         seconds=time.monotonic() - started,
         bad=tuple(build.bad),
         unchanged=unchanged,
-        appended=0 if unchanged else manifest.rows - (len(base) if base is not None else 0),
+        appended=0 if unchanged else manifest.rows - (len(former) if former is not None else 0),
     )
 
 
@@ -311,12 +322,19 @@ class _Counts:
 
 @dataclass
 class _Build:
-    """A pool under construction in ``folder``; with ``base``, the rows that come behind those of that pool."""
+    """A pool under construction in ``folder``.
+
+    Attributes:
+        base: the pool behind whose rows those read come.
+        present: the pool that the destination holds.
+        former: the pool with whose rows this one begins: ``base``, or ``present`` if it turned out so.
+    """
 
     folder: Path
     config: IngestConfig
     scanner: SpecialTokenScanner
     base: Pool | None = None
+    present: Pool | None = None
     bad: list[BadRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -334,6 +352,9 @@ class _Build:
         self._row_ignored: Counter[str] = Counter()  # of the row at hand, which may still prove bad
         self._batch = _Batch()
         self._paths: list[str] = []
+        self.former = self.base
+        self._begins_with_present = False
+        self._compared_at = len(self.present) if self.present is not None and self.base is None else -1
         if self.base is not None:
             self._go_on_from(self.base)
 
@@ -472,6 +493,10 @@ class _Build:
             self._ignored.update(ignored)
         self._batch.add(row_id, code, turns, meta)
         self._rows += 1
+        if self._rows == self._compared_at and self.present is not None:
+            self._begins_with_present = self._fingerprint.hexdigest() == self.present.fingerprint
+        elif self._rows == self._compared_at + 1 and self._begins_with_present:
+            self.former = self.present
 
     def _stripped(self, turns: Sequence[Turn]) -> list[Turn]:
         result = []
@@ -531,19 +556,19 @@ class _Build:
     def finish(self) -> PoolManifest:
         """Write the manifest of the finished table."""
         used = {record.format for record in self._files}
-        table_bytes = (self.folder / TABLE_FILE).stat().st_size
-        former = self.base.manifest if self.base is not None else None
+        size = (self.folder / TABLE_FILE).stat().st_size
+        former = self.former.manifest if self.former is not None else None
+        kept = former.table_files if former is not None and self.base is not None else ()
+        tables = (*kept, TableRecord(file=_next_table(former), bytes=size)) if former is not None else ()
         manifest = PoolManifest(
             format_version=FORMAT_VERSION,
             rows=self._rows,
             skipped=self._skipped,
             format=used.pop() if len(used) == 1 else "mixed",
             fingerprint=self._fingerprint.hexdigest(),
-            table_bytes=former.table_bytes if former else table_bytes,
-            parts=(*former.parts, PartRecord(file=part_file(len(former.parts) + 1), bytes=table_bytes))
-            if former
-            else (),
-            parents=(*former.parents, former.state()) if former else (),
+            table_bytes=size + sum(record.bytes for record in kept),
+            tables=tables,
+            parents=(*former.parents, former.state()) if former is not None else (),
             files=tuple(self._files),
             sources={name: self._source_rows[self._sources[name]] for name in sorted(self._sources)},
             special_tokens=SpecialTokenRecord(
@@ -555,7 +580,9 @@ class _Build:
         )
         (self.folder / SIGNALS_FOLDER).mkdir()
         with (self.folder / MANIFEST_FILE).open("w", encoding="utf-8") as file:
-            file.write(json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=2) + "\n")
+            file.write(
+                json.dumps(manifest.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=2) + "\n"
+            )
             file.flush()
             os.fsync(file.fileno())
         return manifest
@@ -565,6 +592,12 @@ class _Build:
         ours = self.config.special_tokens
         theirs = self.base.manifest.special_tokens.handling if self.base is not None else ours
         return ours if ours == theirs else "mixed"
+
+
+def _next_table(former: PoolManifest) -> str:
+    """Name of a table file that the former pool does not have."""
+    last = former.table_files[-1].file.removesuffix(".arrow").partition("-")[2]
+    return f"pool-{int(last or 0) + 1:04d}.arrow"
 
 
 def _printable(path: Path) -> str:
@@ -601,8 +634,12 @@ def _retired(out: Path) -> Path:
     return out.with_name(f".{out.name}.replaced")
 
 
-def _check_destination(out: Path, overwrite: bool) -> None:
-    """Find out early that ``out`` cannot be made; undo a replacement that was interrupted half-way."""
+def _check_destination(out: Path, overwrite: bool) -> Pool | None:
+    """Find out early that ``out`` cannot be made; undo a replacement that was interrupted half-way.
+
+    Returns:
+        The pool that is there; None if there is none, or a damaged one that may be overwritten.
+    """
     if not out.name:
         raise PoolError(f"The pool directory {out} has no name; give a path like pools/mine.")
     if not out.exists() and _retired(out).is_dir():
@@ -611,40 +648,62 @@ def _check_destination(out: Path, overwrite: bool) -> None:
         raise PoolError(f"{out} is a folder with other things in it, not a pool; choose another --out.")
     if out.exists() and not out.is_dir():
         raise PoolError(f"{out} is a file; choose another --out.")
-    if not overwrite and out.is_dir() and _is_pool(out):
-        Pool.open(out)  # a damaged pool is not silently replaced
+    if not _is_pool(out):
+        return None
+    try:
+        return Pool.open(out)
+    except PoolError:
+        if not overwrite:  # a damaged pool is not silently replaced
+            raise
+    return None
 
 
 @contextmanager
-def _base_pool(out: Path) -> Iterator[Pool]:
-    """The pool that rows are appended to, locked against a second append."""
-    if not out.is_dir() or not _is_pool(out):
+def _base_pool(out: Path, expected: Pool | None = None) -> Iterator[Pool]:
+    """The pool that rows are added to, locked against others that add; it must still be the ``expected`` one."""
+    if not _is_pool(out):
         raise PoolError(f"There is no pool {out} to append to: make it first, without --append.")
     lock = _lock_folder(out)
     if lock is None:
         raise PoolError(f"Another process is appending to the pool {out}: wait until it has ended.")
     try:
-        yield Pool.open(out)
+        pool = Pool.open(out)
+        if expected is not None and pool.fingerprint != expected.fingerprint:
+            raise PoolError(f"The pool {out} was changed by another process in the meantime: ingest again.")
+        yield pool
     finally:
         os.close(lock)
 
 
-def _move_part_into_place(folder: Path, base: Pool, manifest: PoolManifest) -> None:
+def _extend(folder: Path, former: Pool, manifest: PoolManifest) -> None:
     """Take the finished rows into the pool: the manifest comes last, and before it nothing has changed."""
-    out = base.path
-    with (folder / "joined").open("wb") as joined:
-        # Lines beyond those the manifest counts were left by an append that was killed.
-        if (out / SKIPPED_FILE).is_file():
-            with (out / SKIPPED_FILE).open("rb") as former:
-                joined.writelines(islice(former, base.manifest.skipped))
-        joined.write((folder / SKIPPED_FILE).read_bytes())
-        joined.flush()
-        os.fsync(joined.fileno())
-    (folder / TABLE_FILE).replace(out / manifest.parts[-1].file)
-    (folder / "joined").replace(out / SKIPPED_FILE)
+    out = former.path
+    tables = [record.file for record in manifest.table_files]
+    if former.manifest.table_files[0] == manifest.table_files[0]:
+        _prepend_skipped(folder / SKIPPED_FILE, former)
+    (folder / TABLE_FILE).replace(out / tables[-1])
+    (folder / SKIPPED_FILE).replace(out / SKIPPED_FILE)
     _sync_folder(out)
     (folder / MANIFEST_FILE).replace(out / MANIFEST_FILE)
     _sync_folder(out)
+    for record in former.manifest.table_files:
+        if record.file not in tables:  # all its rows are in the new one; who has it open may go on reading
+            (out / record.file).unlink()
+
+
+def _prepend_skipped(path: Path, former: Pool) -> None:
+    """Put the former pool's list of skipped rows before the one at ``path``."""
+    joined = path.with_name("joined")
+    with joined.open("wb") as file:
+        if (former.path / SKIPPED_FILE).is_file():
+            with (former.path / SKIPPED_FILE).open("rb") as lines:
+                # Lines beyond those the manifest counts were left by an append that was killed.
+                file.writelines(islice(lines, former.manifest.skipped))
+        with path.open("rb") as new:
+            shutil.copyfileobj(new, file)
+        file.flush()
+        os.fsync(file.fileno())
+    joined.replace(path)
 
 
 @contextmanager
@@ -685,22 +744,9 @@ def _glob_escape(name: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
-def _move_into_place(folder: Path, out: Path, manifest: PoolManifest, overwrite: bool) -> bool:
-    """Rename the finished pool to ``out``; True if the same pool is there already and stays."""
-    if out.is_dir() and _is_pool(out):
-        try:
-            present = Pool.open(out)
-        except PoolError:
-            if not overwrite:
-                raise
-        else:
-            if present.fingerprint == manifest.fingerprint:
-                return True
-            if not overwrite:
-                raise PoolError(
-                    f"{out} already holds another pool ({len(present):,} rows, fingerprint {present.fingerprint}; the new "
-                    f"one has {manifest.rows:,} rows): choose another --out, or overwrite it."
-                )
+def _move_into_place(folder: Path, out: Path) -> None:
+    """Rename the finished pool to ``out``, in the place of one that may be there."""
+    if _is_pool(out):
         retired = _retired(out)
         shutil.rmtree(retired, ignore_errors=True)
         out.rename(retired)
@@ -709,7 +755,6 @@ def _move_into_place(folder: Path, out: Path, manifest: PoolManifest, overwrite:
     else:
         folder.rename(out)
     _sync_folder(out.parent)
-    return False
 
 
 def _sync_folder(folder: Path) -> None:

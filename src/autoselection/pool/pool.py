@@ -4,7 +4,7 @@ A pool directory holds
 
 - ``pool.arrow``: Arrow IPC file; columns ``id`` (string), ``source`` (dictionary<int32, string>), ``messages``
   (list of struct{role, content}) and ``meta`` (JSON string or null);
-- ``pool-0001.arrow``, …: rows that were appended later, one file an append; the table is all of them in order;
+- ``pool-0001.arrow``, …: rows that were appended later; the manifest names the files that make up the table, in order;
 - ``manifest.json``: counts, provenance and the content fingerprint; written last;
 - ``skipped.jsonl``: the rows that could not be used: file, line, reason;
 - ``signals/``: what is computed from the rows later.
@@ -70,10 +70,10 @@ class SpecialTokenRecord(StrictModel):
     counts: dict[str, int] = Field(description="Occurrences of each token found.")
 
 
-class PartRecord(StrictModel):
-    """One table file of rows that were appended to a pool."""
+class TableRecord(StrictModel):
+    """One table file of a pool."""
 
-    file: str = Field(pattern=r"^pool-\d{4,}\.arrow$", description="File name in the pool directory.")
+    file: str = Field(pattern=r"^pool(-\d{4,})?\.arrow$", description="File name in the pool directory.")
     bytes: int = Field(description="Size on disk (bytes).")
 
 
@@ -94,35 +94,32 @@ class PoolManifest(PoolState):
     """The state of a pool directory, its table files, and its states before rows were appended."""
 
     format_version: int = Field(description="Version of the pool directory's layout.")
-    table_bytes: int = Field(description="Size of pool.arrow (bytes).")
-    parts: tuple[PartRecord, ...] = Field((), description="Table files of appended rows, in order.")
+    table_bytes: int = Field(description="Size of all table files (bytes).")
+    tables: tuple[TableRecord, ...] = Field(
+        (), description="The table files, in order, if rows were appended; by default pool.arrow alone."
+    )
     parents: tuple[PoolState, ...] = Field(
         (), description="The states before each append, oldest first; the pool begins with their rows."
     )
 
+    @property
+    def table_files(self) -> tuple[TableRecord, ...]:
+        """The table files, in order; the pool's rows are theirs."""
+        return self.tables or (TableRecord(file=TABLE_FILE, bytes=self.table_bytes),)
+
     def at(self, fingerprint: str) -> PoolManifest | None:
-        """The manifest as it was when the pool had ``fingerprint``; None if it never had."""
+        """The manifest as it was when the pool had ``fingerprint`` (but for the table files); None if it never had."""
         if fingerprint == self.fingerprint:
             return self
         for number, state in enumerate(self.parents):
             if state.fingerprint == fingerprint:
-                return self.model_copy(
-                    update={
-                        **{name: getattr(state, name) for name in PoolState.model_fields},
-                        "parts": self.parts[:number],
-                        "parents": self.parents[:number],
-                    }
-                )
+                former = {name: getattr(state, name) for name in PoolState.model_fields}
+                return self.model_copy(update={**former, "parents": self.parents[:number]})
         return None
 
     def state(self) -> PoolState:
         """The state alone, to be kept as a parent."""
         return PoolState(**{name: getattr(self, name) for name in PoolState.model_fields})
-
-
-def part_file(number: int) -> str:
-    """Name of the table file of the rows appended by the ``number``-th append (from 1)."""
-    return f"pool-{number:04d}.arrow"
 
 
 def turns_digest(source: str, turns: Sequence[Turn]) -> Any:
@@ -184,23 +181,20 @@ class Pool:
         """
         path = Path(path)
         manifest = _read_manifest(path)
-        if fingerprint is not None:
-            former = manifest.at(fingerprint)
-            if former is None:
-                raise PoolError(
-                    f"The pool {path} never had the fingerprint {fingerprint} (it has {manifest.fingerprint}): it was "
-                    "made anew from other rows; restore the old pool, or go on with the new one."
-                )
-            manifest = former
-        files = [(TABLE_FILE, manifest.table_bytes), *((part.file, part.bytes) for part in manifest.parts)]
-        tables = [_read_table(path, name, size) for name, size in files]
+        tables = [_read_table(path, record) for record in manifest.table_files]
         table = tables[0] if len(tables) == 1 else pa.concat_tables(tables)
         if table.num_rows != manifest.rows:
             raise PoolError(
                 f"The pool {path} is damaged: its table has {table.num_rows:,} rows, its manifest says "
                 f"{manifest.rows:,}; ingest its files again."
             )
-        return cls(path, manifest, table)
+        former = manifest if fingerprint is None else manifest.at(fingerprint)
+        if former is None:
+            raise PoolError(
+                f"The pool {path} never had the fingerprint {fingerprint} (it has {manifest.fingerprint}): it was made "
+                "anew from other rows; restore the old pool, or go on with the new one."
+            )
+        return cls(path, former, table.slice(0, former.rows))
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -363,15 +357,17 @@ class Pool:
         return [values[position] for position in range(len(wanted))]
 
 
-def _read_table(path: Path, name: str, size: int) -> Any:
-    """One table file, memory-mapped, of which the manifest says that it has ``size`` bytes."""
-    again = "ingest its files again."
+def _read_table(path: Path, record: TableRecord) -> Any:
+    """One table file, memory-mapped, checked against what the manifest says of it."""
+    name, again = record.file, "ingest its files again."
     file = path / name
     if not file.is_file():
         raise PoolError(f"The pool {path} is damaged: {name} is missing; {again}")
-    found = file.stat().st_size
-    if found != size:
-        raise PoolError(f"The pool {path} is damaged: {name} has {found:,} bytes, its manifest says {size:,}; {again}")
+    size = file.stat().st_size
+    if size != record.bytes:
+        raise PoolError(
+            f"The pool {path} is damaged: {name} has {size:,} bytes, its manifest says {record.bytes:,}; {again}"
+        )
     try:
         table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
     except (OSError, pa.ArrowException) as error:

@@ -175,7 +175,7 @@ def describe_pool(pool: Pool) -> PoolDescription:
         rows=len(pool),
         skipped=manifest.skipped,
         fingerprint=pool.fingerprint,
-        bytes=manifest.table_bytes + sum(part.bytes for part in manifest.parts),
+        bytes=manifest.table_bytes,
         sources=dict(sorted(manifest.sources.items(), key=lambda item: (-item[1], item[0]))),
         lengths={name: Distribution.of(columns[name]) for name in _LENGTHS},
         roles=dict(sorted(roles.items(), key=lambda item: (-item[1], item[0]))),

@@ -73,7 +73,7 @@ def prepare(config: StudyConfig, study_dir: Path, fingerprint: str | None = None
         pool = _open(config.pool.path, fingerprint)
     else:
         report = ingest(config.pool.files, study_dir / "pool", config.pool.ingest)
-        pool = Pool.open(study_dir / "pool")
+        pool = _open(study_dir / "pool", fingerprint)
     console.print(
         f"Pool: {len(pool):,} rows, {len(pool.source_names)} sources, fingerprint {pool.fingerprint[:12]}",
         highlight=False,
