@@ -3,6 +3,10 @@
 Rows are read, converted, checked and written in batches, so that memory does not grow with the pool (except for the
 ids, about 200 bytes a row, which have to be unique). The pool is built in a temporary folder next to its destination
 and moved there when it is whole: an interrupted ingest leaves nothing that looks like a pool.
+
+Appended rows go into a table file of their own, and the new manifest, renamed into place last, takes them in: until
+then the pool is the old one. The result has the rows and the fingerprint of one ingest of all files. Files that begin
+with the rows of the pool at the destination (a file that has grown) extend it in the same way.
 """
 
 from __future__ import annotations
@@ -19,9 +23,9 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -45,6 +49,7 @@ from autoselection.pool.pool import (
     Pool,
     PoolManifest,
     SpecialTokenRecord,
+    TableRecord,
     turns_digest,
 )
 from autoselection.pool.readers import RawRow, Reader, Record, expand, stem_of
@@ -125,6 +130,7 @@ class IngestReport:
         seconds: wall time.
         bad: the first bad rows.
         unchanged: the same pool was already there and was left alone.
+        appended: rows that were added to a pool that was there; all of them if there was none.
     """
 
     path: Path
@@ -140,6 +146,7 @@ class IngestReport:
     seconds: float
     bad: tuple[BadRow, ...]
     unchanged: bool
+    appended: int
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON document."""
@@ -157,6 +164,7 @@ class IngestReport:
             "seconds": round(self.seconds, 3),
             "bad": [{"file": bad.file, "line": bad.line, "reason": bad.reason} for bad in self.bad],
             "unchanged": self.unchanged,
+            "appended": self.appended,
         }
 
 
@@ -167,10 +175,12 @@ def ingest(
     tokenizer_special_tokens: Sequence[str] = (),
     *,
     overwrite: bool = False,
+    append: bool = False,
 ) -> IngestReport:
     """Read ``files``, in order, into the pool directory ``out``.
 
-    The same content gives the same fingerprint; if ``out`` already holds it, it is left alone.
+    The same content gives the same fingerprint; if ``out`` already holds it, it is left alone. If the files begin with
+    the rows of the pool that ``out`` holds, that pool is extended as if by ``append``.
 
     Args:
         files: JSON Lines, JSON, CSV, TSV or Parquet files (or gzip or zstd of those), or Hugging Face dataset folders.
@@ -178,34 +188,43 @@ def ingest(
         config: how to read them.
         tokenizer_special_tokens: the base model's special tokens, looked for besides the configured ones.
         overwrite: replace another pool at ``out``, with the signals computed from it.
+        append: add the rows of the files, all of them new, behind those of the pool at ``out``. Its signals stay and
+            are computed for the new rows alone, and ``Pool.open(out, fingerprint=...)`` still opens the pool as it was.
 
     Raises:
         PoolError: a file is missing, damaged, of unknown format or without a usable row; a row is bad and
-            ``on_bad_row`` is ``refuse``; ``out`` holds something else.
+            ``on_bad_row`` is ``refuse``; ``out`` holds something else, or nothing to append to.
         MissingExtraError: a dataset folder, and ``datasets`` is not installed.
     """
     started = time.monotonic()
+    if append and overwrite:
+        raise PoolError("A pool is either overwritten or appended to: leave one of the two out.")
     config = config or IngestConfig()
     out = Path(out)
     paths = _inputs(files, config)
-    _check_destination(out, overwrite)
+    present = _check_destination(out, overwrite)
     scanner = SpecialTokenScanner([*config.special_token_list, *tokenizer_special_tokens])
-    with _temporary_folder(out) as folder:
-        build = _Build(folder, config, scanner)
-        with (
-            build,
-            progress("Ingest (MB)", sum(math.ceil(Reader(path).bytes / _MEGABYTE) for path in paths)) as advance,
-        ):
-            for path in paths:
-                before = 0
-                with Reader(path, config.split) as reader:
-                    for _ in build.read(reader):
-                        now = reader.position() // _MEGABYTE
-                        advance(now - before)
-                        before = now
-                    advance(math.ceil(reader.bytes / _MEGABYTE) - before)
+    with ExitStack() as stack:
+        base = stack.enter_context(_base_pool(out)) if append else None
+        folder = stack.enter_context(_temporary_folder(out))
+        build = _Build(folder, config, scanner, base, present)
+        _read_all(build, paths, config.split)
         manifest = build.finish()
-        unchanged = _move_into_place(folder, out, manifest, overwrite)
+        former = build.former
+        present = _check_destination(out, overwrite)  # another process may have been faster
+        unchanged = present is not None and present.fingerprint == manifest.fingerprint
+        if base is not None:
+            _extend(folder, base, manifest)
+        elif former is not None:
+            with _base_pool(out, former):
+                _extend(folder, former, manifest)
+        elif not unchanged:
+            if present is not None and not overwrite:
+                raise PoolError(
+                    f"{out} already holds another pool ({len(present):,} rows, fingerprint {present.fingerprint}; the "
+                    f"new one has {manifest.rows:,} rows): choose another --out, overwrite it, or append to it."
+                )
+            _move_into_place(folder, out)
     return IngestReport(
         path=out,
         rows=manifest.rows,
@@ -220,7 +239,22 @@ def ingest(
         seconds=time.monotonic() - started,
         bad=tuple(build.bad),
         unchanged=unchanged,
+        appended=0 if unchanged else manifest.rows - (len(former) if former is not None else 0),
     )
+
+
+def _read_all(build: _Build, paths: Sequence[Path], split: str | None) -> None:
+    """Read every input into ``build``, with progress."""
+    total = sum(math.ceil(Reader(path).bytes / _MEGABYTE) for path in paths)
+    with build, progress("Ingest (MB)", total) as advance:
+        for path in paths:
+            before = 0
+            with Reader(path, split) as reader:
+                for _ in build.read(reader):
+                    now = reader.position() // _MEGABYTE
+                    advance(now - before)
+                    before = now
+                advance(math.ceil(reader.bytes / _MEGABYTE) - before)
 
 
 def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Path]:
@@ -288,11 +322,19 @@ class _Counts:
 
 @dataclass
 class _Build:
-    """A pool under construction in ``folder``."""
+    """A pool under construction in ``folder``.
+
+    Attributes:
+        base: the pool behind whose rows those read come.
+        present: the pool that the destination holds.
+        former: the pool with whose rows this one begins: ``base``, or ``present`` if it turned out so.
+    """
 
     folder: Path
     config: IngestConfig
     scanner: SpecialTokenScanner
+    base: Pool | None = None
+    present: Pool | None = None
     bad: list[BadRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -307,8 +349,31 @@ class _Build:
         self._tokens: Counter[str] = Counter()
         self._token_rows = 0
         self._ignored: Counter[str] = Counter()
+        self._row_ignored: Counter[str] = Counter()  # of the row at hand, which may still prove bad
         self._batch = _Batch()
         self._paths: list[str] = []
+        self.former = self.base
+        self._begins_with_present = False
+        self._compared_at = len(self.present) if self.present is not None and self.base is None else -1
+        if self.base is not None:
+            self._go_on_from(self.base)
+
+    def _go_on_from(self, base: Pool) -> None:
+        """Take over the counts, the ids and the running fingerprint of a pool, as if its rows had just been read."""
+        manifest = base.manifest
+        self._fingerprint = base.recompute_fingerprint()
+        if self._fingerprint.hexdigest() != base.fingerprint:
+            raise PoolError(f"The pool {base.path} is damaged: its rows do not match its fingerprint; ingest again.")
+        self._files += manifest.files
+        self._skipped, self._rows = manifest.skipped, manifest.rows
+        self._sources = {name: code for code, name in enumerate(manifest.sources)}
+        self._source_rows = list(manifest.sources.values())
+        self._tokens.update(manifest.special_tokens.counts)
+        self._token_rows = manifest.special_tokens.rows
+        self._ignored.update(manifest.ignored)
+        self._paths.append(_printable(base.path))  # an id's place is then the pool and the row, from 1
+        for chunk in base.ids.chunks:
+            self._first_place.update(zip(chunk.to_pylist(), count(len(self._first_place) + 1)))
 
     def __enter__(self) -> _Build:
         options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
@@ -330,7 +395,7 @@ class _Build:
 
     def read(self, reader: Reader) -> Iterator[None]:
         """Take in one input; yields now and then, for progress."""
-        path = str(reader.path).encode("utf-8", "backslashreplace").decode()
+        path = _printable(reader.path)
         file_number = len(self._paths)
         self._paths.append(path)
         default_source = self.config.source or stem_of(reader.path)
@@ -392,7 +457,9 @@ class _Build:
             source = default_source
         elif not isinstance(source, str) or not source.strip():
             raise RowError(f"field '{config.source_field}' must be a non-empty string")
-        ignored: Counter[str] = Counter()
+        ignored = self._row_ignored
+        if ignored:
+            ignored.clear()
         turns, used = formats.convert(row_format, record, ignored)
         found = self.scanner.count([content for _, content in turns])
         if found is not None:
@@ -426,6 +493,10 @@ class _Build:
             self._ignored.update(ignored)
         self._batch.add(row_id, code, turns, meta)
         self._rows += 1
+        if self._rows == self._compared_at and self.present is not None:
+            self._begins_with_present = self._fingerprint.hexdigest() == self.present.fingerprint
+        elif self._rows == self._compared_at + 1 and self._begins_with_present:
+            self.former = self.present
 
     def _stripped(self, turns: Sequence[Turn]) -> list[Turn]:
         result = []
@@ -485,17 +556,23 @@ class _Build:
     def finish(self) -> PoolManifest:
         """Write the manifest of the finished table."""
         used = {record.format for record in self._files}
+        size = (self.folder / TABLE_FILE).stat().st_size
+        former = self.former.manifest if self.former is not None else None
+        kept = former.table_files if former is not None and self.base is not None else ()
+        tables = (*kept, TableRecord(file=_next_table(former), bytes=size)) if former is not None else ()
         manifest = PoolManifest(
             format_version=FORMAT_VERSION,
             rows=self._rows,
             skipped=self._skipped,
             format=used.pop() if len(used) == 1 else "mixed",
             fingerprint=self._fingerprint.hexdigest(),
-            table_bytes=(self.folder / TABLE_FILE).stat().st_size,
+            table_bytes=size + sum(record.bytes for record in kept),
+            tables=tables,
+            parents=(*former.parents, former.state()) if former is not None else (),
             files=tuple(self._files),
             sources={name: self._source_rows[self._sources[name]] for name in sorted(self._sources)},
             special_tokens=SpecialTokenRecord(
-                handling=self.config.special_tokens,
+                handling=self._handling(),
                 rows=self._token_rows,
                 counts=dict(sorted(self._tokens.items(), key=lambda item: (-item[1], item[0]))),
             ),
@@ -503,10 +580,28 @@ class _Build:
         )
         (self.folder / SIGNALS_FOLDER).mkdir()
         with (self.folder / MANIFEST_FILE).open("w", encoding="utf-8") as file:
-            file.write(json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=2) + "\n")
+            file.write(
+                json.dumps(manifest.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=2) + "\n"
+            )
             file.flush()
             os.fsync(file.fileno())
         return manifest
+
+    def _handling(self) -> str:
+        """What was done with special tokens; ``mixed`` if the appended rows were treated otherwise."""
+        ours = self.config.special_tokens
+        theirs = self.base.manifest.special_tokens.handling if self.base is not None else ours
+        return ours if ours == theirs else "mixed"
+
+
+def _next_table(former: PoolManifest) -> str:
+    """Name of a table file that the former pool does not have."""
+    last = former.table_files[-1].file.removesuffix(".arrow").partition("-")[2]
+    return f"pool-{int(last or 0) + 1:04d}.arrow"
+
+
+def _printable(path: Path) -> str:
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _json_value(value: Any) -> Any:
@@ -539,8 +634,12 @@ def _retired(out: Path) -> Path:
     return out.with_name(f".{out.name}.replaced")
 
 
-def _check_destination(out: Path, overwrite: bool) -> None:
-    """Find out early that ``out`` cannot be made; undo a replacement that was interrupted half-way."""
+def _check_destination(out: Path, overwrite: bool) -> Pool | None:
+    """Find out early that ``out`` cannot be made; undo a replacement that was interrupted half-way.
+
+    Returns:
+        The pool that is there; None if there is none, or a damaged one that may be overwritten.
+    """
     if not out.name:
         raise PoolError(f"The pool directory {out} has no name; give a path like pools/mine.")
     if not out.exists() and _retired(out).is_dir():
@@ -549,8 +648,62 @@ def _check_destination(out: Path, overwrite: bool) -> None:
         raise PoolError(f"{out} is a folder with other things in it, not a pool; choose another --out.")
     if out.exists() and not out.is_dir():
         raise PoolError(f"{out} is a file; choose another --out.")
-    if not overwrite and out.is_dir() and _is_pool(out):
-        Pool.open(out)  # a damaged pool is not silently replaced
+    if not _is_pool(out):
+        return None
+    try:
+        return Pool.open(out)
+    except PoolError:
+        if not overwrite:  # a damaged pool is not silently replaced
+            raise
+    return None
+
+
+@contextmanager
+def _base_pool(out: Path, expected: Pool | None = None) -> Iterator[Pool]:
+    """The pool that rows are added to, locked against others that add; it must still be the ``expected`` one."""
+    if not _is_pool(out):
+        raise PoolError(f"There is no pool {out} to append to: make it first, without --append.")
+    lock = _lock_folder(out)
+    if lock is None:
+        raise PoolError(f"Another process is appending to the pool {out}: wait until it has ended.")
+    try:
+        pool = Pool.open(out)
+        if expected is not None and pool.fingerprint != expected.fingerprint:
+            raise PoolError(f"The pool {out} was changed by another process in the meantime: ingest again.")
+        yield pool
+    finally:
+        os.close(lock)
+
+
+def _extend(folder: Path, former: Pool, manifest: PoolManifest) -> None:
+    """Take the finished rows into the pool: the manifest comes last, and before it nothing has changed."""
+    out = former.path
+    tables = [record.file for record in manifest.table_files]
+    if former.manifest.table_files[0] == manifest.table_files[0]:
+        _prepend_skipped(folder / SKIPPED_FILE, former)
+    (folder / TABLE_FILE).replace(out / tables[-1])
+    (folder / SKIPPED_FILE).replace(out / SKIPPED_FILE)
+    _sync_folder(out)
+    (folder / MANIFEST_FILE).replace(out / MANIFEST_FILE)
+    _sync_folder(out)
+    for record in former.manifest.table_files:
+        if record.file not in tables:  # all its rows are in the new one; who has it open may go on reading
+            (out / record.file).unlink()
+
+
+def _prepend_skipped(path: Path, former: Pool) -> None:
+    """Put the former pool's list of skipped rows before the one at ``path``."""
+    joined = path.with_name("joined")
+    with joined.open("wb") as file:
+        if (former.path / SKIPPED_FILE).is_file():
+            with (former.path / SKIPPED_FILE).open("rb") as lines:
+                # Lines beyond those the manifest counts were left by an append that was killed.
+                file.writelines(islice(lines, former.manifest.skipped))
+        with path.open("rb") as new:
+            shutil.copyfileobj(new, file)
+        file.flush()
+        os.fsync(file.fileno())
+    joined.replace(path)
 
 
 @contextmanager
@@ -591,22 +744,9 @@ def _glob_escape(name: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
-def _move_into_place(folder: Path, out: Path, manifest: PoolManifest, overwrite: bool) -> bool:
-    """Rename the finished pool to ``out``; True if the same pool is there already and stays."""
-    if out.is_dir() and _is_pool(out):
-        try:
-            present = Pool.open(out)
-        except PoolError:
-            if not overwrite:
-                raise
-        else:
-            if present.fingerprint == manifest.fingerprint:
-                return True
-            if not overwrite:
-                raise PoolError(
-                    f"{out} already holds another pool ({len(present):,} rows, fingerprint {present.fingerprint}; the new "
-                    f"one has {manifest.rows:,} rows): choose another --out, or overwrite it."
-                )
+def _move_into_place(folder: Path, out: Path) -> None:
+    """Rename the finished pool to ``out``, in the place of one that may be there."""
+    if _is_pool(out):
         retired = _retired(out)
         shutil.rmtree(retired, ignore_errors=True)
         out.rename(retired)
@@ -615,7 +755,6 @@ def _move_into_place(folder: Path, out: Path, manifest: PoolManifest, overwrite:
     else:
         folder.rename(out)
     _sync_folder(out.parent)
-    return False
 
 
 def _sync_folder(folder: Path) -> None:

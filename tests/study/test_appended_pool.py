@@ -1,0 +1,56 @@
+"""A study goes on with the pool it was started on when rows were appended to that pool since."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from autoselection.config import load_config
+from autoselection.demo import pool_file
+from autoselection.pool import Pool, ingest
+from autoselection.study import Study, run_study
+
+MORE = 50
+
+
+@pytest.mark.parametrize("source", ["path", "files"])
+def test_an_old_study_resolves_its_rows(
+    source: str, finished_study: Study, study_config: Path, scored_pool: Path, raw_pool: Path, tmp_path: Path
+) -> None:
+    study_dir = tmp_path / "study"
+    pool_dir = tmp_path / "pool" if source == "path" else study_dir / "pool"
+    shutil.copytree(finished_study.path, study_dir)
+    shutil.copytree(scored_pool, pool_dir)
+    raw = tmp_path / raw_pool.name
+    shutil.copyfile(raw_pool, raw)
+    place = {"path": str(pool_dir)} if source == "path" else {"files": [str(raw)]}
+    document = {**yaml.safe_load(study_config.read_text()), "pool": place}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    config = load_config(tmp_path / "study.yaml")
+    stored = yaml.safe_load((study_dir / "config.yaml").read_text())
+    stored["pool"] = config.model_dump(mode="json")["pool"]
+    (study_dir / "config.yaml").write_text(yaml.safe_dump(stored))
+
+    rows = len(Pool.open(pool_dir))
+    more = b"\n".join(pool_file().read_bytes().split(b"\n")[rows : rows + MORE]) + b"\n"
+    if source == "path":
+        (tmp_path / "more.jsonl").write_bytes(more)
+        ingest([tmp_path / "more.jsonl"], pool_dir, append=True)
+    else:
+        raw.write_bytes(raw.read_bytes() + more)
+
+    shutil.rmtree(study_dir / "best")
+    events = len(finished_study.journal.events)
+    study = run_study(config, study_dir)
+    assert len(Pool.open(pool_dir)) == rows + MORE
+    assert len(study.journal.events) == events, "nothing is evaluated again"
+    ids = json.loads((study_dir / "best" / "ids.json").read_text())
+    best = study.best()
+    assert best is not None
+    assert np.array_equal(Pool.open(pool_dir).row_of(ids), study.rows(best.id))
+    assert ids == json.loads((finished_study.path / "best" / "ids.json").read_text())
