@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autoselection.config import StudyConfig
 from autoselection.errors import PoolError
@@ -61,12 +63,14 @@ def check_inputs(config: StudyConfig) -> None:
             raise PoolError(f"{path}: no such pool file (pool.files).")
 
 
-def prepare(config: StudyConfig, study_dir: Path, fingerprint: str | None = None) -> Prepared:
+def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | None = None) -> Prepared:
     """Open (or ingest) the pool and compute the signals that are not cached yet.
 
     Args:
-        fingerprint: that of the pool the study was started with. Rows appended to its directory since are left out.
+        opening: the first event of the study's journal, if it was started before. Rows appended to its pool since are
+            left out, and so are signals it did not have (of a plugin installed since, say).
     """
+    fingerprint = None if opening is None else str(opening["pool"])
     check_inputs(config)
     report = None
     if config.pool.path is not None:
@@ -88,4 +92,6 @@ def prepare(config: StudyConfig, study_dir: Path, fingerprint: str | None = None
         chat_template=config.model.chat_template,
         trust_remote_code=config.model.trust_remote_code,
     )
-    return Prepared(pool, load_table(pool, keys=score.keys), report, score)
+    first = score.keys if opening is None else opening["signal_report"]["signals"]
+    keys = {name: key for name, key in score.keys.items() if name in first}
+    return Prepared(pool, load_table(pool, keys=keys), report, score)
