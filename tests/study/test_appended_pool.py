@@ -14,6 +14,7 @@ from autoselection.config import load_config
 from autoselection.demo import pool_file
 from autoselection.pool import Pool, ingest
 from autoselection.study import Study, run_study
+from autoselection.study.prepare import prepare
 
 MORE = 50
 
@@ -54,3 +55,13 @@ def test_an_old_study_resolves_its_rows(
     assert best is not None
     assert np.array_equal(Pool.open(pool_dir).row_of(ids), study.rows(best.id))
     assert ids == json.loads((finished_study.path / "best" / "ids.json").read_text())
+
+
+def test_signals_that_came_later_are_no_part_of_an_old_study(study_config: Path, tmp_path: Path) -> None:
+    config = load_config(study_config)
+    opening = {
+        "pool": prepare(config, tmp_path).pool.fingerprint,
+        "signal_report": {"signals": {"tokens": {}, "text_hash": {}}},
+    }
+    names = prepare(config, tmp_path, opening).table.names
+    assert names == ("n_prompt_tokens", "n_response_tokens", "n_tokens", "text_hash")

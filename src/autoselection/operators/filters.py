@@ -26,7 +26,8 @@ LENGTHS = (
     "n_prompt_characters",
     "n_turns",
 )
-#: Columns that have an operator of their own, and the losses that IFD is made of: not searched by ``score_filter``, so that no cut is searched twice.
+#: Not searched by ``score_filter``: columns that have an operator of their own, the losses that IFD is made of, so that
+#: no cut is searched twice, and repetition, which every pool has and which seldom decides.
 OWNED = frozenset(
     {
         "ifd",
@@ -35,6 +36,7 @@ OWNED = frozenset(
         "varentropy",
         "ngram_entropy",
         "action_object_branching",
+        "repetition",
         *LENGTHS,
     }
 )

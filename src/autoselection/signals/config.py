@@ -31,7 +31,7 @@ class SignalsConfig(StrictModel):
     )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="Options of single signals, by the signal's name: those of plugins, and {repetition: {n: 8}}.",
+        description="Options of single signals by name, those of plugins among them: {repetition: {n: 8}}.",
     )
     ngram: int = Field(1, ge=1, le=10, description="Length of the n-grams of ngram_entropy (words).")
     spacy_model: str = Field(

@@ -96,12 +96,14 @@ def check_inputs(config: StudyConfig) -> None:
             raise PoolError(f"{path}: no such pool file (pool.files).")
 
 
-def prepare(config: StudyConfig, study_dir: Path, fingerprint: str | None = None) -> Prepared:
+def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | None = None) -> Prepared:
     """Open (or ingest) the pool and compute the signals that are not cached yet.
 
     Args:
-        fingerprint: that of the pool the study was started with. Rows appended to its directory since are left out.
+        opening: the first event of the study's journal, if it was started before. Rows appended to its pool since are
+            left out, and so are signals it did not have (of a plugin installed since, say).
     """
+    fingerprint = None if opening is None else str(opening["pool"])
     check_inputs(config)
     report = None
     if config.pool.path is not None:
@@ -125,7 +127,9 @@ def prepare(config: StudyConfig, study_dir: Path, fingerprint: str | None = None
         chat_template=config.model.chat_template,
         trust_remote_code=config.model.trust_remote_code,
     )
-    table, found = _guard(load_table(pool, keys=score.keys), score, config)
+    first = score.keys if opening is None else opening["signal_report"]["signals"]
+    keys = {name: key for name, key in score.keys.items() if name in first}
+    table, found = _guard(load_table(pool, keys=keys), score, config)
     return Prepared(pool, table, report, score, found)
 
 

@@ -49,7 +49,7 @@ def run_study(config: StudyConfig, out: Path) -> Study:
         if journal.cut_bytes:
             console.print(f"[yellow]The journal's torn last line ({journal.cut_bytes} bytes) was cut off.[/]")
         opening = journal.of("study")
-        prepared = prepare(config, study.path, opening[0]["pool"] if opening else None)
+        prepared = prepare(config, study.path, opening[0] if opening else None)
         _open_journal(journal, prepared)
         if not journal.of("contamination"):
             journal.append("contamination", **prepared.contamination.to_dict())
