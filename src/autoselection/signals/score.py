@@ -7,6 +7,7 @@ import importlib.util
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -26,8 +27,9 @@ from autoselection.models import (
     pick_dtype,
 )
 from autoselection.schema import StrictModel, suggestion
-from autoselection.signals import duplicates, sae, syntax, text
-from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
+from autoselection.signals import duplicates, near, sae, shingles, syntax, text
+from autoselection.signals.edges import Edges, NearDuplicates
+from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore, StoredSignal
 from autoselection.signals.table import MONA_PREFIX, MinHashParams, SignalTable, SparseRows
 from autoselection.tasks import TaskConfig, TaskItem, items_fingerprint, load_items
 
@@ -43,6 +45,7 @@ SignalName = Literal[
     "action_object_branching",
     "text_hash",
     "minhash",
+    "near_duplicates",
     "ifd",
     "varentropy",
     "sae",
@@ -61,8 +64,8 @@ class SignalsConfig(StrictModel):
 
     signals: tuple[SignalName, ...] | None = Field(
         None,
-        description="Signals to compute: tokens, ngram_entropy, action_object_branching, text_hash, minhash, ifd, "
-        "varentropy, sae, mona. null: all that the given model, SAE and tasks allow.",
+        description="Signals to compute: tokens, ngram_entropy, action_object_branching, text_hash, minhash, "
+        "near_duplicates, ifd, varentropy, sae, mona. null: all that the given model, SAE and tasks allow.",
     )
     ngram: int = Field(1, ge=1, le=10, description="Length of the n-grams of ngram_entropy (words).")
     spacy_model: str = Field(
@@ -90,6 +93,13 @@ class SignalsConfig(StrictModel):
     minhash_ngram: int = Field(5, ge=1, le=20, description="Length of the n-grams of MinHash signatures (words).")
     minhash_permutations: int = Field(128, ge=16, le=1024, description="Length of MinHash signatures (numbers).")
     minhash_seed: int = Field(0, ge=0, description="Seed of the MinHash permutations.")
+    minhash_recall: float = Field(
+        near.DEFAULT_RECALL,
+        ge=0.5,
+        le=0.9999,
+        description="Share of the near duplicates with a Jaccard similarity of 0.5 that are found (of more similar "
+        "ones: more, 0.9999 at 0.7 with the default); a higher share takes longer.",
+    )
 
     @property
     def minhash(self) -> MinHashParams:
@@ -315,14 +325,8 @@ class _Scoring:
                 lambda texts: Shard({"text_hash": duplicates.text_hashes(texts)}),
                 "Text hashes",
             )
-        if "minhash" in names:
-            params = config.minhash
-            facts = {"ngram_size": params.ngram_size, "num_perm": params.num_perm, "seed": params.seed}
-            self._compute_texts(
-                SignalSpec("minhash", 1, {**facts, "library": "rensa"}),
-                lambda texts: Shard({"minhash": duplicates.minhash_signatures(texts, params)}),
-                "MinHash signatures",
-            )
+        if names & {"minhash", "near_duplicates"}:
+            self._score_duplicates("near_duplicates" in names)
         if syntax.SIGNAL in names:
             package, version = syntax.find_parser(config.spacy_model)
             limit = config.spacy_max_characters
@@ -340,6 +344,35 @@ class _Scoring:
             return {spec.name: work(self.pool.texts(rows))}
 
         self.results += self.store.compute([spec], shard, shard_rows=shard_rows, description=description)
+
+    def _score_duplicates(self, with_pairs: bool) -> None:
+        params, recall = self.config.minhash, self.config.minhash_recall
+        facts: dict[str, Any] = {"ngram_size": params.ngram_size, "num_perm": params.num_perm, "seed": params.seed}
+        signatures = SignalSpec("minhash", 2, {**facts, "shingles": shingles.VERSION})
+        self._compute_texts(
+            signatures,
+            lambda texts: Shard({"minhash": duplicates.minhash_signatures(texts, params)}),
+            "MinHash signatures",
+        )
+        if not with_pairs:
+            return
+        facts |= {"shingles": shingles.VERSION, "recall": recall, "floor": near.JACCARD_FLOOR}
+
+        @cache
+        def found() -> NearDuplicates:
+            stored = self.store.open("minhash", self.store.key(signatures)).arrays["minhash"]
+            return near.near_duplicates(stored, self.pool.texts, params.ngram_size, recall=recall)
+
+        def nodes(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
+            return {"near_duplicates": Shard({"node": found().node[rows.start : rows.stop]}, found().stats)}
+
+        def pairs() -> dict[str, NDArray[Any]]:
+            edges = found().edges
+            return {"left": edges.left, "right": edges.right, "jaccard": edges.similarity}
+
+        spec = SignalSpec("near_duplicates", near.VERSION, facts)
+        whole = max(1, len(self.pool))
+        self.results += self.store.compute([spec], nodes, shard_rows=whole, description="Near duplicates", extra=pairs)
 
     def _score_tokens(self) -> None:
         if self.model_path is None:
@@ -504,6 +537,8 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
             params = stored.meta["params"]
             extra["minhash"] = stored.arrays["minhash"]
             extra["minhash_params"] = MinHashParams(params["ngram_size"], params["num_perm"], params["seed"])
+        elif name == "near_duplicates":
+            extra["near_duplicates"] = _near_duplicates(stored)
         else:
             columns |= {column: np.array(array) for column, array in stored.arrays.items()}
     return SignalTable(
@@ -513,5 +548,14 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
         columns=columns,
         texts=lambda rows: pool.texts(rows),
         keys={**chosen, "pool": pool.fingerprint},
+        folder=store.root,
         **extra,
+    )
+
+
+def _near_duplicates(stored: StoredSignal) -> NearDuplicates:
+    params, arrays = stored.meta["params"], stored.arrays
+    edges = Edges(arrays["left"], arrays["right"], arrays["jaccard"])
+    return NearDuplicates(
+        arrays["node"], edges, params["ngram_size"], params["floor"], params["recall"], True, stored.meta["stats"]
     )

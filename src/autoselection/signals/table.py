@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
+from autoselection.signals.edges import NearDuplicates
 
 #: Which signal (the name given to ``autoselection score --signals``) yields each column.
 SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
@@ -125,6 +127,8 @@ class SignalTable:
         embeddings: float16 or float32[N, width], unit rows; a row of NaN has no embedding. May be memory-mapped.
         texts: maps row indices to the rows' texts, for signatures with other parameters.
         keys: cache key of each signal the table was loaded from; empty for a table built from arrays.
+        near_duplicates: pairs of rows with similar wording.
+        folder: where the signals are stored, and what is derived from them; None for a table built from arrays.
     """
 
     n: int
@@ -138,11 +142,13 @@ class SignalTable:
     embeddings: NDArray[Any] | None = None
     texts: Callable[[NDArray[np.int64]], list[str]] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    near_duplicates: NearDuplicates | None = None
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         arrays: dict[str, Any] = {**self.columns, "source": self.source}
         arrays |= {"text_hash": self.text_hash, "minhash": self.minhash, "sae": self.sae}
-        arrays["embeddings"] = self.embeddings
+        arrays |= {"embeddings": self.embeddings, "near_duplicates": self.near_duplicates}
         for name, array in arrays.items():
             if array is not None and len(array) != self.n:
                 raise SignalError(
@@ -157,8 +163,8 @@ class SignalTable:
     @property
     def names(self) -> tuple[str, ...]:
         """Everything the table holds: column names, then the other kinds that are present."""
-        extra = [name for name in ("text_hash", "minhash", "sae", "embeddings") if getattr(self, name) is not None]
-        return (*sorted(self.columns), *extra)
+        extra = ("text_hash", "minhash", "near_duplicates", "sae", "embeddings")
+        return (*sorted(self.columns), *(name for name in extra if getattr(self, name) is not None))
 
     def column(self, name: str) -> NDArray[np.float32]:
         """The scores called ``name``.
@@ -208,6 +214,10 @@ class SignalTable:
             return digest.hexdigest()
         arrays: dict[str, Any] = {name: self.columns[name] for name in sorted(self.columns)}
         arrays |= {"text_hash": self.text_hash, "minhash": self.minhash, "embeddings": self.embeddings}
+        if self.near_duplicates is not None:
+            near = self.near_duplicates
+            arrays |= {"near.node": near.node, "near.left": near.edges.left, "near.right": near.edges.right}
+            arrays |= {"near.jaccard": near.edges.similarity}
         if self.sae is not None:
             arrays |= {"sae.indptr": self.sae.indptr, "sae.indices": self.sae.indices, "sae.values": self.sae.values}
         for name, array in arrays.items():
