@@ -262,7 +262,7 @@ def test_fewer_permutations_use_the_first_ones():
 
 
 def test_a_hash_collision_does_not_merge_signatures(monkeypatch):
-    monkeypatch.setattr(near, "_hashed", lambda columns: np.zeros(columns.shape[1], np.uint64))
+    monkeypatch.setattr(near, "_signature_keys", lambda signatures: np.zeros(len(signatures), np.uint64))
     signatures = np.array([[1, 2], [1, 3], [1, 2], [4, 3]], np.uint32)
     found = near.near_duplicates(signatures, None, 5)
     assert found.node.tolist() == [0, 1, 0, 3]

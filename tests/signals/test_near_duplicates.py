@@ -76,7 +76,7 @@ def test_signatures_estimate_without_bias_at_any_length(size: int, jaccard: floa
     estimates = np.mean(signatures[0::2] == signatures[1::2], axis=1)
     deviation = np.sqrt(truth * (1 - truth) / places)
     assert abs(estimates.mean() - truth) < 5 * max(deviation, 0.02) / np.sqrt(rows)
-    assert estimates.std() <= 1.35 * deviation
+    assert estimates.std() <= (1.35 if size > 2 else 1.8) * deviation  # two of three shingles may share a place
 
 
 def make_texts(rows: int, seed: int, vocabulary: int = 3000) -> list[str]:

@@ -114,19 +114,16 @@ def _nodes(signatures: NDArray[np.uint32], texts: Texts | None, ngram_size: int)
 
 
 def _signature_keys(signatures: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    keys = np.empty(len(signatures), np.uint64)
+    return _band_keys(signatures, signatures.shape[1], 1)[0]
+
+
+def _band_keys(signatures: NDArray[np.uint32], width: int, bands: int) -> NDArray[np.uint64]:
+    """A 64-bit hash of each band of each signature, uint64[bands, N]: a sum of its values, each times a random number."""
+    factors = np.random.default_rng(width).integers(1 << 63, 1 << 64, width, dtype=np.uint64) | np.uint64(1)
+    keys = np.empty((bands, len(signatures)), np.uint64)
     for start in range(0, len(signatures), _ROWS):
-        keys[start : start + _ROWS] = _hashed(signatures[start : start + _ROWS].T)
-    return keys
-
-
-def _hashed(columns: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """A 64-bit hash of each column of a (width, n) array."""
-    keys = np.zeros(columns.shape[1], np.uint64)
-    for values in columns:
-        keys ^= values
-        keys *= np.uint64(0x9E3779B97F4A7C15)
-        keys ^= keys >> np.uint64(29)
+        block = signatures[start : start + _ROWS, : bands * width].astype(np.uint64)
+        keys[:, start : start + _ROWS] = (block.reshape(len(block), bands, width) @ factors).T
     return keys
 
 
@@ -141,13 +138,10 @@ def _candidates(
         one, other = np.triu_indices(len(nodes), 1)
         return nodes[one], nodes[other], 0
     width, bands = banding(signatures.shape[1], recall, floor)
-    everything = len(nodes) == len(signatures)
     pairs = np.zeros(0, np.uint64)
     skipped = 0
-    for band in range(bands):
-        columns = signatures[:, band * width : (band + 1) * width]
-        keys = _hashed((columns if everything else columns[nodes]).T)
-        one, other, left_out = _equal_keys(keys, max(CANDIDATE_LIMIT - len(pairs), CANDIDATE_LIMIT // bands))
+    for keys in _band_keys(signatures, width, bands):
+        one, other, left_out = _equal_keys(keys[nodes], max(CANDIDATE_LIMIT - len(pairs), CANDIDATE_LIMIT // bands))
         skipped += left_out
         found = (one.astype(np.uint64) << np.uint64(32)) | other.astype(np.uint64)
         pairs = distinct(np.concatenate([pairs, distinct(found)]))
@@ -158,7 +152,7 @@ def _candidates(
 def _equal_keys(keys: NDArray[np.uint64], limit: int) -> tuple[IntArray, IntArray, int]:
     """Pairs of positions (first < second) with equal keys, about ``limit`` at most, and how many were left out."""
     shift = np.uint64(64 - max(8, len(keys).bit_length() + 2))
-    slots = (mixed(keys.copy()) >> shift).astype(np.int64)
+    slots = (keys >> shift).astype(np.int64)
     shared = np.flatnonzero(np.bincount(slots)[slots] > 1)  # most keys are alone: only the others need sorting
     order = shared[np.argsort(keys[shared], kind="stable")]
     ordered = keys[order]

@@ -1,8 +1,7 @@
 """Word n-grams of many texts as 64-bit hashes, without making a string of any of them.
 
 The words are exactly those of ``signals.text.words``. A batch of texts is one array of UTF-8 bytes: its words are the runs
-of word bytes, each is hashed eight bytes at a time, and an n-gram's hash is a sum of its words' hashes, each times an
-odd number of its place. Characters that are no word characters become blanks before the text is encoded, so that every
+of word bytes, each is hashed eight bytes at a time, and an n-gram's hash is a polynomial in its words' hashes. Characters that are no word characters become blanks before the text is encoded, so that every
 byte above 127 belongs to a word.
 """
 
@@ -29,7 +28,7 @@ _MAX_THREADS = 8
 _BLANK, _END = 0x20, 0x0A
 _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_LOW_BYTES = np.array([(1 << 8 * width) - 1 for width in range(9)], np.uint64)
+_ONES, _HIGHS, _BLANKS, _ALL = (np.uint64(byte * 0x0101010101010101) for byte in (0x01, 0x80, _BLANK, 0xFF))
 
 T = TypeVar("T")
 Hashes = NDArray[np.uint64]
@@ -71,24 +70,38 @@ def word_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
     Equal words have equal hashes; different words have different ones, but for one pair in 2⁶⁴.
     """
     data, ends = _encoded(texts)
-    framed = b"\n" + data + b"\n" * 9
+    framed = (b" " + data + b" " * 9).translate(_blanked())
     padded = np.frombuffer(framed, np.uint8)
-    inside = np.frombuffer(framed.translate(_word_bytes()), np.bool_)
-    borders = np.flatnonzero(inside[1:] != inside[:-1]) + 1
-    starts, stops = borders[0::2], borders[1::2]
-    width = stops - starts
+    blank = padded == _BLANK
+    starts = np.flatnonzero(blank[:-1] > blank[1:]) + 1
     # Eight bytes from any place on; x86 and ARM read them unaligned, and NumPy copies them where the machine cannot.
     eight = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))
-    hashes = mixed((eight[starts] & _LOW_BYTES[np.minimum(width, 8)]) ^ (width.astype(np.uint64) * _GOLDEN))
-    longer = np.flatnonzero(width > 8)
+    hashes, open_words = _folded(eight[starts])
+    hashes = mixed(hashes)
     done = 8
+    longer = np.flatnonzero(open_words)
     while len(longer):
-        left = np.minimum(width[longer] - done, 8)
-        hashes[longer] = mixed((hashes[longer] * _GOLDEN) ^ (eight[starts[longer] + done] & _LOW_BYTES[left]))
+        chunk, still = _folded(eight[np.minimum(starts[longer] + done, len(eight) - 1)])
+        more = chunk != 0
+        longer, chunk, still = longer[more], chunk[more], still[more]
+        hashes[longer] = mixed((hashes[longer] * _GOLDEN) ^ chunk)
         done += 8
-        longer = longer[width[longer] > done]
-    counts = np.diff(np.searchsorted(starts, ends + 1), prepend=0)  # + 1 for the line feed put before the text
+        longer = longer[still]
+    counts = np.diff(np.searchsorted(starts, ends + 1), prepend=0)  # + 1 for the blank put before the text
     return hashes, counts
+
+
+def _folded(eight: Hashes) -> tuple[Hashes, NDArray[np.bool_]]:
+    """Of eight bytes each, those before the first blank (the others 0), and whether there is no blank among them."""
+    zero_at_blank = eight ^ _BLANKS
+    # The lowest bit set marks the first zero byte (Mycroft's test; bits above it may be wrong, and are not read).
+    marks = (zero_at_blank - _ONES) & ~zero_at_blank
+    marks &= _HIGHS
+    whole = marks == 0
+    marks ^= marks - np.uint64(1)
+    marks >>= np.uint64(8)
+    marks[whole] = _ALL
+    return eight & marks, whole
 
 
 def shingles_of(texts: Sequence[str], ngram_size: int) -> Shingles:
@@ -98,26 +111,23 @@ def shingles_of(texts: Sequence[str], ngram_size: int) -> Shingles:
     """
     words, counts = word_hashes(texts)
     windows = max(len(words) - ngram_size + 1, 0)
-    sums = np.zeros(windows, np.uint64)
-    for place, factor in enumerate(_factors(ngram_size)):
-        sums += words[place : place + windows] * factor
+    sums = words[:windows].copy()
+    for place in range(1, ngram_size):
+        sums *= _GOLDEN
+        sums += words[place : place + windows]
     grams = np.maximum(counts - ngram_size + 1, 0)
     short = np.flatnonzero(grams == 0)
-    sizes = np.maximum(grams, 1)
-    offsets = np.append(0, np.cumsum(sizes))
-    # Windows that begin in one text and end in the next are dropped.
-    first_word = np.cumsum(counts) - counts
-    hashes = np.empty(int(offsets[-1]), np.uint64)
-    place_of = np.ones(len(hashes), bool)
-    place_of[offsets[short]] = False
-    keep = np.zeros(windows + 1, np.int32)
-    long = np.flatnonzero(grams)
-    np.add.at(keep, first_word[long], 1)
-    np.add.at(keep, first_word[long] + grams[long], -1)
-    hashes[place_of] = mixed(sums[np.cumsum(keep[:-1]) > 0])
+    # Windows that begin in one text and end in a later one are dropped: the last n - 1 of each text.
+    inside = np.ones(windows, np.bool_)
+    last = np.cumsum(counts)
+    for place in range(1, ngram_size):
+        begin = (last - place)[counts >= place]
+        inside[begin[begin < windows]] = False
+    hashes = mixed(sums[inside])
+    offsets = np.append(0, np.cumsum(np.maximum(grams, 1)))
     if len(short):
         digests = b"".join(digest(texts[row]) for row in short.tolist())
-        hashes[offsets[short]] = np.frombuffer(digests, "<u8")
+        hashes = np.insert(hashes, (np.cumsum(grams) - grams)[short], np.frombuffer(digests, "<u8"))
     return Shingles(hashes, offsets)
 
 
@@ -144,14 +154,15 @@ def _spans(texts: Sequence[str]) -> Iterator[slice]:
 
 
 def _encoded(texts: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
-    """The lower-cased texts as UTF-8, one a line, and the position of each one's line feed.
+    """The texts as UTF-8, one a line, and the position of each one's line feed.
 
-    Texts with other characters than ASCII pass through UTF-32, where those that are not word characters become blanks.
+    Texts with other characters than ASCII are lower-cased and pass through UTF-32, where those that are not word
+    characters become blanks.
     """
     joined = "\n".join(texts)
     if joined.isascii():
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        return joined.lower().encode(), np.cumsum(lengths + 1) - 1
+        return joined.encode(), np.cumsum(lengths + 1) - 1
     lowered = [text.lower() for text in texts]  # may change lengths, and a final sigma depends on what follows
     ends = np.cumsum(np.fromiter(map(len, lowered), np.int64, len(texts)) + 1) - 1
     codes = np.frombuffer("\n".join(lowered).encode("utf-32-le", "surrogatepass"), "<u4").copy()
@@ -172,13 +183,7 @@ def _word_characters() -> NDArray[np.bool_]:
 
 
 @cache
-def _word_bytes() -> bytes:
-    """1 for every byte that belongs to a word, as a table for ``bytes.translate``."""
-    return bytes(code > 127 or chr(code).isalnum() or chr(code) == "_" for code in range(256))
-
-
-@cache
-def _factors(ngram_size: int) -> list[np.uint64]:
-    """An odd number for each place of an n-gram."""
-    places = mixed(np.arange(1, ngram_size + 1, dtype=np.uint64) * _GOLDEN) | np.uint64(1)
-    return list(places)
+def _blanked() -> bytes:
+    """A table for ``bytes.translate``: letters of ASCII in lower case, all that is no word byte a blank."""
+    characters = bytes(range(128)).decode().lower()
+    return bytes(ord(c) if c.isalnum() or c == "_" else _BLANK for c in characters) + bytes(range(128, 256))
