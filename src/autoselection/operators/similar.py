@@ -245,10 +245,11 @@ def _prefix_blocks(unit: Any, threshold: float) -> Iterator[tuple[IntArray, IntA
     sizes = np.bincount(owner[~in_rest], minlength=rows)
     indptr = np.append(0, np.cumsum(sizes))
     prefix = csr_matrix((ordered.data[~in_rest], ordered.indices[~in_rest], indptr), shape=unit.shape)
-    for start in range(0, rows, _BLOCK):
-        if start % (_BLOCK * 4) == 0:
+    step = max(1, _BLOCK // 4)  # the product of a block with all later rows has many non-zeros
+    for start in range(0, rows, step):
+        if start % (step * 16) == 0:
             base, later = start, prefix[start:].T.tocsr()
-        partial = prefix[start : start + _BLOCK] @ later
+        partial = prefix[start : start + step] @ later
         reaching = np.flatnonzero(partial.data >= _PREFIX_MARGIN - 2 * COSINE_SLACK)  # since r <= threshold - margin
         left = np.searchsorted(partial.indptr, reaching, side="right") - 1 + start
         right = partial.indices[reaching].astype(np.int64) + base

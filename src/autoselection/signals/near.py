@@ -114,7 +114,7 @@ def _nodes(signatures: NDArray[np.uint32], texts: Texts | None, ngram_size: int)
 
 
 def _signature_keys(signatures: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    return _band_keys(signatures, signatures.shape[1], 1)[0]
+    return _band_keys(signatures, signatures.shape[1], 1).reshape(-1)
 
 
 def _band_keys(signatures: NDArray[np.uint32], width: int, bands: int) -> NDArray[np.uint64]:
