@@ -199,9 +199,11 @@ def test_the_prefix_filter_misses_no_pair(threshold, monkeypatch):
     monkeypatch.setattr(similar, "_BLOCK", 64)
     monkeypatch.setattr(similar, "DENSE_WIDTH", 100)
     unit = normalized(sparse_pool(500, 3000, 20, 0).to_scipy())
+    cosine = np.triu((unit @ unit.T).toarray(), 1)
+    before = unit.copy()
     edges, floor = cosine_edges(unit, threshold)
     assert floor == threshold
-    cosine = np.triu((unit @ unit.T).toarray(), 1)
+    assert (before != unit).nnz == 0, "the features are not touched"
     found = sorted(zip(edges.left.tolist(), edges.right.tolist(), strict=True))
     assert found == [tuple(pair) for pair in np.argwhere(cosine >= threshold - 1e-6).tolist()]
     assert len(edges.left) > 20

@@ -227,24 +227,8 @@ def _prefix_blocks(unit: Any, threshold: float) -> Iterator[tuple[IntArray, IntA
     r_x, and those up to it lie in both prefixes. So cosine <= prefix·prefix + r_x, and only pairs for which this bound
     reaches the threshold are multiplied in full.
     """
-    from scipy.sparse import csr_matrix
-
     rows = unit.shape[0]
-    frequency = np.bincount(unit.indices, minlength=unit.shape[1])
-    rank = np.empty(unit.shape[1], np.int32)
-    rank[np.argsort(frequency, kind="stable")] = np.arange(unit.shape[1], dtype=np.int32)
-    ordered = csr_matrix((unit.data, rank[unit.indices], unit.indptr), shape=unit.shape)
-    ordered.sort_indices()
-    squares = np.cumsum(np.append(0.0, ordered.data.astype(np.float64) ** 2))
-    ends = np.repeat(squares[ordered.indptr[1:]], np.diff(ordered.indptr))
-    from_here = np.sqrt(np.maximum(ends - squares[:-1], 0.0))  # norm of this feature and the more frequent ones
-    in_rest = from_here <= threshold - _PREFIX_MARGIN
-    rest = np.zeros(rows)
-    owner = np.repeat(np.arange(rows), np.diff(ordered.indptr))
-    np.maximum.at(rest, owner[in_rest], from_here[in_rest])
-    sizes = np.bincount(owner[~in_rest], minlength=rows)
-    indptr = np.append(0, np.cumsum(sizes))
-    prefix = csr_matrix((ordered.data[~in_rest], ordered.indices[~in_rest], indptr), shape=unit.shape)
+    prefix, rest = _prefix(unit, threshold)
     step = max(1, _BLOCK // 4)  # the product of a block with all later rows has many non-zeros
     for start in range(0, rows, step):
         if start % (step * 16) == 0:
@@ -261,6 +245,34 @@ def _prefix_blocks(unit: Any, threshold: float) -> Iterator[tuple[IntArray, IntA
             similarity = np.asarray(unit[i].multiply(unit[j]).sum(axis=1)).reshape(-1)
             strong = similarity >= threshold - COSINE_SLACK
             yield i[strong], j[strong], similarity[strong]
+
+
+def _prefix(unit: Any, threshold: float) -> tuple[Any, NDArray[np.float32]]:
+    """Every row's prefix, features renumbered from the rarest to the most frequent, and the norm of its rest."""
+    from scipy.sparse import csr_matrix
+
+    frequency = np.bincount(unit.indices, minlength=unit.shape[1])
+    rank = np.empty(unit.shape[1], np.int32)
+    rank[np.argsort(frequency, kind="stable")] = np.arange(unit.shape[1], dtype=np.int32)
+    ordered = csr_matrix((unit.data.copy(), rank[unit.indices], unit.indptr), shape=unit.shape)
+    ordered.sort_indices()  # in place: hence the copy of the values
+    kept = np.empty(len(ordered.data), bool)
+    rest = np.zeros(unit.shape[0], np.float32)
+    sizes = np.zeros(unit.shape[0], np.int64)
+    for start in range(0, unit.shape[0], _BLOCK * 16):
+        block = slice(start, min(start + _BLOCK * 16, unit.shape[0]))
+        first, last = int(ordered.indptr[block.start]), int(ordered.indptr[block.stop])
+        counts = np.diff(ordered.indptr[block.start : block.stop + 1])
+        squares = np.cumsum(np.append(0.0, ordered.data[first:last].astype(np.float64) ** 2))
+        ends = np.repeat(squares[ordered.indptr[block.start + 1 : block.stop + 1] - first], counts)
+        from_here = np.sqrt(np.maximum(ends - squares[:-1], 0.0))  # norm of this feature and the more frequent ones
+        in_rest = from_here <= threshold - _PREFIX_MARGIN
+        owner = np.repeat(np.arange(block.start, block.stop), counts)
+        np.maximum.at(rest, owner[in_rest], from_here[in_rest].astype(np.float32))
+        sizes[block] = np.bincount(owner[~in_rest] - block.start, minlength=block.stop - block.start)
+        kept[first:last] = ~in_rest
+    indptr = np.append(0, np.cumsum(sizes))
+    return csr_matrix((ordered.data[kept], ordered.indices[kept], indptr), shape=unit.shape), rest
 
 
 def cosine_keep(unit: Any, threshold: float) -> Mask:
