@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_tables import apply, make_table, tables_and_rows
+from operator_tables import apply, tables_and_rows
 
 from autoselection.errors import SignalError
 from autoselection.operators import similar
-from autoselection.operators.artefacts import pool_artefact
-from autoselection.operators.dedup import ROWS_PER_CLUSTER
+from autoselection.operators.dedup import cluster_count
 from autoselection.operators.similar import (
-    Signatures,
     cosine_edges,
     cosine_keep,
+    equal_rows,
+    keep_by_edges,
     keep_first,
     normalized,
     spherical_kmeans,
 )
+from autoselection.signals import near
+from autoselection.signals.duplicates import shingles
 from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
 
 
@@ -47,38 +49,105 @@ def test_exact_keeps_the_first_of_each_text(case):
     assert apply(table, "semantic_dedup", {"strategy": "exact"}, rows).rows.tolist() == expected
 
 
-@pytest.mark.parametrize("limit", [10**9, 0], ids=["edges", "direct"])
 @settings(max_examples=60, deadline=None)
 @given(case=tables_and_rows(), threshold=st.integers(50, 99).map(lambda percent: percent / 100))
-def test_minhash_equals_the_greedy_rule_on_estimated_jaccards(limit, case, threshold):
+def test_without_texts_minhash_equals_the_greedy_rule_on_estimated_jaccards(case, threshold):
     table, rows = case
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(similar, "CANDIDATE_LIMIT", limit)
-        params = {"strategy": "minhash", "jaccard_threshold": threshold, "num_perm": 32}
-        outcome = apply(table, "semantic_dedup", params, rows)
+    params = {"strategy": "minhash", "jaccard_threshold": threshold, "num_perm": 32}
+    outcome = apply(table, "semantic_dedup", params, rows)
     needed = -(-round(threshold * 100) * 32 // 100)
     expected = greedy(rows, lambda a, b: (table.minhash[a] == table.minhash[b]).sum() >= needed)
     assert outcome.rows.tolist() == expected
+    assert outcome.notes == {"compared": "by signatures: the pool's texts were not given"}
 
 
-@pytest.mark.parametrize("limit", [10**9, -1], ids=["edges", "direct"])
+@st.composite
+def texts_and_rows(draw):
+    """Short texts that share runs of words, some of them equal or with the same n-grams, and distinct rows."""
+    word = st.sampled_from(["a", "b", "c", "Ä", "x1"])
+    runs = draw(st.lists(st.lists(word, min_size=1, max_size=6), min_size=1, max_size=6))
+    texts = draw(st.lists(st.lists(st.sampled_from(runs), max_size=5), min_size=1, max_size=25))
+    texts = [" ".join(word for run in parts for word in run) for parts in texts]
+    return texts, draw(st.permutations(range(len(texts))))[: draw(st.integers(1, len(texts)))]
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=texts_and_rows(), threshold=st.integers(50, 99).map(lambda percent: percent / 100), ngram=st.integers(3, 5))
+def test_minhash_equals_the_greedy_rule_on_exact_jaccards(case, threshold, ngram):
+    texts, rows = case
+    sets = [set(shingles(text, ngram)) for text in texts]
+
+    def alike(a, b):
+        return len(sets[a] & sets[b]) / len(sets[a] | sets[b]) >= threshold
+
+    params = {"jaccard_threshold": threshold, "ngram_size": ngram}
+    outcome = apply(SignalTable.from_arrays(texts=texts), "semantic_dedup", params, rows)
+    assert outcome.rows.tolist() == greedy(np.array(rows), alike)
+    assert outcome.notes == {}
+
+
+@pytest.mark.parametrize("limit", [10**9, 0], ids=["edges", "direct"])
 @settings(max_examples=60, deadline=None)
-@given(case=tables_and_rows(), threshold=st.integers(80, 100).map(lambda percent: percent / 100))
-def test_cosine_equals_the_greedy_rule(limit, case, threshold):
+@given(case=tables_and_rows(), threshold=st.integers(80, 100).map(lambda percent: percent / 100), dense=st.booleans())
+def test_cosine_equals_the_greedy_rule(limit, case, threshold, dense):
     table, rows = case
-    unit = normalized(table.sae.to_scipy())
-    edges = cosine_edges(unit, threshold, limit)
-    if edges is None:
-        kept = rows[cosine_keep(unit[rows], threshold)].tolist()
-    else:
-        order = np.full(table.n, -1, np.int64)
-        order[rows] = np.arange(len(rows))
-        kept = rows[keep_first(len(rows), *edges.at_least(threshold - 1e-6, order))].tolist()
     cosine = cosine_of(table)
     expected = greedy(rows, lambda a, b: cosine[a, b] >= threshold - 1e-6)
-    assert kept == expected
     params = {"strategy": "embedding", "cosine_threshold": threshold}
-    assert apply(table, "semantic_dedup", params, rows).rows.tolist() == expected
+    if dense:
+        table = SignalTable.from_arrays(embeddings=table.sae.to_scipy().toarray())
+        params["strategy"] = "sentence"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similar, "EDGE_LIMIT", limit)
+        outcome = apply(table, "semantic_dedup", params, rows)
+    assert outcome.rows.tolist() == expected
+    empty = np.diag(cosine)[rows] < 0.5
+    assert outcome.missing == empty.sum()
+    if limit:
+        assert outcome.notes == {}
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=tables_and_rows(), limit=st.integers(0, 60))
+def test_with_too_many_pairs_the_lowest_similarity_listed_rises(case, limit):
+    table, _ = case
+    unit = normalized(table.sae.to_scipy())
+    edges, floor = cosine_edges(unit, 0.8, limit)
+    everything, lowest = cosine_edges(unit, 0.8, 10**9)
+    assert lowest == 0.8 and floor >= 0.8 and len(edges) <= limit
+    strong = everything.similarity >= floor - 1e-6
+    assert sorted(zip(edges.left, edges.right, strict=True)) == sorted(
+        zip(everything.left[strong], everything.right[strong], strict=True)
+    )
+    assert np.all(np.diff(edges.similarity) <= 0)
+
+
+@st.composite
+def graphs(draw):
+    """Pairs (earlier, later) of n items: random ones, chains of any stride, stars, and repeated pairs."""
+    n = draw(st.integers(1, 60))
+    item = st.integers(0, n - 1)
+    pairs = draw(st.lists(st.tuples(item, item), max_size=150))
+    for stride in draw(st.lists(st.integers(1, 5), max_size=3)):
+        pairs += [(i, i + stride) for i in range(n - stride)]
+    pairs = [(min(pair), max(pair)) for pair in pairs if pair[0] != pair[1]]
+    return n, draw(st.permutations(pairs))
+
+
+@settings(max_examples=300, deadline=None)
+@given(graphs())
+def test_keep_first_is_the_greedy_rule(graph):
+    n, pairs = graph
+    earlier, later = np.array(pairs, np.int64).reshape(-1, 2).T
+    linked = set(pairs)
+    assert np.flatnonzero(keep_first(n, earlier, later)).tolist() == greedy(np.arange(n), lambda a, b: (a, b) in linked)
+
+
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_a_long_chain_keeps_every_other_item(block, monkeypatch):
+    monkeypatch.setattr(similar, "_EDGE_BLOCK", block)
+    kept = keep_first(20_001, np.arange(20_000)[::-1], np.arange(1, 20_001)[::-1])
+    assert np.flatnonzero(kept).tolist() == list(range(0, 20_001, 2))
 
 
 @settings(max_examples=40, deadline=None)
@@ -89,14 +158,22 @@ def test_cosine_equals_the_greedy_rule(limit, case, threshold):
 )
 def test_semdedup_is_the_greedy_rule_inside_clusters_of_the_pool(case, threshold, clusters):
     table, rows = case
-    used = max(1, min(clusters, table.n // ROWS_PER_CLUSTER))
+    used = cluster_count(clusters, table.n)
     labels = spherical_kmeans(normalized(table.sae.to_scipy()), used, 0)
     cosine = cosine_of(table)
     expected = greedy(rows, lambda a, b: labels[a] == labels[b] and cosine[a, b] >= threshold - 1e-6)
     outcome = apply(table, "semdedup", {"num_clusters": clusters, "cosine_threshold": threshold}, rows)
     assert outcome.rows.tolist() == expected
     assert outcome.notes["clusters"] == used
-    assert ("num_clusters clipped from" in outcome.notes) == (used < clusters)
+    assert outcome.notes.get("num_clusters moved from", used) == clusters
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "used"),
+    [(1000, 100_000, 1000), (1000, 2_660, 200), (700, 100_000, 500), (7_000, 10**6, 5000), (9, 12, 1), (3, 10**6, 2)],
+)
+def test_cluster_counts_lie_on_a_small_grid(asked, rows, used):
+    assert cluster_count(asked, rows) == used
 
 
 def sparse_pool(n: int, d: int, active: int, seed: int) -> SparseRows:
@@ -122,15 +199,16 @@ def test_the_prefix_filter_misses_no_pair(threshold, monkeypatch):
     monkeypatch.setattr(similar, "_BLOCK", 64)
     monkeypatch.setattr(similar, "DENSE_WIDTH", 100)
     unit = normalized(sparse_pool(500, 3000, 20, 0).to_scipy())
-    edges = cosine_edges(unit, threshold)
     cosine = np.triu((unit @ unit.T).toarray(), 1)
+    before = unit.copy()
+    edges, floor = cosine_edges(unit, threshold)
+    assert floor == threshold
+    assert (before != unit).nnz == 0, "the features are not touched"
     found = sorted(zip(edges.left.tolist(), edges.right.tolist(), strict=True))
     assert found == [tuple(pair) for pair in np.argwhere(cosine >= threshold - 1e-6).tolist()]
     assert len(edges.left) > 20
-    assert (
-        cosine_keep(unit, threshold).tolist()
-        == keep_first(500, *edges.at_least(threshold - 1e-6, np.arange(500))).tolist()
-    )
+    by_edges = keep_by_edges(np.arange(500), np.arange(500), edges, threshold - 1e-6)
+    assert cosine_keep(unit, threshold).tolist() == by_edges.tolist()
 
 
 def test_a_large_group_of_equal_signatures_is_one_node():
@@ -186,10 +264,18 @@ def test_fewer_permutations_use_the_first_ones():
 
 
 def test_a_hash_collision_does_not_merge_signatures(monkeypatch):
-    monkeypatch.setattr(similar, "_row_hashes", lambda values: np.zeros(len(values), np.uint64))
-    signatures = np.array([[1, 2], [1, 3], [1, 2]], np.uint32)
-    found = Signatures.of(signatures)
-    np.testing.assert_array_equal(found.distinct[found.group], signatures)
+    monkeypatch.setattr(near, "_signature_keys", lambda signatures: np.zeros(len(signatures), np.uint64))
+    signatures = np.array([[1, 2], [1, 3], [1, 2], [4, 3]], np.uint32)
+    found = near.near_duplicates(signatures, None, 5)
+    assert found.node.tolist() == [0, 1, 0, 3]
+
+
+def test_rows_with_equal_features_are_one_node():
+    features = np.array([[1.0, 2], [0, 0], [2, 4], [1, 2], [0, 0], [1, 2.5]])
+    unit = normalized(SparseRows.from_dense(features).to_scipy())
+    assert equal_rows(unit).tolist() == [0, 1, 0, 0, 4, 5]
+    dense = SignalTable.from_arrays(embeddings=features).require_embeddings()
+    assert equal_rows(dense).tolist() == [0, 1, 0, 0, 4, 5]
 
 
 def test_kmeans_is_deterministic_and_finds_separate_directions():
@@ -201,11 +287,3 @@ def test_kmeans_is_deterministic_and_finds_separate_directions():
     np.testing.assert_array_equal(labels, spherical_kmeans(unit, 8, 3))
     for label in np.unique(labels):
         assert len(np.unique(truth[labels == label])) <= 2
-
-
-def test_artefacts_are_built_once_for_a_table_and_vanish_with_it():
-    calls = []
-    first, second = make_table(0), make_table(0)
-    for table in (first, first, second):
-        pool_artefact(table, "x", lambda: calls.append(1) or len(calls))
-    assert len(calls) == 2

@@ -14,6 +14,7 @@ from autoselection.pool import Pool, ingest
 from autoselection.signals import SIGNALS, SignalsConfig, load_table, score_pool, train_sae
 from autoselection.signals.lm import COLUMNS as LM_COLUMNS
 from autoselection.signals.lm import LanguageModelScorer
+from autoselection.signals.store import SignalStore
 from autoselection.tasks import TaskConfig
 
 WORDS = ["red", "cat", "runs", "home", "and", "sings", "loud", "songs", "of", "rain"]
@@ -72,7 +73,7 @@ def task(folder: Path, name: str, items: int = 3) -> TaskConfig:
 
 def test_signals_without_a_model(pool: Pool) -> None:
     report = score_pool(pool, CONFIG)
-    assert set(report.keys) == {*QUICK, "lengths", "repetition", "action_object_branching"}
+    assert set(report.keys) == {*QUICK, "near_duplicates", "lengths", "repetition", "action_object_branching"}
     assert set(report.skipped) == {"contamination", "embeddings", "ifd", "varentropy", "sae", "mona"}
     table = load_table(pool)
     assert table.source_names == ("a", "b")
@@ -86,6 +87,37 @@ def test_signals_without_a_model(pool: Pool) -> None:
     assert table.texts is not None
     assert table.texts(np.array([3])) == pool.texts([3])
     json.dumps(report.to_dict())
+
+
+def test_near_duplicates_are_found_once_and_memory_mapped(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = score_pool(pool, CONFIG, signals=["near_duplicates"])
+    assert set(report.keys) == {"minhash", "near_duplicates"}
+    found = load_table(pool).near_duplicates
+    assert found is not None and len(found) == 30
+    assert isinstance(found.edges.left, np.memmap)
+    assert found.node[9] == 8, "the same words in capitals"
+    assert found.ngram_size == 5 and found.recall == 1.0 and found.exact
+    assert found.stats["pairs"] == len(found.edges) == report.signals[1].stats["pairs"]
+    again = score_pool(pool, CONFIG, signals=["near_duplicates"])
+    assert again.cached and again.keys == report.keys
+    other = score_pool(pool, CONFIG.model_copy(update={"minhash_recall": 0.99}), signals=["near_duplicates"])
+    assert other.keys["minhash"] == report.keys["minhash"]
+    assert other.keys["near_duplicates"] != report.keys["near_duplicates"]
+
+
+def test_a_run_killed_while_the_pairs_are_written_goes_on(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        score_pool(pool, CONFIG, signals=["minhash"])
+        patch.setattr(SignalStore, "_finish", kill)
+        with pytest.raises(KeyboardInterrupt):
+            score_pool(pool, CONFIG, signals=["near_duplicates"])
+    report = score_pool(pool, CONFIG, signals=["near_duplicates"])
+    assert report.signals[1].shards_resumed == 1
+    found = load_table(pool).near_duplicates
+    assert found is not None and len(found.edges) == report.signals[1].stats["pairs"]
 
 
 def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:

@@ -6,42 +6,79 @@ duplicates is the one kept. A row is compared with *kept* rows only: in a chain 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
-from autoselection.operators.artefacts import pool_artefact
+from autoselection.operators.artefacts import Arrays, pool_artefact, stored_artefact
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, has_signal, ranged
 from autoselection.operators.similar import (
     COSINE_SLACK,
-    Edges,
-    IntArray,
-    Mask,
-    Signatures,
     cluster_edges,
     clusters_of,
     cosine_edges,
     cosine_keep,
+    equal_rows,
     first_of_each,
-    keep_first,
+    keep_by_edges,
     normalized,
     spherical_kmeans,
 )
+from autoselection.signals.edges import Edges, IntArray, NearDuplicates
 from autoselection.signals.table import MinHashParams, SignalTable, how_to_get
 
-#: Similar pairs are listed once for all thresholds from a multiple of this up to the next.
-_FLOOR_STEP = 0.05
 #: semdedup's clusters hold at least this many rows on average.
 ROWS_PER_CLUSTER = 10
+#: Lowest cosine similarities offered: similar pairs are listed once, from these on.
+COSINE_FLOOR = 0.8
+CLUSTER_FLOOR = 0.7
+#: Raised whenever the pairs or clusters of the same features change.
+_VERSION = 1
 
-_SIGNAL_OF_STRATEGY = {"exact": "text_hash", "minhash": "minhash", "embedding": "sae"}
+_SIGNAL_OF_STRATEGY = {"exact": "text_hash", "minhash": "minhash", "embedding": "sae", "sentence": "embeddings"}
 
 
-def _floor(threshold: float) -> float:
-    return int(threshold / _FLOOR_STEP + 1e-9) * _FLOOR_STEP
+@dataclass(frozen=True, eq=False)
+class _Similar:
+    """Rows similar by cosine: which row stands for each (equal ones are one node), and pairs of nodes from ``floor`` on."""
+
+    node: NDArray[Any]
+    edges: Edges
+    floor: float
+
+    @classmethod
+    def stored(
+        cls,
+        signals: SignalTable,
+        name: str,
+        params: Mapping[str, Any],
+        needs: str,
+        find: Callable[[], tuple[IntArray, Edges, float]],
+    ) -> _Similar:
+        def build() -> Arrays:
+            node, edges, floor = find()
+            return _edge_arrays(edges) | {"node": node.astype(np.int32), "floor": np.array(floor)}
+
+        arrays = stored_artefact(signals, name, params, build, version=_VERSION, needs=(needs,))
+        return cls(arrays["node"], _edges_from(arrays), float(arrays["floor"]))
+
+    def note(self, threshold: float) -> dict[str, Note]:
+        if threshold >= self.floor - COSINE_SLACK:
+            return {}
+        return {"compared": f"directly: the pool has too many pairs more similar than {self.floor:g} to list"}
+
+
+def _edge_arrays(edges: Edges) -> dict[str, NDArray[Any]]:
+    return {"left": edges.left, "right": edges.right, "similarity": edges.similarity}
+
+
+def _edges_from(arrays: Arrays) -> Edges:
+    return Edges(arrays["left"], arrays["right"], arrays["similarity"])
 
 
 def _unit_features(signals: SignalTable) -> Any:
@@ -55,23 +92,26 @@ def _featureless(rows: Rows, signals: SignalTable) -> int:
 class SemanticDedup(BaseOperator):
     """Keep the first of each group of equal or similar rows.
 
-    Strategies: ``exact`` compares the normalised text; ``minhash`` the Jaccard similarity of word n-grams, estimated by
-    the share of equal values of two MinHash signatures; ``embedding`` the cosine of SAE features. All similar pairs are
-    found: none is lost to hashing. A row without SAE features is similar to none and is kept, counted as missing.
+    Strategies: ``exact`` compares the normalised text; ``minhash`` the Jaccard similarity of word n-grams; ``embedding``
+    the cosine of SAE features, ``sentence`` that of sentence embeddings. The pool's similar pairs are found once and
+    stored. With ``minhash``, pairs are found by the signal near_duplicates: with the recall that ``score`` was given
+    (0.95 at a Jaccard similarity of 0.5 by default, nearly 1 from 0.7 on), and the similarity is that of the sets of
+    n-grams, not an estimate; a pool without texts is compared by its signatures. All pairs by cosine are found. A row
+    without SAE features or embedding is similar to none and is kept, counted as missing.
     """
 
     name = "semantic_dedup"
     family = "dedup"
-    summary = "drops rows equal or similar to an earlier one: same text, similar wording, or similar SAE features"
+    summary = "drops rows equal or similar to an earlier one: same text, similar wording, similar features or meaning"
     order = "the order in which the rows were given; the first of each group of duplicates is kept"
     params: tuple[Param, ...] = (
         Param(
             "strategy",
             "choice",
             "minhash",
-            choices=("exact", "minhash", "embedding"),
+            choices=("exact", "minhash", "embedding", "sentence"),
             searched=True,
-            help="what is compared: normalised text, word n-grams, SAE features",
+            help="what is compared: normalised text, word n-grams, SAE features, sentence embeddings",
         ),
         Param(
             "jaccard_threshold",
@@ -81,7 +121,7 @@ class SemanticDedup(BaseOperator):
             high=0.99,
             searched=True,
             when=("strategy", ("minhash",)),
-            help="estimated Jaccard similarity from which on rows are duplicates",
+            help="Jaccard similarity from which on rows are duplicates",
         ),
         Param("ngram_size", "int", 5, low=3, high=10, when=("strategy", ("minhash",)), help="words in an n-gram"),
         Param(
@@ -92,7 +132,7 @@ class SemanticDedup(BaseOperator):
             high=256,
             log=True,
             when=("strategy", ("minhash",)),
-            help="values in a signature; its first ones serve a smaller number",
+            help="values of a signature that are compared in a pool without texts; no effect with texts",
         ),
         Param(
             "cosine_threshold",
@@ -101,7 +141,7 @@ class SemanticDedup(BaseOperator):
             low=0.8,
             high=1.0,
             searched=True,
-            when=("strategy", ("embedding",)),
+            when=("strategy", ("embedding", "sentence")),
             help="cosine similarity from which on rows are duplicates",
         ),
     )
@@ -124,73 +164,120 @@ class SemanticDedup(BaseOperator):
         if params["strategy"] == "exact":
             return Outcome(rows[_exact(rows, signals)])
         if params["strategy"] == "minhash":
-            signatures = _signatures(signals, params["ngram_size"], params["num_perm"])
-            threshold = params["jaccard_threshold"]
-            edges = _minhash_edges(signals, signatures, params["ngram_size"], threshold)
-            return Outcome(rows[signatures.keep(rows, threshold, edges)], notes=_how(edges))
-        unit = _unit_features(signals)
-        threshold = params["cosine_threshold"]
-        floor = _floor(threshold)
-        edges = pool_artefact(signals, ("cosine", floor), lambda: cosine_edges(unit, floor))
-        kept = cosine_keep(unit[rows], threshold) if edges is None else _keep_by(edges, rows, signals.n, threshold)
-        return Outcome(rows[kept], missing=_featureless(rows, signals), notes=_how(edges))
-
-
-def _how(edges: Edges | None) -> dict[str, Note]:
-    return {"compared": "directly: the pool has too many similar pairs to list"} if edges is None else {}
+            near = _near(signals, params["ngram_size"], params["num_perm"])
+            kept = keep_by_edges(rows, near.node, near.edges, params["jaccard_threshold"])
+            return Outcome(rows[kept], notes=_near_notes(near))
+        if params["strategy"] == "sentence":
+            return _by_cosine(rows, signals, params["cosine_threshold"], "sentence pairs", "embeddings")
+        return _by_cosine(rows, signals, params["cosine_threshold"], "feature pairs", "sae")
 
 
 def _exact(rows: Rows, signals: SignalTable) -> IntArray:
     hashes = signals.require_text_hash()
 
-    def groups() -> IntArray:
-        return np.unique(hashes, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    def build() -> Arrays:
+        groups = np.unique(hashes, return_inverse=True)[1].reshape(-1)
+        return {"group": groups.astype(np.int32)}
 
-    codes = pool_artefact(signals, "text groups", groups)
+    codes = stored_artefact(signals, "text groups", {}, build, version=_VERSION, needs=("text_hash",))["group"]
     return first_of_each(codes[rows], signals.n)[0]
 
 
-def _keep_by(edges: Edges, rows: Rows, n: int, threshold: float) -> Mask:
-    order = np.full(n, -1, np.int64)
-    order[rows] = np.arange(len(rows))
-    return keep_first(len(rows), *edges.at_least(threshold - COSINE_SLACK, order))
+def _by_cosine(rows: Rows, signals: SignalTable, threshold: float, name: str, signal: str) -> Outcome:
+    def unit() -> Any:
+        return _unit_features(signals) if signal == "sae" else signals.require_embeddings()
+
+    def find() -> tuple[IntArray, Edges, float]:
+        vectors = unit()
+        node = equal_rows(vectors)
+        nodes = np.flatnonzero(node == np.arange(len(node)))
+        edges, floor = cosine_edges(vectors if len(nodes) == len(node) else vectors[nodes], COSINE_FLOOR)
+        edges = Edges(nodes[edges.left].astype(np.int32), nodes[edges.right].astype(np.int32), edges.similarity)
+        return node, edges, floor
+
+    absent = _featureless(rows, signals) if signal == "sae" else _unembedded(rows, signals)
+    similar = _Similar.stored(signals, name, {"floor": COSINE_FLOOR}, signal, find)
+    if threshold < similar.floor - COSINE_SLACK:
+        kept = cosine_keep(unit()[rows], threshold)
+    else:
+        kept = keep_by_edges(rows, similar.node, similar.edges, threshold - COSINE_SLACK)
+    return Outcome(rows[kept], missing=absent, notes=similar.note(threshold))
 
 
-def _minhash_edges(signals: SignalTable, signatures: Signatures, ngram_size: int, threshold: float) -> Edges | None:
-    floor = _floor(threshold)
-    key = ("minhash edges", ngram_size, signatures.num_perm, floor)
-    return pool_artefact(signals, key, lambda: signatures.edges(floor))
+def _unembedded(rows: Rows, signals: SignalTable) -> int:
+    return int(np.count_nonzero(np.isnan(signals.require_embeddings()[rows, 0])))
 
 
-def _signatures(signals: SignalTable, ngram_size: int, num_perm: int) -> Signatures:
-    """The pool's signatures: cached ones (their first values for fewer permutations), or made from the texts."""
+def _near_notes(near: NearDuplicates) -> dict[str, Note]:
+    notes: dict[str, Note] = {}
+    if not near.exact:
+        notes["compared"] = "by signatures: the pool's texts were not given"
+    if near.stats.get("pairs_not_compared"):
+        notes["pairs not compared (groups too large)"] = near.stats["pairs_not_compared"]
+    return notes
+
+
+def _near(signals: SignalTable, ngram_size: int, num_perm: int) -> NearDuplicates:
+    """The pool's near duplicates: scored ones, those found earlier for these n-grams, or found now and stored."""
+    from autoselection.signals.near import DEFAULT_RECALL, VERSION, near_duplicates
+
+    scored = signals.near_duplicates
+    if scored is not None and scored.ngram_size == ngram_size:
+        return scored
     made = signals.minhash_params or MinHashParams()
-    cached = signals.minhash
-    if cached is not None and made.ngram_size == ngram_size and cached.shape[1] >= num_perm:
-        values = cached
-        return pool_artefact(
-            signals,
-            ("minhash", ngram_size, num_perm),
-            lambda: Signatures.of(np.ascontiguousarray(values[:, :num_perm])),
-        )
-    if cached is None and signals.texts is None:
-        raise SignalError(f"The pool has no MinHash signatures: {how_to_get('minhash')}")
-    if signals.texts is None:
-        width = 0 if cached is None else cached.shape[1]
-        raise SignalError(
-            f"The pool's MinHash signatures are for ngram_size {made.ngram_size} and num_perm {width}, and without its "
-            f"texts none can be made for ngram_size {ngram_size} and num_perm {num_perm}: use the former, or score "
-            f"the pool again with the latter."
-        )
     texts = signals.texts
+    signatures = signals.minhash if made.ngram_size == ngram_size else None
+    if texts is None:
+        signatures = _few(signals, ngram_size, num_perm)
 
-    def make() -> Signatures:
+    def build() -> Arrays:
         from autoselection.signals.duplicates import minhash_signatures
 
-        params = replace(made, ngram_size=ngram_size, num_perm=num_perm)
-        return Signatures.of(minhash_signatures(texts(np.arange(signals.n, dtype=np.int64)), params))
+        values = signatures
+        if values is None:
+            assert texts is not None
+            values = minhash_signatures(texts(np.arange(signals.n)), replace(made, ngram_size=ngram_size))
+        found = near_duplicates(values, texts, ngram_size)
+        facts = np.array([found.stats["pairs_not_compared"]])
+        return _edge_arrays(found.edges) | {"node": found.node, "floor": np.array(found.floor), "skipped": facts}
 
-    return pool_artefact(signals, ("minhash", ngram_size, num_perm), make)
+    params = {"ngram_size": ngram_size, "recall": DEFAULT_RECALL, "seed": made.seed, "finder": VERSION}
+    if texts is None:
+        params["num_perm"] = num_perm
+    needs = () if signatures is None else ("minhash",)
+    arrays = stored_artefact(signals, "near_duplicates", params, build, version=_VERSION, needs=needs)
+    return NearDuplicates(
+        arrays["node"],
+        _edges_from(arrays),
+        ngram_size,
+        float(arrays["floor"]),
+        DEFAULT_RECALL,
+        texts is not None,
+        {"pairs_not_compared": int(arrays["skipped"][0])},
+    )
+
+
+def _few(signals: SignalTable, ngram_size: int, num_perm: int) -> NDArray[np.uint32]:
+    """The first ``num_perm`` values of the signatures of a pool without texts."""
+    made = signals.minhash_params or MinHashParams()
+    cached = signals.minhash
+    if cached is None:
+        raise SignalError(f"The pool has no MinHash signatures: {how_to_get('minhash')}")
+    if made.ngram_size != ngram_size or cached.shape[1] < num_perm:
+        raise SignalError(
+            f"The pool's MinHash signatures are for ngram_size {made.ngram_size} and num_perm {cached.shape[1]}, and "
+            f"without its texts none can be made for ngram_size {ngram_size} and num_perm {num_perm}: use the former, "
+            f"or score the pool again with the latter."
+        )
+    return np.ascontiguousarray(cached[:, :num_perm])
+
+
+def cluster_count(asked: int, rows: int) -> int:
+    """The number of clusters used: 1, 2 or 5 times a power of ten, the nearest that leaves 10 rows a cluster."""
+    most = max(1, rows // ROWS_PER_CLUSTER)
+    grid = [step * count for count in (1, 10, 100, 1000, 10_000) for step in (1, 2, 5) if step * count <= most]
+    nearest: int = min(grid, key=lambda count: (abs(math.log(count / asked)), count))
+    return nearest
 
 
 class SemDeDup(BaseOperator):
@@ -199,7 +286,8 @@ class SemDeDup(BaseOperator):
     After Abbas et al. 2023 (SemDeDup), with one difference: the row kept of a group is the first in the order given,
     not the one farthest from the centroid. The clusters are those of the whole pool, whatever rows are given, so that
     a step before this one does not reshuffle them; they depend on ``num_clusters`` and the seed. ``num_clusters`` is
-    clipped so that a cluster holds at least 10 rows on average. A row without SAE features is kept.
+    moved to the nearest of 1, 2, 5, 10, 20, … that leaves at least 10 rows a cluster on average, so that few clusterings
+    serve a whole search; clusterings and their similar pairs are stored. A row without SAE features is kept.
     """
 
     name = "semdedup"
@@ -230,20 +318,32 @@ class SemDeDup(BaseOperator):
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
-        unit = _unit_features(signals)
-        clusters = max(1, min(params["num_clusters"], signals.n // ROWS_PER_CLUSTER))
+        clusters = cluster_count(params["num_clusters"], signals.n)
         threshold = params["cosine_threshold"]
-        floor = _floor(threshold)
-        key = (clusters, context.seed)
-        labels = pool_artefact(signals, ("clusters", *key), lambda: spherical_kmeans(unit, clusters, context.seed))
-        edges = pool_artefact(signals, ("cluster edges", *key, floor), lambda: cluster_edges(unit, labels, floor))
-        if edges is not None:
-            kept = _keep_by(edges, rows, signals.n, threshold)
+        facts = {"clusters": clusters, "seed": context.seed}
+
+        def cluster() -> Arrays:
+            return {"label": spherical_kmeans(_unit_features(signals), clusters, context.seed).astype(np.int32)}
+
+        def labels() -> IntArray:
+            stored = stored_artefact(signals, "clusters", facts, cluster, version=_VERSION, needs=("sae",))
+            return stored["label"].astype(np.int64)
+
+        def find() -> tuple[IntArray, Edges, float]:
+            unit = _unit_features(signals)
+            node = equal_rows(unit)
+            label = np.where(node == np.arange(len(node)), labels(), -1)
+            return node, *cluster_edges(unit, label, CLUSTER_FLOOR)
+
+        similar = _Similar.stored(signals, "cluster pairs", facts | {"floor": CLUSTER_FLOOR}, "sae", find)
+        if threshold >= similar.floor - COSINE_SLACK:
+            kept = keep_by_edges(rows, similar.node, similar.edges, threshold - COSINE_SLACK)
         else:
+            unit = _unit_features(signals)
             kept = np.ones(len(rows), bool)
-            for members in clusters_of(labels[rows]):
+            for members in clusters_of(labels()[rows]):
                 kept[members] = cosine_keep(unit[rows[members]], threshold)
         notes: dict[str, Note] = {"clusters": clusters}
-        if clusters < params["num_clusters"]:
-            notes["num_clusters clipped from"] = params["num_clusters"]
-        return Outcome(rows[kept], missing=_featureless(rows, signals), notes=notes | _how(edges))
+        if clusters != params["num_clusters"]:
+            notes["num_clusters moved from"] = params["num_clusters"]
+        return Outcome(rows[kept], missing=_featureless(rows, signals), notes=notes | similar.note(threshold))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from autoselection.signals import duplicates, syntax, text
+from autoselection.signals import duplicates, shingles, syntax, text
 from autoselection.signals.base import Reads, Signal, response_of
 from autoselection.signals.repetition import repetition
 from autoselection.signals.store import Shard
@@ -103,6 +103,7 @@ class MinHash(Signal):
 
     name = "minhash"
     columns = ("minhash",)
+    version = 2
     reads: ClassVar[Reads] = "texts"
 
     def __post_init__(self) -> None:
@@ -111,7 +112,12 @@ class MinHash(Signal):
 
     @property
     def params(self) -> Mapping[str, Any]:
-        return {"ngram_size": self.ngram_size, "num_perm": self.num_perm, "seed": self.seed, "library": "rensa"}
+        return {
+            "ngram_size": self.ngram_size,
+            "num_perm": self.num_perm,
+            "seed": self.seed,
+            "shingles": shingles.VERSION,
+        }
 
     def compute(self, rows: Sequence[Any]) -> Shard:
         params = MinHashParams(self.ngram_size, self.num_perm, self.seed)

@@ -12,6 +12,7 @@ from autoselection.errors import SignalError
 from autoselection.models import DType
 from autoselection.schema import StrictModel, suggestion
 from autoselection.signals.builtin import BUILTIN_SIGNALS
+from autoselection.signals.near import DEFAULT_RECALL
 from autoselection.signals.registry import default_registry, signal_names
 from autoselection.signals.table import SPECIAL_SIGNALS, MinHashParams
 
@@ -59,6 +60,13 @@ class SignalsConfig(StrictModel):
     minhash_ngram: int = Field(5, ge=1, le=20, description="Length of the n-grams of MinHash signatures (words).")
     minhash_permutations: int = Field(128, ge=16, le=1024, description="Length of MinHash signatures (numbers).")
     minhash_seed: int = Field(0, ge=0, description="Seed of the MinHash permutations.")
+    minhash_recall: float = Field(
+        DEFAULT_RECALL,
+        ge=0.5,
+        le=0.9999,
+        description="Share of the near duplicates with a Jaccard similarity of 0.5 that are found (of more similar "
+        "ones: more, 0.9999 at 0.7 with the default); a higher share takes longer.",
+    )
     contamination_ngram: int = Field(
         13, ge=5, le=50, description="Length of the n-grams by which rows are compared with dev and test items (words)."
     )

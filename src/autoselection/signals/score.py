@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,15 @@ from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
 from autoselection.schema import suggestion
-from autoselection.signals import overlap, syntax
+from autoselection.signals import near, overlap, syntax
 from autoselection.signals import sae as sae_signal
 from autoselection.signals.base import Signal
 from autoselection.signals.config import SIGNALS, SignalsConfig
+from autoselection.signals.edges import Edges, NearDuplicates
 from autoselection.signals.model_pass import ModelSignals, given
 from autoselection.signals.registry import checked, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport
-from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
+from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore, StoredSignal
 from autoselection.signals.table import MONA_PREFIX, MinHashParams, SignalTable
 from autoselection.tasks import TaskConfig, TaskItem, items_fingerprint, load_items
 
@@ -67,6 +69,8 @@ def score_pool(
     store = SignalStore.of(pool)
     skipped: dict[str, str] = {}
     names = _choose(signals if signals is not None else config.signals, config, model, sae, tasks, skipped)
+    if "near_duplicates" in names:
+        names.add("minhash")
     by_model = ModelSignals(pool, store, config, model, chat_template, trust_remote_code)
     if names & {"sae", "mona"}:
         by_model.sae_info = sae_signal.read_sae_info(given("sae", sae, "SAE folder", "--sae"))
@@ -78,6 +82,9 @@ def score_pool(
                 continue
             if name == "tokens" and model is not None:
                 results += by_model.tokens()
+            elif name == "near_duplicates":
+                signatures = next(done for done in results if done.spec.name == "minhash")
+                results += _pair_up(pool, store, config, signatures)
             elif name == "contamination":
                 results += _contaminate(pool, store, config, _benchmarks(tasks))
             elif name == "embeddings":
@@ -159,6 +166,38 @@ def _embed(pool: Pool, store: SignalStore, config: SignalsConfig, trust_remote_c
     return _compute(pool, store, signal, embedding_fingerprint(folder))
 
 
+def _pair_up(pool: Pool, store: SignalStore, config: SignalsConfig, signatures: Computed) -> list[Computed]:
+    """All near duplicates, from the signatures of the pool."""
+    recall, ngram_size = config.minhash_recall, int(signatures.spec.params["ngram_size"])
+
+    @cache
+    def found() -> NearDuplicates:
+        stored = store.open("minhash", signatures.key).arrays["minhash"]
+        return near.near_duplicates(stored, pool.texts, ngram_size, recall=recall)
+
+    def nodes(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
+        return {"near_duplicates": Shard({"node": found().node[rows.start : rows.stop]}, found().stats)}
+
+    def pairs() -> dict[str, NDArray[Any]]:
+        edges = found().edges
+        return {"left": edges.left, "right": edges.right, "jaccard": edges.similarity}
+
+    params = {**signatures.spec.params, "recall": recall, "floor": near.JACCARD_FLOOR}
+    spec = SignalSpec("near_duplicates", near.VERSION, params, rowwise=False)
+    whole = max(1, len(pool))
+    return store.compute([spec], nodes, shard_rows=whole, description="Near duplicates", extra=pairs)
+
+
+def _near_duplicates(stored: StoredSignal) -> NearDuplicates:
+    params, arrays = stored.meta["params"], stored.arrays
+    edges = Edges(arrays["left"], arrays["right"], arrays["jaccard"])
+    nodes = len(arrays["node"]) - stored.meta["stats"]["rows_equal_to_an_earlier_one"]
+    recall = 1.0 if nodes <= near.ALL_PAIRS else params["recall"]
+    return NearDuplicates(
+        arrays["node"], edges, params["ngram_size"], params["floor"], recall, True, stored.meta["stats"]
+    )
+
+
 def _benchmarks(tasks: Sequence[TaskConfig]) -> list[TaskConfig]:
     """Tasks with items to keep out of the pool: with ``--target`` the file of target samples stands for dev too."""
     return [task for task in tasks if task.dev != task.target]
@@ -221,6 +260,8 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
             params = stored.meta["params"]
             extra["minhash"] = stored.arrays["minhash"]
             extra["minhash_params"] = MinHashParams(params["ngram_size"], params["num_perm"], params["seed"])
+        elif name == "near_duplicates":
+            extra[name] = _near_duplicates(stored)
         else:
             columns |= {column: np.array(array) for column, array in stored.arrays.items()}
     return SignalTable(
@@ -230,5 +271,6 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
         columns=columns,
         texts=lambda rows: pool.texts(rows),
         keys={**chosen, "pool": pool.fingerprint},
+        folder=store.root,
         **extra,
     )

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
+from autoselection.signals.edges import NearDuplicates
 
 #: Signals that are more than a function of a row's own text, in the order in which they are computed: ``score.py`` knows
 #: how. All others are in ``registry.py``.
-SPECIAL_SIGNALS = ("contamination", "embeddings", "ifd", "varentropy", "sae", "mona")
+SPECIAL_SIGNALS = ("near_duplicates", "contamination", "embeddings", "ifd", "varentropy", "sae", "mona")
 #: Arrays of a table that are not columns of scores.
-TABLE_ARRAYS = frozenset({"text_hash", "minhash", "sae", "embeddings"})
+TABLE_ARRAYS = frozenset({"text_hash", "minhash", "near_duplicates", "sae", "embeddings"})
 #: Which signal (the name given to ``autoselection score --signals``) yields each column, if it is not in ``registry.py``.
 SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
     {
@@ -146,6 +148,8 @@ class SignalTable:
         texts: maps row indices to the rows' texts, for signatures with other parameters.
         keys: cache key of each signal the table was loaded from; empty for a table built from arrays.
         excluded: bool[N], rows that no recipe may select; None excludes nothing.
+        near_duplicates: pairs of rows with similar wording.
+        folder: where the signals are stored, and what is derived from them; None for a table built from arrays.
     """
 
     n: int
@@ -160,11 +164,13 @@ class SignalTable:
     texts: Callable[[NDArray[np.int64]], list[str]] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     excluded: NDArray[np.bool_] | None = None
+    near_duplicates: NearDuplicates | None = None
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         arrays: dict[str, Any] = {**self.columns, "source": self.source}
         arrays |= {"text_hash": self.text_hash, "minhash": self.minhash, "sae": self.sae}
-        arrays |= {"embeddings": self.embeddings, "excluded": self.excluded}
+        arrays |= {"embeddings": self.embeddings, "near_duplicates": self.near_duplicates, "excluded": self.excluded}
         for name, array in arrays.items():
             if array is not None and len(array) != self.n:
                 raise SignalError(
@@ -186,8 +192,8 @@ class SignalTable:
     @property
     def names(self) -> tuple[str, ...]:
         """Everything the table holds: column names, then the other kinds that are present."""
-        extra = [name for name in ("text_hash", "minhash", "sae", "embeddings") if getattr(self, name) is not None]
-        return (*sorted(self.columns), *extra)
+        extra = ("text_hash", "minhash", "near_duplicates", "sae", "embeddings")
+        return (*sorted(self.columns), *(name for name in extra if getattr(self, name) is not None))
 
     def column(self, name: str) -> NDArray[np.float32]:
         """The scores called ``name``.
@@ -240,6 +246,10 @@ class SignalTable:
             return digest.hexdigest()
         arrays: dict[str, Any] = {name: self.columns[name] for name in sorted(self.columns)}
         arrays |= {"text_hash": self.text_hash, "minhash": self.minhash, "embeddings": self.embeddings}
+        if self.near_duplicates is not None:
+            near = self.near_duplicates
+            arrays |= {"near.node": near.node, "near.left": near.edges.left, "near.right": near.edges.right}
+            arrays |= {"near.jaccard": near.edges.similarity}
         if self.sae is not None:
             arrays |= {"sae.indptr": self.sae.indptr, "sae.indices": self.sae.indices, "sae.values": self.sae.values}
         for name, array in arrays.items():

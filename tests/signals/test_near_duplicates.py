@@ -1,0 +1,184 @@
+"""Hashed shingles against the words of the text, MinHash signatures, and the pairs found against all pairs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoselection.signals import near
+from autoselection.signals import shingles as hashed
+from autoselection.signals.duplicates import minhash_signatures, shingles
+from autoselection.signals.near import banding, expected_recall, near_duplicates
+from autoselection.signals.table import MinHashParams
+from autoselection.signals.text import words
+
+CHARACTERS = st.one_of(
+    st.sampled_from("ab_ 1\n\t.,-ÄßΣσςİıǅ²½٣\u0301\u200d\u2028\x00\x1c한字😀\ud800ª"), st.characters()
+)
+TEXTS = st.lists(st.text(CHARACTERS, max_size=30), max_size=8)
+LONG = st.text(st.sampled_from("abÄ字 "), min_size=6, max_size=90)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.one_of(st.text(CHARACTERS, max_size=30), LONG), max_size=8))
+def test_words_are_those_of_the_text(texts: list[str]) -> None:
+    found, counts = hashed.word_hashes(texts)
+    expected = [word for text in texts for word in words(text)]
+    assert counts.tolist() == [len(words(text)) for text in texts]
+    assert len(found) == len(expected)
+    assert len(set(zip(expected, found.tolist(), strict=True))) == len(set(expected)) == len(set(found.tolist()))
+
+
+def test_every_character_is_a_word_character_here_if_it_is_one_there() -> None:
+    texts = [f"x{chr(code)}y" for code in range(0x110000)]
+    counts = np.concatenate([hashed.word_hashes(texts[i : i + 50_000])[1] for i in range(0, len(texts), 50_000)])
+    assert counts.tolist() == [len(words(text)) for text in texts]
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, st.integers(1, 6))
+def test_shingles_are_those_of_the_definition(texts: list[str], ngram_size: int) -> None:
+    found = hashed.shingles_of(texts, ngram_size)
+    expected = [shingles(text, ngram_size) for text in texts]
+    assert np.diff(found.offsets).tolist() == [len(grams) for grams in expected]
+    flat = [
+        (gram, len(words(text)) < ngram_size) for text, grams in zip(texts, expected, strict=True) for gram in grams
+    ]
+    pairs = set(zip(flat, found.hashes.tolist(), strict=True))
+    assert len(pairs) == len(set(flat)) == len(set(found.hashes.tolist()))
+
+
+def test_batches_cover_all_texts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashed, "_BATCH_CHARACTERS", 20)
+    monkeypatch.setattr(hashed, "_BATCH_ROWS", 3)
+    texts = ["", "x" * 50, "y" * 9, "z" * 9, *[""] * 7, "w" * 19]
+    spans = list(hashed.for_batches(texts, lambda rows, batch: (rows, list(batch))))
+    assert [text for _, batch in spans for text in batch] == texts
+    assert all(one.stop == two.start for (one, _), (two, _) in pairwise(spans)) and len(spans) > 4
+    assert list(hashed.for_batches([], lambda rows, batch: rows)) == []
+
+
+@pytest.mark.parametrize("size", [2, 12, 150, 2000])
+@pytest.mark.parametrize("jaccard", [0.3, 0.5, 0.8])
+def test_signatures_estimate_without_bias_at_any_length(size: int, jaccard: float) -> None:
+    rows, places = 200, 128
+    shared = max(1, round(2 * size * jaccard / (1 + jaccard)))
+    truth = shared / (2 * size - shared)
+    texts: list[str] = []
+    for row in range(rows):
+        tokens = [f"w{row}_{number}" for number in range(2 * size - shared)]
+        texts += [" ".join(tokens[:size]), " ".join(tokens[size - shared :])]
+    signatures = minhash_signatures(texts, MinHashParams(1, places, 3))
+    estimates = np.mean(signatures[0::2] == signatures[1::2], axis=1)
+    deviation = np.sqrt(truth * (1 - truth) / places)
+    assert abs(estimates.mean() - truth) < 5 * max(deviation, 0.02) / np.sqrt(rows)
+    assert estimates.std() <= (1.35 if size > 2 else 1.8) * deviation  # two of three shingles may share a place
+
+
+def make_texts(rows: int, seed: int, vocabulary: int = 3000) -> list[str]:
+    """Random texts of 5 to 60 words; a third are copies of others with a few words changed."""
+    rng = np.random.default_rng(seed)
+    texts: list[list[str]] = [[f"w{w}" for w in rng.integers(0, vocabulary, rng.integers(5, 60))] for _ in range(rows)]
+    for row in rng.permutation(rows)[: rows // 3].tolist():
+        copy = list(texts[int(rng.integers(rows))])
+        for place in rng.integers(0, len(copy), rng.integers(0, 4)).tolist():
+            copy[place] = f"w{rng.integers(vocabulary)}"
+        texts[row] = copy
+    return [" ".join(text) for text in texts]
+
+
+def all_pairs(texts: list[str], ngram_size: int) -> dict[tuple[int, int], float]:
+    """Every pair with a Jaccard similarity of at least 0.5, by an index of shingles."""
+    sets = [set(shingles(text, ngram_size)) for text in texts]
+    index: dict[str, list[int]] = {}
+    result: dict[tuple[int, int], float] = {}
+    for row, grams in enumerate(sets):
+        common: dict[int, int] = {}
+        for gram in grams:
+            for other in index.setdefault(gram, []):
+                common[other] = common.get(other, 0) + 1
+            index[gram].append(row)
+        for other, count in common.items():
+            jaccard = count / (len(grams) + len(sets[other]) - count)
+            if jaccard >= 0.5:
+                result[other, row] = jaccard
+    return result
+
+
+def fetch(texts: list[str]):
+    return lambda rows: [texts[int(row)] for row in rows]
+
+
+def found_pairs(texts: list[str], params: MinHashParams, recall: float):
+    found = near_duplicates(minhash_signatures(texts, params), fetch(texts), params.ngram_size, recall=recall)
+    edges = found.edges
+    return found, {
+        (int(left), int(right)): float(jaccard)
+        for left, right, jaccard in zip(edges.left, edges.right, edges.similarity, strict=True)
+    }
+
+
+@pytest.mark.parametrize("recall", [0.7, 0.95, 0.9999])
+def test_pairs_are_exact_and_as_many_as_promised(recall: float) -> None:
+    texts = make_texts(4000, 0)
+    found, pairs = found_pairs(texts, MinHashParams(3, 128, 0), recall)
+    truth = all_pairs(texts, 3)
+    nodes = {pair: jaccard for pair, jaccard in truth.items() if all(found.node[row] == row for row in pair)}
+    assert all(nodes[pair] == pytest.approx(jaccard, abs=1e-6) for pair, jaccard in pairs.items())
+    assert all(truth.get((int(node), row)) == 1.0 for row, node in enumerate(found.node) if node != row)
+    expected = np.mean([expected_recall(128, recall, jaccard) for jaccard in nodes.values()])
+    assert len(nodes) > 500
+    assert len(pairs) / len(nodes) >= expected - 3 * np.sqrt(expected * (1 - expected) / len(nodes)) - 1e-9
+    assert len(pairs) / len(nodes) >= recall
+    assert found.exact and found.recall == recall and found.stats["pairs_not_compared"] == 0
+
+
+def test_a_small_pool_is_compared_in_full() -> None:
+    texts = make_texts(600, 1)
+    found, pairs = found_pairs(texts, MinHashParams(3, 64, 0), 0.5)
+    truth = all_pairs(texts, 3)
+    assert set(pairs) == {pair for pair in truth if all(found.node[row] == row for row in pair)}
+    assert found.recall == 1.0
+
+
+def test_the_banding_reaches_the_recall_with_the_longest_bands() -> None:
+    assert banding(128, 0.95) == (3, 23)
+    assert banding(256, 0.99)[0] > banding(64, 0.99)[0]
+    for places in (16, 32, 128, 1024):
+        for recall in (0.5, 0.95, 0.9999):
+            width, bands = banding(places, recall)
+            assert width * bands <= places
+            assert expected_recall(places, recall, 0.5) >= recall
+            assert expected_recall(places, recall, 0.8) > expected_recall(places, recall, 0.5)
+
+
+def test_copies_are_one_node_whatever_their_number() -> None:
+    base = make_texts(1500, 2)
+    texts = [*base, *[base[7].upper() + "!"] * 3000, "ha ha ha ha ha ha", "ha ha ha ha ha ha ha"]
+    found, _ = found_pairs(texts, MinHashParams(5, 128, 0), 0.95)
+    assert (found.node[1500:4500] == found.node[7]).all() and found.node[7] <= 7
+    assert found.node[-1] == len(texts) - 2, "the same set of shingles, though not the same text"
+    assert found.stats["rows_equal_to_an_earlier_one"] >= 3001
+
+
+def test_what_is_left_out_of_large_groups_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "ALL_PAIRS", 0)
+    template = " ".join(f"t{i}" for i in range(60))
+    texts = [f"{template} {row} {row + 1}" for row in range(300)]
+    whole, pairs = found_pairs(texts, MinHashParams(5, 128, 0), 0.95)
+    assert whole.stats["pairs_not_compared"] == 0 and len(pairs) == 300 * 299 // 2
+    monkeypatch.setattr(near, "CANDIDATE_LIMIT", 10_000)
+    capped, fewer = found_pairs(texts, MinHashParams(5, 128, 0), 0.95)
+    assert capped.stats["pairs_not_compared"] > 0 and 5_000 < capped.stats["candidates"] <= 20_000
+    assert set(fewer) < set(pairs)
+    assert all((row, row + 1) in fewer for row in range(299)), "each is compared with the next ones"
+
+
+def test_no_rows_and_one_row() -> None:
+    for texts in ([], ["only one"]):
+        found, pairs = found_pairs(texts, MinHashParams(), 0.95)
+        assert len(found) == len(texts) and not pairs
