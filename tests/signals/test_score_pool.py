@@ -96,7 +96,7 @@ def test_near_duplicates_are_found_once_and_memory_mapped(pool: Pool, monkeypatc
     assert found is not None and len(found) == 30
     assert isinstance(found.edges.left, np.memmap)
     assert found.node[9] == 8, "the same words in capitals"
-    assert found.ngram_size == 5 and found.recall == 0.95 and found.exact
+    assert found.ngram_size == 5 and found.recall == 1.0 and found.exact
     assert found.stats["pairs"] == len(found.edges) == report.signals[1].stats["pairs"]
     again = score_pool(pool, CONFIG, signals=["near_duplicates"])
     assert again.cached and again.keys == report.keys

@@ -556,6 +556,8 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
 def _near_duplicates(stored: StoredSignal) -> NearDuplicates:
     params, arrays = stored.meta["params"], stored.arrays
     edges = Edges(arrays["left"], arrays["right"], arrays["jaccard"])
+    nodes = len(arrays["node"]) - stored.meta["stats"]["rows_equal_to_an_earlier_one"]
+    recall = 1.0 if nodes <= near.ALL_PAIRS else params["recall"]
     return NearDuplicates(
-        arrays["node"], edges, params["ngram_size"], params["floor"], params["recall"], True, stored.meta["stats"]
+        arrays["node"], edges, params["ngram_size"], params["floor"], recall, True, stored.meta["stats"]
     )
