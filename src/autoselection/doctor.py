@@ -13,7 +13,6 @@ PACKAGES = (
     ("core", "polars"),
     ("core", "pyarrow"),
     ("core", "scikit-learn"),
-    ("core: MinHash", "rensa"),
     ("train", "torch"),
     ("train", "transformers"),
     ("train", "trl"),

@@ -210,6 +210,8 @@ def _unembedded(rows: Rows, signals: SignalTable) -> int:
 
 def _near_notes(near: NearDuplicates) -> dict[str, Note]:
     notes: dict[str, Note] = {}
+    if near.recall < 1:
+        notes[f"expected recall at {near.floor:g}"] = near.recall
     if not near.exact:
         notes["compared"] = "by signatures: the pool's texts were not given"
     if near.stats.get("pairs_not_compared"):
@@ -219,7 +221,7 @@ def _near_notes(near: NearDuplicates) -> dict[str, Note]:
 
 def _near(signals: SignalTable, ngram_size: int, num_perm: int) -> NearDuplicates:
     """The pool's near duplicates: scored ones, those found earlier for these n-grams, or found now and stored."""
-    from autoselection.signals.near import DEFAULT_RECALL, VERSION, near_duplicates
+    from autoselection.signals.near import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
 
     scored = signals.near_duplicates
     if scored is not None and scored.ngram_size == ngram_size:
@@ -238,23 +240,17 @@ def _near(signals: SignalTable, ngram_size: int, num_perm: int) -> NearDuplicate
             assert texts is not None
             values = minhash_signatures(texts(np.arange(signals.n)), replace(made, ngram_size=ngram_size))
         found = near_duplicates(values, texts, ngram_size)
-        facts = np.array([found.stats["pairs_not_compared"]])
-        return _edge_arrays(found.edges) | {"node": found.node, "floor": np.array(found.floor), "skipped": facts}
+        facts = np.array([found.stats["pairs_not_compared"], found.recall])
+        return _edge_arrays(found.edges) | {"node": found.node, "facts": facts}
 
     params = {"ngram_size": ngram_size, "recall": DEFAULT_RECALL, "seed": made.seed, "finder": VERSION}
     if texts is None:
         params["num_perm"] = num_perm
     needs = () if signatures is None else ("minhash",)
     arrays = stored_artefact(signals, "near_duplicates", params, build, version=_VERSION, needs=needs)
-    return NearDuplicates(
-        arrays["node"],
-        _edges_from(arrays),
-        ngram_size,
-        float(arrays["floor"]),
-        DEFAULT_RECALL,
-        texts is not None,
-        {"pairs_not_compared": int(arrays["skipped"][0])},
-    )
+    skipped, recall = arrays["facts"].tolist()
+    exact, stats = texts is not None, {"pairs_not_compared": int(skipped)}
+    return NearDuplicates(arrays["node"], _edges_from(arrays), ngram_size, JACCARD_FLOOR, recall, exact, stats)
 
 
 def _few(signals: SignalTable, ngram_size: int, num_perm: int) -> NDArray[np.uint32]:

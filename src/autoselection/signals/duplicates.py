@@ -21,6 +21,8 @@ from autoselection.signals.text import words
 __all__ = ["minhash_signatures", "normalise", "shingles", "text_hashes"]
 
 _EMPTY = np.uint32(0xFFFFFFFF)
+#: While more than this share of the places is empty, all are filled at once.
+_MANY = 0.1
 
 
 def text_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
@@ -71,19 +73,26 @@ def _signatures(sets: Shingles, places: int, seed: int) -> NDArray[np.uint32]:
     where += np.repeat(np.arange(rows, dtype=np.int64) * places, np.diff(sets.offsets))
     flat = np.full(rows * places, _EMPTY, np.uint32)
     np.minimum.at(flat, where, values)
+    table = flat.reshape(rows, places)
+    source = table.copy()
+    turns = _turns(places, seed)
+    taken = 0
+    while taken < places and np.count_nonzero(empty := table == _EMPTY) > _MANY * flat.size:
+        np.copyto(table, source.take(turns[taken], axis=1), where=empty)
+        taken += 1
+    # The few holes left are followed one by one.
     holes = np.flatnonzero(flat == _EMPTY)
-    source = flat.copy() if len(holes) else flat
     own = holes % places
     first = holes - own
-    for turn in _turns(places, seed):
+    found = source.reshape(-1)
+    for turn in turns[taken:]:
         if not len(holes):
             break
-        value = source[first + turn[own]]
+        value = found[first + turn[own]]
         filled = value != _EMPTY
         flat[holes[filled]] = value[filled]
-        empty = ~filled
-        holes, own, first = holes[empty], own[empty], first[empty]
-    return flat.reshape(rows, places)
+        holes, own, first = holes[~filled], own[~filled], first[~filled]
+    return table
 
 
 @lru_cache(maxsize=8)
