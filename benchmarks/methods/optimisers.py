@@ -1,7 +1,8 @@
 """General optimisers over the recipe space: Optuna's TPE and GP samplers, and a BoTorch GP over mixed variables.
 
-A proposal that selects too few rows to be trained is told to the optimiser as failed and costs nothing (as an
-evaluation it would be refused before training); at most :data:`REFUSALS` in a row. The same subset may be proposed
+A proposal that selects too few rows to be trained costs nothing (it would be refused before training). Optuna is told
+the worst score seen for it, as a GP that learns nothing of a failed trial proposes it again; after :data:`REFUSALS` in
+a row a random point is tried. BoTorch's ranking just goes on to the next point. The same subset may be proposed
 twice: it is paid for twice, which an optimiser that knows only the recipe cannot avoid.
 """
 
@@ -18,7 +19,7 @@ from benchmarks.methods.base import Materializer, Method
 from benchmarks.methods.spaces import ENDS, SLOTS, Cube, Slots
 from benchmarks.worlds.base import Session
 
-REFUSALS = 200
+REFUSALS = 5
 STARTS = 5
 """Random or space-filling points before a model is used, for every optimiser here (of 15; fewer than their defaults)."""
 
@@ -52,19 +53,32 @@ def _optuna(make_sampler: Callable[[int], Any], slots: bool) -> Callable[[Sessio
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             study = optuna.create_study(direction="maximize", sampler=make_sampler(seed))
+            rng = np.random.default_rng([seed, 22])
             refused = 0
-            while session.can_pay() and refused < REFUSALS:
+            while session.can_pay() and refused < 40 * REFUSALS:
                 trial = study.ask()
                 recipe = propose(trial)
                 rows = made.rows(recipe) if recipe is not None else None
-                if rows is None:
-                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                    refused += 1
+                if rows is not None:
+                    refused = 0
+                    study.tell(trial, session.observe(rows))
                     continue
-                refused = 0
-                study.tell(trial, session.observe(rows))
+                refused += 1
+                worst = min((item.observed for item in session.log), default=None)
+                if worst is None:
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                else:
+                    study.tell(trial, worst)
+                if refused % REFUSALS == 0 and trial.params:  # it is stuck: one random point
+                    drawn = {name: _drawn(space, rng) for name, space in trial.distributions.items()}
+                    study.enqueue_trial(drawn)
 
     return run
+
+
+def _drawn(distribution: Any, rng: np.random.Generator) -> Any:
+    choices = getattr(distribution, "choices", None)
+    return choices[int(rng.integers(len(choices)))] if choices is not None else float(rng.random())
 
 
 def _tpe(seed: int) -> Any:
@@ -121,7 +135,7 @@ def _botorch(session: Session, seed: int) -> None:
     points: list[np.ndarray] = []
     scores: list[float] = []
     refused = 0
-    while session.can_pay() and refused < REFUSALS:
+    while session.can_pay() and refused < 5000:
         if len(points) < STARTS:
             ranked = draw(1)
         else:
@@ -140,7 +154,7 @@ def _botorch(session: Session, seed: int) -> None:
                 with torch.no_grad():
                     value = improvement(torch.tensor(pool).unsqueeze(1)).numpy()
             ranked = pool[np.argsort(-value, kind="stable")]
-        for point in ranked[:REFUSALS]:
+        for point in ranked:
             rows = rows_at(point)
             if rows is None:
                 refused += 1

@@ -10,7 +10,7 @@ Noise is taken from subsets trained with several seeds: covariance of the output
 the data show it, a spread that grows with the loss.
 
 A subset unlike all of the table is not trusted: beyond the distance that 99% of the table's subsets have to their
-nearest other one, its predicted log loss is raised by one cross-validation error for every such distance, and it is
+nearest other one, its predicted log loss is raised by :data:`PENALTY` for every such distance, and it is
 flagged. Trees cannot extrapolate and are constant in pieces; the blend with a Gaussian process (Matérn
 over these features: it knows nothing of overlaps or recipes, which searches may model) smooths that.
 
@@ -45,6 +45,9 @@ FOLDS = 8
 QUARTILES_OF = ("ifd", "varentropy", "ngram_entropy", "action_object_branching", "n_tokens")
 TRUSTED = 0.99
 """Share of the table's subsets whose distance to the nearest other one counts as near."""
+
+PENALTY = 0.15
+"""Rise of the log loss for every trusted distance beyond the trusted one: about the error of the cross-validation."""
 
 Rows = NDArray[np.int64]
 Array = NDArray[np.float64]
@@ -119,7 +122,7 @@ def read_evaluations(path: Path, n: int) -> Evaluations:
     runs: list[dict[str, Any]] = []
     for line in data.rpartition(b"\n")[0].splitlines():  # without a last line that is being written
         record = json.loads(line)
-        if "mask" in record:
+        if "mask" in record and "failure" not in record:
             masks[record["key"].split("/")[0]] = record["mask"]
         if "dev" in record:
             runs.append(record)
@@ -272,7 +275,7 @@ class Interpolator:
     table: SignalTable
     evaluations: Evaluations
     regressor: str = CHOSEN
-    penalty: float | None = None
+    penalty: float = PENALTY
     _known: dict[str, tuple[Array, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -282,8 +285,6 @@ class Interpolator:
         self._z = (x - self._centre) / self._spread
         self._model = REGRESSORS[self.regressor]().fit(x, y)
         self.reach = float(np.quantile(self._nearest(self._z, others=True), TRUSTED))
-        if self.penalty is None:
-            self.penalty = cross_validate(self.table, self.evaluations, self.regressor).rmse_log
         self._noise = Noise.of(self.evaluations)
 
     @property
@@ -328,7 +329,7 @@ class Interpolator:
         if fresh:
             x = self.features([np.sort(rows) for rows in fresh.values()])
             strange = np.maximum(0.0, self._nearest((x - self._centre) / self._spread) / self.reach - 1.0)
-            y = self._model.predict(x).reshape(len(x), -1) + (self.penalty or 0.0) * strange[:, None]
+            y = self._model.predict(x).reshape(len(x), -1) + self.penalty * strange[:, None]
             self._known.update(zip(fresh, zip(y, strange.tolist(), strict=True), strict=True))
         return [self._known[key] for key in keys]
 
@@ -426,7 +427,9 @@ def _noise_slope(levels: Array, variances: Array, freedom: NDArray[np.int64]) ->
     return slope if abs(slope) > 2 * error else 0.0
 
 
-def cross_validate(table: SignalTable, evaluations: Evaluations, regressor: str = CHOSEN) -> Quality:
+def cross_validate(
+    table: SignalTable, evaluations: Evaluations, regressor: str = CHOSEN, folds: int = FOLDS
+) -> Quality:
     """Predict every run from the runs of other subsets."""
     from scipy.stats import spearmanr
 
@@ -434,10 +437,10 @@ def cross_validate(table: SignalTable, evaluations: Evaluations, regressor: str 
     y = np.log(evaluations.losses)
     keys = np.array(evaluations.keys)
     unique = np.unique(keys)
-    fold_of = dict(zip(unique, np.random.default_rng(0).permutation(len(unique)) % FOLDS, strict=True))
+    fold_of = dict(zip(unique, np.random.default_rng(0).permutation(len(unique)) % folds, strict=True))
     fold = np.array([fold_of[key] for key in keys])
     predicted = np.zeros_like(y)
-    for number in range(FOLDS):
+    for number in range(folds):
         test = fold == number
         if test.any() and not test.all():
             predicted[test] = REGRESSORS[regressor]().fit(x[~test], y[~test]).predict(x[test]).reshape(test.sum(), -1)

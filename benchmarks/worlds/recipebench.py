@@ -27,6 +27,8 @@ from benchmarks.worlds.climb import climb
 
 OPTIMA = Path(__file__).parents[1] / "recipebench" / "data" / "optimum.json"
 DISTURBANCE = 0.1
+CLIMBS, STARTS, GENERATIONS = 3, 600, 12
+"""Long searches for the optimum, the recipes each starts from, and its generations of edits."""
 
 
 class RecipeBench:
@@ -82,12 +84,15 @@ class RecipeBench:
         return round(best, 6)
 
     def _search(self) -> tuple[float, Recipe, Rows]:
-        """The best of three long searches."""
+        """The best of some long searches."""
 
         def truths(subsets: list[Rows]) -> np.ndarray:
             return self.interpolator.mean_scores(subsets, self.judged_by)
 
-        found = [climb(self.table, truths, self.min_rows, seed, starts=600, generations=12) for seed in range(3)]
+        found = [
+            climb(self.table, truths, self.min_rows, seed, starts=STARTS, generations=GENERATIONS)
+            for seed in range(CLIMBS)
+        ]
         return max(found, key=lambda item: item[0])
 
     @property

@@ -185,9 +185,10 @@ def _draw_hidden(rng: np.random.Generator, n: int) -> Hidden:
             alike = members[task[members] == t]
             if len(alike) > 3:
                 heads = alike[: max(1, len(alike) // int(rng.integers(3, 9)))]
-                head = heads[rng.integers(len(heads), size=len(alike))]
-                group[alike], harm[alike] = head, harm[head]  # a copy is as right or wrong as its original
-                gain[alike] = gain[head] * np.where(gain[head] > 0, rng.uniform(0.9, 1.0, len(alike)), 0.0)
+                copies = alike[len(heads) :]
+                head = heads[rng.integers(len(heads), size=len(copies))]
+                group[copies], harm[copies] = head, harm[head]  # a copy is as right or wrong as its original
+                gain[copies] = gain[head] * np.where(gain[head] > 0, rng.uniform(0.9, 1.0, len(copies)), 0.0)
     curve = np.exp(rng.uniform(np.log(3.0), np.log(20.0), len(TASKS)))
     return Hidden(task, source, group, gain, harm, curve, float(rng.uniform(0.1, 0.5)))
 
