@@ -120,7 +120,9 @@ def run_path(folder: Path, setting: Setting, world: str, method: Method, budget:
 
 
 def run_one(setting: Setting, name: str, budget: int, seed: int, path: Path) -> dict[str, Any]:
-    """One method on one seed; written to ``path``."""
+    """One method on one seed; written to ``path``, or read if another process wrote it in the meantime."""
+    if path.is_file():
+        return dict(json.loads(path.read_text("utf-8")))
     world = setting.world(seed)
     session = Session(world, budget, setting.noise_seed(seed))
     with threadpool_limits(1):  # runs stand side by side, a core each
