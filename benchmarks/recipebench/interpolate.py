@@ -264,8 +264,9 @@ class Quality:
     rmse: float
     noise_log: float
 
-    def to_dict(self) -> dict[str, float]:
-        return {name: round(float(value), 4) for name, value in self.__dict__.items()}
+    def to_dict(self) -> dict[str, float | None]:
+        """Plain numbers; None for a noise that no repeated subset tells."""
+        return {name: round(value, 4) if np.isfinite(value) else None for name, value in self.__dict__.items()}
 
 
 @dataclass
