@@ -1,0 +1,51 @@
+"""What every method of the comparison is: something that spends the budget of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from autoselection.operators import default_registry
+from autoselection.recipes import PrefixCache, Recipe, materialize
+from benchmarks.worlds.base import Rows, Session
+
+
+@dataclass(frozen=True)
+class Method:
+    """A search method.
+
+    Attributes:
+        name: as on the command line.
+        run: spends the session's budget; the seed is the method's own.
+        settings: everything that distinguishes this method from one of the same code, for the cache's key.
+        package: files of the package that it depends on, for the cache's key (relative to ``src/autoselection``).
+    """
+
+    name: str
+    run: Callable[[Session, int], None]
+    settings: Any = None
+    package: tuple[str, ...] = ("operators", "recipes")
+
+
+class Materializer:
+    """Recipes to rows for one session."""
+
+    def __init__(self, session: Session, seed: int) -> None:
+        self.session = session
+        self.seed = seed
+        self.registry = default_registry()
+        self.cache = PrefixCache()
+
+    def rows(self, recipe: Recipe) -> Rows | None:
+        """The rows, or None if they are too few to be scored."""
+        outcome = materialize(recipe, self.session.table, seed=self.seed, registry=self.registry, cache=self.cache)
+        return outcome.rows if len(outcome.rows) >= self.session.min_rows else None
+
+
+def evaluate_in_turn(session: Session, subsets: Iterable[Rows]) -> None:
+    """Score subsets until the budget is spent."""
+    for rows in subsets:
+        if not session.can_pay():
+            return
+        session.observe(rows)

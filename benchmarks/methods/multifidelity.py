@@ -1,0 +1,122 @@
+"""ASHA (asynchronous successive halving) with one worker: cheap runs first, the best third of a rung is promoted.
+
+The budget counts cost: a run at a ninth of the training costs a ninth of an evaluation, promotion pays the next rung
+in full (no training is continued). Recipes come from random recipe search, as that method's, or from Optuna's TPE fed
+with the scores of the highest rung that has enough of them (which is what BOHB does).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from autoselection.recipes import Recipe, subset_hash
+from autoselection.search.baselines import random_recipes
+from benchmarks.methods.base import Materializer, Method
+from benchmarks.methods.spaces import ENDS, SLOTS, Slots
+from benchmarks.worlds.base import Rows, Session
+
+ETA = 3
+ENOUGH = 6
+
+
+class Ladder:
+    """Rungs of a successive halving: who was scored where, and who is to go up."""
+
+    def __init__(self, rungs: int) -> None:
+        self.scores: list[dict[int, float]] = [{} for _ in range(rungs)]
+        self._promoted: list[set[int]] = [set() for _ in range(rungs)]
+
+    def promotable(self) -> tuple[int, int] | None:
+        """(candidate, its next rung) of the highest rung whose best third holds one not promoted yet."""
+        for rung in range(len(self.scores) - 2, -1, -1):
+            ranked = sorted(self.scores[rung], key=lambda key: (-self.scores[rung][key], key))
+            for key in ranked[: len(ranked) // ETA]:
+                if key not in self._promoted[rung]:
+                    return key, rung + 1
+        return None
+
+    def add(self, key: int, rung: int, score: float) -> None:
+        self.scores[rung][key] = score
+        if rung > 0:
+            self._promoted[rung - 1].add(key)
+
+
+def _halving(session: Session, propose: Callable[[Ladder], Rows | None]) -> None:
+    costs = [*session.fidelities, 1.0]
+    ladder = Ladder(len(costs))
+    subsets: list[Rows] = []
+    while True:
+        up = ladder.promotable()
+        if up is not None and session.can_pay(costs[up[1]]):
+            key, rung = up
+        elif session.can_pay(costs[0]) and (rows := propose(ladder)) is not None:
+            subsets.append(rows)
+            key, rung = len(subsets) - 1, 0
+        else:
+            return
+        ladder.add(key, rung, session.observe(subsets[key], costs[rung]))
+
+
+def _asha(session: Session, seed: int) -> None:
+    made = Materializer(session, 0)
+    most = int(session.budget / session.fidelities[0]) + 1
+
+    def stream() -> Iterator[Rows]:
+        for recipe in random_recipes(session.table, most, seed):
+            rows = made.rows(recipe)
+            if rows is not None:
+                yield rows
+
+    subsets = stream()
+    _halving(session, lambda ladder: next(subsets, None))
+
+
+def _bohb(session: Session, seed: int) -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    made = Materializer(session, seed)
+    space = Slots(session.table)
+    distributions: dict[str, Any] = {}
+    for place in range(SLOTS):
+        distributions[f"operator{place}"] = optuna.distributions.CategoricalDistribution(space.operators)
+        distributions[f"strength{place}"] = optuna.distributions.FloatDistribution(0.0, 1.0)
+        distributions[f"end{place}"] = optuna.distributions.CategoricalDistribution(ENDS)
+    asked: list[dict[str, Any]] = []
+    seen: set[str] = set()
+
+    def recipe_of(params: dict[str, Any]) -> Recipe | None:
+        return space.recipe([(params[f"operator{i}"], params[f"strength{i}"], params[f"end{i}"]) for i in range(SLOTS)])
+
+    def propose(ladder: Ladder) -> Rows | None:
+        rung = next((r for r in range(len(ladder.scores) - 1, 0, -1) if len(ladder.scores[r]) >= ENOUGH), 0)
+        sampler = optuna.samplers.TPESampler(
+            seed=seed * 100_003 + len(asked), n_startup_trials=ENOUGH, multivariate=True
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = optuna.create_study(direction="maximize", sampler=sampler)
+            for key, score in ladder.scores[rung].items():
+                study.add_trial(optuna.trial.create_trial(params=asked[key], distributions=distributions, value=score))
+            for _ in range(200):
+                trial = study.ask(distributions)
+                recipe = recipe_of(trial.params)
+                rows = made.rows(recipe) if recipe is not None else None
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                if rows is not None and subset_hash(rows) not in seen:
+                    seen.add(subset_hash(rows))
+                    asked.append(dict(trial.params))
+                    return rows
+        return None
+
+    _halving(session, propose)
+
+
+_RANDOM = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
+
+MULTIFIDELITY = (
+    Method("asha", _asha, {"eta": ETA}, _RANDOM),
+    Method("bohb", _bohb, {"eta": ETA, "enough": ENOUGH}, ("operators", "recipes", "search/space.py")),
+)

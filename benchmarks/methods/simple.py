@@ -1,0 +1,93 @@
+"""Methods that do not learn from scores: what any search has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from autoselection.recipes import subset_hash
+from autoselection.search.baselines import latin_hypercube_recipes, random_recipes, single_operator_recipes
+from benchmarks.methods.base import Materializer, Method, evaluate_in_turn
+from benchmarks.worlds.base import Rows, Session
+
+_BASELINES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
+SMALLEST_SHARE = 0.03
+
+
+def _random(session: Session, seed: int) -> None:
+    """Random recipe search: draws as in the warmup, retention zones in turn."""
+    made = Materializer(session, 0)  # random_recipes checks sizes and duplicates of its own with seed 0
+    recipes = random_recipes(session.table, session.budget, seed)
+    evaluate_in_turn(session, (rows for recipe in recipes if (rows := made.rows(recipe)) is not None))
+
+
+def _hypercube(session: Session, seed: int) -> None:
+    """Latin hypercube over the recipe space; subsets too small are replaced by later points of a second cube."""
+    made = Materializer(session, seed)
+
+    def subsets() -> Iterator[Rows]:
+        for part in range(20):
+            for recipe in latin_hypercube_recipes(session.table, session.budget, seed + 1000 * part):
+                rows = made.rows(recipe)
+                if rows is not None:
+                    yield rows
+
+    evaluate_in_turn(session, subsets())
+
+
+def _single(session: Session, seed: int) -> None:
+    """Single operators at several strengths, in random order; no subset twice."""
+    made = Materializer(session, seed)
+    recipes = single_operator_recipes(session.table)
+    order = np.random.default_rng([seed, 11]).permutation(len(recipes))
+
+    def subsets() -> Iterator[Rows]:
+        seen: set[str] = set()
+        for place in order:
+            rows = made.rows(recipes[place])
+            if rows is not None and subset_hash(rows) not in seen:
+                seen.add(subset_hash(rows))
+                yield rows
+
+    evaluate_in_turn(session, subsets())
+
+
+def _top_k(session: Session, seed: int) -> None:
+    """The k rows at a random end of a random score, k log-uniform."""
+    table = session.table
+    rng = np.random.default_rng([seed, 12])
+    names = sorted(table.columns)
+
+    def subsets() -> Iterator[Rows]:
+        while True:
+            values = table.column(names[int(rng.integers(len(names)))])
+            known = np.flatnonzero(np.isfinite(values))
+            share = np.exp(rng.uniform(np.log(SMALLEST_SHARE), 0.0))
+            sign = rng.choice([-1.0, 1.0])
+            k = min(len(known), max(session.min_rows, round(share * table.n)))
+            yield np.sort(known[np.argsort(sign * values[known], kind="stable")[:k]])
+
+    evaluate_in_turn(session, subsets())
+
+
+def _random_rows(session: Session, seed: int) -> None:
+    """Random rows, a random number of them."""
+    rng = np.random.default_rng([seed, 13])
+    n = session.table.n
+
+    def subsets() -> Iterator[Rows]:
+        while True:
+            share = np.exp(rng.uniform(np.log(SMALLEST_SHARE), 0.0))
+            yield np.sort(rng.choice(n, max(session.min_rows, round(share * n)), replace=False))
+
+    evaluate_in_turn(session, subsets())
+
+
+SIMPLE = (
+    Method("random", _random, package=_BASELINES),
+    Method("latin-hypercube", _hypercube, package=_BASELINES),
+    Method("single-operators", _single, package=_BASELINES),
+    Method("random-top-k", _top_k, package=()),
+    Method("random-rows", _random_rows, package=()),
+)

@@ -1,0 +1,101 @@
+"""The recipe space as numbers, for general optimisers.
+
+:class:`Cube` is the space of ``latin_hypercube_recipes``: an inclusion, a place and all parameters of every operator,
+each in [0, 1], and how many operators are used. It is complete but wide. :class:`Slots` is the compact one that a
+person would hand to an optimiser: up to four steps, each with an operator, a strength, and an end and scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autoselection.operators import default_registry, validate_params
+from autoselection.operators.space import from_unit
+from autoselection.recipes import Recipe, Step
+from autoselection.search.config import SearchConfig
+from autoselection.search.space import RecipeSpace
+from autoselection.signals.table import SignalTable
+
+SLOTS = 4
+ENDS = ("high whole", "high source", "low whole", "low source")
+
+
+class Cube:
+    """Every operator and parameter as a coordinate in [0, 1]."""
+
+    def __init__(self, table: SignalTable) -> None:
+        self.registry = default_registry()
+        self.config = SearchConfig()
+        self.space = RecipeSpace(table, self.registry, self.config)
+        self._searched = {
+            name: [param for param in self.space.params(name) if param.searched] for name in self.space.plain
+        }
+        #: Names of the coordinates, in the order of ``latin_hypercube_recipes``.
+        self.names: list[str] = ["length"]
+        for name, params in self._searched.items():
+            self.names += [f"{name}/use", f"{name}/place", *(f"{name}.{param.name}" for param in params)]
+
+    def recipe(self, point: Sequence[float]) -> Recipe:
+        """The recipe at a point."""
+        at = dict(zip(self.names, point, strict=True))
+        names = list(self._searched)
+        used = min(len(names), self.config.max_steps, 2 + int(3 * at["length"]))
+        chosen = sorted(sorted(names, key=lambda name: -at[f"{name}/use"])[:used], key=lambda name: at[f"{name}/place"])
+        steps = []
+        for name in chosen:
+            units = {param.name: at[f"{name}.{param.name}"] for param in self._searched[name]}
+            steps.append(Step(name, params_at(self.space, name, units)))
+        return Recipe(tuple(steps)).canonical(self.registry)
+
+
+class Slots:
+    """Up to four steps; a slot without an operator is skipped."""
+
+    def __init__(self, table: SignalTable) -> None:
+        self.registry = default_registry()
+        self.space = RecipeSpace(table, self.registry, SearchConfig())
+        self.operators = ("none", *self.space.plain)
+
+    def recipe(self, slots: Sequence[tuple[str, float, str]]) -> Recipe | None:
+        """The recipe of (operator, strength in [0, 1], one of :data:`ENDS`) a slot; None if all are empty."""
+        steps = []
+        for name, strength, end in slots:
+            if name == "none" or any(step.operator == name for step in steps):
+                continue
+            direction, scope = end.split()
+            params = self.space.params(name)
+            units: dict[str, float] = {}
+            for param in params:
+                if not param.searched:
+                    continue
+                if param.name in ("direction", "scope"):
+                    value = direction if param.name == "direction" else scope
+                    units[param.name] = (param.choices.index(value) + 0.5) / len(param.choices)
+                elif param.kind == "choice":
+                    units[param.name] = (ENDS.index(end) + 0.5) / len(ENDS)
+                else:
+                    units[param.name] = strength
+            steps.append(Step(name, params_at(self.space, name, units)))
+        return Recipe(tuple(steps)).canonical(self.registry) if steps else None
+
+
+def params_at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict[str, Any]:
+    """Parameters of an operator at positions in [0, 1] of the searched ones."""
+    params: dict[str, Any] = {}
+    for param in space.params(name):
+        if param.name not in units:
+            if param.kind == "choice":
+                params[param.name] = param.default
+            continue
+        if not param.active(params):
+            continue
+        unit = units[param.name]
+        if param.kind in ("float", "int"):
+            params[param.name] = from_unit(param, unit)
+        elif param.kind == "bool":
+            params[param.name] = unit >= 0.5
+        elif param.kind in ("choice", "sources"):
+            option = param.choices[min(len(param.choices) - 1, int(unit * len(param.choices)))]
+            params[param.name] = option if param.kind == "choice" else [option]
+    return validate_params(space.operator(name), params)

@@ -1,0 +1,307 @@
+"""Search efficiency: methods under one budget of evaluations, over many seeds.
+
+    python -m benchmarks.search --family synthetic --budget 15 --seeds 50 --json
+    python -m benchmarks.search --family recipebench --budget 15 --seeds 50 --json --work runs/recipebench
+
+Families: ``synthetic`` (benchmarks/worlds/synthetic.py: a seed is another world; the whole pool scores 0, the optimum
+1) and ``recipebench`` (benchmarks/worlds/recipebench.py: real evaluations, interpolated; a seed is another noise and
+another seed of the method). ``--split heldout`` uses worlds, or a part of the table, that tuning never saw.
+
+One JSON line a method. All scores are noise-free truths of the **incumbent**: the subset that a method would pick by
+the noisy scores it has paid for.
+
+* ``mean_regret``, ``ci95``: optimum minus the incumbent's truth after the budget, mean over seeds, bootstrap interval;
+  ``mean_regret_reachable`` is against the best that recipes are known to reach.
+* ``best_true``: the incumbent's truth, mean. ``best_seen``: the best truth among all it evaluated.
+* ``curve``, ``curve_ci95``: mean truth of the incumbent after each evaluation (the mean of the seeds that have one).
+* ``evals_to_random15``, ``evals_to_published15``: first evaluation after which the curve is at the mean of random
+  recipe search, of the published loop, after 15; null if it never is.
+* ``win_rate``: share of seeds on which it beats each other method (ties count half).
+* ``vs_ours``: its regret minus that of ``ours`` on the same seeds, mean and bootstrap interval; positive: ours is better.
+* ``seconds_per_round``: seconds of the controller an evaluation, median over seeds (evaluations themselves excluded).
+* ``refused``: evaluations of the budget not used, mean. ``strange``: share of evaluations unlike all of the table
+  (recipebench).
+
+Runs are kept in ``--folder`` under the family, split, world, method's settings and code, budget and seed: a second call
+prints at once, an interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+import autoselection
+from autoselection.search import SearchConfig
+from benchmarks.methods import DEFAULT, METHODS, Method
+from benchmarks.worlds.base import Session, World, incumbents
+from benchmarks.worlds.recipebench import RecipeBench
+from benchmarks.worlds.synthetic import SyntheticWorld, world_seed
+
+FAMILIES, SPLITS = ("synthetic", "recipebench"), ("tune", "heldout")
+REFERENCE_BUDGET = 15
+BOOTSTRAPS = 4000
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all methods of a comparison share."""
+
+    family: str
+    split: str
+    work: Path
+    evaluations: Path | None = None
+
+    def world(self, seed: int) -> World:
+        """The world of a seed."""
+        if self.family == "synthetic":
+            return SyntheticWorld(world_seed(self.split, seed))
+        return _recipebench(self)
+
+    def noise_seed(self, seed: int) -> int:
+        """Seed of a run's noise and of its method; no two splits share one."""
+        return world_seed(self.split, seed)
+
+    @property
+    def digest(self) -> str:
+        """Changes with anything that changes a world's scores (its optimum is not part of a run)."""
+        files = [_HERE / "worlds" / "base.py"]
+        if self.family == "synthetic":
+            return _digest([*files, _HERE / "worlds" / "synthetic.py"])
+        bench = _recipebench(self)
+        return _digest([*files, _HERE / "worlds" / "recipebench.py"], bench.interpolator.digest)
+
+
+@lru_cache(maxsize=1)
+def _recipebench(setting: Setting) -> RecipeBench:
+    return RecipeBench.load(setting.work, setting.split, setting.evaluations)
+
+
+def _digest(files: Iterable[Path], *more: Any) -> str:
+    found = hashlib.blake2b(digest_size=6)
+    for path in files:
+        found.update(path.read_bytes())
+    found.update(json.dumps(more, sort_keys=True, default=str).encode())
+    return found.hexdigest()
+
+
+def method_digest(method: Method) -> str:
+    """Changes with the method's settings and with the code it depends on."""
+    package = Path(autoselection.__file__).parent
+    files: list[Path] = [_HERE / "methods" / "base.py", Path(method.run.__code__.co_filename)]
+    for name in method.package:
+        path = package / name
+        files += sorted(path.glob("*.py")) if path.is_dir() else [path]
+    draws = SearchConfig()
+    return _digest(files, method.settings, draws.zones.model_dump(), draws.draws.model_dump(), draws.max_steps)
+
+
+# Runs
+
+
+def run_path(folder: Path, setting: Setting, world: str, method: Method, budget: int, seed: int) -> Path:
+    place = folder / f"{setting.family}-{setting.split}-{world}" / f"{method.name.replace(':', '_')}"
+    return place / f"{method_digest(method)}-b{budget}-s{seed}.json"
+
+
+def run_one(setting: Setting, name: str, budget: int, seed: int, path: Path) -> dict[str, Any]:
+    """One method on one seed; written to ``path``, or read if another process wrote it in the meantime."""
+    if path.is_file():
+        return dict(json.loads(path.read_text("utf-8")))
+    world = setting.world(seed)
+    session = Session(world, budget, setting.noise_seed(seed))
+    with threadpool_limits(1):  # runs stand side by side, a core each
+        METHODS[name].run(session, setting.noise_seed(seed))
+    seconds = session.controller_seconds
+    picks = incumbents(session.log, budget)
+    full = [item for item in session.log if item.fidelity == 1.0] or session.log
+    strange = getattr(world, "strangeness", None)
+    record = {
+        "truth": [None if rows is None else round(world.truth(rows), 6) for rows in picks],
+        "best_seen": round(max(world.truth(item.rows) for item in full), 6),
+        "evaluations": len(session.log),
+        "spent": round(session.spent, 4),
+        "seconds": round(seconds, 4),
+        "strange": None if strange is None else float(np.mean([strange(item.rows) > 0 for item in session.log])),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    part.write_text(json.dumps(record), "utf-8")
+    part.replace(path)
+    return record
+
+
+def run_all(
+    setting: Setting, names: Sequence[str], budget: int, seeds: int, folder: Path, jobs: int
+) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Runs of every method by (name, budget); those of the reference methods at their budget too."""
+    wanted = [(name, budget) for name in names]
+    wanted += [(name, REFERENCE_BUDGET) for name in ("random", "published") if (name, REFERENCE_BUDGET) not in wanted]
+    world = setting.digest
+    paths = {
+        (name, size, seed): run_path(folder, setting, world, METHODS[name], size, seed)
+        for name, size in wanted
+        for seed in range(seeds)
+    }
+    missing = [key for key, path in paths.items() if not path.is_file()]
+    if jobs <= 1:
+        for name, size, seed in missing:
+            run_one(setting, name, size, seed, paths[name, size, seed])
+    elif missing:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(variable, "1")  # for the processes that start now
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            futures = [pool.submit(run_one, setting, key[0], key[1], key[2], paths[key]) for key in missing]
+            for future in as_completed(futures):
+                future.result()
+    return {
+        (name, size): [json.loads(paths[name, size, seed].read_text("utf-8")) for seed in range(seeds)]
+        for name, size in wanted
+    }
+
+
+# What they say
+
+
+def bootstrap(values: NDArray[np.float64]) -> list[float]:
+    """95% interval of the mean over seeds."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(len(values), size=(BOOTSTRAPS, len(values)))].mean(axis=1)
+    return [float(edge) for edge in np.quantile(means, [0.025, 0.975])]
+
+
+def curve_of(runs: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """(seeds, budget) truths of the incumbents; NaN before a run has one."""
+    return np.array([[np.nan if value is None else value for value in run["truth"]] for run in runs], np.float64)
+
+
+def first_at(curve: NDArray[np.float64], target: float) -> int | None:
+    reached = np.flatnonzero(curve >= target)
+    return int(reached[0]) + 1 if len(reached) else None
+
+
+def lines(
+    setting: Setting, names: Sequence[str], budget: int, runs: dict[tuple[str, int], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """One line a method, the lowest regret first."""
+    seeds = len(next(iter(runs.values())))
+    if setting.family == "synthetic":
+        worlds = [setting.world(seed) for seed in range(seeds)]
+    else:
+        worlds = [setting.world(0)] * seeds
+    optimum = np.array([world.optimum for world in worlds])
+    reachable = np.array([world.reachable for world in worlds])
+    curves = {name: curve_of(runs[name, budget]) for name in names}
+    final = {name: curve[:, -1] for name, curve in curves.items()}
+    reference = {name: float(curve_of(runs[name, REFERENCE_BUDGET])[:, -1].mean()) for name in ("random", "published")}
+    found = []
+    for name in names:
+        mine = runs[name, budget]
+        regret = optimum - final[name]
+        mean_curve = np.array(
+            [np.nanmean(column) if np.isfinite(column).any() else np.nan for column in curves[name].T]
+        )
+        line: dict[str, Any] = {
+            "method": name,
+            "family": setting.family,
+            "split": setting.split,
+            "budget": budget,
+            "seeds": seeds,
+            "mean_regret": float(regret.mean()),
+            "ci95": bootstrap(regret),
+            "mean_regret_reachable": float((reachable - final[name]).mean()),
+            "best_true": float(final[name].mean()),
+            "best_seen": float(np.mean([run["best_seen"] for run in mine])),
+            "evals_to_random15": first_at(mean_curve, reference["random"]),
+            "evals_to_published15": first_at(mean_curve, reference["published"]),
+            "seconds_per_round": float(np.median([run["seconds"] / budget for run in mine])),
+            "win_rate": {
+                other: float(np.mean((final[name] > final[other]) + 0.5 * (final[name] == final[other])))
+                for other in names
+                if other != name
+            },
+            "curve": [None if np.isnan(value) else float(value) for value in mean_curve],
+            "curve_ci95": [
+                bootstrap(column[np.isfinite(column)]) if np.isfinite(column).any() else None
+                for column in curves[name].T
+            ],
+            "refused": float(np.mean([budget - run["spent"] for run in mine])),
+        }
+        if "ours" in names and name != "ours":
+            difference = final["ours"] - final[name]
+            line["vs_ours"] = {"difference": float(difference.mean()), "ci95": bootstrap(difference)}
+        if mine[0]["strange"] is not None:
+            line["strange"] = float(np.mean([run["strange"] for run in mine]))
+        if isinstance(worlds[0], RecipeBench):
+            line["judged_by"] = worlds[0].judged_by
+        found.append(_rounded(line))
+    return sorted(found, key=lambda line: line["mean_regret"])
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def _show(line: dict[str, Any]) -> str:
+    against = line.get("vs_ours")
+    said = f"{line['method']:18} regret {line['mean_regret']:.4f} [{line['ci95'][0]:.4f}, {line['ci95'][1]:.4f}]"
+    said += f"  to random15 {line['evals_to_random15']}  to published15 {line['evals_to_published15']}"
+    said += f"  {line['seconds_per_round']:.2f} s a round"
+    if against:
+        said += f"  minus ours {against['difference']:+.4f} [{against['ci95'][0]:+.4f}, {against['ci95'][1]:+.4f}]"
+    return said
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", choices=FAMILIES, required=True)
+    parser.add_argument("--split", choices=SPLITS, default="tune")
+    parser.add_argument("--budget", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--methods", help=f"comma-separated; default: {','.join(DEFAULT)}; also ours:VARIANT")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
+    parser.add_argument("--json", action="store_true", help="JSON lines instead of a table")
+    parser.add_argument("--out", type=Path, help="also write the JSON lines to this file")
+    folder = Path(tempfile.gettempdir()) / "autoselection-search-benchmark"
+    parser.add_argument("--folder", type=Path, default=folder, help="where finished runs are kept")
+    parser.add_argument("--work", type=Path, help="recipebench: folder of the demo's pool and signals")
+    parser.add_argument("--evaluations", type=Path, help="recipebench: another table than WORK's or the shipped one")
+    options = parser.parse_args(arguments)
+    names = options.methods.split(",") if options.methods else list(DEFAULT)
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        parser.error(f"no method '{unknown[0]}'; known: {', '.join(METHODS)}")
+    if options.budget < 1 or options.seeds < 1:
+        parser.error("--budget and --seeds must be at least 1")
+    setting = Setting(options.family, options.split, options.work or options.folder / "demo", options.evaluations)
+    runs = run_all(setting, names, options.budget, options.seeds, options.folder, options.jobs)
+    found = lines(setting, names, options.budget, runs)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text("".join(json.dumps(line) + "\n" for line in found), "utf-8")
+    for line in found:
+        print(json.dumps(line) if options.json else _show(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""RecipeBench as a world: real evaluations of the embedded demo, interpolated; see benchmarks/recipebench.
+
+A search observes dev scores with the noise of real training runs; it is judged by the noise-free score on test (on dev
+while the table has no test scores; ``judged_by`` says which).
+
+**Cheaper fidelities are modelled, not measured**: the table holds full trainings only. A run at fidelity f gets the
+expected score of a random f of the subset's rows, noise with 1/√f of the usual spread, and a lasting disturbance of
+the subset's log loss of (1 - f) · 0.1, as a short training prefers other subsets than a long one.
+
+**Optimum**: the best test score of a long search with the truth in hand (:mod:`benchmarks.worlds.climb`), for the
+interpolator at hand; stored beside it under its digest, as it takes minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from autoselection.recipes import Recipe
+from benchmarks.recipebench.interpolate import Interpolator, Rows, default_path, demo_table, read_evaluations
+from benchmarks.worlds.base import noise_generator
+from benchmarks.worlds.climb import climb
+
+OPTIMA = Path(__file__).parents[1] / "recipebench" / "data" / "optimum.json"
+DISTURBANCE = 0.1
+CLIMBS, STARTS, GENERATIONS = 3, 600, 12
+"""Long searches for the optimum, the recipes each starts from, and its generations of edits."""
+
+
+class RecipeBench:
+    """The demo's pool with interpolated scores."""
+
+    def __init__(self, interpolator: Interpolator, min_rows: int, work: Path) -> None:
+        self.interpolator = interpolator
+        self.table = interpolator.table
+        self.min_rows = min_rows
+        self.judged_by = "test" if interpolator.has_test else "dev"
+        self._work = work
+
+    @classmethod
+    def load(cls, work: Path, split: str, evaluations: Path | None = None) -> RecipeBench:
+        """From the demo's signals in ``work`` and a table (default: the one built there, else the shipped one)."""
+        table = demo_table(work)
+        runs = read_evaluations(evaluations or default_path(work), table.n).split(split)
+        return cls(Interpolator(table, runs), min_rows=max(32, min(500, round(0.02 * table.n))), work=work)
+
+    def truth_of_tasks(self, rows: Rows) -> dict[str, float]:
+        return self.interpolator.scores(rows, self.judged_by)
+
+    def truth(self, rows: Rows) -> float:
+        return float(np.mean(list(self.truth_of_tasks(rows).values())))
+
+    def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
+        rng = noise_generator(rows, seed, f"recipebench {fidelity:.4f}")
+        if fidelity >= 1:
+            return self.interpolator.draw(rows, rng)
+        lasting = noise_generator(rows, 0, f"recipebench disturbance {fidelity:.4f}").normal()
+        kept = np.sort(rows)[rng.random(len(rows)) < fidelity]
+        drawn = self.interpolator.draw(kept if len(kept) else rows[:1], rng, 1.0 / np.sqrt(fidelity))
+        factor = float(np.exp((1 - fidelity) * DISTURBANCE * lasting))
+        return {task: score * factor for task, score in drawn.items()}
+
+    def strangeness(self, rows: Rows) -> float:
+        """How far a subset is from all of the table, 0 where it is trusted."""
+        return float(self.interpolator.strangeness([rows])[0])
+
+    @cached_property
+    def optimum(self) -> float:
+        key = f"{self.interpolator.digest}/{self.judged_by}"
+        for path in (OPTIMA, self._work / "optimum.json"):
+            stored = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+            if key in stored:
+                return float(stored[key]["truth"])
+        best, recipe, rows = self._search()
+        stored[key] = {"truth": round(best, 6), "rows": len(rows), "recipe": recipe.describe()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}")
+        part.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n", "utf-8")
+        part.replace(path)
+        return round(best, 6)
+
+    def _search(self) -> tuple[float, Recipe, Rows]:
+        """The best of some long searches."""
+
+        def truths(subsets: list[Rows]) -> np.ndarray:
+            return self.interpolator.mean_scores(subsets, self.judged_by)
+
+        found = [
+            climb(self.table, truths, self.min_rows, seed, starts=STARTS, generations=GENERATIONS)
+            for seed in range(CLIMBS)
+        ]
+        return max(found, key=lambda item: item[0])
+
+    @property
+    def reachable(self) -> float:
+        return self.optimum

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from benchmarks import search
+
+METHODS = "random,single-operators,random-rows,ours"
+REQUIRED = {
+    "method",
+    "mean_regret",
+    "ci95",
+    "best_true",
+    "evals_to_random15",
+    "evals_to_published15",
+    "seconds_per_round",
+    "win_rate",
+    "curve",
+}
+
+
+def call(capsys, folder, *more):
+    search.main(["--family", "synthetic", "--json", "--folder", str(folder), *more])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def small_worlds(monkeypatch):
+    made = {}
+
+    def world(seed):
+        return made.setdefault(seed, search_world(seed, n=400))
+
+    search_world = search.SyntheticWorld
+    monkeypatch.setattr(search, "SyntheticWorld", world)
+    monkeypatch.setattr(search, "REFERENCE_BUDGET", 4)
+
+
+def test_one_valid_line_a_method_and_the_same_again(tmp_path, capsys):
+    arguments = ["--budget", "4", "--seeds", "3", "--methods", METHODS, "--out", str(tmp_path / "out.jsonl")]
+    lines = call(capsys, tmp_path / "runs", *arguments)
+    assert {line["method"] for line in lines} == set(METHODS.split(","))
+    assert [line["mean_regret"] for line in lines] == sorted(line["mean_regret"] for line in lines)
+    by_name = {line["method"]: line for line in lines}
+    for line in lines:
+        assert set(line) >= REQUIRED
+        assert line["ci95"][0] <= line["mean_regret"] <= line["ci95"][1]
+        assert line["best_true"] == pytest.approx(1.0 - line["mean_regret"], abs=1e-4)
+        assert line["best_seen"] >= line["best_true"] - 1e-9
+        assert len(line["curve"]) == 4
+        for other, rate in line["win_rate"].items():
+            assert rate + by_name[other]["win_rate"][line["method"]] == pytest.approx(1.0, abs=2e-5)
+        if line["method"] != "ours":
+            against = line["vs_ours"]
+            expected = line["mean_regret"] - by_name["ours"]["mean_regret"]
+            assert against["difference"] == pytest.approx(expected, abs=1e-4)
+            assert against["ci95"][0] <= against["difference"] <= against["ci95"][1]
+    assert by_name["random"]["evals_to_random15"] <= 4
+    assert "vs_ours" not in by_name["ours"]
+    written = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in written] == lines
+
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.json")}
+    assert call(capsys, tmp_path / "runs", *arguments) == lines
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.json")} == kept
+    fresh = call(capsys, tmp_path / "elsewhere", *arguments)
+    assert [dict(line, seconds_per_round=0) for line in fresh] == [dict(line, seconds_per_round=0) for line in lines]
+
+
+def test_held_out_worlds_are_others(tmp_path, capsys):
+    arguments = ["--budget", "2", "--seeds", "2", "--methods", "random-rows"]
+    tune = call(capsys, tmp_path, *arguments)
+    held = call(capsys, tmp_path, *arguments, "--split", "heldout")
+    assert tune[0]["curve"] != held[0]["curve"] and held[0]["split"] == "heldout"
+
+
+def test_a_changed_setting_or_world_is_another_run(tmp_path):
+    setting = search.Setting("synthetic", "tune", tmp_path)
+    digests = {search.method_digest(search.METHODS[name]) for name in ("ours", "ours:state", "published", "random")}
+    assert len(digests) == 4
+    method = search.METHODS["ours"]
+    paths = {search.run_path(tmp_path, setting, world, method, b, s) for world in "xy" for b in (8, 15) for s in (0, 1)}
+    assert len(paths) == 8
+
+
+def test_unknown_methods_are_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        search.main(["--family", "synthetic", "--methods", "magic", "--folder", str(tmp_path)])
+    assert "no method 'magic'" in capsys.readouterr().err
+
+
+def test_intervals_cover_the_mean():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(100):
+        low, high = search.bootstrap(rng.normal(1.0, 1.0, 30))
+        covered += low <= 1.0 <= high
+    assert 85 <= covered <= 100
