@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
 app.add_typer(sae_app, name="sae")
+pool_app = typer.Typer(help="What is in a pool.", no_args_is_help=True)
+app.add_typer(pool_app, name="pool")
 
 #: Width of tables in files and pipes, where there is no terminal to fit (characters).
 _PLAIN_WIDTH = 180
@@ -134,6 +136,9 @@ def ingest(
         str, typer.Option(help="Control words inside row text: 'keep' as plain text, 'strip', or 'refuse' the row.")
     ] = "keep",
     overwrite: Annotated[bool, typer.Option(help="Replace a pool of other content in --out.")] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the rows behind those of the pool in --out; its signals stay.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read raw files once into a canonical pool."""
@@ -143,7 +148,7 @@ def ingest(
 
     settings = {"format": row_format.value, "on_bad_row": on_bad_row, "special_tokens": special_tokens}
     config = validate(IngestConfig, settings, "command line")
-    report = ingest_files(files, out, config, overwrite=overwrite)
+    report = ingest_files(files, out, config, overwrite=overwrite, append=append)
     _emit(report.to_dict(), as_json, f"Pool {out}")
 
 
@@ -153,6 +158,10 @@ def score(
     model: Annotated[Optional[str], typer.Option(help="Base model folder or hub id.")] = None,  # noqa: UP045
     sae: Annotated[Optional[Path], typer.Option(help="SAE in sparsify format.")] = None,  # noqa: UP045
     signals: Annotated[Optional[str], typer.Option(help="Comma-separated signals (default: all possible).")] = None,  # noqa: UP045
+    embedding_model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Sentence-transformers or static embedding model, folder or hub id."),
+    ] = None,
     target: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="TASK=FILE", help="Target samples of a task, for MONA (repeatable)."),
@@ -178,9 +187,12 @@ def score(
     elif overrides:
         raise ConfigError("--set overrides keys of a configuration: name one with --config.")
     tasks = (*(study.tasks if study else ()), *(_target_task(text) for text in target or ()))
+    settings = study.signals if study else SignalsConfig()
+    if embedding_model is not None:
+        settings = settings.model_copy(update={"embedding_model": embedding_model})
     report = score_pool(
         pool,
-        study.signals if study else SignalsConfig(),
+        settings,
         model=model or (study.model.path if study else None),
         sae=sae or (study.sae if study else None),
         tasks=tasks,
@@ -381,6 +393,20 @@ def sae_train(
         chat_template=chat_template,
     )
     _emit(result.to_dict(), as_json, f"SAE {out}")
+
+
+@pool_app.command("stats")
+def pool_stats_command(pool_dir: PoolDir, as_json: Json = False) -> None:
+    """Describe a pool: sources, lengths, turns, duplicates, and what its cached signals say of each source."""
+    from autoselection.pool import Pool
+    from autoselection.report import print_pool_stats
+    from autoselection.signals import pool_stats
+
+    stats = pool_stats(Pool.open(pool_dir))
+    if as_json:
+        _emit(stats.to_dict(), True, "")
+    else:
+        print_pool_stats(stats, pool_dir, output)
 
 
 @app.command()

@@ -101,6 +101,12 @@ class StudyConfig(StrictModel):
         return self
 
 
+#: Settings that name a local path or else something without a path: a model of the hub, a built-in template.
+_LOCAL_OR_NAMED: Mapping[type[BaseModel], tuple[str, ...]] = {
+    ModelConfig: ("path", "chat_template"),
+    SignalsConfig: ("embedding_model",),
+}
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -163,7 +169,7 @@ def _absolute(config: Model, base: Path) -> Model:
     for name in type(config).model_fields:
         value = getattr(config, name)
         changed = _absolute_value(value, base)
-        if isinstance(config, ModelConfig) and name in ("path", "chat_template") and isinstance(value, str):
+        if name in _LOCAL_OR_NAMED.get(type(config), ()) and isinstance(value, str):
             local = base / Path(value).expanduser()
             changed = os.path.normpath(local) if local.exists() else value
         if changed is not value:

@@ -22,6 +22,7 @@ PACKAGES = (
     ("train", "lm-eval"),
     ("sae", "eai-sparsify"),
     ("syntax", "spacy"),
+    ("embed", "sentence-transformers"),
     ("ray", "ray"),
 )
 

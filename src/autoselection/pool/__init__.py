@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from autoselection.pool.formats import ROLES, RowFormat
 from autoselection.pool.ingest import BadRow, IngestConfig, IngestReport, ingest
-from autoselection.pool.pool import FileRecord, Pool, PoolManifest, SpecialTokenRecord
+from autoselection.pool.pool import FileRecord, Pool, PoolManifest, PoolState, SpecialTokenRecord
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
+from autoselection.pool.stats import Distribution, Duplicates, PoolDescription, describe_pool
 
 __all__ = [
     "KNOWN_SPECIAL_TOKENS",
     "ROLES",
     "BadRow",
+    "Distribution",
+    "Duplicates",
     "FileRecord",
     "IngestConfig",
     "IngestReport",
     "Pool",
+    "PoolDescription",
     "PoolManifest",
+    "PoolState",
     "RowFormat",
     "SpecialTokenRecord",
+    "describe_pool",
     "ingest",
 ]

@@ -3,6 +3,9 @@
 Rows are read, converted, checked and written in batches, so that memory does not grow with the pool (except for the
 ids, about 200 bytes a row, which have to be unique). The pool is built in a temporary folder next to its destination
 and moved there when it is whole: an interrupted ingest leaves nothing that looks like a pool.
+
+Appended rows go into a table file of their own, and the new manifest, renamed into place last, takes them in: until
+then the pool is the old one. The result has the rows and the fingerprint of one ingest of all files.
 """
 
 from __future__ import annotations
@@ -19,9 +22,9 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -42,9 +45,11 @@ from autoselection.pool.pool import (
     TABLE_FILE,
     FileRecord,
     Fingerprint,
+    PartRecord,
     Pool,
     PoolManifest,
     SpecialTokenRecord,
+    part_file,
     turns_digest,
 )
 from autoselection.pool.readers import RawRow, Reader, Record, expand, stem_of
@@ -125,6 +130,7 @@ class IngestReport:
         seconds: wall time.
         bad: the first bad rows.
         unchanged: the same pool was already there and was left alone.
+        appended: rows that were added to a pool that was there; all of them if there was none.
     """
 
     path: Path
@@ -140,6 +146,7 @@ class IngestReport:
     seconds: float
     bad: tuple[BadRow, ...]
     unchanged: bool
+    appended: int
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON document."""
@@ -157,6 +164,7 @@ class IngestReport:
             "seconds": round(self.seconds, 3),
             "bad": [{"file": bad.file, "line": bad.line, "reason": bad.reason} for bad in self.bad],
             "unchanged": self.unchanged,
+            "appended": self.appended,
         }
 
 
@@ -167,6 +175,7 @@ def ingest(
     tokenizer_special_tokens: Sequence[str] = (),
     *,
     overwrite: bool = False,
+    append: bool = False,
 ) -> IngestReport:
     """Read ``files``, in order, into the pool directory ``out``.
 
@@ -178,34 +187,33 @@ def ingest(
         config: how to read them.
         tokenizer_special_tokens: the base model's special tokens, looked for besides the configured ones.
         overwrite: replace another pool at ``out``, with the signals computed from it.
+        append: add the rows behind those of the pool at ``out``. Its signals stay and are computed for the new rows
+            alone, and ``Pool.open(out, fingerprint=...)`` still opens the pool as it was before.
 
     Raises:
         PoolError: a file is missing, damaged, of unknown format or without a usable row; a row is bad and
-            ``on_bad_row`` is ``refuse``; ``out`` holds something else.
+            ``on_bad_row`` is ``refuse``; ``out`` holds something else, or nothing to append to.
         MissingExtraError: a dataset folder, and ``datasets`` is not installed.
     """
     started = time.monotonic()
+    if append and overwrite:
+        raise PoolError("A pool is either overwritten or appended to: leave one of the two out.")
     config = config or IngestConfig()
     out = Path(out)
     paths = _inputs(files, config)
     _check_destination(out, overwrite)
     scanner = SpecialTokenScanner([*config.special_token_list, *tokenizer_special_tokens])
-    with _temporary_folder(out) as folder:
-        build = _Build(folder, config, scanner)
-        with (
-            build,
-            progress("Ingest (MB)", sum(math.ceil(Reader(path).bytes / _MEGABYTE) for path in paths)) as advance,
-        ):
-            for path in paths:
-                before = 0
-                with Reader(path, config.split) as reader:
-                    for _ in build.read(reader):
-                        now = reader.position() // _MEGABYTE
-                        advance(now - before)
-                        before = now
-                    advance(math.ceil(reader.bytes / _MEGABYTE) - before)
+    with ExitStack() as stack:
+        base = stack.enter_context(_base_pool(out)) if append else None
+        folder = stack.enter_context(_temporary_folder(out))
+        build = _Build(folder, config, scanner, base)
+        _read_all(build, paths, config.split)
         manifest = build.finish()
-        unchanged = _move_into_place(folder, out, manifest, overwrite)
+        unchanged = False
+        if base is not None:
+            _move_part_into_place(folder, base, manifest)
+        else:
+            unchanged = _move_into_place(folder, out, manifest, overwrite)
     return IngestReport(
         path=out,
         rows=manifest.rows,
@@ -220,7 +228,22 @@ def ingest(
         seconds=time.monotonic() - started,
         bad=tuple(build.bad),
         unchanged=unchanged,
+        appended=0 if unchanged else manifest.rows - (len(base) if base is not None else 0),
     )
+
+
+def _read_all(build: _Build, paths: Sequence[Path], split: str | None) -> None:
+    """Read every input into ``build``, with progress."""
+    total = sum(math.ceil(Reader(path).bytes / _MEGABYTE) for path in paths)
+    with build, progress("Ingest (MB)", total) as advance:
+        for path in paths:
+            before = 0
+            with Reader(path, split) as reader:
+                for _ in build.read(reader):
+                    now = reader.position() // _MEGABYTE
+                    advance(now - before)
+                    before = now
+                advance(math.ceil(reader.bytes / _MEGABYTE) - before)
 
 
 def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Path]:
@@ -288,11 +311,12 @@ class _Counts:
 
 @dataclass
 class _Build:
-    """A pool under construction in ``folder``."""
+    """A pool under construction in ``folder``; with ``base``, the rows that come behind those of that pool."""
 
     folder: Path
     config: IngestConfig
     scanner: SpecialTokenScanner
+    base: Pool | None = None
     bad: list[BadRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -307,8 +331,28 @@ class _Build:
         self._tokens: Counter[str] = Counter()
         self._token_rows = 0
         self._ignored: Counter[str] = Counter()
+        self._row_ignored: Counter[str] = Counter()  # of the row at hand, which may still prove bad
         self._batch = _Batch()
         self._paths: list[str] = []
+        if self.base is not None:
+            self._go_on_from(self.base)
+
+    def _go_on_from(self, base: Pool) -> None:
+        """Take over the counts, the ids and the running fingerprint of a pool, as if its rows had just been read."""
+        manifest = base.manifest
+        self._fingerprint = base.recompute_fingerprint()
+        if self._fingerprint.hexdigest() != base.fingerprint:
+            raise PoolError(f"The pool {base.path} is damaged: its rows do not match its fingerprint; ingest again.")
+        self._files += manifest.files
+        self._skipped, self._rows = manifest.skipped, manifest.rows
+        self._sources = {name: code for code, name in enumerate(manifest.sources)}
+        self._source_rows = list(manifest.sources.values())
+        self._tokens.update(manifest.special_tokens.counts)
+        self._token_rows = manifest.special_tokens.rows
+        self._ignored.update(manifest.ignored)
+        self._paths.append(_printable(base.path))  # an id's place is then the pool and the row, from 1
+        for chunk in base.ids.chunks:
+            self._first_place.update(zip(chunk.to_pylist(), count(len(self._first_place) + 1)))
 
     def __enter__(self) -> _Build:
         options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
@@ -330,7 +374,7 @@ class _Build:
 
     def read(self, reader: Reader) -> Iterator[None]:
         """Take in one input; yields now and then, for progress."""
-        path = str(reader.path).encode("utf-8", "backslashreplace").decode()
+        path = _printable(reader.path)
         file_number = len(self._paths)
         self._paths.append(path)
         default_source = self.config.source or stem_of(reader.path)
@@ -392,7 +436,9 @@ class _Build:
             source = default_source
         elif not isinstance(source, str) or not source.strip():
             raise RowError(f"field '{config.source_field}' must be a non-empty string")
-        ignored: Counter[str] = Counter()
+        ignored = self._row_ignored
+        if ignored:
+            ignored.clear()
         turns, used = formats.convert(row_format, record, ignored)
         found = self.scanner.count([content for _, content in turns])
         if found is not None:
@@ -485,17 +531,23 @@ class _Build:
     def finish(self) -> PoolManifest:
         """Write the manifest of the finished table."""
         used = {record.format for record in self._files}
+        table_bytes = (self.folder / TABLE_FILE).stat().st_size
+        former = self.base.manifest if self.base is not None else None
         manifest = PoolManifest(
             format_version=FORMAT_VERSION,
             rows=self._rows,
             skipped=self._skipped,
             format=used.pop() if len(used) == 1 else "mixed",
             fingerprint=self._fingerprint.hexdigest(),
-            table_bytes=(self.folder / TABLE_FILE).stat().st_size,
+            table_bytes=former.table_bytes if former else table_bytes,
+            parts=(*former.parts, PartRecord(file=part_file(len(former.parts) + 1), bytes=table_bytes))
+            if former
+            else (),
+            parents=(*former.parents, former.state()) if former else (),
             files=tuple(self._files),
             sources={name: self._source_rows[self._sources[name]] for name in sorted(self._sources)},
             special_tokens=SpecialTokenRecord(
-                handling=self.config.special_tokens,
+                handling=self._handling(),
                 rows=self._token_rows,
                 counts=dict(sorted(self._tokens.items(), key=lambda item: (-item[1], item[0]))),
             ),
@@ -507,6 +559,16 @@ class _Build:
             file.flush()
             os.fsync(file.fileno())
         return manifest
+
+    def _handling(self) -> str:
+        """What was done with special tokens; ``mixed`` if the appended rows were treated otherwise."""
+        ours = self.config.special_tokens
+        theirs = self.base.manifest.special_tokens.handling if self.base is not None else ours
+        return ours if ours == theirs else "mixed"
+
+
+def _printable(path: Path) -> str:
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _json_value(value: Any) -> Any:
@@ -551,6 +613,38 @@ def _check_destination(out: Path, overwrite: bool) -> None:
         raise PoolError(f"{out} is a file; choose another --out.")
     if not overwrite and out.is_dir() and _is_pool(out):
         Pool.open(out)  # a damaged pool is not silently replaced
+
+
+@contextmanager
+def _base_pool(out: Path) -> Iterator[Pool]:
+    """The pool that rows are appended to, locked against a second append."""
+    if not out.is_dir() or not _is_pool(out):
+        raise PoolError(f"There is no pool {out} to append to: make it first, without --append.")
+    lock = _lock_folder(out)
+    if lock is None:
+        raise PoolError(f"Another process is appending to the pool {out}: wait until it has ended.")
+    try:
+        yield Pool.open(out)
+    finally:
+        os.close(lock)
+
+
+def _move_part_into_place(folder: Path, base: Pool, manifest: PoolManifest) -> None:
+    """Take the finished rows into the pool: the manifest comes last, and before it nothing has changed."""
+    out = base.path
+    with (folder / "joined").open("wb") as joined:
+        # Lines beyond those the manifest counts were left by an append that was killed.
+        if (out / SKIPPED_FILE).is_file():
+            with (out / SKIPPED_FILE).open("rb") as former:
+                joined.writelines(islice(former, base.manifest.skipped))
+        joined.write((folder / SKIPPED_FILE).read_bytes())
+        joined.flush()
+        os.fsync(joined.fileno())
+    (folder / TABLE_FILE).replace(out / manifest.parts[-1].file)
+    (folder / "joined").replace(out / SKIPPED_FILE)
+    _sync_folder(out)
+    (folder / MANIFEST_FILE).replace(out / MANIFEST_FILE)
+    _sync_folder(out)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A pool directory holds
 
 - ``pool.arrow``: Arrow IPC file; columns ``id`` (string), ``source`` (dictionary<int32, string>), ``messages``
   (list of struct{role, content}) and ``meta`` (JSON string or null);
+- ``pool-0001.arrow``, …: rows that were appended later, one file an append; the table is all of them in order;
 - ``manifest.json``: counts, provenance and the content fingerprint; written last;
 - ``skipped.jsonl``: the rows that could not be used: file, line, reason;
 - ``signals/``: what is computed from the rows later.
@@ -69,19 +70,59 @@ class SpecialTokenRecord(StrictModel):
     counts: dict[str, int] = Field(description="Occurrences of each token found.")
 
 
-class PoolManifest(StrictModel):
-    """What is in a pool, and where it came from."""
+class PartRecord(StrictModel):
+    """One table file of rows that were appended to a pool."""
 
-    format_version: int = Field(description="Version of the pool directory's layout.")
+    file: str = Field(pattern=r"^pool-\d{4,}\.arrow$", description="File name in the pool directory.")
+    bytes: int = Field(description="Size on disk (bytes).")
+
+
+class PoolState(StrictModel):
+    """What is in a pool at one time, and where it came from."""
+
     rows: int = Field(description="Rows of the pool (count).")
     skipped: int = Field(description="Rows of the input that were skipped, see skipped.jsonl (count).")
     format: str = Field(description="Row format of the input, or 'mixed'.")
     fingerprint: str = Field(description="Content hash of all rows in order (32 hex digits).")
-    table_bytes: int = Field(description="Size of pool.arrow (bytes).")
     files: tuple[FileRecord, ...] = Field(description="The input files, in order.")
     sources: dict[str, int] = Field(description="Rows of each source, by name.")
     special_tokens: SpecialTokenRecord
     ignored: dict[str, int] = Field(description="Parts of turns that were not kept, by field name (count).")
+
+
+class PoolManifest(PoolState):
+    """The state of a pool directory, its table files, and its states before rows were appended."""
+
+    format_version: int = Field(description="Version of the pool directory's layout.")
+    table_bytes: int = Field(description="Size of pool.arrow (bytes).")
+    parts: tuple[PartRecord, ...] = Field((), description="Table files of appended rows, in order.")
+    parents: tuple[PoolState, ...] = Field(
+        (), description="The states before each append, oldest first; the pool begins with their rows."
+    )
+
+    def at(self, fingerprint: str) -> PoolManifest | None:
+        """The manifest as it was when the pool had ``fingerprint``; None if it never had."""
+        if fingerprint == self.fingerprint:
+            return self
+        for number, state in enumerate(self.parents):
+            if state.fingerprint == fingerprint:
+                return self.model_copy(
+                    update={
+                        **{name: getattr(state, name) for name in PoolState.model_fields},
+                        "parts": self.parts[:number],
+                        "parents": self.parents[:number],
+                    }
+                )
+        return None
+
+    def state(self) -> PoolState:
+        """The state alone, to be kept as a parent."""
+        return PoolState(**{name: getattr(self, name) for name in PoolState.model_fields})
+
+
+def part_file(number: int) -> str:
+    """Name of the table file of the rows appended by the ``number``-th append (from 1)."""
+    return f"pool-{number:04d}.arrow"
 
 
 def turns_digest(source: str, turns: Sequence[Turn]) -> Any:
@@ -132,35 +173,31 @@ class Pool:
     table: Any = field(repr=False)
 
     @classmethod
-    def open(cls, path: Path | str) -> Pool:
-        """Open a pool directory; checks the manifest, the table's size, columns and row count.
+    def open(cls, path: Path | str, *, fingerprint: str | None = None) -> Pool:
+        """Open a pool directory; checks the manifest, and the tables' sizes, columns and row count.
+
+        Args:
+            fingerprint: open the pool as it was when it had this fingerprint: without the rows appended since.
 
         Raises:
-            PoolError: there is no pool, it is damaged, or another version wrote it.
+            PoolError: there is no pool, it is damaged, another version wrote it, or it never had ``fingerprint``.
         """
         path = Path(path)
         manifest = _read_manifest(path)
-        table_path = path / TABLE_FILE
-        if not table_path.is_file():
-            raise PoolError(f"The pool {path} is damaged: {TABLE_FILE} is missing; ingest its files again.")
-        size = table_path.stat().st_size
-        if size != manifest.table_bytes:
-            raise PoolError(
-                f"The pool {path} is damaged: {TABLE_FILE} has {size:,} bytes, its manifest says "
-                f"{manifest.table_bytes:,}; ingest its files again."
-            )
-        try:
-            table = pa.ipc.open_file(pa.memory_map(str(table_path))).read_all()
-        except (OSError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())
-            raise PoolError(
-                f"The pool {path} is damaged: {TABLE_FILE} cannot be read ({reason}); ingest its files again."
-            ) from error
-        if not table.schema.equals(SCHEMA):
-            raise PoolError(f"The pool {path} is damaged: {TABLE_FILE} has other columns than a pool; ingest again.")
+        if fingerprint is not None:
+            former = manifest.at(fingerprint)
+            if former is None:
+                raise PoolError(
+                    f"The pool {path} never had the fingerprint {fingerprint} (it has {manifest.fingerprint}): it was "
+                    "made anew from other rows; restore the old pool, or go on with the new one."
+                )
+            manifest = former
+        files = [(TABLE_FILE, manifest.table_bytes), *((part.file, part.bytes) for part in manifest.parts)]
+        tables = [_read_table(path, name, size) for name, size in files]
+        table = tables[0] if len(tables) == 1 else pa.concat_tables(tables)
         if table.num_rows != manifest.rows:
             raise PoolError(
-                f"The pool {path} is damaged: {TABLE_FILE} has {table.num_rows:,} rows, its manifest says "
+                f"The pool {path} is damaged: its table has {table.num_rows:,} rows, its manifest says "
                 f"{manifest.rows:,}; ingest its files again."
             )
         return cls(path, manifest, table)
@@ -172,6 +209,11 @@ class Pool:
     def fingerprint(self) -> str:
         """Content hash of all rows in order (32 hex digits)."""
         return self.manifest.fingerprint
+
+    @property
+    def parents(self) -> tuple[tuple[str, int], ...]:
+        """Fingerprint and number of rows of each earlier state that the pool begins with, oldest first."""
+        return tuple((state.fingerprint, state.rows) for state in self.manifest.parents)
 
     @property
     def signals_path(self) -> Path:
@@ -261,20 +303,24 @@ class Pool:
         Raises:
             PoolError: the rows are not those the manifest speaks of.
         """
+        if self.recompute_fingerprint().hexdigest() != self.fingerprint:
+            raise PoolError(f"The pool {self.path} is damaged: its rows do not match its fingerprint; ingest again.")
+
+    def recompute_fingerprint(self) -> Fingerprint:
+        """The running fingerprint after the last row, computed from the rows: more rows can be added to it."""
         fingerprint = Fingerprint()
         for batch in self.table.to_batches(max_chunksize=1024):
-            conversations = _conversations(batch.column(2))
-            for row_id, source, conversation, meta in zip(
-                batch.column(0).to_pylist(),
-                batch.column(1).to_pylist(),
-                conversations,
-                batch.column(3).to_pylist(),
-                strict=True,
+            turns = batch.column(2).flatten()
+            roles, contents = turns.field("role").to_pylist(), turns.field("content").to_pylist()
+            ends = np.cumsum(batch.column(2).value_lengths().to_numpy(zero_copy_only=False)).tolist()
+            start = 0
+            for row_id, source, end, meta in zip(
+                batch.column(0).to_pylist(), batch.column(1).to_pylist(), ends, batch.column(3).to_pylist(), strict=True
             ):
-                turns = [(message["role"], message["content"]) for message in conversation]
-                fingerprint.add(row_id, turns_digest(source, turns).digest(), meta)
-        if fingerprint.hexdigest() != self.fingerprint:
-            raise PoolError(f"The pool {self.path} is damaged: its rows do not match its fingerprint; ingest again.")
+                row = list(zip(roles[start:end], contents[start:end], strict=True))
+                fingerprint.add(row_id, turns_digest(source, row).digest(), meta)
+                start = end
+        return fingerprint
 
     @cached_property
     def _chunk_starts(self) -> npt.NDArray[np.int64]:
@@ -315,6 +361,25 @@ class Pool:
             local = wanted[positions] - self._chunk_starts[chunk]
             values.update(zip(positions.tolist(), convert(column.chunk(chunk).take(pa.array(local))), strict=True))
         return [values[position] for position in range(len(wanted))]
+
+
+def _read_table(path: Path, name: str, size: int) -> Any:
+    """One table file, memory-mapped, of which the manifest says that it has ``size`` bytes."""
+    again = "ingest its files again."
+    file = path / name
+    if not file.is_file():
+        raise PoolError(f"The pool {path} is damaged: {name} is missing; {again}")
+    found = file.stat().st_size
+    if found != size:
+        raise PoolError(f"The pool {path} is damaged: {name} has {found:,} bytes, its manifest says {size:,}; {again}")
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise PoolError(f"The pool {path} is damaged: {name} cannot be read ({reason}); {again}") from error
+    if not table.schema.equals(SCHEMA):
+        raise PoolError(f"The pool {path} is damaged: {name} has other columns than a pool; ingest again.")
+    return table
 
 
 def _read_manifest(path: Path) -> PoolManifest:

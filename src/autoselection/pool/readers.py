@@ -273,7 +273,13 @@ def _json_lines(stream: BinaryIO) -> Iterator[RawRow]:
 
 def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
     try:
-        record = _DECODER.decode(line.rstrip(b"\r\n").decode("utf-8"))
+        text = line.rstrip(b" \t\r\n").decode("utf-8")
+        if text.startswith("{"):
+            record, end = _DECODER.raw_decode(text)
+            if end < len(text):
+                raise json.JSONDecodeError("Extra data", text, end)
+        else:
+            record = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         return None, f"not valid UTF-8 (byte {error.start + 1} of the line)"
     except json.JSONDecodeError as error:

@@ -1,28 +1,34 @@
 """Per-row scores of a pool: computed once, cached by content, read through one ``SignalTable``."""
 
+from autoselection.signals.base import Signal
+from autoselection.signals.config import SIGNALS, SignalsConfig
+from autoselection.signals.registry import SignalRegistry, default_registry, signal_names
+from autoselection.signals.report import ScoreReport, SignalReport
 from autoselection.signals.sae_training import SaeTraining, train_sae
-from autoselection.signals.score import (
-    SIGNALS,
-    ScoreReport,
-    SignalReport,
-    SignalsConfig,
-    load_table,
-    score_pool,
-)
-from autoselection.signals.store import SignalStore
+from autoselection.signals.score import load_table, score_pool
+from autoselection.signals.statistics import PoolStats, SignalStats, pool_stats
+from autoselection.signals.store import Shard, SignalStore
 from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
 
 __all__ = [
     "SIGNALS",
     "MinHashParams",
+    "PoolStats",
     "SaeTraining",
     "ScoreReport",
+    "Shard",
+    "Signal",
+    "SignalRegistry",
     "SignalReport",
+    "SignalStats",
     "SignalStore",
     "SignalTable",
     "SignalsConfig",
     "SparseRows",
+    "default_registry",
     "load_table",
+    "pool_stats",
     "score_pool",
+    "signal_names",
     "train_sae",
 ]

@@ -3,7 +3,10 @@
 A key is a hash of everything a signal depends on (pool, name, version, parameters, model, targets), so nothing is ever
 computed twice and nothing stale is ever read. Work is cut into shards of rows; each finished shard is one file, renamed
 into place, and a killed run goes on at the first one missing. Shards that cannot be read are computed again and counted.
-``signals/current.json`` names the newest key of each signal.
+``signals/current.json`` names the newest key of each signal, for the pool and for what it was before rows were appended.
+
+A pool to which rows were appended begins with its parents' rows: what a parent's finished signal says of them is copied,
+and only the rows behind them are computed.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +31,13 @@ from autoselection.errors import SignalError
 from autoselection.progress import progress
 from autoselection.signals.table import SparseRows
 
+if TYPE_CHECKING:
+    from autoselection.pool import Pool
+
 FORMAT = 1
 _STAT = "stat:"
+#: Rows (or sparse entries) copied at once from one array file to another.
+_COPY_ROWS = 1 << 16
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 Array = NDArray[Any]
@@ -46,6 +54,9 @@ class SignalSpec:
         model: fingerprint of the model (and SAE) it was computed with.
         targets: fingerprint of the task's target items.
         sparse: the result is one sparse vector a row.
+        uses: other signals of the same pool that it is computed from, by the name of the parameter that holds their key.
+        rowwise: what it says of a row depends on nothing but this row (and the above). If not, nothing is taken over
+            from before rows were appended to the pool.
     """
 
     name: str
@@ -54,10 +65,17 @@ class SignalSpec:
     model: str | None = None
     targets: str | None = None
     sparse: bool = False
+    uses: Mapping[str, SignalSpec] = field(default_factory=dict)
+    rowwise: bool = True
+
+    def resolved(self, pool_fingerprint: str) -> dict[str, Any]:
+        """The parameters, with the keys of the signals it uses."""
+        return {**self.params, **{name: used.key(pool_fingerprint) for name, used in self.uses.items()}}
 
     def key(self, pool_fingerprint: str) -> str:
         """16 hex digits."""
-        parts = [FORMAT, pool_fingerprint, self.name, self.version, dict(self.params), self.model, self.targets]
+        params = self.resolved(pool_fingerprint)
+        parts = [FORMAT, pool_fingerprint, self.name, self.version, params, self.model, self.targets]
         text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -85,8 +103,25 @@ class StoredSignal:
 
 
 @dataclass(frozen=True)
+class Inherited:
+    """What a parent pool's signal says of the rows that this pool begins with."""
+
+    rows: int
+    stored: StoredSignal
+
+    @property
+    def counts(self) -> Array:
+        """Non-zeros of each row of a sparse signal."""
+        return np.diff(self.stored.arrays["indptr"])
+
+
+@dataclass(frozen=True)
 class Computed:
-    """What ``SignalStore.compute`` did for one signal."""
+    """What ``SignalStore.compute`` did for one signal.
+
+    Attributes:
+        inherited: rows that were copied from the pool as it was before rows were appended.
+    """
 
     spec: SignalSpec
     key: str
@@ -97,15 +132,28 @@ class Computed:
     shards: int = 0
     shards_resumed: int = 0
     shards_damaged: int = 0
+    inherited: int = 0
 
 
 class SignalStore:
-    """The signals of one pool directory."""
+    """The signals of one pool directory.
 
-    def __init__(self, pool_dir: Path, pool_fingerprint: str, rows: int) -> None:
+    Args:
+        parents: fingerprint and rows of the earlier states that the pool begins with.
+    """
+
+    def __init__(
+        self, pool_dir: Path, pool_fingerprint: str, rows: int, parents: Sequence[tuple[str, int]] = ()
+    ) -> None:
         self.root = pool_dir / "signals"
         self.pool_fingerprint = pool_fingerprint
         self.rows = rows
+        self.parents = tuple(parents)
+
+    @classmethod
+    def of(cls, pool: Pool) -> SignalStore:
+        """The signals of ``pool``."""
+        return cls(pool.path, pool.fingerprint, len(pool), pool.parents)
 
     def key(self, spec: SignalSpec) -> str:
         """The key of a signal of this pool."""
@@ -127,22 +175,27 @@ class SignalStore:
             yield
 
     def current(self) -> dict[str, str]:
-        """Newest key of each signal; empty if the pool was never scored or has changed since."""
+        """Newest key of each signal; empty if the pool was never scored as it is (or was, if opened as it was)."""
+        return self._all_current().get(self.pool_fingerprint, {})
+
+    def _all_current(self) -> dict[str, dict[str, str]]:
+        """Newest keys by pool fingerprint."""
         path = self.root / "current.json"
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
+            found = {**document.get("former", {}), document["pool"]: document["signals"]}
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SignalError(f"{path} is damaged ({error}): delete it and score the pool again.") from error
-        if document.get("pool") != self.pool_fingerprint:
-            return {}
-        return dict(document["signals"])
+        return {pool: dict(keys) for pool, keys in found.items()}
 
     def set_current(self, keys: Mapping[str, str]) -> None:
         """Replace the newest keys."""
+        former = self._all_current()
+        former.pop(self.pool_fingerprint, None)
         document = {"format": FORMAT, "pool": self.pool_fingerprint, "signals": dict(sorted(keys.items()))}
-        _write_json(self.root / "current.json", document)
+        _write_json(self.root / "current.json", document | ({"former": former} if former else {}))
 
     def open(self, name: str, key: str, *, verify: bool = False) -> StoredSignal:
         """Open a finished signal.
@@ -191,7 +244,6 @@ class SignalStore:
             shard_rows: rows a shard.
             extra: arrays that belong to the signal but not to single rows; called once at the end.
         """
-        started = time.monotonic()
         results: dict[str, Computed] = {}
         pending: list[SignalSpec] = []
         for spec in specs:
@@ -202,15 +254,50 @@ class SignalStore:
                 results[spec.name] = Computed(
                     spec, self.key(spec), True, 0.0, stored.meta["missing"], stored.meta["stats"]
                 )
-        if not pending:
-            return [results[spec.name] for spec in specs]
-        spans = [range(start, min(start + shard_rows, self.rows)) for start in range(0, self.rows, shard_rows)]
-        resumed = dict.fromkeys((spec.name for spec in pending), 0)
+        for inherited, group in self._by_inheritance(pending):
+            done = self._compute_group(group, inherited, work, shard_rows, description, extra)
+            results |= {computed.spec.name: computed for computed in done}
+        return [results[spec.name] for spec in specs]
+
+    def _by_inheritance(self, pending: Sequence[SignalSpec]) -> Iterator[tuple[dict[str, Inherited], list[SignalSpec]]]:
+        """Signals that can be computed together: those of which the same number of rows is known already."""
+        known = {spec.name: self._inherit(spec) for spec in pending}
+        lengths = [found.rows if found else 0 for found in known.values()]
+        for length in dict.fromkeys(lengths):
+            group = [spec for spec, rows in zip(pending, lengths, strict=True) if rows == length]
+            yield {spec.name: found for spec in group if (found := known[spec.name])}, group
+
+    def _inherit(self, spec: SignalSpec) -> Inherited | None:
+        """The longest sound result for the rows this pool begins with."""
+        if not spec.rowwise:
+            return None
+        for fingerprint, rows in sorted(self.parents, key=lambda parent: -parent[1]):
+            key = spec.key(fingerprint)
+            if (self._folder(spec.name, key) / "meta.json").exists():
+                try:
+                    return Inherited(rows, self.open(spec.name, key, verify=True))
+                except SignalError:  # damaged: an older one, or all rows again
+                    continue
+        return None
+
+    def _compute_group(
+        self,
+        specs: Sequence[SignalSpec],
+        inherited: Mapping[str, Inherited],
+        work: Callable[[range, frozenset[str]], Mapping[str, Shard]],
+        shard_rows: int,
+        description: str,
+        extra: Callable[[], Mapping[str, Array]] | None,
+    ) -> list[Computed]:
+        started = time.monotonic()
+        first = next((known.rows for known in inherited.values()), 0)
+        spans = [range(start, min(start + shard_rows, self.rows)) for start in range(first, self.rows, shard_rows)]
+        resumed = dict.fromkeys((spec.name for spec in specs), 0)
         damaged = dict(resumed)
-        with progress(description, self.rows) as advance:
+        with progress(description, self.rows - first) as advance:
             for span in spans:
                 wanted = []
-                for spec in pending:
+                for spec in specs:
                     state = self._shard_state(spec, span, shard_rows)
                     resumed[spec.name] += state == "sound"
                     damaged[spec.name] += state == "damaged"
@@ -222,21 +309,24 @@ class SignalStore:
                         self._write_shard(self._shard_path(spec, span, shard_rows), shards[spec.name])
                 advance(len(span))
         extras = extra() if extra else {}
-        for spec in pending:
-            meta = self._finish(spec, spans, shard_rows, extras)
-            seconds = time.monotonic() - started
-            results[spec.name] = Computed(
-                spec,
-                self.key(spec),
-                False,
-                seconds,
-                meta["missing"],
-                meta["stats"],
-                len(spans),
-                resumed[spec.name],
-                damaged[spec.name],
+        results = []
+        for spec in specs:
+            meta = self._finish(spec, inherited.get(spec.name), spans, shard_rows, extras)
+            results.append(
+                Computed(
+                    spec,
+                    self.key(spec),
+                    False,
+                    time.monotonic() - started,
+                    meta["missing"],
+                    meta["stats"],
+                    len(spans),
+                    resumed[spec.name],
+                    damaged[spec.name],
+                    first,
+                )
             )
-        return [results[spec.name] for spec in specs]
+        return results
 
     def _folder(self, name: str, key: str) -> Path:
         return self.root / name / key
@@ -279,17 +369,29 @@ class SignalStore:
         temporary.replace(path)
 
     def _finish(
-        self, spec: SignalSpec, spans: Sequence[range], shard_rows: int, extras: Mapping[str, Array]
+        self,
+        spec: SignalSpec,
+        inherited: Inherited | None,
+        spans: Sequence[range],
+        shard_rows: int,
+        extras: Mapping[str, Array],
     ) -> dict[str, Any]:
-        """Join the shards into one file an array, write the metadata last, and drop the shards."""
+        """Join what was known and the shards into one file an array, write the metadata last, and drop the shards."""
         folder = self._folder(spec.name, self.key(spec))
-        paths = [self._shard_path(spec, span, shard_rows) for span in spans]
         stats: dict[str, int] = {}
         missing: dict[str, int] = {}
         writers: dict[str, _ArrayWriter] = {}
         counts = np.zeros(self.rows, np.int64)
-        for span, path in zip(spans, paths, strict=True):
-            shard = _read_shard(path)
+        if inherited is not None:
+            stats, missing = dict(inherited.stored.meta["stats"]), dict(inherited.stored.meta["missing"])
+            for name, array in inherited.stored.arrays.items():
+                if name != "indptr" and name not in extras:
+                    writers[name] = _ArrayWriter(folder / f"{name}.npy", array)
+                    writers[name].append(array)
+            if spec.sparse:
+                counts[: inherited.rows] = inherited.counts
+        for span in spans:
+            shard = _read_shard(self._shard_path(spec, span, shard_rows))
             for name, count in shard.stats.items():
                 stats[name] = stats.get(name, 0) + count
             for name, array in shard.arrays.items():
@@ -300,7 +402,7 @@ class SignalStore:
                     writers[name] = _ArrayWriter(folder / f"{name}.npy", array)
                 writers[name].append(array)
                 if not spec.sparse and array.dtype.kind == "f":
-                    missing[name] = missing.get(name, 0) + int(np.isnan(array).sum())
+                    missing[name] = missing.get(name, 0) + _rows_with_nan(array)
         files = {name: writer.close() for name, writer in writers.items()}
         if spec.sparse:
             indptr = np.zeros(self.rows + 1, np.int64)
@@ -315,7 +417,7 @@ class SignalStore:
             "format": FORMAT,
             "name": spec.name,
             "version": spec.version,
-            "params": dict(spec.params),
+            "params": spec.resolved(self.pool_fingerprint),
             "model": spec.model,
             "targets": spec.targets,
             "pool": self.pool_fingerprint,
@@ -352,7 +454,8 @@ class _ArrayWriter:
         np.lib.format.write_array_header_1_0(self.stream, header)
 
     def append(self, array: Array) -> None:
-        self.stream.write(np.ascontiguousarray(array, self.dtype).tobytes())
+        for start in range(0, len(array), _COPY_ROWS):  # what is copied may be larger than memory
+            self.stream.write(np.ascontiguousarray(array[start : start + _COPY_ROWS], self.dtype).tobytes())
         self.length += len(array)
 
     def close(self) -> dict[str, Any]:
@@ -370,6 +473,10 @@ def _read_shard(path: Path) -> Shard:
         arrays = {name: archive[name] for name in archive.files}
     stats = {name[len(_STAT) :]: int(arrays.pop(name)) for name in list(arrays) if name.startswith(_STAT)}
     return Shard(arrays, stats)
+
+
+def _rows_with_nan(array: Array) -> int:
+    return int(np.isnan(array).reshape(len(array), -1).any(axis=1).sum()) if len(array) else 0
 
 
 def _checksum(path: Path) -> str:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
 
-#: Which signal (the name given to ``autoselection score --signals``) yields each column.
+#: Signals that are more than a function of a row's own text, in the order in which they are computed: ``score.py`` knows
+#: how. All others are in ``registry.py``.
+SPECIAL_SIGNALS = ("embeddings", "ifd", "varentropy", "sae", "mona")
+#: Arrays of a table that are not columns of scores.
+TABLE_ARRAYS = frozenset({"text_hash", "minhash", "sae", "embeddings"})
+#: Which signal (the name given to ``autoselection score --signals``) yields each column, if it is not in ``registry.py``.
 SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
     {
-        "n_tokens": "tokens",
-        "n_prompt_tokens": "tokens",
-        "n_response_tokens": "tokens",
-        "ngram_entropy": "ngram_entropy",
-        "action_object_branching": "action_object_branching",
         "ifd": "ifd",
         "varentropy": "varentropy",
         "loss_conditional": "ifd",
@@ -31,10 +31,23 @@ SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
 MONA_PREFIX = "mona/"
 
 
+def column_signal(column: str) -> str | None:
+    """The signal of the model that yields ``column``, or None."""
+    return "mona" if column.startswith(MONA_PREFIX) else SIGNAL_OF_COLUMN.get(column)
+
+
+def signal_of_column(column: str) -> str | None:
+    """The signal, of this package or another, that yields ``column``; None if no signal does."""
+    from autoselection.signals.registry import default_registry  # which knows this module
+
+    return column_signal(column) or default_registry().signal_of_column(column)
+
+
 def how_to_get(signal: str) -> str:
     """The sentence that tells which command computes ``signal``."""
     model = " --model MODEL"
     needs = {"ifd": model, "varentropy": model, "sae": model + " --sae SAE", "mona": model + " --sae SAE"}
+    needs["embeddings"] = " --embedding-model MODEL"
     return f"run `autoselection score POOL_DIR --signals {signal}{needs.get(signal, '')}` first."
 
 
@@ -174,8 +187,9 @@ class SignalTable:
             raise SignalError(
                 f"The pool has no relevance scores for task '{task}' (tasks scored: {known}): {how_to_get('mona')}"
             )
-        if name in SIGNAL_OF_COLUMN:
-            raise SignalError(f"The pool has no signal '{name}': {how_to_get(SIGNAL_OF_COLUMN[name])}")
+        signal = signal_of_column(name)
+        if signal is not None:
+            raise SignalError(f"The pool has no signal '{name}': {how_to_get(signal)}")
         known = ", ".join(self.names) or "none"
         raise SignalError(f"There is no signal called '{name}'; this pool has: {known}.")
 

@@ -1,4 +1,4 @@
-"""Signals that need nothing but the text: token counts and n-gram entropy."""
+"""What needs nothing but the text: token counts, n-gram entropy, lengths."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from autoselection.chat import ConversationEncoder, Message
@@ -75,6 +76,29 @@ def count_model_tokens(
         response[i] = sum(encoded.response)
         prompt[i] = len(encoded.input_ids) - response[i]
     return _columns(prompt, response), {"refused_by_template": refused}
+
+
+def lengths(conversations: Sequence[Sequence[Message]]) -> dict[str, NDArray[np.float32]]:
+    """Words, characters and turns of each conversation.
+
+    The response is all assistant turns, the prompt all others. Characters are Unicode code points. Words are runs of
+    letters, digits, marks and underscores (``\\w+``), which is of little meaning for scripts without spaces: use the
+    characters there.
+
+    Returns:
+        ``n_prompt_words``, ``n_response_words``, ``n_prompt_characters``, ``n_response_characters``, ``n_turns``.
+    """
+    turns = np.asarray([len(messages) for messages in conversations], np.int64)
+    flat = [message for messages in conversations for message in messages]
+    contents = pl.Series([message["content"] for message in flat], dtype=pl.String)
+    # Each turn belongs to an entry: the prompt of its row (even numbers) or its response (odd).
+    answers = np.asarray([message["role"] == "assistant" for message in flat], np.int64)
+    entry = 2 * np.repeat(np.arange(len(turns)), turns) + answers
+    columns: dict[str, NDArray[np.float32]] = {}
+    for unit, counts in (("words", contents.str.count_matches(r"\w+")), ("characters", contents.str.len_chars())):
+        sums = np.bincount(entry, weights=counts.to_numpy(), minlength=2 * len(turns)).astype(np.float32)
+        columns |= {f"n_prompt_{unit}": sums[::2], f"n_response_{unit}": sums[1::2]}
+    return {**columns, "n_turns": turns.astype(np.float32)}
 
 
 def _columns(prompt: NDArray[np.float32], response: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

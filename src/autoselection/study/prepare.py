@@ -28,6 +28,21 @@ class Prepared:
     score: ScoreReport
 
 
+def _open(path: Path, fingerprint: str | None) -> Pool:
+    """The pool as the study knows it; another one that took its place is opened, and named by the study's own check."""
+    pool = Pool.open(path)
+    known = fingerprint is not None and pool.manifest.at(fingerprint) is not None
+    if not known or pool.fingerprint == fingerprint:
+        return pool
+    former = Pool.open(path, fingerprint=fingerprint)
+    console.print(
+        f"The pool has {len(pool) - len(former):,} rows that were appended since the study began; it goes on without.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return former
+
+
 def check_inputs(config: StudyConfig) -> None:
     """Read every task file once, so that a bad one is named before hours of work, not after.
 
@@ -46,12 +61,16 @@ def check_inputs(config: StudyConfig) -> None:
             raise PoolError(f"{path}: no such pool file (pool.files).")
 
 
-def prepare(config: StudyConfig, study_dir: Path) -> Prepared:
-    """Open (or ingest) the pool and compute the signals that are not cached yet."""
+def prepare(config: StudyConfig, study_dir: Path, fingerprint: str | None = None) -> Prepared:
+    """Open (or ingest) the pool and compute the signals that are not cached yet.
+
+    Args:
+        fingerprint: that of the pool the study was started with. Rows appended to its directory since are left out.
+    """
     check_inputs(config)
     report = None
     if config.pool.path is not None:
-        pool = Pool.open(config.pool.path)
+        pool = _open(config.pool.path, fingerprint)
     else:
         report = ingest(config.pool.files, study_dir / "pool", config.pool.ingest)
         pool = Pool.open(study_dir / "pool")

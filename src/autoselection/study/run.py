@@ -48,7 +48,8 @@ def run_study(config: StudyConfig, out: Path) -> Study:
         started = time.monotonic()
         if journal.cut_bytes:
             console.print(f"[yellow]The journal's torn last line ({journal.cut_bytes} bytes) was cut off.[/]")
-        prepared = prepare(config, study.path)
+        opening = journal.of("study")
+        prepared = prepare(config, study.path, opening[0]["pool"] if opening else None)
         _open_journal(journal, prepared)
         _search(study, prepared, executor)
         if config.final.enabled:

@@ -1,0 +1,1 @@
+"""What a team adds to AutoSelection in a small package of its own."""

@@ -1,0 +1,54 @@
+"""A signal of one's own: how much of a response is code, and how many questions its prompt asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoselection.signals import Shard, Signal
+
+
+@dataclass(frozen=True)
+class CodeShare(Signal):
+    """Share of the response's lines that stand in fenced code blocks, and question marks in the prompt.
+
+    A response without any line has no share: NaN, counted as ``empty_response``. The fields of the class are the options
+    that users set under ``signals.options.code_share``.
+    """
+
+    fence: str = "```"
+
+    name = "code_share"
+    version = 1
+    columns = ("code_share", "n_questions")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.fence, str) or not self.fence.strip():
+            raise ValueError("'fence' must be a text such as ``` that begins and ends a block of code")
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return {"fence": self.fence}
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        shares, questions, empty = [], [], 0
+        for messages in rows:
+            questions.append(sum(m["content"].count("?") for m in messages if m["role"] != "assistant"))
+            lines = [line for m in messages if m["role"] == "assistant" for line in m["content"].splitlines()]
+            lines = [line for line in lines if line.strip()]
+            empty += not lines
+            shares.append(self._share(lines) if lines else np.nan)
+        arrays = {"code_share": np.asarray(shares, np.float32), "n_questions": np.asarray(questions, np.float32)}
+        return Shard(arrays, {"empty_response": empty})
+
+    def _share(self, lines: Sequence[str]) -> float:
+        inside, code, fences = False, 0, 0
+        for line in lines:
+            if line.lstrip().startswith(self.fence):
+                inside, fences = not inside, fences + 1
+            else:
+                code += inside
+        return code / max(1, len(lines) - fences)

@@ -1,0 +1,115 @@
+"""A pool as tables in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autoselection.pool import Distribution, PoolDescription
+from autoselection.signals import PoolStats, SignalStats
+
+_SHOWN_QUANTILES = (0.0, 0.05, 0.5, 0.95, 0.99, 1.0)
+#: Sources with a row in the tables; JSON has them all.
+SHOWN_SOURCES = 50
+
+
+def print_pool_stats(stats: PoolStats, path: Path, console: Console) -> None:
+    """Print what is in a pool: the whole, its sources, its lengths and its signals."""
+    _print(f"Pool {path}", (), _overview(stats), console)
+    _print_sources(stats, console)
+    lengths = stats.description.lengths
+    _print("Lengths (a row)", _headings(""), (_line(name, found) for name, found in lengths.items()), console)
+    if not stats.signals:
+        console.print("No signals are cached: `autoselection score` computes them.", highlight=False)
+        return
+    lines = [_line(name, found.whole) for name, found in stats.signals.items()]
+    _print("Signals", _headings("column"), lines, console)
+    _print_means(stats, console)
+
+
+def _overview(stats: PoolStats) -> list[tuple[str, str]]:
+    found = stats.description
+    lines = [
+        ("rows", f"{found.rows:,} ({found.skipped:,} more were skipped)"),
+        ("appended", " + ".join(f"{rows:,}" for rows in found.appended) or "nothing"),
+        ("sources", f"{len(found.sources):,}"),
+        ("size", f"{found.bytes / 1e6:,.1f} MB"),
+        ("fingerprint", found.fingerprint),
+        ("turns", ", ".join(f"{role} {turns:,}" for role, turns in found.roles.items())),
+        ("rows of several answers", _share(found.multi_turn, found)),
+        (
+            "rows with a system prompt",
+            f"{_share(found.system_prompts.rows, found)}, {found.system_prompts.distinct:,} distinct",
+        ),
+        (
+            "rows with the same text as another",
+            f"{_share(found.exact_duplicates.rows, found)}, {found.exact_duplicates.extra:,} superfluous",
+        ),
+        ("rows with the same prompt as another", _share(found.same_prompt.rows, found)),
+    ]
+    if stats.near_duplicates is None:
+        lines.append(("near duplicates", "not computed"))
+    else:
+        near = [f"{rows:,} at {level:g}" for level, rows in stats.near_duplicates.items()]
+        lines.append(("rows with a near duplicate", ", ".join(near)))
+    tokens = ", ".join(f"{token} {count:,}" for token, count in found.special_tokens.items()) or "none"
+    lines.append(("special tokens in the text", f"{tokens} ({found.special_token_rows:,} rows)"))
+    return lines
+
+
+def _share(rows: int, found: PoolDescription) -> str:
+    return f"{rows:,} ({rows / max(1, found.rows):.1%})"
+
+
+def _print_sources(stats: PoolStats, console: Console) -> None:
+    found = stats.description
+    shown = list(found.sources.items())[:SHOWN_SOURCES]
+    lines = [(name, f"{rows:,}", f"{rows / max(1, found.rows):.1%}") for name, rows in shown]
+    _print("Sources", ("source", "rows", "share"), [*lines, *_rest(found.sources)], console)
+
+
+def _rest(sources: Mapping[str, int]) -> list[tuple[str, ...]]:
+    hidden = len(sources) - SHOWN_SOURCES
+    return [(f"… {hidden:,} more (see --json)",)] if hidden > 0 else []
+
+
+def _print_means(stats: PoolStats, console: Console) -> None:
+    """Mean of every column within every source."""
+    columns = {name: found for name, found in stats.signals.items() if found.whole.mean is not None}
+    lines = []
+    for source in list(stats.description.sources)[:SHOWN_SOURCES]:
+        lines.append((source, *(_mean(found, source) for found in columns.values())))
+    _print("Mean by source", ("source", *columns), [*lines, *_rest(stats.description.sources)], console)
+
+
+def _mean(found: SignalStats, source: str) -> str:
+    within = found.sources.get(source)
+    return "" if within is None or within.mean is None else _number(within.mean)
+
+
+def _headings(first: str) -> tuple[str, ...]:
+    return (first, "mean", *(f"p{share * 100:g}" for share in _SHOWN_QUANTILES), "missing")
+
+
+def _line(name: str, found: Distribution) -> tuple[str, ...]:
+    shown = [_number(found.quantiles[share]) if found.quantiles else "" for share in _SHOWN_QUANTILES]
+    return (name, "" if found.mean is None else _number(found.mean), *shown, f"{found.missing:,}")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _print(title: str, headings: tuple[str, ...], lines: Iterable[tuple[str, ...]], console: Console) -> None:
+    table = Table(title=escape(title), title_justify="left", show_header=bool(headings))
+    for number, heading in enumerate(headings or ("", "")):
+        justify: Literal["left", "right"] = "left" if number == 0 or not headings else "right"
+        table.add_column(escape(heading), justify=justify, overflow="fold")
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console.print(table)

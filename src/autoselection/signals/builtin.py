@@ -1,0 +1,163 @@
+"""The signals of this package that need nothing but a row's text, in the form that plugins have too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from autoselection.signals import duplicates, syntax, text
+from autoselection.signals.base import Reads, Signal, response_of
+from autoselection.signals.repetition import repetition
+from autoselection.signals.store import Shard
+from autoselection.signals.table import MinHashParams
+
+
+def _at_least(signal: str, name: str, value: int, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"{signal}: '{name}' must be a whole number of at least {low}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Tokens(Signal):
+    """Token counts by a pattern; ``score_pool`` counts with the model's tokenizer instead if it is given a model."""
+
+    name = "tokens"
+    columns = ("n_tokens", "n_prompt_tokens", "n_response_tokens")
+    shard_rows = 4096
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return {"tokenizer": "pattern", "pattern": text.TOKEN_PATTERN.pattern}
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard(text.count_tokens(rows))
+
+
+@dataclass(frozen=True)
+class NgramEntropy(Signal):
+    """Entropy of the distribution of word n-grams."""
+
+    n: int = 1
+
+    name = "ngram_entropy"
+    columns = ("ngram_entropy",)
+    reads: ClassVar[Reads] = "texts"
+
+    def __post_init__(self) -> None:
+        _at_least(self.name, "n", self.n, 1)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return {"n": self.n}
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard({"ngram_entropy": text.ngram_entropy(rows, self.n)})
+
+
+@dataclass(frozen=True)
+class ActionObjectBranching(Signal):
+    """Verbs and what hangs on them; the spaCy model is looked up when the parameters are asked for."""
+
+    parser: str = "en_core_web_sm"
+    max_characters: int = 100_000
+
+    name = syntax.SIGNAL
+    columns = (syntax.SIGNAL,)
+    reads: ClassVar[Reads] = "texts"
+    shard_rows = 1024
+
+    def __post_init__(self) -> None:
+        _at_least(self.name, "max_characters", self.max_characters, 1)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        package, version = syntax.find_parser(self.parser)
+        return {"parser": f"{package}-{version}", "max_characters": self.max_characters}
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        parser = syntax.load_parser(syntax.find_parser(self.parser)[0])
+        scores, stats = syntax.action_object_branching(rows, parser, max_characters=self.max_characters)
+        return Shard({syntax.SIGNAL: scores}, stats)
+
+
+@dataclass(frozen=True)
+class TextHash(Signal):
+    """Hash of the normalised text."""
+
+    name = "text_hash"
+    columns = ("text_hash",)
+    reads: ClassVar[Reads] = "texts"
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard({"text_hash": duplicates.text_hashes(rows)})
+
+
+@dataclass(frozen=True)
+class MinHash(Signal):
+    """MinHash signatures of word n-grams."""
+
+    ngram_size: int = 5
+    num_perm: int = 128
+    seed: int = 0
+
+    name = "minhash"
+    columns = ("minhash",)
+    reads: ClassVar[Reads] = "texts"
+
+    def __post_init__(self) -> None:
+        for name, low in (("ngram_size", 1), ("num_perm", 16), ("seed", 0)):
+            _at_least(self.name, name, getattr(self, name), low)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return {"ngram_size": self.ngram_size, "num_perm": self.num_perm, "seed": self.seed, "library": "rensa"}
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        params = MinHashParams(self.ngram_size, self.num_perm, self.seed)
+        return Shard({"minhash": duplicates.minhash_signatures(rows, params)})
+
+
+@dataclass(frozen=True)
+class Lengths(Signal):
+    """Words, characters and turns."""
+
+    name = "lengths"
+    columns = ("n_prompt_words", "n_response_words", "n_prompt_characters", "n_response_characters", "n_turns")
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard(text.lengths(rows))
+
+
+@dataclass(frozen=True)
+class Repetition(Signal):
+    """Share of the response's character n-grams that repeat earlier ones."""
+
+    n: int = 8
+
+    name = "repetition"
+    columns = ("repetition",)
+
+    def __post_init__(self) -> None:
+        _at_least(self.name, "n", self.n, 1)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return {"n": self.n}
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        responses = [response_of(messages) for messages in rows]
+        empty = sum(not response.strip() for response in responses)
+        return Shard({"repetition": repetition(responses, self.n)}, {"empty_response": empty})
+
+
+#: In the order in which they are computed and shown.
+BUILTIN_SIGNALS: tuple[type[Signal], ...] = (
+    Tokens,
+    Lengths,
+    NgramEntropy,
+    Repetition,
+    ActionObjectBranching,
+    TextHash,
+    MinHash,
+)

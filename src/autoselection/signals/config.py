@@ -1,0 +1,110 @@
+"""Settings of the signals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from autoselection.chat import Turns
+from autoselection.errors import SignalError
+from autoselection.models import DType
+from autoselection.schema import StrictModel, suggestion
+from autoselection.signals.builtin import BUILTIN_SIGNALS
+from autoselection.signals.registry import default_registry, signal_names
+from autoselection.signals.table import SPECIAL_SIGNALS, MinHashParams
+
+#: The signals of this package; ``signal_names()`` has those of installed plugins too.
+SIGNALS: tuple[str, ...] = (*(str(signal.name) for signal in BUILTIN_SIGNALS), *SPECIAL_SIGNALS)
+
+EmbeddingText = Literal["prompt", "response", "both"]
+
+
+class SignalsConfig(StrictModel):
+    """How the rows of a pool are scored."""
+
+    signals: tuple[str, ...] | None = Field(
+        None,
+        description=f"Signals to compute: {', '.join(SIGNALS)}, or one that an installed package registers. "
+        "null: all that the given models, SAE and tasks allow.",
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Options of single signals, by the signal's name: those of plugins, and {repetition: {n: 8}}.",
+    )
+    ngram: int = Field(1, ge=1, le=10, description="Length of the n-grams of ngram_entropy (words).")
+    spacy_model: str = Field(
+        "en_core_web_sm", description="spaCy model with tagger and parser, for action_object_branching."
+    )
+    spacy_max_characters: int = Field(
+        100_000, ge=1, description="Longer texts are not parsed and have no score (characters)."
+    )
+    max_length: int = Field(
+        2048, ge=2, description="Longer rows are cut from the right for the model, whose own limit holds too (tokens)."
+    )
+    turns: Turns = Field("all", description="Score all assistant turns of a conversation, or only the last.")
+    batch_tokens: int = Field(8192, ge=1, description="Size of a batch of forward passes, padding included (tokens).")
+    shard_rows: int = Field(
+        512, ge=1, description="Rows computed between two saves in the passes of the model; a kill loses at most these."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    dtype: DType = Field("auto", description="auto (bfloat16 on CUDA, else float32), float32, bfloat16 or float16.")
+    sae_layer: int | None = Field(
+        None,
+        description="Layer whose output the SAE reads (0 is the first; negative counts from the end). null: as the "
+        "checkpoint says, else the last but one.",
+    )
+    max_features: int = Field(256, ge=1, description="SAE features kept a row (count).")
+    minhash_ngram: int = Field(5, ge=1, le=20, description="Length of the n-grams of MinHash signatures (words).")
+    minhash_permutations: int = Field(128, ge=16, le=1024, description="Length of MinHash signatures (numbers).")
+    minhash_seed: int = Field(0, ge=0, description="Seed of the MinHash permutations.")
+    embedding_model: str | None = Field(
+        None,
+        description="Folder or hub id of a sentence-transformers or static (model2vec) model; null: no embeddings.",
+    )
+    embedding_text: EmbeddingText = Field(
+        "both", description="What is embedded: prompt (all turns but the assistant's), response, or both."
+    )
+    embedding_batch: int = Field(64, ge=1, description="Texts a forward pass of the embedding model (count).")
+
+    @field_validator("signals")
+    @classmethod
+    def _signals_exist(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            if name not in SIGNALS and name not in signal_names():
+                raise ValueError(f"there is no signal '{name}'{suggestion(name, signal_names())}".rstrip("."))
+        return names
+
+    @field_validator("options")
+    @classmethod
+    def _options_fit(cls, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, values in options.items():
+            if name in SPECIAL_SIGNALS:
+                raise ValueError(f"the signal '{name}' has no options; its settings are keys of this section")
+            try:
+                default_registry().make(name, values)
+            except SignalError as error:
+                raise ValueError(str(error).rstrip(".")) from error
+        return options
+
+    @property
+    def minhash(self) -> MinHashParams:
+        """The signature parameters."""
+        return MinHashParams(self.minhash_ngram, self.minhash_permutations, self.minhash_seed)
+
+    def options_of(self, name: str) -> Mapping[str, Any]:
+        """What the signal ``name`` is made with: its own keys of this section, then ``options``."""
+        own: Mapping[str, Mapping[str, Any]] = {
+            "ngram_entropy": {"n": self.ngram},
+            "action_object_branching": {
+                "parser": self.spacy_model,
+                "max_characters": self.spacy_max_characters,
+            },
+            "minhash": {
+                "ngram_size": self.minhash_ngram,
+                "num_perm": self.minhash_permutations,
+                "seed": self.minhash_seed,
+            },
+        }
+        return {**own.get(name, {}), **self.options.get(name, {})}

@@ -1,0 +1,191 @@
+"""The signals of the language model: losses, SAE features and relevance, from as few forward passes as possible."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.chat import ConversationEncoder
+from autoselection.errors import SignalError
+from autoselection.models import (
+    chat_template_text,
+    load_model,
+    load_tokenizer,
+    model_fingerprint,
+    pick_device,
+    pick_dtype,
+)
+from autoselection.signals import sae, text
+from autoselection.signals.config import SignalsConfig
+from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
+from autoselection.signals.table import MONA_PREFIX, SparseRows
+from autoselection.tasks import TaskItem, items_fingerprint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from autoselection.pool import Pool
+    from autoselection.signals.lm import LanguageModelScorer
+
+_MONA_SHARD = 65_536
+_TOKENS_SHARD = 4096
+
+
+def given(signal: str, value: Path | str | None, what: str, option: str) -> Path | str:
+    """``value``, which ``signal`` needs; SignalError if it was not given."""
+    if value is None:
+        raise SignalError(f"The signal '{signal}' needs a {what}: give {option}, or leave the signal out.")
+    return value
+
+
+@dataclass
+class ModelSignals:
+    """What one call of ``score_pool`` asks of the base model, which is loaded at most once, and only if needed."""
+
+    pool: Pool
+    store: SignalStore
+    config: SignalsConfig
+    model_path: Path | str | None
+    chat_template: str | None
+    trust_remote_code: bool
+    sae_info: sae.SaeInfo | None = None
+    _tokenizer: PreTrainedTokenizerBase | None = field(default=None, init=False)
+    _model: PreTrainedModel | None = field(default=None, init=False)
+    _scorers: dict[bool, LanguageModelScorer] = field(default_factory=dict, init=False)
+
+    def tokens(self) -> list[Computed]:
+        """Token counts by the model's tokenizer."""
+        params = {"tokenizer": "model", "template": self._template_digest()}
+        spec = SignalSpec("tokens", 1, params, model=model_fingerprint(self._path("tokens")))
+
+        def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
+            encoder = ConversationEncoder(self._load_tokenizer(), max_length=1 << 30, turns="all")
+            return {"tokens": Shard(*text.count_model_tokens(self.pool.messages(rows), encoder))}
+
+        return self.store.compute([spec], shard, shard_rows=_TOKENS_SHARD, description="Token counts")
+
+    def passes(self, names: set[str]) -> list[Computed]:
+        """Losses, varentropy and SAE features, those of ``names``, from the same passes."""
+        specs: list[SignalSpec] = []
+        if names & {"ifd", "varentropy"}:
+            specs.append(self._lm_spec("ifd" if "ifd" in names else "varentropy"))
+        if names & {"sae", "mona"}:
+            specs.append(self._sae_spec())
+        if not specs:
+            return []
+
+        def shard(rows: range, wanted: frozenset[str]) -> dict[str, Shard]:
+            scorer = self._scorer("sae" in wanted)
+            losses, features = scorer.score(self.pool.messages(rows), losses="lm" in wanted, features="sae" in wanted)
+            found = {"lm": losses, "sae": features}
+            return {name: result for name, result in found.items() if result is not None}
+
+        what = " and ".join({"lm": "IFD, varentropy", "sae": "SAE features"}[spec.name] for spec in specs)
+        return self.store.compute(specs, shard, shard_rows=self.config.shard_rows, description=what)
+
+    def mona(self, targets: Mapping[str, Sequence[TaskItem]], parent: Computed) -> list[Computed]:
+        """Relevance to each task of ``targets``, from the SAE features of ``parent``."""
+        features = self.store.open("sae", parent.key).sparse()
+        return [done for task, items in targets.items() for done in self._task(task, items, features, parent.spec)]
+
+    def _task(self, task: str, items: Sequence[TaskItem], features: SparseRows, parent: SignalSpec) -> list[Computed]:
+        name = MONA_PREFIX + task
+        spec = SignalSpec(name, 1, {"samples": len(items)}, targets=items_fingerprint(items), uses={"sae": parent})
+        vectors: list[NDArray[np.float64]] = []  # made on first use: a cached signal needs no model
+
+        def vector() -> NDArray[np.float64]:
+            if not vectors:
+                vectors.append(sae.task_vector(self._target_features(items)))
+            return vectors[0]
+
+        def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
+            return {name: Shard({"mona": sae.mona_scores(features, vector(), rows)})}
+
+        return self.store.compute(
+            [spec],
+            shard,
+            shard_rows=_MONA_SHARD,
+            description=f"MONA of {task}",
+            extra=lambda: {"task_vector": vector().astype(np.float32)},
+        )
+
+    def _target_features(self, items: Sequence[TaskItem]) -> SparseRows:
+        """SAE features of target samples, rendered and encoded as the rows of the pool are."""
+        _, shard = self._scorer(True).score([item.messages() for item in items], losses=False, features=True)
+        assert shard is not None
+        indptr = np.zeros(len(items) + 1, np.int64)
+        np.cumsum(shard.arrays["counts"], out=indptr[1:])
+        return SparseRows(indptr, shard.arrays["indices"], shard.arrays["values"], self._sae().num_latents)
+
+    def _lm_spec(self, signal: str) -> SignalSpec:
+        params = {**self._pass_params(), "turns": self.config.turns}
+        return SignalSpec("lm", 1, params, model=model_fingerprint(self._path(signal)))
+
+    def _sae_spec(self) -> SignalSpec:
+        info = self._sae()
+        params = {
+            **self._pass_params(),
+            "max_features": self.config.max_features,
+            "d": info.num_latents,
+            "k": info.k,
+            "layer": self.config.sae_layer if self.config.sae_layer is not None else info.hookpoint,
+        }
+        both = f"{model_fingerprint(self._path('sae'))}+{sae.sae_fingerprint(info)}"
+        return SignalSpec("sae", 1, params, model=both, sparse=True)
+
+    def _pass_params(self) -> dict[str, Any]:
+        """What both kinds of signals from the conditional pass depend on besides the model."""
+        return {
+            "max_length": self.config.max_length,
+            "template": self._template_digest(),
+            "dtype": str(pick_dtype(pick_device(self.config.device), self.config.dtype)).removeprefix("torch."),
+        }
+
+    def _template_digest(self) -> str:
+        if self.chat_template is None:
+            return "the model's own"
+        return hashlib.blake2b(chat_template_text(self.chat_template).encode(), digest_size=8).hexdigest()
+
+    def _path(self, signal: str) -> Path | str:
+        return given(signal, self.model_path, "model", "--model")
+
+    def _sae(self) -> sae.SaeInfo:
+        assert self.sae_info is not None
+        return self.sae_info
+
+    def _load_tokenizer(self) -> PreTrainedTokenizerBase:
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(self._path("tokens"), self.chat_template, self.trust_remote_code)
+        return self._tokenizer
+
+    def _load_model(self) -> PreTrainedModel:
+        if self._model is None:
+            config = self.config
+            self._model = load_model(
+                self._path("ifd"), config.device, config.dtype, trust_remote_code=self.trust_remote_code
+            )
+        return self._model
+
+    def _scorer(self, with_sae: bool) -> LanguageModelScorer:
+        from autoselection.signals.lm import LanguageModelScorer
+
+        if with_sae not in self._scorers:
+            config, model = self.config, self._load_model()
+            longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+            length = min(config.max_length, longest or config.max_length)
+            encoder = ConversationEncoder(self._load_tokenizer(), max_length=length, turns=config.turns)
+            features = None
+            if with_sae:
+                features = sae.SparseEncoder(
+                    self._sae(), model, layer=config.sae_layer, max_features=config.max_features
+                )
+            self._scorers[with_sae] = LanguageModelScorer(
+                model, encoder, batch_tokens=config.batch_tokens, sae=features
+            )
+        return self._scorers[with_sae]

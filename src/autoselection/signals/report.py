@@ -1,0 +1,104 @@
+"""What scoring a pool did, signal by signal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autoselection.signals.store import Computed
+
+
+@dataclass(frozen=True)
+class SignalReport:
+    """What happened to one signal.
+
+    Attributes:
+        name: signal, as in the store (``lm`` holds ifd, varentropy and the two losses).
+        cached: it was there already.
+        rows: rows of the pool.
+        inherited: rows whose values were copied from the pool as it was before rows were appended.
+        missing: rows without a score, by column.
+        stats: what was counted on the way: truncated, refused_by_template, empty_response, …
+        shards_resumed: shards left over by an earlier run that was stopped.
+        shards_damaged: shards that could not be read and were computed again.
+    """
+
+    name: str
+    key: str
+    cached: bool
+    seconds: float
+    rows: int
+    inherited: int
+    missing: Mapping[str, int]
+    stats: Mapping[str, int]
+    params: Mapping[str, Any]
+    shards_resumed: int
+    shards_damaged: int
+
+    @classmethod
+    def of(cls, done: Computed, pool_fingerprint: str, rows: int) -> SignalReport:
+        """The report of one result of the store."""
+        return cls(
+            name=done.spec.name,
+            key=done.key,
+            cached=done.cached,
+            seconds=done.seconds,
+            rows=rows,
+            inherited=done.inherited,
+            missing=done.missing,
+            stats=done.stats,
+            params=done.spec.resolved(pool_fingerprint),
+            shards_resumed=done.shards_resumed,
+            shards_damaged=done.shards_damaged,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "key": self.key,
+            "cached": self.cached,
+            "seconds": round(self.seconds, 3),
+            "rows": self.rows,
+            "inherited": self.inherited,
+            "missing": dict(self.missing),
+            "stats": dict(self.stats),
+            "params": dict(self.params),
+            "shards_resumed": self.shards_resumed,
+            "shards_damaged": self.shards_damaged,
+        }
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """What ``score_pool`` did.
+
+    Attributes:
+        signals: one report a signal.
+        skipped: signals that were not asked for by name and could not be computed, with the reason.
+    """
+
+    rows: int
+    signals: tuple[SignalReport, ...]
+    skipped: Mapping[str, str]
+    seconds: float
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Cache key of each signal, for ``load_table``."""
+        return {signal.name: signal.key for signal in self.signals}
+
+    @property
+    def cached(self) -> bool:
+        """Nothing had to be computed."""
+        return all(signal.cached for signal in self.signals)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "rows": self.rows,
+            "cached": self.cached,
+            "seconds": round(self.seconds, 3),
+            "signals": {signal.name: signal.to_dict() for signal in self.signals},
+            "skipped": dict(self.skipped),
+        }

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoselection.errors import ConfigError, SignalError
+from autoselection.signals import (
+    SIGNALS,
+    Shard,
+    Signal,
+    SignalRegistry,
+    SignalsConfig,
+    SignalTable,
+    default_registry,
+    signal_names,
+)
+from autoselection.signals import registry as registry_module
+from autoselection.signals.registry import checked
+from autoselection.validation import validate
+
+
+@dataclass(frozen=True)
+class Vowels(Signal):
+    """Vowels a text has; a plugin as one would write it."""
+
+    letters: str = "aeiou"
+
+    name = "vowels"
+    columns = ("n_vowels",)
+
+    def __post_init__(self) -> None:
+        if not self.letters:
+            raise ValueError("'letters' is empty")
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard({"n_vowels": np.asarray([len(row) for row in rows])})
+
+
+class Structural:
+    """A signal that inherits from nothing of ours."""
+
+    name, columns, version, params, reads, shard_rows = "structural", ("one",), 1, {}, "texts", 10
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard({"one": np.ones(len(rows))})
+
+
+def point(name: str, target: str) -> EntryPoint:
+    return EntryPoint(name, f"{__name__}:{target}", registry_module.ENTRY_POINT_GROUP)
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
+    """The entry points that are found; the cached registry is made anew before and after."""
+    found: list[EntryPoint] = []
+    monkeypatch.setattr(registry_module, "entry_points", lambda group: found)
+    default_registry.cache_clear()
+    yield found
+    default_registry.cache_clear()
+
+
+def test_built_in_signals_come_first_and_are_signals() -> None:
+    registry = SignalRegistry()
+    assert registry.names()[0] == "tokens"
+    assert all(isinstance(registry.make(name), Signal) for name in registry.names())
+    assert signal_names()[: len(SIGNALS)] == SIGNALS or set(SIGNALS) <= set(signal_names())
+
+
+def test_plugins_are_found_in_the_order_of_their_names(plugins: list[EntryPoint]) -> None:
+    plugins += [point("vowels", "Vowels"), point("structural", "Structural")]
+    assert default_registry().names()[-2:] == ("structural", "vowels")
+    assert default_registry().signal_of_column("n_vowels") == "vowels"
+    assert SignalsConfig(signals=("vowels",)).signals == ("vowels",)
+    with pytest.raises(SignalError, match="no signal 'n_vowels': run `autoselection score POOL_DIR --signals vowels`"):
+        SignalTable.from_arrays(n=1).column("n_vowels")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("Nothing", r"The signal 'broken' \(.*:Nothing\) cannot be imported .*: mend or uninstall"),
+        ("plain", "is not a signal: it must have the members"),
+        ("needy", "cannot be made without options"),
+        ("taken", "Two signals are called 'tokens'"),
+        ("of_the_model", "Two signals are called 'ifd'"),
+        ("column", "The signals 'lengths' and 'vowels2' both have a column 'n_turns'"),
+        ("loss", "The signals 'varentropy' and 'vowels2' both have a column 'varentropy'"),
+        ("path", "uses the name '../up': only letters"),
+    ],
+)
+def test_broken_plugins_are_named(plugins: list[EntryPoint], target: str, message: str) -> None:
+    plugins.append(point("broken", target))
+    with pytest.raises(SignalError, match=message):
+        default_registry()
+
+
+def plain() -> object:
+    return object()
+
+
+def needy(must: int) -> Signal:
+    return Vowels("e" * must)
+
+
+def _renamed(**members: Any) -> Any:
+    return type("Renamed", (Vowels,), {"name": "vowels2", **members})
+
+
+taken = _renamed(name="tokens")
+of_the_model = _renamed(name="ifd")
+column = _renamed(columns=("n_turns",))
+loss = _renamed(columns=("varentropy",))
+path = _renamed(name="../up")
+
+
+def test_options_are_checked_by_the_signal(plugins: list[EntryPoint]) -> None:
+    plugins.append(point("vowels", "Vowels"))
+    config = SignalsConfig(options={"vowels": {"letters": "ä"}})
+    made = default_registry().make("vowels", config.options_of("vowels"))
+    assert isinstance(made, Vowels)
+    assert made.letters == "ä"
+    for options, message in (
+        ({"vowels": {"letters": ""}}, r"options.*signal 'vowels' are wrong: 'letters' is empty"),
+        ({"vowels": {"lettres": "a"}}, "unexpected keyword argument 'lettres'"),
+        ({"vowel": {}}, "no signal 'vowel'; did you mean 'vowels'"),
+        ({"repetition": {"n": 0}}, "'n' must be a whole number of at least 1"),
+        ({"ifd": {}}, "the signal 'ifd' has no options"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            validate(SignalsConfig, {"options": options}, "study.yaml")
+
+
+def test_unknown_signals_get_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="signals: there is no signal 'lenghts'; did you mean 'lengths'"):
+        validate(SignalsConfig, {"signals": ["lenghts"]}, "study.yaml")
+
+
+def test_own_keys_are_the_options_of_built_in_signals() -> None:
+    config = SignalsConfig(ngram=3, minhash_permutations=32)
+    assert default_registry().make("ngram_entropy", config.options_of("ngram_entropy")).params == {"n": 3}
+    assert config.options_of("minhash")["num_perm"] == config.minhash.num_perm == 32
+    assert SignalsConfig(options={"ngram_entropy": {"n": 2}}).options_of("ngram_entropy") == {"n": 2}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"other": np.ones(3)}, "returned the columns other but declares n_vowels"),
+        ({"n_vowels": np.ones(2)}, r"shape \(2,\).*expected one number a row"),
+        ({"n_vowels": np.ones((3, 2))}, r"shape \(3, 2\)"),
+        ({"n_vowels": np.array(["a", "b", "c"])}, "type <U1"),
+    ],
+)
+def test_results_that_do_not_fit_are_refused(arrays: dict[str, Any], message: str) -> None:
+    with pytest.raises(SignalError, match=message):
+        checked(Vowels(), Shard(arrays), 3)
+
+
+def test_results_become_single_precision() -> None:
+    shard = checked(Vowels(), Shard({"n_vowels": np.array([1, 2, 3])}, {"odd": 2}), 3)
+    assert (shard.arrays["n_vowels"].dtype, shard.stats) == (np.float32, {"odd": 2})
