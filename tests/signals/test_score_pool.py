@@ -73,7 +73,7 @@ def task(folder: Path, name: str, items: int = 3) -> TaskConfig:
 def test_signals_without_a_model(pool: Pool) -> None:
     report = score_pool(pool, CONFIG)
     assert set(report.keys) == {*QUICK, "lengths", "repetition", "action_object_branching"}
-    assert set(report.skipped) == {"embeddings", "ifd", "varentropy", "sae", "mona"}
+    assert set(report.skipped) == {"embeddings", "ifd", "loss", "varentropy", "sae", "mona", "reward", "trajectory"}
     table = load_table(pool)
     assert table.source_names == ("a", "b")
     assert table.column("ngram_entropy").shape == (30,)
@@ -91,7 +91,11 @@ def test_signals_without_a_model(pool: Pool) -> None:
 def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:
     tasks = [task(tmp_path, "maths"), task(tmp_path, "art", 2)]
     report = score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, tasks=tasks)
-    assert report.skipped == {"embeddings": "no embedding model was given (signals.embedding_model)"}
+    assert report.skipped == {
+        "embeddings": "no embedding model was given (signals.embedding_model)",
+        "reward": "no classifier was given (signals.reward_model)",
+        "trajectory": "no checkpoints were given (signals.trajectory_models)",
+    }
     by_name = {signal.name: signal for signal in report.signals}
     assert by_name["lm"].missing == dict.fromkeys(LM_COLUMNS, 0)
     assert by_name["lm"].stats["empty_response"] == 0
@@ -105,6 +109,7 @@ def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, 
     vector = np.load(pool.path / "signals" / "mona/maths" / report.keys["mona/maths"] / "task_vector.npy")
     expected = np.minimum(dense, vector).sum(1) / np.maximum(dense, vector).sum(1)
     np.testing.assert_allclose(table.column("mona/maths"), expected, rtol=1e-5)
+    np.testing.assert_array_equal(table.column("loss"), table.column("loss_conditional"))
     # The table's losses are those of one pass over all rows.
     from autoselection.chat import ConversationEncoder
 

@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.chat import ConversationEncoder, Encoded, Message, Turns
+from autoselection.signals.kinds import SaeValues
+from autoselection.signals.sae import stored_values
 from autoselection.signals.store import Shard
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class LanguageModelScorer:
         encoder: encodes conversations with the model's chat template.
         batch_tokens: padded tokens a batch; None: ``default_batch_tokens`` of the model's device.
         sae: yields SAE features from the conditional pass; None if they are not wanted.
+        sae_values: how a shard holds the features' values (``sae.stored_values``).
     """
 
     def __init__(
@@ -94,11 +97,13 @@ class LanguageModelScorer:
         *,
         batch_tokens: int | None = None,
         sae: SparseEncoder | None = None,
+        sae_values: SaeValues = "float32",
     ) -> None:
         self.model = model
         self.encoder = encoder
         self.batch_tokens = default_batch_tokens(str(model.device)) if batch_tokens is None else batch_tokens
         self.sae = sae
+        self.sae_values: SaeValues = sae_values
         self.full_logits: bool | None = None  # whether the output head alone does not give the model's logits
         self.masked = True  # whether padding behind a row changes it, so that it must be masked
 
@@ -139,7 +144,7 @@ class LanguageModelScorer:
             arrays = {name: column.astype(np.float32) for name, column in columns.items()}
             lm_shard = Shard(arrays, {**common, **stats})
         if features:
-            feature_shard = sparse_shard(sparse, common)
+            feature_shard = sparse_shard(sparse, common, self.sae_values)
         return lm_shard, feature_shard
 
     def conditional_loss(self, conversations: Sequence[Sequence[Message]]) -> Shard:
@@ -309,14 +314,14 @@ def capture(model: PreTrainedModel, hookpoint: str | None, *, stop: bool = False
         handle.remove()
 
 
-def sparse_shard(rows: Sequence[SparseVector], stats: dict[str, int]) -> Shard:
-    """Join sparse vectors into a shard."""
-    arrays = {
-        "counts": np.asarray([len(indices) for indices, _ in rows], np.int64),
-        "indices": np.concatenate([np.zeros(0, np.int32), *(indices for indices, _ in rows)]),
-        "values": np.concatenate([np.zeros(0, np.float32), *(values for _, values in rows)]),
-    }
-    return Shard(arrays, stats)
+def sparse_shard(rows: Sequence[SparseVector], stats: dict[str, int], kind: SaeValues = "float32") -> Shard:
+    """Join sparse vectors into a shard; ``kind`` is how their values are stored."""
+    counts = np.asarray([len(indices) for indices, _ in rows], np.int64)
+    indices = np.concatenate([np.zeros(0, np.int32), *(indices for indices, _ in rows)])
+    values = np.concatenate([np.zeros(0, np.float32), *(values for _, values in rows)])
+    stored, clipped = stored_values(values, counts, kind)
+    stats = stats if kind == "float32" else {**stats, "values_clipped": clipped}
+    return Shard({"counts": counts, "indices": indices, **stored}, stats)
 
 
 def _row_means(rows: NDArray[np.int64], values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
