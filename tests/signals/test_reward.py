@@ -179,7 +179,7 @@ def test_reward_of_a_pool_is_cached(tmp_path: Path, tiny_model_dir: Path) -> Non
     )
     ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
     pool = Pool.open(tmp_path / "pool")
-    with pytest.raises(SignalError, match=r"'reward' needs a sequence classifier: give signals\.reward_model"):
+    with pytest.raises(SignalError, match=r"'reward' needs a sequence classifier: give --reward-model"):
         score_pool(pool, SignalsConfig(), signals=["reward"])
     folder = llama_dir(tmp_path / "model", tiny_model_dir, None)
     config = SignalsConfig(reward_model=str(folder), device="cpu")

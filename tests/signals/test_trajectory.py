@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import build_tiny_model
 
 from autoselection.errors import SignalError
+from autoselection.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
 from autoselection.signals.lm import LanguageModelScorer
@@ -31,6 +31,18 @@ def test_slope_is_that_of_polyfit() -> None:
     np.testing.assert_allclose(trajectory_columns(losses)["loss_slope"], expected, rtol=1e-5, atol=1e-6)
 
 
+def checkpoint(folder: Path, tiny_model_dir: Path, factor: float) -> str:
+    """The tiny model with sharper or blunter logits."""
+    import torch
+
+    model = load_model(tiny_model_dir, "cpu")
+    with torch.no_grad():
+        model.model.norm.weight.mul_(factor)
+    model.save_pretrained(folder)
+    load_tokenizer(tiny_model_dir).save_pretrained(folder)
+    return str(folder)
+
+
 def test_one_more_checkpoint_computes_only_itself(
     tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +54,7 @@ def test_one_more_checkpoint_computes_only_itself(
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
     ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
     pool = Pool.open(tmp_path / "pool")
-    folders = [str(tiny_model_dir), *(str(build_tiny_model(tmp_path / f"m{seed}", seed=seed)) for seed in (1, 2))]
+    folders = [str(tiny_model_dir), *(checkpoint(tmp_path / f"m{x}", tiny_model_dir, x) for x in (0.7, 0.4))]
     scored: list[int] = []
     plain = LanguageModelScorer.conditional_loss
 

@@ -2,7 +2,7 @@
 
 Let y₁…y_T be the response tokens of a row: the trained assistant turns with their end marks, as training sees them.
 
-* conditional loss: mean cross-entropy of y in the whole conversation.
+* conditional loss: mean cross-entropy of y in the whole conversation (nats a token); the table calls it ``loss`` too.
 * unconditional loss: mean cross-entropy of the *same* tokens after only the beginning-of-sequence token (if the chat
   template starts with one) and the bare assistant header (``<|im_start|>assistant\\n``), so that the first response
   token is scored in both. In a conversation of several turns the headers and responses follow each other without the

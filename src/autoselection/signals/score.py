@@ -162,7 +162,7 @@ def _embed(pool: Pool, store: SignalStore, config: SignalsConfig, trust_remote_c
 def _reward(pool: Pool, store: SignalStore, config: SignalsConfig, trust_remote_code: bool) -> list[Computed]:
     from autoselection.signals.reward import Reward
 
-    path = given("reward", config.reward_model, "sequence classifier", "signals.reward_model")
+    path = given("reward", config.reward_model, "sequence classifier", "--reward-model")
     signal = Reward(
         path,
         config.reward_label,

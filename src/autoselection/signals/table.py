@@ -54,7 +54,8 @@ def how_to_get(signal: str) -> str:
     """The sentence that tells which command computes ``signal``."""
     model = " --model MODEL"
     needs = {"ifd": model, "varentropy": model, "sae": model + " --sae SAE", "mona": model + " --sae SAE"}
-    needs["loss"] = model
+    needs |= {"loss": model, "reward": " --reward-model MODEL"}
+    needs["trajectory"] = " --trajectory-model FIRST --trajectory-model LAST"
     needs["embeddings"] = " --embedding-model MODEL"
     return f"run `autoselection score POOL_DIR --signals {signal}{needs.get(signal, '')}` first."
 
