@@ -94,3 +94,13 @@ def test_one_checkpoint_is_no_trajectory(tmp_path: Path, tiny_model_dir: Path) -
     config = SignalsConfig(trajectory_models=(str(tiny_model_dir),), device="cpu")
     with pytest.raises(SignalError, match="at least two checkpoints"):
         score_pool(Pool.open(tmp_path / "pool"), config, signals=["trajectory"])
+
+
+def test_checkpoints_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    from autoselection.config import _absolute
+
+    (tmp_path / "first").mkdir()
+    config = SignalsConfig(trajectory_models=("first", "owner/name"), reward_model="first")
+    found = _absolute(config, tmp_path)
+    assert found.trajectory_models == (str(tmp_path / "first"), "owner/name")
+    assert found.reward_model == str(tmp_path / "first")
