@@ -162,6 +162,18 @@ def score(
         Optional[str],  # noqa: UP045
         typer.Option(help="Sentence-transformers or static embedding model, folder or hub id."),
     ] = None,
+    reward_model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Sequence classifier that judges rows, folder or hub id."),
+    ] = None,
+    reward_label: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The classifier's label whose score is the reward (none: a regression head)."),
+    ] = None,
+    trajectory_model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Checkpoint for the loss trajectory (repeatable, in the order of training)."),
+    ] = None,
     target: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(metavar="TASK=FILE", help="Target samples of a task, for MONA (repeatable)."),
@@ -188,8 +200,13 @@ def score(
         raise ConfigError("--set overrides keys of a configuration: name one with --config.")
     tasks = (*(study.tasks if study else ()), *(_target_task(text) for text in target or ()))
     settings = study.signals if study else SignalsConfig()
-    if embedding_model is not None:
-        settings = settings.model_copy(update={"embedding_model": embedding_model})
+    given = {
+        "embedding_model": embedding_model,
+        "reward_model": reward_model,
+        "reward_label": reward_label,
+        "trajectory_models": tuple(trajectory_model) if trajectory_model else None,
+    }
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     report = score_pool(
         pool,
         settings,

@@ -112,7 +112,7 @@ class StudyConfig(StrictModel):
 #: Settings that name a local path or else something without a path: a model of the hub, a built-in template.
 _LOCAL_OR_NAMED: Mapping[type[BaseModel], tuple[str, ...]] = {
     ModelConfig: ("path", "chat_template"),
-    SignalsConfig: ("embedding_model",),
+    SignalsConfig: ("embedding_model", "reward_model", "trajectory_models"),
 }
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -181,12 +181,17 @@ def _absolute(config: Model, base: Path) -> Model:
             changed = value if changed == value else changed
         else:
             changed = _absolute_value(value, base)
-        if name in _LOCAL_OR_NAMED.get(type(config), ()) and isinstance(value, str):
-            local = base / Path(value).expanduser()
-            changed = os.path.normpath(local) if local.exists() else value
+        if name in _LOCAL_OR_NAMED.get(type(config), ()) and isinstance(value, (str, tuple)):
+            changed = _local(value, base) if isinstance(value, str) else tuple(_local(item, base) for item in value)
+            changed = value if changed == value else changed
         if changed is not value:
             changes[name] = changed
     return config.model_copy(update=changes) if changes else config
+
+
+def _local(value: str, base: Path) -> str:
+    local = base / Path(value).expanduser()
+    return os.path.normpath(local) if local.exists() else value
 
 
 def _absolute_value(value: Any, base: Path) -> Any:

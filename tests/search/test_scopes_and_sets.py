@@ -22,7 +22,7 @@ from autoselection.signals.table import SignalTable
 def table() -> SignalTable:
     rng = np.random.default_rng(0)
     n = 500
-    columns = {name: rng.random(n) for name in ("ifd", "mona/a", "mona/b", "reward", "repetition", "n_response_tokens")}
+    columns = {name: rng.random(n) for name in ("ifd", "mona/a", "mona/b", "reward", "politeness", "n_response_tokens")}
     return SignalTable.from_arrays(
         columns, source=rng.choice(["x", "y"], n), text_hash=rng.integers(0, 400, n), embeddings=rng.normal(size=(n, 8))
     )
@@ -125,7 +125,7 @@ def test_baselines_name_every_signal(table):
     )
     singles = single_operator_recipes(table, config=config)
     named = {step.params["signal"] for recipe in singles for step in recipe.steps if step.operator == "score_filter"}
-    assert named == {"reward", "repetition"}
+    assert named == {"reward", "politeness"}
     for recipe in latin_hypercube_recipes(table, 20, config=config):
         materialize(recipe, table)
 

@@ -227,3 +227,126 @@ def test_batches_cover_all_within_the_budget(lengths: list[int], budget: int) ->
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+
+
+class Bigrams(torch.nn.Module):
+    """A language model whose next-token distribution is a table's row for the last token: scores can be had by hand."""
+
+    def __init__(self, probabilities: torch.Tensor) -> None:
+        super().__init__()
+        from types import SimpleNamespace
+
+        self.head = torch.nn.Linear(*probabilities.shape[::-1], bias=False)
+        self.head.weight.data = torch.log(probabilities).T.contiguous()
+        self.config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=probabilities.shape[1]))
+        self.device, self.base_model = torch.device("cpu"), self._trunk
+
+    def _trunk(self, *, input_ids: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
+        return (torch.nn.functional.one_hot(input_ids, self.head.in_features).float(),)
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.head
+
+    def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
+        from types import SimpleNamespace
+
+        return SimpleNamespace(logits=self.head(self._trunk(input_ids=input_ids)[0]))
+
+
+def bigrams(tokenizer: Any, special: dict[tuple[str, str], float]) -> Bigrams:
+    """Uniform but for rows of the table that give ``p(second | first)``; the rest of such a row is shared evenly."""
+    size = len(tokenizer)
+    table = torch.full((size, size), 1.0 / size)
+    for (first, second), p in special.items():
+        row, column = tokenizer.convert_tokens_to_ids([first, second])
+        table[row] = (1 - p) / (size - 1)
+        table[row, column] = p
+    return Bigrams(table).eval()
+
+
+def test_golden_scores_of_a_bigram_model(tiny_tokenizer: Any) -> None:
+    # Prompt "a", response "bc": p(b | \n) = 1/2 after the header's line feed, p(c | b) = 1/4, p(<|im_end|> | c) = 1/8.
+    end, size = "<|im_end|>", len(tiny_tokenizer)
+    model = bigrams(tiny_tokenizer, {("\n", "b"): 1 / 2, ("b", "c"): 1 / 4, ("c", end): 1 / 8})
+    rows = [chat("a", "bc"), chat("a", "c"), chat("a", ""), [*chat("a", "bc"), *chat("d", "c")]]
+    found, stats = columns(scorer(model, tiny_tokenizer), rows)
+    loss = (math.log(2) + math.log(4) + math.log(8)) / 3
+    rest = math.log(2 * (size - 1))  # of a token that follows the line feed by chance
+    losses = [loss, (rest + math.log(8)) / 2, math.nan, (3 * loss + rest + math.log(8)) / 5]
+    np.testing.assert_allclose(found["loss_conditional"], losses, rtol=1e-6)
+
+    # A token with probability p, the others sharing 1 − p: log p + H = (1 − p) x and log q + H = −p x, with
+    # x = log(p / q), so varentropy is p (1 − p) x².
+    def spread(p: float) -> float:
+        return p * (1 - p) * math.log(p * (size - 1) / (1 - p)) ** 2
+
+    three = (spread(1 / 2) + spread(1 / 4) + spread(1 / 8)) / 3
+    two = (spread(1 / 2) + spread(1 / 8)) / 2
+    np.testing.assert_allclose(found["varentropy"], [three, two, math.nan, (3 * three + 2 * two) / 5], rtol=1e-5)
+    # The model sees one token back, and the header stands before the response in both passes: prompts do not help.
+    np.testing.assert_allclose(found["ifd"], [1, 1, math.nan, 1], rtol=1e-6)
+    assert stats["empty_response"] == 1
+    last, _ = columns(scorer(model, tiny_tokenizer, turns="last"), rows[3:])
+    np.testing.assert_allclose(last["loss_conditional"], [losses[1]], rtol=1e-6)
+
+
+def test_golden_ifd_where_the_prompt_helps(tiny_model_dir: Path) -> None:
+    # Without header and control tokens: "ab" rendered as prompt then response; the model knows b after a, not at the start.
+    tokenizer = load_tokenizer(tiny_model_dir)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    model = bigrams(tokenizer, {("a", "b"): 1 / 2, ("<|bos|>", "b"): 1 / 16})
+    found, _ = columns(scorer(model, tokenizer), [chat("a", "b")])  # a response of one token
+    assert found["loss_conditional"][0] == pytest.approx(math.log(2))
+    assert found["loss_unconditional"][0] == pytest.approx(math.log(16))
+    assert found["ifd"][0] == pytest.approx(1 / 4)
+
+
+def test_golden_rows_longer_than_the_context(tiny_tokenizer: Any) -> None:
+    # The context ends behind "bc", before its end mark; and then before "b".
+    model = bigrams(tiny_tokenizer, {("\n", "b"): 1 / 2, ("b", "c"): 1 / 4})
+    text = tiny_tokenizer.apply_chat_template(chat("a", "bc"), tokenize=False)
+    ids = tiny_tokenizer(text, add_special_tokens=False)["input_ids"]
+    place = tiny_tokenizer.convert_ids_to_tokens(ids).index("b", 10)
+    found, stats = columns(scorer(model, tiny_tokenizer, max_length=place + 2), [chat("a", "bc")])
+    assert found["loss_conditional"][0] == pytest.approx((math.log(2) + math.log(4)) / 2)
+    assert (stats["truncated"], stats["response_cut_off"]) == (1, 0)
+    found, stats = columns(scorer(model, tiny_tokenizer, max_length=place), [chat("a", "bc")])
+    assert np.isnan(found["loss_conditional"][0])
+    assert (stats["truncated"], stats["response_cut_off"]) == (1, 1)
+
+
+def test_models_that_look_ahead_are_masked(model: Any, tiny_tokenizer: Any) -> None:
+    subject = scorer(model, tiny_tokenizer)
+    columns(subject, ROWS)
+    assert not subject.masked
+    attention = [layer.self_attn for layer in model.model.layers]
+    forwards = [module.forward for module in attention]
+
+    def looking_ahead(plain: Any) -> Any:
+        def forward(hidden_states: Any, **options: Any) -> Any:
+            mask = options.get("attention_mask")
+            if mask is None:
+                ahead = hidden_states.mean(1, keepdim=True)
+            else:
+                real = mask[:, 0].any(1)[..., None].to(hidden_states.dtype)
+                ahead = (hidden_states * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
+            return plain(hidden_states=hidden_states + ahead, **options)
+
+        return forward
+
+    try:
+        for module, plain in zip(attention, forwards, strict=True):
+            module.forward = looking_ahead(plain)
+        subject = scorer(model, tiny_tokenizer)
+        columns(subject, ROWS)
+        assert subject.masked
+    finally:
+        for module in attention:
+            del module.forward
+
+
+def test_batches_pad_little() -> None:
+    lengths = np.random.default_rng(0).lognormal(5, 0.8, 2000).astype(int) + 1
+    batches = token_batches(lengths.tolist(), 4096)
+    padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    assert padded < 1.08 * lengths.sum()

@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 from autoselection.chat import ConversationEncoder
 from autoselection.errors import SignalError
 from autoselection.models import load_model
-from autoselection.signals import SparseRows
+from autoselection.signals import SparseRows, sae
 from autoselection.signals.lm import LanguageModelScorer
-from autoselection.signals.sae import SparseEncoder, mona_scores, read_sae_info, task_vector
+from autoselection.signals.sae import (
+    SparseEncoder,
+    mona_matrix,
+    mona_scores,
+    read_sae_info,
+    stored_values,
+    task_vector,
+)
 
 ROWS = [
     [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
@@ -183,3 +190,78 @@ def test_mona_is_the_dense_formula(seed: int, n: int, d: int) -> None:
             assert found[i - start] == pytest.approx(low / high, rel=1e-5)
         else:
             assert np.isnan(found[i - start])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["float32", "float16", "uint8"]), st.integers(1, 40))
+def test_mona_of_all_tasks_in_blocks_is_the_dense_formula(seed: int, kind: Any, block: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(1, 15)), int(rng.integers(1, 12))
+    dense = (rng.random((n, d)) * 3 * (rng.random((n, d)) < 0.4)).astype(np.float32)
+    targets = rng.random((4, d)) * (rng.random((4, d)) < 0.6)
+    plain = SparseRows.from_dense(dense)
+    stored, _ = stored_values(plain.values, plain.counts, kind)
+    rows = SparseRows(plain.indptr, plain.indices, stored["values"], d, stored.get("scale"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sae, "_ENTRIES", block)  # less than a row, and several rows
+        found = mona_matrix(rows, targets)
+    as_stored = rows.to_scipy().toarray().astype(np.float64)
+    for t, target in enumerate(targets):
+        for i in range(n):
+            low, high = np.minimum(as_stored[i], target).sum(), np.maximum(as_stored[i], target).sum()
+            assert found[t, i] == pytest.approx(low / high, rel=1e-5) if dense[i].any() else np.isnan(found[t, i])
+
+
+@pytest.mark.parametrize(("kind", "itemsize"), [("float32", 4), ("float16", 2), ("uint8", 1)])
+def test_stored_values_are_near_and_stay_active(kind: Any, itemsize: int) -> None:
+    rng = np.random.default_rng(0)
+    dense = (np.exp(rng.normal(size=(200, 50)) * 2) * (rng.random((200, 50)) < 0.4)).astype(np.float32)
+    dense[7] = 0
+    plain = SparseRows.from_dense(dense)
+    stored, clipped = stored_values(plain.values, plain.counts, kind)
+    rows = SparseRows(plain.indptr, plain.indices, stored["values"], 50, stored.get("scale"))
+    assert rows.values.dtype.itemsize == itemsize
+    assert (rows.values > 0).all()
+    found = rows.to_scipy().toarray()
+    np.testing.assert_array_equal(found > 0, dense > 0)
+    if kind == "float16":
+        np.testing.assert_allclose(found, dense, rtol=2**-11)
+    if kind == "uint8":
+        step = dense.max(1, keepdims=True) / 255
+        exact = np.clip(np.rint(dense / np.where(step > 0, step, 1)), dense > 0, 255) * step
+        np.testing.assert_allclose(found, exact, rtol=1e-5)
+        assert clipped == int(((dense > 0) & (dense < step / 2)).any(1).sum()) > 0
+    chosen = np.array([9, 7, 9, 0])
+    np.testing.assert_array_equal(rows.take(chosen).to_scipy().toarray(), found[chosen])
+    np.testing.assert_array_equal(rows.row(9)[1], found[9][found[9] > 0])
+
+
+def test_values_outside_float16_are_clipped_and_counted() -> None:
+    values = np.array([1e-9, 1.0, 1e6, 2.0], np.float32)
+    stored, clipped = stored_values(values, np.array([1, 0, 2, 1]), "float16")
+    assert stored["values"].tolist() == [2**-24, 1.0, 65504.0, 2.0]
+    assert clipped == 2
+
+
+def test_mona_golden() -> None:
+    # Row features a, task vector v = mean of (2, 0, 4, 0) and (0, 0, 2, 6) = (1, 0, 3, 3).
+    # a = (4, 1, 1, 0): min = 1 + 0 + 1 + 0 = 2, max = 4 + 1 + 3 + 3 = 11.  a = v: 1.  a = (0, 5, 0, 0): 0.
+    vector = task_vector(SparseRows.from_dense(np.array([[2.0, 0, 4, 0], [0, 0, 2, 6]])))
+    assert vector.tolist() == [1, 0, 3, 3]
+    rows = SparseRows.from_dense(np.array([[4.0, 1, 1, 0], [1, 0, 3, 3], [0, 5, 0, 0]]))
+    np.testing.assert_allclose(mona_scores(rows, vector), [2 / 11, 1.0, 0.0], rtol=1e-6)
+    assert task_vector(SparseRows.from_dense(np.zeros((0, 4)))).tolist() == [0, 0, 0, 0]
+
+
+def test_snar_drift_golden() -> None:
+    # Shares of active rows: pool (3/4, 1/4, 2/4), rows 0 and 1 (1, 1/2, 0): difference (1/4, 1/4, −1/2).
+    # ||·||₂ / √3 = √(1/16 + 1/16 + 1/4) / √3 = √(3/8 / 3) = √(1/8). Values do not count, only activity.
+    from autoselection.recipes.state import state_vector
+    from autoselection.signals import SignalTable
+
+    dense = np.array([[0.1, 9, 0], [7, 0, 0], [3, 0, 0.2], [0, 0, 5]])
+    table = SignalTable.from_arrays({"n_tokens": [1, 1, 1, 1]}, sae=dense)
+    assert state_vector(np.array([0, 1]), table).distribution_drift == pytest.approx((1 / 8) ** 0.5)
+    assert state_vector(np.arange(4), table).distribution_drift == pytest.approx(0.0)
+    # Rows 0, 1 and 2: (1, 1/3, 1/3) − (3/4, 1/4, 1/2) = (1/4, 1/12, −1/6) = (3, 1, −2) / 12.
+    assert state_vector(np.array([2, 0, 1]), table).distribution_drift == pytest.approx((14 / 144 / 3) ** 0.5)

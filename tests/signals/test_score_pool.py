@@ -74,7 +74,17 @@ def task(folder: Path, name: str, items: int = 3) -> TaskConfig:
 def test_signals_without_a_model(pool: Pool) -> None:
     report = score_pool(pool, CONFIG)
     assert set(report.keys) == {*QUICK, "near_duplicates", "lengths", "repetition", "action_object_branching"}
-    assert set(report.skipped) == {"contamination", "embeddings", "ifd", "varentropy", "sae", "mona"}
+    assert set(report.skipped) == {
+        "contamination",
+        "embeddings",
+        "ifd",
+        "loss",
+        "varentropy",
+        "sae",
+        "mona",
+        "reward",
+        "trajectory",
+    }
     table = load_table(pool)
     assert table.source_names == ("a", "b")
     assert table.column("ngram_entropy").shape == (30,)
@@ -123,7 +133,7 @@ def test_a_run_killed_while_the_pairs_are_written_goes_on(pool: Pool, monkeypatc
 def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:
     tasks = [task(tmp_path, "maths"), task(tmp_path, "art", 2)]
     report = score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, tasks=tasks)
-    assert set(report.skipped) == {"contamination", "embeddings"}
+    assert set(report.skipped) == {"contamination", "embeddings", "reward", "trajectory"}
     by_name = {signal.name: signal for signal in report.signals}
     assert by_name["lm"].missing == dict.fromkeys(LM_COLUMNS, 0)
     assert by_name["lm"].stats["empty_response"] == 0
@@ -137,6 +147,7 @@ def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, 
     vector = np.load(pool.path / "signals" / "mona/maths" / report.keys["mona/maths"] / "task_vector.npy")
     expected = np.minimum(dense, vector).sum(1) / np.maximum(dense, vector).sum(1)
     np.testing.assert_allclose(table.column("mona/maths"), expected, rtol=1e-5)
+    np.testing.assert_array_equal(table.column("loss"), table.column("loss_conditional"))
     # The table's losses are those of one pass over all rows.
     from autoselection.chat import ConversationEncoder
 

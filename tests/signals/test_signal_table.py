@@ -26,6 +26,10 @@ def test_table_from_arrays() -> None:
         ("ifd", "autoselection score POOL_DIR --signals ifd --model MODEL"),
         ("ngram_entropy", "--signals ngram_entropy` first"),
         ("mona/maths", "no relevance scores for task 'maths'.*--signals mona --model MODEL --sae SAE"),
+        ("loss", "--signals loss --model MODEL"),
+        ("reward", "--signals reward --reward-model MODEL"),
+        ("loss/3", "--signals trajectory --trajectory-model FIRST"),
+        ("loss_slope", "--signals trajectory --trajectory-model FIRST"),
         ("cleverness", "no signal called 'cleverness'; this pool has: n_tokens"),
     ],
 )

@@ -31,6 +31,7 @@ LENGTHS = (
 OWNED = frozenset(
     {
         "ifd",
+        "loss",
         "loss_conditional",
         "loss_unconditional",
         "varentropy",

@@ -54,8 +54,7 @@ class _Counter:
     """The pool's active features, its counts, and the counts of the subsets seen last."""
 
     def __init__(self, signals: SignalTable) -> None:
-        self.active = signals.require_sae().to_scipy()
-        self.active.data = np.ones(len(self.active.indices), np.int8)
+        self.active = signals.require_sae().active()
         self.dtype = np.float32 if signals.n < _EXACT else np.float64
         self.pool = self._sums(self.active, np.ones((signals.n, 1), self.dtype))[0]
         nothing, everything = np.zeros(signals.n, bool), np.ones(signals.n, bool)

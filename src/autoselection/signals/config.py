@@ -12,6 +12,7 @@ from autoselection.errors import SignalError
 from autoselection.models import DType
 from autoselection.schema import StrictModel, suggestion
 from autoselection.signals.builtin import BUILTIN_SIGNALS
+from autoselection.signals.kinds import RewardScore, RewardText, SaeValues
 from autoselection.signals.near import DEFAULT_RECALL
 from autoselection.signals.registry import default_registry, signal_names
 from autoselection.signals.table import SPECIAL_SIGNALS, MinHashParams
@@ -45,7 +46,11 @@ class SignalsConfig(StrictModel):
         2048, ge=2, description="Longer rows are cut from the right for the model, whose own limit holds too (tokens)."
     )
     turns: Turns = Field("all", description="Score all assistant turns of a conversation, or only the last.")
-    batch_tokens: int = Field(8192, ge=1, description="Size of a batch of forward passes, padding included (tokens).")
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Size of a batch of forward passes, padding included (tokens); null: 1,024 on a CPU, else 8,192.",
+    )
     shard_rows: int = Field(
         512, ge=1, description="Rows computed between two saves in the passes of the model; a kill loses at most these."
     )
@@ -57,6 +62,32 @@ class SignalsConfig(StrictModel):
         "checkpoint says, else the last but one.",
     )
     max_features: int = Field(256, ge=1, description="SAE features kept a row (count).")
+    sae_values: SaeValues = Field(
+        "float16",
+        description="How the features' values are stored: float16, uint8 (255 steps up to the row's largest), float32.",
+    )
+    reward_model: str | None = Field(
+        None,
+        description="Folder or hub id of a sequence classifier that judges rows (regression head, or see reward_label); "
+        "null: no rewards.",
+    )
+    reward_label: str | None = Field(
+        None,
+        description="Label of the classifier whose score is the reward (name or number); null: the only logit of a "
+        "regression head.",
+    )
+    reward_score: RewardScore = Field(
+        "logit", description="Score of reward_label: its logit, or its probability among all labels."
+    )
+    reward_text: RewardText = Field(
+        "chat",
+        description="What the classifier reads: chat (its own chat template; without one like both), both (prompt, line "
+        "feed, response), pair (prompt and response as two segments), response.",
+    )
+    trajectory_models: tuple[str, ...] = Field(
+        (),
+        description="Checkpoints (folders or hub ids), in the order of training, under which rows' losses are compared.",
+    )
     minhash_ngram: int = Field(5, ge=1, le=20, description="Length of the n-grams of MinHash signatures (words).")
     minhash_permutations: int = Field(128, ge=16, le=1024, description="Length of MinHash signatures (numbers).")
     minhash_seed: int = Field(0, ge=0, description="Seed of the MinHash permutations.")

@@ -2,7 +2,7 @@
 
 Let y₁…y_T be the response tokens of a row: the trained assistant turns with their end marks, as training sees them.
 
-* conditional loss: mean cross-entropy of y in the whole conversation.
+* conditional loss: mean cross-entropy of y in the whole conversation (nats a token); the table calls it ``loss`` too.
 * unconditional loss: mean cross-entropy of the *same* tokens after only the beginning-of-sequence token (if the chat
   template starts with one) and the bare assistant header (``<|im_start|>assistant\\n``), so that the first response
   token is scored in both. In a conversation of several turns the headers and responses follow each other without the
@@ -18,7 +18,7 @@ varentropy but no IFD. Hidden states for SAE features are taken from the conditi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.chat import ConversationEncoder, Encoded, Message, Turns
+from autoselection.signals.kinds import SaeValues
+from autoselection.signals.sae import stored_values
 from autoselection.signals.store import Shard
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from autoselection.signals.sae import SparseEncoder
+
+SparseVector = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional")
 
@@ -53,16 +57,26 @@ class _Row:
 def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Group items of similar length: within a batch, count × longest length ≤ ``budget`` (or a single item).
 
-    Longest first, so that a batch too large for memory shows at once; ties by index.
+    A batch that holds at least an eighth of the budget is closed early where going on would pad an item by more than a
+    tenth. Longest first, so that a batch too large for memory shows at once; ties by index.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     batches: list[list[int]] = []
+    longest = 0
     for i in order:
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
+        count = len(batches[-1]) if batches else 0
+        padded = 10 * lengths[i] < 9 * longest and 8 * count * longest >= budget
+        if count and (count + 1) * longest <= budget and not padded:
             batches[-1].append(i)
         else:
             batches.append([i])
+            longest = lengths[i]
     return batches
+
+
+def default_batch_tokens(device: str) -> int:
+    """Padded tokens a batch where none are set: small on a CPU, where activations should stay in its caches."""
+    return 1024 if device.startswith("cpu") else 8192
 
 
 class LanguageModelScorer:
@@ -71,8 +85,9 @@ class LanguageModelScorer:
     Args:
         model: in evaluation mode, on its device.
         encoder: encodes conversations with the model's chat template.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch; None: ``default_batch_tokens`` of the model's device.
         sae: yields SAE features from the conditional pass; None if they are not wanted.
+        sae_values: how a shard holds the features' values (``sae.stored_values``).
     """
 
     def __init__(
@@ -80,14 +95,17 @@ class LanguageModelScorer:
         model: PreTrainedModel,
         encoder: ConversationEncoder,
         *,
-        batch_tokens: int,
+        batch_tokens: int | None = None,
         sae: SparseEncoder | None = None,
+        sae_values: SaeValues = "float32",
     ) -> None:
         self.model = model
         self.encoder = encoder
-        self.batch_tokens = batch_tokens
+        self.batch_tokens = default_batch_tokens(str(model.device)) if batch_tokens is None else batch_tokens
         self.sae = sae
+        self.sae_values: SaeValues = sae_values
         self.full_logits: bool | None = None  # whether the output head alone does not give the model's logits
+        self.masked = True  # whether padding behind a row changes it, so that it must be masked
 
     def score(
         self, conversations: Sequence[Sequence[Message]], *, losses: bool = True, features: bool = False
@@ -96,49 +114,25 @@ class LanguageModelScorer:
         import torch
 
         encoded = self.encoder.encode_batch(conversations)
-        refused = sum(item is None for item in encoded)
-        truncated = sum(item is not None and item.truncated > 0 for item in encoded)
-        common = {"refused_by_template": refused, "truncated": truncated}
         known = [i for i, item in enumerate(encoded) if item is not None and item.input_ids]
-        rows: dict[int, tuple[_Row, _Row]] = {}
-        stats = dict(common)
-        if losses:
-            stats |= {"empty_response": 0, "response_cut_off": 0, "no_prompt": 0}
-            for i in known:
-                item = encoded[i]
-                assert item is not None
-                if not _has_response(conversations[i], self.encoder.turns):
-                    stats["empty_response"] += 1
-                    continue
-                pair = self._pair(item)
-                if pair[0].scored:
-                    rows[i] = pair
-                else:
-                    stats["response_cut_off"] += 1
+        common = _truncation(encoded)
+        rows, stats = self._scored_rows(conversations, encoded) if losses else ({}, {})
         columns = {name: np.full(len(conversations), np.nan, np.float64) for name in COLUMNS}
-        sparse: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = [
-            (np.zeros(0, np.int32), np.zeros(0, np.float32)) for _ in conversations
-        ]
+        sparse: list[SparseVector] = [(np.zeros(0, np.int32), np.zeros(0, np.float32)) for _ in conversations]
         with torch.inference_mode():
-            passed = [i for i in known if i in rows or features]
-            ids = [_input_ids(encoded[i]) for i in passed]
-            for batch in token_batches([len(row) for row in ids], self.batch_tokens):
-                chosen = [passed[j] for j in batch]
-                scored = [rows[i][0].scored if i in rows else [] for i in chosen]
-                loss, varentropy, found = self._forward(
-                    [ids[j] for j in batch], scored, varentropy=True, features=features
-                )
+            for batch in self._batches({i: pair[0] for i, pair in rows.items()}):
+                chosen = list(batch)
+                loss, varentropy, found = self._forward(list(batch.values()), varentropy=True, features=features)
                 columns["loss_conditional"][chosen] = loss
                 columns["varentropy"][chosen] = varentropy
-                for i, pair_found in zip(chosen, found, strict=False):
-                    sparse[i] = pair_found
-            alone = sorted(rows)
-            for batch in token_batches([len(rows[i][1].ids) for i in alone], self.batch_tokens):
-                chosen = [alone[j] for j in batch]
-                loss, _, _ = self._forward(
-                    [rows[i][1].ids for i in chosen], [rows[i][1].scored for i in chosen], varentropy=False
-                )
-                columns["loss_unconditional"][chosen] = loss
+                for i, vector in zip(chosen, found, strict=False):
+                    sparse[i] = vector
+            for batch in self._batches({i: pair[1] for i, pair in rows.items()}):
+                columns["loss_unconditional"][list(batch)] = self._forward(list(batch.values()))[0]
+            rest = {i: _Row(_input_ids(encoded[i]), []) for i in known if features and i not in rows}
+            for batch in self._batches(rest):
+                for i, vector in zip(batch, self._forward(list(batch.values()), features=True)[2], strict=True):
+                    sparse[i] = vector
         lm_shard = feature_shard = None
         if losses:
             prompted = np.asarray([_has_prompt(messages, self.encoder.turns) for messages in conversations], bool)
@@ -147,10 +141,48 @@ class LanguageModelScorer:
             np.divide(columns["loss_conditional"], columns["loss_unconditional"], out=columns["ifd"], where=positive)
             if self.full_logits:
                 stats["whole_logits"] = len(rows)
-            lm_shard = Shard({name: column.astype(np.float32) for name, column in columns.items()}, stats)
+            arrays = {name: column.astype(np.float32) for name, column in columns.items()}
+            lm_shard = Shard(arrays, {**common, **stats})
         if features:
-            feature_shard = sparse_shard(sparse, common)
+            feature_shard = sparse_shard(sparse, common, self.sae_values)
         return lm_shard, feature_shard
+
+    def conditional_loss(self, conversations: Sequence[Sequence[Message]]) -> Shard:
+        """The column ``loss`` alone: ``loss_conditional`` of ``score``, without its other passes."""
+        import torch
+
+        encoded = self.encoder.encode_batch(conversations)
+        rows, stats = self._scored_rows(conversations, encoded)
+        losses = np.full(len(conversations), np.nan, np.float32)
+        with torch.inference_mode():
+            for batch in self._batches({i: pair[0] for i, pair in rows.items()}):
+                losses[list(batch)] = self._forward(list(batch.values()))[0]
+        return Shard({"loss": losses}, {**_truncation(encoded), **stats})
+
+    def _scored_rows(
+        self, conversations: Sequence[Sequence[Message]], encoded: Sequence[Encoded | None]
+    ) -> tuple[dict[int, tuple[_Row, _Row]], dict[str, int]]:
+        """The rows that have a response left, in the conversation and alone; how many have not, and why."""
+        rows: dict[int, tuple[_Row, _Row]] = {}
+        stats = {"empty_response": 0, "response_cut_off": 0}
+        for i, item in enumerate(encoded):
+            if item is None or not item.input_ids:
+                continue
+            if not _has_response(conversations[i], self.encoder.turns):
+                stats["empty_response"] += 1
+                continue
+            pair = self._pair(item)
+            if pair[0].scored:
+                rows[i] = pair
+            else:
+                stats["response_cut_off"] += 1
+        return rows, stats
+
+    def _batches(self, rows: Mapping[int, _Row]) -> Iterator[dict[int, _Row]]:
+        """The rows in batches of similar length."""
+        order = sorted(rows)
+        for batch in token_batches([len(rows[i].ids) for i in order], self.batch_tokens):
+            yield {order[j]: rows[order[j]] for j in batch}
 
     def _pair(self, encoded: Encoded) -> tuple[_Row, _Row]:
         """The row in the conversation and alone, with the same scored tokens in both."""
@@ -168,65 +200,75 @@ class LanguageModelScorer:
         return _Row(encoded.input_ids, positions[first:]), _Row(alone_ids, alone_positions[first:])
 
     def _forward(
-        self, ids: Sequence[Sequence[int]], scored: Sequence[Sequence[int]], *, varentropy: bool, features: bool = False
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[tuple[NDArray[np.int32], NDArray[np.float32]]]]:
-        """One right-padded batch: mean loss and varentropy over the scored positions of each row, and SAE features."""
+        self, batch: Sequence[_Row], *, varentropy: bool = False, features: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[SparseVector]]:
+        """One right-padded batch: mean loss and varentropy over the scored positions of each row, and SAE features.
+
+        Where no position is scored, the pass ends at the layer that the SAE reads.
+        """
         import torch
 
         device = self.model.device
-        width = max(len(row) for row in ids)
-        pad = self.encoder.tokenizer.pad_token_id or 0
-        tokens = torch.full((len(ids), width), pad, dtype=torch.long)
-        mask = torch.zeros((len(ids), width), dtype=torch.long)
-        for i, row in enumerate(ids):
-            tokens[i, : len(row)] = torch.as_tensor(row, dtype=torch.long)
-            mask[i, : len(row)] = 1
-        tokens, mask = tokens.to(device), mask.to(device)
-        rows = np.repeat(np.arange(len(ids)), [len(positions) for positions in scored])
-        positions = torch.as_tensor([p for row in scored for p in row], dtype=torch.long, device=device)
-        row_index = torch.as_tensor(rows, dtype=torch.long, device=device)
+        if self.full_logits is None:
+            self._probe(batch[0].ids)
+        lengths = [len(row.ids) for row in batch]
+        tokens = torch.full((len(batch), max(lengths)), self.encoder.tokenizer.pad_token_id or 0)
+        for i, row in enumerate(batch):
+            tokens[i, : len(row.ids)] = torch.as_tensor(row.ids)
+        tokens = tokens.to(device)
+        mask = (torch.arange(max(lengths)) < torch.as_tensor(lengths)[:, None]).long().to(device)
+        given = mask if self.masked and min(lengths) < max(lengths) else None
+        counts = [len(row.scored) for row in batch]
+        rows = np.repeat(np.arange(len(batch)), counts)
         sae = self.sae if features else None
-        with capture(self.model, sae.hookpoint if sae else None) as captured:
-            hidden = self.model.base_model(input_ids=tokens, attention_mask=mask, use_cache=False)[0]
+        with capture(self.model, sae.hookpoint if sae else None, stop=not len(rows)) as captured:
+            hidden = self.model.base_model(input_ids=tokens, attention_mask=given, use_cache=False)[0]
         found = sae.mean_features(captured["states"], mask) if sae else []
         losses = np.empty(len(rows), np.float64)
         spreads = np.empty(len(rows), np.float64)
         if len(rows):
-            whole = self._whole_logits(tokens, mask, hidden)
+            whole = self._whole_logits(tokens, given) if self.full_logits else None
+            positions = torch.as_tensor([p for row in batch for p in row.scored], device=device)
+            row_index = torch.as_tensor(rows, device=device)
             chunk = max(1, _LOGITS // self.model.config.get_text_config().vocab_size)
             for start in range(0, len(rows), chunk):
                 part = slice(start, start + chunk)
                 before = (row_index[part], positions[part] - 1)
                 logits = self._head(hidden[before]) if whole is None else whole[before]
                 loss, spread = token_scores(logits.float(), tokens[row_index[part], positions[part]], varentropy)
-                losses[part] = loss.double().cpu().numpy()
-                spreads[part] = spread.double().cpu().numpy()
-        return _row_means(rows, losses, len(ids)), _row_means(rows, spreads, len(ids)), found
+                losses[part] = loss.cpu().numpy()
+                spreads[part] = spread.cpu().numpy()
+        return _row_means(rows, losses, len(batch)), _row_means(rows, spreads, len(batch)), found
 
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)
         return logits
 
-    def _whole_logits(self, tokens: Tensor, mask: Tensor, hidden: Tensor) -> Tensor | None:
-        """None if the output head applied to chosen positions gives the model's logits, as in most architectures.
+    def _whole_logits(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        logits: Tensor = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
+        return logits
 
-        A model that does more (soft caps, scaling) is found out on the first batch, by comparing one row; its logits
-        are then computed whole.
+    def _probe(self, ids: Sequence[int]) -> None:
+        """Find out on the first row which short cuts give what the model itself gives.
+
+        In most architectures the output head applied to chosen positions gives the model's logits, and what stands
+        behind a token cannot change it, so that right padding needs no mask (attention is faster without one). A model
+        that does more with its logits (soft caps, scaling) or looks ahead is computed whole, or masked.
         """
         import torch
 
-        if self.full_logits is None:
-            few = (slice(0, 1), slice(0, 64))
-            own = self.model(input_ids=tokens[few], attention_mask=mask[few], use_cache=False).logits
-            real = mask[few].bool()
-            ours = self._head(hidden[few][real]) if self.model.get_output_embeddings() is not None else None
-            tolerance = 1e-3 if own.dtype == torch.float32 else 5e-2
-            scale = float(own[real].abs().max()) + 1e-6
-            self.full_logits = ours is None or float((ours - own[real]).abs().max()) > tolerance * scale
-        if not self.full_logits:
-            return None
-        logits: Tensor = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
-        return logits
+        few = torch.as_tensor(ids[:64], device=self.model.device)[None]
+        mask = torch.ones_like(few)
+        logits = self.model(input_ids=few, attention_mask=mask, use_cache=False).logits
+        tolerance = 1e-3 if logits.dtype == torch.float32 else 5e-2
+
+        def differ(ours: Tensor, own: Tensor) -> bool:
+            return float((ours - own).abs().max()) > tolerance * (float(own.abs().max()) + 1e-6)
+
+        hidden = self.model.base_model(input_ids=few, attention_mask=mask, use_cache=False)[0]
+        longer = self.model.base_model(input_ids=torch.cat([few, few.flip(1)], 1), use_cache=False)[0]
+        self.masked = differ(longer[:, : few.shape[1]], hidden)
+        self.full_logits = self.model.get_output_embeddings() is None or differ(self._head(hidden), logits)
 
 
 def token_scores(logits: Tensor, targets: Tensor, varentropy: bool = True) -> tuple[Tensor, Tensor]:
@@ -243,9 +285,16 @@ def token_scores(logits: Tensor, targets: Tensor, varentropy: bool = True) -> tu
     return loss, (p * (log_p + entropy).square_()).sum(-1)
 
 
+class _Enough(Exception):
+    """Ends a forward pass whose remaining layers nobody reads."""
+
+
 @contextmanager
-def capture(model: PreTrainedModel, hookpoint: str | None) -> Iterator[dict[str, Any]]:
-    """Collect the output of one module (a name below the base model) of the forward pass run inside."""
+def capture(model: PreTrainedModel, hookpoint: str | None, *, stop: bool = False) -> Iterator[dict[str, Any]]:
+    """Collect the output of one module (a name below the base model) of the forward pass run inside.
+
+    With ``stop`` the pass, and with it the block, ends at that module.
+    """
     captured: dict[str, Any] = {}
     if hookpoint is None:
         yield captured
@@ -253,22 +302,26 @@ def capture(model: PreTrainedModel, hookpoint: str | None) -> Iterator[dict[str,
 
     def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
         captured["states"] = output[0] if isinstance(output, tuple) else output
+        if stop:
+            raise _Enough
 
     handle = model.base_model.get_submodule(hookpoint).register_forward_hook(hook)
     try:
         yield captured
+    except _Enough:
+        pass
     finally:
         handle.remove()
 
 
-def sparse_shard(rows: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]], stats: dict[str, int]) -> Shard:
-    """Join sparse vectors into a shard."""
-    arrays = {
-        "counts": np.asarray([len(indices) for indices, _ in rows], np.int64),
-        "indices": np.concatenate([np.zeros(0, np.int32), *(indices for indices, _ in rows)]),
-        "values": np.concatenate([np.zeros(0, np.float32), *(values for _, values in rows)]),
-    }
-    return Shard(arrays, stats)
+def sparse_shard(rows: Sequence[SparseVector], stats: dict[str, int], kind: SaeValues = "float32") -> Shard:
+    """Join sparse vectors into a shard; ``kind`` is how their values are stored."""
+    counts = np.asarray([len(indices) for indices, _ in rows], np.int64)
+    indices = np.concatenate([np.zeros(0, np.int32), *(indices for indices, _ in rows)])
+    values = np.concatenate([np.zeros(0, np.float32), *(values for _, values in rows)])
+    stored, clipped = stored_values(values, counts, kind)
+    stats = stats if kind == "float32" else {**stats, "values_clipped": clipped}
+    return Shard({"counts": counts, "indices": indices, **stored}, stats)
 
 
 def _row_means(rows: NDArray[np.int64], values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -276,6 +329,13 @@ def _row_means(rows: NDArray[np.int64], values: NDArray[np.float64], n: int) -> 
     sums = np.bincount(rows, weights=values, minlength=n)
     means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(n, np.nan), where=counts > 0)
     return means
+
+
+def _truncation(encoded: Sequence[Encoded | None]) -> dict[str, int]:
+    return {
+        "refused_by_template": sum(item is None for item in encoded),
+        "truncated": sum(item is not None and item.truncated > 0 for item in encoded),
+    }
 
 
 def _input_ids(encoded: Encoded | None) -> list[int]:

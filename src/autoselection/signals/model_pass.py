@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from autoselection.signals import sae, text
 from autoselection.signals.config import SignalsConfig
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
 from autoselection.signals.table import MONA_PREFIX, SparseRows
+from autoselection.signals.trajectory import score_trajectory
 from autoselection.tasks import TaskItem, items_fingerprint
 
 if TYPE_CHECKING:
@@ -73,8 +75,8 @@ class ModelSignals:
     def passes(self, names: set[str]) -> list[Computed]:
         """Losses, varentropy and SAE features, those of ``names``, from the same passes."""
         specs: list[SignalSpec] = []
-        if names & {"ifd", "varentropy"}:
-            specs.append(self._lm_spec("ifd" if "ifd" in names else "varentropy"))
+        if names & {"ifd", "loss", "varentropy"}:
+            specs.append(self._lm_spec(next(name for name in ("ifd", "loss", "varentropy") if name in names)))
         if names & {"sae", "mona"}:
             specs.append(self._sae_spec())
         if not specs:
@@ -89,30 +91,56 @@ class ModelSignals:
         what = " and ".join({"lm": "IFD, varentropy", "sae": "SAE features"}[spec.name] for spec in specs)
         return self.store.compute(specs, shard, shard_rows=self.config.shard_rows, description=what)
 
+    def trajectory(self) -> list[Computed]:
+        """Losses under the checkpoints of ``signals.trajectory_models``."""
+        params = {**self._pass_params(), "turns": self.config.turns}
+        models, shard_rows = self.config.trajectory_models, self.config.shard_rows
+        return score_trajectory(self.pool, self.store, models, params, self._checkpoint_scorer, shard_rows)
+
+    def _checkpoint_scorer(self, path: Path | str) -> LanguageModelScorer:
+        from autoselection.signals.lm import LanguageModelScorer
+
+        config = self.config
+        model = load_model(path, config.device, config.dtype, trust_remote_code=self.trust_remote_code)
+        tokenizer = load_tokenizer(path, self.chat_template, self.trust_remote_code)
+        encoder = ConversationEncoder(tokenizer, max_length=self._length(model), turns=config.turns)
+        return LanguageModelScorer(model, encoder, batch_tokens=config.batch_tokens)
+
+    def _length(self, model: PreTrainedModel) -> int:
+        longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        return min(self.config.max_length, longest or self.config.max_length)
+
     def mona(self, targets: Mapping[str, Sequence[TaskItem]], parent: Computed) -> list[Computed]:
         """Relevance to each task of ``targets``, from the SAE features of ``parent``."""
         features = self.store.open("sae", parent.key).sparse()
-        return [done for task, items in targets.items() for done in self._task(task, items, features, parent.spec)]
+        specs = [
+            SignalSpec(
+                MONA_PREFIX + task,
+                1,
+                {"samples": len(items)},
+                targets=items_fingerprint(items),
+                uses={"sae": parent.spec},
+            )
+            for task, items in targets.items()
+        ]
+        vectors: dict[str, NDArray[np.float64]] = {}  # made on first use: a cached signal needs no model
 
-    def _task(self, task: str, items: Sequence[TaskItem], features: SparseRows, parent: SignalSpec) -> list[Computed]:
-        name = MONA_PREFIX + task
-        spec = SignalSpec(name, 1, {"samples": len(items)}, targets=items_fingerprint(items), uses={"sae": parent})
-        vectors: list[NDArray[np.float64]] = []  # made on first use: a cached signal needs no model
+        def vector(name: str) -> NDArray[np.float64]:
+            if name not in vectors:
+                vectors[name] = sae.task_vector(self._target_features(targets[name[len(MONA_PREFIX) :]]))
+            return vectors[name]
 
-        def vector() -> NDArray[np.float64]:
-            if not vectors:
-                vectors.append(sae.task_vector(self._target_features(items)))
-            return vectors[0]
+        def shard(rows: range, wanted: frozenset[str]) -> dict[str, Shard]:
+            names = sorted(wanted)
+            scores = sae.mona_matrix(features, np.stack([vector(name) for name in names]), rows)
+            return {name: Shard({"mona": column}) for name, column in zip(names, scores, strict=True)}
 
-        def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
-            return {name: Shard({"mona": sae.mona_scores(features, vector(), rows)})}
+        def stored_vector(name: str) -> Mapping[str, NDArray[np.float32]]:
+            return {"task_vector": vector(name).astype(np.float32)}
 
+        extras = {spec.name: partial(stored_vector, spec.name) for spec in specs}
         return self.store.compute(
-            [spec],
-            shard,
-            shard_rows=_MONA_SHARD,
-            description=f"MONA of {task}",
-            extra=lambda: {"task_vector": vector().astype(np.float32)},
+            specs, shard, shard_rows=_MONA_SHARD, description=f"MONA of {', '.join(targets)}", extra=extras
         )
 
     def _target_features(self, items: Sequence[TaskItem]) -> SparseRows:
@@ -121,7 +149,8 @@ class ModelSignals:
         assert shard is not None
         indptr = np.zeros(len(items) + 1, np.int64)
         np.cumsum(shard.arrays["counts"], out=indptr[1:])
-        return SparseRows(indptr, shard.arrays["indices"], shard.arrays["values"], self._sae().num_latents)
+        arrays = shard.arrays
+        return SparseRows(indptr, arrays["indices"], arrays["values"], self._sae().num_latents, arrays.get("scale"))
 
     def _lm_spec(self, signal: str) -> SignalSpec:
         params = {**self._pass_params(), "turns": self.config.turns}
@@ -132,12 +161,13 @@ class ModelSignals:
         params = {
             **self._pass_params(),
             "max_features": self.config.max_features,
+            "values": self.config.sae_values,
             "d": info.num_latents,
             "k": info.k,
             "layer": self.config.sae_layer if self.config.sae_layer is not None else info.hookpoint,
         }
         both = f"{model_fingerprint(self._path('sae'))}+{sae.sae_fingerprint(info)}"
-        return SignalSpec("sae", 1, params, model=both, sparse=True)
+        return SignalSpec("sae", 2, params, model=both, sparse=True)
 
     def _pass_params(self) -> dict[str, Any]:
         """What both kinds of signals from the conditional pass depend on besides the model."""
@@ -177,15 +207,13 @@ class ModelSignals:
 
         if with_sae not in self._scorers:
             config, model = self.config, self._load_model()
-            longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-            length = min(config.max_length, longest or config.max_length)
-            encoder = ConversationEncoder(self._load_tokenizer(), max_length=length, turns=config.turns)
+            encoder = ConversationEncoder(self._load_tokenizer(), max_length=self._length(model), turns=config.turns)
             features = None
             if with_sae:
                 features = sae.SparseEncoder(
                     self._sae(), model, layer=config.sae_layer, max_features=config.max_features
                 )
             self._scorers[with_sae] = LanguageModelScorer(
-                model, encoder, batch_tokens=config.batch_tokens, sae=features
+                model, encoder, batch_tokens=config.batch_tokens, sae=features, sae_values=config.sae_values
             )
         return self._scorers[with_sae]

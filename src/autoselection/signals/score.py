@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
+from autoselection.models import model_fingerprint
 from autoselection.schema import suggestion
 from autoselection.signals import near, overlap, syntax
 from autoselection.signals import sae as sae_signal
@@ -24,7 +25,7 @@ from autoselection.signals.model_pass import ModelSignals, given
 from autoselection.signals.registry import checked, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore, StoredSignal
-from autoselection.signals.table import MONA_PREFIX, MinHashParams, SignalTable
+from autoselection.signals.table import LOSS_PREFIX, MONA_PREFIX, MinHashParams, SignalTable
 from autoselection.tasks import TaskConfig, TaskItem, items_fingerprint, load_items
 
 if TYPE_CHECKING:
@@ -92,7 +93,11 @@ def score_pool(
             elif name in default_registry().names():
                 signal = default_registry().make(name, config.options_of(name))
                 results += _compute(pool, store, signal)
+        if "reward" in names:
+            results += _reward(pool, store, config, trust_remote_code)
         results += by_model.passes(names)
+        if "trajectory" in names:
+            results += by_model.trajectory()
         if targets:
             features = next(done for done in results if done.spec.name == "sae")
             results += by_model.mona(targets, features)
@@ -117,11 +122,13 @@ def _choose(
                 raise SignalError(f"There is no signal '{name}'{suggestion(name, known)}")
         return set(asked)
     obstacles: list[tuple[bool, tuple[str, ...], str]] = [
-        (model is None, ("ifd", "varentropy", "sae", "mona"), "no model was given"),
+        (model is None, ("ifd", "loss", "varentropy", "sae", "mona"), "no model was given"),
         (sae is None, ("sae", "mona"), "no SAE was given"),
         (all(task.target is None for task in tasks), ("mona",), "no task has target samples"),
         (not _benchmarks(tasks), ("contamination",), "no task with dev items was given"),
         (config.embedding_model is None, ("embeddings",), "no embedding model was given (signals.embedding_model)"),
+        (config.reward_model is None, ("reward",), "no classifier was given (signals.reward_model)"),
+        (not config.trajectory_models, ("trajectory",), "no checkpoints were given (signals.trajectory_models)"),
         (
             importlib.util.find_spec("spacy") is None,
             (syntax.SIGNAL,),
@@ -226,6 +233,24 @@ def _contaminate(pool: Pool, store: SignalStore, config: SignalsConfig, tasks: S
     return store.compute([spec], shard, shard_rows=_CONTAMINATION_SHARD, description="Contamination")
 
 
+def _reward(pool: Pool, store: SignalStore, config: SignalsConfig, trust_remote_code: bool) -> list[Computed]:
+    from autoselection.signals.reward import Reward
+
+    path = given("reward", config.reward_model, "sequence classifier", "--reward-model")
+    signal = Reward(
+        path,
+        config.reward_label,
+        config.reward_score,
+        config.reward_text,
+        config.max_length,
+        config.batch_tokens,
+        config.device,
+        config.dtype,
+        trust_remote_code,
+    )
+    return _compute(pool, store, signal, model_fingerprint(path))
+
+
 def _make_current(store: SignalStore, results: Sequence[Computed]) -> None:
     current = store.current()
     new = {done.spec.name: done.key for done in results}
@@ -254,6 +279,8 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
             extra["sae"] = stored.sparse()
         elif name.startswith(MONA_PREFIX):
             columns[name] = np.array(stored.arrays["mona"])
+        elif name.startswith(LOSS_PREFIX):
+            continue  # one checkpoint's losses; the columns are those of the trajectory
         elif name in ("text_hash", "embeddings"):
             extra[name] = stored.arrays[name]
         elif name == "minhash":
@@ -264,6 +291,8 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
             extra[name] = _near_duplicates(stored)
         else:
             columns |= {column: np.array(array) for column, array in stored.arrays.items()}
+    if "loss_conditional" in columns:
+        columns["loss"] = columns["loss_conditional"]
     return SignalTable(
         n=len(pool),
         source=np.asarray(pool.source_codes, np.int32),

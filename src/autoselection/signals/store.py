@@ -41,6 +41,7 @@ _COPY_ROWS = 1 << 16
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 Array = NDArray[Any]
+Extra = Callable[[], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,8 @@ class StoredSignal:
 
     def sparse(self) -> SparseRows:
         """The arrays of a sparse signal as rows."""
-        return SparseRows(
-            self.arrays["indptr"], self.arrays["indices"], self.arrays["values"], int(self.meta["params"]["d"])
-        )
+        arrays, d = self.arrays, int(self.meta["params"]["d"])
+        return SparseRows(arrays["indptr"], arrays["indices"], arrays["values"], d, arrays.get("scale"))
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class SignalStore:
         *,
         shard_rows: int,
         description: str,
-        extra: Callable[[], Mapping[str, Array]] | None = None,
+        extra: Extra | Mapping[str, Extra] | None = None,
     ) -> list[Computed]:
         """Make sure that the signals exist; compute the shards that are missing, several signals at once.
 
@@ -242,7 +242,8 @@ class SignalStore:
             specs: signals that one piece of work yields together.
             work: given rows and the names still wanted for them, returns their shards.
             shard_rows: rows a shard.
-            extra: arrays that belong to the signal but not to single rows; called once at the end.
+            extra: arrays that belong to the signal but not to single rows; called once at the end. Of several signals,
+                one such function each by the signal's name.
         """
         results: dict[str, Computed] = {}
         pending: list[SignalSpec] = []
@@ -287,7 +288,7 @@ class SignalStore:
         work: Callable[[range, frozenset[str]], Mapping[str, Shard]],
         shard_rows: int,
         description: str,
-        extra: Callable[[], Mapping[str, Array]] | None,
+        extra: Extra | Mapping[str, Extra] | None,
     ) -> list[Computed]:
         started = time.monotonic()
         first = next((known.rows for known in inherited.values()), 0)
@@ -308,9 +309,10 @@ class SignalStore:
                     for spec in wanted:
                         self._write_shard(self._shard_path(spec, span, shard_rows), shards[spec.name])
                 advance(len(span))
-        extras = extra() if extra else {}
+        common = extra() if callable(extra) else {}
         results = []
         for spec in specs:
+            extras = extra[spec.name]() if isinstance(extra, Mapping) else common
             meta = self._finish(spec, inherited.get(spec.name), spans, shard_rows, extras)
             results.append(
                 Computed(

@@ -18,25 +18,43 @@ from autoselection.signals.edges import NearDuplicates
 
 #: Signals that are more than a function of a row's own text, in the order in which they are computed: ``score.py`` knows
 #: how. All others are in ``registry.py``.
-SPECIAL_SIGNALS = ("near_duplicates", "contamination", "embeddings", "ifd", "varentropy", "sae", "mona")
+SPECIAL_SIGNALS = (
+    "near_duplicates",
+    "contamination",
+    "embeddings",
+    "ifd",
+    "loss",
+    "varentropy",
+    "sae",
+    "mona",
+    "reward",
+    "trajectory",
+)
 #: Arrays of a table that are not columns of scores.
 TABLE_ARRAYS = frozenset({"text_hash", "minhash", "near_duplicates", "sae", "embeddings"})
 #: Which signal (the name given to ``autoselection score --signals``) yields each column, if it is not in ``registry.py``.
 SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
     {
         "ifd": "ifd",
+        "loss": "loss",
         "varentropy": "varentropy",
         "loss_conditional": "ifd",
         "loss_unconditional": "ifd",
         "contamination": "contamination",
+        "reward": "reward",
+        "loss_drop": "trajectory",
+        "loss_slope": "trajectory",
     }
 )
 MONA_PREFIX = "mona/"
+#: ``loss/0``, ``loss/1``, …: a row's loss under the checkpoints of a trajectory.
+LOSS_PREFIX = "loss/"
 
 
 def column_signal(column: str) -> str | None:
     """The signal of the model that yields ``column``, or None."""
-    return "mona" if column.startswith(MONA_PREFIX) else SIGNAL_OF_COLUMN.get(column)
+    prefixes = {MONA_PREFIX: "mona", LOSS_PREFIX: "trajectory"}
+    return SIGNAL_OF_COLUMN.get(column) or next((prefixes[p] for p in prefixes if column.startswith(p)), None)
 
 
 def signal_of_column(column: str) -> str | None:
@@ -53,9 +71,12 @@ def how_to_get(signal: str) -> str:
         "contamination": " --config CONFIG",
         "embeddings": " --embedding-model MODEL",
         "ifd": model,
+        "loss": model,
         "varentropy": model,
         "sae": model + " --sae SAE",
         "mona": model + " --sae SAE",
+        "reward": " --reward-model MODEL",
+        "trajectory": " --trajectory-model FIRST --trajectory-model LAST",
     }
     return f"run `autoselection score POOL_DIR --signals {signal}{needs.get(signal, '')}` first."
 
@@ -78,14 +99,16 @@ class SparseRows:
     Attributes:
         indptr: int64[N+1].
         indices: int32[nnz].
-        values: float32[nnz], all > 0.
+        values: float32, float16 or uint8 [nnz], all > 0.
         d: width of the vectors.
+        scale: float32[N] if the values are uint8: row i holds ``scale[i] * values``.
     """
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
-    values: NDArray[np.float32]
+    values: NDArray[Any]
     d: int
+    scale: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -98,7 +121,14 @@ class SparseRows:
     def row(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Indices and values of one row."""
         span = slice(int(self.indptr[i]), int(self.indptr[i + 1]))
-        return self.indices[span], self.values[span]
+        return self.indices[span], self.floats(i, i + 1)
+
+    def floats(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """The values of rows ``start`` to ``stop`` (default: all) as float32."""
+        stop = len(self) if stop is None else stop
+        bounds = np.asarray(self.indptr[start : stop + 1])
+        values: NDArray[np.float32] = np.asarray(self.values[int(bounds[0]) : int(bounds[-1])], np.float32)
+        return values if self.scale is None else values * np.repeat(self.scale[start:stop], np.diff(bounds))
 
     def take(self, rows: NDArray[np.int64]) -> SparseRows:
         """The given rows, in the given order, in memory."""
@@ -106,14 +136,22 @@ class SparseRows:
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(counts, out=indptr[1:])
         where = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], counts)
-        return SparseRows(indptr, self.indices[where], self.values[where], self.d)
+        scale = None if self.scale is None else self.scale[rows]
+        return SparseRows(indptr, self.indices[where], self.values[where], self.d, scale)
 
     def to_scipy(self) -> Any:
-        """The same rows as ``scipy.sparse.csr_matrix`` of shape (N, d), sharing memory where dtypes allow."""
+        """The same rows as ``scipy.sparse.csr_matrix`` of shape (N, d), float32; indices share memory where they can."""
+        return self._matrix(self.floats())
+
+    def active(self) -> Any:
+        """Where the rows are not zero, as ``scipy.sparse.csr_matrix`` of int8 ones; the values are not read."""
+        return self._matrix(np.ones(len(self.indices), np.int8))
+
+    def _matrix(self, data: NDArray[Any]) -> Any:
         from scipy.sparse import csr_matrix
 
-        matrix = csr_matrix((len(self), self.d), dtype=np.float32)
-        matrix.data = np.asarray(self.values, np.float32)
+        matrix = csr_matrix((len(self), self.d), dtype=data.dtype)
+        matrix.data = data
         matrix.indices = np.asarray(self.indices)
         matrix.indptr = np.asarray(self.indptr)
         if matrix.indptr[-1] <= np.iinfo(np.int32).max:  # scipy wants both index arrays alike
@@ -252,6 +290,7 @@ class SignalTable:
             arrays |= {"near.jaccard": near.edges.similarity}
         if self.sae is not None:
             arrays |= {"sae.indptr": self.sae.indptr, "sae.indices": self.sae.indices, "sae.values": self.sae.values}
+            arrays["sae.scale"] = self.sae.scale
         for name, array in arrays.items():
             if array is not None:
                 digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())

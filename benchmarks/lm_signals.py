@@ -1,0 +1,231 @@
+"""IFD, varentropy and SAE features: rows a second beside three padded, unsorted passes over the same rows.
+
+    python -m benchmarks.lm_signals [--model FOLDER --sae FOLDER] [--pool FILE] [--rows 1000] --json
+
+The baseline does what a plain script does: batches of 8 rows in pool order, padded to their longest row, one pass for
+the hidden states (SAE means), one for the conditional loss and varentropy, one for the loss without the prompt; the
+output head runs on every position. It uses the same tokens and definitions as the package, so its numbers must agree;
+two things are done better than usual so as not to flatter us: the first pass computes no logits, and varentropy is
+computed at response positions only. Runs of the two methods alternate; tokenization is part of both. ``cpu_seconds`` is
+processor time, which a busy machine disturbs less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BATCH = 8
+COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional")
+SHARED = Path(os.environ.get("AUTOSELECTION_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print one line a method."""
+    options = _options(arguments)
+    import torch
+
+    torch.set_num_threads(options.threads)
+    from autoselection.chat import ConversationEncoder
+    from autoselection.models import load_model, load_tokenizer
+    from autoselection.signals.lm import LanguageModelScorer
+    from autoselection.signals.sae import SparseEncoder, read_sae_info
+
+    model = load_model(options.model, options.device, options.dtype)
+    tokenizer = load_tokenizer(options.model)
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
+    encoder = ConversationEncoder(tokenizer, max_length=options.max_length or min(2048, longest))
+    sae = SparseEncoder(read_sae_info(options.sae), model)
+    rows, source = conversations(options.pool, options.rows, options.seed)
+    scorer = LanguageModelScorer(model, encoder, batch_tokens=options.batch_tokens, sae=sae)
+
+    def ours() -> dict[str, Any]:
+        losses, features = scorer.score(rows, losses=True, features=True)
+        assert losses is not None and features is not None
+        counts = features.arrays["counts"]
+        found = np.zeros((len(rows), sae.info.num_latents), np.float32)
+        found[np.repeat(np.arange(len(rows)), counts), features.arrays["indices"]] = features.arrays["values"]
+        return {**losses.arrays, "sae": found}
+
+    methods: dict[str, Callable[[], dict[str, Any]]] = {
+        "three padded passes": lambda: published(model, encoder, sae, rows),
+        "autoselection": ours,
+    }
+    scorer.score(rows[:2], features=True)
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    cpu: dict[str, list[float]] = {name: [] for name in methods}
+    results: dict[str, dict[str, Any]] = {}
+    for _ in range(options.repeats):
+        for name, run in methods.items():
+            started, busy = time.perf_counter(), time.process_time()
+            results[name] = run()
+            seconds[name].append(time.perf_counter() - started)
+            cpu[name].append(time.process_time() - busy)
+    base = statistics.median(seconds["three padded passes"])
+    base_cpu = statistics.median(cpu["three padded passes"])
+    encoded = encoder.encode_batch(rows)
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        line: dict[str, Any] = {
+            "method": name,
+            "model": options.label,
+            "pool": source,
+            "rows": len(rows),
+            "tokens": sum(len(item.input_ids) for item in encoded if item is not None),
+            "cut_off": sum(item is not None and not any(item.response) for item in encoded),
+            "seconds": round(median, 3),
+            "rows_per_s": round(len(rows) / median, 2),
+            "ratio": round(base / median, 2),
+            "cpu_seconds": round(statistics.median(cpu[name]), 3),
+            "cpu_ratio": round(base_cpu / statistics.median(cpu[name]), 2),
+            "runs": [round(value, 3) for value in times],
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "cpu": platform.processor() or platform.machine(),
+        }
+        if name != "three padded passes":
+            line["max_abs_difference"] = differences(results["three padded passes"], results[name])
+        print(
+            json.dumps(line) if options.json else f"{name}: {line['rows_per_s']} rows/s, {line['ratio']}×", flush=True
+        )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    from autoselection import demo
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lm_signals", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="model folder (default: the embedded demo model)")
+    parser.add_argument("--sae", type=Path, help="SAE folder (default: the demo's)")
+    parser.add_argument("--pool", type=Path, help="pool file (default: the shared real pool, else the demo's)")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--max-length", type=int, help="default: 2048 or the model's own limit")
+    parser.add_argument("--batch-tokens", type=int, help="default: the package's")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--seed", type=int, default=0, help="draws the rows")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    if (options.model is None) != (options.sae is None):
+        parser.error("give --model and --sae together")
+    options.label = "demo" if options.model is None else options.model.resolve().parent.name
+    options.model = options.model or demo.model_dir()
+    options.sae = options.sae or demo.sae_dir()
+    if options.pool is None:
+        shared = SHARED / "pool" / "pool.jsonl.gz"
+        options.pool = shared if shared.is_file() else demo.data_dir() / "pool.jsonl"
+    return options
+
+
+def conversations(path: Path, count: int, seed: int) -> tuple[list[list[dict[str, str]]], str]:
+    """A random sample of a pool file's conversations, in file order."""
+    import tempfile
+
+    from autoselection.pool import Pool, ingest
+
+    with tempfile.TemporaryDirectory() as folder:
+        ingest([path], Path(folder) / "pool")
+        pool = Pool.open(Path(folder) / "pool")
+        chosen = np.sort(np.random.default_rng(seed).choice(len(pool), min(count, len(pool)), replace=False))
+        return [[dict(message) for message in row] for row in pool.messages(chosen.tolist())], path.name
+
+
+def published(model: Any, encoder: Any, sae: Any, rows: Sequence[Any]) -> dict[str, Any]:
+    """Three passes in pool order over batches of 8 rows padded to the longest, full logits in the last two."""
+    import torch
+
+    encoded = encoder.encode_batch(rows)
+    found = {name: np.full(len(rows), np.nan) for name in COLUMNS}
+    features = np.zeros((len(rows), sae.info.num_latents), np.float32)
+    known = [i for i, item in enumerate(encoded) if item is not None and item.input_ids]
+    answered = [i for i in known if any(encoded[i].response) and _answer(rows[i])]
+    scored = set(answered)
+    start = next((t for t in (encoder.tokenizer.bos_token_id, encoder.tokenizer.eos_token_id) if t is not None), None)
+    with torch.inference_mode():
+        for batch, tokens, mask in _padded({i: encoded[i].input_ids for i in known}, model.device):
+            output = model.base_model(input_ids=tokens, attention_mask=mask, output_hidden_states=True, use_cache=False)
+            layer = int(sae.hookpoint.rpartition(".")[2])
+            states = output.hidden_states[layer + 1]
+            values, indices = sae.encode(states.flatten(0, 1))
+            dense = torch.zeros(len(values), sae.info.num_latents, device=values.device).scatter_(1, indices, values)
+            dense = dense.view(*states.shape[:2], -1) * mask[..., None]
+            mean = dense.sum(1) / mask.sum(1, keepdim=True)
+            top, index = mean.topk(sae.max_features, dim=-1)
+            features[batch] = torch.zeros_like(mean).scatter_(1, index, top).cpu().numpy()
+        for batch, tokens, mask in _padded({i: encoded[i].input_ids for i in known}, model.device):
+            logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
+            for row, i in enumerate(batch):
+                if i not in scored:
+                    continue
+                where = torch.as_tensor([p for p, scored in enumerate(encoded[i].response) if scored])
+                log_p = torch.log_softmax(logits[row, where - 1].float(), -1)
+                p = log_p.exp()
+                entropy = -(p * log_p).sum(-1, keepdim=True)
+                loss = -log_p.gather(1, tokens[row, where][:, None])
+                found["loss_conditional"][i] = float(loss.mean())
+                found["varentropy"][i] = float((p * (log_p + entropy) ** 2).sum(-1).mean())
+        alone = {i: _alone(encoded[i], start) for i in answered}
+        for batch, tokens, mask in _padded({i: ids for i, (ids, _) in alone.items()}, model.device):
+            logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
+            log_p = torch.log_softmax(logits[:, :-1].float(), -1)
+            loss = -log_p.gather(2, tokens[:, 1:, None])[..., 0]
+            for row, i in enumerate(batch):
+                where = torch.as_tensor(alone[i][1]) - 1
+                found["loss_unconditional"][i] = float(loss[row, where].mean())
+    found["ifd"] = found["loss_conditional"] / found["loss_unconditional"]
+    return {**found, "sae": features}
+
+
+def _answer(row: Sequence[dict[str, str]]) -> bool:
+    return any(message["content"].strip() for message in row if message["role"] == "assistant")
+
+
+def _alone(item: Any, start: int | None) -> tuple[list[int], list[int]]:
+    """The response behind the bare assistant header, and the places of its tokens."""
+    kept = [i for i, alone in enumerate(item.alone) if alone]
+    ids = [item.input_ids[i] for i in kept]
+    places = [new for new, old in enumerate(kept) if item.response[old]]
+    if places[0] == 0 and start is not None:
+        return [start, *ids], [place + 1 for place in places]
+    return ids, places
+
+
+def _padded(ids: dict[int, list[int]], device: Any) -> Iterator[tuple[list[int], Any, Any]]:
+    """Batches in pool order: row numbers, right-padded tokens, mask."""
+    import torch
+
+    order = list(ids)
+    for first in range(0, len(order), BATCH):
+        batch = order[first : first + BATCH]
+        width = max(len(ids[i]) for i in batch)
+        tokens = torch.zeros((len(batch), width), dtype=torch.long)
+        mask = torch.zeros_like(tokens)
+        for row, i in enumerate(batch):
+            tokens[row, : len(ids[i])] = torch.as_tensor(ids[i])
+            mask[row, : len(ids[i])] = 1
+        yield batch, tokens.to(device), mask.to(device)
+
+
+def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """Largest absolute difference of each number, and rows that only one of the two scores."""
+    both = {}
+    for name in (*COLUMNS, "sae"):
+        gap = np.abs(np.asarray(theirs[name], np.float64) - np.asarray(ours[name], np.float64))
+        both[name] = float(f"{np.nanmax(gap):.2e}") if np.isfinite(gap).any() else None
+    both["rows_scored_by_one"] = int((np.isnan(theirs["varentropy"]) != np.isnan(ours["varentropy"])).sum())
+    return both
+
+
+if __name__ == "__main__":
+    main()
