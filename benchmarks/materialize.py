@@ -6,8 +6,8 @@
 One JSON line a recipe: rows in and out, seconds (median of the runs), the same split into subset and state, seconds of
 the first run in a fresh process (rankings and pool-wide counts are made then), peak memory of that process, and for a
 recipe of filters the bytes that must be read over the time they would take at the speed of a plain copy. Every recipe
-runs in a process of its own; between runs the remembered subsets are replaced by random ones, so that no state vector
-profits from an earlier one.
+runs in a process of its own; between runs the remembered subsets are forgotten, so that no state vector profits from an
+earlier one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from autoselection.recipes import Recipe, RecipeBook, materialize, state_vectors
+from autoselection.recipes.drift import forget
 from autoselection.signals.table import SignalTable
 from benchmarks.tables import ensure_table, load_table
 
@@ -85,7 +86,6 @@ def measure(name: str, folder: Path, repeats: int) -> dict[str, Any]:
     table = load_table(folder)
     book = RecipeBook({key: recipe_of(key, table.n) for key in RECIPES if key != name})
     recipe = recipe_of(name, table.n)
-    rng = np.random.default_rng(0)
     subset_times, state_times = [], []
     for _ in range(repeats + 1):
         started = time.perf_counter()
@@ -95,7 +95,7 @@ def measure(name: str, folder: Path, repeats: int) -> dict[str, Any]:
         state_times.append(time.perf_counter() - between)
         subset_times.append(between - started)
         if table.sae is not None:
-            state_vectors([np.flatnonzero(rng.random(table.n) < 0.5) for _ in range(4)], table)
+            forget(table)
     totals = [a + b for a, b in zip(subset_times, state_times, strict=True)]
     line = {
         "recipe": name,

@@ -14,7 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from autoselection.signals.table import SignalTable, SparseRows
+from autoselection.signals.duplicates import minhash_signatures
+from autoselection.signals.edges import Edges, NearDuplicates
+from autoselection.signals.near import DEFAULT_RECALL, JACCARD_FLOOR, near_duplicates
+from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
+from benchmarks.synthetic import texts
 
 TASKS = ("bbh", "gpqa", "gsm8k", "mmlu")
 SCORES = ("ifd", "varentropy", "ngram_entropy", "action_object_branching")
@@ -24,7 +28,7 @@ NEAR_DUPLICATES, CHANGED = 0.05, 0.03
 _CHUNK = 50_000
 
 
-def write_table(folder: Path, rows: int, *, features: bool = True, seed: int = 0) -> None:
+def write_table(folder: Path, rows: int, *, features: bool = True, text: bool = True, seed: int = 0) -> None:
     """Write the columns of ``rows`` rows; the same seed gives the same rows."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -37,15 +41,18 @@ def write_table(folder: Path, rows: int, *, features: bool = True, seed: int = 0
     np.save(folder / "text_hash.npy", _text_hash(rng, rows))
     if features:
         _write_features(folder, rows, rng)
-    (folder / "table.json").write_text(json.dumps({"rows": rows, "features": features, "seed": seed}))
+    if text:
+        _write_near_duplicates(folder, rows, seed)
+    facts = {"rows": rows, "features": features, "text": text, "seed": seed}
+    (folder / "table.json").write_text(json.dumps(facts))
 
 
 def ensure_table(folder: Path, rows: int, *, features: bool = True, text: bool = True) -> Path:
     """The folder of a table like this, written by a process of its own if it is not there yet."""
-    name = f"{rows}-{'sae' if features else 'plain'}"
+    name = f"{rows}{'-sae' if features else ''}{'-text' if text else ''}"
     target = folder / name
     if not (target / "table.json").exists():
-        code = f"from pathlib import Path; from benchmarks.tables import write_table; write_table(Path({str(target)!r}), {rows}, features={features})"
+        code = f"from pathlib import Path; from benchmarks.tables import write_table; write_table(Path({str(target)!r}), {rows}, features={features}, text={text})"
         subprocess.run([sys.executable, "-c", code], check=True)
     return target
 
@@ -66,6 +73,8 @@ def load_table(folder: Path) -> SignalTable:
         columns=columns,
         text_hash=np.load(folder / "text_hash.npy", mmap_mode="r"),
         sae=sae,
+        near_duplicates=_near_duplicates(folder) if facts["text"] else None,
+        folder=folder / "signals",
         keys={"benchmark": str(facts)},
     )
 
@@ -76,6 +85,23 @@ def _text_hash(rng: np.random.Generator, rows: int) -> np.ndarray:
     copies = np.flatnonzero(rng.random(rows) < NEAR_DUPLICATES)[1:]
     hashes[copies] = hashes[(rng.random(len(copies)) * copies).astype(np.int64)]
     return hashes
+
+
+def _write_near_duplicates(folder: Path, rows: int, seed: int) -> None:
+    """The pairs of a pool of texts, found as ``autoselection score`` finds them."""
+    pool = texts(rows, seed=seed)
+    signatures = minhash_signatures(pool, MinHashParams())
+    found = near_duplicates(signatures, lambda wanted: [pool[row] for row in wanted], MinHashParams().ngram_size)
+    np.save(folder / "near_node.npy", found.node)
+    for name, array in (("left", found.edges.left), ("right", found.edges.right), ("jaccard", found.edges.similarity)):
+        np.save(folder / f"near_{name}.npy", array)
+
+
+def _near_duplicates(folder: Path) -> NearDuplicates:
+    node, left, right, jaccard = (
+        np.load(folder / f"near_{name}.npy", mmap_mode="r") for name in ("node", "left", "right", "jaccard")
+    )
+    return NearDuplicates(node, Edges(left, right, jaccard), MinHashParams().ngram_size, JACCARD_FLOOR, DEFAULT_RECALL)
 
 
 def _write_features(folder: Path, rows: int, rng: np.random.Generator) -> None:
@@ -100,8 +126,8 @@ def _write_features(folder: Path, rows: int, rng: np.random.Generator) -> None:
             first[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
             counts[start : start + size] = first.sum(axis=1)
             drawn[first].tofile(indices_file)
-            values[first].tofile(values_file)
+            values[first].astype(np.float16).tofile(values_file)
     np.save(folder / "sae_indptr.npy", np.append(0, np.cumsum(counts)).astype(np.int64))
-    for name, dtype in (("indices", np.int32), ("values", np.float32)):
+    for name, dtype in (("indices", np.int32), ("values", np.float16)):
         np.save(folder / f"sae_{name}.npy", np.memmap(folder / f"{name}.raw", dtype, "r"))
         (folder / f"{name}.raw").unlink()

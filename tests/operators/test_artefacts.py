@@ -53,6 +53,7 @@ def test_artefacts_are_built_once_for_a_table_and_vanish_with_it(memory):
 
 def test_the_least_recently_used_go_first(memory, monkeypatch):
     monkeypatch.setattr(artefacts, "MEMORY_LIMIT", 250)
+    monkeypatch.setattr(artefacts, "MEMORY_PER_ROW", 0)
     table, built = make_table(0), []
 
     def get(name, size):

@@ -1,6 +1,7 @@
 """Heavy things that depend on the pool alone, such as similar pairs and clusterings: built once, held, and stored.
 
-In memory they are held while their table lives and they are among the last used ones, up to :data:`MEMORY_LIMIT` bytes.
+In memory they are held while their table lives and they are among the last used ones, up to :data:`MEMORY_LIMIT` bytes and
+:data:`MEMORY_PER_ROW` for each row of the table.
 Arrays are also stored beside the pool's signals, in ``signals/artefacts/<name>/<key>/``, under a key of everything they
 depend on: another process, or the next run, reads them memory-mapped. A folder is written under another name and renamed
 into place, so that two processes may build the same at once; what does not have its checksum is built again.
@@ -27,6 +28,8 @@ from autoselection.signals.table import SignalTable
 
 #: Bytes of artefacts held in memory, memory-mapped ones not counted; the one last built stays whatever its size.
 MEMORY_LIMIT = 512 * 1024 * 1024
+#: And so many more for each row of the table: about a dozen rankings.
+MEMORY_PER_ROW = 200
 
 T = TypeVar("T")
 Arrays = Mapping[str, NDArray[Any]]
@@ -52,7 +55,7 @@ class _Memory:
             self.held += self._entries[place][1]
         self._entries.move_to_end(place)
         value = self._entries[place][0]
-        while self.held > MEMORY_LIMIT and len(self._entries) > 1:
+        while self.held > MEMORY_LIMIT + MEMORY_PER_ROW * table.n and len(self._entries) > 1:
             self._drop(next(iter(self._entries)))
         return value
 
@@ -131,12 +134,19 @@ def stored_artefact(
 def _bytes_of(value: Any) -> int:
     """Memory of the arrays in a value."""
     if isinstance(value, np.ndarray):
-        return 0 if isinstance(value, np.memmap) else value.nbytes
+        return 0 if _is_mapped(value) else value.nbytes
     if isinstance(value, Mapping):
         return sum(map(_bytes_of, value.values()))
     if isinstance(value, (tuple, list)):
         return sum(map(_bytes_of, value))
     return sum(map(_bytes_of, vars(value).values())) if hasattr(value, "__dict__") else 0
+
+
+def _is_mapped(array: Any) -> bool:
+    """Whether an array, or the one that it is a view of, is memory-mapped."""
+    while array is not None and not isinstance(array, np.memmap):
+        array = getattr(array, "base", None)
+    return array is not None
 
 
 def _read(folder: Path) -> Arrays | None:

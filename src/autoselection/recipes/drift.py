@@ -38,16 +38,24 @@ def feature_counts(subsets: Sequence[Rows], signals: SignalTable) -> Counts:
     Raises:
         SignalError: the pool has no SAE features.
     """
-    counter = pool_artefact(signals, "feature counter", lambda: _Counter(signals))
+    counter = _counter(signals)
     found = [counter.count(subsets[start : start + _TOGETHER]) for start in range(0, len(subsets), _TOGETHER)]
     return np.concatenate(found) if found else np.zeros((0, signals.require_sae().d))
 
 
 def drift(counts: Counts, size: int, signals: SignalTable) -> float:
     """``||SNAR(S) - SNAR(pool)||₂ / sqrt(d)`` from the counts of a subset of ``size`` > 0 rows."""
-    counter = pool_artefact(signals, "feature counter", lambda: _Counter(signals))
-    difference = counts / size - counter.pool / signals.n
+    difference = counts / size - _counter(signals).pool / signals.n
     return float(np.linalg.norm(difference) / np.sqrt(len(counts)))
+
+
+def forget(signals: SignalTable) -> None:
+    """Forget the subsets counted so far, so that a benchmark's run does not profit from the one before."""
+    _counter(signals).seen.clear()
+
+
+def _counter(signals: SignalTable) -> _Counter:
+    return pool_artefact(signals, "feature counter", lambda: _Counter(signals))
 
 
 class _Counter:
