@@ -15,6 +15,7 @@ from autoselection.config import load_config
 from autoselection.errors import MissingExtraError, SignalError
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
+from autoselection.tasks import TaskConfig
 
 pytest.importorskip("sentence_transformers")
 
@@ -275,3 +276,25 @@ def test_real_embeddings_put_like_beside_like() -> None:
     assert similarity[0, 1] > 0.85
     assert abs(similarity[0, 2]) < 0.2
     assert shard.stats["truncated"] == 1
+
+
+def test_rows_are_compared_with_benchmark_items(pool: Pool, static: Path, tmp_path: Path) -> None:
+    texts = pool.messages()
+    items = [
+        {"id": "a", "task": "t", "prompt": texts[3][0]["content"], "answer": texts[3][1]["content"]},
+        {"id": "b", "task": "t", "prompt": "the king in rice", "answer": "queen"},
+    ]
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    tasks = [TaskConfig(name="t", dev=tmp_path / "dev.jsonl")]
+    config = SignalsConfig(embedding_model=str(static), device="cpu")
+    report = score_pool(pool, config, tasks=tasks, signals=["contamination_cosine"])
+    assert set(report.keys) == {"embeddings", "contamination_cosine"}
+    table = load_table(pool)
+    turns = [[{"role": "user", "content": i["prompt"]}, {"role": "assistant", "content": i["answer"]}] for i in items]
+    towards = Embeddings(static, device="cpu").compute(turns).arrays["embeddings"].astype(np.float32)
+    expected = (np.asarray(table.require_embeddings(), np.float32) @ towards.T).max(axis=1)
+    np.testing.assert_allclose(table.column("contamination_cosine"), expected, atol=1e-6)
+    assert table.column("contamination_cosine")[3] > 0.999
+    assert score_pool(pool, config, tasks=tasks, signals=["contamination_cosine"]).cached
+    with pytest.raises(SignalError, match="needs tasks with dev"):
+        score_pool(pool, config, signals=["contamination_cosine"])

@@ -76,6 +76,7 @@ def test_signals_without_a_model(pool: Pool) -> None:
     assert set(report.keys) == {*QUICK, "near_duplicates", "lengths", "repetition", "action_object_branching"}
     assert set(report.skipped) == {
         "contamination",
+        "contamination_cosine",
         "embeddings",
         "ifd",
         "loss",
@@ -133,7 +134,7 @@ def test_a_run_killed_while_the_pairs_are_written_goes_on(pool: Pool, monkeypatc
 def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:
     tasks = [task(tmp_path, "maths"), task(tmp_path, "art", 2)]
     report = score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, tasks=tasks)
-    assert set(report.skipped) == {"contamination", "embeddings", "reward", "trajectory"}
+    assert set(report.skipped) == {"contamination", "contamination_cosine", "embeddings", "reward", "trajectory"}
     by_name = {signal.name: signal for signal in report.signals}
     assert by_name["lm"].missing == dict.fromkeys(LM_COLUMNS, 0)
     assert by_name["lm"].stats["empty_response"] == 0

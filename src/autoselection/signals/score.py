@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: Rows compared with the benchmarks' items between two saves.
 _CONTAMINATION_SHARD = 16_384
 
+#: Signals that are made of another one, which is computed first.
+_MADE_OF = {"near_duplicates": "minhash", "contamination_cosine": "embeddings"}
+
 __all__ = ["SIGNALS", "ScoreReport", "SignalReport", "SignalsConfig", "load_table", "score_pool"]
 
 
@@ -70,8 +73,7 @@ def score_pool(
     store = SignalStore.of(pool)
     skipped: dict[str, str] = {}
     names = _choose(signals if signals is not None else config.signals, config, model, sae, tasks, skipped)
-    if "near_duplicates" in names:
-        names.add("minhash")
+    names |= {_MADE_OF[name] for name in names & set(_MADE_OF)}
     by_model = ModelSignals(pool, store, config, model, chat_template, trust_remote_code)
     if names & {"sae", "mona"}:
         by_model.sae_info = sae_signal.read_sae_info(given("sae", sae, "SAE folder", "--sae"))
@@ -87,9 +89,13 @@ def score_pool(
                 signatures = next(done for done in results if done.spec.name == "minhash")
                 results += _pair_up(pool, store, config, signatures)
             elif name == "contamination":
-                results += _contaminate(pool, store, config, _benchmarks(tasks))
+                results += _contaminate(pool, store, config, _items(_benchmarks(tasks), name))
             elif name == "embeddings":
-                results += _embed(pool, store, config, trust_remote_code)
+                results += _compute(pool, store, *_embedder(config, trust_remote_code))
+            elif name == "contamination_cosine":
+                embedded = next(done for done in results if done.spec.name == "embeddings")
+                items = _items(_benchmarks(tasks), name)
+                results += _compare(pool, store, embedded, items, _embedder(config, trust_remote_code)[0])
             elif name in default_registry().names():
                 signal = default_registry().make(name, config.options_of(name))
                 results += _compute(pool, store, signal)
@@ -125,8 +131,12 @@ def _choose(
         (model is None, ("ifd", "loss", "varentropy", "sae", "mona"), "no model was given"),
         (sae is None, ("sae", "mona"), "no SAE was given"),
         (all(task.target is None for task in tasks), ("mona",), "no task has target samples"),
-        (not _benchmarks(tasks), ("contamination",), "no task with dev items was given"),
-        (config.embedding_model is None, ("embeddings",), "no embedding model was given (signals.embedding_model)"),
+        (not _benchmarks(tasks), ("contamination", "contamination_cosine"), "no task with dev items was given"),
+        (
+            config.embedding_model is None,
+            ("embeddings", "contamination_cosine"),
+            "no embedding model was given (signals.embedding_model)",
+        ),
         (config.reward_model is None, ("reward",), "no classifier was given (signals.reward_model)"),
         (not config.trajectory_models, ("trajectory",), "no checkpoints were given (signals.trajectory_models)"),
         (
@@ -162,7 +172,8 @@ def _compute(pool: Pool, store: SignalStore, signal: Signal, fingerprint: str | 
     return store.compute([spec], shard, shard_rows=signal.shard_rows, description=described)
 
 
-def _embed(pool: Pool, store: SignalStore, config: SignalsConfig, trust_remote_code: bool) -> list[Computed]:
+def _embedder(config: SignalsConfig, trust_remote_code: bool) -> tuple[Signal, str]:
+    """The signal of sentence embeddings as configured, and the fingerprint of its model."""
     from autoselection.signals.embeddings import Embeddings, embedding_fingerprint, embedding_folder
 
     name = given("embeddings", config.embedding_model, "sentence embedding model", "--embedding-model")
@@ -170,7 +181,7 @@ def _embed(pool: Pool, store: SignalStore, config: SignalsConfig, trust_remote_c
     signal = Embeddings(
         folder, config.embedding_text, config.embedding_batch, config.device, trust_remote_code=trust_remote_code
     )
-    return _compute(pool, store, signal, embedding_fingerprint(folder))
+    return signal, embedding_fingerprint(folder)
 
 
 def _pair_up(pool: Pool, store: SignalStore, config: SignalsConfig, signatures: Computed) -> list[Computed]:
@@ -210,13 +221,41 @@ def _benchmarks(tasks: Sequence[TaskConfig]) -> list[TaskConfig]:
     return [task for task in tasks if task.dev != task.target]
 
 
-def _contaminate(pool: Pool, store: SignalStore, config: SignalsConfig, tasks: Sequence[TaskConfig]) -> list[Computed]:
+def _items(tasks: Sequence[TaskConfig], signal: str) -> dict[str, list[TaskItem]]:
+    """The dev and test items of the tasks, by ``task/split``."""
     if not tasks:
-        raise SignalError("The signal 'contamination' needs tasks with dev or test items: name a configuration.")
+        raise SignalError(f"The signal '{signal}' needs tasks with dev or test items: name a configuration.")
     items = {f"{task.name}/dev": load_items(task, "dev") for task in tasks}
-    items |= {f"{task.name}/test": load_items(task, "test") for task in tasks if task.test is not None}
-    fingerprints = "".join(f"{part}:{items_fingerprint(items[part])};" for part in sorted(items))
-    targets = hashlib.blake2b(fingerprints.encode(), digest_size=16).hexdigest()
+    return items | {f"{task.name}/test": load_items(task, "test") for task in tasks if task.test is not None}
+
+
+def _fingerprint(items: Mapping[str, Sequence[TaskItem]]) -> str:
+    text = "".join(f"{part}:{items_fingerprint(items[part])};" for part in sorted(items))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _compare(
+    pool: Pool, store: SignalStore, embedded: Computed, items: Mapping[str, Sequence[TaskItem]], embedder: Signal
+) -> list[Computed]:
+    """The highest cosine of each row's embedding with that of a benchmark item, prompt and gold answer as a row."""
+    name = "contamination_cosine"
+    vectors: list[NDArray[Any]] = []  # made on first use: a cached signal needs no model
+
+    def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
+        if not vectors:
+            turns = [item.messages() for part in sorted(items) for item in items[part]]
+            vectors.append(np.asarray(embedder.compute(turns).arrays["embeddings"]))
+        own = store.open("embeddings", embedded.key).arrays["embeddings"][rows.start : rows.stop]
+        return {name: Shard({name: overlap.contamination_cosine(own, vectors[0])})}
+
+    spec = SignalSpec(name, 1, {"embeddings": embedded.spec.key("")}, targets=_fingerprint(items))
+    return store.compute([spec], shard, shard_rows=_CONTAMINATION_SHARD, description="Similarity to benchmark items")
+
+
+def _contaminate(
+    pool: Pool, store: SignalStore, config: SignalsConfig, items: Mapping[str, Sequence[TaskItem]]
+) -> list[Computed]:
+    """How much of a benchmark item's text each row contains."""
     index: list[overlap.ItemGrams] = []  # made on first use: a cached signal needs none
 
     def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
@@ -229,7 +268,7 @@ def _contaminate(pool: Pool, store: SignalStore, config: SignalsConfig, tasks: S
             stats |= index[0].stats
         return {"contamination": Shard({"contamination": shares}, stats)}
 
-    spec = SignalSpec("contamination", 1, {"n": config.contamination_ngram}, targets=targets)
+    spec = SignalSpec("contamination", 1, {"n": config.contamination_ngram}, targets=_fingerprint(items))
     return store.compute([spec], shard, shard_rows=_CONTAMINATION_SHARD, description="Contamination")
 
 
@@ -257,6 +296,8 @@ def _make_current(store: SignalStore, results: Sequence[Computed]) -> None:
     relevance = any(name.startswith(MONA_PREFIX) for name in new)
     retired = relevance or ("sae" in new and new["sae"] != current.get("sae"))
     kept = {name: key for name, key in current.items() if not (retired and name.startswith(MONA_PREFIX))}
+    if new.get("embeddings", current.get("embeddings")) != current.get("embeddings"):
+        kept.pop("contamination_cosine", None)
     store.set_current({**kept, **new})
 
 

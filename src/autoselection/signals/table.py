@@ -22,6 +22,7 @@ SPECIAL_SIGNALS = (
     "near_duplicates",
     "contamination",
     "embeddings",
+    "contamination_cosine",
     "ifd",
     "loss",
     "varentropy",
@@ -41,6 +42,7 @@ SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
         "loss_conditional": "ifd",
         "loss_unconditional": "ifd",
         "contamination": "contamination",
+        "contamination_cosine": "contamination_cosine",
         "reward": "reward",
         "loss_drop": "trajectory",
         "loss_slope": "trajectory",
@@ -69,6 +71,7 @@ def how_to_get(signal: str) -> str:
     model = " --model MODEL"
     needs = {
         "contamination": " --config CONFIG",
+        "contamination_cosine": " --config CONFIG --embedding-model MODEL",
         "embeddings": " --embedding-model MODEL",
         "ifd": model,
         "loss": model,
