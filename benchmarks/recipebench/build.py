@@ -3,7 +3,7 @@
     python -m benchmarks.recipebench.build --work runs/recipebench
 
 Every evaluation is one line of ``WORK/evaluations.jsonl``, written as it ends; started again, the program goes on where
-it stopped. Which recipes are evaluated depends on seeds and earlier results alone.
+it stopped (an empty folder: where the table in the repository stops). Which recipes are evaluated depends on seeds and earlier results alone.
 
 One training serves both splits: the trained model is kept just long enough to score the second.
 """
@@ -32,6 +32,8 @@ from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.recipes import Recipe, subset_hash
 from autoselection.study.prepare import prepare
 from benchmarks.recipebench.draw import EDIT_ROUNDS, PARENTS, Drawer, Entry
+from benchmarks.recipebench.interpolate import SHIPPED
+from benchmarks.recipebench.pack import unpack
 
 #: One subset in so many is trained with more seeds, besides the best ones of every round.
 REPEATED, LEADERS = 4, 10
@@ -168,7 +170,10 @@ def main() -> None:
     config = load_config(config_path())
     prepared = prepare(config, options.work)
     drawer = Drawer(prepared.table)
-    table = Table(options.work / "evaluations.jsonl")
+    evaluations = options.work / "evaluations.jsonl"
+    if SHIPPED.is_file() and not evaluations.exists():
+        print(f"{unpack(SHIPPED, evaluations)} evaluations taken over from {SHIPPED.name}", flush=True)
+    table = Table(evaluations)
 
     def evaluate_all(tasks: Iterable[Task]) -> None:
         run(tasks, table, config, prepared.pool.path, prepared.table.n, options.work, options.workers)

@@ -52,6 +52,24 @@ def pack(source: Path, target: Path) -> dict[str, int]:
     return {"subsets": len(subsets), "runs": len(runs), "failed": failed, "bytes": target.stat().st_size}
 
 
+def unpack(source: Path, target: Path) -> int:
+    """Write the lines that ``pack`` was given, one a run, so that a build goes on from a shipped table; their number."""
+    subsets: dict[str, dict[str, Any]] = {}
+    lines: list[dict[str, Any]] = []
+    for line in gzip.decompress(source.read_bytes()).decode().splitlines():
+        record = json.loads(line)
+        key, _, seed = record["key"].partition("/")
+        if seed:
+            lines.append({**subsets[key], **record, "seed": int(seed)})
+        else:
+            subsets[key] = record
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(".part")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    temporary.replace(target)
+    return len(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluations", type=Path, required=True)

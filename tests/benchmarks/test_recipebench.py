@@ -13,7 +13,7 @@ from benchmarks.recipebench.interpolate import (
     is_held_out,
     read_evaluations,
 )
-from benchmarks.recipebench.pack import pack
+from benchmarks.recipebench.pack import pack, unpack
 from benchmarks.worlds.recipebench import RecipeBench
 from benchmarks.worlds.synthetic import SyntheticWorld
 
@@ -85,6 +85,10 @@ def test_reading_and_packing_keep_every_run(source, lines, tmp_path):
     assert built.digest == packed.digest
     assert len(built) == len(lines)
     assert built.outputs == tuple(f"{split}/{task}" for split in ("dev", "test") for task in TASKS)
+    assert unpack(tmp_path / "one.jsonl.gz", tmp_path / "again.jsonl") == len(lines)
+    assert read_evaluations(tmp_path / "again.jsonl", N).digest == built.digest
+    pack(tmp_path / "again.jsonl", tmp_path / "three.jsonl.gz")
+    assert (tmp_path / "three.jsonl.gz").read_bytes() == (tmp_path / "one.jsonl.gz").read_bytes()
     first = lines[0]
     place = built.keys.index(first["key"].split("/")[0])
     assert built.losses[place][0] == pytest.approx(first["dev"]["amber"])
