@@ -48,6 +48,7 @@ from threadpoolctl import threadpool_limits
 import autoselection
 from autoselection.search import SearchConfig
 from benchmarks.methods import DEFAULT, METHODS, Method
+from benchmarks.recipebench.interpolate import TableError
 from benchmarks.worlds.base import Session, World, incumbents
 from benchmarks.worlds.recipebench import RecipeBench
 from benchmarks.worlds.synthetic import SyntheticWorld, world_seed
@@ -294,7 +295,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.budget < 1 or options.seeds < 1:
         parser.error("--budget and --seeds must be at least 1")
     setting = Setting(options.family, options.split, options.work or options.folder / "demo", options.evaluations)
-    runs = run_all(setting, names, options.budget, options.seeds, options.folder, options.jobs)
+    try:
+        runs = run_all(setting, names, options.budget, options.seeds, options.folder, options.jobs)
+    except TableError as error:
+        parser.error(f"recipebench: {error}")
     found = lines(setting, names, options.budget, runs)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,10 @@ Rows = NDArray[np.int64]
 Array = NDArray[np.float64]
 
 
+class TableError(ValueError):
+    """A table that cannot be interpolated."""
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluations:
     """Rows of the table, one a training run.
@@ -129,14 +133,14 @@ def read_evaluations(path: Path, n: int) -> Evaluations:
     if any("test" in run for run in runs):
         runs = [run for run in runs if "test" in run]
     if not runs:
-        raise ValueError(f"{path} holds no finished evaluation: run benchmarks.recipebench.build first.")
+        raise TableError(f"{path} holds no finished evaluation: run benchmarks.recipebench.build first.")
     splits = [name for name in ("dev", "test") if name in runs[0]]
     tasks = sorted(runs[0]["dev"])
     decoded: dict[str, Rows] = {}
     for key, mask in masks.items():
         bits = np.frombuffer(base64.b64decode(mask), np.uint8)
         if len(bits) != -(-n // 8):
-            raise ValueError(f"{path}: subset {key} is of another pool than this one of {n} rows.")
+            raise TableError(f"{path}: subset {key} is of another pool than this one of {n} rows.")
         decoded[key] = np.flatnonzero(np.unpackbits(bits)[:n]).astype(np.int64)
     return Evaluations(
         tuple(decoded[run["key"].split("/")[0]] for run in runs),
@@ -392,7 +396,9 @@ class Noise:
             index.setdefault(key, []).append(place)
         repeated = [places for places in index.values() if len(places) > 1]
         if not repeated:
-            raise ValueError("the table has no subset with two seeds: its noise is unknown.")
+            raise TableError(
+                "the table has no subset with two seeds, so its noise is unknown: let benchmarks.recipebench.build go on."
+            )
         logs = np.log(evaluations.losses)
         dev = [place for place, name in enumerate(evaluations.outputs) if name.startswith("dev/")]
         deviations = [logs[places] - logs[places].mean(axis=0) for places in repeated]
