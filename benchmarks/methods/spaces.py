@@ -7,12 +7,11 @@ person would hand to an optimiser: up to four steps, each with an operator, a st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from autoselection.operators import default_registry, validate_params
-from autoselection.operators.space import from_unit
+from autoselection.operators import default_registry
 from autoselection.recipes import Recipe, Step
+from autoselection.search.baselines import params_at
 from autoselection.search.config import SearchConfig
 from autoselection.search.space import RecipeSpace
 from autoselection.signals.table import SignalTable
@@ -78,24 +77,3 @@ class Slots:
                     units[param.name] = strength
             steps.append(Step(name, params_at(self.space, name, units)))
         return Recipe(tuple(steps)).canonical(self.registry) if steps else None
-
-
-def params_at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict[str, Any]:
-    """Parameters of an operator at positions in [0, 1] of the searched ones."""
-    params: dict[str, Any] = {}
-    for param in space.params(name):
-        if param.name not in units:
-            if param.kind == "choice":
-                params[param.name] = param.default
-            continue
-        if not param.active(params):
-            continue
-        unit = units[param.name]
-        if param.kind in ("float", "int"):
-            params[param.name] = from_unit(param, unit)
-        elif param.kind == "bool":
-            params[param.name] = unit >= 0.5
-        elif param.kind in ("choice", "sources"):
-            option = param.choices[min(len(param.choices) - 1, int(unit * len(param.choices)))]
-            params[param.name] = option if param.kind == "choice" else [option]
-    return validate_params(space.operator(name), params)

@@ -97,7 +97,7 @@ def test_a_package_can_register_its_own_operator(monkeypatch):
     from autoselection.operators import registry
 
     def points(*entries: EntryPoint):
-        monkeypatch.setattr(registry, "entry_points", lambda group: list(entries))
+        monkeypatch.setattr("autoselection.plugins.entry_points", lambda group: list(entries))
         registry.default_registry.cache_clear()
         return registry.default_registry()
 

@@ -58,7 +58,7 @@ def point(name: str, target: str) -> EntryPoint:
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     """The entry points that are found; the cached registry is made anew before and after."""
     found: list[EntryPoint] = []
-    monkeypatch.setattr(registry_module, "entry_points", lambda group: found)
+    monkeypatch.setattr("autoselection.plugins.entry_points", lambda group: found)
     default_registry.cache_clear()
     yield found
     default_registry.cache_clear()

@@ -6,14 +6,13 @@ Codes are those of the whole pool: they do not depend on the rows a step is give
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
 from autoselection.operators.artefacts import pool_artefact
-from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
+from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get, unit_rows
 
 SCOPES = ("whole", "source", "task", "cluster")
 MOST_CLUSTERS = 1024
@@ -96,19 +95,14 @@ def pool_vectors(signals: SignalTable) -> Vectors:
 
 def _vectors(signals: SignalTable) -> Vectors:
     if signals.embeddings is not None:
-        return _unit(np.asarray(signals.embeddings, np.float32))
+        return unit_rows(np.asarray(signals.embeddings, np.float32))
     if signals.sae is None:
         raise SignalError(f"The pool has neither embeddings nor SAE features: {how_to_get('embeddings')}")
     matrix = signals.sae.to_scipy()
     rng = np.random.default_rng(_SEED)
     if matrix.shape[1] > _DIMENSIONS:
-        return _unit(np.asarray(matrix @ rng.standard_normal((matrix.shape[1], _DIMENSIONS), dtype=np.float32)))
-    return _unit(matrix.toarray())
-
-
-def _unit(vectors: NDArray[Any]) -> Vectors:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, np.nan), np.float32)
+        return unit_rows(np.asarray(matrix @ rng.standard_normal((matrix.shape[1], _DIMENSIONS), dtype=np.float32)))
+    return unit_rows(matrix.toarray())
 
 
 def clusters(unit: Vectors, count: int, seed: int = _SEED) -> Codes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import entry_points
-from typing import Any
 
 from autoselection.errors import RecipeError
 from autoselection.operators.base import Operator
@@ -16,6 +14,7 @@ from autoselection.operators.filters import BUILTIN_FILTERS, ColumnFilter, Lengt
 from autoselection.operators.sampling import SourceFilter, SourceMix, TruncateSamples, VarentropyMix
 from autoselection.operators.sets import Intersect, Subtract, Union
 from autoselection.operators.soft import Sample
+from autoselection.plugins import load_entry_points
 from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable
 
@@ -94,13 +93,6 @@ def default_registry() -> OperatorRegistry:
         RecipeError: an entry point cannot be imported or is not an operator.
     """
     registry = OperatorRegistry()
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
-        try:
-            loaded: Any = point.load()
-        except (ImportError, AttributeError) as error:
-            raise RecipeError(
-                f"The operator '{point.name}' ({point.value}) cannot be imported ({error}): "
-                f"mend or uninstall the package that registers it."
-            ) from error
+    for _, loaded in load_entry_points(ENTRY_POINT_GROUP, "operator", RecipeError):
         registry.register(loaded() if isinstance(loaded, type) else loaded)
     return registry

@@ -153,13 +153,13 @@ def latin_hypercube_recipes(
             units = {param.name: next(coordinates) for param in searched[name]}
             rows.append((inclusion, place, name, units))
         chosen = sorted(sorted(rows, key=lambda row: -row[0])[:used], key=lambda row: row[1])
-        steps = tuple(Step(name, _at(space, name, units)) for _, _, name, units in chosen)
+        steps = tuple(Step(name, params_at(space, name, units)) for _, _, name, units in chosen)
         recipes.append(Recipe(steps).canonical(registry))
     return recipes
 
 
-def _at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict[str, Any]:
-    """The parameters at a point of the unit cube."""
+def params_at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict[str, Any]:
+    """Parameters of an operator at positions in [0, 1] of the searched ones."""
     operator = space.operator(name)
     params: dict[str, Any] = {}
     for param in space.params(name):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 
 from autoselection.errors import SignalError
+from autoselection.plugins import load_entry_points
 from autoselection.schema import suggestion
 from autoselection.signals.base import Signal
 from autoselection.signals.builtin import BUILTIN_SIGNALS
@@ -93,14 +93,7 @@ def default_registry() -> SignalRegistry:
         SignalError: an entry point cannot be imported, or what it names is not a signal.
     """
     registry = SignalRegistry()
-    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
-        try:
-            factory: Any = point.load()
-        except (ImportError, AttributeError) as error:
-            raise SignalError(
-                f"The signal '{point.name}' ({point.value}) cannot be imported ({error}): "
-                f"mend or uninstall the package that registers it."
-            ) from error
+    for point, factory in load_entry_points(ENTRY_POINT_GROUP, "signal", SignalError):
         try:
             registry.register(factory)
         except (TypeError, ValueError) as error:
