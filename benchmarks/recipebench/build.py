@@ -35,8 +35,8 @@ from benchmarks.recipebench.draw import EDIT_ROUNDS, PARENTS, Drawer, Entry
 from benchmarks.recipebench.interpolate import SHIPPED
 from benchmarks.recipebench.pack import unpack
 
-#: One subset in so many is trained with more seeds, besides the best ones of every round.
-REPEATED, LEADERS = 4, 10
+#: One edited subset in so many, one other in so many, is trained with a second seed; the best of every round with a third.
+REPEATED_EDITS, REPEATED, LEADERS = 4, 6, 10
 SEEDS = (0, 1, 2)
 
 
@@ -186,9 +186,9 @@ def main() -> None:
         edited = drawer.edits(number, [Recipe.from_dict(recipe.to_dict()) for recipe in best])
         evaluate_all(Task(entry, 0) for entry in edited)
         entries += edited
-        repeated = [*edited[::REPEATED], *leaders(entries, table)[:LEADERS]]
-        evaluate_all(Task(entry, seed) for entry in repeated for seed in SEEDS[1:])
-    evaluate_all(Task(entries[i], 1) for i in order[::REPEATED])
+        evaluate_all(Task(entry, SEEDS[1]) for entry in edited[::REPEATED_EDITS])
+        evaluate_all(Task(entry, seed) for entry in leaders(entries, table)[:LEADERS] for seed in SEEDS[1:])
+    evaluate_all(Task(entries[i], SEEDS[1]) for i in order[::REPEATED])
     print(f"{len(table.records)} evaluations in {table.path}")
 
 
