@@ -6,15 +6,26 @@ from autoselection.search import Observation, SearchConfig, SearchController, pu
 from benchmarks.methods.base import Method
 from benchmarks.worlds.base import Session
 
+_OLD = {"parents": 1, "fresh": 0.0, "generations": 1, "acquisition": "ucb", "proposals": 64}
 VARIANTS: dict[str, SearchConfig] = {
-    "demo": SearchConfig(include_full=True, warmup=5, kappa=2.0, edits={"second_edit": 0.6}),  # type: ignore[arg-type]
-    "state": SearchConfig(surrogate={"features": "state"}),  # type: ignore[arg-type]
-    "subset": SearchConfig(surrogate={"features": "subset"}),  # type: ignore[arg-type]
-    "encoding": SearchConfig(surrogate={"features": "encoding"}),  # type: ignore[arg-type]
-    "no-reseed": SearchConfig(reseed={"enabled": False}),  # type: ignore[arg-type]
-    "no-credit": SearchConfig(edits={"credit": 0.0}),  # type: ignore[arg-type]
-    "warmup-8": SearchConfig(warmup=8),
-    "5-proposals": SearchConfig(proposals=5),
+    name: SearchConfig.model_validate(changes)
+    for name, changes in {
+        "one-parent": _OLD,
+        "one-parent-nolinear": {**_OLD, "surrogate": {"linear": False}},
+        "nolinear": {"surrogate": {"linear": False}},
+        "ucb1": {"acquisition": "ucb"},
+        "ucb2": {"acquisition": "ucb", "kappa": 2.0},
+        "fresh0": {"fresh": 0.0},
+        "fresh50": {"fresh": 0.5},
+        "fresh80": {"fresh": 0.8},
+        "no-reseed": {"reseed": {"enabled": False}},
+        "warmup-5": {"warmup": 5},
+        "warmup-6": {"warmup": 6},
+        "full": {"include_full": True},
+        "second": {"edits": {"second_edit": 0.6}},
+        "gen3": {"generations": 3, "proposals": 240},
+        "gen1": {"generations": 1},
+    }.items()
 }
 """``ours:NAME`` on the command line; add settings here to compare them."""
 

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from autoselection.schema import StrictModel
 
-EDIT_KINDS = ("add", "drop", "swap", "reorder", "reparametrise", "flip", "union")
+EDIT_KINDS = ("add", "drop", "swap", "reorder", "reparametrise", "flip", "union", "cross")
 
 
 class ZoneConfig(StrictModel):
@@ -106,6 +106,7 @@ class EditConfig(StrictModel):
             "reparametrise": 3.0,
             "flip": 2.0,
             "union": 1.0,
+            "cross": 1.0,
         },
         description="Relative frequency of each kind of edit: " + ", ".join(EDIT_KINDS) + "; 0 switches a kind off.",
     )
@@ -147,6 +148,9 @@ class SurrogateConfig(StrictModel):
         description="What it sees: realized = state vector and overlap of subsets; state or subset = one of them; "
         "encoding = the recipe's parameters (published); both = encoding and realized.",
     )
+    linear: bool = Field(
+        True, description="With features that include the state: also a term linear in it, which extrapolates."
+    )
     robust: bool = Field(
         True,
         description="Compress scores far from the median, so that one bad recipe does not hide differences among good "
@@ -185,11 +189,30 @@ class SearchConfig(StrictModel):
     include_full: bool = Field(False, description="Evaluate the whole pool first; counts as an evaluation.")
     warmup: int = Field(3, ge=0, description="Random probes before edits start (count).")
     proposals: int = Field(
-        64, ge=1, description="Distinct local edits materialized and ranked a round (count); 5 in the published loop."
+        160, ge=1, description="Recipes materialized and ranked for a candidate (count); 5 in the published loop."
+    )
+    parents: int = Field(
+        4,
+        ge=1,
+        description="Evaluated recipes that edits start from, the most promising first (count); 1, the best by its "
+        "score, in the published loop.",
+    )
+    fresh: float = Field(
+        0.25, ge=0, le=1, description="Share of the proposals that are new random recipes; 0 in the published loop."
+    )
+    generations: int = Field(
+        2,
+        ge=1,
+        description="Rounds of edits in which proposals are made: from the second on the leading proposals themselves "
+        "are edited (count); 1 in the published loop.",
+    )
+    acquisition: Literal["log_ei", "ucb"] = Field(
+        "log_ei",
+        description="How proposals are ranked: log_ei = expected improvement, ucb = mu + kappa * sigma (published).",
     )
     patience: int = Field(4, ge=1, description="Evaluations without a new best before a reseed (count).")
     min_improvement: float = Field(0.0, ge=0, description="Score gain that counts as a new best (score units).")
-    kappa: float = Field(1.0, ge=0, description="Weight of uncertainty: proposals are ranked by mu + kappa * sigma.")
+    kappa: float = Field(1.0, ge=0, description="Weight of uncertainty where acquisition is ucb.")
     kappa_early: float | None = Field(
         None,
         ge=0,
@@ -248,6 +271,10 @@ def published_settings(**changes: Any) -> SearchConfig:
     """
     settings: Mapping[str, Any] = {
         "proposals": 5,
+        "parents": 1,
+        "fresh": 0.0,
+        "generations": 1,
+        "acquisition": "ucb",
         "draws": DrawConfig(
             low_direction=0.0, low_direction_of={}, source_scope=0.0, task_scope=0.0, cluster_scope=0.0
         ),

@@ -24,8 +24,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import attrgetter
 from typing import TypeAlias
 
 import numpy as np
@@ -45,12 +46,13 @@ from autoselection.recipes import (
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.edits import Editor, Source
+from autoselection.search.features import SubsetFeatures
 from autoselection.search.findings import summarise
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
 from autoselection.search.reseed import draw_reseed
 from autoselection.search.space import RecipeSpace
 from autoselection.search.surrogate import KernelParts, Point, Prediction, Scale, leave_one_out, predict
-from autoselection.search.warmup import distance_to_zone, draw_probe, zone_of
+from autoselection.search.warmup import distance_to_zone, draw_any, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 
 # Purposes of random generators, see the module's docstring. Never renumber: it would change every search.
@@ -60,9 +62,15 @@ SCALE_RECIPES = 24
 """Random recipes whose spread sets the scale of the surrogate's state features."""
 RANKED_KEPT = 10
 """Leading proposals kept in a decision's record."""
-_TIME_FIELD = "cumulative_cost_ratio"
 
 Notes: TypeAlias = Mapping[str, int | float | str]
+
+
+def _shares(parts: int, total: int) -> list[int]:
+    """``total`` divided among ``parts`` by one over their rank."""
+    weights = 1.0 / np.arange(1.0, parts + 1.0)
+    bounds = np.rint(np.cumsum(weights) / weights.sum() * total).astype(int)
+    return np.diff(bounds, prepend=0).tolist()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +80,28 @@ class _Draft:
     outcome: Materialization
     key: str
     edit: str
+    parent: Trial | None = None
     prediction: Prediction | None = None
+
+
+@dataclass(eq=False)
+class _Proposals:
+    """Drafts to choose from, by subset, and what became of the others."""
+
+    drafts: dict[str, _Draft] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    generated: int = 0
+    wasted: int = 0
+
+    def add(self, draft: _Draft, problem: str | None) -> None:
+        self.generated += 1
+        key = draft.outcome.subset_hash
+        if problem is None and key in self.drafts:
+            problem = "same subset as another proposal"
+        if problem:
+            self.dropped[problem] += 1
+        else:
+            self.drafts[key] = draft
 
 
 class SearchController:
@@ -168,7 +197,7 @@ class SearchController:
             best = max(best, -math.inf if score is None else score)
             if improved or candidate.origin == "reseed":
                 count = 0
-            elif candidate.origin == "edit" and observation is not None:
+            elif candidate.origin in ("edit", "fresh") and observation is not None:
                 count += 1
         return count
 
@@ -353,41 +382,87 @@ class SearchController:
         probes = sum(candidate.origin == "warmup" for candidate in self._candidates.values())
         return self._make_probe(number, probes)
 
-    def _make_edit(self, number: int, parent: Trial) -> tuple[Candidate, Decision] | None:
+    def _make_edit(self, number: int, best: Trial) -> tuple[Candidate, Decision] | None:
+        """The leader of a ranking of edits of good recipes and of fresh ones."""
         config = self.config
         rng = self._rng(number, EDIT)
-        sources = self._sources(parent)
-        editor = Editor(self.space, config.edits, config.max_steps, sources, self.credit)
-        proposals, wasted = editor.propose(parent.candidate.recipe, config.proposals, rng)
-        dropped: Counter[str] = Counter()
-        drafts: dict[str, _Draft] = {}
-        for proposal in proposals:
-            draft = self._draft(proposal.recipe, proposal.edit, proposal.key)
-            problem = self._problem(draft)
-            if problem is None and draft.outcome.subset_hash in drafts:
-                problem = "same subset as another proposal"
-            if problem:
-                dropped[problem] += 1
-            else:
-                drafts[draft.outcome.subset_hash] = draft
-        if not drafts:
-            return self._make_reseed(number, {"no edit of the best recipe gave a new subset": len(proposals)})
-        ranked = self._rank(list(drafts.values()), number)
+        parents = self._parents(best)
+        proposals = _Proposals()
+        fresh = round(config.fresh * config.proposals)
+        first = -(-(config.proposals - fresh) // config.generations)
+        for trial, count in zip(parents, _shares(len(parents), first), strict=True):
+            self._edits(proposals, trial.candidate.recipe, trial, count, rng)
+        self._fresh(proposals, fresh, rng)
+        if not proposals.drafts:
+            return self._make_reseed(number, {"no edit of the best recipe gave a new subset": proposals.generated})
+        ranked = self._rank(list(proposals.drafts.values()), number)
+        for _ in range(1, config.generations):
+            leaders = ranked[: config.parents]
+            for leader, count in zip(leaders, _shares(len(leaders), first), strict=True):
+                self._edits(proposals, leader.outcome.recipe, leader.parent, count, rng, leader.edit)
+            ranked = self._rank(list(proposals.drafts.values()), number)
         chosen = ranked[0]
         expected = chosen.prediction
         assert expected is not None
-        reason = (
-            f"highest mu + {config.kappa_at(number):.2g} sigma of {len(ranked)} edits of {parent.id}: "
-            f"{expected.ucb:.4f} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}; {parent.id} scored {parent.score:.4f})"
+        parent = chosen.parent
+        found = (
+            f"highest expected improvement of {len(ranked)} proposals"
+            if config.acquisition == "log_ei"
+            else f"highest mu + {config.kappa_at(number):.2g} sigma of {len(ranked)} proposals: {expected.ucb:.4f}"
         )
-        candidate = self._candidate(number, chosen, "edit", parent.id, parent.candidate.trajectory)
-        notes = {"draws that led nowhere": wasted}
-        return candidate, self._decision(candidate, len(proposals), dropped, ranked, reason, notes)
+        reason = f"{found} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}; {best.id} scored {best.score:.4f})"
+        trajectory = 0 if parent is None else parent.candidate.trajectory
+        origin: Origin = "fresh" if parent is None else "edit"
+        candidate = self._candidate(number, chosen, origin, parent.id if parent else None, trajectory)
+        notes = {"draws that led nowhere": proposals.wasted}
+        return candidate, self._decision(candidate, proposals.generated, proposals.dropped, ranked, reason, notes)
 
-    def _sources(self, parent: Trial) -> list[Source]:
+    def _parents(self, best: Trial) -> list[Trial]:
+        """Trials whose recipes are edited, the most promising first: the best one, or the highest by the surrogate."""
+        scored = [trial for trial in self.history if trial.score is not None]
+        if self.config.parents == 1 or len(scored) < 2:
+            return [best]
+        points = [self._known_point(trial.candidate) for trial in scored]
+        parts = KernelParts(points, [], self.config.surrogate, self._weights)
+        scores = np.array([trial.score for trial in scored], np.float64)
+        believed = predict(parts, scores, 0.0, self.config.seed)
+        order = sorted(range(len(scored)), key=lambda place: (-believed[place].mu, -place))
+        return [scored[place] for place in order[: self.config.parents]]
+
+    def _edits(
+        self,
+        proposals: _Proposals,
+        recipe: Recipe,
+        parent: Trial | None,
+        count: int,
+        rng: np.random.Generator,
+        said: str = "",
+    ) -> None:
+        """Add edits of ``recipe`` to the proposals; ``said`` is how that recipe was made from ``parent``."""
+        sources = self._sources(parent)
+        editor = Editor(self.space, self.config.edits, self.config.max_steps, sources, self.credit)
+        found, wasted = editor.propose(recipe, count, rng)
+        proposals.wasted += wasted
+        for made in found:
+            edit = f"{said}; then {made.edit}" if said else made.edit
+            draft = replace(self._draft(made.recipe, edit, made.key), parent=parent)
+            proposals.add(draft, self._problem(draft))
+
+    def _fresh(self, proposals: _Proposals, count: int, rng: np.random.Generator) -> None:
+        """Add random recipes to the proposals, aimed at the warmup zones in turn."""
+        for place in range(count):
+            if place % 2:
+                recipe = draw_any(self.space, self.config.max_steps, rng)
+            else:
+                zone = zone_of(place // 2, self.config.zones)
+                recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
+            draft = self._draft(recipe, "fresh random recipe")
+            proposals.add(draft, self._problem(draft))
+
+    def _sources(self, parent: Trial | None) -> list[Source]:
         """Scored trials that a union with the parent may name, weighted by one over their rank."""
         scored = sorted(
-            (trial for trial in self.history if trial.score is not None and trial.id != parent.id),
+            (trial for trial in self.history if trial.score is not None and trial is not parent),
             key=lambda trial: (-(trial.score or 0.0), -trial.candidate.number),
         )
         return [
@@ -450,10 +525,10 @@ class SearchController:
     # Ranking
 
     @cached_property
-    def _state_names(self) -> tuple[str, ...]:
-        """State features the surrogate sees: all but the share of the budget spent, which is no property of a subset."""
-        everything = self._state(np.arange(self.signals.n, dtype=np.int64))
-        return tuple(name for name in everything.names() if name != _TIME_FIELD)
+    def _features(self) -> SubsetFeatures:
+        """Describes subsets to the surrogate, by the scores that the searched filters rank by."""
+        scores = {need for name in self.space.filters for need in self.space.operator(name).needs({})}
+        return SubsetFeatures(self.signals, sorted({*scores, "n_tokens"}))
 
     @cached_property
     def _scale(self) -> Scale:
@@ -464,13 +539,14 @@ class SearchController:
             zone = zone_of(probe, self.config.zones)
             recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
             subsets.append(self._draft(recipe, "").outcome.rows)
-        return Scale.of(np.array([state.vector(self._state_names) for state in self._states(subsets)]))
+        states = self._states(subsets)
+        return Scale.of(np.array([self._features(rows, state) for rows, state in zip(subsets, states, strict=True)]))
 
     def _point(self, outcome_rows: NDArray[np.int64], state: StateVector, recipe: Recipe) -> Point:
         encoded = self.config.surrogate.features in ("encoding", "both")
         return Point(
             outcome_rows,
-            self._scale(state.vector(self._state_names)),
+            self._scale(self._features(outcome_rows, state)),
             self.space.encode(recipe) if encoded else np.zeros(0),
         )
 
@@ -488,41 +564,40 @@ class SearchController:
         return [trial.candidate for trial in trials], scores, int(failed.sum())
 
     def _rank(self, drafts: Sequence[_Draft], number: int) -> list[_Draft]:
-        """Drafts with predictions, highest upper confidence bound first (ties: the earlier proposal).
+        """Drafts with predictions, highest acquisition value first (ties: the earlier proposal).
 
         Pending candidates of the round count as told with the score the surrogate expects of them.
         """
         told, scores, _ = self._training()
         pending = list(self.pending)
-        points = [self._known_point(candidate) for candidate in [*told, *pending]]
-        states = self._states([draft.outcome.rows for draft in drafts])
-        points += [
-            self._point(draft.outcome.rows, state, draft.outcome.recipe)
-            for draft, state in zip(drafts, states, strict=True)
-        ]
-        parts = KernelParts(points, self.config.surrogate, self._weights)
-        train = list(range(len(told)))
+        train = [self._known_point(candidate) for candidate in told]
         kappa = self.config.kappa_at(number)
         seed = int(self._rng(number, SURROGATE).integers(2**31))
         if pending:
-            places = list(range(len(told), len(told) + len(pending)))
-            believed = predict(parts, train, scores, places, kappa, seed)
+            waiting = [self._known_point(candidate) for candidate in pending]
+            parts = KernelParts(train, waiting, self.config.surrogate, self._weights)
+            believed = predict(parts, scores, kappa, seed)[len(train) :]
             scores = np.concatenate([scores, [prediction.mu for prediction in believed]])
-            train += places
-        test = list(range(len(points) - len(drafts), len(points)))
-        predictions = predict(parts, train, scores, test, kappa, seed)
-        order = sorted(range(len(drafts)), key=lambda place: (-predictions[place].ucb, place))
+            train += waiting
+        states = self._states([draft.outcome.rows for draft in drafts])
+        points = [
+            self._point(draft.outcome.rows, state, draft.outcome.recipe)
+            for draft, state in zip(drafts, states, strict=True)
+        ]
+        parts = KernelParts(train, points, self.config.surrogate, self._weights)
+        predictions = predict(parts, scores, kappa, seed)[len(train) :]
+        value = attrgetter(self.config.acquisition)
+        order = sorted(range(len(drafts)), key=lambda place: (-value(predictions[place]), place))
         return [replace(drafts[place], prediction=predictions[place]) for place in order]
 
     def _leave_one_out(self) -> float | None:
         scored = [trial for trial in self.history if trial.score is not None]
         if len(scored) < 2:
             return None
-        parts = KernelParts(
-            [self._known_point(trial.candidate) for trial in scored], self.config.surrogate, self._weights
-        )
+        points = [self._known_point(trial.candidate) for trial in scored]
+        parts = KernelParts(points, [], self.config.surrogate, self._weights)
         scores = np.array([trial.score for trial in scored], np.float64)
-        return leave_one_out(parts, list(range(len(scored))), scores, self.config.seed)
+        return leave_one_out(parts, scores, self.config.seed)
 
     # Records
 

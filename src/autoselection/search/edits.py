@@ -66,6 +66,7 @@ class Editor:
             "reparametrise": self._reparametrise,
             "flip": self._flip,
             "union": self._union,
+            "cross": self._cross,
         }
 
     def propose(self, parent: Recipe, count: int, rng: np.random.Generator) -> tuple[list[Proposal], int]:
@@ -190,6 +191,23 @@ class Editor:
         step = self.space.draw(unions[int(rng.integers(len(unions)))], rng, recipes=[source.key])
         said = {"intersect": "kept only the rows shared with", "subtract": "dropped the rows of"}
         return (*steps, step), f"{said.get(step.operator, 'added the rows of')} {source.trial} ({step.operator})"
+
+    def _cross(self, steps: Steps, rng: np.random.Generator) -> Edited:
+        """The first steps of this recipe and the last ones of another good one, each operator once."""
+        if not self.sources:
+            return None
+        weights = np.array([source.weight for source in self.sources])
+        source = self.sources[int(rng.choice(len(self.sources), p=weights / weights.sum()))]
+        other = tuple(step for step in source.recipe.steps if step.operator not in self.space.unions)
+        if not other:
+            return None
+        kept = steps[: int(rng.integers(len(steps) + 1))]
+        taken = other[int(rng.integers(len(other))) :]
+        used = {step.operator for step in taken}
+        joined = (*(step for step in kept if step.operator not in used), *taken)
+        if len(joined) > self.max_steps:
+            return None
+        return joined, f"crossed with {source.trial}: {len(joined) - len(taken)} of its own steps, {len(taken)} of that"
 
     def _operator(self, rest: Steps, rng: np.random.Generator, but: str | None = None) -> str | None:
         """Draw an operator that the rest of the recipe does not use; its own family is less likely."""

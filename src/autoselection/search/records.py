@@ -13,7 +13,7 @@ from autoselection.recipes import Recipe, StateVector, StepLineage
 from autoselection.search.credit import Credit
 from autoselection.search.surrogate import Prediction
 
-Origin = Literal["initial", "warmup", "edit", "reseed", "baseline"]
+Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "baseline"]
 
 
 @dataclass(frozen=True, eq=False)

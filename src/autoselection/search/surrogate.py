@@ -4,13 +4,14 @@ Two models behind one function pair, :func:`predict` and :func:`leave_one_out`:
 
 * ``features: encoding`` is the published one: scikit-learn's ``GaussianProcessRegressor`` with constant × Matérn 5/2
   over the recipe's encoded parameters, noise 1e-2 and normalised scores.
-* All others see what a recipe *did* to the pool. The kernel is a convex combination of a Matérn 5/2 term over the state
-  vector and the weighted Jaccard (Tanimoto) overlap of the realized subsets,
+* All others see what a recipe *did* to the pool. The kernel is a convex combination of a Matérn 5/2 term over the
+  features z of the subset (:mod:`autoselection.search.features`), a linear one, which carries a direction that helps
+  beyond the subsets tried, and the weighted Jaccard (Tanimoto) overlap of the realized subsets,
 
-      k(A, B) = w · Matérn(|z(A) - z(B)| / ℓ) + (1 - w) · tokens(A ∩ B) / tokens(A ∪ B),
+      k(A, B) = w · Matérn(|z(A) - z(B)| / ℓ) + b · z(A)·z(B) / d + (1 - w - b) · tokens(A ∩ B) / tokens(A ∪ B),
 
-  both of which are positive semi-definite. At 3 to 15 points a maximum-likelihood estimate of (w, ℓ, noise) is close
-  to arbitrary, so predictions are averaged over a small fixed grid of them, each weighted by its marginal likelihood;
+  all of them positive semi-definite. At 3 to 15 points a maximum-likelihood estimate of (w, b, ℓ, noise) is close to
+  arbitrary, so predictions are averaged over a small fixed grid of them, each weighted by its marginal likelihood;
   the amplitude has an inverse-gamma prior and is integrated out. No optimiser, hence no restarts and no local optima.
 
 Scores of a pool's recipes have a long lower tail (a recipe that loses a task can score ten times the noise below the
@@ -20,10 +21,9 @@ rest). ``robust`` maps scores by ``asinh`` around their median before fitting; p
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,10 @@ Array = NDArray[np.float64]
 
 LENGTH_SCALES = (0.5, 1.0, 2.0, 4.0)
 """Length scales of the Matérn terms, in units of the square root of the number of features (features have scale 1)."""
+SHARES = ((0.25, 0.0), (0.5, 0.0), (0.75, 0.0))
+"""Shares of the kernel that the Matérn and the linear term get; the overlap gets the rest."""
+LINEAR_SHARES = ((0.25, 0.02), (0.6, 0.02), (0.4, 0.1), (0.35, 0.25))
+"""The same with a linear term."""
 NOISES = (1e-3, 1e-2, 5e-2, 0.2)
 """Noise variances, relative to the amplitude of the kernel."""
 AMPLITUDE_SHAPE, AMPLITUDE_RATE = 2.0, 1.0
@@ -49,7 +53,7 @@ class Point:
 
     Attributes:
         rows: distinct rows of the realized subset, in any order.
-        state: state vector extended by row shares per source, scaled by :class:`Scale`.
+        state: features of the subset, scaled by :class:`Scale`.
         encoding: encoded parameters of the recipe.
     """
 
@@ -60,14 +64,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted score: mean, standard deviation and upper confidence bound, in score units."""
+    """Predicted score: mean, standard deviation and upper confidence bound, in score units; and the logarithm of the
+    expected improvement on the best evaluated recipe, on the scale of the model."""
 
     mu: float
     sigma: float
     ucb: float
+    log_ei: float
 
     def to_dict(self) -> dict[str, float]:
-        return {"mu": self.mu, "sigma": self.sigma, "ucb": self.ucb}
+        return {"mu": self.mu, "sigma": self.sigma, "ucb": self.ucb, "log_ei": self.log_ei}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,27 +98,29 @@ class Scale:
         return np.where(np.isfinite(scaled), scaled, 0.0)
 
 
-def overlap(subsets: Sequence[NDArray[np.int64]], weights: Array) -> Array:
-    """Weighted Jaccard similarity of every pair of subsets: ``w(A ∩ B) / w(A ∪ B)``, shape (n, n).
+def overlap(
+    subsets: Sequence[NDArray[np.int64]], weights: Array, others: Sequence[NDArray[np.int64]] | None = None
+) -> Array:
+    """Weighted Jaccard similarity of subsets: ``w(A ∩ B) / w(A ∪ B)``, shape ``(len(subsets), len(others))``.
 
     Args:
         subsets: distinct row indices of each subset, none empty.
         weights: positive weight of each row of the pool, such as its number of tokens.
+        others: subsets they are compared with (default: themselves).
     """
     from scipy.sparse import csr_matrix
 
-    indptr = np.concatenate([[0], np.cumsum([len(rows) for rows in subsets])])
-    indices = np.concatenate([np.sort(rows) for rows in subsets]) if len(subsets) else np.zeros(0, np.int64)
-    shape = (len(subsets), len(weights))
-    # The square root splits each weight evenly, so that M @ M.T sums whole weights over common rows.
-    members = csr_matrix((np.sqrt(weights)[indices], indices, indptr), shape=shape)
-    if len(indices) > 0.1 * np.prod(shape):
-        dense = members.toarray()
-        common = dense @ dense.T
-    else:
-        common = np.asarray((members @ members.T).todense())
-    sizes = np.diag(common)
-    return np.asarray(common / (sizes[:, None] + sizes[None, :] - common))
+    others = subsets if others is None else others
+    first = np.zeros((len(weights), len(subsets)), np.float32)
+    for place, rows in enumerate(subsets):
+        first[rows, place] = 1.0
+    sizes = np.array([weights[rows].sum() for rows in subsets])
+    indptr = np.concatenate([[0], np.cumsum([len(rows) for rows in others])])
+    indices = np.concatenate([np.sort(rows) for rows in others]) if len(others) else np.zeros(0, np.int64)
+    second = csr_matrix((weights[indices], indices, indptr), shape=(len(others), len(weights)))
+    common = np.asarray(second @ first, np.float64).T
+    totals = np.asarray(second.sum(axis=1)).ravel()
+    return np.asarray(common / (sizes[:, None] + totals[None, :] - common))
 
 
 def matern(distance: Array) -> Array:
@@ -151,79 +159,116 @@ class _Transform:
 
 
 class KernelParts:
-    """Kernel matrices over one fixed list of points, for every setting of the hyperparameters.
+    """Kernel matrices for every setting of the hyperparameters: of some evaluated points with themselves and others.
 
     Args:
-        points: evaluated recipes and proposals together; later calls name them by position.
+        train: evaluated recipes.
+        test: recipes to predict.
         config: which parts there are.
         weights: weight of each row of the pool.
     """
 
-    def __init__(self, points: Sequence[Point], config: SurrogateConfig, weights: Array) -> None:
+    def __init__(self, train: Sequence[Point], test: Sequence[Point], config: SurrogateConfig, weights: Array) -> None:
         self.config = config
-        self.points = points
-        self.distances: list[Array] = []
-        self.similarity: Array | None = None
+        self.points = [*train, *test]
+        self.n_train = len(train)
+        self._distances: list[Array] = []
+        self._linear: tuple[Array, Array] | None = None
+        self._similarity: Array | None = None
         if config.features in ("realized", "state", "both"):
-            self.distances.append(_distance(np.array([point.state for point in points])))
+            states = np.array([point.state for point in self.points])
+            self._distances.append(_distance(states, self.n_train))
+            if config.linear and states.shape[1]:
+                scaled = states / np.sqrt(states.shape[1])
+                self._linear = scaled[: self.n_train] @ scaled.T, np.einsum("ij,ij->i", scaled, scaled)
         if config.features in ("encoding", "both"):
-            self.distances.append(_distance(np.array([point.encoding for point in points])))
+            self._distances.append(_distance(np.array([point.encoding for point in self.points]), self.n_train))
         if config.features in ("realized", "subset", "both"):
-            self.similarity = overlap([point.rows for point in points], weights)
+            rows = [point.rows for point in self.points]
+            self._similarity = overlap(rows[: self.n_train], weights, rows)
         self.kernels = list(self._grid())
 
-    def _grid(self) -> Any:
-        """Every kernel matrix of the grid, each with diagonal 1."""
+    def _grid(self) -> Iterator[tuple[Array, Array]]:
+        """Every setting's kernel, train × all points, and the prior variance of every point."""
+        ones = np.ones(len(self.points))
         maternal = [
             [matern(distance / length) for length in LENGTH_SCALES] if distance.any() else []
-            for distance in self.distances
+            for distance in self._distances
         ]
         choices = [options for options in maternal if options]
         if not choices:
-            yield self.similarity if self.similarity is not None else np.ones((len(self.points), len(self.points)))
+            alike = np.ones((self.n_train, len(self.points)))
+            yield (alike if self._similarity is None else self._similarity), ones
             return
         for terms in product(*choices):
             mean = np.mean(terms, axis=0)
-            if self.similarity is None:
-                yield mean
-            else:
-                for weight in (0.25, 0.5, 0.75):
-                    yield weight * mean + (1.0 - weight) * self.similarity
+            for share, slope in SHARES if self._linear is None else LINEAR_SHARES:
+                if self._similarity is None:
+                    share = 1.0 - slope
+                rest = 1.0 - share - slope
+                kernel = share * mean
+                variance = (share + rest) * ones
+                if self._similarity is not None:
+                    kernel = kernel + rest * self._similarity
+                if self._linear is not None:
+                    kernel = kernel + slope * self._linear[0]
+                    variance = variance + slope * self._linear[1]
+                yield kernel, variance
+                if self._similarity is None and self._linear is None:
+                    break
 
 
-def _distance(features: Array) -> Array:
-    """Euclidean distances divided by the square root of the number of features, shape (n, n)."""
+def _distance(features: Array, n_train: int) -> Array:
+    """Euclidean distances of the first points to all, divided by the square root of the number of features."""
     from scipy.spatial.distance import cdist
 
     if features.shape[1] == 0:
-        return np.zeros((len(features), len(features)))
-    return np.asarray(cdist(features, features) / np.sqrt(features.shape[1]))
+        return np.zeros((n_train, len(features)))
+    return np.asarray(cdist(features[:n_train], features) / np.sqrt(features.shape[1]))
 
 
-def predict(
-    parts: KernelParts, train: Sequence[int], scores: Array, test: Sequence[int], kappa: float, seed: int = 0
-) -> list[Prediction]:
-    """Predict the scores of ``test`` points from those of ``train`` points (positions in ``parts.points``)."""
+def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> list[Prediction]:
+    """Predictions for all points of ``parts``, the evaluated ones (whose ``scores`` are given) first."""
     transform = _Transform.of(scores, parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores)
     if parts.config.features == "encoding":
-        mean, deviation = _published(parts, train, y, test, seed)
+        mean, deviation = _published(parts, y, seed)
     else:
-        mean, deviation = _averaged(parts, train, y, test)
+        everything = np.arange(len(parts.points))
+        mean, deviation = _averaged(parts, np.arange(parts.n_train), y, everything)
     mu = transform.backward(mean)
     sigma = (transform.backward(mean + deviation) - transform.backward(mean - deviation)) / 2.0
     ucb = transform.backward(mean + kappa * deviation)
-    return [Prediction(float(m), float(s), float(u)) for m, s, u in zip(mu, sigma, ucb, strict=True)]
+    gain = log_expected_improvement(mean, deviation, float(mean[: parts.n_train].max()))
+    return [Prediction(float(m), float(s), float(u), float(g)) for m, s, u, g in zip(mu, sigma, ucb, gain, strict=True)]
 
 
-def _averaged(parts: KernelParts, train: Sequence[int], y: Array, test: Sequence[int]) -> tuple[Array, Array]:
+def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
+    """``log E[max(0, f - best)]`` for a normal f, stable far below ``best`` (Ament et al. 2023, "LogEI").
+
+    With noisy scores ``best`` is the highest posterior mean among the evaluated points, not the best score.
+    """
+    from scipy.special import erfcx, log_ndtr
+
+    z = (mean - best) / deviation
+    # log(phi(z) + z Phi(z)); for z << 0 by Phi's scaled complement, where the difference would cancel.
+    near = np.log(np.maximum(np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi) + z * np.exp(log_ndtr(z)), 1e-300))
+    far_z = np.minimum(z, -1.0)
+    ratio = np.sqrt(np.pi / 2) * erfcx(-far_z / np.sqrt(2))
+    far = -0.5 * far_z**2 - 0.5 * np.log(2 * np.pi) + np.log(np.maximum(1.0 + far_z * ratio, 1e-300))
+    # Below -1e4 or so 1 + z * ratio is rounding; its expansion there is 1 / z².
+    far = np.where(far_z < -1e3, -0.5 * far_z**2 - 0.5 * np.log(2 * np.pi) - 2 * np.log(-far_z), far)
+    return np.asarray(np.where(z > -1.0, near, far) + np.log(deviation))
+
+
+def _averaged(parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDArray[np.int64]) -> tuple[Array, Array]:
     """Posterior mean and standard deviation, averaged over the grid by marginal likelihood."""
     centre = float(y.mean())
     y = y - centre
     n = len(y)
     log_evidence, means, variances = [], [], []
     inside, across = np.ix_(train, train), np.ix_(train, test)
-    for kernel in parts.kernels:
+    for kernel, variance in parts.kernels:
         base, cross = kernel[inside], kernel[across]
         for noise in NOISES:
             factor = cho_factor(base + (noise + 1e-10) * np.eye(n), lower=True)
@@ -234,7 +279,7 @@ def _averaged(parts: KernelParts, train: Sequence[int], y: Array, test: Sequence
             amplitude = misfit / (AMPLITUDE_SHAPE + 0.5 * n - 1.0)
             explained = np.einsum("ij,ij->j", cross, cho_solve(factor, cross))
             means.append(cross.T @ weights)
-            variances.append(amplitude * np.clip(1.0 - explained, 1e-12, None))
+            variances.append(amplitude * np.clip(variance[test] - explained, 1e-12, None))
     evidence = np.array(log_evidence)
     share = np.exp(evidence - evidence.max())
     share /= share.sum()
@@ -243,9 +288,7 @@ def _averaged(parts: KernelParts, train: Sequence[int], y: Array, test: Sequence
     return mean + centre, np.sqrt(np.clip(second - mean**2, 1e-12, None))
 
 
-def _published(
-    parts: KernelParts, train: Sequence[int], y: Array, test: Sequence[int], seed: int
-) -> tuple[Array, Array]:
+def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern
@@ -262,23 +305,34 @@ def _published(
     with warnings.catch_warnings():
         # A length scale at its bound is usual with a handful of points and no failure.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features[list(train)], y)
-        mean, deviation = model.predict(features[list(test)], return_std=True)
+        model.fit(features[: parts.n_train], y)
+        mean, deviation = model.predict(features, return_std=True)
     return np.asarray(mean), np.maximum(np.asarray(deviation), 1e-6)
 
 
-def leave_one_out(parts: KernelParts, train: Sequence[int], scores: Array, seed: int = 0) -> float | None:
-    """Spearman correlation of scores with predictions made without them.
+def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> float | None:
+    """Spearman correlation of the evaluated points' scores with predictions made without them.
 
     None below five points or where the scores, or the predictions, are all alike.
     """
-    if len(train) < MIN_POINTS_FOR_LEAVE_ONE_OUT or np.ptp(scores) == 0:
+    n = parts.n_train
+    if n < MIN_POINTS_FOR_LEAVE_ONE_OUT or np.ptp(scores) == 0:
         return None
-    predicted = []
-    for left_out in range(len(train)):
-        keep = [position for position in range(len(train)) if position != left_out]
-        rest = [train[position] for position in keep]
-        predicted.append(predict(parts, rest, scores[keep], [train[left_out]], 0.0, seed)[0].mu)
+    predicted = [_without(parts, left_out, scores, seed) for left_out in range(n)]
     if np.ptp(predicted) == 0:
         return None
     return float(spearmanr(scores, predicted).statistic)
+
+
+def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> float:
+    """The score predicted for an evaluated point by the others."""
+    keep = np.delete(np.arange(parts.n_train), left_out)
+    transform = _Transform.of(scores[keep], parts.config.robust and parts.config.features != "encoding")
+    y = transform.forward(scores[keep])
+    if parts.config.features == "encoding":
+        points = [parts.points[place] for place in (*keep, left_out)]
+        others = KernelParts(points[:-1], points[-1:], parts.config, np.zeros(0))
+        mean = _published(others, y, seed)[0][-1:]
+    else:
+        mean = _averaged(parts, keep, y, np.array([left_out]))[0]
+    return float(transform.backward(mean)[0])

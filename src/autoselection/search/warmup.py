@@ -44,3 +44,13 @@ def distance_to_zone(retention: float, zone: ZoneConfig) -> float:
     if retention <= 0:
         return float("inf")
     return float(max(0.0, np.log(zone.low / retention), np.log(retention / zone.high)))
+
+
+def draw_any(space: RecipeSpace, max_steps: int, rng: np.random.Generator) -> Recipe:
+    """A random recipe: one to ``max_steps`` distinct operators (short ones more often) in any order."""
+    names = list(space.plain)
+    lengths = np.arange(1, min(max_steps, len(names)) + 1)
+    odds = 1.0 / lengths
+    count = int(rng.choice(lengths, p=odds / odds.sum()))
+    chosen = rng.permutation(len(names))[:count]
+    return Recipe(tuple(space.draw(names[int(place)], rng) for place in chosen))
