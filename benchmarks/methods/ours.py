@@ -6,25 +6,21 @@ from autoselection.search import Observation, SearchConfig, SearchController, pu
 from benchmarks.methods.base import Method
 from benchmarks.worlds.base import Session
 
-_OLD = {"parents": 1, "fresh": 0.0, "generations": 1, "acquisition": "ucb", "proposals": 64}
 VARIANTS: dict[str, SearchConfig] = {
     name: SearchConfig.model_validate(changes)
     for name, changes in {
-        "one-parent": _OLD,
-        "one-parent-nolinear": {**_OLD, "surrogate": {"linear": False}},
-        "nolinear": {"surrogate": {"linear": False}},
-        "ucb1": {"acquisition": "ucb"},
-        "ucb2": {"acquisition": "ucb", "kappa": 2.0},
+        "one": {"parents": 1},
         "fresh0": {"fresh": 0.0},
-        "fresh50": {"fresh": 0.5},
-        "fresh80": {"fresh": 0.8},
-        "no-reseed": {"reseed": {"enabled": False}},
-        "warmup-5": {"warmup": 5},
-        "warmup-6": {"warmup": 6},
-        "full": {"include_full": True},
-        "second": {"edits": {"second_edit": 0.6}},
-        "gen3": {"generations": 3, "proposals": 240},
+        "fresh60": {"fresh": 0.6},
+        "one60": {"fresh": 0.6, "parents": 1},
         "gen1": {"generations": 1},
+        "gen3": {"generations": 3, "proposals": 240},
+        "no-reseed": {"reseed": {"enabled": False}},
+        "kappa2": {"kappa": 2.0},
+        "kappa4": {"kappa": 4.0},
+        "full": {"include_full": True},
+        "warmup1": {"warmup": 1},
+        "log_ei": {"acquisition": "log_ei"},
     }.items()
 }
 """``ours:NAME`` on the command line; add settings here to compare them."""

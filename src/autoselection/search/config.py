@@ -148,9 +148,6 @@ class SurrogateConfig(StrictModel):
         description="What it sees: realized = state vector and overlap of subsets; state or subset = one of them; "
         "encoding = the recipe's parameters (published); both = encoding and realized.",
     )
-    linear: bool = Field(
-        True, description="With features that include the state: also a term linear in it, which extrapolates."
-    )
     robust: bool = Field(
         True,
         description="Compress scores far from the median, so that one bad recipe does not hide differences among good "
@@ -207,12 +204,13 @@ class SearchConfig(StrictModel):
         "are edited (count); 1 in the published loop.",
     )
     acquisition: Literal["log_ei", "ucb"] = Field(
-        "log_ei",
-        description="How proposals are ranked: log_ei = expected improvement, ucb = mu + kappa * sigma (published).",
+        "ucb", description="How proposals are ranked: ucb = mu + kappa * sigma, log_ei = expected improvement."
     )
     patience: int = Field(4, ge=1, description="Evaluations without a new best before a reseed (count).")
     min_improvement: float = Field(0.0, ge=0, description="Score gain that counts as a new best (score units).")
-    kappa: float = Field(1.0, ge=0, description="Weight of uncertainty where acquisition is ucb.")
+    kappa: float = Field(
+        3.0, ge=0, description="Weight of uncertainty where acquisition is ucb; 1 in the published loop."
+    )
     kappa_early: float | None = Field(
         None,
         ge=0,
@@ -274,7 +272,7 @@ def published_settings(**changes: Any) -> SearchConfig:
         "parents": 1,
         "fresh": 0.0,
         "generations": 1,
-        "acquisition": "ucb",
+        "kappa": 1.0,
         "draws": DrawConfig(
             low_direction=0.0, low_direction_of={}, source_scope=0.0, task_scope=0.0, cluster_scope=0.0
         ),

@@ -5,12 +5,12 @@ Two models behind one function pair, :func:`predict` and :func:`leave_one_out`:
 * ``features: encoding`` is the published one: scikit-learn's ``GaussianProcessRegressor`` with constant × Matérn 5/2
   over the recipe's encoded parameters, noise 1e-2 and normalised scores.
 * All others see what a recipe *did* to the pool. The kernel is a convex combination of a Matérn 5/2 term over the
-  features z of the subset (:mod:`autoselection.search.features`), a linear one, which carries a direction that helps
-  beyond the subsets tried, and the weighted Jaccard (Tanimoto) overlap of the realized subsets,
+  features z of the subset (:mod:`autoselection.search.features`) and the weighted Jaccard (Tanimoto) overlap of the
+  realized subsets,
 
-      k(A, B) = w · Matérn(|z(A) - z(B)| / ℓ) + b · z(A)·z(B) / d + (1 - w - b) · tokens(A ∩ B) / tokens(A ∪ B),
+      k(A, B) = w · Matérn(|z(A) - z(B)| / ℓ) + (1 - w) · tokens(A ∩ B) / tokens(A ∪ B),
 
-  all of them positive semi-definite. At 3 to 15 points a maximum-likelihood estimate of (w, b, ℓ, noise) is close to
+  both positive semi-definite. At 3 to 15 points a maximum-likelihood estimate of (w, ℓ, noise) is close to
   arbitrary, so predictions are averaged over a small fixed grid of them, each weighted by its marginal likelihood;
   the amplitude has an inverse-gamma prior and is integrated out. No optimiser, hence no restarts and no local optima.
 
@@ -34,12 +34,10 @@ from autoselection.search.config import SurrogateConfig
 
 Array = NDArray[np.float64]
 
-LENGTH_SCALES = (0.5, 1.0, 2.0, 4.0)
+LENGTH_SCALES = (1.0, 2.0, 4.0, 8.0)
 """Length scales of the Matérn terms, in units of the square root of the number of features (features have scale 1)."""
-SHARES = ((0.25, 0.0), (0.5, 0.0), (0.75, 0.0))
-"""Shares of the kernel that the Matérn and the linear term get; the overlap gets the rest."""
-LINEAR_SHARES = ((0.25, 0.02), (0.6, 0.02), (0.4, 0.1), (0.35, 0.25))
-"""The same with a linear term."""
+SHARES = (0.25, 0.5, 0.75)
+"""Shares of the kernel that the Matérn term gets; the overlap gets the rest."""
 NOISES = (1e-3, 1e-2, 5e-2, 0.2)
 """Noise variances, relative to the amplitude of the kernel."""
 AMPLITUDE_SHAPE, AMPLITUDE_RATE = 2.0, 1.0
@@ -173,14 +171,9 @@ class KernelParts:
         self.points = [*train, *test]
         self.n_train = len(train)
         self._distances: list[Array] = []
-        self._linear: tuple[Array, Array] | None = None
         self._similarity: Array | None = None
         if config.features in ("realized", "state", "both"):
-            states = np.array([point.state for point in self.points])
-            self._distances.append(_distance(states, self.n_train))
-            if config.linear and states.shape[1]:
-                scaled = states / np.sqrt(states.shape[1])
-                self._linear = scaled[: self.n_train] @ scaled.T, np.einsum("ij,ij->i", scaled, scaled)
+            self._distances.append(_distance(np.array([point.state for point in self.points]), self.n_train))
         if config.features in ("encoding", "both"):
             self._distances.append(_distance(np.array([point.encoding for point in self.points]), self.n_train))
         if config.features in ("realized", "subset", "both"):
@@ -188,34 +181,22 @@ class KernelParts:
             self._similarity = overlap(rows[: self.n_train], weights, rows)
         self.kernels = list(self._grid())
 
-    def _grid(self) -> Iterator[tuple[Array, Array]]:
-        """Every setting's kernel, train × all points, and the prior variance of every point."""
-        ones = np.ones(len(self.points))
-        maternal = [
-            [matern(distance / length) for length in LENGTH_SCALES] if distance.any() else []
-            for distance in self._distances
+    def _grid(self) -> Iterator[Array]:
+        """Every setting's kernel, train × all points; 1 for a point with itself."""
+        choices = [
+            [matern(distance / length) for length in LENGTH_SCALES] for distance in self._distances if distance.any()
         ]
-        choices = [options for options in maternal if options]
         if not choices:
             alike = np.ones((self.n_train, len(self.points)))
-            yield (alike if self._similarity is None else self._similarity), ones
+            yield alike if self._similarity is None else self._similarity
             return
         for terms in product(*choices):
             mean = np.mean(terms, axis=0)
-            for share, slope in SHARES if self._linear is None else LINEAR_SHARES:
-                if self._similarity is None:
-                    share = 1.0 - slope
-                rest = 1.0 - share - slope
-                kernel = share * mean
-                variance = (share + rest) * ones
-                if self._similarity is not None:
-                    kernel = kernel + rest * self._similarity
-                if self._linear is not None:
-                    kernel = kernel + slope * self._linear[0]
-                    variance = variance + slope * self._linear[1]
-                yield kernel, variance
-                if self._similarity is None and self._linear is None:
-                    break
+            if self._similarity is None:
+                yield mean
+            else:
+                for share in SHARES:
+                    yield share * mean + (1.0 - share) * self._similarity
 
 
 def _distance(features: Array, n_train: int) -> Array:
@@ -268,7 +249,7 @@ def _averaged(parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDAr
     n = len(y)
     log_evidence, means, variances = [], [], []
     inside, across = np.ix_(train, train), np.ix_(train, test)
-    for kernel, variance in parts.kernels:
+    for kernel in parts.kernels:
         base, cross = kernel[inside], kernel[across]
         for noise in NOISES:
             factor = cho_factor(base + (noise + 1e-10) * np.eye(n), lower=True)
@@ -279,7 +260,7 @@ def _averaged(parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDAr
             amplitude = misfit / (AMPLITUDE_SHAPE + 0.5 * n - 1.0)
             explained = np.einsum("ij,ij->j", cross, cho_solve(factor, cross))
             means.append(cross.T @ weights)
-            variances.append(amplitude * np.clip(variance[test] - explained, 1e-12, None))
+            variances.append(amplitude * np.clip(1.0 - explained, 1e-12, None))
     evidence = np.array(log_evidence)
     share = np.exp(evidence - evidence.max())
     share /= share.sum()
