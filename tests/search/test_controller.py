@@ -15,6 +15,8 @@ from autoselection.search.config import EditConfig, ReseedConfig, SurrogateConfi
 from autoselection.signals.table import SignalTable
 
 FAST = {"proposals": 12, "min_rows": 10}
+LOCAL = {**FAST, "parents": 1, "fresh": 0.0, "generations": 1}
+"""Every proposal is one edit of the best recipe, as published."""
 
 
 def told(controller, small, count=None, fail=()):
@@ -110,7 +112,7 @@ def test_a_candidate_is_what_its_recipe_selects(small):
 
 
 def test_the_parent_is_the_best_so_far_and_the_later_of_equals(small):
-    controller = SearchController(small.signals, SearchConfig(evaluations=7, patience=9, **FAST))
+    controller = SearchController(small.signals, SearchConfig(evaluations=7, patience=9, **LOCAL))
     for score in (0.5, 0.7, 0.7):
         controller.tell(Observation(controller.ask()[0].id, score))
     (child,) = controller.ask()
@@ -142,7 +144,7 @@ def test_a_probe_whose_zone_is_below_min_rows_takes_another_zone(small):
 
 @pytest.mark.parametrize("patience", [1, 2, 4])
 def test_a_reseed_comes_exactly_after_patience_edits_without_a_new_best(small, patience):
-    controller = SearchController(small.signals, SearchConfig(evaluations=14, patience=patience, **FAST))
+    controller = SearchController(small.signals, SearchConfig(evaluations=14, patience=patience, **LOCAL))
     origins = []
     while candidates := controller.ask():
         origins.append(candidates[0].origin)
@@ -157,7 +159,7 @@ def test_a_reseed_comes_exactly_after_patience_edits_without_a_new_best(small, p
 
 
 def test_a_new_best_starts_the_count_again_and_edits_follow_its_trajectory(small):
-    controller = SearchController(small.signals, SearchConfig(evaluations=9, patience=2, **FAST))
+    controller = SearchController(small.signals, SearchConfig(evaluations=9, patience=2, **LOCAL))
     scores = [0.1, 0.2, 0.3, 0.25, 0.4, 0.1, 0.1, 0.9, 0.1]
     for score in scores:
         controller.tell(Observation(controller.ask()[0].id, score))
@@ -167,7 +169,7 @@ def test_a_new_best_starts_the_count_again_and_edits_follow_its_trajectory(small
 
 
 def test_reseeding_can_be_switched_off(small):
-    config = SearchConfig(evaluations=8, patience=1, reseed=ReseedConfig(enabled=False), **FAST)
+    config = SearchConfig(evaluations=8, patience=1, reseed=ReseedConfig(enabled=False), **LOCAL)
     controller = SearchController(small.signals, config)
     while candidates := controller.ask():
         controller.tell(Observation(candidates[0].id, -candidates[0].number))
@@ -175,7 +177,7 @@ def test_reseeding_can_be_switched_off(small):
 
 
 def test_failed_evaluations_count_and_are_never_a_parent_or_source(small):
-    config = SearchConfig(evaluations=9, patience=3, **FAST)
+    config = SearchConfig(evaluations=9, patience=3, **LOCAL)
     controller = told(SearchController(small.signals, config), small, fail={1, 2, 3, 4, 7})
     assert len(controller.history) == 9
     assert [c.origin for c in controller.candidates[:5]] == ["warmup"] * 5  # no score yet: one probe more
@@ -215,7 +217,7 @@ def test_initial_recipes_come_first_and_repeats_of_a_subset_are_left_out(small, 
 
 def test_unions_name_evaluated_recipes_and_bring_their_rows(small):
     edits = EditConfig(weights={"union": 1.0}, second_edit=0.0)
-    config = SearchConfig(evaluations=5, edits=edits, max_jaccard=1.0, **FAST)
+    config = SearchConfig(evaluations=5, edits=edits, max_jaccard=1.0, **LOCAL)
     controller = told(SearchController(small.signals, config), small, 4)
     child = controller.candidates[3]
     parent = next(c for c in controller.candidates if c.id == child.parent)
@@ -225,7 +227,7 @@ def test_unions_name_evaluated_recipes_and_bring_their_rows(small):
 
 
 def test_a_batch_is_spread_by_believing_predictions(small):
-    config = SearchConfig(evaluations=9, batch=4, warmup=2, kappa=2.0, **FAST)
+    config = SearchConfig(evaluations=9, batch=4, warmup=2, **LOCAL)
     controller = told(SearchController(small.signals, config), small)
     assert [r.told for r in controller.rounds] == [0, 4, 8]
     assert [len(r.decisions) for r in controller.rounds] == [4, 4, 1]
@@ -233,11 +235,39 @@ def test_a_batch_is_spread_by_believing_predictions(small):
     assert [c.origin for c in controller.candidates[:5]] == ["warmup"] * 4 + ["edit"]
 
 
+def test_good_recipes_other_than_the_best_are_edited_and_fresh_ones_tried(small):
+    config = SearchConfig(evaluations=14, **{**FAST, "proposals": 40})
+    controller = told(SearchController(small.signals, config), small)
+    edits = [c for c in controller.candidates if c.origin == "edit"]
+    assert len({c.parent for c in edits}) > 1
+    fresh = told(SearchController(small.signals, config.model_copy(update={"fresh": 1.0})), small)
+    asked = [c for c in fresh.candidates if c.origin != "warmup" and c.origin != "reseed"]
+    assert {c.origin for c in asked} == {"fresh"} and {c.parent for c in asked} == {None}
+    assert all("fresh random recipe" in c.edit for c in asked)
+
+
+def test_a_second_generation_edits_the_leading_proposals(small):
+    config = SearchConfig(evaluations=10, **{**LOCAL, "generations": 2, "proposals": 60})
+    controller = told(SearchController(small.signals, config), small)
+    edits = [c for c in controller.candidates if c.origin == "edit"]
+    assert any("; then " in c.edit for c in edits)
+    decisions = [d for r in controller.rounds for d in r.decisions if d.origin == "edit"]
+    assert all(30 < d.generated <= 60 for d in decisions)
+
+
+def test_both_acquisitions_rank_by_their_own_value(small):
+    for name in ("ucb", "log_ei"):
+        controller = told(SearchController(small.signals, SearchConfig(evaluations=6, acquisition=name, **FAST)), small)
+        ranked = [p.prediction for p in controller.rounds[-1].decisions[0].ranked]
+        values = [getattr(prediction, name) for prediction in ranked]
+        assert values == sorted(values, reverse=True) and len(values) > 3
+
+
 def test_every_proposal_is_accounted_for(small):
     controller = told(SearchController(small.signals, SearchConfig(evaluations=10, **FAST)), small)
     for record in controller.rounds:
         for decision in record.decisions:
-            if decision.origin == "edit":
+            if decision.origin in ("edit", "fresh"):
                 assert decision.generated == decision.valid + sum(decision.dropped.values()) == 12
                 assert (
                     decision.ranked[0].prediction == controller.candidates[int(decision.candidate[1:]) - 1].prediction

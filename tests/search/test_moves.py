@@ -13,7 +13,7 @@ from autoselection.search.config import DrawConfig, EditConfig, SearchConfig, Wa
 from autoselection.search.credit import Credit, Share
 from autoselection.search.edits import Editor, Source, operator_preference
 from autoselection.search.space import RecipeSpace
-from autoselection.search.warmup import distance_to_zone, draw_probe, zone_of
+from autoselection.search.warmup import distance_to_zone, draw_any, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 
 SIGNALS = make_pool(0, n=300).signals
@@ -121,6 +121,31 @@ def test_each_kind_of_edit_alone_does_what_it_says(kind):
             )
             changed = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
             assert len(changed) == 1 and changed[0][0][2] == changed[0][1][2]
+
+
+def test_crossing_takes_first_steps_of_one_recipe_and_last_ones_of_another():
+    rng = np.random.default_rng(1)
+    own = Recipe((Step("ifd_filter"), Step("ngram_entropy"))).canonical()
+    other = Recipe((Step("truncate_samples"), Step("varentropy_filter"), Step("ifd_filter", {"fraction": 0.3})))
+    config = EditConfig(weights={"cross": 1.0}, second_edit=0.0)
+    editor = Editor(space(), config, 4, [Source(other.canonical(), other.hash, "t002", 1.0)], Credit())
+    proposals, _ = editor.propose(own, 8, rng)
+    assert len(proposals) >= 3
+    tails = [[step.operator for step in other.steps[start:]] for start in range(3)]
+    for proposal in proposals:
+        names = [step.operator for step in proposal.recipe.steps]
+        assert any(names[-len(tail) :] == tail for tail in tails)
+        assert len(set(names)) == len(names) <= 4 and within(proposal.recipe, space())
+    assert Editor(space(), config, 4, [], Credit()).propose(own, 8, rng)[0] == []
+
+
+def test_random_recipes_have_distinct_operators_and_mostly_few():
+    rng = np.random.default_rng(2)
+    recipes = [draw_any(space(), 4, rng) for _ in range(300)]
+    lengths = np.bincount([len(recipe.steps) for recipe in recipes])
+    assert lengths[1] > lengths[2] > lengths[4] > 0 and len(lengths) == 5
+    for recipe in recipes:
+        assert len({step.operator for step in recipe.steps}) == len(recipe.steps) and within(recipe, space())
 
 
 def test_published_draws_keep_the_high_end_of_the_whole_subset():

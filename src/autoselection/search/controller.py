@@ -66,9 +66,12 @@ RANKED_KEPT = 10
 Notes: TypeAlias = Mapping[str, int | float | str]
 
 
-def _shares(parts: int, total: int) -> list[int]:
-    """``total`` divided among ``parts`` by one over their rank."""
-    weights = 1.0 / np.arange(1.0, parts + 1.0)
+def _by_rank(count: int) -> NDArray[np.float64]:
+    return 1.0 / np.arange(1.0, count + 1.0)
+
+
+def _shares(weights: NDArray[np.float64], total: int) -> list[int]:
+    """``total`` divided in proportion to ``weights``, in whole numbers."""
     bounds = np.rint(np.cumsum(weights) / weights.sum() * total).astype(int)
     return np.diff(bounds, prepend=0).tolist()  # type: ignore[no-any-return]
 
@@ -389,16 +392,16 @@ class SearchController:
         parents = self._parents(best)
         proposals = _Proposals()
         fresh = round(config.fresh * config.proposals)
-        first = -(-(config.proposals - fresh) // config.generations)
-        for trial, count in zip(parents, _shares(len(parents), first), strict=True):
+        first, *later = _shares(np.ones(config.generations), config.proposals - fresh)
+        for trial, count in zip(parents, _shares(_by_rank(len(parents)), first), strict=True):
             self._edits(proposals, trial.candidate.recipe, trial, count, rng)
         self._fresh(proposals, fresh, rng)
         if not proposals.drafts:
             return self._make_reseed(number, {"no edit of the best recipe gave a new subset": proposals.generated})
         ranked = self._rank(list(proposals.drafts.values()), number)
-        for _ in range(1, config.generations):
+        for size in later:
             leaders = ranked[: config.parents]
-            for leader, count in zip(leaders, _shares(len(leaders), first), strict=True):
+            for leader, count in zip(leaders, _shares(_by_rank(len(leaders)), size), strict=True):
                 self._edits(proposals, leader.outcome.recipe, leader.parent, count, rng, leader.edit)
             ranked = self._rank(list(proposals.drafts.values()), number)
         chosen = ranked[0]
