@@ -24,10 +24,10 @@ from autoselection.operators.similar import (
     cosine_edges,
     cosine_keep,
     equal_rows,
+    feature_clusters,
     first_of_each,
     keep_by_edges,
     normalized,
-    spherical_kmeans,
 )
 from autoselection.signals.edges import Edges, IntArray, NearDuplicates
 from autoselection.signals.table import MinHashParams, SignalTable, how_to_get
@@ -407,7 +407,7 @@ class SemDeDup(BaseOperator):
         facts = {"clusters": clusters, "seed": context.seed}
 
         def cluster() -> Arrays:
-            return {"label": spherical_kmeans(_unit_features(signals), clusters, context.seed).astype(np.int32)}
+            return {"label": feature_clusters(_unit_features(signals), clusters, context.seed).astype(np.int32)}
 
         def labels() -> IntArray:
             stored = stored_artefact(signals, "clusters", facts, cluster, version=_VERSION, needs=("sae",))

@@ -146,17 +146,9 @@ def shingles_of(texts: Sequence[str], ngram_size: int) -> Shingles:
     A text with fewer words than ``ngram_size`` has one shingle: its normalised self, punctuation included.
     """
     words, counts = word_hashes(texts)
-    sums = rolled(words, ngram_size)
-    windows = len(sums)
+    hashes = mixed(ngrams(words, counts, ngram_size))
     grams = np.maximum(counts - ngram_size + 1, 0)
     short = np.flatnonzero(grams == 0)
-    # Windows that begin in one text and end in a later one are dropped: the last n - 1 of each text.
-    inside = np.ones(windows, np.bool_)
-    last = np.cumsum(counts)
-    for place in range(1, ngram_size):
-        begin = (last - place)[counts >= place]
-        inside[begin[begin < windows]] = False
-    hashes = mixed(sums[inside])
     offsets = np.append(0, np.cumsum(np.maximum(grams, 1)))
     if len(short):
         digests = b"".join(digest(texts[row]) for row in short.tolist())
@@ -164,10 +156,11 @@ def shingles_of(texts: Sequence[str], ngram_size: int) -> Shingles:
     return Shingles(hashes, offsets)
 
 
-def rolled(words: Hashes, size: int) -> Hashes:
-    """A polynomial in every ``size`` consecutive word hashes, the first with the highest power; none if there are fewer.
+def ngrams(words: Hashes, counts: NDArray[np.int64], size: int) -> Hashes:
+    """Hashes of all n-grams of ``size`` words within one text, in order; ``counts`` are the words of each text.
 
-    Put together from those of 1, 2, 4, … words, so that the passes grow with the logarithm of ``size``.
+    Polynomials in the words' hashes, the first with the highest power, to be mixed before their bits are used apart. They
+    are put together from those of 1, 2, 4, … words, so that the passes grow with the logarithm of ``size``.
     """
     windows = max(len(words) - size + 1, 0)
     sums = np.zeros(windows, np.uint64)
@@ -181,7 +174,13 @@ def rolled(words: Hashes, size: int) -> Hashes:
             doubled = span[:-width] * np.uint64(factor)
             doubled += span[width:]
             span, factor, width = doubled, factor * factor % (1 << 64), 2 * width
-    return sums
+    # Windows that begin in one text and end in a later one are dropped: the last size - 1 of each text.
+    inside = np.ones(windows, np.bool_)
+    ends = np.cumsum(counts)
+    for place in range(1, size):
+        begin = (ends - place)[counts >= place]
+        inside[begin[begin < windows]] = False
+    return sums[inside]
 
 
 def for_batches(texts: Sequence[str], work: Callable[[slice, Sequence[str]], T]) -> Iterator[T]:
