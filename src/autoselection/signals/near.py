@@ -32,6 +32,7 @@ ALL_PAIRS = 1_000
 _PAIRS = 1 << 15
 _ROWS = 1 << 14
 _WIDEST = 32
+_FIRST_VALUES = 32
 #: Candidates are dropped unseen if their signatures put them this many standard deviations below the lowest similarity.
 _DEVIATIONS = 5.0
 
@@ -92,7 +93,8 @@ def near_duplicates(
 
 def _nodes(signatures: NDArray[np.uint32], texts: Texts | None, ngram_size: int) -> IntArray:
     """The lowest row with the same shingles (without texts: the same signature) as each row."""
-    keys = _signature_keys(signatures)
+    # With texts the first values do: whoever shares them is told apart by the shingles.
+    keys = _signature_keys(signatures if texts is None else signatures[:, :_FIRST_VALUES])
     order, starts, sizes = _groups(keys)
     if texts is not None:
         twins = np.sort(order)

@@ -133,7 +133,7 @@ def _folded(eight: Hashes) -> tuple[Hashes, NDArray[np.bool_]]:
 
 
 def _spread(values: Hashes) -> Hashes:
-    """A bijection, as ``mixed`` but half as long: enough for words, since n-grams of them are mixed again."""
+    """A bijection, as ``mixed`` but half as long: every bit of the result's halves depends on nearly all bits."""
     values *= _MIX[0]
     values ^= values >> np.uint64(32)
     values *= _MIX[1]
@@ -146,7 +146,7 @@ def shingles_of(texts: Sequence[str], ngram_size: int) -> Shingles:
     A text with fewer words than ``ngram_size`` has one shingle: its normalised self, punctuation included.
     """
     words, counts = word_hashes(texts)
-    hashes = mixed(ngrams(words, counts, ngram_size))
+    hashes = _spread(ngrams(words, counts, ngram_size))
     grams = np.maximum(counts - ngram_size + 1, 0)
     short = np.flatnonzero(grams == 0)
     offsets = np.append(0, np.cumsum(np.maximum(grams, 1)))
