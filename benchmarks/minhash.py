@@ -197,7 +197,7 @@ ENGINES: dict[str, tuple[str, Callable[[Sequence[str]], Found], bool]] = {
     "rensa": ("rensa", run_rensa, False),
     "fastsketchlsh": ("FastSketchLSH", run_fastsketchlsh, False),
     "text-dedup": ("text-dedup", run_text_dedup, True),
-    "semhash": ("semhash", run_semhash, False),
+    "semhash": ("semhash", run_semhash, True),
 }
 """Package, how to run it, and whether it uses all cores."""
 
