@@ -1,13 +1,15 @@
 """Near duplicates of a synthetic pool, by this package and by others, side by side on the same rows.
 
-    python -m benchmarks.minhash --rows 100000 [--json] [--engines autoselection,datasketch] [--python PYTHON]
+    python -m benchmarks.minhash --rows 100000 [--json] [--engines autoselection,datasketch] [--rounds 3] [--python PYTHON]
 
 Every engine starts from the texts, makes word 5-gram MinHash signatures of 128 values and finds the near duplicates with
 23 bands of 3 values, which find a pair of Jaccard similarity 0.5 with probability 0.95 (semhash: its own way). Each runs
 in a process of its own, first on 5,000 rows, where what it finds is compared with the exact Jaccard similarities of all
 pairs, then on all rows; seconds are medians, ``cpu_seconds`` the processor time of a run (for text-dedup and semhash with
-what is not in ``seconds``: loading and saving, and looking up the rows that were dropped). An engine that is not installed is reported as such. ``--python`` names the
-interpreter of an environment in which others than this package are installed.
+what is not in ``seconds``: loading and saving, and looking up the rows that were dropped). With ``--rounds`` the engines
+take turns, so that a machine that is busy for a while does not slow one of them alone; medians are over all rounds.
+``threads`` is how many an engine uses for most of its work. An engine that is not installed is reported as such.
+``--python`` names the interpreter of an environment in which others than this package are installed.
 
 What ``recall`` means: of the pairs with a Jaccard similarity of at least 0.5, the share that an engine lists; for
 text-dedup, which gives clusters, the share inside one; for semhash, which gives rows to drop, the share of which one is
@@ -189,14 +191,15 @@ def run_semhash(texts: Sequence[str]) -> Found:
     return Found(None, total, dropped=dropped)
 
 
-ENGINES: dict[str, tuple[str, Callable[[Sequence[str]], Found]]] = {
-    "autoselection": ("autoselection", run_autoselection),
-    "datasketch": ("datasketch", run_datasketch),
-    "rensa": ("rensa", run_rensa),
-    "fastsketchlsh": ("FastSketchLSH", run_fastsketchlsh),
-    "text-dedup": ("text-dedup", run_text_dedup),
-    "semhash": ("semhash", run_semhash),
+ENGINES: dict[str, tuple[str, Callable[[Sequence[str]], Found], bool]] = {
+    "autoselection": ("autoselection", run_autoselection, True),
+    "datasketch": ("datasketch", run_datasketch, False),
+    "rensa": ("rensa", run_rensa, False),
+    "fastsketchlsh": ("FastSketchLSH", run_fastsketchlsh, False),
+    "text-dedup": ("text-dedup", run_text_dedup, True),
+    "semhash": ("semhash", run_semhash, True),
 }
+"""Package, how to run it, and whether it uses all cores."""
 
 
 def true_pairs(texts: Sequence[str]) -> dict[tuple[int, int], float]:
@@ -254,7 +257,7 @@ def cpu_seconds() -> float:
 
 def measure(engine: str, rows: int, runs: int, seed: int) -> dict[str, Any]:
     """Run one engine in this process."""
-    package, run = ENGINES[engine]
+    package, run, parallel = ENGINES[engine]
     checked = synthetic_texts(min(rows, CHECKED_ROWS), seed=seed)
     facts: dict[str, Any] = quality(run(checked), true_pairs(checked))
     texts = synthetic_texts(rows, seed=seed)
@@ -276,6 +279,7 @@ def measure(engine: str, rows: int, runs: int, seed: int) -> dict[str, Any]:
         "version": importlib.metadata.version(package),
         "rows": rows,
         "runs": len(times),
+        "threads": (os.cpu_count() or 1) if parallel else 1,
         "seconds": round(total, 3),
         "seconds_signatures": None if part is None else round(part, 3),
         "seconds_pairs": None if part is None else round(total - part, 3),
@@ -301,10 +305,24 @@ def in_own_process(engine: str, rows: int, runs: int, seed: int, python: str) ->
     return {"engine": engine, "rows": rows, "error": "not installed" if missing else last}
 
 
+def medians(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One engine's facts over several rounds: the median of every time, the rest as in the last round."""
+    result = dict(rounds[-1])
+    if any("error" in facts for facts in rounds):
+        return next(facts for facts in rounds if "error" in facts)
+    for key in ("seconds", "seconds_signatures", "seconds_pairs", "cpu_seconds"):
+        if result[key] is not None:
+            result[key] = round(float(np.median([facts[key] for facts in rounds])), 3)
+    result["runs"] = sum(facts["runs"] for facts in rounds)
+    result["rows_per_second"] = round(result["rows"] / result["seconds"])
+    return result
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.minhash", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--runs", type=int, default=3, help="runs of the engines that need less than 30 s")
+    parser.add_argument("--runs", type=int, default=3, help="runs a round of the engines that need less than 30 s")
+    parser.add_argument("--rounds", type=int, default=1, help="how often the engines take turns")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--python", default=sys.executable, help="interpreter that has the other engines")
@@ -314,17 +332,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.child:
         print(json.dumps(measure(options.child, options.rows, options.runs, options.seed)), flush=True)
         return
-    ours: float | None = None
-    for engine in options.engines.split(","):
-        facts = in_own_process(engine, options.rows, options.runs, options.seed, str(Path(options.python)))
-        if engine == "autoselection":
-            ours = facts.get("seconds")
-        elif ours is not None and "seconds" in facts:
-            facts["times_slower"] = round(facts["seconds"] / ours, 1)
-        print(
-            json.dumps(facts) if options.json else "  ".join(f"{key} {value}" for key, value in facts.items()),
-            flush=True,
-        )
+    engines = options.engines.split(",")
+    found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
+    for turn in range(options.rounds):
+        for engine in engines:
+            found[engine].append(
+                in_own_process(engine, options.rows, options.runs, options.seed, str(Path(options.python)))
+            )
+            if turn == options.rounds - 1:
+                report(
+                    medians(found[engine]),
+                    medians(found["autoselection"]) if found.get("autoselection") else {},
+                    options,
+                )
+
+
+def report(facts: dict[str, Any], ours: dict[str, Any], options: argparse.Namespace) -> None:
+    """Print one engine's line, with how many times slower than this package it was."""
+    if facts["engine"] != "autoselection" and "seconds" in facts and "seconds" in ours:
+        facts["times_slower"] = round(facts["seconds"] / ours["seconds"], 1)
+        facts["times_more_cpu"] = round(facts["cpu_seconds"] / ours["cpu_seconds"], 1)
+    print(
+        json.dumps(facts) if options.json else "  ".join(f"{key} {value}" for key, value in facts.items()), flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from autoselection.operators.similar import (
     cosine_edges,
     cosine_keep,
     equal_rows,
+    feature_clusters,
     keep_by_edges,
     keep_first,
     normalized,
-    spherical_kmeans,
 )
 from autoselection.signals import near
 from autoselection.signals.duplicates import shingles
@@ -159,7 +159,7 @@ def test_a_long_chain_keeps_every_other_item(block, monkeypatch):
 def test_semdedup_is_the_greedy_rule_inside_clusters_of_the_pool(case, threshold, clusters):
     table, rows = case
     used = cluster_count(clusters, table.n)
-    labels = spherical_kmeans(normalized(table.sae.to_scipy()), used, 0)
+    labels = feature_clusters(normalized(table.sae.to_scipy()), used, 0)
     cosine = cosine_of(table)
     expected = greedy(rows, lambda a, b: labels[a] == labels[b] and cosine[a, b] >= threshold - 1e-6)
     outcome = apply(table, "semdedup", {"num_clusters": clusters, "cosine_threshold": threshold}, rows)
@@ -283,7 +283,7 @@ def test_kmeans_is_deterministic_and_finds_separate_directions():
     centres = np.eye(100)[:5] * 10
     truth = rng.integers(0, 5, 400)
     unit = normalized(SparseRows.from_dense(centres[truth] + rng.random((400, 100)) * 0.3).to_scipy())
-    labels = spherical_kmeans(unit, 8, 3)
-    np.testing.assert_array_equal(labels, spherical_kmeans(unit, 8, 3))
+    labels = feature_clusters(unit, 8, 3)
+    np.testing.assert_array_equal(labels, feature_clusters(unit, 8, 3))
     for label in np.unique(labels):
         assert len(np.unique(truth[labels == label])) <= 2

@@ -34,6 +34,7 @@ def table() -> SignalTable:
         minhash=signatures,
         sae=small.sae,
         embeddings=np.nan_to_num(small.embeddings),
+        parts={"prompt": [f"Question {row % 200}: why so?" for row in range(300)], "response": ["Because."] * 300},
     )
 
 
@@ -77,6 +78,15 @@ def test_low_ifd_per_task_keeps_half_of_the_rows_of_every_task(table):
     scored = np.flatnonzero(~np.isnan(table.column("ifd")))
     kept, all_of = (np.bincount(codes[some], minlength=len(names)) for some in (rows, scored))
     np.testing.assert_array_equal(kept, -(-all_of // 2))
+
+
+def test_quality_top_half_keeps_the_best_scored_of_rows_that_ask_the_same(table):
+    rows = materialize(ready_recipe("quality-top-half").recipe, table).rows
+    before = materialize(Recipe(ready_recipe("quality-top-half").recipe.steps[:1]), table).rows
+    first = {}
+    for row in before.tolist():
+        first.setdefault(row % 200, row)
+    assert rows.tolist() == list(first.values()) and len(rows) < len(before)
 
 
 def test_a_file_comes_before_a_name(tmp_path, monkeypatch):

@@ -52,6 +52,8 @@ class Param:
         group: exactly one parameter of a group is set; if none is given, the one with a default decides.
         when: ``(parameter, values)``: applies only while that choice has one of these values, and is refused otherwise;
             without values: applies, and is then required, only while that parameter is set.
+        implicit: left out of canonical parameters while it has its default, so that a parameter declared later does not
+            change the hashes of recipes that were stored before it.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Param:
     help: str = ""
     group: str | None = None
     when: tuple[str, tuple[str, ...]] | None = None
+    implicit: bool = False
 
     def active(self, params: Mapping[str, Any]) -> bool:
         """Whether the parameter applies, given the others."""
@@ -253,7 +256,7 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
     """Return the complete, canonical parameters of a step.
 
     Defaults are filled in, floats rounded to :data:`DIGITS` digits, the unset members of a group are ``None`` and
-    parameters that do not apply (``Param.when``) are left out. Idempotent.
+    parameters that do not apply (``Param.when``) are left out, and ``implicit`` ones at their default. Idempotent.
 
     Raises:
         RecipeError: unknown parameter, two of a group, one that does not apply, or a value out of range.
@@ -283,6 +286,8 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
             result[param.name] = None
             continue
         value = param.default if value is None else value
+        if param.implicit and value == param.default:
+            continue
         if value is None and not param.optional:
             raise RecipeError(f"operator '{name}': parameter '{param.name}' is required: give {param.domain}.")
         try:

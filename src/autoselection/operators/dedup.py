@@ -7,7 +7,7 @@ duplicates is the one kept. A row is compared with *kept* rows only: in a chain 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,10 +24,10 @@ from autoselection.operators.similar import (
     cosine_edges,
     cosine_keep,
     equal_rows,
+    feature_clusters,
     first_of_each,
     keep_by_edges,
     normalized,
-    spherical_kmeans,
 )
 from autoselection.signals.edges import Edges, IntArray, NearDuplicates
 from autoselection.signals.table import MinHashParams, SignalTable, how_to_get
@@ -39,6 +39,8 @@ COSINE_FLOOR = 0.8
 CLUSTER_FLOOR = 0.7
 #: Raised whenever the pairs or clusters of the same features change.
 _VERSION = 1
+#: Rows whose texts are in memory at once.
+_TEXTS = 1 << 16
 
 _SIGNAL_OF_STRATEGY = {"exact": "text_hash", "minhash": "minhash", "embedding": "sae", "sentence": "embeddings"}
 
@@ -98,6 +100,11 @@ class SemanticDedup(BaseOperator):
     (0.95 at a Jaccard similarity of 0.5 by default, nearly 1 from 0.7 on), and the similarity is that of the sets of
     n-grams, not an estimate; a pool without texts is compared by its signatures. All pairs by cosine are found. A row
     without SAE features or embedding is similar to none and is kept, counted as missing.
+
+    ``part`` says which text ``exact`` and ``minhash`` compare: the whole row, the ``prompt`` (the user's turns; a system
+    message, which whole sources share, is left out) or the ``response`` (the assistant's turns). A row in which that part
+    is empty is similar to none and is kept, counted as missing. A part's pairs are found from the pool's texts when a
+    recipe first asks for them, with a recall of 0.95 at 0.5, and stored; no signal is needed.
     """
 
     name = "semantic_dedup"
@@ -135,6 +142,15 @@ class SemanticDedup(BaseOperator):
             help="values of a signature that are compared in a pool without texts; no effect with texts",
         ),
         Param(
+            "part",
+            "choice",
+            "row",
+            choices=("row", "prompt", "response"),
+            when=("strategy", ("exact", "minhash")),
+            implicit=True,
+            help="the text compared: all turns of the row, or those of one side",
+        ),
+        Param(
             "cosine_threshold",
             "float",
             0.9,
@@ -147,6 +163,8 @@ class SemanticDedup(BaseOperator):
     )
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        if params.get("part", "row") != "row":
+            return ()
         return (_SIGNAL_OF_STRATEGY[params.get("strategy", "minhash")],)
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
@@ -161,6 +179,9 @@ class SemanticDedup(BaseOperator):
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
+        part = params.get("part", "row")
+        if part != "row":
+            return _by_part(rows, signals, part, params)
         if params["strategy"] == "exact":
             return Outcome(rows[_exact(rows, signals)])
         if params["strategy"] == "minhash":
@@ -181,6 +202,73 @@ def _exact(rows: Rows, signals: SignalTable) -> IntArray:
 
     codes = stored_artefact(signals, "text groups", {}, build, version=_VERSION, needs=("text_hash",))["group"]
     return first_of_each(codes[rows], signals.n)[0]
+
+
+def _by_part(rows: Rows, signals: SignalTable, part: str, params: Mapping[str, Any]) -> Outcome:
+    """Deduplication by the prompts or the responses alone."""
+    if params["strategy"] == "exact":
+        groups = _part_groups(signals, part)
+        kept = first_of_each(groups["group"][rows], signals.n)[0]
+        return Outcome(rows[kept], missing=int(np.count_nonzero(groups["absent"][rows])))
+    near, absent = _part_pairs(signals, part, params["ngram_size"])
+    mask = keep_by_edges(rows, near.node, near.edges, params["jaccard_threshold"])
+    return Outcome(rows[mask], missing=int(np.count_nonzero(absent[rows])), notes=_near_notes(near))
+
+
+def _part_groups(signals: SignalTable, part: str) -> Arrays:
+    """``group``, int32[N]: equal for rows with the same normalised part, one of its own where it is empty (``absent``)."""
+    fetch = signals.require_parts(part)
+
+    def build() -> Arrays:
+        from autoselection.signals.duplicates import text_hashes
+
+        hashes = np.empty(signals.n, np.uint64)
+        absent = np.empty(signals.n, bool)
+        for block in _blocks(signals.n):
+            texts = fetch(block)
+            hashes[block] = text_hashes(texts)
+            absent[block] = [not text.strip() for text in texts]
+        group = np.empty(signals.n, np.int32)
+        group[~absent] = np.unique(hashes[~absent], return_inverse=True)[1].reshape(-1)
+        group[absent] = int(group[~absent].max(initial=-1)) + 1 + np.arange(np.count_nonzero(absent))
+        return {"group": group, "absent": absent}
+
+    return stored_artefact(signals, "part groups", {"part": part}, build, version=_VERSION, needs=())
+
+
+def _part_pairs(signals: SignalTable, part: str, ngram_size: int) -> tuple[NearDuplicates, NDArray[np.bool_]]:
+    """The near duplicates by one part of the rows, and the rows in which it is empty: they are similar to none."""
+    from autoselection.signals.near import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
+
+    fetch = signals.require_parts(part)
+    made = replace(MinHashParams(), ngram_size=ngram_size)
+
+    def build() -> Arrays:
+        from autoselection.signals.duplicates import minhash_signatures
+
+        signatures = np.empty((signals.n, made.num_perm), np.uint32)
+        absent = np.empty(signals.n, bool)
+        for block in _blocks(signals.n):
+            texts = fetch(block)
+            signatures[block] = minhash_signatures(texts, made)
+            absent[block] = [not text.strip() for text in texts]
+        found = near_duplicates(signatures, fetch, ngram_size)
+        node = np.where(absent, np.arange(signals.n, dtype=np.int32), found.node)
+        facts = np.array([found.stats["pairs_not_compared"], found.recall])
+        return _edge_arrays(found.edges) | {"node": node, "facts": facts, "absent": absent}
+
+    params = {"part": part, "ngram_size": ngram_size, "recall": DEFAULT_RECALL, "seed": made.seed, "finder": VERSION}
+    arrays = stored_artefact(signals, "part pairs", params, build, version=_VERSION, needs=())
+    skipped, recall = arrays["facts"].tolist()
+    stats = {"pairs_not_compared": int(skipped)}
+    edges = _edges_from(arrays)
+    return NearDuplicates(arrays["node"], edges, ngram_size, JACCARD_FLOOR, recall, True, stats), arrays["absent"]
+
+
+def _blocks(rows: int) -> Iterator[IntArray]:
+    """Consecutive row numbers, so many that their texts are held in memory at once."""
+    for start in range(0, rows, _TEXTS):
+        yield np.arange(start, min(start + _TEXTS, rows))
 
 
 def _by_cosine(rows: Rows, signals: SignalTable, threshold: float, name: str, signal: str) -> Outcome:
@@ -319,7 +407,7 @@ class SemDeDup(BaseOperator):
         facts = {"clusters": clusters, "seed": context.seed}
 
         def cluster() -> Arrays:
-            return {"label": spherical_kmeans(_unit_features(signals), clusters, context.seed).astype(np.int32)}
+            return {"label": feature_clusters(_unit_features(signals), clusters, context.seed).astype(np.int32)}
 
         def labels() -> IntArray:
             stored = stored_artefact(signals, "clusters", facts, cluster, version=_VERSION, needs=("sae",))

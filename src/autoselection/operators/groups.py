@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
 from autoselection.operators.artefacts import pool_artefact
+from autoselection.operators.kmeans import spherical_kmeans
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get, unit_rows
 
 SCOPES = ("whole", "source", "task", "cluster")
@@ -19,10 +20,8 @@ MOST_CLUSTERS = 1024
 ROWS_PER_CLUSTER = 10
 """Of about ``sqrt(N / ROWS_PER_CLUSTER)`` clusters."""
 _SEED = 0
-_FIT_ROWS = 20_000
 _ROUNDS = 15
 _DIMENSIONS = 64
-_BLOCK = 16_384
 
 Codes = NDArray[np.int32]
 Vectors = NDArray[np.float32]
@@ -108,41 +107,16 @@ def _vectors(signals: SignalTable) -> Vectors:
 def clusters(unit: Vectors, count: int, seed: int = _SEED) -> Codes:
     """Cluster of each unit row by k-means on the sphere (Dhillon and Modha 2001), int32[N]; -1 for a row of NaN.
 
-    Fitted in at most 15 rounds on at most max(20,000, 40 · count) rows drawn by the seed, from as many distinct random
-    rows as there are clusters; a cluster that loses all its rows keeps its centre. Clusters are numbered by their
-    smallest row. scikit-learn's k-means is not used: its sums depend on the timing of threads, and subsets must not.
+    See :func:`~autoselection.operators.kmeans.spherical_kmeans`; 15 rounds. Clusters are numbered by their smallest row.
     """
-    rng = np.random.default_rng([seed, count])
     labels = np.full(len(unit), -1, np.int32)
     filled = np.flatnonzero(~np.isnan(unit[:, 0])) if unit.shape[1] else np.zeros(0, np.int64)
     if len(filled) == 0:
         return labels
-    limit = max(_FIT_ROWS, 40 * count)
-    chosen = filled if len(filled) <= limit else np.sort(rng.choice(filled, limit, replace=False))
-    fit = unit[chosen]
-    centres = fit[np.sort(rng.choice(len(fit), min(count, len(fit)), replace=False))].copy()
-    previous = np.zeros(0, np.int64)
-    for _ in range(_ROUNDS):
-        nearest = _nearest(fit, centres)
-        if np.array_equal(nearest, previous):
-            break
-        order = np.argsort(nearest, kind="stable")
-        present, starts = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(fit[order], starts, axis=0)
-        norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        centres[present] = np.where(norms > 0, sums / np.where(norms > 0, norms, 1.0), centres[present])
-        previous = nearest
-    found = _nearest(unit, centres)[filled]
+    points = unit if len(filled) == len(unit) else unit[filled]
+    found = spherical_kmeans(points, count, np.random.default_rng([seed, count]), rounds=_ROUNDS)
     _, first, renumbered = np.unique(found, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int32)
     rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
     labels[filled] = rank[renumbered.reshape(-1)]
     return labels
-
-
-def _nearest(points: Vectors, centres: Vectors) -> NDArray[np.int64]:
-    """The centre with the highest cosine, the lower number on ties."""
-    nearest = np.empty(len(points), np.int64)
-    for start in range(0, len(points), _BLOCK):
-        nearest[start : start + _BLOCK] = np.argmax(points[start : start + _BLOCK] @ centres.T, axis=1)
-    return nearest

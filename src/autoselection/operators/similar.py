@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.operators.kmeans import spherical_kmeans
 from autoselection.signals.edges import Edges, IntArray
 
 #: At most this many similar pairs of a pool are listed and stored (12 bytes each).
@@ -310,52 +311,25 @@ def _stacked(above: Any, below: Any) -> Any:
 # --------------------------------------------------------------------------------------------------- clusters
 
 
-def spherical_kmeans(unit: Any, clusters: int, seed: int, *, dims: int = 64, rounds: int = 10) -> IntArray:
-    """Cluster of each unit row by k-means on the sphere, after a random projection to ``dims`` dimensions.
+def feature_clusters(unit: Any, clusters: int, seed: int, *, dims: int = 64, rounds: int = 10) -> IntArray:
+    """Cluster of each sparse unit row by k-means on the sphere, after a random projection to ``dims`` dimensions.
 
-    Fitted on at most max(20,000, 40·clusters) rows from as many distinct random rows as there are clusters; rows
-    without features get -1. Written out because scikit-learn's sums depend on thread timing, and subsets must not.
+    Rows without features get -1.
     """
     rng = np.random.default_rng([seed, clusters])
     labels = np.full(unit.shape[0], -1, np.int64)
     filled = np.flatnonzero(np.diff(unit.indptr))
     if len(filled) == 0:
         return labels
-    points = unit
     if unit.shape[1] > dims:
         points = unit @ rng.standard_normal((unit.shape[1], dims), dtype=np.float32)
     else:
         points = unit.toarray()
-    points = _scaled(points[filled])
-    fit = points
-    limit = max(20_000, 40 * clusters)
-    if len(points) > limit:
-        fit = points[np.sort(rng.choice(len(points), limit, replace=False))]
-    centres = fit[np.sort(rng.choice(len(fit), min(clusters, len(fit)), replace=False))]
-    previous = np.zeros(0, np.int64)
-    for _ in range(rounds):
-        nearest = _nearest(fit, centres)
-        if np.array_equal(nearest, previous):
-            break
-        order = np.argsort(nearest, kind="stable")
-        present, starts = np.unique(nearest[order], return_index=True)
-        centres = centres.copy()
-        centres[present] = _scaled(np.add.reduceat(fit[order], starts, axis=0))
-        previous = nearest
-    labels[filled] = _nearest(points, centres)
-    return labels
-
-
-def _scaled(points: NDArray[Any]) -> NDArray[np.float32]:
+    points = points[filled]
     norms = np.linalg.norm(points, axis=1, keepdims=True)
-    return np.asarray(points / np.where(norms > 0, norms, 1.0), np.float32)
-
-
-def _nearest(points: NDArray[np.float32], centres: NDArray[np.float32]) -> IntArray:
-    nearest = np.empty(len(points), np.int64)
-    for start in range(0, len(points), _BLOCK * 4):
-        nearest[start : start + _BLOCK * 4] = np.argmax(points[start : start + _BLOCK * 4] @ centres.T, axis=1)
-    return nearest
+    points = np.asarray(points / np.where(norms > 0, norms, 1.0), np.float32)
+    labels[filled] = spherical_kmeans(points, clusters, rng, rounds=rounds)
+    return labels
 
 
 def cluster_edges(unit: Any, labels: IntArray, floor: float, limit: int | None = None) -> tuple[Edges, float]:

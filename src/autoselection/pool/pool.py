@@ -270,6 +270,17 @@ class Pool:
         """
         return self._gather("messages", rows, _joined_contents)
 
+    def parts(self, part: str, rows: Rows | None = None) -> list[str]:
+        r"""Of each row the contents of the user's turns (``prompt``) or of the assistant's (``response``) joined by ``\n``.
+
+        A system message belongs to neither: whole sources share one. A row without such a turn gives an empty text.
+
+        Raises:
+            PoolError: a row number is out of range.
+        """
+        role = {"prompt": "user", "response": "assistant"}[part]
+        return self._gather("messages", rows, lambda array: _joined_contents(array, role))
+
     def metas(self, rows: Rows | None = None) -> list[dict[str, Any]]:
         """Each row's extra fields ({} if it has none)."""
         return self._gather(
@@ -412,7 +423,13 @@ def _conversations(array: Any) -> list[list[Message]]:
     return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _joined_contents(array: Any) -> list[str]:
-    contents = array.flatten().field("content").to_pylist()
-    ends = np.cumsum(array.value_lengths().to_numpy(zero_copy_only=False)).tolist()
+def _joined_contents(array: Any, role: str | None = None) -> list[str]:
+    turns = array.flatten()
+    counts = array.value_lengths().to_numpy(zero_copy_only=False)
+    if role is not None:
+        chosen = pc.equal(turns.field("role"), role)
+        row = np.repeat(np.arange(len(counts)), counts)[chosen.to_numpy(zero_copy_only=False)]
+        turns, counts = turns.filter(chosen), np.bincount(row, minlength=len(counts))
+    contents = turns.field("content").to_pylist()
+    ends = np.cumsum(counts).tolist()
     return ["\n".join(contents[start:end]) for start, end in zip([0, *ends], ends, strict=False)]

@@ -21,8 +21,10 @@ from autoselection.signals.text import words
 __all__ = ["minhash_signatures", "normalise", "shingles", "text_hashes"]
 
 _EMPTY = np.uint32(0xFFFFFFFF)
+#: A value has 28 bits; those above say in which turn it was borrowed, 0 for a place's own, at most 14 (15 is _EMPTY).
+_TURN_BITS, _VALUE_BITS, _LAST_TURN = 4, 28, 14
 #: While more than this share of the places is empty, all are filled at once.
-_MANY = 0.1
+_MANY = 0.01
 
 
 def text_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
@@ -52,7 +54,7 @@ def minhash_signatures(texts: Sequence[str], params: MinHashParams) -> NDArray[n
     result = np.empty((len(texts), params.num_perm), np.uint32)
 
     def work(rows: slice, batch: Sequence[str]) -> None:
-        result[rows] = _signatures(shingles_of(batch, params.ngram_size), params.num_perm, params.seed)
+        result[rows] = _signatures(shingles_of(batch, params.ngram_size), params.num_perm, params.seed).T
 
     for _ in for_batches(texts, work):
         pass
@@ -60,44 +62,49 @@ def minhash_signatures(texts: Sequence[str], params: MinHashParams) -> NDArray[n
 
 
 def _signatures(sets: Shingles, places: int, seed: int) -> NDArray[np.uint32]:
+    """uint32[places, rows]: place by place, so that a place copies another in one run of memory."""
     rows = len(sets.offsets) - 1
     # The hashes are mixed already: one multiplication makes another random order of them. Its upper half names the
     # place, its lower half is the value.
     hashes = sets.hashes ^ mixed(np.array([seed + 1], np.uint64))
     hashes *= np.uint64(0x9E3779B97F4A7C15)
-    values = np.minimum(hashes.astype(np.uint32), _EMPTY - np.uint32(1))
+    values = hashes.astype(np.uint32)
+    values >>= np.uint32(_TURN_BITS)
     hashes >>= np.uint64(32)
     hashes *= np.uint64(places)
     hashes >>= np.uint64(32)
+    hashes *= np.uint64(rows)
     where = hashes.view(np.int64)
-    where += np.repeat(np.arange(rows, dtype=np.int64) * places, np.diff(sets.offsets))
+    where += np.repeat(np.arange(rows), np.diff(sets.offsets))
     flat = np.full(rows * places, _EMPTY, np.uint32)
     np.minimum.at(flat, where, values)
-    table = flat.reshape(rows, places)
+    table = flat.reshape(places, rows)
     source = table.copy()
     turns = _turns(places, seed)
+    borrowed = np.empty_like(table)
     taken = 0
-    while taken < places and np.count_nonzero(empty := table == _EMPTY) > _MANY * flat.size:
-        np.copyto(table, source.take(turns[taken], axis=1), where=empty)
+    # A borrowed value carries the number of its turn above it: it is larger than those of earlier turns and smaller than
+    # _EMPTY, so that the minimum is the first found.
+    while taken < min(places, _LAST_TURN) and np.count_nonzero(table == _EMPTY) > _MANY * flat.size:
+        source.take(turns[taken], axis=0, out=borrowed, mode="clip")
         taken += 1
+        borrowed |= np.uint32(taken << _VALUE_BITS)
+        np.minimum(table, borrowed, out=table)
     # The few holes left are followed one by one.
     holes = np.flatnonzero(flat == _EMPTY)
-    own = holes % places
-    first = holes - own
-    found = source.reshape(-1)
+    place, row = np.divmod(holes, rows)
     for turn in turns[taken:]:
         if not len(holes):
             break
-        value = found[first + turn[own]]
+        value = source[turn[place], row]
         filled = value != _EMPTY
-        flat[holes[filled]] = value[filled]
-        holes, own, first = holes[~filled], own[~filled], first[~filled]
+        flat[holes[filled]] = value[filled] | np.uint32(_LAST_TURN << _VALUE_BITS)
+        holes, place, row = holes[~filled], place[~filled], row[~filled]
     return table
 
 
 @lru_cache(maxsize=8)
-def _turns(places: int, seed: int) -> NDArray[np.int32]:
-    """int32[places, places]: where each place (column) looks for a value in each turn (row): a random order of all."""
+def _turns(places: int, seed: int) -> NDArray[np.int64]:
+    """int64[places, places]: where each place (column) looks for a value in each turn (row): a random order of all."""
     rng = np.random.default_rng([seed, places])
-    order: NDArray[np.int32] = np.argsort(rng.random((places, places)), axis=0).astype(np.int32)
-    return order
+    return np.argsort(rng.random((places, places)), axis=0)

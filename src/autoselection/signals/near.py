@@ -32,6 +32,7 @@ ALL_PAIRS = 1_000
 _PAIRS = 1 << 15
 _ROWS = 1 << 14
 _WIDEST = 32
+_FIRST_VALUES = 32
 #: Candidates are dropped unseen if their signatures put them this many standard deviations below the lowest similarity.
 _DEVIATIONS = 5.0
 
@@ -92,19 +93,17 @@ def near_duplicates(
 
 def _nodes(signatures: NDArray[np.uint32], texts: Texts | None, ngram_size: int) -> IntArray:
     """The lowest row with the same shingles (without texts: the same signature) as each row."""
-    keys = _signature_keys(signatures)
-    order = np.argsort(keys, kind="stable")
-    same = keys[order[1:]] == keys[order[:-1]]
+    # With texts the first values do: whoever shares them is told apart by the shingles.
+    keys = _signature_keys(signatures if texts is None else signatures[:, :_FIRST_VALUES])
+    order, starts, sizes = _groups(keys)
     if texts is not None:
-        twins = np.sort(order[np.append(False, same) | np.append(same, False)])
+        twins = np.sort(order)
         for start in range(0, len(twins), _ROWS):
             rows = twins[start : start + _ROWS]
             keys[rows] = mixed(keys[rows] ^ _set_keys(_sets(texts(rows), ngram_size)))
-        order = np.argsort(keys, kind="stable")
-        same = keys[order[1:]] == keys[order[:-1]]
-    starts = np.flatnonzero(np.append(True, ~same))[: len(order)]
-    node = np.empty(len(order), np.int64)
-    node[order] = np.repeat(order[starts], np.diff(np.append(starts, len(order))))
+        order, starts, sizes = _groups(keys)
+    node = np.arange(len(keys))
+    node[order] = np.repeat(order[starts], sizes)
     copies = np.flatnonzero(node != np.arange(len(node)))
     for start in range(0, len(copies), _ROWS):  # two signatures with one 64-bit hash stay apart
         rows = copies[start : start + _ROWS]
@@ -151,20 +150,47 @@ def _candidates(
 
 def _equal_keys(keys: NDArray[np.uint64], limit: int) -> tuple[IntArray, IntArray, int]:
     """Pairs of positions (first < second) with equal keys, about ``limit`` at most, and how many were left out."""
-    shift = np.uint64(64 - max(8, len(keys).bit_length() + 2))
-    slots = (keys >> shift).astype(np.int64)
-    shared = np.flatnonzero(np.bincount(slots)[slots] > 1)  # most keys are alone: only the others need sorting
-    order = shared[np.argsort(keys[shared], kind="stable")]
-    ordered = keys[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))[: len(ordered)]
-    sizes = np.diff(np.append(starts, len(ordered)))
-    starts, sizes = starts[sizes > 1], sizes[sizes > 1]
+    order, starts, sizes = _groups(keys)
     reach = _reach(sizes, limit)
-    members = np.repeat(starts, sizes) + ramp(sizes)
+    members = np.arange(len(order))
     partners = np.minimum(np.repeat(starts + sizes, sizes) - members - 1, reach)
     first = np.repeat(members, partners)
     skipped = int((sizes * (sizes - 1) // 2).sum()) - len(first)
     return order[first], order[first + 1 + ramp(partners)], skipped
+
+
+def _groups(keys: NDArray[np.uint64]) -> tuple[IntArray, IntArray, IntArray]:
+    """Positions whose key is not alone, group by group, ascending in each; where each group starts, and its size.
+
+    Most keys are alone, and only the others need sorting: each key is written to a slot named by its upper bits, and
+    whoever reads back another position is not alone in that slot, nor is the one it reads. A second round by the lower
+    bits leaves few that only share slots.
+    """
+    bits = max(8, len(keys).bit_length() + 3)
+    positions: IntArray | None = None
+    for shift in (64 - bits, 0):
+        chosen = keys if positions is None else keys[positions]
+        slots = (chosen >> np.uint64(shift)).astype(np.int64)
+        if not shift:
+            slots &= (1 << bits) - 1
+        place = np.arange(len(chosen), dtype=np.int32)
+        last = np.empty(1 << bits, np.int32)
+        last[slots] = place
+        read = last[slots]
+        beaten = np.flatnonzero(read != place)
+        shared = np.zeros(len(chosen), np.bool_)
+        shared[beaten] = True
+        shared[read[beaten]] = True
+        kept = np.flatnonzero(shared)
+        positions = kept if positions is None else positions[kept]
+    assert positions is not None
+    order = positions[np.argsort(keys[positions], kind="stable")]
+    ordered = keys[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))[: len(ordered)]
+    sizes = np.diff(np.append(starts, len(ordered)))
+    order = order[np.repeat(sizes > 1, sizes)]
+    sizes = sizes[sizes > 1]
+    return order, np.cumsum(sizes) - sizes, sizes
 
 
 def _reach(sizes: IntArray, limit: int) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from autoselection.signals import shingles
 from autoselection.tasks import TaskItem
 
 WORD_PATTERN = r"\w+|[-+*/=<>^%×÷]"
@@ -32,7 +33,6 @@ STAT = "overlap with "
 """Prefix of the counts of rows that share an n-gram with a task's items, such as ``overlap with gsm8k/test``."""
 ANY_STAT = "overlap with any item"
 
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _FILTER_BITS = np.uint64(24)
 _PAIRS = 8_000_000
 """Pairs of row and item text that are held at once."""
@@ -62,17 +62,9 @@ def words_of(texts: Sequence[str]) -> Words:
 
 def ngrams(words: Words, n: int) -> tuple[Hashes, Ints]:
     """Hashes of all n-grams of ``n`` words, and the text that each is from; shorter texts have none."""
-    count = len(words.hashes) - n + 1
-    if count < 1:
-        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    rolled = np.zeros(count, np.uint64)
-    for offset in range(n):
-        rolled *= _FACTOR
-        rolled += words.hashes[offset : offset + count]
     sizes = np.diff(words.starts)
-    text = np.repeat(np.arange(len(sizes)), sizes)[:count]
-    whole = np.arange(count) + n <= words.starts[1:][text]
-    return rolled[whole], text[whole]
+    text = np.repeat(np.arange(len(sizes)), np.maximum(sizes - n + 1, 0))
+    return shingles.ngrams(words.hashes, sizes, n), text
 
 
 @dataclass(frozen=True, eq=False)

@@ -340,6 +340,7 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
         source_names=tuple(pool.source_names),
         columns=columns,
         texts=lambda rows: pool.texts(rows),
+        parts=lambda part, rows: pool.parts(part, rows),
         keys={**chosen, "pool": pool.fingerprint},
         folder=store.root,
         **extra,

@@ -1,8 +1,9 @@
 """Word n-grams of many texts as 64-bit hashes, without making a string of any of them.
 
 The words are exactly those of ``signals.text.words``. A batch of texts is one array of UTF-8 bytes: its words are the runs
-of word bytes, each is hashed eight bytes at a time, and an n-gram's hash is a polynomial in its words' hashes. Characters that are no word characters become blanks before the text is encoded, so that every
-byte above 127 belongs to a word.
+of word bytes, each is hashed eight bytes at a time, and an n-gram's hash is a polynomial in its words' hashes. Characters
+above 127 that are no word characters become blanks before the text is encoded, so that every byte above 127 belongs to a
+word.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Raised whenever the hash of a shingle changes, so that no signature made before is compared with one made after.
-VERSION = 1
+VERSION = 2
 #: Characters of a batch: its arrays then fit into the caches of a core.
 _BATCH_CHARACTERS = 1 << 20
 _BATCH_ROWS = 1 << 15
 _MAX_THREADS = 8
 _BLANK, _END = 0x20, 0x0A
+#: Behind the last text, so that eight bytes can be read from any place, and the two aligned words around it.
+_TAIL = " " * 16
 _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_ONES, _HIGHS, _BLANKS, _ALL = (np.uint64(byte * 0x0101010101010101) for byte in (0x01, 0x80, _BLANK, 0xFF))
+_ONES, _HIGHS = (np.uint64(byte * 0x0101010101010101) for byte in (0x01, 0x80))
 
 T = TypeVar("T")
 Hashes = NDArray[np.uint64]
@@ -70,14 +73,10 @@ def word_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
     Equal words have equal hashes; different words have different ones, but for one pair in 2⁶⁴.
     """
     data, ends = _encoded(texts)
-    framed = (b" " + data + b" " * 9).translate(_blanked())
-    padded = np.frombuffer(framed, np.uint8)
-    blank = padded == _BLANK
-    starts = np.flatnonzero(blank[:-1] > blank[1:]) + 1
-    # Eight bytes from any place on; x86 and ARM read them unaligned, and NumPy copies them where the machine cannot.
-    eight = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))
-    hashes, open_words = _folded(eight[starts])
-    hashes = mixed(hashes)
+    framed, starts = _words_only(data)
+    hashes, open_words = _folded(_eight_from(framed, starts))
+    hashes = _spread(hashes)
+    eight = np.ndarray((len(framed) - 7,), "<u8", framed, strides=(1,))
     done = 8
     longer = np.flatnonzero(open_words)
     while len(longer):
@@ -87,21 +86,58 @@ def word_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
         hashes[longer] = mixed((hashes[longer] * _GOLDEN) ^ chunk)
         done += 8
         longer = longer[still]
-    counts = np.diff(np.searchsorted(starts, ends + 1), prepend=0)  # + 1 for the blank put before the text
+    counts = np.diff(np.searchsorted(starts, ends), prepend=0)
     return hashes, counts
 
 
+def _words_only(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes with ASCII letters in lower case and 0 for all that belong to no word, and where the words begin."""
+    upper = (data - np.uint8(ord("A")) < 26).view(np.uint8)
+    lowered = upper * np.uint8(ord("a") - ord("A"))
+    lowered |= data
+    word = lowered - np.uint8(ord("a")) < 26
+    word |= data - np.uint8(ord("0")) < 10
+    word |= data == ord("_")
+    word |= data > 127
+    lowered *= word.view(np.uint8)
+    return lowered, np.flatnonzero(word[1:] > word[:-1]) + 1
+
+
+def _eight_from(framed: NDArray[np.uint8], starts: NDArray[np.int64]) -> Hashes:
+    """The eight bytes from each place on, little-endian, put together from two aligned words: NumPy gathers those faster."""
+    whole = framed[: len(framed) // 8 * 8].view("<u8")
+    place = starts >> 3
+    shift = (starts & 7).view(np.uint64) << np.uint64(3)
+    low = whole.take(place)
+    low >>= shift
+    place += 1
+    high = whole.take(place)
+    high <<= np.uint64(1)
+    shift ^= np.uint64(63)  # 63 - shift, since shifting by 64 is not defined
+    high <<= shift
+    low |= high
+    return low
+
+
 def _folded(eight: Hashes) -> tuple[Hashes, NDArray[np.bool_]]:
-    """Of eight bytes each, those before the first blank (the others 0), and whether there is no blank among them."""
-    zero_at_blank = eight ^ _BLANKS
+    """Of eight bytes each, those before the first 0 (the others 0), and whether there is no 0 among them."""
     # The lowest bit set marks the first zero byte (Mycroft's test; bits above it may be wrong, and are not read).
-    marks = (zero_at_blank - _ONES) & ~zero_at_blank
+    marks = eight - _ONES
+    marks &= ~eight
     marks &= _HIGHS
     whole = marks == 0
-    marks ^= marks - np.uint64(1)
-    marks >>= np.uint64(8)
-    marks[whole] = _ALL
-    return eight & marks, whole
+    below = marks - np.uint64(1)  # all bits where there is no mark
+    below &= ~marks
+    below &= eight  # the 7 lower bits of the zero byte are 0 anyway
+    return below, whole
+
+
+def _spread(values: Hashes) -> Hashes:
+    """A bijection, as ``mixed`` but half as long: every bit of the result's halves depends on nearly all bits."""
+    values *= _MIX[0]
+    values ^= values >> np.uint64(32)
+    values *= _MIX[1]
+    return values
 
 
 def shingles_of(texts: Sequence[str], ngram_size: int) -> Shingles:
@@ -110,25 +146,41 @@ def shingles_of(texts: Sequence[str], ngram_size: int) -> Shingles:
     A text with fewer words than ``ngram_size`` has one shingle: its normalised self, punctuation included.
     """
     words, counts = word_hashes(texts)
-    windows = max(len(words) - ngram_size + 1, 0)
-    sums = words[:windows].copy()
-    for place in range(1, ngram_size):
-        sums *= _GOLDEN
-        sums += words[place : place + windows]
+    hashes = _spread(ngrams(words, counts, ngram_size))
     grams = np.maximum(counts - ngram_size + 1, 0)
     short = np.flatnonzero(grams == 0)
-    # Windows that begin in one text and end in a later one are dropped: the last n - 1 of each text.
-    inside = np.ones(windows, np.bool_)
-    last = np.cumsum(counts)
-    for place in range(1, ngram_size):
-        begin = (last - place)[counts >= place]
-        inside[begin[begin < windows]] = False
-    hashes = mixed(sums[inside])
     offsets = np.append(0, np.cumsum(np.maximum(grams, 1)))
     if len(short):
         digests = b"".join(digest(texts[row]) for row in short.tolist())
         hashes = np.insert(hashes, (np.cumsum(grams) - grams)[short], np.frombuffer(digests, "<u8"))
     return Shingles(hashes, offsets)
+
+
+def ngrams(words: Hashes, counts: NDArray[np.int64], size: int) -> Hashes:
+    """Hashes of all n-grams of ``size`` words within one text, in order; ``counts`` are the words of each text.
+
+    Polynomials in the words' hashes, the first with the highest power, to be mixed before their bits are used apart. They
+    are put together from those of 1, 2, 4, … words, so that the passes grow with the logarithm of ``size``.
+    """
+    windows = max(len(words) - size + 1, 0)
+    sums = np.zeros(windows, np.uint64)
+    span, factor, width, done = words, int(_GOLDEN), 1, 0
+    while windows and done < size:
+        if size & width:
+            sums *= np.uint64(factor)
+            sums += span[done : done + windows]
+            done += width
+        if done < size:
+            doubled = span[:-width] * np.uint64(factor)
+            doubled += span[width:]
+            span, factor, width = doubled, factor * factor % (1 << 64), 2 * width
+    # Windows that begin in one text and end in a later one are dropped: the last size - 1 of each text.
+    inside = np.ones(windows, np.bool_)
+    ends = np.cumsum(counts)
+    for place in range(1, size):
+        begin = (ends - place)[counts >= place]
+        inside[begin[begin < windows]] = False
+    return sums[inside]
 
 
 def for_batches(texts: Sequence[str], work: Callable[[slice, Sequence[str]], T]) -> Iterator[T]:
@@ -143,34 +195,32 @@ def for_batches(texts: Sequence[str], work: Callable[[slice, Sequence[str]], T])
 
 
 def _spans(texts: Sequence[str]) -> Iterator[slice]:
-    start = size = 0
-    for row, text in enumerate(texts):
-        if size and (size + len(text) > _BATCH_CHARACTERS or row - start == _BATCH_ROWS):
-            yield slice(start, row)
-            start, size = row, 0
-        size += len(text) + 1
-    if len(texts) > start:
-        yield slice(start, len(texts))
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
+    start, before = 0, 0
+    while start < len(texts):
+        fitting = int(np.searchsorted(ends, before + _BATCH_CHARACTERS + 1, side="right"))
+        stop = min(max(fitting, start + 1), start + _BATCH_ROWS)
+        yield slice(start, stop)
+        start, before = stop, int(ends[stop - 1])
 
 
-def _encoded(texts: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
-    """The texts as UTF-8, one a line, and the position of each one's line feed.
+def _encoded(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The texts as UTF-8, a line feed before each and 16 blanks behind the last, and where each text ends.
 
     Texts with other characters than ASCII are lower-cased and pass through UTF-32, where those that are not word
     characters become blanks.
     """
-    joined = "\n".join(texts)
+    joined = "\n".join(["", *texts, _TAIL])
     if joined.isascii():
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        return joined.encode(), np.cumsum(lengths + 1) - 1
+        return np.frombuffer(joined.encode(), np.uint8), np.cumsum(lengths + 1)
     lowered = [text.lower() for text in texts]  # may change lengths, and a final sigma depends on what follows
-    ends = np.cumsum(np.fromiter(map(len, lowered), np.int64, len(texts)) + 1) - 1
-    codes = np.frombuffer("\n".join(lowered).encode("utf-32-le", "surrogatepass"), "<u4").copy()
+    feeds = np.append(0, np.cumsum(np.fromiter(map(len, lowered), np.int64, len(texts)) + 1))
+    codes = np.frombuffer("\n".join(["", *lowered, _TAIL]).encode("utf-32-le", "surrogatepass"), "<u4").copy()
     codes[~_word_characters()[codes]] = _BLANK
-    codes[ends[:-1]] = _END
-    data = codes.tobytes().decode("utf-32-le").encode()
-    feeds = np.flatnonzero(np.frombuffer(data, np.uint8) == _END)
-    return data, np.append(feeds, len(data))
+    codes[feeds] = _END
+    data = np.frombuffer(codes.tobytes().decode("utf-32-le").encode(), np.uint8)
+    return data, np.flatnonzero(data == _END)[1:]
 
 
 @cache
@@ -180,10 +230,3 @@ def _word_characters() -> NDArray[np.bool_]:
     table = np.fromiter(map(str.isalnum, codes), np.bool_, sys.maxunicode + 1)
     table[ord("_")] = True
     return table
-
-
-@cache
-def _blanked() -> bytes:
-    """A table for ``bytes.translate``: letters of ASCII in lower case, all that is no word byte a blank."""
-    characters = bytes(range(128)).decode().lower()
-    return bytes(ord(c) if c.isalnum() or c == "_" else _BLANK for c in characters) + bytes(range(128, 256))

@@ -187,6 +187,7 @@ class SignalTable:
         sae: mean feature activations of each row.
         embeddings: float16 or float32[N, width], unit rows; a row of NaN has no embedding. May be memory-mapped.
         texts: maps row indices to the rows' texts, for signatures with other parameters.
+        parts: maps ``prompt`` or ``response`` and row indices to the texts of these turns, empty where there are none.
         keys: cache key of each signal the table was loaded from; empty for a table built from arrays.
         excluded: bool[N], rows that no recipe may select; None excludes nothing.
         near_duplicates: pairs of rows with similar wording.
@@ -203,6 +204,7 @@ class SignalTable:
     sae: SparseRows | None = None
     embeddings: NDArray[Any] | None = None
     texts: Callable[[NDArray[np.int64]], list[str]] | None = None
+    parts: Callable[[str, NDArray[np.int64]], list[str]] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     excluded: NDArray[np.bool_] | None = None
     near_duplicates: NearDuplicates | None = None
@@ -274,6 +276,15 @@ class SignalTable:
             raise SignalError(f"The pool has no text hashes: {how_to_get('text_hash')}")
         return self.text_hash
 
+    def require_parts(self, part: str) -> Callable[[NDArray[np.int64]], list[str]]:
+        """What maps row indices to the rows' prompts or responses; SignalError if the table was made without them."""
+        if self.parts is None:
+            raise SignalError(
+                f"The table has no {part}s of its rows: load it from a pool, or give SignalTable.from_arrays the 'parts'."
+            )
+        parts = self.parts
+        return lambda rows: parts(part, rows)
+
     @cached_property
     def fingerprint(self) -> str:
         """32 hex digits that identify the content: of the cache keys if loaded from a store, else of the arrays."""
@@ -313,6 +324,7 @@ class SignalTable:
         sae: SparseRows | NDArray[Any] | None = None,
         embeddings: NDArray[Any] | None = None,
         texts: Sequence[str] | Callable[[NDArray[np.int64]], list[str]] | None = None,
+        parts: Mapping[str, Sequence[str]] | None = None,
     ) -> SignalTable:
         """Build a table from plain arrays: for tests, benchmarks and signals of one's own.
 
@@ -323,11 +335,13 @@ class SignalTable:
             sae: sparse rows, or a dense (N, d) array whose positive entries are kept.
             embeddings: (N, width) array, scaled to unit rows.
             texts: the rows' texts, or a function from row indices to texts.
+            parts: the rows' texts by part: ``prompt`` and ``response``.
         """
         converted = {name: np.asarray(values, np.float32) for name, values in (columns or {}).items()}
         if n is None:
             candidates: list[Any] = [*converted.values(), source, text_hash, minhash, sae, embeddings]
             candidates += [texts] if isinstance(texts, Sequence) else []
+            candidates += list((parts or {}).values())
             sized = [len(item) for item in candidates if item is not None]
             if not sized:
                 raise SignalError("A signal table needs at least one array or the number of rows n.")
@@ -357,6 +371,7 @@ class SignalTable:
             sae=sae if sae is None or isinstance(sae, SparseRows) else SparseRows.from_dense(sae),
             embeddings=None if embeddings is None else unit_rows(np.asarray(embeddings, np.float32)),
             texts=fetch,
+            parts=None if parts is None else lambda part, rows: [parts[part][row] for row in rows.tolist()],
         )
 
 
