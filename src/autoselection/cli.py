@@ -480,9 +480,7 @@ def pool_stats_command(pool_dir: PoolDir, as_json: Json = False) -> None:
 
 @app.command()
 def doctor(
-    config: Annotated[
-        Optional[Path], typer.Argument(help="Configuration whose benchmarks and pool are checked.")
-    ] = None,  # noqa: UP045
+    config: Annotated[Path | None, typer.Argument(help="Configuration whose benchmarks and pool are checked.")] = None,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:

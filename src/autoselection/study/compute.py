@@ -30,6 +30,7 @@ from autoselection.study.study import Study
 
 ARMS = ("winner", "full", "random")
 FOLDER = "compute"
+PURPOSE = "compute curves"
 
 
 def measure_compute(
@@ -70,10 +71,6 @@ def measure_compute(
         for key, value in (("pool", prepared.pool.fingerprint), ("signals", prepared.table.fingerprint)):
             if journal.of("study")[0][key] != value:
                 raise StudyError(f"{study.path}: the {key} changed since the study; restore it.")
-        if split == "test":
-            known = any(event["what"] == "compute curves" for event in journal.of("test_access"))
-            if not known:
-                journal.append("test_access", what="compute curves", reason=rescore)
         unit = float(np.mean([result.train_tokens for result in best.results.values()]))
         tokens = sorted({max(1, round(unit * budget)) for budget in budgets})
         with Journal(study.path / FOLDER / "journal.jsonl") as curves:
@@ -86,6 +83,9 @@ def measure_compute(
                 for seed in seeds
                 if (arm, budget, seed, split) not in done
             ]
+            given = [event["reason"] for event in journal.of("test_access") if event["what"] == PURPOSE]
+            if split == "test" and work and rescore not in given:  # the same reason: a pass that was cut off goes on
+                journal.append("test_access", what=PURPOSE, reason=rescore)
             with progress("Compute curves", len(work)) as advance:
                 for item, result in run_work(work, executor, curves):
                     advance()
