@@ -55,8 +55,10 @@ def test_a_difference_that_other_seeds_may_not_repeat_is_not_one() -> None:
     luck = np.array([[0.9], [0.4], [-0.1]])
     (found,) = compare_all("winner", {"full": (named(base + luck), named(base + rng.normal(0, 0.2, base.shape)))})
     assert found.p_items < 0.001 and found.p_seeds is not None and found.p == found.p_seeds > 0.05
-    assert not found.significant and "the spread over 3 training seeds forbids it" in found.verdict
-    assert found.difference.over == "items and seeds"
+    assert not found.significant and "3 training seeds are too few, or differ too much" in found.verdict
+    assert found.difference.over == "items" and found.interval_seeds is not None
+    assert found.interval_seeds[0] < 0 < found.difference.low, "what the verdict says and what its interval says agree"
+    assert "over seeds and items" in found.verdict
 
 
 def test_tables_that_do_not_pair_are_refused() -> None:
@@ -64,3 +66,14 @@ def test_tables_that_do_not_pair_are_refused() -> None:
         compare_all("w", {"a": (named(np.zeros(3)), named(np.zeros(4)))})
     with pytest.raises(ValueError, match="same tasks"):
         compare_all("w", {"a": (named(np.zeros(3)), {"other": np.zeros((1, 3))})})
+
+
+def test_the_interval_over_seeds_covers_what_other_seeds_would_show() -> None:
+    rng = np.random.default_rng(12)
+    covered = 0
+    for _ in range(200):
+        layout = 0.2 + rng.normal(0, 0.3, (3, 1)) + rng.normal(0, 1, (1, 40)) + rng.normal(0, 0.3, (3, 40))
+        (found,) = compare_all("w", {"a": (named(layout), named(np.zeros_like(layout)))}, draws=50)
+        assert found.interval_seeds is not None
+        covered += found.interval_seeds[0] <= 0.2 <= found.interval_seeds[1]
+    assert 0.9 <= covered / 200 <= 1.0

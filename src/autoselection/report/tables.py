@@ -92,11 +92,13 @@ def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
     for found in evidence["comparisons"]:
         interval = found["difference"]
         word = "better" if interval["estimate"] > 0 else "worse"
+        wide = found["interval_seeds"]
         rows.append(
             (
                 found["baseline"],
                 f"{interval['estimate']:+.4f}",
                 f"{interval['low']:+.4f} to {interval['high']:+.4f}",
+                "" if wide is None else f"{wide[0]:+.4f} to {wide[1]:+.4f}",
                 str(found["seeds"]),
                 found["test"],
                 f"{found['p_items']:.4f}",
@@ -109,7 +111,8 @@ def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
     headings = (
         "baseline",
         "difference",
-        f"{level} interval",
+        f"{level} over items",
+        "over seeds and items",
         "seeds",
         "test",
         "p items",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from autoselection.statistics.bootstrap import Floats, Interval, bootstrap_interval, checked
 from autoselection.statistics.paired import crossed_test, holm, mcnemar, sign_flip_test
@@ -20,7 +21,10 @@ class Comparison:
     """The winner against one baseline on the same items.
 
     Attributes:
-        difference: winner minus baseline, mean over tasks, with its bootstrap interval.
+        difference: winner minus baseline, mean over tasks, with its bootstrap interval over items (mean over seeds).
+        interval_seeds: interval with seeds and items as samples, ``difference ± t · standard error`` of
+            :func:`~autoselection.statistics.crossed_test`; None with one seed. (Resampling two or three seeds would give
+            a far too narrow one.)
         tasks: the difference of each task.
         seeds: training seeds both have (the pairs).
         test: ``mcnemar`` (exact; right or wrong items, tasks of one size, one seed) or ``permutation``.
@@ -34,6 +38,7 @@ class Comparison:
 
     baseline: str
     difference: Interval
+    interval_seeds: tuple[float, float] | None
     tasks: Mapping[str, float]
     seeds: int
     test: str
@@ -93,10 +98,14 @@ def _compare(winner: NamedTable, baseline: NamedTable, *, level: float, draws: i
         if exact
         else sign_flip_test(differences, seed=seed)
     )
-    p_seeds = crossed_test(differences)[2]
+    error, df, p_seeds = crossed_test(differences)
     known = not math.isnan(p_seeds)
+    by_item = [array.mean(axis=0) for array in differences]
+    over_items = bootstrap_interval(by_item, level=level, draws=draws, seed=seed)
+    reach = error * float(student.ppf((1 + level) / 2, df)) if known and error > 0 else 0.0
     return {
-        "difference": bootstrap_interval(differences, level=level, draws=draws, seed=seed),
+        "difference": over_items,
+        "interval_seeds": (over_items.estimate - reach, over_items.estimate + reach) if known else None,
         "tasks": {name: float(array.mean()) for name, array in zip(winner, differences, strict=True)},
         "seeds": seeds,
         "test": "mcnemar" if exact else "permutation",
@@ -108,9 +117,11 @@ def _compare(winner: NamedTable, baseline: NamedTable, *, level: float, draws: i
 
 def _verdict(winner: str, baseline: str, entry: Mapping[str, Any], p: float, significant: bool, by_items: bool) -> str:
     interval: Interval = entry["difference"]
+    low, high = entry["interval_seeds"] or (interval.low, interval.high)
+    over = "items" if entry["interval_seeds"] is None else "seeds and items"
     figures = (
-        f"{interval.estimate:+.4f}, {interval.level:.0%} interval {interval.low:+.4f} to {interval.high:+.4f} over "
-        f"{interval.over}, {p_text(p)} after Holm"
+        f"{interval.estimate:+.4f}, {interval.level:.0%} interval {low:+.4f} to {high:+.4f} over {over}, "
+        f"{p_text(p)} after Holm"
     )
     if significant:
         word = "better" if interval.estimate > 0 else "worse"
@@ -118,7 +129,8 @@ def _verdict(winner: str, baseline: str, entry: Mapping[str, Any], p: float, sig
     sentence = f"No significant difference between {winner} and {baseline} ({figures})."
     if by_items:
         sentence += (
-            f" With these trainings it would be one; the spread over {entry['seeds']} training seeds forbids it."
+            f" The items alone would show one, for these trainings; {entry['seeds']} training seeds are too few, or "
+            "differ too much, to say it of others."
         )
     return sentence
 
