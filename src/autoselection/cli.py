@@ -294,19 +294,29 @@ def apply_command(
     out: Annotated[Path, typer.Option("--out", help="File (messages) or folder (sharegpt, hf) to write.")],
     export_format: Annotated[ExportFormat, typer.Option("--format", help="Output format.")] = ExportFormat.messages,
     seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
+    against: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Tell what changed against this pool, or this study's pool and signals."),
+    ] = None,
+    report_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--report", help="Write what changed here, with the ids of all rows (JSON)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a recipe over a pool and write the selected rows."""
+    """Run a recipe over a pool and write the selected rows; --pool may be a study: its pool, its signals."""
     from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
-    from autoselection.pool import Pool
-    from autoselection.recipes import load_recipe, state_vector
+    from autoselection.recipes import load_recipe, state_vector, transfer
     from autoselection.recipes import materialize as run_recipe
-    from autoselection.signals import load_table
+    from autoselection.study.reuse import open_place
 
+    if report_file is not None and against is None:
+        raise ConfigError("--report tells what changed: name the pool or study to compare with by --against.")
     loaded = load_recipe(recipe)
-    pool = Pool.open(pool_dir)
-    table = load_table(pool)
-    result = run_recipe(loaded, table, seed=seed)
+    place = open_place(pool_dir)
+    pool, table = place.pool, place.table
+    changed = None if against is None else transfer(loaded, open_place(against), place, seed=seed)
+    result = run_recipe(loaded, table, seed=seed) if changed is None else changed.after
     lineage = [step.to_dict() for step in result.lineage]
     if export_format is ExportFormat.messages:
         export_messages(pool, result.rows, out)
@@ -324,13 +334,28 @@ def apply_command(
         )
         export_hf_dataset(pool, result.rows, out, card)
     document = {"rows": len(result.rows), "subset_hash": result.subset_hash, "out": str(out), "lineage": lineage}
-    _emit(document, as_json, str(recipe))
+    if changed is None:
+        _emit(document, as_json, str(recipe))
+        return
+    if report_file is not None:
+        report_file.write_text(json.dumps(changed.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if as_json:
+        _emit({**document, "changes": changed.summary()}, True, "")
+        return
+    from autoselection.report import print_transfer
+
+    _emit(document, False, str(recipe))
+    print_transfer(changed, output)
 
 
 @app.command()
 def search(
     config: Annotated[Path, typer.Argument(help="Study configuration.")],
     out: Annotated[Path, typer.Option("--out", help="Study directory; an unfinished study there goes on.")],
+    rescore_test: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="REASON", help="Score test again, by another final plan; recorded and reported."),
+    ] = None,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -338,7 +363,8 @@ def search(
     from autoselection.config import load_config
     from autoselection.study import run_study
 
-    _finish(run_study(load_config(config, overrides or ()), out), as_json)
+    given = [*(overrides or ()), *([f"final.rescore={json.dumps(rescore_test)}"] if rescore_test is not None else ())]
+    _finish(run_study(load_config(config, given), out), as_json)
 
 
 @app.command()
@@ -453,10 +479,22 @@ def pool_stats_command(pool_dir: PoolDir, as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """Tell what is installed, which device is used and what will be slow."""
-    from autoselection.doctor import examine
+def doctor(
+    config: Annotated[Path | None, typer.Argument(help="Configuration whose benchmarks and pool are checked.")] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what is installed and what will be slow; with a configuration, whether its benchmarks can be trusted."""
+    from autoselection.doctor import examine, examine_config
 
+    if config is not None:
+        from autoselection.config import load_config
+
+        checked = examine_config(load_config(config, overrides or ()))
+        _emit(checked, as_json, str(config))
+        if checked["problems"]:
+            raise typer.Exit(2)
+        return
     found = examine()
     if as_json:
         _emit(found, True, "")
@@ -469,6 +507,41 @@ def doctor(as_json: Json = False) -> None:
     output.print(table)
     for remark in found["remarks"]:
         output.print(f"- {remark}", highlight=False)
+
+
+@app.command()
+def compute(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory whose search has ended.")],
+    budgets: Annotated[str, typer.Option(help="Token budgets, in multiples of what a training of the winner took.")],
+    seeds: Annotated[Optional[str], typer.Option(help="Training seeds (default: those of the study).")] = None,  # noqa: UP045
+    split: Annotated[EvaluationSplit, typer.Option("--split", help="Which items to score.")] = EvaluationSplit.dev,
+    rescore_test: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="REASON", help="Why the curves are scored on test; recorded in the study."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how much training compute the winner saves: winner, full and random data at several token budgets."""
+    from autoselection.study.compute import measure_compute
+
+    try:
+        multiples = [float(part) for part in budgets.split(",")]
+        chosen = None if seeds is None else [int(part) for part in seeds.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--budgets and --seeds take numbers with commas between them ({error}).") from error
+    document = measure_compute(study_dir, multiples, chosen, "test" if split.value == "test" else "dev", rescore_test)
+    if as_json:
+        _emit(document, True, "")
+        return
+    table = Table(title=f"Score on {document['split']} over training tokens (mean of seeds)", title_justify="left")
+    for heading in ("arm", "tokens", "score", "seeds"):
+        table.add_column(heading)
+    for arm, curve in document["curves"].items():
+        for tokens, scores in zip(curve["tokens"], zip(*curve["scores"], strict=True), strict=True):
+            table.add_row(arm, f"{tokens:,.0f}", f"{sum(scores) / len(scores):.4f}", str(len(scores)))
+    output.print(table)
+    for sentence in document["sentences"]:
+        output.print(f"- {escape(sentence)}", highlight=False)
 
 
 def _version(value: bool) -> None:

@@ -33,10 +33,21 @@ class PoolConfig(StrictModel):
     path: Path | None = Field(None, description="Pool directory made by 'autoselection ingest'.")
     files: tuple[Path, ...] = Field((), description="Raw files, read once into the study's own pool directory.")
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="How raw files are read.")
-    on_contamination: Literal["warn", "drop", "refuse"] = Field(
+    on_contamination: Literal["warn", "accept", "drop", "refuse"] = Field(
         "warn",
-        description="Rows that share text with dev or test items: warn (counted and reported), drop (no recipe may "
-        "select them, baselines neither), or refuse (the study does not start).",
+        description="Rows that share text with dev or test items: warn (counted and reported; above contamination_limit "
+        "the study does not start), accept (reported, however many), drop (no recipe may select them, baselines "
+        "neither), or refuse (a single one and the study does not start).",
+    )
+    contamination_limit: float = Field(
+        0.02, ge=0, le=1, description="Share of the rows up to which on_contamination: warn lets a study start."
+    )
+    contamination_cosine: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="A row whose embedding has at least this cosine with an item's counts as contaminated too (needs "
+        "signals.embedding_model); null: only counted at 0.95, because what is alike depends on model and task.",
     )
 
     @model_validator(mode="after")
@@ -70,6 +81,12 @@ class FinalConfig(StrictModel):
     recipes: tuple[Path, ...] = Field(
         (), description="Further recipes to score as baselines: YAML files or names of ready recipes."
     )
+    rescore: str | None = Field(
+        None,
+        min_length=1,
+        description="Why test is scored again, by another plan (other seeds or baselines) than the one fixed before it "
+        "was touched; without a reason the study refuses. Recorded in the journal and told in the report.",
+    )
 
 
 class ExportConfig(StrictModel):
@@ -91,6 +108,11 @@ class StudyConfig(StrictModel):
         None, description="Sparse autoencoder in sparsify format (cfg.json, sae.safetensors); null: no SAE signals."
     )
     tasks: tuple[TaskConfig, ...] = Field(min_length=1, description="The target benchmarks.")
+    benchmarks_check: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="Repeated items, items shared by target, dev and test, one answer for all items, ids used for two "
+        "items: refuse (the study does not start) or warn (named in the journal and the report).",
+    )
     signals: SignalsConfig = Field(default_factory=SignalsConfig, description="How signals are computed.")
     search: SearchConfig = Field(default_factory=SearchConfig, description="The search controller.")
     evaluation: EvaluationConfig = Field(

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoselection.config import StudyConfig
 
 #: What each optional package is for, in the order of use.
 PACKAGES = (
@@ -47,6 +52,44 @@ def examine() -> dict[str, Any]:
         "packages": packages,
         "remarks": remarks,
     }
+
+
+def examine_config(config: StudyConfig) -> dict[str, Any]:
+    """Look at a study's benchmarks and at what its pool shares with them, before anything is trained.
+
+    Returns:
+        ``benchmarks`` and ``contamination`` (sentences) and ``problems``: why a search would refuse to start.
+
+    Raises:
+        ConfigError, PoolError: a task file or the pool cannot be read.
+    """
+    from autoselection.benchmarks_check import check_benchmarks
+    from autoselection.pool import Pool, ingest
+    from autoselection.signals import load_table, score_pool
+    from autoselection.study.prepare import check_inputs, list_contamination, measure_contamination, refusal
+
+    check_inputs(config)
+    findings = [finding.sentence for finding in check_benchmarks(config.tasks, test=config.final.enabled)]
+    problems = ["The benchmarks cannot be trusted (benchmarks_check)."] if findings else []
+    if config.benchmarks_check == "warn":
+        problems = []
+    with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
+        folder = config.pool.path
+        if folder is None:
+            folder = Path(scratch) / "pool"
+            ingest(config.pool.files, folder, config.pool.ingest)
+        pool = Pool.open(folder)
+        names = ["contamination"]
+        if config.signals.embedding_model is not None:
+            names += ["embeddings", "contamination_cosine"]
+        score = score_pool(pool, config.signals, tasks=config.tasks, signals=names)
+        table = load_table(pool, keys=score.keys)
+        found, dirty = measure_contamination(table, score, config)
+        why = refusal(found, int(dirty.sum()), len(pool), config)
+        if why is not None:
+            problems.append(f"{why} {list_contamination(pool, table, dirty, config)}")
+    said = found.sentence(len(pool)) or "No row of the pool shares text with a benchmark item."
+    return {"benchmarks": findings, "contamination": said, "problems": problems}
 
 
 def _version(name: str) -> str | None:

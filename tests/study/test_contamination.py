@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import pytest
 
 from autoselection.config import StudyConfig, parse_config
 from autoselection.demo import task_file
-from autoselection.errors import StudyError
+from autoselection.errors import ConfigError, StudyError
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe, Step, materialize
 from autoselection.report import study_markdown
 from autoselection.study import run_study, summary
 from autoselection.study.final import final_entries, rows_of_entry
-from autoselection.study.prepare import prepare
+from autoselection.study.prepare import measure_contamination, prepare
 
 PLANTED = 7
 
@@ -95,7 +96,14 @@ def test_drop_keeps_the_rows_out_of_every_subset(planted, tmp_path):
 
 def test_a_study_journals_and_reports_what_it_found_and_its_baselines_are_clean(planted, tmp_path):
     study = run_study(config_of(planted, "drop"), tmp_path / "study")
-    found = {"rows": PLANTED, "parts": {"planted/test": PLANTED}, "ngram": 13, "action": "drop"}
+    found = {
+        "rows": PLANTED,
+        "parts": {"planted/test": PLANTED},
+        "ngram": 13,
+        "action": "drop",
+        "similar": None,
+        "cosine": 0.95,
+    }
     assert summary(study)["contamination"] == found
     assert [event["event"] for event in study.journal.events].index("contamination") == 1
     assert f"{PLANTED} of {400 + PLANTED} rows share text" in study_markdown(study)
@@ -110,3 +118,46 @@ def test_a_study_journals_and_reports_what_it_found_and_its_baselines_are_clean(
         assert rows is None or not np.isin(dirty, rows).any()
     run_study(study.config, study.path)  # goes on where it stopped: nothing is journalled twice
     assert len(study.journal.of("contamination")) == 1
+
+
+def test_warn_stops_above_the_limit_with_a_list_unless_the_rows_are_dropped_or_accepted(planted, tmp_path):
+    def limited(action: str) -> StudyConfig:
+        config = config_of(planted, action)
+        return config.model_copy(update={"pool": config.pool.model_copy(update={"contamination_limit": 0.01})})
+
+    with pytest.raises(
+        StudyError, match=r"7 rows .*contamination_limit allows \(0\.01 of the rows\).*accept"
+    ) as caught:
+        prepare(limited("warn"), tmp_path)
+    listed = [json.loads(line) for line in (tmp_path / "contamination.jsonl").read_text().splitlines()]
+    pool = Pool.open(tmp_path / "pool")
+    assert {entry["row"] for entry in listed} == {r for r, source in enumerate(pool.sources()) if source == "leak"}
+    assert all(entry["parts"] == ["planted/test"] and 0 < entry["share"] <= 1 for entry in listed)
+    assert all(entry["id"] in str(caught.value) for entry in listed)
+    assert prepare(limited("accept"), tmp_path).table.excluded is None
+    assert prepare(limited("drop"), tmp_path).table.excluded is not None
+    # A study that began before there was the limit goes on.
+    done = prepare(limited("accept"), tmp_path)
+    opening = {"pool": done.pool.fingerprint, "signal_report": done.score.to_dict()}
+    assert prepare(limited("warn"), tmp_path, opening).table.fingerprint == done.table.fingerprint
+
+
+def test_a_cosine_needs_embeddings(planted, tmp_path):
+    config = config_of(planted, "warn")
+    config = config.model_copy(update={"pool": config.pool.model_copy(update={"contamination_cosine": 0.9})})
+    with pytest.raises(ConfigError, match=r"signals\.embedding_model"):
+        prepare(config, tmp_path)
+
+
+def test_rows_that_are_like_items_count_and_are_dropped(planted, tmp_path):
+    found = prepare(config_of(planted, "drop"), tmp_path)
+    cosines = np.zeros(found.table.n, np.float32)
+    cosines[[3, 5]] = [0.97, 0.91]
+    table = replace(found.table, columns={**found.table.columns, "contamination_cosine": cosines}, excluded=None)
+    config = config_of(planted, "drop")
+    measured, dirty = measure_contamination(table, found.score, config)
+    assert measured.similar == 1 and dirty.sum() == PLANTED, "only counted without a limit"
+    config = config.model_copy(update={"pool": config.pool.model_copy(update={"contamination_cosine": 0.9})})
+    measured, dirty = measure_contamination(table, found.score, config)
+    assert measured.similar == 2 and dirty[[3, 5]].all() and dirty.sum() == PLANTED + 2
+    assert "2 rows are alike (cosine of 0.9 or more)" in measured.sentence(table.n)

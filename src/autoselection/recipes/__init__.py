@@ -4,10 +4,12 @@ from autoselection.recipes.materialize import Materialization, PrefixCache, Step
 from autoselection.recipes.ready import ReadyRecipe, is_ready_name, load_recipe, ready_recipe, ready_recipes
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
 from autoselection.recipes.state import StateVector, state_vector, state_vectors
+from autoselection.recipes.transfer import Place, Transfer, transfer
 
 __all__ = [
     "MAX_STEPS",
     "Materialization",
+    "Place",
     "PrefixCache",
     "ReadyRecipe",
     "Recipe",
@@ -15,6 +17,7 @@ __all__ = [
     "StateVector",
     "Step",
     "StepLineage",
+    "Transfer",
     "is_ready_name",
     "load_recipe",
     "materialize",
@@ -23,4 +26,5 @@ __all__ = [
     "state_vector",
     "state_vectors",
     "subset_hash",
+    "transfer",
 ]

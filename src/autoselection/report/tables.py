@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -13,6 +14,8 @@ from rich.table import Table
 
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Recipe
+from autoselection.statistics.compare import p_text
+from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study
 
@@ -31,6 +34,11 @@ def study_sheets(study: Study) -> list[Sheet]:
     sheets = [_trial_sheet(study)]
     if study.final_results():
         sheets.append(_final_sheet(study))
+        evidence = final_evidence(study)
+        if evidence is not None and evidence["comparisons"]:
+            sheets.append(_comparison_sheet(evidence))
+        if evidence is not None and any(part["seeds"] > 1 for part in evidence["variance"].values()):
+            sheets.append(_variance_sheet(evidence))
     return sheets
 
 
@@ -73,7 +81,61 @@ def _final_sheet(study: Study) -> Sheet:
             cells += [_hit_rate(done, task) for task in names]
         rows.append(tuple(cells))
     headings = ("subset", "rows", "seeds", "test score", *names, *(f"{task} right" for task in names))
-    return Sheet("Final table (test, scored once; higher is better)", headings, tuple(rows))
+    touched = len(touches_of_test(study))
+    how = "scored once" if touched == 1 else f"touched {touched} times, see the notes"
+    return Sheet(f"Final table (test, {how}; higher is better)", headings, tuple(rows))
+
+
+def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
+    """The winner against each baseline; the sentences are in the notes."""
+    rows = []
+    for found in evidence["comparisons"]:
+        interval = found["difference"]
+        word = "better" if interval["estimate"] > 0 else "worse"
+        wide = found["interval_seeds"]
+        rows.append(
+            (
+                found["baseline"],
+                f"{interval['estimate']:+.4f}",
+                f"{interval['low']:+.4f} to {interval['high']:+.4f}",
+                "" if wide is None else f"{wide[0]:+.4f} to {wide[1]:+.4f}",
+                str(found["seeds"]),
+                found["test"],
+                f"{found['p_items']:.4f}",
+                "" if found["p_seeds"] is None else f"{found['p_seeds']:.4f}",
+                p_text(found["p_adjusted"]).removeprefix("p ").removeprefix("= "),
+                word if found["significant"] else "no significant difference",
+            )
+        )
+    level = f"{evidence['level']:.0%}"
+    headings = (
+        "baseline",
+        "difference",
+        f"{level} over items",
+        "over seeds and items",
+        "seeds",
+        "test",
+        "p items",
+        "p seeds",
+        "p Holm",
+        "winner is",
+    )
+    return Sheet(f"{evidence['winner']} against each baseline (test, paired by item and seed)", headings, tuple(rows))
+
+
+def _variance_sheet(evidence: Mapping[str, Any]) -> Sheet:
+    rows = [
+        (
+            task,
+            str(part["seeds"]),
+            str(part["items"]),
+            *("" if part[key] is None else f"{part[key] ** 0.5:.4f}" for key in ("seed", "item", "rest")),
+            *("" if part[key] is None else f"{part[key]:.4f}" for key in ("seed_error", "item_error")),
+        )
+        for task, part in evidence["variance"].items()
+    ]
+    headings = ("task", "seeds", "items", "sd seed", "sd item", "sd rest", "one seed's score ±", "items drawn ±")
+    return Sheet("What the winner's test scores vary by (standard deviations)", headings, tuple(rows))
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:
@@ -104,9 +166,17 @@ def study_notes(study: Study) -> list[str]:
             notes.append(f"{total:,} control words of models stood inside row text and were treated as configured.")
         notes += [f"Signals: {note}" for note in opening[0]["signal_report"].get("notes", [])]
     for event in study.journal.of("contamination"):
-        if event["rows"]:
-            found = Contamination(event["rows"], event["parts"], event["ngram"], event["action"])
-            notes.append(found.sentence(opening[0]["rows"]))
+        if event["rows"] or event.get("similar"):
+            notes.append(Contamination.of(event).sentence(opening[0]["rows"]))
+    notes += [
+        f"Benchmarks: {found['sentence']}" for event in study.journal.of("benchmarks") for found in event["findings"]
+    ]
+    for event in study.journal.of("warm_start"):
+        taken = (
+            ", ".join(f"{entry['trial']} of {entry['study']}" for entry in event["recipes"]) or "none was valid here"
+        )
+        passed = "".join(f"; {count} passed over: {why}" for why, count in event["passed_over"].items())
+        notes.append(f"The search began with recipes of earlier studies: {taken}{passed}.")
     stopped = [event["round"]["stopped"] for event in study.journal.of("round") if event["round"].get("stopped")]
     if stopped:
         notes.append(f"The search ended before its budget was spent: {stopped[-1]}")
@@ -116,6 +186,11 @@ def study_notes(study: Study) -> list[str]:
     truncated = max((result.truncated_rows for trial in trials for result in trial.results.values()), default=0)
     if truncated:
         notes.append(f"Up to {truncated:,} rows a training were cut to the maximum length.")
+    evidence = final_evidence(study)
+    if evidence is not None:
+        notes += evidence["sentences"]
+    elif len(touches_of_test(study)) > 1:
+        notes.append(touched_sentence(touches_of_test(study)))
     lost = study.journal.of("interruption")
     if lost:
         notes.append(f"{len(lost)} evaluation(s) were lost to the machine and run again; none counts against a recipe.")

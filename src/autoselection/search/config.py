@@ -183,6 +183,12 @@ class SearchConfig(StrictModel):
         description="Recipes evaluated first, such as the one used today: YAML files or names of ready recipes (see "
         "'autoselection recipes'); they count as evaluations. With warmup: 0 edits start from them.",
     )
+    warm_start: tuple[Path, ...] = Field(
+        (),
+        description="Directories of earlier studies, on this pool or another: their best recipes that are valid here are "
+        "evaluated first and count as evaluations, chosen before anything is evaluated (scores do not carry over).",
+    )
+    warm_start_probes: int = Field(3, ge=1, description="Most recipes taken from the studies of warm_start (count).")
     include_full: bool = Field(False, description="Evaluate the whole pool first; counts as an evaluation.")
     warmup: int = Field(3, ge=0, description="Random probes before edits start (count).")
     proposals: int = Field(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.config import FinalConfig
 from autoselection.errors import StudyError
 from autoselection.recipes import Recipe, RecipeBook, load_recipe, materialize, subset_hash
 from autoselection.search import random_subset, single_operator_recipes
@@ -35,6 +37,28 @@ class FinalEntry:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the journal."""
         return dict(vars(self))
+
+
+def final_request(final: FinalConfig) -> dict[str, Any]:
+    """What a configuration asks of the final table, as plain data: kept in the plan, so that a later change is seen."""
+    return {
+        "seeds": list(final.seeds),
+        "base": final.base,
+        "full": final.full,
+        "random": final.random,
+        "single_operators": final.single_operators,
+        "recipes": {path.stem: load_recipe(path).hash for path in final.recipes},
+    }
+
+
+def changed_request(plan: Mapping[str, Any], final: FinalConfig) -> list[str]:
+    """Settings of ``final`` by which the configuration asks for another final table than the plan's."""
+    kinds = {entry["kind"] for entry in plan["entries"]}
+    # Plans of older versions hold no request: what their rows tell is compared.
+    told = {"seeds": plan["seeds"], **{kind: kind in kinds for kind in ("base", "full", "random")}}
+    planned = plan.get("request", told)
+    wanted = final_request(final)
+    return [name for name in planned if planned[name] != wanted.get(name)]
 
 
 def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[FinalEntry]:

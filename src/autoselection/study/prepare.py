@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from rich.markup import escape
+
+from autoselection.benchmarks_check import Finding, check_benchmarks
 from autoselection.config import StudyConfig
-from autoselection.errors import PoolError, StudyError
+from autoselection.errors import ConfigError, PoolError, StudyError
 from autoselection.pool import IngestReport, Pool, ingest
 from autoselection.progress import console
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
-from autoselection.signals.overlap import ANY_STAT, STAT
-from autoselection.tasks import load_items
+from autoselection.signals.overlap import ANY_STAT, STAT, contamination, item_grams
+from autoselection.tasks import Split, load_items
+
+LIST_FILE = "contamination.jsonl"
+SIMILAR = 0.95
+"""Cosine from which rows are counted as like an item where the configuration names no other."""
+_NAMED = 10
+_COSINE = "contamination_cosine"
+_SCORED: tuple[Split, ...] = ("dev", "test")
 
 
 @dataclass(frozen=True)
@@ -24,25 +37,36 @@ class Contamination:
         rows: rows that share text with any item.
         parts: rows by ``task/split``; those with none are left out.
         ngram: words of an n-gram.
-        action: ``warn`` or ``drop``, as configured.
+        action: ``warn``, ``accept`` or ``drop``, as configured.
+        similar: rows whose embedding is at least ``cosine`` like an item's; None without embeddings.
     """
 
     rows: int
     parts: Mapping[str, int]
     ngram: int
     action: str
+    similar: int | None = None
+    cosine: float = SIMILAR
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the journal and the summary."""
-        return {"rows": self.rows, "parts": dict(self.parts), "ngram": self.ngram, "action": self.action}
+        return {**vars(self), "parts": dict(self.parts)}
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> Contamination:
+        """What a journal's event tells."""
+        return cls(**{entry.name: event[entry.name] for entry in fields(cls) if entry.name in event})
 
     def sentence(self, pool_rows: int) -> str:
         """For people: how many rows, of which benchmarks, and what follows."""
         parts = ", ".join(f"{part} {count:,}" for part, count in self.parts.items())
         done = "left out of every subset" if self.action == "drop" else "kept; set pool.on_contamination: drop"
+        alike = "" if not self.similar else f" {self.similar:,} rows are alike (cosine of {self.cosine:g} or more)."
+        if not self.rows:
+            return alike.strip()
         return (
             f"{self.rows:,} of {pool_rows:,} rows share text ({self.ngram} words in a row, or a whole shorter item) with "
-            f"benchmark items and are {done} ({parts})."
+            f"benchmark items and are {done} ({parts}).{alike}"
         )
 
 
@@ -54,6 +78,7 @@ class Prepared:
         ingest: what reading the raw files counted; None if the pool directory was given.
         score: what was computed and what came from the cache.
         contamination: what the guard found, see :class:`Contamination`.
+        benchmarks: what is wrong with the benchmarks and was accepted (or found by a study that goes on).
     """
 
     pool: Pool
@@ -61,6 +86,7 @@ class Prepared:
     ingest: IngestReport | None
     score: ScoreReport
     contamination: Contamination
+    benchmarks: tuple[Finding, ...] = ()
 
 
 def _open(path: Path, fingerprint: str | None) -> Pool:
@@ -105,6 +131,7 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
     """
     fingerprint = None if opening is None else str(opening["pool"])
     check_inputs(config)
+    findings = trusted_benchmarks(config, refuse=opening is None)
     report = None
     if config.pool.path is not None:
         pool = _open(config.pool.path, fingerprint)
@@ -123,38 +150,144 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
         model=config.model.path,
         sae=config.sae,
         tasks=config.tasks,
-        signals=None if names is None else tuple(dict.fromkeys((*names, "contamination"))),  # the guard needs it
+        signals=None if names is None else _guarded(names, config),
         chat_template=config.model.chat_template,
         trust_remote_code=config.model.trust_remote_code,
     )
     first = score.keys if opening is None else opening["signal_report"]["signals"]
     keys = {name: key for name, key in score.keys.items() if name in first}
-    table, found = _guard(load_table(pool, keys=keys), score, config)
-    return Prepared(pool, table, report, score, found)
+    table = load_table(pool, keys=keys)
+    found, dirty = measure_contamination(table, score, config)
+    if dirty.any() and opening is None:
+        listed = list_contamination(pool, table, dirty, config, study_dir / LIST_FILE)
+        why = refusal(found, int(dirty.sum()), len(pool), config)
+        if why is not None:
+            raise StudyError(f"{why} {listed}")
+    if dirty.any() and found.action == "drop":
+        table = without(table, dirty)
+    if found.rows or found.similar:
+        console.print(f"[yellow]Contamination[/]: {found.sentence(table.n)}", highlight=False, soft_wrap=True)
+    return Prepared(pool, table, report, score, found, tuple(findings))
 
 
-def _guard(table: SignalTable, score: ScoreReport, config: StudyConfig) -> tuple[SignalTable, Contamination]:
-    """Count the rows that share text with benchmark items, before anything is trained, and act as configured.
+def trusted_benchmarks(config: StudyConfig, *, refuse: bool = True) -> list[Finding]:
+    """Findings about the benchmarks, said aloud.
 
     Raises:
-        StudyError: there are some and ``pool.on_contamination`` is ``refuse``, or ``drop`` would leave nothing.
+        ConfigError: there are some, and ``benchmarks_check`` is ``refuse``.
     """
+    findings = check_benchmarks(config.tasks, test=config.final.enabled)
+    if findings and refuse and config.benchmarks_check == "refuse":
+        raise ConfigError(
+            "The benchmarks cannot be trusted: "
+            + " ".join(finding.sentence for finding in findings)
+            + " Mend the task files, or accept this with benchmarks_check: warn."
+        )
+    for finding in findings:
+        console.print(f"[yellow]Benchmarks[/]: {escape(finding.sentence)}", highlight=False, soft_wrap=True)
+    return findings
+
+
+def measure_contamination(
+    table: SignalTable, score: ScoreReport, config: StudyConfig
+) -> tuple[Contamination, NDArray[np.bool_]]:
+    """What the signals say of overlap with benchmark items, and which rows count as contaminated, bool[N]."""
     stats = next(signal.stats for signal in score.signals if signal.name == "contamination")
     counts = {name.removeprefix(STAT): count for name, count in sorted(stats.items()) if name.startswith(STAT)}
     parts = {name: count for name, count in counts.items() if "/" in name and count}
-    action = config.pool.on_contamination
-    found = Contamination(stats[ANY_STAT], parts, config.signals.contamination_ngram, action)
-    if found.rows == 0:
-        return table, found
-    if action == "refuse":
-        raise StudyError(
-            f"{found.rows:,} rows of the pool share text with benchmark items "
-            f"({', '.join(f'{part} {count:,}' for part, count in parts.items())}): remove them, or set "
-            "pool.on_contamination to drop or warn."
+    limit = config.pool.contamination_cosine
+    similar = None
+    if _COSINE in table.columns:
+        similar = int(np.count_nonzero(table.column(_COSINE) >= (limit or SIMILAR)))
+    elif limit is not None:
+        raise ConfigError(
+            "pool.contamination_cosine compares embeddings: name a model with signals.embedding_model, and leave "
+            "'embeddings' in signals.signals."
         )
-    if action == "drop":
-        table = replace(table, excluded=table.column("contamination") > 0)
-        if len(table.selectable) == 0:
-            raise StudyError("Every row of the pool shares text with benchmark items: nothing is left to select from.")
-    console.print(f"[yellow]Contamination[/]: {found.sentence(table.n)}", highlight=False, soft_wrap=True)
-    return table, found
+    found = Contamination(
+        stats[ANY_STAT],
+        parts,
+        config.signals.contamination_ngram,
+        config.pool.on_contamination,
+        similar,
+        limit or SIMILAR,
+    )
+    return found, contaminated(table, limit)
+
+
+def contaminated(table: SignalTable, cosine: float | None) -> NDArray[np.bool_]:
+    """Rows that share an n-gram with an item or, with ``cosine``, are at least so like one, bool[N]."""
+    if "contamination" not in table.columns:  # a study from before there was the signal
+        return np.zeros(table.n, bool)
+    dirty = table.column("contamination") > 0
+    return dirty if cosine is None else dirty | (table.column(_COSINE) >= cosine)
+
+
+def without(table: SignalTable, dirty: NDArray[np.bool_]) -> SignalTable:
+    """The table with rows that no recipe may select.
+
+    Raises:
+        StudyError: none would be left.
+    """
+    table = replace(table, excluded=dirty)
+    if len(table.selectable) == 0:
+        raise StudyError("Every row of the pool shares text with benchmark items: nothing is left to select from.")
+    return table
+
+
+def _guarded(names: Sequence[str], config: StudyConfig) -> tuple[str, ...]:
+    """The signals asked for and those the guard needs."""
+    known = (*names, "contamination")
+    alike = (_COSINE,) if "embeddings" in names and config.signals.embedding_model else ()
+    return tuple(dict.fromkeys((*known, *alike)))
+
+
+def refusal(found: Contamination, dirty: int, rows: int, config: StudyConfig) -> str | None:
+    """Why so many contaminated rows do not let a study start, and how to go on; None if the configuration allows them."""
+    limit = config.pool.contamination_limit
+    if found.action == "refuse":
+        allowed, how = 0, "set pool.on_contamination to drop or warn"
+    elif found.action == "warn":
+        allowed, how = int(limit * rows), "set pool.on_contamination to drop (leave them out) or accept (keep them)"
+    else:
+        return None
+    if dirty <= allowed:
+        return None
+    parts = f" ({', '.join(f'{part} {count:,}' for part, count in found.parts.items())})" if found.parts else ""
+    above = f", more than pool.contamination_limit allows ({limit:g} of the rows)" if found.action == "warn" else ""
+    return f"{dirty:,} rows of the pool share text with benchmark items{parts}{above}: remove them, or {how}."
+
+
+def list_contamination(
+    pool: Pool, table: SignalTable, dirty: NDArray[np.bool_], config: StudyConfig, path: Path | None = None
+) -> str:
+    """The sentence that names contaminated rows, worst first; with ``path`` all are written there, one object a line."""
+    shares = table.column("contamination")
+    rows = np.flatnonzero(dirty)
+    rows = rows[np.argsort(-shares[rows], kind="stable")]
+    ids = pool.row_ids(rows)
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    named = f"They are {', '.join(ids[:_NAMED])}{more}"
+    if path is None:
+        return f"{named}."
+    items = {
+        f"{task.name}/{split}": load_items(task, split)
+        for task in config.tasks
+        for split in _SCORED
+        if getattr(task, split) is not None
+    }
+    grams = item_grams(items, config.signals.contamination_ngram)
+    _, touched = contamination(pool.texts(rows), grams)
+    cosines = table.column(_COSINE)[rows] if _COSINE in table.columns else np.full(len(rows), np.nan)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for row_id, row, own, cosine in zip(ids, rows.tolist(), touched, cosines.tolist(), strict=True):
+            entry = {
+                "id": row_id,
+                "row": row,
+                "parts": [grams.parts[i] for i in np.flatnonzero(own)],
+                "share": round(float(shares[row]), 4),
+                "cosine": None if np.isnan(cosine) else round(cosine, 4),
+            }
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    return f"{named}; all of them: {path}."

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
-from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.evaluation import EvaluationConfig, EvaluationJob, EvaluationResult
 from autoselection.executors import Executor, make_executor
 from autoselection.progress import Advance, console, progress
 from autoselection.search import Candidate, Observation, SearchController
-from autoselection.study.final import final_entries, rows_of_entry
+from autoselection.study.evidence import final_evidence
+from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
 from autoselection.study.journal import Journal
 from autoselection.study.outputs import write_outputs
-from autoselection.study.prepare import Prepared, prepare
+from autoselection.study.prepare import Contamination, Prepared, prepare
+from autoselection.study.reuse import warm_recipes, warm_start
 from autoselection.study.study import Study, Trial
 
 
@@ -53,6 +55,8 @@ def run_study(config: StudyConfig, out: Path) -> Study:
         _open_journal(journal, prepared)
         if not journal.of("contamination"):
             journal.append("contamination", **prepared.contamination.to_dict())
+        if prepared.benchmarks and not journal.of("benchmarks"):
+            journal.append("benchmarks", findings=[finding.to_dict() for finding in prepared.benchmarks])
         _search(study, prepared, executor)
         if config.final.enabled:
             _score_test(study, prepared, executor)
@@ -86,7 +90,10 @@ def _open_journal(journal: Journal, prepared: Prepared) -> None:
 
 def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
     settings = study.config.search
-    controller = SearchController(prepared.table, settings)
+    if settings.warm_start and not study.journal.of("warm_start"):
+        study.journal.append("warm_start", **warm_start(prepared.table, settings))
+    chosen = study.journal.of("warm_start")
+    controller = SearchController(prepared.table, settings, initial=warm_recipes(chosen[0]) if chosen else ())
     with progress("Search", settings.evaluations) as advance:
         while candidates := controller.ask(settings.batch):
             _evaluate_round(study, prepared, executor, controller, candidates)
@@ -108,12 +115,12 @@ def _evaluate_round(
         _record(study, candidate, known)
     _journal_rounds(controller, journal)
     work = [
-        Work(candidate.id, seed, _job(study, prepared, candidate.rows, "dev", seed, candidate.id))
+        Work(candidate.id, seed, evaluation_job(study, prepared, candidate.rows, "dev", seed, candidate.id))
         for candidate in candidates
         for seed in config.evaluation.seeds
         if seed not in known[candidate.id].results
     ]
-    for item, result in _run(work, executor, journal):
+    for item, result in run_work(work, executor, journal):
         journal.append("evaluation", trial=item.name, seed=item.seed, result=result.to_dict())
     known = {trial.id: trial for trial in study.trials()}
     for candidate in candidates:
@@ -142,14 +149,16 @@ def _record(study: Study, candidate: Candidate, known: dict[str, Trial]) -> None
         )
 
 
-def _job(
+def evaluation_job(
     study: Study,
     prepared: Prepared,
     rows: NDArray[np.int64] | None,
     split: Literal["dev", "test"],
     seed: int,
     label: str,
+    evaluation: EvaluationConfig | None = None,
 ) -> EvaluationJob:
+    """The job that trains on ``rows`` as the study does, or as ``evaluation`` says."""
     model = study.config.model
     return EvaluationJob(
         model=model.path,
@@ -160,13 +169,13 @@ def _job(
         tasks=study.config.tasks,
         split=split,
         seed=seed,
-        config=study.config.evaluation,
+        config=evaluation or study.config.evaluation,
         work_dir=study.path / "work" / f"{label}-seed{seed}",
         full_metrics=split == "test",
     )
 
 
-def _run(work: Sequence[Work], executor: Executor, journal: Journal) -> Iterator[tuple[Work, EvaluationResult]]:
+def run_work(work: Sequence[Work], executor: Executor, journal: Journal) -> Iterator[tuple[Work, EvaluationResult]]:
     """Yield results as they come; an evaluation lost for good stops the study, with everything else kept."""
     lost: list[str] = []
     for index, result in executor.run([item.job for item in work]):
@@ -202,7 +211,15 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
     best = study.best()
     if best is None:
         raise StudyError(f"{study.path}: every evaluation of the search failed; see the reasons in the journal.")
-    if not journal.of("final_plan"):
+    plans = journal.of("final_plan")
+    changed = changed_request(plans[-1], config.final) if plans else []
+    if changed and config.final.rescore is None:
+        raise StudyError(
+            f"{study.path}: test was scored by a plan that was fixed before it was touched, and the configuration now "
+            f"asks for another one ({', '.join(f'final.{name}' for name in changed)}): restore it, or say why test is "
+            "scored again with final.rescore or --rescore-test REASON, which is recorded and reported."
+        )
+    if not plans or changed:
         entries = final_entries(study, prepared, best)
         journal.append(
             "final_plan",
@@ -210,24 +227,30 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
             winner=best.id,
             seeds=list(config.final.seeds),
             entries=[entry.to_dict() for entry in entries],
+            request=final_request(config.final),
+            **({"reason": config.final.rescore} if changed else {}),
         )
-    plan = journal.of("final_plan")[0]
+    plan = journal.of("final_plan")[-1]
     done = study.final_results()
     work = []
     for number, entry in enumerate(plan["entries"]):
         rows = rows_of_entry(entry, study, prepared)
         # Without training there is nothing for a seed to change.
-        for seed in plan["seeds"][:1] if rows is None else plan["seeds"]:
+        seeds = (() if done[entry["name"]] else plan["seeds"][:1]) if rows is None else plan["seeds"]
+        for seed in seeds:
             if seed not in done[entry["name"]]:
-                work.append(Work(entry["name"], seed, _job(study, prepared, rows, "test", seed, f"test{number:02d}")))
+                work.append(
+                    Work(entry["name"], seed, evaluation_job(study, prepared, rows, "test", seed, f"test{number:02d}"))
+                )
     with progress("Final table", len(work)) as advance:
         _score_entries(work, executor, journal, advance)
 
 
 def _score_entries(work: Sequence[Work], executor: Executor, journal: Journal, advance: Advance) -> None:
-    for item, result in _run(work, executor, journal):
+    for item, result in run_work(work, executor, journal):
         advance()
-        journal.append("test", name=item.name, seed=item.seed, result=result.to_dict())
+        number = len(journal.of("final_plan"))
+        journal.append("test", name=item.name, seed=item.seed, plan=number, result=result.to_dict())
         shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
         console.print(f"test  {item.name}  {shown}  {result.seconds['total']:.1f} s", highlight=False, soft_wrap=True)
 
@@ -261,7 +284,9 @@ def summary(study: Study) -> dict[str, Any]:
             "recipe": best.record["recipe"],
         },
         "test": final,
-        "contamination": {key: guard[0][key] for key in ("rows", "parts", "ngram", "action")} if guard else None,
+        "statistics": final_evidence(study),
+        "contamination": Contamination.of(guard[0]).to_dict() if guard else None,
+        "benchmarks": [found["sentence"] for event in study.journal.of("benchmarks") for found in event["findings"]],
         "outputs": str(study.path / "best"),
         "finished": bool(study.journal.of("finished")),
     }

@@ -22,7 +22,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.study.journal import Journal
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
-FREE_SETTINGS = frozenset({"executor", "export", "final", "name", "version"})
+FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "name", "version"})
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ class Study:
         stored = path / "config.yaml"
         journal = path / "journal.jsonl"
         if journal.exists() and stored.exists():
-            changed = sorted(_differences(yaml.safe_load(stored.read_text(encoding="utf-8")), config))
+            known = parse_config(
+                yaml.safe_load(stored.read_text(encoding="utf-8")), path
+            )  # later keys at their defaults
+            changed = sorted(_differences(yaml.safe_load(to_yaml(known)), config))
             if changed:
                 raise StudyError(
                     f"{path}: the study was started with other settings ({', '.join(changed)}); "
@@ -118,13 +121,19 @@ class Study:
         temporary.replace(folder / f"{trial_id}.npy")
 
     def final_results(self) -> dict[str, dict[int, EvaluationResult]]:
-        """Test results by row of the final table and seed, in the planned order."""
-        plan = self.journal.of("final_plan")
-        table: dict[str, dict[int, EvaluationResult]] = (
-            {entry["name"]: {} for entry in plan[-1]["entries"]} if plan else {}
-        )
+        """Test results by row of the last final plan and seed, in the planned order.
+
+        Results of an earlier plan count where this one asks for the same rows and seed.
+        """
+        plans = self.journal.of("final_plan")
+        hashes = [{entry["name"]: entry["subset_hash"] for entry in plan["entries"]} for plan in plans]
+        table: dict[str, dict[int, EvaluationResult]] = {name: {} for name in hashes[-1]} if plans else {}
         for event in self.journal.of("test"):
-            table[event["name"]][event["seed"]] = EvaluationResult.from_dict(event["result"])
+            name, seed = event["name"], event["seed"]
+            if name not in table or hashes[event.get("plan", 1) - 1][name] != hashes[-1][name]:
+                continue
+            if seed in plans[-1]["seeds"] or hashes[-1][name] is None:
+                table[name][seed] = EvaluationResult.from_dict(event["result"])
         return table
 
 

@@ -1,0 +1,38 @@
+"""Statistics of scores measured item by item: pure functions of arrays; nothing here knows of pools or models.
+
+Scores of one subset are a *table*: per task an array of shape ``(seeds, items)``, the same training seeds for every task,
+higher is better. The score of a table is the mean over tasks of the mean over seeds and items, as everywhere else.
+"""
+
+from autoselection.statistics.bootstrap import Interval, bootstrap_interval, table_score
+from autoselection.statistics.compare import Comparison, compare_all
+from autoselection.statistics.compute import Curve, Multiplier, Payback, Reach, compute_multiplier, payback, reach
+from autoselection.statistics.paired import crossed_test, holm, mcnemar, sign_flip_test
+from autoselection.statistics.selection import SelectionBias, expected_maximum, selection_bias, trial_noise
+from autoselection.statistics.variance import VarianceComponents, crossed_components, table_components
+
+__all__ = [
+    "Comparison",
+    "Curve",
+    "Interval",
+    "Multiplier",
+    "Payback",
+    "Reach",
+    "SelectionBias",
+    "VarianceComponents",
+    "bootstrap_interval",
+    "compare_all",
+    "compute_multiplier",
+    "crossed_components",
+    "crossed_test",
+    "expected_maximum",
+    "holm",
+    "mcnemar",
+    "payback",
+    "reach",
+    "selection_bias",
+    "sign_flip_test",
+    "table_components",
+    "table_score",
+    "trial_noise",
+]

@@ -1,0 +1,94 @@
+"""What choosing the best of many by a noisy score does to that score: the winner's curse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoselection.statistics.bootstrap import Floats, checked
+
+
+@dataclass(frozen=True)
+class SelectionBias:
+    """By how much the best score of a search is expected to flatter its trial.
+
+    Attributes:
+        candidates: scores the best was chosen from.
+        noise: standard deviation of one score's noise (score units).
+        spread: standard deviation of the true scores, estimated: ``sqrt(max(0, var(scores) - noise²))``.
+        expected: ``(best - mean) · noise² / (noise² + spread²)``, the regression to the mean of the best one.
+        if_equal: ``noise · E[max of so many standard normals]``: the bias if all candidates were equally good.
+    """
+
+    candidates: int
+    noise: float
+    spread: float
+    expected: float
+    if_equal: float
+
+
+def expected_maximum(count: int) -> float:
+    """Expected maximum of ``count`` independent standard normal numbers: ``integral of x k phi(x) Phi(x)^(k-1)``."""
+    from scipy.special import ndtr
+
+    if count < 1:
+        raise ValueError("The maximum of no numbers does not exist.")
+    x = np.linspace(-12, 12, 4801)  # smooth and zero at both ends: the plain sum is exact to 1e-12
+    density = count * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) * ndtr(x) ** (count - 1)
+    return float((x * density).sum() * (x[1] - x[0]))
+
+
+def selection_bias(scores: Sequence[float], noise: float) -> SelectionBias:
+    """The expected bias of the best of ``scores``, each with independent noise of standard deviation ``noise``.
+
+    ``expected`` is the empirical Bayes estimate with a normal prior: its correction needs no allowance for the selection
+    (Efron, "Tweedie's formula and selection bias", JASA 106, 2011). It takes the candidates for draws from one
+    population, which those of a search that learns are only roughly.
+
+    Raises:
+        ValueError: no score, or a negative noise.
+    """
+    values = np.asarray(scores, np.float64)
+    if len(values) == 0 or not noise >= 0:
+        raise ValueError("The selection bias needs at least one score and a noise of at least 0.")
+    observed = float(values.var(ddof=1)) if len(values) > 1 else 0.0
+    spread = max(0.0, observed - noise**2)
+    share = noise**2 / (noise**2 + spread) if noise > 0 else 0.0
+    expected = float(values.max() - values.mean()) * share
+    return SelectionBias(len(values), noise, math.sqrt(spread), expected, noise * expected_maximum(len(values)))
+
+
+def trial_noise(trials: Sequence[Sequence[Floats]], seed_deviation: float | None = None) -> float:
+    """Standard deviation of the noise in a trial's score *relative to the other trials* on the same items.
+
+    Which items were drawn moves all trials together and does not matter for the choice; what does is the interaction of
+    trials and items, the residual mean square of the trials x items layout: ``sqrt(sum_t MS_res,t / (T² n_t))``; and
+    chance in training, which needs several seeds.
+
+    Args:
+        trials: for each trial, its table (per task (seeds, items)); every trial with the same items.
+        seed_deviation: standard deviation of a single training's score over seeds, if known from elsewhere; else it is
+            pooled over the trials with several seeds.
+
+    Raises:
+        ValueError: fewer than two trials.
+    """
+    tables = [checked(trial) for trial in trials]
+    if len(tables) < 2:
+        raise ValueError("The noise among trials needs at least two trials.")
+    tasks = len(tables[0])
+    variance = 0.0
+    for task in range(tasks):
+        layout = np.stack([table[task].mean(axis=0) for table in tables])
+        items = layout.shape[1]
+        if items > 1:
+            residual = layout - layout.mean(axis=0) - layout.mean(axis=1, keepdims=True) + layout.mean()
+            mean_square = float((residual**2).sum()) / ((len(tables) - 1) * (items - 1))
+            variance += mean_square / (tasks**2 * items)
+    by_seed = [np.mean([array.mean(axis=1) for array in table], axis=0) for table in tables]
+    several = [float(scores.var(ddof=1)) for scores in by_seed if len(scores) > 1]
+    between = seed_deviation**2 if seed_deviation is not None else (float(np.mean(several)) if several else 0.0)
+    return math.sqrt(variance + between / float(np.median([len(scores) for scores in by_seed])))

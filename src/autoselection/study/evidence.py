@@ -1,0 +1,218 @@
+"""What the final table shows and what it does not: the winner against its baselines, item by item and seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import StudyError
+from autoselection.evaluation import EvaluationResult
+from autoselection.statistics import compare_all, selection_bias, table_components, trial_noise
+from autoselection.study.study import Study, Trial
+
+Table = dict[str, NDArray[np.float64]]
+
+LEVEL = 0.95
+
+
+def item_table(results: Sequence[EvaluationResult], metrics: Mapping[str, str]) -> Table | None:
+    """Item scores of one subset, per task float64[results, items], in the tasks' search metrics (higher is better).
+
+    Returns:
+        None if a result holds no item scores.
+    """
+    table: Table = {}
+    for task, metric in metrics.items():
+        rows = [result.items.get(task, {}).get(metric) for result in results]
+        if not rows or any(row is None for row in rows):
+            return None
+        values = np.array(rows, np.float64)
+        table[task] = -values if metric == "nll" else values
+    return table
+
+
+def final_evidence(study: Study) -> dict[str, Any] | None:
+    """Statistics of the final table as plain data; None before the winner is scored on test.
+
+    Keys: ``winner``, ``level``, ``comparisons`` (see :class:`~autoselection.statistics.Comparison`), ``not_compared``
+    (baseline: why), ``variance`` (of the winner's test scores, by task), ``shrinkage`` (from dev to test),
+    ``test_touched`` (each time test was read, with the reason) and ``sentences``.
+
+    Raises:
+        StudyError: two rows of the table were scored on other items.
+    """
+    key = (study.path, len(study.journal.events))
+    if key not in _KNOWN:
+        _KNOWN.clear()
+        _KNOWN[key] = _evidence(study)
+    return _KNOWN[key]
+
+
+#: The last study asked about, by its path and the length of its journal: tables, notes and summary ask in turn.
+_KNOWN: dict[tuple[Path, int], dict[str, Any] | None] = {}
+
+
+def _evidence(study: Study) -> dict[str, Any] | None:
+    results = {name: list(found.items()) for name, found in study.final_results().items()}
+    metrics = {task.name: task.metric for task in study.config.tasks}
+    winner = next(iter(results), None)
+    if winner is None or not results[winner] or any(result.failure for _, result in results[winner]):
+        return None
+    _check_items(study, results)
+    pairs: dict[str, tuple[Table, Table]] = {}
+    left_out: dict[str, str] = {}
+    base = {entry["name"] for entry in study.journal.of("final_plan")[-1]["entries"] if entry["kind"] == "base"}
+    for name in list(results)[1:]:
+        pair = _pair(dict(results[winner]), dict(results[name]), metrics, untrained=name in base)
+        if isinstance(pair, str):
+            left_out[name] = pair
+        else:
+            pairs[name] = pair
+    comparisons = compare_all(winner, pairs, level=LEVEL, seed=study.config.search.seed)
+    table = item_table([result for _, result in sorted(results[winner])], metrics) or {}
+    shrinkage = _shrinkage(study, {name: [result for _, result in found] for name, found in results.items()}, metrics)
+    touched = touches_of_test(study)
+    sentences = [comparison.verdict for comparison in comparisons]
+    sentences += [f"{winner} is not compared with {name}: {why}." for name, why in left_out.items()]
+    if comparisons and all(comparison.p_seeds is None for comparison in comparisons):
+        sentences.append(
+            "One training seed a row: the tests tell of other items, not of other trainings (final.seeds)."
+        )
+    sentences += shrinkage["sentences"] if shrinkage else []
+    sentences.append(touched_sentence(touched))
+    return {
+        "winner": winner,
+        "level": LEVEL,
+        "comparisons": [comparison.to_dict() for comparison in comparisons],
+        "not_compared": left_out,
+        "variance": {
+            name: {
+                **{key: _finite(value) for key, value in vars(part).items()},
+                "seed_error": _finite(part.seed_error),
+                "item_error": _finite(part.item_error),
+            }
+            for name, part in table_components(table).items()
+        },
+        "shrinkage": None if shrinkage is None else {k: v for k, v in shrinkage.items() if k != "sentences"},
+        "test_touched": touched,
+        "sentences": sentences,
+    }
+
+
+def touches_of_test(study: Study) -> list[dict[str, Any]]:
+    """Each time the study set out to read test, in order: ``what`` for, and the ``reason`` given (None: the first)."""
+    touched = []
+    for event in study.journal.events:
+        if event["event"] == "final_plan":
+            touched.append({"what": "final table", "reason": event.get("reason")})
+        elif event["event"] == "test_access":
+            touched.append({"what": event["what"], "reason": event["reason"]})
+    return touched
+
+
+def touched_sentence(touched: Sequence[Mapping[str, Any]]) -> str:
+    """How often test was touched, and why again."""
+    if len(touched) < 2:
+        return "Test was touched once, by a plan written before."
+    again = "; ".join(f"for the {entry['what']}: {entry['reason']}" for entry in touched[1:])
+    return f"Test was touched {len(touched)} times, so later figures are less than independent of it ({again})."
+
+
+def _check_items(study: Study, results: Mapping[str, Sequence[tuple[int, EvaluationResult]]]) -> None:
+    seen: dict[str, tuple[str, list[Any]]] = {}
+    for name, found in results.items():
+        for _, result in found:
+            for task, items in result.items.items():
+                first, ids = seen.setdefault(task, (name, items["ids"]))
+                if items["ids"] != ids:
+                    raise StudyError(
+                        f"{study.path}: '{name}' and '{first}' were scored on other test items of task '{task}': the "
+                        "task file changed in between; start a new study in another folder."
+                    )
+
+
+def _pair(
+    winner: Mapping[int, EvaluationResult],
+    other: Mapping[int, EvaluationResult],
+    metrics: Mapping[str, str],
+    *,
+    untrained: bool,
+) -> tuple[Table, Table] | str:
+    """Tables of the seeds both have, or why there are none; a model without training is the same for every seed."""
+    if not other:
+        return "it was not scored yet"
+    failed = next((result.failure for result in other.values() if result.failure), None)
+    if failed:
+        return f"it failed ({failed.rstrip('.')})"
+    seeds = sorted(winner) if untrained else sorted(set(winner) & set(other))
+    if not seeds:
+        return "they have no training seed in common"
+    theirs = [next(iter(other.values())) if untrained else other[seed] for seed in seeds]
+    tables = item_table([winner[seed] for seed in seeds], metrics), item_table(theirs, metrics)
+    if tables[0] is None or tables[1] is None:
+        return "no item scores were kept"
+    return tables[0], tables[1]
+
+
+def _shrinkage(
+    study: Study, results: Mapping[str, Sequence[EvaluationResult]], metrics: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """What became of the winner's dev score, and how much of it choosing it was expected to add."""
+    plan = study.journal.of("final_plan")[-1]
+    trials = {trial.id: trial for trial in study.trials() if trial.score is not None}
+    best = trials[plan["winner"]]
+    name = plan["entries"][0]["name"]
+    dev, test = float(best.score or 0.0), _score(results[name])
+    found: dict[str, Any] = {"dev": dev, "test": test, "trials": len(trials), "leads": {}, "bias": None}
+    sentences = [f"{name} scored {dev:.4f} on dev, which chose it, and {test:.4f} on test (two sets of items)."]
+    by_hash = {trial.record["subset_hash"]: trial for trial in trials.values()}
+    for entry in plan["entries"][1:]:
+        known = by_hash.get(entry["subset_hash"])
+        scored = results[entry["name"]]
+        if known is not None and scored and not any(result.failure for result in scored):
+            lead = dev - float(known.score or 0.0), test - _score(scored)
+            found["leads"][entry["name"]] = {"dev": lead[0], "test": lead[1]}
+            sentences.append(f"Its lead over {entry['name']} is {lead[0]:+.4f} on dev and {lead[1]:+.4f} on test.")
+    bias = _bias(list(trials.values()), results, metrics)
+    if bias is not None:
+        found["bias"] = bias
+        doubt = "" if bias["seeds_known"] else ", chance in training not counted: one seed everywhere"
+        sentences.append(
+            f"Being the best of {bias['candidates']} trials is expected to flatter its dev score by "
+            f"{bias['expected']:.4f} (noise of a trial {bias['noise']:.4f}{doubt}; "
+            f"{bias['if_equal']:.4f} if all trials were equally good)."
+        )
+    return {**found, "sentences": sentences}
+
+
+def _bias(
+    trials: Sequence[Trial], results: Mapping[str, Sequence[EvaluationResult]], metrics: Mapping[str, str]
+) -> dict[str, Any] | None:
+    tables = [item_table(list(trial.results.values()), metrics) for trial in trials]
+    known = [list(table.values()) for table in tables if table is not None]
+    if len(known) < 2 or len(known) < len(trials):
+        return None
+    several = len(known[0][0]) > 1
+    spread = None
+    if not several:  # the final table's seeds stand in for those the search did not have
+        variances = [
+            np.var([result.score for result in found], ddof=1)
+            for found in results.values()
+            if len(found) > 1 and not any(result.failure for result in found)
+        ]
+        spread = float(np.sqrt(np.mean(variances))) if variances else None
+    bias = selection_bias([float(trial.score or 0.0) for trial in trials], trial_noise(known, spread))
+    return {**vars(bias), "seeds_known": several or spread is not None}
+
+
+def _score(results: Sequence[EvaluationResult]) -> float:
+    return float(np.mean([result.score for result in results]))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,79 @@
+"""The comparison of a winner with its baselines: what is tested, and what is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autoselection.statistics import compare_all, mcnemar
+
+
+def named(*tasks: np.ndarray) -> dict[str, np.ndarray]:
+    return {f"task{i}": np.atleast_2d(task).astype(float) for i, task in enumerate(tasks)}
+
+
+def test_right_and_wrong_items_are_compared_exactly() -> None:
+    ours, theirs = np.array([1] * 9 + [0] * 3), np.array([0] * 8 + [1, 0, 1, 1])
+    (found,) = compare_all("winner", {"full": (named(ours), named(theirs))})
+    assert found.test == "mcnemar" and found.p_items == found.p == mcnemar(ours, theirs)
+    assert found.p_seeds is None and found.seeds == 1 and found.difference.over == "items"
+    assert found.difference.estimate == pytest.approx((ours - theirs).mean())
+
+
+def test_tasks_of_other_sizes_and_continuous_scores_are_permuted() -> None:
+    rng = np.random.default_rng(0)
+    uneven = (
+        named(rng.integers(0, 2, 10), rng.integers(0, 2, 20)),
+        named(rng.integers(0, 2, 10), rng.integers(0, 2, 20)),
+    )
+    smooth = named(rng.normal(size=10)), named(rng.normal(size=10))
+    assert [c.test for c in compare_all("w", {"a": uneven})] == ["permutation"]
+    assert [c.test for c in compare_all("w", {"a": smooth})] == ["permutation"]
+
+
+def test_a_clear_difference_is_called_one_and_noise_is_not() -> None:
+    rng = np.random.default_rng(1)
+    base = rng.normal(size=(1, 200))
+    ours = named(base + 0.5)
+    better, same, worse = compare_all(
+        "winner",
+        {
+            "full": (ours, named(base + rng.normal(0, 0.3, base.shape))),
+            "random": (ours, named(base + 0.5 + rng.normal(0, 0.3, base.shape))),
+            "top": (ours, named(base + 1.0 + rng.normal(0, 0.3, base.shape))),
+        },
+    )
+    assert better.significant and better.verdict.startswith("winner is better than full (+0.")
+    assert not same.significant and same.verdict.startswith("No significant difference between winner and random")
+    assert worse.significant and worse.verdict.startswith("winner is worse than top (-0.")
+    assert better.p_adjusted >= better.p
+
+
+def test_a_difference_that_other_seeds_may_not_repeat_is_not_one() -> None:
+    rng = np.random.default_rng(2)
+    base = np.tile(rng.normal(size=(1, 300)), (3, 1))
+    luck = np.array([[0.9], [0.4], [-0.1]])
+    (found,) = compare_all("winner", {"full": (named(base + luck), named(base + rng.normal(0, 0.2, base.shape)))})
+    assert found.p_items < 0.001 and found.p_seeds is not None and found.p == found.p_seeds > 0.05
+    assert not found.significant and "3 training seeds are too few, or differ too much" in found.verdict
+    assert found.difference.over == "items" and found.interval_seeds is not None
+    assert found.interval_seeds[0] < 0 < found.difference.low, "what the verdict says and what its interval says agree"
+    assert "over seeds and items" in found.verdict
+
+
+def test_tables_that_do_not_pair_are_refused() -> None:
+    with pytest.raises(ValueError, match="same seeds and items"):
+        compare_all("w", {"a": (named(np.zeros(3)), named(np.zeros(4)))})
+    with pytest.raises(ValueError, match="same tasks"):
+        compare_all("w", {"a": (named(np.zeros(3)), {"other": np.zeros((1, 3))})})
+
+
+def test_the_interval_over_seeds_covers_what_other_seeds_would_show() -> None:
+    rng = np.random.default_rng(12)
+    covered = 0
+    for _ in range(200):
+        layout = 0.2 + rng.normal(0, 0.3, (3, 1)) + rng.normal(0, 1, (1, 40)) + rng.normal(0, 0.3, (3, 40))
+        (found,) = compare_all("w", {"a": (named(layout), named(np.zeros_like(layout)))}, draws=50)
+        assert found.interval_seeds is not None
+        covered += found.interval_seeds[0] <= 0.2 <= found.interval_seeds[1]
+    assert 0.9 <= covered / 200 <= 1.0

@@ -1,0 +1,150 @@
+"""The final table's statistics, and that test is not scored twice without a reason on record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoselection.config import load_config
+from autoselection.errors import StudyError
+from autoselection.report import study_markdown
+from autoselection.statistics import sign_flip_test
+from autoselection.study import Study, run_study, summary
+from autoselection.study.evidence import final_evidence
+
+
+@pytest.fixture(scope="module")
+def reseeded(finished_study: Study, study_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The finished study, its test scored again with a second seed, for a reason."""
+    path = tmp_path_factory.mktemp("reseeded") / "study"
+    shutil.copytree(finished_study.path, path)
+    config = load_config(study_config, ["final.seeds=[0, 1]", "final.single_operators=0"])
+    with pytest.raises(StudyError, match=r"final\.seeds, final\.single_operators.*--rescore-test REASON"):
+        run_study(config, path)
+    assert len(Study(path).journal.events) == len(finished_study.journal.events), "nothing was touched"
+    config = load_config(
+        study_config, ["final.seeds=[0, 1]", "final.single_operators=0", "final.rescore=a referee asked"]
+    )
+    return run_study(config, path)
+
+
+def test_every_baseline_is_compared_item_by_item(finished_study: Study) -> None:
+    found = summary(finished_study)["statistics"]
+    json.dumps(found, allow_nan=False)
+    results = finished_study.final_results()
+    winner, *baselines = results
+    assert found["winner"] == winner and [c["baseline"] for c in found["comparisons"]] == baselines
+    for comparison in found["comparisons"]:
+        ours, theirs = results[winner][0], results[comparison["baseline"]][0]
+        differences = [
+            -np.array(ours.items[task]["nll"]) + np.array(theirs.items[task]["nll"]) for task in ("addition", "boolean")
+        ]
+        assert comparison["difference"]["estimate"] == pytest.approx(ours.score - theirs.score, abs=1e-5)
+        assert comparison["p_items"] == sign_flip_test(differences, seed=finished_study.config.search.seed)
+        assert comparison["p_seeds"] is None and comparison["seeds"] == 1
+        assert (
+            comparison["difference"]["low"] <= comparison["difference"]["estimate"] <= comparison["difference"]["high"]
+        )
+        assert comparison["verdict"] in found["sentences"]
+    assert any("One training seed" in sentence for sentence in found["sentences"])
+    assert found["test_touched"] == [{"what": "final table", "reason": None}]
+    assert found["variance"]["addition"]["items"] == 12 and found["variance"]["addition"]["seed"] is None
+
+
+def test_the_winners_dev_score_is_told_with_what_choosing_it_adds(finished_study: Study) -> None:
+    found = summary(finished_study)["statistics"]["shrinkage"]
+    best = finished_study.best()
+    assert best is not None
+    assert found["dev"] == best.score and found["trials"] == 5
+    assert found["test"] == next(iter(finished_study.final_results().values()))[0].score
+    bias = found["bias"]
+    assert bias["candidates"] == 5 and not bias["seeds_known"] and bias["expected"] >= 0 and bias["if_equal"] > 0
+    said = [s for s in summary(finished_study)["statistics"]["sentences"] if "best of 5 trials" in s]
+    assert len(said) == 1 and "chance in training not counted" in said[0]
+
+
+def test_the_report_shows_differences_and_says_plainly_where_there_is_none(finished_study: Study) -> None:
+    text = study_markdown(finished_study)
+    assert "against each baseline (test, paired by item and seed)" in text and "p Holm" in text
+    found = final_evidence(finished_study)
+    assert found is not None
+    none = sum(not comparison["significant"] for comparison in found["comparisons"])
+    assert text.count("No significant difference between") == none
+    assert "Test was touched once" in text and "(test, scored once;" in text
+
+
+def test_scoring_test_again_is_recorded_and_keeps_what_was_scored(reseeded: Study, finished_study: Study) -> None:
+    plans = reseeded.journal.of("final_plan")
+    assert len(plans) == 2 and plans[1]["reason"] == "a referee asked" and "reason" not in plans[0]
+    names = [entry["name"] for entry in plans[1]["entries"]]
+    new = reseeded.journal.of("test")[len(finished_study.journal.of("test")) :]
+    trained = [name for name in names if name != "base model"]
+    assert sorted((event["name"], event["seed"]) for event in new) == sorted((name, 1) for name in trained)
+    results = reseeded.final_results()
+    assert list(results) == names, "the row that the new plan leaves out is gone"
+    assert all(set(results[name]) == {0, 1} for name in trained) and set(results["base model"]) == {0}
+    text = study_markdown(reseeded)
+    assert "touched 2 times" in text and "for the final table: a referee asked" in text
+    assert summary(reseeded)["statistics"]["test_touched"][1]["reason"] == "a referee asked"
+
+
+def test_several_seeds_are_paired_and_their_spread_is_told(reseeded: Study) -> None:
+    found = summary(reseeded)["statistics"]
+    assert [c["seeds"] for c in found["comparisons"]] == [2, 2, 2]
+    assert all(c["p_seeds"] is not None and c["p"] == max(c["p_items"], c["p_seeds"]) for c in found["comparisons"])
+    assert all(
+        c["interval_seeds"][0] <= c["difference"]["estimate"] <= c["interval_seeds"][1] for c in found["comparisons"]
+    )
+    winner = next(iter(reseeded.final_results().values()))
+    values = -np.array([winner[seed].items["addition"]["nll"] for seed in (0, 1)])
+    part = found["variance"]["addition"]
+    assert part["seed_error"] == pytest.approx(values.mean(axis=1).std(ddof=1), rel=1e-6) or part["seed"] == 0
+    assert found["shrinkage"]["bias"]["seeds_known"]
+    assert "What the winner's test scores vary by" in study_markdown(reseeded)
+
+
+def test_the_same_plan_goes_on_without_a_reason(reseeded: Study, study_config: Path, tmp_path: Path) -> None:
+    """Cut off in the middle of the second pass, the study ends it as it was planned, whether the reason is given or not."""
+    path = tmp_path / "cut"
+    shutil.copytree(reseeded.path, path)
+    lines = (path / "journal.jsonl").read_text().splitlines(keepends=True)
+    (path / "journal.jsonl").write_text("".join(lines[:-2]))
+    config = load_config(study_config, ["final.seeds=[0, 1]", "final.single_operators=0"])
+    study = run_study(config, path)
+    assert len(study.journal.of("final_plan")) == 2
+
+    def scores(one: Study) -> dict[str, Any]:
+        return {name: {s: r.score for s, r in found.items()} for name, found in one.final_results().items()}
+
+    assert scores(study) == scores(reseeded)
+    events = len(study.journal.events)
+    assert len(run_study(config, path).journal.events) == events
+
+
+def test_other_items_than_those_of_the_winner_do_not_pair(reseeded: Study, tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    shutil.copytree(reseeded.path, path)
+    lines = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+    last = [event for event in lines if event["event"] == "test"][-1]
+    last["result"]["items"]["addition"]["ids"][0] = "another"
+    (path / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in lines))
+    with pytest.raises(StudyError, match="other test items of task 'addition'"):
+        final_evidence(Study(path))
+
+
+def test_a_failed_row_is_left_out_and_named(reseeded: Study, tmp_path: Path) -> None:
+    path = tmp_path / "failed"
+    shutil.copytree(reseeded.path, path)
+    lines = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+    for event in lines:
+        if event["event"] == "test" and event["name"] == "full pool":
+            event["result"] |= {"failure": "Training diverged.", "score": None}
+    (path / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in lines))
+    found = final_evidence(Study(path))
+    assert found is not None and found["not_compared"] == {"full pool": "it failed (Training diverged)"}
+    assert "full pool" not in [c["baseline"] for c in found["comparisons"]]

@@ -1,0 +1,214 @@
+"""Compute curves of a study, recipes on other pools, and searches that begin with what earlier ones found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tests.study.test_cli import document, run
+
+from autoselection.config import load_config
+from autoselection.demo import pool_file
+from autoselection.errors import ConfigError, StudyError
+from autoselection.pool import Pool, ingest
+from autoselection.recipes import Place, Recipe, Step, transfer
+from autoselection.report import study_markdown
+from autoselection.signals import SignalTable, load_table, score_pool
+from autoselection.study import Study, run_study
+from autoselection.study.compute import measure_compute
+from autoselection.study.reuse import open_place, warm_start
+
+
+@pytest.fixture(scope="module")
+def measured(finished_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("measured") / "study"
+    shutil.copytree(finished_study.path, path)
+    measure_compute(path, [0.5, 2.0], [0])
+    return path
+
+
+def test_curves_are_trained_once_and_more_seeds_add_to_them(measured: Path) -> None:
+    first = json.loads((measured / "compute" / "compute.json").read_text())
+    runs = Study(measured).journal.path.parent / "compute" / "journal.jsonl"
+    before = runs.read_text().splitlines()
+    assert len(before) == 6 and set(first["curves"]) == {"winner", "full", "random"}
+    unit = Study(measured).best().results[0].train_tokens  # type: ignore[union-attr]
+    assert first["budgets"] == [round(0.5 * unit), round(2 * unit)]
+    for event in map(json.loads, before):
+        assert event["split"] == "dev" and event["result"]["train_tokens"] >= event["tokens"]
+    for arm in ("full", "random"):
+        found = first["multipliers"][arm]
+        assert found["interval"] is None and found["low"] >= 0 and found["sentence"] in first["sentences"]
+    assert first["costs"]["search_s"] > 0 and first["costs"]["token_s"] > 0
+    assert any("which chose the winner" in sentence for sentence in first["sentences"])
+    assert "plotly" in (measured / "compute" / "curves.html").read_text()
+
+    shown = document("compute", measured, "--budgets", "0.5,2", "--seeds", "0,1")
+    assert runs.read_text().splitlines()[:6] == before, "what was trained is not trained again"
+    assert len(runs.read_text().splitlines()) == 12 and shown["seeds"] == [0, 1]
+    assert [row[0] for row in np.array(shown["curves"]["full"]["scores"]).T] == [
+        row[0] for row in np.array(first["curves"]["full"]["scores"]).T
+    ]
+    assert shown["multipliers"]["full"]["interval"] is not None and shown["multipliers"]["full"]["reached"] is not None
+
+
+def test_test_is_only_scored_for_a_reason(measured: Path) -> None:
+    with pytest.raises(ConfigError, match="--rescore-test REASON"):
+        measure_compute(measured, [0.5, 2.0], [0], split="test")
+    assert not Study(measured).journal.of("test_access")
+    measure_compute(measured, [0.5, 2.0], [0], split="test", rescore="curves on items that chose nothing")
+    assert "for the compute curves: curves on items that chose nothing" in study_markdown(Study(measured))
+    measure_compute(measured, [0.5, 2.0], [0], split="test", rescore="once more")
+    assert len(Study(measured).journal.of("test_access")) == 1, "what is scored already is no further touch"
+
+
+@pytest.mark.parametrize("budgets", [[], [1.0], [1.0, 1.0], [1.0, -1.0], [1.0, float("nan")]])
+def test_budgets_that_make_no_curve_are_refused(budgets: list[float], finished_study: Study) -> None:
+    with pytest.raises(ConfigError, match="at least two positive budgets"):
+        measure_compute(finished_study.path, budgets)
+
+
+@pytest.fixture(scope="module")
+def grown(scored_pool: Path, study_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scored pool with 60 rows more."""
+    folder = tmp_path_factory.mktemp("grown")
+    shutil.copytree(scored_pool, folder / "pool")
+    rows = len(Pool.open(scored_pool))
+    (folder / "more.jsonl").write_bytes(b"\n".join(pool_file().read_bytes().split(b"\n")[rows : rows + 60]) + b"\n")
+    ingest([folder / "more.jsonl"], folder / "pool", append=True)
+    config = load_config(study_config)
+    names = ["tokens", "ngram_entropy", "text_hash"]
+    score_pool(Pool.open(folder / "pool"), config.signals, model=config.model.path, signals=names)
+    return folder / "pool"
+
+
+def test_a_recipe_on_a_grown_pool_tells_what_changed(
+    grown: Path, scored_pool: Path, finished_study: Study, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    steps = [{"operator": "ngram_entropy", "params": {"fraction": 0.5}}]
+    recipe.write_text(yaml.safe_dump({"version": 1, "steps": steps}))
+    report = tmp_path / "changes.json"
+    shown = document(
+        "apply", recipe, "--pool", grown, "--out", tmp_path / "rows.jsonl", "--against", finished_study.path, "--report", report
+    )  # fmt: skip
+    written = json.loads(report.read_text())
+    old, new = Pool.open(scored_pool), Pool.open(grown)
+    before = set(old.row_ids(open_place(scored_pool).table.selectable))
+    lines = [json.loads(line)["id"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert shown["rows"] == len(lines) == 230 and shown["changes"]["shared_rows"] == len(old) == 400
+    assert set(written["kept"]) | set(written["gained"]) | set(written["added"]) == set(lines)
+    assert not set(written["added"]) & before and set(written["gained"]) <= before
+    assert len(written["kept"]) + len(written["lost"]) == 200 and written["gone"] == []
+    assert written["steps"][0]["rows_in"] == [400, len(new)] and written["steps"][0]["rows_out"] == [200, 230]
+    assert written["state"]["retain_ratio"] == [0.5, 0.5]
+    assert written["state"]["distribution_drift"][0] is not None and written["state"]["distribution_drift"][1] is None
+    assert shown["changes"]["lost"] == len(written["lost"]) and "mona/addition" in " ".join(written["other_signals"])
+    code, text, _ = run("apply", recipe, "--pool", grown, "--out", tmp_path / "rows.jsonl", "--against", scored_pool)
+    assert code == 0 and "State vector" in text and "newly dropped" in text
+    code, _, message = run("apply", recipe, "--pool", grown, "--out", tmp_path / "r.jsonl", "--report", report)
+    assert code == 2 and "--against" in message
+
+
+def test_another_models_signals_on_the_same_pool(scored_pool: Path) -> None:
+    pool = Pool.open(scored_pool)
+    table = load_table(pool)
+    rng = np.random.default_rng(0)
+    other = SignalTable(
+        n=table.n,
+        source=table.source,
+        source_names=table.source_names,
+        columns={**table.columns, "ifd": rng.random(table.n).astype(np.float32)},
+        texts=table.texts,
+        keys={**table.keys, "lm": "another"},
+        folder=table.folder,
+    )
+    recipe = Recipe((Step("ifd_filter", {"fraction": 0.3}),))
+    found = transfer(recipe, Place("tiny", pool, table), Place("large", pool, other))
+    assert found.shared == 400 and found.added == found.gone == () and "lm" in found.other_signals
+    assert len(found.gained) == len(found.lost) > 0
+    ids = set(pool.row_ids(found.after.rows))
+    assert set(found.kept) | set(found.gained) == ids and not set(found.lost) & ids
+    assert "newly selected" in " ".join(found.sentences())
+
+
+def test_a_place_that_lacks_a_signal_is_named(grown: Path, scored_pool: Path) -> None:
+    recipe = Recipe((Step("ifd_filter", {"fraction": 0.3}),))
+    with pytest.raises(Exception, match=str(grown)):
+        transfer(recipe, open_place(scored_pool), open_place(grown))
+
+
+def test_a_search_begins_with_the_best_recipes_of_an_earlier_one(
+    finished_study: Study, study_config: Path, tmp_path: Path
+) -> None:
+    document = {**yaml.safe_load(study_config.read_text())}
+    document["search"] |= {
+        "evaluations": 3,
+        "warm_start": [str(finished_study.path)],
+        "warm_start_probes": 2,
+        "seed": 5,
+    }
+    document["final"] = {"enabled": False}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    config = load_config(tmp_path / "study.yaml")
+    table = open_place(finished_study.path).table
+    chosen = warm_start(table, config.search)
+    assert chosen == warm_start(table, config.search) and len(chosen["recipes"]) == 2
+    ranked = sorted(finished_study.trials(), key=lambda trial: (-(trial.score or 0.0), trial.id))
+    taken = [entry["trial"] for entry in chosen["recipes"]]
+    assert taken == [trial.id for trial in ranked if trial.id in taken] and taken[0] == ranked[0].id
+    study = run_study(config, tmp_path / "study")
+    (event,) = study.journal.of("warm_start")
+    assert event["recipes"] == chosen["recipes"]
+    kinds = [e["event"] for e in study.journal.events]
+    assert kinds.index("warm_start") < kinds.index("trial")
+    first = study.trials()[:2]
+    assert [trial.record["origin"] for trial in first] == ["initial", "initial"]
+    assert [trial.record["rows"] for trial in first] == [entry["rows"] for entry in chosen["recipes"]]
+    assert f"{taken[0]} of {finished_study.path}" in study_markdown(study)
+    events = len(study.journal.events)
+    assert len(run_study(config, study.path).journal.events) == events
+
+
+def test_recipes_that_are_not_valid_here_are_passed_over_and_counted(finished_study: Study, study_config: Path) -> None:
+    search = load_config(study_config).search.model_copy(
+        update={"warm_start": (finished_study.path, finished_study.path), "warm_start_probes": 99, "min_rows": 1}
+    )
+    n = 50
+    bare = SignalTable.from_arrays({"n_tokens": np.arange(1.0, n + 1)}, source=np.zeros(n, np.int32))
+    chosen = warm_start(bare, search)
+    assert len(chosen["recipes"]) + sum(chosen["passed_over"].values()) == 10
+    assert chosen["passed_over"]
+    short = warm_start(bare, search.model_copy(update={"min_rows": n + 1}))
+    assert short["recipes"] == []
+
+
+def test_a_folder_without_a_study_is_named(study_config: Path, finished_study: Study, tmp_path: Path) -> None:
+    search = load_config(study_config).search.model_copy(update={"warm_start": (tmp_path,)})
+    with pytest.raises(StudyError, match="holds no study"):
+        warm_start(open_place(finished_study.path).table, search)
+
+
+def test_doctor_and_search_check_the_benchmarks_first(study_config: Path, tmp_path: Path) -> None:
+    code, text, _ = run("doctor", study_config, "--json")
+    assert code == 0 and json.loads(text)["benchmarks"] == [] and json.loads(text)["problems"] == []
+    document = yaml.safe_load(study_config.read_text())
+    document["tasks"][0]["test"] = document["tasks"][0]["dev"]
+    document["search"]["evaluations"], document["search"]["warmup"] = 1, 1
+    document["final"] = {"full": False, "random": False, "base": False}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(document))
+    code, text, _ = run("doctor", path, "--json")
+    assert code == 2 and "share 12 items" in json.loads(text)["benchmarks"][0] and json.loads(text)["problems"]
+    code, _, message = run("search", path, "--out", tmp_path / "study", "--json")
+    assert (
+        code == 2 and "addition/dev and addition/test share 12 items" in message and "benchmarks_check: warn" in message
+    )
+    code, text, _ = run("search", path, "--out", tmp_path / "study", "--set", "benchmarks_check=warn", "--json")
+    assert code == 0 and "share 12 items" in json.loads(text)["benchmarks"][0]
+    assert "Benchmarks: addition/dev and addition/test share 12 items" in study_markdown(Study(tmp_path / "study"))
+    assert run("search", path, "--out", tmp_path / "study", "--json")[0] == 0, "an accepted study goes on"
