@@ -453,11 +453,18 @@ def pool_stats_command(pool_dir: PoolDir, as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--config", help="Configuration whose language model (search.llm) is tried as well."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Tell what is installed, which device is used and what will be slow."""
+    from autoselection.config import load_config
     from autoselection.doctor import examine
 
-    found = examine()
+    found = examine(load_config(config).search.llm if config else None)
     if as_json:
         _emit(found, True, "")
         return

@@ -7,6 +7,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from autoselection.llm import endpoint_remark
+from autoselection.search import LLMConfig
+
 #: What each optional package is for, in the order of use.
 PACKAGES = (
     ("core", "numpy"),
@@ -22,12 +25,17 @@ PACKAGES = (
     ("sae", "eai-sparsify"),
     ("syntax", "spacy"),
     ("embed", "sentence-transformers"),
+    ("llm", "openai"),
     ("ray", "ray"),
 )
 
 
-def examine() -> dict[str, Any]:
-    """Look at this machine: ``python``, ``packages``, ``device``, ``cores``, ``remarks``."""
+def examine(llm: LLMConfig | None = None) -> dict[str, Any]:
+    """Look at this machine: ``python``, ``packages``, ``device``, ``cores``, ``remarks``.
+
+    Args:
+        llm: a language model whose endpoint is asked for its list of models.
+    """
     packages = [{"for": purpose, "name": name, "version": _version(name)} for purpose, name in PACKAGES]
     installed = {package["name"] for package in packages if package["version"]}
     device, remarks = (
@@ -39,6 +47,8 @@ def examine() -> dict[str, Any]:
         remarks.append("No SAE can be trained: pip install 'autoselection[sae]' (reading one needs it too).")
     if "spacy" not in installed:
         remarks.append("action_object_branching cannot be computed: pip install 'autoselection[syntax]'.")
+    if llm is not None:
+        remarks.append(endpoint_remark(llm))
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

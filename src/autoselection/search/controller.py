@@ -48,6 +48,7 @@ from autoselection.search.edits import Editor, Source
 from autoselection.search.findings import summarise
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
 from autoselection.search.reseed import draw_reseed
+from autoselection.search.roles import Advice, Briefing, Option, Roles
 from autoselection.search.space import RecipeSpace
 from autoselection.search.surrogate import KernelParts, Point, Prediction, Scale, leave_one_out, predict
 from autoselection.search.warmup import distance_to_zone, draw_probe, zone_of
@@ -83,6 +84,7 @@ class SearchController:
         config: settings; ``config.seed`` also seeds the random steps of recipes.
         registry: operators (default: built-in ones and entry points).
         initial: recipes evaluated first, before those of ``config.initial``.
+        roles: who advises beside the rules (see :mod:`autoselection.search.roles`).
 
     Raises:
         ConfigError: no operator can be used on this pool.
@@ -96,8 +98,10 @@ class SearchController:
         registry: OperatorRegistry | None = None,
         *,
         initial: Sequence[Recipe] = (),
+        roles: Roles | None = None,
     ) -> None:
         self.signals = signals
+        self.roles = roles
         self.config = config or SearchConfig()
         self.registry = registry or default_registry()
         self.space = RecipeSpace(signals, self.registry, self.config)
@@ -359,6 +363,8 @@ class SearchController:
         sources = self._sources(parent)
         editor = Editor(self.space, config.edits, config.max_steps, sources, self.credit)
         proposals, wasted = editor.propose(parent.candidate.recipe, config.proposals, rng)
+        advice = Advice(self.roles, config, lambda: self._briefing(number, parent))
+        proposals += advice.proposals()
         dropped: Counter[str] = Counter()
         drafts: dict[str, _Draft] = {}
         for proposal in proposals:
@@ -371,8 +377,9 @@ class SearchController:
             else:
                 drafts[draft.outcome.subset_hash] = draft
         if not drafts:
-            return self._make_reseed(number, {"no edit of the best recipe gave a new subset": len(proposals)})
-        ranked = self._rank(list(drafts.values()), number)
+            made = self._make_reseed(number, {"no edit of the best recipe gave a new subset": len(proposals)})
+            return made and (made[0], advice.noted(made[1]))
+        ranked = advice.order(self._rank(list(drafts.values()), number), self._option)
         chosen = ranked[0]
         expected = chosen.prediction
         assert expected is not None
@@ -382,7 +389,16 @@ class SearchController:
         )
         candidate = self._candidate(number, chosen, "edit", parent.id, parent.candidate.trajectory)
         notes = {"draws that led nowhere": wasted}
-        return candidate, self._decision(candidate, len(proposals), dropped, ranked, reason, notes)
+        decision = self._decision(candidate, len(proposals), dropped, ranked, advice.reason or reason, notes)
+        return candidate, advice.noted(decision)
+
+    def _briefing(self, number: int, parent: Trial) -> Briefing:
+        return Briefing(number, self.space, self.config, self.history, self.pending, parent, self.credit, self.findings)
+
+    def _option(self, draft: _Draft) -> Option:
+        assert draft.prediction is not None
+        rows = draft.outcome.rows
+        return Option(draft.outcome.recipe, len(rows), self._state(rows), draft.prediction)
 
     def _sources(self, parent: Trial) -> list[Source]:
         """Scored trials that a union with the parent may name, weighted by one over their rank."""

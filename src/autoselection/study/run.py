@@ -16,6 +16,8 @@ from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.executors import Executor, make_executor
+from autoselection.llm import build_roles, check_settings
+from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.progress import Advance, console, progress
 from autoselection.search import Candidate, Observation, SearchController
 from autoselection.study.final import final_entries, rows_of_entry
@@ -43,6 +45,7 @@ def run_study(config: StudyConfig, out: Path) -> Study:
     Raises:
         StudyError: the folder belongs to another study or is in use, or the infrastructure failed for good.
     """
+    check_settings(config.search.llm)  # not after hours of signals
     study = Study.create_or_open(config, out.resolve())
     with study.journal as journal, closing(make_executor(config.executor)) as executor:
         started = time.monotonic()
@@ -86,7 +89,8 @@ def _open_journal(journal: Journal, prepared: Prepared) -> None:
 
 def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
     settings = study.config.search
-    controller = SearchController(prepared.table, settings)
+    roles = build_roles(settings.llm, prepared.table, study.path / EXCHANGES)
+    controller = SearchController(prepared.table, settings, roles=roles)
     with progress("Search", settings.evaluations) as advance:
         while candidates := controller.ask(settings.batch):
             _evaluate_round(study, prepared, executor, controller, candidates)
