@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 from chat_server import KEY, Behaviour, Serve
 from searches import settings
 
-from autoselection.errors import ConfigError
+from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.llm import endpoint_remark
 from autoselection.llm.answers import ProposerAnswer
 from autoselection.llm.endpoint import Endpoint, Given
@@ -143,6 +144,12 @@ def test_model_and_address_come_from_the_environment_too(serve: Serve, monkeypat
         Endpoint(LLMConfig())
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
         Endpoint(LLMConfig(model="m"))
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY is not set"):
+        Endpoint(LLMConfig(model="m", base_url=server.url, api_key_env="NO_SUCH_KEY"))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai-own-key")
+    assert ask(LLMConfig(model="m", base_url=server.url)).answer == "x"
+    assert server.authorizations == ["Bearer none"], "OpenAI's key goes to nobody else unasked"
+    server.requests.clear()
     monkeypatch.setenv("OPENAI_MODEL", "from-outside")
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     assert ask(LLMConfig()).answer == "x"
@@ -155,6 +162,12 @@ def test_model_and_address_come_from_the_environment_too(serve: Serve, monkeypat
 def test_an_address_holds_no_secret(address: str) -> None:
     with pytest.raises(ValueError, match="address"):
         LLMConfig(model="m", base_url=address)
+
+
+def test_the_missing_package_is_named(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingExtraError, match=r"autoselection\[llm\]"):
+        Endpoint(settings(serve(lambda request, number: "x")))
 
 
 def test_money_needs_prices() -> None:

@@ -31,7 +31,11 @@ def endpoint_remark(config: LLMConfig) -> str:
     try:
         listed = endpoint.models()
     except (openai.AuthenticationError, openai.PermissionDeniedError):
-        return f"{where} answers, but refuses the key in {config.api_key_env}."
+        return (
+            f"{where} answers, but refuses the key in {endpoint.key_name}."
+            if endpoint.key_name
+            else f"{where} answers, but wants a key; name its variable in api_key_env."
+        )
     except openai.APIStatusError as error:
         return f"{where} answers, but lists no models (status {error.status_code}); '{endpoint.model}' is untested."
     except openai.OpenAIError as error:

@@ -94,11 +94,12 @@ class Endpoint:
         if not self.model:
             raise ConfigError("search.llm.model: name a model here or in the environment variable OPENAI_MODEL.")
         self.base_url = config.base_url or os.environ.get("OPENAI_BASE_URL") or None
-        self._key = os.environ.get(config.api_key_env) or ""
-        if not self._key and self.base_url is None:
+        self.key_name = config.api_key_env or (None if config.base_url else "OPENAI_API_KEY")
+        self._key = os.environ.get(self.key_name, "") if self.key_name else ""
+        if not self._key and (config.api_key_env or self.base_url is None):
             raise ConfigError(
-                f"search.llm: the environment variable {config.api_key_env} is not set; put the key there, or name a "
-                "local endpoint in search.llm.base_url."
+                f"search.llm: the environment variable {self.key_name} is not set; put the key there, or set "
+                "search.llm.base_url to an endpoint that needs none and search.llm.api_key_env to null."
             )
         self._client: OpenAI | None = self._open()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,20 @@ def request_key(request: Mapping[str, Any]) -> str:
     """Hash of everything that is asked (16 hex digits)."""
     text = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def exchanges_note(path: Path) -> str | None:
+    """One sentence on what the model was asked and what it used, for the report; None if it was never asked."""
+    records = list(read_lines(path, "the record of the language model's answers", "restore the file from a copy"))
+    if not records:
+        return None
+    outcomes = Counter(record["outcome"] for record in records)
+    tokens = sum(record["usage"]["input"] + record["usage"]["output"] for record in records)
+    money = sum(record["cost"] for record in records)
+    return (
+        f"The language model's roles: {outcomes['ok']} answers usable at once, {outcomes['repaired']} after a repair, "
+        f"{outcomes['fell back']} left to the rules; {tokens:,} tokens, cost {money:.4g} by the configured prices ({path.name})."
+    )
 
 
 class ExchangeLog:

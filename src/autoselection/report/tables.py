@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from autoselection.evaluation import EvaluationResult
+from autoselection.llm.exchanges import FILE as EXCHANGES
+from autoselection.llm.exchanges import exchanges_note
 from autoselection.recipes import Recipe
 from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study
@@ -116,6 +118,8 @@ def study_notes(study: Study) -> list[str]:
     truncated = max((result.truncated_rows for trial in trials for result in trial.results.values()), default=0)
     if truncated:
         notes.append(f"Up to {truncated:,} rows a training were cut to the maximum length.")
+    if said := exchanges_note(study.path / EXCHANGES):
+        notes.append(said)
     lost = study.journal.of("interruption")
     if lost:
         notes.append(f"{len(lost)} evaluation(s) were lost to the machine and run again; none counts against a recipe.")

@@ -26,11 +26,11 @@ class LLMConfig(StrictModel):
         None,
         description="Where the endpoint is, such as http://localhost:8000/v1; null: $OPENAI_BASE_URL, or else OpenAI.",
     )
-    api_key_env: str = Field(
-        "OPENAI_API_KEY",
+    api_key_env: str | None = Field(
+        None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
-        description="Name of the environment variable that holds the key; the key itself is never written down. It may "
-        "be unset if base_url is given.",
+        description="Name of the environment variable that holds the key; the key itself is never written down. null: "
+        "OPENAI_API_KEY, but no key at all if base_url is set, so that OpenAI's key goes to nobody else.",
     )
     proposals: int = Field(4, ge=1, le=32, description="Most recipes taken from one answer of the proposer (count).")
     rank_top: int = Field(10, ge=2, le=30, description="Leading proposals shown to the ranker (count).")
