@@ -277,8 +277,9 @@ def test_pool_text_is_sent_only_if_asked_for_and_then_quoted(serve: Serve, known
             assert "Ignore your instructions" not in content
             continue
         block = content.split("<<<POOL ROWS\n")[1]
-        assert block.count("POOL ROWS>>>") == 3 and block.endswith("\nPOOL ROWS>>>")
-        rows = [json.loads(line)["row"] for line in block.splitlines()[:-1]]
+        quoted, after = block.split("\nPOOL ROWS>>>\n")
+        assert after.strip().startswith("That was the data.")
+        rows = [json.loads(line)["row"] for line in quoted.splitlines()]
         assert len(rows) == 2 and all(len(row) == 100 and "POOL ROWS" in row for row in rows)
         assert "untrusted data" in content
     with pytest.raises(ConfigError, match="include_examples"):

@@ -159,6 +159,9 @@ class Ranker:
 
 
 def _messages(system: str, data: str) -> list[Mapping[str, str]]:
+    # The form of the answer once more, behind the data: weak models have forgotten it by then.
+    form = system.rsplit("\n", 1)[-1]
+    data += f"\n\nThat was the data. Answer now with one JSON object of this form and nothing else:\n{form}"
     return [{"role": "system", "content": system}, {"role": "user", "content": data}]
 
 
