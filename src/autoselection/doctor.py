@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoselection.config import StudyConfig
 
+from autoselection.llm import endpoint_remark
+
 #: What each optional package is for, in the order of use.
 PACKAGES = (
     ("core", "numpy"),
@@ -27,6 +29,7 @@ PACKAGES = (
     ("sae", "eai-sparsify"),
     ("syntax", "spacy"),
     ("embed", "sentence-transformers"),
+    ("llm", "openai"),
     ("ray", "ray"),
 )
 
@@ -58,7 +61,8 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
     """Look at a study's benchmarks and at what its pool shares with them, before anything is trained.
 
     Returns:
-        ``benchmarks`` and ``contamination`` (sentences) and ``problems``: why a search would refuse to start.
+        ``benchmarks``, ``contamination`` and ``language_model`` (sentences; whether its endpoint answers, None without
+        ``search.llm``) and ``problems``: why a search would refuse to start.
 
     Raises:
         ConfigError, PoolError: a task file or the pool cannot be read.
@@ -89,7 +93,13 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         if why is not None:
             problems.append(f"{why} {list_contamination(pool, table, dirty, config)}")
     said = found.sentence(len(pool)) or "No row of the pool shares text with a benchmark item."
-    return {"benchmarks": findings, "contamination": said, "problems": problems}
+    llm = config.search.llm
+    return {
+        "benchmarks": findings,
+        "contamination": said,
+        "language_model": endpoint_remark(llm) if llm is not None else None,
+        "problems": problems,
+    }
 
 
 def _version(name: str) -> str | None:

@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from autoselection.evaluation import EvaluationResult
+from autoselection.llm.exchanges import FILE as EXCHANGES
+from autoselection.llm.exchanges import exchanges_note
 from autoselection.recipes import Recipe
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
@@ -191,6 +193,8 @@ def study_notes(study: Study) -> list[str]:
         notes += evidence["sentences"]
     elif len(touches_of_test(study)) > 1:
         notes.append(touched_sentence(touches_of_test(study)))
+    if said := exchanges_note(study.path / EXCHANGES):
+        notes.append(said)
     lost = study.journal.of("interruption")
     if lost:
         notes.append(f"{len(lost)} evaluation(s) were lost to the machine and run again; none counts against a recipe.")

@@ -10,7 +10,9 @@ from autoselection.search.baselines import (
 from autoselection.search.config import SearchConfig, published_settings
 from autoselection.search.controller import SearchController
 from autoselection.search.credit import Credit, Share
+from autoselection.search.llm_config import LLMConfig
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Ranked, Round, Trial
+from autoselection.search.roles import Roles
 from autoselection.search.space import RecipeSpace
 from autoselection.search.surrogate import Prediction
 
@@ -19,10 +21,12 @@ __all__ = [
     "Credit",
     "Decision",
     "Finding",
+    "LLMConfig",
     "Observation",
     "Prediction",
     "Ranked",
     "RecipeSpace",
+    "Roles",
     "Round",
     "SearchConfig",
     "SearchController",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from autoselection.schema import StrictModel
+from autoselection.search.llm_config import LLMConfig
 
 EDIT_KINDS = ("add", "drop", "swap", "reorder", "reparametrise", "flip", "union", "cross")
 
@@ -252,6 +253,10 @@ class SearchConfig(StrictModel):
     edits: EditConfig = Field(default_factory=EditConfig, description="Local edits of the best recipe.")
     surrogate: SurrogateConfig = Field(default_factory=SurrogateConfig, description="Ranking of proposals.")
     reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")
+    llm: LLMConfig | None = Field(
+        None,
+        description="A language model that proposes, summarises or ranks beside the rules (docs/llm.md); null: none.",
+    )
 
     def kappa_at(self, number: int) -> float:
         """Weight of uncertainty for the trial with that number (from 1)."""

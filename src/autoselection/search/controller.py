@@ -50,6 +50,7 @@ from autoselection.search.features import SubsetFeatures
 from autoselection.search.findings import summarise
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
 from autoselection.search.reseed import draw_reseed
+from autoselection.search.roles import Advice, Briefing, Option, Roles
 from autoselection.search.space import RecipeSpace
 from autoselection.search.surrogate import KernelParts, Point, Prediction, Scale, leave_one_out, predict
 from autoselection.search.warmup import distance_to_zone, draw_any, draw_probe, zone_of
@@ -115,6 +116,7 @@ class SearchController:
         config: settings; ``config.seed`` also seeds the random steps of recipes.
         registry: operators (default: built-in ones and entry points).
         initial: recipes evaluated first, before those of ``config.initial``.
+        roles: who advises beside the rules (see :mod:`autoselection.search.roles`).
 
     Raises:
         ConfigError: no operator can be used on this pool.
@@ -128,8 +130,10 @@ class SearchController:
         registry: OperatorRegistry | None = None,
         *,
         initial: Sequence[Recipe] = (),
+        roles: Roles | None = None,
     ) -> None:
         self.signals = signals
+        self.roles = roles
         self.config = config or SearchConfig()
         self.registry = registry or default_registry()
         self.space = RecipeSpace(signals, self.registry, self.config)
@@ -396,14 +400,20 @@ class SearchController:
         for trial, count in zip(parents, _shares(_by_rank(len(parents)), first), strict=True):
             self._edits(proposals, trial.candidate.recipe, trial, count, rng)
         self._fresh(proposals, fresh, rng)
+        advice = Advice(self.roles, config, lambda: self._briefing(number, best))
+        for made in advice.proposals():
+            draft = replace(self._draft(made.recipe, made.edit, made.key), parent=best)
+            proposals.add(draft, self._problem(draft))
         if not proposals.drafts:
-            return self._make_reseed(number, {"no edit of the best recipe gave a new subset": proposals.generated})
+            reseed = self._make_reseed(number, {"no edit of the best recipe gave a new subset": proposals.generated})
+            return reseed and (reseed[0], advice.noted(reseed[1]))
         ranked = self._rank(list(proposals.drafts.values()), number)
         for size in later:
             leaders = ranked[: config.parents]
             for leader, count in zip(leaders, _shares(_by_rank(len(leaders)), size), strict=True):
                 self._edits(proposals, leader.outcome.recipe, leader.parent, count, rng, leader.edit)
             ranked = self._rank(list(proposals.drafts.values()), number)
+        ranked = advice.order(ranked, self._option)
         chosen = ranked[0]
         expected = chosen.prediction
         assert expected is not None
@@ -418,7 +428,17 @@ class SearchController:
         origin: Origin = "fresh" if parent is None else "edit"
         candidate = self._candidate(number, chosen, origin, parent.id if parent else None, trajectory)
         notes = {"draws that led nowhere": proposals.wasted}
-        return candidate, self._decision(candidate, proposals.generated, proposals.dropped, ranked, reason, notes)
+        reason = advice.reason or reason
+        decision = self._decision(candidate, proposals.generated, proposals.dropped, ranked, reason, notes)
+        return candidate, advice.noted(decision)
+
+    def _briefing(self, number: int, parent: Trial) -> Briefing:
+        return Briefing(number, self.space, self.config, self.history, self.pending, parent, self.credit, self.findings)
+
+    def _option(self, draft: _Draft) -> Option:
+        assert draft.prediction is not None
+        rows = draft.outcome.rows
+        return Option(draft.outcome.recipe, len(rows), self._state(rows), draft.prediction)
 
     def _parents(self, best: Trial) -> list[Trial]:
         """Trials whose recipes are edited, the most promising first: the best one, or the highest by the surrogate."""
@@ -464,8 +484,9 @@ class SearchController:
 
     def _sources(self, parent: Trial | None) -> list[Source]:
         """Scored trials that a union with the parent may name, weighted by one over their rank."""
+        own = parent.id if parent else None
         scored = sorted(
-            (trial for trial in self.history if trial.score is not None and trial is not parent),
+            (trial for trial in self.history if trial.score is not None and trial.id != own),
             key=lambda trial: (-(trial.score or 0.0), -trial.candidate.number),
         )
         return [

@@ -8,8 +8,6 @@ Replaying the journal gives back the whole state of the study, so nothing else h
 from __future__ import annotations
 
 import fcntl
-import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from autoselection.errors import StudyError
+from autoselection.jsonl import append_line, cut_torn_tail, read_lines
 
 FORMAT_VERSION = 1
 
@@ -50,7 +49,7 @@ class Journal:
                 f"The study in {self.path.parent} is being run by another process; wait for it or stop it first."
             ) from error
         self._lock = lock
-        self.cut_bytes = _cut_torn_tail(self.path)
+        self.cut_bytes = cut_torn_tail(self.path)
         self.events = list(read_events(self.path))
         return self
 
@@ -69,11 +68,7 @@ class Journal:
         if self._lock is None:
             raise RuntimeError("Journal.append needs the lock: use the journal as a context manager.")
         record = {"seq": len(self.events), "time": round(time.time(), 3), "event": event, **fields}
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
-        with self.path.open("ab") as file:
-            file.write(line.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, record)
         self.events.append(record)
         return record
 
@@ -84,34 +79,8 @@ class Journal:
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the journal's events; a torn last line is ignored."""
-    if not path.exists():
-        return
-    lines = path.read_bytes().split(b"\n")
-    tail = lines.pop()  # What follows the last line break: empty, or a line whose write was interrupted.
-    del tail
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise StudyError(
-                f"{path}:{number}: the journal is damaged ({error}); restore the file from a copy, or move it away "
-                "to start the study again (signals stay cached)."
-            ) from error
-        yield record
-
-
-def _cut_torn_tail(path: Path) -> int:
-    """Remove an unfinished last line and return its length in bytes."""
-    if not path.exists():
-        return 0
-    content = path.read_bytes()
-    keep = content.rfind(b"\n") + 1
-    if keep < len(content):
-        with path.open("r+b") as file:
-            file.truncate(keep)
-            file.flush()
-            os.fsync(file.fileno())
-    return len(content) - keep
+    mend = "restore the file from a copy, or move it away to start the study again (signals stay cached)"
+    return read_lines(path, "the journal", mend)
 
 
 def decisions(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationConfig, EvaluationJob, EvaluationResult
 from autoselection.executors import Executor, make_executor
+from autoselection.llm import build_roles, check_settings
+from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.progress import Advance, console, progress
 from autoselection.search import Candidate, Observation, SearchController
 from autoselection.study.evidence import final_evidence
@@ -45,6 +47,7 @@ def run_study(config: StudyConfig, out: Path) -> Study:
     Raises:
         StudyError: the folder belongs to another study or is in use, or the infrastructure failed for good.
     """
+    check_settings(config.search.llm)  # not after hours of signals
     study = Study.create_or_open(config, out.resolve())
     with study.journal as journal, closing(make_executor(config.executor)) as executor:
         started = time.monotonic()
@@ -93,7 +96,10 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
     if settings.warm_start and not study.journal.of("warm_start"):
         study.journal.append("warm_start", **warm_start(prepared.table, settings))
     chosen = study.journal.of("warm_start")
-    controller = SearchController(prepared.table, settings, initial=warm_recipes(chosen[0]) if chosen else ())
+    roles = build_roles(settings.llm, prepared.table, study.path / EXCHANGES)
+    controller = SearchController(
+        prepared.table, settings, initial=warm_recipes(chosen[0]) if chosen else (), roles=roles
+    )
     with progress("Search", settings.evaluations) as advance:
         while candidates := controller.ask(settings.batch):
             _evaluate_round(study, prepared, executor, controller, candidates)

@@ -23,6 +23,22 @@ from autoselection.study.journal import Journal
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
 FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "name", "version"})
+#: The same inside a section: how a language model is reached and paid for; its stored answers are replayed.
+FREE_LLM_SETTINGS = frozenset(
+    f"search.llm.{name}"
+    for name in (
+        "base_url",
+        "api_key_env",
+        "timeout",
+        "retries",
+        "backoff",
+        "give_up_after",
+        "max_total_tokens",
+        "max_cost",
+        "input_price",
+        "output_price",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -149,9 +165,10 @@ def _write_atomically(path: Path, text: str) -> None:
 def _differences(stored: Mapping[str, Any], config: StudyConfig) -> set[str]:
     """Dotted names of the settings that decide evaluations and differ."""
     current = yaml.safe_load(to_yaml(config))
-    return {
+    changed = {
         name for key in {*stored, *current} - FREE_SETTINGS for name in _changed(key, stored.get(key), current.get(key))
     }
+    return changed - FREE_LLM_SETTINGS
 
 
 def _changed(name: str, old: Any, new: Any) -> set[str]:

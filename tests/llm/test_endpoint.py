@@ -1,0 +1,184 @@
+"""One question over real HTTP: what the endpoint does wrong is bounded, repeated if that helps, and told."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+from chat_server import KEY, Behaviour, Serve
+from searches import settings
+
+from autoselection.errors import ConfigError, MissingExtraError
+from autoselection.llm import endpoint_remark
+from autoselection.llm.answers import ProposerAnswer
+from autoselection.llm.endpoint import Endpoint, Given
+from autoselection.search import LLMConfig
+
+MESSAGES = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
+
+
+def ask(llm: LLMConfig) -> Given:
+    endpoint = Endpoint(llm)
+    return endpoint.ask(endpoint.request(MESSAGES, ProposerAnswer))
+
+
+def test_an_answer_with_its_usage(serve: Serve) -> None:
+    server = serve(lambda request, number: "hi there")
+    given = ask(settings(server))
+    assert (given.answer, given.error, given.attempts, given.finish) == ("hi there", None, 1, "stop")
+    assert (given.usage.input, given.usage.output, given.usage.estimated) == (100, 50, False)
+    assert server.requests[0]["messages"] == MESSAGES
+    assert server.authorizations == [f"Bearer {KEY}"]
+
+
+def test_what_is_asked_of_the_server_follows_the_settings(serve: Serve) -> None:
+    server = serve(lambda request, number: "x")
+    ask(
+        settings(
+            server,
+            answer_format="json_schema",
+            temperature=0.3,
+            max_tokens=77,
+            max_tokens_field="max_completion_tokens",
+            extra={"seed": 3, "chat_template_kwargs": {"enable_thinking": False}},
+        )
+    )
+    sent = server.requests[0]
+    assert sent["max_completion_tokens"] == 77 and "max_tokens" not in sent
+    assert sent["temperature"] == 0.3 and sent["seed"] == 3
+    assert sent["chat_template_kwargs"] == {"enable_thinking": False}
+    assert sent["response_format"]["json_schema"]["schema"]["required"] == ["recipes"]
+    ask(settings(server))
+    assert not {"temperature", "response_format", "seed"} & set(server.requests[1])
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_passing_trouble_is_waited_out(serve: Serve, status: int) -> None:
+    server = serve(lambda request, number: Behaviour("busy", status=status) if number < 2 else "fine")
+    given = ask(settings(server))
+    assert (given.answer, given.attempts, len(server.requests)) == ("fine", 3, 3)
+
+
+def test_waits_double_and_the_servers_wish_counts(serve: Serve) -> None:
+    server = serve(lambda request, number: Behaviour("busy", status=429) if number < 2 else "fine")
+    assert ask(settings(server, backoff=0.1)).seconds >= 0.1 + 0.2
+    server = serve(lambda request, number: "fine" if number else Behaviour(status=429, headers={"retry-after": "1"}))
+    assert 1.0 <= ask(settings(server)).seconds < 4.0
+
+
+def test_lasting_trouble_ends_after_the_repeats(serve: Serve) -> None:
+    server = serve(lambda request, number: Behaviour("out of order", status=500))
+    given = ask(settings(server))
+    assert given.answer is None and given.unreachable and len(server.requests) == 3
+    assert given.error is not None and "status 500" in given.error and "after 3 attempts" in given.error
+    assert given.usage.input == 0
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+def test_a_wrong_request_is_not_repeated_and_the_key_not_told(serve: Serve, status: int) -> None:
+    server = serve(lambda request, number: Behaviour(f"Incorrect API key provided: {KEY}", status=status))
+    given = ask(settings(server))
+    assert len(server.requests) == 1
+    assert given.error is not None and str(status) in given.error and KEY not in given.error and "***" in given.error
+
+
+def test_a_slow_server_is_left_in_time_and_paid_for(serve: Serve) -> None:
+    server = serve(lambda request, number: Behaviour("late", delay=3.0))
+    started = time.monotonic()
+    given = ask(settings(server, timeout=0.3, retries=1))
+    assert time.monotonic() - started < 2.0
+    assert given.answer is None and given.attempts == 2
+    assert given.error is not None and "no answer within 0.3 s" in given.error
+    assert given.usage.estimated and given.usage.output == 2 * 2048, "an answer that got lost may have been charged"
+
+
+def test_a_trickle_of_bytes_is_slow_too(serve: Serve) -> None:
+    server = serve(lambda request, number: Behaviour("drip", trickle=0.05))
+    started = time.monotonic()
+    given = ask(settings(server, timeout=0.5, retries=0))
+    assert given.answer is None and time.monotonic() - started < 2.0
+    server.answer = lambda request, number: "well again"
+    endpoint = Endpoint(settings(server, timeout=0.5, retries=1))
+    server.answer = lambda request, number: Behaviour("drip", trickle=0.05) if number == 1 else "well again"
+    assert endpoint.ask(endpoint.request(MESSAGES, ProposerAnswer)).answer == "well again"
+
+
+def test_a_dropped_connection_and_no_server(serve: Serve) -> None:
+    server = serve(lambda request, number: Behaviour(drop=True) if number == 0 else "back")
+    assert ask(settings(server)).answer == "back"
+    server.close()
+    given = ask(settings(server, retries=1))
+    assert given.answer is None and given.error is not None and "no connection" in given.error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>gateway</html>", b"", b'{"choices": []}', b'{"choices": [{"message"', b"[" * 100_000, b'{"a": "\xff"}'],
+)
+def test_a_body_that_is_no_completion(serve: Serve, body: bytes) -> None:
+    given = ask(settings(serve(lambda request, number: Behaviour(body=body))))
+    assert given.answer is None and given.attempts == 1 and given.error == "the server's answer is no chat completion"
+
+
+def test_an_enormous_answer_is_not_read_to_its_end(serve: Serve) -> None:
+    server = serve(lambda request, number: Behaviour("x" * 40_000_000))
+    given = ask(settings(server))
+    assert given.answer is None and given.error is not None and "longer than 1024 KiB" in given.error
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [None, {}, {"prompt_tokens": -(10**9), "completion_tokens": 1}, {"prompt_tokens": "0", "completion_tokens": 0}, 7],
+)
+def test_tokens_are_guessed_if_the_server_tells_none_or_nonsense(serve: Serve, usage: object) -> None:
+    given = ask(settings(serve(lambda request, number: Behaviour("some words", usage=usage))))
+    assert given.usage.estimated and given.usage.input > 0 and given.usage.output > 0
+
+
+def test_model_and_address_come_from_the_environment_too(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(lambda request, number: "x")
+    for name in ("OPENAI_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="OPENAI_MODEL"):
+        Endpoint(LLMConfig())
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
+        Endpoint(LLMConfig(model="m"))
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY is not set"):
+        Endpoint(LLMConfig(model="m", base_url=server.url, api_key_env="NO_SUCH_KEY"))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai-own-key")
+    assert ask(LLMConfig(model="m", base_url=server.url)).answer == "x"
+    assert server.authorizations == ["Bearer none"], "OpenAI's key goes to nobody else unasked"
+    server.requests.clear()
+    monkeypatch.setenv("OPENAI_MODEL", "from-outside")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    assert ask(LLMConfig()).answer == "x"
+    assert server.requests[0]["model"] == "from-outside"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:secret@host/v1", "https://host/v1?key=secret", "host:80", "file:///etc"]
+)
+def test_an_address_holds_no_secret(address: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        LLMConfig(model="m", base_url=address)
+
+
+def test_the_missing_package_is_named(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingExtraError, match=r"autoselection\[llm\]"):
+        Endpoint(settings(serve(lambda request, number: "x")))
+
+
+def test_money_needs_prices() -> None:
+    with pytest.raises(ValueError, match="input_price"):
+        LLMConfig(model="m", max_cost=1.0)
+
+
+def test_the_doctor_tries_the_endpoint(serve: Serve) -> None:
+    server = serve(lambda request, number: "x")
+    assert "has the model 'tester'" in endpoint_remark(settings(server))
+    assert "does not list the model 'other'" in endpoint_remark(settings(server, model="other"))
+    assert not server.requests, "nothing is generated, nothing is paid"
+    server.close()
+    assert "does not answer" in endpoint_remark(settings(server))
