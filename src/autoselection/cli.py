@@ -471,6 +471,27 @@ def doctor(as_json: Json = False) -> None:
         output.print(f"- {remark}", highlight=False)
 
 
+@app.command()
+def diagnose(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
+    table: Annotated[Optional[Path], typer.Option(help="Also write the table to this .md or .csv file.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Tell which cheap numbers of a study go with the score of the full evaluation, with bootstrap intervals."""
+    from autoselection.diagnose import diagnose_study, write_table
+    from autoselection.report import print_diagnosis
+    from autoselection.study import Study
+
+    found = diagnose_study(Study(study_dir.resolve()), seed=seed)
+    if table is not None:
+        write_table(found, table)
+    if as_json:
+        _emit(found.to_dict(), True, "")
+    else:
+        print_diagnosis(found, output)
+
+
 def _version(value: bool) -> None:
     if value:
         sys.stdout.write(f"autoselection {__version__}\n")

@@ -479,6 +479,12 @@ class SearchController:
             self._points[candidate.id] = self._point(candidate.rows, candidate.state, candidate.recipe)
         return self._points[candidate.id]
 
+    def kernel_parts(self, recipes: Sequence[Recipe], subsets: Sequence[NDArray[np.int64]]) -> KernelParts:
+        """The surrogate's kernels over evaluated subsets of this pool, whoever evaluated them (for diagnoses)."""
+        states = self._states(subsets)
+        points = [self._point(*item) for item in zip(subsets, states, recipes, strict=True)]
+        return KernelParts(points, self.config.surrogate, self._weights)
+
     def _training(self) -> tuple[list[Candidate], NDArray[np.float64], int]:
         """Told candidates, their scores (the worst one for a failure), and how many are such failures."""
         trials = self.history
