@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from autoselection.search import Observation, SearchConfig, SearchController, published_settings
-from benchmarks.methods.base import Method
-from benchmarks.worlds.base import Session
+from autoselection.compare.controller import controller
+from autoselection.search import SearchConfig, published_settings
 
 VARIANTS: dict[str, SearchConfig] = {
     "demo": SearchConfig(include_full=True, warmup=5, kappa=2.0, edits={"second_edit": 0.6}),  # type: ignore[arg-type]
@@ -17,21 +16,6 @@ VARIANTS: dict[str, SearchConfig] = {
     "5-proposals": SearchConfig(proposals=5),
 }
 """``ours:NAME`` on the command line; add settings here to compare them."""
-
-
-def controller(name: str, config: SearchConfig) -> Method:
-    """A method that runs the controller with these settings (budget and seed are set by the session)."""
-
-    def run(session: Session, seed: int) -> None:
-        settings = config.model_copy(update={"evaluations": session.budget, "seed": seed})
-        search = SearchController(session.table, settings)
-        while candidates := search.ask():
-            for candidate in candidates:
-                score, tasks = session.observe_tasks(candidate.rows)
-                search.tell(Observation(candidate.id, score, tasks))
-
-    return Method(name, run, config.model_dump(mode="json"), ("operators", "recipes", "search", "signals/table.py"))
-
 
 OURS = (
     controller("ours", SearchConfig()),
