@@ -30,7 +30,15 @@ from autoselection.recipes import Recipe, state_vectors
 from autoselection.search import SearchConfig, SearchController
 from autoselection.search.surrogate import predict
 from autoselection.signals.table import SignalTable
-from benchmarks.recipebench.interpolate import SPLITS, Array, Evaluations, Rows, default_path, demo_table, read_evaluations
+from benchmarks.recipebench.interpolate import (
+    SPLITS,
+    Array,
+    Evaluations,
+    Rows,
+    default_path,
+    demo_table,
+    read_evaluations,
+)
 
 TRAINED_ON = (8, 15, 30)
 DRAWS = 150
@@ -134,7 +142,9 @@ def diagnose_table(
     repeated = [places for places in groups.values() if len(places) > 1]
     again = np.array([dev[places[1]] for places in repeated])
     first = np.array([dev[places[0]] for places in repeated])
-    pair = diagnose("", "", [Proxy("dev score with another seed", "test", again)], first, seed=seed, resamples=resamples)
+    pair = diagnose(
+        "", "", [Proxy("dev score with another seed", "test", again)], first, seed=seed, resamples=resamples
+    )
     found = diagnose(
         f"RecipeBench ({split})",
         "mean dev score",
@@ -155,7 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     work = Path(tempfile.gettempdir()) / "autoselection-search-benchmark" / "demo"
     parser.add_argument("--work", type=Path, default=work, help="folder of the demo's pool and signals")
-    parser.add_argument("--evaluations", type=Path, help="table (default: WORK/evaluations.jsonl, else the shipped one)")
+    parser.add_argument(
+        "--evaluations", type=Path, help="table (default: WORK/evaluations.jsonl, else the shipped one)"
+    )
     parser.add_argument("--split", choices=SPLITS, default="all")
     parser.add_argument("--draws", type=int, default=DRAWS, help="draws of what the surrogates are fitted on")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and of the draws")

@@ -492,6 +492,39 @@ def diagnose(
         print_diagnosis(found, output)
 
 
+@app.command()
+def compare(
+    config: Annotated[Path, typer.Argument(help="Study configuration whose pool, signals and evaluator are used.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder; an unfinished comparison there goes on.")],
+    methods: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Comma-separated methods (default: all that need no further package)."),
+    ] = None,
+    budget: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Evaluations of each method and seed (default: search.evaluations)."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated seeds of the methods.")] = "0",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run search methods under one budget on a study's own pool and evaluator. Running it again goes on."""
+    from autoselection.compare import DEFAULT, print_comparison, run_compare
+    from autoselection.config import load_config
+
+    loaded = load_config(config, overrides or ())
+    names = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else list(DEFAULT)
+    try:
+        numbers = [int(part) for part in seeds.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--seeds {seeds}: expected numbers separated by commas, such as 0,1.") from error
+    found = run_compare(loaded, names, loaded.search.evaluations if budget is None else budget, numbers, out)
+    if as_json:
+        _emit(found.to_dict(), True, "")
+    else:
+        print_comparison(found, output)
+
+
 def _version(value: bool) -> None:
     if value:
         sys.stdout.write(f"autoselection {__version__}\n")

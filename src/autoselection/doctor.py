@@ -23,6 +23,9 @@ PACKAGES = (
     ("syntax", "spacy"),
     ("embed", "sentence-transformers"),
     ("ray", "ray"),
+    ("compare", "optuna"),
+    ("compare", "autocurate"),
+    ("compare", "plotly"),
 )
 
 

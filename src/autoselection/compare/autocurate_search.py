@@ -23,7 +23,6 @@ from autoselection.compare.method import Method
 from autoselection.compare.session import Session
 from autoselection.signals.table import SignalTable
 
-
 FAILED = -1e6
 """Score told for a failure before any score is known."""
 

@@ -156,6 +156,10 @@ class Session:
         """What the method would pick now; without it the subset with the best mean score is taken."""
         self.log[-1] = replace(self.log[-1], recommended=np.unique(rows))
 
+    def begin(self) -> None:
+        """Start the clock now, if the method starts later than the session was made."""
+        self._started = time.perf_counter()
+
     @property
     def controller_seconds(self) -> float:
         """Wall-clock seconds since the session began that were not spent on scores."""

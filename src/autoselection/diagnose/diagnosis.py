@@ -112,7 +112,9 @@ class Diagnosis:
             listed = ", ".join(f"{line.name} {_number(line.correlation.spearman)}" for line in clear)
             said.append(f"Spearman's interval excludes 0 for {len(clear)} of {len(known)} proxies: {listed}.")
         else:
-            said.append(f"Spearman's interval includes 0 for all {len(known)} proxies: none is shown to tell the score.")
+            said.append(
+                f"Spearman's interval includes 0 for all {len(known)} proxies: none is shown to tell the score."
+            )
         if len(known) > 1:
             said.append(
                 f"Of {len(known)} proxies that tell nothing, about {max(1, round(0.05 * len(known)))} would exclude 0 by "
@@ -177,7 +179,9 @@ def state_proxies(states: Sequence[Mapping[str, Any]]) -> list[Proxy]:
 def _flat(state: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in state.items():
-        found |= {f"{name}/{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {name: value}
+        found |= (
+            {f"{name}/{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {name: value}
+        )
     return found
 
 

@@ -57,7 +57,14 @@ def diagnose_study(study: Study, *, seed: int = 0, resamples: int = RESAMPLES) -
     proxies += _cheaper(study, trials)
     proxies.append(Proxy("test score", "test", _test_scores(study, trials)))
     return diagnose(
-        f"Study {study.config.name}", "dev score", proxies, truth, predicted, notes=notes, seed=seed, resamples=resamples
+        f"Study {study.config.name}",
+        "dev score",
+        proxies,
+        truth,
+        predicted,
+        notes=notes,
+        seed=seed,
+        resamples=resamples,
     )
 
 
