@@ -17,6 +17,9 @@ from autoselection.errors import ConfigError
 
 Kind = Literal["state", "size", "signal", "prediction", "left out", "fidelity", "test"]
 
+LISTED = 12
+"""Proxies named in the sentence that says which intervals exclude 0; the table marks them all."""
+
 HEADINGS = ("proxy", "kind", "trials", "Spearman", "95%", "Kendall", "95%", "interval clear of 0")
 
 
@@ -109,7 +112,8 @@ class Diagnosis:
             key=lambda line: -abs(line.correlation.spearman.value if line.correlation.spearman else 0.0),
         )
         if clear:
-            listed = ", ".join(f"{line.name} {_number(line.correlation.spearman)}" for line in clear)
+            listed = ", ".join(f"{line.name} {_number(line.correlation.spearman)}" for line in clear[:LISTED])
+            listed += f" and {len(clear) - LISTED} weaker ones" if len(clear) > LISTED else ""
             said.append(f"Spearman's interval excludes 0 for {len(clear)} of {len(known)} proxies: {listed}.")
         else:
             said.append(
