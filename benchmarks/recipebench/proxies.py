@@ -28,7 +28,6 @@ from autoselection.diagnose.correlation import RESAMPLES, interval, rank_correla
 from autoselection.progress import progress
 from autoselection.recipes import Recipe, state_vectors
 from autoselection.search import SearchConfig, SearchController
-from autoselection.search.surrogate import predict
 from autoselection.signals.table import SignalTable
 from benchmarks.recipebench.interpolate import (
     SPLITS,
@@ -80,7 +79,8 @@ def surrogate_lines(
     config = SearchConfig()
     if config.surrogate.features in ("encoding", "both"):
         raise SystemExit("The table's random subsets have no recipe: a surrogate of recipe encodings cannot see them.")
-    parts = SearchController(table, config).kernel_parts([Recipe()] * len(subsets), subsets)
+    controller = SearchController(table, config)
+    points = controller.points([Recipe()] * len(subsets), subsets)
     lines, calibrations = [], []
     with progress("Surrogate", draws * len(TRAINED_ON)) as advance:
         for size in TRAINED_ON:
@@ -89,7 +89,9 @@ def surrogate_lines(
                 rng = np.random.default_rng([seed, size, draw])
                 order = rng.permutation(len(subsets))
                 train, rest = order[:size], np.sort(order[size:])
-                found = predict(parts, train.tolist(), truth[train], rest.tolist(), 0.0, seed)
+                found = controller.predict_points(
+                    [points[place] for place in train], truth[train], [points[place] for place in rest]
+                )
                 mu = np.array([prediction.mu for prediction in found])
                 sigma = np.array([prediction.sigma for prediction in found])
                 counts = rng.multinomial(len(rest), np.full(len(rest), 1 / len(rest)), size=1).astype(np.float64)

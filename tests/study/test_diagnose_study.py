@@ -19,7 +19,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.pool import Pool
 from autoselection.recipes import materialize, state_vector
 from autoselection.report import study_markdown
-from autoselection.search import Candidate, Prediction, random_recipes
+from autoselection.search import Candidate, random_recipes
 from autoselection.signals import load_table
 from autoselection.study import Study
 
@@ -49,13 +49,14 @@ def planted(finished_study: Study, tmp_path_factory: pytest.TempPathFactory) -> 
     for number, recipe in enumerate(random_recipes(table, TRIALS + 1), start=1):
         made = materialize(recipe, table)
         score = len(made.rows) / table.n + NOISE * float(rng.normal())
-        prediction = None if number <= 3 else Prediction(score + NOISE * float(rng.normal()), NOISE, score + 0.1)
+        expected = {"mu": score + NOISE * float(rng.normal()), "sigma": NOISE, "ucb": score + 0.1}
         candidate = Candidate(
             f"t{number:03d}", number, made.recipe, made.rows, made.subset_hash, made.ordered_hash, made.lineage,
-            state_vector(made.rows, table), "warmup", None, "", 0, prediction,
+            state_vector(made.rows, table), "warmup", None, "", 0,
         )  # fmt: skip
         np.save(study_rows / f"{candidate.id}.npy", made.rows)
-        events.append({"event": "trial", "trial": candidate.to_dict()})
+        prediction = None if number <= 3 else expected
+        events.append({"event": "trial", "trial": {**candidate.to_dict(), "prediction": prediction}})
         if number <= TRIALS:
             for fidelity, seen in ((1 / 3, float(rng.normal())), (None, score)):
                 extra = {} if fidelity is None else {"fidelity": fidelity}

@@ -14,7 +14,6 @@ from autoselection.errors import PoolError, SignalError
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe
 from autoselection.search import SearchController
-from autoselection.search.surrogate import predict
 from autoselection.signals import SignalTable, load_table
 from autoselection.study import Study, Trial
 
@@ -102,12 +101,12 @@ def _left_out(
     """Predict each trial by the study's own surrogate from all others."""
     settings = study.config.search.model_copy(update={"initial": (), "include_full": False})
     recipes = [Recipe.from_dict(trial.record["recipe"]) for trial in trials]
-    parts = SearchController(table, settings).kernel_parts(recipes, rows)
-    everyone = np.arange(len(trials))
+    controller = SearchController(table, settings)
+    points = controller.points(recipes, rows)
     found = []
-    for place in everyone:
-        rest = everyone[everyone != place]
-        found += predict(parts, rest.tolist(), truth[rest], [int(place)], 0.0, settings.seed)
+    for place, point in enumerate(points):
+        others = [*points[:place], *points[place + 1 :]]
+        found += controller.predict_points(others, np.delete(truth, place), [point])
     mu = np.array([prediction.mu for prediction in found], np.float64)
     sigma = np.array([prediction.sigma for prediction in found], np.float64)
     return Predicted(LEFT_OUT, mu, sigma)

@@ -479,11 +479,19 @@ class SearchController:
             self._points[candidate.id] = self._point(candidate.rows, candidate.state, candidate.recipe)
         return self._points[candidate.id]
 
-    def kernel_parts(self, recipes: Sequence[Recipe], subsets: Sequence[NDArray[np.int64]]) -> KernelParts:
-        """The surrogate's kernels over evaluated subsets of this pool, whoever evaluated them (for diagnoses)."""
+    def points(self, recipes: Sequence[Recipe], subsets: Sequence[NDArray[np.int64]]) -> list[Point]:
+        """What the surrogate sees of subsets of this pool, whoever evaluated them (for diagnoses)."""
         states = self._states(subsets)
-        points = [self._point(*item) for item in zip(subsets, states, recipes, strict=True)]
-        return KernelParts(points, self.config.surrogate, self._weights)
+        return [self._point(*item) for item in zip(subsets, states, recipes, strict=True)]
+
+    def predict_points(
+        self, train: Sequence[Point], scores: NDArray[np.float64], test: Sequence[Point]
+    ) -> list[Prediction]:
+        """The surrogate's predictions of ``test`` from the scores of ``train``."""
+        parts = KernelParts([*train, *test], self.config.surrogate, self._weights)
+        places = list(range(len(train) + len(test)))
+        known, asked = places[: len(train)], places[len(train) :]
+        return predict(parts, known, scores, asked, self.config.kappa, self.config.seed)
 
     def _training(self) -> tuple[list[Candidate], NDArray[np.float64], int]:
         """Told candidates, their scores (the worst one for a failure), and how many are such failures."""
