@@ -81,7 +81,7 @@ class Setting:
     @property
     def digest(self) -> str:
         """Changes with anything that changes a world's scores (its optimum is not part of a run)."""
-        files = [_HERE / "worlds" / "base.py"]
+        files = [_HERE / "worlds" / "base.py", Path(autoselection.__file__).parent / "compare" / "session.py"]
         if self.family == "synthetic":
             return _digest([*files, _HERE / "worlds" / "synthetic.py"])
         bench = _recipebench(self)
@@ -104,7 +104,7 @@ def _digest(files: Iterable[Path], *more: Any) -> str:
 def method_digest(method: Method) -> str:
     """Changes with the method's settings and with the code it depends on."""
     package = Path(autoselection.__file__).parent
-    files: list[Path] = [_HERE / "methods" / "base.py", Path(method.run.__code__.co_filename)]
+    files: list[Path] = [package / "compare" / "method.py", Path(method.run.__code__.co_filename)]
     for name in method.package:
         path = package / name
         files += sorted(path.glob("*.py")) if path.is_dir() else [path]

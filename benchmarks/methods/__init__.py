@@ -1,13 +1,13 @@
-"""The methods that ``python -m benchmarks.search`` compares."""
+"""The methods that ``python -m benchmarks.search`` compares: those of ``autoselection.compare``, and what is only run here."""
 
 from __future__ import annotations
 
-from benchmarks.methods.autocurate_search import AUTOCURATE
-from benchmarks.methods.base import Method
+from autoselection.compare import Method
+from autoselection.compare.autocurate_search import AUTOCURATE
+from autoselection.compare.simple import SIMPLE
 from benchmarks.methods.multifidelity import MULTIFIDELITY
 from benchmarks.methods.optimisers import OPTIMISERS
 from benchmarks.methods.ours import OURS
-from benchmarks.methods.simple import SIMPLE
 
 METHODS: dict[str, Method] = {
     method.name: method for method in (*SIMPLE, *OPTIMISERS, *MULTIFIDELITY, *AUTOCURATE, *OURS)

@@ -11,11 +11,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from autoselection.compare import Materializer, Method, Rows
+from autoselection.compare.spaces import ENDS, SLOTS, Slots
 from autoselection.recipes import Recipe, subset_hash
 from autoselection.search.baselines import random_recipes
-from benchmarks.methods.base import Materializer, Method
-from benchmarks.methods.spaces import ENDS, SLOTS, Slots
-from benchmarks.worlds.base import Rows, Session
+from benchmarks.worlds.base import Session
 
 ETA = 3
 ENOUGH = 6

@@ -1,96 +1,25 @@
-"""General optimisers over the recipe space: Optuna's TPE and GP samplers, and a BoTorch GP over mixed variables.
+"""General optimisers over the recipe space: a BoTorch GP over mixed variables, and Optuna's samplers, which the package has
+(``autoselection.compare.optuna_search``).
 
-A proposal that selects too few rows to be trained costs nothing (it would be refused before training). Optuna is told
-the worst score seen for it, as a GP that learns nothing of a failed trial proposes it again; after :data:`REFUSALS` in
-a row a random point is tried. BoTorch's ranking just goes on to the next point. The same subset may be proposed
-twice: it is paid for twice, which an optimiser that knows only the recipe cannot avoid.
+A proposal that selects too few rows to be trained costs nothing (it would be refused before training): BoTorch's
+ranking goes on to the next point. The same subset may be proposed twice: it is paid for twice, which an optimiser that
+knows only the recipe cannot avoid.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from autoselection.recipes import Recipe
-from benchmarks.methods.base import Materializer, Method
-from benchmarks.methods.spaces import ENDS, SLOTS, Cube, Slots
+from autoselection.compare import Materializer, Method
+from autoselection.compare.optuna_search import OPTUNA, PACKAGE, STARTS
+from autoselection.compare.spaces import ENDS, SLOTS, Slots
 from benchmarks.worlds.base import Session
-
-REFUSALS = 5
-STARTS = 5
-"""Random or space-filling points before a model is used, for every optimiser here (of 15; fewer than their defaults)."""
 
 FIT_STEPS = 60
 """Optimiser steps of BoTorch's fit; to convergence it takes 10 s a round on one core."""
-
-_PACKAGE = ("operators", "recipes", "search/space.py")
-
-
-def _optuna(make_sampler: Callable[[int], Any], slots: bool) -> Callable[[Session, int], None]:
-    def run(session: Session, seed: int) -> None:
-        import optuna
-        import torch
-
-        torch.set_num_threads(1)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        made = Materializer(session, seed)
-        cube = Cube(session.table)
-        compact = Slots(session.table)
-
-        def propose(trial: Any) -> Recipe | None:
-            if not slots:
-                return cube.recipe([trial.suggest_float(name, 0.0, 1.0) for name in cube.names])
-            steps = []
-            for place in range(SLOTS):
-                name = trial.suggest_categorical(f"operator{place}", compact.operators)
-                strength = trial.suggest_float(f"strength{place}", 0.0, 1.0)
-                steps.append((name, strength, trial.suggest_categorical(f"end{place}", ENDS)))
-            return compact.recipe(steps)
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            study = optuna.create_study(direction="maximize", sampler=make_sampler(seed))
-            rng = np.random.default_rng([seed, 22])
-            refused = 0
-            while session.can_pay() and refused < 40 * REFUSALS:
-                trial = study.ask()
-                recipe = propose(trial)
-                rows = made.rows(recipe) if recipe is not None else None
-                if rows is not None:
-                    refused = 0
-                    study.tell(trial, session.observe(rows))
-                    continue
-                refused += 1
-                worst = min((item.observed for item in session.log), default=None)
-                if worst is None:
-                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                else:
-                    study.tell(trial, worst)
-                if refused % REFUSALS == 0 and trial.params:  # it is stuck: one random point
-                    drawn = {name: _drawn(space, rng) for name, space in trial.distributions.items()}
-                    study.enqueue_trial(drawn)
-
-    return run
-
-
-def _drawn(distribution: Any, rng: np.random.Generator) -> Any:
-    choices = getattr(distribution, "choices", None)
-    return choices[int(rng.integers(len(choices)))] if choices is not None else float(rng.random())
-
-
-def _tpe(seed: int) -> Any:
-    import optuna
-
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTS, multivariate=True)
-
-
-def _gp(seed: int) -> Any:
-    import optuna
-
-    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTS, deterministic_objective=False)
 
 
 def _botorch(session: Session, seed: int) -> None:
@@ -166,9 +95,6 @@ def _botorch(session: Session, seed: int) -> None:
 
 
 OPTIMISERS = (
-    Method("optuna-tpe", _optuna(_tpe, slots=False), {"starts": STARTS}, _PACKAGE),
-    Method("optuna-gp", _optuna(_gp, slots=False), {"starts": STARTS}, _PACKAGE),
-    Method("optuna-tpe-slots", _optuna(_tpe, slots=True), {"starts": STARTS}, _PACKAGE),
-    Method("optuna-gp-slots", _optuna(_gp, slots=True), {"starts": STARTS}, _PACKAGE),
-    Method("botorch-mixed-gp", _botorch, {"starts": STARTS, "fit": FIT_STEPS}, _PACKAGE),
+    *OPTUNA,
+    Method("botorch-mixed-gp", _botorch, {"starts": STARTS, "fit": FIT_STEPS}, PACKAGE, "botorch"),
 )

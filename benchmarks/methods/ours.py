@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-from autoselection.search import Observation, SearchConfig, SearchController, published_settings
-from benchmarks.methods.base import Method
-from benchmarks.worlds.base import Session
+from autoselection.compare.controller import controller
+from autoselection.search import SearchConfig, published_settings
 
 VARIANTS: dict[str, SearchConfig] = {
     name: SearchConfig.model_validate(changes)
     for name, changes in {
-        "one": {"parents": 1},
-        "fresh0": {"fresh": 0.0},
-        "fresh60": {"fresh": 0.6},
-        "one60": {"fresh": 0.6, "parents": 1},
-        "gen1": {"generations": 1},
-        "gen3": {"generations": 3, "proposals": 240},
+        # Ablations: one part of the search taken away or replaced.
+        "no-warmup": {"warmup": 1},
+        "no-edits": {"fresh": 1.0, "generations": 1},
+        "no-gp": {"proposals": 1, "generations": 1, "parents": 1, "fresh": 0.0},
+        "no-credit": {"edits": {"credit": 0.0}, "reseed": {"enabled": False}},
         "no-reseed": {"reseed": {"enabled": False}},
-        "kappa2": {"kappa": 2.0},
-        "kappa4": {"kappa": 4.0},
-        "full": {"include_full": True},
-        "warmup1": {"warmup": 1},
+        "no-union": {"without": ("union", "intersect", "subtract")},
+        "no-fresh": {"fresh": 0.0},
+        "one-parent": {"parents": 1},
+        "one-generation": {"generations": 1},
+        "state": {"surrogate": {"features": "state"}},
+        "subset": {"surrogate": {"features": "subset"}},
+        "encoding": {"surrogate": {"features": "encoding"}},
+        "both": {"surrogate": {"features": "both"}},
+        "plain-scores": {"surrogate": {"robust": False}},
         "log_ei": {"acquisition": "log_ei"},
+        "kappa-1": {"kappa": 1.0},
+        "kappa-2": {"kappa": 2.0},
+        "full-first": {"include_full": True},
+        "5-proposals": {"proposals": 5},
     }.items()
 }
 """``ours:NAME`` on the command line; add settings here to compare them."""
-
-
-def controller(name: str, config: SearchConfig) -> Method:
-    """A method that runs the controller with these settings (budget and seed are set by the session)."""
-
-    def run(session: Session, seed: int) -> None:
-        settings = config.model_copy(update={"evaluations": session.budget, "seed": seed})
-        search = SearchController(session.table, settings)
-        while candidates := search.ask():
-            for candidate in candidates:
-                score, tasks = session.observe_tasks(candidate.rows)
-                search.tell(Observation(candidate.id, score, tasks))
-
-    return Method(name, run, config.model_dump(mode="json"), ("operators", "recipes", "search", "signals/table.py"))
-
 
 OURS = (
     controller("ours", SearchConfig()),

@@ -544,6 +544,60 @@ def compute(
         output.print(f"- {escape(sentence)}", highlight=False)
 
 
+@app.command()
+def diagnose(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
+    table: Annotated[Optional[Path], typer.Option(help="Also write the table to this .md or .csv file.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Tell which cheap numbers of a study go with the score of the full evaluation, with bootstrap intervals."""
+    from autoselection.diagnose import diagnose_study, write_table
+    from autoselection.report import print_diagnosis
+    from autoselection.study import Study
+
+    found = diagnose_study(Study(study_dir.resolve()), seed=seed)
+    if table is not None:
+        write_table(found, table)
+    if as_json:
+        _emit(found.to_dict(), True, "")
+    else:
+        print_diagnosis(found, output)
+
+
+@app.command()
+def compare(
+    config: Annotated[Path, typer.Argument(help="Study configuration whose pool, signals and evaluator are used.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder; an unfinished comparison there goes on.")],
+    methods: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Comma-separated methods (default: all that need no further package)."),
+    ] = None,
+    budget: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Evaluations of each method and seed (default: search.evaluations)."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated seeds of the methods.")] = "0",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run search methods under one budget on a study's own pool and evaluator. Running it again goes on."""
+    from autoselection.compare import DEFAULT, print_comparison, run_compare
+    from autoselection.config import load_config
+
+    loaded = load_config(config, overrides or ())
+    names = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else list(DEFAULT)
+    try:
+        numbers = [int(part) for part in seeds.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--seeds {seeds}: expected numbers separated by commas, such as 0,1.") from error
+    found = run_compare(loaded, names, loaded.search.evaluations if budget is None else budget, numbers, out)
+    if as_json:
+        _emit(found.to_dict(), True, "")
+    else:
+        print_comparison(found, output)
+
+
 def _version(value: bool) -> None:
     if value:
         sys.stdout.write(f"autoselection {__version__}\n")

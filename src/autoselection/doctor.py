@@ -31,6 +31,9 @@ PACKAGES = (
     ("embed", "sentence-transformers"),
     ("llm", "openai"),
     ("ray", "ray"),
+    ("compare", "optuna"),
+    ("compare", "autocurate"),
+    ("compare", "plotly"),
 )
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from benchmarks.methods import DEFAULT, METHODS
-from benchmarks.methods.autocurate_search import columns_of
 from benchmarks.methods.multifidelity import Ladder
-from benchmarks.methods.spaces import ENDS, Cube, Slots
 from benchmarks.worlds.base import Session
 from benchmarks.worlds.synthetic import SyntheticWorld
 
+from autoselection.compare.autocurate_search import columns_of
+from autoselection.compare.spaces import ENDS, Cube, Slots
 from autoselection.search import latin_hypercube_recipes
 
 NEEDS = {"optuna": "optuna", "bohb": "optuna", "botorch": "botorch", "autocurate": "autocurate"}

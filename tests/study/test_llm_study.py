@@ -115,7 +115,12 @@ def test_a_killed_study_asks_nothing_twice(
     for path in (*out.rglob("*.jsonl"), *out.rglob("*.yaml"), *out.rglob("*.md")):
         assert KEY not in path.read_text(encoding="utf-8"), path
     rounds = [event["round"] for event in _events(out) if event["event"] == "round"]
-    said = [decision["notes"] for record in rounds for decision in record["decisions"] if decision["origin"] in ("edit", "fresh")]
+    said = [
+        decision["notes"]
+        for record in rounds
+        for decision in record["decisions"]
+        if decision["origin"] in ("edit", "fresh")
+    ]
     assert said and all({"llm summariser", "llm proposer", "llm ranker"} <= set(item) for item in said)
 
 

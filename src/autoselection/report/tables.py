@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autoselection.diagnose import HEADINGS, MIN_TRIALS, Diagnosis, diagnose_study
 from autoselection.evaluation import EvaluationResult
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
@@ -204,12 +205,7 @@ def study_notes(study: Study) -> list[str]:
 def print_study(study: Study, console: Console) -> None:
     """Print the tables of a study."""
     for sheet in study_sheets(study):
-        table = Table(title=sheet.title, title_justify="left")
-        for heading in sheet.headings:
-            table.add_column(heading, overflow="fold")
-        for row in sheet.rows:
-            table.add_row(*(escape(cell) for cell in row))
-        console.print(table)
+        _print_sheet(sheet, console)
     for note in study_notes(study):
         console.print(f"- {escape(note)}", highlight=False)
     best = study.best()
@@ -217,13 +213,41 @@ def print_study(study: Study, console: Console) -> None:
         console.print(f"Best subset: {study.path / 'best'}", highlight=False, soft_wrap=True)
 
 
+def _print_sheet(sheet: Sheet, console: Console) -> None:
+    table = Table(title=sheet.title, title_justify="left")
+    for heading in sheet.headings:
+        table.add_column(heading, overflow="fold")
+    for row in sheet.rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+
+
+def diagnosis_sheet(diagnosis: Diagnosis) -> Sheet:
+    """The proxies beside the full evaluation."""
+    return Sheet(f"{diagnosis.subject}: proxies beside the {diagnosis.truth}", HEADINGS, tuple(diagnosis.rows()))
+
+
+def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
+    """Print the table of proxies and what may be said of it; without enough trials, only that."""
+    if diagnosis.trials >= MIN_TRIALS:
+        _print_sheet(diagnosis_sheet(diagnosis), console)
+    for sentence in (*diagnosis.findings(), *diagnosis.notes):
+        console.print(f"- {escape(sentence)}", highlight=False, soft_wrap=True)
+
+
 def study_markdown(study: Study) -> str:
-    """The same tables as a Markdown document."""
+    """The same tables as a Markdown document, and with enough trials the diagnosis of the proxies."""
     parts = [f"# {study.config.name}", ""]
-    for sheet in study_sheets(study):
+    sheets = study_sheets(study)
+    diagnosis = diagnose_study(study)
+    if diagnosis.trials >= MIN_TRIALS:
+        sheets.append(diagnosis_sheet(diagnosis))
+    for sheet in sheets:
         parts += [f"## {sheet.title}", "", _line(sheet.headings), _line(["---"] * len(sheet.headings))]
         parts += [_line(row) for row in sheet.rows]
         parts.append("")
+    if diagnosis.trials >= MIN_TRIALS:
+        parts += [*(f"- {sentence}" for sentence in (*diagnosis.findings(), *diagnosis.notes)), ""]
     notes = study_notes(study)
     if notes:
         parts += ["## Notes", "", *(f"- {note}" for note in notes), ""]

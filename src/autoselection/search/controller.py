@@ -579,6 +579,18 @@ class SearchController:
             self._points[candidate.id] = self._point(candidate.rows, candidate.state, candidate.recipe)
         return self._points[candidate.id]
 
+    def points(self, recipes: Sequence[Recipe], subsets: Sequence[NDArray[np.int64]]) -> list[Point]:
+        """What the surrogate sees of subsets of this pool, whoever evaluated them (for diagnoses)."""
+        states = self._states(subsets)
+        return [self._point(*item) for item in zip(subsets, states, recipes, strict=True)]
+
+    def predict_points(
+        self, train: Sequence[Point], scores: NDArray[np.float64], test: Sequence[Point]
+    ) -> list[Prediction]:
+        """The surrogate's predictions of ``test`` from the scores of ``train``."""
+        parts = KernelParts(train, test, self.config.surrogate, self._weights)
+        return predict(parts, scores, self.config.kappa, self.config.seed)[len(train) :]
+
     def _training(self) -> tuple[list[Candidate], NDArray[np.float64], int]:
         """Told candidates, their scores (the worst one for a failure), and how many are such failures."""
         trials = self.history

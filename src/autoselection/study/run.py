@@ -55,7 +55,7 @@ def run_study(config: StudyConfig, out: Path) -> Study:
             console.print(f"[yellow]The journal's torn last line ({journal.cut_bytes} bytes) was cut off.[/]")
         opening = journal.of("study")
         prepared = prepare(config, study.path, opening[0] if opening else None)
-        _open_journal(journal, prepared)
+        open_journal(journal, prepared)
         if not journal.of("contamination"):
             journal.append("contamination", **prepared.contamination.to_dict())
         if prepared.benchmarks and not journal.of("benchmarks"):
@@ -70,7 +70,7 @@ def run_study(config: StudyConfig, out: Path) -> Study:
     return study
 
 
-def _open_journal(journal: Journal, prepared: Prepared) -> None:
+def open_journal(journal: Journal, prepared: Prepared) -> None:
     """Write the opening event, or check that the pool and its signals are still those of the study."""
     identity = {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
     opening = journal.of("study")

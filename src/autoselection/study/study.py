@@ -113,6 +113,8 @@ class Study:
         """Trials in the order in which they were asked."""
         results: dict[str, dict[int, EvaluationResult]] = {}
         for event in self.journal.of("evaluation"):
+            if float(event.get("fidelity") or 1.0) < 1.0:
+                continue  # a cheaper run is no full evaluation
             results.setdefault(event["trial"], {})[event["seed"]] = EvaluationResult.from_dict(event["result"])
         return [
             Trial(event["trial"]["id"], event["trial"], results.get(event["trial"]["id"], {}))

@@ -1,4 +1,4 @@
-"""What every method of the comparison is: something that spends the budget of a session."""
+"""What every method of a comparison is: something that spends the budget of a session."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from autoselection.compare.session import Rows, Session
 from autoselection.operators import default_registry
 from autoselection.recipes import PrefixCache, Recipe, materialize
-from benchmarks.worlds.base import Rows, Session
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,18 @@ class Method:
 
     Attributes:
         name: as on the command line.
-        run: spends the session's budget; the seed is the method's own.
-        settings: everything that distinguishes this method from one of the same code, for the cache's key.
-        package: files of the package that it depends on, for the cache's key (relative to ``src/autoselection``).
+        run: spends the session's budget; the seed is the method's own. The same scores lead to the same requests: an
+            interrupted comparison replays the method.
+        settings: everything that distinguishes this method from one of the same code, for a cache's key.
+        package: files of the package that it depends on, for a cache's key (relative to ``src/autoselection``).
+        requires: package that has to be installed for it (extra ``compare``), or None.
     """
 
     name: str
     run: Callable[[Session, int], None]
     settings: Any = None
     package: tuple[str, ...] = ("operators", "recipes")
+    requires: str | None = None
 
 
 class Materializer:

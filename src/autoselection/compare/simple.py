@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from autoselection.compare.method import Materializer, Method, evaluate_in_turn
+from autoselection.compare.session import Rows, Session
 from autoselection.recipes import subset_hash
 from autoselection.search.baselines import latin_hypercube_recipes, random_recipes, single_operator_recipes
-from benchmarks.methods.base import Materializer, Method, evaluate_in_turn
-from benchmarks.worlds.base import Rows, Session
 
 _BASELINES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
 SMALLEST_SHARE = 0.03
@@ -17,8 +17,8 @@ SMALLEST_SHARE = 0.03
 
 def _random(session: Session, seed: int) -> None:
     """Random recipe search: draws as in the warmup, retention zones in turn."""
-    made = Materializer(session, 0)  # random_recipes checks sizes and duplicates of its own with seed 0
-    recipes = random_recipes(session.table, session.budget, seed)
+    made = Materializer(session, session.search.seed)  # as random_recipes checks sizes and duplicates of its own
+    recipes = random_recipes(session.table, session.budget, seed, config=session.search)
     evaluate_in_turn(session, (rows for recipe in recipes if (rows := made.rows(recipe)) is not None))
 
 
@@ -28,7 +28,9 @@ def _hypercube(session: Session, seed: int) -> None:
 
     def subsets() -> Iterator[Rows]:
         for part in range(20):
-            for recipe in latin_hypercube_recipes(session.table, session.budget, seed + 1000 * part):
+            for recipe in latin_hypercube_recipes(
+                session.table, session.budget, seed + 1000 * part, config=session.search
+            ):
                 rows = made.rows(recipe)
                 if rows is not None:
                     yield rows
@@ -39,7 +41,7 @@ def _hypercube(session: Session, seed: int) -> None:
 def _single(session: Session, seed: int) -> None:
     """Single operators at several strengths, in random order; no subset twice."""
     made = Materializer(session, seed)
-    recipes = single_operator_recipes(session.table)
+    recipes = single_operator_recipes(session.table, config=session.search)
     order = np.random.default_rng([seed, 11]).permutation(len(recipes))
 
     def subsets() -> Iterator[Rows]:
@@ -62,10 +64,12 @@ def _top_k(session: Session, seed: int) -> None:
     def subsets() -> Iterator[Rows]:
         while True:
             values = table.column(names[int(rng.integers(len(names)))])
-            known = np.flatnonzero(np.isfinite(values))
+            known = table.selectable[np.isfinite(values[table.selectable])]
             share = np.exp(rng.uniform(np.log(SMALLEST_SHARE), 0.0))
             sign = rng.choice([-1.0, 1.0])
-            k = min(len(known), max(session.min_rows, round(share * table.n)))
+            k = min(len(known), max(session.min_rows, round(share * len(table.selectable))))
+            if k < session.min_rows:
+                continue  # a score that hardly any row has
             yield np.sort(known[np.argsort(sign * values[known], kind="stable")[:k]])
 
     evaluate_in_turn(session, subsets())
@@ -74,12 +78,13 @@ def _top_k(session: Session, seed: int) -> None:
 def _random_rows(session: Session, seed: int) -> None:
     """Random rows, a random number of them."""
     rng = np.random.default_rng([seed, 13])
-    n = session.table.n
+    everything = session.table.selectable
+    n = len(everything)
 
     def subsets() -> Iterator[Rows]:
         while True:
             share = np.exp(rng.uniform(np.log(SMALLEST_SHARE), 0.0))
-            yield np.sort(rng.choice(n, max(session.min_rows, round(share * n)), replace=False))
+            yield np.sort(everything[rng.choice(n, min(n, max(session.min_rows, round(share * n))), replace=False)])
 
     evaluate_in_turn(session, subsets())
 

@@ -9,6 +9,7 @@ stand in for the exact and the near copies that this package's deduplication fin
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -16,14 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from autoselection.compare.method import Method
+from autoselection.compare.session import Session
 from autoselection.signals.table import SignalTable
-from benchmarks.methods.base import Method
-from benchmarks.worlds.base import Session
+
+FAILED = -1e6
+"""Score told for a failure before any score is known."""
 
 
 def columns_of(table: SignalTable) -> dict[str, Any]:
-    """The columns that a recipe of theirs may use, under names that SQL takes."""
+    """The columns that a recipe of theirs may use, under names that SQL takes; rows that none may select are left out."""
     columns: dict[str, Any] = {"id": np.arange(table.n, dtype=np.int64)}
     for name in sorted(table.columns):
         columns[name.replace("/", "_")] = table.column(name).astype(np.float64)
@@ -32,17 +37,17 @@ def columns_of(table: SignalTable) -> dict[str, Any]:
         columns["exact_group"] = np.unique(table.text_hash, return_inverse=True)[1].astype(np.int64)
     if table.minhash is not None:
         columns["near_group"] = _near_groups(table)
-    return columns
+    return {name: values[table.selectable] for name, values in columns.items()}
 
 
-def _near_groups(table: SignalTable) -> np.ndarray:
+def _near_groups(table: SignalTable) -> NDArray[np.int64]:
     """Groups by the bands of the MinHash signatures: rows that agree in a band are alike (16 bands)."""
     assert table.minhash is not None
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     bands = np.array_split(np.asarray(table.minhash), 16, axis=1)
-    pairs: list[np.ndarray] = []
+    pairs: list[NDArray[np.int64]] = []
     for band in bands:
         _, first, inverse = np.unique(band, axis=0, return_index=True, return_inverse=True)
         pairs.append(np.stack([np.arange(table.n), first[inverse.reshape(-1)]]))
@@ -69,7 +74,10 @@ def _search(strategy: str) -> Callable[[Session, int], None]:
         }
 
         def objective(recipe: Any, ids: Any, device: Any) -> float:
-            return session.observe(np.unique(np.asarray(ids, np.int64)))
+            score = session.observe(np.unique(np.asarray(ids, np.int64)))
+            if math.isfinite(score):
+                return score
+            return FAILED if session.worst is None else session.worst  # it has no word for a failure
 
         with tempfile.TemporaryDirectory() as folder, _quiet():
             dataset = autocurate.Dataset.create("pool", pa.table(columns), uri=folder)
@@ -97,6 +105,6 @@ def _quiet() -> Any:
 
 
 AUTOCURATE = (
-    Method("autocurate-tpe", _search("tpe"), {"version": "0.3.0"}, ()),
-    Method("autocurate-random", _search("random"), {"version": "0.3.0"}, ()),
+    Method("autocurate-tpe", _search("tpe"), {"version": "0.3.0"}, (), "autocurate"),
+    Method("autocurate-random", _search("random"), {"version": "0.3.0"}, (), "autocurate"),
 )

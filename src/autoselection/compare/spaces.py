@@ -23,9 +23,9 @@ ENDS = ("high whole", "high source", "low whole", "low source")
 class Cube:
     """Every operator and parameter as a coordinate in [0, 1]."""
 
-    def __init__(self, table: SignalTable) -> None:
+    def __init__(self, table: SignalTable, config: SearchConfig | None = None) -> None:
         self.registry = default_registry()
-        self.config = SearchConfig()
+        self.config = config or SearchConfig()
         self.space = RecipeSpace(table, self.registry, self.config)
         self._searched = {
             name: [param for param in self.space.params(name) if param.searched] for name in self.space.plain
@@ -51,16 +51,17 @@ class Cube:
 class Slots:
     """Up to four steps; a slot without an operator is skipped."""
 
-    def __init__(self, table: SignalTable) -> None:
+    def __init__(self, table: SignalTable, config: SearchConfig | None = None) -> None:
         self.registry = default_registry()
-        self.space = RecipeSpace(table, self.registry, SearchConfig())
+        self.config = config or SearchConfig()
+        self.space = RecipeSpace(table, self.registry, self.config)
         self.operators = ("none", *self.space.plain)
 
     def recipe(self, slots: Sequence[tuple[str, float, str]]) -> Recipe | None:
         """The recipe of (operator, strength in [0, 1], one of :data:`ENDS`) a slot; None if all are empty."""
-        steps = []
+        steps: list[Step] = []
         for name, strength, end in slots:
-            if name == "none" or any(step.operator == name for step in steps):
+            if name == "none" or any(step.operator == name for step in steps) or len(steps) == self.config.max_steps:
                 continue
             direction, scope = end.split()
             params = self.space.params(name)

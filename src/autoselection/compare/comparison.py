@@ -1,0 +1,234 @@
+"""The outcome of a comparison: runs, methods, and the differences between what they chose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.evaluation import EvaluationResult
+
+REFERENCE = "random"
+BLOCK, BLOCKS = 100, 20
+"""Bootstrap resamples drawn at once, and how often: 2,000 in all, in memory that large benchmarks fit into too."""
+
+Array = NDArray[np.float64]
+Items = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method with one seed.
+
+    Attributes:
+        method: its name.
+        seed: of the method.
+        curve: dev score of its incumbent after each evaluation; NaN before it has one.
+        incumbent: hash of the subset that it would pick at the end; None if every evaluation failed.
+        rows: number of rows of that.
+        evaluations: evaluations paid for.
+        failed: of these, the ones that failed.
+        seconds: of the method itself, without evaluations (s; after a restart those of the replay).
+        test: mean test score of the incumbent over the test seeds; None if it was not scored.
+        test_tasks: the same by task.
+    """
+
+    method: str
+    seed: int
+    curve: tuple[float, ...]
+    incumbent: str | None
+    rows: int
+    evaluations: int
+    failed: int
+    seconds: float
+    test: float | None = None
+    test_tasks: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def best_dev(self) -> float:
+        """Dev score of the incumbent at the end (the best of several noisy ones: biased upward)."""
+        return self.curve[-1]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of paired differences over test items, with its 95% bootstrap interval over items."""
+
+    value: float
+    low: float
+    high: float
+    items: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"value": self.value, "ci95": [self.low, self.high], "items": self.items}
+
+
+@dataclass(frozen=True)
+class Standings:
+    """One method over its seeds.
+
+    Attributes:
+        method: its name.
+        runs: one a seed.
+        curve: mean dev score of the incumbents after each evaluation (of the runs that have one).
+        evaluations_to_reference: first evaluation after which the curve is at the reference's last value; None if never.
+        test: mean test score over the seeds that have one; None if none has.
+        difference: on test, minus the reference, over the seeds that both have; None where there is nothing to compare.
+    """
+
+    method: str
+    runs: tuple[Run, ...]
+    curve: tuple[float, ...]
+    evaluations_to_reference: int | None
+    test: float | None
+    difference: Difference | None
+
+    @property
+    def best_dev(self) -> float:
+        """Mean dev score of the incumbents at the end."""
+        return self.curve[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; NaN becomes None."""
+        return {
+            "method": self.method,
+            "best_dev": _plain(self.best_dev),
+            "curve": [_plain(value) for value in self.curve],
+            "evaluations_to_reference": self.evaluations_to_reference,
+            "test": self.test,
+            "test_minus_reference": self.difference.to_dict() if self.difference else None,
+            "failed": sum(run.failed for run in self.runs),
+            "runs": [
+                {**vars(run), "curve": [_plain(value) for value in run.curve], "test_tasks": dict(run.test_tasks)}
+                for run in self.runs
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods under one budget, the best mean dev score first.
+
+    Attributes:
+        reference: the method that others are compared with: ``random`` if it took part, else the first named.
+        evaluations: evaluations made by this call; those of earlier calls and of other methods cost nothing.
+    """
+
+    name: str
+    budget: int
+    reference: str
+    methods: tuple[Standings, ...]
+    evaluations: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "budget": self.budget,
+            "reference": self.reference,
+            "evaluations_made": self.evaluations,
+            "methods": [method.to_dict() for method in self.methods],
+        }
+
+
+def compare_runs(
+    name: str, budget: int, runs: Sequence[Run], items: Mapping[str, Items], evaluations: int
+) -> Comparison:
+    """Put runs together.
+
+    Args:
+        runs: of every method with the same seeds.
+        items: score of every test item by task, of each incumbent that was scored on test, by subset hash.
+        evaluations: made by this call.
+    """
+    by_method: dict[str, list[Run]] = {}
+    for run in runs:
+        by_method.setdefault(run.method, []).append(run)
+    reference = REFERENCE if REFERENCE in by_method else runs[0].method
+    curves = {method: _mean_curve([run.curve for run in mine]) for method, mine in by_method.items()}
+    target = curves[reference][-1]
+    theirs = {run.seed: run for run in by_method[reference]}
+    found = []
+    for method, mine in by_method.items():
+        scored = [run.test for run in mine if run.test is not None]
+        pairs = [(run, theirs[run.seed]) for run in mine]
+        found.append(
+            Standings(
+                method,
+                tuple(mine),
+                curves[method],
+                first_at(curves[method], target),
+                float(np.mean(scored)) if scored else None,
+                None if method == reference else _difference(pairs, items),
+            )
+        )
+    found.sort(key=lambda item: -math.inf if math.isnan(item.best_dev) else item.best_dev, reverse=True)
+    return Comparison(name, budget, reference, tuple(found), evaluations)
+
+
+def first_at(curve: Sequence[float], target: float) -> int | None:
+    """First evaluation (from 1) after which a curve is at a target; None if it never is."""
+    reached = np.flatnonzero(np.asarray(curve, np.float64) >= target)
+    return int(reached[0]) + 1 if len(reached) else None
+
+
+def _mean_curve(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    values = np.array(curves, np.float64)
+    known = np.isfinite(values)
+    counts = known.sum(axis=0)
+    sums = np.where(known, values, 0.0).sum(axis=0)
+    return tuple(float(s) / int(c) if c else math.nan for s, c in zip(sums, counts, strict=True))
+
+
+def item_scores(results: Sequence[EvaluationResult], metrics: Mapping[str, str]) -> Items:
+    """Score of every item by task, mean over evaluations of one subset (``nll`` counts negative, as in the search).
+
+    Args:
+        metrics: what each task is scored by.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for task, metric in metrics.items():
+        by_item: dict[str, list[float]] = {}
+        for result in results:
+            items = result.items[task]
+            for key, value in zip(items["ids"], items[metric], strict=True):
+                by_item.setdefault(str(key), []).append(-value if metric == "nll" else value)
+        scores[task] = {key: float(np.mean(values)) for key, values in by_item.items()}
+    return scores
+
+
+def _difference(pairs: Sequence[tuple[Run, Run]], items: Mapping[str, Items]) -> Difference | None:
+    both = [(items.get(mine.incumbent or ""), items.get(other.incumbent or "")) for mine, other in pairs]
+    scored = [(first, second) for first, second in both if first is not None and second is not None]
+    return paired_difference(scored) if scored else None
+
+
+def paired_difference(pairs: Sequence[tuple[Items, Items]], *, seed: int = 0) -> Difference:
+    """First minus second of each pair, mean over pairs; tasks count alike, items are resampled within each task.
+
+    The interval is that of the items: how lucky a training was is in it only as far as there are several seeds.
+    """
+    rng = np.random.default_rng(seed)
+    tasks = []
+    for task in sorted(pairs[0][0]):
+        ids = sorted(set.intersection(*(set(items[task]) for pair in pairs for items in pair)))
+        apart = [[mine[task][key] - other[task][key] for key in ids] for mine, other in pairs]
+        tasks.append(np.array(apart, np.float64).mean(axis=0))
+    resampled = np.mean([_resampled_means(values, rng) for values in tasks], axis=0)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    value = float(np.mean([values.mean() for values in tasks]))
+    return Difference(value, float(low), float(high), sum(map(len, tasks)))
+
+
+def _resampled_means(values: Array, rng: np.random.Generator) -> Array:
+    blocks = [values[rng.integers(len(values), size=(BLOCK, len(values)))].mean(axis=1) for _ in range(BLOCKS)]
+    return np.concatenate(blocks)
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,179 @@
+"""Real evaluations of subsets, each made once: shared by all methods, kept in a journal as they end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoselection.compare.rounds import Lost, Rounds
+from autoselection.compare.session import EvaluationFailed, Rows
+from autoselection.config import StudyConfig
+from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.evaluation.job import EvaluationSplit
+from autoselection.executors import Executor
+from autoselection.progress import console
+from autoselection.recipes import subset_hash
+from autoselection.signals import SignalTable
+from autoselection.study.journal import Journal
+from autoselection.study.prepare import Prepared
+
+#: Evaluation settings that decide memory, speed or what is kept, but no score.
+_INDIFFERENT = {"seeds", "threads", "keep_model", "batch_size", "batch_tokens"}
+
+
+def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
+    """Changes with whatever decides the score of a subset: pool, model, tasks, evaluation."""
+    decisive = {
+        "pool": pool_fingerprint,
+        "model": config.model.model_dump(mode="json"),
+        "tasks": [task.model_dump(mode="json") for task in config.tasks],
+        "evaluation": config.evaluation.model_dump(mode="json", exclude=_INDIFFERENT),
+    }
+    return hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A training and scoring that somebody needs.
+
+    Attributes:
+        rows: the subset, in row order (its order is no part of the key).
+        seed: training seed.
+        split: what is scored.
+    """
+
+    rows: Rows
+    seed: int
+    split: EvaluationSplit
+
+    def key(self, settings: str) -> str:
+        """Subset hash, split, training seed and settings: what makes two evaluations the same."""
+        return f"{subset_hash(self.rows)}/{self.split}/{self.seed}/{settings}"
+
+
+class Evaluations:
+    """What was evaluated so far, and the means to evaluate more.
+
+    Args:
+        journal: open for writing; holds the finished evaluations.
+        folder: of the comparison; trainings work below it.
+    """
+
+    def __init__(
+        self, config: StudyConfig, prepared: Prepared, journal: Journal, executor: Executor, folder: Path
+    ) -> None:
+        self.config = config
+        self.prepared = prepared
+        self.settings = settings_digest(config, prepared.pool.fingerprint)
+        self.made = 0
+        self._journal = journal
+        self._executor = executor
+        self._folder = folder
+        self._results = {
+            event["key"]: EvaluationResult.from_dict(event["result"]) for event in journal.of("evaluation")
+        }
+        self.lost: dict[str, str] = {}
+
+    def find(self, wanted: Wanted) -> EvaluationResult | None:
+        """The result, if it is there."""
+        return self._results.get(wanted.key(self.settings))
+
+    def why_lost(self, wanted: Wanted) -> str | None:
+        """Why the machine lost it in this run, if it did."""
+        return self.lost.get(wanted.key(self.settings))
+
+    def evaluate(self, wanted: Sequence[Wanted]) -> None:
+        """Evaluate what is not there yet, side by side; every result is on disk before the next is awaited.
+
+        An evaluation that the machine lost for good is journalled and listed in ``lost``; it is tried again when the
+        comparison is started again. A training that failed by its own fault is a result.
+        """
+        missing = {item.key(self.settings): item for item in wanted}
+        missing = {key: item for key, item in missing.items() if key not in self._results and key not in self.lost}
+        keys = list(missing)
+        for index, result in self._executor.run([self._job(missing[key]) for key in keys]):
+            item, key = missing[keys[index]], keys[index]
+            if result.failure_kind == "infrastructure":
+                self.lost[key] = result.failure or "no reason given"
+                self._journal.append("interruption", key=key, reason=result.failure)
+                continue
+            self._journal.append(
+                "evaluation",
+                key=key,
+                subset_hash=subset_hash(item.rows),
+                rows=len(item.rows),
+                split=item.split,
+                seed=item.seed,
+                result=result.to_dict(),
+            )
+            self._results[key] = result
+            self.made += 1
+            said = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
+            console.print(
+                f"{item.split}  {len(item.rows):,} rows, seed {item.seed}  {said}  {result.seconds['total']:.1f} s",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _job(self, item: Wanted) -> EvaluationJob:
+        model = self.config.model
+        return EvaluationJob(
+            model=model.path,
+            chat_template=model.chat_template,
+            trust_remote_code=model.trust_remote_code,
+            pool_dir=self.prepared.pool.path,
+            rows=item.rows,
+            tasks=self.config.tasks,
+            split=item.split,
+            seed=item.seed,
+            config=self.config.evaluation,
+            work_dir=self._folder / "work" / item.key(self.settings).replace("/", "-"),
+            full_metrics=item.split == "test",
+        )
+
+
+class StudyScorer:
+    """A study's pool as methods see it: scores come from real trainings, averaged over ``evaluation.seeds``."""
+
+    def __init__(self, evaluations: Evaluations, rounds: Rounds[Wanted]) -> None:
+        self._evaluations = evaluations
+        self._rounds = rounds
+        self._config = evaluations.config
+
+    @property
+    def table(self) -> SignalTable:
+        """The pool's signals."""
+        return self._evaluations.prepared.table
+
+    @property
+    def min_rows(self) -> int:
+        """Smallest subset worth an evaluation, as in the study's search."""
+        return self._config.search.minimum_rows(self.table.n)
+
+    def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
+        """Mean dev score of each task over the training seeds, each raised by ``seed``.
+
+        Raises:
+            EvaluationFailed: a training failed.
+            Lost: the machine lost one for good.
+        """
+        if fidelity != 1.0:
+            raise ValueError("Comparisons on a study's pool have full evaluations only.")
+        wanted = [Wanted(rows, base + seed, "dev") for base in self._config.evaluation.seeds]
+        if any(self._evaluations.find(item) is None for item in wanted):
+            self._rounds.need(wanted)
+        results = []
+        for item in wanted:
+            result = self._evaluations.find(item)
+            if result is None:
+                raise Lost(self._evaluations.why_lost(item))
+            if result.failure is not None or not math.isfinite(result.score):
+                raise EvaluationFailed(result.failure or "its score is not a number")
+            results.append(result)
+        return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}

@@ -1,0 +1,152 @@
+"""A comparison as tables (terminal, Markdown, JSON) and as curves (Plotly)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autoselection.compare.comparison import Comparison, Difference, Standings
+from autoselection.progress import console as notices
+
+
+def headings(comparison: Comparison) -> tuple[str, ...]:
+    """Column headings of :func:`rows`."""
+    reference = comparison.reference
+    return (
+        "method",
+        "seeds",
+        "best dev score",
+        f"evaluations to {reference}'s last",
+        "test score",
+        f"test minus {reference} (95%, paired items)",
+        "rows",
+        "failed",
+        "s a round",
+    )
+
+
+def rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """One line a method, the best mean dev score first."""
+    return [_row(method, comparison) for method in comparison.methods]
+
+
+def _row(method: Standings, comparison: Comparison) -> tuple[str, ...]:
+    rounds = max(1, sum(run.evaluations for run in method.runs))
+    return (
+        method.method,
+        str(len(method.runs)),
+        _score(method.best_dev),
+        "never" if method.evaluations_to_reference is None else str(method.evaluations_to_reference),
+        "" if method.test is None else _score(method.test),
+        _difference(method.difference),
+        " ".join(f"{run.rows:,}" for run in method.runs),
+        str(sum(run.failed for run in method.runs)),
+        f"{sum(run.seconds for run in method.runs) / rounds:.2f}",
+    )
+
+
+def _score(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _difference(found: Difference | None) -> str:
+    return "" if found is None else f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def _curve_headings(comparison: Comparison) -> tuple[str, ...]:
+    return ("dev score of the incumbent after", *(str(number) for number in range(1, comparison.budget + 1)))
+
+
+def _curve_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    return [(method.method, *(_score(value) for value in method.curve)) for method in comparison.methods]
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the table of methods, and their curves."""
+    title = f"{comparison.name}: methods after {comparison.budget} evaluations (higher is better)"
+    for name, heads, lines in (
+        (title, headings(comparison), rows(comparison)),
+        ("Best so far (mean over seeds)", _curve_headings(comparison), _curve_rows(comparison)),
+    ):
+        table = Table(title=escape(name), title_justify="left")
+        for heading in heads:
+            table.add_column(heading, overflow="fold")
+        for line in lines:
+            table.add_row(*map(escape, line))
+        console.print(table)
+
+
+def markdown(comparison: Comparison) -> str:
+    """The same tables as Markdown."""
+    parts = [f"# {comparison.name}: methods after {comparison.budget} evaluations", ""]
+    for heads, lines in (
+        (headings(comparison), rows(comparison)),
+        (_curve_headings(comparison), _curve_rows(comparison)),
+    ):
+        parts += [_line(heads), _line(["---"] * len(heads)), *map(_line, lines), ""]
+    parts.append(
+        "Dev scores of incumbents are the best of several noisy ones and so biased upward; test scores are not. Intervals "
+        "are over test items, not over training luck."
+    )
+    return "\n".join(parts) + "\n"
+
+
+def _line(cells: tuple[str, ...] | list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def write_comparison(comparison: Comparison, out: Path) -> None:
+    """Write ``comparison.json``, ``.md`` and ``.html``; without Plotly no HTML, with a notice."""
+    document = json.dumps(comparison.to_dict(), allow_nan=False, indent=1) + "\n"
+    (out / "comparison.json").write_text(document, encoding="utf-8")
+    (out / "comparison.md").write_text(markdown(comparison), encoding="utf-8")
+    if importlib.util.find_spec("plotly") is None:
+        notices.print(
+            "No plot was drawn, as Plotly is not installed: pip install 'autoselection\\[compare]', then run the same "
+            "command again.",
+            soft_wrap=True,
+        )
+        return
+    write_plot(comparison, out / "comparison.html")
+
+
+def write_plot(comparison: Comparison, path: Path) -> None:
+    """Best-so-far curves: a line a method (mean over seeds), points for single seeds. One file, works offline."""
+    import plotly.graph_objects as go
+    from plotly.colors import qualitative
+
+    figure = go.Figure()
+    x = list(range(1, comparison.budget + 1))
+    for number, method in enumerate(comparison.methods):
+        colour = qualitative.D3[number % len(qualitative.D3)]
+        figure.add_scatter(
+            x=x,
+            y=[None if math.isnan(value) else value for value in method.curve],
+            mode="lines",
+            name=method.method,
+            legendgroup=method.method,
+            line={"color": colour, "shape": "hv"},
+        )
+        for run in method.runs if len(method.runs) > 1 else ():
+            figure.add_scatter(
+                x=x,
+                y=[None if math.isnan(value) else value for value in run.curve],
+                mode="markers",
+                name=f"{method.method}, seed {run.seed}",
+                legendgroup=method.method,
+                showlegend=False,
+                marker={"color": colour, "size": 4, "opacity": 0.5},
+            )
+    figure.update_layout(
+        title=f"{comparison.name}: best so far under {comparison.budget} evaluations",
+        xaxis_title="evaluations",
+        yaxis_title="dev score of the incumbent",
+        template="plotly_white",
+    )
+    figure.write_html(path, include_plotlyjs=True)

@@ -1,0 +1,186 @@
+"""``autoselection compare``: methods on a study's own pool, signals and evaluator, under one budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoselection.compare.comparison import Comparison, Items, Run, compare_runs, item_scores
+from autoselection.compare.evaluations import Evaluations, StudyScorer, Wanted
+from autoselection.compare.method import Method
+from autoselection.compare.methods import choose_methods
+from autoselection.compare.outputs import write_comparison
+from autoselection.compare.rounds import Lost, Rounds
+from autoselection.compare.session import Session, standings
+from autoselection.config import StudyConfig, to_yaml
+from autoselection.errors import ConfigError, StudyError
+from autoselection.evaluation import EvaluationResult
+from autoselection.executors import make_executor
+from autoselection.progress import console
+from autoselection.recipes import subset_hash
+from autoselection.study.journal import Journal
+from autoselection.study.prepare import prepare
+from autoselection.study.run import open_journal
+
+
+def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: Sequence[int], out: Path) -> Comparison:
+    """Compare methods, or go on with a comparison, in the folder ``out``.
+
+    Every method spends ``budget`` evaluations with each seed. An evaluation (subset, training seed, settings) is made
+    once, whoever asks for it, and kept as it ends: started again, the comparison repeats none. When all methods are
+    done, the subset that each would pick by its dev scores is scored on test, once, with ``final.seeds``
+    (``final.enabled: false`` leaves that out).
+
+    Args:
+        names: methods, see :data:`autoselection.compare.methods.METHODS`.
+        budget: evaluations a method and seed.
+        seeds: of the methods; training seeds are those of ``evaluation.seeds``, for all methods alike.
+        out: gets ``journal.jsonl``, ``comparison.json``, ``comparison.md``, ``comparison.html``, ``incumbents/``.
+
+    Raises:
+        ConfigError: an unknown method, a budget below 1, no seed, or a seed twice.
+        MissingExtraError: a method's package is not installed.
+        StudyError: test was scored for another comparison in this folder, or evaluations were lost to the machine.
+    """
+    methods = choose_methods(names)
+    if budget < 1:
+        raise ConfigError(f"--budget must be at least 1, not {budget}.")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError("--seeds must be distinct numbers from 0 on, such as 0,1,2.")
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    with Journal(out / "journal.jsonl") as journal, closing(make_executor(config.executor)) as executor:
+        opening = journal.of("study")
+        prepared = prepare(config, out, opening[0] if opening else None)
+        open_journal(journal, prepared)
+        if not journal.of("contamination"):
+            journal.append("contamination", **prepared.contamination.to_dict())
+        evaluations = Evaluations(config, prepared, journal, executor, out)
+        plan = {"methods": sorted(names), "budget": budget, "seeds": sorted(seeds), "settings": evaluations.settings}
+        _check_plan(journal, plan, out)
+        (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        sessions, seconds = _search(config, evaluations, methods, budget, seeds)
+        runs = {key: _run(*key, session, seconds[key], budget) for key, session in sessions.items()}
+        items: dict[str, Items] = {}
+        if config.final.enabled:
+            runs, items = _score_test(config, evaluations, journal, sessions, runs, plan, budget)
+        comparison = compare_runs(config.name, budget, list(runs.values()), items, evaluations.made)
+    write_comparison(comparison, out)
+    _write_incumbents(out, sessions, budget, prepared.pool)
+    return comparison
+
+
+def _check_plan(journal: Journal, plan: dict[str, Any], out: Path) -> None:
+    """Test is scored for one comparison only, so that nobody chooses methods or budgets by it."""
+    for event in journal.of("test_plan"):
+        changed = [name for name, value in plan.items() if event["plan"][name] != value]
+        if changed:
+            raise StudyError(
+                f"{out}: test was already scored for a comparison of other {', '.join(changed)}; "
+                "restore them, or name another --out folder."
+            )
+
+
+def _search(
+    config: StudyConfig, evaluations: Evaluations, methods: Sequence[Method], budget: int, seeds: Sequence[int]
+) -> tuple[dict[tuple[str, int], Session], dict[tuple[str, int], float]]:
+    """Let every method spend its budget; its session and the seconds it took itself. One method's error is raised when the others are done."""
+    rounds: Rounds[Wanted] = Rounds(evaluations.evaluate)
+    scorer = StudyScorer(evaluations, rounds)
+    # Sessions have one seed: all methods see the same score of a subset.
+    sessions = {(m.name, seed): Session(scorer, budget, 0, config.search) for seed in seeds for m in methods}
+    by_name = {method.name: method for method in methods}
+    seconds: dict[tuple[str, int], float] = {}
+
+    def body(key: tuple[str, int]) -> None:
+        sessions[key].begin()
+        by_name[key[0]].run(sessions[key], key[1])
+        seconds[key] = sessions[key].controller_seconds
+
+    raised = rounds.run([partial(body, key) for key in sessions])
+    for (name, seed), error in zip(sessions, raised, strict=True):
+        if error is not None and not isinstance(error, Lost):
+            console.print(f"[red]{name}, seed {seed}[/]: {error}", highlight=False, soft_wrap=True)
+            raise error
+    lost = [f"{name}, seed {seed}: {e}" for (name, seed), e in zip(sessions, raised, strict=True) if e is not None]
+    _stop_if_lost(lost)
+    return sessions, seconds
+
+
+def _stop_if_lost(lost: Sequence[str]) -> None:
+    if lost:
+        raise StudyError(
+            f"{len(lost)} run(s) stopped, as the machine lost an evaluation ({'; '.join(lost)}). Mend that and run the "
+            "same command again; finished evaluations are kept."
+        )
+
+
+def _run(method: str, seed: int, session: Session, seconds: float, budget: int) -> Run:
+    picks = standings(session.log, budget)
+    last = picks[-1]
+    return Run(
+        method=method,
+        seed=seed,
+        curve=tuple(float("nan") if pick is None else pick.seen for pick in picks),
+        incumbent=None if last is None else subset_hash(last.rows),
+        rows=0 if last is None else len(last.rows),
+        evaluations=len(session.log),
+        failed=sum(item.failure is not None for item in session.log),
+        seconds=round(seconds, 3),
+    )
+
+
+def _score_test(
+    config: StudyConfig,
+    evaluations: Evaluations,
+    journal: Journal,
+    sessions: dict[tuple[str, int], Session],
+    runs: dict[tuple[str, int], Run],
+    plan: dict[str, Any],
+    budget: int,
+) -> tuple[dict[tuple[str, int], Run], dict[str, Items]]:
+    """Score every incumbent on test; the plan is journalled before the first test item is read."""
+    if not journal.of("test_plan"):
+        chosen = {f"{name}/{seed}": run.incumbent for (name, seed), run in runs.items()}
+        journal.append("test_plan", plan=plan, incumbents=chosen)
+    subsets = {}
+    for session in sessions.values():
+        if (pick := standings(session.log, budget)[-1]) is not None:
+            subsets[subset_hash(pick.rows)] = pick.rows
+    wanted = {key: [Wanted(rows, seed, "test") for seed in config.final.seeds] for key, rows in sorted(subsets.items())}
+    evaluations.evaluate([item for listed in wanted.values() for item in listed])
+    _stop_if_lost(
+        [f"test: {why}" for listed in wanted.values() for item in listed if (why := evaluations.why_lost(item))]
+    )
+    metrics: dict[str, str] = {task.name: task.metric for task in config.tasks}
+    scored: dict[str, list[EvaluationResult]] = {}
+    for key, listed in wanted.items():
+        results = [result for item in listed if (result := evaluations.find(item)) is not None]
+        if not any(result.failure for result in results):
+            scored[key] = results
+    items = {key: item_scores(results, metrics) for key, results in scored.items()}
+    return {key: _with_test(run, scored.get(run.incumbent or "")) for key, run in runs.items()}, items
+
+
+def _with_test(run: Run, results: Sequence[EvaluationResult] | None) -> Run:
+    if not results:
+        return run
+    tasks = {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
+    return Run(**{**vars(run), "test": float(np.mean([result.score for result in results])), "test_tasks": tasks})
+
+
+def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], budget: int, pool: Any) -> None:
+    """The row ids of every incumbent, as ``autoselection evaluate --subset`` reads them."""
+    folder = out / "incumbents"
+    folder.mkdir(exist_ok=True)
+    for (name, seed), session in sessions.items():
+        pick = standings(session.log, budget)[-1]
+        if pick is not None:
+            ids = [str(pool.ids[int(row)]) for row in pick.rows]
+            (folder / f"{name}-seed{seed}.json").write_text(json.dumps(ids) + "\n", encoding="utf-8")

@@ -1,0 +1,36 @@
+"""Which cheap numbers tell the score of a full evaluation, and how surely."""
+
+from autoselection.diagnose.calibration import Calibration, calibrate
+from autoselection.diagnose.correlation import MIN_TRIALS, Correlation, Estimate, correlate, rank_correlations
+from autoselection.diagnose.diagnosis import (
+    HEADINGS,
+    Diagnosis,
+    Line,
+    Predicted,
+    Proxy,
+    diagnose,
+    markdown,
+    state_proxies,
+    write_table,
+)
+from autoselection.diagnose.study import diagnose_study
+
+__all__ = [
+    "HEADINGS",
+    "MIN_TRIALS",
+    "Calibration",
+    "Correlation",
+    "Diagnosis",
+    "Estimate",
+    "Line",
+    "Predicted",
+    "Proxy",
+    "calibrate",
+    "correlate",
+    "diagnose",
+    "diagnose_study",
+    "markdown",
+    "rank_correlations",
+    "state_proxies",
+    "write_table",
+]

@@ -1,0 +1,269 @@
+"""The table: every cheap proxy beside the full evaluation, and what may be said of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from autoselection.diagnose.calibration import Calibration, calibrate
+from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array, Correlation, Estimate, correlate
+from autoselection.errors import ConfigError
+
+Kind = Literal["state", "size", "signal", "prediction", "left out", "fidelity", "test"]
+
+LISTED = 12
+"""Proxies named in the sentence that says which intervals exclude 0; the table marks them all."""
+
+HEADINGS = ("proxy", "kind", "trials", "Spearman", "95%", "Kendall", "95%", "interval clear of 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Proxy:
+    """A cheap number that might tell a full evaluation's score.
+
+    Attributes:
+        name: shown in the table.
+        kind: state, size, signal (mean of a column), prediction (made before the evaluation), left out (made afterwards
+            without the trial), fidelity (a cheaper evaluation) or test.
+        values: one a trial; NaN where there is none.
+    """
+
+    name: str
+    kind: Kind
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Predictions to be checked for calibration: mean and standard deviation of each trial, NaN where there is none."""
+
+    name: str
+    mu: Array
+    sigma: Array
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table."""
+
+    name: str
+    kind: str
+    correlation: Correlation
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"proxy": self.name, "kind": self.kind, **self.correlation.to_dict()}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """How well cheap proxies tell the full evaluation.
+
+    Attributes:
+        subject: what was looked at, such as a study's folder.
+        truth: what the proxies are compared with.
+        trials: trials with a score.
+        lines: the proxies, in a fixed order.
+        calibrations: of predictions.
+        notes: what was left out and why.
+        seed: of the bootstrap.
+        resamples: of the bootstrap (count).
+    """
+
+    subject: str
+    truth: str
+    trials: int
+    lines: tuple[Line, ...]
+    calibrations: tuple[Calibration, ...]
+    notes: tuple[str, ...]
+    seed: int
+    resamples: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "subject": self.subject,
+            "truth": self.truth,
+            "trials": self.trials,
+            "seed": self.seed,
+            "resamples": self.resamples,
+            "proxies": [line.to_dict() for line in self.lines],
+            "calibration": [found.to_dict() for found in self.calibrations],
+            "findings": list(self.findings()),
+            "notes": list(self.notes),
+        }
+
+    def findings(self) -> tuple[str, ...]:
+        """In sentences: which intervals exclude 0, how many would by chance, and what could not be said."""
+        if self.trials < MIN_TRIALS:
+            return (
+                f"Too few trials: {self.trials} have a score, at least {MIN_TRIALS} are needed; no correlation is shown.",
+            )
+        said = []
+        known = [line for line in self.lines if line.correlation.spearman is not None]
+        clear = sorted(
+            (line for line in known if line.correlation.excludes_zero),
+            key=lambda line: -abs(line.correlation.spearman.value if line.correlation.spearman else 0.0),
+        )
+        if clear:
+            listed = ", ".join(f"{line.name} {_number(line.correlation.spearman)}" for line in clear[:LISTED])
+            listed += f" and {len(clear) - LISTED} weaker ones" if len(clear) > LISTED else ""
+            said.append(f"Spearman's interval excludes 0 for {len(clear)} of {len(known)} proxies: {listed}.")
+        else:
+            said.append(
+                f"Spearman's interval includes 0 for all {len(known)} proxies: none is shown to tell the score."
+            )
+        if len(known) > 1:
+            said.append(
+                f"Of {len(known)} proxies that tell nothing, about {max(1, round(0.05 * len(known)))} would exclude 0 by "
+                "chance at 95%: read single ones accordingly."
+            )
+        missing: dict[str, list[str]] = {}
+        for line in self.lines:
+            if line.correlation.reason:
+                missing.setdefault(line.correlation.reason, []).append(line.name)
+        said += [f"Not correlated ({reason}): {', '.join(names)}." for reason, names in missing.items()]
+        said += [_calibration_sentence(found) for found in self.calibrations]
+        return tuple(said)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table's cells under :data:`HEADINGS`."""
+        return [_cells(line) for line in self.lines]
+
+
+def diagnose(
+    subject: str,
+    truth_name: str,
+    proxies: Sequence[Proxy],
+    truth: Array,
+    predicted: Sequence[Predicted] = (),
+    *,
+    lines: Sequence[Line] = (),
+    notes: Sequence[str] = (),
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Diagnosis:
+    """Correlate every proxy with the truth and check the calibration of predictions.
+
+    Args:
+        truth: score of the full evaluation of each trial, NaN where there is none.
+        lines: further lines, correlated elsewhere.
+    """
+    made = [Line(p.name, p.kind, correlate(p.values, truth, seed=seed, resamples=resamples)) for p in proxies]
+    calibrations = [calibrate(p.name, p.mu, p.sigma, truth, seed=seed, resamples=resamples) for p in predicted]
+    return Diagnosis(
+        subject=subject,
+        truth=truth_name,
+        trials=int(np.isfinite(truth).sum()),
+        lines=(*made, *lines),
+        calibrations=tuple(calibrations),
+        notes=tuple(notes),
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def state_proxies(states: Sequence[Mapping[str, Any]]) -> list[Proxy]:
+    """A proxy for every field of state vectors given as plain data; entries of a mapping are called ``field/key``."""
+    flat = [_flat(state) for state in states]
+    names = list(dict.fromkeys(name for state in flat for name in state))
+    return [
+        Proxy(name, "state", np.array([_value(state.get(name)) for state in flat], np.float64))
+        for name in names
+        if name != "cumulative_cost_ratio"  # the trial's number, no property of its subset
+    ]
+
+
+def _flat(state: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in state.items():
+        found |= (
+            {f"{name}/{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {name: value}
+        )
+    return found
+
+
+def _value(number: Any) -> float:
+    return float("nan") if number is None else float(number)
+
+
+def _number(found: Estimate | None) -> str:
+    return "" if found is None else f"{found.value:+.2f}"
+
+
+def _range(found: Estimate | None) -> str:
+    return "" if found is None else f"[{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    found = line.correlation
+    said = found.reason if found.reason else "yes" if found.excludes_zero else "no"
+    return (
+        line.name,
+        line.kind,
+        str(found.trials),
+        _number(found.spearman),
+        _range(found.spearman),
+        _number(found.kendall),
+        _range(found.kendall),
+        said,
+    )
+
+
+def _calibration_sentence(found: Calibration) -> str:
+    if found.error is None or found.spread is None:
+        return f"Calibration of {found.name}: {found.reason}."
+    shares = ", ".join(
+        f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] within {level:.0%}"
+        for level, share in found.covered.items()
+    )
+    return (
+        f"Calibration of {found.name} over {found.trials} trials: {shares}; standardised error "
+        f"{found.error.value:+.2f} {_range(found.error)} (0 is unbiased), its spread {found.spread.value:.2f} "
+        f"[{found.spread.low:.2f}, {found.spread.high:.2f}] (1 is calibrated)."
+    )
+
+
+def markdown(diagnosis: Diagnosis) -> str:
+    """The table and the sentences as Markdown."""
+    lines = [f"# {diagnosis.subject}: cheap proxies beside {diagnosis.truth}", ""]
+    lines += [_line(HEADINGS), _line(["---"] * len(HEADINGS)), *map(_line, diagnosis.rows()), ""]
+    lines += [f"- {sentence}" for sentence in (*diagnosis.findings(), *diagnosis.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def write_table(diagnosis: Diagnosis, path: Path) -> None:
+    """Write the table as Markdown (``.md``) or CSV (``.csv``).
+
+    Raises:
+        ConfigError: another suffix, or no such folder.
+    """
+    if path.suffix not in (".md", ".csv"):
+        raise ConfigError(f"{path}: tables are written as .md or .csv; name such a file.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: the folder {path.parent} does not exist; make it, or name another file.")
+    path.write_text(markdown(diagnosis) if path.suffix == ".md" else _csv(diagnosis), encoding="utf-8")
+
+
+def _csv(diagnosis: Diagnosis) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [f"{name}{end}" for name in ("spearman", "kendall") for end in ("", "_low", "_high")]
+    writer.writerow(["proxy", "kind", "trials", *columns, "excludes_zero", "reason"])
+    for line in diagnosis.lines:
+        found = line.correlation
+        numbers: list[Any] = []
+        for estimate in (found.spearman, found.kendall):
+            numbers += ["", "", ""] if estimate is None else [estimate.value, estimate.low, estimate.high]
+        writer.writerow([line.name, line.kind, found.trials, *numbers, found.excludes_zero, found.reason or ""])
+    return text.getvalue()

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from benchmarks.worlds.synthetic import SyntheticWorld
+
+from autoselection.compare import (
+    DEFAULT,
+    METHODS,
+    EvaluationFailed,
+    Rows,
+    Session,
+    choose_methods,
+    incumbents,
+    standings,
+)
+from autoselection.compare import methods as known_methods
+from autoselection.compare.method import Method
+from autoselection.errors import ConfigError, MissingExtraError
+from autoselection.recipes import subset_hash
+from autoselection.search import SearchConfig
+
+BUDGET = 7
+
+
+class Failing:
+    """A pool on which every third subset, by its hash, cannot be trained."""
+
+    def __init__(self, share: int = 3) -> None:
+        world = SyntheticWorld(2, n=400)
+        self.table, self.min_rows = world.table, world.min_rows
+        self._observe = world.observe
+        self._share = share
+
+    def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
+        if int(subset_hash(rows), 16) % self._share == 0:
+            raise EvaluationFailed("the loss is not a number")
+        return self._observe(rows, seed, fidelity)
+
+
+@pytest.fixture(scope="module")
+def failing() -> Failing:
+    return Failing()
+
+
+def _need(name: str) -> None:
+    required = METHODS[name].requires
+    if required and importlib.util.find_spec(required) is None:
+        pytest.skip(f"{required} is not installed")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_lives_with_failed_evaluations(failing: Failing, name: str) -> None:
+    _need(name)
+    session = Session(failing, BUDGET, 0)
+    METHODS[name].run(session, 3)
+    assert session.spent == BUDGET
+    failed = [item for item in session.log if item.failure]
+    assert all(math.isnan(item.observed) and not item.tasks for item in failed)
+    assert len(failed) < BUDGET
+    for pick in standings(session.log, BUDGET):
+        assert pick is None or math.isfinite(pick.seen)
+
+
+def test_a_pool_where_nothing_can_be_trained_has_no_incumbent() -> None:
+    for name in DEFAULT:
+        session = Session(Failing(share=1), 3, 0)
+        METHODS[name].run(session, 0)
+        assert len(session.log) == 3 and session.worst is None
+        assert incumbents(session.log, 3) == [None, None, None]
+
+
+def test_standings_are_means_of_repeats() -> None:
+    scores = iter([0.4, 0.5, 0.1, 0.2])
+
+    class Listed(Failing):
+        def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
+            return {"task": next(scores)}
+
+    session = Session(Listed(), 4, 0)
+    a, b = np.arange(60), np.arange(60, 140)
+    for rows in (a, b, b, a):
+        session.observe(rows[::-1])
+    seen = [pick.seen if pick else None for pick in standings(session.log, 4)]
+    assert seen == pytest.approx([0.4, 0.5, 0.4, 0.3])
+    assert [len(rows) for rows in incumbents(session.log, 4) if rows is not None] == [60, 80, 60, 60]
+    session.recommend(b)
+    last = standings(session.log, 4)[-1]
+    assert last is not None and len(last.rows) == 80 and last.seen == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rows_that_none_may_select_stay_out(name: str) -> None:
+    _need(name)
+    scorer = Failing(share=10**9)
+    scorer.table = replace(scorer.table, excluded=np.arange(scorer.table.n) % 2 == 0)
+    session = Session(scorer, 4, 0)
+    METHODS[name].run(session, 1)
+    assert all((item.rows % 2 == 1).all() for item in session.log) and session.log
+
+
+def test_methods_draw_from_the_search_space_of_the_study(failing: Failing) -> None:
+    only = SearchConfig(operators=("truncate_samples",))
+    for name in ("random", "latin-hypercube", "single-operators"):
+        whole, narrow = Session(failing, 4, 0), Session(failing, 4, 0, only)
+        METHODS[name].run(whole, 0)
+        METHODS[name].run(narrow, 0)
+        assert {subset_hash(item.rows) for item in whole.log} != {subset_hash(item.rows) for item in narrow.log}
+
+
+def test_an_unknown_method_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"There is no method 'randm'; did you mean 'random'\?"):
+        choose_methods(["ours", "randm"])
+    with pytest.raises(ConfigError, match="named twice"):
+        choose_methods(["ours", "ours"])
+    with pytest.raises(ConfigError, match="at least one"):
+        choose_methods([])
+
+
+def test_a_method_whose_package_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Method("absent", lambda session, seed: None, requires="surely_not_installed")
+    monkeypatch.setitem(known_methods.METHODS, "absent", absent)
+    with pytest.raises(MissingExtraError, match=r"surely_not_installed.*autoselection\[compare\]"):
+        choose_methods(["random", "absent"])

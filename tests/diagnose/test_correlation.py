@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import kendalltau, spearmanr
+
+from autoselection.diagnose import MIN_TRIALS, calibrate, correlate, rank_correlations
+
+PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=25)
+
+
+@settings(max_examples=150, deadline=None)
+@given(pairs=PAIRS, seed=st.integers(0, 10**6))
+def test_every_resample_is_what_scipy_says_of_the_repeated_values(pairs: list[tuple[int, int]], seed: int) -> None:
+    x, y = np.array(pairs, float).T
+    drawn = np.random.default_rng(seed).integers(len(x), size=(4, len(x)))
+    counts = np.array([np.bincount(line, minlength=len(x)) for line in drawn], float)
+    rho, tau = rank_correlations(x, y, counts)
+    for place, line in enumerate(drawn):
+        if np.ptp(x[line]) == 0 or np.ptp(y[line]) == 0:
+            assert np.isnan(rho[place]) and np.isnan(tau[place])
+        else:
+            assert rho[place] == pytest.approx(spearmanr(x[line], y[line]).statistic, abs=1e-12)
+            assert tau[place] == pytest.approx(kendalltau(x[line], y[line]).statistic, abs=1e-12)
+
+
+def test_too_few_or_equal_values_are_said_and_not_correlated() -> None:
+    few = correlate(np.arange(7.0), np.arange(7.0))
+    assert few.spearman is None and few.kendall is None and "too few trials: 7" in (few.reason or "")
+    assert "the proxy is the same" in (correlate(np.ones(20), np.arange(20.0)).reason or "")
+    assert "the score is the same" in (correlate(np.arange(20.0), np.ones(20)).reason or "")
+    with pytest.raises(ValueError, match="one length"):
+        correlate(np.arange(9.0), np.arange(8.0))
+
+
+def test_missing_values_leave_their_trial_out() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 20))
+    x[3], y[5] = np.nan, np.nan
+    keep = np.isfinite(x) & np.isfinite(y)
+    found = correlate(x, y)
+    assert found.trials == 18 and found == correlate(x[keep], y[keep])
+    assert found.spearman is not None
+    assert found.spearman.low <= found.spearman.value <= found.spearman.high
+
+
+def test_the_seed_decides_the_interval() -> None:
+    x, y = np.random.default_rng(1).normal(size=(2, 15))
+    assert correlate(x, y, seed=3) == correlate(x, y, seed=3) != correlate(x, y, seed=4)
+
+
+def test_intervals_find_what_is_there_and_seldom_what_is_not() -> None:
+    rng = np.random.default_rng(2)
+    chance = sum(correlate(*rng.normal(size=(2, 15)), resamples=400).excludes_zero for _ in range(300)) / 300
+    assert 0.01 < chance < 0.13
+    x = rng.normal(size=15)
+    strong = correlate(x, -x + 0.2 * rng.normal(size=15))
+    assert strong.excludes_zero and strong.spearman is not None and strong.spearman.value < -0.8
+
+
+def test_calibration_tells_honest_from_overconfident_predictions() -> None:
+    rng = np.random.default_rng(3)
+    mu, sigma = rng.normal(size=400), rng.uniform(0.5, 2.0, 400)
+    score = mu + sigma * rng.normal(size=400)
+    honest = calibrate("honest", mu, sigma, score)
+    assert honest.error is not None and honest.spread is not None
+    for level, share in honest.covered.items():
+        assert share.low <= level <= share.high
+    assert honest.error.low < 0 < honest.error.high and honest.spread.low < 1 < honest.spread.high
+    bold = calibrate("bold", mu, sigma / 2, score)
+    assert bold.spread is not None and bold.spread.low > 1.7 and bold.covered[0.95].high < 0.8
+    biased = calibrate("biased", mu - sigma, sigma, score)
+    assert biased.error is not None and biased.error.low > 0.8
+
+
+def test_calibration_leaves_out_what_is_missing_and_needs_enough() -> None:
+    values = np.arange(10.0)
+    sigma = np.ones(10)
+    gaps = np.where(values < 4, np.nan, values)
+    few = calibrate("few", gaps, sigma, values)
+    assert few.trials == 6 < MIN_TRIALS and few.error is None and not few.covered
+    right = calibrate("right", values, sigma, values)
+    assert right.covered[0.5].value == 1.0 and right.covered[0.5].low < 1.0  # ten of ten is no proof of all
