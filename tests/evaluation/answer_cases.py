@@ -6,7 +6,7 @@ Run as a script it prints the table that ``docs/evaluation.md`` holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -83,35 +83,39 @@ def _harness(path: str, name: str) -> tuple[Any, dict[str, Any]]:
     return build_filter_ensemble(name, components), {key: metric[key] for key in known if key in metric}
 
 
-def harness_answer(case: Case, path: str, name: str) -> str:
-    """What the harness's filter takes out of the text (``[invalid]`` if nothing)."""
+def harness_answers(own: Sequence[Case], path: str, name: str) -> list[str]:
+    """What the harness's filter takes out of the texts (``[invalid]`` if nothing)."""
     from lm_eval.api.instance import Instance
 
     ensemble, _ = _harness(path, name)
     document = {"choices": list(OPTIONS)}
-    instance = Instance("generate_until", document, (case.text, {}), 0, resps=[case.text])
-    ensemble.apply([instance])
-    return str(instance.filtered_resps[name])
+    instances = [Instance("generate_until", document, (case.text, {}), 0, resps=[case.text]) for case in own]
+    ensemble.apply(instances)  # all at once: a filter builds a table of all characters every time
+    return [str(instance.filtered_resps[name]) for instance in instances]
 
 
-def harness_agrees(case: Case, path: str, name: str) -> bool:
+def _agrees(case: Case, answer: str, options: dict[str, Any]) -> bool:
     """Whether the harness gives the case's answer: right where there is one, nothing where there is none."""
     from lm_eval.api.metrics import exact_match_hf_evaluate
 
-    _, options = _harness(path, name)
-    answer = harness_answer(case, path, name)
     if not case.want:
         return answer == "[invalid]"
     gold = f"({case.want})" if case.kind == "choice" else case.want
     return bool(exact_match_hf_evaluate([answer], [gold], **options)["exact_match"])
 
 
-def agreement() -> Iterator[tuple[str, str, int, int]]:
+@cache
+def agreement() -> list[tuple[str, str, int, int]]:
     """(kind, filter, cases on which it agrees with us, cases)."""
+    rows = []
     for kind, filters in FILTERS.items():
         own = [case for case in cases() if case.kind == kind]
         for title, path, name in filters:
-            yield kind, title, sum(harness_agrees(case, path, name) for case in own), len(own)
+            _, options = _harness(path, name)
+            answers = harness_answers(own, path, name)
+            agreeing = sum(_agrees(case, answer, options) for case, answer in zip(own, answers, strict=True))
+            rows.append((kind, title, agreeing, len(own)))
+    return rows
 
 
 def table() -> str:

@@ -13,7 +13,7 @@ from autoselection.demo import model_dir
 from autoselection.evaluation.answers import answers_match, extract_letter, extract_number, extract_text, extract_yes_no
 
 sys.path.append(str(Path(__file__).parent))
-from answer_cases import OPTIONS, agreement, cases, extracted, harness_answer, table, wanted
+from answer_cases import OPTIONS, agreement, cases, extracted, harness_answers, table, wanted
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
 
@@ -89,8 +89,7 @@ def test_the_harness_reads_plain_texts_that_end_in_their_number_as_we_do():
     ends = [case for case in cases() if case.kind == "number" and case.text.split()[-1:] == [case.want]]
     plain = [case for case in ends if case.want.isdigit()]
     assert len(plain) >= 5
-    for case in plain:
-        assert harness_answer(case, "gsm8k/gsm8k.yaml", "flexible-extract") == case.want
+    assert harness_answers(plain, "gsm8k/gsm8k.yaml", "flexible-extract") == [case.want for case in plain]
 
 
 @pytest.mark.parametrize(

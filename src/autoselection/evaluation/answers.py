@@ -1,6 +1,7 @@
 r"""The answer inside generated text, by rules that can be read, so that exact match does not hang on formatting.
 
-Where a text marks its answer, the mark decides, in this order: the last ``\boxed{…}``; the last clause behind "the
+Where a text marks its answer, the mark decides, in this order: the last ``\boxed{…}``; a last line that is nothing but
+a number, a letter, yes or no; the last clause behind "the
 answer is", "Answer:" or "####" that holds an answer (a later one corrects an earlier one; "not A" takes A back); bold
 text of the last line. Without a mark it is the last number, the last line that opens with a letter, the last sentence
 that says yes or no, or the last lines. Two answers at once ("A or B") are none, and so is a refusal. Letters are read
@@ -190,6 +191,9 @@ def extract_letter(text: str, letters: str, choices: Sequence[str] = ()) -> str 
     """
     text = _plain(text)
     rejected: set[str] = set()
+    bare = re.fullmatch(rf"[(\[]?([{letters}])[)\]]?", _lines(text)[-1].strip(" .*")) if _lines(text) else None
+    if bare and not _boxed(text):
+        return bare.group(1)
     for fragment in [*_boxed(text), *_clauses(text), *_bold(text)]:
         found = _letter_in(fragment, letters, choices)
         if isinstance(found, _Several):
@@ -303,6 +307,10 @@ def extract_number(text: str) -> Fraction | None:
 
 def _number(text: str) -> Number | _Several | None:
     text = _plain(text)
+    lines = _lines(text)
+    bare = _NUMBER.fullmatch(lines[-1].strip(" .*$")) if lines else None
+    if bare and not _boxed(text):
+        return _value(bare)
     for fragment in [*_boxed(text), *_clauses(text)]:
         found = _number_in(fragment)
         if found is not None:
@@ -381,6 +389,9 @@ _AFFIRMATION = re.compile(
 def extract_yes_no(text: str) -> str | None:
     """``yes``, ``no`` or None; true and false count as well, and the last sentence's claim if it says neither."""
     text = _plain(text)
+    bare = _YES_NO.get(_normalise(_lines(text)[-1].strip(" .!*"))) if _lines(text) else None
+    if bare and not _boxed(text):
+        return bare
     for fragment in [*_boxed(text), *_clauses(text), *_bold(text)]:
         words = _WORD.findall(fragment)
         if words:

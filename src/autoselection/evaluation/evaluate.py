@@ -174,7 +174,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _search_score(task: TaskConfig, metrics: Mapping[str, float]) -> float:
-    return -metrics["nll"] if task.metric == "nll" else metrics[task.metric]
+    return -metrics[task.metric] if task.metric in ("nll", "nll_per_byte") else metrics[task.metric]
 
 
 def _write_items(path: Path, benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> None:

@@ -74,9 +74,10 @@ class EvaluationResult:
         scores: score of each task in its search metric, higher is better (``nll`` counts negative).
         metrics: per task, ``items`` (count), ``nll`` (gold answer, nats per token, mean over items), ``nll_per_byte``,
             ``greedy_match`` (share of items whose gold answer is, token for token, what greedy decoding writes),
-            ``truncated`` (items longer than the model's context) and, where scored, ``accuracy`` and ``exact_match``.
+            ``truncated`` (items longer than the model's context) and, where scored, ``accuracy``, ``option_likelihood``
+            (the right option's share of the options' probability) and ``exact_match``.
         items: per task, ``ids`` and, aligned with them, every item's ``nll`` and ``greedy_match``, and where scored
-            ``accuracy`` and ``exact_match``: what paired tests need.
+            ``accuracy``, ``option_likelihood`` and ``exact_match``: what paired tests need.
         seconds: wall time: ``load``, ``train``, ``eval``, ``total``.
         steps: optimiser steps taken.
         train_tokens: trained tokens, prompts included, padding not.
