@@ -83,7 +83,7 @@ def test_a_learnt_task_is_answered_word_for_word(make_job, tmp_path):
     )
     assert result.metrics["one"]["greedy_match"] == result.metrics["one"]["exact_match"] == 1.0
     assert result.train_loss[-1] < result.train_loss[0] / 3
-    line = json.loads((tmp_path / "work" / "items.jsonl").read_text())
+    line = json.loads((tmp_path / "work" / "items" / "one" / "dev" / "items.jsonl").read_text())
     assert line["generated"] == "1 plus 1\n2"
     assert line["id"] == "one"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -76,8 +77,59 @@ class SFTConfig(StrictModel):
         return self
 
 
+class VllmConfig(StrictModel):
+    """The engine ``vllm`` (extra of the same name, needs a GPU)."""
+
+    gpu_memory_utilization: float = Field(
+        0.45, gt=0.0, le=1.0, description="Share of a GPU's memory for vLLM; training needs the rest."
+    )
+    max_model_len: int | None = Field(
+        None, ge=8, description="Longest prompt with its answer (tokens); null is the model's context."
+    )
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs the model is spread over (count).")
+    enforce_eager: bool = Field(False, description="Do not capture CUDA graphs: starts faster, runs slower.")
+
+
+class EndpointConfig(StrictModel):
+    """The engine ``openai``: a server that speaks OpenAI's protocol."""
+
+    base_url: str | None = Field(None, description="Address of the server, such as http://127.0.0.1:8000/v1.")
+    model: str | None = Field(
+        None, description="Name under which the server knows the model (model.path has its tokenizer)."
+    )
+    api_key_env: str | None = Field(None, description="Environment variable that holds the key; null sends none.")
+    load_adapters: bool = Field(
+        False,
+        description="Score subsets trained with LoRA by loading each adapter into the server for a while (a vLLM server "
+        "with VLLM_ALLOW_RUNTIME_LORA_UPDATING that sees the same files).",
+    )
+    concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once (count).")
+    timeout: float = Field(120.0, gt=0.0, description="Longest wait for one answer (s).")
+    retries: int = Field(3, ge=0, description="Further attempts after a busy or broken answer (count).")
+    retry_pause: float = Field(1.0, ge=0.0, description="First pause between attempts, doubled each time (s).")
+    seed: int = Field(0, description="Seed sent with every request; decoding is greedy.")
+
+
 class EvaluationConfig(StrictModel):
     """How one subset is trained on and scored."""
+
+    engine: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers",
+        description="What scores a model: the model in memory (transformers), vLLM with native LoRA (extra vllm), or a "
+        "server that speaks OpenAI's protocol (openai).",
+    )
+    vllm: VllmConfig = Field(default_factory=lambda: VllmConfig.model_validate({}), description="Engine vllm.")
+    endpoint: EndpointConfig = Field(
+        default_factory=lambda: EndpointConfig.model_validate({}), description="Engine openai."
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the forward pass of likelihoods (engine transformers; pays on a GPU with many items).",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="Folder of scores already computed, by model or adapter, task and settings; null keeps none.",
+    )
 
     sft: SFTConfig = Field(default_factory=lambda: SFTConfig.model_validate({}), description="Supervised fine-tuning.")
     seeds: tuple[int, ...] = Field(

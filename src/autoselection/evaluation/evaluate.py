@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoselection.evaluation.engines import check_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
 from autoselection.evaluation.runtime import (
     borrowed_process,
@@ -41,6 +42,7 @@ def evaluate(job: EvaluationJob) -> EvaluationResult:
         MissingExtraError: the ``train`` extra is not installed.
     """
     require_packages()
+    check_engine(job)
     started = time.perf_counter()
     for task in job.tasks:
         load_items(task, job.split)
@@ -67,7 +69,8 @@ class _Run:
         self.costs: dict[str, Any] = {}
 
     def result(self) -> EvaluationResult:
-        from autoselection.evaluation.harness import load_benchmarks, score
+        from autoselection.evaluation.engines import gives_likelihoods
+        from autoselection.evaluation.harness import load_benchmarks
         from autoselection.models import load_model, load_tokenizer, model_fingerprint, pick_device, pick_dtype
 
         job = self.job
@@ -79,8 +82,10 @@ class _Run:
         tokenizer_key = (model_fingerprint(job.model), tokenizer.chat_template)
         # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
         weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
-        model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
-        context_length = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+        model: PreTrainedModel | None = None
+        if job.rows is not None or job.config.engine == "transformers":
+            model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
+        context_length = _context_length(job, model)
         benchmarks = load_benchmarks(
             job.tasks,
             job.split,
@@ -89,15 +94,16 @@ class _Run:
             config=job.config,
             full_metrics=job.full_metrics,
             tokenizer_key=tokenizer_key,
+            likelihoods=gives_likelihoods(job, tokenizer),
         )
         loaded = time.perf_counter()
         if job.rows is not None:
+            assert model is not None
             model = self._train(model, tokenizer, dtype, tokenizer_key, context_length)
         trained = time.perf_counter()
-        scores = score(model, tokenizer, benchmarks, job.config, dtype=dtype)
-        model_dir = self._save(model, tokenizer) if job.config.keep_model else None
-        if job.full_metrics:
-            _write_items(job.work_dir / "items.jsonl", benchmarks, scores)
+        scores = self._scores(model, tokenizer, benchmarks, dtype, context_length)
+        model_dir = self._save(model, tokenizer) if job.config.keep_model and model is not None else None
+        _write_items(job.work_dir, job.split, benchmarks, scores)
         ended = time.perf_counter()
         values = {task.name: _search_score(task, scores[task.name].metrics) for task in job.tasks}
         return EvaluationResult(
@@ -117,6 +123,52 @@ class _Run:
             **self.costs,
         )
 
+    def _scores(
+        self,
+        model: PreTrainedModel | None,
+        tokenizer: Any,
+        benchmarks: list[Benchmark],
+        dtype: torch.dtype,
+        context_length: int,
+    ) -> dict[str, TaskScores]:
+        """Scores of every task, from the cache as far as it has them."""
+        from autoselection.evaluation.cache import ScoreCache
+        from autoselection.evaluation.engines import language_model
+        from autoselection.evaluation.harness import score
+
+        job = self.job
+        cache = ScoreCache(job.config.cache_dir) if job.config.cache_dir is not None else None
+        keys = {} if cache is None else self._cache_keys(model, benchmarks, dtype)
+        known = {name: stored for name, key in keys.items() if cache and (stored := cache.get(key)) is not None}
+        missing = [benchmark for benchmark in benchmarks if benchmark.config.name not in known]
+        if cache is not None:
+            self.costs["settings"]["cached_tasks"] = sorted(known)
+        if not missing:
+            return known
+        with language_model(job, model, tokenizer, missing, dtype=dtype, context_length=context_length) as scored:
+            found = score(scored, missing)
+        for name, scores in found.items():
+            if cache is not None:
+                cache.put(keys[name], scores)
+        return {benchmark.config.name: (known | found)[benchmark.config.name] for benchmark in benchmarks}
+
+    def _cache_keys(
+        self, model: PreTrainedModel | None, benchmarks: list[Benchmark], dtype: torch.dtype
+    ) -> dict[str, dict[str, Any]]:
+        from autoselection.evaluation.cache import weights_fingerprint
+        from autoselection.models import model_fingerprint
+
+        job, config = self.job, self.job.config
+        weights = model_fingerprint(job.model) if job.rows is None or model is None else weights_fingerprint(model)
+        settings = {
+            "model": weights,
+            "engine": config.engine,
+            "served": [config.endpoint.base_url, config.endpoint.model] if config.engine == "openai" else None,
+            "dtype": _name(dtype),
+            "device": self.costs["settings"]["device"].split(":")[0],
+        }
+        return {benchmark.config.name: {**settings, "benchmark": benchmark.key} for benchmark in benchmarks}
+
     def _train(
         self,
         model: PreTrainedModel,
@@ -127,6 +179,7 @@ class _Run:
     ) -> PreTrainedModel:
         from autoselection.chat import ConversationEncoder
         from autoselection.evaluation.encoding import row_cache
+        from autoselection.evaluation.engines import adapter_folder
         from autoselection.evaluation.sft import train
         from autoselection.pool import Pool
 
@@ -138,7 +191,16 @@ class _Run:
         cache = row_cache((pool.fingerprint, *tokenizer_key, max_length, sft.turns, sft.completion_only))
         subset = cache.subset(pool, np.asarray(job.rows, np.int64), encoder, sft.completion_only)
         self.costs.update(truncated_rows=subset.truncated, dropped_rows=subset.no_response + subset.unrenderable)
-        trained = train(model, tokenizer, subset, job.config, dtype=dtype, seed=job.seed, work_dir=job.work_dir)
+        trained = train(
+            model,
+            tokenizer,
+            subset,
+            job.config,
+            dtype=dtype,
+            seed=job.seed,
+            work_dir=job.work_dir,
+            adapter_dir=adapter_folder(job),
+        )
         tenth = max(1, len(trained.losses) // 10)
         self.costs.update(
             steps=trained.schedule.steps,
@@ -177,13 +239,28 @@ def _search_score(task: TaskConfig, metrics: Mapping[str, float]) -> float:
     return -metrics[task.metric] if task.metric in ("nll", "nll_per_byte") else metrics[task.metric]
 
 
-def _write_items(path: Path, benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> None:
-    """One line an item: its values and, if it was generated, the answer."""
-    with path.open("w", encoding="utf-8") as file:
-        for benchmark in benchmarks:
-            found = scores[benchmark.config.name]
+def _context_length(job: EvaluationJob, model: PreTrainedModel | None) -> int:
+    from transformers import AutoConfig
+
+    from autoselection.models import resolve_model
+
+    config = (
+        model.config
+        if model is not None
+        else AutoConfig.from_pretrained(str(resolve_model(job.model)), trust_remote_code=job.trust_remote_code)
+    )
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+
+
+def _write_items(folder: Path, split: str, benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> None:
+    """``items/TASK/SPLIT/items.jsonl``: one line an item, its values and, if it was generated, the answer."""
+    for benchmark in benchmarks:
+        found = scores[benchmark.config.name]
+        path = folder / "items" / benchmark.config.name / split / "items.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
             for index, identifier in enumerate(benchmark.ids):
-                line = {"task": benchmark.config.name, "id": identifier}
+                line = {"task": benchmark.config.name, "split": split, "id": identifier}
                 line |= {name: values[index] for name, values in found.items.items() if name != "ids"}
                 if found.generated:
                     line["generated"] = found.generated[index]

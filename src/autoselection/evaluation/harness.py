@@ -20,8 +20,9 @@ The harness drives requests and aggregation; prompts and answers reach the model
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,7 @@ from autoselection.tasks import (
 )
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 #: Room for an answer longer than the longest gold one (tokens).
 _SPARE_TOKENS = 16
@@ -57,7 +57,8 @@ class Benchmark:
     """One task's items, encoded for one tokenizer and chat template.
 
     Attributes:
-        tasks: harness tasks by kind: ``nll`` always, ``accuracy`` and ``exact_match`` where asked for.
+        tasks: harness tasks by kind: ``nll``, ``accuracy`` and ``exact_match``, as far as asked for and possible.
+        key: what the scores depend on besides the model: the items and examples, their encoding, the kinds.
         ids: ids of the items.
         truncated: items longer than the model's context (their prompts lose their beginning).
     """
@@ -68,6 +69,7 @@ class Benchmark:
     truncated: int
     stop_ids: frozenset[int]
     stop_text: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -88,23 +90,35 @@ def load_benchmarks(
     config: EvaluationConfig,
     full_metrics: bool,
     tokenizer_key: tuple[object, ...],
+    likelihoods: bool = True,
 ) -> list[Benchmark]:
     """Read and encode one split of every task; the encoded tasks are kept for the next evaluation of this process.
 
+    Args:
+        likelihoods: whether the engine gives them; without, only generated answers are scored.
+
     Raises:
         ConfigError: a task has no usable file for the split.
+        EvaluationError: a task's metric is not available from the engine.
     """
     benchmarks = []
     for task in tasks:
         items = load_items(task, split)
         choices = all(item.choices for item in items)
         examples = load_items(task, "target") if task.fewshot else []
+        if not likelihoods and task.metric != "exact_match":
+            raise EvaluationError(
+                f"Task '{task.name}': metric '{task.metric}' needs log-probabilities of prompts, which the server of "
+                "evaluation.endpoint does not give (nll, nll_per_byte, greedy_match, accuracy and option_likelihood are "
+                "not available from it): set tasks[].metric to exact_match, or use another server or engine."
+            )
         kinds = ["nll"]
         yes_no = task.answer == "yes_no" and all(item.options() for item in items)
         if task.metric in OPTION_METRICS or (full_metrics and (choices or yes_no)):
             kinds.append("accuracy")
         if task.metric == "exact_match" or (full_metrics and not choices):
             kinds.append("exact_match")
+        kinds = kinds if likelihoods else ["exact_match"]
         key = (
             *tokenizer_key, task.model_dump_json(), split, context_length, config.max_new_tokens, tuple(kinds),
             items_fingerprint(items), tuple(item.id for item in items), items_fingerprint(examples),
@@ -113,7 +127,8 @@ def load_benchmarks(
             while len(_BENCHMARKS) >= _MAX_BENCHMARKS:
                 _BENCHMARKS.pop(next(iter(_BENCHMARKS)))
             encoder = ConversationEncoder(tokenizer, max_length=1 << 30, turns="last")
-            _BENCHMARKS[key] = _benchmark(task, items, examples, kinds, encoder, context_length, config.max_new_tokens)
+            made = _benchmark(task, items, examples, kinds, encoder, context_length, config.max_new_tokens)
+            _BENCHMARKS[key] = replace(made, key=repr(key))
         benchmarks.append(_BENCHMARKS[key])
     return benchmarks
 
@@ -122,38 +137,24 @@ _MAX_BENCHMARKS = 64
 _BENCHMARKS: dict[tuple[object, ...], Benchmark] = {}
 
 
-def score(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    benchmarks: Sequence[Benchmark],
-    config: EvaluationConfig,
-    *,
-    dtype: torch.dtype,
-) -> dict[str, TaskScores]:
-    """Score ``model`` on encoded tasks.
+def score(language_model: Any, benchmarks: Sequence[Benchmark]) -> dict[str, TaskScores]:
+    """Score a language model of the harness on encoded tasks.
 
     Raises:
         TrainingFailure: a gold answer has no finite likelihood.
     """
-    import torch
     from lm_eval.evaluator import evaluate
 
-    from autoselection.evaluation._language_model import ConversationLM
-
-    language_model = ConversationLM(
-        model,
-        tokenizer,
-        stop_ids=sorted(frozenset().union(*(benchmark.stop_ids for benchmark in benchmarks))),
-        stop_text=benchmarks[0].stop_text,
-        batch_size=config.batch_size,
-        batch_tokens=config.batch_tokens,
-        autocast=dtype == torch.bfloat16 and model.dtype == torch.float32,
-    )
     harness_tasks = {
         f"{benchmark.config.name}/{kind}": task for benchmark in benchmarks for kind, task in benchmark.tasks.items()
     }
     output = evaluate(language_model, {"tasks": harness_tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
     return {benchmark.config.name: _scores(benchmark, output) for benchmark in benchmarks}
+
+
+def stop_signs(benchmarks: Sequence[Benchmark]) -> tuple[list[int], str]:
+    """Tokens that end a generated answer, and the text that ends one where the template has no end token."""
+    return sorted(frozenset().union(*(benchmark.stop_ids for benchmark in benchmarks))), benchmarks[0].stop_text
 
 
 def _scores(benchmark: Benchmark, output: Mapping[str, Any]) -> TaskScores:
@@ -214,7 +215,7 @@ def _benchmark(
     makers = {
         "nll": partial(_nll_task, task, items, encoded),
         "accuracy": partial(_accuracy_task, task, items, encoder, shots),
-        "exact_match": partial(_exact_match_task, task, items, encoded, new_tokens),
+        "exact_match": partial(_exact_match_task, task, items, encoded, shots, new_tokens),
     }
     return Benchmark(
         task,
@@ -223,6 +224,7 @@ def _benchmark(
         sum(len(context) + len(gold) > context_length + 1 for context, gold in encoded),
         frozenset(ends | ({eos} if eos is not None else set())),
         "" if ends else _text_after_answer(items[0], encoder),
+        "",
     )
 
 
@@ -364,7 +366,11 @@ def _accuracy_of(document: Mapping[str, Any], results: Sequence[tuple[float, boo
 
 
 def _exact_match_task(
-    task: TaskConfig, items: Sequence[TaskItem], encoded: Sequence[tuple[list[int], list[int]]], new_tokens: int
+    task: TaskConfig,
+    items: Sequence[TaskItem],
+    encoded: Sequence[tuple[list[int], list[int]]],
+    shots: Sequence[Turns],
+    new_tokens: int,
 ) -> Any:
     documents = [
         {
@@ -375,8 +381,9 @@ def _exact_match_task(
             "choices": [] if item.options_in_prompt else list(item.choices),
             "kind": task.answer,
             "context_ids": context,
+            "messages": json.dumps([*turns, {"role": "user", "content": item.question()}]),
         }
-        for item, (context, _) in zip(items, encoded, strict=True)
+        for item, (context, _), turns in zip(items, encoded, shots, strict=True)
     ]
     own = partial(_verdict_of, task) if has_own_verdict(task) else _exact_match_of
     return _task(

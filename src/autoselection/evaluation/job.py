@@ -34,7 +34,8 @@ class EvaluationJob:
         split: ``dev`` during the search; ``test`` once, at the end.
         seed: seed of the row order, of adapter initialisation and of dropout.
         config: how to train and score.
-        work_dir: folder for what the evaluation writes (``model/`` if kept; ``items.jsonl`` with full metrics).
+        work_dir: folder for what the evaluation writes (``model/`` if kept,
+            ``items/TASK/SPLIT/items.jsonl``).
         chat_template: named template or Jinja file; None is the model's own.
         full_metrics: also score accuracy of choices and generated answers, whatever the tasks' search metric.
         trust_remote_code: run code shipped with the model.
@@ -86,7 +87,8 @@ class EvaluationResult:
         dropped_rows: rows of the subset without a response token (all of it cut away, or none there), not trained on.
         train_loss: mean loss over the first and over the last tenth of the steps; empty without training.
         settings: what was resolved: ``device``, ``dtype``, ``forward_passes``, ``trainable_parameters``,
-            ``unrenderable_rows`` (of the dropped ones, those whose turns the chat template does not render).
+            ``unrenderable_rows`` (of the dropped ones, those whose turns the chat template does not render),
+            ``cached_tasks`` (tasks whose scores came from ``evaluation.cache_dir``, where one is set).
         model_dir: where the model was saved, or None.
         failure: why the evaluation failed, or None.
         failure_kind: ``training`` if the subset and the settings are to blame (it would fail again),

@@ -63,6 +63,7 @@ def train(
     dtype: torch.dtype,
     seed: int,
     work_dir: Path,
+    adapter_dir: Path | None = None,
 ) -> Trained:
     """Fine-tune ``model`` (in place) on ``subset``.
 
@@ -70,6 +71,7 @@ def train(
         dtype: arithmetic; bfloat16 with a float32 ``model`` means autocast.
         seed: of the row order, the adapters and dropout.
         work_dir: an existing folder the trainer may name; nothing is written there.
+        adapter_dir: folder for the LoRA adapters before they are merged; None keeps none.
 
     Raises:
         TrainingFailure: no trainable row, or a loss that is not finite.
@@ -103,6 +105,8 @@ def train(
     trainer.train()
     trained = trainer.model
     if config.sft.method == "lora":
+        if adapter_dir is not None:
+            trained.save_pretrained(str(adapter_dir))
         trained = trained.merge_and_unload()
     trained.eval()
     return Trained(trained, schedule, trainer.losses, trainer.forward_passes, trainable, time.perf_counter() - started)

@@ -79,9 +79,7 @@ class Study:
         stored = path / "config.yaml"
         journal = path / "journal.jsonl"
         if journal.exists() and stored.exists():
-            # Through the schema, so that keys younger than the study count as their defaults.
-            before = parse_config(yaml.safe_load(stored.read_text(encoding="utf-8")), path)
-            changed = sorted(_differences(yaml.safe_load(to_yaml(before)), config))
+            changed = sorted(_differences(yaml.safe_load(stored.read_text(encoding="utf-8")), config))
             if changed:
                 raise StudyError(
                     f"{path}: the study was started with other settings ({', '.join(changed)}); "
