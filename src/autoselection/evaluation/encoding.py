@@ -22,11 +22,14 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class EncodedRow:
-    """One trainable row: token ids and, aligned with them, labels (-100 where there is no loss)."""
+    """One trainable row: token ids and, aligned with them, labels (-100 where there is no loss).
+
+    ``lost`` tokens were cut off its end to fit the maximum length.
+    """
 
     input_ids: NDArray[np.int32]
     labels: NDArray[np.int32]
-    truncated: bool
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class EncodedSubset:
     Attributes:
         rows: the rows that have at least one token to predict.
         truncated: rows of the subset cut to the maximum length, dropped ones included.
+        lost: tokens cut off these rows.
         no_response: rows dropped because no response token is left (or was there) to learn from.
         unrenderable: rows dropped because the chat template does not render their turns.
     """
 
     rows: list[EncodedRow]
     truncated: int
+    lost: int
     no_response: int
     unrenderable: int
 
@@ -49,6 +54,11 @@ class EncodedSubset:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each row."""
         return np.array([len(row.input_ids) for row in self.rows], np.int64)
+
+    @property
+    def responses(self) -> NDArray[np.int64]:
+        """Tokens of each row that have a loss."""
+        return np.array([np.count_nonzero(row.labels[1:] != IGNORED) for row in self.rows], np.int64)
 
 
 class RowCache:
@@ -75,7 +85,8 @@ class RowCache:
         trainable = [row for row in rendered if (row.labels[1:] != IGNORED).any()]
         return EncodedSubset(
             trainable,
-            truncated=sum(row.truncated for row in rendered),
+            truncated=sum(row.lost > 0 for row in rendered),
+            lost=sum(row.lost for row in rendered),
             no_response=len(rendered) - len(trainable),
             unrenderable=len(found) - len(rendered),
         )
@@ -102,4 +113,4 @@ def _encode(
         return None
     ids = np.array(encoded.input_ids, np.int32)
     labels = np.where(np.array(encoded.response, bool), ids, np.int32(IGNORED)) if completion_only else ids
-    return EncodedRow(ids, labels, encoded.truncated > 0)
+    return EncodedRow(ids, labels, encoded.truncated)

@@ -190,7 +190,11 @@ class _Run:
         encoder = ConversationEncoder(tokenizer, max_length=max_length, turns=sft.turns)
         cache = row_cache((pool.fingerprint, *tokenizer_key, max_length, sft.turns, sft.completion_only))
         subset = cache.subset(pool, np.asarray(job.rows, np.int64), encoder, sft.completion_only)
-        self.costs.update(truncated_rows=subset.truncated, dropped_rows=subset.no_response + subset.unrenderable)
+        self.costs.update(
+            truncated_rows=subset.truncated,
+            truncated_tokens=subset.lost,
+            dropped_rows=subset.no_response + subset.unrenderable,
+        )
         trained = train(
             model,
             tokenizer,
@@ -205,6 +209,7 @@ class _Run:
         self.costs.update(
             steps=trained.schedule.steps,
             train_tokens=trained.schedule.tokens,
+            response_tokens=trained.response_tokens,
             train_rows=len(trained.schedule.order),
             train_loss=(float(np.mean(trained.losses[:tenth])), float(np.mean(trained.losses[-tenth:]))),
             settings={

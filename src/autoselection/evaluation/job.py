@@ -83,7 +83,9 @@ class EvaluationResult:
         steps: optimiser steps taken.
         train_tokens: trained tokens, prompts included, padding not.
         train_rows: rows the model saw, repetitions included.
+        response_tokens: of these, tokens that had a loss.
         truncated_rows: rows of the subset cut to the maximum length.
+        truncated_tokens: tokens cut off these rows.
         dropped_rows: rows of the subset without a response token (all of it cut away, or none there), not trained on.
         train_loss: mean loss over the first and over the last tenth of the steps; empty without training.
         settings: what was resolved: ``device``, ``dtype``, ``forward_passes``, ``trainable_parameters``,
@@ -105,7 +107,9 @@ class EvaluationResult:
     steps: int = 0
     train_tokens: int = 0
     train_rows: int = 0
+    response_tokens: int = 0
     truncated_rows: int = 0
+    truncated_tokens: int = 0
     dropped_rows: int = 0
     train_loss: tuple[float, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
