@@ -93,8 +93,8 @@ class EvaluationResult:
             ``cached_tasks`` (tasks whose scores came from ``evaluation.cache_dir``, where one is set).
         model_dir: where the model was saved, or None.
         failure: why the evaluation failed, or None.
-        failure_kind: ``training`` if the subset and the settings are to blame (it would fail again),
-            ``infrastructure`` if the machine is (memory, disk).
+        failure_kind: ``training`` if the subset and the settings are to blame (it would fail again: divergence, more
+            memory than there is), ``infrastructure`` if the machine is (disk, memory taken by others, a lost worker).
     """
 
     split: EvaluationSplit
