@@ -14,6 +14,11 @@ from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.journal import Journal
 
 
+@pytest.fixture(autouse=True)
+def _inline(ends: Any) -> None:
+    ends(lambda _: None)
+
+
 def saved(study: Path) -> set[str]:
     return {path.parent.name for path in study.glob("work/*/model") if (path / "model.safetensors").is_file()}
 
@@ -72,13 +77,11 @@ def test_a_study_stopped_between_saving_and_removing_ends_with_the_same_models(
     assert prune_checkpoints(study) == []
 
 
-def test_all_models_stay_if_asked_and_none_otherwise(finished_study: Study, study_config: Path, tmp_path: Path) -> None:
-    assert saved(finished_study.path) == set()
-    config = load_config(
-        study_config, ["evaluation.keep_model=true", "search.evaluations=2", "search.warmup=2", "final.enabled=false"]
-    )
-    study = run_study(config, tmp_path / "all")
-    assert saved(study.path) == {"t001-seed0", "t002-seed0"}
+@pytest.mark.parametrize("kept", [True, False])
+def test_all_models_stay_if_asked_and_none_otherwise(kept: bool, study_config: Path, tmp_path: Path) -> None:
+    overrides = [f"evaluation.keep_model={kept}", "search.evaluations=2", "search.warmup=2", "final.enabled=false"]
+    study = run_study(load_config(study_config, overrides), tmp_path / "study")
+    assert saved(study.path) == ({"t001-seed0", "t002-seed0"} if kept else set())
 
 
 def test_the_winner_of_the_final_table_keeps_its_model(study_config: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,12 @@ import pytest
 
 from autoselection.config import StudyConfig, load_config
 from autoselection.errors import StudyError
-from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import study_markdown
 from autoselection.study import Study, decisions, run_study
 from autoselection.study.journal import Journal
 
 REASON = "Training diverged: the loss became nan in step 3 of 4; lower evaluation.sft.learning_rate."
-
-
-class InlineExecutor:
-    """Evaluates in this process, and lets ``end`` answer for a job instead."""
-
-    def __init__(self, end: Callable[[EvaluationJob], EvaluationResult | None]) -> None:
-        self.end = end
-
-    def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
-        for index, job in enumerate(jobs):
-            yield index, self.end(job) or evaluate(job)
-
-    def close(self) -> None:
-        """Nothing was started."""
-
-
-@pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[EvaluationJob], EvaluationResult | None]], None]:
-    def use(end: Callable[[EvaluationJob], EvaluationResult | None]) -> None:
-        monkeypatch.setattr("autoselection.study.run.make_executor", lambda _: InlineExecutor(end))
-
-    return use
 
 
 def trial_of(job: EvaluationJob) -> str:
