@@ -38,6 +38,7 @@ class EncodedSubset:
 
     Attributes:
         rows: the rows that have at least one token to predict.
+        kept: their numbers in the pool.
         truncated: rows of the subset cut to the maximum length, dropped ones included.
         lost: tokens cut off these rows.
         no_response: rows dropped because no response token is left (or was there) to learn from.
@@ -45,6 +46,7 @@ class EncodedSubset:
     """
 
     rows: list[EncodedRow]
+    kept: NDArray[np.int64]
     truncated: int
     lost: int
     no_response: int
@@ -82,9 +84,11 @@ class RowCache:
             self._rows, self._tokens = {}, 0
         rendered = [row for row in found if row is not None]
         # The first token is never predicted, so a label there teaches nothing.
-        trainable = [row for row in rendered if (row.labels[1:] != IGNORED).any()]
+        taught = [row is not None and bool((row.labels[1:] != IGNORED).any()) for row in found]
+        trainable = [row for row, kept in zip(found, taught, strict=True) if row is not None and kept]
         return EncodedSubset(
             trainable,
+            np.asarray(rows, np.int64)[np.array(taught, bool)],
             truncated=sum(row.lost > 0 for row in rendered),
             lost=sum(row.lost for row in rendered),
             no_response=len(rendered) - len(trainable),

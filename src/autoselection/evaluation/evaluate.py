@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from autoselection.evaluation.encoding import EncodedSubset
     from autoselection.evaluation.harness import Benchmark, TaskScores
+    from autoselection.evaluation.sft import Trained
+    from autoselection.pool import Pool
 
 
 def evaluate(job: EvaluationJob) -> EvaluationResult:
@@ -83,7 +86,8 @@ class _Run:
         # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
         weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
         model: PreTrainedModel | None = None
-        if job.rows is not None or job.config.engine == "transformers":
+        external = job.rows is not None and job.config.sft.trainer == "llamafactory"
+        if not external and (job.rows is not None or job.config.engine == "transformers"):
             model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
         context_length = _context_length(job, model)
         benchmarks = load_benchmarks(
@@ -98,7 +102,6 @@ class _Run:
         )
         loaded = time.perf_counter()
         if job.rows is not None:
-            assert model is not None
             model = self._train(model, tokenizer, dtype, tokenizer_key, context_length)
         trained = time.perf_counter()
         scores = self._scores(model, tokenizer, benchmarks, dtype, context_length)
@@ -171,47 +174,55 @@ class _Run:
 
     def _train(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | None,
         tokenizer: Any,
         dtype: torch.dtype,
         tokenizer_key: tuple[object, ...],
         context_length: int,
     ) -> PreTrainedModel:
+        """Train on the job's rows; ``model`` is the base model, None if the trainer loads it."""
         from autoselection.chat import ConversationEncoder
         from autoselection.evaluation.encoding import row_cache
         from autoselection.evaluation.engines import adapter_folder
+        from autoselection.evaluation.llamafactory import holdable
         from autoselection.evaluation.sft import train
         from autoselection.pool import Pool
 
         job, sft = self.job, self.job.config.sft
         assert job.rows is not None and job.pool_dir is not None
         pool = Pool.open(job.pool_dir)
+        wanted = np.asarray(job.rows, np.int64)
+        rows = wanted if model is not None else wanted[holdable(pool, wanted)]
         max_length = min(sft.max_length, context_length)
         encoder = ConversationEncoder(tokenizer, max_length=max_length, turns=sft.turns)
         cache = row_cache((pool.fingerprint, *tokenizer_key, max_length, sft.turns, sft.completion_only))
-        subset = cache.subset(pool, np.asarray(job.rows, np.int64), encoder, sft.completion_only)
+        subset = cache.subset(pool, rows, encoder, sft.completion_only)
         self.costs.update(
             truncated_rows=subset.truncated,
             truncated_tokens=subset.lost,
-            dropped_rows=subset.no_response + subset.unrenderable,
+            dropped_rows=subset.no_response + subset.unrenderable + len(wanted) - len(rows),
         )
-        trained = train(
-            model,
-            tokenizer,
-            subset,
-            job.config,
-            dtype=dtype,
-            seed=job.seed,
-            work_dir=job.work_dir,
-            adapter_dir=adapter_folder(job),
-        )
+        if model is None:
+            trained = self._train_outside(pool, subset, dtype, max_length)
+        else:
+            trained = train(
+                model,
+                tokenizer,
+                subset,
+                job.config,
+                dtype=dtype,
+                seed=job.seed,
+                work_dir=job.work_dir,
+                adapter_dir=adapter_folder(job),
+            )
         tenth = max(1, len(trained.losses) // 10)
+        ends = (trained.losses[:tenth], trained.losses[-tenth:]) if trained.losses else ()
         self.costs.update(
             steps=trained.schedule.steps,
             train_tokens=trained.schedule.tokens,
             response_tokens=trained.response_tokens,
             train_rows=len(trained.schedule.order),
-            train_loss=(float(np.mean(trained.losses[:tenth])), float(np.mean(trained.losses[-tenth:]))),
+            train_loss=tuple(float(np.mean(losses)) for losses in ends),
             settings={
                 **self.costs["settings"],
                 "forward_passes": trained.forward_passes,
@@ -220,6 +231,58 @@ class _Run:
             },
         )
         return trained.model
+
+    def _train_outside(self, pool: Pool, subset: EncodedSubset, dtype: torch.dtype, max_length: int) -> Trained:
+        """Train by LLaMA-Factory on the rows of the schedule, in its order."""
+        import shutil
+
+        from autoselection.evaluation.engines import adapter_folder
+        from autoselection.evaluation.llamafactory import (
+            load_trained,
+            remove_bulk,
+            run_training,
+            train_arguments,
+            write_training,
+        )
+        from autoselection.evaluation.sft import Trained, plan
+        from autoselection.models import resolve_model
+
+        job, sft = self.job, self.job.config.sft
+        started = time.perf_counter()
+        schedule = plan(subset, sft, job.seed)
+        folder = job.work_dir.resolve() / "llamafactory"
+        device = self.costs["settings"]["device"]
+        arguments = train_arguments(
+            sft,
+            schedule,
+            model=resolve_model(job.model).resolve(),
+            folder=folder,
+            seed=job.seed,
+            max_length=max_length,
+            device=device,
+            bf16=_name(dtype) == "bfloat16",
+            trust_remote_code=job.trust_remote_code,
+        )
+        yaml_file = write_training(pool, subset.kept[schedule.order], folder, arguments)
+        try:
+            run = run_training(sft, yaml_file)
+            model, trainable = load_trained(
+                run,
+                sft,
+                base=job.model,
+                dtype="float32" if sft.method == "full" else _name(dtype),
+                device=device,
+                trust_remote_code=job.trust_remote_code,
+            )
+            adapters = adapter_folder(job)
+            if adapters is not None:
+                shutil.copytree(run.output, adapters, dirs_exist_ok=True)
+        finally:
+            remove_bulk(folder)
+        passes = schedule.steps * int(arguments["gradient_accumulation_steps"])
+        responses = int(subset.responses[schedule.order].sum())
+        seconds = time.perf_counter() - started
+        return Trained(model, schedule, run.losses, responses, passes, trainable, seconds)
 
     def _save(self, model: PreTrainedModel, tokenizer: Any) -> str:
         folder = self.job.work_dir / "model"

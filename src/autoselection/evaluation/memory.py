@@ -70,6 +70,22 @@ def system_memory() -> MemoryUse:
     return MemoryUse(own, others, total)
 
 
+_TOLD = {
+    "total": re.compile(r"total capacity of ([\d.]+) ([KMGT]iB)"),
+    "own": re.compile(r"this process has ([\d.]+) ([KMGT]iB) memory in use"),
+    "others": re.compile(r"Process \d+ has ([\d.]+) ([KMGT]iB) memory in use"),
+}
+
+
+def told_memory(message: str) -> MemoryUse | None:
+    """The use of a GPU that PyTorch's message of another process tells, or None."""
+    sizes = {
+        name: sum(int(float(number) * _UNITS[unit[0].lower()]) for number, unit in pattern.findall(message))
+        for name, pattern in _TOLD.items()
+    }
+    return MemoryUse(**sizes) if sizes["total"] and sizes["own"] else None
+
+
 def _status(name: str) -> int:
     """A size from the process's status file (Linux); elsewhere the peak of resident memory."""
     try:

@@ -31,6 +31,10 @@ class TrainingFailure(Exception):
     """Training or scoring gave no usable model: the subset or the settings are to blame, not the machine."""
 
 
+class MachineFailure(Exception):
+    """A command that trains was ended by the machine (killed, disk full), not by what it was asked."""
+
+
 def require_packages() -> None:
     """Raise MissingExtraError for the first missing package of the ``train`` extra."""
     for package in _PACKAGES:
@@ -42,8 +46,7 @@ def failures() -> tuple[type[BaseException], ...]:
     """The exceptions that :func:`failure_of` may recognise."""
     from safetensors import SafetensorError
 
-    errors: tuple[type[BaseException], ...] = (TrainingFailure, MemoryError, OSError, RuntimeError, SafetensorError)
-    return errors
+    return (TrainingFailure, MachineFailure, MemoryError, OSError, RuntimeError, SafetensorError)
 
 
 def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
@@ -57,6 +60,8 @@ def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
 
     if isinstance(error, TrainingFailure):
         return str(error), "training"
+    if isinstance(error, MachineFailure):
+        return str(error), "infrastructure"
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return _out_of_memory(text or "the system refused an allocation", on_gpu=False)

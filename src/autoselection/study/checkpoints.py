@@ -20,7 +20,7 @@ from typing import Any
 from autoselection.study.study import Study
 
 #: Folders in an evaluation's work folder that hold weights or copies of data.
-_HEAVY = ("model", "adapter", "llamafactory")
+_HEAVY = ("model", "adapter", "llamafactory/data", "llamafactory/cache", "llamafactory/output")
 
 
 def work_folder(study: Path, label: str, seed: int) -> Path:

@@ -25,10 +25,14 @@ def check_engine(job: EvaluationJob) -> None:
     """Refuse a job its engine cannot do, before anything is loaded.
 
     Raises:
-        EvaluationError: trained subsets cannot reach the server.
+        EvaluationError: trained subsets cannot reach the server, or the trainer's command is not there.
         MissingExtraError: vLLM is not installed.
     """
     config = job.config
+    if job.rows is not None and config.sft.trainer == "llamafactory":
+        from autoselection.evaluation.llamafactory import find_command
+
+        find_command(config.sft.llamafactory.command)
     if config.engine == "vllm":
         from autoselection.evaluation.engines.vllm import require_vllm
 
