@@ -23,8 +23,10 @@ Message = Mapping[str, str]
 Turns = Literal["all", "last"]
 
 # Private-use characters cannot be produced by a chat template and are not in any tokenizer's special tokens.
-_MARK = "\ue0f0{}\ue0f1"
-_MARK_PATTERN = re.compile("\ue0f0(\\d+)\ue0f1")
+# The blank around a mark (one no template writes) is gone where the template strips contents, as Llama 3's does.
+_BLANK = "\u205f"
+_MARK = _BLANK + "\ue0f0{}\ue0f1" + _BLANK
+_MARK_PATTERN = re.compile(f"({_BLANK}?)\ue0f0(\\d+)\ue0f1({_BLANK}?)")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,19 @@ def control_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | Non
     tokens |= {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     words = sorted((token for token in tokens if token.strip()), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, words))) if words else None
+
+
+@dataclass(frozen=True)
+class _Scaffold:
+    """The template's text around the contents, len(roles) + 1 pieces, and how it strips each content."""
+
+    pieces: list[str]
+    stripped: list[tuple[bool, bool]]
+
+    def content(self, index: int, text: str) -> str:
+        left, right = self.stripped[index]
+        text = text.lstrip() if left else text
+        return text.rstrip() if right else text
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class ConversationEncoder:
         self.max_length = max_length
         self.turns = turns
         self._control = control_pattern(tokenizer)
-        self._shapes: dict[tuple[str, ...], list[str] | EvaluationError] = {}
+        self._shapes: dict[tuple[str, ...], _Scaffold | EvaluationError] = {}
         self._generation_prompt: str | None = None
 
     def _render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
@@ -116,8 +131,8 @@ class ConversationEncoder:
         assert isinstance(rendered, str)
         return rendered
 
-    def _scaffold(self, roles: tuple[str, ...]) -> list[str]:
-        """Return the template's text around the contents: len(roles) + 1 pieces. Depends on the roles alone."""
+    def _scaffold(self, roles: tuple[str, ...]) -> _Scaffold:
+        """Return the template's text around the contents. Depends on the roles alone."""
         if roles not in self._shapes:
             try:
                 self._shapes[roles] = self._new_scaffold(roles)
@@ -128,15 +143,16 @@ class ConversationEncoder:
             raise shape
         return shape
 
-    def _new_scaffold(self, roles: tuple[str, ...]) -> list[str]:
+    def _new_scaffold(self, roles: tuple[str, ...]) -> _Scaffold:
         rendered = self._render([{"role": role, "content": _MARK.format(index)} for index, role in enumerate(roles)])
-        found = [int(number) for number in _MARK_PATTERN.findall(rendered)]
-        if found != list(range(len(roles))):
+        found = _MARK_PATTERN.findall(rendered)
+        if [int(number) for _, number, _ in found] != list(range(len(roles))):
             raise EvaluationError(
                 f"The chat template of '{self.tokenizer.name_or_path}' does not render the roles {', '.join(roles)} in "
                 "order; convert the conversation or name another template."
             )
-        return _MARK_PATTERN.sub("\ue0f0", rendered).split("\ue0f0")
+        pieces = _MARK_PATTERN.sub("\ue0f0", rendered).split("\ue0f0")
+        return _Scaffold(pieces, [(not left, not right) for left, _, right in found])
 
     def _header(self, before: str) -> int:
         """Length of the assistant header with which ``before``, the text in front of a response, ends."""
@@ -160,19 +176,20 @@ class ConversationEncoder:
         segments: list[_Segment] = []
         start = 0  # of what is left of the current piece of scaffold
         bos = self.tokenizer.bos_token
-        if bos and scaffold[0].startswith(bos):
+        if bos and scaffold.pieces[0].startswith(bos):
             segments.append(_Segment(bos, alone=True))
             start = len(bos)
         for index, message in enumerate(messages):
-            before, after = scaffold[index][start:], scaffold[index + 1]
+            before, after = scaffold.pieces[index][start:], scaffold.pieces[index + 1]
             split = len(before) - (self._header(before) if index in scored else 0)
             segments.append(_Segment(before[:split]))
             segments.append(_Segment(before[split:], alone=True))
-            segments.append(_Segment(message["content"], True, index in scored, index in scored))
+            content = scaffold.content(index, message["content"])
+            segments.append(_Segment(content, True, index in scored, index in scored))
             # The end-of-turn mark right behind a response is part of it: the model has to learn to stop.
             start = self._end_mark(after) if index in scored else 0
             segments.append(_Segment(after[:start], False, True, True))
-        segments.append(_Segment(scaffold[-1][start:]))
+        segments.append(_Segment(scaffold.pieces[-1][start:]))
         return [segment for segment in segments if segment.text]
 
     def _end_mark(self, tail: str) -> int:

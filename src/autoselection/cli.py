@@ -598,6 +598,48 @@ def compare(
         print_comparison(found, output)
 
 
+@app.command()
+def benchmark(
+    name: Annotated[str, typer.Argument(help="Benchmark format, e.g. gsm8k; 'list' names all of them.")],
+    source: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="[SPLIT=]PATH", help="Public file or folder, e.g. test=test.jsonl (repeatable)."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for target.jsonl, dev.jsonl and test.jsonl.")] = Path(
+        "tasks"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the splits and of shuffled options.")] = 0,
+    target: Annotated[int, typer.Option(min=0, help="Most target items (count).")] = 100,
+    dev: Annotated[int, typer.Option(min=1, help="Most dev items (count).")] = 300,
+    test: Annotated[Optional[int], typer.Option(min=1, help="Most test items (default: all).")] = None,  # noqa: UP045
+    keep_constant: Annotated[
+        bool, typer.Option(help="Keep yes/no subtasks that have one answer for all items.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the task files in --out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Convert a benchmark's public files into task files, offline."""
+    from autoselection.evaluation.benchmarks import BENCHMARKS, convert
+
+    if name == "list":
+        _emit({entry.name: entry.files for entry in BENCHMARKS.values()}, as_json, "Benchmark formats")
+        return
+    if not source:
+        raise ConfigError("Name the benchmark's files with --source.")
+    report = convert(
+        name,
+        source,
+        out,
+        seed=seed,
+        target=target,
+        dev=dev,
+        test=test,
+        keep_constant=keep_constant,
+        overwrite=overwrite,
+    )
+    _emit(report.to_dict(), as_json, f"Benchmark {name}")
+
+
 def _version(value: bool) -> None:
     if value:
         sys.stdout.write(f"autoselection {__version__}\n")

@@ -1,6 +1,8 @@
 """Benchmark tasks as local JSONL files: ``target`` items steer relevance, ``dev`` guides the search, ``test`` is for the end.
 
-One item a line: ``id``, ``prompt``, ``answer``; optional ``choices`` (then ``answer`` is the letter), ``rationale``, ``subtask``.
+One item a line: ``id``, ``prompt``, ``answer``; optional ``choices`` (then ``answer`` is the letter), ``rationale``,
+``subtask``, ``options_in_prompt`` (the prompt lists the choices itself). ``autoselection benchmark`` writes such files from
+the formats in which benchmarks are published; a task of lm-evaluation-harness can be named instead (``lm_eval``).
 """
 
 from __future__ import annotations
@@ -12,13 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from autoselection.errors import ConfigError
 from autoselection.schema import StrictModel
 
 Split = Literal["target", "dev", "test"]
-Metric = Literal["nll", "accuracy", "exact_match"]
+Metric = Literal["nll", "nll_per_byte", "accuracy", "option_likelihood", "exact_match"]
+Answer = Literal["auto", "choice", "number", "yes_no", "text"]
+
+#: Metrics that compare the likelihoods of an item's options.
+OPTION_METRICS = ("accuracy", "option_likelihood")
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -27,23 +33,54 @@ class TaskConfig(StrictModel):
     """One benchmark and where its three splits lie."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Short name, used in every table.")
-    dev: Path = Field(description="JSONL of the items that guide the search.")
+    dev: Path | None = Field(None, description="JSONL of the items that guide the search (or name lm_eval).")
     test: Path | None = Field(None, description="JSONL of the items scored once, at the end.")
     target: Path | None = Field(None, description="JSONL of the samples that build the task vector (MONA).")
     metric: Metric = Field(
         "nll",
-        description="What the search maximises: minus the gold answer's negative log-likelihood per token (nll), "
-        "the share of items whose likeliest option is right (accuracy; items need choices), or the share "
+        description="What the search maximises: minus the gold answer's negative log-likelihood per token (nll) or per "
+        "byte (nll_per_byte), the share of items whose likeliest option is right (accuracy) or the right option's share "
+        "of the options' probability (option_likelihood; both need choices, or answers that are yes or no), or the share "
         "of generated answers that match (exact_match).",
     )
+    answer: Answer = Field(
+        "auto",
+        description="How a generated answer is read: a letter (choice), number, yes_no (true and false included), text, "
+        "or by the form of the gold answer (auto).",
+    )
+    fewshot: int = Field(
+        0,
+        ge=0,
+        description="Solved target items in front of every item, as earlier turns of the conversation (count); those of "
+        "the item's own subtask where there are enough.",
+    )
+    lm_eval: str | None = Field(
+        None,
+        description="Name of an installed lm-evaluation-harness task, in place of dev, test and target: its validation "
+        "items are dev and its test items test (a single split is cut in two by content), its training items target.",
+    )
+    lm_eval_path: Path | None = Field(None, description="Folder of further task files of lm-evaluation-harness.")
     dev_limit: int | None = Field(None, ge=1, description="Use only the first items of dev (count).")
     test_limit: int | None = Field(None, ge=1, description="Use only the first items of test (count).")
     target_limit: int | None = Field(128, ge=1, description="Use only the first items of target (count).")
 
+    @model_validator(mode="after")
+    def _has_items(self) -> TaskConfig:
+        if (self.dev is None) == (self.lm_eval is None):
+            raise ValueError("give exactly one of 'dev' (a JSONL file) and 'lm_eval' (a task of lm-evaluation-harness)")
+        if self.lm_eval is not None and self.test is not None:
+            raise ValueError("'lm_eval' brings its own test items; leave 'test' out")
+        if self.fewshot and self.target is None and self.lm_eval is None:
+            raise ValueError("'fewshot' takes solved items from 'target', which is not set")
+        return self
+
 
 @dataclass(frozen=True)
 class TaskItem:
-    """One benchmark item. ``answer`` is the letter when ``choices`` is not empty."""
+    """One benchmark item. ``answer`` is the letter when ``choices`` is not empty.
+
+    With ``options_in_prompt`` the prompt lists the lettered options itself.
+    """
 
     id: str
     prompt: str
@@ -51,21 +88,29 @@ class TaskItem:
     choices: tuple[str, ...] = ()
     rationale: str | None = None
     subtask: str | None = None
+    options_in_prompt: bool = False
 
     def question(self) -> str:
         """The user message: the prompt, with lettered options if there are any."""
-        if not self.choices:
+        if not self.choices or self.options_in_prompt:
             return self.prompt
         options = "\n".join(f"{LETTERS[i]}. {choice}" for i, choice in enumerate(self.choices))
         return f"{self.prompt}\n{options}"
 
     def reference(self) -> str:
         """The gold response: rationale (if any) and answer; for a choice, the letter and its text."""
-        if self.choices:
+        if self.choices and not self.options_in_prompt:
             answer = f"{self.answer}. {self.choices[LETTERS.index(self.answer)]}"
         else:
             answer = self.answer
         return f"{self.rationale}\n{answer}" if self.rationale else answer
+
+    def options(self) -> tuple[str, ...]:
+        """What the answers to choose from begin with: the letters, or yes and no; empty if the answer is free."""
+        if self.choices:
+            return tuple(LETTERS[: len(self.choices)])
+        pairs = (("yes", "no"), ("Yes", "No"), ("true", "false"), ("True", "False"))
+        return next((pair for pair in pairs if self.answer in pair), ())
 
     def messages(self) -> list[dict[str, str]]:
         """The item as a solved conversation, the form in which target samples build a task vector."""
@@ -82,6 +127,10 @@ def load_items(task: TaskConfig, split: Split) -> list[TaskItem]:
         ConfigError: the split has no file, the file is missing or empty, or a line is malformed.
     """
     path: Path | None = getattr(task, split)
+    if path is None and task.lm_eval is not None:
+        from autoselection.harness_tasks import harness_items
+
+        return _checked(harness_items(task, split), task, split, f"lm_eval: {task.lm_eval}")
     if path is None:
         raise ConfigError(f"Task '{task.name}' has no {split} file: set tasks[].{split} to a JSONL file.")
     if not path.is_file():
@@ -102,9 +151,23 @@ def load_items(task: TaskConfig, split: Split) -> list[TaskItem]:
         items.append(item)
     if not items:
         raise ConfigError(f"Task '{task.name}': the {split} file {path} holds no items.")
-    if task.metric == "accuracy" and split != "target" and not all(item.choices for item in items):
-        raise ConfigError(f"Task '{task.name}': metric 'accuracy' needs 'choices' on every item of {path}.")
+    return _checked(items, task, split, str(path))
+
+
+def _checked(items: list[TaskItem], task: TaskConfig, split: Split, where: str) -> list[TaskItem]:
+    if task.metric in OPTION_METRICS and split != "target" and not all(item.options() for item in items):
+        raise ConfigError(
+            f"Task '{task.name}': metric '{task.metric}' needs 'choices' (or an answer of yes or no) on every item of "
+            f"{where}."
+        )
     return items
+
+
+def solved_examples(item: TaskItem, examples: Sequence[TaskItem], count: int) -> list[TaskItem]:
+    """The first ``count`` of ``examples`` to show in front of ``item``: of its subtask if there are enough, never itself."""
+    others = [example for example in examples if example.id != item.id and example.prompt != item.prompt]
+    same = [example for example in others if item.subtask is not None and example.subtask == item.subtask]
+    return (same if len(same) >= count else others)[:count]
 
 
 def _parse(line: bytes, task: str, where: str) -> TaskItem:
@@ -132,6 +195,7 @@ def _parse(line: bytes, task: str, where: str) -> TaskItem:
         choices=tuple(choices),
         rationale=record.get("rationale") or None,
         subtask=record.get("subtask") or None,
+        options_in_prompt=bool(choices) and record.get("options_in_prompt") is True,
     )
 
 
@@ -139,7 +203,8 @@ def items_fingerprint(items: Sequence[TaskItem]) -> str:
     """Content hash (32 hex digits) of items, in order: part of the key of everything computed from them."""
     digest = hashlib.blake2b(digest_size=16)
     for item in items:
-        digest.update(
-            json.dumps([item.id, item.prompt, item.answer, item.choices, item.rationale], ensure_ascii=False).encode()
-        )
+        parts: list[object] = [item.id, item.prompt, item.answer, item.choices, item.rationale]
+        if item.options_in_prompt:
+            parts.append(True)
+        digest.update(json.dumps(parts, ensure_ascii=False).encode())
     return digest.hexdigest()

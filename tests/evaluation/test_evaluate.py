@@ -83,7 +83,7 @@ def test_a_learnt_task_is_answered_word_for_word(make_job, tmp_path):
     )
     assert result.metrics["one"]["greedy_match"] == result.metrics["one"]["exact_match"] == 1.0
     assert result.train_loss[-1] < result.train_loss[0] / 3
-    line = json.loads((tmp_path / "work" / "items.jsonl").read_text())
+    line = json.loads((tmp_path / "work" / "items" / "one" / "dev" / "items.jsonl").read_text())
     assert line["generated"] == "1 plus 1\n2"
     assert line["id"] == "one"
 
@@ -121,6 +121,8 @@ def test_training_is_counted(make_job):
     assert result.steps == 3
     assert result.train_rows == 2 * (10 - result.dropped_rows)
     assert result.truncated_rows == 2  # the two rows with a system prompt
+    assert result.truncated_tokens > 10
+    assert 0 < result.response_tokens < result.train_tokens
     assert result.train_tokens > 0
     assert result.settings["device"] == "cpu"
     assert result.settings["dtype"] == "float32"
@@ -146,9 +148,6 @@ def test_a_subset_without_trainable_rows_is_a_failure(make_job):
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "infrastructure"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "infrastructure"),
-        (MemoryError(), "infrastructure"),
         (OSError(errno.ENOSPC, "No space left on device"), "infrastructure"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), "infrastructure"),
     ],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from autoselection.evaluation import SFTConfig
-from autoselection.evaluation.schedule import micro_batches, training_schedule
+from autoselection.evaluation.schedule import micro_batches, packed_batches, training_schedule
 
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=70).map(lambda values: np.array(values, np.int64))
 
@@ -104,3 +104,34 @@ def test_group_by_length_narrows_batches():
 def test_two_budgets_are_refused():
     with pytest.raises(ValidationError, match="exactly one budget, not epochs and max_steps"):
         SFTConfig(epochs=1, max_steps=5)
+
+
+@given(LENGTHS, st.integers(1, 3000), st.integers(1, 9), st.data())
+def test_a_budget_may_count_responses_only(lengths, budget, size, data):
+    responses = np.array([data.draw(st.integers(1, int(length))) for length in lengths[:8]], np.int64)
+    lengths = lengths[:8]
+    config = SFTConfig(max_tokens=budget, batch_size=size, budget_counts="response")
+    schedule = training_schedule(lengths, config, 0, responses=responses)
+    assert budget <= responses[schedule.order].sum() < budget + responses.max()
+    assert schedule.tokens == lengths[schedule.order].sum()
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=20),
+    st.integers(1, 8) | st.none(),
+    st.integers(10, 120),
+)
+def test_packs_hold_every_row_once_within_the_limits_and_are_as_few_as_can_be(lengths, max_rows, max_tokens):
+    lengths = np.sort(np.array(lengths, np.int64))[::-1]
+    pieces = packed_batches(lengths, max_rows=max_rows, max_tokens=max_tokens)
+    assert [row for start, end in pieces for row in range(start, end)] == list(range(len(lengths)))
+
+    def fits(start, end):
+        within = lengths[start:end].sum() <= max_tokens and end - start <= (max_rows or end)
+        return end - start == 1 or within
+
+    assert all(fits(*piece) for piece in pieces)
+    fewest = [0] + [len(lengths)] * len(lengths)
+    for end in range(1, len(lengths) + 1):
+        fewest[end] = min(fewest[start] + 1 for start in range(end) if fits(start, end))
+    assert len(pieces) == fewest[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from functools import partial
@@ -11,8 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
+from trl import SFTConfig as SFTArguments
 
 from autoselection.chat import ConversationEncoder
+from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation import EvaluationConfig, SFTConfig
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
@@ -293,6 +297,9 @@ def test_rows_are_cut_dropped_and_counted(tiny_tokenizer, tmp_path):
     ingest([write_jsonl(tmp_path / "rows.jsonl", rows)], tmp_path / "pool")
     subset = encode(tmp_path / "pool", tiny_tokenizer, max_length=64)
     assert (subset.truncated, subset.no_response, subset.unrenderable) == (2, 1, 0)
+    whole = encode(tmp_path / "pool", tiny_tokenizer, max_length=4096)
+    assert subset.lost == sum(length - 64 for length in whole.lengths[:2])
+    assert whole.lost == 0
     assert subset.lengths.tolist()[0] == 64
     assert len(subset.rows) == 2
 
@@ -312,3 +319,151 @@ def test_a_subset_without_a_trainable_row_fails_with_the_reason(tiny_model_dir, 
 def test_nothing_is_written(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
     run(tiny_model_dir, tiny_tokenizer, encode(pool_dir, tiny_tokenizer), tmp_path, max_steps=1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("micro", [{}, {"micro_batch_tokens": 150}, {"micro_batch_size": 3}])
+def test_packing_changes_the_padding_and_nothing_else(
+    method, micro, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
+):
+    subset = encode(pool_dir, tiny_tokenizer)
+    sft = {"method": method, "max_steps": 4, **micro}
+    padded = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, **sft)
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    seen = packs_of(model)
+    packed = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, packing=True, **sft)
+    assert packed.losses == pytest.approx(padded.losses, rel=1e-4)
+    for (name, ours), theirs in zip(packed.model.named_parameters(), padded.model.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=2e-5), name
+    assert all(tuple(ids.shape[:1]) == (1,) for ids, _ in seen)
+    assert sum(ids.shape[1] for ids, _ in seen) == padded.schedule.tokens  # not one token of padding
+    assert sum(int((positions == 0).sum()) for _, positions in seen) == 4 * 8  # positions start again with every row
+    if micro.get("micro_batch_tokens"):
+        assert all(ids.shape[1] <= 150 or int((positions == 0).sum()) == 1 for ids, positions in seen)
+    if micro.get("micro_batch_size"):
+        assert all(int((positions == 0).sum()) <= 3 for _, positions in seen)
+
+
+def packs_of(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Token ids and positions of every training pass of ``model``."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def record(module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+        if module.training:
+            assert kwargs.get("attention_mask") is None
+            seen.append((kwargs["input_ids"].clone(), kwargs["position_ids"].clone()))
+
+    model.register_forward_pre_hook(record, with_kwargs=True)
+    return seen
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_packed_rows_do_not_see_each_other(implementation, tiny_model_dir):
+    from autoselection.evaluation._trainer import attends_across
+
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    model.set_attn_implementation(implementation)
+    assert not attends_across(model)
+
+
+def test_packing_is_refused_for_a_model_whose_rows_see_each_other(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    forward = model.forward
+
+    def leaky(input_ids: Any, position_ids: Any = None, attention_mask: Any = None, **rest: Any) -> Any:
+        return forward(input_ids=input_ids, attention_mask=attention_mask, **rest)  # positions are dropped
+
+    model.forward = leaky
+    subset = encode(pool_dir, tiny_tokenizer)
+    with pytest.raises(EvaluationError, match=r"lets packed rows see each other.*switch evaluation\.sft\.packing off"):
+        run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_steps=1, packing=True)
+
+
+def test_a_budget_of_response_tokens_gives_every_subset_the_same_supervision(
+    tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
+):
+    for rows in (range(3), range(48)):
+        model = load_model(tiny_model_dir, "cpu", "float32")
+        seen = batches_of(model)
+        subset = encode(pool_dir, tiny_tokenizer, rows)
+        trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_tokens=300, budget_counts="response")
+        taught = sum(int((batch["trained"] != -100).sum()) for batch in seen)
+        assert taught == trained.response_tokens
+        assert 300 <= taught < 300 + subset.responses.max()
+        assert trained.schedule.tokens > 2 * taught
+
+
+def test_a_loss_that_rises_far_above_its_start_is_divergence(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    subset = encode(pool_dir, tiny_tokenizer)
+    wild = {"max_steps": 30, "learning_rate": 3.0, "scheduler": "constant", "warmup_ratio": 0.0}
+    with pytest.raises(TrainingFailure, match=r"diverged: the mean loss of 5 steps rose to .* in step \d+ of 30"):
+        run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, **wild)
+    waited = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, **{**wild, "max_steps": 8, "divergence": None})
+    assert len(waited.losses) == 8
+    calm = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=8, divergence=1.5)
+    assert len(calm.losses) == 8
+
+
+def arguments_of(tiny_model_dir: Path, tmp_path: Path, autocast: bool = False, **sft: Any) -> Any:
+    config = SFTConfig(**{"max_steps": 3, "batch_size": 4, **sft})
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    schedule = training_schedule(np.full(12, 5, np.int64), config, 0)
+    return training_arguments(config, schedule, model, autocast=autocast, seed=5, work_dir=tmp_path)
+
+
+def test_settings_reach_the_training_arguments(tiny_model_dir, tmp_path):
+    plain = arguments_of(tiny_model_dir, tmp_path)
+    assert (plain.gradient_checkpointing, plain.bf16, plain.fp16, plain.packing) == (False, False, False, False)
+    assert (plain.max_steps, plain.seed, plain.save_strategy, plain.report_to) == (3, 5, "no", [])
+    asked = arguments_of(
+        tiny_model_dir, tmp_path, True, gradient_checkpointing=True, weight_decay=0.2, max_grad_norm=0.3,
+        learning_rate=0.5, scheduler="linear", warmup_ratio=0.5,
+    )  # fmt: skip
+    assert (asked.gradient_checkpointing, asked.bf16) == (True, True)
+    assert (asked.weight_decay, asked.max_grad_norm, asked.learning_rate) == (0.2, 0.3, 0.5)
+    assert (asked.lr_scheduler_type, asked.warmup_steps) == ("linear", 2)
+
+
+def test_an_fsdp_configuration_reaches_accelerate(tiny_model_dir, tmp_path):
+    path = tmp_path / "fsdp.json"
+    path.write_text(
+        json.dumps({"version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"], "cpu_offload": True})
+    )
+    arguments = arguments_of(tiny_model_dir, tmp_path, fsdp=path)
+    assert arguments.fsdp is True
+    assert arguments.fsdp_config["transformer_layer_cls_to_wrap"] == ["LlamaDecoderLayer"]
+    plugin = arguments.fsdp_plugin_args
+    assert (plugin["fsdp_version"], plugin["cpu_offload"]) == (2, True)
+    assert plugin["transformer_cls_names_to_wrap"] == "LlamaDecoderLayer"
+
+
+def test_a_deepspeed_configuration_reaches_the_training_arguments(tiny_model_dir, tmp_path, monkeypatch):
+    """DeepSpeed is not installed here: what TRL's configuration is given is read off its constructor."""
+    import trl
+
+    given: dict[str, Any] = {}
+    path = tmp_path / "zero2.json"
+    settings = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}, "train_batch_size": "auto"}
+    path.write_text(json.dumps(settings))
+    monkeypatch.setattr(trl, "SFTConfig", lambda **arguments: given.update(arguments))
+    monkeypatch.setattr("autoselection.evaluation.sft.importlib.util.find_spec", lambda _: object())
+    arguments_of(tiny_model_dir, tmp_path, deepspeed=path)
+    assert given["deepspeed"] == settings
+    assert {"deepspeed", "fsdp", "bf16"} <= set(inspect.signature(SFTArguments).parameters)
+    assert "fsdp" not in given
+
+
+def test_distribution_that_cannot_work_is_refused(tiny_model_dir, tmp_path):
+    path = tmp_path / "zero3.json"
+    path.write_text(json.dumps({"zero_optimization": {"stage": 3}}))
+    with pytest.raises(EvaluationError, match=r"zero3\.json: ZeRO stage 3 .* use stage 2"):
+        arguments_of(tiny_model_dir, tmp_path, deepspeed=path)
+    path.write_text("{}")
+    with pytest.raises(MissingExtraError, match=r"autoselection\[deepspeed\]"):
+        arguments_of(tiny_model_dir, tmp_path, deepspeed=path)
+    for text, reason in (("[1]", "must hold a JSON object"), ("{", "cannot be read as JSON")):
+        path.write_text(text)
+        with pytest.raises(EvaluationError, match=reason):
+            arguments_of(tiny_model_dir, tmp_path, fsdp=path)
+    with pytest.raises(ValidationError, match="give deepspeed or fsdp, not both"):
+        SFTConfig(deepspeed=path, fsdp=path)

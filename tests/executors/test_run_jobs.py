@@ -49,6 +49,15 @@ def test_lost_jobs_run_again_until_the_retries_are_used_up() -> None:
     assert backend.most_running == 2
 
 
+def test_a_lost_job_waits_before_it_runs_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("autoselection.executors.base.time.sleep", waits.append)
+    script = {0: ["memory", "memory", "ok"], 1: ["ok", "ok"]}
+    results = dict(run_jobs(ScriptedBackend(script), [job(0), job(1)], workers=2, retries=2, pause=3.0))
+    assert results[0].score == 1.0
+    assert waits == [6.0]  # the first time, the other job was still running
+
+
 def test_a_training_failure_is_a_result() -> None:
     results = dict(run_jobs(ScriptedBackend({0: ["training"]}), [job(0)], workers=1, retries=5))
     assert results[0].failure_kind == "training"

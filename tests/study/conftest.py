@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from autoselection.config import load_config
 from autoselection.demo import TASKS, model_dir, pool_file, sae_dir, task_file
+from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.signals import score_pool
 from autoselection.study import Study, run_study
@@ -77,3 +79,27 @@ def study_config(scored_pool: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def finished_study(study_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The small study, run to its end without interruption."""
     return run_study(load_config(study_config), tmp_path_factory.mktemp("study") / "whole")
+
+
+class InlineExecutor:
+    """Evaluates in this process, and lets ``end`` answer for a job instead."""
+
+    def __init__(self, end: Callable[[EvaluationJob], EvaluationResult | None]) -> None:
+        self.end = end
+
+    def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
+        for index, job in enumerate(jobs):
+            yield index, self.end(job) or evaluate(job)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[EvaluationJob], EvaluationResult | None]], None]:
+    """``ends(end)``: studies of this test evaluate in this process, which starts no worker."""
+
+    def use(end: Callable[[EvaluationJob], EvaluationResult | None]) -> None:
+        monkeypatch.setattr("autoselection.study.run.make_executor", lambda _: InlineExecutor(end))
+
+    return use

@@ -47,6 +47,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         stop_text: text that ends a generated answer where the template has no end token; may be empty.
         batch_size: most sequences of a batch; None is no limit.
         batch_tokens: most tokens of a batch; None is derived from the vocabulary.
+        compiled: compile the forward pass of likelihoods.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         batch_size: int | None,
         batch_tokens: int | None,
         autocast: bool,
+        compiled: bool = False,
     ) -> None:
         super().__init__(
             pretrained=model,
@@ -75,6 +77,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         self._tokens = batch_tokens
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._kept = 0
+        self._forward = torch.compile(model, dynamic=True) if compiled else model
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Log-probability of every continuation, and whether greedy decoding would write it."""
@@ -126,7 +129,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         if not self._keeps_logits:
             return super()._model_call(inps)  # type: ignore[no-any-return]
         with torch.inference_mode(), self._autocast():
-            logits: torch.Tensor = self.model(inps, use_cache=False, logits_to_keep=self._kept).logits
+            logits: torch.Tensor = self._forward(inps, use_cache=False, logits_to_keep=self._kept).logits
         return logits
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -17,10 +18,13 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from autoselection.evaluation.encoding import IGNORED, EncodedRow
 from autoselection.evaluation.runtime import TrainingFailure
-from autoselection.evaluation.schedule import TrainingSchedule, micro_batches
+from autoselection.evaluation.schedule import TrainingSchedule, micro_batches, packed_batches
 
 #: What one more forward and backward pass costs, in tokens: measured on a CPU; a GPU is idle during small passes.
 _PASS_COST = {"cpu": 64, "cuda": 4096}
+
+#: Steps whose mean loss tells divergence: one step may be an odd batch.
+_WATCHED_STEPS = 5
 
 
 class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
@@ -45,8 +49,14 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         micro_rows: int | None,
         micro_tokens: int,
         adapters: Any | None,
+        packing: bool = False,
+        divergence: float | None = None,
     ) -> None:
         self.losses: list[float] = []
+        self._packing = packing
+        self._divergence = divergence
+        self._uniform = math.log(model.config.get_text_config().vocab_size)
+        self._latest: deque[float] = deque(maxlen=_WATCHED_STEPS)
         self.forward_passes = 0
         self._micro_rows = micro_rows
         self._micro_tokens = micro_tokens
@@ -88,12 +98,8 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"][:, 1:]
         positions = (labels != IGNORED).any(0).nonzero()[:, 0]
-        outputs = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            use_cache=False,
-            logits_to_keep=positions,
-        )
+        where = {name: inputs[name] for name in ("attention_mask", "position_ids") if name in inputs}
+        outputs = model(input_ids=inputs["input_ids"], **where, use_cache=False, logits_to_keep=positions)
         labels = labels[:, positions].flatten()
         trained = labels != IGNORED
         logits = outputs.logits.flatten(0, 1)[trained].float()
@@ -109,28 +115,84 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> torch.Tensor:
         """Accumulate the gradients of one batch; every micro-batch counts by its share of the response tokens."""
         total = torch.zeros((), device=self.args.device)
-        for micro_batch in self._micro_batches(inputs):
+        pieces = self._micro_batches(inputs)
+        for number, micro_batch in enumerate(pieces, start=1):
+            # DeepSpeed would take a step after every backward pass; this is how the Trainer itself tells it the last.
+            self.accelerator.gradient_state._set_sync_gradients(number == len(pieces))
             total = total + super().training_step(model, micro_batch, num_items_in_batch)
             self.forward_passes += 1
-        value = total.item()
-        if not math.isfinite(value):
-            raise TrainingFailure(
-                f"Training diverged: the loss became {value} in step {self.state.global_step + 1} of "
-                f"{self.state.max_steps}; lower evaluation.sft.learning_rate."
-            )
-        self.losses.append(value)
+        self._watch(total.item())
         return total
 
-    def _micro_batches(self, inputs: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+    def _watch(self, loss: float) -> None:
+        """Take note of a step's loss, and fail if training has diverged."""
+        step = f"step {self.state.global_step + 1} of {self.state.max_steps}"
+        advice = "lower evaluation.sft.learning_rate"
+        if not math.isfinite(loss):
+            raise TrainingFailure(f"Training diverged: the loss became {loss} in {step}; {advice}.")
+        self.losses.append(loss)
+        self._latest.append(loss)
+        mean = sum(self._latest) / len(self._latest)
+        start = max(self.losses[0], self._uniform)
+        if self._divergence and len(self._latest) == _WATCHED_STEPS and mean > self._divergence * start:
+            raise TrainingFailure(
+                f"Training diverged: the mean loss of {_WATCHED_STEPS} steps rose to {mean:.3g} in {step} (it began at "
+                f"{self.losses[0]:.3g}; a uniform guess has {self._uniform:.3g}); {advice}."
+            )
+
+    def _micro_batches(self, inputs: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         lengths = inputs["attention_mask"].sum(1).numpy(force=True)
+        if self._packing:
+            packs = packed_batches(lengths, max_rows=self._micro_rows, max_tokens=self._micro_tokens)
+            return [_packed(inputs, lengths, start, end) for start, end in packs]
         pieces = micro_batches(
             lengths,
             max_rows=self._micro_rows,
             max_tokens=self._micro_tokens,
             pass_cost=_PASS_COST.get(self.args.device.type, 1024),
         )
-        for start, end in pieces:
-            yield {name: tensor[start:end, : int(lengths[start])] for name, tensor in inputs.items()}
+        return [
+            {name: tensor[start:end, : int(lengths[start])] for name, tensor in inputs.items()} for start, end in pieces
+        ]
+
+
+def _packed(
+    inputs: dict[str, torch.Tensor], lengths: np.ndarray[Any, Any], start: int, end: int
+) -> dict[str, torch.Tensor]:
+    """Rows start to end as one row without padding, in the form of TRL's padding-free collator.
+
+    Positions start again with every row, which is what keeps attention within it; a row's first token has no label, so
+    that it is not predicted from the row before.
+    """
+    kept = inputs["attention_mask"][start:end].bool()
+    labels = inputs["labels"][start:end].clone()
+    labels[:, 0] = IGNORED
+    positions = torch.cat([torch.arange(int(length)) for length in lengths[start:end]])
+    return {
+        "input_ids": inputs["input_ids"][start:end][kept][None],
+        "labels": labels[kept][None],
+        "position_ids": positions[None].to(kept.device),
+    }
+
+
+def attends_across(model: Any) -> bool:
+    """Whether a row packed behind another one sees it: the logits of the second change with the first."""
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    generator = torch.Generator().manual_seed(0)
+    first, other, second = (torch.randint(vocabulary, (length,), generator=generator) for length in (9, 9, 7))
+    positions = torch.cat([torch.arange(9), torch.arange(7)])[None].to(model.device)
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        seen = [
+            model(
+                input_ids=torch.cat([before, second])[None].to(model.device), position_ids=positions, use_cache=False
+            ).logits[0, 9:]
+            for before in (first, other)
+        ]
+    model.train(training)
+    # Nothing of the first row reaches the second: the very same sums, up to the order a GPU adds in.
+    return not torch.allclose(seen[0], seen[1], rtol=1e-4, atol=1e-4 * float(seen[0].abs().max()))
 
 
 def _dataset(rows: Sequence[EncodedRow]) -> datasets.Dataset:

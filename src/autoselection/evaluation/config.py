@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -11,12 +12,33 @@ from autoselection.schema import StrictModel
 DEFAULT_EPOCHS = 3.0
 
 
+class LlamaFactoryConfig(StrictModel):
+    """The trainer ``llamafactory``: LLaMA-Factory, installed in an environment of its own."""
+
+    command: str = Field("llamafactory-cli", description="The command, by name or path.")
+    template: str | None = Field(
+        None, description="LLaMA-Factory's name for the model's chat template (qwen, llama3, …); required."
+    )
+    processes: int = Field(1, ge=1, description="Processes (GPUs) of one training (count); above 1 by torchrun.")
+    timeout: float | None = Field(None, gt=0.0, description="Longest training (s); null waits.")
+    extra: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="Further arguments for its YAML, as they are; they win over ours."
+    )
+
+
 class SFTConfig(StrictModel):
     """Supervised fine-tuning on the response tokens of a subset.
 
     Exactly one budget decides the length of training; without any, it is three epochs. ``max_steps`` and
     ``max_tokens`` cost the same whatever the size of the subset, so that a comparison of subsets is one of rows.
     """
+
+    trainer: Literal["trl", "llamafactory"] = Field(
+        "trl", description="What trains: TRL in the worker process, or LLaMA-Factory by its own command (llamafactory)."
+    )
+    llamafactory: LlamaFactoryConfig = Field(
+        default_factory=lambda: LlamaFactoryConfig.model_validate({}), description="Trainer llamafactory."
+    )
 
     method: Literal["full", "lora"] = Field(
         "full", description="Train all weights (full) or low-rank adapters that are merged before scoring (lora)."
@@ -37,8 +59,13 @@ class SFTConfig(StrictModel):
     max_tokens: int | None = Field(
         None,
         ge=1,
-        description="Budget: trained tokens, prompts included, whatever the size of the subset (count); rows are "
-        "taken in training order until their tokens reach it.",
+        description="Budget: trained tokens, whatever the size of the subset (count); rows are taken in training order, "
+        "small subsets repeatedly, until their tokens reach it.",
+    )
+    budget_counts: Literal["all", "response"] = Field(
+        "all",
+        description="Tokens that max_tokens counts: all of a row, prompts included (the same compute for every subset), "
+        "or only those with a loss (response: the same supervision).",
     )
     learning_rate: float = Field(2e-5, gt=0.0, description="Peak learning rate of AdamW.")
     scheduler: Literal["cosine", "linear", "constant"] = Field(
@@ -60,6 +87,11 @@ class SFTConfig(StrictModel):
         False,
         description="Make up batches from rows of similar length: less padding, but batches are no longer random.",
     )
+    packing: bool = Field(
+        False,
+        description="Lay the rows of a forward pass end to end instead of padding them; rows never attend to each other "
+        "(refused for models that cannot keep them apart). Steps, batches and budget stay those without packing.",
+    )
     weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay of AdamW.")
     max_grad_norm: float = Field(1.0, ge=0.0, description="Gradients are scaled down to this norm; 0 switches it off.")
     turns: Literal["all", "last"] = Field("all", description="Train on every assistant turn, or only on the last.")
@@ -67,17 +99,101 @@ class SFTConfig(StrictModel):
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: far less memory, about 30% slower."
     )
+    divergence: float | None = Field(
+        3.0,
+        gt=1.0,
+        description="Training fails as diverged when the mean loss of five steps exceeds so many times the larger of the "
+        "first step's loss and that of a uniform guess; null waits for a loss that is not finite.",
+    )
+    deepspeed: Path | None = Field(
+        None, description="DeepSpeed configuration (JSON file), passed to accelerate; needs the package deepspeed."
+    )
+    fsdp: Path | None = Field(
+        None, description="FSDP configuration (JSON file, as transformers' fsdp_config), passed to accelerate."
+    )
 
     @model_validator(mode="after")
     def _one_budget(self) -> SFTConfig:
         budgets = [name for name in ("epochs", "max_steps", "max_tokens") if getattr(self, name) is not None]
         if len(budgets) > 1:
             raise ValueError(f"give exactly one budget, not {' and '.join(budgets)}")
+        if self.deepspeed is not None and self.fsdp is not None:
+            raise ValueError("give deepspeed or fsdp, not both")
         return self
+
+    @model_validator(mode="after")
+    def _llamafactory_is_complete(self) -> SFTConfig:
+        if self.trainer != "llamafactory":
+            return self
+        if self.llamafactory.template is None:
+            raise ValueError("trainer llamafactory needs llamafactory.template, its name for the chat template")
+        if self.packing or self.group_by_length:
+            raise ValueError(
+                "trainer llamafactory makes up its own batches: leave packing and group_by_length off "
+                "(its own packing is llamafactory.extra: {neat_packing: true}, with other steps)"
+            )
+        passes = self.llamafactory.processes * (self.micro_batch_size or 1)
+        if self.batch_size % passes:
+            raise ValueError(
+                f"trainer llamafactory: batch_size {self.batch_size} is no multiple of micro_batch_size x processes "
+                f"({passes})"
+            )
+        return self
+
+
+class VllmConfig(StrictModel):
+    """The engine ``vllm`` (extra of the same name, needs a GPU)."""
+
+    gpu_memory_utilization: float = Field(
+        0.45, gt=0.0, le=1.0, description="Share of a GPU's memory for vLLM; training needs the rest."
+    )
+    max_model_len: int | None = Field(
+        None, ge=8, description="Longest prompt with its answer (tokens); null is the model's context."
+    )
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs the model is spread over (count).")
+    enforce_eager: bool = Field(False, description="Do not capture CUDA graphs: starts faster, runs slower.")
+
+
+class EndpointConfig(StrictModel):
+    """The engine ``openai``: a server that speaks OpenAI's protocol."""
+
+    base_url: str | None = Field(None, description="Address of the server, such as http://127.0.0.1:8000/v1.")
+    model: str | None = Field(
+        None, description="Name under which the server knows the model (model.path has its tokenizer)."
+    )
+    api_key_env: str | None = Field(None, description="Environment variable that holds the key; null sends none.")
+    load_adapters: bool = Field(
+        False,
+        description="Score subsets trained with LoRA by loading each adapter into the server for a while (a vLLM server "
+        "with VLLM_ALLOW_RUNTIME_LORA_UPDATING that sees the same files).",
+    )
+    concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once (count).")
+    timeout: float = Field(120.0, gt=0.0, description="Longest wait for one answer (s).")
+    retries: int = Field(3, ge=0, description="Further attempts after a busy or broken answer (count).")
+    retry_pause: float = Field(1.0, ge=0.0, description="First pause between attempts, doubled each time (s).")
+    seed: int = Field(0, description="Seed sent with every request; decoding is greedy.")
 
 
 class EvaluationConfig(StrictModel):
     """How one subset is trained on and scored."""
+
+    engine: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers",
+        description="What scores a model: the model in memory (transformers), vLLM with native LoRA (extra vllm), or a "
+        "server that speaks OpenAI's protocol (openai).",
+    )
+    vllm: VllmConfig = Field(default_factory=lambda: VllmConfig.model_validate({}), description="Engine vllm.")
+    endpoint: EndpointConfig = Field(
+        default_factory=lambda: EndpointConfig.model_validate({}), description="Engine openai."
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the forward pass of likelihoods (engine transformers; pays on a GPU with many items).",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="Folder of scores already computed, by model or adapter, task and settings; null keeps none.",
+    )
 
     sft: SFTConfig = Field(default_factory=lambda: SFTConfig.model_validate({}), description="Supervised fine-tuning.")
     seeds: tuple[int, ...] = Field(
@@ -108,6 +224,12 @@ class EvaluationConfig(StrictModel):
     )
     keep_model: bool = Field(
         False, description="Save every fine-tuned model (safetensors, tokenizer) in the evaluation's folder."
+    )
+    keep_best: int | None = Field(
+        None,
+        ge=1,
+        description="With keep_model, a study keeps the models of its so many best trials and of the final winner, and "
+        "removes the others (count); null keeps all.",
     )
 
     @model_validator(mode="after")

@@ -22,11 +22,14 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class EncodedRow:
-    """One trainable row: token ids and, aligned with them, labels (-100 where there is no loss)."""
+    """One trainable row: token ids and, aligned with them, labels (-100 where there is no loss).
+
+    ``lost`` tokens were cut off its end to fit the maximum length.
+    """
 
     input_ids: NDArray[np.int32]
     labels: NDArray[np.int32]
-    truncated: bool
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,17 @@ class EncodedSubset:
 
     Attributes:
         rows: the rows that have at least one token to predict.
+        kept: their numbers in the pool.
         truncated: rows of the subset cut to the maximum length, dropped ones included.
+        lost: tokens cut off these rows.
         no_response: rows dropped because no response token is left (or was there) to learn from.
         unrenderable: rows dropped because the chat template does not render their turns.
     """
 
     rows: list[EncodedRow]
+    kept: NDArray[np.int64]
     truncated: int
+    lost: int
     no_response: int
     unrenderable: int
 
@@ -49,6 +56,11 @@ class EncodedSubset:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each row."""
         return np.array([len(row.input_ids) for row in self.rows], np.int64)
+
+    @property
+    def responses(self) -> NDArray[np.int64]:
+        """Tokens of each row that have a loss."""
+        return np.array([np.count_nonzero(row.labels[1:] != IGNORED) for row in self.rows], np.int64)
 
 
 class RowCache:
@@ -72,10 +84,13 @@ class RowCache:
             self._rows, self._tokens = {}, 0
         rendered = [row for row in found if row is not None]
         # The first token is never predicted, so a label there teaches nothing.
-        trainable = [row for row in rendered if (row.labels[1:] != IGNORED).any()]
+        taught = [row is not None and bool((row.labels[1:] != IGNORED).any()) for row in found]
+        trainable = [row for row, kept in zip(found, taught, strict=True) if row is not None and kept]
         return EncodedSubset(
             trainable,
-            truncated=sum(row.truncated for row in rendered),
+            np.asarray(rows, np.int64)[np.array(taught, bool)],
+            truncated=sum(row.lost > 0 for row in rendered),
+            lost=sum(row.lost for row in rendered),
             no_response=len(rendered) - len(trainable),
             unrenderable=len(found) - len(rendered),
         )
@@ -102,4 +117,4 @@ def _encode(
         return None
     ids = np.array(encoded.input_ids, np.int32)
     labels = np.where(np.array(encoded.response, bool), ids, np.int32(IGNORED)) if completion_only else ids
-    return EncodedRow(ids, labels, encoded.truncated > 0)
+    return EncodedRow(ids, labels, encoded.truncated)

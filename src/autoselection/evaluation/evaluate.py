@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoselection.evaluation.engines import check_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
 from autoselection.evaluation.runtime import (
     borrowed_process,
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from autoselection.evaluation.encoding import EncodedSubset
     from autoselection.evaluation.harness import Benchmark, TaskScores
+    from autoselection.evaluation.sft import Trained
+    from autoselection.pool import Pool
 
 
 def evaluate(job: EvaluationJob) -> EvaluationResult:
@@ -41,6 +45,7 @@ def evaluate(job: EvaluationJob) -> EvaluationResult:
         MissingExtraError: the ``train`` extra is not installed.
     """
     require_packages()
+    check_engine(job)
     started = time.perf_counter()
     for task in job.tasks:
         load_items(task, job.split)
@@ -67,7 +72,8 @@ class _Run:
         self.costs: dict[str, Any] = {}
 
     def result(self) -> EvaluationResult:
-        from autoselection.evaluation.harness import load_benchmarks, score
+        from autoselection.evaluation.engines import gives_likelihoods
+        from autoselection.evaluation.harness import load_benchmarks
         from autoselection.models import load_model, load_tokenizer, model_fingerprint, pick_device, pick_dtype
 
         job = self.job
@@ -79,8 +85,11 @@ class _Run:
         tokenizer_key = (model_fingerprint(job.model), tokenizer.chat_template)
         # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
         weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
-        model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
-        context_length = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+        model: PreTrainedModel | None = None
+        external = job.rows is not None and job.config.sft.trainer == "llamafactory"
+        if not external and (job.rows is not None or job.config.engine == "transformers"):
+            model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
+        context_length = _context_length(job, model)
         benchmarks = load_benchmarks(
             job.tasks,
             job.split,
@@ -89,15 +98,15 @@ class _Run:
             config=job.config,
             full_metrics=job.full_metrics,
             tokenizer_key=tokenizer_key,
+            likelihoods=gives_likelihoods(job, tokenizer),
         )
         loaded = time.perf_counter()
         if job.rows is not None:
             model = self._train(model, tokenizer, dtype, tokenizer_key, context_length)
         trained = time.perf_counter()
-        scores = score(model, tokenizer, benchmarks, job.config, dtype=dtype)
-        model_dir = self._save(model, tokenizer) if job.config.keep_model else None
-        if job.full_metrics:
-            _write_items(job.work_dir / "items.jsonl", benchmarks, scores)
+        scores = self._scores(model, tokenizer, benchmarks, dtype, context_length)
+        model_dir = self._save(model, tokenizer) if job.config.keep_model and model is not None else None
+        _write_items(job.work_dir, job.split, benchmarks, scores)
         ended = time.perf_counter()
         values = {task.name: _search_score(task, scores[task.name].metrics) for task in job.tasks}
         return EvaluationResult(
@@ -117,34 +126,103 @@ class _Run:
             **self.costs,
         )
 
+    def _scores(
+        self,
+        model: PreTrainedModel | None,
+        tokenizer: Any,
+        benchmarks: list[Benchmark],
+        dtype: torch.dtype,
+        context_length: int,
+    ) -> dict[str, TaskScores]:
+        """Scores of every task, from the cache as far as it has them."""
+        from autoselection.evaluation.cache import ScoreCache
+        from autoselection.evaluation.engines import language_model
+        from autoselection.evaluation.harness import score
+
+        job = self.job
+        cache = ScoreCache(job.config.cache_dir) if job.config.cache_dir is not None else None
+        keys = {} if cache is None else self._cache_keys(model, benchmarks, dtype)
+        known = {name: stored for name, key in keys.items() if cache and (stored := cache.get(key)) is not None}
+        missing = [benchmark for benchmark in benchmarks if benchmark.config.name not in known]
+        if cache is not None:
+            self.costs["settings"]["cached_tasks"] = sorted(known)
+        if not missing:
+            return known
+        with language_model(job, model, tokenizer, missing, dtype=dtype, context_length=context_length) as scored:
+            found = score(scored, missing)
+        for name, scores in found.items():
+            if cache is not None:
+                cache.put(keys[name], scores)
+        return {benchmark.config.name: (known | found)[benchmark.config.name] for benchmark in benchmarks}
+
+    def _cache_keys(
+        self, model: PreTrainedModel | None, benchmarks: list[Benchmark], dtype: torch.dtype
+    ) -> dict[str, dict[str, Any]]:
+        from autoselection.evaluation.cache import weights_fingerprint
+        from autoselection.models import model_fingerprint
+
+        job, config = self.job, self.job.config
+        weights = model_fingerprint(job.model) if job.rows is None or model is None else weights_fingerprint(model)
+        settings = {
+            "model": weights,
+            "engine": config.engine,
+            "served": [config.endpoint.base_url, config.endpoint.model] if config.engine == "openai" else None,
+            "dtype": _name(dtype),
+            "device": self.costs["settings"]["device"].split(":")[0],
+        }
+        return {benchmark.config.name: {**settings, "benchmark": benchmark.key} for benchmark in benchmarks}
+
     def _train(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | None,
         tokenizer: Any,
         dtype: torch.dtype,
         tokenizer_key: tuple[object, ...],
         context_length: int,
     ) -> PreTrainedModel:
+        """Train on the job's rows; ``model`` is the base model, None if the trainer loads it."""
         from autoselection.chat import ConversationEncoder
         from autoselection.evaluation.encoding import row_cache
+        from autoselection.evaluation.engines import adapter_folder
+        from autoselection.evaluation.llamafactory import holdable
         from autoselection.evaluation.sft import train
         from autoselection.pool import Pool
 
         job, sft = self.job, self.job.config.sft
         assert job.rows is not None and job.pool_dir is not None
         pool = Pool.open(job.pool_dir)
+        wanted = np.asarray(job.rows, np.int64)
+        rows = wanted if model is not None else wanted[holdable(pool, wanted)]
         max_length = min(sft.max_length, context_length)
         encoder = ConversationEncoder(tokenizer, max_length=max_length, turns=sft.turns)
         cache = row_cache((pool.fingerprint, *tokenizer_key, max_length, sft.turns, sft.completion_only))
-        subset = cache.subset(pool, np.asarray(job.rows, np.int64), encoder, sft.completion_only)
-        self.costs.update(truncated_rows=subset.truncated, dropped_rows=subset.no_response + subset.unrenderable)
-        trained = train(model, tokenizer, subset, job.config, dtype=dtype, seed=job.seed, work_dir=job.work_dir)
+        subset = cache.subset(pool, rows, encoder, sft.completion_only)
+        self.costs.update(
+            truncated_rows=subset.truncated,
+            truncated_tokens=subset.lost,
+            dropped_rows=subset.no_response + subset.unrenderable + len(wanted) - len(rows),
+        )
+        if model is None:
+            trained = self._train_outside(pool, subset, dtype, max_length)
+        else:
+            trained = train(
+                model,
+                tokenizer,
+                subset,
+                job.config,
+                dtype=dtype,
+                seed=job.seed,
+                work_dir=job.work_dir,
+                adapter_dir=adapter_folder(job),
+            )
         tenth = max(1, len(trained.losses) // 10)
+        ends = (trained.losses[:tenth], trained.losses[-tenth:]) if trained.losses else ()
         self.costs.update(
             steps=trained.schedule.steps,
             train_tokens=trained.schedule.tokens,
+            response_tokens=trained.response_tokens,
             train_rows=len(trained.schedule.order),
-            train_loss=(float(np.mean(trained.losses[:tenth])), float(np.mean(trained.losses[-tenth:]))),
+            train_loss=tuple(float(np.mean(losses)) for losses in ends),
             settings={
                 **self.costs["settings"],
                 "forward_passes": trained.forward_passes,
@@ -153,6 +231,58 @@ class _Run:
             },
         )
         return trained.model
+
+    def _train_outside(self, pool: Pool, subset: EncodedSubset, dtype: torch.dtype, max_length: int) -> Trained:
+        """Train by LLaMA-Factory on the rows of the schedule, in its order."""
+        import shutil
+
+        from autoselection.evaluation.engines import adapter_folder
+        from autoselection.evaluation.llamafactory import (
+            load_trained,
+            remove_bulk,
+            run_training,
+            train_arguments,
+            write_training,
+        )
+        from autoselection.evaluation.sft import Trained, plan
+        from autoselection.models import resolve_model
+
+        job, sft = self.job, self.job.config.sft
+        started = time.perf_counter()
+        schedule = plan(subset, sft, job.seed)
+        folder = job.work_dir.resolve() / "llamafactory"
+        device = self.costs["settings"]["device"]
+        arguments = train_arguments(
+            sft,
+            schedule,
+            model=resolve_model(job.model).resolve(),
+            folder=folder,
+            seed=job.seed,
+            max_length=max_length,
+            device=device,
+            bf16=_name(dtype) == "bfloat16",
+            trust_remote_code=job.trust_remote_code,
+        )
+        yaml_file = write_training(pool, subset.kept[schedule.order], folder, arguments)
+        try:
+            run = run_training(sft, yaml_file)
+            model, trainable = load_trained(
+                run,
+                sft,
+                base=job.model,
+                dtype="float32" if sft.method == "full" else _name(dtype),
+                device=device,
+                trust_remote_code=job.trust_remote_code,
+            )
+            adapters = adapter_folder(job)
+            if adapters is not None:
+                shutil.copytree(run.output, adapters, dirs_exist_ok=True)
+        finally:
+            remove_bulk(folder)
+        passes = schedule.steps * int(arguments["gradient_accumulation_steps"])
+        responses = int(subset.responses[schedule.order].sum())
+        seconds = time.perf_counter() - started
+        return Trained(model, schedule, run.losses, responses, passes, trainable, seconds)
 
     def _save(self, model: PreTrainedModel, tokenizer: Any) -> str:
         folder = self.job.work_dir / "model"
@@ -174,16 +304,31 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _search_score(task: TaskConfig, metrics: Mapping[str, float]) -> float:
-    return -metrics["nll"] if task.metric == "nll" else metrics[task.metric]
+    return -metrics[task.metric] if task.metric in ("nll", "nll_per_byte") else metrics[task.metric]
 
 
-def _write_items(path: Path, benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> None:
-    """One line an item: its values and, if it was generated, the answer."""
-    with path.open("w", encoding="utf-8") as file:
-        for benchmark in benchmarks:
-            found = scores[benchmark.config.name]
+def _context_length(job: EvaluationJob, model: PreTrainedModel | None) -> int:
+    from transformers import AutoConfig
+
+    from autoselection.models import resolve_model
+
+    config = (
+        model.config
+        if model is not None
+        else AutoConfig.from_pretrained(str(resolve_model(job.model)), trust_remote_code=job.trust_remote_code)
+    )
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+
+
+def _write_items(folder: Path, split: str, benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> None:
+    """``items/TASK/SPLIT/items.jsonl``: one line an item, its values and, if it was generated, the answer."""
+    for benchmark in benchmarks:
+        found = scores[benchmark.config.name]
+        path = folder / "items" / benchmark.config.name / split / "items.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
             for index, identifier in enumerate(benchmark.ids):
-                line = {"task": benchmark.config.name, "id": identifier}
+                line = {"task": benchmark.config.name, "split": split, "id": identifier}
                 line |= {name: values[index] for name, values in found.items.items() if name != "ids"}
                 if found.generated:
                     line["generated"] = found.generated[index]

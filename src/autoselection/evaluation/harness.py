@@ -8,8 +8,11 @@ What is scored:
   task's the mean over its items. The same request tells whether greedy decoding writes the gold response, token for
   token (``greedy_match``).
 - **accuracy** (items with choices): the option whose *letter* is likeliest as the first thing the model says. All
-  letters are of one length and need one forward pass.
+  letters are of one length and need one forward pass. ``option_likelihood`` is the right letter's share of the letters'
+  probability. Items whose answer is yes or no are asked the same of these two words, where a task wants it.
 - **exact_match**: the greedy answer, generated until the end-of-turn token, holds the gold answer (see ``answers``).
+
+Few-shot examples are earlier turns of the conversation.
 
 The harness drives requests and aggregation; prompts and answers reach the model as the token ids of
 :class:`~autoselection.chat.ConversationEncoder`, the same as in training. Nothing is downloaded and nothing is written.
@@ -17,8 +20,9 @@ The harness drives requests and aggregation; prompts and answers reach the model
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +34,19 @@ from autoselection.evaluation.answers import answers_match
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.job import EvaluationSplit, rounded
 from autoselection.evaluation.runtime import TrainingFailure
-from autoselection.tasks import LETTERS, TaskConfig, TaskItem, items_fingerprint, load_items
+from autoselection.harness_tasks import harness_verdict, has_own_verdict
+from autoselection.tasks import (
+    LETTERS,
+    OPTION_METRICS,
+    TaskConfig,
+    TaskItem,
+    items_fingerprint,
+    load_items,
+    solved_examples,
+)
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 #: Room for an answer longer than the longest gold one (tokens).
 _SPARE_TOKENS = 16
@@ -45,7 +57,8 @@ class Benchmark:
     """One task's items, encoded for one tokenizer and chat template.
 
     Attributes:
-        tasks: harness tasks by kind: ``nll`` always, ``accuracy`` and ``exact_match`` where asked for.
+        tasks: harness tasks by kind: ``nll``, ``accuracy`` and ``exact_match``, as far as asked for and possible.
+        key: what the scores depend on besides the model: the items and examples, their encoding, the kinds.
         ids: ids of the items.
         truncated: items longer than the model's context (their prompts lose their beginning).
     """
@@ -56,6 +69,7 @@ class Benchmark:
     truncated: int
     stop_ids: frozenset[int]
     stop_text: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -76,30 +90,45 @@ def load_benchmarks(
     config: EvaluationConfig,
     full_metrics: bool,
     tokenizer_key: tuple[object, ...],
+    likelihoods: bool = True,
 ) -> list[Benchmark]:
     """Read and encode one split of every task; the encoded tasks are kept for the next evaluation of this process.
 
+    Args:
+        likelihoods: whether the engine gives them; without, only generated answers are scored.
+
     Raises:
         ConfigError: a task has no usable file for the split.
+        EvaluationError: a task's metric is not available from the engine.
     """
     benchmarks = []
     for task in tasks:
         items = load_items(task, split)
         choices = all(item.choices for item in items)
+        examples = load_items(task, "target") if task.fewshot else []
+        if not likelihoods and task.metric != "exact_match":
+            raise EvaluationError(
+                f"Task '{task.name}': metric '{task.metric}' needs log-probabilities of prompts, which the server of "
+                "evaluation.endpoint does not give (nll, nll_per_byte, greedy_match, accuracy and option_likelihood are "
+                "not available from it): set tasks[].metric to exact_match, or use another server or engine."
+            )
         kinds = ["nll"]
-        if choices and (full_metrics or task.metric == "accuracy"):
+        yes_no = task.answer == "yes_no" and all(item.options() for item in items)
+        if task.metric in OPTION_METRICS or (full_metrics and (choices or yes_no)):
             kinds.append("accuracy")
         if task.metric == "exact_match" or (full_metrics and not choices):
             kinds.append("exact_match")
+        kinds = kinds if likelihoods else ["exact_match"]
         key = (
             *tokenizer_key, task.model_dump_json(), split, context_length, config.max_new_tokens, tuple(kinds),
-            items_fingerprint(items), tuple(item.id for item in items),
+            items_fingerprint(items), tuple(item.id for item in items), items_fingerprint(examples),
         )  # fmt: skip
         if key not in _BENCHMARKS:
             while len(_BENCHMARKS) >= _MAX_BENCHMARKS:
                 _BENCHMARKS.pop(next(iter(_BENCHMARKS)))
             encoder = ConversationEncoder(tokenizer, max_length=1 << 30, turns="last")
-            _BENCHMARKS[key] = _benchmark(task, items, kinds, encoder, context_length, config.max_new_tokens)
+            made = _benchmark(task, items, examples, kinds, encoder, context_length, config.max_new_tokens)
+            _BENCHMARKS[key] = replace(made, key=repr(key))
         benchmarks.append(_BENCHMARKS[key])
     return benchmarks
 
@@ -108,38 +137,24 @@ _MAX_BENCHMARKS = 64
 _BENCHMARKS: dict[tuple[object, ...], Benchmark] = {}
 
 
-def score(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    benchmarks: Sequence[Benchmark],
-    config: EvaluationConfig,
-    *,
-    dtype: torch.dtype,
-) -> dict[str, TaskScores]:
-    """Score ``model`` on encoded tasks.
+def score(language_model: Any, benchmarks: Sequence[Benchmark]) -> dict[str, TaskScores]:
+    """Score a language model of the harness on encoded tasks.
 
     Raises:
         TrainingFailure: a gold answer has no finite likelihood.
     """
-    import torch
     from lm_eval.evaluator import evaluate
 
-    from autoselection.evaluation._language_model import ConversationLM
-
-    language_model = ConversationLM(
-        model,
-        tokenizer,
-        stop_ids=sorted(frozenset().union(*(benchmark.stop_ids for benchmark in benchmarks))),
-        stop_text=benchmarks[0].stop_text,
-        batch_size=config.batch_size,
-        batch_tokens=config.batch_tokens,
-        autocast=dtype == torch.bfloat16 and model.dtype == torch.float32,
-    )
     harness_tasks = {
         f"{benchmark.config.name}/{kind}": task for benchmark in benchmarks for kind, task in benchmark.tasks.items()
     }
     output = evaluate(language_model, {"tasks": harness_tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
     return {benchmark.config.name: _scores(benchmark, output) for benchmark in benchmarks}
+
+
+def stop_signs(benchmarks: Sequence[Benchmark]) -> tuple[list[int], str]:
+    """Tokens that end a generated answer, and the text that ends one where the template has no end token."""
+    return sorted(frozenset().union(*(benchmark.stop_ids for benchmark in benchmarks))), benchmarks[0].stop_text
 
 
 def _scores(benchmark: Benchmark, output: Mapping[str, Any]) -> TaskScores:
@@ -166,19 +181,27 @@ def _scores(benchmark: Benchmark, output: Mapping[str, Any]) -> TaskScores:
     return TaskScores(metrics, items, generated)
 
 
-_METRICS = {"nll": ("nll", "nll_per_byte", "greedy_match"), "accuracy": ("accuracy",), "exact_match": ("exact_match",)}
+_METRICS = {
+    "nll": ("nll", "nll_per_byte", "greedy_match"),
+    "accuracy": ("accuracy", "option_likelihood"),
+    "exact_match": ("exact_match",),
+}
 _HARNESS_NAMES = {"accuracy": "acc"}
 
 
 def _benchmark(
     task: TaskConfig,
     items: Sequence[TaskItem],
+    examples: Sequence[TaskItem],
     kinds: Sequence[str],
     encoder: ConversationEncoder,
     context_length: int,
     max_new_tokens: int | None,
 ) -> Benchmark:
-    encoded = [_encode(item, item.reference(), encoder, task.name) for item in items]
+    shots = [_shots(item, examples, task) for item in items]
+    encoded = [
+        _encode(item, item.reference(), encoder, task.name, turns) for item, turns in zip(items, shots, strict=True)
+    ]
     longest = max(len(gold) for _, gold in encoded)
     if longest >= context_length:
         raise ConfigError(
@@ -191,8 +214,8 @@ def _benchmark(
     new_tokens = max_new_tokens or min(2 * longest + _SPARE_TOKENS, context_length // 2)
     makers = {
         "nll": partial(_nll_task, task, items, encoded),
-        "accuracy": partial(_accuracy_task, task, items, encoder),
-        "exact_match": partial(_exact_match_task, task, items, encoded, new_tokens),
+        "accuracy": partial(_accuracy_task, task, items, encoder, shots),
+        "exact_match": partial(_exact_match_task, task, items, encoded, shots, new_tokens),
     }
     return Benchmark(
         task,
@@ -201,12 +224,32 @@ def _benchmark(
         sum(len(context) + len(gold) > context_length + 1 for context, gold in encoded),
         frozenset(ends | ({eos} if eos is not None else set())),
         "" if ends else _text_after_answer(items[0], encoder),
+        "",
     )
 
 
-def _encode(item: TaskItem, answer: str, encoder: ConversationEncoder, task: str) -> tuple[list[int], list[int]]:
+Turns = Sequence[dict[str, str]]
+
+
+def _shots(item: TaskItem, examples: Sequence[TaskItem], task: TaskConfig) -> Turns:
+    """The solved examples in front of an item, as turns of the conversation."""
+    if not task.fewshot:
+        return []
+    chosen = solved_examples(item, examples, task.fewshot)
+    if len(chosen) < task.fewshot:
+        raise ConfigError(
+            f"Task '{task.name}': {task.fewshot} examples are asked for and {len(chosen)} target items are there for "
+            f"item '{item.id}'; lower tasks[].fewshot or raise target_limit."
+        )
+    return [turn for example in chosen for turn in example.messages()]
+
+
+def _encode(
+    item: TaskItem, answer: str, encoder: ConversationEncoder, task: str, shots: Turns = ()
+) -> tuple[list[int], list[int]]:
     """Token ids of the context and of ``answer`` with its end-of-turn token; what follows them is left out."""
-    encoded = encoder.encode([{"role": "user", "content": item.question()}, {"role": "assistant", "content": answer}])
+    asked = [*shots, {"role": "user", "content": item.question()}]
+    encoded = encoder.encode([*asked, {"role": "assistant", "content": answer}])
     positions = np.flatnonzero(encoded.response)
     if len(positions) == 0 or positions[0] == 0:
         raise EvaluationError(
@@ -279,15 +322,17 @@ def _nll_of(document: Mapping[str, Any], results: Sequence[tuple[float, bool]]) 
     }
 
 
-def _accuracy_task(task: TaskConfig, items: Sequence[TaskItem], encoder: ConversationEncoder) -> Any:
+def _accuracy_task(
+    task: TaskConfig, items: Sequence[TaskItem], encoder: ConversationEncoder, shots: Sequence[Turns]
+) -> Any:
     special = set(encoder.tokenizer.all_special_ids)
     documents = []
-    for item in items:
-        letters = list(LETTERS[: len(item.choices)])
+    for item, turns in zip(items, shots, strict=True):
+        letters = list(item.options())
         continuations: list[list[int]] = []
         context: list[int] = []
         for letter in letters:
-            context, tokens = _encode(item, letter, encoder, task.name)
+            context, tokens = _encode(item, letter, encoder, task.name, turns)
             continuations.append(tokens[:-1] if len(tokens) > 1 and tokens[-1] in special else tokens)
         documents.append(
             {
@@ -305,12 +350,27 @@ def _accuracy_task(task: TaskConfig, items: Sequence[TaskItem], encoder: Convers
         output_type="multiple_choice",
         doc_to_choice="letters",
         doc_to_target="label",
-        metric_list=[_metric("acc")],
+        process_results=_accuracy_of,
+        metric_list=[_metric("acc"), _metric("option_likelihood")],
     )
 
 
+def _accuracy_of(document: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    """Whether the likeliest option is the right one (the first of equals), and the right one's share of probability."""
+    likelihoods = np.array([likelihood for likelihood, _ in results], np.float64)
+    shares = np.exp(likelihoods - likelihoods.max())
+    return {
+        "acc": float(int(np.argmax(likelihoods)) == document["label"]),
+        "option_likelihood": float(shares[document["label"]] / shares.sum()),
+    }
+
+
 def _exact_match_task(
-    task: TaskConfig, items: Sequence[TaskItem], encoded: Sequence[tuple[list[int], list[int]]], new_tokens: int
+    task: TaskConfig,
+    items: Sequence[TaskItem],
+    encoded: Sequence[tuple[list[int], list[int]]],
+    shots: Sequence[Turns],
+    new_tokens: int,
 ) -> Any:
     documents = [
         {
@@ -318,20 +378,31 @@ def _exact_match_task(
             "context": item.question(),
             "gold": item.answer,
             "letters": LETTERS[: len(item.choices)],
+            "choices": [] if item.options_in_prompt else list(item.choices),
+            "kind": task.answer,
             "context_ids": context,
+            "messages": json.dumps([*turns, {"role": "user", "content": item.question()}]),
         }
-        for item, (context, _) in zip(items, encoded, strict=True)
+        for item, (context, _), turns in zip(items, encoded, shots, strict=True)
     ]
+    own = partial(_verdict_of, task) if has_own_verdict(task) else _exact_match_of
     return _task(
         f"{task.name}/exact_match",
         documents,
         output_type="generate_until",
         doc_to_target="gold",
         generation_kwargs={"until": [], "max_gen_toks": new_tokens, "do_sample": False},
-        process_results=_exact_match_of,
+        process_results=own,
         metric_list=[_metric("exact_match")],
     )
 
 
 def _exact_match_of(document: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    return {"exact_match": float(answers_match(results[0], document["gold"], document["letters"]))}
+    right = answers_match(
+        results[0], document["gold"], document["letters"], choices=document["choices"], kind=document["kind"]
+    )
+    return {"exact_match": float(right)}
+
+
+def _verdict_of(task: TaskConfig, document: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    return {"exact_match": harness_verdict(task, document["id"], results[0])}

@@ -34,7 +34,8 @@ class EvaluationJob:
         split: ``dev`` during the search; ``test`` once, at the end.
         seed: seed of the row order, of adapter initialisation and of dropout.
         config: how to train and score.
-        work_dir: folder for what the evaluation writes (``model/`` if kept; ``items.jsonl`` with full metrics).
+        work_dir: folder for what the evaluation writes (``model/`` if kept,
+            ``items/TASK/SPLIT/items.jsonl``).
         chat_template: named template or Jinja file; None is the model's own.
         full_metrics: also score accuracy of choices and generated answers, whatever the tasks' search metric.
         trust_remote_code: run code shipped with the model.
@@ -74,22 +75,26 @@ class EvaluationResult:
         scores: score of each task in its search metric, higher is better (``nll`` counts negative).
         metrics: per task, ``items`` (count), ``nll`` (gold answer, nats per token, mean over items), ``nll_per_byte``,
             ``greedy_match`` (share of items whose gold answer is, token for token, what greedy decoding writes),
-            ``truncated`` (items longer than the model's context) and, where scored, ``accuracy`` and ``exact_match``.
+            ``truncated`` (items longer than the model's context) and, where scored, ``accuracy``, ``option_likelihood``
+            (the right option's share of the options' probability) and ``exact_match``.
         items: per task, ``ids`` and, aligned with them, every item's ``nll`` and ``greedy_match``, and where scored
-            ``accuracy`` and ``exact_match``: what paired tests need.
+            ``accuracy``, ``option_likelihood`` and ``exact_match``: what paired tests need.
         seconds: wall time: ``load``, ``train``, ``eval``, ``total``.
         steps: optimiser steps taken.
         train_tokens: trained tokens, prompts included, padding not.
         train_rows: rows the model saw, repetitions included.
+        response_tokens: of these, tokens that had a loss.
         truncated_rows: rows of the subset cut to the maximum length.
+        truncated_tokens: tokens cut off these rows.
         dropped_rows: rows of the subset without a response token (all of it cut away, or none there), not trained on.
         train_loss: mean loss over the first and over the last tenth of the steps; empty without training.
         settings: what was resolved: ``device``, ``dtype``, ``forward_passes``, ``trainable_parameters``,
-            ``unrenderable_rows`` (of the dropped ones, those whose turns the chat template does not render).
+            ``unrenderable_rows`` (of the dropped ones, those whose turns the chat template does not render),
+            ``cached_tasks`` (tasks whose scores came from ``evaluation.cache_dir``, where one is set).
         model_dir: where the model was saved, or None.
         failure: why the evaluation failed, or None.
-        failure_kind: ``training`` if the subset and the settings are to blame (it would fail again),
-            ``infrastructure`` if the machine is (memory, disk).
+        failure_kind: ``training`` if the subset and the settings are to blame (it would fail again: divergence, more
+            memory than there is), ``infrastructure`` if the machine is (disk, memory taken by others, a lost worker).
     """
 
     split: EvaluationSplit
@@ -102,7 +107,9 @@ class EvaluationResult:
     steps: int = 0
     train_tokens: int = 0
     train_rows: int = 0
+    response_tokens: int = 0
     truncated_rows: int = 0
+    truncated_tokens: int = 0
     dropped_rows: int = 0
     train_loss: tuple[float, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

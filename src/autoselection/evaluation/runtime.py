@@ -15,12 +15,13 @@ import numpy as np
 
 from autoselection.errors import MissingExtraError
 from autoselection.evaluation.job import FailureKind
+from autoselection.evaluation.memory import asked_bytes, blame, gpu_memory, system_memory
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "safetensors")
 _NOISY = ("lm_eval", "lm-eval", "transformers", "trl", "peft", "accelerate", "datasets")
 
 #: System errors that say something about the machine and nothing about the evaluation.
-_MACHINE_ERRNOS = frozenset(
+MACHINE_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS}
 )
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -28,6 +29,10 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memo
 
 class TrainingFailure(Exception):
     """Training or scoring gave no usable model: the subset or the settings are to blame, not the machine."""
+
+
+class MachineFailure(Exception):
+    """A command that trains was ended by the machine (killed, disk full), not by what it was asked."""
 
 
 def require_packages() -> None:
@@ -41,35 +46,50 @@ def failures() -> tuple[type[BaseException], ...]:
     """The exceptions that :func:`failure_of` may recognise."""
     from safetensors import SafetensorError
 
-    errors: tuple[type[BaseException], ...] = (TrainingFailure, MemoryError, OSError, RuntimeError, SafetensorError)
-    return errors
+    return (TrainingFailure, MachineFailure, MemoryError, OSError, RuntimeError, SafetensorError)
 
 
 def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
-    """Tell an evaluation that failed from a mistake of ours: (reason, kind), or None if the error must be raised."""
+    """Tell an evaluation that failed from a mistake of ours: (reason, kind), or None if the error must be raised.
+
+    Called while the error's frames still hold what the evaluation had allocated: lack of memory is the recipe's failure
+    if the evaluation would not have fitted alone, and the machine's if others took the room (see ``memory``).
+    """
     import torch
     from safetensors import SafetensorError
 
     if isinstance(error, TrainingFailure):
         return str(error), "training"
+    if isinstance(error, MachineFailure):
+        return str(error), "infrastructure"
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError):
-        return f"Out of memory: {text or 'the system refused an allocation'}.", "infrastructure"
-    if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return _out_of_memory(text or "the system refused an allocation", on_gpu=False)
+    if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
         return f"The system failed: {text}.", "infrastructure"
     if isinstance(error, SafetensorError):
         return f"Saving the model failed: {text}.", "infrastructure"
     if isinstance(error, RuntimeError):
         if any(word in text.lower() for word in _MEMORY_WORDS):
-            return (
-                f"Out of memory ({text[:200]}); lower evaluation.sft.micro_batch_tokens or max_length, "
-                "or switch gradient_checkpointing on.",
-                "infrastructure",
-            )
+            return _out_of_memory(text, on_gpu="cuda" in text.lower() and torch.cuda.is_available())
         accelerator_error: type[BaseException] | None = getattr(torch, "AcceleratorError", None)
         if accelerator_error is not None and isinstance(error, accelerator_error):
             return f"The accelerator failed: {text[:200]}.", "infrastructure"
     return None
+
+
+def _out_of_memory(text: str, on_gpu: bool) -> tuple[str, FailureKind]:
+    use = gpu_memory() if on_gpu else system_memory()
+    kind = blame(use, asked_bytes(text))
+    own, others, total = (f"{size / 2**30:.1f} GiB" for size in (use.own, use.others, use.total))
+    share = f"{own} of {total} held here, {others} by others"
+    if kind == "infrastructure":
+        return f"Out of memory taken by others ({share}): {text[:200]}.", kind
+    return (
+        f"Out of memory ({share}; {text[:200]}); lower evaluation.sft.micro_batch_tokens or max_length, "
+        "or switch gradient_checkpointing on.",
+        kind,
+    )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ same whatever the size of the subset. The budget decides where the stream ends:
 
 - ``epochs``: after ``round(epochs * rows)`` rows;
 - ``max_steps``: after ``max_steps * batch_size`` rows;
-- ``max_tokens``: with the row whose tokens reach the budget.
+- ``max_tokens``: with the row whose tokens reach the budget (all tokens, or those with a loss: ``budget_counts``).
 
 The last batch may be shorter, except with ``max_steps``. Within a batch, rows are sorted by length, longest first: this
 changes no gradient (the loss is a mean over the response tokens of the whole batch), only the padding of micro-batches.
@@ -44,10 +44,21 @@ class TrainingSchedule:
     tokens: int
 
 
-def training_schedule(lengths: NDArray[np.int64], config: SFTConfig, seed: int) -> TrainingSchedule:
-    """Plan training on rows of the given ``lengths`` (tokens, shape ``(rows,)``, at least one row)."""
+def training_schedule(
+    lengths: NDArray[np.int64], config: SFTConfig, seed: int, *, responses: NDArray[np.int64] | None = None
+) -> TrainingSchedule:
+    """Plan training on rows of the given ``lengths`` (tokens, shape ``(rows,)``, at least one row).
+
+    Args:
+        responses: tokens of each row that have a loss, at least one a row; needed where the budget counts these.
+    """
     rng = np.random.default_rng([_ORDER_STREAM, seed])
-    order = _stream(lengths, config, rng)
+    counted = lengths
+    if config.budget_counts == "response":
+        if responses is None:
+            raise ValueError("a budget of response tokens needs their number in every row")
+        counted = responses
+    order = _stream(counted, config, rng)
     size = config.batch_size
     if config.group_by_length:
         order = _grouped(order, lengths, size, rng)
@@ -85,6 +96,22 @@ def _grouped(
         batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, size)
         parts.extend(batches[rng.permutation(len(batches))])
     return np.concatenate([*parts, order[whole:]])
+
+
+def packed_batches(lengths: NDArray[np.int64], *, max_rows: int | None, max_tokens: int) -> list[tuple[int, int]]:
+    """Cut a batch into as few pieces as possible of at most ``max_tokens`` tokens (a single row may have more).
+
+    Returns:
+        (start, end) of each piece.
+    """
+    pieces: list[tuple[int, int]] = []
+    start, tokens = 0, 0
+    for row, length in enumerate(lengths.tolist()):
+        if row > start and (tokens + length > max_tokens or row - start == max_rows):
+            pieces.append((start, row))
+            start, tokens = row, 0
+        tokens += length
+    return [*pieces, (start, len(lengths))]
 
 
 def micro_batches(

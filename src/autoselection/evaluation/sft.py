@@ -10,12 +10,15 @@ updates of a small learning rate vanish in bfloat16 weights.
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation.config import EvaluationConfig, SFTConfig
 from autoselection.evaluation.encoding import EncodedSubset
 from autoselection.evaluation.runtime import TrainingFailure, seed_generators
@@ -41,6 +44,7 @@ class Trained:
         model: the model, adapters merged.
         schedule: what it was trained on.
         losses: mean loss per response token of every optimiser step.
+        response_tokens: tokens of ``schedule`` that had a loss.
         forward_passes: forward passes, one a micro-batch.
         trainable_parameters: parameters that were trained (count).
         seconds: wall time of training.
@@ -49,6 +53,7 @@ class Trained:
     model: PreTrainedModel
     schedule: TrainingSchedule
     losses: list[float]
+    response_tokens: int
     forward_passes: int
     trainable_parameters: int
     seconds: float
@@ -63,6 +68,7 @@ def train(
     dtype: torch.dtype,
     seed: int,
     work_dir: Path,
+    adapter_dir: Path | None = None,
 ) -> Trained:
     """Fine-tune ``model`` (in place) on ``subset``.
 
@@ -70,21 +76,23 @@ def train(
         dtype: arithmetic; bfloat16 with a float32 ``model`` means autocast.
         seed: of the row order, the adapters and dropout.
         work_dir: an existing folder the trainer may name; nothing is written there.
+        adapter_dir: folder for the LoRA adapters before they are merged; None keeps none.
 
     Raises:
-        TrainingFailure: no trainable row, or a loss that is not finite.
+        TrainingFailure: no trainable row, or a loss that is not finite or rises far above its start.
+        EvaluationError: packing is asked for and the model attends across packed rows; a file of ``config`` is wrong.
     """
     import torch
 
-    from autoselection.evaluation._trainer import SubsetTrainer
+    from autoselection.evaluation._trainer import SubsetTrainer, attends_across
 
-    if not subset.rows:
-        raise TrainingFailure(
-            f"No row of the subset can be trained on: {subset.no_response:,} have no response token within "
-            f"max_length, {subset.unrenderable:,} have turns the chat template does not render."
-        )
     started = time.perf_counter()
-    schedule = training_schedule(subset.lengths, config.sft, seed)
+    schedule = plan(subset, config.sft, seed)
+    if config.sft.packing and attends_across(model):
+        raise EvaluationError(
+            f"The model '{model.name_or_path}' lets packed rows see each other ({type(model).__name__}, attention "
+            f"'{model.config._attn_implementation}'): switch evaluation.sft.packing off."
+        )
     seed_generators(seed)  # adapters are initialised before the trainer seeds anything
     trainer = SubsetTrainer(
         model=model,
@@ -98,14 +106,34 @@ def train(
         micro_tokens=config.sft.micro_batch_tokens
         or micro_batch_tokens(model, dtype, config.sft.gradient_checkpointing),
         adapters=_adapters(config.sft) if config.sft.method == "lora" else None,
+        packing=config.sft.packing,
+        divergence=config.sft.divergence,
     )
     trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
     trainer.train()
     trained = trainer.model
     if config.sft.method == "lora":
+        if adapter_dir is not None:
+            trained.save_pretrained(str(adapter_dir))
         trained = trained.merge_and_unload()
     trained.eval()
-    return Trained(trained, schedule, trainer.losses, trainer.forward_passes, trainable, time.perf_counter() - started)
+    responses = int(subset.responses[schedule.order].sum())
+    seconds = time.perf_counter() - started
+    return Trained(trained, schedule, trainer.losses, responses, trainer.forward_passes, trainable, seconds)
+
+
+def plan(subset: EncodedSubset, config: SFTConfig, seed: int) -> TrainingSchedule:
+    """The schedule of training on ``subset``.
+
+    Raises:
+        TrainingFailure: no row can be trained on.
+    """
+    if not subset.rows:
+        raise TrainingFailure(
+            f"No row of the subset can be trained on: {subset.no_response:,} have no response token within "
+            f"max_length, {subset.unrenderable:,} have turns the chat template does not render."
+        )
+    return training_schedule(subset.lengths, config, seed, responses=subset.responses)
 
 
 def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing: bool) -> int:
@@ -141,6 +169,7 @@ def training_arguments(
 
     cpu = model.device.type == "cpu"
     return TRLConfig(
+        **_distribution(config),
         output_dir=str(work_dir),
         max_steps=schedule.steps,
         per_device_train_batch_size=config.batch_size,
@@ -169,6 +198,38 @@ def training_arguments(
         report_to="none",
         disable_tqdm=True,
     )
+
+
+def _distribution(config: SFTConfig) -> dict[str, Any]:
+    """Arguments for accelerate: the DeepSpeed or FSDP configuration, read and checked.
+
+    Raises:
+        EvaluationError: a file is missing or no JSON object, or asks for parameters cut into pieces (ZeRO 3).
+        MissingExtraError: DeepSpeed is not installed.
+    """
+    if config.deepspeed is not None:
+        settings = _json_object(config.deepspeed, "deepspeed")
+        if int((settings.get("zero_optimization") or {}).get("stage", 0)) == 3:
+            raise EvaluationError(
+                f"{config.deepspeed}: ZeRO stage 3 cuts the parameters into pieces, and the trained model is scored in "
+                "the same process: use stage 2 (with offload), or evaluation.sft.trainer llamafactory."
+            )
+        if importlib.util.find_spec("deepspeed") is None:
+            raise MissingExtraError("deepspeed", "deepspeed", "evaluation.sft.deepspeed")
+        return {"deepspeed": settings}
+    if config.fsdp is not None:
+        return {"fsdp": True, "fsdp_config": _json_object(config.fsdp, "fsdp")}
+    return {}
+
+
+def _json_object(path: Path, key: str) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"evaluation.sft.{key}: {path} cannot be read as JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise EvaluationError(f"evaluation.sft.{key}: {path} must hold a JSON object.")
+    return document
 
 
 def _adapters(config: SFTConfig) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
@@ -25,6 +26,12 @@ class ExecutorConfig(StrictModel):
         ge=0,
         le=10,
         description="How often an evaluation lost to the infrastructure (a killed worker, a full disk) is run again.",
+    )
+    retry_pause: float = Field(
+        1.0,
+        ge=0.0,
+        description="Wait before a lost evaluation runs again where nothing else runs (s), doubled with every attempt: "
+        "others' memory may be free by then.",
     )
     devices: tuple[str, ...] = Field(
         (),
@@ -64,15 +71,20 @@ class Backend(Protocol, Generic[Handle]):
 
 
 def run_jobs(
-    backend: Backend[Handle], jobs: Sequence[EvaluationJob], *, workers: int, retries: int
+    backend: Backend[Handle], jobs: Sequence[EvaluationJob], *, workers: int, retries: int, pause: float = 0.0
 ) -> Iterator[tuple[int, EvaluationResult]]:
-    """Run ``jobs``, at most ``workers`` at once, lost ones again up to ``retries`` times; yield as they finish."""
+    """Run ``jobs``, at most ``workers`` at once, lost ones again up to ``retries`` times; yield as they finish.
+
+    Before a lost job runs again with nothing beside it, ``pause`` seconds pass, twice as many with every attempt.
+    """
     queue = deque(range(len(jobs)))
     attempts = [0] * len(jobs)
     running: dict[Handle, int] = {}
     while queue or running:
         while queue and len(running) < workers:
             index = queue.popleft()
+            if attempts[index] and not running:
+                time.sleep(pause * 2 ** (attempts[index] - 1))
             attempts[index] += 1
             running[backend.start(jobs[index])] = index
         for handle, outcome in backend.finished(list(running)):

@@ -27,7 +27,8 @@ class RayExecutor:
 
     def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
         """Yield (index, result) in the order of completion; see :class:`Executor`."""
-        return run_jobs(self, jobs, workers=self.config.workers, retries=self.config.retries)
+        config = self.config
+        return run_jobs(self, jobs, workers=config.workers, retries=config.retries, pause=config.retry_pause)
 
     def start(self, job: EvaluationJob) -> Any:
         """Start a job as a Ray task."""

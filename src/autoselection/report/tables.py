@@ -20,7 +20,7 @@ from autoselection.recipes import Recipe
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.prepare import Contamination
-from autoselection.study.study import Study
+from autoselection.study.study import Study, Trial
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,20 @@ def _trial_sheet(study: Study) -> Sheet:
                 f"{record['rows']:,}",
                 score,
                 *(f"{trial.tasks[name]:.4f}" if name in trial.tasks else "" for name in names),
+                _cut(trial),
                 f"{trial.seconds:.0f}",
                 Recipe.from_dict(record["recipe"]).describe(),
             )
         )
-    headings = ("trial", "origin", "parent", "rows", "dev score", *names, "s", "recipe")
+    headings = ("trial", "origin", "parent", "rows", "dev score", *names, "cut", "s", "recipe")
     return Sheet("Search (dev; higher is better, * best)", headings, tuple(rows))
+
+
+def _cut(trial: Trial) -> str:
+    """Rows cut to the maximum length and tokens lost with that, the same for every seed."""
+    found = [(result.truncated_rows, result.truncated_tokens) for result in trial.results.values()]
+    rows, tokens = max(found, default=(0, 0))
+    return f"{rows:,} rows, {tokens:,} tokens" if rows else ""
 
 
 def _final_sheet(study: Study) -> Sheet:
@@ -186,9 +194,13 @@ def study_notes(study: Study) -> list[str]:
     trials = study.trials()
     failed = [trial for trial in trials if trial.failure]
     notes += [f"{trial.id} failed and counts against the budget: {trial.failure}" for trial in failed]
-    truncated = max((result.truncated_rows for trial in trials for result in trial.results.values()), default=0)
-    if truncated:
-        notes.append(f"Up to {truncated:,} rows a training were cut to the maximum length.")
+    results = [result for trial in trials for result in trial.results.values()]
+    truncated = max(results, key=lambda result: result.truncated_rows, default=None)
+    if truncated is not None and truncated.truncated_rows:
+        notes.append(
+            f"Up to {truncated.truncated_rows:,} rows a training were cut to the maximum length "
+            f"({truncated.truncated_tokens:,} tokens lost)."
+        )
     evidence = final_evidence(study)
     if evidence is not None:
         notes += evidence["sentences"]

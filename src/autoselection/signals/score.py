@@ -218,7 +218,7 @@ def _near_duplicates(stored: StoredSignal) -> NearDuplicates:
 
 def _benchmarks(tasks: Sequence[TaskConfig]) -> list[TaskConfig]:
     """Tasks with items to keep out of the pool: with ``--target`` the file of target samples stands for dev too."""
-    return [task for task in tasks if task.dev != task.target]
+    return [task for task in tasks if task.dev is None or task.dev != task.target]
 
 
 def _items(tasks: Sequence[TaskConfig], signal: str) -> dict[str, list[TaskItem]]:
@@ -226,7 +226,7 @@ def _items(tasks: Sequence[TaskConfig], signal: str) -> dict[str, list[TaskItem]
     if not tasks:
         raise SignalError(f"The signal '{signal}' needs tasks with dev or test items: name a configuration.")
     items = {f"{task.name}/dev": load_items(task, "dev") for task in tasks}
-    return items | {f"{task.name}/test": load_items(task, "test") for task in tasks if task.test is not None}
+    return items | {f"{task.name}/test": load_items(task, "test") for task in tasks if task.test or task.lm_eval}
 
 
 def _fingerprint(items: Mapping[str, Sequence[TaskItem]]) -> str:

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationConfig, EvaluationJob, EvaluationResult
+from autoselection.evaluation.runtime import MACHINE_ERRNOS
 from autoselection.executors import Executor, make_executor
 from autoselection.llm import build_roles, check_settings
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.progress import Advance, console, progress
 from autoselection.search import Candidate, Observation, SearchController
+from autoselection.study.checkpoints import prune_checkpoints, work_folder
 from autoselection.study.evidence import final_evidence
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
 from autoselection.study.journal import Journal
@@ -48,11 +50,24 @@ def run_study(config: StudyConfig, out: Path) -> Study:
         StudyError: the folder belongs to another study or is in use, or the infrastructure failed for good.
     """
     check_settings(config.search.llm)  # not after hours of signals
-    study = Study.create_or_open(config, out.resolve())
+    try:
+        return _run_study(config, out.resolve())
+    except OSError as error:
+        if error.errno not in MACHINE_ERRNOS:
+            raise
+        raise StudyError(
+            f"{out}: the system failed while the study was written ({error}): mend that (free disk space?) and run the "
+            "same command again; finished evaluations are kept."
+        ) from error
+
+
+def _run_study(config: StudyConfig, out: Path) -> Study:
+    study = Study.create_or_open(config, out)
     with study.journal as journal, closing(make_executor(config.executor)) as executor:
         started = time.monotonic()
         if journal.cut_bytes:
             console.print(f"[yellow]The journal's torn last line ({journal.cut_bytes} bytes) was cut off.[/]")
+        prune_checkpoints(study)  # what an interrupted run left
         opening = journal.of("study")
         prepared = prepare(config, study.path, opening[0] if opening else None)
         open_journal(journal, prepared)
@@ -128,6 +143,7 @@ def _evaluate_round(
     ]
     for item, result in run_work(work, executor, journal):
         journal.append("evaluation", trial=item.name, seed=item.seed, result=result.to_dict())
+        prune_checkpoints(study)
     known = {trial.id: trial for trial in study.trials()}
     for candidate in candidates:
         trial = known[candidate.id]
@@ -176,7 +192,7 @@ def evaluation_job(
         split=split,
         seed=seed,
         config=evaluation or study.config.evaluation,
-        work_dir=study.path / "work" / f"{label}-seed{seed}",
+        work_dir=work_folder(study.path, label, seed),
         full_metrics=split == "test",
     )
 
@@ -249,14 +265,16 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
                     Work(entry["name"], seed, evaluation_job(study, prepared, rows, "test", seed, f"test{number:02d}"))
                 )
     with progress("Final table", len(work)) as advance:
-        _score_entries(work, executor, journal, advance)
+        _score_entries(study, work, executor, advance)
 
 
-def _score_entries(work: Sequence[Work], executor: Executor, journal: Journal, advance: Advance) -> None:
+def _score_entries(study: Study, work: Sequence[Work], executor: Executor, advance: Advance) -> None:
+    journal = study.journal
     for item, result in run_work(work, executor, journal):
         advance()
         number = len(journal.of("final_plan"))
         journal.append("test", name=item.name, seed=item.seed, plan=number, result=result.to_dict())
+        prune_checkpoints(study)
         shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
         console.print(f"test  {item.name}  {shown}  {result.seconds['total']:.1f} s", highlight=False, soft_wrap=True)
 

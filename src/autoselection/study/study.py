@@ -95,10 +95,9 @@ class Study:
         stored = path / "config.yaml"
         journal = path / "journal.jsonl"
         if journal.exists() and stored.exists():
-            known = parse_config(
-                yaml.safe_load(stored.read_text(encoding="utf-8")), path
-            )  # later keys at their defaults
-            changed = sorted(_differences(yaml.safe_load(to_yaml(known)), config))
+            # Parsed and written again: settings that a later version added have their defaults.
+            earlier = to_yaml(parse_config(yaml.safe_load(stored.read_text(encoding="utf-8")), path))
+            changed = sorted(_differences(yaml.safe_load(earlier), config))
             if changed:
                 raise StudyError(
                     f"{path}: the study was started with other settings ({', '.join(changed)}); "

@@ -1,0 +1,263 @@
+"""From public files to ``target.jsonl``, ``dev.jsonl``, ``test.jsonl``, a task file for lm-evaluation-harness, a manifest.
+
+Splits depend on the content of items and a seed alone: not on the order of files, nor on ids, nor on the process. No
+item stands twice, within a split or across them. Files that say which split they are keep it: ``test`` stays test, and
+target and dev are cut from ``train``; items of files that say nothing are cut into all three.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoselection.errors import ConfigError
+from autoselection.evaluation.benchmarks.formats import BENCHMARKS, BenchmarkFormat, Draft, Unusable
+from autoselection.evaluation.benchmarks.harness_file import write_harness_task
+from autoselection.evaluation.benchmarks.sources import SourceFile, records, source_files
+from autoselection.schema import suggestion
+from autoselection.tasks import LETTERS
+
+#: Which split keeps an item that several files hold.
+_KEEPS = ("test", "dev", "validation", "target", "train", None)
+
+#: A subtask of yes/no items with so many items and one answer measures nothing (count).
+_CONSTANT_ITEMS = 10
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What was written and what was left out.
+
+    Attributes:
+        items: items of each split.
+        duplicates: records left out because an equal item stands already (same text and options, case and blanks aside).
+        unusable: records left out, by reason.
+        constant: yes/no subtasks left out because all their items have one answer, with their items.
+        most_common_answer: of dev and test together, the share of the most common answer: what a constant guess scores.
+        unused: items beyond the limits of the splits.
+        config: the entry for ``tasks`` of a configuration.
+    """
+
+    benchmark: str
+    out: str
+    items: Mapping[str, int]
+    duplicates: int
+    unusable: Mapping[str, int]
+    constant: Mapping[str, int]
+    most_common_answer: float
+    unused: int
+    seed: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe form."""
+        return asdict(self)
+
+
+def convert(
+    name: str,
+    sources: Sequence[str],
+    out: Path,
+    *,
+    seed: int = 0,
+    target: int = 100,
+    dev: int = 300,
+    test: int | None = None,
+    keep_constant: bool = False,
+    overwrite: bool = False,
+) -> ConversionReport:
+    """Convert the files of benchmark ``name`` into the folder ``out``.
+
+    Args:
+        sources: files or folders, each with an optional ``SPLIT=`` in front (train, dev, validation, test, target).
+        seed: of the splits and of shuffled options.
+        target: most items of target (count; 0 writes none).
+        dev: most items of dev (count).
+        test: most items of test (count); None keeps all.
+        keep_constant: keep yes/no subtasks whose items all have one answer.
+        overwrite: replace task files that lie in ``out``.
+
+    Raises:
+        ConfigError: no such benchmark, a source cannot be read, nothing usable is left for dev or test, or ``out`` is taken.
+    """
+    if name not in BENCHMARKS:
+        raise ConfigError(f"There is no benchmark format '{name}'{suggestion(name, BENCHMARKS)}")
+    kind = BENCHMARKS[name]
+    written = [out / f"{split}.jsonl" for split in ("target", "dev", "test")]
+    taken = [path for path in written if path.exists()]
+    if taken and not overwrite:
+        raise ConfigError(f"{taken[0]} exists; name another folder, or pass --overwrite.")
+    files = source_files(sources)
+    drafts, unusable = _drafts(kind, files)
+    unique, duplicates = _unique(drafts)
+    kept, constant = (unique, {}) if keep_constant else _without_constant(kind, unique)
+    limits = {"target": target, "dev": dev, "test": test}
+    splits, unused = _split(kept, kind, limits, seed)
+    for split in ("dev", "test"):
+        if not splits[split]:
+            raise ConfigError(
+                f"{name}: {len(kept)} usable items leave none for {split} ({_reasons(unusable, constant)}); give more "
+                "sources, or lower --target and --dev."
+            )
+    items = {split: [_record(kind, draft, seed) for draft in chosen] for split, chosen in splits.items()}
+    _name_items(name, items)
+    out.mkdir(parents=True, exist_ok=True)
+    for path in taken:
+        path.unlink()
+    for split, entries in items.items():
+        if entries:
+            text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+            (out / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    if kind.private:
+        (out / ".gitignore").write_text(
+            "# Its authors ask that these questions not be published.\n*\n", encoding="utf-8"
+        )
+    present = [split for split, entries in items.items() if entries]
+    write_harness_task(kind, out, present)
+    answers = Counter(_answer_key(entry) for split in ("dev", "test") for entry in items[split])
+    report = ConversionReport(
+        benchmark=name,
+        out=str(out),
+        items={split: len(entries) for split, entries in items.items()},
+        duplicates=duplicates,
+        unusable=dict(unusable),
+        constant=constant,
+        most_common_answer=round(max(answers.values()) / sum(answers.values()), 4),
+        unused=unused,
+        seed=seed,
+        config={
+            "name": name,
+            **{split: str(out / f"{split}.jsonl") for split in present},
+            "metric": kind.metric,
+            "answer": kind.answer,
+        },
+    )
+    manifest = report.to_dict() | {"sources": [_stamp(file) for file in files]}
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return report
+
+
+def _drafts(kind: BenchmarkFormat, files: Sequence[SourceFile]) -> tuple[list[tuple[Draft, str | None]], Counter[str]]:
+    drafts: list[tuple[Draft, str | None]] = []
+    unusable: Counter[str] = Counter()
+    for file in files:
+        label = kind.labels.get(file.label, file.label) if file.label else None
+        worked = file.path.suffix == ".txt"
+        for record in records(file):
+            try:
+                draft = kind.parse(record, file)
+            except Unusable as reason:
+                unusable[str(reason)] += 1
+                continue
+            drafts.append((draft, "target" if worked else label))
+    return drafts, unusable
+
+
+def _content(draft: Draft) -> str:
+    """What makes two items the same: the text and the set of options, case and blanks aside."""
+    parts = [draft.prompt, *sorted(draft.choices)]
+    return "\0".join(" ".join(part.casefold().split()) for part in parts)
+
+
+def _unique(drafts: Sequence[tuple[Draft, str | None]]) -> tuple[list[tuple[Draft, str | None]], int]:
+    kept: dict[str, tuple[Draft, str | None]] = {}
+    for entry in sorted(drafts, key=lambda entry: _KEEPS.index(entry[1])):
+        kept.setdefault(_content(entry[0]), entry)
+    return list(kept.values()), len(drafts) - len(kept)
+
+
+def _without_constant(
+    kind: BenchmarkFormat, drafts: Sequence[tuple[Draft, str | None]]
+) -> tuple[list[tuple[Draft, str | None]], dict[str, int]]:
+    if kind.answer != "yes_no":
+        return list(drafts), {}
+    answers: dict[str, Counter[str]] = {}
+    for draft, _ in drafts:
+        answers.setdefault(draft.subtask or "", Counter())[draft.answer] += 1
+    constant = {
+        subtask: sum(counts.values())
+        for subtask, counts in answers.items()
+        if len(counts) == 1 and sum(counts.values()) >= _CONSTANT_ITEMS
+    }
+    return [entry for entry in drafts if (entry[0].subtask or "") not in constant], constant
+
+
+def _split(
+    drafts: Sequence[tuple[Draft, str | None]], kind: BenchmarkFormat, limits: Mapping[str, int | None], seed: int
+) -> tuple[dict[str, list[Draft]], int]:
+    """Cut into target, dev and test; the order within each is that of the seeded hashes."""
+    parts: dict[str | None, list[Draft]] = {}
+    for draft, label in sorted(drafts, key=lambda entry: _rank(entry[0], seed)):
+        parts.setdefault({"validation": "dev"}.get(label or "", label), []).append(draft)
+    free, train = parts.get(None, []), parts.get("train", [])
+    for_test = None if parts.get("test") else free or train
+    chosen: dict[str, list[Draft]] = {}
+    for split in ("target", "dev", "test"):
+        own, limit = parts.get(split, []), limits[split]
+        if own:
+            chosen[split] = own if limit is None else own[:limit]
+            continue
+        supply = (for_test or []) if split == "test" else train or free
+        take = len(supply) if limit is None else min(limit, len(supply))
+        if (supply is for_test and split != "test") or (split == "target" and not parts.get("dev")):
+            take = min(take, len(supply) // 2)  # leave something for the others
+        chosen[split], supply[:take] = supply[:take], []
+    return chosen, len(drafts) - sum(map(len, chosen.values()))
+
+
+def _rank(draft: Draft, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed}\0{_content(draft)}".encode(), digest_size=16).digest()
+
+
+def _record(kind: BenchmarkFormat, draft: Draft, seed: int) -> dict[str, Any]:
+    content = hashlib.blake2b(_content(draft).encode(), digest_size=6).hexdigest()
+    entry: dict[str, Any] = {"id": draft.source_id or content, "task": kind.name, "prompt": draft.prompt}
+    if draft.choices:
+        order = list(range(len(draft.choices)))
+        if kind.shuffle:
+            order = option_order(entry["id"], len(order), seed)
+        entry["answer"] = LETTERS[order.index(draft.right)]
+        entry["choices"] = [draft.choices[index] for index in order]
+    else:
+        entry["answer"] = draft.answer
+    if draft.rationale:
+        entry["rationale"] = draft.rationale
+    if draft.subtask:
+        entry["subtask"] = draft.subtask
+    return entry
+
+
+def option_order(item_id: str, options: int, seed: int) -> list[int]:
+    """A permutation of the options of an item that depends on its id and the seed alone, now and in later versions."""
+    keys = [hashlib.blake2b(f"{seed}\0{item_id}\0{index}".encode(), digest_size=8).digest() for index in range(options)]
+    return sorted(range(options), key=keys.__getitem__)
+
+
+def _name_items(name: str, items: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Make ids unique in the benchmark: a source's own id that stands twice is followed by its number."""
+    seen: Counter[str] = Counter()
+    for split in ("target", "dev", "test"):
+        for entry in items[split]:
+            identifier = f"{name}-{entry['id']}"
+            seen[identifier] += 1
+            entry["id"] = identifier if seen[identifier] == 1 else f"{identifier}-{seen[identifier]}"
+
+
+def _answer_key(entry: Mapping[str, Any]) -> str:
+    return str(entry["answer"])
+
+
+def _reasons(unusable: Mapping[str, int], constant: Mapping[str, int]) -> str:
+    found = [f"{count} records: {reason}" for reason, count in unusable.items()]
+    found += [f"{count} items of {subtask}: one answer for all" for subtask, count in constant.items()]
+    return "; ".join(found) or "all records were usable"
+
+
+def _stamp(file: SourceFile) -> dict[str, Any]:
+    digest = hashlib.blake2b(file.path.read_bytes(), digest_size=16).hexdigest()
+    return {"file": file.path.name, "split": file.label, "blake2b": digest}

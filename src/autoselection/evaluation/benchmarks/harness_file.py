@@ -1,0 +1,70 @@
+"""A task file of lm-evaluation-harness beside converted items, so that the harness alone scores the same items offline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autoselection.evaluation.benchmarks.formats import BenchmarkFormat
+from autoselection.tasks import LETTERS
+
+_OPTIONS = "{% for choice in choices %}\n{{ '" + LETTERS + "'[loop.index0] }}. {{ choice }}{% endfor %}"
+
+#: How the harness takes an answer out of a generated text, by the kind of answer.
+_FILTERS = {
+    "number": [{"function": "regex", "group_select": -1, "regex_pattern": r"(-?[$0-9.,]{2,})|(-?[0-9]+)"}],
+    "yes_no": [{"function": "regex", "group_select": -1, "regex_pattern": r"(?i)\b(yes|no)\b"}],
+    "text": [{"function": "regex", "group_select": -1, "regex_pattern": r"(?:answer is |^)(.+?)\.?\s*$"}],
+}
+_FILTERS["auto"] = _FILTERS["text"]
+
+
+def harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> dict[str, Any]:
+    """The task ``autoselection_NAME`` over the JSONL files of ``splits`` in ``out`` (absolute paths)."""
+    files = {split: str((out / f"{split}.jsonl").resolve()) for split in splits}
+    task: dict[str, Any] = {
+        "task": f"autoselection_{kind.name}",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": files},
+        "validation_split": "dev",
+        "test_split": "test",
+    }
+    if "target" in splits:
+        task |= {"training_split": "target", "fewshot_split": "target"}
+    if kind.answer == "choice":
+        return task | {
+            "output_type": "multiple_choice",
+            "doc_to_text": "{{prompt}}" + _OPTIONS + "\nAnswer:",
+            "doc_to_choice": "{{'" + LETTERS + "'[:choices|length]|list}}",
+            "doc_to_target": "{{'" + LETTERS + "'.index(answer)}}",
+            "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+            "metadata": {"version": 1.0},
+        }
+    return task | {
+        "output_type": "generate_until",
+        "doc_to_text": "{{prompt}}",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {"until": ["</s>", "<|im_end|>"], "do_sample": False},
+        "filter_list": [{"name": "extract", "filter": [*_FILTERS[kind.answer], {"function": "take_first"}]}],
+        "metric_list": [
+            {
+                "metric": "exact_match",
+                "aggregation": "mean",
+                "higher_is_better": True,
+                "ignore_case": True,
+                "regexes_to_ignore": [",", "\\$", "\\.$"],
+            }
+        ],
+        "metadata": {"version": 1.0},
+    }
+
+
+def write_harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> Path:
+    """Write the task file; ``lm_eval --include_path OUT --tasks autoselection_NAME`` runs it."""
+    path = out / f"autoselection_{kind.name}.yaml"
+    text = yaml.safe_dump(harness_task(kind, out, splits), sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+    return path

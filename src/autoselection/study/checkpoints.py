@@ -1,0 +1,74 @@
+"""Which saved models a study keeps.
+
+What an evaluation leaves in ``work/LABEL-seedN/`` besides its items (models, adapters, the alternative trainer's files)
+is removed as soon as its result is in the journal, unless ``evaluation.keep_model`` asks for it; with ``keep_best`` = k
+the models of the k best trials and of the final winner stay. So a study holds at most k + batch models per seed while
+it searches, whatever its length.
+
+Safe at any moment: the journal alone decides. Evaluations without a result there are left alone (they may be running,
+or will run again and write over what is left), a trial once outside the k best never comes back, and a removal that
+was cut off is finished the next time.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from autoselection.study.study import Study
+
+#: Folders in an evaluation's work folder that hold weights or copies of data.
+_HEAVY = ("model", "adapter", "llamafactory/data", "llamafactory/cache", "llamafactory/output")
+
+
+def work_folder(study: Path, label: str, seed: int) -> Path:
+    """Where the evaluation of ``label`` (a trial, or ``testNN``) with ``seed`` writes."""
+    return study / "work" / f"{label}-seed{seed}"
+
+
+def prune_checkpoints(study: Study) -> list[Path]:
+    """Remove what the policy does not keep, and return the removed folders."""
+    kept = _kept_labels(study)
+    removed = []
+    for label, seed in _finished(study):
+        folder = work_folder(study.path, label, seed)
+        keep = ("model",) if kept is None or label in kept else ()
+        for name in _HEAVY:
+            if name not in keep and (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+                removed.append(folder / name)
+    return removed
+
+
+def _kept_labels(study: Study) -> set[str] | None:
+    """Labels whose models stay; None for all."""
+    settings = study.config.evaluation
+    if not settings.keep_model:
+        return set()
+    if settings.keep_best is None:
+        return None
+    trials = study.trials()
+    scored = [(trial.score, index, trial.id) for index, trial in enumerate(trials) if trial.score is not None]
+    # The later of two equal ones is the better one, as in Study.best.
+    best = {name for _, _, name in sorted(scored, reverse=True)[: settings.keep_best]}
+    # A trial whose other seeds are still to come has no score yet; its place is not decided.
+    pending = {trial.id for trial in trials if not trial.failure and set(trial.results) != set(settings.seeds)}
+    winners = {label for label, entry in _plan(study) if entry["kind"] == "winner"}
+    return best | pending | winners
+
+
+def _finished(study: Study) -> Iterator[tuple[str, int]]:
+    for event in study.journal.of("evaluation"):
+        yield event["trial"], event["seed"]
+    labels = {entry["name"]: label for label, entry in _plan(study)}
+    for event in study.journal.of("test"):
+        if event["name"] in labels:
+            yield labels[event["name"]], event["seed"]
+
+
+def _plan(study: Study) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of the final plan with their labels."""
+    plan = study.journal.of("final_plan")
+    return [(f"test{number:02d}", entry) for number, entry in enumerate(plan[0]["entries"])] if plan else []

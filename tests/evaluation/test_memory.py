@@ -1,0 +1,103 @@
+"""Out of memory: the recipe's failure where it would not have fitted alone, the machine's where others took the room."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoselection.evaluation import runtime
+from autoselection.evaluation.memory import MemoryUse, asked_bytes, blame, system_memory
+from autoselection.evaluation.runtime import failure_of
+
+GB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("use", "asked", "kind"),
+    [
+        (MemoryUse(own=70, others=2, total=80), 12, "training"),  # would not fit an empty device
+        (MemoryUse(own=70, others=9, total=80), 12, "training"),  # nor would it without the others
+        (MemoryUse(own=40, others=38, total=80), 6, "infrastructure"),  # the others took its room
+        (MemoryUse(own=60, others=2, total=80), 6, "training"),  # nobody else to blame: gaps of the allocator
+        (MemoryUse(own=1, others=79, total=80), 2, "infrastructure"),
+    ],
+)
+def test_blame(use, asked, kind):
+    assert blame(MemoryUse(use.own * GB, use.others * GB, use.total * GB), asked * GB) == kind
+
+
+@pytest.mark.parametrize(
+    ("message", "asked"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.15 GiB", int(2.5 * GB)),
+        ("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+         "123456789 bytes. Error code 12", 123_456_789),
+        ("Unable to allocate 3.00 MiB for an array with shape (3,)", 3 << 20),
+        ("Cannot allocate memory", 0),
+    ],
+)  # fmt: skip
+def test_the_size_asked_for_is_read(message, asked):
+    assert asked_bytes(message) == asked
+
+
+@pytest.mark.parametrize("kind", ["training", "infrastructure"])
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), MemoryError(), OSError(12, "ENOMEM")],
+)  # fmt: skip
+def test_failures_of_memory_are_told_apart(error, kind, monkeypatch):
+    others = 0 if kind == "training" else 60 * GB
+    use = MemoryUse(own=20 * GB, others=others, total=80 * GB)
+    monkeypatch.setattr(runtime, "system_memory", lambda: use)
+    monkeypatch.setattr(runtime, "gpu_memory", lambda: use)
+    reason, found = failure_of(error) or ("", "")
+    assert found == kind
+    assert "20.0 GiB of 80.0 GiB held here" in reason
+    assert ("lower evaluation.sft.micro_batch_tokens" in reason) == (kind == "training")
+
+
+def test_system_memory_is_measured():
+    use = system_memory()
+    assert 10 << 20 < use.own < use.total
+    assert 0 <= use.others < use.total
+    held = torch.ones(64 << 20, dtype=torch.uint8)
+    assert system_memory().own - use.own > 50 << 20
+    del held
+
+
+SCRIPT = """
+import json, pickle, resource, sys
+from pathlib import Path
+from autoselection.evaluation import evaluate
+job = pickle.loads(Path(sys.argv[1]).read_bytes())
+import dataclasses
+import autoselection.evaluation._trainer, lm_eval.models.huggingface
+evaluate(dataclasses.replace(job, rows=None))
+from autoselection.evaluation.memory import _status
+limit = _status("VmSize") + (24 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+print(json.dumps(evaluate(job).to_dict()))
+"""
+
+
+def test_a_training_that_needs_more_memory_than_there_is_fails_with_its_reason(make_job, tmp_path):
+    """A real lack of memory: the process may take 24 MiB more, and a batch of all rows in one pass needs more."""
+    import pickle
+
+    job = make_job(sft={"batch_size": 512, "micro_batch_tokens": 200_000, "max_steps": 1})
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(job))
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "job.pickle")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert result["failure_kind"] == "training"
+    assert result["failure"].startswith("Out of memory (")
+    assert result["score"] is None
+    assert Path(tmp_path / "work").is_dir()
