@@ -112,11 +112,13 @@ def test_what_a_recipe_is_for_must_be_text(key):
 
 
 def test_a_search_starts_from_ready_recipes_by_name(table):
-    config = SearchConfig(initial=("relevant-low-ifd", "balanced-clusters"), evaluations=4, warmup=0, min_rows=5)
+    local = {"parents": 1, "fresh": 0.0, "proposals": 20}
+    names = ("relevant-low-ifd", "balanced-clusters")
+    config = SearchConfig(initial=names, evaluations=4, warmup=0, min_rows=5, **local)
     controller = SearchController(table, config)
     controller.run(lambda candidate: float(len(candidate.rows)))
     first, second, third, _ = controller.candidates
-    assert [first.origin, second.origin] == ["initial", "initial"] and third.origin in ("edit", "fresh")
+    assert [first.origin, second.origin, third.origin] == ["initial", "initial", "edit"]
     assert [first.edit, second.edit] == ["relevant-low-ifd", "balanced-clusters"]
     assert first.recipe.hash == ready_recipe("relevant-low-ifd").recipe.hash
     assert third.parent == max((first, second), key=lambda candidate: len(candidate.rows)).id

@@ -6,8 +6,9 @@
             controller.tell(Observation(candidate.id, score=train_and_score(candidate.rows)))
     print(controller.best.candidate.recipe.describe())
 
-Initial recipes come first, then warmup probes; after them every candidate is the leader of a ranking of local edits of
-the best recipe so far, or, after ``patience`` edits without a new best, the start of a new trajectory.
+Initial recipes come first, then warmup probes; after them every candidate is the leader of a ranking of edits of the most
+promising recipes and of fresh random ones, or, after ``patience`` of them without a new best, the start of a new
+trajectory.
 
 **Rounds.** ``ask`` gives the candidates of the current round that were not told yet; the next round begins when all
 were. So what is asked depends only on the configuration, the signals and the scores told, not on the order in which a
