@@ -30,7 +30,7 @@ def test_nested_calls_count_once_and_everything_is_put_back():
 
 def test_the_line_adds_up_and_evaluations_are_real(capsys):
     small = ["evaluation.sft.max_steps=3", *(f"tasks.{task}.dev_limit=4" for task in range(4))]
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first optimizer of a process wraps step itself
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # torch wraps the class's step when it is first used
     plain = [getattr(owner, name) for owner, name in evaluation.model_steps()]
     options = [part for setting in small for part in ("--set", setting)]
     evaluation.main(["--config", str(config_path()), "--rows", "24", "--repeats", "1", "--json", *options])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,21 @@ def test_the_winner_of_the_final_table_keeps_its_model(study_config: Path, tmp_p
     study = run_study(load_config(study_config, overrides), tmp_path / "study")
     seeds = study.journal.of("final_plan")[0]["seeds"]
     assert saved(study.path) == best_of(study, 1) | {f"test00-seed{seed}" for seed in seeds}
+
+
+def test_a_second_plan_for_test_keeps_what_it_is_still_training(finished_study: Study, tmp_path: Path) -> None:
+    """Rows of another plan may have the folder of an earlier plan's rows."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_study.path, copy)
+    plan = finished_study.journal.of("final_plan")[0]
+    number = next(i for i, entry in enumerate(plan["entries"]) if entry["kind"] == "single")
+    folders = [copy / "work" / f"test{i:02d}-seed{plan['seeds'][0]}" / "model" for i in (number, number - 1)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    entries = [dict(entry) for entry in plan["entries"]]
+    entries[number] |= {"name": "another subset", "subset_hash": "0" * 32}
+    with Journal(copy / "journal.jsonl") as journal:
+        journal.append("final_plan", **{**{k: v for k, v in plan.items() if k not in ("seq", "time", "event")},
+                                        "entries": entries})  # fmt: skip
+    assert prune_checkpoints(Study(copy)) == [folders[1]]
+    assert folders[0].is_dir()

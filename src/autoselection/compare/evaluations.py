@@ -132,7 +132,7 @@ class Evaluations:
             tasks=self.config.tasks,
             split=item.split,
             seed=item.seed,
-            config=self.config.evaluation,
+            config=self.config.evaluation.model_copy(update={"keep_model": False}),
             work_dir=self._folder / "work" / item.key(self.settings).replace("/", "-"),
             full_metrics=item.split == "test",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -234,8 +235,6 @@ class _Run:
 
     def _train_outside(self, pool: Pool, subset: EncodedSubset, dtype: torch.dtype, max_length: int) -> Trained:
         """Train by LLaMA-Factory on the rows of the schedule, in its order."""
-        import shutil
-
         from autoselection.evaluation.engines import adapter_folder
         from autoselection.evaluation.llamafactory import (
             load_trained,
@@ -291,9 +290,13 @@ class _Run:
         return str(folder)
 
     def release(self) -> None:
-        """Give back what the trainer's reference cycles hold, before the next evaluation needs it."""
+        """Give back memory that the trainer's reference cycles hold, and disk that only this evaluation's engine needed."""
         gc.collect()
         import torch
+
+        shutil.rmtree(self.job.work_dir / "adapter", ignore_errors=True)
+        if not self.job.config.keep_model and self.job.rows is not None:
+            shutil.rmtree(self.job.work_dir / "model", ignore_errors=True)
 
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -13,7 +13,6 @@ was cut off is finished the next time.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def prune_checkpoints(study: Study) -> list[Path]:
     """Remove what the policy does not keep, and return the removed folders."""
     kept = _kept_labels(study)
     removed = []
-    for label, seed in _finished(study):
+    for label, seed in sorted(_finished(study)):
         folder = work_folder(study.path, label, seed)
         keep = ("model",) if kept is None or label in kept else ()
         for name in _HEAVY:
@@ -55,20 +54,27 @@ def _kept_labels(study: Study) -> set[str] | None:
     best = {name for _, _, name in sorted(scored, reverse=True)[: settings.keep_best]}
     # A trial whose other seeds are still to come has no score yet; its place is not decided.
     pending = {trial.id for trial in trials if not trial.failure and set(trial.results) != set(settings.seeds)}
-    winners = {label for label, entry in _plan(study) if entry["kind"] == "winner"}
+    winners = {label for plan in _plans(study) for label, entry in plan if entry["kind"] == "winner"}
     return best | pending | winners
 
 
-def _finished(study: Study) -> Iterator[tuple[str, int]]:
-    for event in study.journal.of("evaluation"):
-        yield event["trial"], event["seed"]
-    labels = {entry["name"]: label for label, entry in _plan(study)}
+def _finished(study: Study) -> set[tuple[str, int]]:
+    """Labels and seeds with a result; not those that the last plan for test gives to rows it has yet to train on."""
+    found = {(event["trial"], event["seed"]) for event in study.journal.of("evaluation")}
+    plans = _plans(study)
     for event in study.journal.of("test"):
-        if event["name"] in labels:
-            yield labels[event["name"]], event["seed"]
+        labels = {entry["name"]: label for label, entry in plans[event.get("plan", 1) - 1]}
+        found.add((labels[event["name"]], event["seed"]))
+    if plans:
+        results = study.final_results()
+        seeds = study.journal.of("final_plan")[-1]["seeds"]
+        found -= {(label, seed) for label, entry in plans[-1] for seed in seeds if seed not in results[entry["name"]]}
+    return found
 
 
-def _plan(study: Study) -> list[tuple[str, dict[str, Any]]]:
-    """The rows of the final plan with their labels."""
-    plan = study.journal.of("final_plan")
-    return [(f"test{number:02d}", entry) for number, entry in enumerate(plan[0]["entries"])] if plan else []
+def _plans(study: Study) -> list[list[tuple[str, dict[str, Any]]]]:
+    """The rows of every plan for test with their labels."""
+    return [
+        [(f"test{number:02d}", entry) for number, entry in enumerate(plan["entries"])]
+        for plan in study.journal.of("final_plan")
+    ]

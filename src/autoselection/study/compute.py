@@ -228,7 +228,9 @@ def _job(
     study: Study, prepared: Prepared, rows: NDArray[np.int64], split: Literal["dev", "test"], seed: int, arm: str, budget: int
 ) -> Any:  # fmt: skip
     evaluation = study.config.evaluation
-    sft = evaluation.sft.model_copy(update={"epochs": None, "max_steps": None, "max_tokens": budget})
+    sft = evaluation.sft.model_copy(
+        update={"epochs": None, "max_steps": None, "max_tokens": budget, "budget_counts": "all"}
+    )
     changed: EvaluationConfig = evaluation.model_copy(update={"sft": sft, "keep_model": False})
     return evaluation_job(study, prepared, rows, split, seed, f"compute-{arm}-{budget}", changed)
 
