@@ -108,18 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     from autoselection.config import load_config
     from autoselection.evaluation import EvaluationJob, evaluate
-    from autoselection.pool import Pool, ingest
+    from autoselection.study.prepare import scratch_pool
 
     start = worker_start()
     for number, path in enumerate(options.config):
         config = load_config(path, options.set)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            if config.pool.path is not None:
-                pool = Pool.open(config.pool.path)
-            else:
-                ingest(config.pool.files, folder / "pool", config.pool.ingest)
-                pool = Pool.open(folder / "pool")
+            pool = scratch_pool(config, folder)
             draw = np.random.default_rng(options.seed)
             job = EvaluationJob(
                 model=config.model.path,

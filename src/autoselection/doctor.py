@@ -71,9 +71,14 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         ConfigError, PoolError: a task file or the pool cannot be read.
     """
     from autoselection.benchmarks_check import check_benchmarks
-    from autoselection.pool import Pool, ingest
     from autoselection.signals import load_table, score_pool
-    from autoselection.study.prepare import check_inputs, list_contamination, measure_contamination, refusal
+    from autoselection.study.prepare import (
+        check_inputs,
+        list_contamination,
+        measure_contamination,
+        refusal,
+        scratch_pool,
+    )
 
     check_inputs(config)
     findings = [finding.sentence for finding in check_benchmarks(config.tasks, test=config.final.enabled)]
@@ -81,11 +86,7 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
     if config.benchmarks_check == "warn":
         problems = []
     with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
-        folder = config.pool.path
-        if folder is None:
-            folder = Path(scratch) / "pool"
-            ingest(config.pool.files, folder, config.pool.ingest)
-        pool = Pool.open(folder)
+        pool = scratch_pool(config, Path(scratch))
         names = ["contamination"]
         if config.signals.embedding_model is not None:
             names += ["embeddings", "contamination_cosine"]

@@ -86,6 +86,7 @@ class _Draft:
     key: str
     edit: str
     parent: Trial | None = None
+    point: Point | None = None
     prediction: Prediction | None = None
 
 
@@ -403,13 +404,13 @@ class SearchController:
         self._fresh(proposals, fresh, rng)
         advice = Advice(self.roles, config, lambda: self._briefing(number, best))
         for made in advice.proposals():
-            draft = replace(self._draft(made.recipe, made.edit, made.key), parent=best)
-            proposals.add(draft, self._problem(draft))
+            self._propose(proposals, made.recipe, made.edit, made.key, best)
         if not proposals.drafts:
             reseed = self._make_reseed(number, {"no edit of the best recipe gave a new subset": proposals.generated})
             return reseed and (reseed[0], advice.noted(reseed[1]))
         ranked = self._rank(list(proposals.drafts.values()), number)
         for size in later:
+            proposals.drafts.update((draft.outcome.subset_hash, draft) for draft in ranked)  # described once
             leaders = ranked[: config.parents]
             for leader, count in zip(leaders, _shares(_by_rank(len(leaders)), size), strict=True):
                 self._edits(proposals, leader.outcome.recipe, leader.parent, count, rng, leader.edit)
@@ -446,10 +447,7 @@ class SearchController:
         scored = [trial for trial in self.history if trial.score is not None]
         if self.config.parents == 1 or len(scored) < 2:
             return [best]
-        points = [self._known_point(trial.candidate) for trial in scored]
-        parts = KernelParts(points, [], self.config.surrogate, self._weights)
-        scores = np.array([trial.score for trial in scored], np.float64)
-        believed = predict(parts, scores, 0.0, self.config.seed)
+        believed = predict(*self._fitted(scored), 0.0, self.config.seed)
         order = sorted(range(len(scored)), key=lambda place: (-believed[place].mu, -place))
         return [scored[place] for place in order[: self.config.parents]]
 
@@ -468,9 +466,7 @@ class SearchController:
         found, wasted = editor.propose(recipe, count, rng)
         proposals.wasted += wasted
         for made in found:
-            edit = f"{said}; then {made.edit}" if said else made.edit
-            draft = replace(self._draft(made.recipe, edit, made.key), parent=parent)
-            proposals.add(draft, self._problem(draft))
+            self._propose(proposals, made.recipe, f"{said}; then {made.edit}" if said else made.edit, made.key, parent)
 
     def _fresh(self, proposals: _Proposals, count: int, rng: np.random.Generator) -> None:
         """Add random recipes to the proposals, aimed at the warmup zones in turn."""
@@ -480,8 +476,13 @@ class SearchController:
             else:
                 zone = zone_of(place // 2, self.config.zones)
                 recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
-            draft = self._draft(recipe, "fresh random recipe")
-            proposals.add(draft, self._problem(draft))
+            self._propose(proposals, recipe, "fresh random recipe")
+
+    def _propose(
+        self, proposals: _Proposals, recipe: Recipe, edit: str, key: str | None = None, parent: Trial | None = None
+    ) -> None:
+        draft = replace(self._draft(recipe, edit, key), parent=parent)
+        proposals.add(draft, self._problem(draft))
 
     def _sources(self, parent: Trial | None) -> list[Source]:
         """Scored trials that a union with the parent may name, weighted by one over their rank."""
@@ -616,25 +617,26 @@ class SearchController:
             believed = predict(parts, scores, kappa, seed)[len(train) :]
             scores = np.concatenate([scores, [prediction.mu for prediction in believed]])
             train += waiting
-        states = self._states([draft.outcome.rows for draft in drafts])
-        points = [
-            self._point(draft.outcome.rows, state, draft.outcome.recipe)
-            for draft, state in zip(drafts, states, strict=True)
-        ]
+        new = [draft for draft in drafts if draft.point is None]
+        made = iter(self.points([draft.outcome.recipe for draft in new], [draft.outcome.rows for draft in new]))
+        points = [draft.point or next(made) for draft in drafts]
         parts = KernelParts(train, points, self.config.surrogate, self._weights)
         predictions = predict(parts, scores, kappa, seed)[len(train) :]
         value = attrgetter(self.config.acquisition)
         order = sorted(range(len(drafts)), key=lambda place: (-value(predictions[place]), place))
-        return [replace(drafts[place], prediction=predictions[place]) for place in order]
+        return [replace(drafts[place], point=points[place], prediction=predictions[place]) for place in order]
 
     def _leave_one_out(self) -> float | None:
         scored = [trial for trial in self.history if trial.score is not None]
         if len(scored) < 2:
             return None
+        return leave_one_out(*self._fitted(scored), self.config.seed)
+
+    def _fitted(self, scored: Sequence[Trial]) -> tuple[KernelParts, NDArray[np.float64]]:
+        """Kernels and scores of these trials alone."""
         points = [self._known_point(trial.candidate) for trial in scored]
         parts = KernelParts(points, [], self.config.surrogate, self._weights)
-        scores = np.array([trial.score for trial in scored], np.float64)
-        return leave_one_out(parts, scores, self.config.seed)
+        return parts, np.array([trial.score for trial in scored], np.float64)
 
     # Records
 

@@ -122,6 +122,18 @@ def check_inputs(config: StudyConfig) -> None:
             raise PoolError(f"{path}: no such pool file (pool.files).")
 
 
+def scratch_pool(config: StudyConfig, scratch: Path) -> Pool:
+    """The configured pool, for work outside of a study: opened, or read from its files into ``scratch/pool``.
+
+    Raises:
+        PoolError: it cannot be read.
+    """
+    if config.pool.path is not None:
+        return Pool.open(config.pool.path)
+    ingest(config.pool.files, scratch / "pool", config.pool.ingest)
+    return Pool.open(scratch / "pool")
+
+
 def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | None = None) -> Prepared:
     """Open (or ingest) the pool and compute the signals that are not cached yet.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from autoselection.config import StudyConfig
 from autoselection.errors import ConfigError, PoolError
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
-from autoselection.pool import Pool, ingest
+from autoselection.study.prepare import scratch_pool
 from autoselection.tasks import Split
 
 
@@ -62,11 +62,7 @@ def evaluate_subset(
     ids = read_ids(subset)
     with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
         folder = Path(scratch)
-        if config.pool.path is not None:
-            pool = Pool.open(config.pool.path)
-        else:
-            ingest(config.pool.files, folder / "pool", config.pool.ingest)
-            pool = Pool.open(folder / "pool")
+        pool = scratch_pool(config, folder)
         rows = pool.row_of(ids)
         if len(set(ids)) < len(ids):
             raise PoolError(f"{subset}: an id stands twice; a subset holds every row at most once.")
