@@ -40,7 +40,7 @@ def test_counts_are_those_of_a_plain_sum(case):
     dense, batches = case
     table = SignalTable.from_arrays({}, sae=dense)
     for batch in batches:
-        counts = feature_counts(batch, table)
+        counts = np.array(list(feature_counts(batch, table)))
         expected = np.array([(dense[rows] > 0).sum(axis=0) for rows in batch])
         np.testing.assert_array_equal(counts, expected)
         for rows, own in zip(batch, expected, strict=True):

@@ -12,7 +12,6 @@ from autoselection.search.surrogate import (
     leave_one_out,
     log_expected_improvement,
     matern,
-    overlap,
     predict,
 )
 
@@ -24,31 +23,6 @@ def points(count: int, n: int = 60, seed: int = 0) -> list[Point]:
         rows = np.flatnonzero(rng.random(n) < rng.uniform(0.1, 0.9))
         made.append(Point(rows, np.array([len(rows) / n, rows.mean() / n]), rng.random(3)))
     return made
-
-
-def test_overlap_is_the_token_weighted_jaccard_of_every_pair():
-    weights = np.array([1.0, 2.0, 4.0, 8.0])
-    subsets = [np.array([0, 1]), np.array([2, 1]), np.array([3])]
-    expected = np.array([[1, 2 / 7, 0], [2 / 7, 1, 0], [0, 0, 1]])
-    assert overlap(subsets, weights) == pytest.approx(expected)
-
-
-def test_overlap_with_others_is_that_block_of_the_whole_matrix():
-    rng = np.random.default_rng(2)
-    weights = rng.uniform(1, 9, 80)
-    subsets = [rng.choice(80, rng.integers(1, 60), replace=False) for _ in range(7)]
-    assert overlap(subsets[:3], weights, subsets) == pytest.approx(overlap(subsets, weights)[:3], abs=1e-6)
-
-
-def test_overlap_of_sparse_subsets_agrees_with_sets():
-    rng = np.random.default_rng(1)
-    weights = rng.uniform(1, 9, 500)
-    subsets = [rng.choice(500, rng.integers(1, 30), replace=False) for _ in range(6)]
-    found = overlap(subsets, weights)
-    for i, a in enumerate(subsets):
-        for j, b in enumerate(subsets):
-            common, united = list(set(a) & set(b)), list(set(a) | set(b))
-            assert found[i, j] == pytest.approx(weights[common].sum() / weights[united].sum())
 
 
 def test_matern_at_known_distances():

@@ -2,14 +2,14 @@
 
 Counts are whole numbers, so a subset's may be had by adding and taking away rows from those of another set that is
 known: no rows, the whole pool, or a subset counted before (an edited recipe changes few rows). Subsets that are asked
-for together share one pass over the rows in which they differ, if that is cheaper. Whatever the way, the counts are
-the same.
+for together are counted along a tree in which each hangs on the one it differs least from (Prim's minimum spanning
+tree). Differences are estimated on a sample of the rows; whatever the tree, the counts are the same.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,29 +20,27 @@ from autoselection.operators.artefacts import pool_artefact
 from autoselection.signals.table import SignalTable
 
 Mask = NDArray[np.bool_]
-Counts = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
-#: Subsets counted in one pass.
-_TOGETHER = 8
-#: Subsets whose counts are remembered.
-_REMEMBERED = 4
-#: Cost of a row in a pass over k subsets, in passes of one subset: measured, a + b·k.
-_SHARED_COST, _SUBSET_COST = 0.9, 0.1
-#: Rows whose features are taken out at once.
+#: Memory of the subsets that are counted along one tree, and of those remembered for the next (bytes).
+_MEMORY = 64 * 1024 * 1024
+#: Most subsets in a tree, whatever their memory.
+_TOGETHER = 256
+#: Rows on which differences of subsets are estimated.
+_SAMPLE = 8192
+#: Rows whose features are taken out at once: they stay in the processor's cache, and int16 counts them.
 _ROWS = 4096
-#: float32 counts exactly up to here.
-_EXACT = 1 << 24
 
 
-def feature_counts(subsets: Sequence[Rows], signals: SignalTable) -> Counts:
-    """Active rows of each SAE feature in each of the subsets, float64[len(subsets), d].
+def feature_counts(subsets: Sequence[Rows], signals: SignalTable) -> Iterator[Counts]:
+    """Active rows of each SAE feature in each of the subsets in turn, int64[d].
 
     Raises:
         SignalError: the pool has no SAE features.
     """
     counter = _counter(signals)
-    found = [counter.count(subsets[start : start + _TOGETHER]) for start in range(0, len(subsets), _TOGETHER)]
-    return np.concatenate(found) if found else np.zeros((0, signals.require_sae().d))
+    for start in range(0, len(subsets), counter.limit):
+        yield from counter.count(subsets[start : start + counter.limit])
 
 
 def drift(counts: Counts, size: int, signals: SignalTable) -> float:
@@ -60,51 +58,106 @@ def _counter(signals: SignalTable) -> _Counter:
     return pool_artefact(signals, "feature counter", lambda: _Counter(signals))
 
 
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """A set of rows with its counts.
+
+    Attributes:
+        members: uint8, one bit a row of the pool (:func:`numpy.packbits`).
+        sample: float32 zeros and ones, for the rows of the sample.
+        counts: int32[d], or int64 for a pool too large for it.
+    """
+
+    members: NDArray[np.uint8]
+    sample: NDArray[np.float32]
+    counts: NDArray[Any]
+
+
 class _Counter:
     """The pool's active features, its counts, and the counts of the subsets seen last."""
 
     def __init__(self, signals: SignalTable) -> None:
+        self.n = signals.n
         self.active = signals.require_sae().active()
-        self.dtype = np.float32 if signals.n < _EXACT else np.float64
-        self.pool = self._sums(self.active, np.ones((signals.n, 1), self.dtype))[0]
-        nothing, everything = np.zeros(signals.n, bool), np.ones(signals.n, bool)
-        self.fixed: list[tuple[Mask, Counts]] = [(nothing, np.zeros_like(self.pool)), (everything, self.pool)]
-        self.seen: deque[tuple[Mask, Counts]] = deque(maxlen=_REMEMBERED)
+        self.dtype = np.int32 if self.n <= np.iinfo(np.int32).max else np.int64
+        self.step = -(-self.n // _SAMPLE)
+        d = self.active.shape[1]
+        self.limit = max(8, min(_TOGETHER, _MEMORY // (d * np.dtype(self.dtype).itemsize + self.n // 8 + 1)))
+        nothing = self._described(np.zeros(self.n, bool), np.zeros(d, self.dtype))
+        self.pool: Counts = np.zeros(d, np.int64)
+        for start in range(0, self.n, _ROWS):
+            self.pool += np.bincount(_indices(self.active, start, start + _ROWS), minlength=d)
+        everything = self._described(np.ones(self.n, bool), self.pool.astype(self.dtype))
+        self.fixed = [nothing, everything]
+        self.seen: list[_Counted] = []
 
-    def count(self, subsets: Sequence[Rows]) -> Counts:
-        masks = np.zeros((len(subsets), len(self.fixed[0][0])), bool)
-        for mask, rows in zip(masks, subsets, strict=True):
-            mask[rows] = True
+    def count(self, subsets: Sequence[Rows]) -> Iterator[Counts]:
+        """The counts of each of the subsets, at most ``limit`` of them."""
+        found: list[_Counted | None] = [None] * len(subsets)
+        packed, samples = self._packed(subsets)
         known = [*self.fixed, *self.seen]
-        changes = np.array([[np.count_nonzero(mask != base) for base, _ in known] for mask in masks])
-        alone = changes.min(axis=1)
-        shared, pick = None, 0
-        if len(masks) > 1:
-            pick = int(changes.sum(axis=0).argmin())
-            differs = (masks != known[pick][0]).any(axis=0)
-            if np.count_nonzero(differs) * (_SHARED_COST + _SUBSET_COST * len(masks)) < alone.sum():
-                shared = np.flatnonzero(differs)
-        if shared is not None:
-            counts = known[pick][1] + self._changes(masks, known[pick][0], shared)
-        else:
-            counts = np.empty((len(masks), len(self.pool)))
-            for i, best in enumerate(changes.argmin(axis=1).tolist()):
-                base, start = known[best]
-                counts[i] = start + self._changes(masks[i : i + 1], base, np.flatnonzero(masks[i] != base))[0]
-        for mask, own in zip(masks[-_REMEMBERED:], counts[-_REMEMBERED:], strict=True):
-            self.seen.append((mask.copy(), own))
-        return counts
+        for own, base in _tree(samples, np.array([item.sample for item in known])):
+            start = known[base] if base < len(known) else found[base - len(known)]
+            assert start is not None  # a tree grows from what is known
+            counts = start.counts + self._change(packed[own], start.members)
+            found[own] = _Counted(packed[own], samples[own], counts)
+        done = [item for item in found if item is not None]
+        self.seen = [*self.seen, *done][-self.limit :]
+        return (item.counts.astype(np.int64) for item in done)
 
-    def _changes(self, masks: Mask, base: Mask, rows: Rows) -> Counts:
-        """What the counts of each mask have more than those of ``base``, which differ in ``rows`` at most."""
-        total = np.zeros((len(masks), len(self.pool)))
-        for start in range(0, len(rows), _ROWS):  # in pieces that stay in the processor's cache
-            part = rows[start : start + _ROWS]
-            signs = masks[:, part].T.astype(self.dtype) - base[part, None].astype(self.dtype)
-            total += self._sums(self.active[part], signs)
+    def _packed(self, subsets: Sequence[Rows]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """The members of each subset as bits, and those among the sampled rows as numbers."""
+        described = [self._bits(rows) for rows in subsets]
+        return np.array([bits for bits, _ in described]), np.array([sample for _, sample in described])
+
+    def _bits(self, rows: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        mask = np.zeros(self.n, bool)
+        mask[rows] = True
+        return np.packbits(mask), mask[:: self.step].astype(np.float32)
+
+    def _described(self, mask: Mask, counts: NDArray[Any]) -> _Counted:
+        return _Counted(np.packbits(mask), mask[:: self.step].astype(np.float32), counts)
+
+    def _change(self, members: NDArray[np.uint8], base: NDArray[np.uint8]) -> NDArray[Any]:
+        """What the counts of a set have more than those of ``base``."""
+        total = np.zeros(self.active.shape[1], self.dtype)
+        rows = np.flatnonzero(np.unpackbits(members ^ base, count=self.n))
+        signs = _taken(members, rows) * np.int16(2) - np.int16(1)
+        for start in range(0, len(rows), _ROWS):
+            part = slice(start, start + _ROWS)
+            total += self.active[rows[part]].T @ signs[part]
         return total
 
-    @staticmethod
-    def _sums(active: Any, weights: NDArray[Any]) -> Counts:
-        sums: NDArray[Any] = active.T @ weights
-        return np.ascontiguousarray(sums.T, np.float64)
+
+def _indices(active: Any, start: int, stop: int) -> NDArray[Any]:
+    bounds = active.indptr[[start, min(stop, active.shape[0])]]
+    found: NDArray[Any] = active.indices[int(bounds[0]) : int(bounds[1])]
+    return found
+
+
+def _taken(packed: NDArray[np.uint8], rows: Rows) -> NDArray[np.int16]:
+    """Bits of these rows, 0 or 1."""
+    shift = (7 - (rows & 7)).astype(np.uint8)
+    return ((packed[rows >> 3] >> shift) & np.uint8(1)).astype(np.int16)
+
+
+def _tree(samples: NDArray[np.float32], known: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+    """Each of the sets in the order of a minimum spanning tree, with the one it hangs on (the known ones come first)."""
+    from_known = _differences(samples, known)
+    between = _differences(samples, samples)
+    base = from_known.argmin(axis=1)
+    nearest = from_known[np.arange(len(samples)), base]
+    for _ in range(len(samples)):
+        own = int(nearest.argmin())
+        yield own, int(base[own])
+        nearest[own] = np.inf
+        closer = between[own] < nearest
+        closer &= np.isfinite(nearest)
+        nearest[closer] = between[own][closer]
+        base[closer] = len(known) + own
+
+
+def _differences(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """In how many sampled rows each of the sets differs from each of the others."""
+    found: NDArray[np.float32] = some.sum(axis=1)[:, None] + others.sum(axis=1)[None, :] - 2.0 * (some @ others.T)
+    return found

@@ -93,8 +93,7 @@ def state_vectors(subsets: Sequence[Rows], signals: SignalTable, *, cost_ratio: 
     drifts: list[float | None] = [None] * len(members)
     if signals.sae is not None:
         filled = [i for i, rows in enumerate(members) if len(rows)]
-        counts = feature_counts([members[i] for i in filled], signals)
-        for i, own in zip(filled, counts, strict=True):
+        for i, own in zip(filled, feature_counts([members[i] for i in filled], signals), strict=True):
             drifts[i] = drift(own, len(members[i]), signals)
     return [_described(rows, signals, moved, cost_ratio) for rows, moved in zip(members, drifts, strict=True)]
 

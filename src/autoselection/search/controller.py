@@ -54,6 +54,7 @@ from autoselection.search.edits import Editor, Source
 from autoselection.search.features import SubsetFeatures
 from autoselection.search.fidelity import on_full_scale
 from autoselection.search.findings import summarise
+from autoselection.search.overlaps import Overlaps
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
 from autoselection.search.reseed import draw_reseed
 from autoselection.search.roles import Advice, Briefing, Option, Roles
@@ -153,8 +154,7 @@ class SearchController:
         self._observations: dict[str, Observation] = {}
         self._cache = PrefixCache()
         self._weights = _row_weights(signals)
-        self._members = np.zeros((0, signals.n), np.float64)  # which rows each candidate has
-        self._totals = np.zeros(0, np.float64)  # and their total weight
+        self._overlaps = Overlaps(self._weights)  # with each candidate
         self._points: dict[str, Point] = {}
         self._initial, self._repeated_initial = self._start(initial)
 
@@ -609,21 +609,16 @@ class SearchController:
         rows = draft.outcome.rows
         if len(rows) < self.config.minimum_rows(self.signals.n):
             return "below min_rows"
-        if not len(self._members):
+        if not self._candidates:
             return None
         if any(candidate.subset_hash == draft.outcome.subset_hash for candidate in self._candidates.values()):
             return "same subset as a known trial"
-        common = self._members[:, rows] @ self._weights[rows]
-        united = self._totals + self._weights[rows].sum() - common
-        if (common / united).max() > self.config.max_jaccard:
+        if self._overlaps.jaccard(rows).max() > self.config.max_jaccard:
             return "nearly the subset of a known trial"
         return None
 
     def _add(self, candidate: Candidate) -> None:
-        member = np.zeros((1, self.signals.n), np.float64)
-        member[0, candidate.rows] = 1.0
-        self._members = np.concatenate([self._members, member])
-        self._totals = np.append(self._totals, self._weights[candidate.rows].sum())
+        self._overlaps.add(candidate.rows)
         self._candidates[candidate.id] = candidate
 
     def _candidate(self, number: int, draft: _Draft, origin: Origin, parent: str | None, trajectory: int) -> Candidate:

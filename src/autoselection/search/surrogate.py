@@ -33,6 +33,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import spearmanr
 
 from autoselection.search.config import SurrogateConfig
+from autoselection.search.overlaps import overlap
 
 Array = NDArray[np.float64]
 
@@ -100,31 +101,6 @@ class Scale:
         """Scaled vector; a missing (NaN) feature becomes 0, the centre."""
         scaled = (vector - self.centre) / self.spread
         return np.where(np.isfinite(scaled), scaled, 0.0)
-
-
-def overlap(
-    subsets: Sequence[NDArray[np.int64]], weights: Array, others: Sequence[NDArray[np.int64]] | None = None
-) -> Array:
-    """Weighted Jaccard similarity of subsets: ``w(A ∩ B) / w(A ∪ B)``, shape ``(len(subsets), len(others))``.
-
-    Args:
-        subsets: distinct row indices of each subset, none empty.
-        weights: positive weight of each row of the pool, such as its number of tokens.
-        others: subsets they are compared with (default: themselves).
-    """
-    from scipy.sparse import csr_matrix
-
-    others = subsets if others is None else others
-    first = np.zeros((len(weights), len(subsets)), np.float32)
-    for place, rows in enumerate(subsets):
-        first[rows, place] = 1.0
-    sizes = np.array([weights[rows].sum() for rows in subsets])
-    indptr = np.concatenate([[0], np.cumsum([len(rows) for rows in others])])
-    indices = np.concatenate([np.sort(rows) for rows in others]) if len(others) else np.zeros(0, np.int64)
-    second = csr_matrix((weights[indices], indices, indptr), shape=(len(others), len(weights)))
-    common = np.asarray(second @ first, np.float64).T
-    totals = np.asarray(second.sum(axis=1)).ravel()
-    return np.asarray(common / (sizes[:, None] + totals[None, :] - common))
 
 
 def matern(distance: Array) -> Array:
