@@ -65,3 +65,19 @@ def test_ranks_do_not_depend_on_units_or_outliers():
     for name in one:
         if name.startswith(("mean", "spread", "log")):
             assert one[name] == pytest.approx(two[name], abs=1e-6)
+
+
+def test_subsets_described_together_have_exactly_the_features_of_each_alone():
+    signals = table(5000)
+    features = SubsetFeatures(signals, ("ifd", "n_tokens"))
+    rng = np.random.default_rng(0)
+    subsets = [rng.permutation(5000)[:size] for size in (1, 40, 700, 2500, 5000)]
+    states = state_vectors(subsets, signals)
+    together = features.many(subsets, states)
+    for rows, state, found in zip(subsets, states, together, strict=True):
+        assert found.tolist() == pytest.approx(features(rows, state).tolist(), abs=0, rel=0, nan_ok=True)
+
+
+def test_rows_of_one_rank_have_no_spread():
+    signals = SignalTable.from_arrays({"ifd": np.repeat([0.1, 0.2, 0.7], 100)})
+    assert described(signals, np.arange(100, 200))["spread/ifd"] == pytest.approx(0.0, abs=1e-7)

@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,15 +63,18 @@ class Materialization:
         recipe: the recipe in canonical form, with all its unions name inlined.
         rows: distinct row indices, int64, read-only, in the order of the last step.
         subset_hash: 16 hex digits of the set of rows.
-        ordered_hash: 16 hex digits of the rows in their order.
         lineage: what each step did.
     """
 
     recipe: Recipe
     rows: Rows
     subset_hash: str
-    ordered_hash: str
     lineage: tuple[StepLineage, ...]
+
+    @cached_property
+    def ordered_hash(self) -> str:
+        """16 hex digits of the rows in their order."""
+        return _row_hash(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data without the rows themselves."""
@@ -155,7 +159,6 @@ def materialize(
         recipe=inlined,
         rows=rows,
         subset_hash=_row_hash(np.flatnonzero(members)),
-        ordered_hash=_row_hash(rows),
         lineage=lineage,
     )
 

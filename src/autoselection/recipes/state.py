@@ -89,7 +89,7 @@ def state_vectors(subsets: Sequence[Rows], signals: SignalTable, *, cost_ratio: 
 
     Each is exactly what :func:`state_vector` gives for its subset alone.
     """
-    members = [_ascending(rows, signals.n) for rows in subsets]
+    members = [ascending(rows, signals.n) for rows in subsets]
     drifts: list[float | None] = [None] * len(members)
     if signals.sae is not None:
         filled = [i for i, rows in enumerate(members) if len(rows)]
@@ -98,8 +98,8 @@ def state_vectors(subsets: Sequence[Rows], signals: SignalTable, *, cost_ratio: 
     return [_described(rows, signals, moved, cost_ratio) for rows, moved in zip(members, drifts, strict=True)]
 
 
-def _ascending(rows: Rows, n: int) -> Rows:
-    """The rows sorted: memory is then read in its order, and sums do not depend on the order given."""
+def ascending(rows: Rows, n: int) -> Rows:
+    """Distinct rows of a pool of ``n``, sorted: memory is then read in its order, and sums do not depend on the order given."""
     if len(rows) == n:
         return np.arange(n, dtype=np.int64)
     inside = np.zeros(n, bool)

@@ -664,27 +664,23 @@ class SearchController:
             zone = zone_of(probe, self.config.zones)
             recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
             subsets.append(self._draft(recipe, "").outcome.rows)
-        states = self._states(subsets)
-        return Scale.of(np.array([self._features(rows, state) for rows, state in zip(subsets, states, strict=True)]))
+        return Scale.of(np.array(self._features.many(subsets, self._states(subsets))))
 
-    def _point(self, outcome_rows: NDArray[np.int64], state: StateVector, recipe: Recipe) -> Point:
+    def _point(self, outcome_rows: NDArray[np.int64], described: NDArray[np.float64], recipe: Recipe) -> Point:
         encoded = self.config.surrogate.features in ("encoding", "both")
-        return Point(
-            outcome_rows,
-            self._scale(self._features(outcome_rows, state)),
-            self.space.encode(recipe) if encoded else np.zeros(0),
-        )
+        return Point(outcome_rows, self._scale(described), self.space.encode(recipe) if encoded else np.zeros(0))
 
     def _known_point(self, candidate: Candidate) -> Point:
         if candidate.id not in self._points:
-            point = self._point(candidate.rows, candidate.state, candidate.recipe)
+            described = self._features(candidate.rows, candidate.state)
+            point = self._point(candidate.rows, described, candidate.recipe)
             self._points[candidate.id] = replace(point, fidelity=candidate.fidelity)
         return self._points[candidate.id]
 
     def points(self, recipes: Sequence[Recipe], subsets: Sequence[NDArray[np.int64]]) -> list[Point]:
         """What the surrogate sees of subsets of this pool, whoever evaluated them (for diagnoses)."""
-        states = self._states(subsets)
-        return [self._point(*item) for item in zip(subsets, states, recipes, strict=True)]
+        described = self._features.many(subsets, self._states(subsets))
+        return [self._point(*item) for item in zip(subsets, described, recipes, strict=True)]
 
     def predict_points(
         self, train: Sequence[Point], scores: NDArray[np.float64], test: Sequence[Point]

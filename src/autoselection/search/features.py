@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from autoselection.operators.groups import group_codes
 from autoselection.recipes import StateVector
+from autoselection.recipes.state import ascending
 from autoselection.signals.table import SignalTable
 
 Array = NDArray[np.float64]
@@ -26,6 +27,8 @@ FLOOR = 0.02
 """Added to every share kept before its logarithm: a group that is lost lies log(0.02) from one that is whole."""
 MAX_GROUPS = 32
 """Groups of one kind that get a feature of their own, the largest first."""
+_ROWS = 2048
+"""Rows whose ranks are summed at once, a multiple of 8: they stay in the processor's cache."""
 STATE_FIELDS = ("distribution_drift", "score_mean", "score_std")
 
 
@@ -40,6 +43,7 @@ class SubsetFeatures:
     def __init__(self, signals: SignalTable, scores: Sequence[str]) -> None:
         self.names: tuple[str, ...] = ()
         self._groups: list[tuple[NDArray[np.int64], Array]] = []  # (code of each row, rows of each group kept apart)
+        self._n = signals.n
         self._selectable = max(1, len(signals.selectable))
         names = ["log_kept"]
         for kind, codes, labels in _groupings(signals):
@@ -57,6 +61,8 @@ class SubsetFeatures:
             for column in (_ranks(signals.column(name)), _ranks_within(signals.column(name), signals.source))
         ]
         self._ranks = np.array(ranks, np.float32).T if ranks else np.zeros((signals.n, 0), np.float32)
+        self._bits = 53 - signals.n.bit_length()  # of the fractions that float64 sums exactly over the pool
+        self._width = 3 * self._ranks.shape[1] + sum(len(totals) for _, totals in self._groups)
         placed = [f"{name}{where}" for name in scores for where in ("", "/within source")]
         self.names = (
             *names,
@@ -71,16 +77,56 @@ class SubsetFeatures:
         Args:
             state: their state vector.
         """
-        rows = np.sort(rows)
-        kept = [np.array([len(rows) / self._selectable])]
-        for codes, totals in self._groups:
-            kept.append(np.bincount(codes[rows], minlength=len(totals) + 1)[: len(totals)] / totals)
-        own = self._ranks[rows]
-        mean = own.mean(axis=0, dtype=np.float64)
-        spread = np.sqrt(np.maximum(np.einsum("ij,ij->j", own, own, dtype=np.float64) / len(rows) - mean**2, 0.0))
+        rows = ascending(rows, self._n)
+        parts = (self._numbers(rows[start : start + _ROWS]).sum(axis=0) for start in range(0, len(rows), _ROWS))
+        return self._described(sum(parts, np.zeros(self._width)), len(rows), state)
+
+    def many(self, subsets: Sequence[NDArray[np.int64]], states: Sequence[StateVector]) -> list[Array]:
+        """The features of several subsets, each exactly as for it alone; the pool is read once for all of them."""
+        members = np.zeros((len(subsets), -(-self._n // 8)), np.uint8)  # a bit a row
+        for own, rows in zip(members, subsets, strict=True):
+            mask = np.zeros(self._n, bool)
+            mask[rows] = True
+            own[:] = np.packbits(mask)
+        sums = np.zeros((len(subsets), self._width))
+        for start in range(0, self._n, _ROWS):
+            count = min(_ROWS, self._n - start)
+            inside = np.unpackbits(members[:, start // 8 : (start + _ROWS) // 8], axis=1, count=count)
+            sums += inside.astype(np.float64) @ self._numbers(slice(start, start + count))
+        return [
+            self._described(total, len(rows), state) for total, rows, state in zip(sums, subsets, states, strict=True)
+        ]
+
+    def _numbers(self, rows: slice | NDArray[np.int64]) -> Array:
+        """What is summed over the rows of a subset: ranks, their squares in two parts, and a 1 for each row's groups.
+
+        All are multiples of a power of two, so small that the sum over the whole pool is exact: it does not depend on
+        the order of the sum, hence neither on what is asked together nor on how a matrix product is computed.
+        """
+        ranks = _multiple(self._ranks[rows], self._bits)
+        squares = ranks * ranks
+        coarse = _multiple(squares, self._bits)
+        fine = _multiple(squares - coarse, 2 * self._bits)
+        groups = [codes[rows][:, None] == np.arange(len(totals)) for codes, totals in self._groups]
+        return np.concatenate([ranks, coarse, fine, *groups], axis=1, dtype=np.float64)
+
+    def _described(self, sums: Array, count: int, state: StateVector) -> Array:
+        """The features from the sums of :meth:`_numbers`."""
+        scores = self._ranks.shape[1]
+        mean = sums[:scores] / count
+        squares = (sums[scores : 2 * scores] + sums[2 * scores : 3 * scores]) / count
+        spread = np.sqrt(np.maximum(squares - mean**2, 0.0))
+        totals = np.concatenate([[self._selectable], *(totals for _, totals in self._groups)])
+        kept = np.concatenate([[count], sums[3 * scores :]]) / totals
         numbers = state.flat()
         fields = [np.nan if numbers[name] is None else float(numbers[name] or 0.0) for name in STATE_FIELDS]
-        return np.concatenate([np.log(np.concatenate(kept) + FLOOR), mean, spread, fields])
+        return np.concatenate([np.log(kept + FLOOR), mean, spread, fields])
+
+
+def _multiple(values: NDArray[np.floating], bits: int) -> Array:
+    """The nearest multiples of ``2**-bits``."""
+    scale = 2.0**bits
+    return np.asarray(np.rint(values.astype(np.float64) * scale) / scale)
 
 
 def _groupings(signals: SignalTable) -> list[tuple[str, NDArray[np.int64], Sequence[str]]]:
