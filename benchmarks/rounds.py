@@ -118,7 +118,12 @@ def main() -> None:
         if options.json:
             print(json.dumps(line), flush=True)
         else:
-            print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in line.items()))
+            print(
+                "  ".join(
+                    f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                    for key, value in line.items()
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -83,40 +83,36 @@ class _Counter:
         self.step = -(-self.n // _SAMPLE)
         d = self.active.shape[1]
         self.limit = max(8, min(_TOGETHER, _MEMORY // (d * np.dtype(self.dtype).itemsize + self.n // 8 + 1)))
-        nothing = self._described(np.zeros(self.n, bool), np.zeros(d, self.dtype))
+        nothing = _Counted(*self._bits(np.zeros(self.n, bool)), np.zeros(d, self.dtype))
         self.pool: Counts = np.zeros(d, np.int64)
         for start in range(0, self.n, _ROWS):
             self.pool += np.bincount(_indices(self.active, start, start + _ROWS), minlength=d)
-        everything = self._described(np.ones(self.n, bool), self.pool.astype(self.dtype))
+        everything = _Counted(*self._bits(np.ones(self.n, bool)), self.pool.astype(self.dtype))
         self.fixed = [nothing, everything]
         self.seen: list[_Counted] = []
 
     def count(self, subsets: Sequence[Rows]) -> Iterator[Counts]:
         """The counts of each of the subsets, at most ``limit`` of them."""
         found: list[_Counted | None] = [None] * len(subsets)
-        packed, samples = self._packed(subsets)
+        bits = [self._bits(self._mask(rows)) for rows in subsets]
         known = [*self.fixed, *self.seen]
-        for own, base in _tree(samples, np.array([item.sample for item in known])):
+        samples = [np.array([sample for _, sample in bits]), np.array([item.sample for item in known])]
+        for own, base in _tree(*samples):
             start = known[base] if base < len(known) else found[base - len(known)]
             assert start is not None  # a tree grows from what is known
-            counts = start.counts + self._change(packed[own], start.members)
-            found[own] = _Counted(packed[own], samples[own], counts)
+            found[own] = _Counted(*bits[own], start.counts + self._change(bits[own][0], start.members))
         done = [item for item in found if item is not None]
         self.seen = [*self.seen, *done][-self.limit :]
         return (item.counts.astype(np.int64) for item in done)
 
-    def _packed(self, subsets: Sequence[Rows]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """The members of each subset as bits, and those among the sampled rows as numbers."""
-        described = [self._bits(rows) for rows in subsets]
-        return np.array([bits for bits, _ in described]), np.array([sample for _, sample in described])
-
-    def _bits(self, rows: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _mask(self, rows: Rows) -> Mask:
         mask = np.zeros(self.n, bool)
         mask[rows] = True
-        return np.packbits(mask), mask[:: self.step].astype(np.float32)
+        return mask
 
-    def _described(self, mask: Mask, counts: NDArray[Any]) -> _Counted:
-        return _Counted(np.packbits(mask), mask[:: self.step].astype(np.float32), counts)
+    def _bits(self, mask: Mask) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """The members of a set as bits, and those among the sampled rows as numbers."""
+        return np.packbits(mask), mask[:: self.step].astype(np.float32)
 
     def _change(self, members: NDArray[np.uint8], base: NDArray[np.uint8]) -> NDArray[Any]:
         """What the counts of a set have more than those of ``base``."""
@@ -138,7 +134,8 @@ def _indices(active: Any, start: int, stop: int) -> NDArray[Any]:
 def _taken(packed: NDArray[np.uint8], rows: Rows) -> NDArray[np.int16]:
     """Bits of these rows, 0 or 1."""
     shift = (7 - (rows & 7)).astype(np.uint8)
-    return ((packed[rows >> 3] >> shift) & np.uint8(1)).astype(np.int16)
+    found: NDArray[np.int16] = ((packed[rows >> 3] >> shift) & np.uint8(1)).astype(np.int16)
+    return found
 
 
 def _tree(samples: NDArray[np.float32], known: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
