@@ -32,6 +32,7 @@ from autoselection.config import load_config
 from autoselection.demo import config_path
 from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.study.prepare import prepare
+from benchmarks.recipebench.build import end_with
 from benchmarks.recipebench.interpolate import Evaluations, default_path, read_evaluations
 
 FIDELITIES = (1 / 9, 1 / 3)
@@ -82,7 +83,10 @@ def run(work: Path, workers: int) -> None:
         if key_of(evaluations.keys[place], seed, fidelity) not in known
     ]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool, path.open("a", encoding="utf-8") as file:
+    with (
+        ProcessPoolExecutor(workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool,
+        path.open("a", encoding="utf-8") as file,
+    ):
         futures = {}
         for place, seed, fidelity in wanted:
             key = key_of(evaluations.keys[place], seed, fidelity)
