@@ -28,6 +28,7 @@ VARIANTS: dict[str, SearchConfig] = {
         "kappa-2": {"kappa": 2.0},
         "full-first": {"include_full": True},
         "5-proposals": {"proposals": 5},
+        "repeats": {"repeats": {"enabled": True}},
         # Short trainings first, a ninth of the training each.
         "short": {"fidelity": {"level": 1 / 9}},
         "short-18": {"fidelity": {"level": 1 / 9, "warmup": 18}},
