@@ -209,12 +209,24 @@ def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> l
         mean, deviation = _published(parts, y, seed)
     else:
         everything = np.arange(len(parts.points))
-        mean, deviation = _averaged(parts, np.arange(parts.n_train), y, everything)
+        mean, deviation, _ = _averaged(parts, np.arange(parts.n_train), y, everything)
     mu = transform.backward(mean)
     sigma = (transform.backward(mean + deviation) - transform.backward(mean - deviation)) / 2.0
     ucb = transform.backward(mean + kappa * deviation)
     gain = log_expected_improvement(mean, deviation, float(mean[: parts.n_train].max()))
     return [Prediction(float(m), float(s), float(u), float(g)) for m, s, u, g in zip(mu, sigma, ucb, gain, strict=True)]
+
+
+def noise_deviation(parts: KernelParts, scores: Array) -> float:
+    """Standard deviation of one score around what the subset deserves, as the surrogate sees it, near the leader (score
+    units); repeated evaluations of a subset tell most about it."""
+    if parts.config.features == "encoding":
+        return float(np.sqrt(parts.config.noise) * scores.std())
+    transform = _Transform.of(scores, parts.config.robust)
+    everything = np.arange(parts.n_train)
+    mean, _, noise = _averaged(parts, everything, transform.forward(scores), everything)
+    edges = transform.backward(mean.max() + np.array([-noise, noise]))
+    return float(edges[1] - edges[0]) / 2.0
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
@@ -235,12 +247,14 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     return np.asarray(np.where(z > -1.0, near, far) + np.log(deviation))
 
 
-def _averaged(parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Posterior mean and standard deviation, averaged over the grid by marginal likelihood."""
+def _averaged(
+    parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDArray[np.int64]
+) -> tuple[Array, Array, float]:
+    """Posterior mean and standard deviation, and the noise's, averaged over the grid by marginal likelihood."""
     centre = float(y.mean())
     y = y - centre
     n = len(y)
-    log_evidence, means, variances = [], [], []
+    log_evidence, means, variances, noises = [], [], [], []
     inside, across = np.ix_(train, train), np.ix_(train, test)
     for kernel in parts.kernels:
         base, cross = kernel[inside], kernel[across]
@@ -254,12 +268,14 @@ def _averaged(parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDAr
             explained = np.einsum("ij,ij->j", cross, cho_solve(factor, cross))
             means.append(cross.T @ weights)
             variances.append(amplitude * np.clip(1.0 - explained, 1e-12, None))
+            noises.append(amplitude * noise)
     evidence = np.array(log_evidence)
     share = np.exp(evidence - evidence.max())
     share /= share.sum()
     mean = share @ np.array(means)
     second = share @ (np.array(variances) + np.array(means) ** 2)
-    return mean + centre, np.sqrt(np.clip(second - mean**2, 1e-12, None))
+    deviation = np.sqrt(np.clip(second - mean**2, 1e-12, None))
+    return mean + centre, deviation, float(np.sqrt(share @ np.array(noises)))
 
 
 def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:
