@@ -115,7 +115,7 @@ def _described(rows: Rows, signals: SignalTable, moved: float | None, cost_ratio
     token_ratio: float | None = None
     token_shares: dict[str, float] = {}
     if "n_tokens" in signals.columns:
-        tokens = np.nan_to_num(signals.column("n_tokens")[rows].astype(np.float64))
+        tokens = _tokens(signals)[rows].astype(np.float64)
         total = float(tokens.sum())
         token_ratio = total / max(1.0, _pool_tokens(signals))
         by_source = np.bincount(source, weights=tokens, minlength=width) / max(1.0, total)
@@ -151,10 +151,13 @@ def _std(values: NDArray[Any]) -> float | None:
     return float(present.std(dtype=np.float64)) if len(present) else None
 
 
+def _tokens(signals: SignalTable) -> NDArray[np.float32]:
+    """Tokens of each row, 0 where they are not known."""
+    return pool_artefact(signals, "tokens", lambda: np.nan_to_num(signals.column("n_tokens")))
+
+
 def _pool_tokens(signals: SignalTable) -> float:
-    return pool_artefact(
-        signals, "tokens", lambda: float(np.nan_to_num(signals.column("n_tokens").astype(np.float64)).sum())
-    )
+    return pool_artefact(signals, "all tokens", lambda: float(_tokens(signals).sum(dtype=np.float64)))
 
 
 def _combined_relevance(signals: SignalTable) -> NDArray[np.float32]:

@@ -48,6 +48,7 @@ from autoselection.recipes import (
     materialize,
     state_vectors,
 )
+from autoselection.recipes.recipe import digest_steps
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.edits import Editor, Source
@@ -641,7 +642,7 @@ class SearchController:
             key=lambda trial: (-(trial.score or 0.0), -trial.candidate.number),
         )
         return [
-            Source(trial.candidate.recipe, trial.candidate.recipe.digest(self.registry), trial.id, 1.0 / (1.0 + rank))
+            Source(trial.candidate.recipe, digest_steps(trial.candidate.recipe.steps), trial.id, 1.0 / (1.0 + rank))
             for rank, trial in enumerate(scored)
         ]
 
@@ -649,7 +650,7 @@ class SearchController:
 
     def _draft(self, recipe: Recipe, edit: str, key: str | None = None) -> _Draft:
         outcome = materialize(recipe, self.signals, seed=self.config.seed, registry=self.registry, cache=self._cache)
-        return _Draft(outcome, key or outcome.recipe.digest(self.registry), edit)
+        return _Draft(outcome, key or digest_steps(outcome.recipe.steps), edit)
 
     def _problem(self, draft: _Draft) -> str | None:
         """Why a subset is not worth an evaluation, if so."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoselection.recipes import Recipe, Step
+from autoselection.recipes.recipe import digest_steps
 from autoselection.search.config import EDIT_KINDS, EditConfig
 from autoselection.search.credit import Credit
 from autoselection.search.space import RecipeSpace
@@ -87,7 +88,7 @@ class Editor:
                 wasted += 1
                 continue
             recipe = Recipe(edited[0], library=library).canonical(registry)
-            key = recipe.digest(registry)
+            key = digest_steps(recipe.steps)
             if key in found or key == own:
                 wasted += 1
                 continue

@@ -28,12 +28,17 @@ NARROW_SCOPES = ("task", "cluster")
 """Scopes that are part of the space only if they have a chance to be drawn."""
 
 
-class _WithoutScopes:
-    """An operator whose search space lacks some scopes; everything else is the operator's own."""
+class _OnPool:
+    """An operator whose search space on one pool is worked out once, without some scopes; all else is the operator's own."""
 
-    def __init__(self, operator: Operator, hidden: frozenset[str]) -> None:
+    def __init__(self, operator: Operator, signals: SignalTable, hidden: frozenset[str]) -> None:
         self._operator = operator
-        self._hidden = hidden
+        self._space = tuple(
+            replace(param, choices=tuple(choice for choice in param.choices if choice not in hidden))
+            if param.name == "scope"
+            else param
+            for param in operator.space(signals)
+        )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._operator, name)
@@ -42,12 +47,7 @@ class _WithoutScopes:
         return self._operator(*given)
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
-        return tuple(
-            replace(param, choices=tuple(choice for choice in param.choices if choice not in self._hidden))
-            if param.name == "scope"
-            else param
-            for param in self._operator.space(signals)
-        )
+        return self._space
 
 
 def _drawn(odds: Mapping[str, float], at: float) -> str:
@@ -77,6 +77,7 @@ class RecipeSpace:
         self.signals = signals
         self.registry = registry
         self.draws: DrawConfig = config.draws
+        self._known: dict[str, Operator] = {}
         self._searched: dict[str, Operator] = {}
         chosen: Iterable[Operator] = registry.default_space(signals)
         if config.operators is not None:
@@ -139,11 +140,16 @@ class RecipeSpace:
     def _moving(self, name: str) -> Operator:
         """The operator as it is drawn, moved and encoded: without the scopes that are never drawn."""
         if name not in self._searched:
-            operator = self.registry.get(name)
-            odds = self.scope_odds(operator)
+            odds = self.scope_odds(self._whole(name))
             hidden = frozenset(scope for scope, chance in odds.items() if scope in NARROW_SCOPES and chance <= 0)
-            self._searched[name] = cast(Operator, _WithoutScopes(operator, hidden)) if hidden else operator
+            self._searched[name] = cast(Operator, _OnPool(self.registry.get(name), self.signals, hidden))
         return self._searched[name]
+
+    def _whole(self, name: str) -> Operator:
+        """The operator with all its scopes."""
+        if name not in self._known:
+            self._known[name] = cast(Operator, _OnPool(self.registry.get(name), self.signals, frozenset()))
+        return self._known[name]
 
     def scope_odds(self, operator: Operator) -> dict[str, float]:
         """Probability of each scope that the operator has on this pool; ``whole`` gets what the others leave."""
@@ -195,7 +201,7 @@ class RecipeSpace:
 
     def flips(self, step: Step) -> tuple[dict[str, Any], ...]:
         """Changes of direction and scope that the configured probabilities allow."""
-        operator = self.operator(step.operator)
+        operator = self._whole(step.operator)
         turned: list[dict[str, Any]] = []
         if self._param(operator, "direction"):
             flipped = "low" if step.params.get("direction") == "high" else "high"
@@ -210,7 +216,7 @@ class RecipeSpace:
 
     def clamp(self, step: Step) -> Step:
         """The step with complete parameters within this pool's ranges."""
-        return Step(step.operator, clamp_params(self.operator(step.operator), step.params, self.signals))
+        return Step(step.operator, clamp_params(self._whole(step.operator), step.params, self.signals))
 
     def fraction(self, step: Step) -> float | None:
         """The share of its rows that a step is set to keep, if it is set that way."""
