@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from operator_tables import make_table
 
 from autoselection.operators.ranking import random_ranking, ranking
+from autoselection.signals.table import SignalTable
 
 CASES = st.tuples(st.integers(0, 10_000), st.integers(1, 80), st.integers(1, 4))
 
@@ -69,3 +70,20 @@ def test_random_draws_are_made_once_a_key():
     assert again is first
     assert first.order.tolist() != other.order.tolist()
     assert (np.diff(table.source[first.order]) >= 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 50))
+def test_the_first_of_each_group_are_those_of_a_sort(seed, n):
+    rng = np.random.default_rng(seed)
+    scores = np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 5, n)).astype(np.float32)
+    signals = SignalTable.from_arrays({"score": scores}, source=rng.integers(0, 3, n).astype(str))
+    ranked = ranking(signals, "score", "high", "source")
+    rows = rng.permutation(n)[: rng.integers(0, n + 1)]
+    quotas = rng.integers(0, 6, len(signals.source_names))
+    expected = set()
+    for group, quota in enumerate(quotas):
+        members = sorted((-scores[row], row) for row in rows if signals.source[row] == group and scores[row] == scores[row])
+        expected |= {row for _, row in members[:quota]}
+    found = ranked.among_first(rows, signals.source, quotas)
+    assert found.tolist() == [row in expected for row in rows]

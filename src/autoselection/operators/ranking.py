@@ -96,6 +96,17 @@ class Ranking:
         kept = np.repeat(bounds[:-1] - (np.cumsum(taken) - taken), taken) + np.arange(int(taken.sum()))
         return positions[kept]
 
+    def among_first(self, rows: Rows, codes: NDArray[np.integer], quotas: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of ``rows`` are among the ``quotas[g]`` first of them in their group g; ``codes`` has every row's group."""
+        positions = self.positions(rows)
+        bounds = np.searchsorted(positions, self.starts)
+        taken = np.minimum(quotas, np.diff(bounds))
+        last = np.full(len(taken), -1, self.rank.dtype)
+        some = taken > 0
+        last[some] = positions[(bounds[:-1] + taken)[some] - 1]
+        found: NDArray[np.bool_] = self.rank[rows] <= last[codes[rows]]
+        return found
+
 
 def ranking(signals: SignalTable, column: str, direction: Direction, groups: str | None = None) -> Ranking:
     """The pool ranked by a column, highest (or lowest) score first; within each group if ``groups`` names a grouping.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, ranged
-from autoselection.operators.ranking import keep_in_order, random_ranking, share
+from autoselection.operators.ranking import random_ranking, share
 from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable
 
@@ -54,8 +54,7 @@ def _counts(rows: Rows, signals: SignalTable) -> NDArray[np.int64]:
 def _draw(rows: Rows, quotas: NDArray[np.int64], context: Context) -> Rows:
     """A random choice of ``quotas[source]`` rows of each source, in the order given."""
     ranked = random_ranking(context.signals, context.rng, (context.seed, context.occurrence))
-    chosen = ranked.rows(ranked.first_of_groups(ranked.positions(rows), quotas))
-    return keep_in_order(rows, chosen, context.signals.n)
+    return rows[ranked.among_first(rows, context.signals.source, quotas)]
 
 
 def size_params(default: float | None, searched: bool, absent: str) -> tuple[Param, ...]:
