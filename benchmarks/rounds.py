@@ -49,10 +49,10 @@ def stored(table: SignalTable, folder: Path) -> SignalTable:
     return replace(table, folder=folder, keys={**table.keys, **{name: str(table.n) for name in names}})
 
 
-def measure(folder: Path, evaluations: int, seed: int) -> dict[str, Any]:
+def measure(folder: Path, evaluations: int, seed: int, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """One search over the table in ``folder``."""
     table = stored(load_table(folder), folder / "signals")
-    config = SearchConfig(evaluations=evaluations, seed=seed)
+    config = SearchConfig(evaluations=evaluations, seed=seed, without=without)
     started = (time.perf_counter(), time.process_time())
     controller = SearchController(table, config)
     setup = time.perf_counter() - started[0]
@@ -77,6 +77,8 @@ def measure(folder: Path, evaluations: int, seed: int) -> dict[str, Any]:
         "rows": table.n,
         "evaluations": evaluations,
         "proposals": config.proposals,
+        "without": list(without),
+        "sae_features": table.sae is not None,
         "rounds": len(walls["ranked"]),
         "seconds_median": statistics.median(walls["ranked"]),
         "seconds_max": max(walls["ranked"]),
@@ -98,6 +100,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append", help="rows of the pool; may be repeated (default 90000)")
     parser.add_argument("--evaluations", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--without", default="", help="comma-separated operators to leave out: clusters of millions of rows take hours"
+    )
     parser.add_argument("--no-features", action="store_true", help="without SAE features: no drift, no semdedup")
     parser.add_argument("--no-text", action="store_true", help="without near-duplicate pairs: no MinHash deduplication")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "autoselection-benchmarks")
@@ -105,12 +110,20 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.folder, options.evaluations, options.seed)))
+        without = tuple(filter(None, options.without.split(",")))
+        print(json.dumps(measure(options.folder, options.evaluations, options.seed, without)))
         return
     for rows in options.rows or [90_000]:
         table = ensure_table(options.folder, rows, features=not options.no_features, text=not options.no_text)
         command = [sys.executable, "-m", "benchmarks.rounds", "--one", "--folder", str(table)]
-        command += ["--evaluations", str(options.evaluations), "--seed", str(options.seed)]
+        command += [
+            "--evaluations",
+            str(options.evaluations),
+            "--seed",
+            str(options.seed),
+            "--without",
+            options.without,
+        ]
         first, line = (json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout) for _ in range(2))
         if first.pop("subsets") != line.pop("subsets"):
             raise SystemExit("The two searches chose different subsets: they must not depend on what is stored.")
