@@ -37,7 +37,9 @@ def open_sessions(
     }
 
 
-def run_sessions(rounds: Rounds[Wanted], sessions: Mapping[Key, Session], methods: Sequence[Method]) -> dict[Key, float]:
+def run_sessions(
+    rounds: Rounds[Wanted], sessions: Mapping[Key, Session], methods: Sequence[Method]
+) -> dict[Key, float]:
     """Let every method spend its budget; the seconds each took itself.
 
     Raises:
@@ -58,7 +60,9 @@ def run_sessions(rounds: Rounds[Wanted], sessions: Mapping[Key, Session], method
         if error is not None and not isinstance(error, Lost):
             console.print(f"[red]{name}, seed {seed}[/]: {error}", highlight=False, soft_wrap=True)
             raise error
-    stop_if_lost([f"{name}, seed {seed}: {e}" for (name, seed), e in zip(sessions, raised, strict=True) if e is not None])
+    stop_if_lost(
+        [f"{name}, seed {seed}: {e}" for (name, seed), e in zip(sessions, raised, strict=True) if e is not None]
+    )
     return seconds
 
 

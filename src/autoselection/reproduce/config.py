@@ -53,7 +53,9 @@ class TransferTarget(StrictModel):
     name: str = Field(pattern=NAME, description="Name shown in the table.")
     model: str = Field(description="Folder of the model, or a hub id.")
     parameters: float | None = Field(None, gt=0, description="Its size, for estimates while it is not there (count).")
-    set: tuple[str, ...] = Field((), description="Overrides of the study for this model, such as model.chat_template=x.")
+    set: tuple[str, ...] = Field(
+        (), description="Overrides of the study for this model, such as model.chat_template=x."
+    )
     seeds: int | None = Field(None, ge=1, description="Use only the first so many seeds (count); null: all.")
     optional: bool = Field(False, description="Leave this target out, with a notice, while its folder is missing.")
     hint: str = Field("", description="How to get the model; ends the sentence that says it is missing.")
