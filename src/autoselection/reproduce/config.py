@@ -75,7 +75,9 @@ class EstimateConfig(StrictModel):
     """What the dry run assumes where it cannot look."""
 
     rows: int = Field(90_000, ge=1, description="Rows of the pool, where its files are missing (count).")
-    row_tokens: float = Field(400.0, gt=0, description="Tokens of a row, where its files are missing (count).")
+    row_tokens: float | None = Field(
+        None, gt=0, description="Tokens of a row (count); null: a quarter of its bytes, or 400 where files are missing."
+    )
     share: float = Field(0.35, gt=0, le=1, description="Share of the pool in a searched subset, on average.")
     item_tokens: float = Field(400.0, gt=0, description="Tokens of a benchmark item with its prompt (count).")
     generated_tokens: float = Field(300.0, gt=0, description="Tokens of a generated answer (count).")
@@ -179,7 +181,7 @@ def load_reproduction(source: str, overrides: Sequence[str] = ()) -> Reproductio
     """
     path = Path(source)
     if not path.is_file():
-        if path.suffix or len(path.parts) != 1 or source not in package_configs():
+        if source not in package_configs():
             raise ConfigError(f"{source}: no such file or reproduction{suggestion(source, package_configs())}")
         path = Path(str(files("autoselection.reproduce") / "configs" / f"{source}.yaml"))
     document, tree = read_document(path, overrides)

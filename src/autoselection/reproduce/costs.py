@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoselection.config import StudyConfig
-from autoselection.reproduce.checks import count_lines, parameters_of, pool_size
+from autoselection.reproduce.checks import count_lines, parameters_of, pool_size, target_check
 from autoselection.reproduce.config import EstimateConfig, ModelEntry, ReproductionConfig, study_of, target_study
 from autoselection.reproduce.plan import planned, transfer_rows
 from autoselection.tasks import TaskConfig
 
 BYTES_A_TOKEN = 4.0
+ROW_TOKENS = 400.0
 _FLOAT, _INDEX = 4, 4
 _ROW_SIGNALS = 1200  # bytes a row of all other signals: MinHash signatures (128 numbers), hashes, some twenty columns
 _ITEM_BYTES = 24  # bytes an item's value takes in the journal
@@ -50,11 +51,12 @@ def size_of(study: StudyConfig, declared: float | None, estimates: EstimateConfi
     if counted is None:
         assumed.append("parameters")
     known = pool_size(study)
+    rows, width = known or (estimates.rows, BYTES_A_TOKEN * ROW_TOKENS)
     if known is None:
-        assumed += ["rows", "tokens a row"]
-        return Size(counted or declared, estimates.rows, estimates.row_tokens, tuple(assumed))
-    rows, width = known
-    return Size(counted or declared, rows, width / BYTES_A_TOKEN, tuple(assumed))
+        assumed.append("rows")
+    if estimates.row_tokens is not None or known is None:
+        assumed.append("tokens a row")
+    return Size(counted or declared, rows, estimates.row_tokens or width / BYTES_A_TOKEN, tuple(assumed))
 
 
 def train_tokens(study: StudyConfig, size: Size, share: float) -> float:
@@ -91,10 +93,12 @@ def evaluation_flops(study: StudyConfig, config: ReproductionConfig, size: Size,
 
 
 def estimate(config: ReproductionConfig, model: ModelEntry) -> dict[str, Any]:
-    """Trainings, device hours and disk of one model, by section, as plain data."""
+    """Trainings, device hours and disk of one model, by section, as plain data; optional targets that are missing left out."""
     study = study_of(config, model)
     estimates = config.estimates
     size = size_of(study, model.parameters, estimates)
+    present = [target for target in model.transfer if target_check(target).state != "optional"]
+    model = model.model_copy(update={"transfer": tuple(present)})
     counts = planned(config, model)
     hours: dict[str, float] = {}
     for section in ("main", "ablation"):
