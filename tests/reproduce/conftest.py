@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from autoselection.demo import TASKS, data_dir, model_dir, pool_file, task_file
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool, ingest
-from autoselection.reproduce import ReproductionConfig, load_reproduction
+from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction
 
 ROWS = 300
 
@@ -89,10 +90,11 @@ def study_document(pool: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def reproduction(small_pool: Path, tmp_path: Path) -> ReproductionConfig:
+@pytest.fixture(scope="session")
+def reproduction_file(small_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two replicates, three evaluations a search, one larger model."""
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study_document(small_pool)))
+    folder = tmp_path_factory.mktemp("reproduction")
+    (folder / "study.yaml").write_text(yaml.safe_dump(study_document(small_pool)))
     document = {
         "name": "small",
         "paths": {"models": str(model_dir().parent)},
@@ -112,9 +114,44 @@ def reproduction(small_pool: Path, tmp_path: Path) -> ReproductionConfig:
         "ablations": ["no-gp", "no-union"],
     }
     steps = [{"operator": "ngram_entropy", "params": {"fraction": 0.5}}]
-    (tmp_path / "default.yaml").write_text(yaml.safe_dump({"version": 1, "name": "entropy-half", "steps": steps}))
-    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(document))
-    return load_reproduction(str(tmp_path / "paper.yaml"))
+    (folder / "default.yaml").write_text(yaml.safe_dump({"version": 1, "name": "entropy-half", "steps": steps}))
+    (folder / "paper.yaml").write_text(yaml.safe_dump(document))
+    return folder / "paper.yaml"
+
+
+@pytest.fixture(scope="session")
+def reproduction(reproduction_file: Path) -> ReproductionConfig:
+    """The same, read."""
+    return load_reproduction(str(reproduction_file))
+
+
+@dataclass
+class Finished:
+    """A reproduction run to its end: its folder, its document, and the jobs it took."""
+
+    out: Path
+    document: dict[str, Any]
+    jobs: list[EvaluationJob]
+
+    def table(self, section: str) -> dict[str, Any]:
+        """The section's table of scores."""
+        tables = self.document["models"][0]["tables"]
+        found: dict[str, Any] = next(t for t in tables if (t["section"], t["metric"]) == (section, "score"))
+        return found
+
+    def methods(self, section: str) -> list[str]:
+        """Names of its rows."""
+        return [row["method"] for row in self.table(section)["rows"]]
+
+
+@pytest.fixture(scope="session")
+def finished(reproduction: ReproductionConfig, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """All sections, in one go."""
+    out = tmp_path_factory.mktemp("reproduced")
+    executor = Arithmetic()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autoselection.reproduce.run.make_executor", lambda config: executor)
+        return Finished(out, run_reproduction(reproduction, out), executor.jobs)
 
 
 @pytest.fixture

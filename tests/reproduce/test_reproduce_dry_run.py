@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from autoselection.cli import app
 from autoselection.errors import ConfigError
-from autoselection.reproduce import ReproductionConfig, dry_run, load_reproduction
+from autoselection.reproduce import dry_run, load_reproduction
 from autoselection.reproduce.checks import parameters_of
 
 
@@ -48,8 +48,8 @@ def test_a_published_setting_lists_what_is_missing_and_costs() -> None:
     assert estimate["disk_gb"]["checkpoints_at_a_time"] == pytest.approx(6.16)
 
 
-def test_everything_there_is_exit_code_zero(reproduction: ReproductionConfig, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["reproduce", "paper", str(tmp_path / "paper.yaml"), "--dry-run"])
+def test_everything_there_is_exit_code_zero(reproduction_file: Path) -> None:
+    result = CliRunner().invoke(app, ["reproduce", "paper", str(reproduction_file), "--dry-run"])
     assert result.exit_code == 0, result.output
     assert "device hours" in result.stdout
 

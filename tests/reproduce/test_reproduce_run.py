@@ -11,92 +11,98 @@ from autoselection.reproduce import ReproductionConfig, run_reproduction, write_
 from autoselection.reproduce.rows import AUTOSELECTION, BASE, BEST_SINGLE, FULL
 
 SINGLES = ["truncate_samples", "ngram_entropy, high end", "ngram_entropy, low end"]
+DEFAULT = "fixed default: entropy-half"
 
 
-def _table(document: dict[str, Any], section: str, metric: str = "score") -> dict[str, Any]:
-    tables = document["models"][0]["tables"]
-    return next(table for table in tables if (table["section"], table["metric"]) == (section, metric))
-
-
-def _events(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "base" / "journal.jsonl").read_text().splitlines()]
-
-
-def test_all_sections_from_one_configuration(reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    document = run_reproduction(reproduction, out)
-    assert document["models"][0]["missing"] == []
-    rows = [row["method"] for row in _table(document, "main")["rows"]]
+def test_every_table_has_its_rows(finished: Any) -> None:
+    assert finished.document["models"][0]["missing"] == []
     searched = ["random recipe search", "random top-k"]
-    assert rows == [BASE, FULL, *searched, *SINGLES, BEST_SINGLE, "fixed default: entropy-half", AUTOSELECTION]
-    ablation = [row["method"] for row in _table(document, "ablation")["rows"]]
-    assert ablation == [AUTOSELECTION, "without GP", "without union"]
-    assert _table(document, "ood")["tasks"] == ["reversing"]
-    assert [row["method"] for row in _table(document, "transfer")["rows"]] == [
-        BASE, FULL, "random recipe search", "fixed default: entropy-half", AUTOSELECTION,
-    ]  # fmt: skip
-    for table in document["models"][0]["tables"]:
+    assert finished.methods("main") == [BASE, FULL, *searched, *SINGLES, BEST_SINGLE, DEFAULT, AUTOSELECTION]
+    assert finished.methods("ood") == finished.methods("main") and finished.table("ood")["tasks"] == ["reversing"]
+    assert finished.methods("ablation") == [AUTOSELECTION, "without GP", "without union"]
+    assert finished.methods("transfer") == [BASE, FULL, "random recipe search", DEFAULT, AUTOSELECTION]
+
+
+def test_every_figure_has_an_interval_and_every_row_a_difference(finished: Any) -> None:
+    for table in finished.document["models"][0]["tables"]:
         for row in table["rows"]:
-            assert row["average"]["ci95"][0] <= row["average"]["value"] <= row["average"]["ci95"][1]
-            assert (row["autoselection_minus"] is None) == (row["method"] == AUTOSELECTION)
-    assert document["models"][0]["correlation"]["all"]["subsets"] >= 8
-    assert json.loads((out / "paper.json").read_text()) == document
-    text = (out / "paper.md").read_text()
-    assert "Structural ablation" in text and "No significant difference" in text and "Missing" not in text
-    value = document["rows"][0]
-    assert list(value) == ["model", "section", "method", "task", "seed", "split", "metric", "value"]
+            for found in (row["average"], *row["tasks"].values()):
+                assert found["ci95"][0] <= found["value"] <= found["ci95"][1]
+            versus = row["autoselection_minus"]
+            assert (versus is None) == (row["method"] == AUTOSELECTION)
+            assert versus is None or versus["p"] <= versus["p_adjusted"] <= 1
+    assert finished.document["models"][0]["correlation"]["all"]["average"]["spearman"]["value"] > 0.5
+
+
+def test_the_files_hold_the_document(finished: Any) -> None:
+    document = json.loads((finished.out / "paper.json").read_text())
+    assert document == json.loads(json.dumps(finished.document))
+    assert list(document["rows"][0]) == ["model", "section", "method", "task", "seed", "split", "metric", "value"]
     assert {row["split"] for row in document["rows"]} == {"dev", "test"}
+    text = (finished.out / "paper.md").read_text()
+    assert "Structural ablation" in text and "No significant difference" in text and "Missing" not in text
 
 
-def test_searches_see_dev_only_and_test_is_planned_before(
-    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
-) -> None:
-    run_reproduction(reproduction, tmp_path / "out", ["main"])
-    events = _events(tmp_path / "out")
-    kinds = [event["event"] if event["event"] != "evaluation" else event["split"] for event in events]
-    plan = kinds.index("test_plan")
-    assert "test" not in kinds[:plan] and "dev" not in kinds[plan:]
-    seeds = {split: {job.seed for job in arithmetic.jobs if job.split == split} for split in ("dev", "test")}
-    assert seeds == {"dev": {0, 1}, "test": {0, 100, 101}}  # 0: the base model's one pass
-    assert all(len(job.tasks) == (3 if job.split == "test" else 2) for job in arithmetic.jobs)
-    trained = [(job.split, job.seed, None if job.rows is None else tuple(job.rows)) for job in arithmetic.jobs]
-    assert len(trained) == len(set(trained))
+def test_searches_see_dev_only_and_test_is_planned_before(finished: Any) -> None:
+    events = [json.loads(line) for line in (finished.out / "base" / "journal.jsonl").read_text().splitlines()]
+    kinds = [event["split"] if event["event"] == "evaluation" else event["event"] for event in events]
+    assert "test" not in kinds[: kinds.index("test_plan")]
+    planned = {entry["subset"] for event in events if event["event"] == "test_plan" for entry in event["entries"]}
+    assert {event["subset_hash"] for event in events if event.get("split") == "test"} == planned
+    seeds = {split: {job.seed for job in finished.jobs if job.split == split} for split in ("dev", "test")}
+    assert seeds == {"dev": {0, 1}, "test": {0, 100, 101}}  # 0 on test: the base model's one pass
+    assert all(len(job.tasks) == (3 if job.split == "test" else 2) for job in finished.jobs)
+
+
+def test_the_winner_is_the_best_on_dev_of_its_own_replicate(finished: Any) -> None:
+    dev = {
+        (row["method"], row["seed"], row["task"]): row["value"]
+        for row in finished.document["rows"]
+        if row["split"] == "dev"
+    }
+    for seed in (0, 1):
+        best = [sum(dev[name, seed, task] for task in ("addition", "boolean")) for name in (BEST_SINGLE, *SINGLES)]
+        assert best[0] == max(best[1:])
+
+
+def test_nothing_is_trained_twice(finished: Any) -> None:
+    keys = [(j.split, j.seed, j.config.sft.max_steps, None if j.rows is None else tuple(j.rows)) for j in finished.jobs]
+    assert len(set(keys)) == len(keys)
 
 
 def test_a_run_that_lost_the_machine_goes_on_and_ends_alike(
-    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+    reproduction: ReproductionConfig, finished: Any, arithmetic: Any, tmp_path: Path
 ) -> None:
-    whole = run_reproduction(reproduction, tmp_path / "whole", ["main", "ablation"])
-    made = len(arithmetic.jobs)
-    arithmetic.jobs.clear()
+    made = sum(job.config.sft.max_steps is None for job in finished.jobs)  # without the transfer
     arithmetic.lost = made // 2
     with pytest.raises(StudyError, match="run the same command again"):
-        run_reproduction(reproduction, tmp_path / "cut", ["main", "ablation"])
-    partial = write_paper(reproduction, tmp_path / "cut")
-    assert any("main" in sentence or "ablation" in sentence for sentence in partial["models"][0]["missing"])
+        run_reproduction(reproduction, tmp_path, ["main", "ablation"])
+    assert "main: its searches have not ended" in write_paper(reproduction, tmp_path)["models"][0]["missing"][0]
     arithmetic.lost = None
-    again = run_reproduction(reproduction, tmp_path / "cut", ["main", "ablation"])
+    run_reproduction(reproduction, tmp_path, ["main"])
+    again = run_reproduction(reproduction, tmp_path, ["ablation"])
     assert len(arithmetic.jobs) == made
-    assert again["rows"] == whole["rows"] and again["models"][0]["tables"] == whole["models"][0]["tables"]
-    arithmetic.jobs.clear()
-    run_reproduction(reproduction, tmp_path / "cut", ["main", "ablation"])
+    assert again["rows"] == [row for row in finished.document["rows"] if not row["section"].startswith("transfer")]
+
+
+def test_what_is_finished_is_not_run_again(reproduction: ReproductionConfig, finished: Any, arithmetic: Any) -> None:
+    assert run_reproduction(reproduction, finished.out)["rows"] == finished.document["rows"]
     assert arithmetic.jobs == []
 
 
 def test_test_is_not_scored_again_by_other_settings(
-    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+    reproduction: ReproductionConfig, finished: Any, arithmetic: Any
 ) -> None:
-    run_reproduction(reproduction, tmp_path / "out", ["main"])
     more = reproduction.model_copy(update={"budget": 4})
     with pytest.raises(StudyError, match="other settings"):
-        run_reproduction(more, tmp_path / "out", ["main"])
+        run_reproduction(more, finished.out, ["main"])
 
 
 def test_transfer_needs_the_main_table_and_its_model(
     reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(StudyError, match="run the section main first"):
-        run_reproduction(reproduction, tmp_path / "out", ["transfer"])
+        run_reproduction(reproduction, tmp_path, ["transfer"])
     model = reproduction.models[0]
     gone = model.transfer[0].model_copy(update={"model": str(tmp_path / "none"), "hint": "make it with: make models"})
     changed = model.model_copy(update={"transfer": (gone,)})
@@ -104,10 +110,17 @@ def test_transfer_needs_the_main_table_and_its_model(
     with pytest.raises(
         ConfigError, match=r"Transfer to larger: There is no model folder .* Make it with: make models\."
     ):
-        run_reproduction(absent, tmp_path / "out", ["main", "transfer"])
-    optional = gone.model_copy(update={"optional": True})
-    left_out = reproduction.model_copy(update={"models": (model.model_copy(update={"transfer": (optional,)}),)})
-    document = run_reproduction(left_out, tmp_path / "out", ["main", "transfer"])
+        run_reproduction(absent, tmp_path, ["main", "transfer"])
+    assert arithmetic.jobs == []
+
+
+def test_an_optional_target_without_its_model_is_left_out(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    model = reproduction.models[0]
+    gone = model.transfer[0].model_copy(update={"model": str(tmp_path / "none"), "optional": True})
+    config = reproduction.model_copy(update={"models": (model.model_copy(update={"transfer": (gone,)}),)})
+    document = run_reproduction(config, tmp_path, ["transfer"])
     assert document["models"][0]["missing"][-1] == "transfer to larger: nothing was trained."
 
 

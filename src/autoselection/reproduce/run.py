@@ -80,9 +80,10 @@ def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[s
     for model in config.models:
         if "transfer" in chosen:
             available_targets(model)  # a missing model is said before hours of work
+    document: dict[str, Any] = {}
     for model in config.models:
-        _run_model(config, model, out, chosen)
-    return write_paper(config, out)
+        document = _run_model(config, model, out, chosen)
+    return document
 
 
 def checked_sections(config: ReproductionConfig, sections: Sequence[str]) -> list[str]:
@@ -125,7 +126,7 @@ def available_targets(model: ModelEntry) -> list[TransferTarget]:
     return found
 
 
-def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, sections: Sequence[str]) -> None:
+def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, sections: Sequence[str]) -> dict[str, Any]:
     study = study_of(config, model)
     for task in config.ood:
         load_items(task.task(), "test")
@@ -138,6 +139,7 @@ def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, section
             journal.append("contamination", **prepared.contamination.to_dict())
         (folder / "config.yaml").write_text(to_yaml(study), encoding="utf-8")
         runner = _Runner(config, model, study, prepared, journal, executor, folder)
+        document: dict[str, Any] = {}
         for section in sections:
             if section == "main":
                 runner.main()
@@ -146,7 +148,8 @@ def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, section
             elif section == "transfer":
                 for target in available_targets(model):
                     runner.transfer(target)
-            write_paper(config, out)
+            document = write_paper(config, out)
+    return document
 
 
 @dataclass
