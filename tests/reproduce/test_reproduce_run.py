@@ -40,6 +40,7 @@ def test_the_files_hold_the_document(finished: Any) -> None:
     assert list(document["rows"][0]) == ["model", "section", "method", "task", "seed", "split", "metric", "value"]
     assert {row["split"] for row in document["rows"]} == {"dev", "test"}
     text = (finished.out / "paper.md").read_text()
+    assert str(finished.out.parent) not in text + json.dumps(document)
     assert "Structural ablation" in text and "No significant difference" in text and "Missing" not in text
 
 

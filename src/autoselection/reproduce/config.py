@@ -216,6 +216,11 @@ def with_ood(study: StudyConfig, config: ReproductionConfig) -> StudyConfig:
     return study.model_copy(update={"tasks": (*study.tasks, *(task.task() for task in config.ood))})
 
 
+_TOLD = {"seeds", "final_seeds", "budget", "methods", "single_operators", "fixed_on_dev", "ablations"}
+
+
 def plain(config: ReproductionConfig) -> Mapping[str, Any]:
-    """The configuration as plain data."""
-    return config.model_dump(mode="json")
+    """What readers of the tables have to know, as plain data without paths of this machine."""
+    told = config.model_dump(mode="json", include=_TOLD)
+    overrides = {model.name: [text for text in model.set if "/" not in text] for model in config.models}
+    return {**told, "default": Path(config.default).stem, "ood": [task.name for task in config.ood], "set": overrides}

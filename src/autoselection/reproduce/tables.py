@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -99,6 +101,31 @@ def make_table(
     for entry in entries:
         by_row.setdefault(entry.row, []).append(entry)
     scored = {name: _scores(own, metric, tasks, stored, settings) for name, own in by_row.items()}
+    key = _content(title, metric, entries, scored)
+    if key not in _KNOWN:
+        _KNOWN[key] = Table(title, metric, tuple(task.name for task in tasks), _rows(by_row, scored))
+    return _KNOWN[key]
+
+
+#: Tables made in this process by their content: they are written anew after every section, and most have not changed.
+_KNOWN: dict[str, Table] = {}
+
+Replicates = dict[int, dict[str, Floats]]
+Scored = tuple[Replicates, list[int], dict[int, str]]
+
+
+def _content(title: str, metric: str, entries: Sequence[Entry], scored: Mapping[str, Scored]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps([title, metric, [entry.to_dict() for entry in entries]]).encode())
+    for found, missing, failed in scored.values():
+        digest.update(json.dumps([missing, failed, sorted(found)]).encode())
+        for seed in sorted(found):
+            for task, values in found[seed].items():
+                digest.update(task.encode() + values.tobytes())
+    return digest.hexdigest()
+
+
+def _rows(by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored]) -> tuple[Row, ...]:
     values = {name: found[0] for name, found in scored.items()}
     versus = _compared(values)
     rows = []
@@ -123,15 +150,12 @@ def make_table(
                 versus.get(name),
             )
         )
-    return Table(title, metric, tuple(task.name for task in tasks), tuple(rows))
-
-
-Replicates = dict[int, dict[str, Floats]]
+    return tuple(rows)
 
 
 def _scores(
     entries: Sequence[Entry], metric: TableMetric, tasks: Sequence[TaskConfig], stored: Stored, settings: str
-) -> tuple[Replicates, list[int], dict[int, str]]:
+) -> Scored:
     """Item values by replicate and task (mean over final seeds), replicates not scored yet, and failed ones."""
     found: Replicates = {}
     missing, failed = [], {}
