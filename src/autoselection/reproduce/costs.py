@@ -99,7 +99,7 @@ def estimate(config: ReproductionConfig, model: ModelEntry) -> dict[str, Any]:
     size = size_of(study, model.parameters, estimates)
     present = [target for target in model.transfer if target_check(target).state != "optional"]
     model = model.model_copy(update={"transfer": tuple(present)})
-    counts = planned(config, model)
+    counts = planned(config, model, len(study.evaluation.seeds))
     hours: dict[str, float] = {}
     for section in ("main", "ablation"):
         hours[section] = _section_hours(config, study, size, section, counts[section])
@@ -141,14 +141,14 @@ def _hours(config: ReproductionConfig, study: StudyConfig, size: Size, share: fl
 
 def _section_hours(config: ReproductionConfig, study: StudyConfig, size: Size, section: str, counts: Any) -> float:
     share = config.estimates.share
-    passes = len(study.evaluation.seeds)
     total = 0.0
     for purpose, count in counts.items():
         split = "test" if purpose == "test" else "dev"
-        total += count * (1 if split == "test" else passes) * _hours(config, study, size, share, split)
+        total += count * _hours(config, study, size, share, split)
     if section == "main":  # full data is one row of those without a search, on test and perhaps on dev
         extra = train_tokens(study, size, 1.0) - train_tokens(study, size, share)
-        runs = len(config.seeds) * (len(config.final_seeds) + config.fixed_on_dev)
+        dev = len(study.evaluation.seeds) if config.fixed_on_dev else 0
+        runs = len(config.seeds) * (len(config.final_seeds) + dev)
         total += runs * 6 * (size.parameters or 0.0) * extra / _rate(config.estimates, config.estimates.training)
     return total
 

@@ -10,20 +10,21 @@ from autoselection.reproduce.rows import single_rows
 Purpose = str
 
 
-def planned(config: ReproductionConfig, model: ModelEntry) -> dict[str, Mapping[Purpose, int]]:
+def planned(config: ReproductionConfig, model: ModelEntry, passes: int = 1) -> dict[str, Mapping[Purpose, int]]:
     """Trainings by section and purpose, at most: a subset that two rows have in common is trained once.
 
-    Training seeds within a study (``evaluation.seeds``) are not counted: multiply the searches by them.
+    Args:
+        passes: trainings of an evaluation on dev (the study's ``evaluation.seeds``).
     """
     seeds, finals = len(config.seeds), len(config.final_seeds)
     fixed = 2 + len(single_rows(config))  # full data, the default
     main = {
-        "searches on dev": len(config.methods) * seeds * config.budget,
-        "rows without a search on dev": fixed * seeds if config.fixed_on_dev else 0,
+        "searches on dev": len(config.methods) * seeds * config.budget * passes,
+        "rows without a search on dev": fixed * seeds * passes if config.fixed_on_dev else 0,
         "test": (fixed + len(config.methods)) * seeds * finals,
     }
     ablation = {
-        "searches on dev": len(config.ablations) * seeds * config.budget,
+        "searches on dev": len(config.ablations) * seeds * config.budget * passes,
         "test": len(config.ablations) * seeds * finals,
     }
     transfer = {

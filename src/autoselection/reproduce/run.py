@@ -25,6 +25,7 @@ from autoselection.executors.base import Executor
 from autoselection.models import resolve_model
 from autoselection.progress import console
 from autoselection.reproduce.config import (
+    SECTIONS,
     ModelEntry,
     ReproductionConfig,
     TransferTarget,
@@ -51,6 +52,7 @@ from autoselection.reproduce.rows import (
     search_rows,
     stored_rows,
 )
+from autoselection.schema import suggestion
 from autoselection.study.journal import Journal
 from autoselection.study.prepare import Prepared, prepare
 from autoselection.study.run import open_journal
@@ -92,9 +94,6 @@ def checked_sections(config: ReproductionConfig, sections: Sequence[str]) -> lis
     Raises:
         ConfigError: one is unknown.
     """
-    from autoselection.reproduce.config import SECTIONS
-    from autoselection.schema import suggestion
-
     for name in sections:
         if name not in SECTIONS:
             raise ConfigError(f"There is no section '{name}'{suggestion(name, SECTIONS)}")
@@ -180,12 +179,13 @@ class _Runner:
         """The main table (and, in the same pass over test, the one out of distribution)."""
         if (entries := self._planned("main")) is None:
             fixed = self._fixed()
-            self._say("main", "without a search")
+            counts = self._counts("main")
             if self.config.fixed_on_dev:
                 self._evaluate(
                     self.dev,
                     "main, dev",
                     [wanted for _, rows in fixed for seed, own in rows.items() for wanted in self._on_dev(own, seed)],
+                    counts["searches on dev"] + counts["test"],
                 )
             searched = self._search("main", search_rows(self.config))
             entries = [Entry(BASE, "base", seed, UNTRAINED, 0) for seed in self.config.seeds]
@@ -257,16 +257,16 @@ class _Runner:
     def _search(self, section: str, methods: Mapping[str, Method]) -> dict[tuple[str, int], Session]:
         """Let every method spend its budget in every replicate; sessions by (row, replicate)."""
         sessions: dict[tuple[str, int], Session] = {}
+        passes, on_test = len(self.study.evaluation.seeds), self._counts(section)["test"]
 
         def evaluate(wanted: list[Wanted]) -> None:
-            left = sum(int(session.left) for session in sessions.values()) - len(wanted)
-            self._evaluate(self.dev, f"{section}, search", wanted, max(0, left), strict=False)
+            left = sum(int(session.left) for session in sessions.values()) * passes - len(wanted)
+            self._evaluate(self.dev, f"{section}, search", wanted, max(0, left) + on_test, strict=False)
 
         rounds: Rounds[Wanted] = Rounds(evaluate)
         listed = list(methods.values())
         seeds = {seed: seed for seed in self.config.seeds}
         sessions |= open_sessions(self.dev, rounds, listed, self.config.budget, seeds)
-        self._say(section, f"{len(sessions)} searches of {self.config.budget} evaluations")
         run_sessions(rounds, sessions, listed)
         names = {method.name: row for row, method in methods.items()}
         return {(names[name], seed): session for (name, seed), session in sessions.items()}
@@ -335,18 +335,13 @@ class _Runner:
         store.evaluate(wanted)
         if missing:
             each = (time.monotonic() - started) / len(missing)
-            after = f"; at most {later * each / 60:.0f} min to the end of the searches at this pace" if later else ""
+            after = f"; at most {later * each / 60:.0f} min more at this pace" if later else ""
             console.print(f"{label}: {each:.1f} s a training{after}", highlight=False, soft_wrap=True)
         if strict:
             stop_if_lost(list(dict.fromkeys(f"{label}: {why}" for item in wanted if (why := store.why_lost(item)))))
 
-    def _say(self, section: str, what: str) -> None:
-        most = sum(planned(self.config, self.model)[section].values())
-        console.print(
-            f"[bold]{self.model.name}, {section}[/]: {what}; the section needs at most {most} trainings in all",
-            highlight=False,
-            soft_wrap=True,
-        )
+    def _counts(self, section: str) -> Mapping[str, int]:
+        return planned(self.config, self.model, len(self.study.evaluation.seeds))[section]
 
 
 _ORDER: tuple[Kind, ...] = ("base", "full", "search", "single", "best-single", "default", "ablation")
