@@ -32,9 +32,14 @@ CLIMBS, STARTS, GENERATIONS = 3, 600, 12
 
 
 class RecipeBench:
-    """The demo's pool with interpolated scores."""
+    """The demo's pool with interpolated scores.
 
-    def __init__(self, interpolator: Interpolator, min_rows: int, work: Path) -> None:
+    Args:
+        noise: factor on the spread that training seeds make.
+    """
+
+    def __init__(self, interpolator: Interpolator, min_rows: int, work: Path, noise: float = 1.0) -> None:
+        self.noise = noise
         self.interpolator = interpolator
         self.table = interpolator.table
         self.min_rows = min_rows
@@ -42,11 +47,11 @@ class RecipeBench:
         self._work = work
 
     @classmethod
-    def load(cls, work: Path, split: str, evaluations: Path | None = None) -> RecipeBench:
+    def load(cls, work: Path, split: str, evaluations: Path | None = None, noise: float = 1.0) -> RecipeBench:
         """From the demo's signals in ``work`` and a table (default: the one built there, else the shipped one)."""
         table = demo_table(work)
         runs = read_evaluations(evaluations or default_path(work), table.n).split(split)
-        return cls(Interpolator(table, runs), min_rows=max(32, min(500, round(0.02 * table.n))), work=work)
+        return cls(Interpolator(table, runs), max(32, min(500, round(0.02 * table.n))), work, noise)
 
     def truth_of_tasks(self, rows: Rows) -> dict[str, float]:
         return self.interpolator.scores(rows, self.judged_by)
@@ -57,10 +62,10 @@ class RecipeBench:
     def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
         rng = noise_generator(rows, seed, f"recipebench {fidelity:.4f}")
         if fidelity >= 1:
-            return self.interpolator.draw(rows, rng)
+            return self.interpolator.draw(rows, rng, self.noise)
         lasting = noise_generator(rows, 0, f"recipebench disturbance {fidelity:.4f}").normal()
         kept = np.sort(rows)[rng.random(len(rows)) < fidelity]
-        drawn = self.interpolator.draw(kept if len(kept) else rows[:1], rng, 1.0 / np.sqrt(fidelity))
+        drawn = self.interpolator.draw(kept if len(kept) else rows[:1], rng, self.noise / np.sqrt(fidelity))
         factor = float(np.exp((1 - fidelity) * DISTURBANCE * lasting))
         return {task: score * factor for task, score in drawn.items()}
 

@@ -43,7 +43,7 @@ def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
 
 
 def evaluation_key(subset: str, split: str, seed: int, settings: str) -> str:
-    """How an evaluation is named in the journal; ``subset`` is the hash of its rows."""
+    """How a full evaluation is named in the journal; ``subset`` is the hash of its rows."""
     return f"{subset}/{split}/{seed}/{settings}"
 
 
@@ -55,11 +55,13 @@ class Wanted:
         rows: the subset, in row order (its order is no part of the key); None is the base model without training.
         seed: training seed.
         split: what is scored.
+        fidelity: share of the training budget; 1 is a full evaluation.
     """
 
     rows: Rows | None
     seed: int
     split: EvaluationSplit
+    fidelity: float = 1.0
 
     @property
     def subset(self) -> str:
@@ -72,8 +74,9 @@ class Wanted:
         return 0 if self.rows is None else len(self.rows)
 
     def key(self, settings: str) -> str:
-        """Subset hash, split, training seed and settings: what makes two evaluations the same."""
-        return evaluation_key(self.subset, self.split, self.seed, settings)
+        """Subset hash, split, training seed, settings and fidelity: what makes two evaluations the same."""
+        short = "" if self.fidelity == 1.0 else f"/{self.fidelity:.6f}"
+        return evaluation_key(self.subset, self.split, self.seed, settings) + short
 
 
 class Evaluations:
@@ -129,6 +132,7 @@ class Evaluations:
                 rows=item.size,
                 split=item.split,
                 seed=item.seed,
+                fidelity=item.fidelity,
                 result=result.to_dict(),
             )
             self._results[key] = result
@@ -141,7 +145,9 @@ class Evaluations:
             )
 
     def _job(self, item: Wanted) -> EvaluationJob:
-        model = self.config.model
+        model, settings = self.config.model, self.config.evaluation
+        if item.fidelity < 1.0:
+            settings = settings.model_copy(update={"sft": settings.sft.shortened(item.fidelity)})
         return EvaluationJob(
             model=model.path,
             chat_template=model.chat_template,
@@ -151,7 +157,7 @@ class Evaluations:
             tasks=self.config.tasks,
             split=item.split,
             seed=item.seed,
-            config=self.config.evaluation.model_copy(update={"keep_model": False}),
+            config=settings.model_copy(update={"keep_model": False}),
             work_dir=self._folder / "work" / item.key(self.settings).replace("/", "-"),
             full_metrics=item.split == "test",
         )
@@ -182,9 +188,7 @@ class StudyScorer:
             EvaluationFailed: a training failed.
             Lost: the machine lost one for good.
         """
-        if fidelity != 1.0:
-            raise ValueError("Comparisons on a study's pool have full evaluations only.")
-        wanted = [Wanted(rows, base + seed, "dev") for base in self._config.evaluation.seeds]
+        wanted = [Wanted(rows, base + seed, "dev", fidelity) for base in self._config.evaluation.seeds]
         if any(self._evaluations.find(item) is None for item in wanted):
             self._rounds.need(wanted)
         results = []

@@ -50,6 +50,11 @@ class Trial:
     results: Mapping[int, EvaluationResult] = field(default_factory=dict)
 
     @property
+    def fidelity(self) -> float:
+        """Share of the training budget that the evaluation gets; 1 is a full evaluation."""
+        return float(self.record.get("fidelity", 1.0))
+
+    @property
     def failure(self) -> str | None:
         """Why the evaluation failed, or None."""
         return next((result.failure for result in self.results.values() if result.failure), None)
@@ -109,20 +114,34 @@ class Study:
         return cls(path)
 
     def trials(self) -> list[Trial]:
-        """Trials in the order in which they were asked."""
+        """Full evaluations, in the order in which they were asked."""
+        return [trial for trial in self.all_trials() if trial.fidelity == 1.0]
+
+    def all_trials(self) -> list[Trial]:
+        """Trials in the order in which they were asked, short trainings among them."""
         results: dict[str, dict[int, EvaluationResult]] = {}
         for event in self.journal.of("evaluation"):
-            if float(event.get("fidelity") or 1.0) < 1.0:
-                continue  # a cheaper run is no full evaluation
             results.setdefault(event["trial"], {})[event["seed"]] = EvaluationResult.from_dict(event["result"])
         return [
             Trial(event["trial"]["id"], event["trial"], results.get(event["trial"]["id"], {}))
             for event in self.journal.of("trial")
         ]
 
+    def subsets(self) -> list[Trial]:
+        """Full evaluations, one a subset: its first one that did not fail, with the results of its repeats too."""
+        groups: dict[str, list[Trial]] = {}
+        for trial in self.trials():
+            groups.setdefault(trial.record["subset_hash"], []).append(trial)
+        found = []
+        for group in groups.values():
+            good = [trial for trial in group if trial.score is not None] or group[:1]
+            results = {seed: result for trial in good for seed, result in trial.results.items()}
+            found.append(Trial(good[0].id, good[0].record, results))
+        return found
+
     def best(self) -> Trial | None:
-        """The trial with the best dev score (ties: the later one, as in the search)."""
-        scored = [trial for trial in self.trials() if trial.score is not None]
+        """The subset with the best dev score, over its repeats (ties: the later one, as in the search)."""
+        scored = [trial for trial in self.subsets() if trial.score is not None]
         return max(reversed(scored), key=lambda trial: trial.score or 0.0) if scored else None
 
     def rows(self, trial_id: str) -> NDArray[np.int64]:
