@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoselection.errors import ConfigError, StudyError
-from autoselection.reproduce import ReproductionConfig, run_reproduction, write_paper
+from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction, write_paper
 from autoselection.reproduce.rows import AUTOSELECTION, BASE, BEST_SINGLE, FULL
 
 SINGLES = ["truncate_samples", "ngram_entropy, high end", "ngram_entropy, low end"]
@@ -134,3 +134,17 @@ def test_nothing_yet_is_said(reproduction: ReproductionConfig, tmp_path: Path) -
     document = write_paper(reproduction, tmp_path)
     assert document["rows"] == [] and len(document["models"][0]["missing"]) == 3
     assert "have not ended" in (tmp_path / "paper.md").read_text()
+
+
+@pytest.mark.slow
+def test_real_trainings_of_the_tiny_model(reproduction_file: Path, tmp_path: Path) -> None:
+    small = ["evaluation.sft.max_steps=3", "evaluation.threads=1", *(f"tasks.{n}.dev_limit=8" for n in (0, 1))]
+    small += [f"tasks.{number}.test_limit=8" for number in (0, 1)]
+    overrides = ["seeds=[0]", "budget=2", "ablations=[no-gp]", f"models.0.set={json.dumps(small)}"]
+    config = load_reproduction(str(reproduction_file), [*overrides, "ood.0.test_limit=8"])
+    document = run_reproduction(config, tmp_path)
+    assert document["models"][0]["missing"] == []
+    metrics = {(row["task"], row["metric"]) for row in document["rows"] if row["split"] == "test"}
+    assert {("addition", "exact_match"), ("boolean", "accuracy"), ("reversing", "exact_match")} <= metrics
+    scores = {row["value"] for row in document["rows"] if (row["task"], row["metric"]) == ("addition", "nll")}
+    assert len(scores) > 5
