@@ -94,9 +94,17 @@ def test_what_is_finished_is_not_run_again(reproduction: ReproductionConfig, fin
 def test_test_is_not_scored_again_by_other_settings(
     reproduction: ReproductionConfig, finished: Any, arithmetic: Any
 ) -> None:
-    more = reproduction.model_copy(update={"budget": 4})
-    with pytest.raises(StudyError, match="other settings"):
-        run_reproduction(more, finished.out, ["main"])
+    for section, change in (("main", {"budget": 4}), ("main", {"methods": ("ours",)}), ("ablation", {"ablations": ()})):
+        with pytest.raises(StudyError, match=f"'{section}' by other settings"):
+            run_reproduction(reproduction.model_copy(update=change), finished.out, [section])
+
+
+def test_a_row_whose_signals_are_missing_is_named(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    fewer = {"single_operators": ("ngram_entropy", "ifd_filter"), "methods": ("ours",), "budget": 1}
+    document = run_reproduction(reproduction.model_copy(update=fewer), tmp_path, ["main"])
+    assert "main has no row 'ifd_filter, low end': the pool has no ifd." in document["models"][0]["missing"]
 
 
 def test_transfer_needs_the_main_table_and_its_model(

@@ -67,13 +67,10 @@ class _ModelPart:
         self.settings = stored.digest(with_ood(study, config))
         self.main = stored.plan("main")
         self.ablation = stored.plan("ablation")
-        self.targets: dict[str, tuple[list[Entry] | None, str]] = {
-            target.name: (
-                stored.plan(f"transfer to {target.name}"),
-                stored.digest(with_ood(target_study(config, model, target), config)),
-            )
-            for target in model.transfer
-        }
+        self.targets: dict[str, tuple[list[Entry] | None, str]] = {}
+        for target in model.transfer:
+            larger = with_ood(target_study(config, model, target), config)
+            self.targets[target.name] = stored.plan(f"transfer to {target.name}", larger), stored.digest(larger)
 
     def document(self) -> dict[str, Any]:
         tables: list[dict[str, Any]] = []
@@ -111,6 +108,7 @@ class _ModelPart:
         for section, entries in (("main", self.main), ("ablation", self.ablation)):
             if entries is None:
                 found.append(f"{section}: its searches have not ended ({made} evaluations of all sections so far).")
+        found += [f"main has no row '{row}': {why}." for row, why in self.stored.left_out("main").items()]
         for name, (entries, _) in self.targets.items():
             if entries is None:
                 found.append(f"transfer to {name}: nothing was trained.")

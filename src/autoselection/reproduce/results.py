@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from autoselection.compare.evaluations import evaluation_key, settings_digest
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationResult
+from autoselection.recipes import load_recipe
 from autoselection.reproduce.config import ReproductionConfig
 from autoselection.reproduce.rows import Entry
 from autoselection.study.journal import read_events
@@ -25,16 +26,25 @@ PLAN = "test_plan"
 Floats = NDArray[np.float64]
 
 
-def plan_settings(config: ReproductionConfig, study: StudyConfig, settings: str) -> str:
+def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, settings: str) -> str:
     """Changes with whatever decides what a section scores on test.
 
     Args:
-        settings: :func:`~autoselection.compare.evaluations.settings_digest` of the study.
+        settings: :func:`~autoselection.compare.evaluations.settings_digest` of the study (of the larger model's, for a
+            transfer).
     """
+    rows: dict[str, Any] = {"ablations": config.ablations}
+    if section != "ablation":
+        rows = {
+            "methods": config.methods,
+            "single_operators": config.single_operators,
+            "default": load_recipe(config.default).hash,
+        }
     decisive = {
         "settings": settings,
         "search": study.search.model_dump(mode="json"),
         "training_seeds": study.evaluation.seeds,
+        "rows": rows,
         **config.model_dump(mode="json", include={"seeds", "final_seeds", "budget"}),
     }
     return hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=6).hexdigest()
@@ -77,13 +87,24 @@ class Stored:
         """The part of an evaluation's key that stands for the settings of ``study``."""
         return settings_digest(study, self.pool or "")
 
-    def plan(self, section: str) -> list[Entry] | None:
-        """What a section scores on test; None while that is not fixed."""
-        settings = plan_settings(self.config, self.study, self.digest(self.study))
-        for event in self.of(PLAN):
-            if event["section"] == section and event["settings"] == settings:
-                return [Entry(**entry) for entry in event["entries"]]
-        return None
+    def plan(self, section: str, study: StudyConfig | None = None) -> list[Entry] | None:
+        """What a section scores on test; None while that is not fixed.
+
+        Args:
+            study: of the larger model, for a transfer.
+        """
+        event = self._plan_event(section, study)
+        return None if event is None else [Entry(**entry) for entry in event["entries"]]
+
+    def left_out(self, section: str) -> Mapping[str, str]:
+        """Rows that a section could not have, and why."""
+        event = self._plan_event(section, None)
+        return {} if event is None else event.get("left_out", {})
+
+    def _plan_event(self, section: str, study: StudyConfig | None) -> Mapping[str, Any] | None:
+        settings = plan_settings(self.config, self.study, section, self.digest(study or self.study))
+        matching = (e for e in self.of(PLAN) if e["section"] == section and e["settings"] == settings)
+        return next(matching, None)
 
     @cached_property
     def _records(self) -> dict[str, Mapping[str, Any]]:

@@ -42,6 +42,7 @@ from autoselection.reproduce.rows import (
     BEST_SINGLE,
     METHOD_NAMES,
     Entry,
+    FixedRow,
     Kind,
     Rows,
     ablation_rows,
@@ -166,7 +167,6 @@ class _Runner:
 
     def __post_init__(self) -> None:
         self.dev = self._store(self.study)
-        self.settings = plan_settings(self.config, self.study, self.dev.settings)
 
     def _store(self, study: StudyConfig) -> Evaluations:
         return Evaluations(study, self.prepared, self.journal, self.executor, self.folder)
@@ -177,8 +177,8 @@ class _Runner:
 
     def main(self) -> None:
         """The main table (and, in the same pass over test, the one out of distribution)."""
-        if (entries := self._planned("main")) is None:
-            fixed = self._fixed()
+        if (entries := self._planned("main", self.dev)) is None:
+            fixed, left_out = self._fixed()
             counts = self._counts("main")
             if self.config.fixed_on_dev:
                 self._evaluate(
@@ -195,46 +195,46 @@ class _Runner:
                     entries.append(Entry(row.name, row.kind, seed, name, len(own), self._dev_score(own, seed)))
             entries += self._best_single(entries) + self._winners(searched, "search")
             entries.sort(key=_place)  # stable: replicates and operators stay in their order
-            self._plan("main", entries)
+            self._plan("main", self.dev, entries, left_out=left_out)
         self._score(self._store(with_ood(self.study, self.config)), "main, test", entries, self.config.seeds)
 
     def ablation(self) -> None:
         """Searches with a part taken away; the whole one is that of the main table."""
-        if (entries := self._planned("ablation")) is None:
+        if (entries := self._planned("ablation", self.dev)) is None:
             searched = self._search("ablation", ablation_rows(self.config, self.study.search))
             entries = self._winners(searched, "ablation")
-            self._plan("ablation", entries)
+            self._plan("ablation", self.dev, entries)
         self._score(self._store(with_ood(self.study, self.config)), "ablation, test", entries, self.config.seeds)
 
     def transfer(self, target: TransferTarget) -> None:
         """What the main table found, trained into a larger model: the same rows, no signal of the larger one needed."""
-        entries = self._planned("main")
+        entries = self._planned("main", self.dev)
         if entries is None:
             raise StudyError(
                 f"{self.folder}: transfer uses what the main table found; run the section main first "
                 "(--sections main,transfer)."
             )
         label = f"transfer to {target.name}"
-        study = target_study(self.config, self.model, target)
+        store = self._store(with_ood(target_study(self.config, self.model, target), self.config))
         seeds = self.config.seeds[: target.seeds]
         kept = [entry for entry in entries if transferred(entry) and entry.seed in seeds]
-        if self._planned(label) is None:
-            self._plan(label, kept)
-        self._score(self._store(with_ood(study, self.config)), label, kept, seeds)
+        if self._planned(label, store) is None:
+            self._plan(label, store, kept)
+        self._score(store, label, kept, seeds)
 
-    def _fixed(self) -> list[tuple[Any, dict[int, Rows]]]:
+    def _fixed(self) -> tuple[list[tuple[FixedRow, dict[int, Rows]]], dict[str, str]]:
+        """Rows without a search with their subsets by replicate, and those that the pool lacks signals for."""
         table = self.prepared.table
-        found = []
+        found, left_out = [], {}
         for row in fixed_rows(self.config):
             if missing := lacking(row, table):
+                left_out[row.name] = f"the pool has no {', '.join(missing)}"
                 console.print(
-                    f"[yellow]Left out[/]: {row.name}, as the pool has no {', '.join(missing)}.",
-                    highlight=False,
-                    soft_wrap=True,
+                    f"[yellow]Left out[/]: {row.name}: {left_out[row.name]}.", highlight=False, soft_wrap=True
                 )
                 continue
             found.append((row, {seed: realized(row, table, seed) for seed in self.config.seeds}))
-        return found
+        return found, left_out
 
     def _on_dev(self, rows: Rows, seed: int) -> list[Wanted]:
         return [Wanted(rows, base + seed, "dev") for base in self.study.evaluation.seeds]
@@ -287,26 +287,27 @@ class _Runner:
             path.write_text(json.dumps(list(map(str, ids))) + "\n", encoding="utf-8")
         return entries
 
-    def _planned(self, section: str) -> list[Entry] | None:
+    def _planned(self, section: str, store: Evaluations) -> list[Entry] | None:
         """What a section scores on test, if that is fixed already.
 
         Raises:
             StudyError: it was fixed by other settings.
         """
+        settings = plan_settings(self.config, self.study, section, store.settings)
         for event in self.journal.of(PLAN):
             if event["section"] == section:
-                if event["settings"] != self.settings:
+                if event["settings"] != settings:
                     raise StudyError(
-                        f"{self.folder}: test was already scored for '{section}' by other settings (budget, seeds, search, "
-                        "pool, tasks or evaluation); restore them, or name another --out folder."
+                        f"{self.folder}: test was already scored for '{section}' by other settings (budget, seeds, rows, "
+                        "search, pool, tasks or evaluation); restore them, or name another --out folder."
                     )
                 return [Entry(**entry) for entry in event["entries"]]
         return None
 
-    def _plan(self, section: str, entries: Sequence[Entry]) -> None:
-        self.journal.append(
-            PLAN, section=section, settings=self.settings, entries=[entry.to_dict() for entry in entries]
-        )
+    def _plan(self, section: str, store: Evaluations, entries: Sequence[Entry], **notes: Any) -> None:
+        settings = plan_settings(self.config, self.study, section, store.settings)
+        listed = [entry.to_dict() for entry in entries]
+        self.journal.append(PLAN, section=section, settings=settings, entries=listed, **notes)
 
     def _score(self, store: Evaluations, label: str, entries: Sequence[Entry], seeds: Iterable[int]) -> None:
         """Score planned entries on test, with the final seeds; a subset of several rows is trained once."""
