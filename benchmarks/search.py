@@ -48,6 +48,7 @@ from threadpoolctl import threadpool_limits
 import autoselection
 from autoselection.search import SearchConfig
 from benchmarks.methods import DEFAULT, METHODS, Method
+from benchmarks.recipebench.build import end_with
 from benchmarks.recipebench.interpolate import TableError
 from benchmarks.worlds.base import Session, World, incumbents
 from benchmarks.worlds.recipebench import RecipeBench
@@ -167,7 +168,7 @@ def run_all(
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(variable, "1")  # for the processes that start now
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool:
             futures = [pool.submit(run_one, setting, key[0], key[1], key[2], paths[key]) for key in missing]
             for future in as_completed(futures):
                 future.result()

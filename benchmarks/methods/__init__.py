@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from autoselection.compare import Method
 from autoselection.compare.autocurate_search import AUTOCURATE
+from autoselection.compare.multifidelity import MULTIFIDELITY
 from autoselection.compare.simple import SIMPLE
-from benchmarks.methods.multifidelity import MULTIFIDELITY
 from benchmarks.methods.optimisers import OPTIMISERS
 from benchmarks.methods.ours import OURS
 

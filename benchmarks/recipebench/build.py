@@ -113,7 +113,9 @@ class Table:
         return float(np.mean(list(record["dev"].values()))) if record and "dev" in record else float("inf")
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """Ends this worker when its parent is gone: a killed run leaves none behind."""
+
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
@@ -131,7 +133,7 @@ def run(
         return
     settings = config.evaluation.model_copy(update={"keep_model": True})
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool:
         futures = {}
         for task in missing:
             job = EvaluationJob(

@@ -11,15 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from autoselection.compare import BudgetSpent, Evaluated, Rows, incumbents
-from autoselection.compare import Session as BudgetedSession
+from autoselection.compare import BudgetSpent, Evaluated, Rows, Session, incumbents
 from autoselection.recipes import subset_hash
 from autoselection.signals.table import SignalTable
 
-__all__ = ["FIDELITIES", "BudgetSpent", "Evaluated", "Rows", "Session", "World", "incumbents", "noise_generator"]
-
-FIDELITIES = (1 / 9, 1 / 3)
-"""Cheaper evaluations that every world offers, as shares of the cost of a full one."""
+__all__ = ["BudgetSpent", "Evaluated", "Rows", "Session", "World", "incumbents", "noise_generator"]
 
 
 class World(Protocol):
@@ -54,14 +50,6 @@ class World(Protocol):
     def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
         """Noisy scores by task: what one training run with this seed would give."""
         ...
-
-
-class Session(BudgetedSession):
-    """A budgeted view of a world, which offers cheaper evaluations too."""
-
-    @property
-    def fidelities(self) -> tuple[float, ...]:
-        return FIDELITIES
 
 
 def noise_generator(rows: Rows, seed: int, purpose: str) -> np.random.Generator:

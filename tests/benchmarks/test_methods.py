@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from benchmarks.methods import DEFAULT, METHODS
-from benchmarks.methods.multifidelity import Ladder
 from benchmarks.worlds.base import Session
 from benchmarks.worlds.synthetic import SyntheticWorld
 
 from autoselection.compare.autocurate_search import columns_of
+from autoselection.compare.multifidelity import Ladder
 from autoselection.compare.spaces import ENDS, Cube, Slots
 from autoselection.search import latin_hypercube_recipes
 

@@ -212,4 +212,4 @@ def test_settings_refuse_what_makes_no_sense():
     assert SearchConfig().minimum_rows(3000) == 60
     assert SearchConfig().minimum_rows(90_000) == 500
     assert SearchConfig().minimum_rows(10) == 10
-    assert SearchConfig(kappa=1, kappa_early=3, evaluations=5).kappa_at(3) == 2
+    assert SearchConfig(kappa=1, kappa_early=3, evaluations=5).kappa_at(2.0) == 2

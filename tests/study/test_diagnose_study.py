@@ -58,11 +58,10 @@ def planted(finished_study: Study, tmp_path_factory: pytest.TempPathFactory) -> 
         prediction = None if number <= 3 else expected
         events.append({"event": "trial", "trial": {**candidate.to_dict(), "prediction": prediction}})
         if number <= TRIALS:
-            for fidelity, seen in ((1 / 3, float(rng.normal())), (None, score)):
-                extra = {} if fidelity is None else {"fidelity": fidelity}
-                events.append(
-                    {"event": "evaluation", "trial": candidate.id, "seed": 0, "result": _result(seen), **extra}
-                )
+            short = {**candidate.to_dict(), "id": f"s{number:03d}", "fidelity": 1 / 3}
+            events.append({"event": "trial", "trial": short})
+            for name, seen in ((short["id"], float(rng.normal())), (candidate.id, score)):
+                events.append({"event": "evaluation", "trial": name, "seed": 0, "result": _result(seen)})
     failed = EvaluationResult("dev", 0, float("nan"), failure="it diverged", failure_kind="training")
     events.append({"event": "evaluation", "trial": candidate.id, "seed": 0, "result": failed.to_dict()})
     lines = [json.dumps({"seq": place, "time": 0.0, **event}) for place, event in enumerate(events)]

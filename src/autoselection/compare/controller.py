@@ -24,7 +24,7 @@ def _running(settings_of: Callable[[Session], SearchConfig]) -> Callable[[Sessio
         search = SearchController(session.table, settings)
         while candidates := search.ask():
             for candidate in candidates:
-                score, tasks = session.observe_tasks(candidate.rows)
+                score, tasks = session.observe_tasks(candidate.rows, candidate.fidelity)
                 if math.isfinite(score):
                     search.tell(Observation(candidate.id, score, tasks))
                 else:

@@ -46,15 +46,18 @@ class Wanted:
         rows: the subset, in row order (its order is no part of the key).
         seed: training seed.
         split: what is scored.
+        fidelity: share of the training budget; 1 is a full evaluation.
     """
 
     rows: Rows
     seed: int
     split: EvaluationSplit
+    fidelity: float = 1.0
 
     def key(self, settings: str) -> str:
-        """Subset hash, split, training seed and settings: what makes two evaluations the same."""
-        return f"{subset_hash(self.rows)}/{self.split}/{self.seed}/{settings}"
+        """Subset hash, split, training seed, settings and fidelity: what makes two evaluations the same."""
+        short = "" if self.fidelity == 1.0 else f"/{self.fidelity:.6f}"
+        return f"{subset_hash(self.rows)}/{self.split}/{self.seed}/{settings}{short}"
 
 
 class Evaluations:
@@ -110,6 +113,7 @@ class Evaluations:
                 rows=len(item.rows),
                 split=item.split,
                 seed=item.seed,
+                fidelity=item.fidelity,
                 result=result.to_dict(),
             )
             self._results[key] = result
@@ -122,7 +126,9 @@ class Evaluations:
             )
 
     def _job(self, item: Wanted) -> EvaluationJob:
-        model = self.config.model
+        model, settings = self.config.model, self.config.evaluation
+        if item.fidelity < 1.0:
+            settings = settings.model_copy(update={"sft": settings.sft.shortened(item.fidelity)})
         return EvaluationJob(
             model=model.path,
             chat_template=model.chat_template,
@@ -132,7 +138,7 @@ class Evaluations:
             tasks=self.config.tasks,
             split=item.split,
             seed=item.seed,
-            config=self.config.evaluation.model_copy(update={"keep_model": False}),
+            config=settings.model_copy(update={"keep_model": False}),
             work_dir=self._folder / "work" / item.key(self.settings).replace("/", "-"),
             full_metrics=item.split == "test",
         )
@@ -163,9 +169,7 @@ class StudyScorer:
             EvaluationFailed: a training failed.
             Lost: the machine lost one for good.
         """
-        if fidelity != 1.0:
-            raise ValueError("Comparisons on a study's pool have full evaluations only.")
-        wanted = [Wanted(rows, base + seed, "dev") for base in self._config.evaluation.seeds]
+        wanted = [Wanted(rows, base + seed, "dev", fidelity) for base in self._config.evaluation.seeds]
         if any(self._evaluations.find(item) is None for item in wanted):
             self._rounds.need(wanted)
         results = []

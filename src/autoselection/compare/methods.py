@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from autoselection.compare.autocurate_search import AUTOCURATE
 from autoselection.compare.controller import OURS
 from autoselection.compare.method import Method
+from autoselection.compare.multifidelity import MULTIFIDELITY
 from autoselection.compare.optuna_search import OPTUNA
 from autoselection.compare.simple import SIMPLE
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.schema import suggestion
 
-METHODS: dict[str, Method] = {method.name: method for method in (*SIMPLE, *OPTUNA, *AUTOCURATE, *OURS)}
+METHODS: dict[str, Method] = {method.name: method for method in (*SIMPLE, *OPTUNA, *MULTIFIDELITY, *AUTOCURATE, *OURS)}
 #: What is compared unless methods are named: those that need no further package.
 DEFAULT = tuple(name for name, method in METHODS.items() if method.requires is None)
 

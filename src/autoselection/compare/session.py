@@ -17,6 +17,9 @@ from autoselection.signals.table import SignalTable
 
 Rows = NDArray[np.int64]
 
+FIDELITIES = (1 / 9, 1 / 3)
+"""Shares of a full training's budget that shorter ones may have in methods that use them."""
+
 
 class Scorer(Protocol):
     """A pool whose subsets can be scored."""
@@ -104,6 +107,11 @@ class Session:
     def min_rows(self) -> int:
         """Smallest subset that is scored."""
         return self._world.min_rows
+
+    @property
+    def fidelities(self) -> tuple[float, ...]:
+        """Shorter evaluations that can be paid for, as shares of a full one, the shortest first."""
+        return FIDELITIES
 
     @property
     def left(self) -> float:

@@ -113,16 +113,18 @@ def _left_out(
 
 
 def _cheaper(study: Study, trials: list[Trial]) -> list[Proxy]:
-    """Mean score over seeds at each fidelity below 1 that ``evaluation`` events carry, by trial."""
-    scores: dict[float, dict[str, list[float]]] = {}
-    for event in study.journal.of("evaluation"):
-        fidelity = float(event.get("fidelity") or 1.0)
-        score = event["result"]["score"]
-        if fidelity < 1.0 and score is not None:
-            scores.setdefault(fidelity, {}).setdefault(event["trial"], []).append(float(score))
+    """Score of the short training of the same subset, at each fidelity."""
+    short: dict[float, dict[str, float]] = {}
+    for trial in study.all_trials():
+        if trial.fidelity < 1.0 and trial.score is not None:
+            short.setdefault(trial.fidelity, {})[trial.record["subset_hash"]] = trial.score
     return [
-        Proxy(f"dev score at fidelity {fidelity:.3g}", "fidelity", _by_id(trials, scores[fidelity]))
-        for fidelity in sorted(scores)
+        Proxy(
+            f"dev score at fidelity {fidelity:.3g}",
+            "fidelity",
+            np.array([scores.get(trial.record["subset_hash"], np.nan) for trial in trials], np.float64),
+        )
+        for fidelity, scores in sorted(short.items())
     ]
 
 

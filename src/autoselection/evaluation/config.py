@@ -112,6 +112,22 @@ class SFTConfig(StrictModel):
         None, description="FSDP configuration (JSON file, as transformers' fsdp_config), passed to accelerate."
     )
 
+    def shortened(self, fidelity: float) -> SFTConfig:
+        """The same training with ``fidelity`` (in (0, 1]) of its budget; the learning rate decays over what is left.
+
+        Raises:
+            ValueError: the fidelity is not in (0, 1].
+        """
+        if not 0.0 < fidelity <= 1.0:
+            raise ValueError(f"fidelity must be in (0, 1], not {fidelity}")
+        if self.max_steps is not None:
+            budget: dict[str, float] = {"max_steps": max(1, round(self.max_steps * fidelity))}
+        elif self.max_tokens is not None:
+            budget = {"max_tokens": max(1, round(self.max_tokens * fidelity))}
+        else:
+            budget = {"epochs": (DEFAULT_EPOCHS if self.epochs is None else self.epochs) * fidelity}
+        return self.model_copy(update=budget)
+
     @model_validator(mode="after")
     def _one_budget(self) -> SFTConfig:
         budgets = [name for name in ("epochs", "max_steps", "max_tokens") if getattr(self, name) is not None]

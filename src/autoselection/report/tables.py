@@ -53,13 +53,18 @@ def _trial_sheet(study: Study) -> Sheet:
     names = [task.name for task in study.config.tasks]
     best = study.best()
     rows = []
-    for trial in study.trials():
+    for trial in study.all_trials():
         record = trial.record
+        origin = str(record["origin"])
+        if record.get("of"):
+            origin += f" of {record['of']}"
+        if trial.fidelity < 1.0:
+            origin += f", {trial.fidelity:.0%} of a training"
         score = "failed" if trial.failure else "pending" if trial.score is None else f"{trial.score:.4f}"
         rows.append(
             (
                 trial.id + (" *" if best and trial.id == best.id else ""),
-                str(record["origin"]),
+                origin,
                 str(record["parent"] or ""),
                 f"{record['rows']:,}",
                 score,
@@ -229,7 +234,7 @@ def study_notes(study: Study) -> list[str]:
     stopped = [event["round"]["stopped"] for event in study.journal.of("round") if event["round"].get("stopped")]
     if stopped:
         notes.append(f"The search ended before its budget was spent: {stopped[-1]}")
-    trials = study.trials()
+    trials = study.all_trials()
     failed = [trial for trial in trials if trial.failure]
     notes += [f"{trial.id} failed and counts against the budget: {trial.failure}" for trial in failed]
     results = [result for trial in trials for result in trial.results.values()]

@@ -160,6 +160,26 @@ class SurrogateConfig(StrictModel):
     restarts: int = Field(2, ge=0, description="Optimiser restarts for features: encoding (count).")
 
 
+class FidelityConfig(StrictModel):
+    """Short trainings first: every recipe gets one, and the most promising are then trained in full.
+
+    A short training costs its share of an evaluation. Only full trainings are compared for the best, so that
+    a short training can waste money but never win; how far short scores can be trusted is learnt from the recipes that
+    have both.
+    """
+
+    level: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Training budget of a short training (share of a full one, such as 0.11); null: full ones only.",
+    )
+    warmup: int = Field(9, ge=1, description="Random probes trained shortly before anything else (count).")
+    share: float = Field(
+        0.3, gt=0, lt=1, description="Share of the budget that goes into short trainings, once those probes are done."
+    )
+
+
 class ReseedConfig(StrictModel):
     """A new trajectory after stagnation."""
 
@@ -178,7 +198,9 @@ class ReseedConfig(StrictModel):
 class SearchConfig(StrictModel):
     """The search controller: budget, warmup, proposals, ranking, restart."""
 
-    evaluations: int = Field(15, ge=1, description="Full evaluations to spend, failed ones included (count).")
+    evaluations: int = Field(
+        15, ge=1, description="Full evaluations to spend, failed ones included; short ones count their share (count)."
+    )
     initial: tuple[Path, ...] = Field(
         (),
         description="Recipes evaluated first, such as the one used today: YAML files or names of ready recipes (see "
@@ -253,17 +275,20 @@ class SearchConfig(StrictModel):
     edits: EditConfig = Field(default_factory=EditConfig, description="Local edits of the best recipe.")
     surrogate: SurrogateConfig = Field(default_factory=SurrogateConfig, description="Ranking of proposals.")
     reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")
+    fidelity: FidelityConfig = Field(
+        default_factory=lambda: FidelityConfig.model_validate({}), description="Short trainings before full ones."
+    )
     llm: LLMConfig | None = Field(
         None,
         description="A language model that proposes, summarises or ranks beside the rules (docs/llm.md); null: none.",
     )
 
-    def kappa_at(self, number: int) -> float:
-        """Weight of uncertainty for the trial with that number (from 1)."""
+    def kappa_at(self, spent: float) -> float:
+        """Weight of uncertainty when ``spent`` evaluations are paid for."""
         if self.kappa_early is None or self.evaluations == 1:
             return self.kappa
-        spent = (number - 1) / (self.evaluations - 1)
-        return self.kappa_early + (self.kappa - self.kappa_early) * spent
+        share = min(1.0, spent / (self.evaluations - 1))
+        return self.kappa_early + (self.kappa - self.kappa_early) * share
 
     def minimum_rows(self, pool_rows: int) -> int:
         """Smallest subset worth an evaluation for a pool of that many rows."""

@@ -15,6 +15,10 @@ were. So what is asked depends only on the configuration, the signals and the sc
 round's scores come in, and a controller that is told the same again (:meth:`SearchController.replay`) decides the same.
 Each random decision draws from its own generator, seeded by the search's seed, the trial number and the purpose.
 
+**Short trainings.** With ``fidelity.level`` every recipe is first trained shortly, at that share of an evaluation's cost, and
+the one with the highest upper bound on its full score is promoted to a full training. The budget counts costs; a search
+ends when no full evaluation can be paid. Only full evaluations count for the best and for stagnation.
+
 **Failures.** A failed evaluation (score None) counts against the budget and as an evaluation without improvement, is
 never a parent or a union's source, and its subset is not tried again. The surrogate takes it for the worst score seen,
 so that it keeps away from its neighbourhood.
@@ -48,6 +52,7 @@ from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.edits import Editor, Source
 from autoselection.search.features import SubsetFeatures
+from autoselection.search.fidelity import on_full_scale
 from autoselection.search.findings import summarise
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
 from autoselection.search.reseed import draw_reseed
@@ -88,6 +93,10 @@ class _Draft:
     parent: Trial | None = None
     point: Point | None = None
     prediction: Prediction | None = None
+
+    @property
+    def record(self) -> Ranked:
+        return Ranked(self.outcome.recipe.describe(), self.key, self.edit, len(self.outcome.rows), self.prediction)
 
 
 @dataclass(eq=False)
@@ -171,42 +180,65 @@ class SearchController:
         )
 
     @property
+    def spent(self) -> float:
+        """Cost of everything asked so far, in full evaluations."""
+        return sum(candidate.fidelity for candidate in self._candidates.values())
+
+    @property
     def best(self) -> Trial | None:
-        """The trial with the best score (ties: the later one); None before a score is told."""
-        scored = [trial for trial in self.history if trial.score is not None]
+        """The full evaluation with the best score (ties: the later one); None before such a score is told."""
+        scored = [trial for trial in self.history if trial.full and trial.score is not None]
         return max(scored, key=lambda trial: (trial.score, trial.candidate.number)) if scored else None
 
     @property
+    def standing(self) -> tuple[Trial, ...]:
+        """Told trials, one a subset: its full evaluation where there is one, else its short one, with the score moved to
+        the scale of full ones."""
+        latest = {trial.candidate.subset_hash: trial for trial in self.history if not trial.full}
+        latest.update((trial.candidate.subset_hash, trial) for trial in self.history if trial.full)
+        moved = dict(zip((trial.id for trial in self.history), self._full_scale(), strict=True))
+        return tuple(
+            trial
+            if trial.full or trial.score is None
+            else replace(trial, observation=replace(trial.observation, score=float(moved[trial.id])))
+            for trial in sorted(latest.values(), key=lambda trial: trial.candidate.number)
+        )
+
+    @property
     def credit(self) -> Credit:
-        """Operator credit of all edits with two scores."""
-        trials = {trial.id: trial for trial in self.history}
+        """Operator credit of all edits with two scores of the same fidelity."""
+        scores = {
+            (trial.candidate.subset_hash, trial.full): trial.score for trial in self.history if trial.score is not None
+        }
         changes = []
-        for trial in trials.values():
-            parent = trials.get(trial.candidate.parent) if trial.candidate.parent else None
-            if parent is not None and parent.score is not None and trial.score is not None:
-                changes.append((parent.candidate.recipe, trial.candidate.recipe, trial.score - parent.score))
+        for trial in self.history:
+            parent = self._candidates.get(trial.candidate.parent) if trial.candidate.parent else None
+            before = scores.get((parent.subset_hash, trial.full)) if parent is not None else None
+            if parent is not None and before is not None and trial.score is not None:
+                changes.append((parent.recipe, trial.candidate.recipe, trial.score - before))
         return credit(changes)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the trials say, in sentences."""
-        return summarise(self.history, self.credit)
+        return summarise(self.standing, self.credit)
 
     @property
     def stagnation(self) -> int:
-        """Evaluated edits since the best improved by more than ``min_improvement`` or a reseed was asked for.
+        """Full evaluations of edits since the best improved by more than ``min_improvement`` or a reseed was asked for.
 
         Initial recipes and warmup probes raise the best but do not count as evaluations without improvement.
         """
         best, count = -math.inf, 0
         for candidate in self._candidates.values():
             observation = self._observations.get(candidate.id)
-            score = observation.score if observation else None
+            full = candidate.fidelity == 1.0
+            score = observation.score if observation and full else None
             improved = score is not None and score > best + self.config.min_improvement
             best = max(best, -math.inf if score is None else score)
             if improved or candidate.origin == "reseed":
                 count = 0
-            elif candidate.origin in ("edit", "fresh") and observation is not None:
+            elif candidate.origin in ("edit", "fresh", "promotion") and full and observation is not None:
                 count += 1
         return count
 
@@ -224,12 +256,11 @@ class SearchController:
         pending = list(self.pending)
         if pending:
             return pending[:q]
-        size = min(q, self.config.evaluations - len(self._candidates))
-        if size <= 0:
+        if not self._can_pay():
             return []
         decisions: list[Decision] = []
         stopped = None
-        for _ in range(size):
+        while len(decisions) < q and self._can_pay():
             made = self._next()
             if isinstance(made, str):
                 stopped = made
@@ -300,20 +331,81 @@ class SearchController:
 
     # Making candidates
 
+    def _can_pay(self, fidelity: float = 1.0) -> bool:
+        """Whether the budget has room for a full evaluation behind one of ``fidelity`` (itself, if it is full)."""
+        cost = 1.0 if fidelity == 1.0 else 1.0 + fidelity
+        return self.config.evaluations - self.spent > cost - 1e-9
+
+    @property
+    def _fidelity(self) -> float:
+        """Fidelity of the next recipe that was not evaluated yet."""
+        level = self.config.fidelity.level
+        return level if level is not None and self._can_pay(level) else 1.0
+
     def _next(self) -> tuple[Candidate, Decision] | str:
         """The next candidate with its decision, or why there is none."""
         number = len(self._candidates) + 1
         if number <= len(self._initial):
             return self._make_initial(number)
         probes = sum(candidate.origin == "warmup" for candidate in self._candidates.values())
-        best = self.best
-        if probes < self.config.warmup or best is None:
+        short = self.config.fidelity
+        if probes < (self.config.warmup if short.level is None else short.warmup):
+            return self._make_probe(number, probes) or "No new subset was found for a warmup probe."
+        if short.level is not None and not self._short_is_due():
+            promoted = self._make_promotion(number)
+            if promoted is not None:
+                return promoted
+        best = self.best or max(
+            (trial for trial in self.standing if trial.score is not None),
+            key=lambda trial: (trial.score, trial.candidate.number),
+            default=None,
+        )
+        if best is None:
             return self._make_probe(number, probes) or "No new subset was found for a warmup probe."
         if self.config.reseed.enabled and self.stagnation >= self.config.patience:
             made = self._make_reseed(number, {})
         else:
             made = self._make_edit(number, best)
         return made or "No new subset was found: edits, reseeds and random probes all gave known or too small ones."
+
+    def _short_is_due(self) -> bool:
+        """Whether short trainings have had less than their share of the budget, and another one can be paid."""
+        level, share = self._fidelity, self.config.fidelity.share
+        short = sum(candidate.fidelity for candidate in self._candidates.values() if candidate.fidelity < 1.0)
+        return level < 1.0 and short + level <= share * (self.spent + level) + 1e-9
+
+    def _make_promotion(self, number: int) -> tuple[Candidate, Decision] | None:
+        """A full training of the shortly trained recipe with the highest value; None if none waits for one."""
+        full = {candidate.subset_hash for candidate in self._candidates.values() if candidate.fidelity == 1.0}
+        waiting = [
+            trial.candidate
+            for trial in self.history
+            if not trial.full and trial.score is not None and trial.candidate.subset_hash not in full
+        ]
+        if not waiting:
+            return None
+        believed = self._believed([replace(self._known_point(item), fidelity=1.0) for item in waiting], number)
+        value = attrgetter(self.config.acquisition)
+        order = sorted(range(len(waiting)), key=lambda place: (-value(believed[place]), place))
+        first, expected = waiting[order[0]], believed[order[0]]
+        candidate = replace(
+            first,
+            id=_trial_id(number),
+            number=number,
+            origin="promotion",
+            prediction=expected,
+            fidelity=1.0,
+            of=first.id,
+        )
+        ranked = [
+            Ranked(item.recipe.describe(), item.recipe.digest(self.registry), item.edit, len(item.rows), prediction)
+            for item, prediction in ((waiting[place], believed[place]) for place in order)
+        ]
+        reason = (
+            f"{first.id} is the most promising of {len(waiting)} shortly trained recipes "
+            f"(mu {expected.mu:.4f}, sigma {expected.sigma:.4f})"
+        )
+        return candidate, self._decision(candidate, len(waiting), Counter(), ranked, reason, {})
 
     def _start(self, initial: Sequence[Recipe]) -> tuple[list[_Draft], int]:
         """Materialize the initial recipes; the repeats of a subset are left out and counted."""
@@ -329,7 +421,7 @@ class SearchController:
         draft = self._initial[number - 1]
         notes = {"initial recipes left out as repeats": self._repeated_initial} if self._repeated_initial else {}
         candidate = self._candidate(number, draft, "initial", None, 0)
-        return candidate, self._decision(candidate, 1, Counter(), [draft], "given as a starting point", notes)
+        return candidate, self._decision(candidate, 1, Counter(), [draft.record], "given as a starting point", notes)
 
     def _make_probe(self, number: int, probe: int) -> tuple[Candidate, Decision] | None:
         """A probe in its zone; if the zone has no new subset large enough, in one of the others."""
@@ -364,7 +456,7 @@ class SearchController:
                 reason += "; the nearest of all draws, none came near"
             notes: Notes = {"zone": zone.name, "redraws": drawn - 1}
             candidate = self._candidate(number, draft, "warmup", None, 0)
-            return candidate, self._decision(candidate, drawn, +dropped, [draft], reason, notes)
+            return candidate, self._decision(candidate, drawn, +dropped, [draft.record], reason, notes)
         return None
 
     def _make_reseed(self, number: int, notes: Notes) -> tuple[Candidate, Decision] | None:
@@ -372,7 +464,7 @@ class SearchController:
         dropped: Counter[str] = Counter()
         config = self.config
         earned = self.credit
-        scored = [trial for trial in self.history if trial.score is not None]
+        scored = [trial for trial in self.standing if trial.score is not None]
         trajectory = 1 + sum(candidate.origin == "reseed" for candidate in self._candidates.values())
         for drawn in range(1, config.reseed.tries + 1):
             recipe, edit = draw_reseed(
@@ -387,7 +479,7 @@ class SearchController:
             if notes:
                 reason = "; ".join(map(str, notes))
             candidate = self._candidate(number, draft, "reseed", None, trajectory)
-            return candidate, self._decision(candidate, drawn, dropped, [draft], reason, notes)
+            return candidate, self._decision(candidate, drawn, dropped, [draft.record], reason, notes)
         probes = sum(candidate.origin == "warmup" for candidate in self._candidates.values())
         return self._make_probe(number, probes)
 
@@ -423,7 +515,7 @@ class SearchController:
         found = (
             f"highest expected improvement of {len(ranked)} proposals"
             if config.acquisition == "log_ei"
-            else f"highest mu + {config.kappa_at(number):.2g} sigma of {len(ranked)} proposals: {expected.ucb:.4f}"
+            else f"highest mu + {config.kappa_at(self.spent):.2g} sigma of {len(ranked)} proposals: {expected.ucb:.4f}"
         )
         reason = f"{found} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}; {best.id} scored {best.score:.4f})"
         trajectory = 0 if parent is None else parent.candidate.trajectory
@@ -431,11 +523,14 @@ class SearchController:
         candidate = self._candidate(number, chosen, origin, parent.id if parent else None, trajectory)
         notes = {"draws that led nowhere": proposals.wasted}
         reason = advice.reason or reason
-        decision = self._decision(candidate, proposals.generated, proposals.dropped, ranked, reason, notes)
+        kept = [draft.record for draft in ranked[:RANKED_KEPT]]
+        decision = self._decision(candidate, proposals.generated, proposals.dropped, kept, reason, notes, len(ranked))
         return candidate, advice.noted(decision)
 
     def _briefing(self, number: int, parent: Trial) -> Briefing:
-        return Briefing(number, self.space, self.config, self.history, self.pending, parent, self.credit, self.findings)
+        return Briefing(
+            number, self.space, self.config, self.standing, self.pending, parent, self.credit, self.findings
+        )
 
     def _option(self, draft: _Draft) -> Option:
         assert draft.prediction is not None
@@ -444,10 +539,17 @@ class SearchController:
 
     def _parents(self, best: Trial) -> list[Trial]:
         """Trials whose recipes are edited, the most promising first: the best one, or the highest by the surrogate."""
-        scored = [trial for trial in self.history if trial.score is not None]
+        scored = [trial for trial in self.standing if trial.score is not None]
         if self.config.parents == 1 or len(scored) < 2:
             return [best]
-        believed = predict(*self._fitted(scored), 0.0, self.config.seed)
+        points = [self._known_point(trial.candidate) for trial in scored]
+        in_full = [replace(point, fidelity=1.0) for point in points if point.fidelity < 1.0]
+        parts = KernelParts(points, in_full, self.config.surrogate, self._weights)
+        predicted = predict(parts, np.array([trial.score for trial in scored], np.float64), 0.0, self.config.seed)
+        moved = iter(predicted[len(points) :])
+        believed = [
+            next(moved) if point.fidelity < 1.0 else known for point, known in zip(points, predicted, strict=False)
+        ]
         order = sorted(range(len(scored)), key=lambda place: (-believed[place].mu, -place))
         return [scored[place] for place in order[: self.config.parents]]
 
@@ -488,7 +590,7 @@ class SearchController:
         """Scored trials that a union with the parent may name, weighted by one over their rank."""
         own = parent.id if parent else None
         scored = sorted(
-            (trial for trial in self.history if trial.score is not None and trial.id != own),
+            (trial for trial in self.standing if trial.score is not None and trial.id != own),
             key=lambda trial: (-(trial.score or 0.0), -trial.candidate.number),
         )
         return [
@@ -527,7 +629,7 @@ class SearchController:
     def _candidate(self, number: int, draft: _Draft, origin: Origin, parent: str | None, trajectory: int) -> Candidate:
         outcome = draft.outcome
         return Candidate(
-            id=f"t{number:03d}",
+            id=_trial_id(number),
             number=number,
             recipe=outcome.recipe,
             rows=outcome.rows,
@@ -540,13 +642,15 @@ class SearchController:
             edit=draft.edit,
             trajectory=trajectory,
             prediction=draft.prediction,
+            fidelity=1.0 if origin == "initial" else self._fidelity,
         )
 
     def _state(self, rows: NDArray[np.int64]) -> StateVector:
         return self._states([rows])[0]
 
     def _states(self, subsets: Sequence[NDArray[np.int64]]) -> list[StateVector]:
-        return state_vectors(subsets, self.signals, cost_ratio=len(self._observations) / self.config.evaluations)
+        told = sum(self._candidates[key].fidelity for key in self._observations)
+        return state_vectors(subsets, self.signals, cost_ratio=told / self.config.evaluations)
 
     # Ranking
 
@@ -578,7 +682,8 @@ class SearchController:
 
     def _known_point(self, candidate: Candidate) -> Point:
         if candidate.id not in self._points:
-            self._points[candidate.id] = self._point(candidate.rows, candidate.state, candidate.recipe)
+            point = self._point(candidate.rows, candidate.state, candidate.recipe)
+            self._points[candidate.id] = replace(point, fidelity=candidate.fidelity)
         return self._points[candidate.id]
 
     def points(self, recipes: Sequence[Recipe], subsets: Sequence[NDArray[np.int64]]) -> list[Point]:
@@ -593,23 +698,45 @@ class SearchController:
         parts = KernelParts(train, test, self.config.surrogate, self._weights)
         return predict(parts, scores, self.config.kappa, self.config.seed)[len(train) :]
 
+    def _full_scale(self) -> NDArray[np.float64]:
+        """Scores of the told trials on the scale of full evaluations; NaN for failed ones."""
+        trials = self.history
+        scores = np.array([np.nan if trial.score is None else trial.score for trial in trials], np.float64)
+        known = np.flatnonzero(np.isfinite(scores))
+        scores[known] = on_full_scale(
+            scores[known],
+            [trials[place].candidate.fidelity for place in known],
+            [trials[place].candidate.subset_hash for place in known],
+        )
+        return scores
+
     def _training(self) -> tuple[list[Candidate], NDArray[np.float64], int]:
         """Told candidates, their scores (the worst one for a failure), and how many are such failures."""
         trials = self.history
-        scores = np.array([np.nan if trial.score is None else trial.score for trial in trials], np.float64)
+        scores = self._full_scale()
         failed = np.isnan(scores)
         scores[failed] = np.nanmin(scores) if not failed.all() else 0.0
         return [trial.candidate for trial in trials], scores, int(failed.sum())
 
     def _rank(self, drafts: Sequence[_Draft], number: int) -> list[_Draft]:
-        """Drafts with predictions, highest acquisition value first (ties: the earlier proposal).
+        """Drafts with predictions, highest acquisition value first (ties: the earlier proposal)."""
+        new = [draft for draft in drafts if draft.point is None]
+        made = iter(self.points([draft.outcome.recipe for draft in new], [draft.outcome.rows for draft in new]))
+        points = [draft.point or next(made) for draft in drafts]
+        predictions = self._believed(points, number)
+        value = attrgetter(self.config.acquisition)
+        order = sorted(range(len(drafts)), key=lambda place: (-value(predictions[place]), place))
+        return [replace(drafts[place], point=points[place], prediction=predictions[place]) for place in order]
+
+    def _believed(self, points: Sequence[Point], number: int) -> list[Prediction]:
+        """Predictions for ``points``, when trial ``number`` is decided.
 
         Pending candidates of the round count as told with the score the surrogate expects of them.
         """
         told, scores, _ = self._training()
         pending = list(self.pending)
         train = [self._known_point(candidate) for candidate in told]
-        kappa = self.config.kappa_at(number)
+        kappa = self.config.kappa_at(self.spent)
         seed = int(self._rng(number, SURROGATE).integers(2**31))
         if pending:
             waiting = [self._known_point(candidate) for candidate in pending]
@@ -617,17 +744,11 @@ class SearchController:
             believed = predict(parts, scores, kappa, seed)[len(train) :]
             scores = np.concatenate([scores, [prediction.mu for prediction in believed]])
             train += waiting
-        new = [draft for draft in drafts if draft.point is None]
-        made = iter(self.points([draft.outcome.recipe for draft in new], [draft.outcome.rows for draft in new]))
-        points = [draft.point or next(made) for draft in drafts]
         parts = KernelParts(train, points, self.config.surrogate, self._weights)
-        predictions = predict(parts, scores, kappa, seed)[len(train) :]
-        value = attrgetter(self.config.acquisition)
-        order = sorted(range(len(drafts)), key=lambda place: (-value(predictions[place]), place))
-        return [replace(drafts[place], point=points[place], prediction=predictions[place]) for place in order]
+        return predict(parts, scores, kappa, seed)[len(train) :]
 
     def _leave_one_out(self) -> float | None:
-        scored = [trial for trial in self.history if trial.score is not None]
+        scored = [trial for trial in self.standing if trial.score is not None]
         if len(scored) < 2:
             return None
         return leave_one_out(*self._fitted(scored), self.config.seed)
@@ -645,9 +766,10 @@ class SearchController:
         candidate: Candidate,
         generated: int,
         dropped: Counter[str],
-        ranked: Sequence[_Draft],
+        ranked: Sequence[Ranked],
         reason: str,
         notes: Notes,
+        valid: int | None = None,
     ) -> Decision:
         return Decision(
             candidate=candidate.id,
@@ -655,13 +777,8 @@ class SearchController:
             parent=candidate.parent,
             generated=generated,
             dropped=dict(sorted(dropped.items())),
-            valid=len(ranked),
-            ranked=tuple(
-                Ranked(
-                    draft.outcome.recipe.describe(), draft.key, draft.edit, len(draft.outcome.rows), draft.prediction
-                )
-                for draft in ranked[:RANKED_KEPT]
-            ),
+            valid=len(ranked) if valid is None else valid,
+            ranked=tuple(ranked[:RANKED_KEPT]),
             reason=reason,
             notes=dict(notes),
         )
@@ -677,13 +794,17 @@ class SearchController:
             leave_one_out=self._leave_one_out(),
             imputed=self._training()[2],
             credit=earned,
-            findings=summarise(self.history, earned),
+            findings=summarise(self.standing, earned),
             decisions=tuple(decisions),
             stopped=stopped,
         )
 
     def _rng(self, number: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.config.seed, number, purpose])
+
+
+def _trial_id(number: int) -> str:
+    return f"t{number:03d}"
 
 
 def _row_weights(signals: SignalTable) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from autoselection.recipes import Recipe, StateVector, StepLineage
 from autoselection.search.credit import Credit
 from autoselection.search.surrogate import Prediction
 
-Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "baseline"]
+Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "promotion", "baseline"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,8 @@ class Candidate:
         edit: sentence that says how it was made.
         trajectory: 0 from the first probes, one more for every reseed; a child belongs to its parent's.
         prediction: what the surrogate expected, for a ranked proposal.
+        fidelity: share of the training budget that its evaluation gets; 1 is a full evaluation.
+        of: id of the trial that evaluated the same subset before, for a promotion.
     """
 
     id: str
@@ -49,6 +51,8 @@ class Candidate:
     edit: str
     trajectory: int
     prediction: Prediction | None = None
+    fidelity: float = 1.0
+    of: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows themselves, of which it gives the number."""
@@ -67,6 +71,8 @@ class Candidate:
             "edit": self.edit,
             "trajectory": self.trajectory,
             "prediction": self.prediction.to_dict() if self.prediction else None,
+            "fidelity": self.fidelity,
+            "of": self.of,
         }
 
 
@@ -124,6 +130,11 @@ class Trial:
     @property
     def score(self) -> float | None:
         return self.observation.score
+
+    @property
+    def full(self) -> bool:
+        """Whether this was a full evaluation."""
+        return self.candidate.fidelity == 1.0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ Two models behind one function pair, :func:`predict` and :func:`leave_one_out`:
   both positive semi-definite. At 3 to 15 points a maximum-likelihood estimate of (w, ℓ, noise) is close to
   arbitrary, so predictions are averaged over a small fixed grid of them, each weighted by its marginal likelihood;
   the amplitude has an inverse-gamma prior and is integrated out. No optimiser, hence no restarts and no local optima.
+  Between short and full trainings (:mod:`autoselection.search.fidelity`) the kernel is multiplied by their correlation,
+  another hyperparameter of the grid.
 
 Scores of a pool's recipes have a long lower tail (a recipe that loses a task can score ten times the noise below the
 rest). ``robust`` maps scores by ``asinh`` around their median before fitting; predictions are mapped back.
@@ -38,6 +40,8 @@ LENGTH_SCALES = (1.0, 2.0, 4.0, 8.0)
 """Length scales of the Matérn terms, in units of the square root of the number of features (features have scale 1)."""
 SHARES = (0.25, 0.5, 0.75)
 """Shares of the kernel that the Matérn term gets; the overlap gets the rest."""
+RELATIONS = (0.5, 0.8, 0.95)
+"""Correlations of short and full trainings of one recipe."""
 NOISES = (1e-3, 1e-2, 5e-2, 0.2)
 """Noise variances, relative to the amplitude of the kernel."""
 AMPLITUDE_SHAPE, AMPLITUDE_RATE = 2.0, 1.0
@@ -53,11 +57,13 @@ class Point:
         rows: distinct rows of the realized subset, in any order.
         state: features of the subset, scaled by :class:`Scale`.
         encoding: encoded parameters of the recipe.
+        fidelity: share of the training budget; 1 is a full evaluation.
     """
 
     rows: NDArray[np.int64]
     state: Array
     encoding: Array
+    fidelity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,18 @@ class KernelParts:
         if config.features in ("realized", "subset", "both"):
             rows = [point.rows for point in self.points]
             self._similarity = overlap(rows[: self.n_train], weights, rows)
-        self.kernels = list(self._grid())
+        levels = np.array([point.fidelity for point in self.points])
+        self._other_level = levels[: self.n_train, None] != levels[None, :]
+        self.kernels = list(self._related())
+
+    def _related(self) -> Iterator[Array]:
+        """The grid, with every correlation of short and full trainings where there are both."""
+        for kernel in self._grid():
+            if not self._other_level.any():
+                yield kernel
+                continue
+            for relation in RELATIONS:
+                yield np.where(self._other_level, relation * kernel, kernel)
 
     def _grid(self) -> Iterator[Array]:
         """Every setting's kernel, train × all points; 1 for a point with itself."""

@@ -127,7 +127,7 @@ def compute_document(
     seconds = float(np.median([found.seconds["train"] / max(1, found.train_tokens) for found in scored]))
     opening = study.journal.of("study")[0]
     signals = float(opening["signal_report"]["seconds"])
-    search = float(sum(trial.seconds for trial in study.trials()))
+    search = float(sum(trial.seconds for trial in study.all_trials()))
     sentences = []
     multipliers = {}
     for name in ARMS[1:]:

@@ -132,9 +132,11 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
         prepared.table, settings, initial=warm_recipes(chosen[0]) if chosen else (), roles=roles
     )
     with progress("Search", settings.evaluations) as advance:
+        paid = 0
         while candidates := controller.ask(settings.batch):
             _evaluate_round(study, prepared, executor, controller, candidates)
-            advance(len(candidates))
+            advance(int(controller.spent) - paid)
+            paid = int(controller.spent)
     _journal_rounds(controller, study.journal)  # one without candidates says why the search ended early
 
 
@@ -147,25 +149,35 @@ def _evaluate_round(
 ) -> None:
     """Evaluate what the journal lacks of a round, and tell the controller."""
     config, journal = study.config, study.journal
-    known = {trial.id: trial for trial in study.trials()}
+    known = {trial.id: trial for trial in study.all_trials()}
     for candidate in candidates:
         _record(study, candidate, known)
     _journal_rounds(controller, journal)
     work = [
-        Work(candidate.id, seed, evaluation_job(study, prepared, candidate.rows, "dev", seed, candidate.id))
+        Work(candidate.id, seed, _trial_job(study, prepared, candidate, seed))
         for candidate in candidates
         for seed in config.evaluation.seeds
         if seed not in known[candidate.id].results
     ]
     for item, result in run_work(work, executor, journal):
-        journal.append("evaluation", trial=item.name, seed=item.seed, result=result.to_dict())
+        fidelity = known[item.name].fidelity
+        journal.append("evaluation", trial=item.name, seed=item.seed, fidelity=fidelity, result=result.to_dict())
         prune_checkpoints(study)
-    known = {trial.id: trial for trial in study.trials()}
+    known = {trial.id: trial for trial in study.all_trials()}
     for candidate in candidates:
         trial = known[candidate.id]
         controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
         if work:
-            _announce(trial, study, config.search.evaluations)
+            _announce(trial, study, controller)
+
+
+def _trial_job(study: Study, prepared: Prepared, candidate: Candidate, seed: int) -> EvaluationJob:
+    settings = study.config.evaluation
+    if candidate.fidelity < 1.0:
+        # A short training's model is of no use later: promotion trains anew.
+        short = {"sft": settings.sft.shortened(candidate.fidelity), "keep_model": False}
+        settings = settings.model_copy(update=short)
+    return evaluation_job(study, prepared, candidate.rows, "dev", seed, candidate.id, settings)
 
 
 def _journal_rounds(controller: SearchController, journal: Journal) -> None:
@@ -229,14 +241,20 @@ def run_work(work: Sequence[Work], executor: Executor, journal: Journal) -> Iter
         )
 
 
-def _announce(trial: Trial, study: Study, budget: int) -> None:
+def _announce(trial: Trial, study: Study, controller: SearchController) -> None:
     best = study.best()
     if trial.failure:
         console.print(f"{trial.id}  [red]failed[/]: {trial.failure}", highlight=False, soft_wrap=True)
         return
     mark = "[green]best[/]" if best and best.id == trial.id else f"best {best.score:.4f}" if best else ""
+    if trial.fidelity < 1.0:
+        mark = f"{trial.fidelity:.0%} of a training"
+    budget = study.config.search.evaluations
+    of = f" of {budget}"
+    if study.config.search.fidelity.level is not None:
+        of = f" ({controller.spent:.1f} of {budget} paid)"
     console.print(
-        f"{trial.id} of {budget}  score {trial.score:.4f}  ({mark})  {trial.record['rows']:,} rows  "
+        f"{trial.id}{of}  score {trial.score:.4f}  ({mark})  {trial.record['rows']:,} rows  "
         f"{trial.record['origin']}: {trial.record['edit']}  {trial.seconds:.1f} s",
         highlight=False,
         soft_wrap=True,
@@ -341,11 +359,12 @@ def summary(study: Study) -> dict[str, Any]:
         for name, results in study.final_results().items()
         if results and not any(result.failure for result in results.values())
     }
-    trials = study.trials()
+    trials = study.all_trials()
     guard = study.journal.of("contamination")
     return {
         "study": str(study.path),
-        "evaluations": sum(1 for trial in trials if trial.results),
+        "evaluations": sum(1 for trial in trials if trial.results and trial.fidelity == 1.0),
+        "short_evaluations": sum(1 for trial in trials if trial.results and trial.fidelity < 1.0),
         "failed": sum(1 for trial in trials if trial.failure),
         "best": None
         if best is None

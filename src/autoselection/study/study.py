@@ -51,6 +51,11 @@ class Trial:
     results: Mapping[int, EvaluationResult] = field(default_factory=dict)
 
     @property
+    def fidelity(self) -> float:
+        """Share of the training budget that the evaluation gets; 1 is a full evaluation."""
+        return float(self.record.get("fidelity", 1.0))
+
+    @property
     def failure(self) -> str | None:
         """Why the evaluation failed, or None."""
         return next((result.failure for result in self.results.values() if result.failure), None)
@@ -110,11 +115,13 @@ class Study:
         return cls(path)
 
     def trials(self) -> list[Trial]:
-        """Trials in the order in which they were asked."""
+        """Full evaluations, in the order in which they were asked."""
+        return [trial for trial in self.all_trials() if trial.fidelity == 1.0]
+
+    def all_trials(self) -> list[Trial]:
+        """Trials in the order in which they were asked, short trainings among them."""
         results: dict[str, dict[int, EvaluationResult]] = {}
         for event in self.journal.of("evaluation"):
-            if float(event.get("fidelity") or 1.0) < 1.0:
-                continue  # a cheaper run is no full evaluation
             results.setdefault(event["trial"], {})[event["seed"]] = EvaluationResult.from_dict(event["result"])
         return [
             Trial(event["trial"]["id"], event["trial"], results.get(event["trial"]["id"], {}))

@@ -7,15 +7,16 @@ with the scores of the highest rung that has enough of them (which is what BOHB 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from autoselection.compare import Materializer, Method, Rows
+from autoselection.compare.method import Materializer, Method
+from autoselection.compare.session import Rows, Session
 from autoselection.compare.spaces import ENDS, SLOTS, Slots
 from autoselection.recipes import Recipe, subset_hash
 from autoselection.search.baselines import random_recipes
-from benchmarks.worlds.base import Session
 
 ETA = 3
 ENOUGH = 6
@@ -56,7 +57,8 @@ def _halving(session: Session, propose: Callable[[Ladder], Rows | None]) -> None
             key, rung = len(subsets) - 1, 0
         else:
             return
-        ladder.add(key, rung, session.observe(subsets[key], costs[rung]))
+        score = session.observe(subsets[key], costs[rung])
+        ladder.add(key, rung, score if math.isfinite(score) else -math.inf)
 
 
 def _asha(session: Session, seed: int) -> None:
@@ -99,7 +101,12 @@ def _bohb(session: Session, seed: int) -> None:
             warnings.simplefilter("ignore")
             study = optuna.create_study(direction="maximize", sampler=sampler)
             for key, score in ladder.scores[rung].items():
-                study.add_trial(optuna.trial.create_trial(params=asked[key], distributions=distributions, value=score))
+                if math.isfinite(score):
+                    known = optuna.trial.create_trial(params=asked[key], distributions=distributions, value=score)
+                else:
+                    failed = optuna.trial.TrialState.FAIL
+                    known = optuna.trial.create_trial(params=asked[key], distributions=distributions, state=failed)
+                study.add_trial(known)
             for _ in range(200):
                 trial = study.ask(distributions)
                 recipe = recipe_of(trial.params)
@@ -118,5 +125,5 @@ _RANDOM = ("operators", "recipes", "search/baselines.py", "search/space.py", "se
 
 MULTIFIDELITY = (
     Method("asha", _asha, {"eta": ETA}, _RANDOM),
-    Method("bohb", _bohb, {"eta": ETA, "enough": ENOUGH}, ("operators", "recipes", "search/space.py")),
+    Method("bohb", _bohb, {"eta": ETA, "enough": ENOUGH}, ("operators", "recipes", "search/space.py"), "optuna"),
 )

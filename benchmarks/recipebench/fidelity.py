@@ -1,0 +1,183 @@
+"""What short trainings say about full ones: real runs of subsets of the table with a ninth and a third of the steps.
+
+    python -m benchmarks.recipebench.fidelity --work runs/recipebench              # run what is missing, then report
+    python -m benchmarks.recipebench.fidelity --work runs/recipebench --report     # report what there is, as JSON
+
+Subsets are drawn from the table with a fixed seed; every one is trained at every fidelity with seed 0, every fourth also
+with seed 1. Runs are lines of ``WORK/fidelity.jsonl``, written as they end; ``--pack`` writes the repository's copy
+(``data/fidelity.jsonl.gz``), which also serves where WORK has none.
+
+The report, for each fidelity, over subsets: rank correlation of its dev score with the full training's, and what a
+model of short trainings needs (:mod:`benchmarks.worlds.recipebench`): the line that best predicts the logarithm of a
+task's loss at that fidelity from that of the full training (``slope``, ``offset``), the spread around it that stays when
+the seed changes (``lasting``), the noise between seeds (``noise``), all in units of log loss, and the seconds of a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from autoselection.config import load_config
+from autoselection.demo import config_path
+from autoselection.evaluation import EvaluationJob, evaluate
+from autoselection.study.prepare import prepare
+from benchmarks.recipebench.build import end_with
+from benchmarks.recipebench.interpolate import Evaluations, default_path, read_evaluations
+
+FIDELITIES = (1 / 9, 1 / 3)
+SUBSETS, SEED, REPEATED = 48, 0, 4
+SHIPPED = Path(__file__).with_name("data") / "fidelity.jsonl.gz"
+
+
+def key_of(subset: str, seed: int, fidelity: float) -> str:
+    return f"{subset}/{seed}/{fidelity:.4f}"
+
+
+def read_runs(path: Path) -> dict[str, dict[str, Any]]:
+    """Finished runs by key; a torn last line is left out."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    lines = [json.loads(line) for line in data.rpartition(b"\n")[0].splitlines()]
+    return {line["key"]: line for line in lines if "dev" in line}
+
+
+def drawn(evaluations: Evaluations) -> list[int]:
+    """Places in the table of the subsets that are trained shortly: one run of each, seed 0."""
+    places = [place for place, seed in enumerate(evaluations.seeds) if seed == 0]
+    places.sort(key=lambda place: evaluations.keys[place])
+    chosen = np.random.default_rng(SEED).choice(len(places), min(SUBSETS, len(places)), replace=False)
+    return [places[i] for i in chosen]
+
+
+def score(job: EvaluationJob) -> dict[str, Any]:
+    """Loss of every task on dev (gold NLL, nats a token), and the seconds of training and scoring."""
+    result = evaluate(job)
+    if result.failure:
+        return {"failure": result.failure}
+    seconds = {part: round(result.seconds[part], 2) for part in ("train", "eval", "total")}
+    return {"dev": {task: -score for task, score in result.scores.items()}, "seconds": seconds}
+
+
+def run(work: Path, workers: int) -> None:
+    """Train what is missing."""
+    config = load_config(config_path())
+    prepared = prepare(config, work)
+    evaluations = read_evaluations(default_path(work), prepared.table.n)
+    path = work / "fidelity.jsonl"
+    known = read_runs(path) if path.is_file() else {}
+    wanted = [
+        (place, seed, fidelity)
+        for number, place in enumerate(drawn(evaluations))
+        for seed in ((0, 1) if number % REPEATED == 0 else (0,))
+        for fidelity in FIDELITIES
+        if key_of(evaluations.keys[place], seed, fidelity) not in known
+    ]
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool,
+        path.open("a", encoding="utf-8") as file,
+    ):
+        futures = {}
+        for place, seed, fidelity in wanted:
+            key = key_of(evaluations.keys[place], seed, fidelity)
+            settings = config.evaluation.model_copy(update={"sft": config.evaluation.sft.shortened(fidelity)})
+            job = EvaluationJob(
+                model=config.model.path,
+                pool_dir=prepared.pool.path,
+                rows=evaluations.subsets[place],
+                tasks=config.tasks,
+                split="dev",
+                seed=seed,
+                config=settings,
+                work_dir=work / "evaluations" / key.replace("/", "-"),
+            )
+            futures[pool.submit(score, job)] = key
+        for done, future in enumerate(as_completed(futures), 1):
+            line = {"key": futures[future], **future.result()}
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            print(f"{done}/{len(wanted)} {line['key']} {line.get('seconds')} s", flush=True)
+
+
+def report(work: Path) -> list[dict[str, Any]]:
+    """One line a fidelity; see the module's docstring."""
+    from benchmarks.recipebench.interpolate import demo_table
+
+    evaluations = read_evaluations(default_path(work), demo_table(work).n)
+    path = work / "fidelity.jsonl"
+    runs = read_runs(path if path.is_file() else SHIPPED)
+    tasks = [name.split("/")[1] for name in evaluations.outputs if name.startswith("dev/")]
+    columns = [evaluations.outputs.index(f"dev/{task}") for task in tasks]
+    found = []
+    for fidelity in FIDELITIES:
+        full, short, differences, seconds = [], [], [], []
+        for place in drawn(evaluations):
+            key = evaluations.keys[place]
+            first, second = (runs.get(key_of(key, seed, fidelity)) for seed in (0, 1))
+            if first is None:
+                continue
+            full.append(np.log(evaluations.losses[place, columns]))
+            short.append(np.log([first["dev"][task] for task in tasks]))
+            seconds.append(first["seconds"]["total"])
+            if second is not None:
+                differences.append(np.log([second["dev"][task] for task in tasks]) - short[-1])
+        found.append({"fidelity": round(fidelity, 4), **_fitted(np.array(full), np.array(short), differences)})
+        found[-1]["seconds"] = round(float(np.median(seconds)), 2)
+    return found
+
+
+def _fitted(full: NDArray[np.float64], short: NDArray[np.float64], differences: list[Any]) -> dict[str, Any]:
+    scores = [-np.exp(values).mean(axis=1) for values in (full, short)]
+    better = scores[0] >= np.median(scores[0])
+    slope, offset = np.polyfit(full.ravel(), short.ravel(), 1)
+    residual = short - (slope * full + offset)
+    noise = float(np.mean(np.square(differences)) / 2) if differences else float("nan")
+    return {
+        "subsets": len(full),
+        "spearman": round(float(spearmanr(*scores).statistic), 3),
+        "spearman_upper_half": round(float(spearmanr(scores[0][better], scores[1][better]).statistic), 3),
+        "slope": round(float(slope), 3),
+        "offset": round(float(offset), 3),
+        "spread": round(float(residual.std()), 4),
+        "noise": round(float(np.sqrt(noise)), 4),
+        "lasting": round(float(np.sqrt(max(0.0, residual.var() - noise))), 4),
+    }
+
+
+def pack(work: Path) -> None:
+    """Write the repository's copy: losses to six digits."""
+    lines = []
+    for key, line in sorted(read_runs(work / "fidelity.jsonl").items()):
+        losses = {task: round(loss, 6) for task, loss in sorted(line["dev"].items())}
+        lines.append(json.dumps({"key": key, "dev": losses, "seconds": line["seconds"]}, separators=(",", ":")) + "\n")
+    SHIPPED.write_bytes(gzip.compress("".join(lines).encode(), 9, mtime=0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    parser.add_argument("--pack", action="store_true", help="write the repository's copy")
+    options = parser.parse_args()
+    if not options.report:
+        run(options.work, options.workers)
+    if options.pack:
+        pack(options.work)
+    for line in report(options.work):
+        print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()
