@@ -36,6 +36,8 @@ class Sheet:
 def study_sheets(study: Study) -> list[Sheet]:
     """The tables of a study, as far as it has come."""
     sheets = [_trial_sheet(study)]
+    if rounds := _foretold(study):
+        sheets.append(_surrogate_sheet(rounds))
     judged = current_verdict(study)
     if judged is not None and "comparison" in judged:
         sheets.append(_incumbent_sheet(judged))
@@ -76,6 +78,30 @@ def _trial_sheet(study: Study) -> Sheet:
         )
     headings = ("trial", "origin", "parent", "rows", "dev score", *names, "cut", "s", "recipe")
     return Sheet("Search (dev; higher is better, * best)", headings, tuple(rows))
+
+
+def _foretold(study: Study) -> list[Mapping[str, Any]]:
+    """Rounds that know how well the surrogate foretells; those of older studies do not."""
+    rounds = [event["round"] for event in study.journal.of("round")]
+    return [entry for entry in rounds if entry.get("calibration")]
+
+
+def _surrogate_sheet(rounds: Sequence[Mapping[str, Any]]) -> Sheet:
+    rows = [
+        (
+            str(entry["number"]),
+            str(found["points"]),
+            f"{found['correlation']:+.2f}",
+            f"{found['within_80']:.0%}",
+            f"{found['rms_error']:.2f}",
+        )
+        for entry in rounds
+        for found in (entry["calibration"],)
+    ]
+    headings = ("round", "trials", "rank correlation", "in 80% intervals", "standardised error")
+    return Sheet(
+        "The surrogate, each trial foretold by the others (too sure: below 80%, above 1)", headings, tuple(rows)
+    )
 
 
 def _cut(trial: Trial) -> str:

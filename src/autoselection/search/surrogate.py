@@ -47,6 +47,8 @@ NOISES = (1e-3, 1e-2, 5e-2, 0.2)
 AMPLITUDE_SHAPE, AMPLITUDE_RATE = 2.0, 1.0
 """Inverse-gamma prior of the amplitude of standardised scores: mean 1, heavy upper tail."""
 MIN_POINTS_FOR_LEAVE_ONE_OUT = 5
+CENTRAL_80 = 1.2815515655446004
+"""Standard deviations on either side of a normal mean that hold 80%."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,10 +232,10 @@ def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> l
     transform = _Transform.of(scores, parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores)
     if parts.config.features == "encoding":
-        mean, deviation = _published(parts, y, seed)
+        mean, deviation, _ = _published(parts, y, seed)
     else:
         everything = np.arange(len(parts.points))
-        mean, deviation = _averaged(parts, np.arange(parts.n_train), y, everything)
+        mean, deviation, _ = _averaged(parts, np.arange(parts.n_train), y, everything)
     mu = transform.backward(mean)
     sigma = (transform.backward(mean + deviation) - transform.backward(mean - deviation)) / 2.0
     ucb = transform.backward(mean + kappa * deviation)
@@ -259,12 +261,14 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     return np.asarray(np.where(z > -1.0, near, far) + np.log(deviation))
 
 
-def _averaged(parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Posterior mean and standard deviation, averaged over the grid by marginal likelihood."""
+def _averaged(
+    parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDArray[np.int64]
+) -> tuple[Array, Array, Array]:
+    """Posterior mean, its standard deviation and that of a noisy score, averaged over the grid by marginal likelihood."""
     centre = float(y.mean())
     y = y - centre
     n = len(y)
-    log_evidence, means, variances = [], [], []
+    log_evidence, means, variances, noises = [], [], [], []
     inside, across = np.ix_(train, train), np.ix_(train, test)
     for kernel in parts.kernels:
         base, cross = kernel[inside], kernel[across]
@@ -278,15 +282,18 @@ def _averaged(parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDAr
             explained = np.einsum("ij,ij->j", cross, cho_solve(factor, cross))
             means.append(cross.T @ weights)
             variances.append(amplitude * np.clip(1.0 - explained, 1e-12, None))
+            noises.append(amplitude * noise)
     evidence = np.array(log_evidence)
     share = np.exp(evidence - evidence.max())
     share /= share.sum()
     mean = share @ np.array(means)
     second = share @ (np.array(variances) + np.array(means) ** 2)
-    return mean + centre, np.sqrt(np.clip(second - mean**2, 1e-12, None))
+    variance = np.clip(second - mean**2, 1e-12, None)
+    return mean + centre, np.sqrt(variance), np.sqrt(variance + share @ np.array(noises))
 
 
-def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:
+def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array, Array]:
+    """Mean, its standard deviation and that of a noisy score."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern
@@ -305,32 +312,62 @@ def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features[: parts.n_train], y)
         mean, deviation = model.predict(features, return_std=True)
-    return np.asarray(mean), np.maximum(np.asarray(deviation), 1e-6)
+    deviation = np.maximum(np.asarray(deviation), 1e-6)
+    # The model's noise is relative to scores of variance 1.
+    return np.asarray(mean), deviation, np.sqrt(deviation**2 + parts.config.noise * float(y.var()))
 
 
-def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> float | None:
-    """Spearman correlation of the evaluated points' scores with predictions made without them.
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """How well the surrogate foretells each evaluated score from the others.
+
+    Attributes:
+        correlation: Spearman correlation of scores and predictions.
+        within_80: share of the scores inside their central 80% predictive interval (noise included); below 0.8 the
+            surrogate is too sure of itself.
+        rms_error: root mean square of the errors over the predictive standard deviation, on the scale of the model;
+            above 1 it is too sure of itself.
+        points: scores foretold.
+    """
+
+    correlation: float
+    within_80: float
+    rms_error: float
+    points: int
+
+    def to_dict(self) -> dict[str, float | int]:
+        return dict(vars(self))
+
+
+def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> LeaveOneOut | None:
+    """Rank correlation and calibration of predictions of the evaluated points' scores made without them.
 
     None below five points or where the scores, or the predictions, are all alike.
     """
     n = parts.n_train
     if n < MIN_POINTS_FOR_LEAVE_ONE_OUT or np.ptp(scores) == 0:
         return None
-    predicted = [_without(parts, left_out, scores, seed) for left_out in range(n)]
+    predicted, errors = np.array([_without(parts, left_out, scores, seed) for left_out in range(n)]).T
     if np.ptp(predicted) == 0:
         return None
-    return float(spearmanr(scores, predicted).statistic)
+    return LeaveOneOut(
+        correlation=float(spearmanr(scores, predicted).statistic),
+        within_80=float(np.mean(np.abs(errors) <= CENTRAL_80)),
+        rms_error=float(np.sqrt(np.mean(errors**2))),
+        points=n,
+    )
 
 
-def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> float:
-    """The score predicted for an evaluated point by the others."""
+def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> tuple[float, float]:
+    """The score predicted for an evaluated point by the others, and the standardised error of that prediction."""
     keep = np.delete(np.arange(parts.n_train), left_out)
     transform = _Transform.of(scores[keep], parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores[keep])
     if parts.config.features == "encoding":
         points = [parts.points[place] for place in (*keep, left_out)]
         others = KernelParts(points[:-1], points[-1:], parts.config, np.zeros(0))
-        mean = _published(others, y, seed)[0][-1:]
+        mean, _, spread = (values[-1:] for values in _published(others, y, seed))
     else:
-        mean = _averaged(parts, keep, y, np.array([left_out]))[0]
-    return float(transform.backward(mean)[0])
+        mean, _, spread = _averaged(parts, keep, y, np.array([left_out]))
+    error = (transform.forward(scores[[left_out]]) - mean) / spread
+    return float(transform.backward(mean)[0]), float(error[0])
