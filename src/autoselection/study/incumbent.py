@@ -120,12 +120,11 @@ def missing(study: Study) -> list[tuple[str, int]]:
     winner, incumbent = plan["winner_hash"], plan["incumbent_hash"]
     if winner in (None, incumbent):
         return []
-    if any(result.failure for result in dev_results(study, incumbent).values()):
+    known = {subset: dev_results(study, subset) for subset in (incumbent, winner)}
+    if any(result.failure for result in known[incumbent].values()):
         return []
     wanted = [*plan["seeds"], *plan["fresh_seeds"]]
-    return [
-        (subset, seed) for seed in wanted for subset in (incumbent, winner) if seed not in dev_results(study, subset)
-    ]
+    return [(subset, seed) for seed in wanted for subset, results in known.items() if seed not in results]
 
 
 def _trials_of(study: Study, subset_hash: str) -> list[Trial]:
