@@ -68,11 +68,12 @@ class Setting:
     split: str
     work: Path
     evaluations: Path | None = None
+    noise: float = 1.0
 
     def world(self, seed: int) -> World:
         """The world of a seed."""
         if self.family == "synthetic":
-            return SyntheticWorld(world_seed(self.split, seed))
+            return SyntheticWorld(world_seed(self.split, seed), noise=self.noise)
         return _recipebench(self)
 
     def noise_seed(self, seed: int) -> int:
@@ -84,14 +85,14 @@ class Setting:
         """Changes with anything that changes a world's scores (its optimum is not part of a run)."""
         files = [_HERE / "worlds" / "base.py", Path(autoselection.__file__).parent / "compare" / "session.py"]
         if self.family == "synthetic":
-            return _digest([*files, _HERE / "worlds" / "synthetic.py"])
+            return _digest([*files, _HERE / "worlds" / "synthetic.py"], self.noise)
         bench = _recipebench(self)
-        return _digest([*files, _HERE / "worlds" / "recipebench.py"], bench.interpolator.digest)
+        return _digest([*files, _HERE / "worlds" / "recipebench.py"], bench.interpolator.digest, self.noise)
 
 
 @lru_cache(maxsize=1)
 def _recipebench(setting: Setting) -> RecipeBench:
-    return RecipeBench.load(setting.work, setting.split, setting.evaluations)
+    return RecipeBench.load(setting.work, setting.split, setting.evaluations, setting.noise)
 
 
 def _digest(files: Iterable[Path], *more: Any) -> str:
@@ -223,6 +224,7 @@ def lines(
             "method": name,
             "family": setting.family,
             "split": setting.split,
+            "noise": setting.noise,
             "budget": budget,
             "seeds": seeds,
             "mean_regret": float(regret.mean()),
@@ -281,6 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--budget", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--methods", help=f"comma-separated; default: {','.join(DEFAULT)}; also ours:VARIANT")
+    parser.add_argument("--noise", type=float, default=1.0, help="factor on the noise of every score")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--json", action="store_true", help="JSON lines instead of a table")
     parser.add_argument("--out", type=Path, help="also write the JSON lines to this file")
@@ -295,7 +298,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no method '{unknown[0]}'; known: {', '.join(METHODS)}")
     if options.budget < 1 or options.seeds < 1:
         parser.error("--budget and --seeds must be at least 1")
-    setting = Setting(options.family, options.split, options.work or options.folder / "demo", options.evaluations)
+    work = options.work or options.folder / "demo"
+    setting = Setting(options.family, options.split, work, options.evaluations, options.noise)
     try:
         runs = run_all(setting, names, options.budget, options.seeds, options.folder, options.jobs)
     except TableError as error:

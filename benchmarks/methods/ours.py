@@ -28,11 +28,11 @@ VARIANTS: dict[str, SearchConfig] = {
         "kappa-2": {"kappa": 2.0},
         "full-first": {"include_full": True},
         "5-proposals": {"proposals": 5},
-        # Short trainings first, a ninth of the training each.
+        "repeats": {"repeats": {"enabled": True}},
+        # Short trainings first, a ninth or a third of the training each.
         "short": {"fidelity": {"level": 1 / 9}},
-        "short-18": {"fidelity": {"level": 1 / 9, "warmup": 18}},
         "short-50": {"fidelity": {"level": 1 / 9, "share": 0.5}},
-        "short-20": {"fidelity": {"level": 1 / 9, "share": 0.2}},
+        "third": {"fidelity": {"level": 1 / 3, "warmup": 6, "share": 0.5}},
     }.items()
 }
 """``ours:NAME`` on the command line; add settings here to compare them."""

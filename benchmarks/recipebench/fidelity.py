@@ -7,10 +7,8 @@ Subsets are drawn from the table with a fixed seed; every one is trained at ever
 with seed 1. Runs are lines of ``WORK/fidelity.jsonl``, written as they end; ``--pack`` writes the repository's copy
 (``data/fidelity.jsonl.gz``), which also serves where WORK has none.
 
-The report, for each fidelity, over subsets: rank correlation of its dev score with the full training's, and what a
-model of short trainings needs (:mod:`benchmarks.worlds.recipebench`): the line that best predicts the logarithm of a
-task's loss at that fidelity from that of the full training (``slope``, ``offset``), the spread around it that stays when
-the seed changes (``lasting``), the noise between seeds (``noise``), all in units of log loss, and the seconds of a run.
+The report, for each fidelity, over subsets: rank correlation of its dev score with the full training's, the seconds of a
+run, and for each task what RecipeBench's model of short trainings uses (:class:`Short`, log losses).
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,49 +109,74 @@ def run(work: Path, workers: int) -> None:
             print(f"{done}/{len(wanted)} {line['key']} {line.get('seconds')} s", flush=True)
 
 
+@dataclass(frozen=True)
+class Short:
+    """What a short training gives, for each task: ``log loss = offset + slope · log loss of the full training``, with a
+    deviation of spread ``lasting`` that stays when the seed changes, and noise of spread ``noise`` that does not."""
+
+    slope: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    lasting: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, full: NDArray[np.float64], short: NDArray[np.float64], differences: NDArray[np.float64]) -> Short:
+        """Fitted to log losses, (subsets, tasks), and differences between two seeds, (repeated, tasks)."""
+        lines = np.array([np.polyfit(full[:, task], short[:, task], 1) for task in range(full.shape[1])])
+        residual = short - (lines[:, 0] * full + lines[:, 1])
+        noise = (differences**2).mean(axis=0) / 2
+        lasting = np.sqrt(np.maximum(0.0, residual.var(axis=0) - noise))
+        return cls(lines[:, 0], lines[:, 1], lasting, np.sqrt(noise))
+
+
+def measured(evaluations: Evaluations, path: Path, fidelity: float) -> tuple[NDArray[np.float64], ...]:
+    """Log losses on dev of the subsets that were trained shortly: of their full training and of the short one
+    (subsets, tasks), the differences between seeds (repeated, tasks), and the seconds of the short ones."""
+    columns = [place for place, name in enumerate(evaluations.outputs) if name.startswith("dev/")]
+    tasks = [evaluations.outputs[place].split("/")[1] for place in columns]
+    runs = read_runs(path)
+    full, short, differences, seconds = [], [], [], []
+    for key, line in sorted(runs.items()):
+        subset, seed, level = key.split("/")
+        if seed != "0" or level != f"{fidelity:.4f}":
+            continue
+        places = [place for place, known in enumerate(evaluations.keys) if known == subset]
+        places = [place for place in places if evaluations.seeds[place] == 0]
+        if not places:
+            continue
+        full.append(np.log(evaluations.losses[places[0], columns]))
+        short.append(np.log([line["dev"][task] for task in tasks]))
+        seconds.append(line["seconds"]["total"])
+        again = runs.get(key_of(subset, 1, fidelity))
+        if again is not None:
+            differences.append(np.log([again["dev"][task] for task in tasks]) - short[-1])
+    return np.array(full), np.array(short), np.array(differences), np.array(seconds)
+
+
 def report(work: Path) -> list[dict[str, Any]]:
     """One line a fidelity; see the module's docstring."""
     from benchmarks.recipebench.interpolate import demo_table
 
     evaluations = read_evaluations(default_path(work), demo_table(work).n)
     path = work / "fidelity.jsonl"
-    runs = read_runs(path if path.is_file() else SHIPPED)
-    tasks = [name.split("/")[1] for name in evaluations.outputs if name.startswith("dev/")]
-    columns = [evaluations.outputs.index(f"dev/{task}") for task in tasks]
     found = []
     for fidelity in FIDELITIES:
-        full, short, differences, seconds = [], [], [], []
-        for place in drawn(evaluations):
-            key = evaluations.keys[place]
-            first, second = (runs.get(key_of(key, seed, fidelity)) for seed in (0, 1))
-            if first is None:
-                continue
-            full.append(np.log(evaluations.losses[place, columns]))
-            short.append(np.log([first["dev"][task] for task in tasks]))
-            seconds.append(first["seconds"]["total"])
-            if second is not None:
-                differences.append(np.log([second["dev"][task] for task in tasks]) - short[-1])
-        found.append({"fidelity": round(fidelity, 4), **_fitted(np.array(full), np.array(short), differences)})
-        found[-1]["seconds"] = round(float(np.median(seconds)), 2)
+        full, short, differences, seconds = measured(evaluations, path if path.is_file() else SHIPPED, fidelity)
+        scores = [-np.exp(values).mean(axis=1) for values in (full, short)]
+        better = scores[0] >= np.median(scores[0])
+        model = Short.of(full, short, differences)
+        found.append(
+            {
+                "fidelity": round(fidelity, 4),
+                "subsets": len(full),
+                "repeated": len(differences),
+                "spearman": round(float(spearmanr(*scores).statistic), 3),
+                "spearman_upper_half": round(float(spearmanr(scores[0][better], scores[1][better]).statistic), 3),
+                "seconds": round(float(np.median(seconds)), 1),
+                **{name: np.round(values, 3).tolist() for name, values in vars(model).items()},
+            }
+        )
     return found
-
-
-def _fitted(full: NDArray[np.float64], short: NDArray[np.float64], differences: list[Any]) -> dict[str, Any]:
-    scores = [-np.exp(values).mean(axis=1) for values in (full, short)]
-    better = scores[0] >= np.median(scores[0])
-    slope, offset = np.polyfit(full.ravel(), short.ravel(), 1)
-    residual = short - (slope * full + offset)
-    noise = float(np.mean(np.square(differences)) / 2) if differences else float("nan")
-    return {
-        "subsets": len(full),
-        "spearman": round(float(spearmanr(*scores).statistic), 3),
-        "spearman_upper_half": round(float(spearmanr(scores[0][better], scores[1][better]).statistic), 3),
-        "slope": round(float(slope), 3),
-        "offset": round(float(offset), 3),
-        "spread": round(float(residual.std()), 4),
-        "noise": round(float(np.sqrt(noise)), 4),
-        "lasting": round(float(np.sqrt(max(0.0, residual.var() - noise))), 4),
-    }
 
 
 def pack(work: Path) -> None:

@@ -3,9 +3,10 @@
 A search observes dev scores with the noise of real training runs; it is judged by the noise-free score on test (on dev
 while the table has no test scores; ``judged_by`` says which).
 
-**Cheaper fidelities are modelled, not measured**: the table holds full trainings only. A run at fidelity f gets the
-expected score of a random f of the subset's rows, noise with 1/√f of the usual spread, and a lasting disturbance of
-the subset's log loss of (1 - f) · 0.1, as a short training prefers other subsets than a long one.
+**Cheaper fidelities** are modelled from real short trainings of subsets of the table
+(:mod:`benchmarks.recipebench.fidelity`): per task, a line from the full training's log loss, a lasting deviation (a short
+training prefers other subsets than a long one; drawn anew for every subset, although alike subsets may share it in truth)
+and noise. Their price is the share of training; in the real runs, scoring included, it is higher.
 
 **Optimum**: the best test score of a long search with the truth in hand (:mod:`benchmarks.worlds.climb`), for the
 interpolator at hand; stored beside it under its digest, as it takes minutes.
@@ -21,20 +22,26 @@ from pathlib import Path
 import numpy as np
 
 from autoselection.recipes import Recipe
-from benchmarks.recipebench.interpolate import Interpolator, Rows, default_path, demo_table, read_evaluations
+from benchmarks.recipebench.fidelity import FIDELITIES, Short, measured
+from benchmarks.recipebench.fidelity import SHIPPED as SHORT_RUNS
+from benchmarks.recipebench.interpolate import SHIPPED, Interpolator, Rows, default_path, demo_table, read_evaluations
 from benchmarks.worlds.base import noise_generator
 from benchmarks.worlds.climb import climb
 
 OPTIMA = Path(__file__).parents[1] / "recipebench" / "data" / "optimum.json"
-DISTURBANCE = 0.1
 CLIMBS, STARTS, GENERATIONS = 3, 600, 12
 """Long searches for the optimum, the recipes each starts from, and its generations of edits."""
 
 
 class RecipeBench:
-    """The demo's pool with interpolated scores."""
+    """The demo's pool with interpolated scores.
 
-    def __init__(self, interpolator: Interpolator, min_rows: int, work: Path) -> None:
+    Args:
+        noise: factor on the spread that training seeds make.
+    """
+
+    def __init__(self, interpolator: Interpolator, min_rows: int, work: Path, noise: float = 1.0) -> None:
+        self.noise = noise
         self.interpolator = interpolator
         self.table = interpolator.table
         self.min_rows = min_rows
@@ -42,11 +49,11 @@ class RecipeBench:
         self._work = work
 
     @classmethod
-    def load(cls, work: Path, split: str, evaluations: Path | None = None) -> RecipeBench:
+    def load(cls, work: Path, split: str, evaluations: Path | None = None, noise: float = 1.0) -> RecipeBench:
         """From the demo's signals in ``work`` and a table (default: the one built there, else the shipped one)."""
         table = demo_table(work)
         runs = read_evaluations(evaluations or default_path(work), table.n).split(split)
-        return cls(Interpolator(table, runs), min_rows=max(32, min(500, round(0.02 * table.n))), work=work)
+        return cls(Interpolator(table, runs), max(32, min(500, round(0.02 * table.n))), work, noise)
 
     def truth_of_tasks(self, rows: Rows) -> dict[str, float]:
         return self.interpolator.scores(rows, self.judged_by)
@@ -57,12 +64,19 @@ class RecipeBench:
     def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
         rng = noise_generator(rows, seed, f"recipebench {fidelity:.4f}")
         if fidelity >= 1:
-            return self.interpolator.draw(rows, rng)
-        lasting = noise_generator(rows, 0, f"recipebench disturbance {fidelity:.4f}").normal()
-        kept = np.sort(rows)[rng.random(len(rows)) < fidelity]
-        drawn = self.interpolator.draw(kept if len(kept) else rows[:1], rng, 1.0 / np.sqrt(fidelity))
-        factor = float(np.exp((1 - fidelity) * DISTURBANCE * lasting))
-        return {task: score * factor for task, score in drawn.items()}
+            return self.interpolator.draw(rows, rng, self.noise)
+        short = self._short[fidelity]
+        losses = np.log([-score for score in self.interpolator.scores(rows, "dev").values()])
+        lasting = noise_generator(rows, 0, f"recipebench lasting {fidelity:.4f}").normal(size=len(losses))
+        drawn = short.offset + short.slope * losses + short.lasting * lasting
+        drawn += self.noise * short.noise * rng.normal(size=len(losses))
+        return dict(zip(self.interpolator.tasks, (-np.exp(drawn)).tolist(), strict=True))
+
+    @cached_property
+    def _short(self) -> dict[float, Short]:
+        """Models of the short trainings, of whichever part of the table: they are few."""
+        evaluations = read_evaluations(SHIPPED, self.table.n)
+        return {level: Short.of(*measured(evaluations, SHORT_RUNS, level)[:3]) for level in FIDELITIES}
 
     def strangeness(self, rows: Rows) -> float:
         """How far a subset is from all of the table, 0 where it is trusted."""

@@ -63,10 +63,15 @@ class Hidden:
 
 
 class SyntheticWorld:
-    """One pool of the family; see the module's docstring."""
+    """One pool of the family; see the module's docstring.
 
-    def __init__(self, seed: int, n: int = ROWS) -> None:
+    Args:
+        noise: factor on the spread of scores around their truth.
+    """
+
+    def __init__(self, seed: int, n: int = ROWS, noise: float = 1.0) -> None:
         self.seed = seed
+        self.noise = noise
         self.min_rows = max(32, round(0.02 * n))
         for attempt in range(1000):
             rng = np.random.default_rng([seed, n, attempt, VERSION])
@@ -135,7 +140,7 @@ class SyntheticWorld:
             rows = rows if len(rows) else np.zeros(1, np.int64)
         scores = self.truth_of_tasks(rows)
         # Half of the variance is common to the tasks (the run's luck), half is each task's own (its few items).
-        spread = NOISE / np.sqrt(fidelity)
+        spread = self.noise * NOISE / np.sqrt(fidelity)
         common = spread * np.sqrt(0.5) * rng.normal()
         own = spread * np.sqrt(0.5 * len(TASKS)) * rng.normal(size=len(TASKS))
         return {task: score + common + float(own[place]) for place, (task, score) in enumerate(scores.items())}

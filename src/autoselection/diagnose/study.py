@@ -31,10 +31,10 @@ def diagnose_study(study: Study, *, seed: int = 0, resamples: int = RESAMPLES) -
         seed: of the bootstrap.
         resamples: of the bootstrap (count).
     """
-    trials = [trial for trial in study.trials() if trial.score is not None]
+    trials = [trial for trial in study.subsets() if trial.score is not None]
     truth = np.array([trial.score for trial in trials], np.float64)
     notes = []
-    failed = sum(1 for trial in study.trials() if trial.failure)
+    failed = sum(1 for trial in study.subsets() if trial.failure)
     if failed:
         notes.append(f"{failed} failed trial(s) have no score and are left out.")
     proxies = state_proxies([trial.record["state"] for trial in trials])

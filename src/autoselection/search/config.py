@@ -180,6 +180,17 @@ class FidelityConfig(StrictModel):
     )
 
 
+class RepeatConfig(StrictModel):
+    """Second trainings of the leaders, with other seeds, where they are worth more than a new recipe."""
+
+    enabled: bool = Field(
+        False,
+        description="Train a leader again when that is expected to improve the final choice more than a new recipe.",
+    )
+    after: int = Field(5, ge=2, description="Full evaluations before the first repeat (count).")
+    most: int = Field(3, ge=2, description="Most full evaluations of one subset (count).")
+
+
 class ReseedConfig(StrictModel):
     """A new trajectory after stagnation."""
 
@@ -277,6 +288,9 @@ class SearchConfig(StrictModel):
     reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")
     fidelity: FidelityConfig = Field(
         default_factory=lambda: FidelityConfig.model_validate({}), description="Short trainings before full ones."
+    )
+    repeats: RepeatConfig = Field(
+        default_factory=lambda: RepeatConfig.model_validate({}), description="Second trainings of the leaders."
     )
     llm: LLMConfig | None = Field(
         None,

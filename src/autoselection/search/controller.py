@@ -55,10 +55,20 @@ from autoselection.search.features import SubsetFeatures
 from autoselection.search.fidelity import on_full_scale
 from autoselection.search.findings import summarise
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
+from autoselection.search.repeats import leader_to_repeat
 from autoselection.search.reseed import draw_reseed
 from autoselection.search.roles import Advice, Briefing, Option, Roles
 from autoselection.search.space import RecipeSpace
-from autoselection.search.surrogate import KernelParts, LeaveOneOut, Point, Prediction, Scale, leave_one_out, predict
+from autoselection.search.surrogate import (
+    KernelParts,
+    LeaveOneOut,
+    Point,
+    Prediction,
+    Scale,
+    leave_one_out,
+    noise_deviation,
+    predict,
+)
 from autoselection.search.warmup import distance_to_zone, draw_any, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 
@@ -186,23 +196,28 @@ class SearchController:
 
     @property
     def best(self) -> Trial | None:
-        """The full evaluation with the best score (ties: the later one); None before such a score is told."""
-        scored = [trial for trial in self.history if trial.full and trial.score is not None]
+        """The fully evaluated subset with the best score, the mean of its repeats (ties: the later one); None before
+        such a score is told. It is the subset's first trial that did not fail, with that mean."""
+        scored = [trial for trial in self.standing if trial.full and trial.score is not None]
         return max(scored, key=lambda trial: (trial.score, trial.candidate.number)) if scored else None
 
     @property
     def standing(self) -> tuple[Trial, ...]:
-        """Told trials, one a subset: its full evaluation where there is one, else its short one, with the score moved to
-        the scale of full ones."""
-        latest = {trial.candidate.subset_hash: trial for trial in self.history if not trial.full}
-        latest.update((trial.candidate.subset_hash, trial) for trial in self.history if trial.full)
-        moved = dict(zip((trial.id for trial in self.history), self._full_scale(), strict=True))
-        return tuple(
-            trial
-            if trial.full or trial.score is None
-            else replace(trial, observation=replace(trial.observation, score=float(moved[trial.id])))
-            for trial in sorted(latest.values(), key=lambda trial: trial.candidate.number)
-        )
+        """Told trials, one a subset: its first full evaluation where there is one, with the mean score of its repeats,
+        else its short one, with the score moved to the scale of full ones."""
+        groups: dict[str, list[tuple[Trial, float]]] = {}
+        for trial, score in zip(self.history, self._full_scale(), strict=True):
+            groups.setdefault(trial.candidate.subset_hash, []).append((trial, float(score)))
+        found = []
+        for group in groups.values():
+            told = [item for item in group if item[0].full] or group
+            told = [item for item in told if item[0].score is not None] or told[:1]
+            first, score = told[0]
+            mean = float(np.mean([score for _, score in told])) if len(told) > 1 else score
+            if first.score is not None and mean != first.score:
+                first = replace(first, observation=replace(first.observation, score=mean))
+            found.append(first)
+        return tuple(sorted(found, key=lambda trial: trial.candidate.number))
 
     @property
     def credit(self) -> Credit:
@@ -238,7 +253,7 @@ class SearchController:
             best = max(best, -math.inf if score is None else score)
             if improved or candidate.origin == "reseed":
                 count = 0
-            elif candidate.origin in ("edit", "fresh", "promotion") and full and observation is not None:
+            elif candidate.origin in ("edit", "fresh", "promotion", "repeat") and full and observation is not None:
                 count += 1
         return count
 
@@ -366,6 +381,7 @@ class SearchController:
             made = self._make_reseed(number, {})
         else:
             made = self._make_edit(number, best)
+            made = self._make_repeat(number, made[0] if made else None) or made
         return made or "No new subset was found: edits, reseeds and random probes all gave known or too small ones."
 
     def _short_is_due(self) -> bool:
@@ -373,6 +389,38 @@ class SearchController:
         level, share = self._fidelity, self.config.fidelity.share
         short = sum(candidate.fidelity for candidate in self._candidates.values() if candidate.fidelity < 1.0)
         return level < 1.0 and short + level <= share * (self.spent + level) + 1e-9
+
+    def _make_repeat(self, number: int, new: Candidate | None) -> tuple[Candidate, Decision] | None:
+        """Another evaluation of a leader, if that is worth more than the evaluation of ``new``."""
+        config = self.config.repeats
+        asked = Counter(item.subset_hash for item in self._candidates.values() if item.fidelity == 1.0)
+        leaders = [trial for trial in self.standing if trial.full and trial.score is not None]
+        if not config.enabled or len(leaders) < config.after or (new is not None and new.fidelity < 1.0):
+            return None
+        believed = self._believed([self._known_point(trial.candidate) for trial in leaders], number)
+        noise = noise_deviation(*self._fitted(self._scored))
+        chosen = leader_to_repeat(believed, new.prediction if new else None, noise)
+        if chosen is None or asked[leaders[chosen[0]].candidate.subset_hash] >= config.most:
+            return None
+        place, gain, instead = chosen
+        first, expected = leaders[place].candidate, believed[place]
+        candidate = replace(
+            first,
+            id=_trial_id(number),
+            number=number,
+            origin="repeat",
+            prediction=expected,
+            of=first.id,
+            replicate=asked[first.subset_hash],
+        )
+        ranked = [
+            Ranked(first.recipe.describe(), first.recipe.digest(self.registry), first.edit, len(first.rows), expected)
+        ]
+        reason = (
+            f"another training of {first.id} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}) is expected to improve the "
+            f"choice by {gain:.2g}, the best new recipe by {instead:.2g} (noise of one training: {noise:.2g})"
+        )
+        return candidate, self._decision(candidate, 1, Counter(), ranked, reason, {})
 
     def _make_promotion(self, number: int) -> tuple[Candidate, Decision] | None:
         """A full training of the shortly trained recipe with the highest value; None if none waits for one."""
@@ -752,6 +800,11 @@ class SearchController:
         if len(scored) < 2:
             return None
         return leave_one_out(*self._fitted(scored), self.config.seed)
+
+    @property
+    def _scored(self) -> list[Trial]:
+        """Full evaluations that did not fail, repeats by themselves."""
+        return [trial for trial in self.history if trial.full and trial.score is not None]
 
     def _fitted(self, scored: Sequence[Trial]) -> tuple[KernelParts, NDArray[np.float64]]:
         """Kernels and scores of these trials alone."""

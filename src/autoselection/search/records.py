@@ -13,7 +13,7 @@ from autoselection.recipes import Recipe, StateVector, StepLineage
 from autoselection.search.credit import Credit
 from autoselection.search.surrogate import LeaveOneOut, Prediction
 
-Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "promotion", "baseline"]
+Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "promotion", "repeat", "baseline"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,9 @@ class Candidate:
         trajectory: 0 from the first probes, one more for every reseed; a child belongs to its parent's.
         prediction: what the surrogate expected, for a ranked proposal.
         fidelity: share of the training budget that its evaluation gets; 1 is a full evaluation.
-        of: id of the trial that evaluated the same subset before, for a promotion.
+        of: id of the trial that evaluated the same subset first, for a promotion or a repeat.
+        replicate: how many full evaluations of the same subset were asked for before this one: its trainings take other
+            seeds.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Candidate:
     prediction: Prediction | None = None
     fidelity: float = 1.0
     of: str | None = None
+    replicate: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows themselves, of which it gives the number."""
@@ -73,6 +76,7 @@ class Candidate:
             "prediction": self.prediction.to_dict() if self.prediction else None,
             "fidelity": self.fidelity,
             "of": self.of,
+            "replicate": self.replicate,
         }
 
 

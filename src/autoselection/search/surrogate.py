@@ -232,7 +232,7 @@ def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> l
     transform = _Transform.of(scores, parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores)
     if parts.config.features == "encoding":
-        mean, deviation, _ = _published(parts, y, seed)
+        mean, deviation = _published(parts, y, seed)
     else:
         everything = np.arange(len(parts.points))
         mean, deviation, _ = _averaged(parts, np.arange(parts.n_train), y, everything)
@@ -241,6 +241,18 @@ def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> l
     ucb = transform.backward(mean + kappa * deviation)
     gain = log_expected_improvement(mean, deviation, float(mean[: parts.n_train].max()))
     return [Prediction(float(m), float(s), float(u), float(g)) for m, s, u, g in zip(mu, sigma, ucb, gain, strict=True)]
+
+
+def noise_deviation(parts: KernelParts, scores: Array) -> float:
+    """Standard deviation of one score around what the subset deserves, as the surrogate sees it, near the leader (score
+    units); repeated evaluations of a subset tell most about it."""
+    if parts.config.features == "encoding":
+        return float(np.sqrt(parts.config.noise) * scores.std())
+    transform = _Transform.of(scores, parts.config.robust)
+    everything = np.arange(parts.n_train)
+    mean, _, noise = _averaged(parts, everything, transform.forward(scores), everything)
+    edges = transform.backward(mean.max() + np.array([-noise, noise]))
+    return float(edges[1] - edges[0]) / 2.0
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
@@ -263,8 +275,8 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
 
 def _averaged(
     parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDArray[np.int64]
-) -> tuple[Array, Array, Array]:
-    """Posterior mean, its standard deviation and that of a noisy score, averaged over the grid by marginal likelihood."""
+) -> tuple[Array, Array, float]:
+    """Posterior mean and standard deviation, and the noise's, averaged over the grid by marginal likelihood."""
     centre = float(y.mean())
     y = y - centre
     n = len(y)
@@ -288,12 +300,11 @@ def _averaged(
     share /= share.sum()
     mean = share @ np.array(means)
     second = share @ (np.array(variances) + np.array(means) ** 2)
-    variance = np.clip(second - mean**2, 1e-12, None)
-    return mean + centre, np.sqrt(variance), np.sqrt(variance + share @ np.array(noises))
+    deviation = np.sqrt(np.clip(second - mean**2, 1e-12, None))
+    return mean + centre, deviation, float(np.sqrt(share @ np.array(noises)))
 
 
-def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array, Array]:
-    """Mean, its standard deviation and that of a noisy score."""
+def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern
@@ -312,9 +323,7 @@ def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array, A
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features[: parts.n_train], y)
         mean, deviation = model.predict(features, return_std=True)
-    deviation = np.maximum(np.asarray(deviation), 1e-6)
-    # The model's noise is relative to scores of variance 1.
-    return np.asarray(mean), deviation, np.sqrt(deviation**2 + parts.config.noise * float(y.var()))
+    return np.asarray(mean), np.maximum(np.asarray(deviation), 1e-6)
 
 
 @dataclass(frozen=True)
@@ -366,8 +375,9 @@ def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> tup
     if parts.config.features == "encoding":
         points = [parts.points[place] for place in (*keep, left_out)]
         others = KernelParts(points[:-1], points[-1:], parts.config, np.zeros(0))
-        mean, _, spread = (values[-1:] for values in _published(others, y, seed))
+        mean, deviation = (values[-1:] for values in _published(others, y, seed))
+        noise = float(np.sqrt(parts.config.noise) * y.std())  # relative to scores of variance 1
     else:
-        mean, _, spread = _averaged(parts, keep, y, np.array([left_out]))
-    error = (transform.forward(scores[[left_out]]) - mean) / spread
+        mean, deviation, noise = _averaged(parts, keep, y, np.array([left_out]))
+    error = (transform.forward(scores[[left_out]]) - mean) / np.hypot(deviation, noise)
     return float(transform.backward(mean)[0]), float(error[0])

@@ -78,7 +78,11 @@ class Flattery:
 
 
 def selection_flattery(
-    trials: Sequence[Sequence[Floats]], training_deviation: float = 0.0, *, draws: int = 2000, seed: int = 0
+    trials: Sequence[Sequence[Floats]],
+    training_deviation: float | Sequence[float] = 0.0,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Flattery:
     """How much being chosen flatters the best of ``trials``, measured by choosing again and again.
 
@@ -91,7 +95,8 @@ def selection_flattery(
 
     Args:
         trials: for each trial, its table (per task (seeds, items)); every trial with the same items.
-        training_deviation: standard deviation of chance in training in a trial's score (mean over its seeds).
+        training_deviation: standard deviation of chance in training in a trial's score (mean over its seeds), one for all
+            or one for each.
         draws: how often is chosen.
 
     Returns:
@@ -106,7 +111,7 @@ def selection_flattery(
     if len(tables) == 1:
         return Flattery(0.0, 0.0)
     rng = np.random.default_rng(seed)
-    noise = rng.normal(0.0, training_deviation, (draws, len(tables)))
+    noise = rng.normal(0.0, np.asarray(training_deviation, np.float64), (draws, len(tables)))
     drawn, left = np.zeros(noise.shape), np.zeros(noise.shape)
     for task in range(len(tables[0])):
         layout = np.stack([table[task].mean(axis=0) for table in tables])

@@ -53,7 +53,7 @@ def _kept_labels(study: Study) -> set[str] | None:
     # The later of two equal ones is the better one, as in Study.best.
     best = {name for _, _, name in sorted(scored, reverse=True)[: settings.keep_best]}
     # A trial whose other seeds are still to come has no score yet; its place is not decided.
-    pending = {trial.id for trial in trials if not trial.failure and set(trial.results) != set(settings.seeds)}
+    pending = {trial.id for trial in trials if not trial.failure and len(trial.results) < len(settings.seeds)}
     winners = {label for plan in _plans(study) for label, entry in plan if entry["kind"] == "winner"}
     incumbents = {event["label"] for event in study.journal.of("incumbent_evaluation")}
     return best | pending | winners | incumbents

@@ -169,7 +169,7 @@ def _shrinkage(
 ) -> dict[str, Any] | None:
     """What became of the winner's dev score, and how much of it choosing it was expected to add."""
     plan = study.journal.of("final_plan")[-1]
-    trials = {trial.id: trial for trial in study.trials() if trial.score is not None}
+    trials = {trial.id: trial for trial in study.subsets() if trial.score is not None}
     best = trials[plan["winner"]]
     name = plan["entries"][0]["name"]
     dev, test = float(best.score or 0.0), _score(results[name])
@@ -202,7 +202,7 @@ def _bias(
     known = [list(table.values()) for table in tables if table is not None]
     if len(known) < 2 or len(known) < len(trials):
         return None
-    several = len(known[0][0]) > 1
+    several = any(len(table[0]) > 1 for table in known)
     spread = None
     if not several:  # the final table's seeds stand in for those the search did not have
         variances = [

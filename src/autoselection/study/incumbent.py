@@ -69,8 +69,9 @@ def open_incumbent(config: StudyConfig, prepared: Prepared) -> Incumbent | None:
 def verdict_plan(study: Study, incumbent: Incumbent) -> dict[str, Any]:
     """Who is compared, on which trainings: decided before any of them is made, as plain data for the journal."""
     best = study.best()
-    seeds = list(study.config.evaluation.seeds)
-    fresh = islice((seed for seed in count() if seed not in seeds), study.config.incumbent.fresh_seeds)
+    seeds = sorted(best.results) if best else list(study.config.evaluation.seeds)
+    used = {*seeds, *(seed for trial in study.all_trials() for seed in trial.results)}
+    fresh = islice((seed for seed in count() if seed not in used), study.config.incumbent.fresh_seeds)
     selected = incumbent.selected
     plan = {
         "winner": best.id if best else None,
@@ -102,7 +103,8 @@ def current_verdict(study: Study) -> dict[str, Any] | None:
 
 def dev_results(study: Study, subset_hash: str) -> dict[int, EvaluationResult]:
     """Every dev result of these rows by seed: of the search, and of the trainings for the verdict."""
-    found = {seed: result for trial in _trials_of(study, subset_hash) for seed, result in trial.results.items()}
+    trial = _trial_of(study, subset_hash)
+    found = dict(trial.results) if trial is not None else {}
     for event in study.journal.of("incumbent_evaluation"):
         if event["subset_hash"] == subset_hash:
             found[event["seed"]] = EvaluationResult.from_dict(event["result"])
@@ -111,7 +113,8 @@ def dev_results(study: Study, subset_hash: str) -> dict[int, EvaluationResult]:
 
 def dev_label(study: Study, subset_hash: str) -> str:
     """How trainings on these rows are called in folders and messages: by their trial if the search had one."""
-    return next((trial.id for trial in _trials_of(study, subset_hash)), f"incumbent-{subset_hash[:8]}")
+    trial = _trial_of(study, subset_hash)
+    return trial.id if trial is not None else f"incumbent-{subset_hash[:8]}"
 
 
 def missing(study: Study) -> list[tuple[str, int]]:
@@ -127,8 +130,8 @@ def missing(study: Study) -> list[tuple[str, int]]:
     return [(subset, seed) for seed in wanted for subset, results in known.items() if seed not in results]
 
 
-def _trials_of(study: Study, subset_hash: str) -> list[Trial]:
-    return [trial for trial in study.trials() if trial.record["subset_hash"] == subset_hash]
+def _trial_of(study: Study, subset_hash: str) -> Trial | None:
+    return next((trial for trial in study.subsets() if trial.record["subset_hash"] == subset_hash), None)
 
 
 def verdict(study: Study) -> dict[str, Any]:
@@ -188,7 +191,7 @@ def verdict(study: Study) -> dict[str, Any]:
     elif measured.significant and measured.difference.estimate < 0:  # flattered, and worse all the same
         outcome = "worse"
     shown = measured if outcome == "worse" else corrected
-    scored = sum(trial.score is not None for trial in study.trials())
+    scored = sum(trial.score is not None for trial in study.subsets())
     return found(
         outcome,
         _said(outcome, winner, name, shown, measured.difference.estimate, float(taken.mean()), scored, known, plan),
@@ -222,15 +225,17 @@ def _flattery(
 
     That is pooled over whatever was trained with several seeds: trials of the search, winner and incumbent.
     """
-    trials = [trial for trial in study.trials() if trial.score is not None]
+    trials = [trial for trial in study.subsets() if trial.score is not None]
     tables = [item_table(list(trial.results.values()), metrics) for trial in trials]
     several = [list(results.values()) for results in (*repeated, *(trial.results for trial in trials))]
     scores = [[result.score for result in results] for results in several if len(results) > 1]
     free = sum(len(values) - 1 for values in scores)
     variance = sum(float(np.var(values, ddof=1)) * (len(values) - 1) for values in scores) / free if free else 0.0
-    deviation = float(np.sqrt(variance / len(study.config.evaluation.seeds)))
+    known = [(table, len(trial.results)) for table, trial in zip(tables, trials, strict=True) if table is not None]
     flattery = selection_flattery(
-        [list(table.values()) for table in tables if table is not None], deviation, seed=study.config.search.seed
+        [list(table.values()) for table, _ in known],
+        [float(np.sqrt(variance / seeds)) for _, seeds in known],
+        seed=study.config.search.seed,
     )
     return flattery, free > 0
 

@@ -91,7 +91,7 @@ def _ranked(path: Path) -> Sequence[dict[str, Any]]:
     if not (path / "journal.jsonl").exists():
         raise StudyError(f"search.warm_start: {path} holds no study (no journal.jsonl).")
     try:
-        trials = Study(path).trials()
+        trials = Study(path).subsets()
     except AutoSelectionError as error:
         raise StudyError(f"search.warm_start: {path}: {error}") from error
     scored = [

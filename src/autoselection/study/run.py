@@ -156,7 +156,7 @@ def _evaluate_round(
     work = [
         Work(candidate.id, seed, _trial_job(study, prepared, candidate, seed))
         for candidate in candidates
-        for seed in config.evaluation.seeds
+        for seed in training_seeds(config.evaluation, candidate.replicate)
         if seed not in known[candidate.id].results
     ]
     for item, result in run_work(work, executor, journal):
@@ -169,6 +169,11 @@ def _evaluate_round(
         controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
         if work:
             _announce(trial, study, controller)
+
+
+def training_seeds(evaluation: EvaluationConfig, replicate: int) -> tuple[int, ...]:
+    """Seeds of the ``replicate``-th repeat of a subset: none is used twice."""
+    return tuple(seed + replicate * (max(evaluation.seeds) + 1) for seed in evaluation.seeds)
 
 
 def _trial_job(study: Study, prepared: Prepared, candidate: Candidate, seed: int) -> EvaluationJob:

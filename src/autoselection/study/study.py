@@ -128,9 +128,21 @@ class Study:
             for event in self.journal.of("trial")
         ]
 
+    def subsets(self) -> list[Trial]:
+        """Full evaluations, one a subset: its first one that did not fail, with the results of its repeats too."""
+        groups: dict[str, list[Trial]] = {}
+        for trial in self.trials():
+            groups.setdefault(trial.record["subset_hash"], []).append(trial)
+        found = []
+        for group in groups.values():
+            good = [trial for trial in group if trial.score is not None] or group[:1]
+            results = {seed: result for trial in good for seed, result in trial.results.items()}
+            found.append(Trial(good[0].id, good[0].record, results))
+        return found
+
     def best(self) -> Trial | None:
-        """The trial with the best dev score (ties: the later one, as in the search)."""
-        scored = [trial for trial in self.trials() if trial.score is not None]
+        """The subset with the best dev score, over its repeats (ties: the later one, as in the search)."""
+        scored = [trial for trial in self.subsets() if trial.score is not None]
         return max(reversed(scored), key=lambda trial: trial.score or 0.0) if scored else None
 
     def rows(self, trial_id: str) -> NDArray[np.int64]:

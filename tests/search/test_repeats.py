@@ -1,0 +1,78 @@
+"""Repeats of leaders: when they are worth their price, and what becomes of their scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoselection.search import Observation, SearchConfig, SearchController
+from autoselection.search.repeats import gain, leader_to_repeat
+from autoselection.search.surrogate import Prediction
+
+REPEATS = {"enabled": True, "after": 4, "most": 3}
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.floats(-2, 2), st.floats(0.05, 2), st.floats(-2, 2), st.floats(0.0, 2)
+)  # a belief, a rival's mean, the noise of an evaluation
+def test_the_gain_is_that_of_simulated_evaluations(mu, sigma, rival, noise):
+    rng = np.random.default_rng(0)
+    truth = mu + sigma * rng.normal(size=400_000)
+    seen = truth + noise * rng.normal(size=truth.size)
+    after = mu + (seen - mu) * sigma**2 / (sigma**2 + noise**2)
+    simulated = np.maximum(after, rival).mean() - max(mu, rival)
+    assert gain(np.array([mu]), np.array([sigma]), np.array([rival]), noise)[0] == pytest.approx(simulated, abs=0.01)
+
+
+def belief(mu, sigma):
+    return Prediction(mu, sigma, mu, 0.0)
+
+
+def test_close_and_unsure_leaders_are_repeated_and_clear_ones_are_not():
+    close = [belief(1.0, 0.3), belief(0.95, 0.3), belief(-1.0, 0.3)]
+    assert leader_to_repeat(close, belief(0.0, 0.1), 0.3)[0] in (0, 1)
+    assert leader_to_repeat(close, belief(0.9, 1.0), 0.3) is None, "a promising unknown is worth more"
+    clear = [belief(5.0, 0.1), belief(0.0, 0.1)]
+    assert leader_to_repeat(clear, belief(4.9, 0.5), 0.3) is None
+    assert leader_to_repeat([belief(1.0, 1.0)], None, 0.3) is None, "nothing to choose from"
+    settled = [belief(1.0, 0.0), belief(0.99, 0.0)]
+    assert leader_to_repeat(settled, belief(0.5, 0.1), 0.3) is None
+
+
+def noisy(small, config, noise):
+    rng = np.random.default_rng(1)
+    controller = SearchController(small.signals, config)
+    while candidates := controller.ask():
+        for candidate in candidates:
+            controller.tell(Observation(candidate.id, small.score(candidate.rows) + noise * float(rng.normal())))
+    return controller
+
+
+def test_with_much_noise_leaders_are_trained_again_and_judged_by_their_mean(small):
+    config = SearchConfig(evaluations=14, seed=1, proposals=12, min_rows=10, repeats=REPEATS)
+    done = noisy(small, config, noise=1.0)
+    repeats = [c for c in done.candidates if c.origin == "repeat"]
+    assert repeats, "scores are mostly noise here"
+    by_id = {c.id: c for c in done.candidates}
+    for candidate in repeats:
+        assert candidate.number > REPEATS["after"]
+        assert np.array_equal(candidate.rows, by_id[candidate.of].rows)
+        assert 1 <= candidate.replicate < REPEATS["most"]
+    times = [(c.subset_hash, c.replicate) for c in done.candidates]
+    assert len(set(times)) == len(times), "every repeat of a subset has its own number"
+    first = repeats[0]
+    scores = [t.score for t in done.history if t.candidate.subset_hash == first.subset_hash]
+    standing = [t for t in done.standing if t.candidate.subset_hash == first.subset_hash]
+    assert [t.score for t in standing] == [pytest.approx(np.mean(scores))]
+    assert done.best.score == max(t.score for t in done.standing)
+    again = SearchController(small.signals, config)
+    again.replay(trial.observation for trial in done.history)
+    assert [c.to_dict() for c in again.candidates] == [c.to_dict() for c in done.candidates]
+
+
+def test_it_is_off_unless_asked_for(small):
+    done = noisy(small, SearchConfig(evaluations=10, seed=1, proposals=12, min_rows=10), noise=1.0)
+    assert not any(c.origin == "repeat" for c in done.candidates)
