@@ -90,8 +90,29 @@ class FinalConfig(StrictModel):
     )
 
 
+#: Values of ``incumbent.recipe`` that name no recipe.
+NO_RECIPE = ("full", "none")
+
+
+class IncumbentConfig(StrictModel):
+    """What is used today. The search's winner replaces it only if it is better on dev beyond noise."""
+
+    recipe: str = Field(
+        "full",
+        min_length=1,
+        description="full (the whole pool), a recipe (YAML file or the name of a ready one), or none (the winner is "
+        "exported without a comparison).",
+    )
+    fresh_seeds: int = Field(
+        1,
+        ge=0,
+        description="Winner and incumbent are trained with so many seeds more than the search used, and scored on dev, "
+        "before they are compared: how good the winner looked by chance in training does not count in these (count).",
+    )
+
+
 class ExportConfig(StrictModel):
-    """What is written for the winner."""
+    """What is written for the winner, or for the incumbent if it stays."""
 
     messages: bool = Field(True, description="JSONL in the messages format.")
     sharegpt: bool = Field(True, description="ShareGPT JSON with a LLaMA-Factory dataset_info.json.")
@@ -120,8 +141,11 @@ class StudyConfig(StrictModel):
         default_factory=EvaluationConfig, description="Fine-tuning and scoring of one subset."
     )
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig, description="Where evaluations run.")
+    incumbent: IncumbentConfig = Field(
+        default_factory=IncumbentConfig, description="What the winner has to beat on dev to be exported."
+    )
     final: FinalConfig = Field(default_factory=FinalConfig, description="The final table on test.")
-    export: ExportConfig = Field(default_factory=ExportConfig, description="Files written for the winner.")
+    export: ExportConfig = Field(default_factory=ExportConfig, description="Files written for what is exported.")
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> StudyConfig:
@@ -236,6 +260,9 @@ def absolute(config: Model, base: Path) -> Model:
         if isinstance(config, (SearchConfig, FinalConfig)) and name in ("initial", "recipes"):
             changed: Any = tuple(item if is_ready_name(item) else _absolute_value(item, base) for item in value)
             changed = value if changed == value else changed
+        elif isinstance(config, IncumbentConfig) and name == "recipe":
+            named = value in NO_RECIPE or is_ready_name(value)
+            changed = value if named else str(_absolute_value(Path(value), base))
         else:
             changed = _absolute_value(value, base)
         if name in _LOCAL_OR_NAMED.get(type(config), ()) and isinstance(value, (str, tuple)):
