@@ -18,6 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks.search import bootstrap
+
 OURS, VARIANT = "ours", "ours:"
 #: Curves that are shown unless ``--methods`` says otherwise, as far as there are such lines.
 SHOWN = ("ours", "published", "random", "random-top-k", "optuna-tpe", "botorch-mixed-gp", "bohb")
@@ -50,7 +54,20 @@ def read_lines(paths: Sequence[Path]) -> list[dict[str, Any]]:
                 raise ValueError(f"{path}:{number}: {' '.join(map(str, key))} stands there twice, with other figures.")
     if not found:
         raise ValueError("The files hold no lines.")
+    for key, line in found.items():
+        ours = found.get((*key[:3], OURS))
+        if ours is not None and line is not ours and "vs_ours" not in line:
+            line.update(_paired(ours, line))
     return list(found.values())
+
+
+def _paired(ours: Line, line: Line) -> dict[str, Any]:
+    """The difference to ours over the seeds that both have, for lines of separate calls."""
+    seeds = min(len(ours.get("final", ())), len(line.get("final", ())))
+    if not seeds:
+        return {}
+    difference = np.subtract(ours["final"][:seeds], line["final"][:seeds])
+    return {"vs_ours": {"difference": float(difference.mean()), "ci95": bootstrap(difference)}}
 
 
 def one_budget(lines: Sequence[Line], budget: int | None) -> dict[str, list[Line]]:

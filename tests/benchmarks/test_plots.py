@@ -40,6 +40,16 @@ LINES = [
 ]
 
 
+def test_lines_of_separate_calls_are_paired_by_seed(tmp_path):
+    ours, other = line("ours", final=[0.9, 0.7, 0.8]), line("random", final=[0.4, 0.3])
+    del other["vs_ours"]
+    for name, entry in (("a", ours), ("b", other)):
+        (tmp_path / name).write_text(json.dumps(entry) + "\n", "utf-8")
+    found = {entry["method"]: entry for entry in plots.read_lines([tmp_path / "a", tmp_path / "b"])}
+    assert found["random"]["vs_ours"]["difference"] == pytest.approx(0.45)
+    assert "vs_ours" not in found["ours"]
+
+
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "lines.jsonl"
