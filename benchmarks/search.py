@@ -13,6 +13,7 @@ the noisy scores it has paid for.
 * ``mean_regret``, ``ci95``: optimum minus the incumbent's truth after the budget, mean over seeds, bootstrap interval;
   ``mean_regret_reachable`` is against the best that recipes are known to reach.
 * ``best_true``: the incumbent's truth, mean. ``best_seen``: the best truth among all it evaluated.
+* ``final``: that truth for each seed, for paired differences.
 * ``curve``, ``curve_ci95``: mean truth of the incumbent after each evaluation (the mean of the seeds that have one).
 * ``evals_to_random15``, ``evals_to_published15``: first evaluation after which the curve is at the mean of random
   recipe search, of the published loop, after 15; null if it never is.
@@ -246,6 +247,7 @@ def lines(
                 for column in curves[name].T
             ],
             "refused": float(np.mean([budget - run["spent"] for run in mine])),
+            "final": final[name].tolist(),
         }
         if "ours" in names and name != "ours":
             difference = final["ours"] - final[name]

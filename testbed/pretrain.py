@@ -1,6 +1,7 @@
 """Pre-train the demo's base model: a character-level Llama of about 0.8M parameters that half-knows the tasks.
 
     python testbed/pretrain.py            # about 4 minutes on one CPU thread
+    python testbed/pretrain.py --width 256 --out models/tiny-4x     # the larger sibling of docs/reproduce.md
 
 The text holds all nine skills; a good part of the target skills' answers carry a slip, so that the model has seen the
 right convention but is far from done, and its losses tell right answers from wrong ones without giving them away.
@@ -10,6 +11,7 @@ No benchmark question is in it. Some responses come without their question, so t
 
 from __future__ import annotations
 
+import argparse
 import math
 import random
 import time
@@ -22,6 +24,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 STEPS, BATCH, PEAK_RATE = 800, 48, 3e-3
+WIDTH, LAYERS, HEAD = 128, 4, 32
 TARGET_SHARE = 0.55  # share of conversations about the target skills
 WRONG = 0.4  # share of target answers with a slip
 WRONG_CHOICES = 0.2  # the same where there are two answers only: at a half nothing could be learned
@@ -54,15 +57,15 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Four layers, 128 wide, tied embeddings."""
+def make_model(tokenizer: PreTrainedTokenizerFast, width: int = WIDTH, layers: int = LAYERS) -> LlamaForCausalLM:
+    """A Llama with heads of 32 and tied embeddings; twice the width has about four times the parameters."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        hidden_size=width,
+        intermediate_size=width * 11 // 4,
+        num_hidden_layers=layers,
+        num_attention_heads=width // HEAD,
+        num_key_value_heads=width // HEAD,
         max_position_embeddings=256,
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
@@ -89,13 +92,21 @@ def conversations(reserved: set[str], rng: random.Random) -> list[str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Pre-train the demo's base model, or a sibling of another size.")
+    parser.add_argument("--width", type=int, default=WIDTH, help=f"hidden size, a multiple of {HEAD}")
+    parser.add_argument("--layers", type=int, default=LAYERS, help="decoder layers")
+    parser.add_argument("--out", type=Path, default=DATA / "model", help="folder to write")
+    args = parser.parse_args()
+    if args.width % HEAD or (args.out == DATA / "model" and (args.width, args.layers) != (WIDTH, LAYERS)):
+        parser.error(f"--width must be a multiple of {HEAD}, and another size needs another --out folder")
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     rng = random.Random(SEED + 2)
     tokenizer = make_tokenizer()
-    model = make_model(tokenizer).train()
+    model = make_model(tokenizer, args.width, args.layers).train()
     reserved = reserved_prompts(task_items(random.Random(SEED)))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    rate = PEAK_RATE * WIDTH / args.width
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(step / 50, 1.0) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / STEPS)))
     )
@@ -111,10 +122,9 @@ def main() -> None:
         optimizer.zero_grad()
         if step % 100 == 0 or step == STEPS - 1:
             print(f"step {step} loss {loss.item():.3f} {time.monotonic() - started:.0f} s", flush=True)
-    out: Path = DATA / "model"
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters in {out}")
+    model.save_pretrained(args.out)
+    tokenizer.save_pretrained(args.out)
+    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters in {args.out}")
 
 
 if __name__ == "__main__":

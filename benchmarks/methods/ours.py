@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from autoselection.compare.ablations import ABLATIONS, ablated
 from autoselection.compare.controller import controller
 from autoselection.search import SearchConfig, published_settings
 
-VARIANTS: dict[str, SearchConfig] = {
+VARIANTS: dict[str, SearchConfig] = {name: ablated(SearchConfig(), name) for name in ABLATIONS} | {
     name: SearchConfig.model_validate(changes)
     for name, changes in {
-        # Ablations: one part of the search taken away or replaced.
-        "no-warmup": {"warmup": 1},
-        "no-edits": {"fresh": 1.0, "generations": 1},
-        "no-gp": {"proposals": 1, "generations": 1, "parents": 1, "fresh": 0.0},
-        "no-credit": {"edits": {"credit": 0.0}, "reseed": {"enabled": False}},
-        "no-reseed": {"reseed": {"enabled": False}},
-        "no-union": {"without": ("union", "intersect", "subtract")},
         "no-fresh": {"fresh": 0.0},
         "one-parent": {"parents": 1},
         "one-generation": {"generations": 1},

@@ -34,6 +34,8 @@ sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
 app.add_typer(sae_app, name="sae")
 pool_app = typer.Typer(help="What is in a pool.", no_args_is_help=True)
 app.add_typer(pool_app, name="pool")
+reproduce_app = typer.Typer(help="Published tables from one configuration.", no_args_is_help=True)
+app.add_typer(reproduce_app, name="reproduce")
 
 #: Width of tables in files and pipes, where there is no terminal to fit (characters).
 _PLAIN_WIDTH = 180
@@ -596,6 +598,48 @@ def compare(
         _emit(found.to_dict(), True, "")
     else:
         print_comparison(found, output)
+
+
+@reproduce_app.command("paper")
+def reproduce_paper(
+    config: Annotated[str, typer.Argument(help="Reproduction file, or a name: tiny, qwen2.5-1.5b, …")],
+    out: Annotated[Optional[Path], typer.Option("--out", help="Folder; an unfinished run there goes on.")] = None,  # noqa: UP045
+    sections: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Comma-separated: main, ood, ablation, transfer (default: those of the configuration)."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every path and estimate costs; run nothing.")
+    ] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Write the tables from what is in --out.")] = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Main table, out of distribution, ablation and transfer, with intervals. Running it again goes on."""
+    from autoselection import reproduce
+
+    loaded = reproduce.load_reproduction(config, overrides or ())
+    if dry_run:
+        found = reproduce.dry_run(loaded)
+        if as_json:
+            _emit(found, True, "")
+        else:
+            reproduce.print_dry_run(found, output)
+        if found["missing"]:
+            console.print(f"[red]missing:[/] {escape('; '.join(found['missing']))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(2)
+        return
+    if out is None:
+        raise ConfigError("Name a folder with --out, or pass --dry-run.")
+    if report_only:
+        document = reproduce.write_paper(loaded, out)
+    else:
+        named = [name.strip() for name in sections.split(",") if name.strip()] if sections is not None else []
+        document = reproduce.run_reproduction(loaded, out, named)
+    if as_json:
+        _emit(document, True, "")
+    else:
+        reproduce.print_paper(document, output)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,7 +19,7 @@ from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
-from autoselection.schema import StrictModel
+from autoselection.schema import StrictModel, suggestion
 from autoselection.search import SearchConfig
 from autoselection.signals import SignalsConfig
 from autoselection.tasks import TaskConfig
@@ -89,8 +90,29 @@ class FinalConfig(StrictModel):
     )
 
 
+#: Values of ``incumbent.recipe`` that name no recipe.
+NO_RECIPE = ("full", "none")
+
+
+class IncumbentConfig(StrictModel):
+    """What is used today. The search's winner replaces it only if it is better on dev beyond noise."""
+
+    recipe: str = Field(
+        "full",
+        min_length=1,
+        description="full (the whole pool), a recipe (YAML file or the name of a ready one), or none (the winner is "
+        "exported without a comparison).",
+    )
+    fresh_seeds: int = Field(
+        1,
+        ge=0,
+        description="Winner and incumbent are trained with so many seeds more than the search used, and scored on dev, "
+        "before they are compared: how good the winner looked by chance in training does not count in these (count).",
+    )
+
+
 class ExportConfig(StrictModel):
-    """What is written for the winner."""
+    """What is written for the winner, or for the incumbent if it stays."""
 
     messages: bool = Field(True, description="JSONL in the messages format.")
     sharegpt: bool = Field(True, description="ShareGPT JSON with a LLaMA-Factory dataset_info.json.")
@@ -119,8 +141,11 @@ class StudyConfig(StrictModel):
         default_factory=EvaluationConfig, description="Fine-tuning and scoring of one subset."
     )
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig, description="Where evaluations run.")
+    incumbent: IncumbentConfig = Field(
+        default_factory=IncumbentConfig, description="What the winner has to beat on dev to be exported."
+    )
     final: FinalConfig = Field(default_factory=FinalConfig, description="The final table on test.")
-    export: ExportConfig = Field(default_factory=ExportConfig, description="Files written for the winner.")
+    export: ExportConfig = Field(default_factory=ExportConfig, description="Files written for what is exported.")
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> StudyConfig:
@@ -138,17 +163,31 @@ _LOCAL_OR_NAMED: Mapping[type[BaseModel], tuple[str, ...]] = {
 }
 
 Model = TypeVar("Model", bound=BaseModel)
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+def load_config(path: Path, overrides: Sequence[str] = (), paths: Mapping[str, str] | None = None) -> StudyConfig:
     """Read a configuration file; relative paths are relative to it.
 
     Args:
         path: the YAML file.
         overrides: ``dotted.key=value`` strings; the value is parsed as YAML.
+        paths: what ``${NAME}`` stands for in the file and the overrides; None leaves such words as they are.
 
     Raises:
         ConfigError: the file is missing, not YAML, or does not fit the schema (file, line and field are named).
+    """
+    document, tree = read_document(path, overrides)
+    if paths is not None:
+        document = substituted(document, paths, str(path))
+    return absolute(validate(StudyConfig, document, str(path), tree), path.resolve().parent)
+
+
+def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], yaml.Node | None]:
+    """A YAML file with overrides applied, and its composed tree (for the line numbers of messages).
+
+    Raises:
+        ConfigError: the file is missing, not YAML, not a mapping, or an override does not fit it.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file; 'autoselection init' writes a commented one.")
@@ -162,13 +201,33 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
         raise ConfigError(f"{path}: expected keys and values, found {type(document).__name__}.")
     for override in overrides:
         _apply_override(document, override)
-    config = validate(StudyConfig, document, str(path), tree)
-    return _absolute(config, path.resolve().parent)
+    return document, tree
+
+
+def substituted(value: Any, paths: Mapping[str, str], where: str) -> Any:
+    """Replace every ``${NAME}`` inside the strings of a document.
+
+    Raises:
+        ConfigError: a name is not in ``paths``.
+    """
+    if isinstance(value, str):
+
+        def path_of(found: re.Match[str]) -> str:
+            if found[1] not in paths:
+                raise ConfigError(f"{where}: nothing says what ${{{found[1]}}} stands for{suggestion(found[1], paths)}")
+            return paths[found[1]]
+
+        return _VARIABLE.sub(path_of, value)
+    if isinstance(value, Mapping):
+        return {key: substituted(item, paths, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [substituted(item, paths, where) for item in value]
+    return value
 
 
 def parse_config(document: Mapping[str, Any], base: Path) -> StudyConfig:
     """Validate a configuration given as a mapping; relative paths are relative to ``base``."""
-    return _absolute(validate(StudyConfig, dict(document), "configuration", None), base.resolve())
+    return absolute(validate(StudyConfig, dict(document), "configuration", None), base.resolve())
 
 
 def _apply_override(document: dict[str, Any], override: str) -> None:
@@ -193,7 +252,7 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
         node[last] = parsed
 
 
-def _absolute(config: Model, base: Path) -> Model:
+def absolute(config: Model, base: Path) -> Model:
     """Make every relative path absolute; a model name that is not a folder stays a hub id."""
     changes: dict[str, Any] = {}
     for name in type(config).model_fields:
@@ -201,6 +260,9 @@ def _absolute(config: Model, base: Path) -> Model:
         if isinstance(config, (SearchConfig, FinalConfig)) and name in ("initial", "recipes"):
             changed: Any = tuple(item if is_ready_name(item) else _absolute_value(item, base) for item in value)
             changed = value if changed == value else changed
+        elif isinstance(config, IncumbentConfig) and name == "recipe":
+            named = value in NO_RECIPE or is_ready_name(value)
+            changed = value if named else str(_absolute_value(Path(value), base))
         else:
             changed = _absolute_value(value, base)
         if name in _LOCAL_OR_NAMED.get(type(config), ()) and isinstance(value, (str, tuple)):
@@ -220,7 +282,7 @@ def _absolute_value(value: Any, base: Path) -> Any:
     if isinstance(value, Path):
         return Path(os.path.normpath(base / value.expanduser()))
     if isinstance(value, BaseModel):
-        return _absolute(value, base)
+        return absolute(value, base)
     if isinstance(value, tuple) and value:
         items = tuple(_absolute_value(item, base) for item in value)
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value

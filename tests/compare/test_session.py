@@ -20,6 +20,7 @@ from autoselection.compare import (
 )
 from autoselection.compare import methods as known_methods
 from autoselection.compare.method import Method
+from autoselection.compare.session import FIDELITIES
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.recipes import subset_hash
 from autoselection.search import SearchConfig
@@ -58,10 +59,10 @@ def test_every_method_lives_with_failed_evaluations(failing: Failing, name: str)
     _need(name)
     session = Session(failing, BUDGET, 0)
     METHODS[name].run(session, 3)
-    assert session.spent == BUDGET
+    assert BUDGET - FIDELITIES[0] < session.spent < BUDGET + 1e-9
     failed = [item for item in session.log if item.failure]
     assert all(math.isnan(item.observed) and not item.tasks for item in failed)
-    assert len(failed) < BUDGET
+    assert len(failed) < len(session.log)
     for pick in standings(session.log, BUDGET):
         assert pick is None or math.isfinite(pick.seen)
 
@@ -70,7 +71,7 @@ def test_a_pool_where_nothing_can_be_trained_has_no_incumbent() -> None:
     for name in DEFAULT:
         session = Session(Failing(share=1), 3, 0)
         METHODS[name].run(session, 0)
-        assert len(session.log) == 3 and session.worst is None
+        assert 3 - FIDELITIES[0] < session.spent < 3 + 1e-9 and session.worst is None
         assert incumbents(session.log, 3) == [None, None, None]
 
 

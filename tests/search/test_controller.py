@@ -275,6 +275,8 @@ def test_every_proposal_is_accounted_for(small):
                 bounds = [proposal.prediction.ucb for proposal in decision.ranked]
                 assert bounds == sorted(bounds, reverse=True)
     assert controller.rounds[4].leave_one_out is None and controller.rounds[-1].leave_one_out is not None
+    last = controller.rounds[-1].to_dict()
+    assert last["calibration"]["correlation"] == last["leave_one_out"] and 0 <= last["calibration"]["within_80"] <= 1
     json.dumps([record.to_dict() for record in controller.rounds], allow_nan=False)
 
 

@@ -77,7 +77,7 @@ def test_leave_one_out_needs_five_points_and_finds_a_learnable_score():
     scores = np.array([point.state[0] for point in made])
     parts = KernelParts(made, [], SurrogateConfig(), np.ones(60))
     assert leave_one_out(KernelParts(made[:4], [], SurrogateConfig(), np.ones(60)), scores[:4]) is None
-    assert leave_one_out(parts, scores) > 0.8
+    assert leave_one_out(parts, scores).correlation > 0.8
     assert leave_one_out(parts, np.ones(14)) is None
 
 
@@ -91,7 +91,39 @@ def test_leave_one_out_is_the_prediction_of_a_model_that_never_saw_the_point(fea
         for i in range(9)
     ]
     expected = spearmanr(scores, [prediction.mu for prediction in apart]).statistic
-    assert leave_one_out(KernelParts(made, [], config, np.ones(60)), scores) == pytest.approx(expected)
+    found = leave_one_out(KernelParts(made, [], config, np.ones(60)), scores)
+    assert found.correlation == pytest.approx(expected) and found.points == 9
+
+
+@pytest.mark.parametrize(("features", "scale"), [("encoding", 1.0), ("state", 1.0), ("state", 30.0)])
+def test_calibration_is_that_of_predictions_of_noisy_scores(features, scale):
+    """Without the robust transform, from the predictions of the mean and the model's own noise."""
+    made = points(40, seed=7)
+    rng = np.random.default_rng(8)
+    scores = scale * np.array([point.state.sum() + point.encoding.sum() for point in made])
+    scores += scale * rng.normal(0, 0.5, 40)
+    config = SurrogateConfig(features=features, robust=False, noise=0.1)
+    found = leave_one_out(KernelParts(made, [], config, np.ones(60)), scores)
+    assert 0.65 <= found.within_80 <= 0.95 and 0.7 <= found.rms_error <= 1.4
+    if features == "encoding":
+        errors = []
+        for i in range(40):
+            parts = KernelParts([*made[:i], *made[i + 1 :]], [made[i]], config, np.ones(60))
+            others = np.delete(scores, i)
+            last = predict(parts, others, 0.0)[-1]
+            errors.append((scores[i] - last.mu) / np.sqrt(last.sigma**2 + 0.1 * others.var()))
+        assert found.rms_error == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+        assert found.within_80 == np.mean(np.abs(errors) <= 1.2816)
+
+
+def test_a_surrogate_that_is_too_sure_is_told_by_its_calibration():
+    """Features that explain all scores but two: those lie far outside what the others foretell."""
+    made = points(16, seed=9)
+    scores = np.array([point.state[0] for point in made])
+    smooth = leave_one_out(KernelParts(made, [], SurrogateConfig(features="state"), np.ones(60)), scores)
+    scores[[3, 8]] += 25.0
+    broken = leave_one_out(KernelParts(made, [], SurrogateConfig(features="state"), np.ones(60)), scores)
+    assert broken.rms_error > smooth.rms_error and broken.rms_error > 1.2
 
 
 def test_log_expected_improvement_agrees_with_the_integral_and_stays_finite_far_below():

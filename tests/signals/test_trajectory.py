@@ -97,10 +97,10 @@ def test_one_checkpoint_is_no_trajectory(tmp_path: Path, tiny_model_dir: Path) -
 
 
 def test_checkpoints_are_relative_to_the_configuration(tmp_path: Path) -> None:
-    from autoselection.config import _absolute
+    from autoselection.config import absolute
 
     (tmp_path / "first").mkdir()
     config = SignalsConfig(trajectory_models=("first", "owner/name"), reward_model="first")
-    found = _absolute(config, tmp_path)
+    found = absolute(config, tmp_path)
     assert found.trajectory_models == (str(tmp_path / "first"), "owner/name")
     assert found.reward_model == str(tmp_path / "first")

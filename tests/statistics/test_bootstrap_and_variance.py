@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from autoselection.statistics import (
+    Flattery,
     bootstrap_interval,
     crossed_components,
     expected_maximum,
     selection_bias,
+    selection_flattery,
     table_components,
     table_score,
     trial_noise,
@@ -140,3 +142,30 @@ def test_the_noise_among_trials_leaves_out_what_moves_them_all() -> None:
     assert trial_noise(trials, seed_deviation=0.5) == pytest.approx(math.hypot(2 / math.sqrt(80), 0.5), rel=0.1)
     repeated = [[q + items + rng.normal(0, 0.3, (4, 1)) + np.zeros((4, 80))] for q in quality]
     assert trial_noise(repeated) == pytest.approx(0.3 / 2, rel=0.25)
+
+
+def test_flattery_is_that_of_a_choice_among_equals_whatever_else_was_tried() -> None:
+    """Ten trials as good as each other, alone or beside five bad ones: the best one's excess, and no less."""
+    rng = np.random.default_rng(5)
+    found, true, spread_out = [], [], []
+    for run in range(60):
+        good = rng.normal(0.0, 1.0, (10, 100))
+        bad = rng.normal(-3.0, 1.0, (5, 100))
+        true.append(good.mean(axis=1).max())
+        found.append(selection_flattery([[one[None]] for one in good], draws=300, seed=run).items)
+        spread_out.append(selection_flattery([[one[None]] for one in (*good, *bad)], draws=300, seed=run).items)
+    for estimates in (found, spread_out):
+        assert np.mean(true) < np.mean(estimates) < 1.5 * np.mean(true)
+
+
+def test_a_clear_leader_is_not_flattered_and_chance_in_training_counts_apart() -> None:
+    rng = np.random.default_rng(6)
+    trials = [[rng.normal(place == 3, 0.2, (1, 200))] for place in range(8)]
+    assert selection_flattery(trials) == Flattery(pytest.approx(0, abs=2e-3), 0.0)  # type: ignore[arg-type]
+    equal = [[np.tile(rng.normal(0, 1, 50), (1, 1))]] * 8
+    lucky = selection_flattery(equal, 0.1, draws=4000)
+    assert lucky.items == pytest.approx(0, abs=1e-9)
+    assert lucky.training == pytest.approx(0.1 * expected_maximum(8), rel=0.03)
+    assert selection_flattery(trials[:1], 1.0) == Flattery(0.0, 0.0)
+    with pytest.raises(ValueError, match="at least one trial"):
+        selection_flattery([])

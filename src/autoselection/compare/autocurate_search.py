@@ -23,6 +23,8 @@ from autoselection.compare.method import Method
 from autoselection.compare.session import Session
 from autoselection.signals.table import SignalTable
 
+MOST_SEEDS = 4000
+"""It multiplies its seed by a million and hands the product to NumPy, which takes 32 bits."""
 FAILED = -1e6
 """Score told for a failure before any score is known."""
 
@@ -90,7 +92,7 @@ def _search(strategy: str) -> Callable[[Session, int], None]:
                 space=space,
                 knob_space=autocurate.default_knob_space(space),
                 trials=str(Path(folder) / "trials.jsonl"),
-                seed=seed,
+                seed=seed % MOST_SEEDS,
                 min_rows=session.min_rows,
                 charge_infeasible=False,
             )

@@ -27,6 +27,10 @@ from autoselection.study.prepare import Prepared
 _INDIFFERENT = {"seeds", "threads", "keep_model", "batch_size", "batch_tokens"}
 
 
+#: Stands for the hash of the rows where there was no training.
+UNTRAINED = "untrained"
+
+
 def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
     """Changes with whatever decides the score of a subset: pool, model, tasks, evaluation."""
     decisive = {
@@ -38,26 +42,41 @@ def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
     return hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
+def evaluation_key(subset: str, split: str, seed: int, settings: str) -> str:
+    """How a full evaluation is named in the journal; ``subset`` is the hash of its rows."""
+    return f"{subset}/{split}/{seed}/{settings}"
+
+
 @dataclass(frozen=True, eq=False)
 class Wanted:
     """A training and scoring that somebody needs.
 
     Attributes:
-        rows: the subset, in row order (its order is no part of the key).
+        rows: the subset, in row order (its order is no part of the key); None is the base model without training.
         seed: training seed.
         split: what is scored.
         fidelity: share of the training budget; 1 is a full evaluation.
     """
 
-    rows: Rows
+    rows: Rows | None
     seed: int
     split: EvaluationSplit
     fidelity: float = 1.0
 
+    @property
+    def subset(self) -> str:
+        """Hash of the set of rows."""
+        return UNTRAINED if self.rows is None else subset_hash(self.rows)
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return 0 if self.rows is None else len(self.rows)
+
     def key(self, settings: str) -> str:
         """Subset hash, split, training seed, settings and fidelity: what makes two evaluations the same."""
         short = "" if self.fidelity == 1.0 else f"/{self.fidelity:.6f}"
-        return f"{subset_hash(self.rows)}/{self.split}/{self.seed}/{settings}{short}"
+        return evaluation_key(self.subset, self.split, self.seed, settings) + short
 
 
 class Evaluations:
@@ -109,8 +128,8 @@ class Evaluations:
             self._journal.append(
                 "evaluation",
                 key=key,
-                subset_hash=subset_hash(item.rows),
-                rows=len(item.rows),
+                subset_hash=item.subset,
+                rows=item.size,
                 split=item.split,
                 seed=item.seed,
                 fidelity=item.fidelity,
@@ -120,7 +139,7 @@ class Evaluations:
             self.made += 1
             said = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
             console.print(
-                f"{item.split}  {len(item.rows):,} rows, seed {item.seed}  {said}  {result.seconds['total']:.1f} s",
+                f"{item.split}  {item.size:,} rows, seed {item.seed}  {said}  {result.seconds['total']:.1f} s",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -95,7 +95,7 @@ def _bohb(session: Session, seed: int) -> None:
     def propose(ladder: Ladder) -> Rows | None:
         rung = next((r for r in range(len(ladder.scores) - 1, 0, -1) if len(ladder.scores[r]) >= ENOUGH), 0)
         sampler = optuna.samplers.TPESampler(
-            seed=seed * 100_003 + len(asked), n_startup_trials=ENOUGH, multivariate=True
+            seed=(seed * 100_003 + len(asked)) % 2**32, n_startup_trials=ENOUGH, multivariate=True
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autoselection.compare.comparison import Comparison, Items, Run, compare_runs, item_scores
-from autoselection.compare.evaluations import Evaluations, StudyScorer, Wanted
+from autoselection.compare.evaluations import Evaluations, Wanted
 from autoselection.compare.method import Method
 from autoselection.compare.methods import choose_methods
 from autoselection.compare.outputs import write_comparison
-from autoselection.compare.rounds import Lost, Rounds
+from autoselection.compare.rounds import Rounds
+from autoselection.compare.searches import open_sessions, run_sessions, stop_if_lost
 from autoselection.compare.session import Session, standings
 from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
-from autoselection.progress import console
 from autoselection.recipes import subset_hash
 from autoselection.study.journal import Journal
 from autoselection.study.prepare import prepare
@@ -65,7 +64,7 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         plan = {"methods": sorted(names), "budget": budget, "seeds": sorted(seeds), "settings": evaluations.settings}
         _check_plan(journal, plan, out)
         (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-        sessions, seconds = _search(config, evaluations, methods, budget, seeds)
+        sessions, seconds = _search(evaluations, methods, budget, seeds)
         runs = {key: _run(*key, session, seconds[key], budget) for key, session in sessions.items()}
         items: dict[str, Items] = {}
         if config.final.enabled:
@@ -88,37 +87,13 @@ def _check_plan(journal: Journal, plan: dict[str, Any], out: Path) -> None:
 
 
 def _search(
-    config: StudyConfig, evaluations: Evaluations, methods: Sequence[Method], budget: int, seeds: Sequence[int]
+    evaluations: Evaluations, methods: Sequence[Method], budget: int, seeds: Sequence[int]
 ) -> tuple[dict[tuple[str, int], Session], dict[tuple[str, int], float]]:
     """Let every method spend its budget; its session and the seconds it took itself. One method's error is raised when the others are done."""
     rounds: Rounds[Wanted] = Rounds(evaluations.evaluate)
-    scorer = StudyScorer(evaluations, rounds)
     # Sessions have one seed: all methods see the same score of a subset.
-    sessions = {(m.name, seed): Session(scorer, budget, 0, config.search) for seed in seeds for m in methods}
-    by_name = {method.name: method for method in methods}
-    seconds: dict[tuple[str, int], float] = {}
-
-    def body(key: tuple[str, int]) -> None:
-        sessions[key].begin()
-        by_name[key[0]].run(sessions[key], key[1])
-        seconds[key] = sessions[key].controller_seconds
-
-    raised = rounds.run([partial(body, key) for key in sessions])
-    for (name, seed), error in zip(sessions, raised, strict=True):
-        if error is not None and not isinstance(error, Lost):
-            console.print(f"[red]{name}, seed {seed}[/]: {error}", highlight=False, soft_wrap=True)
-            raise error
-    lost = [f"{name}, seed {seed}: {e}" for (name, seed), e in zip(sessions, raised, strict=True) if e is not None]
-    _stop_if_lost(lost)
-    return sessions, seconds
-
-
-def _stop_if_lost(lost: Sequence[str]) -> None:
-    if lost:
-        raise StudyError(
-            f"{len(lost)} run(s) stopped, as the machine lost an evaluation ({'; '.join(lost)}). Mend that and run the "
-            "same command again; finished evaluations are kept."
-        )
+    sessions = open_sessions(evaluations, rounds, methods, budget, dict.fromkeys(seeds, 0))
+    return sessions, run_sessions(rounds, sessions, methods)
 
 
 def _run(method: str, seed: int, session: Session, seconds: float, budget: int) -> Run:
@@ -155,7 +130,7 @@ def _score_test(
             subsets[subset_hash(pick.rows)] = pick.rows
     wanted = {key: [Wanted(rows, seed, "test") for seed in config.final.seeds] for key, rows in sorted(subsets.items())}
     evaluations.evaluate([item for listed in wanted.values() for item in listed])
-    _stop_if_lost(
+    stop_if_lost(
         [f"test: {why}" for listed in wanted.values() for item in listed if (why := evaluations.why_lost(item))]
     )
     metrics: dict[str, str] = {task.name: task.metric for task in config.tasks}

@@ -19,6 +19,7 @@ from autoselection.llm.exchanges import exchanges_note
 from autoselection.recipes import Recipe
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
+from autoselection.study.incumbent import current_verdict
 from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study, Trial
 
@@ -35,6 +36,11 @@ class Sheet:
 def study_sheets(study: Study) -> list[Sheet]:
     """The tables of a study, as far as it has come."""
     sheets = [_trial_sheet(study)]
+    if rounds := _foretold(study):
+        sheets.append(_surrogate_sheet(rounds))
+    judged = current_verdict(study)
+    if judged is not None and "comparison" in judged:
+        sheets.append(_incumbent_sheet(judged))
     if study.final_results():
         sheets.append(_final_sheet(study))
         evidence = final_evidence(study)
@@ -74,6 +80,30 @@ def _trial_sheet(study: Study) -> Sheet:
     return Sheet("Search (dev; higher is better, * best)", headings, tuple(rows))
 
 
+def _foretold(study: Study) -> list[Mapping[str, Any]]:
+    """Rounds that know how well the surrogate foretells; those of older studies do not."""
+    rounds = [event["round"] for event in study.journal.of("round")]
+    return [entry for entry in rounds if entry.get("calibration")]
+
+
+def _surrogate_sheet(rounds: Sequence[Mapping[str, Any]]) -> Sheet:
+    rows = [
+        (
+            str(entry["number"]),
+            str(found["points"]),
+            f"{found['correlation']:+.2f}",
+            f"{found['within_80']:.0%}",
+            f"{found['rms_error']:.2f}",
+        )
+        for entry in rounds
+        for found in (entry["calibration"],)
+    ]
+    headings = ("round", "trials", "rank correlation", "in 80% intervals", "standardised error")
+    return Sheet(
+        "The surrogate, each trial foretold by the others (too sure: below 80%, above 1)", headings, tuple(rows)
+    )
+
+
 def _cut(trial: Trial) -> str:
     """Rows cut to the maximum length and tokens lost with that, the same for every seed."""
     found = [(result.truncated_rows, result.truncated_tokens) for result in trial.results.values()]
@@ -100,6 +130,39 @@ def _final_sheet(study: Study) -> Sheet:
     touched = len(touches_of_test(study))
     how = "scored once" if touched == 1 else f"touched {touched} times, see the notes"
     return Sheet(f"Final table (test, {how}; higher is better)", headings, tuple(rows))
+
+
+def _incumbent_sheet(judged: Mapping[str, Any]) -> Sheet:
+    """The winner against what is used today, on dev; the sentence is in the notes."""
+    found, flattery = judged["comparison"], judged["flattery"]
+    interval, wide = found["difference"], found["interval_seeds"]
+    corrected = judged["outcome"] != "worse"  # which is told of the scores as they are
+    row = (
+        judged["incumbent"],
+        f"{judged['measured']:+.4f}",
+        f"{flattery['mean']:.4f}" if corrected else "",
+        f"{interval['estimate']:+.4f}",
+        f"{interval['low']:+.4f} to {interval['high']:+.4f}",
+        "" if wide is None else f"{wide[0]:+.4f} to {wide[1]:+.4f}",
+        str(found["seeds"]),
+        f"{found['p_items']:.4f}",
+        "" if found["p_seeds"] is None else f"{found['p_seeds']:.4f}",
+        "no significant difference" if judged["outcome"] == "no difference" else judged["outcome"],
+    )
+    level = f"{interval['level']:.0%}"
+    headings = (
+        "incumbent",
+        "measured",
+        "flattery",
+        "difference",
+        f"{level} over items",
+        "over seeds and items",
+        "seeds",
+        "p items",
+        "p seeds",
+        f"{judged['winner']} is",
+    )
+    return Sheet("The winner against what is used today (dev, paired by item and seed)", headings, (row,))
 
 
 def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
@@ -171,7 +234,8 @@ def _hit_rate(results: Sequence[EvaluationResult], task: str) -> str:
 
 def study_notes(study: Study) -> list[str]:
     """What a reader has to know besides the numbers: drops, truncations, failures, interruptions."""
-    notes: list[str] = []
+    judged = current_verdict(study)
+    notes: list[str] = list(judged["sentences"]) if judged is not None else []
     opening = study.journal.of("study")
     if opening:
         ingest = opening[0].get("ingest_report")
@@ -227,7 +291,11 @@ def print_study(study: Study, console: Console) -> None:
         console.print(f"- {escape(note)}", highlight=False)
     best = study.best()
     if best is not None and study.journal.of("finished"):
-        console.print(f"Best subset: {study.path / 'best'}", highlight=False, soft_wrap=True)
+        judged = current_verdict(study)
+        what = (
+            f"The incumbent, {judged['incumbent']}" if judged and judged["exported"] == "incumbent" else "Best subset"
+        )
+        console.print(f"{escape(what)}: {study.path / 'best'}", highlight=False, soft_wrap=True)
 
 
 def _print_sheet(sheet: Sheet, console: Console) -> None:

@@ -63,6 +63,7 @@ from autoselection.search.roles import Advice, Briefing, Option, Roles
 from autoselection.search.space import RecipeSpace
 from autoselection.search.surrogate import (
     KernelParts,
+    LeaveOneOut,
     Point,
     Prediction,
     Scale,
@@ -786,7 +787,7 @@ class SearchController:
         parts = KernelParts(train, points, self.config.surrogate, self._weights)
         return predict(parts, scores, kappa, seed)[len(train) :]
 
-    def _leave_one_out(self) -> float | None:
+    def _leave_one_out(self) -> LeaveOneOut | None:
         scored = [trial for trial in self.standing if trial.score is not None]
         if len(scored) < 2:
             return None
@@ -830,12 +831,14 @@ class SearchController:
     def _round(self, decisions: Sequence[Decision], stopped: str | None) -> Round:
         best = self.best
         earned = self.credit
+        foretold = self._leave_one_out()
         return Round(
             number=len(self.rounds) + 1,
             told=len(self._observations),
             best=best.id if best else None,
             stagnation=self.stagnation,
-            leave_one_out=self._leave_one_out(),
+            leave_one_out=foretold.correlation if foretold else None,
+            calibration=foretold,
             imputed=self._training()[2],
             credit=earned,
             findings=summarise(self.standing, earned),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autoselection.recipes import Recipe, StateVector, StepLineage
 from autoselection.search.credit import Credit
-from autoselection.search.surrogate import Prediction
+from autoselection.search.surrogate import LeaveOneOut, Prediction
 
 Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "promotion", "repeat", "baseline"]
 
@@ -224,6 +224,7 @@ class Round:
         best: id of the best trial known.
         stagnation: evaluations of edits since the best improved (or since the last reseed).
         leave_one_out: rank correlation of the surrogate's leave-one-out predictions with the scores (5 trials or more).
+        calibration: the same with what it says of the surrogate's certainty.
         imputed: failed evaluations that the surrogate takes for the worst score.
         credit: operator credit.
         findings: what the trials say.
@@ -236,6 +237,7 @@ class Round:
     best: str | None
     stagnation: int
     leave_one_out: float | None
+    calibration: LeaveOneOut | None
     imputed: int
     credit: Credit
     findings: tuple[Finding, ...]
@@ -249,6 +251,7 @@ class Round:
             "best": self.best,
             "stagnation": self.stagnation,
             "leave_one_out": self.leave_one_out,
+            "calibration": self.calibration.to_dict() if self.calibration else None,
             "imputed": self.imputed,
             "credit": self.credit.to_dict(),
             "findings": [finding.to_dict() for finding in self.findings],

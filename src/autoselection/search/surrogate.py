@@ -48,6 +48,8 @@ NOISES = (1e-3, 1e-2, 5e-2, 0.2)
 AMPLITUDE_SHAPE, AMPLITUDE_RATE = 2.0, 1.0
 """Inverse-gamma prior of the amplitude of standardised scores: mean 1, heavy upper tail."""
 MIN_POINTS_FOR_LEAVE_ONE_OUT = 5
+CENTRAL_80 = 1.2815515655446004
+"""Standard deviations on either side of a normal mean that hold 80%."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,29 +302,58 @@ def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:
     return np.asarray(mean), np.maximum(np.asarray(deviation), 1e-6)
 
 
-def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> float | None:
-    """Spearman correlation of the evaluated points' scores with predictions made without them.
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """How well the surrogate foretells each evaluated score from the others.
+
+    Attributes:
+        correlation: Spearman correlation of scores and predictions.
+        within_80: share of the scores inside their central 80% predictive interval (noise included); below 0.8 the
+            surrogate is too sure of itself.
+        rms_error: root mean square of the errors over the predictive standard deviation, on the scale of the model;
+            above 1 it is too sure of itself.
+        points: scores foretold.
+    """
+
+    correlation: float
+    within_80: float
+    rms_error: float
+    points: int
+
+    def to_dict(self) -> dict[str, float | int]:
+        return dict(vars(self))
+
+
+def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> LeaveOneOut | None:
+    """Rank correlation and calibration of predictions of the evaluated points' scores made without them.
 
     None below five points or where the scores, or the predictions, are all alike.
     """
     n = parts.n_train
     if n < MIN_POINTS_FOR_LEAVE_ONE_OUT or np.ptp(scores) == 0:
         return None
-    predicted = [_without(parts, left_out, scores, seed) for left_out in range(n)]
+    predicted, errors = np.array([_without(parts, left_out, scores, seed) for left_out in range(n)]).T
     if np.ptp(predicted) == 0:
         return None
-    return float(spearmanr(scores, predicted).statistic)
+    return LeaveOneOut(
+        correlation=float(spearmanr(scores, predicted).statistic),
+        within_80=float(np.mean(np.abs(errors) <= CENTRAL_80)),
+        rms_error=float(np.sqrt(np.mean(errors**2))),
+        points=n,
+    )
 
 
-def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> float:
-    """The score predicted for an evaluated point by the others."""
+def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> tuple[float, float]:
+    """The score predicted for an evaluated point by the others, and the standardised error of that prediction."""
     keep = np.delete(np.arange(parts.n_train), left_out)
     transform = _Transform.of(scores[keep], parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores[keep])
     if parts.config.features == "encoding":
         points = [parts.points[place] for place in (*keep, left_out)]
         others = KernelParts(points[:-1], points[-1:], parts.config, np.zeros(0))
-        mean = _published(others, y, seed)[0][-1:]
+        mean, deviation = (values[-1:] for values in _published(others, y, seed))
+        noise = float(np.sqrt(parts.config.noise) * y.std())  # relative to scores of variance 1
     else:
-        mean = _averaged(parts, keep, y, np.array([left_out]))[0]
-    return float(transform.backward(mean)[0])
+        mean, deviation, noise = _averaged(parts, keep, y, np.array([left_out]))
+    error = (transform.forward(scores[[left_out]]) - mean) / np.hypot(deviation, noise)
+    return float(transform.backward(mean)[0]), float(error[0])

@@ -8,12 +8,20 @@ from autoselection.statistics.bootstrap import Interval, bootstrap_interval, tab
 from autoselection.statistics.compare import Comparison, compare_all
 from autoselection.statistics.compute import Curve, Multiplier, Payback, Reach, compute_multiplier, payback, reach
 from autoselection.statistics.paired import crossed_test, holm, mcnemar, sign_flip_test
-from autoselection.statistics.selection import SelectionBias, expected_maximum, selection_bias, trial_noise
+from autoselection.statistics.selection import (
+    Flattery,
+    SelectionBias,
+    expected_maximum,
+    selection_bias,
+    selection_flattery,
+    trial_noise,
+)
 from autoselection.statistics.variance import VarianceComponents, crossed_components, table_components
 
 __all__ = [
     "Comparison",
     "Curve",
+    "Flattery",
     "Interval",
     "Multiplier",
     "Payback",
@@ -31,6 +39,7 @@ __all__ = [
     "payback",
     "reach",
     "selection_bias",
+    "selection_flattery",
     "sign_flip_test",
     "table_components",
     "table_score",

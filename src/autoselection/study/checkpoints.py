@@ -2,8 +2,8 @@
 
 What an evaluation leaves in ``work/LABEL-seedN/`` besides its items (models, adapters, the alternative trainer's files)
 is removed as soon as its result is in the journal, unless ``evaluation.keep_model`` asks for it; with ``keep_best`` = k
-the models of the k best trials and of the final winner stay. So a study holds at most k + batch models per seed while
-it searches, whatever its length.
+the models of the k best trials, of the final winner and those trained for the verdict about the incumbent stay. So a
+study holds at most k + batch models per seed while it searches, whatever its length.
 
 Safe at any moment: the journal alone decides. Evaluations without a result there are left alone (they may be running,
 or will run again and write over what is left), a trial once outside the k best never comes back, and a removal that
@@ -55,12 +55,14 @@ def _kept_labels(study: Study) -> set[str] | None:
     # A trial whose other seeds are still to come has no score yet; its place is not decided.
     pending = {trial.id for trial in trials if not trial.failure and len(trial.results) < len(settings.seeds)}
     winners = {label for plan in _plans(study) for label, entry in plan if entry["kind"] == "winner"}
-    return best | pending | winners
+    incumbents = {event["label"] for event in study.journal.of("incumbent_evaluation")}
+    return best | pending | winners | incumbents
 
 
 def _finished(study: Study) -> set[tuple[str, int]]:
     """Labels and seeds with a result; not those that the last plan for test gives to rows it has yet to train on."""
     found = {(event["trial"], event["seed"]) for event in study.journal.of("evaluation")}
+    found |= {(event["label"], event["seed"]) for event in study.journal.of("incumbent_evaluation")}
     plans = _plans(study)
     for event in study.journal.of("test"):
         labels = {entry["name"]: label for label, entry in plans[event.get("plan", 1) - 1]}

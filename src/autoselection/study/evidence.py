@@ -63,7 +63,7 @@ def _evidence(study: Study) -> dict[str, Any] | None:
     winner = next(iter(results), None)
     if winner is None or not results[winner] or any(result.failure for _, result in results[winner]):
         return None
-    _check_items(study, results)
+    check_items(study, results, "test")
     pairs: dict[str, tuple[Table, Table]] = {}
     left_out: dict[str, str] = {}
     base = {entry["name"] for entry in study.journal.of("final_plan")[-1]["entries"] if entry["kind"] == "base"}
@@ -123,7 +123,12 @@ def touched_sentence(touched: Sequence[Mapping[str, Any]]) -> str:
     return f"Test was touched {len(touched)} times, so later figures are less than independent of it ({again})."
 
 
-def _check_items(study: Study, results: Mapping[str, Sequence[tuple[int, EvaluationResult]]]) -> None:
+def check_items(study: Study, results: Mapping[str, Sequence[tuple[int, EvaluationResult]]], split: str) -> None:
+    """See that all were scored on the same items.
+
+    Raises:
+        StudyError: two were not; they are named.
+    """
     seen: dict[str, tuple[str, list[Any]]] = {}
     for name, found in results.items():
         for _, result in found:
@@ -131,7 +136,7 @@ def _check_items(study: Study, results: Mapping[str, Sequence[tuple[int, Evaluat
                 first, ids = seen.setdefault(task, (name, items["ids"]))
                 if items["ids"] != ids:
                     raise StudyError(
-                        f"{study.path}: '{name}' and '{first}' were scored on other test items of task '{task}': the "
+                        f"{study.path}: '{name}' and '{first}' were scored on other {split} items of task '{task}': the "
                         "task file changed in between; start a new study in another folder."
                     )
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.config import FinalConfig
+from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.recipes import Recipe, RecipeBook, load_recipe, materialize, subset_hash
 from autoselection.search import random_subset, single_operator_recipes
+from autoselection.study.incumbent import incumbent_recipe
 from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study, Trial
 
@@ -22,10 +23,10 @@ class FinalEntry:
     """One row of the final table.
 
     Attributes:
-        kind: winner, base, full, random, single or recipe.
+        kind: winner, base, full, random, recipe, incumbent or single.
         rows: number of rows trained on (0 for the base model).
         subset_hash: hash of the set of rows; None for the base model.
-        recipe: the recipe as a mapping, for single operators and recipe files.
+        recipe: the recipe as a mapping, for recipe files, the incumbent and single operators.
     """
 
     name: str
@@ -39,8 +40,10 @@ class FinalEntry:
         return dict(vars(self))
 
 
-def final_request(final: FinalConfig) -> dict[str, Any]:
+def final_request(config: StudyConfig) -> dict[str, Any]:
     """What a configuration asks of the final table, as plain data: kept in the plan, so that a later change is seen."""
+    final = config.final
+    incumbent = incumbent_recipe(config)
     return {
         "seeds": list(final.seeds),
         "base": final.base,
@@ -48,17 +51,22 @@ def final_request(final: FinalConfig) -> dict[str, Any]:
         "random": final.random,
         "single_operators": final.single_operators,
         "recipes": {path.stem: load_recipe(path).hash for path in final.recipes},
+        "incumbent": incumbent[1].hash if incumbent is not None and incumbent[1].steps else None,
     }
 
 
-def changed_request(plan: Mapping[str, Any], final: FinalConfig) -> list[str]:
-    """Settings of ``final`` by which the configuration asks for another final table than the plan's."""
+def changed_request(plan: Mapping[str, Any], config: StudyConfig) -> list[str]:
+    """Settings by which the configuration asks for another final table than the plan's, by their dotted names."""
     kinds = {entry["kind"] for entry in plan["entries"]}
     # Plans of older versions hold no request: what their rows tell is compared.
     told = {"seeds": plan["seeds"], **{kind: kind in kinds for kind in ("base", "full", "random")}}
     planned = plan.get("request", told)
-    wanted = final_request(final)
-    return [name for name in planned if planned[name] != wanted.get(name)]
+    wanted = final_request(config)
+    return [
+        "incumbent.recipe" if name == "incumbent" else f"final.{name}"
+        for name in planned
+        if planned[name] != wanted.get(name)
+    ]
 
 
 def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[FinalEntry]:
@@ -76,6 +84,9 @@ def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[Final
         entries.append(FinalEntry(f"random {size}", "random", size, subset_hash(drawn)))
     seen = {entry.subset_hash for entry in entries}
     chosen = [("recipe", path.stem, load_recipe(path)) for path in final.recipes]
+    incumbent = incumbent_recipe(study.config)
+    if incumbent is not None and incumbent[1].steps and incumbent[1].hash not in {entry[2].hash for entry in chosen}:
+        chosen.append(("incumbent", f"incumbent ({incumbent[0]})", incumbent[1]))
     singles = 0
     for recipe in single_operator_recipes(prepared.table):
         if singles == final.single_operators:

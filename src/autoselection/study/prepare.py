@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from rich.markup import escape
 
 from autoselection.benchmarks_check import Finding, check_benchmarks
-from autoselection.config import StudyConfig
+from autoselection.config import NO_RECIPE, StudyConfig
 from autoselection.errors import ConfigError, PoolError, StudyError
 from autoselection.pool import IngestReport, Pool, ingest
 from autoselection.progress import console
+from autoselection.recipes import load_recipe
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
 from autoselection.signals.overlap import ANY_STAT, STAT, contamination, item_grams
 from autoselection.tasks import Split, load_items
@@ -110,6 +111,7 @@ def check_inputs(config: StudyConfig) -> None:
     Raises:
         ConfigError: a split is missing, empty or malformed.
         PoolError: a raw pool file does not exist.
+        RecipeError: the incumbent's recipe cannot be read.
     """
     for task in config.tasks:
         load_items(task, "dev")
@@ -117,6 +119,8 @@ def check_inputs(config: StudyConfig) -> None:
             load_items(task, "test")
         if config.sae is not None and task.target is not None:
             load_items(task, "target")
+    if config.incumbent.recipe not in NO_RECIPE:
+        load_recipe(config.incumbent.recipe)
     for path in config.pool.files:
         if not path.exists():
             raise PoolError(f"{path}: no such pool file (pool.files).")

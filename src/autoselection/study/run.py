@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
@@ -24,6 +25,16 @@ from autoselection.search import Candidate, Observation, SearchController
 from autoselection.study.checkpoints import prune_checkpoints, work_folder
 from autoselection.study.evidence import final_evidence
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
+from autoselection.study.incumbent import (
+    Incumbent,
+    current_verdict,
+    dev_label,
+    is_planned,
+    missing,
+    open_incumbent,
+    verdict,
+    verdict_plan,
+)
 from autoselection.study.journal import Journal
 from autoselection.study.outputs import write_outputs
 from autoselection.study.prepare import Contamination, Prepared, prepare
@@ -75,7 +86,12 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
             journal.append("contamination", **prepared.contamination.to_dict())
         if prepared.benchmarks and not journal.of("benchmarks"):
             journal.append("benchmarks", findings=[finding.to_dict() for finding in prepared.benchmarks])
+        incumbent = open_incumbent(config, prepared)  # a recipe that cannot be run here stops before the search
         _search(study, prepared, executor)
+        if incumbent is not None:
+            _judge(study, prepared, executor, incumbent)
+        if study.best() is None:
+            write_outputs(study, prepared)
         if config.final.enabled:
             _score_test(study, prepared, executor)
         if not journal.of("finished"):
@@ -250,6 +266,40 @@ def _announce(trial: Trial, study: Study, controller: SearchController) -> None:
     )
 
 
+def _judge(study: Study, prepared: Prepared, executor: Executor, incumbent: Incumbent) -> None:
+    """Train what the comparison of winner and incumbent lacks, and journal the verdict."""
+    journal = study.journal
+    plan = verdict_plan(study, incumbent)
+    if not is_planned(study, plan):
+        journal.append("incumbent_plan", **plan)
+    if current_verdict(study) is not None:
+        return
+    rows = {plan["incumbent_hash"]: incumbent.selected.rows}
+    if plan["winner"] is not None:
+        rows[plan["winner_hash"]] = study.rows(plan["winner"])
+    labels = {dev_label(study, subset): subset for subset in rows}
+    hashes = {subset: label for label, subset in labels.items()}
+    work = [
+        Work(hashes[subset], seed, evaluation_job(study, prepared, rows[subset], "dev", seed, hashes[subset]))
+        for subset, seed in missing(study)
+    ]
+    with progress("Incumbent", len(work)) as advance:
+        for item, result in run_work(work, executor, journal):
+            advance()
+            journal.append(
+                "incumbent_evaluation",
+                label=item.name,
+                subset_hash=labels[item.name],
+                seed=item.seed,
+                result=result.to_dict(),
+            )
+            prune_checkpoints(study)
+            shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
+            console.print(f"dev  {item.name}, seed {item.seed}  {shown}", highlight=False, soft_wrap=True)
+    found = journal.append("verdict", **verdict(study))
+    console.print(escape(found["sentences"][0]), highlight=False, soft_wrap=True)
+
+
 def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
     """Score the winner and the baselines on test: the plan is journalled before the first test item is read."""
     journal, config = study.journal, study.config
@@ -257,11 +307,11 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
     if best is None:
         raise StudyError(f"{study.path}: every evaluation of the search failed; see the reasons in the journal.")
     plans = journal.of("final_plan")
-    changed = changed_request(plans[-1], config.final) if plans else []
+    changed = changed_request(plans[-1], config) if plans else []
     if changed and config.final.rescore is None:
         raise StudyError(
             f"{study.path}: test was scored by a plan that was fixed before it was touched, and the configuration now "
-            f"asks for another one ({', '.join(f'final.{name}' for name in changed)}): restore it, or say why test is "
+            f"asks for another one ({', '.join(changed)}): restore it, or say why test is "
             "scored again with final.rescore or --rescore-test REASON, which is recorded and reported."
         )
     if not plans or changed:
@@ -272,7 +322,7 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
             winner=best.id,
             seeds=list(config.final.seeds),
             entries=[entry.to_dict() for entry in entries],
-            request=final_request(config.final),
+            request=final_request(config),
             **({"reason": config.final.rescore} if changed else {}),
         )
     plan = journal.of("final_plan")[-1]
@@ -331,6 +381,7 @@ def summary(study: Study) -> dict[str, Any]:
             "subset_hash": best.record["subset_hash"],
             "recipe": best.record["recipe"],
         },
+        "incumbent": current_verdict(study),
         "test": final,
         "statistics": final_evidence(study),
         "contamination": Contamination.of(guard[0]).to_dict() if guard else None,

@@ -1,7 +1,8 @@
 """A study on disk: its folder, its configuration, and its journal read back as trials.
 
 ``STUDY_DIR/``: ``config.yaml`` (resolved), ``journal.jsonl``, ``subsets/tNNN.npy`` (ordered row indices),
-``pool/`` (if the study ingested raw files), ``best/`` (exports), ``report.md`` (written by the command line).
+``pool/`` (if the study ingested raw files), ``best/`` (exports), ``found/`` (those of the search's winner where the
+incumbent stays), ``report.md`` (written by the command line).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.study.journal import Journal
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
-FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "name", "version"})
+FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "incumbent", "name", "version"})
 #: The same inside a section: how a language model is reached and paid for; its stored answers are replayed.
 FREE_LLM_SETTINGS = frozenset(
     f"search.llm.{name}"

@@ -1,0 +1,75 @@
+"""Lets methods search side by side: each spends its budget in a session, what all wait for is evaluated together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from autoselection.compare.evaluations import Evaluations, StudyScorer, Wanted
+from autoselection.compare.method import Method
+from autoselection.compare.rounds import Lost, Rounds
+from autoselection.compare.session import Session
+from autoselection.errors import StudyError
+from autoselection.progress import console
+
+Key = tuple[str, int]
+
+
+def open_sessions(
+    evaluations: Evaluations,
+    rounds: Rounds[Wanted],
+    methods: Sequence[Method],
+    budget: int,
+    seeds: Mapping[int, int],
+) -> dict[Key, Session]:
+    """A session for every method and seed.
+
+    Args:
+        seeds: seed of the methods to seed of the session, which is added to the training seeds. Sessions of one seed see
+            the same score of a subset, whatever their method.
+    """
+    scorer = StudyScorer(evaluations, rounds)
+    search = evaluations.config.search
+    return {
+        (method.name, seed): Session(scorer, budget, training, search)
+        for seed, training in seeds.items()
+        for method in methods
+    }
+
+
+def run_sessions(
+    rounds: Rounds[Wanted], sessions: Mapping[Key, Session], methods: Sequence[Method]
+) -> dict[Key, float]:
+    """Let every method spend its budget; the seconds each took itself.
+
+    Raises:
+        StudyError: the machine lost an evaluation for good; what is finished is kept.
+        Exception: one method's error, when the others are done.
+    """
+    by_name = {method.name: method for method in methods}
+    seconds: dict[Key, float] = {}
+
+    def body(key: Key) -> None:
+        sessions[key].begin()
+        by_name[key[0]].run(sessions[key], key[1])
+        seconds[key] = sessions[key].controller_seconds
+
+    bodies: list[Callable[[], None]] = [partial(body, key) for key in sessions]
+    raised = rounds.run(bodies)
+    for (name, seed), error in zip(sessions, raised, strict=True):
+        if error is not None and not isinstance(error, Lost):
+            console.print(f"[red]{name}, seed {seed}[/]: {error}", highlight=False, soft_wrap=True)
+            raise error
+    stop_if_lost(
+        [f"{name}, seed {seed}: {e}" for (name, seed), e in zip(sessions, raised, strict=True) if e is not None]
+    )
+    return seconds
+
+
+def stop_if_lost(lost: Sequence[str]) -> None:
+    """Raise StudyError if the list names evaluations that the machine lost."""
+    if lost:
+        raise StudyError(
+            f"{len(lost)} run(s) stopped, as the machine lost an evaluation ({'; '.join(lost)}). Mend that and run the "
+            "same command again; finished evaluations are kept."
+        )

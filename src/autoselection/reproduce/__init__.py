@@ -1,0 +1,26 @@
+"""The paper's tables from one configuration: main table, out of distribution, structural ablation, transfer."""
+
+from autoselection.reproduce.config import (
+    SECTIONS,
+    ReproductionConfig,
+    load_reproduction,
+    package_configs,
+)
+from autoselection.reproduce.outputs import print_dry_run, print_paper
+from autoselection.reproduce.paper import write_paper
+from autoselection.reproduce.plan import planned
+from autoselection.reproduce.preflight import dry_run
+from autoselection.reproduce.run import run_reproduction
+
+__all__ = [
+    "SECTIONS",
+    "ReproductionConfig",
+    "dry_run",
+    "load_reproduction",
+    "package_configs",
+    "planned",
+    "print_dry_run",
+    "print_paper",
+    "run_reproduction",
+    "write_paper",
+]

@@ -1,0 +1,130 @@
+"""The document for people: the tables of ``paper.json`` as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autoselection.reproduce.rows import AUTOSELECTION
+from autoselection.statistics.compare import p_text
+
+_METRICS = {
+    "score": "score (each task's search metric, higher is better; losses count negative)",
+    "right": "right answers (%; accuracy where options are compared, else exact match)",
+}
+
+
+def paper_markdown(document: Mapping[str, Any]) -> str:
+    """The whole document."""
+    config = document["config"]
+    seeds = len(config["seeds"])
+    parts = [
+        f"# {document['name']}: the paper's tables",
+        "",
+        f"`autoselection reproduce paper {document['name']}`: {seeds} replicate{'s' * (seeds != 1)} (seeds "
+        f"{', '.join(map(str, config['seeds']))}), {config['budget']} evaluations a search. A replicate is a seed of the "
+        "method and of its trainings. Searches saw dev only; what is scored on test was fixed and journalled before, and is "
+        f"trained anew with other seeds ({', '.join(f'{seed} + replicate' for seed in config['final_seeds'])}).",
+        "",
+        "Intervals are 95%: over items and replicates (crossed bootstrap), over items alone with one replicate. "
+        f"Differences are {AUTOSELECTION} minus the row, paired by replicate and item, p after Holm's correction for all "
+        "rows of the table.",
+        "",
+    ]
+    for model in document["models"]:
+        parts += _model(model)
+    return "\n".join(parts)
+
+
+def _model(model: Mapping[str, Any]) -> list[str]:
+    parts = [f"## Base model {model['name']}", ""]
+    if model["missing"]:
+        parts += ["**Missing.** " + " ".join(_capital(sentence) for sentence in model["missing"]), ""]
+    for table in model["tables"]:
+        parts += _table(table)
+    parts += _correlation(model["correlation"])
+    costs = model["costs"]
+    parts += [f"{costs['evaluations']:,} evaluations, {costs['seconds'] / 3600:.2f} worker hours.", ""]
+    return parts
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _table(table: Mapping[str, Any]) -> list[str]:
+    right = table["metric"] == "right"
+    headings = ["method", "rows", "dev", *table["tasks"], "average", "difference", "p"]
+    if right:
+        headings.remove("dev")
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    for row in table["rows"]:
+        name = f"**{row['method']}**" if row["method"] == AUTOSELECTION else row["method"]
+        cells = [_noted(name, row), f"{row['size']:,.0f}"]
+        if not right:
+            cells.append("" if row["dev"] is None else f"{row['dev']:.4f}")
+        cells += [_cell(row["tasks"].get(task), right) for task in table["tasks"]]
+        cells += [_cell(row["average"], right), *_versus(row["autoselection_minus"], right)]
+        lines.append(cells)
+    parts = [f"### {table['title']}: {_METRICS[table['metric']]}", ""]
+    parts += ["| " + " | ".join(line) + " |" for line in lines]
+    parts.append("")
+    verdicts = [row["autoselection_minus"]["verdict"] for row in table["rows"] if row["autoselection_minus"]]
+    if not right and verdicts:
+        parts += [f"- {verdict}" for verdict in verdicts]
+        parts.append("")
+    return parts
+
+
+def _noted(name: str, row: Mapping[str, Any]) -> str:
+    notes = []
+    if row["missing"]:
+        notes.append("missing: seed " + ", ".join(map(str, row["missing"])))
+    if row["failed"]:
+        notes.append("failed: seed " + ", ".join(row["failed"]))
+    return name + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _cell(found: Mapping[str, Any] | None, right: bool) -> str:
+    if found is None:
+        return "–"
+    low, high = found["ci95"]
+    if right:
+        return f"{100 * found['value']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{found['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _versus(found: Mapping[str, Any] | None, right: bool) -> list[str]:
+    if found is None:
+        return ["", ""]
+    scale, digits = (100, 1) if right else (1, 3)
+    difference = found["difference"]
+    low, high = found["interval_seeds"] or (difference["low"], difference["high"])
+    value = f"{scale * difference['estimate']:+.{digits}f}"
+    return [f"{value} [{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]", p_text(found["p_adjusted"])[2:].strip()]
+
+
+def _correlation(groups: Mapping[str, Any]) -> list[str]:
+    said = {"all": "all subsets scored on both", "fixed": "those that no search chose by dev"}
+    lines = [["subsets", "task", "n", "Spearman", "Kendall"], ["---", "---", "---:", "---:", "---:"]]
+    for group, found in groups.items():
+        listed: Sequence[tuple[str, Any]] = [("average", found["average"]), *found["tasks"].items()]
+        for task, one in listed:
+            cells = [said[group], task, str(one["trials"])]
+            if one["reason"]:
+                lines.append([*cells, one["reason"], ""])
+            else:
+                lines.append([*cells, _rank(one["spearman"]), _rank(one["kendall"])])
+    return [
+        "### Dev against test",
+        "",
+        "Rank correlation of mean dev and mean test score over subsets (95% bootstrap interval over subsets). Subsets that "
+        "a search chose by dev are alike and flattered by dev, which lowers the first group's.",
+        "",
+        *["| " + " | ".join(line) + " |" for line in lines],
+        "",
+    ]
+
+
+def _rank(found: Mapping[str, Any]) -> str:
+    return f"{found['value']:.3f} [{found['ci95'][0]:.3f}, {found['ci95'][1]:.3f}]"

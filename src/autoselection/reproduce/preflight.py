@@ -1,0 +1,40 @@
+"""What a reproduction needs and will cost, without loading anything heavy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autoselection.errors import ConfigError
+from autoselection.reproduce.checks import study_checks, target_check
+from autoselection.reproduce.config import ReproductionConfig, study_of, target_study
+from autoselection.reproduce.costs import estimate
+
+
+def dry_run(config: ReproductionConfig) -> dict[str, Any]:
+    """Check every path of every model, count trainings, estimate device hours and disk.
+
+    Keys: ``name``, ``models`` (each with ``checks`` and ``estimate``), ``missing`` (sentences) and ``assumptions``.
+
+    Raises:
+        ConfigError: a study configuration is missing or wrong.
+    """
+    models, missing = [], []
+    for model in config.models:
+        study = study_of(config, model)
+        checks = [*study_checks(config, study), *(target_check(target) for target in model.transfer)]
+        for target in model.transfer:
+            target_study(config, model, target)  # its overrides fit
+        missing += [f"{model.name}: {check.what}: {check.where}" for check in checks if check.state == "missing"]
+        found = estimate(config, model)
+        unknown = [name for name, size in found["sizes"].items() if size["parameters"] is None]
+        if unknown:
+            raise ConfigError(
+                f"{config.name}: nothing tells the size of {', '.join(unknown)}: set parameters beside its name."
+            )
+        models.append({"name": model.name, "checks": [check.to_dict() for check in checks], "estimate": found})
+    return {
+        "name": config.name,
+        "models": models,
+        "missing": missing,
+        "assumptions": config.estimates.model_dump(mode="json"),
+    }

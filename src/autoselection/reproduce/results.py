@@ -1,0 +1,152 @@
+"""What is on disk of one model's part: plans and evaluations, looked up the way the tables ask."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.compare.evaluations import evaluation_key, settings_digest
+from autoselection.config import StudyConfig
+from autoselection.evaluation import EvaluationResult
+from autoselection.recipes import load_recipe
+from autoselection.reproduce.config import ReproductionConfig
+from autoselection.reproduce.rows import Entry
+from autoselection.study.journal import read_events
+
+PLAN = "test_plan"
+
+Floats = NDArray[np.float64]
+
+
+def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, settings: str) -> str:
+    """Changes with whatever decides what a section scores on test.
+
+    Args:
+        settings: :func:`~autoselection.compare.evaluations.settings_digest` of the study (of the larger model's, for a
+            transfer).
+    """
+    rows: dict[str, Any] = {"ablations": config.ablations}
+    if section != "ablation":
+        rows = {
+            "methods": config.methods,
+            "single_operators": config.single_operators,
+            "default": load_recipe(config.default).hash,
+        }
+    decisive = {
+        "settings": settings,
+        "search": study.search.model_dump(mode="json"),
+        "training_seeds": study.evaluation.seeds,
+        "rows": rows,
+        **config.model_dump(mode="json", include={"seeds", "final_seeds", "budget"}),
+    }
+    return hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def test_seeds(config: ReproductionConfig, entry: Entry) -> list[int]:
+    """Training seeds with which a planned entry is scored on test; the base model needs one pass only."""
+    return [0] if entry.kind == "base" else [seed + entry.seed for seed in config.final_seeds]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The journal of one model's part, read without its lock.
+
+    Attributes:
+        events: of the journal, in order.
+    """
+
+    config: ReproductionConfig
+    study: StudyConfig
+    events: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, config: ReproductionConfig, study: StudyConfig, folder: Path) -> Stored:
+        """What is in a folder; no events if there is no journal yet."""
+        path = folder / "journal.jsonl"
+        return cls(config, study, list(read_events(path)) if path.is_file() else [])
+
+    def of(self, kind: str) -> list[Mapping[str, Any]]:
+        """Events of one kind."""
+        return [event for event in self.events if event["event"] == kind]
+
+    @property
+    def pool(self) -> str | None:
+        """Fingerprint of the pool, once it was opened."""
+        opening = self.of("study")
+        return str(opening[0]["pool"]) if opening else None
+
+    def digest(self, study: StudyConfig) -> str:
+        """The part of an evaluation's key that stands for the settings of ``study``."""
+        return settings_digest(study, self.pool or "")
+
+    def plan(self, section: str, study: StudyConfig | None = None) -> list[Entry] | None:
+        """What a section scores on test; None while that is not fixed.
+
+        Args:
+            study: of the larger model, for a transfer.
+        """
+        event = self._plan_event(section, study)
+        return None if event is None else [Entry(**entry) for entry in event["entries"]]
+
+    def left_out(self, section: str) -> Mapping[str, str]:
+        """Rows that a section could not have, and why."""
+        event = self._plan_event(section, None)
+        return {} if event is None else event.get("left_out", {})
+
+    def _plan_event(self, section: str, study: StudyConfig | None) -> Mapping[str, Any] | None:
+        settings = plan_settings(self.config, self.study, section, self.digest(study or self.study))
+        matching = (e for e in self.of(PLAN) if e["section"] == section and e["settings"] == settings)
+        return next(matching, None)
+
+    @cached_property
+    def _records(self) -> dict[str, Mapping[str, Any]]:
+        return {event["key"]: event["result"] for event in self.of("evaluation")}
+
+    @cached_property
+    def _parsed(self) -> dict[str, EvaluationResult]:
+        return {}
+
+    def result(self, subset: str, split: str, seed: int, settings: str) -> EvaluationResult | None:
+        """One evaluation, if it was made."""
+        key = evaluation_key(subset, split, seed, settings)
+        if key not in self._parsed and key in self._records:
+            self._parsed[key] = EvaluationResult.from_dict(self._records[key])
+        return self._parsed.get(key)
+
+    def on_dev(self, entry: Entry) -> list[EvaluationResult]:
+        """Evaluations on dev of a planned entry in its replicate, failed ones left out; empty if it was not scored."""
+        if entry.subset is None:
+            return []
+        settings = self.digest(self.study)
+        found = [self.result(entry.subset, "dev", base + entry.seed, settings) for base in self.study.evaluation.seeds]
+        return [result for result in found if result is not None and not result.failure]
+
+    def on_test(self, entry: Entry, settings: str) -> list[EvaluationResult | None]:
+        """Evaluations on test of a planned entry, one a final seed; None where one was not made yet."""
+        if entry.subset is None:
+            return []
+        return [self.result(entry.subset, "test", seed, settings) for seed in test_seeds(self.config, entry)]
+
+
+def item_values(result: EvaluationResult, task: str, metric: str, search_metric: str) -> Floats | None:
+    """Values of the items of a task, higher is better, float64[items]; None if the metric was not scored.
+
+    Args:
+        metric: ``score`` (the search metric, losses negative) or ``right`` (share of right answers: ``accuracy`` where
+            options are compared, else ``exact_match``).
+    """
+    items = result.items.get(task, {})
+    if metric == "score":
+        values = items.get(search_metric)
+        sign = -1.0 if search_metric in ("nll", "nll_per_byte") else 1.0
+    else:
+        values, sign = items.get("accuracy") or items.get("exact_match"), 1.0
+    return None if values is None else sign * np.array(values, np.float64)

@@ -1,0 +1,164 @@
+"""The rows of the tables: what is trained without a search, and what a search chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.compare.ablations import ablated
+from autoselection.compare.controller import controller
+from autoselection.compare.evaluations import UNTRAINED
+from autoselection.compare.method import Method
+from autoselection.compare.methods import METHODS
+from autoselection.errors import StudyError
+from autoselection.operators import OperatorRegistry, clamp_params, default_registry
+from autoselection.operators.base import has_signal
+from autoselection.recipes import Recipe, Step, load_recipe, materialize, subset_hash
+from autoselection.reproduce.config import ReproductionConfig
+from autoselection.search import SearchConfig
+from autoselection.signals import SignalTable
+
+Rows = NDArray[np.int64]
+Kind = Literal["base", "full", "single", "default", "search", "best-single", "ablation"]
+
+AUTOSELECTION = "AutoSelection"
+BASE, FULL, BEST_SINGLE = "base model, untrained", "full data", "best single operator (by dev)"
+METHOD_NAMES: Mapping[str, str] = {
+    "random": "random recipe search",
+    "random-top-k": "random top-k",
+    "published": "published loop",
+    "ours": AUTOSELECTION,
+}
+ABLATION_NAMES: Mapping[str, str] = {
+    "no-warmup": "without warmup",
+    "no-edits": "without edits",
+    "no-gp": "without GP",
+    "no-state": "without state",
+    "no-credit": "without credit",
+    "no-reseed": "without reseed",
+    "no-union": "without union",
+}
+
+
+@dataclass(frozen=True)
+class FixedRow:
+    """A row that needs no search: a recipe that is materialized with each replicate's seed."""
+
+    name: str
+    kind: Kind
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one row of a table is in one replicate: planned before its test items are read.
+
+    Attributes:
+        seed: the replicate.
+        subset: hash of the rows; :data:`UNTRAINED` for the base model; None if the search found nothing.
+        rows: how many.
+        dev: dev score that chose it, if it was chosen.
+        chosen: which row it is, where a row is a choice among others.
+    """
+
+    row: str
+    kind: Kind
+    seed: int
+    subset: str | None
+    rows: int
+    dev: float | None = None
+    chosen: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the journal."""
+        return dict(vars(self))
+
+
+def single_rows(config: ReproductionConfig, registry: OperatorRegistry | None = None) -> list[FixedRow]:
+    """Every single operator with its defaults, its high end before its low one."""
+    registry = registry or default_registry()
+    found = []
+    for name in config.single_operators:
+        operator = registry.get(name)
+        directed = any(param.name == "direction" for param in operator.params)
+        for direction in ("high", "low") if directed else (None,):
+            label = name if direction is None else f"{name}, {direction} end"
+            params = {} if direction is None else {"direction": direction}
+            found.append(FixedRow(label, "single", Recipe((Step(name, params),))))
+    return found
+
+
+def fixed_rows(config: ReproductionConfig) -> list[FixedRow]:
+    """Full data, the fixed default, single operators: in the order of the table.
+
+    Raises:
+        RecipeError: the default is no recipe, or an operator does not exist.
+    """
+    default = load_recipe(config.default)
+    return [
+        FixedRow(FULL, "full", Recipe(name="full")),
+        *single_rows(config),
+        FixedRow(f"fixed default: {default.name or Path(config.default).stem}", "default", default),
+    ]
+
+
+def lacking(row: FixedRow, table: SignalTable, registry: OperatorRegistry | None = None) -> list[str]:
+    """Signals that a row's recipe needs and the pool does not have."""
+    registry = registry or default_registry()
+    steps = row.recipe.canonical(registry).steps
+    needed = {name for step in steps for name in registry.get(step.operator).needs(step.params)}
+    return sorted(name for name in needed if not has_signal(table, name))
+
+
+def realized(row: FixedRow, table: SignalTable, seed: int) -> Rows:
+    """The row's subset in one replicate, in row order; parameters of single operators within the pool's ranges."""
+    recipe = row.recipe
+    if row.kind == "full":
+        return np.asarray(table.selectable, np.int64)
+    if row.kind == "single":
+        registry = default_registry()
+        step = recipe.steps[0]
+        recipe = Recipe((Step(step.operator, clamp_params(registry.get(step.operator), step.params, table)),))
+    return np.sort(materialize(recipe, table, seed=seed).rows)
+
+
+def search_rows(config: ReproductionConfig) -> dict[str, Method]:
+    """Search methods of the main table, by the row's name."""
+    return {METHOD_NAMES.get(name, name): METHODS[name] for name in config.methods}
+
+
+def ablation_rows(config: ReproductionConfig, search: SearchConfig) -> dict[str, Method]:
+    """Ablations of a study's search, by the row's name."""
+    return {ABLATION_NAMES[name]: controller(name, ablated(search, name)) for name in config.ablations}
+
+
+def keep_rows(folder: Path, rows: Rows) -> str:
+    """Store a subset under its hash, which is returned."""
+    name = subset_hash(rows)
+    path = folder / f"{name}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.asarray(rows, np.int32))
+    return name
+
+
+def stored_rows(folder: Path, name: str) -> Rows | None:
+    """The rows of a planned entry; None for the base model.
+
+    Raises:
+        StudyError: they are gone, or other rows than planned.
+    """
+    if name == UNTRAINED:
+        return None
+    path = folder / f"{name}.npy"
+    if not path.is_file():
+        raise StudyError(f"{path}: the rows of a planned entry are missing; restore the file, or use another --out.")
+    rows = np.asarray(np.load(path, allow_pickle=False), np.int64)
+    if subset_hash(rows) != name:
+        raise StudyError(f"{path}: holds other rows than were planned; restore the file, or use another --out.")
+    return rows

@@ -1,0 +1,358 @@
+"""Runs the sections: searches on dev, then the plan of what is scored, then test. Started again, it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoselection.compare.evaluations import UNTRAINED, Evaluations, Wanted
+from autoselection.compare.method import Method
+from autoselection.compare.rounds import Rounds
+from autoselection.compare.searches import open_sessions, run_sessions, stop_if_lost
+from autoselection.compare.session import Session, standings
+from autoselection.config import StudyConfig, to_yaml
+from autoselection.errors import ConfigError, EvaluationError, StudyError
+from autoselection.executors import make_executor
+from autoselection.executors.base import Executor
+from autoselection.models import resolve_model
+from autoselection.progress import console
+from autoselection.reproduce.config import (
+    SECTIONS,
+    ModelEntry,
+    ReproductionConfig,
+    TransferTarget,
+    study_of,
+    target_study,
+    with_ood,
+)
+from autoselection.reproduce.paper import write_paper
+from autoselection.reproduce.plan import planned
+from autoselection.reproduce.results import PLAN, plan_settings, test_seeds
+from autoselection.reproduce.rows import (
+    AUTOSELECTION,
+    BASE,
+    BEST_SINGLE,
+    METHOD_NAMES,
+    Entry,
+    FixedRow,
+    Kind,
+    Rows,
+    ablation_rows,
+    fixed_rows,
+    keep_rows,
+    lacking,
+    realized,
+    search_rows,
+    stored_rows,
+)
+from autoselection.schema import suggestion
+from autoselection.study.journal import Journal
+from autoselection.study.prepare import Prepared, prepare
+from autoselection.study.run import open_journal
+from autoselection.tasks import load_items
+
+
+def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[str] = ()) -> dict[str, Any]:
+    """Run the sections of a reproduction for every model, or go on with them, in the folder ``out``.
+
+    An evaluation (subset, training seed, settings) is made once, whoever asks for it, and kept as it ends. What a section
+    scores on test is fixed by dev scores and journalled before the first test item is read. After every section
+    ``paper.md`` and ``paper.json`` are written from what is there.
+
+    Args:
+        sections: of these (default: those of the configuration); ``ood`` is scored with ``main``, ``transfer`` needs it.
+
+    Returns:
+        The document of ``paper.json``.
+
+    Raises:
+        ConfigError: a section is unknown, or the model of a transfer is missing.
+        StudyError: test was scored by other settings in this folder, or evaluations were lost to the machine.
+    """
+    chosen = checked_sections(config, sections)
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    for model in config.models:
+        if "transfer" in chosen:
+            available_targets(model)  # a missing model is said before hours of work
+    document: dict[str, Any] = {}
+    for model in config.models:
+        document = _run_model(config, model, out, chosen)
+    return document
+
+
+def checked_sections(config: ReproductionConfig, sections: Sequence[str]) -> list[str]:
+    """The sections to run, in their order.
+
+    Raises:
+        ConfigError: one is unknown.
+    """
+    for name in sections:
+        if name not in SECTIONS:
+            raise ConfigError(f"There is no section '{name}'{suggestion(name, SECTIONS)}")
+    wanted = sections or config.sections
+    return [name for name in SECTIONS if name in wanted]
+
+
+def available_targets(model: ModelEntry) -> list[TransferTarget]:
+    """Targets whose model is there; optional ones that are not are left out with a notice.
+
+    Raises:
+        ConfigError: the model of a target that is not optional is missing.
+    """
+    found = []
+    for target in model.transfer:
+        try:
+            resolve_model(target.model)
+        except EvaluationError as error:
+            hint = f" {target.hint[:1].upper()}{target.hint[1:]}." if target.hint else ""
+            if not target.optional:
+                raise ConfigError(f"Transfer to {target.name}: {error}{hint}") from error
+            console.print(
+                f"Transfer to {target.name} is left out, as its model is not there.{hint}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            continue
+        found.append(target)
+    return found
+
+
+def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, sections: Sequence[str]) -> dict[str, Any]:
+    study = study_of(config, model)
+    for task in config.ood:
+        load_items(task.task(), "test")
+    folder = out / model.name
+    with Journal(folder / "journal.jsonl") as journal, closing(make_executor(study.executor)) as executor:
+        opening = journal.of("study")
+        prepared = prepare(study, folder, opening[0] if opening else None)
+        open_journal(journal, prepared)
+        if not journal.of("contamination"):
+            journal.append("contamination", **prepared.contamination.to_dict())
+        (folder / "config.yaml").write_text(to_yaml(study), encoding="utf-8")
+        runner = _Runner(config, model, study, prepared, journal, executor, folder)
+        document: dict[str, Any] = {}
+        for section in sections:
+            if section == "main":
+                runner.main()
+            elif section == "ablation":
+                runner.ablation()
+            elif section == "transfer":
+                for target in available_targets(model):
+                    runner.transfer(target)
+            document = write_paper(config, out)
+    return document
+
+
+@dataclass
+class _Runner:
+    """One model's pool, evaluations and journal."""
+
+    config: ReproductionConfig
+    model: ModelEntry
+    study: StudyConfig
+    prepared: Prepared
+    journal: Journal
+    executor: Executor
+    folder: Path
+    dev: Evaluations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dev = self._store(self.study)
+
+    def _store(self, study: StudyConfig) -> Evaluations:
+        return Evaluations(study, self.prepared, self.journal, self.executor, self.folder)
+
+    @property
+    def _subsets(self) -> Path:
+        return self.folder / "subsets"
+
+    def main(self) -> None:
+        """The main table (and, in the same pass over test, the one out of distribution)."""
+        if (entries := self._planned("main", self.dev)) is None:
+            fixed, left_out = self._fixed()
+            counts = self._counts("main")
+            if self.config.fixed_on_dev:
+                self._evaluate(
+                    self.dev,
+                    "main, dev",
+                    [wanted for _, rows in fixed for seed, own in rows.items() for wanted in self._on_dev(own, seed)],
+                    counts["searches on dev"] + counts["test"],
+                )
+            searched = self._search("main", search_rows(self.config))
+            entries = [Entry(BASE, "base", seed, UNTRAINED, 0) for seed in self.config.seeds]
+            for row, rows in fixed:
+                for seed, own in rows.items():
+                    name = keep_rows(self._subsets, own)
+                    entries.append(Entry(row.name, row.kind, seed, name, len(own), self._dev_score(own, seed)))
+            entries += self._best_single(entries) + self._winners(searched, "search")
+            entries.sort(key=_place)  # stable: replicates and operators stay in their order
+            self._plan("main", self.dev, entries, left_out=left_out)
+        self._score(self._store(with_ood(self.study, self.config)), "main, test", entries, self.config.seeds)
+
+    def ablation(self) -> None:
+        """Searches with a part taken away; the whole one is that of the main table."""
+        if (entries := self._planned("ablation", self.dev)) is None:
+            searched = self._search("ablation", ablation_rows(self.config, self.study.search))
+            entries = self._winners(searched, "ablation")
+            self._plan("ablation", self.dev, entries)
+        self._score(self._store(with_ood(self.study, self.config)), "ablation, test", entries, self.config.seeds)
+
+    def transfer(self, target: TransferTarget) -> None:
+        """What the main table found, trained into a larger model: the same rows, no signal of the larger one needed."""
+        entries = self._planned("main", self.dev)
+        if entries is None:
+            raise StudyError(
+                f"{self.folder}: transfer uses what the main table found; run the section main first "
+                "(--sections main,transfer)."
+            )
+        label = f"transfer to {target.name}"
+        store = self._store(with_ood(target_study(self.config, self.model, target), self.config))
+        seeds = self.config.seeds[: target.seeds]
+        kept = [entry for entry in entries if transferred(entry) and entry.seed in seeds]
+        if self._planned(label, store) is None:
+            self._plan(label, store, kept)
+        self._score(store, label, kept, seeds)
+
+    def _fixed(self) -> tuple[list[tuple[FixedRow, dict[int, Rows]]], dict[str, str]]:
+        """Rows without a search with their subsets by replicate, and those that the pool lacks signals for."""
+        table = self.prepared.table
+        found, left_out = [], {}
+        for row in fixed_rows(self.config):
+            if missing := lacking(row, table):
+                left_out[row.name] = f"the pool has no {', '.join(missing)}"
+                console.print(
+                    f"[yellow]Left out[/]: {row.name}: {left_out[row.name]}.", highlight=False, soft_wrap=True
+                )
+                continue
+            found.append((row, {seed: realized(row, table, seed) for seed in self.config.seeds}))
+        return found, left_out
+
+    def _on_dev(self, rows: Rows, seed: int) -> list[Wanted]:
+        return [Wanted(rows, base + seed, "dev") for base in self.study.evaluation.seeds]
+
+    def _dev_score(self, rows: Rows, seed: int) -> float | None:
+        results = [self.dev.find(wanted) for wanted in self._on_dev(rows, seed)]
+        scores = [math.nan if result is None or result.failure else result.score for result in results]
+        return float(np.mean(scores)) if all(map(math.isfinite, scores)) else None
+
+    def _best_single(self, entries: Sequence[Entry]) -> list[Entry]:
+        """In each replicate the single operator with the best dev score (ties: the first)."""
+        best = []
+        for seed in self.config.seeds:
+            own = [e for e in entries if e.kind == "single" and e.seed == seed and e.dev is not None]
+            if own:
+                first = max(own, key=lambda entry: entry.dev or 0.0)
+                best.append(Entry(BEST_SINGLE, "best-single", seed, first.subset, first.rows, first.dev, first.row))
+        return best
+
+    def _search(self, section: str, methods: Mapping[str, Method]) -> dict[tuple[str, int], Session]:
+        """Let every method spend its budget in every replicate; sessions by (row, replicate)."""
+        sessions: dict[tuple[str, int], Session] = {}
+        passes, on_test = len(self.study.evaluation.seeds), self._counts(section)["test"]
+
+        def evaluate(wanted: list[Wanted]) -> None:
+            left = sum(int(session.left) for session in sessions.values()) * passes - len(wanted)
+            self._evaluate(self.dev, f"{section}, search", wanted, max(0, left) + on_test, strict=False)
+
+        rounds: Rounds[Wanted] = Rounds(evaluate)
+        listed = list(methods.values())
+        seeds = {seed: seed for seed in self.config.seeds}
+        sessions |= open_sessions(self.dev, rounds, listed, self.config.budget, seeds)
+        run_sessions(rounds, sessions, listed)
+        names = {method.name: row for row, method in methods.items()}
+        return {(names[name], seed): session for (name, seed), session in sessions.items()}
+
+    def _winners(self, searched: Mapping[tuple[str, int], Session], kind: Kind) -> list[Entry]:
+        entries = []
+        for (row, seed), session in searched.items():
+            pick = standings(session.log, self.config.budget)[-1]
+            if pick is None:
+                entries.append(Entry(row, kind, seed, None, 0))
+                continue
+            name = keep_rows(self._subsets, pick.rows)
+            seen = pick.seen if math.isfinite(pick.seen) else None
+            entries.append(Entry(row, kind, seed, name, len(pick.rows), seen))
+            ids = self.prepared.pool.row_ids(pick.rows)
+            path = self.folder / "winners" / f"{row.replace(' ', '-')}-seed{seed}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(list(map(str, ids))) + "\n", encoding="utf-8")
+        return entries
+
+    def _planned(self, section: str, store: Evaluations) -> list[Entry] | None:
+        """What a section scores on test, if that is fixed already.
+
+        Raises:
+            StudyError: it was fixed by other settings.
+        """
+        settings = plan_settings(self.config, self.study, section, store.settings)
+        for event in self.journal.of(PLAN):
+            if event["section"] == section:
+                if event["settings"] != settings:
+                    raise StudyError(
+                        f"{self.folder}: test was already scored for '{section}' by other settings (budget, seeds, rows, "
+                        "search, pool, tasks or evaluation); restore them, or name another --out folder."
+                    )
+                return [Entry(**entry) for entry in event["entries"]]
+        return None
+
+    def _plan(self, section: str, store: Evaluations, entries: Sequence[Entry], **notes: Any) -> None:
+        settings = plan_settings(self.config, self.study, section, store.settings)
+        listed = [entry.to_dict() for entry in entries]
+        self.journal.append(PLAN, section=section, settings=settings, entries=listed, **notes)
+
+    def _score(self, store: Evaluations, label: str, entries: Sequence[Entry], seeds: Iterable[int]) -> None:
+        """Score planned entries on test, with the final seeds; a subset of several rows is trained once."""
+        wanted = []
+        for entry in entries:
+            if entry.subset is not None and entry.seed in set(seeds):
+                rows = stored_rows(self._subsets, entry.subset)
+                wanted += [Wanted(rows, seed, "test") for seed in test_seeds(self.config, entry)]
+        self._evaluate(store, label, wanted)
+
+    def _evaluate(
+        self, store: Evaluations, label: str, wanted: Sequence[Wanted], later: int = 0, *, strict: bool = True
+    ) -> None:
+        """Evaluate what is missing and say how much is left; with ``strict`` a lost evaluation stops everything now."""
+        missing = {item.key(store.settings) for item in wanted if store.find(item) is None}
+        if missing:
+            done = sum(event["event"] == "evaluation" for event in self.journal.events)
+            console.print(
+                f"[bold]{label}[/]: {len(missing)} trainings now"
+                + (f", then at most {later} more in this section" if later else "")
+                + f"; {done} made so far",
+                highlight=False,
+                soft_wrap=True,
+            )
+        started = time.monotonic()
+        store.evaluate(wanted)
+        if missing:
+            each = (time.monotonic() - started) / len(missing)
+            after = f"; at most {later * each / 60:.0f} min more at this pace" if later else ""
+            console.print(f"{label}: {each:.1f} s a training{after}", highlight=False, soft_wrap=True)
+        if strict:
+            stop_if_lost(list(dict.fromkeys(f"{label}: {why}" for item in wanted if (why := store.why_lost(item)))))
+
+    def _counts(self, section: str) -> Mapping[str, int]:
+        return planned(self.config, self.model, len(self.study.evaluation.seeds))[section]
+
+
+_ORDER: tuple[Kind, ...] = ("base", "full", "search", "single", "best-single", "default", "ablation")
+
+
+def _place(entry: Entry) -> int:
+    """Place in the main table: AutoSelection comes last."""
+    return len(_ORDER) if entry.row == AUTOSELECTION else _ORDER.index(entry.kind)
+
+
+def transferred(entry: Entry) -> bool:
+    """Whether a row of the main table is one of the transfer table."""
+    return entry.kind in ("base", "full", "default") or entry.row in (METHOD_NAMES["random"], AUTOSELECTION)

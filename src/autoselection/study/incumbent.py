@@ -1,0 +1,271 @@
+"""What is used today against what the search found: the comparison on dev that decides what a study exports.
+
+The winner was chosen by its dev scores, which flatter it. So winner and incumbent are trained again with seeds that the
+search did not use, and what choosing is expected to have added is taken off before they are compared, item by item and
+seed by seed. The plan is in the journal before the first of these trainings, the results as they come, then the verdict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.config import StudyConfig
+from autoselection.errors import RecipeError, SignalError
+from autoselection.evaluation import EvaluationResult
+from autoselection.recipes import Materialization, Recipe, RecipeBook, load_recipe, materialize
+from autoselection.statistics import Comparison, Flattery, compare_all, selection_flattery
+from autoselection.statistics.compare import p_text
+from autoselection.study.evidence import LEVEL, Table, check_items, item_table
+from autoselection.study.prepare import Prepared
+from autoselection.study.study import Study, Trial
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """What is used today, and what it selects from the study's pool."""
+
+    name: str
+    selected: Materialization
+
+
+def incumbent_recipe(config: StudyConfig) -> tuple[str, Recipe] | None:
+    """Name and recipe of ``incumbent.recipe``; None for ``none``.
+
+    Raises:
+        RecipeError: the file is missing or wrong, or no ready recipe has the name.
+    """
+    given = config.incumbent.recipe
+    if given == "none":
+        return None
+    return ("full pool", Recipe(name="full")) if given == "full" else (Path(given).stem, load_recipe(given))
+
+
+def open_incumbent(config: StudyConfig, prepared: Prepared) -> Incumbent | None:
+    """Run the incumbent on the study's pool; None if there is none.
+
+    Raises:
+        RecipeError: its recipe is not valid on this pool.
+    """
+    named = incumbent_recipe(config)
+    if named is None:
+        return None
+    name, recipe = named
+    try:
+        return Incumbent(name, materialize(recipe, prepared.table, seed=config.search.seed, book=RecipeBook()))
+    except (RecipeError, SignalError) as error:
+        raise RecipeError(
+            f"incumbent.recipe: {name} cannot be run on this pool: {error} Name another recipe, full or none."
+        ) from error
+
+
+def verdict_plan(study: Study, incumbent: Incumbent) -> dict[str, Any]:
+    """Who is compared, on which trainings: decided before any of them is made, as plain data for the journal."""
+    best = study.best()
+    seeds = sorted(best.results) if best else list(study.config.evaluation.seeds)
+    used = {*seeds, *(seed for trial in study.all_trials() for seed in trial.results)}
+    fresh = islice((seed for seed in count() if seed not in used), study.config.incumbent.fresh_seeds)
+    selected = incumbent.selected
+    plan = {
+        "winner": best.id if best else None,
+        "winner_hash": best.record["subset_hash"] if best else None,
+        "incumbent": incumbent.name,
+        "incumbent_hash": selected.subset_hash,
+        "rows": len(selected.rows),
+        "recipe": selected.recipe.to_dict(),
+        "seeds": seeds,
+        "fresh_seeds": list(fresh),
+    }
+    return dict(json.loads(json.dumps(plan)))  # as it is read back
+
+
+def is_planned(study: Study, plan: Mapping[str, Any]) -> bool:
+    """Whether ``plan`` is the last one of the journal."""
+    plans = study.journal.of("incumbent_plan")
+    return bool(plans) and all(plans[-1].get(key) == value for key, value in plan.items())
+
+
+def current_verdict(study: Study) -> dict[str, Any] | None:
+    """What the last plan came to (see :func:`verdict`); None before, without an incumbent, or in an older study."""
+    if study.config.incumbent.recipe == "none":
+        return None
+    number = len(study.journal.of("incumbent_plan"))
+    found = [event for event in study.journal.of("verdict") if event["plan"] == number]
+    return {key: value for key, value in found[-1].items() if key not in ("seq", "time", "event")} if found else None
+
+
+def dev_results(study: Study, subset_hash: str) -> dict[int, EvaluationResult]:
+    """Every dev result of these rows by seed: of the search, and of the trainings for the verdict."""
+    trial = _trial_of(study, subset_hash)
+    found = dict(trial.results) if trial is not None else {}
+    for event in study.journal.of("incumbent_evaluation"):
+        if event["subset_hash"] == subset_hash:
+            found[event["seed"]] = EvaluationResult.from_dict(event["result"])
+    return dict(sorted(found.items()))
+
+
+def dev_label(study: Study, subset_hash: str) -> str:
+    """How trainings on these rows are called in folders and messages: by their trial if the search had one."""
+    trial = _trial_of(study, subset_hash)
+    return trial.id if trial is not None else f"incumbent-{subset_hash[:8]}"
+
+
+def missing(study: Study) -> list[tuple[str, int]]:
+    """Subset hashes and seeds that the last plan still has to train; nothing where the verdict is known without."""
+    plan = study.journal.of("incumbent_plan")[-1]
+    winner, incumbent = plan["winner_hash"], plan["incumbent_hash"]
+    if winner in (None, incumbent):
+        return []
+    known = {subset: dev_results(study, subset) for subset in (incumbent, winner)}
+    if any(result.failure for result in known[incumbent].values()):
+        return []
+    wanted = [*plan["seeds"], *plan["fresh_seeds"]]
+    return [(subset, seed) for seed in wanted for subset, results in known.items() if seed not in results]
+
+
+def _trial_of(study: Study, subset_hash: str) -> Trial | None:
+    return next((trial for trial in study.subsets() if trial.record["subset_hash"] == subset_hash), None)
+
+
+def verdict(study: Study) -> dict[str, Any]:
+    """What the last plan's trainings say, as plain data for the journal.
+
+    Keys: ``plan`` (its number), ``winner`` (trial), ``incumbent`` (name), ``outcome`` (``better``, ``worse``,
+    ``no difference``, ``same rows``, ``incumbent failed``, ``winner failed``, ``nothing found``, ``not comparable``),
+    ``exported`` (``found`` or ``incumbent``), ``sentences`` and, where they were compared, ``seeds``, ``measured``
+    (difference of the scores as they are), ``flattery`` (taken off: ``items`` from every training, ``training`` from
+    those of the search; ``training_known``) and ``comparison`` (what is left, see
+    :class:`~autoselection.statistics.Comparison`).
+
+    Raises:
+        StudyError: they were scored on other dev items.
+    """
+    plans = study.journal.of("incumbent_plan")
+    plan = plans[-1]
+    winner, name = plan["winner"], plan["incumbent"]
+    head = {"plan": len(plans), "winner": winner, "incumbent": name}
+    again = [f"It is verdict number {len(plans)} of this study, by another plan than before."] if len(plans) > 1 else []
+
+    def found(outcome: str, said: str, **more: Any) -> dict[str, Any]:
+        stays = outcome not in ("better", "incumbent failed")
+        if stays and winner is not None and outcome != "same rows":
+            said += f" So {name} stays: best/ holds its rows, found/ those of {winner}."
+        exported = "incumbent" if stays else "found"
+        return {**head, "outcome": outcome, "exported": exported, **more, "sentences": [said, *again]}
+
+    if winner is None:
+        return found("nothing found", f"Every trial failed, so {name} stays, untried: best/ holds its rows.")
+    if plan["winner_hash"] == plan["incumbent_hash"]:
+        return found("same rows", f"The best trial, {winner}, has the rows of the incumbent, {name}: best/ holds them.")
+    seeds = [*plan["seeds"], *plan["fresh_seeds"]]
+    ours, theirs = (
+        {seed: result for seed, result in dev_results(study, plan[key]).items() if seed in seeds}
+        for key in ("winner_hash", "incumbent_hash")
+    )
+    if why := _failure(theirs):
+        return found("incumbent failed", f"The incumbent, {name}, {why}: {winner} is exported without a comparison.")
+    if why := _failure(ours):
+        return found("winner failed", f"{winner} {why}.")
+    check_items(study, {winner: list(ours.items()), name: list(theirs.items())}, "dev")
+    metrics = {task.name: task.metric for task in study.config.tasks}
+    tables = [item_table([results[seed] for seed in seeds], metrics) for results in (ours, theirs)]
+    if tables[0] is None or tables[1] is None:
+        return found("not comparable", f"{winner} and {name} are not compared: no item scores were kept.")
+    flattery, known = _flattery(study, [ours, theirs], metrics)
+    search = np.isin(seeds, plan["seeds"])
+    taken = flattery.items + np.where(search, flattery.training, 0.0)
+    measured, corrected = (
+        compare_all(winner, {name: (_less(tables[0], off), tables[1])}, level=LEVEL, seed=study.config.search.seed)[0]
+        for off in (np.zeros(len(seeds)), taken)
+    )
+    outcome = "no difference"
+    if corrected.significant and corrected.difference.estimate > 0:
+        outcome = "better"
+    elif measured.significant and measured.difference.estimate < 0:  # flattered, and worse all the same
+        outcome = "worse"
+    shown = measured if outcome == "worse" else corrected
+    scored = sum(trial.score is not None for trial in study.subsets())
+    return found(
+        outcome,
+        _said(outcome, winner, name, shown, measured.difference.estimate, float(taken.mean()), scored, known, plan),
+        seeds=seeds,
+        measured=measured.difference.estimate,
+        flattery={**vars(flattery), "mean": float(taken.mean()), "training_known": known},
+        comparison=shown.to_dict(),
+    )
+
+
+def _failure(results: Mapping[int, EvaluationResult]) -> str | None:
+    return next(
+        (
+            f"could not be trained with seed {seed} ({result.failure.rstrip('.')})"
+            for seed, result in results.items()
+            if result.failure
+        ),
+        None,
+    )
+
+
+def _less(table: Table, taken: NDArray[np.float64]) -> Table:
+    """The table with ``taken``, float64[seeds], off every item of a seed."""
+    return {task: values - taken[:, None] for task, values in table.items()}
+
+
+def _flattery(
+    study: Study, repeated: Sequence[Mapping[int, EvaluationResult]], metrics: Mapping[str, str]
+) -> tuple[Flattery, bool]:
+    """What choosing the winner is expected to have added to its scores, and whether chance in training is known.
+
+    That is pooled over whatever was trained with several seeds: trials of the search, winner and incumbent.
+    """
+    trials = [trial for trial in study.subsets() if trial.score is not None]
+    tables = [item_table(list(trial.results.values()), metrics) for trial in trials]
+    several = [list(results.values()) for results in (*repeated, *(trial.results for trial in trials))]
+    scores = [[result.score for result in results] for results in several if len(results) > 1]
+    free = sum(len(values) - 1 for values in scores)
+    variance = sum(float(np.var(values, ddof=1)) * (len(values) - 1) for values in scores) / free if free else 0.0
+    known = [(table, len(trial.results)) for table, trial in zip(tables, trials, strict=True) if table is not None]
+    flattery = selection_flattery(
+        [list(table.values()) for table, _ in known],
+        [float(np.sqrt(variance / seeds)) for _, seeds in known],
+        seed=study.config.search.seed,
+    )
+    return flattery, free > 0
+
+
+def _said(
+    outcome: str,
+    winner: str,
+    name: str,
+    shown: Comparison,
+    measured: float,
+    taken: float,
+    trials: int,
+    known: bool,
+    plan: Mapping[str, Any],
+) -> str:
+    interval = shown.difference
+    low, high = shown.interval_seeds or (interval.low, interval.high)
+    over = "items" if shown.interval_seeds is None else "seeds and items"
+    fresh = len(plan["fresh_seeds"])
+    figures = f"{interval.estimate:+.4f}, {interval.level:.0%} interval {low:+.4f} to {high:+.4f} over {over}, {p_text(shown.p)}"
+    verb = {
+        "better": f"{winner} beats the incumbent, {name}, on dev beyond noise ({figures})",
+        "worse": f"{winner} is worse on dev than the incumbent, {name} ({figures})",
+        "no difference": f"No significant difference on dev between {winner} and the incumbent, {name} ({figures})",
+    }[outcome]
+    how = f"{shown.seeds} training{'s' * (shown.seeds > 1)} each, {fresh} with seeds that the search did not use"
+    if outcome != "worse":
+        how += f"; measured {measured:+.4f}, less {taken:.4f} that being the best of {trials} trials is expected to add"
+    if not known:
+        how += "; chance in training is not counted: one seed everywhere, see incumbent.fresh_seeds"
+    elif outcome == "no difference" and shown.p_items <= 1 - LEVEL and interval.estimate > 0:
+        how += "; the items alone would show one, other trainings may not: incumbent.fresh_seeds makes more"
+    return f"{verb}; {how}."

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoselection.compare.ablations import ABLATIONS, ablated
+from autoselection.errors import ConfigError
+from autoselection.reproduce import ReproductionConfig, load_reproduction, package_configs, planned
+from autoselection.reproduce.config import study_of, target_study, with_ood
+from autoselection.reproduce.rows import fixed_rows
+from autoselection.search import SearchConfig
+
+
+def _load(name: str, *overrides: str) -> ReproductionConfig:
+    folders = () if name == "tiny" else ("paths.root=/data",)
+    return load_reproduction(name, (*folders, *overrides))
+
+
+@pytest.mark.parametrize("name", package_configs())
+def test_every_packaged_reproduction_and_its_studies_are_valid(name: str) -> None:
+    config = _load(name)
+    assert config.name == name and len(config.seeds) >= 5
+    for model in config.models:
+        study = study_of(config, model)
+        assert len(study.tasks) == 4 and len(with_ood(study, config).tasks) == 6
+        for target in model.transfer:
+            assert target_study(config, model, target).model.path == target.model
+    assert len(fixed_rows(config)) == 15
+
+
+def test_the_published_settings_are_those_of_the_paper() -> None:
+    assert {"tiny", "qwen2.5-1.5b", "qwen2.5-3b", "llama-3.2-1b"} == set(package_configs())
+    config = _load("qwen2.5-1.5b")
+    study = study_of(config, config.models[0])
+    sft = study.evaluation.sft
+    assert (sft.method, sft.epochs, sft.learning_rate, sft.scheduler) == ("full", 3.0, 2e-5, "cosine")
+    assert (sft.warmup_ratio, sft.batch_size, sft.max_length) == (0.1, 32, 2048)
+    assert (config.budget, study.search.warmup, study.search.patience) == (15, 3, 4)
+    assert [task.name for task in study.tasks] == ["gpqa", "gsm8k", "bbh", "mmlu"]
+    assert [task.name for task in config.ood] == ["graphwiz", "nlgraph"]
+    assert study.model.path == "/data/models/Qwen2.5-1.5B" and study.sae == Path("/data/sae/Qwen2.5-1.5B")
+
+
+def test_a_folder_without_a_value_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"--set paths\.root=FOLDER"):
+        load_reproduction("llama-3.2-1b")
+
+
+def test_an_unknown_reproduction_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        load_reproduction("tinny")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seeds=[1,1]", "distinct"),
+        ("methods=[random]", "'ours'"),
+        ("ablations=[no-gpp]", "did you mean 'no-gp'"),
+        ("budgets=3", "did you mean 'budget'"),
+    ],
+)
+def test_mistakes_are_refused(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _load("tiny", override)
+
+
+def test_a_task_cannot_be_in_and_out_of_distribution() -> None:
+    config = _load("tiny", "ood.0.name=sorting")
+    with pytest.raises(ConfigError, match="sorting"):
+        study_of(config, config.models[0])
+
+
+def test_unknown_folders_in_a_study_are_named(tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text("pool: {path: '${pools}/a'}\nmodel: {path: m}\ntasks: [{name: a, dev: d}]\n")
+    config = _load("tiny", f"models.0.study={study}")
+    with pytest.raises(ConfigError, match=r"\$\{pools\}"):
+        study_of(config, config.models[0])
+
+
+def test_trainings_are_counted() -> None:
+    config = _load("tiny", "seeds=[0,1,2]", "budget=10", "final_seeds=[50,60]")
+    counts = planned(config, config.models[0])
+    assert counts["main"] == {
+        "searches on dev": 4 * 3 * 10,
+        "rows without a search on dev": 15 * 3,
+        "test": (15 + 4) * 3 * 2,
+    }
+    assert counts["ablation"] == {"searches on dev": 7 * 3 * 10, "test": 7 * 3 * 2}
+    assert counts["transfer"] == {"tiny-4x": 4 * 3 * 2, "smollm2-135m": 4 * 1 * 2}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_ablation_changes_a_study_s_own_search(name: str) -> None:
+    own = SearchConfig(kappa=2.5, without=("score_filter",), warmup=5)
+    changed = ablated(own, name)
+    assert changed != own and changed.kappa == 2.5 and "score_filter" in changed.without

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from autoselection.cli import app
+from autoselection.errors import ConfigError
+from autoselection.reproduce import dry_run, load_reproduction
+from autoselection.reproduce.checks import parameters_of
+
+
+def test_the_embedded_setting_lacks_only_the_larger_sibling(tmp_path: Path) -> None:
+    found = dry_run(load_reproduction("tiny", [f"paths.root={tmp_path}"]))
+    assert found["missing"] == [f"tiny: transfer to tiny-4x: {tmp_path}/tiny-4x"]
+    states = {check["what"]: check["state"] for check in found["models"][0]["checks"]}
+    assert states["transfer to smollm2-135m"] == "optional" and states["base model"] == "found"
+    estimate = found["models"][0]["estimate"]
+    assert estimate["trainings"]["transfer"] == {"tiny-4x": 20}
+    assert estimate["sizes"]["tiny"]["rows"] == 3700 and estimate["sizes"]["tiny"]["parameters"] == 817_024
+    assert 0.5 < estimate["total_hours"] < 10
+
+
+def test_parameters_are_counted_from_headers(tmp_path: Path) -> None:
+    for number, shapes in enumerate(([[3, 4], [5]], [[2, 2, 2]])):
+        tensors = {f"t{place}": {"dtype": "BF16", "shape": shape} for place, shape in enumerate(shapes)}
+        header = json.dumps({"__metadata__": {"format": "pt"}, **tensors}).encode()
+        (tmp_path / f"model-{number}.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"weights")
+    assert parameters_of(str(tmp_path)) == 12 + 5 + 8
+    assert parameters_of("no/such/folder") is None
+
+
+def test_a_published_setting_lists_what_is_missing_and_costs() -> None:
+    result = CliRunner().invoke(
+        app, ["reproduce", "paper", "qwen2.5-1.5b", "--dry-run", "--json", "--set", "paths.root=/nowhere"]
+    )
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert "qwen2.5-1.5b: SAE: /nowhere/sae/Qwen2.5-1.5B" in found["missing"]
+    assert any("nlgraph" in sentence for sentence in found["missing"])
+    estimate = found["models"][0]["estimate"]
+    # One full training: 6 · 1.54e9 · 3 epochs · 90,000 rows · 400 tokens at 989e12 · 0.35 a second is 0.8 hours.
+    assert 50 < estimate["hours"]["main"] < 500
+    assert set(estimate["sizes"]["qwen2.5-1.5b"]["assumed"]) == {"parameters", "rows", "tokens a row"}
+    assert estimate["disk_gb"]["checkpoints_at_a_time"] == pytest.approx(6.16)
+
+
+def test_everything_there_is_exit_code_zero(reproduction_file: Path) -> None:
+    result = CliRunner().invoke(app, ["reproduce", "paper", str(reproduction_file), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "device hours" in result.stdout
+
+
+def test_a_size_that_nothing_tells_is_refused() -> None:
+    config = load_reproduction("llama-3.2-1b", ["paths.root=/nowhere", "models.0.parameters=null"])
+    with pytest.raises(ConfigError, match=r"size of llama-3\.2-1b"):
+        dry_run(config)
+
+
+def test_a_run_needs_a_folder() -> None:
+    with pytest.raises(ConfigError, match="--out"):
+        CliRunner().invoke(app, ["reproduce", "paper", "tiny"], catch_exceptions=False)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoselection.errors import ConfigError, StudyError
+from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction, write_paper
+from autoselection.reproduce.rows import AUTOSELECTION, BASE, BEST_SINGLE, FULL
+
+SINGLES = ["truncate_samples", "ngram_entropy, high end", "ngram_entropy, low end"]
+DEFAULT = "fixed default: entropy-half"
+
+
+def test_every_table_has_its_rows(finished: Any) -> None:
+    assert finished.document["models"][0]["missing"] == []
+    searched = ["random recipe search", "random top-k"]
+    assert finished.methods("main") == [BASE, FULL, *searched, *SINGLES, BEST_SINGLE, DEFAULT, AUTOSELECTION]
+    assert finished.methods("ood") == finished.methods("main") and finished.table("ood")["tasks"] == ["reversing"]
+    assert finished.methods("ablation") == [AUTOSELECTION, "without GP", "without union"]
+    assert finished.methods("transfer") == [BASE, FULL, "random recipe search", DEFAULT, AUTOSELECTION]
+
+
+def test_every_figure_has_an_interval_and_every_row_a_difference(finished: Any) -> None:
+    for table in finished.document["models"][0]["tables"]:
+        for row in table["rows"]:
+            for found in (row["average"], *row["tasks"].values()):
+                assert found["ci95"][0] <= found["value"] <= found["ci95"][1]
+            versus = row["autoselection_minus"]
+            assert (versus is None) == (row["method"] == AUTOSELECTION)
+            assert versus is None or versus["p"] <= versus["p_adjusted"] <= 1
+    assert finished.document["models"][0]["correlation"]["all"]["average"]["spearman"]["value"] > 0.5
+
+
+def test_the_files_hold_the_document(finished: Any) -> None:
+    document = json.loads((finished.out / "paper.json").read_text())
+    assert document == json.loads(json.dumps(finished.document))
+    assert list(document["rows"][0]) == ["model", "section", "method", "task", "seed", "split", "metric", "value"]
+    assert {row["split"] for row in document["rows"]} == {"dev", "test"}
+    text = (finished.out / "paper.md").read_text()
+    assert str(finished.out.parent) not in text + json.dumps(document)
+    assert "Structural ablation" in text and "No significant difference" in text and "Missing" not in text
+
+
+def test_searches_see_dev_only_and_test_is_planned_before(finished: Any) -> None:
+    events = [json.loads(line) for line in (finished.out / "base" / "journal.jsonl").read_text().splitlines()]
+    kinds = [event["split"] if event["event"] == "evaluation" else event["event"] for event in events]
+    assert "test" not in kinds[: kinds.index("test_plan")]
+    planned = {entry["subset"] for event in events if event["event"] == "test_plan" for entry in event["entries"]}
+    assert {event["subset_hash"] for event in events if event.get("split") == "test"} == planned
+    seeds = {split: {job.seed for job in finished.jobs if job.split == split} for split in ("dev", "test")}
+    assert seeds == {"dev": {0, 1}, "test": {0, 100, 101}}  # 0 on test: the base model's one pass
+    assert all(len(job.tasks) == (3 if job.split == "test" else 2) for job in finished.jobs)
+
+
+def test_the_winner_is_the_best_on_dev_of_its_own_replicate(finished: Any) -> None:
+    dev = {
+        (row["method"], row["seed"], row["task"]): row["value"]
+        for row in finished.document["rows"]
+        if row["split"] == "dev"
+    }
+    for seed in (0, 1):
+        best = [sum(dev[name, seed, task] for task in ("addition", "boolean")) for name in (BEST_SINGLE, *SINGLES)]
+        assert best[0] == max(best[1:])
+
+
+def test_nothing_is_trained_twice(finished: Any) -> None:
+    keys = [(j.split, j.seed, j.config.sft.max_steps, None if j.rows is None else tuple(j.rows)) for j in finished.jobs]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_run_that_lost_the_machine_goes_on_and_ends_alike(
+    reproduction: ReproductionConfig, finished: Any, arithmetic: Any, tmp_path: Path
+) -> None:
+    made = sum(job.config.sft.max_steps is None for job in finished.jobs)  # without the transfer
+    arithmetic.lost = made // 2
+    with pytest.raises(StudyError, match="run the same command again"):
+        run_reproduction(reproduction, tmp_path, ["main", "ablation"])
+    assert "main: its searches have not ended" in write_paper(reproduction, tmp_path)["models"][0]["missing"][0]
+    arithmetic.lost = None
+    run_reproduction(reproduction, tmp_path, ["main"])
+    again = run_reproduction(reproduction, tmp_path, ["ablation"])
+    assert len(arithmetic.jobs) == made
+    assert again["rows"] == [row for row in finished.document["rows"] if not row["section"].startswith("transfer")]
+
+
+def test_what_is_finished_is_not_run_again(reproduction: ReproductionConfig, finished: Any, arithmetic: Any) -> None:
+    assert run_reproduction(reproduction, finished.out)["rows"] == finished.document["rows"]
+    assert arithmetic.jobs == []
+
+
+def test_test_is_not_scored_again_by_other_settings(
+    reproduction: ReproductionConfig, finished: Any, arithmetic: Any
+) -> None:
+    for section, change in (("main", {"budget": 4}), ("main", {"methods": ("ours",)}), ("ablation", {"ablations": ()})):
+        with pytest.raises(StudyError, match=f"'{section}' by other settings"):
+            run_reproduction(reproduction.model_copy(update=change), finished.out, [section])
+
+
+def test_a_row_whose_signals_are_missing_is_named(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    fewer = {"single_operators": ("ngram_entropy", "ifd_filter"), "methods": ("ours",), "budget": 1}
+    document = run_reproduction(reproduction.model_copy(update=fewer), tmp_path, ["main"])
+    assert "main has no row 'ifd_filter, low end': the pool has no ifd." in document["models"][0]["missing"]
+
+
+def test_transfer_needs_the_main_table_and_its_model(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(StudyError, match="run the section main first"):
+        run_reproduction(reproduction, tmp_path, ["transfer"])
+    model = reproduction.models[0]
+    gone = model.transfer[0].model_copy(update={"model": str(tmp_path / "none"), "hint": "make it with: make models"})
+    changed = model.model_copy(update={"transfer": (gone,)})
+    absent = reproduction.model_copy(update={"models": (changed,)})
+    with pytest.raises(
+        ConfigError, match=r"Transfer to larger: There is no model folder .* Make it with: make models\."
+    ):
+        run_reproduction(absent, tmp_path, ["main", "transfer"])
+    assert arithmetic.jobs == []
+
+
+def test_an_optional_target_without_its_model_is_left_out(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    model = reproduction.models[0]
+    gone = model.transfer[0].model_copy(update={"model": str(tmp_path / "none"), "optional": True})
+    config = reproduction.model_copy(update={"models": (model.model_copy(update={"transfer": (gone,)}),)})
+    document = run_reproduction(config, tmp_path, ["transfer"])
+    assert document["models"][0]["missing"][-1] == "transfer to larger: nothing was trained."
+
+
+def test_an_unknown_section_is_one_sentence(reproduction: ReproductionConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'ablation'"):
+        run_reproduction(reproduction, tmp_path, ["ablations"])
+
+
+def test_nothing_yet_is_said(reproduction: ReproductionConfig, tmp_path: Path) -> None:
+    document = write_paper(reproduction, tmp_path)
+    assert document["rows"] == [] and len(document["models"][0]["missing"]) == 3
+    assert "have not ended" in (tmp_path / "paper.md").read_text()
+
+
+@pytest.mark.slow
+def test_real_trainings_of_the_tiny_model(reproduction_file: Path, tmp_path: Path) -> None:
+    small = ["evaluation.sft.max_steps=3", "evaluation.threads=1", *(f"tasks.{n}.dev_limit=8" for n in (0, 1))]
+    small += [f"tasks.{number}.test_limit=8" for number in (0, 1)]
+    overrides = ["seeds=[0]", "budget=2", "ablations=[no-gp]", f"models.0.set={json.dumps(small)}"]
+    config = load_reproduction(str(reproduction_file), [*overrides, "ood.0.test_limit=8"])
+    document = run_reproduction(config, tmp_path)
+    assert document["models"][0]["missing"] == []
+    metrics = {(row["task"], row["metric"]) for row in document["rows"] if row["split"] == "test"}
+    assert {("addition", "exact_match"), ("boolean", "accuracy"), ("reversing", "exact_match")} <= metrics
+    scores = {row["value"] for row in document["rows"] if (row["task"], row["metric"]) == ("addition", "nll")}
+    assert len(scores) > 5

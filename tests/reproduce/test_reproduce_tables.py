@@ -1,0 +1,77 @@
+"""Tables from stored evaluations, against figures worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autoselection.evaluation import EvaluationResult
+from autoselection.reproduce import ReproductionConfig
+from autoselection.reproduce.config import study_of
+from autoselection.reproduce.results import Stored
+from autoselection.reproduce.rows import AUTOSELECTION, BASE, FULL, Entry
+from autoselection.reproduce.tables import make_table
+
+
+def _evaluation(stored: Stored, subset: str, seed: int, values: dict[str, list[float]], **extra: Any) -> dict[str, Any]:
+    items = {
+        task: {"ids": list(range(len(nll))), "nll": nll, "exact_match": [float(v < 1) for v in nll]}
+        for task, nll in values.items()
+    }
+    scores = {task: -sum(nll) / len(nll) for task, nll in values.items()}
+    result = EvaluationResult("test", seed, 0.0, scores, items=items, **extra)
+    key = f"{subset}/test/{seed}/{stored.digest(stored.study)}"
+    return {"event": "evaluation", "key": key, "result": result.to_dict()}
+
+
+@pytest.fixture
+def stored(reproduction: ReproductionConfig) -> Stored:
+    study = study_of(reproduction, reproduction.models[0])
+    empty = Stored(reproduction, study, [{"event": "study", "pool": "p"}])
+    events = [
+        *empty.events,
+        _evaluation(empty, "a", 100, {"addition": [0.5, 1.5], "boolean": [0.0, 1.0]}),
+        _evaluation(empty, "b", 101, {"addition": [0.5, 0.5], "boolean": [0.0, 0.0]}),
+        _evaluation(empty, "full", 100, {"addition": [1.0, 2.0], "boolean": [1.0, 1.5]}),
+        _evaluation(empty, "full", 101, {"addition": [1.0, 1.5], "boolean": [0.5, 1.0]}),
+        _evaluation(empty, "untrained", 0, {"addition": [3.0, 3.0], "boolean": [2.0, 2.0]}),
+        _evaluation(empty, "bad", 100, {}, failure="the loss is not a number", failure_kind="training"),
+    ]
+    return Stored(reproduction, study, events)
+
+
+def _entries() -> list[Entry]:
+    return [
+        Entry(BASE, "base", 0, "untrained", 0),
+        Entry(BASE, "base", 1, "untrained", 0),
+        Entry(FULL, "full", 0, "full", 300, -1.0),
+        Entry(FULL, "full", 1, "full", 300, -1.2),
+        Entry("worn", "search", 0, "bad", 40),
+        Entry("worn", "search", 1, "late", 40),
+        Entry(AUTOSELECTION, "search", 0, "a", 100, -0.7),
+        Entry(AUTOSELECTION, "search", 1, "b", 200, -0.6),
+    ]
+
+
+def test_means_differences_and_gaps(stored: Stored) -> None:
+    table = make_table("Main", "score", stored.study.tasks, _entries(), stored, stored.digest(stored.study))
+    base, full, worn, ours = table.rows
+    assert ours.average is not None and full.average is not None and base.average is not None
+    assert ours.tasks["addition"].estimate == pytest.approx(-0.75)
+    assert ours.average.estimate == pytest.approx((-0.75 - 0.25) / 2) and ours.average.over == "items and seeds"
+    assert (ours.size, ours.dev, ours.replicates) == (150.0, pytest.approx(-0.65), (0, 1))
+    assert base.average.estimate == pytest.approx(-2.5) and base.average.over == "items"
+    assert full.versus is not None and full.versus.difference.estimate == pytest.approx(-0.5 + 1.1875)
+    assert base.versus is not None and base.versus.seeds == 2
+    assert ours.versus is None
+    assert worn.failed == {0: "the loss is not a number"} and worn.missing == (1,)
+    assert worn.average is None and worn.versus is None
+
+
+def test_right_answers(stored: Stored) -> None:
+    table = make_table("Main", "right", stored.study.tasks, _entries(), stored, stored.digest(stored.study))
+    rows = {row.name: row for row in table.rows}
+    ours = rows[AUTOSELECTION]
+    assert ours.tasks["addition"].estimate == pytest.approx(0.75)
+    assert ours.tasks["boolean"].estimate == pytest.approx(0.75)

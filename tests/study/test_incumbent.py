@@ -1,0 +1,257 @@
+"""What is used today is replaced only by something better beyond noise, and the study says which it exports and why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from tests.study.conftest import ROWS
+
+from autoselection.config import StudyConfig, load_config
+from autoselection.errors import RecipeError, StudyError
+from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.pool import Pool
+from autoselection.report import study_markdown, write_report
+from autoselection.study import Study, run_study, summary
+from autoselection.tasks import load_items
+
+End = Callable[[EvaluationJob], EvaluationResult]
+
+
+def scored(job: EvaluationJob, quality: float, luck: float = 0.0) -> EvaluationResult:
+    """A result whose items scatter around ``quality``, differently for every subset and seed."""
+    rows = np.arange(0) if job.rows is None else np.asarray(job.rows)
+    rng = np.random.default_rng([zlib.crc32(np.sort(rows).tobytes()), job.seed])
+    items = {}
+    for task in job.tasks:
+        ids = [item.id for item in load_items(task, job.split)]
+        items[task.name] = {"ids": ids, "nll": (luck - quality + rng.normal(0, 0.05, len(ids))).round(5).tolist()}
+    scores = {name: -float(np.mean(values["nll"])) for name, values in items.items()}
+    return EvaluationResult(
+        job.split,
+        job.seed,
+        float(np.mean(list(scores.values()))),
+        scores=scores,
+        metrics={name: {"items": 12.0, "nll": -score} for name, score in scores.items()},
+        items=items,
+        seconds={"train": 0.0, "eval": 0.0, "total": 0.0},
+    )
+
+
+def is_full(job: EvaluationJob) -> bool:
+    return job.rows is not None and len(job.rows) == ROWS
+
+
+def config_of(study_config: Path, *overrides: str) -> StudyConfig:
+    short = ["final.enabled=false", "search.evaluations=4", "search.batch=1", "executor.workers=1"]
+    return load_config(study_config, [*short, *overrides])
+
+
+def judged(study: Study) -> dict[str, Any]:
+    (found,) = study.journal.of("verdict")[-1:]
+    assert summary(study)["incumbent"]["sentences"] == found["sentences"]
+    assert found["sentences"][0] in study_markdown(study)
+    return found
+
+
+def exported(study: Study, folder: str, pool: Path) -> list[int]:
+    ids = json.loads((study.path / folder / "ids.json").read_text())
+    return [int(row) for row in Pool.open(pool).row_of(ids)]
+
+
+def trained(study: Study) -> list[tuple[str, int]]:
+    return [(event["label"], event["seed"]) for event in study.journal.of("incumbent_evaluation")]
+
+
+def test_a_clear_winner_is_exported(study_config: Path, scored_pool: Path, tmp_path: Path, ends: Any) -> None:
+    ends(lambda job: scored(job, 0.0 if is_full(job) else 1.0))
+    study = run_study(config_of(study_config), tmp_path / "study")
+    found, best = judged(study), study.best()
+    assert best is not None
+    assert (found["outcome"], found["exported"]) == ("better", "found")
+    assert found["comparison"]["p_seeds"] < 0.05 and found["comparison"]["seeds"] == 2
+    taken = found["flattery"]
+    assert found["comparison"]["difference"]["estimate"] == pytest.approx(found["measured"] - taken["mean"], abs=1e-9)
+    assert taken["mean"] == pytest.approx(taken["items"] + taken["training"] / 2) and taken["training_known"]
+    assert f"{best.id} beats the incumbent, full pool, on dev beyond noise" in found["sentences"][0]
+    assert exported(study, "best", scored_pool) == study.rows(best.id).tolist()
+    assert not (study.path / "found").exists()
+    assert found["sentences"][0] in (study.path / "best" / "verdict.txt").read_text()
+    label = study.journal.of("incumbent_evaluation")[0]["label"]
+    assert label.startswith("incumbent-")
+    assert sorted(trained(study)) == sorted([(label, 0), (label, 1), (best.id, 1)]), "seed 0 of the winner is known"
+    assert best.score == study.trials()[[t.id for t in study.trials()].index(best.id)].results[0].score
+
+
+def test_a_lead_within_noise_leaves_the_incumbent(
+    study_config: Path, scored_pool: Path, tmp_path: Path, ends: Any
+) -> None:
+    ends(lambda job: scored(job, 0.0))
+    study = run_study(config_of(study_config, "search.include_full=true"), tmp_path / "study")
+    found, best = judged(study), study.best()
+    assert best is not None and best.id != "t001", "by chance another one leads"
+    assert (found["outcome"], found["exported"]) == ("no difference", "incumbent")
+    said = found["sentences"][0]
+    assert said.startswith(f"No significant difference on dev between {best.id} and the incumbent, full pool")
+    assert "best/ holds its rows, found/ those of" in said
+    assert exported(study, "best", scored_pool) == list(range(ROWS))
+    assert exported(study, "found", scored_pool) == study.rows(best.id).tolist()
+    assert yaml.safe_load((study.path / "best" / "recipe.yaml").read_text())["steps"] == []
+    for folder in ("best", "found"):
+        assert "No significant difference on dev" in (study.path / folder / "hf_dataset" / "README.md").read_text()
+    assert sorted(trained(study)) == [("t001", 1), (best.id, 1)], "the trial on all rows serves as the incumbent"
+
+
+def test_luck_in_one_training_does_not_pass_for_better(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    """What the search saw of the winner was chance in its training; a fresh one shows it."""
+    ends(lambda job: scored(job, 0.3 if job.seed == 0 and not is_full(job) else 0.0))
+    study = run_study(config_of(study_config), tmp_path / "study")
+    found = judged(study)
+    assert found["measured"] > 0.1 and found["outcome"] == "no difference"
+    assert "the items alone would show one" in found["sentences"][0]
+
+
+def test_a_worse_winner_is_called_worse(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    ends(lambda job: scored(job, 1.0 if is_full(job) else 0.0))
+    study = run_study(config_of(study_config), tmp_path / "study")
+    found = judged(study)
+    assert (found["outcome"], found["exported"]) == ("worse", "incumbent")
+    assert found["measured"] == pytest.approx(found["comparison"]["difference"]["estimate"])
+
+
+def test_the_incumbent_may_be_the_best_trial(study_config: Path, scored_pool: Path, tmp_path: Path, ends: Any) -> None:
+    ends(lambda job: scored(job, 1.0 if is_full(job) else 0.0))
+    study = run_study(config_of(study_config, "search.include_full=true"), tmp_path / "study")
+    found = judged(study)
+    assert (found["outcome"], found["winner"], trained(study)) == ("same rows", "t001", [])
+    assert exported(study, "best", scored_pool) == list(range(ROWS)) and not (study.path / "found").exists()
+
+
+def test_without_fresh_seeds_chance_in_training_is_said_to_be_unknown(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    ends(lambda job: scored(job, 0.0 if is_full(job) else 1.0))
+    study = run_study(config_of(study_config, "incumbent.fresh_seeds=0"), tmp_path / "study")
+    found = judged(study)
+    assert found["outcome"] == "better" and not found["flattery"]["training_known"]
+    assert [seed for _, seed in trained(study)] == [0]
+    assert "chance in training is not counted: one seed everywhere" in found["sentences"][0]
+
+
+def test_no_incumbent_exports_the_winner_unasked(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    ends(lambda job: scored(job, 0.0))
+    study = run_study(config_of(study_config, "incumbent.recipe=none"), tmp_path / "study")
+    kinds = {event["event"] for event in study.journal.events}
+    assert not kinds & {"incumbent_plan", "incumbent_evaluation", "verdict"} and summary(study)["incumbent"] is None
+    assert not (study.path / "best" / "verdict.txt").exists() and (study.path / "best" / "ids.json").exists()
+
+
+def test_a_recipe_as_incumbent_gets_a_row_of_the_final_table(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    recipe = tmp_path / "ours.yaml"
+    recipe.write_text("steps:\n- {operator: truncate_samples, params: {fraction: 0.4}}\n")
+    ends(lambda job: scored(job, 0.0))
+    study = run_study(config_of(study_config, f"incumbent.recipe={recipe}", "final.enabled=true"), tmp_path / "study")
+    assert judged(study)["incumbent"] == "ours"
+    assert study.journal.of("incumbent_plan")[0]["rows"] == 160
+    assert "incumbent (ours)" in study.final_results()
+    with pytest.raises(StudyError, match=r"incumbent\.recipe.*--rescore-test REASON"):
+        run_study(config_of(study_config, "final.enabled=true"), study.path)
+
+
+def test_a_bad_incumbent_stops_before_the_search(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    ends(lambda job: scored(job, 0.0))
+    foreign = tmp_path / "foreign.yaml"
+    foreign.write_text("steps:\n- {operator: source_filter, params: {sources: [elsewhere]}}\n")
+    with pytest.raises(RecipeError, match=r"incumbent\.recipe: foreign cannot be run on this pool: .*elsewhere"):
+        run_study(config_of(study_config, f"incumbent.recipe={foreign}"), tmp_path / "study")
+    with pytest.raises(RecipeError, match=r"missing\.yaml"):
+        run_study(config_of(study_config, "incumbent.recipe=missing.yaml"), tmp_path / "study")
+    assert not Study(tmp_path / "study").trials()
+
+
+def test_an_incumbent_that_cannot_be_trained_is_replaced_without_a_comparison(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    ends(lambda job: EvaluationResult.failed(job, "Training diverged.") if is_full(job) else scored(job, 0.0))
+    study = run_study(config_of(study_config), tmp_path / "study")
+    found = judged(study)
+    assert (found["outcome"], found["exported"]) == ("incumbent failed", "found") and "comparison" not in found
+    assert "full pool, could not be trained with seed 0 (Training diverged)" in found["sentences"][0]
+    known = run_study(config_of(study_config, "search.include_full=true"), tmp_path / "known")
+    assert judged(known)["outcome"] == "incumbent failed" and trained(known) == [], "the search knew it"
+
+
+def test_a_winner_that_fails_with_another_seed_does_not_replace_the_incumbent(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    def end(job: EvaluationJob) -> EvaluationResult:
+        unlucky = job.seed == 1 and not is_full(job)
+        return (
+            EvaluationResult.failed(job, "Training diverged.") if unlucky else scored(job, 0.0 if is_full(job) else 1.0)
+        )
+
+    ends(end)
+    study = run_study(config_of(study_config), tmp_path / "study")
+    found = judged(study)
+    assert (found["outcome"], found["exported"]) == ("winner failed", "incumbent")
+    assert "could not be trained with seed 1 (Training diverged). So full pool stays" in found["sentences"][0]
+
+
+def test_where_every_trial_failed_the_incumbent_stays(
+    study_config: Path, scored_pool: Path, tmp_path: Path, ends: Any
+) -> None:
+    ends(lambda job: EvaluationResult.failed(job, "Training diverged."))
+    study = run_study(config_of(study_config), tmp_path / "study")
+    assert judged(study)["outcome"] == "nothing found" and trained(study) == []
+    assert exported(study, "best", scored_pool) == list(range(ROWS)) and not (study.path / "found").exists()
+    with pytest.raises(StudyError, match="every evaluation of the search failed"):
+        run_study(config_of(study_config, "final.enabled=true"), study.path)
+
+
+def test_a_study_stopped_anywhere_comes_to_the_same_verdict(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    ends(lambda job: scored(job, 0.0 if is_full(job) else 0.1))
+    config = config_of(study_config)
+    whole = run_study(config, tmp_path / "whole")
+    lines = (whole.path / "journal.jsonl").read_text().splitlines(keepends=True)
+    kinds = [json.loads(line)["event"] for line in lines]
+    for cut in range(kinds.index("incumbent_plan"), len(lines)):
+        copy = tmp_path / f"cut{cut}"
+        shutil.copytree(whole.path, copy)
+        shutil.rmtree(copy / "best")
+        (copy / "journal.jsonl").write_text("".join(lines[:cut]) + lines[cut][: len(lines[cut]) // 2])
+        write_report(Study(copy))
+        again = run_study(config, copy)
+        assert [event["event"] for event in again.journal.events] == kinds
+        assert judged(again)["sentences"] == judged(whole)["sentences"]
+        assert (copy / "best" / "ids.json").read_bytes() == (whole.path / "best" / "ids.json").read_bytes()
+
+
+def test_more_seeds_make_a_second_verdict_that_says_so(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    ends(lambda job: scored(job, 0.0))
+    study = run_study(config_of(study_config), tmp_path / "study")
+    before = len(trained(study))
+    again = run_study(config_of(study_config, "incumbent.fresh_seeds=3"), study.path)
+    found = judged(again)
+    assert found["plan"] == 2 and found["seeds"] == [0, 1, 2, 3] and len(trained(again)) == before + 4
+    assert "verdict number 2 of this study" in found["sentences"][1]
+
+
+def test_a_study_of_an_older_version_still_reports(finished_study: Study, tmp_path: Path) -> None:
+    copy = tmp_path / "old"
+    shutil.copytree(finished_study.path, copy)
+    document = yaml.safe_load((copy / "config.yaml").read_text())
+    del document["incumbent"]
+    (copy / "config.yaml").write_text(yaml.safe_dump(document))
+    new = ("incumbent_plan", "incumbent_evaluation", "verdict")
+    events = [json.loads(line) for line in (copy / "journal.jsonl").read_text().splitlines()]
+    (copy / "journal.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events if e["event"] not in new))
+    old = Study(copy)
+    assert summary(old)["incumbent"] is None and "what is used today" not in study_markdown(old)
+    assert "what is used today" in study_markdown(finished_study)
