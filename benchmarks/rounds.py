@@ -65,7 +65,7 @@ def measure(folder: Path, evaluations: int, seed: int, without: tuple[str, ...] 
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         if not asked:
             break
-        kind = "ranked" if asked[0].origin in ("edit", "fresh") else "warmup"
+        kind = "ranked" if asked[0].origin in ("edit", "fresh", "repeat") else "warmup"
         walls[kind].append(wall)
         cpus[kind].append(cpu)
         for candidate in asked:

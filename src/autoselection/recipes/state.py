@@ -89,13 +89,15 @@ def state_vectors(subsets: Sequence[Rows], signals: SignalTable, *, cost_ratio: 
 
     Each is exactly what :func:`state_vector` gives for its subset alone.
     """
-    members = [ascending(rows, signals.n) for rows in subsets]
-    drifts: list[float | None] = [None] * len(members)
+    drifts: list[float | None] = [None] * len(subsets)
     if signals.sae is not None:
-        filled = [i for i, rows in enumerate(members) if len(rows)]
-        for i, own in zip(filled, feature_counts([members[i] for i in filled], signals), strict=True):
-            drifts[i] = drift(own, len(members[i]), signals)
-    return [_described(rows, signals, moved, cost_ratio) for rows, moved in zip(members, drifts, strict=True)]
+        filled = [i for i, rows in enumerate(subsets) if len(rows)]
+        for i, own in zip(filled, feature_counts([subsets[i] for i in filled], signals), strict=True):
+            drifts[i] = drift(own, len(subsets[i]), signals)
+    return [
+        _described(ascending(rows, signals.n), signals, moved, cost_ratio)
+        for rows, moved in zip(subsets, drifts, strict=True)
+    ]
 
 
 def ascending(rows: Rows, n: int) -> Rows:
