@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from benchmarks.recipebench.fidelity import Short
 from benchmarks.recipebench.interpolate import (
     Evaluations,
     Interpolator,
@@ -165,9 +166,13 @@ def test_it_is_a_world(interpolator, tmp_path):
     assert world.judged_by == "test"
     assert world.observe(rows, 1) == world.observe(rows, 1) != world.observe(rows, 2)
     assert np.mean(list(world.truth_of_tasks(rows).values())) == pytest.approx(world.truth(rows))
-    cheap = [np.mean(list(world.observe(rows, seed, 1 / 9).values())) for seed in range(60)]
-    full = [np.mean(list(world.observe(rows, seed).values())) for seed in range(60)]
-    assert np.std(cheap) > 2 * np.std(full)
+    tasks = len(interpolator.tasks)
+    short = Short(np.full(tasks, 0.5), np.zeros(tasks), np.full(tasks, 0.3), np.full(tasks, 0.05))
+    world.__dict__["_short"] = {1 / 9: short}  # of another pool than the measured one
+    cheap = np.log([[-score for score in world.observe(rows, seed, 1 / 9).values()] for seed in range(200)])
+    expected = 0.5 * np.log([-score for score in interpolator.scores(rows, "dev").values()])
+    assert np.allclose(cheap.std(axis=0), 0.05, rtol=0.3), "noise changes with the seed"
+    assert (np.abs(cheap.mean(axis=0) - expected) > 0.02).any(), "the lasting deviation does not"
     again = Interpolator(interpolator.table, interpolator.evaluations)
     assert RecipeBench(again, 20, tmp_path).truth(rows) == world.truth(rows)
 

@@ -29,8 +29,8 @@ def call(capsys, folder, *more):
 def small_worlds(monkeypatch):
     made = {}
 
-    def world(seed):
-        return made.setdefault(seed, search_world(seed, n=400))
+    def world(seed, noise):
+        return made.setdefault(seed, search_world(seed, n=400, noise=noise))
 
     search_world = search.SyntheticWorld
     monkeypatch.setattr(search, "SyntheticWorld", world)

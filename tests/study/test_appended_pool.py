@@ -14,6 +14,7 @@ from autoselection.config import load_config
 from autoselection.demo import pool_file
 from autoselection.pool import Pool, ingest
 from autoselection.study import Study, run_study
+from autoselection.study.incumbent import current_verdict
 from autoselection.study.prepare import prepare
 
 MORE = 50
@@ -51,10 +52,11 @@ def test_an_old_study_resolves_its_rows(
     assert len(Pool.open(pool_dir)) == rows + MORE
     assert len(study.journal.events) == events, "nothing is evaluated again"
     ids = json.loads((study_dir / "best" / "ids.json").read_text())
-    best = study.best()
-    assert best is not None
-    assert np.array_equal(Pool.open(pool_dir).row_of(ids), study.rows(best.id))
     assert ids == json.loads((finished_study.path / "best" / "ids.json").read_text())
+    best, outcome = study.best(), current_verdict(study)
+    assert best is not None and outcome is not None
+    winner = json.loads((study_dir / ("best" if outcome["exported"] == "found" else "found") / "ids.json").read_text())
+    assert np.array_equal(Pool.open(pool_dir).row_of(winner), study.rows(best.id))
 
 
 def test_signals_that_came_later_are_no_part_of_an_old_study(study_config: Path, tmp_path: Path) -> None:

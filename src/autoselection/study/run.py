@@ -279,8 +279,10 @@ def _judge(study: Study, prepared: Prepared, executor: Executor, incumbent: Incu
         rows[plan["winner_hash"]] = study.rows(plan["winner"])
     labels = {dev_label(study, subset): subset for subset in rows}
     hashes = {subset: label for label, subset in labels.items()}
+    # Models of these trainings are of no use later: the policy keeps those of trials and of the final winner.
+    settings = study.config.evaluation.model_copy(update={"keep_model": False})
     work = [
-        Work(hashes[subset], seed, evaluation_job(study, prepared, rows[subset], "dev", seed, hashes[subset]))
+        Work(hashes[subset], seed, evaluation_job(study, prepared, rows[subset], "dev", seed, hashes[subset], settings))
         for subset, seed in missing(study)
     ]
     with progress("Incumbent", len(work)) as advance:
