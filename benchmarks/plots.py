@@ -18,10 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.search import bootstrap
-
 OURS, VARIANT = "ours", "ours:"
 #: Curves that are shown unless ``--methods`` says otherwise, as far as there are such lines.
 SHOWN = ("ours", "published", "random", "random-top-k", "optuna-tpe", "botorch-mixed-gp", "bohb")
@@ -66,6 +62,10 @@ def _paired(ours: Line, line: Line) -> dict[str, Any]:
     seeds = min(len(ours.get("final", ())), len(line.get("final", ())))
     if not seeds:
         return {}
+    import numpy as np
+
+    from benchmarks.search import bootstrap
+
     difference = np.subtract(ours["final"][:seeds], line["final"][:seeds])
     return {"vs_ours": {"difference": float(difference.mean()), "ci95": bootstrap(difference)}}
 
