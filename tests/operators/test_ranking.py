@@ -83,7 +83,9 @@ def test_the_first_of_each_group_are_those_of_a_sort(seed, n):
     quotas = rng.integers(0, 6, len(signals.source_names))
     expected = set()
     for group, quota in enumerate(quotas):
-        members = sorted((-scores[row], row) for row in rows if signals.source[row] == group and scores[row] == scores[row])
+        members = sorted(
+            (-scores[row], row) for row in rows if signals.source[row] == group and scores[row] == scores[row]
+        )
         expected |= {row for _, row in members[:quota]}
     found = ranked.among_first(rows, signals.source, quotas)
     assert found.tolist() == [row in expected for row in rows]
