@@ -49,10 +49,10 @@ def stored(table: SignalTable, folder: Path) -> SignalTable:
     return replace(table, folder=folder, keys={**table.keys, **{name: str(table.n) for name in names}})
 
 
-def measure(folder: Path, evaluations: int, seed: int, without: tuple[str, ...] = ()) -> dict[str, Any]:
+def measure(folder: Path, evaluations: int, seed: int, without: tuple[str, ...], proposals: int) -> dict[str, Any]:
     """One search over the table in ``folder``."""
     table = stored(load_table(folder), folder / "signals")
-    config = SearchConfig(evaluations=evaluations, seed=seed, without=without)
+    config = SearchConfig(evaluations=evaluations, seed=seed, without=without, proposals=proposals)
     started = (time.perf_counter(), time.process_time())
     controller = SearchController(table, config)
     setup = time.perf_counter() - started[0]
@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append", help="rows of the pool; may be repeated (default 90000)")
     parser.add_argument("--evaluations", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--proposals", type=int, default=SearchConfig().proposals, help="recipes ranked in a round")
     parser.add_argument(
         "--without", default="", help="comma-separated operators to leave out: clusters of millions of rows take hours"
     )
@@ -111,7 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         without = tuple(filter(None, options.without.split(",")))
-        print(json.dumps(measure(options.folder, options.evaluations, options.seed, without)))
+        print(json.dumps(measure(options.folder, options.evaluations, options.seed, without, options.proposals)))
         return
     for rows in options.rows or [90_000]:
         table = ensure_table(options.folder, rows, features=not options.no_features, text=not options.no_text)
