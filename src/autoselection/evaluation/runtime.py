@@ -24,7 +24,7 @@ _NOISY = ("lm_eval", "lm-eval", "transformers", "trl", "peft", "accelerate", "da
 MACHINE_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS}
 )
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+_MEMORY_WORDS = ("out of memory", "bad_alloc", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
 class TrainingFailure(Exception):
