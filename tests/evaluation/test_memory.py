@@ -80,14 +80,14 @@ import dataclasses
 import autoselection.evaluation._trainer, lm_eval.models.huggingface
 evaluate(dataclasses.replace(job, rows=None))
 from autoselection.evaluation.memory import _status
-limit = _status("VmSize") + (24 << 20)
+limit = _status("VmSize") + (48 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 print(json.dumps(evaluate(job).to_dict()))
 """
 
 
 def test_a_training_that_needs_more_memory_than_there_is_fails_with_its_reason(make_job, tmp_path):
-    """A real lack of memory: the process may take 24 MiB more, and a batch of all rows in one pass needs more."""
+    """A real lack of memory: the process may take 48 MiB more, and a batch of all rows in one pass needs more."""
     import pickle
 
     job = make_job(sft={"batch_size": 512, "micro_batch_tokens": 200_000, "max_steps": 1})
