@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from autoselection.compare.session import FIDELITIES
 from autoselection.config import load_config
 from autoselection.demo import config_path
 from autoselection.evaluation import EvaluationJob, evaluate
@@ -34,7 +35,6 @@ from autoselection.study.prepare import prepare
 from benchmarks.recipebench.build import end_with
 from benchmarks.recipebench.interpolate import Evaluations, default_path, read_evaluations
 
-FIDELITIES = (1 / 9, 1 / 3)
 SUBSETS, SEED, REPEATED = 48, 0, 4
 SHIPPED = Path(__file__).with_name("data") / "fidelity.jsonl.gz"
 

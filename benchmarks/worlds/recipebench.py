@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autoselection.compare.session import FIDELITIES
 from autoselection.recipes import Recipe
-from benchmarks.recipebench.fidelity import FIDELITIES, Short, measured
 from benchmarks.recipebench.fidelity import SHIPPED as SHORT_RUNS
+from benchmarks.recipebench.fidelity import Short, measured
 from benchmarks.recipebench.interpolate import SHIPPED, Interpolator, Rows, default_path, demo_table, read_evaluations
 from benchmarks.worlds.base import noise_generator
 from benchmarks.worlds.climb import climb

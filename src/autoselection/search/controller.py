@@ -405,15 +405,7 @@ class SearchController:
             return None
         place, gain, instead = chosen
         first, expected = leaders[place].candidate, believed[place]
-        candidate = replace(
-            first,
-            id=_trial_id(number),
-            number=number,
-            origin="repeat",
-            prediction=expected,
-            of=first.id,
-            replicate=asked[first.subset_hash],
-        )
+        candidate = _again(first, number, "repeat", expected, asked[first.subset_hash])
         ranked = [
             Ranked(first.recipe.describe(), first.recipe.digest(self.registry), first.edit, len(first.rows), expected)
         ]
@@ -437,15 +429,7 @@ class SearchController:
         value = attrgetter(self.config.acquisition)
         order = sorted(range(len(waiting)), key=lambda place: (-value(believed[place]), place))
         first, expected = waiting[order[0]], believed[order[0]]
-        candidate = replace(
-            first,
-            id=_trial_id(number),
-            number=number,
-            origin="promotion",
-            prediction=expected,
-            fidelity=1.0,
-            of=first.id,
-        )
+        candidate = _again(first, number, "promotion", expected)
         ranked = [
             Ranked(item.recipe.describe(), item.recipe.digest(self.registry), item.edit, len(item.rows), prediction)
             for item, prediction in ((waiting[place], believed[place]) for place in order)
@@ -852,6 +836,20 @@ class SearchController:
 
 def _trial_id(number: int) -> str:
     return f"t{number:03d}"
+
+
+def _again(first: Candidate, number: int, origin: Origin, expected: Prediction, replicate: int = 0) -> Candidate:
+    """A full evaluation of the subset that ``first`` evaluated before."""
+    return replace(
+        first,
+        id=_trial_id(number),
+        number=number,
+        origin=origin,
+        prediction=expected,
+        fidelity=1.0,
+        of=first.id,
+        replicate=replicate,
+    )
 
 
 def _row_weights(signals: SignalTable) -> NDArray[np.float64]:
