@@ -24,8 +24,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.recipes import subset_hash
 from autoselection.study.journal import Journal
-from autoselection.study.prepare import prepare
-from autoselection.study.run import open_journal
+from autoselection.study.run import prepare_journalled
 
 
 def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: Sequence[int], out: Path) -> Comparison:
@@ -55,11 +54,7 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     with Journal(out / "journal.jsonl") as journal, closing(make_executor(config.executor)) as executor:
-        opening = journal.of("study")
-        prepared = prepare(config, out, opening[0] if opening else None)
-        open_journal(journal, prepared)
-        if not journal.of("contamination"):
-            journal.append("contamination", **prepared.contamination.to_dict())
+        prepared = prepare_journalled(config, out, journal)
         evaluations = Evaluations(config, prepared, journal, executor, out)
         plan = {"methods": sorted(names), "budget": budget, "seeds": sorted(seeds), "settings": evaluations.settings}
         _check_plan(journal, plan, out)

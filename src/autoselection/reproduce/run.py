@@ -55,8 +55,8 @@ from autoselection.reproduce.rows import (
 )
 from autoselection.schema import suggestion
 from autoselection.study.journal import Journal
-from autoselection.study.prepare import Prepared, prepare
-from autoselection.study.run import open_journal
+from autoselection.study.prepare import Prepared
+from autoselection.study.run import prepare_journalled
 from autoselection.tasks import load_items
 
 
@@ -132,11 +132,7 @@ def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, section
         load_items(task.task(), "test")
     folder = out / model.name
     with Journal(folder / "journal.jsonl") as journal, closing(make_executor(study.executor)) as executor:
-        opening = journal.of("study")
-        prepared = prepare(study, folder, opening[0] if opening else None)
-        open_journal(journal, prepared)
-        if not journal.of("contamination"):
-            journal.append("contamination", **prepared.contamination.to_dict())
+        prepared = prepare_journalled(study, folder, journal)
         (folder / "config.yaml").write_text(to_yaml(study), encoding="utf-8")
         runner = _Runner(config, model, study, prepared, journal, executor, folder)
         document: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 What an evaluation leaves in ``work/LABEL-seedN/`` besides its items (models, adapters, the alternative trainer's files)
 is removed as soon as its result is in the journal, unless ``evaluation.keep_model`` asks for it; with ``keep_best`` = k
-the models of the k best trials, of the final winner and those trained for the verdict about the incumbent stay. So a
+the models of the k best trials and of the final winner stay (trainings for the verdict about the incumbent save none). So a
 study holds at most k + batch models per seed while it searches, whatever its length.
 
 Safe at any moment: the journal alone decides. Evaluations without a result there are left alone (they may be running,
@@ -55,8 +55,7 @@ def _kept_labels(study: Study) -> set[str] | None:
     # A trial whose other seeds are still to come has no score yet; its place is not decided.
     pending = {trial.id for trial in trials if not trial.failure and len(trial.results) < len(settings.seeds)}
     winners = {label for plan in _plans(study) for label, entry in plan if entry["kind"] == "winner"}
-    incumbents = {event["label"] for event in study.journal.of("incumbent_evaluation")}
-    return best | pending | winners | incumbents
+    return best | pending | winners
 
 
 def _finished(study: Study) -> set[tuple[str, int]]:

@@ -79,11 +79,7 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
         if journal.cut_bytes:
             console.print(f"[yellow]The journal's torn last line ({journal.cut_bytes} bytes) was cut off.[/]")
         prune_checkpoints(study)  # what an interrupted run left
-        opening = journal.of("study")
-        prepared = prepare(config, study.path, opening[0] if opening else None)
-        open_journal(journal, prepared)
-        if not journal.of("contamination"):
-            journal.append("contamination", **prepared.contamination.to_dict())
+        prepared = prepare_journalled(config, study.path, journal)
         if prepared.benchmarks and not journal.of("benchmarks"):
             journal.append("benchmarks", findings=[finding.to_dict() for finding in prepared.benchmarks])
         incumbent = open_incumbent(config, prepared)  # a recipe that cannot be run here stops before the search
@@ -101,7 +97,21 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
     return study
 
 
-def open_journal(journal: Journal, prepared: Prepared) -> None:
+def prepare_journalled(config: StudyConfig, folder: Path, journal: Journal) -> Prepared:
+    """Pool and signals in ``folder``, as the journal opened with them, or newly opened; contamination told once.
+
+    Raises:
+        StudyError: the pool or its signals are not those that the journal opened with.
+    """
+    opening = journal.of("study")
+    prepared = prepare(config, folder, opening[0] if opening else None)
+    _open_journal(journal, prepared)
+    if not journal.of("contamination"):
+        journal.append("contamination", **prepared.contamination.to_dict())
+    return prepared
+
+
+def _open_journal(journal: Journal, prepared: Prepared) -> None:
     """Write the opening event, or check that the pool and its signals are still those of the study."""
     identity = {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
     opening = journal.of("study")
