@@ -73,7 +73,7 @@ def test_subsets_described_together_have_exactly_the_features_of_each_alone():
     rng = np.random.default_rng(0)
     subsets = [rng.permutation(5000)[:size] for size in (1, 40, 700, 2500, 5000)]
     states = state_vectors(subsets, signals)
-    together = features.many(subsets, states)
+    together = features.many(subsets)
     for rows, state, found in zip(subsets, states, together, strict=True):
         assert found.tolist() == pytest.approx(features(rows, state).tolist(), abs=0, rel=0, nan_ok=True)
 

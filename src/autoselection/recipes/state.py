@@ -14,6 +14,9 @@ from autoselection.operators.artefacts import pool_artefact
 from autoselection.recipes.drift import drift, feature_counts
 from autoselection.signals.table import MONA_PREFIX, SignalTable
 
+DRIFT_AND_RELEVANCE = ("distribution_drift", "score_mean", "score_std")
+"""The fields that :func:`drift_and_relevance` gives."""
+
 
 @dataclass(frozen=True)
 class StateVector:
@@ -89,15 +92,31 @@ def state_vectors(subsets: Sequence[Rows], signals: SignalTable, *, cost_ratio: 
 
     Each is exactly what :func:`state_vector` gives for its subset alone.
     """
-    drifts: list[float | None] = [None] * len(subsets)
+    return [
+        _described(ascending(rows, signals.n), signals, moved, cost_ratio)
+        for rows, moved in zip(subsets, _drifts(subsets, signals), strict=True)
+    ]
+
+
+def drift_and_relevance(subsets: Sequence[Rows], signals: SignalTable) -> NDArray[np.float64]:
+    """:data:`DRIFT_AND_RELEVANCE` of several subsets, float64, shape ``(len(subsets), 3)``; NaN for a missing value.
+
+    A search describes hundreds of proposals a round by these alone.
+    """
+    found = np.full((len(subsets), len(DRIFT_AND_RELEVANCE)), np.nan)
+    for numbers, rows, moved in zip(found, subsets, _drifts(subsets, signals), strict=True):
+        relevance = _relevance(ascending(rows, signals.n), signals)
+        numbers[:] = [np.nan if value is None else value for value in (moved, *relevance)]
+    return found
+
+
+def _drifts(subsets: Sequence[Rows], signals: SignalTable) -> list[float | None]:
+    found: list[float | None] = [None] * len(subsets)
     if signals.sae is not None:
         filled = [i for i, rows in enumerate(subsets) if len(rows)]
         for i, own in zip(filled, feature_counts([subsets[i] for i in filled], signals), strict=True):
-            drifts[i] = drift(own, len(subsets[i]), signals)
-    return [
-        _described(ascending(rows, signals.n), signals, moved, cost_ratio)
-        for rows, moved in zip(subsets, drifts, strict=True)
-    ]
+            found[i] = drift(own, len(subsets[i]), signals)
+    return found
 
 
 def ascending(rows: Rows, n: int) -> Rows:
@@ -122,13 +141,13 @@ def _described(rows: Rows, signals: SignalTable, moved: float | None, cost_ratio
         token_ratio = total / max(1.0, _pool_tokens(signals))
         by_source = np.bincount(source, weights=tokens, minlength=width) / max(1.0, total)
         token_shares = dict(zip(signals.source_names, by_source.tolist(), strict=True))
-    relevance = None if not signals.tasks else _combined_relevance(signals)[rows]
+    score_mean, score_std = _relevance(rows, signals)
     return StateVector(
         retain_ratio=len(rows) / max(1, signals.n),
         token_ratio=token_ratio,
         distribution_drift=moved,
-        score_mean=None if relevance is None else _mean(relevance),
-        score_std=None if relevance is None else _std(relevance),
+        score_mean=score_mean,
+        score_std=score_std,
         score_per_task={task: _mean(signals.column(MONA_PREFIX + task)[rows]) for task in signals.tasks},
         mean_ifd=_ratio("ifd", rows, signals),
         mean_varentropy=_ratio("varentropy", rows, signals),
@@ -141,6 +160,14 @@ def _described(rows: Rows, signals: SignalTable, moved: float | None, cost_ratio
 def _present(values: NDArray[Any]) -> NDArray[Any]:
     absent = np.isnan(values)
     return values[~absent] if absent.any() else values
+
+
+def _relevance(rows: Rows, signals: SignalTable) -> tuple[float | None, float | None]:
+    """Mean and standard deviation of the rows' relevance."""
+    if not signals.tasks:
+        return None, None
+    relevance = _combined_relevance(signals)[rows]
+    return _mean(relevance), _std(relevance)
 
 
 def _mean(values: NDArray[Any]) -> float | None:

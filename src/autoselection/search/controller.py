@@ -103,6 +103,7 @@ class _Draft:
     key: str
     edit: str
     parent: Trial | None = None
+    similarity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # with each candidate
     point: Point | None = None
     prediction: Prediction | None = None
 
@@ -166,6 +167,7 @@ class SearchController:
         self._cache = PrefixCache()
         self._weights = _row_weights(signals)
         self._overlaps = Overlaps(self._weights)  # with each candidate
+        self._among = np.zeros((0, 0))  # weighted Jaccard of the candidates with each other
         self._points: dict[str, Point] = {}
         self._initial, self._repeated_initial = self._start(initial)
 
@@ -575,9 +577,10 @@ class SearchController:
         scored = [trial for trial in self.standing if trial.score is not None]
         if self.config.parents == 1 or len(scored) < 2:
             return [best]
-        points = [self._known_point(trial.candidate) for trial in scored]
+        candidates = [trial.candidate for trial in scored]
+        points = [self._known_point(candidate) for candidate in candidates]
         in_full = [replace(point, fidelity=1.0) for point in points if point.fidelity < 1.0]
-        parts = KernelParts(points, in_full, self.config.surrogate, self._weights)
+        parts = self._parts(candidates, in_full)
         predicted = predict(parts, np.array([trial.score for trial in scored], np.float64), 0.0, self.config.seed)
         moved = iter(predicted[len(points) :])
         believed = [
@@ -635,7 +638,8 @@ class SearchController:
 
     def _draft(self, recipe: Recipe, edit: str, key: str | None = None) -> _Draft:
         outcome = materialize(recipe, self.signals, seed=self.config.seed, registry=self.registry, cache=self._cache)
-        return _Draft(outcome, key or digest_steps(outcome.recipe.steps), edit)
+        similarity = self._overlaps.jaccard(outcome.rows)
+        return _Draft(outcome, key or digest_steps(outcome.recipe.steps), edit, similarity=similarity)
 
     def _problem(self, draft: _Draft) -> str | None:
         """Why a subset is not worth an evaluation, if so."""
@@ -646,12 +650,14 @@ class SearchController:
             return None
         if any(candidate.subset_hash == draft.outcome.subset_hash for candidate in self._candidates.values()):
             return "same subset as a known trial"
-        if self._overlaps.jaccard(rows).max() > self.config.max_jaccard:
+        if draft.similarity.max() > self.config.max_jaccard:
             return "nearly the subset of a known trial"
         return None
 
     def _add(self, candidate: Candidate) -> None:
         self._overlaps.add(candidate.rows)
+        similarity = self._overlaps.jaccard(candidate.rows)
+        self._among = np.block([[self._among, similarity[:-1, None]], [similarity]])
         self._candidates[candidate.id] = candidate
 
     def _candidate(self, number: int, draft: _Draft, origin: Origin, parent: str | None, trajectory: int) -> Candidate:
@@ -697,7 +703,7 @@ class SearchController:
             zone = zone_of(probe, self.config.zones)
             recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
             subsets.append(self._draft(recipe, "").outcome.rows)
-        return Scale.of(np.array(self._features.many(subsets, self._states(subsets))))
+        return Scale.of(np.array(self._features.many(subsets)))
 
     def _point(self, outcome_rows: NDArray[np.int64], described: NDArray[np.float64], recipe: Recipe) -> Point:
         encoded = self.config.surrogate.features in ("encoding", "both")
@@ -708,11 +714,11 @@ class SearchController:
             described = self._features(candidate.rows, candidate.state)
             point = self._point(candidate.rows, described, candidate.recipe)
             self._points[candidate.id] = replace(point, fidelity=candidate.fidelity)
-        return self._points[candidate.id]
+        return replace(self._points[candidate.id], similarity=self._among[candidate.number - 1])
 
     def points(self, recipes: Sequence[Recipe], subsets: Sequence[NDArray[np.int64]]) -> list[Point]:
         """What the surrogate sees of subsets of this pool, whoever evaluated them (for diagnoses)."""
-        described = self._features.many(subsets, self._states(subsets))
+        described = self._features.many(subsets)
         return [self._point(*item) for item in zip(subsets, described, recipes, strict=True)]
 
     def predict_points(
@@ -746,7 +752,7 @@ class SearchController:
         """Drafts with predictions, highest acquisition value first (ties: the earlier proposal)."""
         new = [draft for draft in drafts if draft.point is None]
         made = iter(self.points([draft.outcome.recipe for draft in new], [draft.outcome.rows for draft in new]))
-        points = [draft.point or next(made) for draft in drafts]
+        points = [draft.point or replace(next(made), similarity=draft.similarity) for draft in drafts]
         predictions = self._believed(points, number)
         value = attrgetter(self.config.acquisition)
         order = sorted(range(len(drafts)), key=lambda place: (-value(predictions[place]), place))
@@ -759,17 +765,20 @@ class SearchController:
         """
         told, scores, _ = self._training()
         pending = list(self.pending)
-        train = [self._known_point(candidate) for candidate in told]
         kappa = self.config.kappa_at(self.spent)
         seed = int(self._rng(number, SURROGATE).integers(2**31))
         if pending:
-            waiting = [self._known_point(candidate) for candidate in pending]
-            parts = KernelParts(train, waiting, self.config.surrogate, self._weights)
-            believed = predict(parts, scores, kappa, seed)[len(train) :]
+            parts = self._parts(told, [self._known_point(candidate) for candidate in pending])
+            believed = predict(parts, scores, kappa, seed)[len(told) :]
             scores = np.concatenate([scores, [prediction.mu for prediction in believed]])
-            train += waiting
-        parts = KernelParts(train, points, self.config.surrogate, self._weights)
-        return predict(parts, scores, kappa, seed)[len(train) :]
+            told += pending
+        return predict(self._parts(told, points), scores, kappa, seed)[len(told) :]
+
+    def _parts(self, train: Sequence[Candidate], test: Sequence[Point]) -> KernelParts:
+        """Kernels of candidates with themselves and with points that know their similarity with all candidates."""
+        points = [self._known_point(candidate) for candidate in train]
+        places = [candidate.number - 1 for candidate in train]
+        return KernelParts(points, test, self.config.surrogate, self._weights, places)
 
     def _leave_one_out(self) -> LeaveOneOut | None:
         scored = [trial for trial in self.standing if trial.score is not None]
@@ -784,8 +793,7 @@ class SearchController:
 
     def _fitted(self, scored: Sequence[Trial]) -> tuple[KernelParts, NDArray[np.float64]]:
         """Kernels and scores of these trials alone."""
-        points = [self._known_point(trial.candidate) for trial in scored]
-        parts = KernelParts(points, [], self.config.surrogate, self._weights)
+        parts = self._parts([trial.candidate for trial in scored], [])
         return parts, np.array([trial.score for trial in scored], np.float64)
 
     # Records

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from autoselection.operators.groups import group_codes
 from autoselection.recipes import StateVector
-from autoselection.recipes.state import ascending
+from autoselection.recipes.state import DRIFT_AND_RELEVANCE, ascending, drift_and_relevance
 from autoselection.signals.table import SignalTable
 
 Array = NDArray[np.float64]
@@ -29,7 +29,6 @@ MAX_GROUPS = 32
 """Groups of one kind that get a feature of their own, the largest first."""
 _ROWS = 2048
 """Rows whose ranks are summed at once, a multiple of 8: they stay in the processor's cache."""
-STATE_FIELDS = ("distribution_drift", "score_mean", "score_std")
 
 
 class SubsetFeatures:
@@ -43,6 +42,7 @@ class SubsetFeatures:
     def __init__(self, signals: SignalTable, scores: Sequence[str]) -> None:
         self.names: tuple[str, ...] = ()
         self._groups: list[tuple[NDArray[np.int64], Array]] = []  # (code of each row, rows of each group kept apart)
+        self._signals = signals
         self._n = signals.n
         self._selectable = max(1, len(signals.selectable))
         names = ["log_kept"]
@@ -68,7 +68,7 @@ class SubsetFeatures:
             *names,
             *(f"mean/{name}" for name in placed),
             *(f"spread/{name}" for name in placed),
-            *STATE_FIELDS,
+            *DRIFT_AND_RELEVANCE,
         )
 
     def __call__(self, rows: NDArray[np.int64], state: StateVector) -> Array:
@@ -79,9 +79,11 @@ class SubsetFeatures:
         """
         rows = ascending(rows, self._n)
         parts = (self._numbers(rows[start : start + _ROWS]).sum(axis=0) for start in range(0, len(rows), _ROWS))
-        return self._described(sum(parts, np.zeros(self._width)), len(rows), state)
+        numbers = state.flat()
+        fields = np.array([np.nan if (value := numbers[name]) is None else value for name in DRIFT_AND_RELEVANCE])
+        return self._described(sum(parts, np.zeros(self._width)), len(rows), fields)
 
-    def many(self, subsets: Sequence[NDArray[np.int64]], states: Sequence[StateVector]) -> list[Array]:
+    def many(self, subsets: Sequence[NDArray[np.int64]]) -> list[Array]:
         """The features of several subsets, each exactly as for it alone; the pool is read once for all of them."""
         members = np.zeros((len(subsets), -(-self._n // 8)), np.uint8)  # a bit a row
         for own, rows in zip(members, subsets, strict=True):
@@ -93,9 +95,8 @@ class SubsetFeatures:
             count = min(_ROWS, self._n - start)
             inside = np.unpackbits(members[:, start // 8 : (start + _ROWS) // 8], axis=1, count=count)
             sums += inside.astype(np.float64) @ self._numbers(slice(start, start + count))
-        return [
-            self._described(total, len(rows), state) for total, rows, state in zip(sums, subsets, states, strict=True)
-        ]
+        fields = drift_and_relevance(subsets, self._signals)
+        return [self._described(total, len(rows), own) for total, rows, own in zip(sums, subsets, fields, strict=True)]
 
     def _numbers(self, rows: slice | NDArray[np.int64]) -> Array:
         """What is summed over the rows of a subset: ranks, their squares in two parts, and a 1 for each row's groups.
@@ -110,16 +111,14 @@ class SubsetFeatures:
         groups = [codes[rows][:, None] == np.arange(len(totals)) for codes, totals in self._groups]
         return np.concatenate([ranks, coarse, fine, *groups], axis=1, dtype=np.float64)
 
-    def _described(self, sums: Array, count: int, state: StateVector) -> Array:
-        """The features from the sums of :meth:`_numbers`."""
+    def _described(self, sums: Array, count: int, fields: Array) -> Array:
+        """The features from the sums of :meth:`_numbers` and the fields of the state."""
         scores = self._ranks.shape[1]
         mean = sums[:scores] / count
         squares = (sums[scores : 2 * scores] + sums[2 * scores : 3 * scores]) / count
         spread = np.sqrt(np.maximum(squares - mean**2, 0.0))
         totals = np.concatenate([[self._selectable], *(totals for _, totals in self._groups)])
         kept = np.concatenate([[count], sums[3 * scores :]]) / totals
-        numbers = state.flat()
-        fields = [np.nan if numbers[name] is None else float(numbers[name] or 0.0) for name in STATE_FIELDS]
         return np.concatenate([np.log(kept + FLOOR), mean, spread, fields])
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -61,12 +61,14 @@ class Point:
         state: features of the subset, scaled by :class:`Scale`.
         encoding: encoded parameters of the recipe.
         fidelity: share of the training budget; 1 is a full evaluation.
+        similarity: weighted Jaccard of the subset with each one asked for so far; empty if that is not known.
     """
 
     rows: NDArray[np.int64]
     state: Array
     encoding: Array
     fidelity: float = 1.0
+    similarity: Array = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,17 @@ class KernelParts:
         test: recipes to predict.
         config: which parts there are.
         weights: weight of each row of the pool.
+        places: places of the evaluated ones among the subsets asked for, if all points know their similarity with those.
     """
 
-    def __init__(self, train: Sequence[Point], test: Sequence[Point], config: SurrogateConfig, weights: Array) -> None:
+    def __init__(
+        self,
+        train: Sequence[Point],
+        test: Sequence[Point],
+        config: SurrogateConfig,
+        weights: Array,
+        places: Sequence[int] | None = None,
+    ) -> None:
         self.config = config
         self.points = [*train, *test]
         self.n_train = len(train)
@@ -161,8 +171,11 @@ class KernelParts:
         if config.features in ("encoding", "both"):
             self._distances.append(_distance(np.array([point.encoding for point in self.points]), self.n_train))
         if config.features in ("realized", "subset", "both"):
-            rows = [point.rows for point in self.points]
-            self._similarity = overlap(rows[: self.n_train], weights, rows)
+            if places is None:
+                rows = [point.rows for point in self.points]
+                self._similarity = overlap(rows[: self.n_train], weights, rows)
+            else:
+                self._similarity = np.array([point.similarity[list(places)] for point in self.points]).T
         levels = np.array([point.fidelity for point in self.points])
         self._other_level = levels[: self.n_train, None] != levels[None, :]
         self.kernels = list(self._related())
