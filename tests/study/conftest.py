@@ -95,11 +95,27 @@ class InlineExecutor:
         """Nothing was started."""
 
 
+def evaluate_here(
+    monkeypatch: pytest.MonkeyPatch, end: Callable[[EvaluationJob], EvaluationResult | None] = lambda _: None
+) -> None:
+    """Studies evaluate in this process from now on: a worker's imports take longer than the small trainings."""
+    for module in ("run", "compute"):
+        monkeypatch.setattr(f"autoselection.study.{module}.make_executor", lambda _: InlineExecutor(end))
+
+
 @pytest.fixture
 def ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[EvaluationJob], EvaluationResult | None]], None]:
     """``ends(end)``: studies of this test evaluate in this process, which starts no worker."""
 
     def use(end: Callable[[EvaluationJob], EvaluationResult | None]) -> None:
-        monkeypatch.setattr("autoselection.study.run.make_executor", lambda _: InlineExecutor(end))
+        evaluate_here(monkeypatch, end)
 
     return use
+
+
+@pytest.fixture(scope="module")
+def inline_module() -> Iterator[None]:
+    """Studies of a whole module evaluate in this process, those of its fixtures too."""
+    with pytest.MonkeyPatch.context() as patch:
+        evaluate_here(patch)
+        yield

@@ -29,7 +29,7 @@ def best_of(study: Study, count: int) -> set[str]:
     return {f"{name}-seed0" for _, _, name in sorted(scored, reverse=True)[:count]}
 
 
-KEEP_TWO = ["evaluation.keep_model=true", "evaluation.keep_best=2", "executor.workers=1"]
+KEEP_TWO = ["evaluation.keep_model=true", "evaluation.keep_best=2", "incumbent.recipe=none"]
 
 
 def test_the_best_models_stay_and_disk_use_is_bounded_all_along(
@@ -81,13 +81,14 @@ def test_a_study_stopped_between_saving_and_removing_ends_with_the_same_models(
 @pytest.mark.parametrize("kept", [True, False])
 def test_all_models_stay_if_asked_and_none_otherwise(kept: bool, study_config: Path, tmp_path: Path) -> None:
     overrides = [f"evaluation.keep_model={kept}", "search.evaluations=2", "search.warmup=2", "final.enabled=false"]
+    overrides += ["incumbent.recipe=full"]  # whose trainings, and those of the verdict, keep no model
     study = run_study(load_config(study_config, overrides), tmp_path / "study")
     assert saved(study.path) == ({"t001-seed0", "t002-seed0"} if kept else set())
 
 
 def test_the_winner_of_the_final_table_keeps_its_model(study_config: Path, tmp_path: Path) -> None:
     overrides = [*KEEP_TWO[:1], "evaluation.keep_best=1", "search.evaluations=3", "search.warmup=2"]
-    overrides += ["final.full=false", "final.single_operators=0"]
+    overrides += ["final.full=false", "final.single_operators=0", "incumbent.recipe=none"]
     study = run_study(load_config(study_config, overrides), tmp_path / "study")
     seeds = study.journal.of("final_plan")[0]["seeds"]
     assert saved(study.path) == best_of(study, 1) | {f"test00-seed{seed}" for seed in seeds}

@@ -18,8 +18,13 @@ from autoselection.study import Study, run_study, summary
 from autoselection.study.evidence import final_evidence
 
 
+pytestmark = pytest.mark.usefixtures("inline_module")
+
+
 @pytest.fixture(scope="module")
-def reseeded(finished_study: Study, study_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+def reseeded(
+    finished_study: Study, study_config: Path, tmp_path_factory: pytest.TempPathFactory, inline_module: None
+) -> Study:
     """The finished study, its test scored again with a second seed, for a reason."""
     path = tmp_path_factory.mktemp("reseeded") / "study"
     shutil.copytree(finished_study.path, path)

@@ -24,7 +24,7 @@ def trial_of(job: EvaluationJob) -> str:
 
 
 def config_of(study_config: Path, *overrides: str) -> StudyConfig:
-    return load_config(study_config, ["final.enabled=false", *overrides])
+    return load_config(study_config, ["final.enabled=false", "incumbent.recipe=none", *overrides])
 
 
 def test_a_recipe_whose_training_diverges_is_penalised_and_the_search_goes_on(

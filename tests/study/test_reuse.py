@@ -23,8 +23,11 @@ from autoselection.study.compute import measure_compute
 from autoselection.study.reuse import open_place, warm_start
 
 
+pytestmark = pytest.mark.usefixtures("inline_module")
+
+
 @pytest.fixture(scope="module")
-def measured(finished_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(finished_study: Study, tmp_path_factory: pytest.TempPathFactory, inline_module: None) -> Path:
     path = tmp_path_factory.mktemp("measured") / "study"
     shutil.copytree(finished_study.path, path)
     measure_compute(path, [0.5, 2.0], [0])
@@ -152,7 +155,7 @@ def test_a_search_begins_with_the_best_recipes_of_an_earlier_one(
         "warm_start_probes": 2,
         "seed": 5,
     }
-    document["final"] = {"enabled": False}
+    document |= {"final": {"enabled": False}, "incumbent": {"recipe": "none"}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
     config = load_config(tmp_path / "study.yaml")
     table = open_place(finished_study.path).table
@@ -199,7 +202,8 @@ def test_doctor_and_search_check_the_benchmarks_first(study_config: Path, tmp_pa
     document = yaml.safe_load(study_config.read_text())
     document["tasks"][0]["test"] = document["tasks"][0]["dev"]
     document["search"]["evaluations"], document["search"]["warmup"] = 1, 1
-    document["final"] = {"full": False, "random": False, "base": False}
+    document["final"] = {"full": False, "random": False, "base": False, "single_operators": 0}
+    document["incumbent"] = {"recipe": "none"}
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(document))
     code, text, _ = run("doctor", path, "--json")
