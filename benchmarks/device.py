@@ -80,7 +80,7 @@ def evaluations(study: StudyConfig, device: str, folder: Path) -> Iterator[dict[
     job = EvaluationJob(
         study.model.path, folder / "pool", rows, study.tasks, "dev", 0, study.evaluation, folder / "work"
     )
-    settings = [("cpu", "float32", "full", False)]
+    settings = [("cpu", "float32", name, False) for name in ("full", "lora")]
     settings += [(device, dtype, name, False) for dtype in ("float32", "bfloat16") for name in VARIANTS]
     settings += [(device, "bfloat16", "full", True)]
     reference: dict[str, float] = {}
@@ -92,6 +92,8 @@ def evaluations(study: StudyConfig, device: str, folder: Path) -> Iterator[dict[
         result = evaluate(replace(job, config=config))
         line = {"part": "evaluation", "device": place, "dtype": dtype, "setting": name, "compile": compiled}
         line |= {"seconds": time.perf_counter() - started, "score": result.score, "failure": result.failure}
+        line |= {"steps": result.steps, "train_tokens": result.train_tokens, "train_loss": result.train_loss}
+        line |= {"parts": result.seconds}
         reference.setdefault(name if name == "lora" else "full", result.score)
         yield line | {"difference": result.score - reference["lora" if name == "lora" else "full"]}
 

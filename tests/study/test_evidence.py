@@ -17,7 +17,6 @@ from autoselection.statistics import sign_flip_test
 from autoselection.study import Study, run_study, summary
 from autoselection.study.evidence import final_evidence
 
-
 pytestmark = pytest.mark.usefixtures("inline_module")
 
 

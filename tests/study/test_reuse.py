@@ -22,7 +22,6 @@ from autoselection.study import Study, run_study
 from autoselection.study.compute import measure_compute
 from autoselection.study.reuse import open_place, warm_start
 
-
 pytestmark = pytest.mark.usefixtures("inline_module")
 
 
