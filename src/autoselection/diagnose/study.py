@@ -102,11 +102,11 @@ def _left_out(
     settings = study.config.search.model_copy(update={"initial": (), "include_full": False})
     recipes = [Recipe.from_dict(trial.record["recipe"]) for trial in trials]
     controller = SearchController(table, settings)
-    points = controller.points(recipes, rows)
+    points = controller.beliefs.points(recipes, rows)
     found = []
     for place, point in enumerate(points):
         others = [*points[:place], *points[place + 1 :]]
-        found += controller.predict_points(others, np.delete(truth, place), [point])
+        found += controller.beliefs.predict(others, np.delete(truth, place), [point])
     mu = np.array([prediction.mu for prediction in found], np.float64)
     sigma = np.array([prediction.sigma for prediction in found], np.float64)
     return Predicted(LEFT_OUT, mu, sigma)

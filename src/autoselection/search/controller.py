@@ -29,8 +29,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -39,23 +38,16 @@ from numpy.typing import NDArray
 
 from autoselection.errors import StudyError
 from autoselection.operators import OperatorRegistry, default_registry
-from autoselection.recipes import (
-    Materialization,
-    PrefixCache,
-    Recipe,
-    StateVector,
-    load_recipe,
-    materialize,
-    state_vectors,
-)
+from autoselection.recipes import Recipe, StateVector, load_recipe, state_vector
 from autoselection.recipes.recipe import digest_steps
+from autoselection.search.beliefs import Beliefs
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.edits import Editor, Source
-from autoselection.search.features import SubsetFeatures
 from autoselection.search.fidelity import on_full_scale
 from autoselection.search.findings import summarise
-from autoselection.search.overlaps import Overlaps
+from autoselection.search.proposals import Draft, Drafts, Proposals, by_rank, shares
+from autoselection.search.purposes import EDIT, RESEED, SURROGATE, WARMUP, generator
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
 from autoselection.search.repeats import leader_to_repeat
 from autoselection.search.reseed import draw_reseed
@@ -66,7 +58,6 @@ from autoselection.search.surrogate import (
     LeaveOneOut,
     Point,
     Prediction,
-    Scale,
     leave_one_out,
     noise_deviation,
     predict,
@@ -74,62 +65,10 @@ from autoselection.search.surrogate import (
 from autoselection.search.warmup import distance_to_zone, draw_any, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 
-# Purposes of random generators, see the module's docstring. Never renumber: it would change every search.
-WARMUP, EDIT, RESEED, SURROGATE, SCALE = 1, 2, 3, 4, 5
-
-SCALE_RECIPES = 24
-"""Random recipes whose spread sets the scale of the surrogate's state features."""
 RANKED_KEPT = 10
 """Leading proposals kept in a decision's record."""
 
 Notes: TypeAlias = Mapping[str, int | float | str]
-
-
-def _by_rank(count: int) -> NDArray[np.float64]:
-    return 1.0 / np.arange(1.0, count + 1.0)
-
-
-def _shares(weights: NDArray[np.float64], total: int) -> list[int]:
-    """``total`` divided in proportion to ``weights``, in whole numbers."""
-    bounds = np.rint(np.cumsum(weights) / weights.sum() * total).astype(int)
-    return np.diff(bounds, prepend=0).tolist()  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True, eq=False)
-class _Draft:
-    """A materialized recipe that may become a candidate."""
-
-    outcome: Materialization
-    key: str
-    edit: str
-    parent: Trial | None = None
-    similarity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # with each candidate
-    point: Point | None = None
-    prediction: Prediction | None = None
-
-    @property
-    def record(self) -> Ranked:
-        return Ranked(self.outcome.recipe.describe(), self.key, self.edit, len(self.outcome.rows), self.prediction)
-
-
-@dataclass(eq=False)
-class _Proposals:
-    """Drafts to choose from, by subset, and what became of the others."""
-
-    drafts: dict[str, _Draft] = field(default_factory=dict)
-    dropped: Counter[str] = field(default_factory=Counter)
-    generated: int = 0
-    wasted: int = 0
-
-    def add(self, draft: _Draft, problem: str | None) -> None:
-        self.generated += 1
-        key = draft.outcome.subset_hash
-        if problem is None and key in self.drafts:
-            problem = "same subset as another proposal"
-        if problem:
-            self.dropped[problem] += 1
-        else:
-            self.drafts[key] = draft
 
 
 class SearchController:
@@ -164,11 +103,8 @@ class SearchController:
         self.rounds: list[Round] = []
         self._candidates: dict[str, Candidate] = {}
         self._observations: dict[str, Observation] = {}
-        self._cache = PrefixCache()
-        self._weights = _row_weights(signals)
-        self._overlaps = Overlaps(self._weights)  # with each candidate
-        self._among = np.zeros((0, 0))  # weighted Jaccard of the candidates with each other
-        self._points: dict[str, Point] = {}
+        self._drafts = Drafts(signals, self.config, self.registry)
+        self.beliefs = Beliefs(signals, self.config, self.space, self._drafts)
         self._initial, self._repeated_initial = self._start(initial)
 
     # What is known
@@ -400,7 +336,7 @@ class SearchController:
         leaders = [trial for trial in self.standing if trial.full and trial.score is not None]
         if not config.enabled or len(leaders) < config.after or (new is not None and new.fidelity < 1.0):
             return None
-        believed = self._believed([self._known_point(trial.candidate) for trial in leaders], number)
+        believed = self._believed([self.beliefs.known(trial.candidate) for trial in leaders], number)
         noise = noise_deviation(*self._fitted(self._scored))
         chosen = leader_to_repeat(believed, new.prediction if new else None, noise)
         if chosen is None or asked[leaders[chosen[0]].candidate.subset_hash] >= config.most:
@@ -408,9 +344,7 @@ class SearchController:
         place, gain, instead = chosen
         first, expected = leaders[place].candidate, believed[place]
         candidate = _again(first, number, "repeat", expected, asked[first.subset_hash])
-        ranked = [
-            Ranked(first.recipe.describe(), first.recipe.digest(self.registry), first.edit, len(first.rows), expected)
-        ]
+        ranked = [self._record(first, expected)]
         reason = (
             f"another training of {first.id} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}) is expected to improve the "
             f"choice by {gain:.2g}, the best new recipe by {instead:.2g} (noise of one training: {noise:.2g})"
@@ -427,28 +361,25 @@ class SearchController:
         ]
         if not waiting:
             return None
-        believed = self._believed([replace(self._known_point(item), fidelity=1.0) for item in waiting], number)
+        believed = self._believed([replace(self.beliefs.known(item), fidelity=1.0) for item in waiting], number)
         value = attrgetter(self.config.acquisition)
         order = sorted(range(len(waiting)), key=lambda place: (-value(believed[place]), place))
         first, expected = waiting[order[0]], believed[order[0]]
         candidate = _again(first, number, "promotion", expected)
-        ranked = [
-            Ranked(item.recipe.describe(), item.recipe.digest(self.registry), item.edit, len(item.rows), prediction)
-            for item, prediction in ((waiting[place], believed[place]) for place in order)
-        ]
+        ranked = [self._record(waiting[place], believed[place]) for place in order]
         reason = (
             f"{first.id} is the most promising of {len(waiting)} shortly trained recipes "
             f"(mu {expected.mu:.4f}, sigma {expected.sigma:.4f})"
         )
         return candidate, self._decision(candidate, len(waiting), Counter(), ranked, reason, {})
 
-    def _start(self, initial: Sequence[Recipe]) -> tuple[list[_Draft], int]:
+    def _start(self, initial: Sequence[Recipe]) -> tuple[list[Draft], int]:
         """Materialize the initial recipes; the repeats of a subset are left out and counted."""
         recipes = [*([Recipe(name="full")] if self.config.include_full else []), *initial]
         recipes += [load_recipe(path, registry=self.registry) for path in self.config.initial]
-        drafts: dict[str, _Draft] = {}
+        drafts: dict[str, Draft] = {}
         for recipe in recipes:
-            draft = self._draft(recipe, recipe.name or "given at the start")
+            draft = self._drafts.make(recipe, recipe.name or "given at the start")
             drafts.setdefault(draft.outcome.subset_hash, draft)
         return list(drafts.values()), len(recipes) - len(drafts)
 
@@ -466,12 +397,12 @@ class SearchController:
         drawn = 0
         for turn in range(len(config.zones)):
             zone = zone_of(probe + turn, config)
-            nearest: tuple[float, _Draft] | None = None
+            nearest: tuple[float, Draft] | None = None
             for _ in range(config.tries):
                 recipe, target = draw_probe(self.space, zone, config, self.config.max_steps, rng)
                 drawn += 1
-                draft = self._draft(recipe, f"random probe, {zone.name} zone (target {target:.0%} of the pool)")
-                problem = self._problem(draft)
+                draft = self._drafts.make(recipe, f"random probe, {zone.name} zone (target {target:.0%} of the pool)")
+                problem = self._drafts.problem(draft)
                 if problem:
                     dropped[problem] += 1
                     continue
@@ -505,8 +436,8 @@ class SearchController:
             recipe, edit = draw_reseed(
                 self.space, scored, earned, config.reseed, config.max_steps, config.edits.small_step, rng
             )
-            draft = self._draft(recipe, edit)
-            problem = self._problem(draft)
+            draft = self._drafts.make(recipe, edit)
+            problem = self._drafts.problem(draft)
             if problem:
                 dropped[problem] += 1
                 continue
@@ -523,10 +454,10 @@ class SearchController:
         config = self.config
         rng = self._rng(number, EDIT)
         parents = self._parents(best)
-        proposals = _Proposals()
+        proposals = Proposals()
         fresh = round(config.fresh * config.proposals)
-        first, *later = _shares(np.ones(config.generations), config.proposals - fresh)
-        for trial, count in zip(parents, _shares(_by_rank(len(parents)), first), strict=True):
+        first, *later = shares(np.ones(config.generations), config.proposals - fresh)
+        for trial, count in zip(parents, shares(by_rank(len(parents)), first), strict=True):
             self._edits(proposals, trial.candidate.recipe, trial, count, rng)
         self._fresh(proposals, fresh, rng)
         advice = Advice(self.roles, config, lambda: self._briefing(number, best))
@@ -539,7 +470,7 @@ class SearchController:
         for size in later:
             proposals.drafts.update((draft.outcome.subset_hash, draft) for draft in ranked)  # described once
             leaders = ranked[: config.parents]
-            for leader, count in zip(leaders, _shares(_by_rank(len(leaders)), size), strict=True):
+            for leader, count in zip(leaders, shares(by_rank(len(leaders)), size), strict=True):
                 self._edits(proposals, leader.outcome.recipe, leader.parent, count, rng, leader.edit)
             ranked = self._rank(list(proposals.drafts.values()), number)
         ranked = advice.order(ranked, self._option)
@@ -567,7 +498,7 @@ class SearchController:
             number, self.space, self.config, self.standing, self.pending, parent, self.credit, self.findings
         )
 
-    def _option(self, draft: _Draft) -> Option:
+    def _option(self, draft: Draft) -> Option:
         assert draft.prediction is not None
         rows = draft.outcome.rows
         return Option(draft.outcome.recipe, len(rows), self._state(rows), draft.prediction)
@@ -578,9 +509,9 @@ class SearchController:
         if self.config.parents == 1 or len(scored) < 2:
             return [best]
         candidates = [trial.candidate for trial in scored]
-        points = [self._known_point(candidate) for candidate in candidates]
+        points = [self.beliefs.known(candidate) for candidate in candidates]
         in_full = [replace(point, fidelity=1.0) for point in points if point.fidelity < 1.0]
-        parts = self._parts(candidates, in_full)
+        parts = self.beliefs.parts(candidates, in_full)
         predicted = predict(parts, np.array([trial.score for trial in scored], np.float64), 0.0, self.config.seed)
         moved = iter(predicted[len(points) :])
         believed = [
@@ -591,7 +522,7 @@ class SearchController:
 
     def _edits(
         self,
-        proposals: _Proposals,
+        proposals: Proposals,
         recipe: Recipe,
         parent: Trial | None,
         count: int,
@@ -606,7 +537,7 @@ class SearchController:
         for made in found:
             self._propose(proposals, made.recipe, f"{said}; then {made.edit}" if said else made.edit, made.key, parent)
 
-    def _fresh(self, proposals: _Proposals, count: int, rng: np.random.Generator) -> None:
+    def _fresh(self, proposals: Proposals, count: int, rng: np.random.Generator) -> None:
         """Add random recipes to the proposals, aimed at the warmup zones in turn."""
         for place in range(count):
             if place % 2:
@@ -617,10 +548,10 @@ class SearchController:
             self._propose(proposals, recipe, "fresh random recipe")
 
     def _propose(
-        self, proposals: _Proposals, recipe: Recipe, edit: str, key: str | None = None, parent: Trial | None = None
+        self, proposals: Proposals, recipe: Recipe, edit: str, key: str | None = None, parent: Trial | None = None
     ) -> None:
-        draft = replace(self._draft(recipe, edit, key), parent=parent)
-        proposals.add(draft, self._problem(draft))
+        draft = replace(self._drafts.make(recipe, edit, key), parent=parent)
+        proposals.add(draft, self._drafts.problem(draft))
 
     def _sources(self, parent: Trial | None) -> list[Source]:
         """Scored trials that a union with the parent may name, weighted by one over their rank."""
@@ -636,31 +567,11 @@ class SearchController:
 
     # Materializing and checking
 
-    def _draft(self, recipe: Recipe, edit: str, key: str | None = None) -> _Draft:
-        outcome = materialize(recipe, self.signals, seed=self.config.seed, registry=self.registry, cache=self._cache)
-        similarity = self._overlaps.jaccard(outcome.rows)
-        return _Draft(outcome, key or digest_steps(outcome.recipe.steps), edit, similarity=similarity)
-
-    def _problem(self, draft: _Draft) -> str | None:
-        """Why a subset is not worth an evaluation, if so."""
-        rows = draft.outcome.rows
-        if len(rows) < self.config.minimum_rows(self.signals.n):
-            return "below min_rows"
-        if not self._candidates:
-            return None
-        if any(candidate.subset_hash == draft.outcome.subset_hash for candidate in self._candidates.values()):
-            return "same subset as a known trial"
-        if draft.similarity.max() > self.config.max_jaccard:
-            return "nearly the subset of a known trial"
-        return None
-
     def _add(self, candidate: Candidate) -> None:
-        self._overlaps.add(candidate.rows)
-        similarity = self._overlaps.jaccard(candidate.rows)
-        self._among = np.block([[self._among, similarity[:-1, None]], [similarity]])
+        self._drafts.asked(candidate)
         self._candidates[candidate.id] = candidate
 
-    def _candidate(self, number: int, draft: _Draft, origin: Origin, parent: str | None, trajectory: int) -> Candidate:
+    def _candidate(self, number: int, draft: Draft, origin: Origin, parent: str | None, trajectory: int) -> Candidate:
         outcome = draft.outcome
         return Candidate(
             id=_trial_id(number),
@@ -680,53 +591,10 @@ class SearchController:
         )
 
     def _state(self, rows: NDArray[np.int64]) -> StateVector:
-        return self._states([rows])[0]
-
-    def _states(self, subsets: Sequence[NDArray[np.int64]]) -> list[StateVector]:
         told = sum(self._candidates[key].fidelity for key in self._observations)
-        return state_vectors(subsets, self.signals, cost_ratio=told / self.config.evaluations)
+        return state_vector(rows, self.signals, cost_ratio=told / self.config.evaluations)
 
     # Ranking
-
-    @cached_property
-    def _features(self) -> SubsetFeatures:
-        """Describes subsets to the surrogate, by the scores that the searched filters rank by."""
-        scores = {need for name in self.space.filters for need in self.space.operator(name).needs({})}
-        return SubsetFeatures(self.signals, sorted({*scores, "n_tokens"}))
-
-    @cached_property
-    def _scale(self) -> Scale:
-        """Spread of the state features over random recipes: fixed for the whole search."""
-        rng = self._rng(0, SCALE)
-        subsets = []
-        for probe in range(SCALE_RECIPES):
-            zone = zone_of(probe, self.config.zones)
-            recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
-            subsets.append(self._draft(recipe, "").outcome.rows)
-        return Scale.of(np.array(self._features.many(subsets)))
-
-    def _point(self, outcome_rows: NDArray[np.int64], described: NDArray[np.float64], recipe: Recipe) -> Point:
-        encoded = self.config.surrogate.features in ("encoding", "both")
-        return Point(outcome_rows, self._scale(described), self.space.encode(recipe) if encoded else np.zeros(0))
-
-    def _known_point(self, candidate: Candidate) -> Point:
-        if candidate.id not in self._points:
-            described = self._features(candidate.rows, candidate.state)
-            point = self._point(candidate.rows, described, candidate.recipe)
-            self._points[candidate.id] = replace(point, fidelity=candidate.fidelity)
-        return replace(self._points[candidate.id], similarity=self._among[candidate.number - 1])
-
-    def points(self, recipes: Sequence[Recipe], subsets: Sequence[NDArray[np.int64]]) -> list[Point]:
-        """What the surrogate sees of subsets of this pool, whoever evaluated them (for diagnoses)."""
-        described = self._features.many(subsets)
-        return [self._point(*item) for item in zip(subsets, described, recipes, strict=True)]
-
-    def predict_points(
-        self, train: Sequence[Point], scores: NDArray[np.float64], test: Sequence[Point]
-    ) -> list[Prediction]:
-        """The surrogate's predictions of ``test`` from the scores of ``train``."""
-        parts = KernelParts(train, test, self.config.surrogate, self._weights)
-        return predict(parts, scores, self.config.kappa, self.config.seed)[len(train) :]
 
     def _full_scale(self) -> NDArray[np.float64]:
         """Scores of the told trials on the scale of full evaluations; NaN for failed ones."""
@@ -748,10 +616,10 @@ class SearchController:
         scores[failed] = np.nanmin(scores) if not failed.all() else 0.0
         return [trial.candidate for trial in trials], scores, int(failed.sum())
 
-    def _rank(self, drafts: Sequence[_Draft], number: int) -> list[_Draft]:
+    def _rank(self, drafts: Sequence[Draft], number: int) -> list[Draft]:
         """Drafts with predictions, highest acquisition value first (ties: the earlier proposal)."""
         new = [draft for draft in drafts if draft.point is None]
-        made = iter(self.points([draft.outcome.recipe for draft in new], [draft.outcome.rows for draft in new]))
+        made = iter(self.beliefs.points([draft.outcome.recipe for draft in new], [draft.outcome.rows for draft in new]))
         points = [draft.point or replace(next(made), similarity=draft.similarity) for draft in drafts]
         predictions = self._believed(points, number)
         value = attrgetter(self.config.acquisition)
@@ -768,17 +636,11 @@ class SearchController:
         kappa = self.config.kappa_at(self.spent)
         seed = int(self._rng(number, SURROGATE).integers(2**31))
         if pending:
-            parts = self._parts(told, [self._known_point(candidate) for candidate in pending])
+            parts = self.beliefs.parts(told, [self.beliefs.known(candidate) for candidate in pending])
             believed = predict(parts, scores, kappa, seed)[len(told) :]
             scores = np.concatenate([scores, [prediction.mu for prediction in believed]])
             told += pending
-        return predict(self._parts(told, points), scores, kappa, seed)[len(told) :]
-
-    def _parts(self, train: Sequence[Candidate], test: Sequence[Point]) -> KernelParts:
-        """Kernels of candidates with themselves and with points that know their similarity with all candidates."""
-        points = [self._known_point(candidate) for candidate in train]
-        places = [candidate.number - 1 for candidate in train]
-        return KernelParts(points, test, self.config.surrogate, self._weights, places)
+        return predict(self.beliefs.parts(told, points), scores, kappa, seed)[len(told) :]
 
     def _leave_one_out(self) -> LeaveOneOut | None:
         scored = [trial for trial in self.standing if trial.score is not None]
@@ -793,10 +655,15 @@ class SearchController:
 
     def _fitted(self, scored: Sequence[Trial]) -> tuple[KernelParts, NDArray[np.float64]]:
         """Kernels and scores of these trials alone."""
-        parts = self._parts([trial.candidate for trial in scored], [])
+        parts = self.beliefs.parts([trial.candidate for trial in scored], [])
         return parts, np.array([trial.score for trial in scored], np.float64)
 
     # Records
+
+    def _record(self, candidate: Candidate, expected: Prediction) -> Ranked:
+        """What a decision remembers of a candidate that might be trained again."""
+        recipe = candidate.recipe
+        return Ranked(recipe.describe(), recipe.digest(self.registry), candidate.edit, len(candidate.rows), expected)
 
     def _decision(
         self,
@@ -839,7 +706,7 @@ class SearchController:
         )
 
     def _rng(self, number: int, purpose: int) -> np.random.Generator:
-        return np.random.default_rng([self.config.seed, number, purpose])
+        return generator(self.config.seed, number, purpose)
 
 
 def _trial_id(number: int) -> str:
@@ -858,10 +725,3 @@ def _again(first: Candidate, number: int, origin: Origin, expected: Prediction, 
         of=first.id,
         replicate=replicate,
     )
-
-
-def _row_weights(signals: SignalTable) -> NDArray[np.float64]:
-    """Weight of each row in overlaps: its number of tokens (at least 1), or 1 without token counts."""
-    if "n_tokens" not in signals.columns:
-        return np.ones(signals.n)
-    return np.maximum(np.nan_to_num(signals.column("n_tokens").astype(np.float64), nan=1.0), 1.0)

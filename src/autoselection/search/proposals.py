@@ -1,0 +1,127 @@
+"""Recipes that may be evaluated next: what they select from the pool, and whether that is new."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.operators import OperatorRegistry
+from autoselection.recipes import Materialization, PrefixCache, Recipe, materialize
+from autoselection.recipes.recipe import digest_steps
+from autoselection.search.config import SearchConfig
+from autoselection.search.overlaps import Overlaps
+from autoselection.search.records import Candidate, Ranked, Trial
+from autoselection.search.surrogate import Point, Prediction
+from autoselection.signals.table import SignalTable
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A materialized recipe that may become a candidate.
+
+    Attributes:
+        key: digest of its steps.
+        edit: how it was made, in words.
+        parent: whose recipe was edited.
+        similarity: weighted Jaccard of its subset with each candidate's.
+    """
+
+    outcome: Materialization
+    key: str
+    edit: str
+    similarity: NDArray[np.float64]
+    parent: Trial | None = None
+    point: Point | None = None
+    prediction: Prediction | None = None
+
+    @property
+    def record(self) -> Ranked:
+        """What a decision remembers of it."""
+        return Ranked(self.outcome.recipe.describe(), self.key, self.edit, len(self.outcome.rows), self.prediction)
+
+
+@dataclass(eq=False)
+class Proposals:
+    """Drafts to choose from, by subset, and what became of the others."""
+
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    generated: int = 0
+    wasted: int = 0
+
+    def add(self, draft: Draft, problem: str | None) -> None:
+        """Count a draft, and keep it unless it has a problem or its subset is there."""
+        self.generated += 1
+        key = draft.outcome.subset_hash
+        if problem is None and key in self.drafts:
+            problem = "same subset as another proposal"
+        if problem:
+            self.dropped[problem] += 1
+        else:
+            self.drafts[key] = draft
+
+
+class Drafts:
+    """Materializes recipes, and compares their subsets with those of the candidates so far.
+
+    Args:
+        config: its ``seed`` is that of recipes' random steps.
+
+    Attributes:
+        weights: weight of each row in overlaps: its number of tokens.
+        among: weighted Jaccard of the candidates' subsets with each other, in the order of their numbers.
+    """
+
+    def __init__(self, signals: SignalTable, config: SearchConfig, registry: OperatorRegistry) -> None:
+        self.weights = _row_weights(signals)
+        self.among = np.zeros((0, 0))
+        self._signals = signals
+        self._config = config
+        self._registry = registry
+        self._cache = PrefixCache()
+        self._overlaps = Overlaps(self.weights)
+        self._asked: set[str] = set()
+
+    def make(self, recipe: Recipe, edit: str, key: str | None = None) -> Draft:
+        """Materialize a recipe."""
+        outcome = materialize(recipe, self._signals, seed=self._config.seed, registry=self._registry, cache=self._cache)
+        similarity = self._overlaps.jaccard(outcome.rows)
+        return Draft(outcome, key or digest_steps(outcome.recipe.steps), edit, similarity)
+
+    def problem(self, draft: Draft) -> str | None:
+        """Why a draft made since the last candidate is not worth an evaluation, if so."""
+        if len(draft.outcome.rows) < self._config.minimum_rows(self._signals.n):
+            return "below min_rows"
+        if draft.outcome.subset_hash in self._asked:
+            return "same subset as a known trial"
+        if (draft.similarity > self._config.max_jaccard).any():
+            return "nearly the subset of a known trial"
+        return None
+
+    def asked(self, candidate: Candidate) -> None:
+        """Take note of the next candidate."""
+        self._asked.add(candidate.subset_hash)
+        self._overlaps.add(candidate.rows)
+        similarity = self._overlaps.jaccard(candidate.rows)
+        self.among = np.block([[self.among, similarity[:-1, None]], [similarity]])
+
+
+def by_rank(count: int) -> NDArray[np.float64]:
+    """Weights 1, 1/2, 1/3 …"""
+    return 1.0 / np.arange(1.0, count + 1.0)
+
+
+def shares(weights: NDArray[np.float64], total: int) -> list[int]:
+    """``total`` divided in proportion to ``weights``, in whole numbers."""
+    bounds = np.rint(np.cumsum(weights) / weights.sum() * total).astype(int)
+    return np.diff(bounds, prepend=0).tolist()  # type: ignore[no-any-return]
+
+
+def _row_weights(signals: SignalTable) -> NDArray[np.float64]:
+    """Weight of each row in overlaps: its number of tokens (at least 1), or 1 without token counts."""
+    if "n_tokens" not in signals.columns:
+        return np.ones(signals.n)
+    return np.maximum(np.nan_to_num(signals.column("n_tokens").astype(np.float64), nan=1.0), 1.0)
