@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, TypeVar
 
 import typer
 from rich.console import Console
@@ -40,6 +40,8 @@ app.add_typer(reproduce_app, name="reproduce")
 #: Width of tables in files and pipes, where there is no terminal to fit (characters).
 _PLAIN_WIDTH = 180
 output = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+
+Number = TypeVar("Number", int, float)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Set = Annotated[
@@ -72,6 +74,23 @@ class EvaluationSplit(str, Enum):
 
     dev = "dev"
     test = "test"
+
+
+def _words(text: str) -> list[str]:
+    """What stands between the commas of an option."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
+    """The numbers between the commas of an option.
+
+    Raises:
+        ConfigError: something else stands there.
+    """
+    try:
+        return [kind(word) for word in _words(text)]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: expected numbers with commas between them, such as 0,1.") from error
 
 
 def _emit(document: Mapping[str, Any], as_json: bool, title: str) -> None:
@@ -192,7 +211,7 @@ def score(
     from autoselection.signals import SignalsConfig, score_pool
 
     pool = Pool.open(pool_dir)
-    names = [name.strip() for name in signals.split(",") if name.strip()] if signals else None
+    names = _words(signals) if signals else None
     study = None
     if config is not None:
         from autoselection.config import load_config
@@ -526,11 +545,8 @@ def compute(
     """Measure how much training compute the winner saves: winner, full and random data at several token budgets."""
     from autoselection.study.compute import measure_compute
 
-    try:
-        multiples = [float(part) for part in budgets.split(",")]
-        chosen = None if seeds is None else [int(part) for part in seeds.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--budgets and --seeds take numbers with commas between them ({error}).") from error
+    multiples = _numbers("--budgets", budgets, float)
+    chosen = None if seeds is None else _numbers("--seeds", seeds, int)
     document = measure_compute(study_dir, multiples, chosen, "test" if split.value == "test" else "dev", rescore_test)
     if as_json:
         _emit(document, True, "")
@@ -588,11 +604,8 @@ def compare(
     from autoselection.config import load_config
 
     loaded = load_config(config, overrides or ())
-    names = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else list(DEFAULT)
-    try:
-        numbers = [int(part) for part in seeds.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--seeds {seeds}: expected numbers separated by commas, such as 0,1.") from error
+    names = _words(methods) if methods is not None else list(DEFAULT)
+    numbers = _numbers("--seeds", seeds, int)
     found = run_compare(loaded, names, loaded.search.evaluations if budget is None else budget, numbers, out)
     if as_json:
         _emit(found.to_dict(), True, "")
@@ -634,8 +647,7 @@ def reproduce_paper(
     if report_only:
         document = reproduce.write_paper(loaded, out)
     else:
-        named = [name.strip() for name in sections.split(",") if name.strip()] if sections is not None else []
-        document = reproduce.run_reproduction(loaded, out, named)
+        document = reproduce.run_reproduction(loaded, out, _words(sections or ""))
     if as_json:
         _emit(document, True, "")
     else:

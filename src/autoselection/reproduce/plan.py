@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autoselection.reproduce.config import ModelEntry, ReproductionConfig
-from autoselection.reproduce.rows import single_rows
+from autoselection.reproduce.rows import TRANSFERRED, single_rows
 
 Purpose = str
 
@@ -35,5 +35,5 @@ def planned(config: ReproductionConfig, model: ModelEntry, passes: int = 1) -> d
 
 
 def transfer_rows(config: ReproductionConfig) -> list[str]:
-    """Trained rows of the transfer table: full data, the default, and the winners of random search and of ours."""
-    return ["full", "default", *(name for name in config.methods if name in ("random", "ours"))]
+    """Trained rows of the transfer table: full data, the default, and the winners of some search methods."""
+    return ["full", "default", *(name for name in config.methods if name in TRANSFERRED)]

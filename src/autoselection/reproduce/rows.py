@@ -34,6 +34,8 @@ METHOD_NAMES: Mapping[str, str] = {
     "published": "published loop",
     "ours": AUTOSELECTION,
 }
+TRANSFERRED = ("random", "ours")
+"""Search methods whose winners are rows of the transfer table; full data and the default are rows too."""
 ABLATION_NAMES: Mapping[str, str] = {
     "no-warmup": "without warmup",
     "no-edits": "without edits",

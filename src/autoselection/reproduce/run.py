@@ -41,6 +41,7 @@ from autoselection.reproduce.rows import (
     BASE,
     BEST_SINGLE,
     METHOD_NAMES,
+    TRANSFERRED,
     Entry,
     FixedRow,
     Kind,
@@ -351,4 +352,4 @@ def _place(entry: Entry) -> int:
 
 def transferred(entry: Entry) -> bool:
     """Whether a row of the main table is one of the transfer table."""
-    return entry.kind in ("base", "full", "default") or entry.row in (METHOD_NAMES["random"], AUTOSELECTION)
+    return entry.kind in ("base", "full", "default") or entry.row in {METHOD_NAMES[name] for name in TRANSFERRED}
