@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from benchmarks.device import evaluations, signals
 
 from autoselection.config import load_config
 from autoselection.demo import config_path, pool_file
-from benchmarks.device import evaluations, signals
 
 
 @pytest.mark.slow
