@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jinja2 import TemplateError
 from numpy.typing import NDArray
 
-from autoselection.chat import ConversationEncoder
-from autoselection.errors import EvaluationError
+from autoselection.chat import ConversationEncoder, Encoded
 from autoselection.pool import Pool
 
 #: Tokens kept in memory per process, about five bytes each.
 _CACHE_TOKENS = 50_000_000
+#: Rows encoded at once: faster than one by one.
+_BATCH = 256
 
 IGNORED = -100
 
@@ -75,10 +74,11 @@ class RowCache:
     ) -> EncodedSubset:
         """Encode the ``rows`` that are not cached yet and return all of them in order."""
         missing = [row for row in np.unique(rows).tolist() if row not in self._rows]
-        for row, messages in zip(missing, pool.messages(missing) if missing else [], strict=True):
-            encoded = _encode(messages, encoder, completion_only)
-            self._rows[row] = encoded
-            self._tokens += 0 if encoded is None else len(encoded.input_ids)
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            for row, encoded in zip(batch, encoder.encode_batch(pool.messages(batch)), strict=True):
+                self._rows[row] = None if encoded is None else _trainable(encoded, completion_only)
+                self._tokens += 0 if encoded is None else len(encoded.input_ids)
         found = [self._rows[row] for row in rows.tolist()]
         if self._tokens > _CACHE_TOKENS:
             self._rows, self._tokens = {}, 0
@@ -108,13 +108,7 @@ def row_cache(key: tuple[object, ...]) -> RowCache:
     return cache
 
 
-def _encode(
-    messages: Sequence[dict[str, str]], encoder: ConversationEncoder, completion_only: bool
-) -> EncodedRow | None:
-    try:
-        encoded = encoder.encode(messages)
-    except (EvaluationError, TemplateError):
-        return None
+def _trainable(encoded: Encoded, completion_only: bool) -> EncodedRow:
     ids = np.array(encoded.input_ids, np.int32)
     labels = np.where(np.array(encoded.response, bool), ids, np.int32(IGNORED)) if completion_only else ids
     return EncodedRow(ids, labels, encoded.truncated)
