@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from autoselection.compare.evaluations import settings_digest
-from autoselection.config import parse_config
+from autoselection.compare.settings import arithmetics, mixed, settings_digest, settings_record, stored_digest
+from autoselection.config import StudyConfig, parse_config
 from autoselection.demo import model_dir, task_file
 
 
@@ -20,7 +20,7 @@ def place(folder: Path) -> Path:
     return folder
 
 
-def digest(folder: Path, pool: str = "f", **changes: Any) -> str:
+def study(folder: Path, **changes: Any) -> StudyConfig:
     task = {"name": "counting", **{split: f"{split}.jsonl" for split in ("dev", "test", "target")}}
     document: dict[str, Any] = {
         "pool": {"path": "pool"},
@@ -28,7 +28,11 @@ def digest(folder: Path, pool: str = "f", **changes: Any) -> str:
         "tasks": [task],
         **changes,
     }
-    return settings_digest(parse_config(document, folder), pool)
+    return parse_config(document, folder)
+
+
+def digest(folder: Path, pool: str = "f", **changes: Any) -> str:
+    return settings_digest(study(folder, **changes), pool)
 
 
 def test_the_same_files_elsewhere_are_the_same(tmp_path: Path) -> None:
@@ -50,7 +54,42 @@ def test_whatever_decides_a_score_makes_another(tmp_path: Path) -> None:
     assert len(found) == 6
 
 
-def test_a_model_that_is_not_there_counts_by_its_name(tmp_path: Path) -> None:
+def test_everything_in_a_folder_of_task_files_counts(tmp_path: Path) -> None:
+    here = place(tmp_path / "here")
+    (here / "tasks" / "__pycache__").mkdir(parents=True)
+    files = {"a.yaml": "task: a", "utils.py": "x = 1", "__pycache__/utils.pyc": "1"}
+    for name, text in files.items():
+        (here / "tasks" / name).write_text(text)
+    task = {"tasks": [{"name": "a", "lm_eval": "a", "lm_eval_path": str(here / "tasks")}]}
+    first = digest(here, **task)
+    (here / "tasks" / "__pycache__" / "utils.pyc").write_text("2")
+    assert digest(here, **task) == first
+    (here / "tasks" / "utils.py").write_text("x = 2")
+    assert digest(here, **task) != first
+
+
+def test_what_is_not_there_counts_by_its_name(tmp_path: Path) -> None:
     here = place(tmp_path / "here")
     missing = [digest(here, model={"path": str(tmp_path / name)}) for name in ("one", "other", "one")]
     assert missing[0] == missing[2] != missing[1]
+    assert digest(here, model={"path": "owner/name"}) != digest(here, model={"path": "owner/other"})
+
+
+def test_a_journal_is_read_after_the_model_is_gone(tmp_path: Path) -> None:
+    here = place(tmp_path / "here")
+    made = settings_record(study(here), "f")
+    events = [{"event": "settings", **made}]
+    shutil.rmtree(here / "model")
+    assert stored_digest(study(here), "f", events) == made["digest"] != digest(here)
+    assert stored_digest(study(here), "g", events) == digest(here, "g")
+
+
+def test_different_arithmetics_are_told() -> None:
+    made = [
+        {"device": "cuda:1", "dtype": "bfloat16"},
+        {"device": "cpu", "dtype": "float32"},
+        {},
+        {"device": "cuda:0", "dtype": "bfloat16"},
+    ]
+    assert arithmetics(made) == ["cpu float32", "cuda bfloat16"]
+    assert "cpu float32, cuda bfloat16" in mixed(arithmetics(made))

@@ -2,68 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autoselection.compare.rounds import Lost, Rounds
 from autoselection.compare.session import EvaluationFailed, Rows
+from autoselection.compare.settings import EVENT, arithmetics, mixed, settings_record
 from autoselection.config import StudyConfig
-from autoselection.errors import EvaluationError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.evaluation.job import EvaluationSplit
 from autoselection.executors import Executor
-from autoselection.models import chat_template_text, files_fingerprint, model_fingerprint
 from autoselection.progress import console
 from autoselection.recipes import subset_hash
 from autoselection.signals import SignalTable
 from autoselection.study.journal import Journal
 from autoselection.study.prepare import Prepared
 
-#: Evaluation settings that decide memory, speed or what is kept, but no score.
-_INDIFFERENT = {"seeds", "threads", "keep_model", "keep_best", "cache_dir", "batch_size", "batch_tokens"}
-
-
 #: Stands for the hash of the rows where there was no training.
 UNTRAINED = "untrained"
-
-
-def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
-    """Changes with whatever decides the score of a subset: pool, model, tasks, evaluation.
-
-    Models and files count by what they hold, wherever they lie, so that a journal goes on in another folder or on another
-    machine; a model that is not there counts by its name.
-    """
-    model = config.model.model_dump(mode="json")
-    with suppress(EvaluationError):
-        model["path"] = model_fingerprint(config.model.path)
-    if config.model.chat_template is not None:
-        model["chat_template"] = chat_template_text(config.model.chat_template)
-    decisive = {
-        "pool": pool_fingerprint,
-        "model": model,
-        "tasks": [_by_content(task.model_dump()) for task in config.tasks],
-        "evaluation": _by_content(config.evaluation.model_dump(exclude=_INDIFFERENT)),
-    }
-    return hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=6).hexdigest()
-
-
-def _by_content(value: Any) -> Any:
-    """Plain data in which what files and folders hold stands for their paths."""
-    if isinstance(value, Mapping):
-        return {key: _by_content(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_by_content(inner) for inner in value]
-    if not isinstance(value, Path) or not value.exists():
-        return str(value) if isinstance(value, Path) else value
-    return files_fingerprint(sorted(value.rglob("*.yaml")) if value.is_dir() else [value])
 
 
 def evaluation_key(subset: str, split: str, seed: int, settings: str) -> str:
@@ -116,7 +76,11 @@ class Evaluations:
     ) -> None:
         self.config = config
         self.prepared = prepared
-        self.settings = settings_digest(config, prepared.pool.fingerprint)
+        record = settings_record(config, prepared.pool.fingerprint)
+        self.settings = record["digest"]
+        known = [event["digest"] for event in journal.of(EVENT) if event["named"] == record["named"]]
+        if known[-1:] != [self.settings]:
+            journal.append(EVENT, **record)
         self.made = 0
         self._journal = journal
         self._executor = executor
@@ -125,6 +89,7 @@ class Evaluations:
             event["key"]: EvaluationResult.from_dict(event["result"]) for event in journal.of("evaluation")
         }
         self.lost: dict[str, str] = {}
+        self._warned = False
 
     def find(self, wanted: Wanted) -> EvaluationResult | None:
         """The result, if it is there."""
@@ -161,12 +126,19 @@ class Evaluations:
             )
             self._results[key] = result
             self.made += 1
+            self._warn_of_other_arithmetic()
             said = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
             console.print(
                 f"{item.split}  {item.size:,} rows, seed {item.seed}  {said}  {result.seconds['total']:.1f} s",
                 highlight=False,
                 soft_wrap=True,
             )
+
+    def _warn_of_other_arithmetic(self) -> None:
+        found = arithmetics(result.settings for result in self._results.values())
+        if len(found) > 1 and not self._warned:
+            self._warned = True
+            console.print(f"[yellow]{mixed(found)}[/]", highlight=False, soft_wrap=True)
 
     def _job(self, item: Wanted) -> EvaluationJob:
         model, settings = self.config.model, self.config.evaluation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autoselection.compare.settings import mixed
 from autoselection.reproduce.rows import AUTOSELECTION
 from autoselection.statistics.compare import p_text
 
@@ -44,7 +45,10 @@ def _model(model: Mapping[str, Any]) -> list[str]:
         parts += _table(table)
     parts += _correlation(model["correlation"])
     costs = model["costs"]
-    parts += [f"{costs['evaluations']:,} evaluations, {costs['seconds'] / 3600:.2f} worker hours.", ""]
+    made_on = f" ({', '.join(costs['arithmetics'])})" if costs["arithmetics"] else ""
+    parts += [f"{costs['evaluations']:,} evaluations, {costs['seconds'] / 3600:.2f} worker hours{made_on}.", ""]
+    if len(costs["arithmetics"]) > 1:
+        parts += [f"**{mixed(costs['arithmetics'])}**", ""]
     return parts
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autoselection.compare.settings import arithmetics
 from autoselection.config import StudyConfig
 from autoselection.diagnose.correlation import Correlation, correlate
 from autoselection.evaluation import EvaluationResult
@@ -123,7 +124,8 @@ class _ModelPart:
     def _costs(self) -> dict[str, Any]:
         events = self.stored.of("evaluation")
         seconds = [float(event["result"]["seconds"]["total"]) for event in events]
-        return {"evaluations": len(events), "seconds": round(sum(seconds), 1)}
+        found = arithmetics(event["result"].get("settings", {}) for event in events)
+        return {"evaluations": len(events), "seconds": round(sum(seconds), 1), "arithmetics": found}
 
     def correlation(self) -> dict[str, Any]:
         """Dev against test over the subsets scored on both: rank correlations, for the average and for every task.

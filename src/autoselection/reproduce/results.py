@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.compare.evaluations import evaluation_key, settings_digest
+from autoselection.compare.evaluations import evaluation_key
+from autoselection.compare.settings import stored_digest
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import load_recipe
@@ -30,7 +31,7 @@ def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, 
     """Changes with whatever decides what a section scores on test.
 
     Args:
-        settings: :func:`~autoselection.compare.evaluations.settings_digest` of the study (of the larger model's, for a
+        settings: :func:`~autoselection.compare.settings.settings_digest` of the study (of the larger model's, for a
             transfer).
     """
     rows: dict[str, Any] = {"ablations": config.ablations}
@@ -85,7 +86,7 @@ class Stored:
 
     def digest(self, study: StudyConfig) -> str:
         """The part of an evaluation's key that stands for the settings of ``study``."""
-        return settings_digest(study, self.pool or "")
+        return stored_digest(study, self.pool or "", self.events)
 
     def plan(self, section: str, study: StudyConfig | None = None) -> list[Entry] | None:
         """What a section scores on test; None while that is not fixed.

@@ -1,0 +1,92 @@
+"""What makes two evaluations of a subset the same, whoever asks for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoselection.config import StudyConfig
+from autoselection.models import chat_template_text, files_fingerprint, model_fingerprint
+
+#: Evaluation settings that decide memory, speed or what is kept, but no score.
+_INDIFFERENT = {"seeds", "threads", "keep_model", "keep_best", "cache_dir", "batch_size", "batch_tokens"}
+EVENT = "settings"
+"""Journal event that tells which digest settings had when evaluations were made by them."""
+
+
+def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
+    """Changes with whatever decides the score of a subset: pool, model, tasks, evaluation.
+
+    Local models and files count by what they hold, wherever they lie, so that a journal goes on in another folder; what
+    is not there, and models of the hub, count by their names.
+    """
+    model = config.model.model_dump(mode="json")
+    if Path(config.model.path).is_dir():
+        model["path"] = model_fingerprint(config.model.path)
+    if config.model.chat_template is not None and Path(config.model.chat_template).is_file():
+        model["chat_template"] = chat_template_text(config.model.chat_template)
+    tasks = [_by_content(task.model_dump()) for task in config.tasks]
+    return _digest(pool_fingerprint, model, tasks, _by_content(_evaluation(config)))
+
+
+def settings_record(config: StudyConfig, pool_fingerprint: str) -> dict[str, str]:
+    """What :data:`EVENT` holds: the settings by names alone, and their digest."""
+    return {
+        "named": _named(config, pool_fingerprint),
+        "digest": settings_digest(config, pool_fingerprint),
+    }
+
+
+def stored_digest(config: StudyConfig, pool_fingerprint: str, events: Iterable[Mapping[str, Any]]) -> str:
+    """The digest that these settings had when evaluations were made, though models and files may be gone since.
+
+    Args:
+        events: of the journal.
+    """
+    named = _named(config, pool_fingerprint)
+    known = [str(event["digest"]) for event in events if event["event"] == EVENT and event["named"] == named]
+    return known[-1] if known else settings_digest(config, pool_fingerprint)
+
+
+def arithmetics(settings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Kinds of device and number that evaluations were made with, from their ``settings``."""
+    return sorted({f"{each['device'].split(':')[0]} {each['dtype']}" for each in settings if "device" in each})
+
+
+def mixed(found: Sequence[str]) -> str:
+    """What to bear in mind where evaluations were made in several arithmetics."""
+    return (
+        f"Evaluations here were made in different arithmetics ({', '.join(found)}): scores of one subset differ between "
+        "them, by more than luck in training may, so compare only rows made in one."
+    )
+
+
+def _named(config: StudyConfig, pool_fingerprint: str) -> str:
+    tasks = [task.model_dump() for task in config.tasks]
+    return _digest(pool_fingerprint, config.model.model_dump(mode="json"), tasks, _evaluation(config))
+
+
+def _evaluation(config: StudyConfig) -> dict[str, Any]:
+    return config.evaluation.model_dump(exclude=_INDIFFERENT)
+
+
+def _digest(pool: str, model: Any, tasks: Any, evaluation: Any) -> str:
+    decisive = {"pool": pool, "model": model, "tasks": tasks, "evaluation": evaluation}
+    return hashlib.blake2b(json.dumps(decisive, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
+
+
+def _by_content(value: Any) -> Any:
+    """Plain data in which what files and folders hold stands for their paths."""
+    if isinstance(value, Mapping):
+        return {key: _by_content(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_by_content(inner) for inner in value]
+    if isinstance(value, Path) and value.is_file():
+        return files_fingerprint([value])
+    if isinstance(value, Path) and value.is_dir():
+        files = sorted(path for path in value.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        return [[path.relative_to(value).as_posix(), files_fingerprint([path])] for path in files]
+    return value
