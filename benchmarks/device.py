@@ -4,8 +4,8 @@
 
 One JSON line a run. ``signals``: losses, IFD, varentropy and SAE features of the demo's pool; ``rank_correlation`` and
 ``largest_difference`` of IFD and varentropy are with the CPU's float32. ``evaluation``: the demo's training on a seeded
-third of the pool and its scoring on dev; ``difference`` is the score minus the CPU's float32. The model is tiny, so the
-seconds are those of launching work, not of arithmetic. A setting that fails says why.
+third of the pool and its scoring on dev; ``difference`` is the score minus the CPU's float32 with the same method. The model is tiny, so the
+seconds are those of launching work, not of arithmetic. A setting that cannot be evaluated says why.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 def signals(study: StudyConfig, device: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Language-model signals in each arithmetic, against the CPU's."""
     reference: dict[str, np.ndarray] = {}
-    for place, dtype in (("cpu", "float32"), (device, "float32"), (device, "bfloat16")):
-        out = folder / f"{place}-{dtype}"
+    for number, (place, dtype) in enumerate((("cpu", "float32"), (device, "float32"), (device, "bfloat16"))):
+        out = folder / str(number)
         ingest(study.pool.files, out)
         config = study.signals.model_copy(update={"device": place, "dtype": dtype})
         started = time.perf_counter()
@@ -88,9 +88,14 @@ def evaluations(study: StudyConfig, device: str, folder: Path) -> Iterator[dict[
         sft = study.evaluation.sft.model_copy(update=dict(VARIANTS[name]))
         update = {"device": place, "dtype": dtype, "sft": sft, "compile": compiled, "threads": None}
         config = study.evaluation.model_copy(update=update)
+        line: dict[str, Any] = {"part": "evaluation", "device": place, "dtype": dtype, "setting": name}
+        line["compile"] = compiled
         started = time.perf_counter()
-        result = evaluate(replace(job, config=config))
-        line = {"part": "evaluation", "device": place, "dtype": dtype, "setting": name, "compile": compiled}
+        try:
+            result = evaluate(replace(job, config=config))
+        except AutoSelectionError as error:
+            yield line | {"failure": str(error)}
+            continue
         line |= {"seconds": time.perf_counter() - started, "score": result.score, "failure": result.failure}
         line |= {"steps": result.steps, "train_tokens": result.train_tokens, "train_loss": result.train_loss}
         line |= {"parts": result.seconds}
@@ -110,14 +115,7 @@ def main() -> None:
     name = torch.cuda.get_device_name() if device.startswith("cuda") else device
     with tempfile.TemporaryDirectory() as folder:
         for part in (signals, evaluations):
-            lines = part(study, device, Path(folder) / part.__name__)
-            while True:
-                try:
-                    line = next(lines)
-                except StopIteration:
-                    break
-                except AutoSelectionError as error:
-                    line = {"part": part.__name__, "failure": str(error)}
+            for line in part(study, device, Path(folder) / part.__name__):
                 line |= {"accelerator": name, "torch": torch.__version__}
                 print(json.dumps(line) if options.json else line, flush=True)
 

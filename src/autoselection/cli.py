@@ -90,7 +90,8 @@ def _numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Numb
     try:
         return [kind(word) for word in _words(text)]
     except ValueError as error:
-        raise ConfigError(f"{option} {text}: expected numbers with commas between them, such as 0,1.") from error
+        what = "whole numbers" if kind is int else "numbers"
+        raise ConfigError(f"{option} {text}: expected {what} with commas between them, such as 1,2.") from error
 
 
 def _emit(document: Mapping[str, Any], as_json: bool, title: str) -> None:
