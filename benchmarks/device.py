@@ -4,8 +4,8 @@
 
 One JSON line a run. ``signals``: losses, IFD, varentropy and SAE features of the demo's pool; ``rank_correlation`` and
 ``largest_difference`` of IFD and varentropy are with the CPU's float32. ``evaluation``: the demo's training on a seeded
-third of the pool and its scoring on dev; ``difference`` is the score minus the CPU's float32 with the same method. The model is tiny, so the
-seconds are those of launching work, not of arithmetic. A setting that cannot be evaluated says why.
+third of the pool and its scoring on dev; ``difference`` is the score minus the CPU's float32 with the same method. The
+model is tiny, so the seconds are those of launching work, not of arithmetic. A setting that cannot be evaluated says why.
 """
 
 from __future__ import annotations

@@ -247,3 +247,11 @@ def test_bfloat16_trains_and_scores_close_to_float32(make_job, method):
     assert rough.settings["dtype"] == "bfloat16"
     assert rough.score == pytest.approx(exact.score, abs=0.1)
     assert rough.score != exact.score
+
+
+def test_nothing_is_reported_to_the_hub(make_job, monkeypatch):
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise AssertionError("telemetry was sent")
+
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", refuse)
+    assert evaluate(make_job(sft={"max_steps": 1})).failure is None

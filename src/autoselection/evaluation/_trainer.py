@@ -79,6 +79,9 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
             arguments.device.type != "cuda" and "logits_to_keep" in inspect.signature(model.forward).parameters
         )
 
+    def _send_telemetry(self) -> None:
+        """TRL reports every trainer to the hub; what a study trains is nobody else's business."""
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sequence[int]:
         return self._order
 

@@ -81,6 +81,9 @@ class SearchController:
         initial: recipes evaluated first, before those of ``config.initial``.
         roles: who advises beside the rules (see :mod:`autoselection.search.roles`).
 
+    Attributes:
+        beliefs: what the surrogate sees of this search's recipes.
+
     Raises:
         ConfigError: no operator can be used on this pool.
         RecipeError: an initial recipe is not valid.
