@@ -64,11 +64,10 @@ def signals(study: StudyConfig, device: str, folder: Path) -> Iterator[dict[str,
         table = load_table(Pool.open(out))
         for name in COLUMNS:
             values = table.column(name).astype(np.float64)
-            if not reference.get(name, np.zeros(0)).size:
-                reference[name] = values
-            known = np.isfinite(values) & np.isfinite(reference[name])
-            line[f"{name}_rank_correlation"] = float(spearmanr(values[known], reference[name][known]).statistic)
-            line[f"{name}_largest_difference"] = float(np.abs(values - reference[name])[known].max())
+            exact = reference.setdefault(name, values)
+            known = np.isfinite(values) & np.isfinite(exact)
+            line[f"{name}_rank_correlation"] = float(spearmanr(values[known], exact[known]).statistic)
+            line[f"{name}_largest_difference"] = float(np.abs(values - exact)[known].max())
         yield line
 
 
@@ -99,8 +98,8 @@ def evaluations(study: StudyConfig, device: str, folder: Path) -> Iterator[dict[
         line |= {"seconds": time.perf_counter() - started, "score": result.score, "failure": result.failure}
         line |= {"steps": result.steps, "train_tokens": result.train_tokens, "train_loss": result.train_loss}
         line |= {"parts": result.seconds}
-        reference.setdefault(name if name == "lora" else "full", result.score)
-        yield line | {"difference": result.score - reference["lora" if name == "lora" else "full"]}
+        exact = reference.setdefault(sft.method, result.score)
+        yield line | {"difference": result.score - exact}
 
 
 def main() -> None:

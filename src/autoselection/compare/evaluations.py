@@ -11,7 +11,7 @@ import numpy as np
 
 from autoselection.compare.rounds import Lost, Rounds
 from autoselection.compare.session import EvaluationFailed, Rows
-from autoselection.compare.settings import EVENT, arithmetics, mixed, settings_record
+from autoselection.compare.settings import EVENT, arithmetics, known_digest, mixed, settings_record
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.evaluation.job import EvaluationSplit
@@ -78,8 +78,7 @@ class Evaluations:
         self.prepared = prepared
         record = settings_record(config, prepared.pool.fingerprint)
         self.settings = record["digest"]
-        known = [event["digest"] for event in journal.of(EVENT) if event["named"] == record["named"]]
-        if known[-1:] != [self.settings]:
+        if known_digest(record["named"], journal.events) != self.settings:
             journal.append(EVENT, **record)
         self.made = 0
         self._journal = journal
@@ -135,8 +134,10 @@ class Evaluations:
             )
 
     def _warn_of_other_arithmetic(self) -> None:
+        if self._warned:
+            return
         found = arithmetics(result.settings for result in self._results.values())
-        if len(found) > 1 and not self._warned:
+        if len(found) > 1:
             self._warned = True
             console.print(f"[yellow]{mixed(found)}[/]", highlight=False, soft_wrap=True)
 

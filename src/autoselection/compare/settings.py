@@ -46,9 +46,13 @@ def stored_digest(config: StudyConfig, pool_fingerprint: str, events: Iterable[M
     Args:
         events: of the journal.
     """
-    named = _named(config, pool_fingerprint)
+    return known_digest(_named(config, pool_fingerprint), events) or settings_digest(config, pool_fingerprint)
+
+
+def known_digest(named: str, events: Iterable[Mapping[str, Any]]) -> str | None:
+    """The digest last journalled for settings of these names; None if there is none."""
     known = [str(event["digest"]) for event in events if event["event"] == EVENT and event["named"] == named]
-    return known[-1] if known else settings_digest(config, pool_fingerprint)
+    return known[-1] if known else None
 
 
 def arithmetics(settings: Iterable[Mapping[str, Any]]) -> list[str]:

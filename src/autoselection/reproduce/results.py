@@ -108,6 +108,10 @@ class Stored:
         return next(matching, None)
 
     @cached_property
+    def _settings(self) -> str:
+        return self.digest(self.study)
+
+    @cached_property
     def _records(self) -> dict[str, Mapping[str, Any]]:
         return {event["key"]: event["result"] for event in self.of("evaluation")}
 
@@ -126,8 +130,8 @@ class Stored:
         """Evaluations on dev of a planned entry in its replicate, failed ones left out; empty if it was not scored."""
         if entry.subset is None:
             return []
-        settings = self.digest(self.study)
-        found = [self.result(entry.subset, "dev", base + entry.seed, settings) for base in self.study.evaluation.seeds]
+        seeds = [base + entry.seed for base in self.study.evaluation.seeds]
+        found = [self.result(entry.subset, "dev", seed, self._settings) for seed in seeds]
         return [result for result in found if result is not None and not result.failure]
 
     def on_test(self, entry: Entry, settings: str) -> list[EvaluationResult | None]:
