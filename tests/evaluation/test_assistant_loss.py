@@ -186,7 +186,7 @@ def test_a_cut_inside_an_assistant_turn_keeps_the_loss_of_what_is_left(family, t
     inside = max(position for position, label in enumerate(labels) if label != IGNORED)  # its end mark is cut off
     encoder = ConversationEncoder(tokenizer, max_length=inside)
     subset = RowCache().subset(pool, np.array([0]), encoder, True)
-    (row,) = subset.rows
+    (row,) = subset.trainable(np.array([0]))
     assert row.input_ids.tolist() == ids[:inside]
     assert row.labels.tolist() == labels[:inside]
     assert row.labels[-1] == tokenizer.convert_tokens_to_ids("!")
@@ -194,7 +194,8 @@ def test_a_cut_inside_an_assistant_turn_keeps_the_loss_of_what_is_left(family, t
     # Cut in front of the first response, nothing is left to learn from: the row is dropped, and counted as cut.
     first = next(position for position, label in enumerate(labels) if label != IGNORED)
     nothing = RowCache().subset(pool, np.array([0]), ConversationEncoder(tokenizer, max_length=first), True)
-    assert (len(nothing.rows), nothing.no_response, nothing.truncated) == (0, 1, 1)
+    assert nothing.lengths(np.array([0])).tolist() == [0]
+    assert (nothing.no_response, nothing.truncated) == (1, 1)
 
 
 @pytest.mark.parametrize("packing", [False, True])
@@ -225,7 +226,7 @@ def test_these_are_the_tokens_whose_logits_get_a_gradient(family, packing, token
             for batch in seen
             for lesson, length in zip(batch["trained"], batch["attention_mask"].sum(1), strict=True)
         ]
-    assert sorted(taught) == sorted(tuple(row.labels.tolist()) for row in subset.rows)
+    assert sorted(taught) == sorted(tuple(row.labels.tolist()) for row in subset.trainable(np.arange(3)))
 
 
 def packed_lessons(model: Any) -> list[tuple[int, ...]]:

@@ -56,7 +56,7 @@ def written(
     schedule = plan(subset, config, seed)
     settings = {"model": "base", "folder": folder, "seed": seed, "max_length": 256, "device": "cpu", "bf16": False}
     arguments = train_arguments(config, schedule, **{**settings, **more})
-    path = write_training(pool, subset.kept[schedule.order], folder, arguments)
+    path = write_training(pool, subset.pool_rows[schedule.order], folder, arguments)
     lines = (folder / "data" / "subset.jsonl").read_text(encoding="utf-8").splitlines()
     return yaml.safe_load(path.read_text(encoding="utf-8")), [json.loads(line) for line in lines], subset, schedule
 
@@ -113,7 +113,7 @@ def test_settings_become_its_arguments(fields, expected, pool_dir, tiny_tokenize
 @pytest.mark.parametrize("budget", [{"epochs": 2}, {"max_steps": 13}, {"max_tokens": 3000}])
 def test_the_data_are_the_schedule_row_by_row(budget, pool_dir, tiny_tokenizer, tmp_path):
     document, rows, subset, schedule = written(pool_dir, tiny_tokenizer, tmp_path / "run", sft_of(**budget), seed=3)
-    ids = Pool.open(pool_dir).row_ids(subset.kept[schedule.order])
+    ids = Pool.open(pool_dir).row_ids(subset.pool_rows[schedule.order])
     assert [row["id"] for row in rows] == list(ids)
     size = document["per_device_train_batch_size"] * document["gradient_accumulation_steps"]
     assert -(-len(rows) // size) == schedule.steps  # one pass over the file takes the steps of the schedule

@@ -1,15 +1,38 @@
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from autoselection.evaluation import SFTConfig
 from autoselection.evaluation.schedule import micro_batches, packed_batches, training_schedule
+
+
+@dataclass
+class Counted:
+    """Rows of known lengths that remember which of them were counted."""
+
+    tokens: NDArray[np.int64]
+    with_loss: NDArray[np.int64] | None = None
+    read: set[int] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def lengths(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        self.read |= set(positions.tolist())
+        return self.tokens[positions]
+
+    def responses(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        assert self.with_loss is not None
+        return self.with_loss[positions]
+
 
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=70).map(lambda values: np.array(values, np.int64))
 
@@ -17,7 +40,7 @@ LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=70).map(lambda value
 @given(LENGTHS, st.integers(1, 30), st.integers(1, 9), st.booleans(), st.integers(0, 3))
 def test_max_steps_takes_the_same_steps_of_full_batches_whatever_the_subset(lengths, steps, size, grouped, seed):
     config = SFTConfig(max_steps=steps, batch_size=size, group_by_length=grouped)
-    schedule = training_schedule(lengths, config, seed)
+    schedule = training_schedule(Counted(lengths), config, seed)
     assert schedule.steps == steps
     assert len(schedule.order) == steps * size
     assert schedule.tokens == lengths[schedule.order].sum()
@@ -28,7 +51,7 @@ def test_max_steps_takes_the_same_steps_of_full_batches_whatever_the_subset(leng
 @given(LENGTHS, st.sampled_from([0.5, 1.0, 2.0, 3.0]), st.integers(1, 9), st.booleans())
 def test_epochs_see_every_row_that_often(lengths, epochs, size, grouped):
     config = SFTConfig(epochs=epochs, batch_size=size, group_by_length=grouped)
-    schedule = training_schedule(lengths, config, 0)
+    schedule = training_schedule(Counted(lengths), config, 0)
     total = max(1, round(epochs * len(lengths)))
     assert len(schedule.order) == total
     assert schedule.steps == -(-total // size)
@@ -38,7 +61,7 @@ def test_epochs_see_every_row_that_often(lengths, epochs, size, grouped):
 
 @given(LENGTHS, st.integers(1, 3000), st.integers(1, 9))
 def test_max_tokens_stops_with_the_row_that_reaches_the_budget(lengths, budget, size):
-    schedule = training_schedule(lengths, SFTConfig(max_tokens=budget, batch_size=size), 0)
+    schedule = training_schedule(Counted(lengths), SFTConfig(max_tokens=budget, batch_size=size), 0)
     assert budget <= schedule.tokens < budget + lengths.max()
     assert schedule.steps == -(-len(schedule.order) // size)
 
@@ -46,7 +69,7 @@ def test_max_tokens_stops_with_the_row_that_reaches_the_budget(lengths, budget, 
 def test_the_order_is_a_seeded_shuffle():
     lengths = np.full(40, 5, np.int64)
     config = SFTConfig(epochs=1, batch_size=4)
-    first, again, other = (training_schedule(lengths, config, seed).order for seed in (1, 1, 2))
+    first, again, other = (training_schedule(Counted(lengths), config, seed).order for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
     assert (first != np.arange(40)).any()
@@ -80,13 +103,50 @@ def test_micro_batches_are_the_cheapest_allowed_cuts(lengths, max_rows, max_toke
     assert cost(found) == min(cost(pieces) for pieces in every if allowed(pieces))
 
 
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=70), st.integers(1, 3000), st.booleans())
+def test_rows_that_cannot_be_trained_on_are_passed_over(lengths, budget, steps):
+    lengths = np.array(lengths, np.int64)
+    config = SFTConfig(max_steps=budget % 20 + 1, batch_size=3) if steps else SFTConfig(max_tokens=budget)
+    schedule = training_schedule(Counted(lengths), config, 0)
+    trainable = np.flatnonzero(lengths)
+    assert bool(schedule.steps) == bool(len(trainable))
+    assert np.isin(schedule.order, trainable).all()
+    if steps and len(trainable):
+        assert len(schedule.order) == 3 * schedule.steps
+        counts = np.bincount(schedule.order, minlength=len(lengths))[trainable]
+        assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("budget", [{"max_tokens": 900}, {"max_steps": 4}])
+def test_rows_behind_the_end_of_the_budget_are_not_counted(budget):
+    lengths = np.random.default_rng(0).integers(5, 50, 5000)
+    rows = Counted(lengths)
+    schedule = training_schedule(rows, SFTConfig(batch_size=16, **budget), 0)
+    assert set(schedule.order.tolist()) <= rows.read
+    assert len(rows.read) <= 256
+    everything = Counted(lengths)
+    training_schedule(everything, SFTConfig(epochs=1), 0)
+    assert len(everything.read) == 5000
+
+
+def test_the_order_of_a_budget_is_the_order_of_a_larger_one():
+    """So that a longer training on the same subset goes on where the shorter one ended."""
+    lengths = np.random.default_rng(0).integers(5, 50, 700)
+    orders = [
+        training_schedule(Counted(lengths), SFTConfig(batch_size=1, max_tokens=budget), 0).order
+        for budget in (2_000, 40_000)
+    ]
+    assert (orders[1][: len(orders[0])] == orders[0]).all()
+    assert len(orders[1]) > 700
+
+
 def test_three_epochs_are_the_default_budget():
-    assert len(training_schedule(np.full(10, 5, np.int64), SFTConfig(), 0).order) == 30
+    assert len(training_schedule(Counted(np.full(10, 5, np.int64)), SFTConfig(), 0).order) == 30
 
 
 def test_batches_are_sorted_by_length_inside_so_that_micro_batches_pad_little():
     lengths = np.arange(2, 66, dtype=np.int64)
-    schedule = training_schedule(lengths, SFTConfig(epochs=1, batch_size=16), 0)
+    schedule = training_schedule(Counted(lengths), SFTConfig(epochs=1, batch_size=16), 0)
     for start in range(0, 64, 16):
         assert (np.diff(lengths[schedule.order[start : start + 16]]) <= 0).all()
 
@@ -95,7 +155,9 @@ def test_group_by_length_narrows_batches():
     lengths = np.random.default_rng(0).integers(2, 200, 512)
 
     def spread(grouped: bool) -> float:
-        order = training_schedule(lengths, SFTConfig(epochs=1, batch_size=16, group_by_length=grouped), 0).order
+        order = training_schedule(
+            Counted(lengths), SFTConfig(epochs=1, batch_size=16, group_by_length=grouped), 0
+        ).order
         return float(np.ptp(lengths[order].reshape(-1, 16), axis=1).mean())
 
     assert spread(True) < spread(False) / 5
@@ -111,7 +173,7 @@ def test_a_budget_may_count_responses_only(lengths, budget, size, data):
     responses = np.array([data.draw(st.integers(1, int(length))) for length in lengths[:8]], np.int64)
     lengths = lengths[:8]
     config = SFTConfig(max_tokens=budget, batch_size=size, budget_counts="response")
-    schedule = training_schedule(lengths, config, 0, responses=responses)
+    schedule = training_schedule(Counted(lengths, responses), config, 0)
     assert budget <= responses[schedule.order].sum() < budget + responses.max()
     assert schedule.tokens == lengths[schedule.order].sum()
 

@@ -20,8 +20,8 @@ from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation import EvaluationConfig, SFTConfig
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
-from autoselection.evaluation.schedule import training_schedule
-from autoselection.evaluation.sft import Trained, micro_batch_tokens, train, training_arguments
+from autoselection.evaluation.schedule import TrainingSchedule
+from autoselection.evaluation.sft import Trained, micro_batch_tokens, plan, train, training_arguments
 from autoselection.models import load_model
 from autoselection.pool import Pool, ingest
 
@@ -50,7 +50,8 @@ def run(
 ) -> Trained:
     model = model if model is not None else load_model(model_dir, "cpu", "float32")
     config = EvaluationConfig(sft=SFTConfig(**{"learning_rate": 1e-3, "batch_size": 8, **sft}))
-    return train(model, tokenizer, subset, config, dtype=torch.float32, seed=seed, work_dir=folder)
+    schedule = plan(subset, config.sft, seed)
+    return train(model, tokenizer, subset, schedule, config, dtype=torch.float32, seed=seed, work_dir=folder)
 
 
 def batches_of(model: Any) -> list[dict[str, torch.Tensor]]:
@@ -165,7 +166,7 @@ def test_training_equals_a_plain_pytorch_loop_however_batches_are_split(
             group["lr"] = 1e-3 * rate
         total, count = torch.zeros(()), 0
         for position in trained.schedule.order[8 * step : 8 * step + 8]:
-            row = subset.rows[position]
+            (row,) = subset.trainable(np.array([position]))
             logits = model(torch.tensor(row.input_ids[None].astype(np.int64))).logits[0, :-1]
             labels = torch.tensor(row.labels[1:].astype(np.int64))
             total = total + torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
@@ -202,12 +203,12 @@ def test_the_loss_off_the_gpu_is_trls_own(tiny_model_dir, tiny_tokenizer, pool_d
     subset = encode(pool_dir, tiny_tokenizer, range(8))
     config = SFTConfig(max_steps=1, batch_size=8)
     model = load_model(tiny_model_dir, "cpu", "float32")
-    schedule = training_schedule(subset.lengths, config, 0)
+    schedule = plan(subset, config, 0)
     trainer = SubsetTrainer(
         model=model,
         arguments=training_arguments(config, schedule, model, autocast=False, seed=0, work_dir=tmp_path),
         tokenizer=tiny_tokenizer,
-        rows=subset.rows,
+        subset=subset,
         schedule=schedule,
         micro_rows=None,
         micro_tokens=4096,
@@ -256,7 +257,7 @@ def test_a_token_budget_trains_that_many_tokens(tiny_model_dir, tiny_tokenizer, 
     trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_tokens=1000)
     tokens = sum(int(batch["attention_mask"].sum()) for batch in seen)
     assert tokens == trained.schedule.tokens
-    assert 1000 <= tokens < 1000 + subset.lengths.max()
+    assert 1000 <= tokens < 1000 + subset.lengths(np.arange(len(subset))).max()
     assert len(trained.losses) == trained.schedule.steps
 
 
@@ -296,16 +297,21 @@ def test_rows_are_cut_dropped_and_counted(tiny_tokenizer, tmp_path):
     ]
     ingest([write_jsonl(tmp_path / "rows.jsonl", rows)], tmp_path / "pool")
     subset = encode(tmp_path / "pool", tiny_tokenizer, max_length=64)
+    assert (subset.truncated, subset.no_response, subset.unrenderable) == (0, 0, 0)  # nothing has been read
+    lengths = subset.lengths(np.arange(3))
     assert (subset.truncated, subset.no_response, subset.unrenderable) == (2, 1, 0)
     whole = encode(tmp_path / "pool", tiny_tokenizer, max_length=4096)
-    assert subset.lost == sum(length - 64 for length in whole.lengths[:2])
+    assert subset.lost == sum(length - 64 for length in whole.lengths(np.arange(2)))
     assert whole.lost == 0
-    assert subset.lengths.tolist()[0] == 64
-    assert len(subset.rows) == 2
+    assert lengths[:2].tolist() == [64, 0]
+    assert lengths[2] > 0
 
 
 def test_only_the_last_turn_is_trained_if_asked(tiny_tokenizer, pool_dir):
-    every, last = (encode(pool_dir, tiny_tokenizer, [0], turns=turns).rows[0].labels for turns in ("all", "last"))
+    every, last = (
+        encode(pool_dir, tiny_tokenizer, [0], turns=turns).trainable(np.array([0]))[0].labels
+        for turns in ("all", "last")
+    )
     assert tiny_tokenizer.decode(last[last != -100]).replace(" ", "") == "ok<|im_end|>"
     assert (every != -100).sum() > (last != -100).sum()
 
@@ -389,7 +395,7 @@ def test_a_budget_of_response_tokens_gives_every_subset_the_same_supervision(
         trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_tokens=300, budget_counts="response")
         taught = sum(int((batch["trained"] != -100).sum()) for batch in seen)
         assert taught == trained.response_tokens
-        assert 300 <= taught < 300 + subset.responses.max()
+        assert 300 <= taught < 300 + subset.responses(np.arange(len(subset))).max()
         assert trained.schedule.tokens > 2 * taught
 
 
@@ -407,7 +413,7 @@ def test_a_loss_that_rises_far_above_its_start_is_divergence(tiny_model_dir, tin
 def arguments_of(tiny_model_dir: Path, tmp_path: Path, autocast: bool = False, **sft: Any) -> Any:
     config = SFTConfig(**{"max_steps": 3, "batch_size": 4, **sft})
     model = load_model(tiny_model_dir, "cpu", "float32")
-    schedule = training_schedule(np.full(12, 5, np.int64), config, 0)
+    schedule = TrainingSchedule(np.arange(12), config.max_steps or 3, 60)
     return training_arguments(config, schedule, model, autocast=autocast, seed=5, work_dir=tmp_path)
 
 

@@ -16,7 +16,7 @@ from transformers import PrinterCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from autoselection.evaluation.encoding import IGNORED, EncodedRow
+from autoselection.evaluation.encoding import IGNORED, EncodedRow, EncodedSubset
 from autoselection.evaluation.runtime import TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule, micro_batches, packed_batches
 
@@ -44,7 +44,7 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         model: Any,
         arguments: Any,
         tokenizer: Any,
-        rows: Sequence[EncodedRow],
+        subset: EncodedSubset,
         schedule: TrainingSchedule,
         micro_rows: int | None,
         micro_tokens: int,
@@ -60,7 +60,8 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         self.forward_passes = 0
         self._micro_rows = micro_rows
         self._micro_tokens = micro_tokens
-        self._order: list[int] = schedule.order.tolist()
+        trained, order = np.unique(schedule.order, return_inverse=True)
+        self._order: list[int] = order.tolist()
         if arguments.n_gpu > 1:
             # Evaluations use one GPU each; the Trainer would otherwise wrap the model in DataParallel.
             arguments._n_gpu = 1
@@ -68,7 +69,7 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=_dataset(rows),
+            train_dataset=_dataset(subset.trainable(trained)),
             # Passed explicitly, so that TRL changes neither the tokenizer's nor the model's padding token.
             data_collator=DataCollatorForLanguageModeling(pad_token_id=padding or 0),
             processing_class=tokenizer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,45 +22,85 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class EncodedRow:
-    """One trainable row: token ids and, aligned with them, labels (-100 where there is no loss).
+    """One rendered row: token ids and, aligned with them, labels (-100 where there is no loss).
 
-    ``lost`` tokens were cut off its end to fit the maximum length.
+    ``responses`` tokens are learnt from, and ``lost`` tokens were cut off its end to fit the maximum length.
     """
 
     input_ids: NDArray[np.int32]
     labels: NDArray[np.int32]
+    responses: int
     lost: int
 
 
-@dataclass(frozen=True)
 class EncodedSubset:
-    """The trainable rows of a subset, in its order, and what was left out.
+    """The rows of a subset as tokens. A row is encoded when it is first asked for: a budget may end before most are.
+
+    The counts are those of the rows encoded so far.
 
     Attributes:
-        rows: the rows that have at least one token to predict.
-        kept: their numbers in the pool.
-        truncated: rows of the subset cut to the maximum length, dropped ones included.
-        lost: tokens cut off these rows.
-        no_response: rows dropped because no response token is left (or was there) to learn from.
-        unrenderable: rows dropped because the chat template does not render their turns.
+        pool_rows: the subset's rows, by their numbers in the pool; every other method takes positions in this array.
     """
 
-    rows: list[EncodedRow]
-    kept: NDArray[np.int64]
-    truncated: int
-    lost: int
-    no_response: int
-    unrenderable: int
+    def __init__(
+        self,
+        cache: RowCache,
+        pool: Pool,
+        pool_rows: NDArray[np.int64],
+        encoder: ConversationEncoder,
+        completion_only: bool,
+    ) -> None:
+        self.pool_rows = np.asarray(pool_rows, np.int64)
+        self._encode = partial(cache.rows, pool, encoder=encoder, completion_only=completion_only)
+        self._rows: dict[int, EncodedRow | None] = {}
+
+    def __len__(self) -> int:
+        return len(self.pool_rows)
+
+    def read(self, positions: NDArray[np.int64]) -> list[EncodedRow | None]:
+        """The rows at ``positions``; None for one that the chat template does not render."""
+        missing = [position for position in np.unique(positions).tolist() if position not in self._rows]
+        self._rows.update(zip(missing, self._encode(rows=self.pool_rows[missing]), strict=True))
+        return [self._rows[position] for position in positions.tolist()]
+
+    def trainable(self, positions: NDArray[np.int64]) -> list[EncodedRow]:
+        """The rows at ``positions``, each with a token to predict."""
+        found = [row for row in self.read(positions) if row is not None and row.responses]
+        assert len(found) == len(positions), "a row without a response was scheduled"
+        return found
+
+    def lengths(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of each row at ``positions``; 0 where there is nothing to learn from."""
+        found = self.read(positions)
+        return np.array([len(row.input_ids) if row is not None and row.responses else 0 for row in found], np.int64)
+
+    def responses(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of each row at ``positions`` that have a loss."""
+        return np.array([0 if row is None else row.responses for row in self.read(positions)], np.int64)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each row."""
-        return np.array([len(row.input_ids) for row in self.rows], np.int64)
+    def truncated(self) -> int:
+        """Rows cut to the maximum length, those left without a response included."""
+        return sum(row.lost > 0 for row in self._rendered)
 
     @property
-    def responses(self) -> NDArray[np.int64]:
-        """Tokens of each row that have a loss."""
-        return np.array([np.count_nonzero(row.labels[1:] != IGNORED) for row in self.rows], np.int64)
+    def lost(self) -> int:
+        """Tokens cut off these rows."""
+        return sum(row.lost for row in self._rendered)
+
+    @property
+    def no_response(self) -> int:
+        """Rows without a response token within the maximum length, or with none at all."""
+        return sum(row.responses == 0 for row in self._rendered)
+
+    @property
+    def unrenderable(self) -> int:
+        """Rows whose turns the chat template does not render."""
+        return len(self._rows) - len(self._rendered)
+
+    @property
+    def _rendered(self) -> list[EncodedRow]:
+        return [row for row in self._rows.values() if row is not None]
 
 
 class RowCache:
@@ -72,28 +113,23 @@ class RowCache:
     def subset(
         self, pool: Pool, rows: NDArray[np.int64], encoder: ConversationEncoder, completion_only: bool
     ) -> EncodedSubset:
+        """The subset ``rows``, in their order; nothing is encoded yet."""
+        return EncodedSubset(self, pool, rows, encoder, completion_only)
+
+    def rows(
+        self, pool: Pool, rows: NDArray[np.int64], encoder: ConversationEncoder, completion_only: bool
+    ) -> list[EncodedRow | None]:
         """Encode the ``rows`` that are not cached yet and return all of them in order."""
         missing = [row for row in np.unique(rows).tolist() if row not in self._rows]
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
             for row, encoded in zip(batch, encoder.encode_batch(pool.messages(batch)), strict=True):
-                self._rows[row] = None if encoded is None else _trainable(encoded, completion_only)
+                self._rows[row] = None if encoded is None else _encoded_row(encoded, completion_only)
                 self._tokens += 0 if encoded is None else len(encoded.input_ids)
         found = [self._rows[row] for row in rows.tolist()]
         if self._tokens > _CACHE_TOKENS:
             self._rows, self._tokens = {}, 0
-        rendered = [row for row in found if row is not None]
-        # The first token is never predicted, so a label there teaches nothing.
-        taught = [row is not None and bool((row.labels[1:] != IGNORED).any()) for row in found]
-        trainable = [row for row, kept in zip(found, taught, strict=True) if row is not None and kept]
-        return EncodedSubset(
-            trainable,
-            np.asarray(rows, np.int64)[np.array(taught, bool)],
-            truncated=sum(row.lost > 0 for row in rendered),
-            lost=sum(row.lost for row in rendered),
-            no_response=len(rendered) - len(trainable),
-            unrenderable=len(found) - len(rendered),
-        )
+        return found
 
 
 _CACHES: OrderedDict[tuple[object, ...], RowCache] = OrderedDict()
@@ -108,7 +144,8 @@ def row_cache(key: tuple[object, ...]) -> RowCache:
     return cache
 
 
-def _trainable(encoded: Encoded, completion_only: bool) -> EncodedRow:
+def _encoded_row(encoded: Encoded, completion_only: bool) -> EncodedRow:
     ids = np.array(encoded.input_ids, np.int32)
     labels = np.where(np.array(encoded.response, bool), ids, np.int32(IGNORED)) if completion_only else ids
-    return EncodedRow(ids, labels, encoded.truncated)
+    # The first token is never predicted, so a label there teaches nothing.
+    return EncodedRow(ids, labels, int(np.count_nonzero(labels[1:] != IGNORED)), encoded.truncated)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from autoselection.evaluation.encoding import EncodedSubset
     from autoselection.evaluation.harness import Benchmark, TaskScores
+    from autoselection.evaluation.schedule import TrainingSchedule
     from autoselection.evaluation.sft import Trained
     from autoselection.pool import Pool
 
@@ -186,7 +187,7 @@ class _Run:
         from autoselection.evaluation.encoding import row_cache
         from autoselection.evaluation.engines import adapter_folder
         from autoselection.evaluation.llamafactory import holdable
-        from autoselection.evaluation.sft import train
+        from autoselection.evaluation.sft import plan, train
         from autoselection.pool import Pool
 
         job, sft = self.job, self.job.config.sft
@@ -198,18 +199,22 @@ class _Run:
         encoder = ConversationEncoder(tokenizer, max_length=max_length, turns=sft.turns)
         cache = row_cache((pool.fingerprint, *tokenizer_key, max_length, sft.turns, sft.completion_only))
         subset = cache.subset(pool, rows, encoder, sft.completion_only)
-        self.costs.update(
-            truncated_rows=subset.truncated,
-            truncated_tokens=subset.lost,
-            dropped_rows=subset.no_response + subset.unrenderable + len(wanted) - len(rows),
-        )
+        try:
+            schedule = plan(subset, sft, job.seed)
+        finally:
+            self.costs.update(
+                truncated_rows=subset.truncated,
+                truncated_tokens=subset.lost,
+                dropped_rows=subset.no_response + subset.unrenderable + len(wanted) - len(rows),
+            )
         if model is None:
-            trained = self._train_outside(pool, subset, dtype, max_length)
+            trained = self._train_outside(pool, subset, schedule, dtype, max_length)
         else:
             trained = train(
                 model,
                 tokenizer,
                 subset,
+                schedule,
                 job.config,
                 dtype=dtype,
                 seed=job.seed,
@@ -233,7 +238,9 @@ class _Run:
         )
         return trained.model
 
-    def _train_outside(self, pool: Pool, subset: EncodedSubset, dtype: torch.dtype, max_length: int) -> Trained:
+    def _train_outside(
+        self, pool: Pool, subset: EncodedSubset, schedule: TrainingSchedule, dtype: torch.dtype, max_length: int
+    ) -> Trained:
         """Train by LLaMA-Factory on the rows of the schedule, in its order."""
         from autoselection.evaluation.engines import adapter_folder
         from autoselection.evaluation.llamafactory import (
@@ -243,12 +250,11 @@ class _Run:
             train_arguments,
             write_training,
         )
-        from autoselection.evaluation.sft import Trained, plan
+        from autoselection.evaluation.sft import Trained
         from autoselection.models import resolve_model
 
         job, sft = self.job, self.job.config.sft
         started = time.perf_counter()
-        schedule = plan(subset, sft, job.seed)
         folder = job.work_dir.resolve() / "llamafactory"
         device = self.costs["settings"]["device"]
         arguments = train_arguments(
@@ -262,7 +268,7 @@ class _Run:
             bf16=_name(dtype) == "bfloat16",
             trust_remote_code=job.trust_remote_code,
         )
-        yaml_file = write_training(pool, subset.kept[schedule.order], folder, arguments)
+        yaml_file = write_training(pool, subset.pool_rows[schedule.order], folder, arguments)
         try:
             run = run_training(sft, yaml_file)
             model, trainable = load_trained(
@@ -279,7 +285,7 @@ class _Run:
         finally:
             remove_bulk(folder)
         passes = schedule.steps * int(arguments["gradient_accumulation_steps"])
-        responses = int(subset.responses[schedule.order].sum())
+        responses = int(subset.responses(schedule.order).sum())
         seconds = time.perf_counter() - started
         return Trained(model, schedule, run.losses, responses, passes, trainable, seconds)
 

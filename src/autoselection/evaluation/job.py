@@ -84,7 +84,8 @@ class EvaluationResult:
         train_tokens: trained tokens, prompts included, padding not.
         train_rows: rows the model saw, repetitions included.
         response_tokens: of these, tokens that had a loss.
-        truncated_rows: rows of the subset cut to the maximum length.
+        truncated_rows: rows of the subset cut to the maximum length; here and below, of those read for training: a
+            budget of tokens or steps may end before all are.
         truncated_tokens: tokens cut off these rows.
         dropped_rows: rows of the subset without a response token (all of it cut away, or none there), not trained on.
         train_loss: mean loss over the first and over the last tenth of the steps; empty without training.

@@ -1,7 +1,8 @@
 """Which rows an evaluation trains on, in which order, and how many steps that makes.
 
-Training order is an endless stream: a seeded permutation of the subset, then another one, and so on. The stream is cut
-into batches of exactly ``batch_size`` rows (a batch may span two permutations), so that every optimiser step weighs the
+Training order is an endless stream: a seeded permutation of the subset, then another one, and so on, without the rows
+that cannot be trained on. A row's tokens are counted when the stream reaches it, so that rows behind the end of the
+budget are never encoded. The stream is cut into batches of exactly ``batch_size`` rows (a batch may span two permutations), so that every optimiser step weighs the
 same whatever the size of the subset. The budget decides where the stream ends:
 
 - ``epochs``: after ``round(epochs * rows)`` rows;
@@ -14,8 +15,8 @@ changes no gradient (the loss is a mean over the response tokens of the whole ba
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ from autoselection.evaluation.config import DEFAULT_EPOCHS, SFTConfig
 
 #: Batches among which ``group_by_length`` sorts rows: enough to even out lengths, few enough to keep batches mixed.
 GROUPED_BATCHES = 16
+
+#: Rows whose tokens are counted at once, until all have been: encoding many together is faster than one by one.
+_READ_AT_ONCE = 256
 
 #: First entry of the seed sequence of the training order, so that it differs from other uses of the same seed.
 _ORDER_STREAM = 7
@@ -44,44 +48,69 @@ class TrainingSchedule:
     tokens: int
 
 
-def training_schedule(
-    lengths: NDArray[np.int64], config: SFTConfig, seed: int, *, responses: NDArray[np.int64] | None = None
-) -> TrainingSchedule:
-    """Plan training on rows of the given ``lengths`` (tokens, shape ``(rows,)``, at least one row).
+class Countable(Protocol):
+    """Rows whose tokens can be counted, by their positions in the subset."""
 
-    Args:
-        responses: tokens of each row that have a loss, at least one a row; needed where the budget counts these.
-    """
+    def __len__(self) -> int:
+        """Rows of the subset."""
+        ...
+
+    def lengths(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of each row at ``positions``; 0 for one that cannot be trained on."""
+        ...
+
+    def responses(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of each row at ``positions`` that have a loss."""
+        ...
+
+
+def training_schedule(rows: Countable, config: SFTConfig, seed: int) -> TrainingSchedule:
+    """Plan training on ``rows``; an empty schedule if none can be trained on."""
     rng = np.random.default_rng([_ORDER_STREAM, seed])
-    counted = lengths
-    if config.budget_counts == "response":
-        if responses is None:
-            raise ValueError("a budget of response tokens needs their number in every row")
-        counted = responses
-    order = _stream(counted, config, rng)
+    order = _stream(rows, config, rng)
+    if not len(order):
+        return TrainingSchedule(order, 0, 0)
+    lengths = rows.lengths(order)
     size = config.batch_size
+    places = np.arange(len(order))
     if config.group_by_length:
-        order = _grouped(order, lengths, size, rng)
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
-    order = np.concatenate([batch[np.argsort(-lengths[batch], kind="stable")] for batch in batches])
-    return TrainingSchedule(order, len(batches), int(lengths[order].sum()))
+        places = _grouped(places, lengths, size, rng)
+    batches = [places[start : start + size] for start in range(0, len(places), size)]
+    places = np.concatenate([batch[np.argsort(-lengths[batch], kind="stable")] for batch in batches])
+    return TrainingSchedule(order[places], len(batches), int(lengths.sum()))
 
 
-def _stream(lengths: NDArray[np.int64], config: SFTConfig, rng: np.random.Generator) -> NDArray[np.int64]:
-    rows = len(lengths)
-    if config.max_tokens is not None:
-        parts, tokens = [], 0
-        while tokens < config.max_tokens:
-            part = rng.permutation(rows)
-            reached = tokens + np.cumsum(lengths[part])
-            parts.append(part[: int(np.searchsorted(reached, config.max_tokens)) + 1])
-            tokens = int(reached[-1])
-        return np.concatenate(parts)
+def _stream(rows: Countable, config: SFTConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Positions in the order of the stream, up to the end of the budget."""
+    places = len(rows)
+    budget, total = config.max_tokens, None
     if config.max_steps is not None:
         total = config.max_steps * config.batch_size
-    else:
-        total = max(1, round((config.epochs or DEFAULT_EPOCHS) * rows))
-    return np.concatenate([rng.permutation(rows) for _ in range(math.ceil(total / rows))])[:total]
+    elif budget is None:
+        trainable = int(np.count_nonzero(rows.lengths(np.arange(places))))
+        total = max(1, round((config.epochs or DEFAULT_EPOCHS) * trainable)) if trainable else 0
+    parts: list[NDArray[np.int64]] = []
+    taken, tokens = 0, 0
+    chunk = _READ_AT_ONCE
+    while True:
+        part = rng.permutation(places)
+        for start in range(0, places, chunk):
+            read = part[start : start + chunk]
+            lengths = rows.lengths(read)
+            read, lengths = read[lengths > 0], lengths[lengths > 0]
+            if budget is not None:
+                reached = tokens + np.cumsum(rows.responses(read) if config.budget_counts == "response" else lengths)
+                tokens = int(reached[-1]) if len(reached) else tokens
+                read = read[: int(np.searchsorted(reached, budget)) + 1]
+            elif total is not None:
+                read = read[: total - taken]
+            parts.append(read)
+            taken += len(read)
+            if tokens >= budget if budget is not None else taken == total:
+                return np.concatenate(parts)
+        if not taken:
+            return np.zeros(0, np.int64)
+        chunk = places  # every row has been counted
 
 
 def _grouped(

@@ -63,6 +63,7 @@ def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     subset: EncodedSubset,
+    schedule: TrainingSchedule,
     config: EvaluationConfig,
     *,
     dtype: torch.dtype,
@@ -73,13 +74,14 @@ def train(
     """Fine-tune ``model`` (in place) on ``subset``.
 
     Args:
+        schedule: the rows to train on, of :func:`plan`.
         dtype: arithmetic; bfloat16 with a float32 ``model`` means autocast.
         seed: of the row order, the adapters and dropout.
         work_dir: an existing folder the trainer may name; nothing is written there.
         adapter_dir: folder for the LoRA adapters before they are merged; None keeps none.
 
     Raises:
-        TrainingFailure: no trainable row, or a loss that is not finite or rises far above its start.
+        TrainingFailure: a loss that is not finite or rises far above its start.
         EvaluationError: packing is asked for and the model attends across packed rows; a file of ``config`` is wrong.
     """
     import torch
@@ -87,7 +89,6 @@ def train(
     from autoselection.evaluation._trainer import SubsetTrainer, attends_across
 
     started = time.perf_counter()
-    schedule = plan(subset, config.sft, seed)
     if config.sft.packing and attends_across(model):
         raise EvaluationError(
             f"The model '{model.name_or_path}' lets packed rows see each other ({type(model).__name__}, attention "
@@ -100,7 +101,7 @@ def train(
             config.sft, schedule, model, autocast=dtype == torch.bfloat16, seed=seed, work_dir=work_dir
         ),
         tokenizer=tokenizer,
-        rows=subset.rows,
+        subset=subset,
         schedule=schedule,
         micro_rows=config.sft.micro_batch_size,
         micro_tokens=config.sft.micro_batch_tokens
@@ -117,7 +118,7 @@ def train(
             trained.save_pretrained(str(adapter_dir))
         trained = trained.merge_and_unload()
     trained.eval()
-    responses = int(subset.responses[schedule.order].sum())
+    responses = int(subset.responses(schedule.order).sum())
     seconds = time.perf_counter() - started
     return Trained(trained, schedule, trainer.losses, responses, trainer.forward_passes, trainable, seconds)
 
@@ -128,12 +129,13 @@ def plan(subset: EncodedSubset, config: SFTConfig, seed: int) -> TrainingSchedul
     Raises:
         TrainingFailure: no row can be trained on.
     """
-    if not subset.rows:
+    schedule = training_schedule(subset, config, seed)
+    if not schedule.steps:
         raise TrainingFailure(
             f"No row of the subset can be trained on: {subset.no_response:,} have no response token within "
             f"max_length, {subset.unrenderable:,} have turns the chat template does not render."
         )
-    return training_schedule(subset.lengths, config, seed, responses=subset.responses)
+    return schedule
 
 
 def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing: bool) -> int:
