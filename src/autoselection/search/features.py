@@ -29,6 +29,8 @@ MAX_GROUPS = 32
 """Groups of one kind that get a feature of their own, the largest first."""
 _ROWS = 2048
 """Rows whose ranks are summed at once, a multiple of 8: they stay in the processor's cache."""
+_KEPT = 1 << 27
+"""Bytes that the numbers of all rows may take to be kept from round to round."""
 
 
 class SubsetFeatures:
@@ -62,6 +64,7 @@ class SubsetFeatures:
         ]
         self._ranks = np.array(ranks, np.float32).T if ranks else np.zeros((signals.n, 0), np.float32)
         self._bits = 53 - signals.n.bit_length()  # of the fractions that float64 sums exactly over the pool
+        self._blocks: dict[int, Array] = {}
         self._width = 3 * self._ranks.shape[1] + sum(len(totals) for _, totals in self._groups)
         placed = [f"{name}{where}" for name in scores for where in ("", "/within source")]
         self.names = (
@@ -94,9 +97,18 @@ class SubsetFeatures:
         for start in range(0, self._n, _ROWS):
             count = min(_ROWS, self._n - start)
             inside = np.unpackbits(members[:, start // 8 : (start + _ROWS) // 8], axis=1, count=count)
-            sums += inside.astype(np.float64) @ self._numbers(slice(start, start + count))
+            sums += inside.astype(np.float64) @ self._block(start, count)
         fields = drift_and_relevance(subsets, self._signals)
         return [self._described(total, len(rows), own) for total, rows, own in zip(sums, subsets, fields, strict=True)]
+
+    def _block(self, start: int, count: int) -> Array:
+        """:meth:`_numbers` of a block of rows, kept where the pool is small enough."""
+        found = self._blocks.get(start)
+        if found is None:
+            found = self._numbers(slice(start, start + count))
+            if self._n * self._width * found.itemsize <= _KEPT:
+                self._blocks[start] = found
+        return found
 
     def _numbers(self, rows: slice | NDArray[np.int64]) -> Array:
         """What is summed over the rows of a subset: ranks, their squares in two parts, and a 1 for each row's groups.

@@ -29,7 +29,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import spearmanr
 
 from autoselection.search.config import SurrogateConfig
@@ -178,7 +177,7 @@ class KernelParts:
                 self._similarity = np.array([point.similarity[list(places)] for point in self.points]).T
         levels = np.array([point.fidelity for point in self.points])
         self._other_level = levels[: self.n_train, None] != levels[None, :]
-        self.kernels = list(self._related())
+        self.kernels = np.array(list(self._related()))  # (settings, train, all points)
 
     def _related(self) -> Iterator[Array]:
         """The grid, with every correlation of short and full trainings where there are both."""
@@ -269,28 +268,26 @@ def _averaged(
     centre = float(y.mean())
     y = y - centre
     n = len(y)
-    log_evidence, means, variances, noises = [], [], [], []
-    inside, across = np.ix_(train, train), np.ix_(train, test)
-    for kernel in parts.kernels:
-        base, cross = kernel[inside], kernel[across]
-        for noise in NOISES:
-            factor = cho_factor(base + (noise + 1e-10) * np.eye(n), lower=True)
-            weights = cho_solve(factor, y)
-            misfit = AMPLITUDE_RATE + 0.5 * float(y @ weights)
-            half_log_det = float(np.log(np.diag(factor[0])).sum())
-            log_evidence.append(-half_log_det - (AMPLITUDE_SHAPE + 0.5 * n) * np.log(misfit))
-            amplitude = misfit / (AMPLITUDE_SHAPE + 0.5 * n - 1.0)
-            explained = np.einsum("ij,ij->j", cross, cho_solve(factor, cross))
-            means.append(cross.T @ weights)
-            variances.append(amplitude * np.clip(1.0 - explained, 1e-12, None))
-            noises.append(amplitude * noise)
-    evidence = np.array(log_evidence)
+    noises = np.array(NOISES)
+    # Every setting at once, shape (kernels, noises, ...): a search refits hundreds of small systems a round.
+    cross = parts.kernels[:, train[:, None], test]
+    base = parts.kernels[:, train[:, None], train][:, None] + (noises[:, None, None] + 1e-10) * np.eye(n)
+    known = np.broadcast_to(y[:, None], (len(cross), n, 1))
+    solved = np.linalg.solve(base, np.concatenate([known, cross], axis=2)[:, None])
+    weights = solved[..., 0]
+    misfit = AMPLITUDE_RATE + 0.5 * (weights @ y)
+    half_log_det = np.log(np.diagonal(np.linalg.cholesky(base), axis1=2, axis2=3)).sum(axis=2)
+    evidence = (-half_log_det - (AMPLITUDE_SHAPE + 0.5 * n) * np.log(misfit)).ravel()
+    amplitude = misfit / (AMPLITUDE_SHAPE + 0.5 * n - 1.0)
+    explained = np.einsum("knt,kmnt->kmt", cross, solved[..., 1:])
+    variances = (amplitude[..., None] * np.clip(1.0 - explained, 1e-12, None)).reshape(-1, len(test))
+    means = (weights @ cross).reshape(-1, len(test))
     share = np.exp(evidence - evidence.max())
     share /= share.sum()
-    mean = share @ np.array(means)
-    second = share @ (np.array(variances) + np.array(means) ** 2)
+    mean = share @ means
+    second = share @ (variances + means**2)
     deviation = np.sqrt(np.clip(second - mean**2, 1e-12, None))
-    return mean + centre, deviation, float(np.sqrt(share @ np.array(noises)))
+    return mean + centre, deviation, float(np.sqrt(share @ (amplitude * noises).ravel()))
 
 
 def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:
