@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import math
 import pickle
@@ -229,10 +230,12 @@ def test_the_callers_process_stays_as_it_was(make_job, monkeypatch, capfd):
         np.random.get_state()[1].tolist(),
         torch.get_rng_state().tolist(),
         torch.get_num_threads(),
+        gc.get_freeze_count(),
     )
     evaluate(replace(make_job(), full_metrics=True))
     assert states == (
         random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads(),
+        gc.get_freeze_count(),
     )  # fmt: skip
     captured = capfd.readouterr()
     assert captured.out == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib.util
 import logging
 import os
@@ -121,18 +122,27 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextmanager
 def borrowed_process(seed: int, threads: int | None) -> Iterator[None]:
-    """Seed the global generators that the libraries draw from, set PyTorch's threads, and restore both."""
+    """Seed the global generators that the libraries draw from, set PyTorch's threads, and restore both.
+
+    Objects that are there already are left out of garbage collection meanwhile: the trainer and the end of an evaluation
+    collect everything, which takes a second where the libraries alone have a million objects.
+    """
     import torch
 
     python_state, numpy_state, old_threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
+    frozen_elsewhere = gc.get_freeze_count() > 0  # unfreezing would undo it
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         try:
             seed_generators(seed)
             if threads is not None:
                 torch.set_num_threads(threads)
+            if not frozen_elsewhere:
+                gc.freeze()
             yield
         finally:
+            if not frozen_elsewhere:
+                gc.unfreeze()
             random.setstate(python_state)
             np.random.set_state(numpy_state)
             torch.set_num_threads(old_threads)
