@@ -77,8 +77,10 @@ def study_config(scored_pool: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def finished_study(study_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The small study, run to its end without interruption."""
-    return run_study(load_config(study_config), tmp_path_factory.mktemp("study") / "whole")
+    """The small study, run to its end in this process without interruption."""
+    with pytest.MonkeyPatch.context() as patch:
+        evaluate_here(patch)
+        return run_study(load_config(study_config), tmp_path_factory.mktemp("study") / "whole")
 
 
 class InlineExecutor:
