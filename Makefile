@@ -26,7 +26,7 @@ demo: $(INSTALLED)
 	$(BIN)/autoselection demo --out $(DEMO_OUT)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m ''

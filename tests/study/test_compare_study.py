@@ -196,6 +196,7 @@ def test_one_sentence_for_every_mistake(study_config: Path, tmp_path: Path) -> N
     assert issubclass(ConfigError, AutoSelectionError)
 
 
+@pytest.mark.slow
 def test_kill_nine_repeats_nothing_with_real_trainings(study_config: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = [
