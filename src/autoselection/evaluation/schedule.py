@@ -1,9 +1,9 @@
 """Which rows an evaluation trains on, in which order, and how many steps that makes.
 
 Training order is an endless stream: a seeded permutation of the subset, then another one, and so on, without the rows
-that cannot be trained on. A row's tokens are counted when the stream reaches it, so that rows behind the end of the
-budget are never encoded. The stream is cut into batches of exactly ``batch_size`` rows (a batch may span two permutations), so that every optimiser step weighs the
-same whatever the size of the subset. The budget decides where the stream ends:
+that cannot be trained on. The stream is cut into batches of exactly ``batch_size`` rows (a batch may span two
+permutations), so that every optimiser step weighs the same whatever the size of the subset. A row's tokens are counted
+when the stream reaches it: rows behind the end of the budget are never encoded. The budget decides where that is:
 
 - ``epochs``: after ``round(epochs * rows)`` rows;
 - ``max_steps``: after ``max_steps * batch_size`` rows;
@@ -38,7 +38,7 @@ class TrainingSchedule:
     """Rows in the order of training.
 
     Attributes:
-        order: positions in the encoded subset, in the order in which they are trained on.
+        order: positions in the subset, in the order in which they are trained on.
         steps: optimiser steps.
         tokens: tokens of all rows of ``order`` together.
     """

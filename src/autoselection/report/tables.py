@@ -105,7 +105,7 @@ def _surrogate_sheet(rounds: Sequence[Mapping[str, Any]]) -> Sheet:
 
 
 def _cut(trial: Trial) -> str:
-    """Rows cut to the maximum length and tokens lost with that, of the seed with the most: a budget may end before all are read."""
+    """Rows cut to the maximum length and tokens lost with that, for the seed that met most of them."""
     found = [(result.truncated_rows, result.truncated_tokens) for result in trial.results.values()]
     rows, tokens = max(found, default=(0, 0))
     return f"{rows:,} rows, {tokens:,} tokens" if rows else ""
