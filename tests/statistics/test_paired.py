@@ -30,6 +30,10 @@ def test_few_items_are_enumerated(tasks: list[list[float]]) -> None:
     assert sign_flip_test(arrays) == pytest.approx(enumerated(arrays), abs=1e-12)
 
 
+def test_a_sum_that_is_zero_but_for_rounding_shows_nothing() -> None:
+    assert sign_flip_test([np.array([0.25]), np.array([-1.0, 0.0, 0.25])]) == 1.0
+
+
 def test_many_items_agree_with_scipy() -> None:
     values = np.random.default_rng(3).normal(0.15, 1.0, 120)
     other = stats.permutation_test(

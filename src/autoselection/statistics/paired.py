@@ -32,7 +32,8 @@ def sign_flip_test(differences: Table, *, draws: int = 9999, seed: int = 0) -> f
     sizes, counts = np.unique(np.abs(values[values != 0]), return_counts=True)
     if len(sizes) == 0:
         return 1.0
-    reached = observed * (1 - 1e-9)  # the same sum in another order is the same sum
+    # The same sum in another order is the same sum, also where it is zero but for rounding.
+    reached = observed - 1e-12 * float(np.abs(values).sum())
     if counts.sum() <= _ENUMERATED:
         each = np.repeat(sizes, counts)
         bits = (np.arange(1 << len(each))[:, None] >> np.arange(len(each))) & 1
