@@ -12,14 +12,13 @@ import pytest
 # One thread, set before torch is imported: on a busy machine two threads on tiny matrices wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-#: Folders whose files take longest, run first: two processes then end at about the same time.
-_LONG = ("study", "evaluation")
+#: What takes longest, run first: two processes then end at about the same time.
+_LONGEST = ("tests/study/test_run.py", "tests/evaluation/", "tests/study/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, each file's tests in their order."""
-    items.sort(key=lambda item: not any(f"tests/{folder}/" in item.nodeid for folder in _LONG))
-    items.sort(key=lambda item: "tests/study/test_run.py" not in item.nodeid)
+    items.sort(key=lambda item: [not item.nodeid.startswith(start) for start in _LONGEST])
 
 
 SPECIAL = ("<|pad|>", "<|bos|>", "<|eos|>", "<|im_start|>", "<|im_end|>")

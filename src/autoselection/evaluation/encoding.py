@@ -53,30 +53,38 @@ class EncodedSubset:
         self.pool_rows = np.asarray(pool_rows, np.int64)
         self._encode = partial(cache.rows, pool, encoder=encoder, completion_only=completion_only)
         self._rows: dict[int, EncodedRow | None] = {}
+        self._lengths = np.full(len(self.pool_rows), -1, np.int64)  # -1: not encoded yet
+        self._responses = np.zeros(len(self.pool_rows), np.int64)
 
     def __len__(self) -> int:
         return len(self.pool_rows)
 
-    def read(self, positions: NDArray[np.int64]) -> list[EncodedRow | None]:
-        """The rows at ``positions``; None for one that the chat template does not render."""
-        missing = [position for position in np.unique(positions).tolist() if position not in self._rows]
-        self._rows.update(zip(missing, self._encode(rows=self.pool_rows[missing]), strict=True))
-        return [self._rows[position] for position in positions.tolist()]
-
     def trainable(self, positions: NDArray[np.int64]) -> list[EncodedRow]:
         """The rows at ``positions``, each with a token to predict."""
-        found = [row for row in self.read(positions) if row is not None and row.responses]
+        self._read(positions)
+        found = [row for position in positions.tolist() if (row := self._rows[position]) is not None and row.responses]
         assert len(found) == len(positions), "a row without a response was scheduled"
         return found
 
     def lengths(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of each row at ``positions``; 0 where there is nothing to learn from."""
-        found = self.read(positions)
-        return np.array([len(row.input_ids) if row is not None and row.responses else 0 for row in found], np.int64)
+        self._read(positions)
+        return np.asarray(self._lengths[positions])
 
     def responses(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of each row at ``positions`` that have a loss."""
-        return np.array([0 if row is None else row.responses for row in self.read(positions)], np.int64)
+        self._read(positions)
+        return np.asarray(self._responses[positions])
+
+    def _read(self, positions: NDArray[np.int64]) -> None:
+        """Encode those of the rows that are not yet."""
+        missing = np.unique(positions[self._lengths[positions] < 0])
+        if not len(missing):
+            return
+        for position, row in zip(missing.tolist(), self._encode(rows=self.pool_rows[missing]), strict=True):
+            self._rows[position] = row
+            self._responses[position] = 0 if row is None else row.responses
+            self._lengths[position] = 0 if row is None or not row.responses else len(row.input_ids)
 
     @property
     def truncated(self) -> int:
