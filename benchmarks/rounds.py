@@ -79,6 +79,7 @@ def measure(folder: Path, evaluations: int, seed: int, without: tuple[str, ...],
         "proposals": config.proposals,
         "without": list(without),
         "sae_features": table.sae is not None,
+        "table": folder.name,
         "rounds": len(walls["ranked"]),
         "seconds_median": statistics.median(walls["ranked"]),
         "seconds_max": max(walls["ranked"]),
@@ -105,6 +106,7 @@ def main() -> None:
         "--without", default="", help="comma-separated operators to leave out: clusters of millions of rows take hours"
     )
     parser.add_argument("--no-features", action="store_true", help="without SAE features: no drift, no semdedup")
+    parser.add_argument("--shared-features", action="store_true", help="SAE features that nearly all rows have")
     parser.add_argument("--no-text", action="store_true", help="without near-duplicate pairs: no MinHash deduplication")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "autoselection-benchmarks")
     parser.add_argument("--json", action="store_true")
@@ -115,7 +117,13 @@ def main() -> None:
         print(json.dumps(measure(options.folder, options.evaluations, options.seed, without, options.proposals)))
         return
     for rows in options.rows or [90_000]:
-        table = ensure_table(options.folder, rows, features=not options.no_features, text=not options.no_text)
+        table = ensure_table(
+            options.folder,
+            rows,
+            features=not options.no_features,
+            text=not options.no_text,
+            shared=options.shared_features,
+        )
         command = [sys.executable, "-m", "benchmarks.rounds", "--one", "--folder", str(table)]
         command += [
             "--evaluations",

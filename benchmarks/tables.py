@@ -2,7 +2,9 @@
 
 Rows as in the published code's timings: 120 words (Zipf vocabulary of 20,000 words), 5% near duplicates with 3% of the
 words changed, 4 relevance scores, IFD, varentropy, n-gram entropy, branching, and about 150 active SAE features of
-65,536 (Zipf exponent 0.7). The text itself is not kept: only what duplicates are found by.
+65,536 (Zipf exponent 0.7). With ``shared``, 110 of these features are the same in all rows, in nearly the same strengths,
+as in a language model whose rows all look alike: the median cosine of two rows is then about 0.88, as measured with
+SmolLM2-135M. The text itself is not kept: only what duplicates are found by.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ TASKS = ("bbh", "gpqa", "gsm8k", "mmlu")
 SCORES = ("ifd", "varentropy", "ngram_entropy", "action_object_branching")
 SOURCES = 12
 FEATURES, ACTIVE, EXPONENT = 65_536, 150, 0.7
+SHARED, SPREAD = 110, 0.35
 NEAR_DUPLICATES, CHANGED = 0.05, 0.03
 _CHUNK = 50_000
 
 
-def write_table(folder: Path, rows: int, *, features: bool = True, text: bool = True, seed: int = 0) -> None:
+def write_table(
+    folder: Path, rows: int, *, features: bool = True, text: bool = True, shared: bool = False, seed: int = 0
+) -> None:
     """Write the columns of ``rows`` rows; the same seed gives the same rows."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -40,19 +45,19 @@ def write_table(folder: Path, rows: int, *, features: bool = True, text: bool = 
     np.save(folder / "source.npy", np.minimum(rng.geometric(0.25, rows) - 1, SOURCES - 1).astype(np.int32))
     np.save(folder / "text_hash.npy", _text_hash(rng, rows))
     if features:
-        _write_features(folder, rows, rng)
+        _write_features(folder, rows, rng, shared)
     if text:
         _write_near_duplicates(folder, rows, seed)
-    facts = {"rows": rows, "features": features, "text": text, "seed": seed}
+    facts = {"rows": rows, "features": features, "text": text, "seed": seed} | ({"shared": True} if shared else {})
     (folder / "table.json").write_text(json.dumps(facts))
 
 
-def ensure_table(folder: Path, rows: int, *, features: bool = True, text: bool = True) -> Path:
+def ensure_table(folder: Path, rows: int, *, features: bool = True, text: bool = True, shared: bool = False) -> Path:
     """The folder of a table like this, written by a process of its own if it is not there yet."""
-    name = f"{rows}{'-sae' if features else ''}{'-text' if text else ''}"
+    name = f"{rows}{'-sae' if features else ''}{'-shared' if shared else ''}{'-text' if text else ''}"
     target = folder / name
     if not (target / "table.json").exists():
-        code = f"from pathlib import Path; from benchmarks.tables import write_table; write_table(Path({str(target)!r}), {rows}, features={features}, text={text})"
+        code = f"from pathlib import Path; from benchmarks.tables import write_table; write_table(Path({str(target)!r}), {rows}, features={features}, text={text}, shared={shared})"
         subprocess.run([sys.executable, "-c", code], check=True)
     return target
 
@@ -104,16 +109,21 @@ def _near_duplicates(folder: Path) -> NearDuplicates:
     return NearDuplicates(node, Edges(left, right, jaccard), MinHashParams().ngram_size, JACCARD_FLOOR, DEFAULT_RECALL)
 
 
-def _write_features(folder: Path, rows: int, rng: np.random.Generator) -> None:
+def _write_features(folder: Path, rows: int, rng: np.random.Generator, shared: bool) -> None:
     weights = np.arange(1, FEATURES + 1, dtype=np.float64) ** -EXPONENT
     cumulative = np.cumsum(weights) / weights.sum()
     names = rng.permutation(FEATURES).astype(np.int32)  # frequent features are spread over the width
+    strengths = rng.gamma(1.0, 1.0, SHARED) if shared else np.zeros(0)
     counts = np.empty(rows, np.int64)
     with (folder / "indices.raw").open("wb") as indices_file, (folder / "values.raw").open("wb") as values_file:
         for start in range(0, rows, _CHUNK):
             size = min(_CHUNK, rows - start)
             drawn = names[np.minimum(np.searchsorted(cumulative, rng.random((size, ACTIVE))), FEATURES - 1)]
             values = rng.gamma(1.0, 1.0, (size, ACTIVE)).astype(np.float32) + np.float32(0.01)
+            if shared:
+                drawn[:, :SHARED] = names[:SHARED]
+                values[:, :SHARED] = strengths * rng.lognormal(0.0, SPREAD, (size, SHARED))
+                values[:, SHARED:] *= np.float32(0.1)
             copies = np.flatnonzero(rng.random(size) < NEAR_DUPLICATES)[1:]
             original = (rng.random(len(copies)) * copies).astype(np.int64)
             changed = rng.random((len(copies), ACTIVE)) < CHANGED

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from operator_tables import apply, tables_and_rows
 
 from autoselection.errors import SignalError
-from autoselection.operators import similar
+from autoselection.operators import default_registry, similar
 from autoselection.operators.dedup import cluster_count
 from autoselection.operators.similar import (
     cosine_edges,
@@ -177,7 +177,7 @@ def test_cluster_counts_lie_on_a_small_grid(asked, rows, used):
 
 
 def sparse_pool(n: int, d: int, active: int, seed: int) -> SparseRows:
-    """Zipf-like features with near copies, wide enough for the sparse path."""
+    """Zipf-like features with near copies."""
     rng = np.random.default_rng(seed)
     chance = np.arange(1, d + 1) ** -0.7
     rows = [np.sort(rng.choice(d, active, replace=False, p=chance / chance.sum())) for _ in range(n)]
@@ -194,10 +194,11 @@ def sparse_pool(n: int, d: int, active: int, seed: int) -> SparseRows:
     )
 
 
+@pytest.mark.parametrize("worth", [2.0, 0.0], ids=["prefix filter", "all pairs"])
 @pytest.mark.parametrize("threshold", [0.7, 0.8, 0.95])
-def test_the_prefix_filter_misses_no_pair(threshold, monkeypatch):
+def test_no_similar_pair_is_missed(threshold, worth, monkeypatch):
     monkeypatch.setattr(similar, "_BLOCK", 64)
-    monkeypatch.setattr(similar, "DENSE_WIDTH", 100)
+    monkeypatch.setattr(similar, "_PREFIX_WORTH", worth)
     unit = normalized(sparse_pool(500, 3000, 20, 0).to_scipy())
     cosine = np.triu((unit @ unit.T).toarray(), 1)
     before = unit.copy()
@@ -209,6 +210,52 @@ def test_the_prefix_filter_misses_no_pair(threshold, monkeypatch):
     assert len(edges.left) > 20
     by_edges = keep_by_edges(np.arange(500), np.arange(500), edges, threshold - 1e-6)
     assert cosine_keep(unit, threshold).tolist() == by_edges.tolist()
+
+
+def shared_pool(n: int, seed: int) -> SparseRows:
+    """Features as a language model's: most are those of all rows, in nearly the same strengths."""
+    rng = np.random.default_rng(seed)
+    dense = np.zeros((n, 600), np.float32)
+    dense[:, :100] = rng.gamma(2, 1, 100) * rng.lognormal(0, 0.4, (n, 100))
+    dense[:, 100:] = rng.gamma(1, 0.3, (n, 500)) * (rng.random((n, 500)) < 0.02)
+    return SparseRows.from_dense(dense)
+
+
+def test_rows_that_share_their_features_are_multiplied_and_others_filtered(monkeypatch):
+    """The filter leaves every pair of the first pool to be multiplied on its own: hours at 16,000 rows."""
+    monkeypatch.setattr(similar, "_BLOCK", 64)
+    ways = []
+    for way in ("_plain_blocks", "_prefix_blocks"):
+        blocks = getattr(similar, way)
+        monkeypatch.setattr(similar, way, lambda *args, way=way, blocks=blocks: ways.append(way) or blocks(*args))
+    for pool in (shared_pool(500, 0), sparse_pool(500, 3000, 20, 0)):
+        unit = normalized(pool.to_scipy())
+        cosine = np.triu((unit @ unit.T).toarray(), 1)
+        edges, _ = cosine_edges(unit, 0.8)
+        assert len(edges.left) == np.count_nonzero(cosine >= 0.8 - 1e-6)
+    assert ways == ["_plain_blocks", "_prefix_blocks"]
+
+
+@pytest.mark.parametrize("sentence", [False, True])
+def test_the_searched_similarities_start_where_the_pairs_can_be_listed(sentence, monkeypatch):
+    operator = default_registry().get("semantic_dedup")
+    features = shared_pool(300, 0)
+    unit = normalized(features.to_scipy())
+
+    def low(table):
+        param = next(param for param in operator.space(table) if param.name == "cosine_threshold")
+        assert param.low <= param.default <= param.high
+        return param.low
+
+    def table():
+        return SignalTable.from_arrays(embeddings=unit.toarray()) if sentence else SignalTable.from_arrays(sae=features)
+
+    assert low(table()) == 0.8
+    for limit in (20_000, 5_000, 0):
+        monkeypatch.setattr(similar, "EDGE_LIMIT", limit)
+        _, floor = cosine_edges(unit, 0.8)
+        assert floor > 0.8
+        assert low(table()) == min(floor, 0.98), "300 rows are their own sample"
 
 
 def test_a_large_group_of_equal_signatures_is_one_node():

@@ -19,6 +19,7 @@ from autoselection.operators.artefacts import Arrays, pool_artefact, stored_arte
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, has_signal, ranged
 from autoselection.operators.similar import (
     COSINE_SLACK,
+    EDGE_LIMIT,
     cluster_edges,
     clusters_of,
     cosine_edges,
@@ -27,7 +28,9 @@ from autoselection.operators.similar import (
     feature_clusters,
     first_of_each,
     keep_by_edges,
+    listable_floor,
     normalized,
+    sampled,
 )
 from autoselection.signals.edges import Edges, IntArray, NearDuplicates
 from autoselection.signals.table import MinHashParams, SignalTable, how_to_get
@@ -37,6 +40,7 @@ ROWS_PER_CLUSTER = 10
 #: Lowest cosine similarities offered: similar pairs are listed once, from these on.
 COSINE_FLOOR = 0.8
 CLUSTER_FLOOR = 0.7
+_COSINE = 0.9
 #: Raised whenever the pairs or clusters of the same features change.
 _VERSION = 1
 #: Rows whose texts are in memory at once.
@@ -98,8 +102,9 @@ class SemanticDedup(BaseOperator):
     the cosine of SAE features, ``sentence`` that of sentence embeddings. The pool's similar pairs are found once and
     stored. With ``minhash``, pairs are found by the signal near_duplicates: with the recall that ``score`` was given
     (0.95 at a Jaccard similarity of 0.5 by default, nearly 1 from 0.7 on), and the similarity is that of the sets of
-    n-grams, not an estimate; a pool without texts is compared by its signatures. All pairs by cosine are found. A row
-    without SAE features or embedding is similar to none and is kept, counted as missing.
+    n-grams, not an estimate; a pool without texts is compared by its signatures. All pairs by cosine are found; where a
+    pool has too many to list, the searched range of ``cosine_threshold`` starts where they can be. A row without SAE
+    features or embedding is similar to none and is kept, counted as missing.
 
     ``part`` says which text ``exact`` and ``minhash`` compare: the whole row, the ``prompt`` (the user's turns; a system
     message, which whole sources share, is left out) or the ``response`` (the assistant's turns). A row in which that part
@@ -153,8 +158,8 @@ class SemanticDedup(BaseOperator):
         Param(
             "cosine_threshold",
             "float",
-            0.9,
-            low=0.8,
+            _COSINE,
+            low=COSINE_FLOOR,
             high=1.0,
             searched=True,
             when=("strategy", ("embedding", "sentence")),
@@ -172,7 +177,13 @@ class SemanticDedup(BaseOperator):
         if not present:
             return self.params
         default = "minhash" if "minhash" in present else present[0]
-        return ranged(self.params, strategy={"choices": present, "default": default})
+        present_vectors = [name for name in ("sae", "embeddings") if has_signal(signals, name)]
+        low = min((_listable(signals, name, COSINE_FLOOR) for name in present_vectors), default=COSINE_FLOOR)
+        return ranged(
+            self.params,
+            strategy={"choices": present, "default": default},
+            cosine_threshold={"low": low, "default": max(low, _COSINE)},
+        )
 
     def available(self, signals: SignalTable) -> bool:
         return any(has_signal(signals, signal) for signal in _SIGNAL_OF_STRATEGY.values())
@@ -292,6 +303,20 @@ def _by_cosine(rows: Rows, signals: SignalTable, threshold: float, name: str, si
     return Outcome(rows[kept], missing=absent, notes=similar.note(threshold))
 
 
+def _listable(signals: SignalTable, signal: str, floor: float) -> float:
+    """The lowest cosine searched, ``floor`` or higher: below it the pool has too many similar pairs to list."""
+
+    def find() -> float:
+        rows = sampled(signals.n)
+        if signal == "sae":
+            sample = normalized(signals.require_sae().to_scipy()[rows])
+        else:
+            sample = signals.require_embeddings()[rows]
+        return listable_floor(sample, signals.n, floor)
+
+    return pool_artefact(signals, ("listable", signal, floor), find)
+
+
 def _unembedded(rows: Rows, signals: SignalTable) -> int:
     return int(np.count_nonzero(np.isnan(signals.require_embeddings()[rows, 0])))
 
@@ -371,7 +396,8 @@ class SemDeDup(BaseOperator):
     not the one farthest from the centroid. The clusters are those of the whole pool, whatever rows are given, so that
     a step before this one does not reshuffle them; they depend on ``num_clusters`` and the seed. ``num_clusters`` is
     moved to the nearest of 1, 2, 5, 10, 20, … that leaves at least 10 rows a cluster on average, so that few clusterings
-    serve a whole search; clusterings and their similar pairs are stored. A row without SAE features is kept.
+    serve a whole search; clusterings and their similar pairs are stored. Where most rows share their features, clusters
+    too large to list their pairs are not searched. A row without SAE features is kept.
     """
 
     name = "semdedup"
@@ -384,8 +410,8 @@ class SemDeDup(BaseOperator):
         Param(
             "cosine_threshold",
             "float",
-            0.9,
-            low=0.7,
+            _COSINE,
+            low=CLUSTER_FLOOR,
             high=0.99,
             searched=True,
             help="cosine similarity from which on rows of a cluster are duplicates",
@@ -398,7 +424,11 @@ class SemDeDup(BaseOperator):
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         high = max(1, min(10_000, signals.n // ROWS_PER_CLUSTER))
         low = max(1, min(100, high // 10))
-        return ranged(self.params, num_clusters={"low": low, "high": high, "default": min(1000, high)})
+        if has_signal(signals, "sae") and _listable(signals, "sae", CLUSTER_FLOOR) > CLUSTER_FLOOR:
+            # Rows that share most features are similar wherever they are: only small clusters have few enough pairs.
+            low = min(high, max(low, signals.n**2 // EDGE_LIMIT))
+        default = max(low, min(1000, high))
+        return ranged(self.params, num_clusters={"low": low, "high": high, "default": default})
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals

@@ -8,13 +8,15 @@ an earlier row that was *kept*. Two ways lead to the same answer:
 - *direct*: if the pool has too many similar pairs to list (:data:`EDGE_LIMIT`), those from a higher similarity on are
   listed, and for lower thresholds rows are compared with kept rows only.
 
-Cosine candidates come from a prefix filter (Bayardo et al. 2007, "Scaling up all pairs similarity search"): features are
-ordered rarest first, and a row's frequent features whose joint norm is below the threshold cannot by themselves make two
-rows similar.
+Where few pairs are similar, cosine candidates come from a prefix filter (Bayardo et al. 2007, "Scaling up all pairs
+similarity search"): features are ordered rarest first, and a row's frequent features whose joint norm is below the
+threshold cannot by themselves make two rows similar. Where rows share most of their features, as those of language models
+do, all pairs are multiplied: frequent features as dense matrices, rare ones as sparse ones.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,10 +32,13 @@ EDGE_LIMIT = 16_000_000
 FLOOR_STEP = 0.02
 #: Cosine similarities are single precision: this much below the threshold still counts as equal to it.
 COSINE_SLACK = 1e-6
-#: Rows wider than this are multiplied as sparse matrices.
-DENSE_WIDTH = 4096
 _BLOCK = 1024
 _PREFIX_MARGIN = 0.1
+#: Share of pairs that the prefix filter may leave: multiplying a pair on its own costs about a hundred times more than
+#: in a block.
+_PREFIX_WORTH = 0.01
+#: A feature that so large a share of the rows has is cheaper to multiply as a dense column.
+_COMMON = 0.1
 #: Edges whose greedy pass is finished edge by edge are turned into Python numbers in blocks of this many.
 _EDGE_BLOCK = 1 << 20
 
@@ -158,16 +163,47 @@ def equal_rows(unit: Any) -> IntArray:
     return node
 
 
+class _Halves:
+    """Sparse unit rows in two parts: the features that many rows have, and the others."""
+
+    def __init__(self, common: Any, rare: Any) -> None:
+        self.common = common
+        self.rare = rare
+        self.shape: tuple[int, int] = (common.shape[0], common.shape[1] + rare.shape[1])
+
+    @classmethod
+    def of(cls, unit: Any) -> _Halves:
+        from scipy.sparse import csr_matrix
+
+        frequent = np.bincount(unit.indices, minlength=unit.shape[1]) >= _COMMON * unit.shape[0]
+        parts = []
+        for wanted in (frequent, ~frequent):
+            name = np.cumsum(wanted, dtype=np.int32) - 1
+            kept = wanted[unit.indices]
+            indptr = np.append(0, np.cumsum(kept))[unit.indptr]
+            shape = (unit.shape[0], int(np.count_nonzero(wanted)))
+            parts.append(csr_matrix((unit.data[kept], name[unit.indices[kept]], indptr), shape=shape))
+        return cls(*parts)
+
+    def __getitem__(self, rows: slice | IntArray) -> _Halves:
+        return _Halves(self.common[rows], self.rare[rows])
+
+    def above(self, below: _Halves) -> _Halves:
+        from scipy.sparse import vstack
+
+        return _Halves(vstack([self.common, below.common], format="csr"), vstack([self.rare, below.rare], format="csr"))
+
+    def products(self, other: _Halves) -> NDArray[np.float32]:
+        products: NDArray[np.float32] = self.common.toarray() @ other.common.toarray().T
+        products += (self.rare @ other.rare.T).toarray()
+        return products
+
+
 def _similar(left: Any, right: Any, limit: float) -> tuple[IntArray, IntArray, NDArray[Any]]:
-    """All (i, j, cosine) with cosine >= limit - COSINE_SLACK between two blocks of unit rows."""
-    dense = isinstance(left, np.ndarray)
-    if dense or left.shape[1] <= DENSE_WIDTH:
-        products = left @ right.T if dense else left.toarray() @ right.toarray().T
-        i, j = np.nonzero(products >= limit - COSINE_SLACK)
-        return i, j, products[i, j]
-    sparse = (left @ right.T).tocoo()
-    strong = sparse.data >= limit - COSINE_SLACK
-    return sparse.row[strong].astype(np.int64), sparse.col[strong].astype(np.int64), sparse.data[strong]
+    """All (i, j, cosine) with cosine >= limit - COSINE_SLACK between two blocks of unit rows, dense or in halves."""
+    products = left.products(right) if isinstance(left, _Halves) else left @ right.T
+    i, j = np.nonzero(products >= limit - COSINE_SLACK)
+    return i, j, products[i, j]
 
 
 class _Listing:
@@ -204,23 +240,60 @@ def cosine_edges(unit: Any, floor: float, limit: int | None = None) -> tuple[Edg
         limit: pairs (default: ``EDGE_LIMIT``).
     """
     listing = _Listing(floor, EDGE_LIMIT if limit is None else limit)
-    plain = isinstance(unit, np.ndarray) or unit.shape[1] <= DENSE_WIDTH or unit.shape[0] <= _BLOCK
-    for found in (_plain_blocks if plain else _prefix_blocks)(unit, floor):
+    for found in _similar_pairs(unit, listing):
         listing.add(*found)
     return listing.edges()
 
 
-def _plain_blocks(unit: Any, threshold: float) -> Iterator[tuple[IntArray, IntArray, NDArray[Any]]]:
+def sampled(rows: int) -> IntArray:
+    """About a thousand evenly spaced rows: what a pool's pairs are judged by."""
+    return np.arange(0, rows, -(-rows // _BLOCK))
+
+
+def listable_floor(sample: Any, rows: int, floor: float) -> float:
+    """The lowest similarity, in steps from ``floor``, from which on a pool's pairs can be listed, by a sample of them.
+
+    Args:
+        sample: unit rows like those of :func:`cosine_edges`.
+        rows: of the pool.
+    """
+    products = sample @ sample.T if isinstance(sample, np.ndarray) else (sample @ sample.T).toarray()
+    cosines = products[np.triu_indices(len(products), 1)]
+    while floor + FLOOR_STEP < 1 and math.comb(rows, 2) * np.count_nonzero(cosines >= floor) > EDGE_LIMIT * len(
+        cosines
+    ):
+        floor = round(floor + FLOOR_STEP, 6)
+    return floor
+
+
+def _similar_pairs(unit: Any, listing: _Listing) -> Iterator[Found]:
+    """The pairs of unit rows that a listing wants, by the cheaper of two ways."""
+    if isinstance(unit, np.ndarray):
+        return _plain_blocks(unit, listing)
+    if unit.shape[0] > _BLOCK and _possible_share(unit, listing.floor) < _PREFIX_WORTH:
+        return _prefix_blocks(unit, listing.floor)
+    return _plain_blocks(_Halves.of(unit), listing)
+
+
+def _plain_blocks(unit: Any, listing: _Listing) -> Iterator[Found]:
+    """All pairs are multiplied; what is below the listing's floor, which may rise between blocks, is left out."""
     for start in range(0, unit.shape[0], _BLOCK):
         block = unit[start : start + _BLOCK]
         for other in range(start, unit.shape[0], _BLOCK * 4):
-            left, right, similarity = _similar(block, unit[other : other + _BLOCK * 4], threshold)
+            left, right, similarity = _similar(block, unit[other : other + _BLOCK * 4], listing.floor)
             left, right = left + start, right + other
             upper = left < right
             yield left[upper], right[upper], similarity[upper]
 
 
-def _prefix_blocks(unit: Any, threshold: float) -> Iterator[tuple[IntArray, IntArray, NDArray[Any]]]:
+def _possible_share(unit: Any, threshold: float) -> float:
+    """Share of pairs that the prefix filter cannot rule out, by about a thousand rows."""
+    prefix, rest = _prefix(unit[sampled(unit.shape[0])], threshold)
+    possible = (prefix @ prefix.T).toarray() + np.maximum.outer(rest, rest) >= threshold - 2 * COSINE_SLACK
+    return float(np.count_nonzero(np.triu(possible, 1)) / max(1, math.comb(len(rest), 2)))
+
+
+def _prefix_blocks(unit: Any, threshold: float) -> Iterator[Found]:
     """Sparse rows: multiply only the rare features of each row, then check what can still reach the threshold.
 
     Let a row's *rest* be its most frequent features with joint norm r <= threshold - margin, its *prefix* the others.
@@ -278,6 +351,8 @@ def _prefix(unit: Any, threshold: float) -> tuple[Any, NDArray[np.float32]]:
 
 def cosine_keep(unit: Any, threshold: float) -> Mask:
     """Which of the unit rows, in their order, the greedy rule keeps: block by block against the rows kept so far."""
+    if not isinstance(unit, np.ndarray):
+        unit = _Halves.of(unit)
     rows = unit.shape[0]
     kept = np.ones(rows, bool)
     chunks: list[Any] = []
@@ -303,9 +378,7 @@ def cosine_keep(unit: Any, threshold: float) -> Mask:
 
 
 def _stacked(above: Any, below: Any) -> Any:
-    from scipy.sparse import vstack
-
-    return np.concatenate([above, below]) if isinstance(above, np.ndarray) else vstack([above, below]).tocsr()
+    return above.above(below) if isinstance(above, _Halves) else np.concatenate([above, below])
 
 
 # --------------------------------------------------------------------------------------------------- clusters
@@ -336,9 +409,7 @@ def cluster_edges(unit: Any, labels: IntArray, floor: float, limit: int | None =
     """All pairs of rows of one cluster with cosine >= floor, and the floor, higher if there are more than ``limit``."""
     listing = _Listing(floor, EDGE_LIMIT if limit is None else limit)
     for members in clusters_of(labels):
-        rows = unit[members]
-        plain = len(members) <= _BLOCK or rows.shape[1] <= DENSE_WIDTH
-        for left, right, similarity in (_plain_blocks if plain else _prefix_blocks)(rows, floor):
+        for left, right, similarity in _similar_pairs(unit[members], listing):
             listing.add(members[left], members[right], similarity)
     return listing.edges()
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 
+_BLOCK = 1 << 16  # pairs at a time: what is looked up for them stays in the processor's cache
+
 
 @dataclass(frozen=True, eq=False)
 class Edges:
@@ -51,10 +53,17 @@ class Edges:
         ``order`` gives each row's position in the subset, or -1.
         """
         strong = bisect_right(self.similarity, -np.float32(limit), key=lambda value: -value)
-        first, second = order[self.left[:strong]], order[self.right[:strong]]
-        inside = (first >= 0) & (second >= 0)
-        first, second = first[inside], second[inside]
-        return np.minimum(first, second), np.maximum(first, second)
+        present = order >= 0
+        parts = [(np.zeros(0, order.dtype), np.zeros(0, order.dtype))]
+        for start in range(0, strong, _BLOCK):
+            end = min(start + _BLOCK, strong)
+            left, right = self.left[start:end], self.right[start:end]
+            inside = np.flatnonzero(present.take(left))
+            inside = inside[present.take(right.take(inside))]
+            first, second = order.take(left.take(inside)), order.take(right.take(inside))
+            parts.append((np.minimum(first, second), np.maximum(first, second)))
+        earlier, later = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return earlier, later
 
 
 @dataclass(frozen=True, eq=False)
