@@ -3,8 +3,8 @@
 Rows as in the published code's timings: 120 words (Zipf vocabulary of 20,000 words), 5% near duplicates with 3% of the
 words changed, 4 relevance scores, IFD, varentropy, n-gram entropy, branching, and about 150 active SAE features of
 65,536 (Zipf exponent 0.7). With ``shared``, 110 of these features are the same in all rows, in nearly the same strengths,
-as in a language model whose rows all look alike: the median cosine of two rows is then about 0.88, as measured with
-SmolLM2-135M. The text itself is not kept: only what duplicates are found by.
+as those of language models are: the median cosine of two rows is then about 0.97, as measured with SmolLM2-135M on 1,000
+rows (0.968; a tenth of the pairs below 0.842). The text itself is not kept: only what duplicates are found by.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TASKS = ("bbh", "gpqa", "gsm8k", "mmlu")
 SCORES = ("ifd", "varentropy", "ngram_entropy", "action_object_branching")
 SOURCES = 12
 FEATURES, ACTIVE, EXPONENT = 65_536, 150, 0.7
-SHARED, SPREAD = 110, 0.35
+SHARED, SPREAD = 110, 0.15
 NEAR_DUPLICATES, CHANGED = 0.05, 0.03
 _CHUNK = 50_000
 

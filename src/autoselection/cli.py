@@ -634,7 +634,7 @@ def reproduce_paper(
 
     loaded = reproduce.load_reproduction(config, overrides or ())
     if dry_run:
-        found = reproduce.dry_run(loaded)
+        found = reproduce.dry_run(loaded, _words(sections or ""))
         if as_json:
             _emit(found, True, "")
         else:

@@ -24,6 +24,16 @@ def test_the_embedded_setting_lacks_only_the_larger_sibling(tmp_path: Path) -> N
     assert 0.5 < estimate["total_hours"] < 10
 
 
+def test_only_the_sections_that_would_run_are_estimated() -> None:
+    config = load_reproduction("tiny")
+    every, main = (dry_run(config, sections)["models"][0]["estimate"] for sections in ((), ("main",)))
+    assert set(every["hours"]) == {"main", "ablation", "transfer", "signals"}
+    assert set(main["hours"]) == {"main", "signals"} and set(main["trainings"]) == {"main"}
+    assert main["hours"]["main"] == every["hours"]["main"] and main["total_hours"] < every["total_hours"]
+    with pytest.raises(ConfigError, match="There is no section 'mian'"):
+        dry_run(config, ["mian"])
+
+
 def test_parameters_are_counted_from_headers(tmp_path: Path) -> None:
     for number, shapes in enumerate(([[3, 4], [5]], [[2, 2, 2]])):
         tensors = {f"t{place}": {"dtype": "BF16", "shape": shape} for place, shape in enumerate(shapes)}

@@ -28,10 +28,11 @@ from autoselection.signals.edges import Edges, IntArray
 
 #: At most this many similar pairs of a pool are listed and stored (12 bytes each).
 EDGE_LIMIT = 16_000_000
-#: If there are more, the lowest similarity listed rises by this step until they fit.
+#: If there are more, the lowest similarity listed rises by this step until they fit; above 0.98 by half of what is left.
 FLOOR_STEP = 0.02
 #: Cosine similarities are single precision: this much below the threshold still counts as equal to it.
 COSINE_SLACK = 1e-6
+_HIGHEST_FLOOR = 0.999
 _BLOCK = 1024
 _PREFIX_MARGIN = 0.1
 #: Share of pairs that the prefix filter may leave: multiplying a pair on its own costs about a hundred times more than
@@ -206,6 +207,11 @@ def _similar(left: Any, right: Any, limit: float) -> tuple[IntArray, IntArray, N
     return i, j, products[i, j]
 
 
+def _raised(floor: float) -> float:
+    """The next lowest similarity to try; above 1, where nothing is listed, after the last."""
+    return round(min(floor + FLOOR_STEP, (1 + floor) / 2), 6) if floor < _HIGHEST_FLOOR else 1 + FLOOR_STEP
+
+
 class _Listing:
     """Collects similar pairs; while there are more than ``limit``, the lowest similarity listed rises."""
 
@@ -220,7 +226,7 @@ class _Listing:
         self.parts.append(self._strong(part))
         self.total += len(self.parts[-1][0])
         while self.total > self.limit:
-            self.floor = round(self.floor + FLOOR_STEP, 6)
+            self.floor = _raised(self.floor)
             self.parts = [self._strong(part) for part in self.parts]
             self.total = sum(len(part[0]) for part in self.parts)
 
@@ -259,10 +265,9 @@ def listable_floor(sample: Any, rows: int, floor: float) -> float:
     """
     products = sample @ sample.T if isinstance(sample, np.ndarray) else (sample @ sample.T).toarray()
     cosines = products[np.triu_indices(len(products), 1)]
-    while floor + FLOOR_STEP < 1 and math.comb(rows, 2) * np.count_nonzero(cosines >= floor) > EDGE_LIMIT * len(
-        cosines
-    ):
-        floor = round(floor + FLOOR_STEP, 6)
+    pairs, limit = math.comb(rows, 2), EDGE_LIMIT * len(cosines)
+    while floor < _HIGHEST_FLOOR and pairs * np.count_nonzero(cosines >= floor) > limit:
+        floor = _raised(floor)
     return floor
 
 

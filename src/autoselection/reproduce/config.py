@@ -224,3 +224,16 @@ def plain(config: ReproductionConfig) -> Mapping[str, Any]:
     told = config.model_dump(mode="json", include=_TOLD)
     overrides = {model.name: [text for text in model.set if "/" not in text] for model in config.models}
     return {**told, "default": Path(config.default).stem, "ood": [task.name for task in config.ood], "set": overrides}
+
+
+def checked_sections(config: ReproductionConfig, sections: Sequence[str]) -> list[str]:
+    """The sections to run, in their order.
+
+    Raises:
+        ConfigError: one is unknown.
+    """
+    for name in sections:
+        if name not in SECTIONS:
+            raise ConfigError(f"There is no section '{name}'{suggestion(name, SECTIONS)}")
+    wanted = sections or config.sections
+    return [name for name in SECTIONS if name in wanted]

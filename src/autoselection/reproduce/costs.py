@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,17 +93,19 @@ def evaluation_flops(study: StudyConfig, config: ReproductionConfig, size: Size,
     return 2 * parameters * forward, 2 * parameters * generated
 
 
-def estimate(config: ReproductionConfig, model: ModelEntry) -> dict[str, Any]:
+def estimate(config: ReproductionConfig, model: ModelEntry, sections: Sequence[str]) -> dict[str, Any]:
     """Trainings, device hours and disk of one model, by section, as plain data; optional targets that are missing left out."""
     study = study_of(config, model)
     estimates = config.estimates
     size = size_of(study, model.parameters, estimates)
     present = [target for target in model.transfer if target_check(target).state != "optional"]
     model = model.model_copy(update={"transfer": tuple(present)})
-    counts = planned(config, model, len(study.evaluation.seeds))
+    every = planned(config, model, len(study.evaluation.seeds))
+    counts = {section: every[section] for section in sections}
     hours: dict[str, float] = {}
     for section in ("main", "ablation"):
-        hours[section] = _section_hours(config, study, size, section, counts[section])
+        if section in sections:
+            hours[section] = _section_hours(config, study, size, section, counts[section])
     transfer = 0.0
     sizes = {model.name: size}
     for target in model.transfer:
@@ -112,7 +115,8 @@ def estimate(config: ReproductionConfig, model: ModelEntry) -> dict[str, Any]:
         for row in transfer_rows(config):
             share = 1.0 if row == "full" else 0.5 if row == "default" else estimates.share
             transfer += replicates * _hours(config, larger, sizes[target.name], share, "test")
-    hours["transfer"] = transfer
+    if "transfer" in sections:
+        hours["transfer"] = transfer
     tokens = size.rows * size.row_tokens
     hours["signals"] = 2 * 2 * (size.parameters or 0.0) * tokens / _rate(estimates, estimates.training)
     return {

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from autoselection.errors import ConfigError
 from autoselection.reproduce.checks import study_checks, target_check
-from autoselection.reproduce.config import ReproductionConfig, study_of, target_study
+from autoselection.reproduce.config import ReproductionConfig, checked_sections, study_of, target_study
 from autoselection.reproduce.costs import estimate
 
 
-def dry_run(config: ReproductionConfig) -> dict[str, Any]:
+def dry_run(config: ReproductionConfig, sections: Sequence[str] = ()) -> dict[str, Any]:
     """Check every path of every model, count trainings, estimate device hours and disk.
+
+    Args:
+        sections: estimate these (default: those of the configuration).
 
     Keys: ``name``, ``models`` (each with ``checks`` and ``estimate``), ``missing`` (sentences) and ``assumptions``.
 
     Raises:
-        ConfigError: a study configuration is missing or wrong.
+        ConfigError: a study configuration is missing or wrong, or a section unknown.
     """
+    chosen = checked_sections(config, sections)
     models, missing = [], []
     for model in config.models:
         study = study_of(config, model)
@@ -25,7 +30,7 @@ def dry_run(config: ReproductionConfig) -> dict[str, Any]:
         for target in model.transfer:
             target_study(config, model, target)  # its overrides fit
         missing += [f"{model.name}: {check.what}: {check.where}" for check in checks if check.state == "missing"]
-        found = estimate(config, model)
+        found = estimate(config, model, chosen)
         unknown = [name for name, size in found["sizes"].items() if size["parameters"] is None]
         if unknown:
             raise ConfigError(

@@ -25,10 +25,10 @@ from autoselection.executors.base import Executor
 from autoselection.models import resolve_model
 from autoselection.progress import console
 from autoselection.reproduce.config import (
-    SECTIONS,
     ModelEntry,
     ReproductionConfig,
     TransferTarget,
+    checked_sections,
     study_of,
     target_study,
     with_ood,
@@ -54,7 +54,6 @@ from autoselection.reproduce.rows import (
     search_rows,
     stored_rows,
 )
-from autoselection.schema import suggestion
 from autoselection.study.journal import Journal
 from autoselection.study.prepare import Prepared
 from autoselection.study.run import prepare_journalled
@@ -88,19 +87,6 @@ def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[s
     for model in config.models:
         document = _run_model(config, model, out, chosen)
     return document
-
-
-def checked_sections(config: ReproductionConfig, sections: Sequence[str]) -> list[str]:
-    """The sections to run, in their order.
-
-    Raises:
-        ConfigError: one is unknown.
-    """
-    for name in sections:
-        if name not in SECTIONS:
-            raise ConfigError(f"There is no section '{name}'{suggestion(name, SECTIONS)}")
-    wanted = sections or config.sections
-    return [name for name in SECTIONS if name in wanted]
 
 
 def available_targets(model: ModelEntry) -> list[TransferTarget]:
