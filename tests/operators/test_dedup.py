@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from operator_tables import apply, tables_and_rows
 
 from autoselection.errors import SignalError
-from autoselection.operators import default_registry, similar
+from autoselection.operators import dedup, default_registry, similar
 from autoselection.operators.dedup import cluster_count
 from autoselection.operators.similar import (
     cosine_edges,
@@ -256,6 +256,19 @@ def test_the_searched_similarities_start_where_the_pairs_can_be_listed(sentence,
         _, floor = cosine_edges(unit, 0.8)
         assert floor > 0.8
         assert low(table()) == min(floor, 0.999375), "300 rows are their own sample"
+
+
+def test_all_pairs_are_not_searched_in_large_pools(monkeypatch):
+    operator = default_registry().get("semantic_dedup")
+
+    def searched(**signals):
+        return next(p.choices for p in operator.space(SignalTable.from_arrays(**signals)) if p.name == "strategy")
+
+    sae, hashes = shared_pool(30, 0), np.arange(30, dtype=np.uint64)
+    assert searched(sae=sae, text_hash=hashes) == ("exact", "embedding")
+    monkeypatch.setattr(dedup, "ALL_PAIRS_ROWS", 29)
+    assert searched(sae=sae, text_hash=hashes) == ("exact",)
+    assert searched(sae=sae) == ("embedding",), "unless there is nothing else"
 
 
 def test_a_large_group_of_equal_signatures_is_one_node():

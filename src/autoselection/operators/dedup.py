@@ -41,6 +41,8 @@ ROWS_PER_CLUSTER = 10
 COSINE_FLOOR = 0.8
 CLUSTER_FLOOR = 0.7
 _COSINE = 0.9
+#: In larger pools all pairs of rows are compared only where a recipe says so, and not in a search: it takes hours.
+ALL_PAIRS_ROWS = 200_000
 #: Raised whenever the pairs or clusters of the same features change.
 _VERSION = 1
 #: Rows whose texts are in memory at once.
@@ -103,8 +105,9 @@ class SemanticDedup(BaseOperator):
     stored. With ``minhash``, pairs are found by the signal near_duplicates: with the recall that ``score`` was given
     (0.95 at a Jaccard similarity of 0.5 by default, nearly 1 from 0.7 on), and the similarity is that of the sets of
     n-grams, not an estimate; a pool without texts is compared by its signatures. All pairs by cosine are found; where a
-    pool has too many to list, the searched range of ``cosine_threshold`` starts where they can be. A row without SAE
-    features or embedding is similar to none and is kept, counted as missing.
+    pool has too many to list, the searched range of ``cosine_threshold`` starts where they can be, and in pools of more
+    than 200,000 rows ``embedding`` and ``sentence`` are not searched. A row without SAE features or embedding is similar
+    to none and is kept, counted as missing.
 
     ``part`` says which text ``exact`` and ``minhash`` compare: the whole row, the ``prompt`` (the user's turns; a system
     message, which whole sources share, is left out) or the ``response`` (the assistant's turns). A row in which that part
@@ -174,11 +177,13 @@ class SemanticDedup(BaseOperator):
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         present = tuple(name for name, signal in _SIGNAL_OF_STRATEGY.items() if has_signal(signals, signal))
+        if signals.n > ALL_PAIRS_ROWS:
+            present = tuple(name for name in present if name not in ("embedding", "sentence")) or present
         if not present:
             return self.params
         default = "minhash" if "minhash" in present else present[0]
-        present_vectors = [name for name in ("sae", "embeddings") if has_signal(signals, name)]
-        low = min((_listable(signals, name, COSINE_FLOOR) for name in present_vectors), default=COSINE_FLOOR)
+        vectors = [_SIGNAL_OF_STRATEGY[name] for name in present if name in ("embedding", "sentence")]
+        low = min((_listable(signals, signal, COSINE_FLOOR) for signal in vectors), default=COSINE_FLOOR)
         return ranged(
             self.params,
             strategy={"choices": present, "default": default},
