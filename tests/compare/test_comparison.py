@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from autoselection.compare.comparison import Run, compare_runs, first_at, item_scores, paired_difference
-from autoselection.compare.outputs import markdown
+from autoselection.compare.outputs import markdown, print_comparison, write_plot
 from autoselection.evaluation import EvaluationResult
 
 NAN = math.nan
@@ -40,6 +43,18 @@ def test_methods_are_ranked_and_measured_against_random() -> None:
 def test_without_random_the_first_named_is_the_reference() -> None:
     runs = [_run("published", 0, (0.1,)), _run("ours", 0, (0.2,))]
     assert compare_runs("study", 1, runs, {}, 2).reference == "published"
+
+
+def test_several_arithmetics_are_told_in_every_output(tmp_path: Path) -> None:
+    runs, said = [_run("random", 0, (0.1,))], "different arithmetics (cpu float32, cuda bfloat16)"
+    for made_with in (["cpu float32"], ["cpu float32", "cuda bfloat16"]):
+        found = compare_runs("study", 1, runs, {}, 1, made_with)
+        assert found.to_dict()["arithmetics"] == made_with
+        printed = Console(width=1000, file=StringIO())
+        print_comparison(found, printed)
+        write_plot(found, tmp_path / "plot.html")
+        shown = [markdown(found), printed.file.getvalue(), (tmp_path / "plot.html").read_text(encoding="utf-8")]
+        assert [said in text for text in shown] == [len(made_with) > 1] * 3
 
 
 def test_first_at() -> None:

@@ -117,6 +117,7 @@ class Comparison:
     Attributes:
         reference: the method that others are compared with: ``random`` if it took part, else the first named.
         evaluations: evaluations made by this call; those of earlier calls and of other methods cost nothing.
+        arithmetics: kinds of device and number that evaluations were made with; of several it warns.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Comparison:
     reference: str
     methods: tuple[Standings, ...]
     evaluations: int
+    arithmetics: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -132,12 +134,18 @@ class Comparison:
             "budget": self.budget,
             "reference": self.reference,
             "evaluations_made": self.evaluations,
+            "arithmetics": list(self.arithmetics),
             "methods": [method.to_dict() for method in self.methods],
         }
 
 
 def compare_runs(
-    name: str, budget: int, runs: Sequence[Run], items: Mapping[str, Items], evaluations: int
+    name: str,
+    budget: int,
+    runs: Sequence[Run],
+    items: Mapping[str, Items],
+    evaluations: int,
+    arithmetics: Sequence[str] = (),
 ) -> Comparison:
     """Put runs together.
 
@@ -145,6 +153,7 @@ def compare_runs(
         runs: of every method with the same seeds.
         items: score of every test item by task, of each incumbent that was scored on test, by subset hash.
         evaluations: made by this call.
+        arithmetics: see :class:`Comparison`.
     """
     by_method: dict[str, list[Run]] = {}
     for run in runs:
@@ -168,7 +177,7 @@ def compare_runs(
             )
         )
     found.sort(key=lambda item: -math.inf if math.isnan(item.best_dev) else item.best_dev, reverse=True)
-    return Comparison(name, budget, reference, tuple(found), evaluations)
+    return Comparison(name, budget, reference, tuple(found), evaluations, tuple(arithmetics))
 
 
 def first_at(curve: Sequence[float], target: float) -> int | None:

@@ -133,11 +133,13 @@ class Evaluations:
                 soft_wrap=True,
             )
 
+    @property
+    def arithmetics(self) -> list[str]:
+        """Kinds of device and number that the evaluations kept here were made with."""
+        return arithmetics(result.settings for result in self._results.values())
+
     def _warn_of_other_arithmetic(self) -> None:
-        if self._warned:
-            return
-        found = arithmetics(result.settings for result in self._results.values())
-        if len(found) > 1:
+        if not self._warned and len(found := self.arithmetics) > 1:
             self._warned = True
             console.print(f"[yellow]{mixed(found)}[/]", highlight=False, soft_wrap=True)
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from autoselection.compare.comparison import Comparison, Difference, Standings
+from autoselection.compare.settings import mixed
 from autoselection.progress import console as notices
 
 
@@ -80,11 +81,15 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         for line in lines:
             table.add_row(*map(escape, line))
         console.print(table)
+    if warned := _warning(comparison):
+        console.print(f"[yellow]{warned}[/]", highlight=False, soft_wrap=True)
 
 
 def markdown(comparison: Comparison) -> str:
     """The same tables as Markdown."""
     parts = [f"# {comparison.name}: methods after {comparison.budget} evaluations", ""]
+    if warned := _warning(comparison):
+        parts += [f"**{warned}**", ""]
     for heads, lines in (
         (headings(comparison), rows(comparison)),
         (_curve_headings(comparison), _curve_rows(comparison)),
@@ -95,6 +100,10 @@ def markdown(comparison: Comparison) -> str:
         "are over test items, not over training luck."
     )
     return "\n".join(parts) + "\n"
+
+
+def _warning(comparison: Comparison) -> str:
+    return mixed(comparison.arithmetics) if len(comparison.arithmetics) > 1 else ""
 
 
 def _line(cells: tuple[str, ...] | list[str]) -> str:
@@ -144,7 +153,10 @@ def write_plot(comparison: Comparison, path: Path) -> None:
                 marker={"color": colour, "size": 4, "opacity": 0.5},
             )
     figure.update_layout(
-        title=f"{comparison.name}: best so far under {comparison.budget} evaluations",
+        title={
+            "text": f"{comparison.name}: best so far under {comparison.budget} evaluations",
+            "subtitle": {"text": _warning(comparison)},
+        },
         xaxis_title="evaluations",
         yaxis_title="dev score of the incumbent",
         template="plotly_white",

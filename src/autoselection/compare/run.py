@@ -64,7 +64,8 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         items: dict[str, Items] = {}
         if config.final.enabled:
             runs, items = _score_test(config, evaluations, journal, sessions, runs, plan, budget)
-        comparison = compare_runs(config.name, budget, list(runs.values()), items, evaluations.made)
+        listed, made_with = list(runs.values()), evaluations.arithmetics
+        comparison = compare_runs(config.name, budget, listed, items, evaluations.made, made_with)
     write_comparison(comparison, out)
     _write_incumbents(out, sessions, budget, prepared.pool)
     return comparison

@@ -253,7 +253,7 @@ def cosine_edges(unit: Any, floor: float, limit: int | None = None) -> tuple[Edg
 
 def sampled(rows: int) -> IntArray:
     """About a thousand evenly spaced rows: what a pool's pairs are judged by."""
-    return np.arange(0, rows, -(-rows // _BLOCK))
+    return np.arange(0, rows, max(1, -(-rows // _BLOCK)))
 
 
 def listable_floor(sample: Any, rows: int, floor: float) -> float:
