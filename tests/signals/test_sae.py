@@ -88,6 +88,32 @@ def test_features_are_means_of_the_librarys_activations(
         np.testing.assert_allclose(found, np.stack(expected), rtol=1e-4, atol=1e-5)
 
 
+def test_attention_sinks_have_no_part_in_the_features(
+    tiny_model_dir: Path, tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    """The first token's state is made enormous, as large models make it: features stay those of the other tokens."""
+    model = load_model(tiny_model_dir, "cpu")
+    subject = SparseEncoder(read_sae_info(write_sae(tmp_path / "layers.1")), model, max_features=1000)
+    states: list[torch.Tensor] = []
+
+    def hook(_module: Any, _inputs: Any, output: Any) -> Any:
+        found = output[0] if isinstance(output, tuple) else output
+        found = torch.cat([found[:, :1] * 1000, found[:, 1:]], dim=1)
+        states.append(found)
+        return (found, *output[1:]) if isinstance(output, tuple) else found
+
+    model.model.layers[1].register_forward_hook(hook)
+    for batch_tokens in (1, 4096):
+        found = features(model, tiny_tokenizer, subject, batch_tokens)
+    for row, own in zip(ROWS, found, strict=True):
+        with torch.no_grad():
+            text = tiny_tokenizer.apply_chat_template(row, tokenize=False)
+            model(**tiny_tokenizer(text, add_special_tokens=False, return_tensors="pt"))
+        values, indices = subject.encode(states[-1][0, 1:])
+        dense = torch.zeros(len(values), 64).scatter_(1, indices, values)
+        np.testing.assert_allclose(own, dense.mean(0).numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_only_the_largest_features_are_kept(model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
     info = read_sae_info(write_sae(tmp_path / "layers.0"))
     whole = features(model, tiny_tokenizer, SparseEncoder(info, model, max_features=1000))

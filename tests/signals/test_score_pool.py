@@ -11,7 +11,7 @@ import pytest
 from autoselection.errors import EvaluationError, MissingExtraError, SignalError
 from autoselection.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
-from autoselection.signals import SIGNALS, SignalsConfig, load_table, score_pool, train_sae
+from autoselection.signals import SIGNALS, SignalsConfig, load_table, sae_training, score_pool, train_sae
 from autoselection.signals.lm import COLUMNS as LM_COLUMNS
 from autoselection.signals.lm import LanguageModelScorer
 from autoselection.signals.store import SignalStore
@@ -301,3 +301,33 @@ def test_training_an_sae_is_repeatable_and_keeps_what_is_there(
         train_sae(pool, tiny_model_dir, tmp_path / "again", **options)
     with pytest.raises(SignalError, match="do not fit"):
         train_sae(pool, tiny_model_dir, tmp_path / "other", **{**options, "k": 65})
+
+
+def with_sinks(network: Any, layer: int) -> Any:
+    """The model with a state of enormous length at the first token of every sequence, as large models have."""
+
+    def hook(_module: Any, _inputs: Any, output: Any) -> Any:
+        states = output[0] if isinstance(output, tuple) else output
+        states = states.clone()
+        states[:, 0] *= 1000
+        return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    network.base_model.layers[layer].register_forward_hook(hook)
+    return network
+
+
+def test_an_sae_is_not_trained_on_attention_sinks(
+    raw_pool: Path, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.numpy import load_file
+
+    options: dict[str, Any] = {"num_latents": 64, "k": 4, "max_tokens": 4096, "context": 32, "batch_size": 8}
+    pool = Pool.open(raw_pool)
+    train_sae(pool, tiny_model_dir, tmp_path / "plain", **options)
+    monkeypatch.setattr(sae_training, "load_model", lambda *args, **named: with_sinks(load_model(*args, **named), 0))
+    trained = train_sae(pool, tiny_model_dir, tmp_path / "sinks", **options)
+    assert trained.fvu > 0.01  # sinks alone would be explained by one direction: nearly nothing would be left
+    centre, usual = (
+        np.linalg.norm(load_file(tmp_path / name / "sae.safetensors")["b_dec"]) for name in ("sinks", "plain")
+    )
+    assert centre < 2 * usual

@@ -167,7 +167,7 @@ class ModelSignals:
             "layer": self.config.sae_layer if self.config.sae_layer is not None else info.hookpoint,
         }
         both = f"{model_fingerprint(self._path('sae'))}+{sae.sae_fingerprint(info)}"
-        return SignalSpec("sae", 2, params, model=both, sparse=True)
+        return SignalSpec("sae", 3, params, model=both, sparse=True)
 
     def _pass_params(self) -> dict[str, Any]:
         """What both kinds of signals from the conditional pass depend on besides the model."""

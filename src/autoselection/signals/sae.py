@@ -3,7 +3,7 @@
 Checkpoints are those of EleutherAI's ``sparsify``: a folder with ``cfg.json`` and ``sae.safetensors``. They are read and
 applied here in plain PyTorch (top-k of ``relu(W (h − b_dec) + b_enc)``); only training needs the library.
 
-Features of a row = activations averaged over the row's real tokens, the ``max_features`` largest kept.
+Features of a row = activations averaged over the row's real tokens but attention sinks, the ``max_features`` largest kept.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ _HOOKPOINT = re.compile(r"^[A-Za-z_]+\.\d+(\.[A-Za-z_.]+)?$")
 
 #: Entries of sparse rows read at once (their buffers stay in a processor's cache).
 _ENTRIES = 1 << 17
+#: A state so many times longer than the median one of its row is an attention sink's. Other tokens reach 1.5 times the
+#: median in SmolLM2-135M and 3 times in the demo's model; the first token of the former 140 times.
+SINK_RATIO = 10.0
 #: Largest block of activations held at once, in numbers (64 MB in float32).
 _BLOCK = 1 << 24
 
@@ -173,16 +176,21 @@ class SparseEncoder:
         return values, indices + torch.arange(0, self.info.num_latents, group, device=indices.device)
 
     def mean_features(self, states: Tensor, mask: Tensor) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-        """Features of each sequence of a batch: [B, L, d_in] and its padding mask → B sparse vectors."""
+        """Features of each sequence of a batch: [B, L, d_in] and its padding mask → B sparse vectors.
+
+        Attention sinks are left out (:func:`sinks`): their features are the same in all rows and would outweigh all others,
+        so that relevance would be a matter of length.
+        """
         import torch
 
         width = self.info.num_latents
+        mask = mask.bool() & ~sinks(states, mask)[0]
         lengths = mask.sum(1)
         found: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
         rows_at_once = max(1, _BLOCK // width)
         tokens_at_once = max(1, _BLOCK // width)
         for start in range(0, len(states), rows_at_once):
-            block = mask[start : start + rows_at_once].bool()
+            block = mask[start : start + rows_at_once]
             row, position = block.nonzero(as_tuple=True)
             sums = torch.zeros(len(block) * width, device=states.device)
             for first in range(0, len(row), tokens_at_once):
@@ -196,6 +204,26 @@ class SparseEncoder:
                 order = np.argsort(where[positive], kind="stable")
                 found.append((where[positive][order].astype(np.int32), kept[positive][order].astype(np.float32)))
         return found
+
+
+def sinks(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention sinks of each sequence, and a position that is none.
+
+    Language models give some tokens, mostly the first, a state of enormous length that hardly depends on the text (Sun et
+    al. 2024, "Massive Activations in Large Language Models").
+
+    Args:
+        states: hidden states, [B, L, d].
+        mask: real tokens, [B, L].
+
+    Returns:
+        Bool [B, L], and int [B]: the position whose state has the median length.
+    """
+    import torch
+
+    lengths = torch.linalg.vector_norm(states, dim=-1, dtype=torch.float32)
+    median = lengths.masked_fill(~mask.bool(), torch.nan).nanmedian(dim=1)
+    return mask.bool() & (lengths > SINK_RATIO * median.values[:, None]), median.indices
 
 
 def task_vector(features: SparseRows) -> NDArray[np.float64]:

@@ -22,9 +22,10 @@ from autoselection.chat import ConversationEncoder
 from autoselection.errors import MissingExtraError, SignalError
 from autoselection.models import load_model, load_tokenizer
 from autoselection.signals.lm import capture
-from autoselection.signals.sae import layer_hookpoint
+from autoselection.signals.sae import layer_hookpoint, sinks
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -80,7 +81,7 @@ def train_sae(
 
     The pool's conversations are rendered with the chat template, shuffled by ``seed`` and packed into contexts without
     padding; the pool is repeated (shuffled anew) until ``max_tokens`` are reached. One more batch is held out to measure
-    the result. The checkpoint is ``out/cfg.json`` (with the hookpoint added) and ``out/sae.safetensors``.
+    the result. States of attention sinks are left out. The checkpoint is ``out/cfg.json`` (with the hookpoint added) and ``out/sae.safetensors``.
 
     Args:
         num_latents: number of features; None: ``expansion_factor`` times the model's width.
@@ -136,14 +137,15 @@ def train_sae(
         precision = torch.get_float32_matmul_precision()
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".sae-") as work:
             config.save_dir = work
-            try:
-                with _quiet():
-                    Trainer(config, [{"input_ids": row} for row in sequences], network).fit()
-            finally:
-                torch.set_float32_matmul_precision(precision)
             trained = Path(work) / "sae" / hookpoint
-            coder = SparseCoder.load_from_disk(trained, device=str(network.device))
-            fvu, dead = _quality(network, coder, hookpoint, held_out)
+            with _without_sinks(network, hookpoint):
+                try:
+                    with _quiet():
+                        Trainer(config, [{"input_ids": row} for row in sequences], network).fit()
+                finally:
+                    torch.set_float32_matmul_precision(precision)
+                coder = SparseCoder.load_from_disk(trained, device=str(network.device))
+                fvu, dead = _quality(network, coder, hookpoint, held_out)
             if not np.isfinite(fvu):
                 raise SignalError("The SAE training diverged (not a number): lower the learning rate.")
             document = json.loads((trained / "cfg.json").read_text(encoding="utf-8"))
@@ -174,6 +176,27 @@ def _up_to(network: PreTrainedModel, hookpoint: str) -> PreTrainedModel:
         layers = trunk.get_submodule(parent)
         del layers[int(index) + 1 :]
     return trunk
+
+
+@contextlib.contextmanager
+def _without_sinks(network: PreTrainedModel, hookpoint: str) -> Iterator[None]:
+    """Inside, the state of an attention sink is that of another token of its sequence; nothing above reads it.
+
+    A few of them would make up nearly all of the variance that the SAE is to explain.
+    """
+    import torch
+
+    def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        states = output[0] if isinstance(output, tuple) else output
+        found, other = sinks(states, torch.ones(states.shape[:2], dtype=torch.bool, device=states.device))
+        replaced = torch.where(found[..., None], states[torch.arange(len(states)), other][:, None], states)
+        return (replaced, *output[1:]) if isinstance(output, tuple) else replaced
+
+    handle = network.get_submodule(hookpoint).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _packed(pool: Pool, encoder: ConversationEncoder, context: int, count: int, seed: int) -> Tensor:
