@@ -142,6 +142,9 @@ def test_nothing_yet_is_said(reproduction: ReproductionConfig, tmp_path: Path) -
     document = write_paper(reproduction, tmp_path)
     assert document["rows"] == [] and len(document["models"][0]["missing"]) == 3
     assert "have not ended" in (tmp_path / "paper.md").read_text()
+    main_only = reproduction.model_copy(update={"sections": ("main",), "ood": ()})
+    (missing,) = write_paper(main_only, tmp_path)["models"][0]["missing"]
+    assert missing.startswith("main:"), "sections that the configuration leaves out are not missing"
 
 
 @pytest.mark.slow

@@ -103,17 +103,17 @@ class _ModelPart:
                 yield "transfer", f"Transfer to {name}", self.study.tasks, entries, settings
 
     def _missing(self, tables: Sequence[Mapping[str, Any]]) -> list[str]:
-        """What is not there yet, a sentence each."""
-        found = []
+        """What is not there yet of the configuration's sections, a sentence each."""
+        found, wanted = [], self.config.sections
         made = len(self.stored.of("evaluation"))
         for section, entries in (("main", self.main), ("ablation", self.ablation)):
-            if entries is None:
+            if entries is None and section in wanted:
                 found.append(f"{section}: its searches have not ended ({made} evaluations of all sections so far).")
         found += [f"main has no row '{row}': {why}." for row, why in self.stored.left_out("main").items()]
         for name, (entries, _) in self.targets.items():
-            if entries is None:
+            if entries is None and "transfer" in wanted:
                 found.append(f"transfer to {name}: nothing was trained.")
-        if not self.config.ood:
+        if not self.config.ood and "ood" in wanted:
             found.append("ood: the configuration names no tasks out of distribution.")
         for table in tables:
             absent = [row["method"] for row in table["rows"] if row["missing"]]
