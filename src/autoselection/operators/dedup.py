@@ -48,6 +48,7 @@ _VERSION = 1
 #: Rows whose texts are in memory at once.
 _TEXTS = 1 << 16
 
+_BY_COSINE = ("embedding", "sentence")
 _SIGNAL_OF_STRATEGY = {"exact": "text_hash", "minhash": "minhash", "embedding": "sae", "sentence": "embeddings"}
 
 
@@ -165,7 +166,7 @@ class SemanticDedup(BaseOperator):
             low=COSINE_FLOOR,
             high=1.0,
             searched=True,
-            when=("strategy", ("embedding", "sentence")),
+            when=("strategy", _BY_COSINE),
             help="cosine similarity from which on rows are duplicates",
         ),
     )
@@ -178,11 +179,11 @@ class SemanticDedup(BaseOperator):
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         present = tuple(name for name, signal in _SIGNAL_OF_STRATEGY.items() if has_signal(signals, signal))
         if signals.n > ALL_PAIRS_ROWS:
-            present = tuple(name for name in present if name not in ("embedding", "sentence")) or present
+            present = tuple(name for name in present if name not in _BY_COSINE) or present
         if not present:
             return self.params
         default = "minhash" if "minhash" in present else present[0]
-        vectors = [_SIGNAL_OF_STRATEGY[name] for name in present if name in ("embedding", "sentence")]
+        vectors = [_SIGNAL_OF_STRATEGY[name] for name in present if name in _BY_COSINE]
         low = min((_listable(signals, signal, COSINE_FLOOR) for signal in vectors), default=COSINE_FLOOR)
         return ranged(
             self.params,
