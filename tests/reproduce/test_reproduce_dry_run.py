@@ -26,7 +26,9 @@ def test_the_embedded_setting_lacks_only_the_larger_sibling(tmp_path: Path) -> N
 
 def test_only_the_sections_that_would_run_are_estimated() -> None:
     config = load_reproduction("tiny")
-    every, main = (dry_run(config, sections)["models"][0]["estimate"] for sections in ((), ("main",)))
+    found = [dry_run(config, sections) for sections in ((), ("main",))]
+    assert len(found[0]["missing"]) == 1 and found[1]["missing"] == [], "the larger sibling is for transfer only"
+    every, main = (document["models"][0]["estimate"] for document in found)
     assert set(every["hours"]) == {"main", "ablation", "transfer", "signals"}
     assert set(main["hours"]) == {"main", "signals"} and set(main["trainings"]) == {"main"}
     assert main["hours"]["main"] == every["hours"]["main"] and main["total_hours"] < every["total_hours"]

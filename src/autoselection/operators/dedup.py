@@ -315,7 +315,7 @@ def _listable(signals: SignalTable, signal: str, floor: float) -> float:
     def find() -> float:
         rows = sampled(signals.n)
         if signal == "sae":
-            sample = normalized(signals.require_sae().to_scipy()[rows])
+            sample = normalized(signals.require_sae().take(rows).to_scipy())
         else:
             sample = signals.require_embeddings()[rows]
         return listable_floor(sample, signals.n, floor)

@@ -102,10 +102,8 @@ def estimate(config: ReproductionConfig, model: ModelEntry, sections: Sequence[s
     model = model.model_copy(update={"transfer": tuple(present)})
     every = planned(config, model, len(study.evaluation.seeds))
     counts = {section: every[section] for section in sections}
-    hours: dict[str, float] = {}
-    for section in ("main", "ablation"):
-        if section in sections:
-            hours[section] = _section_hours(config, study, size, section, counts[section])
+    searched = [section for section in ("main", "ablation") if section in sections]
+    hours = {section: _section_hours(config, study, size, section, counts[section]) for section in searched}
     transfer = 0.0
     sizes = {model.name: size}
     for target in model.transfer:

@@ -25,6 +25,8 @@ def dry_run(config: ReproductionConfig, sections: Sequence[str] = ()) -> dict[st
     chosen = checked_sections(config, sections)
     models, missing = [], []
     for model in config.models:
+        if "transfer" not in chosen:
+            model = model.model_copy(update={"transfer": ()})
         study = study_of(config, model)
         checks = [*study_checks(config, study), *(target_check(target) for target in model.transfer)]
         for target in model.transfer:
