@@ -1,0 +1,77 @@
+"""What all commands share: the application, option types, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autoselection.errors import ConfigError
+
+app = typer.Typer(
+    name="autoselection",
+    help="Find the best ordered recipe for cutting a fine-tuning set out of a fixed pool of instructions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+#: Width of tables in files and pipes, where there is no terminal to fit (characters).
+_PLAIN_WIDTH = 180
+output = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+
+Number = TypeVar("Number", int, float)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Set = Annotated[
+    Optional[list[str]],  # noqa: UP045 - Typer evaluates annotations on Python 3.10
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key, e.g. search.evaluations=10."),
+]
+PoolDir = Annotated[Path, typer.Argument(help="Pool directory made by 'autoselection ingest'.")]
+
+
+class EvaluationSplit(str, Enum):
+    """Splits a subset can be scored on."""
+
+    dev = "dev"
+    test = "test"
+
+
+def words(text: str) -> list[str]:
+    """What stands between the commas of an option."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
+    """The numbers between the commas of an option.
+
+    Raises:
+        ConfigError: something else stands there.
+    """
+    try:
+        return [kind(word) for word in words(text)]
+    except ValueError as error:
+        what = "whole numbers" if kind is int else "numbers"
+        raise ConfigError(f"{option} {text}: expected {what} with commas between them, such as 1,2.") from error
+
+
+def emit(document: Mapping[str, Any], as_json: bool, title: str) -> None:
+    """Print a result: the JSON document itself, or its top level as a table."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+        return
+    table = Table(title=title, show_header=False, title_justify="left")
+    for key, value in document.items():
+        shown = (
+            value if isinstance(value, (str, int, float)) or value is None else json.dumps(value, ensure_ascii=False)
+        )
+        table.add_row(key, escape(str(shown)))
+    output.print(table)

@@ -1,0 +1,141 @@
+"""Commands about evidence: compute, diagnose, compare, reproduce paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from autoselection.cli._common import EvaluationSplit, Json, Set, app, emit, numbers, output, words
+from autoselection.errors import ConfigError
+from autoselection.progress import console
+
+reproduce_app = typer.Typer(help="Published tables from one configuration.", no_args_is_help=True)
+app.add_typer(reproduce_app, name="reproduce")
+
+
+@app.command()
+def compute(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory whose search has ended.")],
+    budgets: Annotated[str, typer.Option(help="Token budgets, in multiples of what a training of the winner took.")],
+    seeds: Annotated[Optional[str], typer.Option(help="Training seeds (default: those of the study).")] = None,  # noqa: UP045
+    split: Annotated[EvaluationSplit, typer.Option("--split", help="Which items to score.")] = EvaluationSplit.dev,
+    rescore_test: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="REASON", help="Why the curves are scored on test; recorded in the study."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how much training compute the winner saves: winner, full and random data at several token budgets."""
+    from autoselection.study.compute import measure_compute
+
+    multiples = numbers("--budgets", budgets, float)
+    chosen = None if seeds is None else numbers("--seeds", seeds, int)
+    document = measure_compute(study_dir, multiples, chosen, "test" if split.value == "test" else "dev", rescore_test)
+    if as_json:
+        emit(document, True, "")
+        return
+    table = Table(title=f"Score on {document['split']} over training tokens (mean of seeds)", title_justify="left")
+    for heading in ("arm", "tokens", "score", "seeds"):
+        table.add_column(heading)
+    for arm, curve in document["curves"].items():
+        for tokens, scores in zip(curve["tokens"], zip(*curve["scores"], strict=True), strict=True):
+            table.add_row(arm, f"{tokens:,.0f}", f"{sum(scores) / len(scores):.4f}", str(len(scores)))
+    output.print(table)
+    for sentence in document["sentences"]:
+        output.print(f"- {escape(sentence)}", highlight=False)
+
+
+@app.command()
+def diagnose(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
+    table: Annotated[Optional[Path], typer.Option(help="Also write the table to this .md or .csv file.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Tell which cheap numbers of a study go with the score of the full evaluation, with bootstrap intervals."""
+    from autoselection.diagnose import diagnose_study, write_table
+    from autoselection.report import print_diagnosis
+    from autoselection.study import Study
+
+    found = diagnose_study(Study(study_dir.resolve()), seed=seed)
+    if table is not None:
+        write_table(found, table)
+    if as_json:
+        emit(found.to_dict(), True, "")
+    else:
+        print_diagnosis(found, output)
+
+
+@app.command()
+def compare(
+    config: Annotated[Path, typer.Argument(help="Study configuration whose pool, signals and evaluator are used.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder; an unfinished comparison there goes on.")],
+    methods: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Comma-separated methods (default: all that need no further package)."),
+    ] = None,
+    budget: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Evaluations of each method and seed (default: search.evaluations)."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated seeds of the methods.")] = "0",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run search methods under one budget on a study's own pool and evaluator. Running it again goes on."""
+    from autoselection.compare import DEFAULT, print_comparison, run_compare
+    from autoselection.config import load_config
+
+    loaded = load_config(config, overrides or ())
+    names = words(methods) if methods is not None else list(DEFAULT)
+    method_seeds = numbers("--seeds", seeds, int)
+    found = run_compare(loaded, names, loaded.search.evaluations if budget is None else budget, method_seeds, out)
+    if as_json:
+        emit(found.to_dict(), True, "")
+    else:
+        print_comparison(found, output)
+
+
+@reproduce_app.command("paper")
+def reproduce_paper(
+    config: Annotated[str, typer.Argument(help="Reproduction file, or a name: tiny, qwen2.5-1.5b, …")],
+    out: Annotated[Optional[Path], typer.Option("--out", help="Folder; an unfinished run there goes on.")] = None,  # noqa: UP045
+    sections: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Comma-separated: main, ood, ablation, transfer (default: those of the configuration)."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every path and estimate costs; run nothing.")
+    ] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Write the tables from what is in --out.")] = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Main table, out of distribution, ablation and transfer, with intervals. Running it again goes on."""
+    from autoselection import reproduce
+
+    loaded = reproduce.load_reproduction(config, overrides or ())
+    if dry_run:
+        found = reproduce.dry_run(loaded, words(sections or ""))
+        if as_json:
+            emit(found, True, "")
+        else:
+            reproduce.print_dry_run(found, output)
+        if found["missing"]:
+            console.print(f"[red]missing:[/] {escape('; '.join(found['missing']))}", highlight=False, soft_wrap=True)
+            raise typer.Exit(2)
+        return
+    if out is None:
+        raise ConfigError("Name a folder with --out, or pass --dry-run.")
+    if report_only:
+        document = reproduce.write_paper(loaded, out)
+    else:
+        document = reproduce.run_reproduction(loaded, out, words(sections or ""))
+    if as_json:
+        emit(document, True, "")
+    else:
+        reproduce.print_paper(document, output)

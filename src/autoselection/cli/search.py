@@ -1,0 +1,207 @@
+"""Commands about searches: init, config, search, demo, report, evaluate, benchmark, doctor."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from autoselection import __version__
+from autoselection.cli._common import EvaluationSplit, Json, Set, app, emit, output
+from autoselection.errors import ConfigError
+from autoselection.progress import console
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Configuration file to write.")] = Path("autoselection.yaml"),
+    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a configuration with every key documented."""
+    from autoselection.config import commented_yaml
+
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists; name another file or pass --force.")
+    values = {
+        "pool": {"files": ["pool.jsonl"]},
+        "model": {"path": "models/base"},
+        "tasks": [
+            {"name": "my_task", "target": "tasks/target.jsonl", "dev": "tasks/dev.jsonl", "test": "tasks/test.jsonl"}
+        ],
+    }
+    path.write_text(commented_yaml(values), encoding="utf-8")
+    console.print(f"Wrote {path}. Edit pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR")
+
+
+@app.command("config")
+def config_command(
+    path: Annotated[Optional[Path], typer.Argument(help="Configuration file to check.")] = None,  # noqa: UP045
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
+    overrides: Set = None,
+) -> None:
+    """Check a configuration and print it with all defaults filled in, or print the schema."""
+    from autoselection.config import config_schema, load_config, to_yaml
+
+    if schema:
+        sys.stdout.write(json.dumps(config_schema(), indent=2) + "\n")
+    elif path is None:
+        raise ConfigError("Name a configuration file, or pass --schema.")
+    else:
+        sys.stdout.write(to_yaml(load_config(path, overrides or ())))
+
+
+@app.command()
+def search(
+    config: Annotated[Path, typer.Argument(help="Study configuration.")],
+    out: Annotated[Path, typer.Option("--out", help="Study directory; an unfinished study there goes on.")],
+    rescore_test: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="REASON", help="Score test again, by another final plan; recorded and reported."),
+    ] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole job: pool, signals, search, test, exports. Running it again goes on where it stopped."""
+    from autoselection.config import load_config
+    from autoselection.study import run_study
+
+    given = [*(overrides or ()), *([f"final.rescore={json.dumps(rescore_test)}"] if rescore_test is not None else ())]
+    _finish(run_study(load_config(config, given), out), as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Study directory.")] = Path("demo-study"),
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole job on the embedded tiny model, pool and tasks (minutes on two cores)."""
+    from autoselection.config import load_config
+    from autoselection.demo import config_path
+    from autoselection.study import run_study
+
+    _finish(run_study(load_config(config_path(), overrides or ()), out), as_json)
+
+
+def _finish(study: Any, as_json: bool) -> None:
+    from autoselection.report import print_study, write_report
+    from autoselection.study import summary
+
+    write_report(study)
+    if as_json:
+        emit(summary(study), True, "")
+    else:
+        print_study(study, output)
+
+
+@app.command()
+def report(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
+    as_json: Json = False,
+) -> None:
+    """Show a study as tables, finished or not."""
+    from autoselection.study import Study
+
+    _finish(Study(study_dir.resolve()), as_json)
+
+
+@app.command()
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="Study configuration.")],
+    subset: Annotated[Path, typer.Option("--subset", help="Row ids: JSON list, JSONL with 'id', or one id a line.")],
+    split: Annotated[EvaluationSplit, typer.Option("--split", help="Which items to score.")] = EvaluationSplit.dev,
+    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    work_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Keep the trained model and per-item scores here."),
+    ] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Train on a subset and score it, outside of any study."""
+    from autoselection.config import load_config
+    from autoselection.study import evaluate_subset
+
+    result = evaluate_subset(load_config(config, overrides or ()), subset, split.value, seed, work_dir)
+    emit(result.to_dict(), as_json, f"{subset} on {split.value}")
+    if result.failure:
+        console.print(f"[red]error:[/] {escape(result.failure)}")
+        raise typer.Exit(6)
+
+
+@app.command()
+def benchmark(
+    name: Annotated[str, typer.Argument(help="Benchmark format, e.g. gsm8k; 'list' names all of them.")],
+    source: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="[SPLIT=]PATH", help="Public file or folder, e.g. test=test.jsonl (repeatable)."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for target.jsonl, dev.jsonl and test.jsonl.")] = Path(
+        "tasks"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the splits and of shuffled options.")] = 0,
+    target: Annotated[int, typer.Option(min=0, help="Most target items (count).")] = 100,
+    dev: Annotated[int, typer.Option(min=1, help="Most dev items (count).")] = 300,
+    test: Annotated[Optional[int], typer.Option(min=1, help="Most test items (default: all).")] = None,  # noqa: UP045
+    keep_constant: Annotated[
+        bool, typer.Option(help="Keep yes/no subtasks that have one answer for all items.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the task files in --out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Convert a benchmark's public files into task files, offline."""
+    from autoselection.evaluation.benchmarks import BENCHMARKS, convert
+
+    if name == "list":
+        emit({entry.name: entry.files for entry in BENCHMARKS.values()}, as_json, "Benchmark formats")
+        return
+    if not source:
+        raise ConfigError("Name the benchmark's files with --source.")
+    report = convert(
+        name,
+        source,
+        out,
+        seed=seed,
+        target=target,
+        dev=dev,
+        test=test,
+        keep_constant=keep_constant,
+        overwrite=overwrite,
+    )
+    emit(report.to_dict(), as_json, f"Benchmark {name}")
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Argument(help="Configuration whose benchmarks and pool are checked.")] = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what is installed and what will be slow; with a configuration, whether its benchmarks can be trusted."""
+    from autoselection.doctor import examine, examine_config
+
+    if config is not None:
+        from autoselection.config import load_config
+
+        checked = examine_config(load_config(config, overrides or ()))
+        emit(checked, as_json, str(config))
+        if checked["problems"]:
+            raise typer.Exit(2)
+        return
+    found = examine()
+    if as_json:
+        emit(found, True, "")
+        return
+    table = Table(title=f"autoselection {__version__} on Python {found['python']}", title_justify="left")
+    for heading in ("for", "package", "version"):
+        table.add_column(heading)
+    for package in found["packages"]:
+        table.add_row(package["for"], package["name"], package["version"] or "[red]not installed[/]")
+    output.print(table)
+    for remark in found["remarks"]:
+        output.print(f"- {remark}", highlight=False)
