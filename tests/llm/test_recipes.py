@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -153,14 +154,25 @@ def test_whatever_comes_gives_a_recipe_that_runs_or_a_sentence(briefing: Briefin
         return
     recipe = found.kept[0].recipe
     assert [step.operator for step in recipe.steps] == [step["operator"] for step in steps]
-    for step in recipe.steps:
+    for step, asked in zip(recipe.steps, steps, strict=True):
         for param in briefing.space.params(step.operator):
             value = step.params.get(param.name)
-            if param.kind == "float" and value is not None:
+            if value is None:
+                continue
+            if param.kind in ("float", "int"):
                 assert param.low is None or value >= param.low
                 assert param.high is None or value <= param.high
-    assert len(materialize(recipe, briefing.space.signals, seed=0).rows) >= 0
-    briefing.space.encode(recipe)
+                wish = asked["params"].get(param.name)
+                if type(wish) is float and param.kind == "float" and param.low <= wish <= param.high:
+                    assert value == pytest.approx(wish, abs=1e-6)
+            if param.kind == "choice":
+                assert value in param.choices
+            if param.kind == "sources":
+                assert set(value) <= set(briefing.space.signals.source_names)
+    rows = materialize(recipe, briefing.space.signals, seed=0).rows.tolist()
+    assert rows and len(set(rows)) == len(rows) and set(rows) <= set(range(briefing.space.signals.n))
+    encoded = briefing.space.encode(recipe)
+    assert np.isfinite(encoded).all() and encoded.min() >= 0.0 and encoded.max() <= 1.0
 
 
 @pytest.mark.parametrize(

@@ -137,10 +137,24 @@ def test_cuts_are_encoded_as_the_share_of_the_pool_they_stand_for():
     assert encode_params(truncate, {"total_samples": 200}, TABLE)[0] == pytest.approx(0.49 / 0.99)
 
 
-@pytest.mark.parametrize("operator", SEARCHED, ids=NAMES)
-def test_numbers_go_to_the_unit_interval_and_back(operator):
-    for param in operator.space(TABLE):
-        if param.searched and param.kind in ("float", "int"):
-            for position in (0.0, 0.3, 1.0):
-                value = from_unit(param, position)
-                assert from_unit(param, to_unit(param, value)) == value
+NUMBERS = [
+    (operator.name, param)
+    for operator in SEARCHED
+    for param in operator.space(TABLE)
+    if param.searched and param.kind in ("float", "int")
+]
+
+
+@pytest.mark.parametrize(("operator", "param"), NUMBERS, ids=[f"{name}-{param.name}" for name, param in NUMBERS])
+def test_numbers_go_to_the_unit_interval_and_back(operator, param):
+    assert (from_unit(param, 0.0), from_unit(param, 1.0)) == (param.low, param.high)
+    assert (to_unit(param, param.low), to_unit(param, param.high)) == (0.0, 1.0)
+    middle = (param.low * param.high) ** 0.5 if param.log else (param.low + param.high) / 2
+    assert from_unit(param, 0.5) == pytest.approx(middle, abs=0.5 if param.kind == "int" else 1e-6)
+    for position in (0.0, 0.3, 1.0):
+        value = from_unit(param, position)
+        assert from_unit(param, to_unit(param, value)) == value
+
+
+def test_operators_without_numbers_are_known_by_name():
+    assert {operator.name for operator in SEARCHED} - {name for name, _ in NUMBERS} == {"source_filter", "union"}
