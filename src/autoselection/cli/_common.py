@@ -13,11 +13,29 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperGroup
 
 from autoselection.errors import ConfigError
 
+#: Groups of commands in ``--help``, in the order of their use.
+DATA = "Data"
+RECIPES = "Recipes"
+SEARCH = "Search"
+EVIDENCE = "Evidence"
+
+
+class _Ordered(TyperGroup):
+    """Commands in the order of their panels, not of the modules that register them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, as ``--help`` lists them."""
+        order = {DATA: 0, RECIPES: 1, SEARCH: 2, EVIDENCE: 3}
+        return sorted(self.commands, key=lambda name: order.get(getattr(self.commands[name], "rich_help_panel", ""), 4))
+
+
 app = typer.Typer(
     name="autoselection",
+    cls=_Ordered,
     help="Find the best ordered recipe for cutting a fine-tuning set out of a fixed pool of instructions.",
     no_args_is_help=True,
     add_completion=False,

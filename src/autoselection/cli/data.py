@@ -8,13 +8,13 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from autoselection.cli._common import Json, PoolDir, Set, app, emit, output, words
+from autoselection.cli._common import DATA, Json, PoolDir, Set, app, emit, output, words
 from autoselection.errors import ConfigError
 
 sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
-app.add_typer(sae_app, name="sae")
+app.add_typer(sae_app, name="sae", rich_help_panel=DATA)
 pool_app = typer.Typer(help="What is in a pool.", no_args_is_help=True)
-app.add_typer(pool_app, name="pool")
+app.add_typer(pool_app, name="pool", rich_help_panel=DATA)
 
 
 class PoolFormat(str, Enum):
@@ -27,7 +27,7 @@ class PoolFormat(str, Enum):
     prompt_completion = "prompt-completion"
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, epilog="Example: autoselection ingest chats.jsonl --out pool")
 def ingest(
     files: Annotated[
         list[Path], typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), or dataset folders.")
@@ -55,7 +55,7 @@ def ingest(
     emit(report.to_dict(), as_json, f"Pool {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, epilog="Example: autoselection score pool --model models/base")
 def score(
     pool_dir: PoolDir,
     model: Annotated[Optional[str], typer.Option(help="Base model folder or hub id.")] = None,  # noqa: UP045
@@ -133,7 +133,7 @@ def _target_task(text: str) -> Any:
     return validate(TaskConfig, {"name": name, "target": path, "dev": path}, "--target")
 
 
-@sae_app.command("train")
+@sae_app.command("train", epilog="Example: autoselection sae train pool --model models/base --out sae")
 def sae_train(
     pool_dir: PoolDir,
     model: Annotated[str, typer.Option(help="Base model folder or hub id.")],
@@ -170,7 +170,7 @@ def sae_train(
     emit(result.to_dict(), as_json, f"SAE {out}")
 
 
-@pool_app.command("stats")
+@pool_app.command("stats", epilog="Example: autoselection pool stats pool")
 def pool_stats_command(pool_dir: PoolDir, as_json: Json = False) -> None:
     """Describe a pool: sources, lengths, turns, duplicates, and what its cached signals say of each source."""
     from autoselection.pool import Pool

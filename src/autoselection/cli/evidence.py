@@ -9,15 +9,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from autoselection.cli._common import EvaluationSplit, Json, Set, app, emit, numbers, output, words
+from autoselection.cli._common import EVIDENCE, EvaluationSplit, Json, Set, app, emit, numbers, output, words
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 
 reproduce_app = typer.Typer(help="Published tables from one configuration.", no_args_is_help=True)
-app.add_typer(reproduce_app, name="reproduce")
+app.add_typer(reproduce_app, name="reproduce", rich_help_panel=EVIDENCE)
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection compute study --budgets 0.25,0.5,1,2")
 def compute(
     study_dir: Annotated[Path, typer.Argument(help="Study directory whose search has ended.")],
     budgets: Annotated[str, typer.Option(help="Token budgets, in multiples of what a training of the winner took.")],
@@ -49,7 +49,7 @@ def compute(
         output.print(f"- {escape(sentence)}", highlight=False)
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection diagnose study --table proxies.md")
 def diagnose(
     study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
     table: Annotated[Optional[Path], typer.Option(help="Also write the table to this .md or .csv file.")] = None,  # noqa: UP045
@@ -70,7 +70,10 @@ def diagnose(
         print_diagnosis(found, output)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=EVIDENCE,
+    epilog="Example: autoselection compare study.yaml --methods random,ours --budget 15 --out comparison",
+)
 def compare(
     config: Annotated[Path, typer.Argument(help="Study configuration whose pool, signals and evaluator are used.")],
     out: Annotated[Path, typer.Option("--out", help="Folder; an unfinished comparison there goes on.")],
@@ -100,7 +103,7 @@ def compare(
         print_comparison(found, output)
 
 
-@reproduce_app.command("paper")
+@reproduce_app.command("paper", epilog="Example: autoselection reproduce paper tiny --out paper")
 def reproduce_paper(
     config: Annotated[str, typer.Argument(help="Reproduction file, or a name: tiny, qwen2.5-1.5b, …")],
     out: Annotated[Optional[Path], typer.Option("--out", help="Folder; an unfinished run there goes on.")] = None,  # noqa: UP045

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from autoselection.cli._common import Json, app, emit, output
+from autoselection.cli._common import RECIPES, Json, app, emit, output
 from autoselection.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ class ExportFormat(str, Enum):
     hf = "hf"
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES, epilog="Example: autoselection recipes high-ifd > my-recipe.yaml")
 def recipes(
     name: Annotated[Optional[str], typer.Argument(help="Ready recipe to print as YAML.")] = None,  # noqa: UP045
     as_json: Json = False,
@@ -50,7 +50,7 @@ def recipes(
     output.print(table)
 
 
-@app.command()
+@app.command(rich_help_panel=RECIPES, epilog="Example: autoselection materialize high-ifd --pool pool")
 def materialize(
     recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
     pool_dir: Annotated[Path, typer.Option("--pool", help="Pool directory with cached signals.")],
@@ -81,7 +81,11 @@ def materialize(
     emit(document, as_json, str(recipe))
 
 
-@app.command("apply")
+@app.command(
+    "apply",
+    rich_help_panel=RECIPES,
+    epilog="Example: autoselection apply high-ifd --pool pool --out subset.jsonl",
+)
 def apply_command(
     recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
     pool_dir: Annotated[Path, typer.Option("--pool", help="Pool directory with cached signals.")],

@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from autoselection import __version__
-from autoselection.cli._common import EvaluationSplit, Json, Set, app, emit, output
+from autoselection.cli._common import DATA, SEARCH, EvaluationSplit, Json, Set, app, emit, output
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCH, epilog="Example: autoselection init study.yaml")
 def init(
     path: Annotated[Path, typer.Argument(help="Configuration file to write.")] = Path("autoselection.yaml"),
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
@@ -38,7 +38,7 @@ def init(
     console.print(f"Wrote {path}. Edit pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR")
 
 
-@app.command("config")
+@app.command("config", rich_help_panel=SEARCH, epilog="Example: autoselection config study.yaml")
 def config_command(
     path: Annotated[Optional[Path], typer.Argument(help="Configuration file to check.")] = None,  # noqa: UP045
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
@@ -55,7 +55,10 @@ def config_command(
         sys.stdout.write(to_yaml(load_config(path, overrides or ())))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=SEARCH,
+    epilog="Example: autoselection search study.yaml --out study --set search.evaluations=10",
+)
 def search(
     config: Annotated[Path, typer.Argument(help="Study configuration.")],
     out: Annotated[Path, typer.Option("--out", help="Study directory; an unfinished study there goes on.")],
@@ -74,7 +77,7 @@ def search(
     _finish(run_study(load_config(config, given), out), as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCH, epilog="Example: autoselection demo --out demo-study")
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Study directory.")] = Path("demo-study"),
     overrides: Set = None,
@@ -99,7 +102,7 @@ def _finish(study: Any, as_json: bool) -> None:
         print_study(study, output)
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCH, epilog="Example: autoselection report study")
 def report(
     study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
     as_json: Json = False,
@@ -110,7 +113,7 @@ def report(
     _finish(Study(study_dir.resolve()), as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCH, epilog="Example: autoselection evaluate study.yaml --subset ids.json --split dev")
 def evaluate(
     config: Annotated[Path, typer.Argument(help="Study configuration.")],
     subset: Annotated[Path, typer.Option("--subset", help="Row ids: JSON list, JSONL with 'id', or one id a line.")],
@@ -134,7 +137,10 @@ def evaluate(
         raise typer.Exit(6)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=DATA,
+    epilog="Example: autoselection benchmark gsm8k --source test=test.jsonl --out tasks/gsm8k",
+)
 def benchmark(
     name: Annotated[str, typer.Argument(help="Benchmark format, e.g. gsm8k; 'list' names all of them.")],
     source: Annotated[
@@ -176,7 +182,7 @@ def benchmark(
     emit(report.to_dict(), as_json, f"Benchmark {name}")
 
 
-@app.command()
+@app.command(rich_help_panel=SEARCH, epilog="Example: autoselection doctor study.yaml")
 def doctor(
     config: Annotated[Path | None, typer.Argument(help="Configuration whose benchmarks and pool are checked.")] = None,
     overrides: Set = None,
