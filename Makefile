@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: install demo test test-all lint format clean
+.PHONY: install demo test test-all core lint format clean
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -30,6 +30,10 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m ''
+
+# The core alone, without PyTorch, in fresh environments of the oldest and the newest Python that can be found.
+core:
+	.ci/core
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

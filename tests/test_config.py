@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autoselection.config import commented_yaml, config_schema, load_config, to_yaml
+from autoselection.config import MAIN_KEYS, commented_yaml, config_schema, load_config, to_yaml
 from autoselection.errors import ConfigError
 
 GOOD: dict[str, Any] = {
@@ -75,6 +75,16 @@ def test_any_key_can_be_overridden(tmp_path: Path) -> None:
         load_config(path, ["search"])
     with pytest.raises(ConfigError, match="did you mean"):
         load_config(path, ["search.evaluation=7"])
+
+
+def test_the_short_template_has_the_main_keys_and_all_else_by_default(tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text(commented_yaml(GOOD, MAIN_KEYS))
+    assert to_yaml(load_config(path)) == to_yaml(load_config(_write(tmp_path, GOOD)))
+    document = yaml.safe_load(path.read_text())
+    assert set(document["evaluation"]) == {"sft", "seeds"} and set(document["search"]) == {"evaluations", "seed"}
+    lines = [line for line in path.read_text().splitlines() if line and not line.lstrip().startswith("#")]
+    assert len(lines) < 35
 
 
 def test_the_commented_template_is_the_schema_and_loads(tmp_path: Path) -> None:

@@ -299,14 +299,48 @@ def to_yaml(config: StudyConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def commented_yaml(values: Mapping[str, Any]) -> str:
-    """A whole configuration with every key documented; ``values`` fills the required keys and overrides defaults."""
-    return "\n".join(_commented(StudyConfig, values, 0)) + "\n"
+#: The keys that decide most studies, which ``autoselection init`` writes; all others have defaults that seldom need a change.
+MAIN_KEYS = (
+    "name",
+    "pool.files",
+    "model.path",
+    "sae",
+    "tasks",
+    "search.evaluations",
+    "search.seed",
+    "evaluation.sft.epochs",
+    "evaluation.sft.learning_rate",
+    "evaluation.sft.batch_size",
+    "evaluation.sft.max_length",
+    "evaluation.seeds",
+    "executor.workers",
+    "incumbent.recipe",
+    "final.seeds",
+)
 
 
-def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int) -> Iterator[str]:
+def commented_yaml(values: Mapping[str, Any], keys: Sequence[str] | None = None) -> str:
+    """A configuration with every key documented; ``values`` fills the required keys and overrides defaults.
+
+    Args:
+        keys: dotted names of the keys to write, such as ``MAIN_KEYS``; None writes all of them.
+    """
+    return "\n".join(_commented(StudyConfig, values, 0, None if keys is None else set(keys))) + "\n"
+
+
+def _below(wanted: set[str] | None, name: str) -> set[str] | None:
+    """The keys wanted of the section ``name``, without its name; None for all of them."""
+    if wanted is None or name in wanted:
+        return None
+    return {key.partition(".")[2] for key in wanted if key.partition(".")[0] == name}
+
+
+def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int, wanted: set[str] | None) -> Iterator[str]:
     indent = "  " * depth
     for name, field in model.model_fields.items():
+        below = _below(wanted, name)
+        if below is not None and not below:
+            continue
         nested = _section(field)
         if depth == 0 or nested:
             yield ""
@@ -314,7 +348,7 @@ def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int) ->
             yield f"{indent}# {field.description}"
         if nested:
             yield f"{indent}{name}:"
-            yield from _commented(nested, values.get(name, {}), depth + 1)
+            yield from _commented(nested, values.get(name, {}), depth + 1, below)
             continue
         value = values[name] if name in values else _default(field)
         if isinstance(value, list) and value and isinstance(value[0], Mapping):

@@ -26,7 +26,11 @@ def table() -> SignalTable:
     small = make_table(5, n=300, sources=4)
     rng = np.random.default_rng(0)
     signatures = np.tile(small.minhash, 4)  # 128 values, as the default number of permutations
-    columns = {**small.columns, "loss_conditional": rng.gamma(2.0, 1.0, 300)}
+    columns = {
+        **small.columns,
+        "loss_conditional": rng.gamma(2.0, 1.0, 300),
+        "repetition": rng.beta(1.0, 9.0, 300),
+    }
     return SignalTable.from_arrays(
         columns,
         source=np.array(small.source_names)[small.source],
@@ -145,3 +149,16 @@ def test_the_operators_of_the_catalogue_exist_without_plugins():
     builtin = {operator.name for operator in builtin_operators()}
     used = {step.operator for entry in ready_recipes().values() for step in entry.recipe.steps}
     assert used <= builtin <= set(default_registry().names())
+
+
+def test_text_only_drops_what_repeats_itself_and_says_little_in_every_source():
+    n = 80
+    values = np.linspace(0.0, 1.0, n)
+    table = SignalTable.from_arrays(
+        {"repetition": values, "ngram_entropy": np.roll(values, n // 2)},
+        source=np.array(["a", "b"] * (n // 2)),
+        minhash=np.arange(n * 128, dtype=np.uint32).reshape(n, 128),
+    )
+    rows = materialize(ready_recipe("text-only").recipe, table).rows
+    # Of 40 rows a source the two most repetitive (76 to 79), of the 38 left the one with the fewest words (40, 41).
+    assert sorted(set(range(n)) - set(rows.tolist())) == [40, 41, 76, 77, 78, 79]

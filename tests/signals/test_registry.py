@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoselection.errors import ConfigError, SignalError
+from autoselection.errors import ConfigError, MissingExtraError, SignalError
+from autoselection.plugins import has_members
 from autoselection.signals import (
     SIGNALS,
     Shard,
@@ -67,8 +68,25 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
 def test_built_in_signals_come_first_and_are_signals() -> None:
     registry = SignalRegistry()
     assert registry.names()[0] == "tokens"
-    assert all(isinstance(registry.make(name), Signal) for name in registry.names())
+    assert all(has_members(registry.make(name), Signal) for name in registry.names())
     assert signal_names()[: len(SIGNALS)] == SIGNALS or set(SIGNALS) <= set(signal_names())
+
+
+class NeedsAPackage(Structural):
+    """Its parameters cannot be asked for here."""
+
+    name, columns = "needs_a_package", ("two",)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        raise MissingExtraError("nowhere", "syntax", "This signal")
+
+
+def test_a_signal_is_known_without_the_package_it_needs() -> None:
+    registry = SignalRegistry([NeedsAPackage])
+    assert registry.names() == ("needs_a_package",)
+    with pytest.raises(MissingExtraError):
+        _ = registry.make("needs_a_package").params
 
 
 def test_plugins_are_found_in_the_order_of_their_names(plugins: list[EntryPoint]) -> None:

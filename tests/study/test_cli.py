@@ -79,7 +79,9 @@ def test_init_writes_a_configuration_and_does_not_overwrite(tmp_path: Path) -> N
     assert run("init", path)[0] == 0
     assert "# " in path.read_text() and yaml.safe_load(path.read_text())["search"]["evaluations"] == 15
     code, _, message = run("init", path)
-    assert code == 2 and "--force" in message
+    assert code == 2 and "--overwrite" in message
+    assert run("init", path, "--overwrite", "--full")[0] == 0
+    assert "max_jaccard" in yaml.safe_load(path.read_text())["search"]
 
 
 def test_doctor_and_version() -> None:

@@ -20,22 +20,30 @@ from autoselection.progress import console
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection init study.yaml")
 def init(
     path: Annotated[Path, typer.Argument(help="Configuration file to write.")] = Path("autoselection.yaml"),
-    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Write every key, not only those that most studies set.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a configuration with every key documented."""
-    from autoselection.config import commented_yaml
+    """Write a configuration to fill in: the keys that most studies set, each documented, or all of them (--full)."""
+    from autoselection.config import MAIN_KEYS, commented_yaml
 
-    if path.exists() and not force:
-        raise ConfigError(f"{path} exists; name another file or pass --force.")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists: name another file, or replace it with --overwrite.")
     values = {
         "pool": {"files": ["pool.jsonl"]},
         "model": {"path": "models/base"},
         "tasks": [
             {"name": "my_task", "target": "tasks/target.jsonl", "dev": "tasks/dev.jsonl", "test": "tasks/test.jsonl"}
         ],
+        "evaluation": {"sft": {"epochs": 3.0}},
     }
-    path.write_text(commented_yaml(values), encoding="utf-8")
-    console.print(f"Wrote {path}. Edit pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR")
+    path.write_text(commented_yaml(values, None if full else MAIN_KEYS), encoding="utf-8")
+    console.print(
+        f"Wrote {path}. Fill in pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("config", rich_help_panel=SEARCH, epilog="Example: autoselection config study.yaml")

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,7 +182,6 @@ class Outcome:
     best: int | None = None
 
 
-@runtime_checkable
 class Operator(Protocol):
     """A selection step; see the module's docstring for the rules. :class:`BaseOperator` gives sensible defaults."""
 

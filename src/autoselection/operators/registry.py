@@ -14,7 +14,7 @@ from autoselection.operators.filters import BUILTIN_FILTERS, ColumnFilter, Lengt
 from autoselection.operators.sampling import SourceFilter, SourceMix, TruncateSamples, VarentropyMix
 from autoselection.operators.sets import Intersect, Subtract, Union
 from autoselection.operators.soft import Sample
-from autoselection.plugins import load_entry_points
+from autoselection.plugins import has_members, load_entry_points
 from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable
 
@@ -54,7 +54,7 @@ class OperatorRegistry:
 
     def register(self, operator: Operator) -> None:
         """Add an operator; RecipeError if the name is taken or the object is not an operator."""
-        if not isinstance(operator, Operator):
+        if not has_members(operator, Operator):
             raise RecipeError(
                 f"{operator!r} is not an operator: it must have the members of autoselection.operators.Operator."
             )

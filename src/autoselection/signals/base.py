@@ -13,7 +13,7 @@ Signals of the language model (losses, SAE features, relevance) share forward pa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 from autoselection.chat import Message
 from autoselection.signals.store import Shard
@@ -21,7 +21,6 @@ from autoselection.signals.store import Shard
 Reads = Literal["messages", "texts"]
 
 
-@runtime_checkable
 class Signal(Protocol):
     """A signal of a row's own text. Subclasses (and frozen dataclasses of them) inherit the defaults."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoselection.errors import SignalError
-from autoselection.plugins import load_entry_points
+from autoselection.plugins import has_members, load_entry_points
 from autoselection.schema import suggestion
 from autoselection.signals.base import Signal
 from autoselection.signals.builtin import BUILTIN_SIGNALS
@@ -41,7 +41,7 @@ class SignalRegistry:
             SignalError: it is no signal, or its name or one of its columns is taken or no plain name.
         """
         signal = factory()
-        if not isinstance(signal, Signal):
+        if not has_members(signal, Signal):
             raise SignalError(f"{signal!r} is not a signal: it must have the members of autoselection.signals.Signal.")
         name = signal.name
         for word in (name, *signal.columns):
