@@ -281,9 +281,11 @@ class _Batch:
         self.contents: list[str] = []
         self.ends: list[int] = [0]
         self.metas: list[str | None] = []
+        self.files: list[int] = []
+        self.lines: list[int] = []
         self.characters = 0
 
-    def add(self, row_id: str, source: int, turns: Sequence[Turn], meta: str | None) -> None:
+    def add(self, row_id: str, source: int, turns: Sequence[Turn], meta: str | None, file: int, line: int) -> None:
         self.ids.append(row_id)
         self.sources.append(source)
         for role, content in turns:
@@ -292,12 +294,14 @@ class _Batch:
             self.characters += len(content)
         self.ends.append(len(self.roles))
         self.metas.append(meta)
+        self.files.append(file)
+        self.lines.append(line)
         self.characters += len(meta) if meta else 0
 
     def full(self) -> bool:
         return len(self.ids) >= _BATCH_ROWS or self.characters >= _BATCH_CHARACTERS
 
-    def to_arrow(self, source_names: Sequence[str]) -> Any:
+    def to_arrow(self, source_names: Sequence[str], file_names: Sequence[str]) -> Any:
         turns = pa.StructArray.from_arrays(
             [pa.array(self.roles, pa.string()), pa.array(self.contents, pa.string())],
             fields=list(MESSAGES_TYPE.value_type),
@@ -308,6 +312,8 @@ class _Batch:
                 pa.DictionaryArray.from_arrays(pa.array(self.sources, pa.int32()), pa.array(source_names, pa.string())),
                 pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns),
                 pa.array(self.metas, pa.string()),
+                pa.DictionaryArray.from_arrays(pa.array(self.files, pa.int32()), pa.array(file_names, pa.string())),
+                pa.array(self.lines, pa.int64()),
             ],
             schema=SCHEMA,
         )
@@ -491,7 +497,7 @@ class _Build:
         self._source_rows[code] += 1
         if ignored:
             self._ignored.update(ignored)
-        self._batch.add(row_id, code, turns, meta)
+        self._batch.add(row_id, code, turns, meta, file_number, line)
         self._rows += 1
         if self._rows == self._compared_at and self.present is not None:
             self._begins_with_present = self._fingerprint.hexdigest() == self.present.fingerprint
@@ -550,7 +556,7 @@ class _Build:
 
     def _flush(self) -> None:
         if self._batch.ids:
-            self._writer.write_batch(self._batch.to_arrow(list(self._sources)))
+            self._writer.write_batch(self._batch.to_arrow(list(self._sources), self._paths))
             self._batch = _Batch()
 
     def finish(self) -> PoolManifest:

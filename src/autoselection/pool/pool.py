@@ -3,7 +3,9 @@
 A pool directory holds
 
 - ``pool.arrow``: Arrow IPC file; columns ``id`` (string), ``source`` (dictionary<int32, string>), ``messages``
-  (list of struct{role, content}) and ``meta`` (JSON string or null);
+  (list of struct{role, content}), ``meta`` (JSON string or null), ``file`` (dictionary<int32, string>) and ``line``
+  (int64; for Parquet and dataset folders the number of the row, both from 1): where the row was read, which is no part
+  of the fingerprint; pools made before these two columns have null in them;
 - ``pool-0001.arrow``, …: rows that were appended later; the manifest names the files that make up the table, in order;
 - ``manifest.json``: counts, provenance and the content fingerprint; written last;
 - ``skipped.jsonl``: the rows that could not be used: file, line, reason;
@@ -43,8 +45,12 @@ SCHEMA = pa.schema(
         pa.field("source", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("messages", MESSAGES_TYPE, nullable=False),
         pa.field("meta", pa.string()),
+        pa.field("file", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("line", pa.int64()),
     ]
 )
+#: Tables written before rows knew their file and line.
+_SCHEMA_WITHOUT_PLACES = pa.schema([SCHEMA.field(name) for name in ("id", "source", "messages", "meta")])
 
 _T = TypeVar("_T")
 
@@ -302,6 +308,17 @@ class Pool:
         """Each row's id."""
         return self._gather("id", rows, lambda array: array.to_pylist())
 
+    def files(self, rows: Rows | None = None) -> list[str | None]:
+        """The file each row was read from, as it was given to ingest (None in pools that did not keep it yet)."""
+        return self._gather("file", rows, lambda array: array.to_pylist())
+
+    def lines(self, rows: Rows | None = None) -> list[int | None]:
+        """The line of ``files`` each row starts on, from 1 (None in pools that did not keep it yet).
+
+        For Parquet and dataset folders it is the number of the row.
+        """
+        return self._gather("line", rows, lambda array: array.to_pylist())
+
     def verify(self) -> None:
         """Compute the fingerprint anew (reads everything; about a second for 100,000 rows).
 
@@ -384,6 +401,10 @@ def _read_table(path: Path, record: TableRecord) -> Any:
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise PoolError(f"The pool {path} is damaged: {name} cannot be read ({reason}); {again}") from error
+    if table.schema.equals(_SCHEMA_WITHOUT_PLACES):
+        for column in SCHEMA:
+            if column.name not in table.column_names:
+                table = table.append_column(column, pa.nulls(table.num_rows, column.type))
     if not table.schema.equals(SCHEMA):
         raise PoolError(f"The pool {path} is damaged: {name} has other columns than a pool; ingest again.")
     return table
