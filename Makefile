@@ -2,6 +2,7 @@
 #
 #   make demo                      set up, then run the whole job on the embedded demo
 #   make test                      set up, then run the tests
+#   make fuzz                      200,000 random inputs to the parsers
 #   make … TORCH_INDEX=URL         take PyTorch from this wheel index (for instance PyTorch's CPU index)
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: install demo test test-all core lint format clean
+.PHONY: install demo test test-all fuzz core lint format clean
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -34,6 +35,9 @@ test-all: $(INSTALLED)
 # The core alone, without PyTorch, in fresh environments of the oldest and the newest Python that can be found.
 core:
 	.ci/core
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,0 +1,62 @@
+"""Rows of any container, then the conversion of each in every format: the formats' own target and the others' last step."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.harness import Target
+
+from autoselection.pool import formats
+from autoselection.pool.formats import FORMATS, RowError
+from autoselection.pool.readers import Reader
+
+
+def read_rows(path: Path) -> None:
+    """Read a file, and convert what it holds."""
+    with Reader(path) as reader:
+        for line, record, problem in reader.rows():
+            assert line >= 1
+            assert (record is None) == (problem is not None)
+            if record is not None:
+                convert(record)
+
+
+def convert(record: dict[str, Any]) -> None:
+    """Convert a row in every format; a row that cannot be used says so by RowError, which ingest counts."""
+    formats.matching_formats(record)
+    for row_format in FORMATS:
+        try:
+            turns, _ = formats.convert(row_format, record, Counter())
+        except RowError as error:
+            assert str(error)
+        else:
+            assert all(text.strip() for _, text in turns)
+
+
+def _parse(data: bytes) -> None:
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(record, dict):
+        convert(record)
+
+
+_TURNS = b'[{"role": "user", "content": "q"}, {"from": "gpt", "value": [{"type": "text", "text": "a"}]}]'
+
+TARGET = Target(
+    "rows",
+    _parse,
+    (
+        b'{"messages": ' + _TURNS + b', "system": "s"}',
+        b'{"conversations": {"from": ["human", "gpt"], "value": ["q", "a"]}}',
+        b'{"instruction": "i", "input": "", "output": "o", "history": [["q", "a"]]}',
+        b'{"prompt": ' + _TURNS + b', "completion": "a"}',
+        b'{"question": "q", "answer": "a", "choices": null}',
+        b'{"messages": "[{\\"role\\": \\"user\\", \\"content\\": \\"q\\"}]"}',
+    ),
+    (b'"messages"', b'"role"', b'"content"', b'"system"', b'"tool_calls": [1],', b'"history"', b'"options"', b'"type"'),
+)
