@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -14,6 +15,8 @@ from rich.table import Table
 
 from autoselection.cli._common import RECIPES, Json, app, emit, output
 from autoselection.errors import ConfigError
+from autoselection.progress import console
+from autoselection.recipes import StepLineage, lineage_remarks
 
 
 class ExportFormat(str, Enum):
@@ -79,6 +82,13 @@ def materialize(
         "lineage": [step.to_dict() for step in result.lineage],
     }
     emit(document, as_json, str(recipe))
+    _say(result.lineage)
+
+
+def _say(lineage: Sequence[StepLineage]) -> None:
+    """What has to be known besides the numbers, on standard error."""
+    for said in lineage_remarks(lineage):
+        console.print(f"[yellow]warning:[/] {escape(said)}", highlight=False, soft_wrap=True)
 
 
 @app.command(
@@ -134,9 +144,11 @@ def apply_command(
     document = {"rows": len(result.rows), "subset_hash": result.subset_hash, "out": str(out), "lineage": lineage}
     if changed is None:
         emit(document, as_json, str(recipe))
+        _say(result.lineage)
         return
     if report_file is not None:
         report_file.write_text(json.dumps(changed.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _say(result.lineage)
     if as_json:
         emit({**document, "changes": changed.summary()}, True, "")
         return

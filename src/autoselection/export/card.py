@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from autoselection.recipes.remarks import lineage_remarks
+
 _MAX_NAME = 200
 _MAX_SOURCES = 50
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -86,6 +88,7 @@ def render_card(
     parts += ["## Recipe", _fenced(yaml.safe_dump(_plain(card.recipe), sort_keys=False, allow_unicode=True), "yaml")]
     if card.lineage:
         parts += ["## What each step did", _lineage_table(card.lineage)]
+        parts += [f"- {escape(said, limit=1000)}" for said in lineage_remarks(card.lineage)]
     if card.scores:
         parts += ["## Scores"]
         if card.scores_about:

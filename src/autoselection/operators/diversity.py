@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, ranged
 from autoselection.operators.cover import GROUND, facility_location, k_center
 from autoselection.operators.filters import searched_columns
-from autoselection.operators.groups import pool_vectors
+from autoselection.operators.groups import NO_VECTOR, group_codes, pool_vectors
 from autoselection.operators.ranking import keep_in_order, random_ranking, ranking, share
 from autoselection.operators.sampling import allocate, size_params, sized, target_size
 from autoselection.signals.table import SignalTable
@@ -186,4 +186,11 @@ class ClusterBalance(_InEmbeddings):
             chosen = np.concatenate([chosen, unscored])
         present = sizes > 0
         notes = {"clusters": int(present.sum()), "in full": int(np.count_nonzero(present & (quotas == sizes)))}
-        return Outcome(keep_in_order(rows, ranked.rows(chosen), signals.n), missing=len(unscored), notes=notes)
+        missing = len(unscored) if params["within"] == "best" else _without_vector(rows, signals, scope)
+        return Outcome(keep_in_order(rows, ranked.rows(chosen), signals.n), missing=missing, notes=notes)
+
+
+def _without_vector(rows: Rows, signals: SignalTable, scope: str) -> int:
+    """How many of ``rows`` have no vector, and so are in a cluster of their own."""
+    codes, names = group_codes(signals, scope)
+    return int(np.count_nonzero(codes[rows] == len(names) - 1)) if names[-1] == NO_VECTOR else 0

@@ -19,6 +19,8 @@ SCOPES = ("whole", "source", "task", "cluster")
 MOST_CLUSTERS = 1024
 ROWS_PER_CLUSTER = 10
 """Of about ``sqrt(N / ROWS_PER_CLUSTER)`` clusters."""
+NO_VECTOR = "without a vector"
+"""The last cluster: rows that have none."""
 _SEED = 0
 _ROUNDS = 15
 _DIMENSIONS = 64
@@ -77,7 +79,7 @@ def _pool_clusters(signals: SignalTable, count: int) -> tuple[Codes, tuple[str, 
     labels = clusters(pool_vectors(signals), count)
     found = int(labels.max(initial=-1)) + 1
     labels[labels < 0] = found
-    return labels, (*(f"cluster {code}" for code in range(found)), "without a vector")
+    return labels, (*(f"cluster {code}" for code in range(found)), NO_VECTOR)
 
 
 def pool_vectors(signals: SignalTable) -> Vectors:

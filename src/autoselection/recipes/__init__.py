@@ -3,6 +3,7 @@
 from autoselection.recipes.materialize import Materialization, PrefixCache, StepLineage, materialize, subset_hash
 from autoselection.recipes.ready import ReadyRecipe, is_ready_name, load_recipe, ready_recipe, ready_recipes
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
+from autoselection.recipes.remarks import Shortfall, lineage_remarks, shortfalls
 from autoselection.recipes.state import StateVector, state_vector, state_vectors
 from autoselection.recipes.transfer import Place, Transfer, transfer
 
@@ -14,15 +15,18 @@ __all__ = [
     "ReadyRecipe",
     "Recipe",
     "RecipeBook",
+    "Shortfall",
     "StateVector",
     "Step",
     "StepLineage",
     "Transfer",
     "is_ready_name",
+    "lineage_remarks",
     "load_recipe",
     "materialize",
     "ready_recipe",
     "ready_recipes",
+    "shortfalls",
     "state_vector",
     "state_vectors",
     "subset_hash",

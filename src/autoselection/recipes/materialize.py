@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,9 @@ from autoselection.signals.table import SignalTable
 
 Mask = NDArray[np.bool_]
 
+#: The note of a step that dropped every row: it keeps the best one, whose number the note holds.
+LEFT_NOTHING = "would leave nothing; kept the best row"
+
 
 @dataclass(frozen=True)
 class StepLineage:
@@ -33,6 +36,8 @@ class StepLineage:
         dropped: rows it was given and did not return.
         missing: rows that lacked the score it needs.
         notes: further counts.
+        reasons: if some lacked it, the rows of the whole pool that lack it, by reason in words.
+        inner: of the recipe that a set operation names, the steps that were given rows without a score.
     """
 
     operator: str
@@ -42,8 +47,11 @@ class StepLineage:
     dropped: int
     missing: int
     notes: Mapping[str, Note] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    inner: tuple[StepLineage, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data; ``reasons`` and ``inner`` only if there are any."""
         return {
             "operator": self.operator,
             "params": dict(self.params),
@@ -52,6 +60,8 @@ class StepLineage:
             "dropped": self.dropped,
             "missing": self.missing,
             "notes": dict(self.notes),
+            **({"reasons": dict(self.reasons)} if self.reasons else {}),
+            **({"inner": [step.to_dict() for step in self.inner]} if self.inner else {}),
         }
 
 
@@ -185,8 +195,12 @@ def _run(
 ) -> tuple[Rows, tuple[StepLineage, ...], Mask]:
     """Apply a canonical, self-contained recipe; returns its rows, what each step did, and the rows as a mask."""
 
+    inner: list[StepLineage] = []
+
     def resolve(key: str) -> Rows:
-        return _run(recipe.library[key], signals, seed, registry, cache)[0]
+        rows, steps, _ = _run(recipe.library[key], signals, seed, registry, cache)
+        inner.extend(step for step in steps if step.missing or step.inner)
+        return rows
 
     rows = signals.selectable
     members: Mask | None = None  # of rows; None: not looked at yet
@@ -198,7 +212,9 @@ def _run(
         if known is None:
             context = Context(signals, seed, resolve, seen.get(step.operator, 0))
             given = _mask(rows, signals.n) if members is None else members
+            inner.clear()
             known, members = _apply(index + 1, registry.get(step.operator), step, rows, given, context)
+            known = (known[0], replace(known[1], inner=tuple(inner))) if inner else known
             cache.put(seed, prefix, *known)
         else:
             members = None
@@ -219,7 +235,7 @@ def _apply(
     notes = dict(outcome.notes)
     if len(kept) == 0:
         kept = np.array([rows[0] if outcome.best is None else outcome.best], np.int64)
-        notes["would leave nothing; kept the best row"] = int(kept[0])
+        notes[LEFT_NOTHING] = int(kept[0])
     members, inside = _checked(number, operator, given, kept)
     lineage = StepLineage(
         operator=step.operator,
@@ -229,8 +245,16 @@ def _apply(
         dropped=len(rows) - inside,
         missing=outcome.missing,
         notes=notes,
+        reasons=_reasons(operator, step, context) if outcome.missing else {},
     )
     return (_frozen(kept), lineage), members
+
+
+def _reasons(operator: Operator, step: Step, context: Context) -> Mapping[str, int]:
+    """Why rows of the pool lack what the step reads: the signal it names, else the first of which it is known."""
+    named = (step.params["signal"],) if step.params.get("signal") else ()
+    found = (context.signals.why_unscored(need) for need in (*named, *operator.needs(step.params)))
+    return next((why for why in found if why), {})
 
 
 def _checked(number: int, operator: Operator, given: Mask, kept: Rows) -> tuple[Mask, int]:

@@ -16,7 +16,8 @@ from autoselection.diagnose import HEADINGS, MIN_TRIALS, Diagnosis, diagnose_stu
 from autoselection.evaluation import EvaluationResult
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
-from autoselection.recipes import Recipe
+from autoselection.recipes import Recipe, Shortfall, shortfalls
+from autoselection.recipes.remarks import why
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict
@@ -270,6 +271,7 @@ def study_notes(study: Study) -> list[str]:
             f"Up to {truncated.truncated_rows:,} rows a training were cut to the maximum length "
             f"({truncated.truncated_tokens:,} tokens lost)."
         )
+    notes += unscored_notes(trials)
     evidence = final_evidence(study)
     if evidence is not None:
         notes += evidence["sentences"]
@@ -280,6 +282,23 @@ def study_notes(study: Study) -> list[str]:
     lost = study.journal.of("interruption")
     if lost:
         notes.append(f"{len(lost)} evaluation(s) were lost to the machine and run again; none counts against a recipe.")
+    return notes
+
+
+def unscored_notes(trials: Sequence[Trial]) -> list[str]:
+    """Operators that were given many rows without the score they cut by: one sentence each, with the worst trial."""
+    found: dict[str, list[tuple[str, Shortfall]]] = {}
+    for trial in trials:
+        for shortfall in shortfalls(trial.record["lineage"]):
+            found.setdefault(shortfall.operator, []).append((trial.id, shortfall))
+    notes = []
+    for operator, entries in found.items():
+        worst_trial, worst = max(entries, key=lambda entry: entry[1].share)
+        count = len({trial for trial, _ in entries})
+        notes.append(
+            f"{operator} was given more than a tenth of rows without a score in {count} trial(s), up to {worst.share:.0%} "
+            f"({worst.missing:,} of {worst.rows_in:,} rows, in {worst_trial}). {why(worst.reasons)}"
+        )
     return notes
 
 

@@ -21,6 +21,7 @@ from autoselection.signals import sae as sae_signal
 from autoselection.signals.base import Signal
 from autoselection.signals.config import SIGNALS, SignalsConfig
 from autoselection.signals.edges import Edges, NearDuplicates
+from autoselection.signals.missing import reasons
 from autoselection.signals.model_pass import ModelSignals, given
 from autoselection.signals.registry import checked, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport
@@ -314,8 +315,10 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
     chosen = dict(keys) if keys is not None else store.current()
     columns: dict[str, NDArray[np.float32]] = {}
     extra: dict[str, Any] = {}
+    unscored: dict[str, Mapping[str, int]] = {}
     for name, key in sorted(chosen.items()):
         stored = store.open(name, key)
+        unscored |= _unscored(name, stored)
         if name == "sae":
             extra["sae"] = stored.sparse()
         elif name.startswith(MONA_PREFIX):
@@ -343,5 +346,15 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
         parts=lambda part, rows: pool.parts(part, rows),
         keys={**chosen, "pool": pool.fingerprint},
         folder=store.root,
+        unscored=unscored,
         **extra,
     )
+
+
+def _unscored(name: str, stored: StoredSignal) -> dict[str, Mapping[str, int]]:
+    """By column the rows without a score, by reason; a sparse signal counts them as its ``rows``."""
+    counted = {name if column == "rows" else column: count for column, count in stored.meta["missing"].items()}
+    found = {column: reasons(column, count, stored.meta["stats"]) for column, count in counted.items()}
+    if "loss_conditional" in found:
+        found["loss"] = found["loss_conditional"]
+    return {column: why for column, why in found.items() if why}

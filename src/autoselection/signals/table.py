@@ -192,6 +192,7 @@ class SignalTable:
         excluded: bool[N], rows that no recipe may select; None excludes nothing.
         near_duplicates: pairs of rows with similar wording.
         folder: where the signals are stored, and what is derived from them; None for a table built from arrays.
+        unscored: by column (or ``sae``, ``embeddings``) the pool's rows without a score, by reason in words.
     """
 
     n: int
@@ -209,6 +210,7 @@ class SignalTable:
     excluded: NDArray[np.bool_] | None = None
     near_duplicates: NearDuplicates | None = None
     folder: Path | None = None
+    unscored: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         arrays: dict[str, Any] = {**self.columns, "source": self.source}
@@ -231,6 +233,12 @@ class SignalTable:
         rows = np.arange(self.n, dtype=np.int64) if self.excluded is None else np.flatnonzero(~self.excluded)
         rows.flags.writeable = False
         return rows
+
+    def why_unscored(self, need: str) -> Mapping[str, int]:
+        """Rows of the pool without what operators call ``need``, by reason; empty if that was not counted."""
+        if need == "mona" or need.startswith(MONA_PREFIX):
+            need = "sae"  # relevance is that of a row's features
+        return self.unscored.get(need, {})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from autoselection.executors import Executor, make_executor
 from autoselection.llm import build_roles, check_settings
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.progress import Advance, console, progress
+from autoselection.recipes import lineage_remarks, shortfalls
 from autoselection.search import Candidate, Observation, SearchController
 from autoselection.study.checkpoints import prune_checkpoints, work_folder
 from autoselection.study.evidence import final_evidence
@@ -83,6 +84,10 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
         if prepared.benchmarks and not journal.of("benchmarks"):
             journal.append("benchmarks", findings=[finding.to_dict() for finding in prepared.benchmarks])
         incumbent = open_incumbent(config, prepared)  # a recipe that cannot be run here stops before the search
+        if incumbent is not None:
+            for said in lineage_remarks(incumbent.selected.lineage):
+                named = f"[yellow]Incumbent, {escape(incumbent.name)}[/]: {escape(said)}"
+                console.print(named, highlight=False, soft_wrap=True)
         _search(study, prepared, executor)
         if incumbent is not None:
             _judge(study, prepared, executor, incumbent)
@@ -160,6 +165,7 @@ def _evaluate_round(
     """Evaluate what the journal lacks of a round, and tell the controller."""
     config, journal = study.config, study.journal
     known = {trial.id: trial for trial in study.all_trials()}
+    _tell_of_missing(candidates, known)
     for candidate in candidates:
         _record(study, candidate, known)
     _journal_rounds(controller, journal)
@@ -179,6 +185,17 @@ def _evaluate_round(
         controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
         if work:
             _announce(trial, study, controller)
+
+
+def _tell_of_missing(candidates: Sequence[Candidate], known: Mapping[str, Trial]) -> None:
+    """Say once an operator that it was given many rows without the score it cuts by; the report has all of them."""
+    told = {found.operator for trial in known.values() for found in shortfalls(trial.record["lineage"])}
+    for candidate in candidates:
+        for found in shortfalls(candidate.lineage):
+            if candidate.id not in known and found.operator not in told:
+                told.add(found.operator)
+                said = f"[yellow]{candidate.id}[/]  {escape(found.sentence())}"
+                console.print(said, highlight=False, soft_wrap=True)
 
 
 def training_seeds(evaluation: EvaluationConfig, replicate: int) -> tuple[int, ...]:
@@ -398,6 +415,11 @@ def summary(study: Study) -> dict[str, Any]:
         "statistics": final_evidence(study),
         "contamination": Contamination.of(guard[0]).to_dict() if guard else None,
         "benchmarks": [found["sentence"] for event in study.journal.of("benchmarks") for found in event["findings"]],
+        "missing_scores": {
+            trial.id: [found.sentence() for found in shortfalls(trial.record["lineage"])]
+            for trial in trials
+            if shortfalls(trial.record["lineage"])
+        },
         "outputs": str(study.path / "best"),
         "finished": bool(study.journal.of("finished")),
     }

@@ -1,0 +1,56 @@
+"""Why rows have no score: the counts that signals store of them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+#: What each stored count of rows without a score says.
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "response_cut_off": "the prompt fills the maximum length (signals.max_length, or the model's own limit)",
+        "empty_response": "no response to score",
+        "no_prompt": "no prompt before the response",
+        "refused_by_template": "refused by the chat template",
+        "empty": "no text",
+        "too_long": "longer than the limit of the parser (signals.spacy_max_characters)",
+        "failed": "the parser failed",
+        "no_direction": "the embedding has no direction",
+    }
+)
+#: The reasons that do not apply to some columns of a signal.
+_NOT_OF: Mapping[str, frozenset[str]] = MappingProxyType(
+    dict.fromkeys(("loss_conditional", "loss_unconditional", "varentropy", "loss"), frozenset({"no_prompt"}))
+)
+#: Counts of other things than rows without a score.
+_OTHER = frozenset({"truncated", "values_clipped", "whole_logits"})
+#: For a row of which no stored count says why.
+UNKNOWN = "not scored"
+
+
+def reasons(column: str, missing: int, stats: Mapping[str, Any]) -> dict[str, int]:
+    """Rows without a score in ``column`` by reason, most frequent first; together they are ``missing`` (all of a pool).
+
+    Args:
+        stats: what the signal counted. A count that is not in :data:`REASONS`, as those of plugins, is named as it is,
+            if all such counts together can be about missing rows.
+    """
+    if missing <= 0:
+        return {}
+    left_out = _NOT_OF.get(column, frozenset())
+    found = {
+        said: int(stats[name]) for name, said in REASONS.items() if name not in left_out and int(stats.get(name, 0)) > 0
+    }
+    rest = missing - sum(found.values())
+    named = {
+        name.replace("_", " "): int(count)
+        for name, count in stats.items()
+        if name not in REASONS and name not in _OTHER and int(count) > 0
+    }
+    if named and sum(named.values()) <= rest:
+        found |= named
+        rest -= sum(named.values())
+    if rest > 0:
+        found[UNKNOWN] = rest
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

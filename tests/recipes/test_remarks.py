@@ -1,0 +1,163 @@
+"""Rows that vanish for want of a score are told of, with the reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoselection.pool import Pool, ingest
+from autoselection.recipes import PrefixCache, Recipe, RecipeBook, Step, lineage_remarks, materialize, shortfalls
+from autoselection.signals import SignalsConfig, load_table, score_pool
+from autoselection.signals.missing import REASONS, UNKNOWN, reasons
+from autoselection.signals.table import SignalTable
+
+NAN = float("nan")
+CUT = REASONS["response_cut_off"]
+
+
+def table(scored: int, rows: int = 20) -> SignalTable:
+    """A pool of which the first ``scored`` rows have every score and vector, the others none."""
+    values = np.where(np.arange(rows) < scored, np.arange(rows, dtype=float), NAN)
+    vectors = np.where(np.arange(rows)[:, None] < scored, np.eye(rows), 0.0)
+    made = SignalTable.from_arrays(
+        dict.fromkeys(("ifd", "varentropy", "n_response_tokens", "mona/a", "reward", "contamination"), values),
+        sae=vectors,
+        embeddings=vectors,
+    )
+    why = {CUT: rows - scored}
+    known = (*made.columns, "sae", "embeddings")
+    return replace(made, unscored=dict.fromkeys(known, why) if scored < rows else {})
+
+
+STEPS = [
+    ("ifd_filter", {}, "dropped"),
+    ("ifd_filter", {"missing": "keep"}, "kept"),
+    ("varentropy_filter", {"scope": "source"}, "dropped"),
+    ("mona_filter", {}, "dropped"),
+    ("mona_filter", {"threshold": 0.0}, "dropped"),
+    ("score_filter", {"signal": "reward"}, "dropped"),
+    ("score_filter", {"signal": "reward", "band_low": 0.0, "band_high": 1.0}, "dropped"),
+    ("length_filter", {"fraction": 1.0}, "dropped"),
+    ("length_filter", {"min": 0.0, "missing": "keep"}, "kept"),
+    ("varentropy_mix", {}, "dropped"),
+    ("sample", {"signal": "reward"}, "dropped"),
+    ("decontaminate", {}, "kept"),
+    ("semantic_dedup", {"strategy": "sentence"}, ""),
+    ("semantic_dedup", {"strategy": "embedding"}, ""),
+    ("semdedup", {}, ""),
+    ("diversity", {}, "dropped"),
+    ("cluster_balance", {}, ""),
+    ("cluster_balance", {"within": "best", "signal": "reward"}, "dropped"),
+]
+
+
+@pytest.mark.parametrize(("operator", "params", "fate"), STEPS)
+def test_every_operator_that_reads_a_score_tells_of_rows_without(operator, params, fate):
+    (step,) = materialize(Recipe((Step(operator, params),)), table(12)).lineage
+    assert (step.rows_in, step.missing, dict(step.reasons)) == (20, 8, {CUT: 8})
+    (found,) = shortfalls([step])
+    assert found.share == 0.4 and found.fate == fate
+    (said,) = lineage_remarks([step])
+    assert f"Step 1 ({operator}): 8 of the 20 rows given (40%)" in said and f"8 {CUT}" in said
+    assert lineage_remarks([json.loads(json.dumps(step.to_dict()))]) == [said]  # as a journal holds it
+    assert "reasons" not in materialize(Recipe((Step(operator, params),)), table(20)).lineage[0].to_dict()
+
+
+def test_rows_that_vanish_in_the_recipe_of_a_union_are_told_of():
+    inner = Recipe((Step("ifd_filter", {"fraction": 0.5}),))
+    outer = Recipe((Step("truncate_samples", {"fraction": 0.5}), Step("union", {"source_recipe": "other"})))
+    result = materialize(outer, table(12), book=RecipeBook({"other": inner}))
+    assert [step.missing for step in result.lineage] == [0, 0]
+    (said,) = lineage_remarks(result.lineage)
+    assert said.startswith("In the recipe of step 2 (union), a step (ifd_filter): 8 of the 20 rows given (40%)")
+    assert lineage_remarks([json.loads(json.dumps(step.to_dict())) for step in result.lineage]) == [said]
+    cache = PrefixCache()
+    twice = [materialize(outer, table(12), book=RecipeBook({"other": inner}), cache=cache) for _ in range(2)]
+    assert [lineage_remarks(found.lineage) for found in twice] == [[said], [said]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(scored=st.integers(1, 40), rows=st.integers(1, 40))
+def test_more_than_a_tenth_is_said_and_no_less(scored: int, rows: int):
+    scored = min(scored, rows)
+    lineage = materialize(Recipe((Step("ifd_filter", {"fraction": 1.0}),)), table(scored, rows)).lineage
+    assert bool(shortfalls(lineage)) == (10 * (rows - scored) > rows)
+
+
+def test_a_step_that_would_leave_nothing_says_so():
+    lineage = materialize(Recipe((Step("ifd_filter", {"threshold": 1e9}),)), table(20)).lineage
+    (said,) = lineage_remarks(lineage)
+    assert "Step 1 (ifd_filter) would have left no row at all" in said
+
+
+def test_the_lineage_of_an_old_journal_is_read():
+    old = {
+        "operator": "ifd_filter",
+        "params": {"missing": "drop"},
+        "rows_in": 10,
+        "rows_out": 1,
+        "missing": 9,
+        "notes": {},
+    }
+    (said,) = lineage_remarks([old])
+    assert "9 of the 10 rows given (90%)" in said and "were dropped" in said and "not scored" in said
+
+
+def test_reasons_add_up_to_the_rows_without_a_score():
+    stats = {"response_cut_off": 5, "no_prompt": 2, "truncated": 90, "empty_response": 0}
+    assert reasons("ifd", 7, stats) == {CUT: 5, REASONS["no_prompt"]: 2}
+    assert reasons("loss", 6, stats) == {CUT: 5, UNKNOWN: 1}
+    assert reasons("ifd", 0, stats) == {}
+    assert reasons("politeness", 3, {"not_english": 3}) == {"not english": 3}  # a plugin's own count
+    assert reasons("politeness", 3, {"candidates": 9}) == {UNKNOWN: 3}
+
+
+def test_a_pool_whose_prompts_fill_the_context_says_where_its_rows_went(tmp_path: Path):
+    """The reasons come from what scoring counted, through cache, lineage and card."""
+    from autoselection.demo import model_dir
+    from autoselection.export import DatasetCard, export_hf_dataset
+
+    lines = [
+        {
+            "messages": [
+                {"role": "user", "content": "word " * (400 if i < 25 else 2) + str(i)},
+                {"role": "assistant", "content": "yes indeed"},
+            ]
+        }
+        for i in range(30)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    score_pool(pool, SignalsConfig(signals=("tokens", "ifd"), max_length=64), model=model_dir())
+    signals = load_table(pool)
+    assert signals.unscored["ifd"] == signals.unscored["loss"] == {CUT: 25} and "n_tokens" not in signals.unscored
+    result = materialize(Recipe((Step("ifd_filter", {"fraction": 0.3}),)), signals)
+    said = [
+        f"Step 1 (ifd_filter): 25 of the 30 rows given (83%) have no score for it and were dropped. In the whole pool: 25 {CUT}."
+    ]
+    assert lineage_remarks(result.lineage) == said
+    card = DatasetCard(title="x", recipe={}, lineage=[step.to_dict() for step in result.lineage])
+    export_hf_dataset(pool, result.rows, tmp_path / "hf", card)
+    assert "25 of the 30 rows given (83%) have no score" in (tmp_path / "hf" / "README.md").read_text()
+
+
+def test_a_report_names_the_worst_trial_of_each_operator():
+    from autoselection.report.tables import unscored_notes
+    from autoselection.study.study import Trial
+
+    def trial(name: str, scored: int, operator: str) -> Trial:
+        lineage = materialize(Recipe((Step(operator, {}),)), table(scored)).lineage
+        return Trial(name, {"lineage": [step.to_dict() for step in lineage]})
+
+    trials = [trial("t001", 19, "ifd_filter"), trial("t002", 15, "ifd_filter"), trial("t003", 5, "ifd_filter")]
+    assert unscored_notes(trials) == [
+        "ifd_filter was given more than a tenth of rows without a score in 2 trial(s), up to 75% (15 of 20 rows, in t003). "
+        f"In the whole pool: 15 {CUT}."
+    ]
