@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_tables import apply, make_table
+from operator_tables import apply, make_table, random_params
 
 from autoselection.errors import RecipeError
 from autoselection.operators import (
     OperatorRegistry,
+    Param,
     builtin_operators,
     clamp_params,
     default_registry,
@@ -43,6 +47,69 @@ def test_samples_and_perturbations_are_valid_and_seeded(operator, seed, scale):
         code = encode_params(operator, value, TABLE)
         assert len(code) == len(encoding_names(operator, TABLE))
         assert ((code >= 0) & (code <= 1)).all()
+
+
+@pytest.mark.parametrize("operator", builtin_operators(), ids=lambda operator: operator.name)
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    sources=st.integers(1, 6),
+    n=st.sampled_from([1, 2, 3, 7, 60]),
+    scale=st.sampled_from([1e-12, 0.1, 3.0]),
+    recipes=st.sampled_from([("other",), ("other", "second")]),
+)
+def test_a_move_is_made_exactly_where_there_is_one_and_is_another_valid_value(
+    operator, seed, sources, n, scale, recipes
+):
+    table = make_table(seed, n=n, sources=sources)
+    before = random_params(operator.name, table, seed)
+    inside = clamp_params(operator, before, table)
+    moved = perturb_params(operator, before, table, np.random.default_rng(seed), scale, recipes=recipes)
+    assert validate_params(operator, moved) == moved == clamp_params(operator, moved, table)
+    if moved == inside:
+        assert not any(other_values(param, inside, recipes) for param in operator.space(table))
+    declared = {param.name: param for param in operator.space(table)}
+    for name, value in moved.items():
+        if value != before.get(name) and declared[name].kind == "sources":
+            assert 0 < len(value) < len(table.source_names) and len(set(value) ^ set(before[name])) in (1, 2)
+
+
+def other_values(param, params, recipes):
+    """Whether a searched parameter that applies can have another value, by what it declares."""
+    if not param.searched or not param.active(params):
+        return False
+    if param.kind in ("float", "int"):
+        return param.low < param.high
+    options = list(recipes) if param.kind == "recipe" else list(param.choices)
+    if param.kind == "sources":  # any list that names neither none nor all
+        options = [list(some) for size in range(1, len(options)) for some in combinations(options, size)]
+    return param.kind == "bool" or any(option != params.get(param.name) for option in options)
+
+
+@pytest.mark.parametrize("named", [["a"], ["b"]])
+def test_of_two_sources_a_filter_moves_to_the_other(named):
+    operator = default_registry().get("source_filter")
+    table = SignalTable.from_arrays(source=np.array(["a", "b"])[np.arange(8) % 2])
+    for seed in range(20):
+        moved = perturb_params(operator, {"sources": named}, table, np.random.default_rng(seed))
+        assert moved["sources"] == [name for name in ("a", "b") if name not in named]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.5, 0.500001), (2, 3), (1, 1)])
+@pytest.mark.parametrize("log", [False, True])
+def test_numbers_move_at_every_scale_and_stay_in_range(low, high, log):
+    for kind in ("float", "int") if isinstance(low, int) else ("float",):
+        param = Param("x", kind, low, low=max(low, 1e-6), high=high, log=log, searched=True)
+        owner = SimpleNamespace(name="one", params=(param,), space=lambda _, param=param: (param,))
+        for scale in (1e-300, 1e-7, 0.1, 50.0):
+            for start in (0.0, 0.25, 0.5, 1.0):
+                value = from_unit(param, start)
+                for seed in range(10):
+                    moved = perturb_params(owner, {"x": value}, TABLE, np.random.default_rng(seed), scale)["x"]
+                    assert param.low <= moved <= param.high
+                    assert (moved != value) == (low < high)
+                    if scale == 1e-300:  # the nearest other number that the digits kept can say
+                        assert abs(moved - value) <= (1 if kind == "int" else 1.01e-6)
 
 
 def test_small_perturbations_stay_near():

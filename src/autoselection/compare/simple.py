@@ -60,9 +60,12 @@ def _top_k(session: Session, seed: int) -> None:
     table = session.table
     rng = np.random.default_rng([seed, 12])
     names = sorted(table.columns)
+    known_rows = [np.isfinite(table.column(name)[table.selectable]).sum() for name in names]
 
     def subsets() -> Iterator[Rows]:
-        while True:
+        while (
+            max(known_rows, default=0) >= session.min_rows
+        ):  # else no score has enough rows, however often one is drawn
             values = table.column(names[int(rng.integers(len(names)))])
             known = table.selectable[np.isfinite(values[table.selectable])]
             share = np.exp(rng.uniform(np.log(SMALLEST_SHARE), 0.0))

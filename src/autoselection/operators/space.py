@@ -60,7 +60,7 @@ def perturb_params(
     movable = [
         param
         for param in operator.space(signals)
-        if param.searched and param.active(current) and _can_move(param, current, recipes)
+        if param.searched and param.active(current) and _can_move(param, current.get(param.name), recipes)
     ]
     if not movable:
         return current
@@ -186,39 +186,57 @@ def _draw(operator: Operator, param: Param, rng: np.random.Generator, recipes: S
     raise RecipeError(f"operator '{operator.name}': parameter '{param.name}' ({param.kind}) cannot be searched.")
 
 
-def _can_move(param: Param, params: Mapping[str, Any], recipes: Sequence[str]) -> bool:
+def _can_move(param: Param, value: Any, recipes: Sequence[str]) -> bool:
+    """Whether :func:`_moved` has anywhere to go from ``value``."""
     if param.kind in ("float", "int"):
-        low, high = _ends(param)
-        return high > low
-    if param.kind == "recipe":
-        return any(recipe != params.get(param.name) for recipe in recipes)
-    if param.kind == "sources":
-        return len(param.choices) > 1
-    return param.kind == "bool" or len(param.choices) > 1
+        return any(from_unit(param, end) != value for end in (0.0, 1.0))
+    return bool(_others(param, value, recipes))
 
 
 def _moved(param: Param, value: Any, rng: np.random.Generator, scale: float, recipes: Sequence[str]) -> Any:
+    """Another value than ``value``; there is one where :func:`_can_move` says so."""
     if param.kind in ("float", "int"):
-        position = to_unit(param, float(value))
-        step = float(rng.normal(0.0, scale))
-        target = position + step
-        if not 0.0 <= target <= 1.0:
-            target = min(1.0, max(0.0, position - step))
-        moved = from_unit(param, target)
-        if moved == value:  # too small a step for a whole number
-            low, high = _ends(param)
-            up = (step > 0 and value < high) or value <= low
-            moved = int(value) + (1 if up else -1) if param.kind == "int" else from_unit(param, 1.0 - position)
-        return moved
+        return _stepped(param, value, float(rng.normal(0.0, scale)))
     if param.kind == "bool":
         return not value
-    if param.kind == "sources":
-        named = set(value)
-        toggled = [name for name in param.choices if (named ^ {name}) and len(named ^ {name}) < len(param.choices)]
-        name = toggled[int(rng.integers(len(toggled)))]
-        return sorted(named ^ {name})
-    options = [option for option in (recipes if param.kind == "recipe" else param.choices) if option != value]
-    return options[int(rng.integers(len(options)))]
+    others = _others(param, value, recipes)
+    return others[int(rng.integers(len(others)))]
+
+
+def _stepped(param: Param, value: float, step: float) -> float | int:
+    """The number a step away in the unit interval of its range, reflected at its ends; never ``value`` itself."""
+    position = to_unit(param, float(value))
+    target = position + step
+    if not 0.0 <= target <= 1.0:
+        target = min(1.0, max(0.0, position - step))
+    moved = from_unit(param, target)
+    if moved != value:
+        return moved
+    # Too small a step for the digits kept: the next number in its direction, or in the other at an end.
+    low, high = from_unit(param, 0.0), from_unit(param, 1.0)
+    up = (step > 0 and value < high) or value <= low
+    if param.kind == "int":
+        return int(value) + (1 if up else -1)
+    unit = 10.0**-DIGITS
+    return round(min(high, value + unit) if up else max(low, value - unit), DIGITS)
+
+
+def _others(param: Param, value: Any, recipes: Sequence[str]) -> list[Any]:
+    """The values one move away from ``value``, of a parameter that is no number.
+
+    A list of sources gains or loses one, without naming none or all of them; where neither is possible, as with one of
+    two sources, it names another instead.
+    """
+    if param.kind == "bool":
+        return [not value]
+    if param.kind != "sources":
+        return [option for option in (recipes if param.kind == "recipe" else param.choices) if option != value]
+    named = set(value)
+    toggled = [named ^ {name} for name in param.choices]
+    found = [names for names in toggled if 0 < len(names) < len(param.choices)]
+    if not found:
+        found = [named - {old} | {new} for old in sorted(named) for new in param.choices if new not in named]
+    return [sorted(names) for names in found]
 
 
 def _clamped(param: Param, value: Any) -> Any:

@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from autoselection.errors import ConfigError
 from autoselection.schema import StrictModel
 from autoselection.search.llm_config import LLMConfig
 
+SMALLEST_SUBSET = 32
+"""Rows of the smallest subset worth an evaluation, where ``min_rows`` does not say."""
 EDIT_KINDS = ("add", "drop", "swap", "reorder", "reparametrise", "flip", "union", "cross")
 
 
@@ -304,11 +307,36 @@ class SearchConfig(StrictModel):
         share = min(1.0, spent / (self.evaluations - 1))
         return self.kappa_early + (self.kappa - self.kappa_early) * share
 
+    def check_pool_size(self, rows: int, excluded: int = 0) -> None:
+        """See that a pool is large enough for a search to leave something out.
+
+        Args:
+            rows: rows of the pool that a recipe may select.
+            excluded: rows that none may select, said in the message.
+
+        Raises:
+            ConfigError: it is not; the message names the least number of rows.
+        """
+        least = 2 * SMALLEST_SUBSET if self.min_rows is None else self.min_rows + 1
+        if rows >= least:
+            return
+        left = f" ({excluded:,} more are excluded)" if excluded else ""
+        if self.min_rows is None:
+            why = f"twice the smallest subset that is worth an evaluation ({SMALLEST_SUBSET} rows)"
+            how = "add rows, or set search.min_rows to evaluate smaller subsets"
+        else:
+            why = f"one more than search.min_rows ({self.min_rows:,}), so that something can be left out"
+            how = "add rows, or lower search.min_rows"
+        raise ConfigError(
+            f"The pool has {rows:,} row{'s' * (rows != 1)} to select from{left}, too few for a search: it needs at least "
+            f"{least:,}, {why}; {how}."
+        )
+
     def minimum_rows(self, pool_rows: int) -> int:
         """Smallest subset worth an evaluation for a pool of that many rows."""
         if self.min_rows is not None:
             return self.min_rows
-        return min(pool_rows, max(32, min(500, round(0.02 * pool_rows))))
+        return min(pool_rows, max(SMALLEST_SUBSET, min(500, round(0.02 * pool_rows))))
 
 
 def published_settings(**changes: Any) -> SearchConfig:

@@ -85,7 +85,7 @@ class SearchController:
         beliefs: what the surrogate sees of this search's recipes.
 
     Raises:
-        ConfigError: no operator can be used on this pool.
+        ConfigError: the pool is too small for a search, or no operator can be used on it.
         RecipeError: an initial recipe is not valid.
     """
 
@@ -101,6 +101,8 @@ class SearchController:
         self.signals = signals
         self.roles = roles
         self.config = config or SearchConfig()
+        selectable = len(signals.selectable)
+        self.config.check_pool_size(selectable, signals.n - selectable)
         self.registry = registry or default_registry()
         self.space = RecipeSpace(signals, self.registry, self.config)
         self.rounds: list[Round] = []

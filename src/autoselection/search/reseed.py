@@ -39,7 +39,7 @@ def draw_reseed(
     """
     names = [name for name in space.plain if name not in space.caps] or list(space.plain)
     cap = float(rng.uniform(config.min_cap, config.max_cap)) if space.caps else 1.0
-    capped = cap < 1.0
+    capped = cap < 1.0 and max_steps > 1
     most = max(1, min(MAX_OPERATORS, max_steps - int(capped), len(names)))
     count = int(rng.integers(min(2, most), most + 1))
     chosen = list(_pair(names, credit, rng) if count > 1 else ())

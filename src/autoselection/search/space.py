@@ -50,6 +50,15 @@ class _OnPool:
         return self._space
 
 
+def _lacks(operator: Operator) -> str:
+    """Why an operator cannot be used on the pool, and what helps."""
+    if needed := ", ".join(operator.needs({})):
+        return f"needs {needed}, which this pool does not have: compute it with 'autoselection score', or remove the operator."
+    if any(param.kind == "sources" for param in operator.params):
+        return "needs a pool of at least two sources: remove the operator."
+    return "needs a signal whose values differ, which this pool does not have: score the pool, or remove the operator."
+
+
 def _drawn(odds: Mapping[str, float], at: float) -> str:
     """The name whose interval holds ``at`` in [0, 1): ``whole`` last, the others in their order before it."""
     for name, chance in odds.items():
@@ -91,10 +100,7 @@ class RecipeSpace:
         self.operators: tuple[Operator, ...] = tuple(chosen)
         for operator in self.operators:
             if not operator.available(signals):
-                raise ConfigError(
-                    f"search.operators: '{operator.name}' needs {', '.join(operator.needs({}))}, which this pool does "
-                    "not have: compute it with 'autoselection score', or remove the operator."
-                )
+                raise ConfigError(f"search.operators: '{operator.name}' {_lacks(operator)}")
         if not any(operator.name not in self.unions for operator in self.operators):
             raise ConfigError(
                 "The search has no operator to use: score the pool first, or name some that need no signals."

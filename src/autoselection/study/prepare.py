@@ -144,6 +144,9 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
     Args:
         opening: the first event of the study's journal, if it was started before. Rows appended to its pool since are
             left out, and so are signals it did not have (of a plugin installed since, say).
+
+    Raises:
+        ConfigError: the pool is too small for a search.
     """
     fingerprint = None if opening is None else str(opening["pool"])
     check_inputs(config)
@@ -154,6 +157,8 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
     else:
         report = ingest(config.pool.files, study_dir / "pool", config.pool.ingest)
         pool = _open(study_dir / "pool", fingerprint)
+    if opening is None:
+        config.search.check_pool_size(len(pool))  # before hours of signals
     console.print(
         f"Pool: {len(pool):,} rows, {len(pool.source_names)} sources, fingerprint {pool.fingerprint[:12]}",
         highlight=False,
