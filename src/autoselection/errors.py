@@ -6,11 +6,22 @@ The command line prints the sentence and exits with the class's ``exit_code``; a
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class AutoSelectionError(Exception):
-    """Base of all errors caused by input, configuration or environment."""
+    """Base of all errors caused by input, configuration or environment.
+
+    Args:
+        message: the sentence.
+        hint: what to do, where the sentence does not say it: a command, or a setting.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class ConfigError(AutoSelectionError):
@@ -55,6 +66,9 @@ class MissingExtraError(AutoSelectionError):
     exit_code = 8
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs the package '{package}': install it with pip install 'autoselection[{extra}]'."
-        )
+        command = f"pip install 'autoselection[{extra}]'"
+        super().__init__(f"{purpose} needs the package '{package}': install it with {command}.", hint=command)
+        self._given = (package, extra, purpose)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._given  # as an exception it would be built from its sentence alone

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,10 +19,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from autoselection.terminal import Terminal, visible
+
 SHOW_AFTER_SECONDS = 2.0
 
 #: Standard output carries results only, so that ``--json`` stays one document; people read this console.
-console = Console(stderr=True)
+console = Terminal(stderr=True)
 
 
 class Advance(Protocol):
@@ -57,7 +58,7 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
             return
         if bar is None and time.monotonic() - started > SHOW_AFTER_SECONDS:
             bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 _Rate(),
@@ -66,7 +67,7 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
                 transient=True,
             )
             bar.start()
-            task_id = bar.add_task(description, total=total, completed=done)
+            task_id = bar.add_task(visible(description), total=total, completed=done)
         elif bar is not None and task_id is not None:
             bar.update(task_id, advance=n)
 
@@ -77,4 +78,4 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
             bar.stop()
         seconds = time.monotonic() - started
         if seconds > SHOW_AFTER_SECONDS:
-            console.print(f"{description}: {done:,} in {seconds:,.1f} s", highlight=False, soft_wrap=True)
+            console.say(f"{description}: {done:,} in {seconds:,.1f} s")

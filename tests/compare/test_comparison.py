@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from autoselection.compare.comparison import Run, compare_runs, first_at, item_scores, paired_difference
 from autoselection.compare.outputs import markdown, print_comparison, write_plot
 from autoselection.evaluation import EvaluationResult
+from autoselection.terminal import Terminal
 
 NAN = math.nan
 
@@ -50,7 +50,7 @@ def test_several_arithmetics_are_told_in_every_output(tmp_path: Path) -> None:
     for made_with in (["cpu float32"], ["cpu float32", "cuda bfloat16"]):
         found = compare_runs("study", 1, runs, {}, 1, made_with)
         assert found.to_dict()["arithmetics"] == made_with
-        printed = Console(width=1000, file=StringIO())
+        printed = Terminal(width=1000, file=StringIO())
         print_comparison(found, printed)
         write_plot(found, tmp_path / "plot.html")
         shown = [markdown(found), printed.file.getvalue(), (tmp_path / "plot.html").read_text(encoding="utf-8")]

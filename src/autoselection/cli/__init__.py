@@ -1,8 +1,11 @@
 """The ``autoselection`` command line. Every command is a thin call of a public function.
 
-Standard output carries results: tables for people, or with ``--json`` exactly one JSON document. Progress, notices and
-errors go to standard error. Exit codes: 0 done, 2 wrong configuration or usage, 3 pool, 4 signals, 5 recipe,
-6 evaluation, 7 study, 8 missing package, 130 interrupted.
+Standard output carries results: tables for people, or with ``--json`` exactly one JSON document, which is
+``{"error": {"code", "message", "hint"}}`` if the command fails. Progress, notices and errors go to standard error.
+
+Exit codes: 0 done, 2 wrong configuration or usage, 3 pool, 4 signals, 5 recipe, 6 evaluation, 7 study, 8 missing package,
+130 interrupted, 141 the reader of a pipe went away, 143 terminated. An error of the system (disk full, no permission, no
+memory) has the code of what the command was about: 3 for ``ingest``, 4 for ``score``, 5 for ``apply``, and so on.
 """
 
 from __future__ import annotations
@@ -11,20 +14,19 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from autoselection import __version__
 from autoselection.cli import data, evidence, recipes, search  # each registers its commands
 from autoselection.cli._common import app
-from autoselection.errors import AutoSelectionError
-from autoselection.progress import console
+from autoselection.cli._outcome import run
+from autoselection.terminal import write_text
 
 __all__ = ["app", "data", "evidence", "main", "recipes", "search"]
 
 
 def _version(value: bool) -> None:
     if value:
-        sys.stdout.write(f"autoselection {__version__}\n")
+        write_text(f"autoselection {__version__}\n")
         raise typer.Exit
 
 
@@ -39,11 +41,4 @@ def _options(
 
 def main() -> None:
     """Entry point: errors a user can act on become one sentence and an exit code."""
-    try:
-        app()
-    except AutoSelectionError as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.print("[yellow]interrupted[/]: run the same command again to go on")
-        sys.exit(130)
+    sys.exit(run(app, sys.argv[1:]))

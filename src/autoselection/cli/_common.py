@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from typer.core import TyperGroup
 
 from autoselection.errors import ConfigError
+from autoselection.terminal import output as output  # commands print here
+from autoselection.terminal import write_json
 
 #: Groups of commands in ``--help``, in the order of their use.
 DATA = "Data"
@@ -41,10 +39,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-#: Width of tables in files and pipes, where there is no terminal to fit (characters).
-_PLAIN_WIDTH = 180
-output = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
 
 Number = TypeVar("Number", int, float)
 
@@ -84,12 +78,12 @@ def numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Numbe
 def emit(document: Mapping[str, Any], as_json: bool, title: str) -> None:
     """Print a result: the JSON document itself, or its top level as a table."""
     if as_json:
-        sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+        write_json(document)
         return
-    table = Table(title=title, show_header=False, title_justify="left")
+    lines = []
     for key, value in document.items():
         shown = (
             value if isinstance(value, (str, int, float)) or value is None else json.dumps(value, ensure_ascii=False)
         )
-        table.add_row(key, escape(str(shown)))
-    output.print(table)
+        lines.append((key, str(shown)))
+    output.table(title, None, lines)

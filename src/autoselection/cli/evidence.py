@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from autoselection.cli._common import EVIDENCE, EvaluationSplit, Json, Set, app, emit, numbers, output, words
 from autoselection.errors import ConfigError
 from autoselection.progress import console
+from autoselection.terminal import styled
 
 reproduce_app = typer.Typer(help="Published tables from one configuration.", no_args_is_help=True)
 app.add_typer(reproduce_app, name="reproduce", rich_help_panel=EVIDENCE)
@@ -38,15 +37,15 @@ def compute(
     if as_json:
         emit(document, True, "")
         return
-    table = Table(title=f"Score on {document['split']} over training tokens (mean of seeds)", title_justify="left")
-    for heading in ("arm", "tokens", "score", "seeds"):
-        table.add_column(heading)
-    for arm, curve in document["curves"].items():
-        for tokens, scores in zip(curve["tokens"], zip(*curve["scores"], strict=True), strict=True):
-            table.add_row(arm, f"{tokens:,.0f}", f"{sum(scores) / len(scores):.4f}", str(len(scores)))
-    output.print(table)
+    lines = [
+        (arm, f"{tokens:,.0f}", f"{sum(scores) / len(scores):.4f}", str(len(scores)))
+        for arm, curve in document["curves"].items()
+        for tokens, scores in zip(curve["tokens"], zip(*curve["scores"], strict=True), strict=True)
+    ]
+    title = f"Score on {document['split']} over training tokens (mean of seeds)"
+    output.table(title, ("arm", "tokens", "score", "seeds"), lines, numbers=True)
     for sentence in document["sentences"]:
-        output.print(f"- {escape(sentence)}", highlight=False)
+        output.say(f"- {sentence}")
 
 
 @app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection diagnose study --table proxies.md")
@@ -129,7 +128,7 @@ def reproduce_paper(
         else:
             reproduce.print_dry_run(found, output)
         if found["missing"]:
-            console.print(f"[red]missing:[/] {escape('; '.join(found['missing']))}", highlight=False, soft_wrap=True)
+            console.say(styled("missing:", "red"), f" {'; '.join(found['missing'])}")
             raise typer.Exit(2)
         return
     if out is None:

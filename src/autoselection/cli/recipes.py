@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from autoselection.cli._common import RECIPES, Json, app, emit, output
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 from autoselection.recipes import StepLineage, lineage_remarks
+from autoselection.terminal import styled, write_text
 
 
 class ExportFormat(str, Enum):
@@ -40,17 +38,13 @@ def recipes(
         if as_json:
             emit(found.to_dict(), True, "")
         else:
-            sys.stdout.write(found.text)
+            write_text(found.text)
         return
     if as_json:
         emit({"recipes": [entry.to_dict() for entry in ready_recipes().values()]}, True, "")
         return
-    table = Table(title="Ready recipes", title_justify="left", show_lines=True)
-    for heading in ("name", "for", "signals", "source"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
-    for entry in ready_recipes().values():
-        table.add_row(entry.name, escape(entry.purpose), ", ".join(entry.needs()), escape(entry.source))
-    output.print(table)
+    lines = [(entry.name, entry.purpose, ", ".join(entry.needs()), entry.source) for entry in ready_recipes().values()]
+    output.table("Ready recipes", ("name", "for", "signals", "source"), lines, fixed=1, ruled=True)
 
 
 @app.command(rich_help_panel=RECIPES, epilog="Example: autoselection materialize high-ifd --pool pool")
@@ -88,7 +82,7 @@ def materialize(
 def _say(lineage: Sequence[StepLineage]) -> None:
     """What has to be known besides the numbers, on standard error."""
     for said in lineage_remarks(lineage):
-        console.print(f"[yellow]warning:[/] {escape(said)}", highlight=False, soft_wrap=True)
+        console.say(styled("warning:", "yellow"), f" {said}")
 
 
 @app.command(

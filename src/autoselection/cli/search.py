@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from autoselection import __version__
 from autoselection.cli._common import DATA, SEARCH, EvaluationSplit, Json, Set, app, emit, output
 from autoselection.errors import ConfigError
 from autoselection.progress import console
+from autoselection.terminal import styled, write_text
 
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection init study.yaml")
@@ -39,11 +37,7 @@ def init(
         "evaluation": {"sft": {"epochs": 3.0}},
     }
     path.write_text(commented_yaml(values, None if full else MAIN_KEYS), encoding="utf-8")
-    console.print(
-        f"Wrote {path}. Fill in pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.say(f"Wrote {path}. Fill in pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR")
 
 
 @app.command("config", rich_help_panel=SEARCH, epilog="Example: autoselection config study.yaml")
@@ -56,11 +50,11 @@ def config_command(
     from autoselection.config import config_schema, load_config, to_yaml
 
     if schema:
-        sys.stdout.write(json.dumps(config_schema(), indent=2) + "\n")
+        write_text(json.dumps(config_schema(), indent=2) + "\n")
     elif path is None:
         raise ConfigError("Name a configuration file, or pass --schema.")
     else:
-        sys.stdout.write(to_yaml(load_config(path, overrides or ())))
+        write_text(to_yaml(load_config(path, overrides or ())))
 
 
 @app.command(
@@ -141,7 +135,7 @@ def evaluate(
     result = evaluate_subset(load_config(config, overrides or ()), subset, split.value, seed, work_dir)
     emit(result.to_dict(), as_json, f"{subset} on {split.value}")
     if result.failure:
-        console.print(f"[red]error:[/] {escape(result.failure)}")
+        console.say(styled("error:", "red"), f" {result.failure}")
         raise typer.Exit(6)
 
 
@@ -211,11 +205,11 @@ def doctor(
     if as_json:
         emit(found, True, "")
         return
-    table = Table(title=f"autoselection {__version__} on Python {found['python']}", title_justify="left")
-    for heading in ("for", "package", "version"):
-        table.add_column(heading)
-    for package in found["packages"]:
-        table.add_row(package["for"], package["name"], package["version"] or "[red]not installed[/]")
-    output.print(table)
+    lines = [
+        (package["for"], package["name"], package["version"] or styled("not installed", "red"))
+        for package in found["packages"]
+    ]
+    title = f"autoselection {__version__} on Python {found['python']}"
+    output.table(title, ("for", "package", "version"), lines)
     for remark in found["remarks"]:
-        output.print(f"- {remark}", highlight=False)
+        output.say(f"- {remark}")

@@ -21,6 +21,7 @@ from autoselection.recipes import subset_hash
 from autoselection.signals import SignalTable
 from autoselection.study.journal import Journal
 from autoselection.study.prepare import Prepared
+from autoselection.terminal import styled
 
 #: Stands for the hash of the rows where there was no training.
 UNTRAINED = "untrained"
@@ -126,11 +127,13 @@ class Evaluations:
             self._results[key] = result
             self.made += 1
             self._warn_of_other_arithmetic()
-            said = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
-            console.print(
-                f"{item.split}  {item.size:,} rows, seed {item.seed}  {said}  {result.seconds['total']:.1f} s",
-                highlight=False,
-                soft_wrap=True,
+            said = (
+                [f"score {result.score:.4f}"]
+                if result.failure is None
+                else [styled("failed", "red"), f": {result.failure}"]
+            )
+            console.say(
+                f"{item.split}  {item.size:,} rows, seed {item.seed}  ", *said, f"  {result.seconds['total']:.1f} s"
             )
 
     @property
@@ -141,7 +144,7 @@ class Evaluations:
     def _warn_of_other_arithmetic(self) -> None:
         if not self._warned and len(found := self.arithmetics) > 1:
             self._warned = True
-            console.print(f"[yellow]{mixed(found)}[/]", highlight=False, soft_wrap=True)
+            console.say(mixed(found), style="yellow")
 
     def _job(self, item: Wanted) -> EvaluationJob:
         model, settings = self.config.model, self.config.evaluation

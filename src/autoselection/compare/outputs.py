@@ -7,13 +7,10 @@ import json
 import math
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from autoselection.compare.comparison import Comparison, Difference, Standings
 from autoselection.compare.settings import mixed
 from autoselection.progress import console as notices
+from autoselection.terminal import Terminal
 
 
 def headings(comparison: Comparison) -> tuple[str, ...]:
@@ -68,21 +65,16 @@ def _curve_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     return [(method.method, *(_score(value) for value in method.curve)) for method in comparison.methods]
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
+def print_comparison(comparison: Comparison, console: Terminal) -> None:
     """Print the table of methods, and their curves."""
     title = f"{comparison.name}: methods after {comparison.budget} evaluations (higher is better)"
     for name, heads, lines in (
         (title, headings(comparison), rows(comparison)),
         ("Best so far (mean over seeds)", _curve_headings(comparison), _curve_rows(comparison)),
     ):
-        table = Table(title=escape(name), title_justify="left")
-        for heading in heads:
-            table.add_column(heading, overflow="fold")
-        for line in lines:
-            table.add_row(*map(escape, line))
-        console.print(table)
+        console.table(name, heads, lines)
     if warned := _warning(comparison):
-        console.print(f"[yellow]{warned}[/]", highlight=False, soft_wrap=True)
+        console.say(warned, style="yellow")
 
 
 def markdown(comparison: Comparison) -> str:
@@ -116,10 +108,9 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     (out / "comparison.json").write_text(document, encoding="utf-8")
     (out / "comparison.md").write_text(markdown(comparison), encoding="utf-8")
     if importlib.util.find_spec("plotly") is None:
-        notices.print(
-            "No plot was drawn, as Plotly is not installed: pip install 'autoselection\\[compare]', then run the same "
-            "command again.",
-            soft_wrap=True,
+        notices.say(
+            "No plot was drawn, as Plotly is not installed: pip install 'autoselection[compare]', then run the same "
+            "command again."
         )
         return
     write_plot(comparison, out / "comparison.html")

@@ -11,6 +11,7 @@ from autoselection.compare.rounds import Lost, Rounds
 from autoselection.compare.session import Session
 from autoselection.errors import StudyError
 from autoselection.progress import console
+from autoselection.terminal import styled
 
 Key = tuple[str, int]
 
@@ -58,7 +59,7 @@ def run_sessions(
     raised = rounds.run(bodies)
     for (name, seed), error in zip(sessions, raised, strict=True):
         if error is not None and not isinstance(error, Lost):
-            console.print(f"[red]{name}, seed {seed}[/]: {error}", highlight=False, soft_wrap=True)
+            console.say(styled(f"{name}, seed {seed}", "red"), f": {error}")
             raise error
     stop_if_lost(
         [f"{name}, seed {seed}: {e}" for (name, seed), e in zip(sessions, raised, strict=True) if e is not None]

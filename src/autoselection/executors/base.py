@@ -12,6 +12,7 @@ from pydantic import Field
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.progress import console
 from autoselection.schema import StrictModel
+from autoselection.terminal import styled
 
 Handle = TypeVar("Handle")
 
@@ -92,7 +93,7 @@ def run_jobs(
             if isinstance(outcome, str):
                 outcome = EvaluationResult.failed(jobs[index], outcome, kind="infrastructure")
             if outcome.failure_kind == "infrastructure" and attempts[index] <= retries:
-                console.print(f"[yellow]Evaluation runs again:[/] {outcome.failure}", highlight=False, soft_wrap=True)
+                console.say(styled("Evaluation runs again:", "yellow"), f" {outcome.failure}")
                 queue.append(index)
             else:
                 yield index, outcome

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
+from types import FrameType
 
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
 from autoselection.executors.base import ExecutorConfig, run_jobs
@@ -23,12 +26,35 @@ _PARENT_POLL_SECONDS = 1.0
 
 
 def _start_worker(parent: int, counter: Synchronized[int], devices: tuple[str, ...]) -> None:
+    # Ctrl-C reaches the whole group of processes; the one that started the worker ends it. A handler that does nothing,
+    # unlike SIG_IGN, is not inherited by the programs that a worker starts.
+    signal.signal(signal.SIGINT, _wait_to_be_ended)
+    _mask_interrupts(signal.SIG_UNBLOCK)
     with counter.get_lock():
         index = counter.value
         counter.value += 1
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _wait_to_be_ended(number: int, frame: FrameType | None) -> None:
+    pass
+
+
+def _mask_interrupts(how: int) -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(how, {signal.SIGINT})
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: processes started meanwhile are born without it, and would print tracebacks else."""
+    _mask_interrupts(signal.SIG_BLOCK)
+    try:
+        yield
+    finally:
+        _mask_interrupts(signal.SIG_UNBLOCK)
 
 
 def _end_with(parent: int) -> None:
@@ -60,7 +86,8 @@ class LocalExecutor:
                 initializer=_start_worker,
                 initargs=(os.getpid(), context.Value("i", 0), self.config.devices),
             )
-        future = self._pool.submit(evaluate, job)
+        with _without_interrupts():
+            future = self._pool.submit(evaluate, job)
         self._started.append(future)
         return future
 

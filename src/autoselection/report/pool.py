@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from autoselection.pool import Distribution, PoolDescription
 from autoselection.signals import PoolStats, SignalStats
+from autoselection.terminal import Terminal
 
 _SHOWN_QUANTILES = (0.0, 0.05, 0.5, 0.95, 0.99, 1.0)
 #: Sources with a row in the tables; JSON has them all.
 SHOWN_SOURCES = 50
 
 
-def print_pool_stats(stats: PoolStats, path: Path, console: Console) -> None:
+def print_pool_stats(stats: PoolStats, path: Path, console: Terminal) -> None:
     """Print what is in a pool: the whole, its sources, its lengths and its signals."""
     _print(f"Pool {path}", (), _overview(stats), console)
     _print_sources(stats, console)
     lengths = stats.description.lengths
     _print("Lengths (a row)", _headings(""), (_line(name, found) for name, found in lengths.items()), console)
     if not stats.signals:
-        console.print("No signals are cached: `autoselection score` computes them.", highlight=False)
+        console.say("No signals are cached: `autoselection score` computes them.")
         return
     lines = [_line(name, found.whole) for name, found in stats.signals.items()]
     _print("Signals", _headings("column"), lines, console)
@@ -66,7 +62,7 @@ def _share(rows: int, found: PoolDescription) -> str:
     return f"{rows:,} ({rows / max(1, found.rows):.1%})"
 
 
-def _print_sources(stats: PoolStats, console: Console) -> None:
+def _print_sources(stats: PoolStats, console: Terminal) -> None:
     found = stats.description
     shown = list(found.sources.items())[:SHOWN_SOURCES]
     lines = [(name, f"{rows:,}", f"{rows / max(1, found.rows):.1%}") for name, rows in shown]
@@ -78,7 +74,7 @@ def _rest(sources: Mapping[str, int]) -> list[tuple[str, ...]]:
     return [(f"… {hidden:,} more (see --json)",)] if hidden > 0 else []
 
 
-def _print_means(stats: PoolStats, console: Console) -> None:
+def _print_means(stats: PoolStats, console: Terminal) -> None:
     """Mean of every column within every source."""
     columns = {name: found for name, found in stats.signals.items() if found.whole.mean is not None}
     lines = []
@@ -105,11 +101,5 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def _print(title: str, headings: tuple[str, ...], lines: Iterable[tuple[str, ...]], console: Console) -> None:
-    table = Table(title=escape(title), title_justify="left", show_header=bool(headings))
-    for number, heading in enumerate(headings or ("", "")):
-        justify: Literal["left", "right"] = "left" if number == 0 or not headings else "right"
-        table.add_column(escape(heading), justify=justify, overflow="fold")
-    for line in lines:
-        table.add_row(*map(escape, line))
-    console.print(table)
+def _print(title: str, headings: tuple[str, ...], lines: Iterable[tuple[str, ...]], console: Terminal) -> None:
+    console.table(title, headings or None, lines, numbers=bool(headings))

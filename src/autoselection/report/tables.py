@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from autoselection.diagnose import HEADINGS, MIN_TRIALS, Diagnosis, diagnose_study
 from autoselection.evaluation import EvaluationResult
@@ -23,6 +20,7 @@ from autoselection.study.evidence import final_evidence, touched_sentence, touch
 from autoselection.study.incumbent import current_verdict
 from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study, Trial
+from autoselection.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -302,28 +300,23 @@ def unscored_notes(trials: Sequence[Trial]) -> list[str]:
     return notes
 
 
-def print_study(study: Study, console: Console) -> None:
+def print_study(study: Study, console: Terminal) -> None:
     """Print the tables of a study."""
     for sheet in study_sheets(study):
         _print_sheet(sheet, console)
     for note in study_notes(study):
-        console.print(f"- {escape(note)}", highlight=False)
+        console.say(f"- {note}")
     best = study.best()
     if best is not None and study.journal.of("finished"):
         judged = current_verdict(study)
         what = (
             f"The incumbent, {judged['incumbent']}" if judged and judged["exported"] == "incumbent" else "Best subset"
         )
-        console.print(f"{escape(what)}: {study.path / 'best'}", highlight=False, soft_wrap=True)
+        console.say(f"{what}: {study.path / 'best'}")
 
 
-def _print_sheet(sheet: Sheet, console: Console) -> None:
-    table = Table(title=sheet.title, title_justify="left")
-    for heading in sheet.headings:
-        table.add_column(heading, overflow="fold")
-    for row in sheet.rows:
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
+def _print_sheet(sheet: Sheet, console: Terminal) -> None:
+    console.table(sheet.title, sheet.headings, sheet.rows)
 
 
 def diagnosis_sheet(diagnosis: Diagnosis) -> Sheet:
@@ -331,12 +324,12 @@ def diagnosis_sheet(diagnosis: Diagnosis) -> Sheet:
     return Sheet(f"{diagnosis.subject}: proxies beside the {diagnosis.truth}", HEADINGS, tuple(diagnosis.rows()))
 
 
-def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
+def print_diagnosis(diagnosis: Diagnosis, console: Terminal) -> None:
     """Print the table of proxies and what may be said of it; without enough trials, only that."""
     if diagnosis.trials >= MIN_TRIALS:
         _print_sheet(diagnosis_sheet(diagnosis), console)
     for sentence in (*diagnosis.findings(), *diagnosis.notes):
-        console.print(f"- {escape(sentence)}", highlight=False, soft_wrap=True)
+        console.say(f"- {sentence}")
 
 
 def study_markdown(study: Study) -> str:

@@ -58,6 +58,7 @@ from autoselection.study.journal import Journal
 from autoselection.study.prepare import Prepared
 from autoselection.study.run import prepare_journalled
 from autoselection.tasks import load_items
+from autoselection.terminal import styled
 
 
 def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[str] = ()) -> dict[str, Any]:
@@ -103,11 +104,7 @@ def available_targets(model: ModelEntry) -> list[TransferTarget]:
             hint = f" {target.hint[:1].upper()}{target.hint[1:]}." if target.hint else ""
             if not target.optional:
                 raise ConfigError(f"Transfer to {target.name}: {error}{hint}") from error
-            console.print(
-                f"Transfer to {target.name} is left out, as its model is not there.{hint}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            console.say(f"Transfer to {target.name} is left out, as its model is not there.{hint}")
             continue
         found.append(target)
     return found
@@ -212,9 +209,7 @@ class _Runner:
         for row in fixed_rows(self.config):
             if missing := lacking(row, table):
                 left_out[row.name] = f"the pool has no {', '.join(missing)}"
-                console.print(
-                    f"[yellow]Left out[/]: {row.name}: {left_out[row.name]}.", highlight=False, soft_wrap=True
-                )
+                console.say(styled("Left out", "yellow"), f": {row.name}: {left_out[row.name]}.")
                 continue
             found.append((row, {seed: realized(row, table, seed) for seed in self.config.seeds}))
         return found, left_out
@@ -308,19 +303,18 @@ class _Runner:
         missing = {item.key(store.settings) for item in wanted if store.find(item) is None}
         if missing:
             done = sum(event["event"] == "evaluation" for event in self.journal.events)
-            console.print(
-                f"[bold]{label}[/]: {len(missing)} trainings now"
-                + (f", then at most {later} more in this section" if later else "")
-                + f"; {done} made so far",
-                highlight=False,
-                soft_wrap=True,
+            console.say(
+                styled(label, "bold"),
+                f": {len(missing)} trainings now",
+                f", then at most {later} more in this section" if later else "",
+                f"; {done} made so far",
             )
         started = time.monotonic()
         store.evaluate(wanted)
         if missing:
             each = (time.monotonic() - started) / len(missing)
             after = f"; at most {later * each / 60:.0f} min more at this pace" if later else ""
-            console.print(f"{label}: {each:.1f} s a training{after}", highlight=False, soft_wrap=True)
+            console.say(f"{label}: {each:.1f} s a training{after}")
         if strict:
             stop_if_lost(list(dict.fromkeys(f"{label}: {why}" for item in wanted if (why := store.why_lost(item)))))
 

@@ -94,7 +94,7 @@ def measure_compute(
                         "run", arm=arm, tokens=int(budget), seed=item.seed, split=split, result=result.to_dict()
                     )
                     shown = f"{result.score:.4f}" if result.failure is None else f"failed: {result.failure}"
-                    console.print(f"{arm}  {int(budget):,} tokens  seed {item.seed}  {shown}", highlight=False)
+                    console.say(f"{arm}  {int(budget):,} tokens  seed {item.seed}  ", shown)
             document = compute_document(study, curves.of("run"), tokens, seeds, split)
     (study.path / FOLDER / "compute.json").write_text(
         json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
@@ -244,7 +244,7 @@ def _plot(document: Mapping[str, Any], path: Path) -> None:
     try:
         import plotly.graph_objects as go
     except ImportError:
-        console.print("No plot: it needs the package 'plotly' (pip install 'autoselection[report]').", highlight=False)
+        console.say("No plot: it needs the package 'plotly' (pip install 'autoselection[report]').")
         return
     figure = go.Figure()
     for arm, curve in document["curves"].items():

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
 
 from autoselection.benchmarks_check import Finding, check_benchmarks
 from autoselection.config import NO_RECIPE, StudyConfig
@@ -21,6 +20,7 @@ from autoselection.recipes import load_recipe
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
 from autoselection.signals.overlap import ANY_STAT, STAT, contamination, item_grams
 from autoselection.tasks import Split, load_items
+from autoselection.terminal import styled
 
 LIST_FILE = "contamination.jsonl"
 SIMILAR = 0.95
@@ -97,10 +97,8 @@ def _open(path: Path, fingerprint: str | None) -> Pool:
     if not known or pool.fingerprint == fingerprint:
         return pool
     former = Pool.open(path, fingerprint=fingerprint)
-    console.print(
-        f"The pool has {len(pool) - len(former):,} rows that were appended since the study began; it goes on without.",
-        highlight=False,
-        soft_wrap=True,
+    console.say(
+        f"The pool has {len(pool) - len(former):,} rows that were appended since the study began; it goes on without."
     )
     return former
 
@@ -159,11 +157,7 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
         pool = _open(study_dir / "pool", fingerprint)
     if opening is None:
         config.search.check_pool_size(len(pool))  # before hours of signals
-    console.print(
-        f"Pool: {len(pool):,} rows, {len(pool.source_names)} sources, fingerprint {pool.fingerprint[:12]}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.say(f"Pool: {len(pool):,} rows, {len(pool.source_names)} sources, fingerprint {pool.fingerprint[:12]}")
     names = config.signals.signals
     score = score_pool(
         pool,
@@ -187,7 +181,7 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
     if dirty.any() and found.action == "drop":
         table = without(table, dirty)
     if found.rows or found.similar:
-        console.print(f"[yellow]Contamination[/]: {found.sentence(table.n)}", highlight=False, soft_wrap=True)
+        console.say(styled("Contamination", "yellow"), f": {found.sentence(table.n)}")
     return Prepared(pool, table, report, score, found, tuple(findings))
 
 
@@ -205,7 +199,7 @@ def trusted_benchmarks(config: StudyConfig, *, refuse: bool = True) -> list[Find
             + " Mend the task files, or accept this with benchmarks_check: warn."
         )
     for finding in findings:
-        console.print(f"[yellow]Benchmarks[/]: {escape(finding.sentence)}", highlight=False, soft_wrap=True)
+        console.say(styled("Benchmarks", "yellow"), f": {finding.sentence}")
     return findings
 
 

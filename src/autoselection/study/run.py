@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
@@ -41,6 +40,7 @@ from autoselection.study.outputs import write_outputs
 from autoselection.study.prepare import Contamination, Prepared, prepare
 from autoselection.study.reuse import warm_recipes, warm_start
 from autoselection.study.study import Study, Trial
+from autoselection.terminal import Text, styled
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
     with study.journal as journal, closing(make_executor(config.executor)) as executor:
         started = time.monotonic()
         if journal.cut_bytes:
-            console.print(f"[yellow]The journal's torn last line ({journal.cut_bytes} bytes) was cut off.[/]")
+            console.say(f"The journal's torn last line ({journal.cut_bytes} bytes) was cut off.", style="yellow")
         prune_checkpoints(study)  # what an interrupted run left
         prepared = prepare_journalled(config, study.path, journal)
         if prepared.benchmarks and not journal.of("benchmarks"):
@@ -86,8 +86,7 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
         incumbent = open_incumbent(config, prepared)  # a recipe that cannot be run here stops before the search
         if incumbent is not None:
             for said in lineage_remarks(incumbent.selected.lineage):
-                named = f"[yellow]Incumbent, {escape(incumbent.name)}[/]: {escape(said)}"
-                console.print(named, highlight=False, soft_wrap=True)
+                console.say(styled(f"Incumbent, {incumbent.name}", "yellow"), f": {said}")
         _search(study, prepared, executor)
         if incumbent is not None:
             _judge(study, prepared, executor, incumbent)
@@ -194,8 +193,7 @@ def _tell_of_missing(candidates: Sequence[Candidate], known: Mapping[str, Trial]
         for found in shortfalls(candidate.lineage):
             if candidate.id not in known and found.operator not in told:
                 told.add(found.operator)
-                said = f"[yellow]{candidate.id}[/]  {escape(found.sentence())}"
-                console.print(said, highlight=False, soft_wrap=True)
+                console.say(styled(candidate.id, "yellow"), f"  {found.sentence()}")
 
 
 def training_seeds(evaluation: EvaluationConfig, replicate: int) -> tuple[int, ...]:
@@ -276,20 +274,21 @@ def run_work(work: Sequence[Work], executor: Executor, journal: Journal) -> Iter
 def _announce(trial: Trial, study: Study, controller: SearchController) -> None:
     best = study.best()
     if trial.failure:
-        console.print(f"{trial.id}  [red]failed[/]: {trial.failure}", highlight=False, soft_wrap=True)
+        console.say(f"{trial.id}  ", styled("failed", "red"), f": {trial.failure}")
         return
-    mark = "[green]best[/]" if best and best.id == trial.id else f"best {best.score:.4f}" if best else ""
+    mark: str | Text = f"best {best.score:.4f}" if best else ""
+    if best and best.id == trial.id:
+        mark = styled("best", "green")
     if trial.fidelity < 1.0:
         mark = f"{trial.fidelity:.0%} of a training"
     budget = study.config.search.evaluations
     of = f" of {budget}"
     if study.config.search.fidelity.level is not None:
         of = f" ({controller.spent:.1f} of {budget} paid)"
-    console.print(
-        f"{trial.id}{of}  score {trial.score:.4f}  ({mark})  {trial.record['rows']:,} rows  "
-        f"{trial.record['origin']}: {trial.record['edit']}  {trial.seconds:.1f} s",
-        highlight=False,
-        soft_wrap=True,
+    console.say(
+        f"{trial.id}{of}  score {trial.score:.4f}  (",
+        mark,
+        f")  {trial.record['rows']:,} rows  {trial.record['origin']}: {trial.record['edit']}  {trial.seconds:.1f} s",
     )
 
 
@@ -323,10 +322,9 @@ def _judge(study: Study, prepared: Prepared, executor: Executor, incumbent: Incu
                 result=result.to_dict(),
             )
             prune_checkpoints(study)
-            shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
-            console.print(f"dev  {item.name}, seed {item.seed}  {shown}", highlight=False, soft_wrap=True)
+            console.say(f"dev  {item.name}, seed {item.seed}  ", *_shown(result))
     found = journal.append("verdict", **verdict(study))
-    console.print(escape(found["sentences"][0]), highlight=False, soft_wrap=True)
+    console.say(found["sentences"][0])
 
 
 def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
@@ -377,8 +375,13 @@ def _score_entries(study: Study, work: Sequence[Work], executor: Executor, advan
         number = len(journal.of("final_plan"))
         journal.append("test", name=item.name, seed=item.seed, plan=number, result=result.to_dict())
         prune_checkpoints(study)
-        shown = f"score {result.score:.4f}" if result.failure is None else f"[red]failed[/]: {result.failure}"
-        console.print(f"test  {item.name}  {shown}  {result.seconds['total']:.1f} s", highlight=False, soft_wrap=True)
+        console.say(f"test  {item.name}  ", *_shown(result), f"  {result.seconds['total']:.1f} s")
+
+
+def _shown(result: EvaluationResult) -> tuple[str | Text, ...]:
+    return (
+        (f"score {result.score:.4f}",) if result.failure is None else (styled("failed", "red"), f": {result.failure}")
+    )
 
 
 def summary(study: Study) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""What the operating system refuses, as sentences that name the file and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PLACE = "Choose another place, or change the owner or the mode of this one"
+_SPACE = "Free some space, or choose another place, and run the same command again"
+
+#: What an error number means, and what helps.
+_MEANINGS: dict[int, tuple[str, str]] = {
+    errno.ENOSPC: ("no space is left on the device", _SPACE),
+    errno.EDQUOT: ("the disk quota is used up", _SPACE),
+    errno.EFBIG: ("the file would be larger than the system allows", "Raise the limit (ulimit -f)"),
+    errno.EACCES: ("permission denied", _PLACE),
+    errno.EPERM: ("the operation is not permitted", _PLACE),
+    errno.EROFS: ("the file system is read-only", "Choose another place, or mount it for writing"),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one"),
+    errno.ENOENT: ("there is no such file or folder", "See whether the name is right and its folder exists"),
+    errno.ENOTDIR: ("a part of this path is a file, not a folder", "See whether the name is right"),
+    errno.EISDIR: ("this is a folder, not a file", "Name a file"),
+    errno.EEXIST: ("this exists already", "Choose another name, or remove it"),
+    errno.ENOTEMPTY: ("this folder is not empty", "Choose another name, or empty it"),
+    errno.EMFILE: ("too many files are open", "Raise the limit (ulimit -n)"),
+    errno.ENFILE: ("too many files are open on this machine", "Close other programs"),
+    errno.ESTALE: ("the network file system lost this file (stale handle)", "Mount it again"),
+    errno.ENODEV: ("there is no such device", "See whether it is connected and mounted"),
+    errno.ENXIO: ("there is no such device or address", "See whether it is connected and mounted"),
+    errno.EIO: ("the device failed to read or write", "See the system's log; copy what is there before you go on"),
+    errno.ELOOP: ("the symbolic links of this path lead in a circle", "Mend the links"),
+    errno.EBUSY: ("this is in use", "End what uses it"),
+    errno.ENOMEM: ("there is not enough memory", "Close other programs, or use a larger machine"),
+    errno.ETIMEDOUT: ("the file system or the network did not answer in time", "Run the same command again"),
+    errno.EINVAL: ("the system refuses this name or operation", "Choose another place"),
+}
+#: Error numbers inside the texts of libraries: [Errno 28], os error 28, code: 28.
+_NUMBER = re.compile(r"(?:\[errno |os error |\bcode: )(\d+)", re.IGNORECASE)
+#: Exceptions of libraries that carry a system's error as text, or say that a file is not what it should be.
+_LIBRARIES = {"ArrowInvalid": "pyarrow", "ComputeError": "polars", "SafetensorError": "safetensors"}
+#: Names under which files and folders are written before they are renamed.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?:[0-9a-f]+\.(?:part|old)|ingest-[0-9a-f]+)", re.DOTALL)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let a system's error inside name ``path`` where it names nothing, or only a temporary file beside it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or _temporary(error.filename, path)):
+            error.filename = str(path)
+        raise
+
+
+def _temporary(name: object, path: Path) -> bool:
+    return isinstance(name, (str, bytes)) and _meant(os.fsdecode(name)) == str(path)
+
+
+def _meant(name: str) -> str:
+    """The file that a temporary file or folder was to become."""
+    found = _TEMPORARY.fullmatch(Path(name).name)
+    return str(Path(name).with_name(found["name"])) if found else name
+
+
+def told(error: BaseException, place: str | None = None) -> tuple[str, str]:
+    """(What happened and where, what helps) for an error of the system, of memory, or of a library that wraps one.
+
+    Args:
+        place: what was being written, for errors that name no file.
+    """
+    library = _LIBRARIES.get(type(error).__name__, "the system")
+    if isinstance(error, MemoryError):
+        return _MEANINGS[errno.ENOMEM][0].capitalize(), _MEANINGS[errno.ENOMEM][1]
+    text = " ".join(str(error).split())
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := _NUMBER.search(text)):
+        number = int(found[1])
+    name = getattr(error, "filename", None)
+    named = _meant(os.fsdecode(name)) if isinstance(name, (str, bytes)) else place
+    where = f"{named}: " if named else ""
+    if number is None:
+        return f"{where}{library} could not read or write this ({text[:300]})", _PLACE
+    meaning, help_ = _MEANINGS.get(number) or (os.strerror(number).lower(), "See whether the place is right")
+    return (f"{where}{meaning}" if where else meaning[:1].upper() + meaning[1:]), help_
