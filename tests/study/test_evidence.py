@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.study.journals import write_unchecked
 
 from autoselection.config import load_config
 from autoselection.errors import StudyError
 from autoselection.report import study_markdown
 from autoselection.statistics import sign_flip_test
-from autoselection.study import Study, run_study, summary
+from autoselection.study import Study, read_events, run_study, summary
 from autoselection.study.evidence import final_evidence
 
 pytestmark = pytest.mark.usefixtures("inline_module")
@@ -133,10 +134,10 @@ def test_the_same_plan_goes_on_without_a_reason(reseeded: Study, study_config: P
 def test_other_items_than_those_of_the_winner_do_not_pair(reseeded: Study, tmp_path: Path) -> None:
     path = tmp_path / "other"
     shutil.copytree(reseeded.path, path)
-    lines = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+    lines = read_events(path / "journal.jsonl")
     last = [event for event in lines if event["event"] == "test"][-1]
     last["result"]["items"]["addition"]["ids"][0] = "another"
-    (path / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in lines))
+    write_unchecked(path / "journal.jsonl", lines)
     with pytest.raises(StudyError, match="other test items of task 'addition'"):
         final_evidence(Study(path))
 
@@ -144,11 +145,11 @@ def test_other_items_than_those_of_the_winner_do_not_pair(reseeded: Study, tmp_p
 def test_a_failed_row_is_left_out_and_named(reseeded: Study, tmp_path: Path) -> None:
     path = tmp_path / "failed"
     shutil.copytree(reseeded.path, path)
-    lines = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+    lines = read_events(path / "journal.jsonl")
     for event in lines:
         if event["event"] == "test" and event["name"] == "full pool":
             event["result"] |= {"failure": "Training diverged.", "score": None}
-    (path / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in lines))
+    write_unchecked(path / "journal.jsonl", lines)
     found = final_evidence(Study(path))
     assert found is not None and found["not_compared"] == {"full pool": "it failed (Training diverged)"}
     assert "full pool" not in [c["baseline"] for c in found["comparisons"]]

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import yaml
 from tests.study.conftest import ROWS
+from tests.study.journals import write_unchecked
 
 from autoselection.config import StudyConfig, load_config
 from autoselection.errors import RecipeError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool
 from autoselection.report import study_markdown, write_report
-from autoselection.study import Study, run_study, summary
+from autoselection.study import Study, read_events, run_study, summary
 from autoselection.tasks import load_items
 
 End = Callable[[EvaluationJob], EvaluationResult]
@@ -250,8 +251,8 @@ def test_a_study_of_an_older_version_still_reports(finished_study: Study, tmp_pa
     del document["incumbent"]
     (copy / "config.yaml").write_text(yaml.safe_dump(document))
     new = ("incumbent_plan", "incumbent_evaluation", "verdict")
-    events = [json.loads(line) for line in (copy / "journal.jsonl").read_text().splitlines()]
-    (copy / "journal.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events if e["event"] not in new))
+    events = [event for event in read_events(copy / "journal.jsonl") if event["event"] not in new]
+    write_unchecked(copy / "journal.jsonl", events)
     old = Study(copy)
     assert summary(old)["incumbent"] is None and "what is used today" not in study_markdown(old)
     assert "what is used today" in study_markdown(finished_study)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from tests.study.journals import write_unchecked
 
 from autoselection.config import load_config
 from autoselection.errors import StudyError
@@ -113,9 +114,7 @@ def test_kill_nine_loses_and_repeats_nothing(finished_study: Study, study_config
 def test_a_changed_pool_is_noticed(finished_study: Study, study_config: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(finished_study.path, copy)
-    lines = (copy / "journal.jsonl").read_text().split("\n")
-    opening = json.loads(lines[0])
-    opening["pool"] = "0" * 32
-    (copy / "journal.jsonl").write_text("\n".join([json.dumps(opening), *lines[1:]]))
+    opening, *rest = read_events(copy / "journal.jsonl")
+    write_unchecked(copy / "journal.jsonl", [{**opening, "pool": "0" * 32}, *rest])
     with pytest.raises(StudyError, match="pool of the study changed"):
         run_study(load_config(study_config), copy)

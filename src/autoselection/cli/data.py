@@ -182,3 +182,14 @@ def pool_stats_command(pool_dir: PoolDir, as_json: Json = False) -> None:
         emit(stats.to_dict(), True, "")
     else:
         print_pool_stats(stats, pool_dir, output)
+
+
+@pool_app.command("verify", epilog="Example: autoselection pool verify pool")
+def pool_verify(pool_dir: PoolDir, as_json: Json = False) -> None:
+    """Read a pool's rows and its cached signals anew and compare their checksums, whatever was checked before."""
+    from autoselection.pool import Pool
+    from autoselection.signals.store import SignalStore
+
+    pool = Pool.open(pool_dir)
+    pool.verify()
+    emit({"rows": len(pool), "signals": SignalStore.of(pool).verify()}, as_json, f"Pool {pool_dir} is sound")

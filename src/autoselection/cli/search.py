@@ -115,6 +115,19 @@ def report(
     _finish(Study(study_dir.resolve()), as_json)
 
 
+@app.command(rich_help_panel=SEARCH, epilog="Example: autoselection repair STUDY_DIR/journal.jsonl")
+def repair(
+    file: Annotated[Path, typer.Argument(help="A damaged journal.jsonl or llm.jsonl.")],
+    as_json: Json = False,
+) -> None:
+    """Keep the sound first lines of a damaged journal; the damaged file is kept beside it."""
+    from autoselection.study.journal import repair as repair_file
+
+    lines, damaged = repair_file(file)
+    shown = {"file": str(file), "lines": lines, "damaged": None if damaged is None else str(damaged)}
+    emit(shown, as_json, f"Kept {lines} lines of {file}" if damaged else f"Nothing in {file} is damaged")
+
+
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection evaluate study.yaml --subset ids.json --split dev")
 def evaluate(
     config: Annotated[Path, typer.Argument(help="Study configuration.")],

@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from autoselection.errors import StudyError
-from autoselection.jsonl import append_line, cut_torn_tail, read_lines
+from autoselection.jsonl import Fields, LineLog, keep_sound_lines
 
 FILE = "llm.jsonl"
+_WHAT = "the record of the language model's answers"
+_MEND = "restore the file from a copy, or start a new study"
+_FIELDS: Fields = {
+    "seq": int, "trial": int, "role": str, "turn": str, "key": str, "outcome": str, "usage": dict, "cost": (int, float),
+}  # fmt: skip
 
 
 def request_key(request: Mapping[str, Any]) -> str:
@@ -28,7 +33,7 @@ def request_key(request: Mapping[str, Any]) -> str:
 
 def exchanges_note(path: Path) -> str | None:
     """One sentence on what the model was asked and what it used, for the report; None if it was never asked."""
-    records = list(read_lines(path, "the record of the language model's answers", "restore the file from a copy"))
+    records = LineLog(path, _WHAT, _MEND, _FIELDS).records
     if not records:
         return None
     outcomes = Counter(record["outcome"] for record in records)
@@ -38,6 +43,11 @@ def exchanges_note(path: Path) -> str | None:
         f"The language model's roles: {outcomes['ok']} answers usable at once, {outcomes['repaired']} after a repair, "
         f"{outcomes['fell back']} left to the rules; {tokens:,} tokens, cost {money:.4g} by the configured prices ({path.name})."
     )
+
+
+def keep_sound_exchanges(path: Path) -> tuple[int, Path | None]:
+    """Keep the sound first lines of a damaged file, see :func:`autoselection.jsonl.keep_sound_lines`."""
+    return keep_sound_lines(path, _WHAT, _MEND, _FIELDS)
 
 
 class ExchangeLog:
@@ -52,11 +62,11 @@ class ExchangeLog:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._log = None if path is None else LineLog(path, _WHAT, _MEND, _FIELDS)
         self.records: list[dict[str, Any]] = []
-        if path is not None:
-            cut_torn_tail(path)
-            mend = "restore the file from a copy, or start a new study"
-            self.records = list(read_lines(path, "the record of the language model's answers", mend))
+        if self._log is not None:
+            self._log.cut_torn_tail()
+            self.records = self._log.records
 
     def find(self, trial: int, role: str, turn: str, key: str) -> dict[str, Any] | None:
         """The exchange of this request, if there was one.
@@ -82,7 +92,8 @@ class ExchangeLog:
     def append(self, **fields: Any) -> dict[str, Any]:
         """Store one exchange; it is on disk when this returns."""
         record = {"seq": len(self.records), "time": round(time.time(), 3), **fields}
-        if self.path is not None:
-            append_line(self.path, record)
-        self.records.append(record)
+        if self._log is not None:
+            self._log.append(record)
+        else:
+            self.records.append(record)
         return record

@@ -4,7 +4,7 @@ In memory they are held while their table lives and they are among the last used
 :data:`MEMORY_PER_ROW` for each row of the table.
 Arrays are also stored beside the pool's signals, in ``signals/artefacts/<name>/<key>/``, under a key of everything they
 depend on: another process, or the next run, reads them memory-mapped. A folder is written under another name and renamed
-into place, so that two processes may build the same at once; what does not have its checksum is built again.
+into place, so that two processes may build the same at once; what does not have its checksum is built again, and said so.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -24,6 +22,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import files
 from autoselection.signals.table import SignalTable
 
 #: Bytes of artefacts held in memory, memory-mapped ones not counted; the one last built stays whatever its size.
@@ -117,16 +116,17 @@ def stored_artefact(
         if signals.folder is None or any(need not in signals.keys for need in ("pool", *needs)):
             return build()
         folder = signals.folder / "artefacts" / name / key
-        arrays = _read(folder)
+        stamps = signals.folder / files.STAMPS_FILE
+        arrays = _read(folder, stamps)
         if arrays is not None:
             return arrays
         built = build()
         try:
-            _write(folder, built)
+            _write(folder, built, stamps)
         except OSError as error:
             _LOG.warning("%s cannot be written (%s): it will be built again by the next process.", folder, error)
             return built
-        return _read(folder) or built
+        return _read(folder, stamps) or built
 
     return pool_artefact(signals, ("stored", name, key), fetch)
 
@@ -149,63 +149,32 @@ def _is_mapped(array: Any) -> bool:
     return array is not None
 
 
-def _read(folder: Path) -> Arrays | None:
+def _read(folder: Path, stamps: Path) -> Arrays | None:
     """The arrays of a folder, memory-mapped; None if it is absent or not what was written (which is logged)."""
     try:
-        facts = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        facts, _ = files.read_sealed(folder / "meta.json")
         arrays: dict[str, NDArray[Any]] = {}
         for name, checksum in facts["files"].items():
             path = folder / f"{name}.npy"
-            if _checksum(path) != checksum:
+            if not files.is_sound(path, checksum, stamps):
                 raise ValueError(f"{path.name} has changed")
-            arrays[name] = _mapped(path)
+            arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         return arrays
     except FileNotFoundError:
         if not folder.exists():
             return None
         _LOG.warning("%s is incomplete: it is built again.", folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*files.UNREADABLE_ARRAY, AttributeError) as error:
         _LOG.warning("%s is damaged (%s): it is built again.", folder, error)
     return None
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
-
-
-def _write(folder: Path, arrays: Arrays) -> None:
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    files: dict[str, str] = {}
-    for name, array in arrays.items():
-        path = temporary / f"{name}.npy"
-        with path.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        files[name] = _checksum(path)
-    with (temporary / "meta.json").open("w", encoding="utf-8") as stream:
-        json.dump({"format": _FORMAT, "files": files}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    if folder.exists():
-        if _read(folder) is not None:  # another process was faster
-            shutil.rmtree(temporary)
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
-        temporary.rename(folder)
-    except OSError:  # another process was faster by an instant
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not folder.exists():
-            raise
-
-
-def _checksum(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _write(folder: Path, arrays: Arrays, stamps: Path) -> None:
+    if folder.exists() and _read(folder, stamps) is not None:  # another process was faster
+        return
+    with files.whole_folder(folder) as part:
+        checksums: dict[str, str] = {}
+        for name, array in arrays.items():
+            files.write_array(part / f"{name}.npy", array)
+            checksums[name] = files.checksum(part / f"{name}.npy")
+        files.write_sealed(part / "meta.json", {"format": _FORMAT, "files": checksums})

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import datetime
 import decimal
-import fcntl
 import json
 import math
 import os
@@ -23,7 +22,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
@@ -34,6 +33,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from autoselection.errors import PoolError
+from autoselection.files import InUse, checksum, held, is_abandoned, locked, sync_folder, whole_file
 from autoselection.pool import formats
 from autoselection.pool.formats import RowError, RowFormat, Turn
 from autoselection.pool.pool import (
@@ -50,7 +50,9 @@ from autoselection.pool.pool import (
     PoolManifest,
     SpecialTokenRecord,
     TableRecord,
+    read_manifest,
     turns_digest,
+    write_manifest,
 )
 from autoselection.pool.readers import RawRow, Reader, Record, expand, stem_of
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS, SpecialTokenScanner
@@ -565,7 +567,16 @@ class _Build:
         size = (self.folder / TABLE_FILE).stat().st_size
         former = self.former.manifest if self.former is not None else None
         kept = former.table_files if former is not None and self.base is not None else ()
-        tables = (*kept, TableRecord(file=_next_table(former), bytes=size)) if former is not None else ()
+        # The rows of a pool without checksums were just compared with its fingerprint.
+        kept = tuple(
+            record.model_copy(update={"blake2b": record.blake2b or checksum(self.former.path / record.file)})
+            for record in kept
+            if self.former is not None
+        )
+        tables = (
+            *kept,
+            TableRecord(file=_next_table(former), bytes=size, blake2b=checksum(self.folder / TABLE_FILE)),
+        )
         manifest = PoolManifest(
             format_version=FORMAT_VERSION,
             rows=self._rows,
@@ -585,12 +596,7 @@ class _Build:
             ignored=dict(sorted(self._ignored.items())),
         )
         (self.folder / SIGNALS_FOLDER).mkdir()
-        with (self.folder / MANIFEST_FILE).open("w", encoding="utf-8") as file:
-            file.write(
-                json.dumps(manifest.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=2) + "\n"
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        write_manifest(self.folder, manifest)
         return manifest
 
     def _handling(self) -> str:
@@ -600,8 +606,10 @@ class _Build:
         return ours if ours == theirs else "mixed"
 
 
-def _next_table(former: PoolManifest) -> str:
-    """Name of a table file that the former pool does not have."""
+def _next_table(former: PoolManifest | None) -> str:
+    """Name of a table file that the former pool, if there is one, does not have."""
+    if former is None:
+        return TABLE_FILE
     last = former.table_files[-1].file.removesuffix(".arrow").partition("-")[2]
     return f"pool-{int(last or 0) + 1:04d}.arrow"
 
@@ -650,6 +658,8 @@ def _check_destination(out: Path, overwrite: bool) -> Pool | None:
         raise PoolError(f"The pool directory {out} has no name; give a path like pools/mine.")
     if not out.exists() and _retired(out).is_dir():
         _retired(out).rename(out)
+    if _is_pool(out):
+        _settle(out)
     if out.is_dir() and not _is_pool(out) and any(out.iterdir()):
         raise PoolError(f"{out} is a folder with other things in it, not a pool; choose another --out.")
     if out.exists() and not out.is_dir():
@@ -669,29 +679,28 @@ def _base_pool(out: Path, expected: Pool | None = None) -> Iterator[Pool]:
     """The pool that rows are added to, locked against others that add; it must still be the ``expected`` one."""
     if not _is_pool(out):
         raise PoolError(f"There is no pool {out} to append to: make it first, without --append.")
-    lock = _lock_folder(out)
-    if lock is None:
-        raise PoolError(f"Another process is appending to the pool {out}: wait until it has ended.")
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(out / ".lock", wait=False))
+        except InUse as error:
+            raise PoolError(f"Another process is appending to the pool {out}: wait until it has ended.") from error
         pool = Pool.open(out)
         if expected is not None and pool.fingerprint != expected.fingerprint:
             raise PoolError(f"The pool {out} was changed by another process in the meantime: ingest again.")
         yield pool
-    finally:
-        os.close(lock)
 
 
 def _extend(folder: Path, former: Pool, manifest: PoolManifest) -> None:
     """Take the finished rows into the pool: the manifest comes last, and before it nothing has changed."""
     out = former.path
     tables = [record.file for record in manifest.table_files]
-    if former.manifest.table_files[0] == manifest.table_files[0]:
+    if former.manifest.table_files[0].file == tables[0]:
         _prepend_skipped(folder / SKIPPED_FILE, former)
     (folder / TABLE_FILE).replace(out / tables[-1])
     (folder / SKIPPED_FILE).replace(out / SKIPPED_FILE)
-    _sync_folder(out)
+    sync_folder(out)
     (folder / MANIFEST_FILE).replace(out / MANIFEST_FILE)
-    _sync_folder(out)
+    sync_folder(out)
     for record in former.manifest.table_files:
         if record.file not in tables:  # all its rows are in the new one; who has it open may go on reading
             (out / record.file).unlink()
@@ -699,17 +708,13 @@ def _extend(folder: Path, former: Pool, manifest: PoolManifest) -> None:
 
 def _prepend_skipped(path: Path, former: Pool) -> None:
     """Put the former pool's list of skipped rows before the one at ``path``."""
-    joined = path.with_name("joined")
-    with joined.open("wb") as file:
+    with whole_file(path, "wb") as file:
         if (former.path / SKIPPED_FILE).is_file():
             with (former.path / SKIPPED_FILE).open("rb") as lines:
                 # Lines beyond those the manifest counts were left by an append that was killed.
                 file.writelines(islice(lines, former.manifest.skipped))
         with path.open("rb") as new:
             shutil.copyfileobj(new, file)
-        file.flush()
-        os.fsync(file.fileno())
-    joined.replace(path)
 
 
 @contextmanager
@@ -717,37 +722,39 @@ def _temporary_folder(out: Path) -> Iterator[Path]:
     """A folder next to ``out``, removed in the end; folders left by killed ingests are removed too."""
     out.parent.mkdir(parents=True, exist_ok=True)
     for stale in out.parent.glob(f".{_glob_escape(out.name)}.ingest-*"):
-        lock = _lock_folder(stale)
-        if lock is not None:
+        if is_abandoned(stale):
             shutil.rmtree(stale, ignore_errors=True)
-            os.close(lock)
     folder = out.with_name(f".{out.name}.ingest-{uuid.uuid4().hex[:12]}")
     folder.mkdir()
-    lock = _lock_folder(folder)
     try:
-        yield folder
+        with held(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock_folder(folder: Path) -> int | None:
-    """Lock a folder for as long as this process lives; None if another process holds it or it is gone."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _glob_escape(name: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+
+
+def _fingerprint_of(folder: Path) -> str | None:
+    """What a folder's manifest says; None if it cannot be read."""
+    try:
+        return read_manifest(folder).fingerprint
+    except PoolError:
+        return None
+
+
+def _settle(out: Path) -> None:
+    """End a replacement: remove the old pool, or keep its signals if it held the same rows and was only damaged."""
+    old, computed = _retired(out), _retired(out) / SIGNALS_FOLDER
+    if not old.is_dir():
+        return
+    if _fingerprint_of(old) in (None, _fingerprint_of(out)) and computed.is_dir():
+        with suppress(OSError):  # the new pool was scored meanwhile, or another process ends the same replacement
+            (out / SIGNALS_FOLDER).rmdir()
+            computed.rename(out / SIGNALS_FOLDER)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _move_into_place(folder: Path, out: Path) -> None:
@@ -757,15 +764,7 @@ def _move_into_place(folder: Path, out: Path) -> None:
         shutil.rmtree(retired, ignore_errors=True)
         out.rename(retired)
         folder.rename(out)
-        shutil.rmtree(retired, ignore_errors=True)
+        _settle(out)
     else:
         folder.rename(out)
-    _sync_folder(out.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(out.parent)

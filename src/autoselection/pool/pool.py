@@ -7,15 +7,17 @@ A pool directory holds
   (int64; for Parquet and dataset folders the number of the row, both from 1): where the row was read, which is no part
   of the fingerprint; pools made before these two columns have null in them;
 - ``pool-0001.arrow``, …: rows that were appended later; the manifest names the files that make up the table, in order;
-- ``manifest.json``: counts, provenance and the content fingerprint; written last;
+- ``manifest.json``: counts, provenance, the content fingerprint and checksums; written last;
 - ``skipped.jsonl``: the rows that could not be used: file, line, reason;
-- ``signals/``: what is computed from the rows later.
+- ``signals/``: what is computed from the rows later;
+- ``.checked.json``: which files were found right, and how they looked then (see ``autoselection.files``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,8 +30,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, ValidationError
 
+from autoselection import files
 from autoselection.errors import PoolError
 from autoselection.pool.formats import Turn
+from autoselection.progress import console
 from autoselection.schema import StrictModel
 
 FORMAT_VERSION = 1
@@ -81,6 +85,7 @@ class TableRecord(StrictModel):
 
     file: str = Field(pattern=r"^pool(-\d{4,})?\.arrow$", description="File name in the pool directory.")
     bytes: int = Field(description="Size on disk (bytes).")
+    blake2b: str | None = Field(None, description="Checksum of the file (32 hex digits); older pools have none.")
 
 
 class PoolState(StrictModel):
@@ -102,7 +107,7 @@ class PoolManifest(PoolState):
     format_version: int = Field(description="Version of the pool directory's layout.")
     table_bytes: int = Field(description="Size of all table files (bytes).")
     tables: tuple[TableRecord, ...] = Field(
-        (), description="The table files, in order, if rows were appended; by default pool.arrow alone."
+        (), description="The table files, in order; in pools of older versions none is named where there is only one."
     )
     parents: tuple[PoolState, ...] = Field(
         (), description="The states before each append, oldest first; the pool begins with their rows."
@@ -177,7 +182,9 @@ class Pool:
 
     @classmethod
     def open(cls, path: Path | str, *, fingerprint: str | None = None) -> Pool:
-        """Open a pool directory; checks the manifest, and the tables' sizes, columns and row count.
+        """Open a pool directory; checks the manifest, and the tables' checksums, columns and row count.
+
+        Checksums are compared once a process, and across processes when a file changed since the last good check.
 
         Args:
             fingerprint: open the pool as it was when it had this fingerprint: without the rows appended since.
@@ -186,14 +193,17 @@ class Pool:
             PoolError: there is no pool, it is damaged, another version wrote it, or it never had ``fingerprint``.
         """
         path = Path(path)
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
+        unchecked = [record.file for record in manifest.table_files if not _is_checked(path, record, manifest)]
         tables = [_read_table(path, record) for record in manifest.table_files]
         table = tables[0] if len(tables) == 1 else pa.concat_tables(tables)
         if table.num_rows != manifest.rows:
             raise PoolError(
                 f"The pool {path} is damaged: its table has {table.num_rows:,} rows, its manifest says "
-                f"{manifest.rows:,}; ingest its files again."
+                f"{manifest.rows:,}; {_mend(path, manifest)}"
             )
+        if unchecked:
+            _check_old(cls(path, manifest, table), unchecked)
         former = manifest if fingerprint is None else manifest.at(fingerprint)
         if former is None:
             raise PoolError(
@@ -320,13 +330,17 @@ class Pool:
         return self._gather("line", rows, lambda array: array.to_pylist())
 
     def verify(self) -> None:
-        """Compute the fingerprint anew (reads everything; about a second for 100,000 rows).
+        """Read everything anew, whatever was checked before: tables and fingerprint (a second or two for 100,000 rows).
 
         Raises:
-            PoolError: the rows are not those the manifest speaks of.
+            PoolError: a table does not have its checksum, or the rows are not those the manifest speaks of.
         """
+        whole = read_manifest(self.path)
+        for record in whole.table_files:
+            if record.blake2b is not None and files.checksum(self.path / record.file) != record.blake2b:
+                raise PoolError(_changed(self.path, record.file, whole))
         if self.recompute_fingerprint().hexdigest() != self.fingerprint:
-            raise PoolError(f"The pool {self.path} is damaged: its rows do not match its fingerprint; ingest again.")
+            raise PoolError(_other_rows(self.path, whole))
 
     def recompute_fingerprint(self) -> Fingerprint:
         """The running fingerprint after the last row, computed from the rows: more rows can be added to it."""
@@ -385,19 +399,86 @@ class Pool:
         return [values[position] for position in range(len(wanted))]
 
 
-def _read_table(path: Path, record: TableRecord) -> Any:
-    """One table file, memory-mapped, checked against what the manifest says of it."""
-    name, again = record.file, "ingest its files again."
-    file = path / name
+def write_manifest(folder: Path, manifest: PoolManifest) -> None:
+    """Write a pool's manifest with the checksum of its content."""
+    document = manifest.model_dump(mode="json", exclude_defaults=True)
+    files.write_text(folder / MANIFEST_FILE, json.dumps(files.seal(document), ensure_ascii=False, indent=2) + "\n")
+
+
+def _is_checked(path: Path, record: TableRecord, manifest: PoolManifest) -> bool:
+    """Whether a table file has its checksum, which is compared before Arrow reads a byte; False if it never had one.
+
+    Raises:
+        PoolError: it is missing, or not what was written.
+    """
+    file, stamps = path / record.file, path / files.STAMPS_FILE
     if not file.is_file():
-        raise PoolError(f"The pool {path} is damaged: {name} is missing; {again}")
+        raise PoolError(f"The pool {path} is damaged: {record.file} is missing; {_mend(path, manifest)}")
     size = file.stat().st_size
     if size != record.bytes:
         raise PoolError(
-            f"The pool {path} is damaged: {name} has {size:,} bytes, its manifest says {record.bytes:,}; {again}"
+            f"The pool {path} is damaged: {record.file} has {size:,} bytes, its manifest says {record.bytes:,}; "
+            + _mend(path, manifest)
         )
+    digest = record.blake2b or files.noted_checksum(file, stamps)
+    if digest is None:
+        return False
+    if not files.is_sound(file, digest, stamps):
+        raise PoolError(_changed(path, record.file, manifest))
+    return True
+
+
+def _check_old(pool: Pool, names: Sequence[str]) -> None:
+    """Compare the rows of a pool without checksums with its fingerprint, and note the checksums of its files.
+
+    Raises:
+        PoolError: they are other rows.
+    """
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+        pool.table.validate(full=True)
+        found = pool.recompute_fingerprint().hexdigest()
+    except (pa.ArrowException, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise PoolError(f"The pool {pool.path} is damaged ({reason}); {_mend(pool.path, pool.manifest)}") from error
+    if found != pool.fingerprint:
+        raise PoolError(_other_rows(pool.path, pool.manifest))
+    for name in names:
+        files.note_checksum(pool.path / name, pool.path / files.STAMPS_FILE)
+    console.print(
+        f"The pool {pool.path} was made by an older version, without checksums: its rows were compared with its "
+        "fingerprint, and the checksums noted.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _mend(path: Path, manifest: PoolManifest) -> str:
+    """How to get a damaged pool back."""
+    names = [record.path for record in manifest.files]
+    inputs = shlex.join(names) if 0 < len(names) <= 4 else "FILE…"
+    return (
+        "restore it from a copy, or ingest its files again: "
+        f"autoselection ingest {inputs} --out {shlex.quote(str(path))} --overwrite"
+    )
+
+
+def _changed(path: Path, name: str, manifest: PoolManifest) -> str:
+    return (
+        f"The pool {path} is damaged: {name} does not have its checksum, so its bytes changed since it was written; "
+        + _mend(path, manifest)
+    )
+
+
+def _other_rows(path: Path, manifest: PoolManifest) -> str:
+    return f"The pool {path} is damaged: its rows do not match its fingerprint; {_mend(path, manifest)}"
+
+
+def _read_table(path: Path, record: TableRecord) -> Any:
+    """One table file, memory-mapped."""
+    name, again = record.file, "ingest its files again."
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path / name))).read_all()
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise PoolError(f"The pool {path} is damaged: {name} cannot be read ({reason}); {again}") from error
@@ -410,19 +491,24 @@ def _read_table(path: Path, record: TableRecord) -> Any:
     return table
 
 
-def _read_manifest(path: Path) -> PoolManifest:
+def read_manifest(path: Path) -> PoolManifest:
+    """The manifest of a pool directory; its table files are not looked at.
+
+    Raises:
+        PoolError: there is none, or it is damaged.
+    """
     manifest_path = path / MANIFEST_FILE
     if not manifest_path.is_file():
         what = "does not exist" if not path.exists() else f"is no pool: it has no {MANIFEST_FILE}"
         raise PoolError(f"The pool {path} {what}; make one with `autoselection ingest FILE… --out {path}`.")
     try:
-        document = json.loads(manifest_path.read_text(encoding="utf-8"))
+        document = files.parse_json(manifest_path.read_bytes())
         version = document.get("format_version") if isinstance(document, dict) else None
         if isinstance(version, int) and version != FORMAT_VERSION:
             raise PoolError(
                 f"The pool {path} has layout version {version}, this program reads {FORMAT_VERSION}; ingest its files again."
             )
-        return PoolManifest.model_validate(document)
+        return PoolManifest.model_validate(files.unsealed(document)[0])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"

@@ -3,6 +3,7 @@
 A key is a hash of everything a signal depends on (pool, name, version, parameters, model, targets), so nothing is ever
 computed twice and nothing stale is ever read. Work is cut into shards of rows; each finished shard is one file, renamed
 into place, and a killed run goes on at the first one missing. Shards that cannot be read are computed again and counted.
+Every file carries a checksum, which is compared before it is used (see ``autoselection.files``).
 ``signals/current.json`` names the newest key of each signal, for the pool and for what it was before rows were appended.
 
 A pool to which rows were appended begins with its parents' rows: what a parent's finished signal says of them is copied,
@@ -12,23 +13,26 @@ and only the rows behind them are computed.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import shutil
-import sys
+import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import files
 from autoselection.errors import SignalError
-from autoselection.progress import progress
+from autoselection.progress import console, progress
 from autoselection.signals.table import SparseRows
 
 if TYPE_CHECKING:
@@ -38,7 +42,9 @@ FORMAT = 1
 _STAT = "stat:"
 #: Rows (or sparse entries) copied at once from one array file to another.
 _COPY_ROWS = 1 << 16
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (*files.UNREADABLE_ARRAY, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+#: How the archive of a shard ends that carries no checksum: with an empty comment.
+_END_OF_ARCHIVE, _CHECKSUM_BYTES = b"PK\x05\x06", 32
 
 Array = NDArray[Any]
 Extra = Callable[[], Mapping[str, Array]]
@@ -76,9 +82,12 @@ class SignalSpec:
     def key(self, pool_fingerprint: str) -> str:
         """16 hex digits."""
         params = self.resolved(pool_fingerprint)
-        parts = [FORMAT, pool_fingerprint, self.name, self.version, params, self.model, self.targets]
-        text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return _key([FORMAT, pool_fingerprint, self.name, self.version, params, self.model, self.targets])
+
+
+def _key(parts: Sequence[Any]) -> str:
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -162,16 +171,12 @@ class SignalStore:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the store alone: a second process that scores the same pool waits and then finds all cached."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = (self.root / ".lock").open("a")
-        except OSError as error:
-            raise SignalError(f"Signals cannot be written to {self.root}: {error.strerror}.") from error
-        with handle:
-            if sys.platform != "win32":
-                import fcntl
-
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(files.locked(self.root / ".lock", wait=True))
+            except OSError as error:
+                raise SignalError(f"Signals cannot be written to {self.root}: {error.strerror}.") from error
             yield
 
     def current(self) -> dict[str, str]:
@@ -182,50 +187,90 @@ class SignalStore:
         """Newest keys by pool fingerprint."""
         path = self.root / "current.json"
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document, _ = files.read_sealed(path)
             found = {**document.get("former", {}), document["pool"]: document["signals"]}
+            return {pool: {str(name): str(key) for name, key in keys.items()} for pool, keys in found.items()}
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SignalError(f"{path} is damaged ({error}): delete it and score the pool again.") from error
-        return {pool: dict(keys) for pool, keys in found.items()}
+            raise SignalError(
+                f"{path} is damaged ({error}): delete it and score the pool again; what is computed is found again."
+            ) from error
 
     def set_current(self, keys: Mapping[str, str]) -> None:
         """Replace the newest keys."""
         former = self._all_current()
         former.pop(self.pool_fingerprint, None)
         document = {"format": FORMAT, "pool": self.pool_fingerprint, "signals": dict(sorted(keys.items()))}
-        _write_json(self.root / "current.json", document | ({"former": former} if former else {}))
+        files.write_sealed(self.root / "current.json", document | ({"former": former} if former else {}))
 
-    def open(self, name: str, key: str, *, verify: bool = False) -> StoredSignal:
-        """Open a finished signal.
-
-        Args:
-            verify: compare every file's checksum, not just its size.
+    def open(self, name: str, key: str) -> StoredSignal:
+        """Open a finished signal, its checksums compared.
 
         Raises:
             SignalError: it is absent or damaged.
         """
         folder = self._folder(name, key)
-        again = "run `autoselection score` again."
+        again = f"run `autoselection score {self.root.parent}` again, which computes what is damaged anew."
         try:
-            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            meta = self._read_meta(folder, name, key)
         except FileNotFoundError as error:
             raise SignalError(f"The signal '{name}' ({key}) is not in {self.root}: {again}") from error
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise SignalError(f"{folder / 'meta.json'} is damaged ({error}): {again}") from error
         arrays: dict[str, Array] = {}
         for file, facts in meta["files"].items():
             path = folder / f"{file}.npy"
             try:
-                sound = path.stat().st_size == facts["bytes"] and (not verify or _checksum(path) == facts["blake2b"])
-                array = np.load(path, mmap_mode="r", allow_pickle=False) if sound and facts["bytes"] else None
+                if path.stat().st_size != facts["bytes"] or not files.is_sound(path, facts["blake2b"], self._stamps):
+                    raise SignalError(f"{path} is damaged (not the size or content that was written): {again}")
+                arrays[file] = np.load(path, mmap_mode="r", allow_pickle=False)
             except _UNREADABLE as error:
                 raise SignalError(f"{path} cannot be read ({error}): {again}") from error
-            if array is None:
-                raise SignalError(f"{path} is damaged (not the size or content that was written): {again}")
-            arrays[file] = array
         return StoredSignal(meta, arrays)
+
+    def verify(self) -> int:
+        """Read every finished signal anew, whatever was checked before; how many there are.
+
+        Raises:
+            SignalError: one is damaged.
+        """
+        metas = sorted(self.root.rglob("meta.json"))
+        metas = [path for path in metas if "artefacts" not in path.relative_to(self.root).parts[:1]]
+        for path in metas:
+            name = path.parent.parent.relative_to(self.root).as_posix()
+            stored = self.open(name, path.parent.name)
+            for file, facts in stored.meta["files"].items():
+                array = path.with_name(f"{file}.npy")
+                if files.checksum(array) != facts["blake2b"]:
+                    raise SignalError(f"{array} is damaged: run `autoselection score {self.root.parent}` again.")
+        return len(metas)
+
+    @property
+    def _stamps(self) -> Path:
+        return self.root / files.STAMPS_FILE
+
+    def _read_meta(self, folder: Path, name: str, key: str) -> dict[str, Any]:
+        """A signal's metadata.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or is damaged.
+        """
+        meta, sealed = files.read_sealed(folder / "meta.json")
+        shapes = {"params": dict, "missing": dict, "stats": dict, "files": dict, "rows": int}
+        wrong = [field for field, kind in shapes.items() if not isinstance(meta.get(field), kind)]
+        wrong += (
+            [f"files.{file}" for file, facts in meta["files"].items() if not _are_facts(facts)] if not wrong else []
+        )
+        if wrong:
+            raise ValueError(f"{wrong[0]} is missing or of a wrong kind")
+        # Older versions wrote no checksum, but most of what the metadata says is in the key.
+        said = ("pool", "name", "version", "params", "model", "targets")
+        if not sealed and not set(meta) <= {*shapes, *said, "format"}:
+            raise ValueError("it holds what no version wrote")
+        if not sealed and (_key([FORMAT, *map(meta.get, said)]), meta.get("name")) != (key, name):
+            raise ValueError("it is that of another signal")
+        return meta
 
     def compute(
         self,
@@ -276,9 +321,9 @@ class SignalStore:
             key = spec.key(fingerprint)
             if (self._folder(spec.name, key) / "meta.json").exists():
                 try:
-                    return Inherited(rows, self.open(spec.name, key, verify=True))
-                except SignalError:  # damaged: an older one, or all rows again
-                    continue
+                    return Inherited(rows, self.open(spec.name, key))
+                except SignalError as error:
+                    _say(f"{error} An older result serves, or all rows are computed.")
         return None
 
     def _compute_group(
@@ -334,13 +379,14 @@ class SignalStore:
         return self.root / name / key
 
     def _finished(self, spec: SignalSpec) -> StoredSignal | None:
-        """The stored signal, or None if it is absent or damaged (then what is left of it is removed)."""
+        """The stored signal, or None if it is absent or damaged (which is said, and what is left of it removed)."""
         folder = self._folder(spec.name, self.key(spec))
         if not (folder / "meta.json").exists():
             return None
         try:
-            return self.open(spec.name, self.key(spec), verify=True)
-        except SignalError:
+            return self.open(spec.name, self.key(spec))
+        except SignalError as error:
+            _say(f"{str(error).partition(': run ')[0]}: the signal '{spec.name}' is computed again.")
             shutil.rmtree(folder)
             return None
 
@@ -353,22 +399,20 @@ class SignalStore:
             return "absent"
         try:
             shard = _read_shard(path)
+            lengths = [len(shard.arrays["counts"])] if spec.sparse else [len(array) for array in shard.arrays.values()]
         except _UNREADABLE:
             return "damaged"
-        lengths = [len(shard.arrays["counts"])] if spec.sparse else [len(array) for array in shard.arrays.values()]
         return "sound" if all(length == len(span) for length in lengths) else "damaged"
 
     @staticmethod
     def _write_shard(path: Path, shard: Shard) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = dict(shard.arrays)
         content |= {_STAT + name: np.int64(count) for name, count in shard.stats.items()}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("wb") as stream:
-            np.savez(stream, **content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        archive = io.BytesIO()
+        np.savez(archive, **content)
+        data = archive.getvalue()[:-2] + struct.pack("<H", _CHECKSUM_BYTES)  # the checksum is the archive's comment
+        with files.whole_file(path, "wb") as stream:
+            stream.write(data + hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES // 2).hexdigest().encode())
 
     def _finish(
         self,
@@ -382,39 +426,33 @@ class SignalStore:
         folder = self._folder(spec.name, self.key(spec))
         stats: dict[str, int] = {}
         missing: dict[str, int] = {}
-        writers: dict[str, _ArrayWriter] = {}
         counts = np.zeros(self.rows, np.int64)
-        if inherited is not None:
-            stats, missing = dict(inherited.stored.meta["stats"]), dict(inherited.stored.meta["missing"])
-            for name, array in inherited.stored.arrays.items():
-                if name != "indptr" and name not in extras:
-                    writers[name] = _ArrayWriter(folder / f"{name}.npy", array)
-                    writers[name].append(array)
+        with _ArrayFiles(folder) as arrays:
+            if inherited is not None:
+                stats, missing = dict(inherited.stored.meta["stats"]), dict(inherited.stored.meta["missing"])
+                for name, array in inherited.stored.arrays.items():
+                    if name != "indptr" and name not in extras:
+                        arrays.append(name, array)
+                if spec.sparse:
+                    counts[: inherited.rows] = inherited.counts
+            for span in spans:
+                shard = _read_shard(self._shard_path(spec, span, shard_rows))
+                for name, count in shard.stats.items():
+                    stats[name] = stats.get(name, 0) + count
+                for name, array in shard.arrays.items():
+                    if spec.sparse and name == "counts":
+                        counts[span.start : span.stop] = array
+                        continue
+                    arrays.append(name, array)
+                    if not spec.sparse and array.dtype.kind == "f":
+                        missing[name] = missing.get(name, 0) + _rows_with_nan(array)
             if spec.sparse:
-                counts[: inherited.rows] = inherited.counts
-        for span in spans:
-            shard = _read_shard(self._shard_path(spec, span, shard_rows))
-            for name, count in shard.stats.items():
-                stats[name] = stats.get(name, 0) + count
-            for name, array in shard.arrays.items():
-                if spec.sparse and name == "counts":
-                    counts[span.start : span.stop] = array
-                    continue
-                if name not in writers:
-                    writers[name] = _ArrayWriter(folder / f"{name}.npy", array)
-                writers[name].append(array)
-                if not spec.sparse and array.dtype.kind == "f":
-                    missing[name] = missing.get(name, 0) + _rows_with_nan(array)
-        files = {name: writer.close() for name, writer in writers.items()}
-        if spec.sparse:
-            indptr = np.zeros(self.rows + 1, np.int64)
-            np.cumsum(counts, out=indptr[1:])
-            extras = {**extras, "indptr": indptr}
-            missing["rows"] = int((counts == 0).sum())
-        for name, array in extras.items():
-            writer = _ArrayWriter(folder / f"{name}.npy", array)
-            writer.append(array)
-            files[name] = writer.close()
+                indptr = np.zeros(self.rows + 1, np.int64)
+                np.cumsum(counts, out=indptr[1:])
+                extras = {**extras, "indptr": indptr}
+                missing["rows"] = int((counts == 0).sum())
+            for name, array in extras.items():
+                arrays.append(name, array)
         meta = {
             "format": FORMAT,
             "name": spec.name,
@@ -426,27 +464,58 @@ class SignalStore:
             "rows": self.rows,
             "missing": missing,
             "stats": stats,
-            "files": files,
+            "files": arrays.facts(),
         }
-        _write_json(folder / "meta.json", meta)
+        files.write_sealed(folder / "meta.json", meta)
         for leftover in folder.glob("shards-*"):
             shutil.rmtree(leftover)
         return meta
 
 
+class _ArrayFiles:
+    """Writes ``.npy`` files of one folder piece by piece, so that no array has to fit into memory; in place at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._writers: dict[str, _ArrayWriter] = {}
+
+    def __enter__(self) -> _ArrayFiles:
+        return self
+
+    def append(self, name: str, array: Array) -> None:
+        """Add rows to the array called ``name``."""
+        if name not in self._writers:
+            stream = self._stack.enter_context(files.whole_file(self._folder / f"{name}.npy", "wb"))
+            self._writers[name] = _ArrayWriter(stream, array)
+        self._writers[name].append(array)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                for writer in self._writers.values():
+                    writer.header()
+        finally:
+            self._stack.__exit__(kind, error, traceback)
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Size and checksum of each file."""
+        paths = {name: self._folder / f"{name}.npy" for name in self._writers}
+        return {name: {"bytes": path.stat().st_size, "blake2b": files.checksum(path)} for name, path in paths.items()}
+
+
 class _ArrayWriter:
-    """Writes an ``.npy`` file piece by piece, so that no array has to fit into memory."""
+    """Writes one array to a stream."""
 
-    def __init__(self, path: Path, like: Array) -> None:
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    def __init__(self, stream: IO[bytes], like: Array) -> None:
+        self.stream = stream
         self.dtype, self.tail, self.length = like.dtype, like.shape[1:], 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.stream = self.temporary.open("wb")
-        self._header()
+        self.header()
 
-    def _header(self) -> None:
-        # Version 1.0 headers leave room for the length to grow, so the header can be written again at the end.
+    def header(self) -> None:
+        """Write the header, or, as its version 1.0 leaves room for the length to grow, write it again."""
         header = {
             "descr": np.lib.format.dtype_to_descr(self.dtype),
             "fortran_order": False,
@@ -460,40 +529,31 @@ class _ArrayWriter:
             self.stream.write(np.ascontiguousarray(array[start : start + _COPY_ROWS], self.dtype).tobytes())
         self.length += len(array)
 
-    def close(self) -> dict[str, Any]:
-        self._header()
-        self.stream.flush()
-        os.fsync(self.stream.fileno())
-        self.stream.close()
-        facts = {"bytes": self.temporary.stat().st_size, "blake2b": _checksum(self.temporary)}
-        self.temporary.replace(self.path)
-        return facts
-
 
 def _read_shard(path: Path) -> Shard:
-    with np.load(path, allow_pickle=False) as archive:
+    """A shard's arrays.
+
+    Raises:
+        what ``_UNREADABLE`` names: it is damaged.
+    """
+    data = path.read_bytes()
+    if data[-22:-18] != _END_OF_ARCHIVE:  # only those of older versions end without a checksum
+        body, digest = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+        if hashlib.blake2b(body, digest_size=_CHECKSUM_BYTES // 2).hexdigest().encode() != digest:
+            raise ValueError("it does not have its checksum")
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     stats = {name[len(_STAT) :]: int(arrays.pop(name)) for name in list(arrays) if name.startswith(_STAT)}
     return Shard(arrays, stats)
 
 
+def _are_facts(facts: Any) -> bool:
+    return isinstance(facts, dict) and isinstance(facts.get("bytes"), int) and isinstance(facts.get("blake2b"), str)
+
+
+def _say(sentence: str) -> None:
+    console.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def _rows_with_nan(array: Array) -> int:
     return int(np.isnan(array).reshape(len(array), -1).any(axis=1).sum()) if len(array) else 0
-
-
-def _checksum(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(document, stream, indent=1, ensure_ascii=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)

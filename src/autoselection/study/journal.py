@@ -2,25 +2,34 @@
 
 A finished evaluation costs minutes to hours, a line costs a millisecond: so every event is on disk before anything
 depends on it. A process killed in the middle of an append leaves a torn last line; it is cut off on the next open.
+Every line carries its number and a checksum that goes on from the one before (see ``autoselection.jsonl``).
 Replaying the journal gives back the whole state of the study, so nothing else has to be consistent with it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
+from autoselection import files
 from autoselection.errors import StudyError
-from autoselection.jsonl import append_line, cut_torn_tail, read_lines
+from autoselection.jsonl import Fields, LineLog, keep_sound_lines
+from autoselection.llm.exchanges import FILE as EXCHANGES
+from autoselection.llm.exchanges import keep_sound_exchanges
+from autoselection.progress import console
 
 FORMAT_VERSION = 1
 
 #: Fields that differ between two runs of the same study (times, what came from a cache): not decisions.
 VOLATILE_FIELDS = frozenset({"time", "seconds", "ingest_report", "signal_report"})
+
+_WHAT = "the journal"
+_MEND = "restore the file from a copy, or move it away to start again (signals stay cached)"
+_FIELDS: Fields = {"seq": int, "event": str}
+_said: set[Path] = set()
 
 
 class Journal:
@@ -29,28 +38,44 @@ class Journal:
     Use as a context manager to hold the study's lock while writing; reading needs no lock.
 
     Raises:
-        StudyError: another process runs the study, or a line that is not the last one is damaged.
+        StudyError: another process runs the study, or a line is damaged that is not a torn last one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.events: list[dict[str, Any]] = list(read_events(path))
         self.cut_bytes = 0
-        self._lock: TextIO | None = None
+        self._stack: ExitStack | None = None
+        self._read()
+
+    def _read(self) -> None:
+        self._log = LineLog(self.path, _WHAT, _MEND, _FIELDS)
+        if self._log.unchecked and self.path not in _said:
+            _said.add(self.path)
+            console.print(
+                f"{self.path}: an older version wrote this journal without checksums, so that its {self._log.unchecked} "
+                "lines are not checked; the next event that is added vouches for them as they are now.",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """All events, in order."""
+        return self._log.records
 
     def __enter__(self) -> Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = (self.path.parent / ".lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise StudyError(
-                f"The study in {self.path.parent} is being run by another process; wait for it or stop it first."
-            ) from error
-        self._lock = lock
-        self.cut_bytes = cut_torn_tail(self.path)
-        self.events = list(read_events(self.path))
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(files.locked(self.path.parent / ".lock", wait=False))
+            except files.InUse as error:
+                raise StudyError(
+                    f"The study in {self.path.parent} is being run by another process; wait for it or stop it first."
+                ) from error
+            self._read()
+            self.cut_bytes = self._log.cut_torn_tail()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -59,17 +84,16 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._stack is not None:
+            self._stack.close()
+            self._stack = None
 
     def append(self, event: str, **fields: Any) -> dict[str, Any]:
         """Write one event and return it once it is on disk."""
-        if self._lock is None:
+        if self._stack is None:
             raise RuntimeError("Journal.append needs the lock: use the journal as a context manager.")
         record = {"seq": len(self.events), "time": round(time.time(), 3), "event": event, **fields}
-        append_line(self.path, record)
-        self.events.append(record)
+        self._log.append(record)
         return record
 
     def of(self, event: str) -> list[dict[str, Any]]:
@@ -77,10 +101,29 @@ class Journal:
         return [record for record in self.events if record["event"] == event]
 
 
-def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the journal's events; a torn last line is ignored."""
-    mend = "restore the file from a copy, or move it away to start the study again (signals stay cached)"
-    return read_lines(path, "the journal", mend)
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The journal's events; a torn last line is ignored."""
+    return LineLog(path, _WHAT, _MEND, _FIELDS).records
+
+
+def repair(path: Path) -> tuple[int, Path | None]:
+    """Keep the sound first lines of a damaged journal, or of the record of a language model's answers.
+
+    Returns:
+        How many lines the file has now, and where the damaged one is kept; None if nothing was damaged.
+
+    Raises:
+        StudyError: there is no such file, a process works with it, or not even its first line is sound.
+    """
+    if not path.is_file():
+        raise StudyError(f"{path}: no such file; name a damaged journal.jsonl or {EXCHANGES}.")
+    try:
+        with files.locked(path.parent / ".lock", wait=False):
+            if path.name == EXCHANGES:
+                return keep_sound_exchanges(path)
+            return keep_sound_lines(path, _WHAT, _MEND, _FIELDS)
+    except files.InUse as error:
+        raise StudyError(f"{path}: another process works with it; wait for it or stop it first.") from error
 
 
 def decisions(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
