@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -109,6 +109,7 @@ class ConversationEncoder:
         self.turns = turns
         self._control = control_pattern(tokenizer)
         self._shapes: dict[tuple[str, ...], _Scaffold | EvaluationError] = {}
+        self._blanks: dict[tuple[str, ...], int] = {}
         self._generation_prompt: str | None = None
 
     def _render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
@@ -222,6 +223,54 @@ class ConversationEncoder:
         encoded = self.encode_batch([messages])[0]
         assert encoded is not None
         return encoded
+
+    def encode_open(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+        """Token ids up to the last character of the last message, behind which nothing is written yet.
+
+        Returns:
+            The ids, and where those of the last message begin: a token that straddles its beginning is one of them.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation's roles.
+        """
+        segments = self._segments(messages)
+        end = max((i + 1 for i, segment in enumerate(segments) if segment.is_content and segment.response), default=0)
+        ids, response, _ = self._tokens(segments[:end], messages)
+        return ids, response.index(True) if True in response else len(ids)
+
+    def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of everything in front of the answer to ``messages``, whatever that will be.
+
+        Blanks that the template writes between its generation prompt and an answer are the answer's to write.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation's roles.
+        """
+        asked = [*messages, {"role": "assistant", "content": "x"}]
+        segments = self._segments(asked)
+        end = max(i for i, segment in enumerate(segments) if segment.is_content)
+        segments = segments[:end]
+        blanks = self._blanks_of_answers(tuple(message["role"] for message in messages))
+        if blanks and segments:
+            last = segments.pop()
+            segments.append(replace(last, text=last.text[: len(last.text) - min(blanks, len(last.text))]))
+        return self._tokens(segments, asked)[0]
+
+    def _blanks_of_answers(self, roles: tuple[str, ...]) -> int:
+        """Blanks (count) by which the text in front of an answer is longer than the generation prompt."""
+        if roles not in self._blanks:
+            asked = [{"role": role, "content": "x"} for role in roles]
+            pieces = [segment.text for segment in self._segments([*asked, {"role": "assistant", "content": "\ue0f2"}])]
+            before, prompt = "".join(pieces).partition("\ue0f2")[0], self.prompt(asked)
+            more = before[len(prompt) :] if before.startswith(prompt) else ""
+            self._blanks[roles] = len(more) if more.isspace() else 0
+        return self._blanks[roles]
+
+    def _tokens(
+        self, segments: Sequence[_Segment], messages: Sequence[Message]
+    ) -> tuple[list[int], list[bool], list[bool]]:
+        """Ids and masks of one conversation's segments; contents that spell control tokens are tokenized apart."""
+        return self._encode_apart(segments) if self.has_control_text(messages) else self._encode_whole([segments])[0]
 
     def encode_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded | None]:
         """Encode many conversations at once, which is several times faster; None where the template refuses one."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,72 @@ def harness_verdict(task: TaskConfig, item_id: str, text: str) -> float:
     results: Mapping[str, Any] = loaded.process_results(document, [instance.filtered_resps[ensemble.name]])
     known = [name for name in ("exact_match", "acc") if name in results] or list(results)
     return float(results[known[0]])
+
+
+@dataclass(frozen=True)
+class TaskGeneration:
+    """How a task file wants answers generated.
+
+    Attributes:
+        max_gen_toks: longest answer (tokens); None where the file leaves it to the model.
+        until: texts that end an answer.
+        temperature: 0 is greedy decoding.
+        top_p: share of the probability that is sampled from.
+        top_k: likeliest tokens that are sampled from (count); None is all.
+    """
+
+    max_gen_toks: int | None
+    until: tuple[str, ...]
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int | None = None
+
+
+#: Settings that ask for nothing when they have these values.
+_NEUTRAL = {"num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1, "length_penalty": 1, "min_p": 0,
+            "min_new_tokens": 0, "min_gen_toks": 0, "skip_special_tokens": True}  # fmt: skip
+#: Names that harness versions and engines have for the longest answer, the first one given counts.
+_LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+_SAMPLING = ("do_sample", "temperature", "top_p", "top_k")
+
+
+def harness_generation(task: TaskConfig) -> TaskGeneration | None:
+    """The generation settings of ``task``'s file (with the harness's defaults); None if the file does not generate.
+
+    Raises:
+        ConfigError: it asks for something that no engine here does, or a setting has no sensible value.
+    """
+    if not has_own_verdict(task):
+        return None
+    config = _load(str(task.lm_eval), task.lm_eval_path).config
+    given: dict[str, Any] = dict(config.generation_kwargs or {})
+    where = f"Task '{task.name}': the task file of lm-eval's '{task.lm_eval}'"
+    mend = "write a task file without it and name its folder lm_eval_path"
+    if int(config.repeats) > 1:
+        raise ConfigError(f"{where} asks for {config.repeats} answers an item (repeats) and one is generated: {mend}.")
+    until = given.pop("until", None) or []
+    lengths = [value for name in _LENGTHS if (value := given.pop(name, None)) is not None]
+    sampled, temperature, top_p, top_k = (given.pop(name, None) for name in _SAMPLING)
+    for name, value in given.items():
+        if name not in _NEUTRAL or (value is not None and value != _NEUTRAL[name]):
+            raise ConfigError(f"{where} sets generation_kwargs.{name} ({value!r}), which is not done here: {mend}.")
+    try:
+        if sampled is None:  # as the harness reads it
+            sampled = temperature is not None and float(temperature) > 0
+        found = TaskGeneration(
+            int(lengths[0]) if lengths else None,
+            tuple(str(stop) for stop in ([until] if isinstance(until, str) else until) if stop),
+            (1.0 if temperature is None else float(temperature)) if sampled else 0.0,
+            float(1.0 if top_p is None else top_p) if sampled else 1.0,
+            int(top_k) if sampled and top_k and int(top_k) > 0 else None,
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where} has generation_kwargs that cannot be read ({error}).") from error
+    if found.max_gen_toks is not None and found.max_gen_toks < 1:
+        raise ConfigError(f"{where} sets generation_kwargs.max_gen_toks to {found.max_gen_toks}: it must be 1 or more.")
+    if not (0.0 <= found.temperature < math.inf and 0.0 < found.top_p <= 1.0):
+        raise ConfigError(f"{where} sets a temperature below 0 or a top_p outside of (0, 1] in generation_kwargs.")
+    return found
 
 
 def has_own_verdict(task: TaskConfig) -> bool:

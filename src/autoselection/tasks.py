@@ -26,6 +26,9 @@ Answer = Literal["auto", "choice", "number", "yes_no", "text"]
 #: Metrics that compare the likelihoods of an item's options.
 OPTION_METRICS = ("accuracy", "option_likelihood")
 
+#: Metrics of which less is better.
+_LESS_IS_BETTER = ("nll", "nll_per_byte")
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -73,6 +76,11 @@ class TaskConfig(StrictModel):
         if self.fewshot and self.target is None and self.lm_eval is None:
             raise ValueError("'fewshot' takes solved items from 'target', which is not set")
         return self
+
+
+def sign_of(metric: str) -> float:
+    """What makes a metric's values scores (higher is better): 1 or -1."""
+    return -1.0 if metric in _LESS_IS_BETTER else 1.0
 
 
 @dataclass(frozen=True)

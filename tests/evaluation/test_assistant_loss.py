@@ -195,7 +195,7 @@ def test_a_cut_inside_an_assistant_turn_keeps_the_loss_of_what_is_left(family, t
     first = next(position for position, label in enumerate(labels) if label != IGNORED)
     nothing = RowCache().subset(pool, np.array([0]), ConversationEncoder(tokenizer, max_length=first), True)
     assert nothing.lengths(np.array([0])).tolist() == [0]
-    assert (nothing.no_response, nothing.truncated) == (1, 1)
+    assert (nothing.dropped["max_length"], nothing.truncated) == (1, 1)
 
 
 @pytest.mark.parametrize("packing", [False, True])

@@ -24,8 +24,15 @@ from autoselection.evaluation.engines.vllm import (
     likelihood_of,
     sampling_arguments,
 )
-from autoselection.evaluation.harness import load_benchmarks, score, stop_signs
+from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.harness import load_benchmarks, score
 from autoselection.models import load_model
+
+
+def until(text: str, stops: list[str]) -> tuple[str, bool]:
+    """What a server gives back of a text, and whether a stop text ended it."""
+    places = [text.index(stop) for stop in stops if stop in text]
+    return (text[: min(places)], True) if places else (text, False)
 
 
 @dataclass
@@ -79,7 +86,9 @@ class TinyServer:
             eos_token_id=end, pad_token_id=end,
         )  # fmt: skip
         content = self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-        return 200, {"choices": [{"message": {"role": "assistant", "content": content}}]}
+        content, stopped = until(content, body.get("stop") or [])
+        reason = "stop" if stopped or end in out[0, ids.shape[1] :].tolist() else "length"
+        return 200, {"choices": [{"message": {"role": "assistant", "content": content}, "finish_reason": reason}]}
 
     def load(self, body: dict[str, Any]) -> tuple[int, Any]:
         from peft import PeftModel
@@ -146,7 +155,7 @@ def test_without_likelihoods_only_generated_answers_are_scored(make_job, server,
     server.logprobs = False
     task = sums.model_copy(update={"metric": "exact_match"})
     result = evaluate(make_job(rows=None, tasks=(task,), full_metrics=True, config=served(server)))
-    assert set(result.metrics["sums"]) == {"items", "truncated", "exact_match"}
+    assert set(result.metrics["sums"]) == {"items", "truncated", "exact_match", "at_limit"}
     with pytest.raises(EvaluationError, match=r"Task 'sums': metric 'nll' needs log-probabilities.*not available"):
         evaluate(make_job(rows=None, config=served(server)))
 
@@ -281,7 +290,10 @@ class StandIn:
                 do_sample=False, eos_token_id=settings["stop_token_ids"], pad_token_id=settings["stop_token_ids"][0],
             )  # fmt: skip
             text = self.tokenizer.decode(made[0, len(ids) :], skip_special_tokens=True)
-            outputs.append(SimpleNamespace(prompt_logprobs=None, outputs=[SimpleNamespace(text=text)]))
+            text, stopped = until(text, settings["stop"] or [])
+            ended = stopped or set(settings["stop_token_ids"]) & set(made[0, len(ids) :].tolist())
+            answer = SimpleNamespace(text=text, finish_reason="stop" if ended else "length")
+            outputs.append(SimpleNamespace(prompt_logprobs=None, outputs=[answer]))
         return outputs
 
 
@@ -291,11 +303,8 @@ def test_vllms_answers_become_the_same_scores(make_job, tiny_model_dir, tiny_tok
         (sums, choices), "dev", tiny_tokenizer, context_length=512, config=EvaluationConfig(), full_metrics=True,
         tokenizer_key=("vllm test",),
     )  # fmt: skip
-    stop_ids, stop_text = stop_signs(benchmarks)
     engine = StandIn(load_model(tiny_model_dir, "cpu", "float32"), tiny_tokenizer)
-    scored = VllmLM(
-        engine, dict, adapter="subset-1", stop_ids=stop_ids, stop_text=stop_text, context_length=512, seed=3
-    )
+    scored = VllmLM(engine, dict, adapter="subset-1", context_length=512, seed=3)
     found = score(scored, benchmarks)
     for name in ("sums", "choices"):
         assert found[name].items["nll"] == pytest.approx(ours.items[name]["nll"], abs=1e-4)
@@ -320,11 +329,13 @@ def test_vllm_is_started_with_room_for_the_adapters():
 
 
 def test_vllms_sampling_is_greedy_and_reads_prompts_or_writes_answers():
-    assert sampling_arguments(max_tokens=9, seed=1, scores=True) == {
+    assert sampling_arguments(None, seed=1) == {
         "temperature": 0.0, "seed": 1, "max_tokens": 1, "prompt_logprobs": 1, "detokenize": False,
     }  # fmt: skip
-    written = sampling_arguments(max_tokens=9, seed=1, stop_ids=[2], stop_text="User:")
-    assert (written["max_tokens"], written["stop_token_ids"], written["stop"]) == (9, [2], ["User:"])
+    written = sampling_arguments(Generation(9, ("User:",), (2,)), seed=1)
+    assert written == {"temperature": 0.0, "seed": 1, "max_tokens": 9, "stop_token_ids": [2], "stop": ["User:"]}
+    sampled = sampling_arguments(Generation(9, temperature=0.7, top_p=0.9, top_k=20), seed=1)
+    assert (sampled["temperature"], sampled["top_p"], sampled["top_k"]) == (0.7, 0.9, 20)
 
 
 def test_a_missing_log_probability_is_an_error_and_not_zero():

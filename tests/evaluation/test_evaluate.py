@@ -8,17 +8,23 @@ import pickle
 import random
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from test_sft import write_jsonl
 
+from autoselection.compare.comparison import item_scores
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation import EvaluationResult, evaluate
+from autoselection.evaluation.encoding import lost_rows
 from autoselection.evaluation.runtime import failure_of
 from autoselection.models import load_model
+from autoselection.pool import ingest
+from autoselection.study.evidence import item_table
 from autoselection.tasks import LETTERS, TaskConfig, load_items
 
 
@@ -142,8 +148,81 @@ def test_an_absurd_learning_rate_is_a_failure_and_not_a_crash(make_job):
 def test_a_subset_without_trainable_rows_is_a_failure(make_job):
     result = evaluate(make_job(rows=[1, 2], sft={"max_length": 8}))
     assert result.failure is not None
-    assert result.failure.startswith("No row of the subset can be trained on")
+    assert result.failure == "No row of the subset can be trained on: 2 because their prompts fill the maximum length."
     assert result.dropped_rows == 2
+    assert "Training drops 2 of 2 rows (100%)" in result.remarks[0]
+
+
+def test_rows_dropped_and_cut_are_counted_by_reason_and_told_above_a_tenth(make_job, tmp_path):
+    """Ten rows that fit and of each other kind as many as named."""
+
+    def rows(long_prompts: int, long_answers: int) -> Path:
+        fits = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+        prompt = {"messages": [{"role": "user", "content": "x" * 300}, {"role": "assistant", "content": "b"}]}
+        answer = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "y" * 300}]}
+        numbered = [fits] * 10 + [prompt] * long_prompts + [answer] * long_answers
+        records = [
+            {"messages": [{"role": "user", "content": f"{i} {m[0]['content']}"}, m[1]]}
+            for i, m in enumerate(record["messages"] for record in numbered)
+        ]
+        folder = tmp_path / f"{long_prompts}-{long_answers}"
+        folder.mkdir()
+        ingest([write_jsonl(folder / "rows.jsonl", records)], folder / "pool")
+        return folder / "pool"
+
+    def trained(long_prompts: int, long_answers: int) -> Any:
+        count = 10 + long_prompts + long_answers
+        sft = {"max_length": 64, "epochs": 1.0}
+        return evaluate(make_job(rows=range(count), pool_dir=rows(long_prompts, long_answers), sft=sft))
+
+    both = trained(5, 3)
+    assert both.failure is None
+    assert (both.read_rows, both.dropped_rows, both.dropped, both.truncated_rows) == (18, 5, {"max_length": 5}, 8)
+    assert both.train_rows == 13
+    (said,) = both.remarks
+    assert said == (
+        "Training drops 5 of 18 rows (28%): 5 because their prompts fill the maximum length. "
+        "Training cuts 3 of 18 rows (17%) to the maximum length. "
+        "The maximum length is 64 tokens (evaluation.sft.max_length, or the model's context)."
+    )
+    assert EvaluationResult.from_dict(json.loads(json.dumps(both.to_dict()))).remarks == both.remarks
+    few = trained(1, 0)
+    assert (few.dropped, few.remarks) == ({"max_length": 1}, ())  # 1 of 11 is less than a tenth
+
+
+@pytest.mark.parametrize(
+    ("dropped", "truncated", "said"),
+    [
+        ({}, 0, []),
+        ({"no_response": 10}, 0, []),
+        ({"no_response": 11}, 0, ["Training drops 11 of 100 rows (11%): 11 because they have no response."]),
+        ({"template": 8, "trainer": 4}, 0, [
+            "Training drops 12 of 100 rows (12%): 8 because the chat template does not render their turns; 4 because the "
+            "trainer cannot hold them."
+        ]),
+        ({}, 10, []),
+        ({"max_length": 10}, 20, []),  # ten dropped and ten cut: each a tenth
+    ],
+)  # fmt: skip
+def test_what_is_told_of_lost_rows(dropped, truncated, said):
+    assert lost_rows(100, dropped, truncated, 64) == said
+
+
+def test_every_metric_keeps_the_items_it_is_the_mean_of(make_job, sums, choices):
+    """Paired tests, the verdict and comparisons need them, whatever the search maximises."""
+    for metric, task in (("nll", sums), ("nll_per_byte", sums), ("exact_match", sums), ("accuracy", choices),
+                         ("option_likelihood", choices)):  # fmt: skip
+        result = evaluate(make_job(rows=None, tasks=(task.model_copy(update={"metric": metric}),)))
+        sign = -1 if metric.startswith("nll") else 1
+        values = np.array(result.items[task.name][metric])
+        assert len(values) == 12
+        assert sign * values.mean() == pytest.approx(result.score, abs=1e-5)
+        table = item_table([result, result], {task.name: metric})
+        assert table is not None
+        assert table[task.name].tolist() == [(sign * values).tolist()] * 2
+        found = item_scores([result], {task.name: metric})
+        assert found is not None
+        assert list(found[task.name].values()) == pytest.approx((sign * values).tolist())
 
 
 @pytest.mark.parametrize(

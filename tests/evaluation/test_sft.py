@@ -297,9 +297,10 @@ def test_rows_are_cut_dropped_and_counted(tiny_tokenizer, tmp_path):
     ]
     ingest([write_jsonl(tmp_path / "rows.jsonl", rows)], tmp_path / "pool")
     subset = encode(tmp_path / "pool", tiny_tokenizer, max_length=64)
-    assert (subset.truncated, subset.no_response, subset.unrenderable) == (0, 0, 0)  # nothing has been read
+    assert (subset.read, subset.truncated, sum(subset.dropped.values())) == (0, 0, 0)
     lengths = subset.lengths(np.arange(3))
-    assert (subset.truncated, subset.no_response, subset.unrenderable) == (2, 1, 0)
+    assert (subset.read, subset.truncated) == (3, 2)
+    assert subset.dropped == {"max_length": 1, "no_response": 0, "template": 0}
     whole = encode(tmp_path / "pool", tiny_tokenizer, max_length=4096)
     assert subset.lost == sum(length - 64 for length in whole.lengths(np.arange(2)))
     assert whole.lost == 0
@@ -318,7 +319,9 @@ def test_only_the_last_turn_is_trained_if_asked(tiny_tokenizer, pool_dir):
 
 def test_a_subset_without_a_trainable_row_fails_with_the_reason(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
     subset = encode(pool_dir, tiny_tokenizer, [1, 2], max_length=8)
-    with pytest.raises(TrainingFailure, match="No row of the subset can be trained on: 2 have no response token"):
+    with pytest.raises(
+        TrainingFailure, match="No row of the subset can be trained on: 2 because their prompts fill the maximum length"
+    ):
         run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=1)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.evaluation import EvaluationResult
+from autoselection.tasks import sign_of
 
 REFERENCE = "random"
 BLOCK, BLOCKS = 100, 20
@@ -194,19 +195,24 @@ def _mean_curve(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(float(s) / int(c) if c else math.nan for s, c in zip(sums, counts, strict=True))
 
 
-def item_scores(results: Sequence[EvaluationResult], metrics: Mapping[str, str]) -> Items:
-    """Score of every item by task, mean over evaluations of one subset (``nll`` counts negative, as in the search).
+def item_scores(results: Sequence[EvaluationResult], metrics: Mapping[str, str]) -> Items | None:
+    """Score of every item by task, mean over evaluations of one subset (higher is better, as in the search).
 
     Args:
         metrics: what each task is scored by.
+
+    Returns:
+        None if an evaluation holds no item scores of a task (those of earlier versions in ``nll_per_byte`` do not).
     """
     scores: dict[str, dict[str, float]] = {}
     for task, metric in metrics.items():
         by_item: dict[str, list[float]] = {}
         for result in results:
-            items = result.items[task]
+            items = result.items.get(task, {})
+            if metric not in items:
+                return None
             for key, value in zip(items["ids"], items[metric], strict=True):
-                by_item.setdefault(str(key), []).append(-value if metric == "nll" else value)
+                by_item.setdefault(str(key), []).append(sign_of(metric) * value)
         scores[task] = {key: float(np.mean(values)) for key, values in by_item.items()}
     return scores
 

@@ -126,6 +126,8 @@ class Evaluations:
             )
             self._results[key] = result
             self.made += 1
+            for remark in result.remarks:
+                console.say(styled(f"{item.split}, {item.size:,} rows, seed {item.seed}", "yellow"), f": {remark}")
             self._warn_of_other_arithmetic()
             said = (
                 [f"score {result.score:.4f}"]

@@ -135,7 +135,7 @@ def _score_test(
         results = [result for item in listed if (result := evaluations.find(item)) is not None]
         if not any(result.failure for result in results):
             scored[key] = results
-    items = {key: item_scores(results, metrics) for key, results in scored.items()}
+    items = {key: found for key, results in scored.items() if (found := item_scores(results, metrics)) is not None}
     return {key: _with_test(run, scored.get(run.incumbent or "")) for key, run in runs.items()}, items
 
 

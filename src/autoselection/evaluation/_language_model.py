@@ -10,6 +10,9 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
+from transformers import StoppingCriteria
+
+from autoselection.evaluation.generation import Generation, Limited
 
 #: Bytes that the logits of one batch may take, with their log-probabilities.
 _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30, "mps": 1 << 30}
@@ -20,6 +23,25 @@ _MAX_TOKENS = 16_384
 _GENERATED_SHARE = 4
 
 Request = tuple[tuple[str, str], list[int], list[int]]
+
+
+class _StopTexts(StoppingCriteria):  # type: ignore[misc]
+    """Ends an answer that holds one of the stop texts; rows that ended stay so."""
+
+    def __init__(self, tokenizer: Any, until: Sequence[str], width: int) -> None:
+        self._tokenizer, self._until, self._width = tokenizer, until, width
+        self._tail = max(len(stop.encode()) for stop in until) + 4  # a token holds a byte or more
+        self._done: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Which rows have ended; bool[rows]."""
+        done = torch.zeros(len(input_ids), dtype=torch.bool) if self._done is None else self._done
+        for row in (~done).nonzero()[:, 0].tolist():
+            tokens = input_ids[row, self._width :][-self._tail :].tolist()
+            text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+            done[row] = any(stop in text for stop in self._until)
+        self._done = done
+        return done.to(input_ids.device)
 
 
 class LocalTask(ConfigurableTask):  # type: ignore[misc]
@@ -43,8 +65,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
     part of the answer, and it would turn control words inside item text into control tokens.
 
     Args:
-        stop_ids: tokens that end a generated answer.
-        stop_text: text that ends a generated answer where the template has no end token; may be empty.
+        seed: of sampled answers.
         batch_size: most sequences of a batch; None is no limit.
         batch_tokens: most tokens of a batch; None is derived from the vocabulary.
         compiled: compile the forward pass of likelihoods.
@@ -55,8 +76,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         model: Any,
         tokenizer: Any,
         *,
-        stop_ids: Sequence[int],
-        stop_text: str,
+        seed: int,
         batch_size: int | None,
         batch_tokens: int | None,
         autocast: bool,
@@ -71,8 +91,8 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             mixed_precision_dtype="bfloat16" if autocast else None,
             add_bos_token=False,
         )
-        self._stop_ids = list(stop_ids)
-        self._stop_text = stop_text
+        self.limited = Limited()
+        self._seed = seed
         self._rows = batch_size
         self._tokens = batch_tokens
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
@@ -133,41 +153,51 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         return logits
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
-        """Greedy answers to the documents' contexts."""
-        order = sorted(range(len(requests)), key=lambda index: -len(requests[index].doc["context_ids"]))
+        """Answers to the documents' contexts."""
+        groups: dict[Generation, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(Generation.of(request), []).append(index)
         answers = [""] * len(requests)
-        while order:
-            new_tokens = max(int(requests[index].args[1]["max_gen_toks"]) for index in order)
-            room = max(1, self.max_length - new_tokens)
-            width = min(room, len(requests[order[0]].doc["context_ids"]))
-            rows = max(1, _GENERATED_SHARE * (self._tokens or _MAX_TOKENS) // (width + new_tokens))
-            rows = min(rows, self._rows or rows)
-            batch, order = order[:rows], order[rows:]
-            contexts = [requests[index].doc["context_ids"][-room:] for index in batch]
-            ids = torch.zeros((len(batch), width), dtype=torch.long)
-            mask = torch.zeros_like(ids)
-            for position, context in enumerate(contexts):
-                ids[position, width - len(context) :] = torch.tensor(context)
-                mask[position, width - len(context) :] = 1
-            with torch.inference_mode(), self._autocast():
-                output = self.model.generate(
-                    input_ids=ids.to(self.device),
-                    attention_mask=mask.to(self.device),
-                    max_new_tokens=new_tokens,
-                    do_sample=False,
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                    eos_token_id=self._stop_ids or None,
-                    pad_token_id=self._stop_ids[0] if self._stop_ids else 0,
-                )
-            for index, tokens in zip(batch, output[:, width:].tolist(), strict=True):
-                text = self.tokenizer.decode(self._until_stop(tokens), skip_special_tokens=True)
-                answers[index] = text.split(self._stop_text)[0] if self._stop_text else text
+        torch.manual_seed(self._seed)  # sampled answers must not depend on what training drew
+        for settings, order in groups.items():
+            order.sort(key=lambda index: -len(requests[index].doc["context_ids"]))
+            room = max(1, self.max_length - settings.max_gen_toks)
+            while order:
+                width = min(room, len(requests[order[0]].doc["context_ids"]))
+                rows = max(1, _GENERATED_SHARE * (self._tokens or _MAX_TOKENS) // (width + settings.max_gen_toks))
+                rows = min(rows, self._rows or rows)
+                batch, order = order[:rows], order[rows:]
+                contexts = [requests[index].doc["context_ids"][-room:] for index in batch]
+                for index, tokens in zip(batch, self._continued(contexts, width, settings), strict=True):
+                    ended = next((i for i, token in enumerate(tokens) if token in settings.stop_ids), None)
+                    text = self.tokenizer.decode(tokens[:ended], skip_special_tokens=True)
+                    full = ended is None and len(tokens) >= settings.max_gen_toks
+                    answers[index] = self.limited.note(requests[index], text, full)
         return answers
 
-    def _until_stop(self, tokens: list[int]) -> list[int]:
-        return tokens[: next((i for i, token in enumerate(tokens) if token in self._stop_ids), len(tokens))]
+    def _continued(self, contexts: Sequence[list[int]], width: int, settings: Generation) -> list[list[int]]:
+        """What the model writes behind each context, of at most ``width`` tokens."""
+        ids = torch.zeros((len(contexts), width), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for position, context in enumerate(contexts):
+            ids[position, width - len(context) :] = torch.tensor(context)
+            mask[position, width - len(context) :] = 1
+        sampled = settings.temperature > 0
+        with torch.inference_mode(), self._autocast():
+            output = self.model.generate(
+                input_ids=ids.to(self.device),
+                attention_mask=mask.to(self.device),
+                max_new_tokens=settings.max_gen_toks,
+                do_sample=sampled,
+                temperature=settings.temperature if sampled else None,
+                top_p=settings.top_p if sampled else None,
+                top_k=(settings.top_k or 0) if sampled else None,
+                eos_token_id=list(settings.stop_ids) or None,
+                pad_token_id=settings.stop_ids[0] if settings.stop_ids else 0,
+                stopping_criteria=[_StopTexts(self.tokenizer, settings.until, width)] if settings.until else None,
+            )
+        found: list[list[int]] = output[:, width:].tolist()
+        return found
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

@@ -233,7 +233,8 @@ class EvaluationConfig(StrictModel):
     max_new_tokens: int | None = Field(
         None,
         ge=1,
-        description="Longest generated answer (tokens); null is twice the task's longest gold answer plus 16.",
+        description="Longest generated answer (tokens); null is what a task file of lm-evaluation-harness says (its default "
+        "is 256), else twice the task's longest gold answer plus 16.",
     )
     threads: int | None = Field(
         None, ge=1, description="PyTorch threads of an evaluation (count); null leaves PyTorch's choice."

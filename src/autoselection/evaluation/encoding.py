@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,37 @@ _CACHE_TOKENS = 50_000_000
 _BATCH = 256
 
 IGNORED = -100
+
+#: Why rows are not trained on.
+DROPPED = {
+    "max_length": "their prompts fill the maximum length",
+    "no_response": "they have no response",
+    "template": "the chat template does not render their turns",
+    "trainer": "the trainer cannot hold them",
+}
+#: Share of the rows that may be dropped, or cut, before it is said.
+_TOLD_SHARE = 0.1
+
+
+def lost_rows(read: int, dropped: Mapping[str, int], truncated: int, max_length: int) -> list[str]:
+    """What to say of rows that a training drops or cuts; nothing up to a tenth of each.
+
+    Args:
+        read: rows of the subset, or of a sample.
+        dropped: rows by reason, see :data:`DROPPED`.
+        truncated: rows cut to the maximum length, those dropped for it included.
+        max_length: longest row trained on (tokens).
+    """
+    gone, cut = sum(dropped.values()), truncated - dropped.get("max_length", 0)
+    said = []
+    if gone > _TOLD_SHARE * read:
+        why = "; ".join(f"{count:,} because {DROPPED[name]}" for name, count in dropped.items() if count)
+        said.append(f"Training drops {gone:,} of {read:,} rows ({gone / read:.0%}): {why}.")
+    if cut > _TOLD_SHARE * read:
+        said.append(f"Training cuts {cut:,} of {read:,} rows ({cut / read:.0%}) to the maximum length.")
+    if said and truncated:
+        said.append(f"The maximum length is {max_length:,} tokens (evaluation.sft.max_length, or the model's context).")
+    return [" ".join(said)] if said else []
 
 
 @dataclass(frozen=True)
@@ -97,14 +129,20 @@ class EncodedSubset:
         return sum(row.lost for row in self._rendered)
 
     @property
-    def no_response(self) -> int:
-        """Rows without a response token within the maximum length, or with none at all."""
-        return sum(row.responses == 0 for row in self._rendered)
+    def read(self) -> int:
+        """Rows encoded so far."""
+        return len(self._rows)
 
     @property
-    def unrenderable(self) -> int:
-        """Rows whose turns the chat template does not render."""
-        return len(self._rows) - len(self._rendered)
+    def dropped(self) -> dict[str, int]:
+        """Rows that cannot be trained on by reason, see :data:`DROPPED`."""
+        bare = [row for row in self._rendered if row.responses == 0]
+        cut = sum(row.lost > 0 for row in bare)
+        return {
+            "max_length": cut,
+            "no_response": len(bare) - cut,
+            "template": len(self._rows) - len(self._rendered),
+        }
 
     @property
     def _rendered(self) -> list[EncodedRow]:

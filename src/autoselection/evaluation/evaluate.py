@@ -6,7 +6,7 @@ import gc
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from autoselection.evaluation.runtime import (
     quiet_libraries,
     require_packages,
 )
-from autoselection.tasks import TaskConfig, load_items
+from autoselection.tasks import TaskConfig, load_items, sign_of
 
 if TYPE_CHECKING:
     import torch
@@ -92,11 +92,14 @@ class _Run:
         if not external and (job.rows is not None or job.config.engine == "transformers"):
             model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
         context_length = _context_length(job, model)
+        scored_length = context_length
+        if job.config.engine == "vllm" and job.config.vllm.max_model_len is not None:
+            scored_length = job.config.vllm.max_model_len
         benchmarks = load_benchmarks(
             job.tasks,
             job.split,
             tokenizer,
-            context_length=context_length,
+            context_length=scored_length,
             config=job.config,
             full_metrics=job.full_metrics,
             tokenizer_key=tokenizer_key,
@@ -107,6 +110,7 @@ class _Run:
             model = self._train(model, tokenizer, dtype, tokenizer_key, context_length)
         trained = time.perf_counter()
         scores = self._scores(model, tokenizer, benchmarks, dtype, context_length)
+        self.costs["remarks"] = (*self.costs.get("remarks", ()), *_remarks(benchmarks, scores))
         model_dir = self._save(model, tokenizer) if job.config.keep_model and model is not None else None
         _write_items(job.work_dir, job.split, benchmarks, scores)
         ended = time.perf_counter()
@@ -150,7 +154,7 @@ class _Run:
             self.costs["settings"]["cached_tasks"] = sorted(known)
         if not missing:
             return known
-        with language_model(job, model, tokenizer, missing, dtype=dtype, context_length=context_length) as scored:
+        with language_model(job, model, tokenizer, dtype=dtype, context_length=context_length) as scored:
             found = score(scored, missing)
         for name, scores in found.items():
             if cache is not None:
@@ -184,7 +188,7 @@ class _Run:
     ) -> PreTrainedModel:
         """Train on the job's rows; ``model`` is the base model, None if the trainer loads it."""
         from autoselection.chat import ConversationEncoder
-        from autoselection.evaluation.encoding import row_cache
+        from autoselection.evaluation.encoding import lost_rows, row_cache
         from autoselection.evaluation.engines import adapter_folder
         from autoselection.evaluation.llamafactory import holdable
         from autoselection.evaluation.sft import plan, train
@@ -202,10 +206,15 @@ class _Run:
         try:
             schedule = plan(subset, sft, job.seed)
         finally:
+            dropped = {**subset.dropped, "trainer": len(wanted) - len(rows)}
+            read = subset.read + dropped["trainer"]
             self.costs.update(
                 truncated_rows=subset.truncated,
                 truncated_tokens=subset.lost,
-                dropped_rows=subset.no_response + subset.unrenderable + len(wanted) - len(rows),
+                read_rows=read,
+                dropped_rows=sum(dropped.values()),
+                dropped={name: count for name, count in dropped.items() if count},
+                remarks=tuple(lost_rows(read, dropped, subset.truncated, max_length)),
             )
         if model is None:
             trained = self._train_outside(pool, subset, schedule, dtype, max_length)
@@ -233,7 +242,6 @@ class _Run:
                 **self.costs["settings"],
                 "forward_passes": trained.forward_passes,
                 "trainable_parameters": trained.trainable_parameters,
-                "unrenderable_rows": subset.unrenderable,
             },
         )
         return trained.model
@@ -313,7 +321,19 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _search_score(task: TaskConfig, metrics: Mapping[str, float]) -> float:
-    return -metrics[task.metric] if task.metric in ("nll", "nll_per_byte") else metrics[task.metric]
+    return sign_of(task.metric) * metrics[task.metric]
+
+
+def _remarks(benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> Iterator[str]:
+    """What a reader has to know of how tasks were generated."""
+    from autoselection.evaluation.generation import limited_remark
+
+    for benchmark in benchmarks:
+        name = benchmark.config.name
+        yield from benchmark.remarks
+        said = limited_remark(name, benchmark.generation.max_gen_toks, scores[name].metrics)
+        if said is not None:
+            yield said
 
 
 def _context_length(job: EvaluationJob, model: PreTrainedModel | None) -> int:

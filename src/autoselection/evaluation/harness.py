@@ -7,10 +7,12 @@ What is scored:
   token is among them: a model that does not stop has not answered. An item's value is the mean over its tokens, a
   task's the mean over its items. The same request tells whether greedy decoding writes the gold response, token for
   token (``greedy_match``).
-- **accuracy** (items with choices): the option whose *letter* is likeliest as the first thing the model says. All
-  letters are of one length and need one forward pass. ``option_likelihood`` is the right letter's share of the letters'
-  probability. Items whose answer is yes or no are asked the same of these two words, where a task wants it.
-- **exact_match**: the greedy answer, generated until the end-of-turn token, holds the gold answer (see ``answers``).
+- **accuracy** (items with choices): the option whose *letter* is likeliest as the first thing the model says. Letters
+  of one token need one forward pass; where one merges with what stands before it, every option is asked from where the
+  options' tokens part, so that all are asked the same characters. ``option_likelihood`` is the right letter's share of
+  the letters' probability. Items whose answer is yes or no are asked the same of these two words, where a task wants it.
+- **exact_match**: the answer, generated until the end-of-turn token, holds the gold answer (see ``answers``). A task of
+  the harness is generated as its file says (length, stop texts, sampling). Answers that end at the limit are counted.
 
 Few-shot examples are earlier turns of the conversation.
 
@@ -32,6 +34,7 @@ from autoselection.chat import ConversationEncoder
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.answers import answers_match
 from autoselection.evaluation.config import EvaluationConfig
+from autoselection.evaluation.generation import AT_LIMIT, Generation, Limited, task_generation
 from autoselection.evaluation.job import EvaluationSplit, rounded
 from autoselection.evaluation.runtime import TrainingFailure
 from autoselection.harness_tasks import harness_verdict, has_own_verdict
@@ -48,9 +51,6 @@ from autoselection.tasks import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Room for an answer longer than the longest gold one (tokens).
-_SPARE_TOKENS = 16
-
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -60,6 +60,9 @@ class Benchmark:
         tasks: harness tasks by kind: ``nll``, ``accuracy`` and ``exact_match``, as far as asked for and possible.
         key: what the scores depend on besides the model: the items and examples, their encoding, the kinds.
         ids: ids of the items.
+        generation: how answers are generated.
+        remarks: what a reader has to know: settings that do not fit the model.
+        stop_text: text that ends an answer where the template has no end token.
         truncated: items longer than the model's context (their prompts lose their beginning).
     """
 
@@ -67,7 +70,8 @@ class Benchmark:
     tasks: Mapping[str, Any]
     ids: tuple[str, ...]
     truncated: int
-    stop_ids: frozenset[int]
+    generation: Generation
+    remarks: tuple[str, ...]
     stop_text: str
     key: str
 
@@ -127,7 +131,7 @@ def load_benchmarks(
             while len(_BENCHMARKS) >= _MAX_BENCHMARKS:
                 _BENCHMARKS.pop(next(iter(_BENCHMARKS)))
             encoder = ConversationEncoder(tokenizer, max_length=1 << 30, turns="last")
-            made = _benchmark(task, items, examples, kinds, encoder, context_length, config.max_new_tokens)
+            made = _benchmark(task, items, examples, kinds, encoder, context_length, config)
             _BENCHMARKS[key] = replace(made, key=repr(key))
         benchmarks.append(_BENCHMARKS[key])
     return benchmarks
@@ -149,15 +153,10 @@ def score(language_model: Any, benchmarks: Sequence[Benchmark]) -> dict[str, Tas
         f"{benchmark.config.name}/{kind}": task for benchmark in benchmarks for kind, task in benchmark.tasks.items()
     }
     output = evaluate(language_model, {"tasks": harness_tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
-    return {benchmark.config.name: _scores(benchmark, output) for benchmark in benchmarks}
+    return {benchmark.config.name: _scores(benchmark, output, language_model.limited) for benchmark in benchmarks}
 
 
-def stop_signs(benchmarks: Sequence[Benchmark]) -> tuple[list[int], str]:
-    """Tokens that end a generated answer, and the text that ends one where the template has no end token."""
-    return sorted(frozenset().union(*(benchmark.stop_ids for benchmark in benchmarks))), benchmarks[0].stop_text
-
-
-def _scores(benchmark: Benchmark, output: Mapping[str, Any]) -> TaskScores:
+def _scores(benchmark: Benchmark, output: Mapping[str, Any], limited: Limited) -> TaskScores:
     name = benchmark.config.name
     metrics: dict[str, float] = {"items": len(benchmark.ids), "truncated": benchmark.truncated}
     items: dict[str, list[Any]] = {"ids": list(benchmark.ids)}
@@ -174,10 +173,12 @@ def _scores(benchmark: Benchmark, output: Mapping[str, Any]) -> TaskScores:
                     f"'{name}' no finite likelihood; training diverged: lower evaluation.sft.learning_rate."
                 )
             metrics[metric] = float(values.mean())
-            if metric != "nll_per_byte":
+            if metric != "nll_per_byte" or benchmark.config.metric == metric:
                 items[metric] = rounded(values)
         if kind == "exact_match":
             generated = [sample["filtered_resps"][0] for sample in samples]
+            items[AT_LIMIT] = limited.count(f"{name}/{kind}", benchmark.ids)
+            metrics[AT_LIMIT] = sum(items[AT_LIMIT])
     return TaskScores(metrics, items, generated)
 
 
@@ -196,7 +197,7 @@ def _benchmark(
     kinds: Sequence[str],
     encoder: ConversationEncoder,
     context_length: int,
-    max_new_tokens: int | None,
+    config: EvaluationConfig,
 ) -> Benchmark:
     shots = [_shots(item, examples, task) for item in items]
     encoded = [
@@ -210,20 +211,29 @@ def _benchmark(
         )
     special = set(encoder.tokenizer.all_special_ids)
     ends = {gold[-1] for _, gold in encoded if gold[-1] in special}
-    eos = encoder.tokenizer.eos_token_id
-    new_tokens = max_new_tokens or min(2 * longest + _SPARE_TOKENS, context_length // 2)
+    stop_text = "" if ends else _text_after_answer(items[0], encoder)
+    prompts: list[list[int]] = []
+    if "exact_match" in kinds:
+        prompts = [encoder.encode_prompt([*turns, _asked(item)]) for item, turns in zip(items, shots, strict=True)]
+    generation, remarks = task_generation(
+        task, config, encoder.tokenizer, ends, stop_text, longest, max(map(len, prompts), default=0), context_length
+    )
     makers = {
         "nll": partial(_nll_task, task, items, encoded),
         "accuracy": partial(_accuracy_task, task, items, encoder, shots),
-        "exact_match": partial(_exact_match_task, task, items, encoded, shots, new_tokens),
+        "exact_match": partial(_exact_match_task, task, items, prompts, shots, generation),
     }
+    cut = [len(context) + len(gold) > context_length + 1 for context, gold in encoded]
+    for index, prompt in enumerate(prompts):
+        cut[index] = cut[index] or len(prompt) + generation.max_gen_toks > context_length
     return Benchmark(
         task,
         {kind: makers[kind]() for kind in kinds},
         tuple(item.id for item in items),
-        sum(len(context) + len(gold) > context_length + 1 for context, gold in encoded),
-        frozenset(ends | ({eos} if eos is not None else set())),
-        "" if ends else _text_after_answer(items[0], encoder),
+        sum(cut),
+        generation,
+        tuple(remarks) if prompts else (),
+        stop_text,
         "",
     )
 
@@ -248,16 +258,41 @@ def _encode(
     item: TaskItem, answer: str, encoder: ConversationEncoder, task: str, shots: Turns = ()
 ) -> tuple[list[int], list[int]]:
     """Token ids of the context and of ``answer`` with its end-of-turn token; what follows them is left out."""
-    asked = [*shots, {"role": "user", "content": item.question()}]
-    encoded = encoder.encode([*asked, {"role": "assistant", "content": answer}])
+    encoded = encoder.encode([*shots, _asked(item), {"role": "assistant", "content": answer}])
     positions = np.flatnonzero(encoded.response)
     if len(positions) == 0 or positions[0] == 0:
-        raise EvaluationError(
-            f"Task '{task}', item '{item.id}': the chat template leaves no answer to score behind a prompt; "
-            "name another chat_template."
-        )
+        raise _no_answer(item, task)
     first, last = int(positions[0]), int(positions[-1]) + 1
     return encoded.input_ids[:first], encoded.input_ids[first:last]
+
+
+def _encode_options(
+    item: TaskItem, encoder: ConversationEncoder, task: str, shots: Turns
+) -> tuple[list[int], list[list[int]]]:
+    """Token ids of what all options go on from, and of each option from there to its own last character.
+
+    A tokenizer may merge an option with what stands before it. Its likelihood alone would then be that of other
+    characters than the others'; so all go on from the last token that they have in common.
+    """
+    asked = [*shots, _asked(item)]
+    found = [encoder.encode_open([*asked, {"role": "assistant", "content": option}]) for option in item.options()]
+    common = min(first for _, first in found)
+    while any(ids[:common] != found[0][0][:common] for ids, _ in found):
+        common -= 1
+    if common == 0 or any(len(ids) == common for ids, _ in found):
+        raise _no_answer(item, task)
+    return found[0][0][:common], [ids[common:] for ids, _ in found]
+
+
+def _asked(item: TaskItem) -> dict[str, str]:
+    return {"role": "user", "content": item.question()}
+
+
+def _no_answer(item: TaskItem, task: str) -> EvaluationError:
+    return EvaluationError(
+        f"Task '{task}', item '{item.id}': the chat template leaves no answer to score behind a prompt; "
+        "name another chat_template."
+    )
 
 
 def _text_after_answer(item: TaskItem, encoder: ConversationEncoder) -> str:
@@ -325,15 +360,10 @@ def _nll_of(document: Mapping[str, Any], results: Sequence[tuple[float, bool]]) 
 def _accuracy_task(
     task: TaskConfig, items: Sequence[TaskItem], encoder: ConversationEncoder, shots: Sequence[Turns]
 ) -> Any:
-    special = set(encoder.tokenizer.all_special_ids)
     documents = []
     for item, turns in zip(items, shots, strict=True):
         letters = list(item.options())
-        continuations: list[list[int]] = []
-        context: list[int] = []
-        for letter in letters:
-            context, tokens = _encode(item, letter, encoder, task.name, turns)
-            continuations.append(tokens[:-1] if len(tokens) > 1 and tokens[-1] in special else tokens)
+        context, continuations = _encode_options(item, encoder, task.name, turns)
         documents.append(
             {
                 "id": item.id,
@@ -368,9 +398,9 @@ def _accuracy_of(document: Mapping[str, Any], results: Sequence[tuple[float, boo
 def _exact_match_task(
     task: TaskConfig,
     items: Sequence[TaskItem],
-    encoded: Sequence[tuple[list[int], list[int]]],
+    prompts: Sequence[list[int]],
     shots: Sequence[Turns],
-    new_tokens: int,
+    generation: Generation,
 ) -> Any:
     documents = [
         {
@@ -381,9 +411,9 @@ def _exact_match_task(
             "choices": [] if item.options_in_prompt else list(item.choices),
             "kind": task.answer,
             "context_ids": context,
-            "messages": json.dumps([*turns, {"role": "user", "content": item.question()}]),
+            "messages": json.dumps([*turns, _asked(item)]),
         }
-        for item, (context, _), turns in zip(items, encoded, shots, strict=True)
+        for item, context, turns in zip(items, prompts, shots, strict=True)
     ]
     own = partial(_verdict_of, task) if has_own_verdict(task) else _exact_match_of
     return _task(
@@ -391,7 +421,7 @@ def _exact_match_task(
         documents,
         output_type="generate_until",
         doc_to_target="gold",
-        generation_kwargs={"until": [], "max_gen_toks": new_tokens, "do_sample": False},
+        generation_kwargs=generation.kwargs(),
         process_results=own,
         metric_list=[_metric("exact_match")],
     )

@@ -76,9 +76,11 @@ class EvaluationResult:
         metrics: per task, ``items`` (count), ``nll`` (gold answer, nats per token, mean over items), ``nll_per_byte``,
             ``greedy_match`` (share of items whose gold answer is, token for token, what greedy decoding writes),
             ``truncated`` (items longer than the model's context) and, where scored, ``accuracy``, ``option_likelihood``
-            (the right option's share of the options' probability) and ``exact_match``.
+            (the right option's share of the options' probability), ``exact_match`` and ``at_limit`` (generated answers
+            that ended because they may be no longer, count).
         items: per task, ``ids`` and, aligned with them, every item's ``nll`` and ``greedy_match``, and where scored
-            ``accuracy``, ``option_likelihood`` and ``exact_match``: what paired tests need.
+            ``accuracy``, ``option_likelihood``, ``exact_match``, ``at_limit``, and ``nll_per_byte`` where it is the
+            task's metric: what paired tests need.
         seconds: wall time: ``load``, ``train``, ``eval``, ``total``.
         steps: optimiser steps taken.
         train_tokens: trained tokens, prompts included, padding not.
@@ -87,11 +89,15 @@ class EvaluationResult:
         truncated_rows: rows of the subset cut to the maximum length; here and below, of those read for training: a
             budget of tokens or steps may end before all are.
         truncated_tokens: tokens cut off these rows.
-        dropped_rows: rows of the subset without a response token (all of it cut away, or none there), not trained on.
+        read_rows: rows of the subset that were read for training.
+        dropped_rows: of these, those not trained on.
+        dropped: why, rows by reason: ``max_length`` (the prompt fills it), ``no_response`` (none there), ``template``
+            (does not render the turns), ``trainer`` (cannot hold the row).
         train_loss: mean loss over the first and over the last tenth of the steps; empty without training.
         settings: what was resolved: ``device``, ``dtype``, ``forward_passes``, ``trainable_parameters``,
-            ``unrenderable_rows`` (of the dropped ones, those whose turns the chat template does not render),
             ``cached_tasks`` (tasks whose scores came from ``evaluation.cache_dir``, where one is set).
+        remarks: what a reader has to know besides the numbers (sentences): many rows dropped or cut, answers that ended
+            at the limit, settings that could not be kept.
         model_dir: where the model was saved, or None.
         failure: why the evaluation failed, or None.
         failure_kind: ``training`` if the subset and the settings are to blame (it would fail again: divergence, more
@@ -111,9 +117,12 @@ class EvaluationResult:
     response_tokens: int = 0
     truncated_rows: int = 0
     truncated_tokens: int = 0
+    read_rows: int = 0
     dropped_rows: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
     train_loss: tuple[float, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     model_dir: str | None = None
     failure: str | None = None
     failure_kind: FailureKind | None = None
@@ -143,7 +152,7 @@ class EvaluationResult:
         known = {entry.name for entry in fields(cls)}
         values = {name: value for name, value in record.items() if name in known}
         values["score"] = math.nan if values.get("score") is None else values["score"]
-        values["train_loss"] = tuple(values.get("train_loss", ()))
+        values |= {name: tuple(values.get(name, ())) for name in ("train_loss", "remarks")}
         return cls(**values)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation.config import EvaluationConfig, SFTConfig
-from autoselection.evaluation.encoding import EncodedSubset
+from autoselection.evaluation.encoding import DROPPED, EncodedSubset
 from autoselection.evaluation.runtime import TrainingFailure, seed_generators
 from autoselection.evaluation.schedule import TrainingSchedule, training_schedule
 
@@ -132,8 +132,12 @@ def plan(subset: EncodedSubset, config: SFTConfig, seed: int) -> TrainingSchedul
     schedule = training_schedule(subset, config, seed)
     if not schedule.steps:
         raise TrainingFailure(
-            f"No row of the subset can be trained on: {subset.no_response:,} have no response token within "
-            f"max_length, {subset.unrenderable:,} have turns the chat template does not render."
+            "No row of the subset can be trained on: "
+            + (
+                "; ".join(f"{count:,} because {DROPPED[name]}" for name, count in subset.dropped.items() if count)
+                or "it has none"
+            )
+            + "."
         )
     return schedule
 

@@ -21,6 +21,7 @@ from autoselection.recipes import load_recipe
 from autoselection.reproduce.config import ReproductionConfig
 from autoselection.reproduce.rows import Entry
 from autoselection.study.journal import read_events
+from autoselection.tasks import sign_of
 
 PLAN = "test_plan"
 
@@ -151,7 +152,7 @@ def item_values(result: EvaluationResult, task: str, metric: str, search_metric:
     items = result.items.get(task, {})
     if metric == "score":
         values = items.get(search_metric)
-        sign = -1.0 if search_metric in ("nll", "nll_per_byte") else 1.0
+        sign = sign_of(search_metric)
     else:
         values, sign = items.get("accuracy") or items.get("exact_match"), 1.0
     return None if values is None else sign * np.array(values, np.float64)

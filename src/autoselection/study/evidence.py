@@ -14,6 +14,7 @@ from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.statistics import compare_all, selection_bias, table_components, trial_noise
 from autoselection.study.study import Study, Trial
+from autoselection.tasks import sign_of
 
 Table = dict[str, NDArray[np.float64]]
 
@@ -31,8 +32,7 @@ def item_table(results: Sequence[EvaluationResult], metrics: Mapping[str, str]) 
         rows = [result.items.get(task, {}).get(metric) for result in results]
         if not rows or any(row is None for row in rows):
             return None
-        values = np.array(rows, np.float64)
-        table[task] = -values if metric == "nll" else values
+        table[task] = sign_of(metric) * np.array(rows, np.float64)
     return table
 
 

@@ -263,6 +263,8 @@ def run_work(work: Sequence[Work], executor: Executor, journal: Journal) -> Iter
             lost.append(f"{work[index].name} (seed {work[index].seed}): {result.failure}")
             journal.append("interruption", name=work[index].name, seed=work[index].seed, reason=result.failure)
         else:
+            for remark in result.remarks:
+                console.say(styled(work[index].name, "yellow"), f": {remark}")
             yield work[index], result
     if lost:
         raise StudyError(

@@ -9,8 +9,10 @@ from pathlib import Path
 from autoselection.config import StudyConfig
 from autoselection.errors import ConfigError, PoolError
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.progress import console
 from autoselection.study.prepare import scratch_pool
 from autoselection.tasks import Split
+from autoselection.terminal import styled
 
 
 def read_ids(path: Path) -> list[str]:
@@ -66,7 +68,7 @@ def evaluate_subset(
         rows = pool.row_of(ids)
         if len(set(ids)) < len(ids):
             raise PoolError(f"{subset}: an id stands twice; a subset holds every row at most once.")
-        return evaluate(
+        result = evaluate(
             EvaluationJob(
                 model=config.model.path,
                 chat_template=config.model.chat_template,
@@ -81,3 +83,6 @@ def evaluate_subset(
                 full_metrics=True,
             )
         )
+        for remark in result.remarks:
+            console.say(styled("evaluate", "yellow"), f": {remark}")
+        return result

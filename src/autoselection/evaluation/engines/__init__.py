@@ -1,12 +1,13 @@
 """Where answers come from: a model in memory (transformers), vLLM, or a server that speaks OpenAI's protocol.
 
 An engine is a language model of lm-evaluation-harness over token ids: every one gets the same contexts and
-continuations, encoded once by :class:`~autoselection.chat.ConversationEncoder`. Decoding is greedy; the seed is passed on.
+continuations, encoded once by :class:`~autoselection.chat.ConversationEncoder`. How answers are generated (length, stop texts, sampling)
+comes with every request (see ``generation``); the seed is passed on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from autoselection.evaluation.harness import Benchmark
     from autoselection.evaluation.job import EvaluationJob
 
 
@@ -67,7 +67,6 @@ def language_model(
     job: EvaluationJob,
     model: PreTrainedModel | None,
     tokenizer: Any,
-    benchmarks: Sequence[Benchmark],
     *,
     dtype: torch.dtype,
     context_length: int,
@@ -79,10 +78,7 @@ def language_model(
     """
     import torch
 
-    from autoselection.evaluation.harness import stop_signs
-
     config = job.config
-    stop_ids, stop_text = stop_signs(benchmarks)
     if config.engine == "transformers":
         from autoselection.evaluation._language_model import ConversationLM
 
@@ -90,24 +86,23 @@ def language_model(
         yield ConversationLM(
             model,
             tokenizer,
-            stop_ids=stop_ids,
-            stop_text=stop_text,
+            seed=job.seed,
             batch_size=config.batch_size,
             batch_tokens=config.batch_tokens,
             autocast=dtype == torch.bfloat16 and model.dtype == torch.float32,
             compiled=config.compile,
         )
     elif config.engine == "openai":
-        yield from _served(job, stop_text, context_length)
+        yield from _served(job, context_length)
     else:
-        yield _in_vllm(job, model, tokenizer, stop_ids, stop_text, context_length)
+        yield _in_vllm(job, model, tokenizer, context_length)
 
 
-def _served(job: EvaluationJob, stop_text: str, context_length: int) -> Iterator[Any]:
+def _served(job: EvaluationJob, context_length: int) -> Iterator[Any]:
     from autoselection.evaluation.engines.openai import Endpoint, EndpointLM
 
     endpoint = Endpoint(job.config.endpoint)
-    served = EndpointLM(endpoint, stop_text=stop_text, context_length=context_length)
+    served = EndpointLM(endpoint, context_length=context_length)
     folder = adapter_folder(job)
     if folder is None:
         yield served
@@ -120,8 +115,6 @@ def _in_vllm(
     job: EvaluationJob,
     model: PreTrainedModel | None,
     tokenizer: Any,
-    stop_ids: Sequence[int],
-    stop_text: str,
     context_length: int,
 ) -> Any:
     import torch
@@ -159,8 +152,6 @@ def _in_vllm(
         llm,
         SamplingParams,
         adapter=adapter,
-        stop_ids=stop_ids,
-        stop_text=stop_text,
         context_length=int(arguments["max_model_len"]),
         seed=job.seed,
     )

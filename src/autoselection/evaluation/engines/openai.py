@@ -25,6 +25,10 @@ from lm_eval.api.model import LM
 
 from autoselection.errors import EvaluationError
 from autoselection.evaluation.config import EndpointConfig
+from autoselection.evaluation.generation import Generation, Limited
+
+#: Stop texts that the protocol allows; answers are cut at all of them when they arrive.
+_MOST_STOPS = 4
 
 _RETRIED = (408, 409, 429, 500, 502, 503, 504)
 
@@ -120,23 +124,26 @@ class Endpoint:
             )
         return pairs[: len(ids)]
 
-    def chat(self, messages: list[dict[str, str]], max_tokens: int, stop: Sequence[str]) -> str:
-        """The greedy answer to a conversation."""
+    def chat(self, messages: list[dict[str, str]], settings: Generation) -> tuple[str, bool]:
+        """The answer to a conversation, and whether it ended because it may be no longer."""
         body: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
-            "max_tokens": max_tokens,
-            "temperature": 0,
+            "max_tokens": settings.max_gen_toks,
+            "temperature": settings.temperature,
             "seed": self.config.seed,
         }
-        if stop:
-            body["stop"] = list(stop)
+        if settings.temperature and settings.top_p < 1:
+            body["top_p"] = settings.top_p
+        if settings.until:
+            body["stop"] = list(settings.until[:_MOST_STOPS])
         found = self.post("/chat/completions", body)
         try:
-            content = found["choices"][0]["message"]["content"]
-        except (KeyError, IndexError, TypeError) as error:
+            choice = found["choices"][0]
+            content, full = choice["message"]["content"], choice.get("finish_reason") == "length"
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise EvaluationError(f"{self.base_url}/chat/completions gave no answer: {str(found)[:160]}.") from error
-        return content if isinstance(content, str) else ""
+        return content if isinstance(content, str) else "", full
 
     @contextmanager
     def adapter(self, name: str, folder: Path) -> Iterator[None]:
@@ -161,10 +168,10 @@ class _Unlike(EvaluationError):
 class EndpointLM(LM):  # type: ignore[misc]
     """The server as a language model of the harness; requests run side by side, longest first."""
 
-    def __init__(self, endpoint: Endpoint, *, stop_text: str, context_length: int) -> None:
+    def __init__(self, endpoint: Endpoint, *, context_length: int) -> None:
         super().__init__()
+        self.limited = Limited()
         self._endpoint = endpoint
-        self._stop = [stop_text] if stop_text else []
         self._context = context_length
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
@@ -186,13 +193,11 @@ class EndpointLM(LM):  # type: ignore[misc]
         raise NotImplementedError
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
-        """Greedy answers to the documents' conversations."""
+        """Answers to the documents' conversations."""
 
         def ask(request: Instance) -> str:
-            text = self._endpoint.chat(
-                json.loads(request.doc["messages"]), int(request.args[1]["max_gen_toks"]), self._stop
-            )
-            return text.split(self._stop[0])[0] if self._stop else text
+            text, full = self._endpoint.chat(json.loads(request.doc["messages"]), Generation.of(request))
+            return self.limited.note(request, text, full)
 
         return self._side_by_side(ask, requests)
 

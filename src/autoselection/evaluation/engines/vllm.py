@@ -23,9 +23,12 @@ from lm_eval.api.model import LM
 
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation.config import EvaluationConfig
+from autoselection.evaluation.generation import Generation, Limited
 
 #: Ranks that vLLM has kernels for.
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+#: What vLLM calls sampling from all tokens.
+_ALL_TOKENS = -1
 
 
 def require_vllm() -> None:
@@ -64,15 +67,19 @@ def engine_arguments(
     return arguments
 
 
-def sampling_arguments(
-    *, max_tokens: int, seed: int, stop_ids: Sequence[int] = (), stop_text: str = "", scores: bool = False
-) -> dict[str, Any]:
-    """Keyword arguments of ``vllm.SamplingParams``: greedy; with ``scores`` the prompt's log-probabilities and one token."""
-    arguments: dict[str, Any] = {"temperature": 0.0, "seed": seed, "max_tokens": 1 if scores else max_tokens}
-    if scores:
-        arguments |= {"prompt_logprobs": 1, "detokenize": False}
-    else:
-        arguments |= {"stop_token_ids": list(stop_ids) or None, "stop": [stop_text] if stop_text else None}
+def sampling_arguments(settings: Generation | None, *, seed: int) -> dict[str, Any]:
+    """Keyword arguments of ``vllm.SamplingParams``; without settings the prompt's log-probabilities and one token."""
+    if settings is None:
+        return {"temperature": 0.0, "seed": seed, "max_tokens": 1, "prompt_logprobs": 1, "detokenize": False}
+    arguments: dict[str, Any] = {
+        "temperature": settings.temperature,
+        "seed": seed,
+        "max_tokens": settings.max_gen_toks,
+        "stop_token_ids": list(settings.stop_ids) or None,
+        "stop": list(settings.until) or None,
+    }
+    if settings.temperature:
+        arguments |= {"top_p": settings.top_p, "top_k": settings.top_k or _ALL_TOKENS}
     return arguments
 
 
@@ -123,14 +130,12 @@ class VllmLM(LM):  # type: ignore[misc]
         sampling: Any,
         *,
         adapter: Any | None,
-        stop_ids: Sequence[int],
-        stop_text: str,
         context_length: int,
         seed: int,
     ) -> None:
         super().__init__()
+        self.limited = Limited()
         self._llm, self._sampling, self._adapter = llm, sampling, adapter
-        self._stop_ids, self._stop_text = list(stop_ids), stop_text
         self._context, self._seed = context_length, seed
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
@@ -140,7 +145,7 @@ class VllmLM(LM):  # type: ignore[misc]
             [*request.doc["context_ids"], *continuation][-(self._context - 1) :]  # one token must be generated
             for request, continuation in zip(requests, continuations, strict=True)
         ]
-        parameters = self._sampling(**sampling_arguments(max_tokens=1, seed=self._seed, scores=True))
+        parameters = self._sampling(**sampling_arguments(None, seed=self._seed))
         outputs = self._generate(prompts, parameters)
         return [
             likelihood_of(output.prompt_logprobs, ids, len(continuation))
@@ -152,22 +157,18 @@ class VllmLM(LM):  # type: ignore[misc]
         raise NotImplementedError
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
-        """Greedy answers to the documents' contexts."""
-        lengths = [int(request.args[1]["max_gen_toks"]) for request in requests]
+        """Answers to the documents' contexts."""
+        asked = [Generation.of(request) for request in requests]
         prompts = [
-            request.doc["context_ids"][-max(1, self._context - length) :]
-            for request, length in zip(requests, lengths, strict=True)
+            request.doc["context_ids"][-max(1, self._context - settings.max_gen_toks) :]
+            for request, settings in zip(requests, asked, strict=True)
         ]
-        parameters = [
-            self._sampling(
-                **sampling_arguments(
-                    max_tokens=length, seed=self._seed, stop_ids=self._stop_ids, stop_text=self._stop_text
-                )
-            )
-            for length in lengths
+        parameters = [self._sampling(**sampling_arguments(settings, seed=self._seed)) for settings in asked]
+        answers = [output.outputs[0] for output in self._generate(prompts, parameters)]
+        return [
+            self.limited.note(request, answer.text, answer.finish_reason == "length")
+            for request, answer in zip(requests, answers, strict=True)
         ]
-        texts = [output.outputs[0].text for output in self._generate(prompts, parameters)]
-        return [text.split(self._stop_text)[0] if self._stop_text else text for text in texts]
 
     def _generate(self, prompts: Sequence[Sequence[int]], parameters: Any) -> Any:
         asked = [{"prompt_token_ids": list(ids)} for ids in prompts]

@@ -1,0 +1,212 @@
+"""Answers are generated as a harness task's file says, in every engine, and those that end at the limit are counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_engines import StandIn, TinyServer, served, server  # noqa: F401 - a fixture
+
+from autoselection.errors import ConfigError
+from autoselection.evaluation import EvaluationConfig, evaluate
+from autoselection.evaluation.engines.vllm import VllmLM
+from autoselection.evaluation.harness import load_benchmarks, score
+from autoselection.harness_tasks import harness_generation
+from autoselection.models import load_model
+from autoselection.tasks import TaskConfig
+
+ITEMS = 6
+
+
+@pytest.fixture
+def task_file(tmp_path: Path) -> Any:
+    """``task_file(generation_kwargs, **fields)``: a task of generated answers, read by a regular expression."""
+    numbers = iter(range(100))
+
+    def write(settings: dict[str, Any] | None, **fields: Any) -> TaskConfig:
+        folder = tmp_path / f"task{next(numbers)}"
+        folder.mkdir()
+        lines = [f'{{"question": "{n} plus {n}?", "answer": "{n + n}"}}\n' for n in range(ITEMS)]
+        (folder / "items.jsonl").write_text("".join(lines))
+        name = f"own_{folder.name}"
+        document = {
+            "task": name, "dataset_path": "json", "validation_split": "validation", "test_split": "test", "output_type": "generate_until",
+            "dataset_kwargs": {"data_files": dict.fromkeys(("validation", "test"), str(folder / "items.jsonl"))},
+            "doc_to_text": "{{question}}", "doc_to_target": "{{answer}}",
+            "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+            "metadata": {"version": 1.0}, **({} if settings is None else {"generation_kwargs": settings}), **fields,
+        }  # fmt: skip
+        (folder / "task.yaml").write_text(yaml.safe_dump(document))
+        return TaskConfig(name="own", lm_eval=name, lm_eval_path=folder, metric="exact_match")
+
+    return write
+
+
+def greedy(model: Any, tokenizer: Any, question: str, new_tokens: int) -> tuple[str, bool]:
+    """What greedy decoding writes, one forward pass a token: (text, whether the end token came)."""
+    import torch
+
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    messages = [{"role": "user", "content": question}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    start = len(ids)
+    for _ in range(new_tokens):
+        with torch.no_grad():
+            token = int(model(torch.tensor([ids])).logits[0, -1].argmax())
+        if token == end:
+            return tokenizer.decode(ids[start:], skip_special_tokens=True), True
+        ids.append(token)
+    return tokenizer.decode(ids[start:], skip_special_tokens=True), False
+
+
+def questions(task: TaskConfig) -> list[str]:
+    from autoselection.tasks import load_items
+
+    return [item.prompt for item in load_items(task, "dev")]
+
+
+def scored_by_vllm(task: TaskConfig, model_dir: Path, tokenizer: Any) -> tuple[Any, StandIn]:
+    benchmarks = load_benchmarks(
+        (task,), "dev", tokenizer, context_length=512, config=EvaluationConfig(), full_metrics=False,
+        tokenizer_key=("generation test",),
+    )  # fmt: skip
+    engine = StandIn(load_model(model_dir, "cpu", "float32"), tokenizer)
+    return score(VllmLM(engine, dict, adapter=None, context_length=512, seed=0), benchmarks)["own"], engine
+
+
+@pytest.mark.parametrize("name", ["max_gen_toks", "max_new_tokens", "max_tokens"])
+def test_length_and_stop_texts_of_the_task_file_hold_in_every_engine(
+    task_file, make_job, server: TinyServer, tiny_model_dir, tiny_tokenizer, name  # noqa: F811
+):  # fmt: skip
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    plain = task_file({"until": [], "do_sample": False, name: 7})
+    expected = [greedy(model, tiny_tokenizer, question, 7) for question in questions(plain)]
+    limited = sum(not ended for _, ended in expected)
+    assert limited  # the tiny model does not stop by itself
+    # A stop text from the middle of what the model writes: found by hand, cut off by every engine.
+    stop = expected[0][0][2:4]
+    assert stop
+    stopped = task_file({"until": [stop, "never written"], name: 7})
+    for task, stops in ((plain, []), (stopped, [stop])):
+        texts = [text.split(stops[0])[0] if stops else text for text, _ in expected]
+        full = [float(not ended and not (stops and stops[0] in text)) for text, ended in expected]
+        ours = evaluate(make_job(rows=None, tasks=(task,), config={"batch_size": 4}))
+        theirs = evaluate(make_job(rows=None, tasks=(task,), config=served(server)))
+        in_vllm, engine = scored_by_vllm(task, tiny_model_dir, tiny_tokenizer)
+        assert ours.items["own"]["at_limit"] == theirs.items["own"]["at_limit"] == full
+        assert ours.metrics["own"]["at_limit"] == theirs.metrics["own"]["at_limit"] == sum(full)
+        assert in_vllm.items["at_limit"] == full
+        assert in_vllm.generated == texts
+        assert [call["max_tokens"] for call in engine.asked if "prompt_logprobs" not in call] == [7] * len(texts)
+        bodies = [body for path, body in server.requests if path.endswith("/chat/completions")]
+        assert all(body["max_tokens"] == 7 and (body.get("stop") or [])[:1] == stops for body in bodies)
+        server.requests.clear()
+        written = [
+            line
+            for line in (Path(make_job().work_dir) / "items/own/dev/items.jsonl").read_text().split("\n")
+            if line
+        ]  # fmt: skip
+        assert len(written) == len(texts)
+    assert stop not in "".join(texts)
+
+
+def test_answers_at_the_limit_are_told_above_one_in_a_hundred(task_file, make_job):
+    cut = evaluate(make_job(rows=None, tasks=(task_file({"until": [], "max_gen_toks": 1}),)))
+    count = int(cut.metrics["own"]["at_limit"])
+    assert count > 0
+    items = int(cut.metrics["own"]["items"])
+    assert cut.remarks == (
+        f"Task 'own': {count} of {items} generated answers ({count / items:.0%}) ended at the limit of 1 tokens and may be "
+        "cut off: raise evaluation.max_new_tokens.",
+    )
+    silent = evaluate(make_job(rows=None, tasks=(task_file({"until": ["a", "e", "i", "o", "u", " ", "1", "2"]}),)))
+    assert silent.metrics["own"]["at_limit"] <= cut.metrics["own"]["at_limit"]
+
+
+def test_a_task_file_without_a_length_gets_the_harness_default(task_file, tiny_tokenizer):
+    """22 tokens (twice the gold answer and 16) would cut a worked answer whose gold is a number."""
+    for settings in ({"until": ["Q:"]}, None):
+        task = task_file(settings)
+        (benchmark,) = load_benchmarks(
+            [task], "dev", tiny_tokenizer, context_length=4096, config=EvaluationConfig(), full_metrics=False,
+            tokenizer_key=("default length",),
+        )  # fmt: skip
+        assert benchmark.generation.max_gen_toks == 256
+        assert benchmark.generation.until == (("Q:",) if settings else ("\n\n",))  # the harness's own default
+        assert benchmark.remarks == ()
+
+
+def test_a_length_that_does_not_fit_is_said(task_file, tiny_tokenizer):
+    task = task_file({"until": [], "max_gen_toks": 2000})
+    load: dict[str, Any] = {"full_metrics": False, "tokenizer_key": ("too long",)}
+    (small,) = load_benchmarks([task], "dev", tiny_tokenizer, context_length=512, config=EvaluationConfig(), **load)
+    prompt = max(len(d["context_ids"]) for d in small.tasks["exact_match"].test_docs())
+    assert small.generation.max_gen_toks == 512 - prompt
+    assert small.remarks == (
+        f"Task 'own': its file asks for answers of up to 2,000 tokens, and the model's context of 512 allows {512 - prompt}.",
+    )
+    assert small.truncated == 0
+    config = EvaluationConfig(max_new_tokens=9)
+    (configured,) = load_benchmarks([task], "dev", tiny_tokenizer, context_length=4096, config=config, **load)
+    assert configured.generation.max_gen_toks == 9
+    assert "evaluation.max_new_tokens allows 9" in configured.remarks[0]
+
+
+def test_sampling_is_seeded_and_reaches_every_engine(task_file, make_job, server: TinyServer, tmp_path):  # noqa: F811
+    task = task_file({"until": [], "do_sample": True, "temperature": 3.0, "top_p": 0.9, "max_gen_toks": 12})
+
+    def answers(seed: int, folder: str) -> list[str]:
+        import json
+
+        job = make_job(rows=None, tasks=(task,), seed=seed, work_dir=tmp_path / folder)
+        evaluate(job)
+        lines = (tmp_path / folder / "items/own/dev/items.jsonl").read_text().splitlines()
+        return [json.loads(line)["generated"] for line in lines]
+
+    first, again, other = answers(1, "a"), answers(1, "b"), answers(2, "c")
+    assert first == again != other
+    evaluate(make_job(rows=None, tasks=(task,), config=served(server)))
+    bodies = [body for path, body in server.requests if path.endswith("/chat/completions")]
+    assert bodies
+    assert all((body["temperature"], body["top_p"]) == (3.0, 0.9) for body in bodies)
+
+
+@pytest.mark.parametrize(
+    ("settings", "temperature"),
+    [
+        ({"do_sample": False, "temperature": 0.7}, 0.0),
+        ({"temperature": 0.7}, 0.7),
+        ({"do_sample": True}, 1.0),
+        ({"temperature": 0.0}, 0.0),
+    ],
+)
+def test_sampling_is_read_as_the_harness_reads_it(task_file, settings, temperature):
+    found = harness_generation(task_file({"until": "stop", "num_beams": 1, **settings}))
+    assert found is not None
+    assert (found.temperature, found.until, found.max_gen_toks) == (temperature, ("stop",), None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "message"),
+    [
+        ({"num_beams": 4}, {}, r"sets generation_kwargs\.num_beams \(4\), which is not done here"),
+        ({"repetition_penalty": 1.2}, {}, r"generation_kwargs\.repetition_penalty"),
+        ({"max_gen_toks": "many"}, {}, "cannot be read"),
+        ({"max_gen_toks": 0}, {}, "must be 1 or more"),
+        ({"do_sample": True, "temperature": -1.0}, {}, "temperature below 0"),
+        ({"do_sample": True, "temperature": 0.2}, {"repeats": 8}, r"asks for 8 answers an item \(repeats\)"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(task_file, make_job, settings, fields, message):
+    task = task_file({"until": [], **settings}, **fields)
+    with pytest.raises(ConfigError, match=message):
+        evaluate(make_job(rows=None, tasks=(task,)))
+
+
+def test_what_a_protocol_lacks_is_refused(task_file, make_job, server: TinyServer):  # noqa: F811
+    task = task_file({"until": [], "do_sample": True, "temperature": 0.5, "top_k": 5})
+    with pytest.raises(ConfigError, match="samples with top_k, which OpenAI's protocol does not have"):
+        evaluate(make_job(rows=None, tasks=(task,), config=served(server)))
