@@ -20,7 +20,8 @@ from autoselection.report import study_markdown
 from autoselection.signals import SignalTable, load_table, score_pool
 from autoselection.study import Study, run_study
 from autoselection.study.compute import measure_compute
-from autoselection.study.reuse import open_place, warm_start
+from autoselection.study.places import open_place
+from autoselection.study.reuse import warm_start
 
 pytestmark = pytest.mark.usefixtures("inline_module")
 

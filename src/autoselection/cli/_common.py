@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional, TypeVar
@@ -12,8 +12,9 @@ import typer
 from typer.core import TyperGroup
 
 from autoselection.errors import ConfigError
+from autoselection.progress import console
 from autoselection.terminal import output as output  # commands print here
-from autoselection.terminal import write_json
+from autoselection.terminal import styled, write_json
 
 #: Groups of commands in ``--help``, in the order of their use.
 DATA = "Data"
@@ -47,7 +48,10 @@ Set = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer evaluates annotations on Python 3.10
     typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key, e.g. search.evaluations=10."),
 ]
-PoolDir = Annotated[Path, typer.Argument(help="Pool directory made by 'autoselection ingest'.")]
+_PLACE = "Pool or study directory, or raw files (read into a cache, see docs/data.md)."
+PoolPlace = Annotated[list[Path], typer.Argument(metavar="POOL…", help=_PLACE)]
+PoolOption = Annotated[list[Path], typer.Option("--pool", help=f"{_PLACE[:-1]}; repeat it for several raw files.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print the details too.")]
 
 
 class EvaluationSplit(str, Enum):
@@ -73,6 +77,12 @@ def numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Numbe
     except ValueError as error:
         what = "whole numbers" if kind is int else "numbers"
         raise ConfigError(f"{option} {text}: expected {what} with commas between them, such as 1,2.") from error
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """Say on standard error what has to be known besides the numbers."""
+    for said in sentences:
+        console.say(styled("warning:", "yellow"), f" {said}")
 
 
 def emit(document: Mapping[str, Any], as_json: bool, title: str) -> None:

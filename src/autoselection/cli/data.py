@@ -1,15 +1,14 @@
-"""Commands about pools: ingest, score, pool stats, sae train."""
+"""Commands about pools: ingest, pool stats, sae train."""
 
 from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import DATA, Json, PoolDir, Set, app, emit, output, words
-from autoselection.errors import ConfigError
+from autoselection.cli._common import DATA, Json, PoolPlace, app, emit, output
 
 sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
 app.add_typer(sae_app, name="sae", rich_help_panel=DATA)
@@ -55,87 +54,9 @@ def ingest(
     emit(report.to_dict(), as_json, f"Pool {out}")
 
 
-@app.command(rich_help_panel=DATA, epilog="Example: autoselection score pool --model models/base")
-def score(
-    pool_dir: PoolDir,
-    model: Annotated[Optional[str], typer.Option(help="Base model folder or hub id.")] = None,  # noqa: UP045
-    sae: Annotated[Optional[Path], typer.Option(help="SAE in sparsify format.")] = None,  # noqa: UP045
-    signals: Annotated[Optional[str], typer.Option(help="Comma-separated signals (default: all possible).")] = None,  # noqa: UP045
-    embedding_model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Sentence-transformers or static embedding model, folder or hub id."),
-    ] = None,
-    reward_model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Sequence classifier that judges rows, folder or hub id."),
-    ] = None,
-    reward_label: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="The classifier's label whose score is the reward (none: a regression head)."),
-    ] = None,
-    trajectory_model: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Checkpoint for the loss trajectory (repeatable, in the order of training)."),
-    ] = None,
-    target: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="TASK=FILE", help="Target samples of a task, for MONA (repeatable)."),
-    ] = None,
-    config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Study configuration whose model, SAE, tasks and signal settings are used."),
-    ] = None,
-    overrides: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Compute and cache the signals of a pool."""
-    from autoselection.pool import Pool
-    from autoselection.signals import SignalsConfig, score_pool
-
-    pool = Pool.open(pool_dir)
-    names = words(signals) if signals else None
-    study = None
-    if config is not None:
-        from autoselection.config import load_config
-
-        study = load_config(config, overrides or ())
-    elif overrides:
-        raise ConfigError("--set overrides keys of a configuration: name one with --config.")
-    tasks = (*(study.tasks if study else ()), *(_target_task(text) for text in target or ()))
-    settings = study.signals if study else SignalsConfig()
-    given = {
-        "embedding_model": embedding_model,
-        "reward_model": reward_model,
-        "reward_label": reward_label,
-        "trajectory_models": tuple(trajectory_model) if trajectory_model else None,
-    }
-    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
-    report = score_pool(
-        pool,
-        settings,
-        model=model or (study.model.path if study else None),
-        sae=sae or (study.sae if study else None),
-        tasks=tasks,
-        signals=names,
-        chat_template=study.model.chat_template if study else None,
-        trust_remote_code=study.model.trust_remote_code if study else False,
-    )
-    emit(report.to_dict(), as_json, f"Signals of {pool_dir}")
-
-
-def _target_task(text: str) -> Any:
-    from autoselection.tasks import TaskConfig
-    from autoselection.validation import validate
-
-    name, separator, path = text.partition("=")
-    if not separator:
-        raise ConfigError(f"--target {text}: expected TASK=FILE.")
-    return validate(TaskConfig, {"name": name, "target": path, "dev": path}, "--target")
-
-
 @sae_app.command("train", epilog="Example: autoselection sae train pool --model models/base --out sae")
 def sae_train(
-    pool_dir: PoolDir,
+    places: PoolPlace,
     model: Annotated[str, typer.Option(help="Base model folder or hub id.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the checkpoint (sparsify format).")],
     features: Annotated[int, typer.Option(help="Width of the SAE (features).")] = 4096,
@@ -150,11 +71,11 @@ def sae_train(
     as_json: Json = False,
 ) -> None:
     """Train a small k-sparse SAE on the pool, so that no released checkpoint is needed."""
-    from autoselection.pool import Pool
     from autoselection.signals import train_sae
+    from autoselection.study.places import open_source
 
     result = train_sae(
-        Pool.open(pool_dir),
+        open_source(places).pool,
         model,
         out,
         num_latents=features,
@@ -171,25 +92,27 @@ def sae_train(
 
 
 @pool_app.command("stats", epilog="Example: autoselection pool stats pool")
-def pool_stats_command(pool_dir: PoolDir, as_json: Json = False) -> None:
+def pool_stats_command(places: PoolPlace, as_json: Json = False) -> None:
     """Describe a pool: sources, lengths, turns, duplicates, and what its cached signals say of each source."""
-    from autoselection.pool import Pool
     from autoselection.report import print_pool_stats
     from autoselection.signals import pool_stats
+    from autoselection.study.places import open_source
 
-    stats = pool_stats(Pool.open(pool_dir))
+    source = open_source(places)
+    stats = pool_stats(source.pool)
     if as_json:
         emit(stats.to_dict(), True, "")
     else:
-        print_pool_stats(stats, pool_dir, output)
+        print_pool_stats(stats, Path(source.name), output)
 
 
 @pool_app.command("verify", epilog="Example: autoselection pool verify pool")
-def pool_verify(pool_dir: PoolDir, as_json: Json = False) -> None:
+def pool_verify(places: PoolPlace, as_json: Json = False) -> None:
     """Read a pool's rows and its cached signals anew and compare their checksums, whatever was checked before."""
-    from autoselection.pool import Pool
     from autoselection.signals.store import SignalStore
+    from autoselection.study.places import open_source
 
-    pool = Pool.open(pool_dir)
-    pool.verify()
-    emit({"rows": len(pool), "signals": SignalStore.of(pool).verify()}, as_json, f"Pool {pool_dir} is sound")
+    source = open_source(places)
+    source.pool.verify()
+    counted = {"rows": len(source.pool), "signals": SignalStore.of(source.pool).verify()}
+    emit(counted, as_json, f"Pool {source.name} is sound")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import RECIPES, Json, app, emit, output
+from autoselection.cli._common import RECIPES, Json, PoolOption, Verbose, app, emit, output, warn
 from autoselection.errors import ConfigError
-from autoselection.progress import console
-from autoselection.recipes import StepLineage, lineage_remarks
-from autoselection.terminal import styled, write_text
+from autoselection.terminal import write_text
+
+if TYPE_CHECKING:
+    from autoselection.config import StudyConfig
+
+ConfigOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Study configuration that names the model, SAE and tasks of signals that the recipe needs."),
+]
 
 
 class ExportFormat(str, Enum):
@@ -50,39 +55,46 @@ def recipes(
 @app.command(rich_help_panel=RECIPES, epilog="Example: autoselection materialize high-ifd --pool pool")
 def materialize(
     recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
-    pool_dir: Annotated[Path, typer.Option("--pool", help="Pool directory with cached signals.")],
+    places: PoolOption,
     seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
     ids: Annotated[Optional[Path], typer.Option(help="Write the ordered row ids here, one JSON list.")] = None,  # noqa: UP045
+    config: ConfigOption = None,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Run a recipe over cached signals and describe the realized subset."""
-    from autoselection.pool import Pool
-    from autoselection.recipes import load_recipe, state_vector
+    """Run a recipe and describe the realized subset; signals that it needs are computed where they are lacking."""
+    from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector
     from autoselection.recipes import materialize as run_recipe
-    from autoselection.signals import load_table
+    from autoselection.report import print_selection
+    from autoselection.study.places import open_place
 
     loaded = load_recipe(recipe)
-    pool = Pool.open(pool_dir)
-    table = load_table(pool)
-    result = run_recipe(loaded, table, seed=seed)
+    place = open_place(places, loaded, _config(config), str(recipe))
+    cache = PrefixCache()
+    result = run_recipe(loaded, place.table, seed=seed, cache=cache)
     if ids is not None:
-        ids.write_text(json.dumps([str(pool.ids[int(row)]) for row in result.rows]) + "\n", encoding="utf-8")
-    document = {
-        "recipe": loaded.describe(),
-        "rows": len(result.rows),
-        "subset_hash": result.subset_hash,
-        "ordered_hash": result.ordered_hash,
-        "state": state_vector(result.rows, table).to_dict(),
-        "lineage": [step.to_dict() for step in result.lineage],
-    }
-    emit(document, as_json, str(recipe))
-    _say(result.lineage)
+        ids.write_text(json.dumps(place.pool.row_ids(result.rows)) + "\n", encoding="utf-8")
+    if as_json:
+        document = {
+            "recipe": loaded.describe(),
+            "rows": len(result.rows),
+            "subset_hash": result.subset_hash,
+            "ordered_hash": result.ordered_hash,
+            "state": state_vector(result.rows, place.table).to_dict(),
+            "lineage": [step.to_dict() for step in result.lineage],
+            "warnings": lineage_remarks(result.lineage),
+        }
+        emit(document, True, "")
+    else:
+        steps = rows_by_step(loaded, place.table, seed=seed, cache=cache)
+        print_selection(result, place.pool, place.table, output, title=str(recipe), steps=steps, verbose=verbose)
+    warn(lineage_remarks(result.lineage))
 
 
-def _say(lineage: Sequence[StepLineage]) -> None:
-    """What has to be known besides the numbers, on standard error."""
-    for said in lineage_remarks(lineage):
-        console.say(styled("warning:", "yellow"), f" {said}")
+def _config(path: Path | None) -> StudyConfig | None:
+    from autoselection.config import load_config
+
+    return None if path is None else load_config(path)
 
 
 @app.command(
@@ -92,7 +104,7 @@ def _say(lineage: Sequence[StepLineage]) -> None:
 )
 def apply_command(
     recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
-    pool_dir: Annotated[Path, typer.Option("--pool", help="Pool directory with cached signals.")],
+    places: PoolOption,
     out: Annotated[Path, typer.Option("--out", help="File (messages) or folder (sharegpt, hf) to write.")],
     export_format: Annotated[ExportFormat, typer.Option("--format", help="Output format.")] = ExportFormat.messages,
     seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
@@ -104,21 +116,26 @@ def apply_command(
         Optional[Path],  # noqa: UP045
         typer.Option("--report", help="Write what changed here, with the ids of all rows (JSON)."),
     ] = None,
+    config: ConfigOption = None,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Run a recipe over a pool and write the selected rows; --pool may be a study: its pool, its signals."""
+    """Run a recipe and write the selected rows; signals that it needs are computed where they are lacking."""
     from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
-    from autoselection.recipes import load_recipe, state_vector, transfer
+    from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector, transfer
     from autoselection.recipes import materialize as run_recipe
-    from autoselection.study.reuse import open_place
+    from autoselection.report import print_selection, print_transfer
+    from autoselection.study.places import open_place
 
     if report_file is not None and against is None:
         raise ConfigError("--report tells what changed: name the pool or study to compare with by --against.")
     loaded = load_recipe(recipe)
-    place = open_place(pool_dir)
+    settings, cache = _config(config), PrefixCache()
+    place = open_place(places, loaded, settings, str(recipe))
     pool, table = place.pool, place.table
-    changed = None if against is None else transfer(loaded, open_place(against), place, seed=seed)
-    result = run_recipe(loaded, table, seed=seed) if changed is None else changed.after
+    other = None if against is None else open_place(against, loaded, settings, str(recipe))
+    changed = None if other is None else transfer(loaded, other, place, seed=seed)
+    result = run_recipe(loaded, table, seed=seed, cache=cache) if changed is None else changed.after
     lineage = [step.to_dict() for step in result.lineage]
     if export_format is ExportFormat.messages:
         export_messages(pool, result.rows, out)
@@ -136,17 +153,13 @@ def apply_command(
         )
         export_hf_dataset(pool, result.rows, out, card)
     document = {"rows": len(result.rows), "subset_hash": result.subset_hash, "out": str(out), "lineage": lineage}
-    if changed is None:
-        emit(document, as_json, str(recipe))
-        _say(result.lineage)
-        return
-    if report_file is not None:
+    if report_file is not None and changed is not None:
         report_file.write_text(json.dumps(changed.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    _say(result.lineage)
     if as_json:
-        emit({**document, "changes": changed.summary()}, True, "")
-        return
-    from autoselection.report import print_transfer
-
-    emit(document, False, str(recipe))
-    print_transfer(changed, output)
+        emit({**document, **({} if changed is None else {"changes": changed.summary()})}, True, "")
+    else:
+        steps = rows_by_step(loaded, table, seed=seed, cache=cache)
+        print_selection(result, pool, table, output, title=str(recipe), steps=steps, verbose=verbose)
+        if changed is not None:
+            print_transfer(changed, output)
+    warn(lineage_remarks(result.lineage))

@@ -1,6 +1,15 @@
 """Recipes, what they select from a pool, and what the selection looks like."""
 
-from autoselection.recipes.materialize import Materialization, PrefixCache, StepLineage, materialize, subset_hash
+from autoselection.recipes.materialize import (
+    Materialization,
+    PrefixCache,
+    StepLineage,
+    dropped_rows,
+    materialize,
+    rows_by_step,
+    subset_hash,
+)
+from autoselection.recipes.needs import lacking_signals, recipe_signals
 from autoselection.recipes.ready import ReadyRecipe, is_ready_name, load_recipe, ready_recipe, ready_recipes
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
 from autoselection.recipes.remarks import Shortfall, lineage_remarks, shortfalls
@@ -20,12 +29,16 @@ __all__ = [
     "Step",
     "StepLineage",
     "Transfer",
+    "dropped_rows",
     "is_ready_name",
+    "lacking_signals",
     "lineage_remarks",
     "load_recipe",
     "materialize",
     "ready_recipe",
     "ready_recipes",
+    "recipe_signals",
+    "rows_by_step",
     "shortfalls",
     "state_vector",
     "state_vectors",

@@ -173,6 +173,50 @@ def materialize(
     )
 
 
+def rows_by_step(
+    recipe: Recipe,
+    signals: SignalTable,
+    *,
+    seed: int = 0,
+    book: RecipeBook | None = None,
+    registry: OperatorRegistry | None = None,
+    cache: PrefixCache | None = None,
+) -> list[Rows]:
+    """The rows after each step of a recipe, in the order of its lineage; arguments and errors as of :func:`materialize`."""
+    registry = registry or default_registry()
+    inlined = (RecipeBook() if book is None else book).inline(recipe, registry=registry).canonical(registry)
+    cache = PrefixCache() if cache is None else cache
+    prefixes = (Recipe(inlined.steps[: count + 1], library=inlined.library) for count in range(len(inlined.steps)))
+    return [materialize(prefix, signals, seed=seed, registry=registry, cache=cache).rows for prefix in prefixes]
+
+
+def dropped_rows(
+    recipe: Recipe,
+    signals: SignalTable,
+    *,
+    seed: int = 0,
+    book: RecipeBook | None = None,
+    registry: OperatorRegistry | None = None,
+    cache: PrefixCache | None = None,
+) -> tuple[Rows, NDArray[np.int64]]:
+    """The rows of the pool that a recipe leaves out, in row order, and the number of the step that dropped each, from 1.
+
+    A row that a set operation brought back counts for the step that dropped it last. 0: it could not be selected at all,
+    because the pool's table excludes it (contaminated rows of a study).
+    """
+    dropped = np.full(signals.n, -1, np.int64)
+    inside = _mask(signals.selectable, signals.n)
+    dropped[~inside] = 0
+    steps = rows_by_step(recipe, signals, seed=seed, book=book, registry=registry, cache=cache)
+    for number, rows in enumerate(steps, start=1):
+        kept = _mask(rows, signals.n)
+        dropped[inside & ~kept] = number
+        dropped[kept] = -1
+        inside = kept
+    left_out = np.flatnonzero(dropped >= 0)
+    return left_out, dropped[left_out]
+
+
 def subset_hash(rows: Rows, n: int | None = None) -> str:
     """16 hex digits of a set of rows, whatever their order; ``n`` (rows of the pool) makes it faster."""
     if n is None:

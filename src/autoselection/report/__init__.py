@@ -1,7 +1,17 @@
-"""Reports of a study and of a pool: tables in the terminal and as Markdown."""
+"""Reports of a study, a pool and a selection: tables in the terminal and as Markdown."""
 
 from autoselection.report.pool import print_pool_stats
+from autoselection.report.selection import print_scores, print_selection
 from autoselection.report.tables import print_diagnosis, print_study, study_markdown, write_report
 from autoselection.report.transfer import print_transfer
 
-__all__ = ["print_diagnosis", "print_pool_stats", "print_study", "print_transfer", "study_markdown", "write_report"]
+__all__ = [
+    "print_diagnosis",
+    "print_pool_stats",
+    "print_scores",
+    "print_selection",
+    "print_study",
+    "print_transfer",
+    "study_markdown",
+    "write_report",
+]

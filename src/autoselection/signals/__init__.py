@@ -3,7 +3,7 @@
 from autoselection.signals.base import Signal
 from autoselection.signals.config import SIGNALS, SignalsConfig
 from autoselection.signals.registry import SignalRegistry, default_registry, signal_names
-from autoselection.signals.report import ScoreReport, SignalReport
+from autoselection.signals.report import ScoreReport, SignalReport, missing_scores
 from autoselection.signals.sae_training import SaeTraining, train_sae
 from autoselection.signals.score import load_table, score_pool
 from autoselection.signals.statistics import PoolStats, SignalStats, pool_stats
@@ -27,6 +27,7 @@ __all__ = [
     "SparseRows",
     "default_registry",
     "load_table",
+    "missing_scores",
     "pool_stats",
     "score_pool",
     "signal_names",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autoselection.signals.missing import reasons
 from autoselection.signals.store import Computed
 
 
@@ -67,6 +68,23 @@ class SignalReport:
             "shards_resumed": self.shards_resumed,
             "shards_damaged": self.shards_damaged,
         }
+
+
+def missing_scores(report: ScoreReport, share: float = 0.1) -> list[str]:
+    """A sentence for each signal that more than ``share`` of the rows have no score in, with the reasons by count."""
+    said = []
+    for signal in report.signals:
+        counts: dict[int, list[str]] = {}
+        for column, count in signal.missing.items():
+            if count > share * signal.rows:
+                counts.setdefault(count, []).append(signal.name if column == "rows" else column)
+        for count, columns in counts.items():
+            why = reasons(columns[0], count, signal.stats)
+            told = ", ".join(f"{number:,} {reason}" for reason, number in why.items())
+            said.append(
+                f"{count:,} of {signal.rows:,} rows ({count / signal.rows:.0%}) have no {', '.join(columns)}: {told}."
+            )
+    return said
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: Rows compared with the benchmarks' items between two saves.
 _CONTAMINATION_SHARD = 16_384
 
+#: Signals that take long, and come after all others: the cheap ones are there while one waits, or gives up waiting.
+_COSTLY = {syntax.SIGNAL: 1, "embeddings": 2, "contamination_cosine": 3}
+
 #: Signals that are made of another one, which is computed first.
 _MADE_OF = {"near_duplicates": "minhash", "contamination_cosine": "embeddings"}
 
@@ -81,7 +84,7 @@ def score_pool(
     targets = _targets(tasks, skipped) if "mona" in names else {}
     results: list[Computed] = []
     with store.locked():
-        for name in signal_names():
+        for name in sorted(signal_names(), key=lambda name: _COSTLY.get(name, 0)):
             if name not in names:
                 continue
             if name == "tokens" and model is not None:
@@ -128,7 +131,21 @@ def _choose(
             if name not in known:
                 raise SignalError(f"There is no signal '{name}'{suggestion(name, known)}")
         return set(asked)
-    obstacles: list[tuple[bool, tuple[str, ...], str]] = [
+    skipped |= obstacles(config, model=model, sae=sae, tasks=tasks)
+    if importlib.util.find_spec("spacy") is None:
+        skipped[syntax.SIGNAL] = "spaCy is not installed: pip install 'autoselection[syntax]'"
+    return set(known) - set(skipped)
+
+
+def obstacles(
+    config: SignalsConfig,
+    *,
+    model: Path | str | None = None,
+    sae: Path | str | None = None,
+    tasks: Sequence[TaskConfig] = (),
+) -> dict[str, str]:
+    """The signals that cannot be computed from what is given, each with the reason: what is not given."""
+    found: list[tuple[bool, tuple[str, ...], str]] = [
         (model is None, ("ifd", "loss", "varentropy", "sae", "mona"), "no model was given"),
         (sae is None, ("sae", "mona"), "no SAE was given"),
         (all(task.target is None for task in tasks), ("mona",), "no task has target samples"),
@@ -140,16 +157,12 @@ def _choose(
         ),
         (config.reward_model is None, ("reward",), "no classifier was given (signals.reward_model)"),
         (not config.trajectory_models, ("trajectory",), "no checkpoints were given (signals.trajectory_models)"),
-        (
-            importlib.util.find_spec("spacy") is None,
-            (syntax.SIGNAL,),
-            "spaCy is not installed: pip install 'autoselection[syntax]'",
-        ),
     ]
-    for applies, which, reason in obstacles:
+    blocked: dict[str, str] = {}
+    for applies, which, reason in found:
         if applies:
-            skipped |= {name: reason for name in which if name not in skipped}
-    return set(known) - set(skipped)
+            blocked |= {name: reason for name in which if name not in blocked}
+    return blocked
 
 
 def _targets(tasks: Sequence[TaskConfig], skipped: dict[str, str]) -> dict[str, list[TaskItem]]:

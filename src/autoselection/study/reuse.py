@@ -1,4 +1,4 @@
-"""What earlier studies are good for: their recipes as first probes of a new search, their pools to compare with."""
+"""What earlier studies are good for: their recipes as first probes of a new search."""
 
 from __future__ import annotations
 
@@ -8,34 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from autoselection.errors import AutoSelectionError, RecipeError, SignalError, StudyError
-from autoselection.pool import Pool
-from autoselection.recipes import Place, Recipe, materialize
+from autoselection.recipes import Recipe, materialize
 from autoselection.search import SearchConfig
-from autoselection.signals import SignalTable, load_table
-from autoselection.study.prepare import contaminated, without
+from autoselection.signals import SignalTable
 from autoselection.study.study import Study
-
-
-def open_place(path: Path) -> Place:
-    """A pool directory with its current signals, or a study directory with the pool and the signals it was run on.
-
-    Raises:
-        PoolError, SignalError, StudyError: it is neither, or damaged.
-    """
-    if not (path / "journal.jsonl").exists():
-        pool = Pool.open(path)
-        return Place(str(path), pool, load_table(pool))
-    study = Study(path.resolve())
-    opening = study.journal.of("study")
-    if not opening:
-        raise StudyError(f"{path}: the study has not opened its pool yet; run it first.")
-    pool = Pool.open(study.config.pool.path or study.path / "pool", fingerprint=opening[0]["pool"])
-    signals = opening[0]["signal_report"]["signals"]
-    table = load_table(pool, keys={name: entry["key"] for name, entry in signals.items()})
-    if study.config.pool.on_contamination == "drop":
-        dirty = contaminated(table, study.config.pool.contamination_cosine)
-        table = without(table, dirty) if dirty.any() else table
-    return Place(str(path), pool, table)
 
 
 def warm_start(table: SignalTable, config: SearchConfig) -> dict[str, Any]:

@@ -1,0 +1,218 @@
+"""The command ``score``: which signals, computed from what; options without any effect are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from autoselection.cli._common import DATA, Json, PoolPlace, Set, Verbose, app, emit, output, warn, words
+from autoselection.errors import ConfigError, SignalError
+
+if TYPE_CHECKING:
+    from autoselection.tasks import TaskConfig
+
+#: Which signals an option is for.
+_USES: Mapping[str, frozenset[str]] = {
+    "--model": frozenset({"tokens", "ifd", "loss", "varentropy", "sae", "mona"}),
+    "--sae": frozenset({"sae", "mona"}),
+    "--target": frozenset({"mona"}),
+    "--embedding-model": frozenset({"embeddings", "contamination_cosine"}),
+    "--reward-model": frozenset({"reward"}),
+    "--reward-label": frozenset({"reward"}),
+    "--trajectory-model": frozenset({"trajectory"}),
+}
+
+
+@app.command(rich_help_panel=DATA, epilog="Example: autoselection score pool --model models/base")
+def score(
+    places: PoolPlace,
+    model: Annotated[Optional[str], typer.Option(help="Base model folder or hub id.")] = None,  # noqa: UP045
+    sae: Annotated[Optional[Path], typer.Option(help="SAE in sparsify format.")] = None,  # noqa: UP045
+    signals: Annotated[Optional[str], typer.Option(help="Comma-separated signals (default: all possible).")] = None,  # noqa: UP045
+    recipe: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--for", metavar="RECIPE", help="Only the signals that this recipe (file or ready name) reads."),
+    ] = None,
+    embedding_model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Sentence-transformers or static embedding model, folder or hub id."),
+    ] = None,
+    reward_model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Sequence classifier that judges rows, folder or hub id."),
+    ] = None,
+    reward_label: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The classifier's label whose score is the reward (none: a regression head)."),
+    ] = None,
+    trajectory_model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Checkpoint for the loss trajectory (repeatable, in the order of training)."),
+    ] = None,
+    target: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="TASK=FILE", help="Target samples of a task, for MONA (repeatable)."),
+    ] = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Study configuration whose model, SAE, tasks and signal settings are used."),
+    ] = None,
+    overrides: Set = None,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Compute and cache the signals of a pool; of a study, with its model, SAE and tasks."""
+    from autoselection.config import load_config
+    from autoselection.report import print_scores
+    from autoselection.signals import SignalsConfig, missing_scores, score_pool
+    from autoselection.signals.sae import read_sae_info
+    from autoselection.signals.score import obstacles
+    from autoselection.study.places import needed_options, open_source
+
+    if overrides and config is None:
+        raise ConfigError("--set overrides keys of a configuration: name one with --config.")
+    named = _named_signals(signals, recipe)
+    targets = _target_tasks(target or ())
+    if sae is not None:
+        read_sae_info(sae)  # a missing folder is told first
+    study = None if config is None else load_config(config, overrides or ())
+    source = open_source(places)
+    study = study or source.config
+    given = {
+        "--model": model,
+        "--sae": sae,
+        "--target": target,
+        "--embedding-model": embedding_model,
+        "--reward-model": reward_model,
+        "--reward-label": reward_label,
+        "--trajectory-model": trajectory_model,
+    }
+    changes = {
+        "embedding_model": embedding_model,
+        "reward_model": reward_model,
+        "reward_label": reward_label,
+        "trajectory_models": tuple(trajectory_model) if trajectory_model else None,
+    }
+    settings = study.signals if study else SignalsConfig()
+    settings = settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    named = list(settings.signals) if named is None and settings.signals is not None else named
+    model = model or (study.model.path if study else None)
+    sae = sae or (study.sae if study else None)
+    tasks = _joined(study.tasks if study else (), targets)
+    blocked = obstacles(settings, model=model, sae=sae, tasks=tasks)
+    for name in named or ():
+        if name in blocked:
+            options = needed_options([name])
+            raise SignalError(
+                f"The signal '{name}' cannot be computed: {blocked[name]}; give {options}, or leave it out."
+            )
+    warn(_effects({option for option, value in given.items() if value is not None}, named, blocked))
+    report = score_pool(
+        source.pool,
+        settings,
+        model=model,
+        sae=sae,
+        tasks=tasks,
+        signals=named,
+        chat_template=study.model.chat_template if study else None,
+        trust_remote_code=study.model.trust_remote_code if study else False,
+    )
+    if as_json:
+        emit(report.to_dict(), True, "")
+    else:
+        print_scores(report, source.name, output, verbose=verbose)
+    warn(missing_scores(report))
+
+
+def _named_signals(signals: str | None, recipe: Path | None) -> list[str] | None:
+    """The signals that were asked for; None for all that are possible.
+
+    Raises:
+        ConfigError, SignalError, RecipeError: none is named, one does not exist, or the recipe is wrong.
+    """
+    from autoselection.recipes import load_recipe, recipe_signals
+    from autoselection.schema import suggestion
+    from autoselection.signals.registry import signal_names
+
+    if recipe is not None:
+        if signals is not None:
+            raise ConfigError("--signals and --for both say which signals to compute: give one of them.")
+        found = list(recipe_signals(load_recipe(recipe)))
+        if not found:
+            raise ConfigError(f"--for {recipe}: the recipe reads no signal, so there is nothing to compute.")
+        return found
+    if signals is None:
+        return None
+    named = words(signals)
+    if not named:
+        raise ConfigError(
+            "--signals names no signal: give names with commas between them, such as tokens,ngram_entropy."
+        )
+    for name in named:
+        if name not in signal_names():
+            raise SignalError(f"There is no signal '{name}'{suggestion(name, signal_names())}")
+    return named
+
+
+def _target_tasks(texts: Sequence[str]) -> list[TaskConfig]:
+    """The tasks of ``--target``, each with its samples read once.
+
+    Raises:
+        ConfigError: another form, a task named twice, or a file that is missing, wrong or without items.
+    """
+    from autoselection.tasks import TaskConfig, load_items
+    from autoselection.validation import validate
+
+    tasks: dict[str, TaskConfig] = {}
+    for text in texts:
+        name, separator, path = text.partition("=")
+        if not separator or not name or not path:
+            raise ConfigError(f"--target {text}: expected TASK=FILE.")
+        if name in tasks:
+            raise ConfigError(f"--target {text}: the task '{name}' was given before; one file holds all its samples.")
+        tasks[name] = validate(TaskConfig, {"name": name, "target": path, "dev": path}, f"--target {text}")
+        load_items(tasks[name], "target")
+    return list(tasks.values())
+
+
+def _joined(own: Sequence[TaskConfig], targets: Sequence[TaskConfig]) -> tuple[TaskConfig, ...]:
+    both = {task.name for task in own} & {task.name for task in targets}
+    if both:
+        raise ConfigError(
+            f"--target {min(both)}=…: the configuration has a task of this name; give the target another name, or change "
+            "the configuration's."
+        )
+    return (*own, *targets)
+
+
+def _effects(given: Collection[str], named: Sequence[str] | None, blocked: Mapping[str, str]) -> list[str]:
+    """A sentence about a model that nothing reads.
+
+    Args:
+        given: options that were given.
+        named: the signals asked for; None: all that are not ``blocked``, by name with the reason.
+
+    Raises:
+        ConfigError: another option would have no effect.
+    """
+    said = []
+    for option, uses in _USES.items():
+        if option not in given:
+            continue
+        if named is None:
+            stopped = [name for name in uses if name in blocked]
+            if len(stopped) == len(uses):
+                raise ConfigError(f"{option} has no effect: it is for {_list(uses)}, and {blocked[min(stopped)]}.")
+        elif not uses & set(named):
+            problem = f"{option} has no effect: it is for {_list(uses)}, and the signals asked for are {_list(named)}"
+            if option != "--model":
+                raise ConfigError(f"{problem}; leave it out, or ask for one of these.")
+            said.append(f"{problem}.")
+    return said
+
+
+def _list(names: Collection[Any]) -> str:
+    return ", ".join(sorted(map(str, names)))

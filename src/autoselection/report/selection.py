@@ -1,0 +1,116 @@
+"""What scoring a pool and running a recipe did, as short tables in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from autoselection.operators import Rows
+from autoselection.pool import Pool
+from autoselection.recipes import Materialization, Recipe, Step, state_vector
+from autoselection.signals import ScoreReport, SignalReport, SignalTable
+from autoselection.terminal import Terminal
+
+#: Sources with a row in the table of a subset.
+_SHOWN_SOURCES = 20
+
+
+def print_scores(report: ScoreReport, name: str, console: Terminal, *, verbose: bool = False) -> None:
+    """Print what was computed, what was there already, and what could not be computed."""
+    headings = ("signal", "state", "rows without a score", "s", *(("key", "counted") if verbose else ()))
+    lines = []
+    for signal in report.signals:
+        cells = [signal.name, _state(signal), _missing(signal), "" if signal.cached else f"{signal.seconds:.1f}"]
+        if verbose:
+            cells += [signal.key, ", ".join(f"{name} {count:,}" for name, count in signal.stats.items())]
+        lines.append(cells)
+    console.table(f"Signals of {name}: {report.rows:,} rows, {report.seconds:.1f} s", headings, lines)
+    groups: dict[str, list[str]] = {}
+    for signal_name, reason in sorted(report.skipped.items()):
+        groups.setdefault(reason, []).append(signal_name)
+    for reason, names in groups.items():
+        console.say(f"Not computed: {', '.join(names)} ({reason}).")
+
+
+def _state(signal: SignalReport) -> str:
+    if signal.cached:
+        return "was there"
+    copied = f", {signal.inherited:,} copied" if signal.inherited else ""
+    resumed = f", {signal.shards_resumed} parts kept from before" if signal.shards_resumed else ""
+    damaged = f", {signal.shards_damaged} damaged parts made again" if signal.shards_damaged else ""
+    return f"computed{copied}{resumed}{damaged}"
+
+
+def _missing(signal: SignalReport) -> str:
+    counts = {column: count for column, count in signal.missing.items() if count}
+    if len(set(counts.values())) == 1 and len(counts) == len(signal.missing):
+        return f"{next(iter(counts.values())):,}"
+    return ", ".join(f"{column} {count:,}" for column, count in counts.items()) or "0"
+
+
+def print_selection(
+    result: Materialization,
+    pool: Pool,
+    signals: SignalTable,
+    console: Terminal,
+    *,
+    title: str,
+    steps: Sequence[Rows],
+    verbose: bool = False,
+) -> None:
+    """Print what each step did, and how many rows of each source are left; with ``verbose`` also the state vector.
+
+    Args:
+        steps: the rows after each step, see :func:`~autoselection.recipes.rows_by_step`.
+    """
+    lines = []
+    for number, (step, done, rows) in enumerate(zip(result.recipe.steps, result.lineage, steps, strict=True), start=1):
+        counts = (f"{count:,}" for count in (done.rows_in, done.rows_out, done.dropped, done.missing))
+        told = Recipe((step,), library=result.recipe.library).describe()
+        lines.append((f"{number}. {told}", *counts, _range(step, rows, signals)))
+    headings = ("step", "rows in", "rows out", "dropped", "without score", "scores kept")
+    console.table(f"{title}: {len(result.rows):,} of {len(pool):,} rows", headings, lines, numbers=True)
+    console.table("Rows by source", ("source", "rows", "of", "share kept"), _source_lines(result, pool), numbers=True)
+    if verbose:
+        state = state_vector(result.rows, signals).flat().items()
+        cells = [(name, "" if value is None else f"{value:.4g}") for name, value in state]
+        console.table("State vector", None, cells, numbers=True)
+        for number, done in enumerate(result.lineage, start=1):
+            for note, value in done.notes.items():
+                console.say(f"- step {number}: {note}: {value}")
+        console.say(f"subset {result.subset_hash}, in this order {result.ordered_hash}")
+
+
+def _range(step: Step, rows: Rows, signals: SignalTable) -> str:
+    """Lowest and highest score, among the rows kept, of the column that a step cuts by; empty if it cuts by none."""
+    columns = (step.params.get("signal"), step.params.get("length"), _COLUMN_OF.get(step.operator))
+    column = next((name for name in columns if name in signals.columns), None)
+    if column is None:
+        return ""
+    known = signals.columns[column][rows]
+    known = known[~np.isnan(known)]
+    return f"{known.min():.3g} to {known.max():.3g}" if len(known) else "none"
+
+
+#: The column of each filter that is named otherwise.
+_COLUMN_OF: Mapping[str, str] = {
+    "ifd_filter": "ifd",
+    "varentropy_filter": "varentropy",
+    "ngram_entropy": "ngram_entropy",
+    "action_object_branching": "action_object_branching",
+    "varentropy_mix": "varentropy",
+    "decontaminate": "contamination",
+}
+
+
+def _source_lines(result: Materialization, pool: Pool) -> list[tuple[str, ...]]:
+    kept = np.bincount(pool.source_codes[result.rows], minlength=len(pool.source_names))
+    totals = np.bincount(pool.source_codes, minlength=len(pool.source_names))
+    order = np.argsort(-totals, kind="stable").tolist()
+    lines: list[tuple[str, ...]] = [
+        (pool.source_names[code], f"{kept[code]:,}", f"{totals[code]:,}", f"{kept[code] / max(1, totals[code]):.1%}")
+        for code in order[:_SHOWN_SOURCES]
+    ]
+    more = len(order) - _SHOWN_SOURCES
+    return [*lines, (f"… {more:,} more (see --json)", "", "", "")] if more > 0 else lines

@@ -1,0 +1,168 @@
+"""Where a recipe is applied: a pool, a study, or raw files; with the signals that the recipe needs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoselection.config import StudyConfig
+from autoselection.errors import PoolError, SignalError, StudyError
+from autoselection.pool import Pool
+from autoselection.pool.cached import cached_pool
+from autoselection.progress import console
+from autoselection.recipes import Place, Recipe, lacking_signals
+from autoselection.signals import ScoreReport, SignalsConfig, load_table, score_pool
+from autoselection.signals.score import obstacles
+from autoselection.study.prepare import contaminated, without
+from autoselection.study.study import Study
+
+_OPTIONS: Mapping[str, frozenset[str]] = {
+    "--model MODEL": frozenset({"ifd", "loss", "varentropy", "sae", "mona"}),
+    "--sae SAE": frozenset({"sae", "mona"}),
+    "--target TASK=FILE": frozenset({"mona"}),
+    "--embedding-model MODEL": frozenset({"embeddings", "contamination_cosine"}),
+    "--reward-model MODEL": frozenset({"reward"}),
+    "--trajectory-model FIRST --trajectory-model LAST": frozenset({"trajectory"}),
+    "--config CONFIG": frozenset({"contamination", "contamination_cosine"}),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A pool and how it was named.
+
+    Attributes:
+        paths: what the user named.
+        pool: the pool; of a study, as the study knows it.
+        config: the configuration of the study, if it is one.
+        keys: cache keys of the study's signals; None: the newest of the pool.
+    """
+
+    paths: tuple[Path, ...]
+    pool: Pool
+    config: StudyConfig | None = None
+    keys: Mapping[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        return ", ".join(map(str, self.paths))
+
+
+def open_source(paths: Sequence[Path] | Path) -> Source:
+    """The pool of a pool directory, of a study directory, or of raw files (kept in the cache, which is said aloud).
+
+    Raises:
+        PoolError, StudyError: it is none of these, or damaged.
+    """
+    named = [paths] if isinstance(paths, Path) else list(paths)
+    kinds = [_kind(path) for path in named]
+    if len(named) > 1 and set(kinds) != {"files"}:
+        other = named[next(i for i, kind in enumerate(kinds) if kind != "files")]
+        raise PoolError(
+            f"{other} is a {next(k for k in kinds if k != 'files')}: name it alone; only raw files go together."
+        )
+    if kinds[0] == "study":
+        return _study(named[0])
+    if kinds[0] == "pool":
+        return Source((named[0],), Pool.open(named[0]))
+    pool, report = cached_pool(named)
+    source = Source(tuple(named), pool)
+    if report is not None:
+        skipped = f", {report.skipped:,} bad rows skipped" if report.skipped else ""
+        console.say(
+            f"Read {source.name}: {report.rows:,} rows{skipped}. They are kept in {pool.path} until the file changes; "
+            "`autoselection ingest` makes a pool of your own."
+        )
+    return source
+
+
+def _kind(path: Path) -> str:
+    if (path / "journal.jsonl").exists():
+        return "study"
+    if path.exists() and not (path / "manifest.json").exists():
+        return "files"
+    return "pool"  # what does not exist is told as a missing pool
+
+
+def _study(path: Path) -> Source:
+    study = Study(path.resolve())
+    opening = study.journal.of("study")
+    if not opening:
+        raise StudyError(f"{path}: the study has not opened its pool yet; run it first.")
+    pool = Pool.open(study.config.pool.path or study.path / "pool", fingerprint=opening[0]["pool"])
+    signals = opening[0]["signal_report"]["signals"]
+    return Source((path,), pool, study.config, {name: entry["key"] for name, entry in signals.items()})
+
+
+def open_place(
+    paths: Sequence[Path] | Path, recipe: Recipe | None = None, config: StudyConfig | None = None, named: str = "RECIPE"
+) -> Place:
+    """A pool, study or raw files with signals: those it has, and those that ``recipe`` needs.
+
+    Signals of the rows' text are computed where they are lacking. Others are if ``config`` (or the study's own
+    configuration) names what they need: a model, an SAE, tasks.
+
+    Args:
+        named: how the user named the recipe, for messages.
+
+    Raises:
+        PoolError, StudyError: see :func:`open_source`.
+        SignalError: a signal is damaged, or one is lacking and nothing says how to compute it: the message is the command.
+    """
+    source = open_source(paths)
+    config = config or source.config
+    keys = source.keys
+    table = load_table(source.pool, keys=keys)
+    names = () if recipe is None else lacking_signals(recipe, table)
+    if names:
+        report = compute_signals(source, names, config, named)
+        table = load_table(source.pool, keys=None if keys is None else {**keys, **report.keys})
+    if source.config is not None and source.config.pool.on_contamination == "drop":
+        dirty = contaminated(table, source.config.pool.contamination_cosine)
+        table = without(table, dirty) if dirty.any() else table
+    return Place(source.name, source.pool, table)
+
+
+def compute_signals(source: Source, names: Sequence[str], config: StudyConfig | None, recipe: str) -> ScoreReport:
+    """Compute the signals ``names`` that a recipe needs, as ``config`` says.
+
+    Raises:
+        SignalError: one of them needs what ``config`` does not name; the message is the command that computes it.
+    """
+    settings = SignalsConfig() if config is None else config.signals
+    model = None if config is None else config.model.path
+    sae = None if config is None else config.sae
+    tasks = () if config is None else config.tasks
+    blocked = obstacles(settings, model=model, sae=sae, tasks=tasks)
+    impossible = [name for name in names if name in blocked]
+    if impossible:
+        raise SignalError(
+            f"The recipe needs {', '.join(impossible)}, which {source.name} does not have and which cannot be computed: "
+            f"{blocked[impossible[0]]}. Run: {score_command(source, recipe, impossible)}"
+        )
+    counted = " (by a pattern: no model is named)" if "tokens" in names and model is None else ""
+    console.say(f"Computing what the recipe needs and the pool lacks: {', '.join(names)}{counted}.")
+    return score_pool(
+        source.pool,
+        settings,
+        model=model,
+        sae=sae,
+        tasks=tasks,
+        signals=names,
+        chat_template=None if config is None else config.model.chat_template,
+        trust_remote_code=False if config is None else config.model.trust_remote_code,
+    )
+
+
+def score_command(source: Source, recipe: str, names: Sequence[str]) -> str:
+    """The command that computes what a recipe needs of a pool."""
+    places = " ".join(shlex.quote(str(path)) for path in source.paths)
+    return f"autoselection score {places} --for {shlex.quote(recipe)} {needed_options(names)}".rstrip()
+
+
+def needed_options(names: Sequence[str]) -> str:
+    """The options of ``autoselection score`` that say what the signals ``names`` are computed from."""
+    return " ".join(option for option, uses in _OPTIONS.items() if uses & set(names))
