@@ -14,12 +14,13 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
-from autoselection.schema import StrictModel, suggestion
+from autoselection.schema import StrictModel, clipped, suggestion
 from autoselection.search import SearchConfig
 from autoselection.signals import SignalsConfig
 from autoselection.tasks import TaskConfig
@@ -191,12 +192,7 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, 
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file; 'autoselection init' writes a commented one.")
-    text = path.read_text(encoding="utf-8")
-    try:
-        document = yaml.safe_load(text)
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    document, tree = read_yaml(path)
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(document).__name__}.")
     for override in overrides:
@@ -233,23 +229,31 @@ def parse_config(document: Mapping[str, Any], base: Path) -> StudyConfig:
 def _apply_override(document: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
-        raise ConfigError(f"--set {override}: expected key=value, for example search.evaluations=10.")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML.") from error
+        raise ConfigError(f"--set {clipped(override)}: expected key=value, for example search.evaluations=10.")
+    parsed, _ = parse_yaml(value, f"--set {clipped(key)}")
     *parents, last = key.split(".")
+    if len(parents) >= MAX_DEPTH or not all(key.split(".")):
+        raise ConfigError(f"--set {clipped(override)}: '{clipped(key)}' is no key; write it as search.evaluations.")
     node: Any = document
     for parent in parents:
-        node = node[int(parent)] if isinstance(node, list) and parent.isdigit() else node.setdefault(parent, {})
+        if isinstance(node, dict) and node.get(parent) is None:  # an absent section, or one with nothing in it
+            node[parent] = {}
+        node = node[_place(override, node, parent)]
         if not isinstance(node, (dict, list)):
-            raise ConfigError(f"--set {override}: '{parent}' is not a section.")
-    if isinstance(node, list):
-        if not last.isdigit() or int(last) >= len(node):
-            raise ConfigError(f"--set {override}: '{last}' is not an index of the list (it has {len(node)} entries).")
-        node[int(last)] = parsed
-    else:
-        node[last] = parsed
+            raise ConfigError(f"--set {clipped(override)}: '{clipped(parent)}' is not a section.")
+    node[_place(override, node, last)] = parsed
+
+
+def _place(override: str, node: dict[str, Any] | list[Any], word: str) -> Any:
+    """Where ``word`` leads in a section, or as a position in a list."""
+    if isinstance(node, dict):
+        return word
+    if not (word.isascii() and word.isdigit() and len(word) < 10) or int(word) >= len(node):
+        raise ConfigError(
+            f"--set {clipped(override)}: '{clipped(word)}' is not an index of the list (it has {len(node)} entries, "
+            "counted from 0)."
+        )
+    return int(word)
 
 
 def absolute(config: Model, base: Path) -> Model:
@@ -296,7 +300,7 @@ def config_schema() -> dict[str, Any]:
 
 def to_yaml(config: StudyConfig) -> str:
     """The configuration with every key, as YAML without comments."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 #: The keys that decide most studies, which ``autoselection init`` writes; all others have defaults that seldom need a change.
@@ -383,11 +387,7 @@ def _default(field: FieldInfo) -> Any:
 
 def _inline(value: Any) -> str:
     plain = json.loads(json.dumps(value, default=_plain))
-    return (
-        yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
-        .removesuffix("...\n")
-        .strip()
-    )
+    return dump_yaml(plain, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
 
 
 def _plain(value: Any) -> Any:

@@ -9,15 +9,20 @@ from pydantic import BaseModel, ConfigDict
 
 
 class StrictModel(BaseModel):
-    """Immutable pydantic model that refuses unknown keys."""
+    """Immutable pydantic model that refuses unknown keys, infinity and not-a-number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+def clipped(text: str, length: int = 80) -> str:
+    """The beginning of a text, for messages."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or a list of the known ones."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(clipped(name), names, n=1)
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(names)}."

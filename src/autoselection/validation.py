@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoselection.errors import ConfigError
-from autoselection.schema import suggestion
+from autoselection.schema import clipped, suggestion
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -36,7 +36,7 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
     location = detail["loc"]
     line = _line(tree, location)
     place = f"{where}:{line}" if line else where
-    field = ".".join(map(str, location)) or "the document"
+    field = clipped(".".join(map(str, location))) or "the document"
     if detail["type"] == "extra_forbidden":
         parent = _model_at(model, location[:-1])
         known = parent.model_fields if parent else {}
@@ -44,7 +44,7 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
     if detail["type"] == "missing":
         return f"{place}: key '{field}' is missing ({_description(model, location)})"
     message = detail["msg"].removeprefix("Value error, ")
-    shown = f" (got {detail['input']!r})" if isinstance(detail["input"], (str, int, float, bool)) else ""
+    shown = f" (got {clipped(repr(detail['input']))})" if isinstance(detail["input"], (str, int, float, bool)) else ""
     return f"{place}: {field}: {message[0].lower()}{message[1:]}{shown}."
 
 

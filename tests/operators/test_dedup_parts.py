@@ -124,7 +124,7 @@ def test_a_recipe_takes_it_as_any_parameter(pool):
     recipe = Recipe.from_dict(
         {"steps": [{"operator": "semantic_dedup", "params": {"strategy": "exact", "part": "prompt"}}]}
     )
-    assert "part=prompt" in recipe.describe()
+    assert "prompts" in recipe.describe()
     assert materialize(recipe, load_table(pool)).rows.tolist() == [0, 1, 3, 4]
 
 

@@ -49,14 +49,14 @@ def test_canonical_is_complete_and_idempotent():
     assert canonical.canonical() == canonical and canonical.canonical().hash == canonical.hash
 
 
-def test_describe_shows_what_differs_from_the_defaults():
+def test_describe_says_what_decides_in_each_step():
     steps = recipe(
         ("source_filter", {"sources": ["b", "a"]}),
-        ("ifd_filter", {"fraction": 0.65, "direction": "low"}),
+        ("ifd_filter", {"fraction": 0.654321, "direction": "low", "scope": "source"}),
         ("semantic_dedup", {"strategy": "exact"}),
     )
-    text = "source_filter(sources=a+b) → ifd_filter(fraction=0.65, direction=low) → semantic_dedup(strategy=exact)"
-    assert steps.canonical().describe() == text
+    text = "source_filter(drop a, b) → ifd_filter(lowest 65.4%, within source) → semantic_dedup(exact)"
+    assert steps.describe() == steps.canonical().describe() == text
     assert Recipe().describe() == "whole pool"
 
 
@@ -91,7 +91,7 @@ def test_a_union_counts_by_what_it_adds_not_by_its_name():
     first = RecipeBook({"a": inner}).inline(recipe(("union", {"source_recipe": "a"})))
     second = RecipeBook({"b": inner}).inline(recipe(("union", {"source_recipe": "b"})))
     assert first.hash == second.hash
-    assert "union(source_recipe=a)" in first.describe()
+    assert "union(a)" in first.describe()
 
 
 def test_one_id_for_two_recipes_in_nested_libraries_is_written_by_hash(tmp_path):
@@ -132,7 +132,7 @@ def test_recipes_may_not_name_each_other_in_a_circle():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("steps: [", "line 1: not valid YAML"),
+        ("steps: [", "recipe.yaml:1: not valid YAML"),
         ("- ifd_filter", "expected a mapping with the keys version, name, for, source, steps, recipes"),
         ("{version: 1}", "the key 'steps' is missing"),
         ("{version: 2, steps: []}", "version must be 1, not 2"),

@@ -11,7 +11,7 @@ Contract of every operator:
 
 from __future__ import annotations
 
-import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
-from autoselection.schema import suggestion
+from autoselection.schema import clipped, suggestion
 from autoselection.signals.table import SignalTable
 
 Rows: TypeAlias = NDArray[np.int64]
@@ -30,6 +30,8 @@ Note: TypeAlias = int | float | str
 
 #: Decimal digits kept of every float parameter, so that equal recipes have equal hashes.
 DIGITS = 6
+#: Numbers lie between minus this and this.
+LARGEST = 2**53
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Param:
         """Return ``value`` in canonical form; ``ValueError`` if it is not in the domain."""
         result = self._coerced(value)
         if result is None:
-            raise ValueError(f"must be {self.domain}, not {value!r}")
+            raise ValueError(f"must be {self.domain}, not {_shown(value)}")
         return result
 
     def _coerced(self, value: Any) -> Any:
@@ -136,11 +138,17 @@ class Param:
         return int(number) if number == int(number) else None
 
 
+def _shown(value: Any) -> str:
+    return clipped(repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value))
+
+
 def _real(value: Any) -> float | None:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
+    if isinstance(value, int) and abs(value) > LARGEST:  # floats, which whole numbers become, are exact below
+        return None
     number = round(float(value), DIGITS)
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST else None
 
 
 @dataclass(frozen=True)
@@ -262,12 +270,14 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
     """
     name = operator.name
     if not isinstance(params or {}, Mapping):
-        raise RecipeError(f"operator '{name}': params must be a mapping of parameter names to values, not {params!r}.")
+        raise RecipeError(
+            f"operator '{name}': params must be a mapping of parameter names to values, not {_shown(params)}."
+        )
     given = {str(key): value for key, value in (params or {}).items()}
     declared = {param.name: param for param in operator.params}
     for key in given:
         if key not in declared:
-            raise RecipeError(f"operator '{name}': unknown parameter '{key}'{suggestion(key, declared)}")
+            raise RecipeError(f"operator '{name}': unknown parameter '{clipped(key)}'{suggestion(key, declared)}")
     deciding = _deciding(name, operator.params, given)
     result: dict[str, Any] = {}
     for param in operator.params:  # a choice is declared before the parameters that depend on it

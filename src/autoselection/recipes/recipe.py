@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,11 +30,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from autoselection.documents import dump_yaml, read_yaml
 from autoselection.errors import RecipeError
 from autoselection.operators import Operator, OperatorRegistry, default_registry, validate_params
-from autoselection.schema import suggestion
+from autoselection.recipes.describe import describe_step
+from autoselection.schema import clipped, suggestion
 
 MAX_STEPS = 6
 VERSION = 1
@@ -114,10 +115,11 @@ class Recipe:
         return int(self.hash, 16)
 
     def describe(self) -> str:
-        """One line for people: the steps with the parameters that differ from their defaults."""
+        """One line for people: each step with what decides in it."""
         if not self.steps:
             return "whole pool"
-        return " → ".join(_describe(step, self.library) for step in self.steps)
+        names = {key: recipe.name or key for key, recipe in self.library.items()}
+        return " → ".join(describe_step(step.operator, step.params, names) for step in self.steps)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON or YAML; the recipes that unions name are inlined under ``recipes``."""
@@ -153,13 +155,13 @@ class Recipe:
                 raise RecipeError(f"{where}: {key} must be text, not {_short(data[key])}.")
         version = data.get("version", VERSION)
         if version != VERSION or isinstance(version, bool):
-            raise RecipeError(f"{where}: version must be {VERSION}, not {version!r}.")
+            raise RecipeError(f"{where}: version must be {VERSION}, not {_short(version)}.")
         book = RecipeBook(registry=registry)
         library = data.get("recipes") or {}
         if not isinstance(library, Mapping):
-            raise RecipeError(f"{where}: recipes must be a mapping from id to a recipe, not {library!r}.")
+            raise RecipeError(f"{where}: recipes must be a mapping from id to a recipe, not {_short(library)}.")
         for key, entry in library.items():
-            inner = f"{where}: recipe '{key}'"
+            inner = f"{where}: recipe '{clipped(str(key))}'"
             entry = {"steps": entry} if isinstance(entry, list) else entry
             _mapping(entry, inner, ("name", "steps"))
             book.add(str(key), cls(_steps(entry, inner, registry), _name(entry, inner)))
@@ -174,22 +176,17 @@ class Recipe:
         """Read a YAML (or JSON) recipe file; RecipeError names the file and the place."""
         path = Path(path)
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data, _ = read_yaml(path, RecipeError)
         except FileNotFoundError:
             raise RecipeError(f"{path}: there is no such recipe file.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path}: the recipe file cannot be read ({error}).") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}" if mark is not None else ""
-            problem = getattr(error, "problem", None) or "syntax error"
-            raise RecipeError(f"{path}{line}: not valid YAML: {problem}.") from None
+        except OSError as error:
+            raise RecipeError(f"{path}: the recipe file cannot be read ({error.strerror}).") from None
         return cls.from_dict(data, where=str(path), registry=registry)
 
     def dump(self, path: Path | str, *, book: RecipeBook | None = None) -> None:
         """Write a YAML file that :meth:`load` reads; with ``book``, recipes that unions name are inlined from it."""
         recipe = self if book is None else book.inline(self)
-        text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True, width=120)
+        text = dump_yaml(recipe.to_dict(), width=120)
         Path(path).write_text(text, encoding="utf-8")
 
 
@@ -298,40 +295,18 @@ def _flat_library(recipe: Recipe) -> dict[str, Recipe] | None:
     return flat
 
 
-def _describe(step: Step, library: Mapping[str, Recipe]) -> str:
-    registry = default_registry()
-    defaults: Mapping[str, Any] = {}
-    if step.operator in registry.names():
-        params = registry.get(step.operator).params
-        defaults = {param.name: param.default for param in params if param.group is None}
-    shown = []
-    for key, value in step.params.items():
-        if value is None or (key in defaults and defaults[key] == value and key != "strategy"):
-            continue
-        if isinstance(value, str) and value in library:
-            value = library[value].name or value
-        if isinstance(value, (list, tuple)):
-            value = "+".join(map(str, value))
-        elif isinstance(value, Mapping):
-            value = "+".join(f"{name}:{weight:g}" for name, weight in value.items())
-        elif isinstance(value, float):
-            value = f"{value:g}"
-        shown.append(f"{key}={value}")
-    return f"{step.operator}({', '.join(shown)})" if shown else step.operator
-
-
 def _mapping(data: Any, where: str, known: tuple[str, ...]) -> None:
     if not isinstance(data, Mapping):
         raise RecipeError(f"{where}: expected a mapping with the keys {', '.join(known)}, not {_short(data)}.")
     for key in data:
         if key not in known:
-            raise RecipeError(f"{where}: unknown key '{key}'{suggestion(str(key), known)}")
+            raise RecipeError(f"{where}: unknown key '{clipped(str(key))}'{suggestion(str(key), known)}")
 
 
 def _name(data: Mapping[str, Any], where: str) -> str | None:
     name = data.get("name")
     if name is not None and not isinstance(name, str):
-        raise RecipeError(f"{where}: name must be text, not {name!r}.")
+        raise RecipeError(f"{where}: name must be text, not {_short(name)}.")
     return name
 
 
@@ -349,7 +324,7 @@ def _steps(data: Mapping[str, Any], where: str, registry: OperatorRegistry) -> t
         _mapping(entry, place, _STEP_KEYS)
         name = entry.get("operator")
         if not isinstance(name, str):
-            raise RecipeError(f"{place}: the key 'operator' must name an operator, not {name!r}.")
+            raise RecipeError(f"{place}: the key 'operator' must name an operator, not {_short(name)}.")
         step = Step(name, entry.get("params") or {})
         try:
             step.canonical(registry)
@@ -360,5 +335,4 @@ def _steps(data: Mapping[str, Any], where: str, registry: OperatorRegistry) -> t
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return clipped(repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value))

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig, parse_config, to_yaml
+from autoselection.documents import parse_yaml, read_yaml
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.study.journal import Journal
@@ -92,7 +92,7 @@ class Study:
         if not (path / "journal.jsonl").exists():
             raise StudyError(f"{path}: no study there; 'autoselection search CONFIG.yaml --out {path}' starts one.")
         self.path = path
-        self.config = parse_config(yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")), path)
+        self.config = parse_config(_stored(path / "config.yaml"), path)
         self.journal = Journal(path / "journal.jsonl")
 
     @classmethod
@@ -102,8 +102,8 @@ class Study:
         journal = path / "journal.jsonl"
         if journal.exists() and stored.exists():
             # Parsed and written again: settings that a later version added have their defaults.
-            earlier = to_yaml(parse_config(yaml.safe_load(stored.read_text(encoding="utf-8")), path))
-            changed = sorted(_differences(yaml.safe_load(earlier), config))
+            earlier = to_yaml(parse_config(_stored(stored), path))
+            changed = sorted(_differences(parse_yaml(earlier, str(stored))[0], config))
             if changed:
                 raise StudyError(
                     f"{path}: the study was started with other settings ({', '.join(changed)}); "
@@ -174,6 +174,17 @@ class Study:
         return table
 
 
+def _stored(path: Path) -> Mapping[str, Any]:
+    """The configuration that a study keeps, as a mapping."""
+    try:
+        document, _ = read_yaml(path, StudyError)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: the study's configuration is missing; restore the file from a copy.") from None
+    if not isinstance(document, dict):
+        raise StudyError(f"{path}: the study's configuration is damaged; restore the file from a copy.")
+    return document
+
+
 def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
@@ -185,7 +196,7 @@ def _write_atomically(path: Path, text: str) -> None:
 
 def _differences(stored: Mapping[str, Any], config: StudyConfig) -> set[str]:
     """Dotted names of the settings that decide evaluations and differ."""
-    current = yaml.safe_load(to_yaml(config))
+    current, _ = parse_yaml(to_yaml(config), "configuration")
     changed = {
         name for key in {*stored, *current} - FREE_SETTINGS for name in _changed(key, stored.get(key), current.get(key))
     }

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from autoselection.documents import parse_yaml
 from autoselection.errors import RecipeError
 from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes.recipe import Recipe
@@ -72,7 +71,7 @@ def ready_recipes() -> Mapping[str, ReadyRecipe]:
 
 
 def _read(file: str, text: str) -> ReadyRecipe:
-    data = yaml.safe_load(text)
+    data, _ = parse_yaml(text, file)
     recipe = Recipe.from_dict(data, where=file)
     return ReadyRecipe(recipe, " ".join(data["for"].split()), " ".join(data["source"].split()), text)
 

@@ -1,0 +1,303 @@
+"""The one reader of YAML and JSON that people write: configurations, recipes, values of ``--set``.
+
+What is read is untrusted. Size, depth and the number of values that aliases stand for are limited before anything is
+built, so that 600 bytes cannot become gigabytes; a key twice, a number that no computer holds, infinity and not-a-number are
+refused; dates stay text; every refusal is a sentence with the line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.constructor import ConstructorError
+from yaml.reader import ReaderError
+
+from autoselection.errors import AutoSelectionError, ConfigError
+from autoselection.terminal import obeyed, visible
+
+#: Largest document that is read (bytes).
+MAX_BYTES = 2**20
+#: Deepest nesting of lists and mappings (levels).
+MAX_DEPTH = 40
+#: Most values, with every alias counted as what it stands for (count).
+MAX_VALUES = 100_000
+#: Numbers lie between minus this and this.
+MAX_NUMBER = 2**63 - 1
+
+_PREFIX = "tag:yaml.org,2002:"
+_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
+_SAID = {f"{_PREFIX}int": "a whole number", f"{_PREFIX}float": "a number", f"{_PREFIX}bool": "true or false"}
+_UNKNOWN_TAG = re.compile(r"constructor for the tag ('[^']*')")
+_LONGEST_NUMBER = 60  # characters; minutes as "1:30:00…" of any length are read as one number else
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_LONGEST_PROBLEM = 200
+
+
+class _Refused(yaml.MarkedYAMLError):
+    """A document that is YAML, but none that is read."""
+
+    def __init__(self, problem: str, mark: Any) -> None:
+        super().__init__(problem=problem, problem_mark=mark)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with limits, without dates, binaries and sets, and without keys that stand twice."""
+
+    yaml_constructors = {  # noqa: RUF012 - PyYAML's way
+        **{f"{_PREFIX}{tag}": yaml.SafeLoader.yaml_constructors[f"{_PREFIX}{tag}"] for tag in _TAGS},
+        None: yaml.SafeLoader.yaml_constructors[None],
+    }
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [entry for entry in entries if entry[0] not in (f"{_PREFIX}timestamp", f"{_PREFIX}value")]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node, counting how deep it lies and how many values it stands for."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _Refused(f"it is nested deeper than {MAX_DEPTH} levels", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is not None and id(node) not in self._sizes:
+            if self._open(node):
+                raise _Refused("an alias stands inside of what it stands for", mark)
+            self._sizes[id(node)] = 1 + sum(self._sizes.get(id(child), 1) for child in _children(node))
+            if self._sizes[id(node)] > MAX_VALUES:
+                raise _Refused(f"lists and aliases stand for more than {MAX_VALUES:,} values here", mark)
+        return node
+
+    def _open(self, node: yaml.Node) -> bool:
+        """Whether an alias led to a list or mapping that is still being composed: only those have no end yet."""
+        return isinstance(node, yaml.CollectionNode) and node.end_mark is None
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping and see that no key stands twice (before other mappings are merged into it)."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _Refused("a key must be a word, not a list or mapping", key.start_mark)
+            merge = key.tag == f"{_PREFIX}merge"
+            value = "<<" if merge else self.construct_object(key)
+            if value in seen:
+                raise _Refused(f"the key '{_short(key.value)}' stands twice", key.start_mark)
+            seen.add(value)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value; numbers and texts that cannot be used are refused."""
+        if not isinstance(node, yaml.ScalarNode):
+            return super().construct_object(node, deep)
+        number = node.tag in (f"{_PREFIX}int", f"{_PREFIX}float")
+        if number and len(node.value) > _LONGEST_NUMBER:
+            raise _Refused(f"the number '{_short(node.value)}' is too long", node.start_mark)
+        try:
+            value = super().construct_object(node, deep)
+            return _number(value) if number else _text(value) if isinstance(value, str) else value
+        except (ValueError, KeyError, IndexError) as error:
+            said = (
+                str(error)
+                if isinstance(error, _Unusable)
+                else f"'{_short(node.value)}' cannot be read as {_SAID.get(node.tag, 'what its tag says')}"
+            )
+            raise _Refused(said, node.start_mark) from None
+
+
+class _Unusable(ValueError):
+    """A value that is not read, with the reason."""
+
+
+def read_yaml(path: Path, error: type[AutoSelectionError] = ConfigError) -> tuple[Any, yaml.Node | None]:
+    """A YAML file, or JSON if its name ends in ``.json``, and its composed tree for the line numbers of messages.
+
+    Args:
+        error: class of the errors raised.
+
+    Raises:
+        AutoSelectionError: ``error``: it is not one document that can be used.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if path.suffix.lower() == ".json":
+        return parse_json(content, str(path), error), None
+    return parse_yaml(content, str(path), error)
+
+
+def parse_yaml(
+    content: bytes | str, where: str, error: type[AutoSelectionError] = ConfigError
+) -> tuple[Any, yaml.Node | None]:
+    """A YAML document and its composed tree; see :func:`read_yaml`."""
+    text = _decoded(content, where, error)
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            return (None if node is None else loader.construct_document(node)), node
+        finally:
+            loader.dispose()
+    except ReaderError as problem:
+        line = text.count("\n", 0, problem.position) + 1
+        raise error(f"{where}:{line}: not valid YAML: the character {_code(problem)} is not allowed.") from None
+    except _Refused as problem:
+        raise error(f"{where}:{_line(problem)}: {problem.problem}.") from None
+    except ConstructorError as problem:
+        said = str(problem.problem)
+        if (tag := _UNKNOWN_TAG.search(said)) is not None:
+            said = f"the tag {tag[1].replace(_PREFIX, '!!')} is not read; give plain text, numbers, lists or mappings"
+        raise error(f"{where}:{_line(problem)}: {_short(said, _LONGEST_PROBLEM)}.") from None
+    except yaml.MarkedYAMLError as problem:
+        said = _short(" ".join(str(problem.problem or problem.context).split()), _LONGEST_PROBLEM)
+        raise error(f"{where}:{_line(problem)}: not valid YAML: {said}.") from None
+
+
+def parse_json(content: bytes | str, where: str, error: type[AutoSelectionError] = ConfigError) -> Any:
+    """A JSON document under the same limits; see :func:`read_yaml`."""
+    text = _decoded(content, where, error)
+    try:
+        document = json.loads(
+            text,
+            object_pairs_hook=_pairs,
+            parse_int=lambda word: _number(int(word)) if len(word) <= _LONGEST_NUMBER else _refuse_number(word),
+            parse_float=lambda word: _number(float(word)),
+            parse_constant=_refuse_number,
+        )
+        _check_depth(document)
+        return document
+    except RecursionError:
+        raise error(f"{where}: it is nested deeper than {MAX_DEPTH} levels.") from None
+    except json.JSONDecodeError as problem:
+        raise error(f"{where}:{problem.lineno}: not valid JSON: {problem.msg}.") from None
+    except _Unusable as problem:
+        raise error(f"{where}: {problem}.") from None
+
+
+def check_yaml(path: Path, error: type[AutoSelectionError] = ConfigError) -> None:
+    """See that a YAML file that another library will read keeps within the limits; its tags are that library's affair.
+
+    Raises:
+        AutoSelectionError: ``error``: it does not, or is not YAML.
+        OSError: the file cannot be read.
+    """
+
+    class Composer(_Loader):
+        def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+            return node.value
+
+    with path.open("rb") as stream:
+        text = _decoded(stream.read(MAX_BYTES + 1), str(path), error)
+    try:
+        Composer(text).get_single_node()
+    except ReaderError as problem:
+        raise error(f"{path}: not valid YAML: the character {_code(problem)} is not allowed.") from None
+    except yaml.MarkedYAMLError as problem:
+        said = _short(" ".join(str(problem.problem or problem.context).split()), _LONGEST_PROBLEM)
+        raise error(f"{path}:{_line(problem)}: {said}.") from None
+
+
+def dump_yaml(document: Any, **options: Any) -> str:
+    """A document as YAML in the order of its keys; what a terminal would obey is written as an escape."""
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, **options)
+    if obeyed(text):
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=False, **options)
+    return text
+
+
+def _decoded(content: bytes | str, where: str, error: type[AutoSelectionError]) -> str:
+    if len(content) > MAX_BYTES:
+        raise error(f"{where}: larger than {MAX_BYTES // 2**20} MiB: is this the right file?")
+    if isinstance(content, str):
+        return content.removeprefix("\ufeff")
+    encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as problem:
+        line = content.count(b"\n", 0, problem.start) + 1
+        byte = content[problem.start]
+        raise error(f"{where}:{line}: not UTF-8 text (byte 0x{byte:02x}): save the file as UTF-8.") from None
+
+
+def _code(problem: ReaderError) -> str:
+    return f"U+{problem.character:04X}" if isinstance(problem.character, int) else repr(problem.character)
+
+
+def _line(problem: yaml.MarkedYAMLError) -> int:
+    mark = problem.problem_mark or problem.context_mark
+    return int(mark.line) + 1 if mark is not None else 1
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _Unusable("infinity and not-a-number are not allowed, nor numbers too large to be held")
+    if isinstance(value, (int, float)) and abs(value) > MAX_NUMBER:
+        raise _Unusable(f"the number {_short(str(value))} is too large")
+    return value
+
+
+def _refuse_number(word: str) -> Any:
+    raise _Unusable(f"the number {_short(word)} is not allowed")
+
+
+def _text(value: str) -> str:
+    """The text with pairs of escapes (as JSON writes characters beyond U+FFFF) as the characters they mean."""
+    if "\0" in value:
+        raise _Unusable("text must not hold the character U+0000")
+    if value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value):
+        return value
+    try:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _Unusable(f"'{visible(_short(value))}' holds half a character") from None
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Unusable(f"the key '{_short(key)}' stands twice")
+        found[_text(key)] = value
+    return found
+
+
+def _check_depth(document: Any) -> None:
+    level, values = [document], 0
+    for _ in range(MAX_DEPTH):
+        values += len(level)
+        for value in level:
+            if isinstance(value, str):
+                _text(value)
+        level = [
+            child
+            for value in level
+            if isinstance(value, (dict, list))
+            for child in (value.values() if isinstance(value, Mapping) else value)
+        ]
+        if not level:
+            return
+    raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels")
+
+
+def _short(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
