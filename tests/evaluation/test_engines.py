@@ -188,6 +188,65 @@ def test_the_key_comes_from_the_environment(server, monkeypatch):
     assert server.headers == ["Bearer abc"]
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_takes_neither_prompts_nor_the_key_elsewhere(server, monkeypatch, status):
+    """POST with 302 becomes a GET with the same headers in the standard library: the key would go along."""
+
+    class Redirects(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("Location", f"{server.url}/stolen")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("TINY_KEY", "sk-a-secret-key")
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Redirects)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    endpoint = Endpoint(
+        EndpointConfig(base_url=f"http://127.0.0.1:{http.server_address[1]}/v1", model="tiny", api_key_env="TINY_KEY")
+    )
+    with pytest.raises(EvaluationError, match=r"sends on to .*/stolen; that is not followed"):
+        endpoint.gives_likelihoods([1, 2])
+    http.shutdown()
+    http.server_close()
+    assert server.requests == [] and server.headers == []
+
+
+def test_the_key_is_blotted_out_of_answers_and_errors(monkeypatch):
+    key = "sk-a-secret-key"
+
+    class Echoes(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            good = body["messages"][0]["content"] == "good"
+            choice = {"message": {"content": f"the key is {key}"}, "finish_reason": key}
+            answer = json.dumps({"choices": [choice]} if good else {"error": f"bad key {key.upper()}"}).encode()
+            self.send_response(200 if good else 401)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("TINY_KEY", key)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Echoes)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    endpoint = Endpoint(
+        EndpointConfig(base_url=f"http://127.0.0.1:{http.server_address[1]}/v1", model="tiny", api_key_env="TINY_KEY")
+    )
+    assert "***" in str(endpoint.chat([{"role": "user", "content": "good"}], Generation(5)))
+    assert key not in str(endpoint.chat([{"role": "user", "content": "good"}], Generation(5)))
+    with pytest.raises(EvaluationError, match=r"status 401.*bad key \*\*\*"):
+        endpoint.chat([{"role": "user", "content": "bad"}], Generation(5))
+    http.shutdown()
+    http.server_close()
+
+
 def test_a_trained_adapter_is_served_for_a_while(make_job, server):
     sft = {"method": "lora", "lora_r": 2, "learning_rate": 1e-2}
     ours = evaluate(make_job(sft=sft))

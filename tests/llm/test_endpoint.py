@@ -182,3 +182,21 @@ def test_the_doctor_tries_the_endpoint(serve: Serve) -> None:
     assert not server.requests, "nothing is generated, nothing is paid"
     server.close()
     assert "does not answer" in endpoint_remark(settings(server))
+
+
+def test_a_key_in_any_part_of_an_answer_is_not_kept(serve: Serve) -> None:
+    server = serve(lambda request, number: Behaviour(f"say {KEY.upper()}", finish=f"x{KEY}"))
+    given = ask(settings(server))
+    assert given.answer == "say ***" and given.finish == "x***"
+    server.models = [f"model-{KEY}"]
+    assert Endpoint(settings(server)).models() == ["model-***"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_told_and_not_followed(serve: Serve, status: int) -> None:
+    other = serve(lambda request, number: "stolen")
+    server = serve(lambda request, number: Behaviour("", status=status, headers={"location": f"{other.url}/x"}))
+    given = ask(settings(server))
+    assert given.answer is None and given.error is not None
+    assert f"status {status}: it sends on to {other.url}/x" in given.error and "search.llm.base_url" in given.error
+    assert other.requests == [] and len(server.requests) == 1

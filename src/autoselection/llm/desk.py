@@ -104,22 +104,23 @@ class Desk:
         else:
             given = self.endpoint.ask(request)
             self._failures = self._failures + 1 if given.unreachable else 0
-        return self.log.append(
-            trial=trial,
-            role=role,
-            turn=turn,
-            key=key,
-            prompt=prompt.to_dict(),
-            request=dict(request) if given.attempts else None,
-            answer=given.answer,
-            finish=given.finish,
-            usage=given.usage.to_dict(),
-            cost=cost(given.usage, config),
-            seconds=round(given.seconds, 3),
-            attempts=given.attempts,
-            error=given.error,
-            outcome=_outcome(given, turn, read),
-        )
+        record = {
+            "trial": trial,
+            "role": role,
+            "turn": turn,
+            "key": key,
+            "prompt": prompt.to_dict(),
+            "request": dict(request) if given.attempts else None,
+            "answer": given.answer,
+            "finish": given.finish,
+            "usage": given.usage.to_dict(),
+            "cost": cost(given.usage, config),
+            "seconds": round(given.seconds, 3),
+            "attempts": given.attempts,
+            "error": given.error,
+            "outcome": _outcome(given, turn, read),
+        }
+        return self.log.append(**self.endpoint.without_key(record))
 
 
 def _checked(answer: str, finish: str | None, read: Callable[[str], T]) -> T:

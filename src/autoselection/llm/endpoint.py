@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Expired
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
@@ -16,16 +16,17 @@ from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.llm.answers import printable
 from autoselection.llm.budget import MOST_TOKENS, Usage, estimate
 from autoselection.search.llm_config import LLMConfig
+from autoselection.secret import Secret
 
 if TYPE_CHECKING:
     from openai import OpenAI
+
+T = TypeVar("T")
 
 MAX_BODY = 2**20
 """Longest body of an answer that is read (bytes)."""
 MAX_WAIT = 60.0
 """Longest wait between two attempts, whatever the server asks for (s)."""
-SHORTEST_SECRET = 8
-"""Shorter keys, such as ``EMPTY``, are placeholders: nothing to hide, and hiding them would garble texts."""
 REPEATED_STATUS = frozenset({408, 409, 429})
 
 
@@ -101,15 +102,22 @@ class Endpoint:
                 f"search.llm: the environment variable {self.key_name} is not set; put the key there, or set "
                 "search.llm.base_url to an endpoint that needs none and search.llm.api_key_env to null."
             )
+        self._secret = Secret(self._key)
         self._client: OpenAI | None = self._open()
 
     def _open(self) -> OpenAI:
         try:
-            from openai import OpenAI
+            from openai import DefaultHttpxClient, OpenAI
         except ImportError as error:
             raise MissingExtraError("openai", "llm", "A language-model role") from error
-        # Repeats are ours: the client's would be neither counted nor stored.
-        return OpenAI(base_url=self.base_url, api_key=self._key or "none", max_retries=0, timeout=self.config.timeout)
+        # Repeats are ours: the client's would be neither counted nor stored. Redirects would send the prompt elsewhere.
+        return OpenAI(
+            base_url=self.base_url,
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=self.config.timeout,
+            http_client=DefaultHttpxClient(follow_redirects=False),
+        )
 
     def request(self, messages: Sequence[Mapping[str, str]], schema: type[BaseModel]) -> dict[str, Any]:
         """Everything that is sent."""
@@ -144,6 +152,12 @@ class Endpoint:
                 again = problem.status_code in REPEATED_STATUS or problem.status_code >= 500
                 wait = problem.response.headers.get("retry-after")
                 error = self._said(f"status {problem.status_code}: {problem.message}")
+                if 300 <= problem.status_code < 400:
+                    elsewhere = problem.response.headers.get("location", "another address")
+                    error = self._said(
+                        f"status {problem.status_code}: it sends on to {elsewhere}; that is not followed, as prompts "
+                        "would go there: set search.llm.base_url to the address that answers"
+                    )
             except openai.OpenAIError as problem:
                 error, again, wait = self._said(f"{type(problem).__name__}: {problem}"), False, None
             except _Unusable as problem:
@@ -209,7 +223,8 @@ class Endpoint:
         refused = choice.message.refusal
         text = choice.message.content or ""
         finish = "refusal" if refused and not text else choice.finish_reason
-        answer = self.without_key(text or refused or "")
+        answer = self._secret.hidden(text or refused or "")
+        finish = None if finish is None else printable(self._secret.hidden(finish), 40)
         try:
             counted = _Tokens.model_validate(completion.usage)
             usage = Usage(counted.prompt_tokens, counted.completion_tokens)
@@ -217,16 +232,17 @@ class Endpoint:
             usage = estimate([*request["messages"], {"content": answer}], 0)
             written = -(-len(answer) // 3)
             usage = Usage(usage.input - written, written, True)
-        return Given(answer, None if finish is None else printable(finish, 40), lost.plus(usage), seconds, attempts)
+        return Given(answer, finish, lost.plus(usage), seconds, attempts)
 
     def _said(self, message: str) -> str:
-        return printable(self.without_key(message), 300)
+        return printable(self._secret.hidden(message), 300)
 
-    def without_key(self, text: str) -> str:
-        """The text with the key blotted out: some servers repeat it in their errors."""
-        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_SECRET else text
+    def without_key(self, value: T) -> T:
+        """The value with the key blotted out of its texts: some servers repeat it in answers and errors."""
+        found: T = self._secret.hide(value)
+        return found
 
     def models(self) -> list[str]:
         """Names that the endpoint lists; raises the client's errors."""
         client = self._open().with_options(timeout=min(5.0, self.config.timeout))
-        return [model.id for model in client.models.list()]
+        return [self._secret.hidden(model.id) for model in client.models.list()]

@@ -26,10 +26,20 @@ from lm_eval.api.model import LM
 from autoselection.errors import EvaluationError
 from autoselection.evaluation.config import EndpointConfig
 from autoselection.evaluation.generation import Generation, Limited
+from autoselection.secret import Secret
 
 #: Stop texts that the protocol allows; answers are cut at all of them when they arrive.
 _MOST_STOPS = 4
 
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would take prompts, and the key, to an address that nobody configured."""
+
+    def redirect_request(self, *given: Any, **more: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
 _RETRIED = (408, 409, 429, 500, 502, 503, 504)
 
 Request = TypeVar("Request")
@@ -57,7 +67,7 @@ class Endpoint:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """The JSON answer to one request; busy and broken answers are asked again, with growing pauses."""
-        headers = {"Content-Type": "application/json"}
+        headers, secret = {"Content-Type": "application/json"}, Secret("")
         if self.config.api_key_env:
             key = os.environ.get(self.config.api_key_env)
             if not key:
@@ -66,26 +76,35 @@ class Endpoint:
                     "set it to the server's key."
                 )
             headers["Authorization"] = f"Bearer {key}"
+            secret = Secret(key)
         request = urllib.request.Request(self.base_url + path, json.dumps(body).encode(), headers, method="POST")
         reason = ""
         for attempt in range(self.config.retries + 1):
             if attempt:
                 time.sleep(min(self.config.retry_pause * 2 ** (attempt - 1), 60.0))
             try:
-                with urllib.request.urlopen(request, timeout=self.config.timeout) as response:
+                with _OPENER.open(request, timeout=self.config.timeout) as response:
                     text = response.read().decode("utf-8", "replace")
             except urllib.error.HTTPError as error:
-                reason = f"status {error.code}: {' '.join(error.read(500).decode('utf-8', 'replace').split())[:200]}"
+                if 300 <= error.code < 400:
+                    elsewhere = secret.hidden(error.headers.get("Location") or "another address")
+                    raise EvaluationError(
+                        f"{self.base_url}{path} sends on to {elsewhere[:200]}; that is not followed, as prompts and the "
+                        "key would go there: set evaluation.endpoint.base_url to the address that answers."
+                    ) from error
+                said = secret.hidden(error.read(2000).decode("utf-8", "replace"))
+                reason = f"status {error.code}: {' '.join(said.split())[:200]}"
                 if error.code not in _RETRIED:
                     raise _Refused(f"{self.base_url}{path} refused the request ({reason}).") from error
                 continue
             except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                reason = " ".join(secret.hidden(str(error)).split())[:200] or type(error).__name__
                 continue
             try:
-                return json.loads(text) if text.strip().startswith(("{", "[")) else text
-            except ValueError as error:
-                raise EvaluationError(f"{self.base_url}{path} answered with broken JSON: {text[:120]!r}.") from error
+                return secret.hide(json.loads(text) if text.strip().startswith(("{", "[")) else text)
+            except (ValueError, RecursionError) as error:
+                shown = secret.hidden(text)[:120]
+                raise EvaluationError(f"{self.base_url}{path} answered with broken JSON: {shown!r}.") from error
         raise EvaluationError(
             f"{self.base_url}{path} did not answer in {self.config.retries + 1} attempts ({reason}): is the server up?"
         )
