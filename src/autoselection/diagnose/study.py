@@ -99,7 +99,7 @@ def _left_out(
     study: Study, table: SignalTable, trials: list[Trial], rows: list[NDArray[np.int64]], truth: Array
 ) -> Predicted:
     """Predict each trial by the study's own surrogate from all others."""
-    settings = study.config.search.model_copy(update={"initial": (), "include_full": False})
+    settings = study.config.search.model_copy(update={"initial": (), "include_full": False, "min_rows": 1})
     recipes = [Recipe.from_dict(trial.record["recipe"]) for trial in trials]
     controller = SearchController(table, settings)
     points = controller.beliefs.points(recipes, rows)

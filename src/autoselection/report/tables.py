@@ -344,7 +344,7 @@ def print_study(study: Study, console: Terminal) -> None:
     for note in study_notes(study):
         console.say(f"- {note}")
     best = study.best()
-    if best is not None and study.journal.of("finished"):
+    if best is not None and study.finished:
         judged = current_verdict(study)
         what = (
             f"The incumbent, {judged['incumbent']}" if judged and judged["exported"] == "incumbent" else "Best subset"

@@ -203,6 +203,11 @@ class SearchController:
 
     # Ask, tell, run
 
+    def set_budget(self, evaluations: int) -> None:
+        """Go on with another number of evaluations, or end if as many are spent; what was asked stays as it was decided."""
+        # Nothing else that was made from the configuration depends on the budget.
+        self.config = self.config.model_copy(update={"evaluations": evaluations})
+
     def ask(self, q: int | None = None) -> list[Candidate]:
         """Candidates to evaluate now; empty when the budget is spent or nothing new can be found.
 

@@ -65,7 +65,7 @@ def measure_compute(
         raise ConfigError("A curve needs at least one training seed.")
     with study.journal as journal, closing(make_executor(study.config.executor)) as executor:
         best = study.best()
-        if best is None or not journal.of("finished"):
+        if best is None or not study.finished:
             raise StudyError(f"{study.path}: the search has not ended; run 'autoselection search' to its end first.")
         prepared = prepare(study.config, study.path, journal.of("study")[0])
         for key, value in (("pool", prepared.pool.fingerprint), ("signals", prepared.table.fingerprint)):

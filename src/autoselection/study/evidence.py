@@ -85,6 +85,8 @@ def _evidence(study: Study) -> dict[str, Any] | None:
         )
     sentences += shrinkage["sentences"] if shrinkage else []
     sentences.append(touched_sentence(touched))
+    if said := other_winner(study):
+        sentences.append(said)
     return {
         "winner": winner,
         "level": LEVEL,
@@ -113,6 +115,18 @@ def touches_of_test(study: Study) -> list[dict[str, Any]]:
         elif event["event"] == "test_access":
             touched.append({"what": event["what"], "reason": event["reason"]})
     return touched
+
+
+def other_winner(study: Study) -> str:
+    """What to know where the search went on and found a better subset than the one scored on test; else empty."""
+    best, plans = study.best(), study.journal.of("final_plan")
+    if best is None or not plans or plans[-1]["entries"][0]["subset_hash"] == best.record["subset_hash"]:
+        return ""
+    return (
+        f"The search went on after test was scored: on dev {best.id} ({best.score:.4f}) is the best now, on test "
+        f"{plans[-1]['winner']} was scored, the best before, and {best.id} was not; "
+        "--rescore-test REASON (final.rescore) scores it, and is recorded and reported."
+    )
 
 
 def touched_sentence(touched: Sequence[Mapping[str, Any]]) -> str:
@@ -169,7 +183,8 @@ def _shrinkage(
 ) -> dict[str, Any] | None:
     """What became of the winner's dev score, and how much of it choosing it was expected to add."""
     plan = study.journal.of("final_plan")[-1]
-    trials = {trial.id: trial for trial in study.subsets() if trial.score is not None}
+    # As they were when the plan was written: the search may have gone on since.
+    trials = {trial.id: trial for trial in study.subsets(plan["seq"]) if trial.score is not None}
     best = trials[plan["winner"]]
     name = plan["entries"][0]["name"]
     dev, test = float(best.score or 0.0), _score(results[name])

@@ -112,7 +112,7 @@ def rows_of_entry(entry: dict[str, Any], study: Study, prepared: Prepared) -> ND
     if kind == "base":
         return None
     if kind == "winner":
-        rows = study.rows(study.journal.of("final_plan")[0]["winner"])
+        rows = study.rows(study.journal.of("final_plan")[-1]["winner"])
     elif kind == "full":
         rows = prepared.table.selectable
     elif kind == "random":

@@ -22,8 +22,9 @@ from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.progress import Advance, console, progress
 from autoselection.recipes import lineage_remarks, shortfalls
 from autoselection.search import Candidate, Observation, SearchController
+from autoselection.study.budget import budgets, change_budget
 from autoselection.study.checkpoints import prune_checkpoints, work_folder
-from autoselection.study.evidence import final_evidence
+from autoselection.study.evidence import final_evidence, other_winner
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
 from autoselection.study.incumbent import (
     Incumbent,
@@ -79,6 +80,7 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
         started = time.monotonic()
         if journal.cut_bytes:
             console.say(f"The journal's torn last line ({journal.cut_bytes} bytes) was cut off.", style="yellow")
+        change_budget(study)
         prune_checkpoints(study)  # what an interrupted run left
         prepared = prepare_journalled(config, study.path, journal)
         if prepared.benchmarks and not journal.of("benchmarks"):
@@ -94,7 +96,7 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
             write_outputs(study, prepared)
         if config.final.enabled:
             _score_test(study, prepared, executor)
-        if not journal.of("finished"):
+        if not study.finished:
             best = study.best()
             journal.append("finished", best=best.id if best else None, seconds=round(time.monotonic() - started, 1))
         write_outputs(study, prepared)
@@ -109,13 +111,13 @@ def prepare_journalled(config: StudyConfig, folder: Path, journal: Journal) -> P
     """
     opening = journal.of("study")
     prepared = prepare(config, folder, opening[0] if opening else None)
-    _open_journal(journal, prepared)
+    _open_journal(journal, prepared, config.search.evaluations)
     if not journal.of("contamination"):
         journal.append("contamination", **prepared.contamination.to_dict())
     return prepared
 
 
-def _open_journal(journal: Journal, prepared: Prepared) -> None:
+def _open_journal(journal: Journal, prepared: Prepared, evaluations: int) -> None:
     """Write the opening event, or check that the pool and its signals are still those of the study."""
     identity = {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
     opening = journal.of("study")
@@ -124,6 +126,7 @@ def _open_journal(journal: Journal, prepared: Prepared) -> None:
             "study",
             **identity,
             rows=len(prepared.pool),
+            evaluations=evaluations,
             ingest_report=prepared.ingest.to_dict() if prepared.ingest else None,
             signal_report=prepared.score.to_dict(),
         )
@@ -142,15 +145,27 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
         study.journal.append("warm_start", **warm_start(prepared.table, settings))
     chosen = study.journal.of("warm_start")
     roles = build_roles(settings.llm, prepared.table, study.path / EXCHANGES)
+    first, *later = budgets(study)
     controller = SearchController(
-        prepared.table, settings, initial=warm_recipes(chosen[0]) if chosen else (), roles=roles
+        prepared.table,
+        settings.model_copy(update={"evaluations": first.evaluations}),
+        initial=warm_recipes(chosen[0]) if chosen else (),
+        roles=roles,
     )
     with progress("Search", settings.evaluations) as advance:
         paid = 0
-        while candidates := controller.ask(settings.batch):
-            _evaluate_round(study, prepared, executor, controller, candidates)
-            advance(int(controller.spent) - paid)
-            paid = int(controller.spent)
+        while True:
+            while later and later[0].reached_by(controller):
+                controller.set_budget(later.pop(0).evaluations)
+            candidates = controller.ask(settings.batch)
+            if candidates:
+                _evaluate_round(study, prepared, executor, controller, candidates)
+                advance(int(controller.spent) - paid)
+                paid = int(controller.spent)
+            elif later:
+                controller.set_budget(later.pop(0).evaluations)
+            else:
+                break
     _journal_rounds(controller, study.journal)  # one without candidates says why the search ended early
 
 
@@ -343,7 +358,10 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
             f"asks for another one ({', '.join(changed)}): restore it, or say why test is "
             "scored again with final.rescore or --rescore-test REASON, which is recorded and reported."
         )
-    if not plans or changed:
+    newer = bool(plans) and plans[-1]["entries"][0]["subset_hash"] != best.record["subset_hash"]
+    # A reason that was given for an earlier plan does not speak for another winner.
+    again = newer and config.final.rescore not in (None, *(plan.get("reason") for plan in plans))
+    if not plans or changed or again:
         entries = final_entries(study, prepared, best)
         journal.append(
             "final_plan",
@@ -352,8 +370,10 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
             seeds=list(config.final.seeds),
             entries=[entry.to_dict() for entry in entries],
             request=final_request(config),
-            **({"reason": config.final.rescore} if changed else {}),
+            **({"reason": config.final.rescore} if plans else {}),
         )
+    elif newer:
+        console.print(other_winner(study), highlight=False, soft_wrap=True)
     plan = journal.of("final_plan")[-1]
     done = study.final_results()
     work = []
@@ -426,5 +446,5 @@ def summary(study: Study) -> dict[str, Any]:
             if shortfalls(trial.record["lineage"])
         },
         "outputs": str(study.path / "best"),
-        "finished": bool(study.journal.of("finished")),
+        "finished": study.finished,
     }

@@ -7,6 +7,7 @@ incumbent stays), ``report.md`` (written by the command line).
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,8 +25,9 @@ from autoselection.study.journal import Journal
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
 FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "incumbent", "name", "version"})
-#: The same inside a section: how a language model is reached and paid for; its stored answers are replayed.
-FREE_LLM_SETTINGS = frozenset(
+#: The same inside a section: how much is spent (a change is journalled, see ``study.budget``), and how a language model
+#: is reached and paid for (its stored answers are replayed).
+FREE_NESTED_SETTINGS = frozenset({"search.evaluations"}) | frozenset(
     f"search.llm.{name}"
     for name in (
         "base_url",
@@ -84,6 +86,9 @@ class Trial:
 class Study:
     """A study directory.
 
+    Attributes:
+        stored_evaluations: ``search.evaluations`` of the configuration that lay there when the study was opened to run.
+
     Raises:
         StudyError: the directory holds no study, or one of another configuration.
     """
@@ -94,44 +99,82 @@ class Study:
         self.path = path
         self.config = parse_config(_stored(path / "config.yaml"), path)
         self.journal = Journal(path / "journal.jsonl")
+        self.stored_evaluations = self.config.search.evaluations
 
     @classmethod
     def create_or_open(cls, config: StudyConfig, path: Path) -> Study:
         """Open the study in ``path``, or create it; a study of other settings is refused, naming them."""
         stored = path / "config.yaml"
         journal = path / "journal.jsonl"
+        evaluations = config.search.evaluations
         if journal.exists() and stored.exists():
             # Parsed and written again: settings that a later version added have their defaults.
-            earlier = to_yaml(parse_config(_stored(stored), path))
-            changed = sorted(_differences(parse_yaml(earlier, str(stored))[0], config))
+            study = cls(path)
+            evaluations = study.config.search.evaluations
+            changed = sorted(_differences(parse_yaml(to_yaml(study.config), str(stored))[0], config))
             if changed:
                 raise StudyError(
                     f"{path}: the study was started with other settings ({', '.join(changed)}); "
                     "restore them, or name another --out directory."
                 )
+            study.check_budget(config.search.evaluations)
         path.mkdir(parents=True, exist_ok=True)
         _write_atomically(stored, to_yaml(config))
         journal.touch()
-        return cls(path)
+        study = cls(path)
+        study.stored_evaluations = evaluations
+        return study
+
+    def check_budget(self, evaluations: int) -> None:
+        """See that the search may be given that many evaluations.
+
+        Raises:
+            StudyError: more are spent.
+        """
+        spent = sum(trial.fidelity for trial in self.all_trials())
+        if evaluations != self.config.search.evaluations and evaluations < spent - 1e-9:
+            raise StudyError(
+                f"{self.path}: the search has spent {spent:g} of {self.config.search.evaluations} evaluations already, so "
+                f"search.evaluations cannot be {evaluations}: give {math.ceil(spent - 1e-9)} or more; a larger number goes on."
+            )
 
     def trials(self) -> list[Trial]:
         """Full evaluations, in the order in which they were asked."""
-        return [trial for trial in self.all_trials() if trial.fidelity == 1.0]
+        return self._full(math.inf)
 
-    def all_trials(self) -> list[Trial]:
-        """Trials in the order in which they were asked, short trainings among them."""
+    def _full(self, before: float) -> list[Trial]:
+        return [trial for trial in self.all_trials(before) if trial.fidelity == 1.0]
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything the configuration asked for is done, and the search was not given another budget since."""
+        last = [event["event"] for event in self.journal.events if event["event"] in ("finished", "budget")]
+        return last[-1:] == ["finished"]
+
+    def all_trials(self, before: float = math.inf) -> list[Trial]:
+        """Trials in the order in which they were asked, short trainings among them.
+
+        Args:
+            before: number of a journal event; results from then on are left out.
+        """
         results: dict[str, dict[int, EvaluationResult]] = {}
         for event in self.journal.of("evaluation"):
+            if event["seq"] >= before:
+                break
             results.setdefault(event["trial"], {})[event["seed"]] = EvaluationResult.from_dict(event["result"])
         return [
             Trial(event["trial"]["id"], event["trial"], results.get(event["trial"]["id"], {}))
             for event in self.journal.of("trial")
         ]
 
-    def subsets(self) -> list[Trial]:
-        """Full evaluations, one a subset: its first one that did not fail, with the results of its repeats too."""
+    def subsets(self, before: float = math.inf) -> list[Trial]:
+        """Full evaluations, one a subset: its first one that did not fail, with the results of its repeats too.
+
+        Args:
+            before: number of a journal event; results from then on are left out.
+        """
         groups: dict[str, list[Trial]] = {}
-        for trial in self.trials():
+        for trial in self._full(before):
             groups.setdefault(trial.record["subset_hash"], []).append(trial)
         found = []
         for group in groups.values():
@@ -200,7 +243,7 @@ def _differences(stored: Mapping[str, Any], config: StudyConfig) -> set[str]:
     changed = {
         name for key in {*stored, *current} - FREE_SETTINGS for name in _changed(key, stored.get(key), current.get(key))
     }
-    return changed - FREE_LLM_SETTINGS
+    return changed - FREE_NESTED_SETTINGS
 
 
 def _changed(name: str, old: Any, new: Any) -> set[str]:
