@@ -52,4 +52,4 @@ def change_budget(study: Study) -> None:
         return
     trials, rounds = len(journal.of("trial")), len(journal.of("round"))
     journal.append("budget", before=before, evaluations=wanted, trials=trials, rounds=rounds)
-    console.print(f"The search goes on with {wanted} evaluations instead of {before}, {trials} trials are made.")
+    console.say(f"The search goes on with {wanted} evaluations instead of {before}, {trials} trials are made.")

@@ -373,7 +373,7 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
             **({"reason": config.final.rescore} if plans else {}),
         )
     elif newer:
-        console.print(other_winner(study), highlight=False, soft_wrap=True)
+        console.say(other_winner(study))
     plan = journal.of("final_plan")[-1]
     done = study.final_results()
     work = []
