@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from autoselection.chat_template import TemplateBroken, check_template, render_template
 from autoselection.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class ConversationEncoder:
                 f"The tokenizer of '{tokenizer.name_or_path}' is not a fast tokenizer; convert it with "
                 "transformers' AutoTokenizer(use_fast=True) and save it."
             )
+        if isinstance(tokenizer.chat_template, str):
+            check_template(tokenizer.chat_template, tokenizer.name_or_path)
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.turns = turns
@@ -113,24 +116,7 @@ class ConversationEncoder:
         self._generation_prompt: str | None = None
 
     def _render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> str:
-        from jinja2 import TemplateError
-
-        # Templates that print today's date would give other tokens tomorrow; those of Llama 3 take it as an argument.
-        try:
-            rendered = self.tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                date_string="26 Jul 2024",
-            )
-        except TemplateError as error:
-            roles = ", ".join(message["role"] for message in messages)
-            raise EvaluationError(
-                f"The chat template of '{self.tokenizer.name_or_path}' refuses the roles {roles}: {error}; convert the "
-                "conversation or name another template."
-            ) from error
-        assert isinstance(rendered, str)
-        return rendered
+        return render_template(self.tokenizer, messages, add_generation_prompt=add_generation_prompt)
 
     def _scaffold(self, roles: tuple[str, ...]) -> _Scaffold:
         """Return the template's text around the contents. Depends on the roles alone."""
@@ -280,6 +266,8 @@ class ConversationEncoder:
         for index, messages in enumerate(conversations):
             try:
                 segments = self._segments(messages)
+            except TemplateBroken:
+                raise
             except EvaluationError:  # remembered by _scaffold; encode() raises it
                 continue
             if self.has_control_text(messages):

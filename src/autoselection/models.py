@@ -7,6 +7,7 @@ model was fetched. Every failure of the libraries becomes an ``EvaluationError``
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from autoselection.schema import suggestion
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -61,6 +62,12 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
     "chat_template.json",
 )
+#: Files of which a tokenizer has at least one.
+_VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+#: Settings that must be whole numbers above 0 where a model has them.
+_COUNTS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
+           "intermediate_size", "head_dim", "max_position_embeddings")  # fmt: skip
 _WHOLE_FILE = 64 << 20
 _SAMPLE = 64 << 10
 _SAMPLES = 256
@@ -75,9 +82,20 @@ def _require(purpose: str) -> None:
             raise MissingExtraError(package, "train", purpose) from error
 
 
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+def load_errors() -> tuple[type[BaseException], ...]:
+    """What the libraries raise where a folder's files are damaged, odd or of another kind."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    wrong = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, AssertionError)
+    return (*wrong, ImportError, RuntimeError, SafetensorError, StrictDataclassError)
+
+
+def one_line(error: BaseException) -> str:
+    """A library's error as part of a sentence, up to 240 characters; bare values are told with their kind."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (KeyError, IndexError, TypeError, ArithmeticError, AssertionError)) or not text:
+        text = f"{type(error).__name__} {text}".strip()
     return text if len(text) <= 240 else text[:237] + "…"
 
 
@@ -138,7 +156,7 @@ def resolve_model(path: Path | str) -> Path:
         return Path(snapshot_download(name, allow_patterns=[*_MODEL_FILES, *_TOKENIZER_FILES, "*.py"]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise EvaluationError(
-            f"The model '{name}' is neither a local folder nor available from the hub: {_one_line(error)}"
+            f"The model '{name}' is neither a local folder nor available from the hub: {one_line(error)}"
         ) from error
 
 
@@ -188,7 +206,7 @@ def chat_template_text(chat_template: str | Path) -> str:
         try:
             return file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise EvaluationError(f"The chat template {file} cannot be read: {_one_line(error)}") from error
+            raise EvaluationError(f"The chat template {file} cannot be read: {one_line(error)}") from error
     if file.suffix or "/" in name:
         raise EvaluationError(f"chat_template: there is no file {name}; name a Jinja file, or chatml or plain.")
     raise EvaluationError(
@@ -215,12 +233,18 @@ def load_tokenizer(
 
     template = None if chat_template is None else chat_template_text(chat_template)
     folder = resolve_model(path)
+    _check_config(folder / "config.json")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(folder), trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
-        raise EvaluationError(f"The tokenizer of '{path}' cannot be loaded: {_one_line(error)}") from error
+    except load_errors() as error:
+        if not trust_remote_code and not any(file for name in _VOCABULARIES for file in folder.glob(name)):
+            raise EvaluationError(
+                f"The model folder {path} holds no tokenizer (no tokenizer.json, for example): copy the files of the "
+                "tokenizer that the model was trained with into it."
+            ) from error
+        raise EvaluationError(f"The tokenizer of '{path}' cannot be loaded: {one_line(error)}") from error
     if template is not None:
         tokenizer.chat_template = template
     tokenizer.padding_side = "right"
@@ -255,25 +279,92 @@ def load_model(
         attn_implementation: passed on to transformers; its default if None.
     """
     _require("Running a language model")
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     place = pick_device(device)
-    options: dict[str, Any] = {"dtype": pick_dtype(place, dtype), "trust_remote_code": trust_remote_code}
+    folder = resolve_model(path)
+    _check_weights(folder, path)
+    load_config(path, trust_remote_code)
+    options: dict[str, Any] = {
+        "dtype": pick_dtype(place, dtype),
+        "trust_remote_code": trust_remote_code,
+        "use_safetensors": True,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # told below, in a sentence
+    }
     if attn_implementation is not None:
         options["attn_implementation"] = attn_implementation
-    folder = resolve_model(path)
-    bars = logging.is_progress_bar_enabled()
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # a bar a model is noise beside our own
+    logging.set_verbosity_error()
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(str(folder), **options)
+        model: PreTrainedModel
+        model, facts = AutoModelForCausalLM.from_pretrained(str(folder), **options)
         model.to(place)
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, RuntimeError, SafetensorError) as error:
+    except load_errors() as error:
         hint = "" if trust_remote_code or "trust_remote_code" not in str(error) else " (it ships its own code)"
-        raise EvaluationError(f"The model '{path}' cannot be loaded{hint}: {_one_line(error)}") from error
+        raise EvaluationError(f"The model '{path}' cannot be loaded{hint}: {one_line(error)}") from error
     finally:
+        logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+    odd = {"are missing": facts["missing_keys"], "do not fit config.json": [key[0] for key in facts["mismatched_keys"]]}
+    for what, keys in odd.items():
+        if keys:  # transformers would draw them at random
+            named = ", ".join(sorted(map(str, keys))[:3])
+            raise EvaluationError(
+                f"The model '{path}' cannot be used: {len(keys):,} of its weights {what} ({named}): fetch or save it again."
+            )
     model.eval()
     return model
+
+
+def load_config(path: Path | str, trust_remote_code: bool = False) -> PretrainedConfig:
+    """A model's configuration.
+
+    Raises:
+        EvaluationError: it cannot be read, or a size in it is not above 0.
+    """
+    _require("Reading a model's configuration")
+    from transformers import AutoConfig
+
+    folder = resolve_model(path)
+    _check_config(folder / "config.json")
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+    except load_errors() as error:
+        raise EvaluationError(f"The configuration of the model '{path}' cannot be used: {one_line(error)}") from error
+    return config
+
+
+def _check_config(file: Path) -> None:
+    """Refuse a configuration that is no JSON object or holds sizes that the libraries would divide by, or worse."""
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise EvaluationError(f"{file} cannot be read as JSON: {one_line(error)}") from error
+    if not isinstance(written, dict):
+        raise EvaluationError(f"{file} must hold a JSON object, not {type(written).__name__}.")
+    for name in _COUNTS:
+        value = written.get(name, 1)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise EvaluationError(f"{file}: {name} must be a whole number above 0, not {value!r:.40}.")
+
+
+def context_length(config: PretrainedConfig) -> int:
+    """Tokens that a model can read at once; very many where its configuration does not say."""
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+
+
+def _check_weights(folder: Path, path: Path | str) -> None:
+    """Refuse a folder without weights in safetensors."""
+    if any(folder.glob("*.safetensors")):
+        return
+    pickled = next((file.name for pattern in _PICKLED for file in sorted(folder.glob(pattern))), None)
+    if pickled is not None:
+        raise EvaluationError(
+            f"The weights of '{path}' are pickled ({pickled}), and a pickle can run code when it is opened: save the model "
+            "again in safetensors (save_pretrained of a recent transformers does)."
+        )
+    raise EvaluationError(f"The model folder {path} holds no weights (*.safetensors): fetch or save it again.")

@@ -178,9 +178,23 @@ def test_unusable_checkpoints(model: Any, tmp_path: Path) -> None:
         ({"activation": "jumprelu"}, "jumprelu"),
         ({"k": "many"}, "not a sparsify configuration"),
         ({"k": 100}, "k = 100 of 64"),
+        ({"k": 0}, "k must be a whole number above 0, not 0"),
+        ({"d_in": None}, "d_in must be a whole number"),
+        ({"d_in": [4]}, "d_in must be a whole number"),
+        ({"d_in": True}, "d_in must be a whole number"),
+        ({"d_in": 1.5}, "d_in must be a whole number"),
+        ({"num_latents": 0, "expansion_factor": 0.5}, "expansion_factor must be a whole number"),
+        ({"num_latents": -3}, "num_latents must be a whole number"),
+        ({"activation": ["topk"]}, "activation"),
+        ({"hookpoint": 5}, "hookpoint must be the name of a module"),
+        ({"hookpoint": {"a": 1}}, "hookpoint must be the name of a module"),
     ):
         (folder / "cfg.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(SignalError, match=message):
+            read_sae_info(folder)
+    for text in ("[]", "7", "null", '"topk"', "{", "", "[" * 100_000, "\x00"):
+        (folder / "cfg.json").write_text(text)
+        with pytest.raises(SignalError, match=r"cfg\.json"):
             read_sae_info(folder)
     (folder / "cfg.json").write_text(json.dumps({**config, "num_latents": 128}))
     with pytest.raises(SignalError, match="shape"):

@@ -337,16 +337,9 @@ def _remarks(benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> I
 
 
 def _context_length(job: EvaluationJob, model: PreTrainedModel | None) -> int:
-    from transformers import AutoConfig
+    from autoselection.models import context_length, load_config
 
-    from autoselection.models import resolve_model
-
-    config = (
-        model.config
-        if model is not None
-        else AutoConfig.from_pretrained(str(resolve_model(job.model)), trust_remote_code=job.trust_remote_code)
-    )
-    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+    return context_length(model.config if model is not None else load_config(job.model, job.trust_remote_code))
 
 
 def _write_items(folder: Path, split: str, benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> None:

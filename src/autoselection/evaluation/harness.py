@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoselection.chat import ConversationEncoder
+from autoselection.chat_template import render_template
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.answers import answers_match
 from autoselection.evaluation.config import EvaluationConfig
@@ -297,8 +298,7 @@ def _no_answer(item: TaskItem, task: str) -> EvaluationError:
 
 def _text_after_answer(item: TaskItem, encoder: ConversationEncoder) -> str:
     """What the template writes behind an answer: the only stop sign of a template without an end token."""
-    rendered = encoder.tokenizer.apply_chat_template(item.messages(), tokenize=False)
-    assert isinstance(rendered, str)
+    rendered = render_template(encoder.tokenizer, item.messages())
     return rendered.rpartition(item.reference())[2].strip()
 
 

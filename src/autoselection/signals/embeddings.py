@@ -17,7 +17,7 @@ import numpy as np
 
 from autoselection.chat import Message
 from autoselection.errors import MissingExtraError, SignalError
-from autoselection.models import files_fingerprint, pick_device
+from autoselection.models import files_fingerprint, load_errors, one_line, pick_device
 from autoselection.signals.base import Signal, prompt_of, response_of
 from autoselection.signals.store import Shard
 from autoselection.signals.table import unit_rows
@@ -34,7 +34,6 @@ _TEXT_OF: Mapping[str, Callable[[Sequence[Message]], str]] = {
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.py")
 _OTHER_BACKENDS = ("onnx/*", "openvino/*")
 #: What the library raises for a folder or weights it cannot use.
-_LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,6 @@ def load_embedder(folder: Path, device: str = "auto", trust_remote_code: bool = 
         MissingExtraError: sentence-transformers is not installed.
     """
     _require()
-    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from transformers.utils import logging
@@ -175,9 +173,8 @@ def load_embedder(folder: Path, device: str = "auto", trust_remote_code: bool = 
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except (*_LOAD_ERRORS, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise SignalError(f"The embedding model {folder} cannot be loaded: {reason[:240]}") from error
+    except load_errors() as error:
+        raise SignalError(f"The embedding model {folder} cannot be loaded: {one_line(error)}") from error
     finally:
         if bars:
             logging.enable_progress_bar()

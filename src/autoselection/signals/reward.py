@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from autoselection.chat import ConversationEncoder
 from autoselection.errors import SignalError
-from autoselection.models import load_tokenizer, pick_device, pick_dtype, resolve_model
+from autoselection.models import load_errors, load_tokenizer, one_line, pick_device, pick_dtype, resolve_model
 from autoselection.signals.base import Signal, prompt_of, response_of
 from autoselection.signals.kinds import RewardScore, RewardText
 from autoselection.signals.lm import default_batch_tokens, token_batches
@@ -27,8 +27,6 @@ from autoselection.signals.store import Shard
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-_LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,6 @@ def load_classifier(
     """
     place = pick_device(device)
     folder = resolve_model(path)
-    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
@@ -220,9 +217,8 @@ def load_classifier(
             output_loading_info=True,
         )
         model.to(place)
-    except (*_LOAD_ERRORS, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:240]
-        raise SignalError(f"The classifier '{path}' cannot be loaded: {reason}") from error
+    except load_errors() as error:
+        raise SignalError(f"The classifier '{path}' cannot be loaded: {one_line(error)}") from error
     finally:
         if bars:
             logging.enable_progress_bar()

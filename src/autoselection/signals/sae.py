@@ -8,8 +8,8 @@ Features of a row = activations averaged over the row's real tokens but attentio
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.documents import parse_json
 from autoselection.errors import SignalError
 from autoselection.models import files_fingerprint
 from autoselection.signals.kinds import SaeValues
@@ -34,6 +35,8 @@ _ENTRIES = 1 << 17
 #: A state so many times longer than the median one of its row is an attention sink's. Other tokens reach 1.5 times the
 #: median in SmolLM2-135M and 3 times in the demo's model; the first token of the former 140 times.
 SINK_RATIO = 10.0
+#: Largest width or number of features that is believed.
+_MOST = 1 << 40
 #: Largest block of activations held at once, in numbers (64 MB in float32).
 _BLOCK = 1 << 24
 
@@ -74,21 +77,37 @@ def read_sae_info(path: Path | str) -> SaeInfo:
         folder = inner[0]
     if not (folder / "sae.safetensors").is_file():
         raise SignalError(f"The SAE folder {folder} holds no sae.safetensors.")
-    try:
-        config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
-        d_in, k = int(config["d_in"]), int(config["k"])
-        num_latents = int(config.get("num_latents") or 0) or d_in * int(config["expansion_factor"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SignalError(f"{folder / 'cfg.json'} is not a sparsify configuration ({error!r}).") from error
-    activation = str(config.get("activation", "topk"))
+    path = folder / "cfg.json"
+    config = parse_json(path.read_bytes(), str(path), SignalError)
+    if not isinstance(config, dict):
+        raise SignalError(f"{path} must hold a JSON object of sparsify's settings, not {type(config).__name__}.")
+    d_in, k = _count(config, "d_in", path), _count(config, "k", path)
+    num_latents = (
+        _count(config, "num_latents", path)
+        if config.get("num_latents")
+        else (d_in * _count(config, "expansion_factor", path))
+    )
+    activation, named = config.get("activation", "topk"), config.get("hookpoint")
+    if named is not None and not isinstance(named, str):
+        raise SignalError(f"{path}: hookpoint must be the name of a module, not {named!r:.40}.")
     if config.get("transcode"):
         raise SignalError(f"The SAE {folder} is a transcoder; AutoSelection needs an autoencoder of hidden states.")
     if activation not in ("topk", "groupmax"):
         raise SignalError(f"The SAE {folder} has the activation '{activation}'; known: topk, groupmax.")
     if not 1 <= k <= num_latents or (activation == "groupmax" and num_latents % k):
         raise SignalError(f"The SAE {folder} has k = {k} of {num_latents} features, which does not fit '{activation}'.")
-    hookpoint = config.get("hookpoint") or (folder.name if _HOOKPOINT.match(folder.name) else None)
+    hookpoint = named or (folder.name if _HOOKPOINT.match(folder.name) else None)
     return SaeInfo(folder, d_in, num_latents, k, activation, hookpoint)
+
+
+def _count(config: Mapping[str, Any], name: str, path: Path) -> int:
+    value: Any = config.get(name)
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if not whole or isinstance(value, bool) or not 1 <= value <= _MOST:
+        raise SignalError(
+            f"{path} is not a sparsify configuration: {name} must be a whole number above 0, not {value!r:.40}."
+        )
+    return int(value)
 
 
 def sae_fingerprint(info: SaeInfo) -> str:
@@ -159,9 +178,14 @@ class SparseEncoder:
                 self.b_dec = weights.get_tensor("b_dec").float().to(device)
         except (SafetensorError, OSError) as error:
             raise SignalError(f"{path} cannot be read: {error}.") from error
-        expected = (info.num_latents, info.d_in)
-        if tuple(self.weight.shape) != expected:
-            raise SignalError(f"{path}: encoder.weight has shape {tuple(self.weight.shape)}, cfg.json says {expected}.")
+        shapes = {
+            "encoder.weight": (self.weight, (info.num_latents, info.d_in)),
+            "encoder.bias": (self.bias, (info.num_latents,)),
+            "b_dec": (self.b_dec, (info.d_in,)),
+        }
+        for name, (tensor, expected) in shapes.items():
+            if tuple(tensor.shape) != expected:
+                raise SignalError(f"{path}: {name} has shape {tuple(tensor.shape)}, cfg.json says {expected}.")
 
     def encode(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Activations and indices of the k active features of each state: [M, d_in] → two [M, k]."""
