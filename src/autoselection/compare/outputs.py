@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autoselection.compare.comparison import Comparison, Difference, Standings
 from autoselection.compare.settings import mixed
+from autoselection.markup import inline, label, table
 from autoselection.progress import console as notices
 from autoselection.terminal import Terminal
 
@@ -79,14 +80,14 @@ def print_comparison(comparison: Comparison, console: Terminal) -> None:
 
 def markdown(comparison: Comparison) -> str:
     """The same tables as Markdown."""
-    parts = [f"# {comparison.name}: methods after {comparison.budget} evaluations", ""]
+    parts = [f"# {inline(comparison.name)}: methods after {comparison.budget} evaluations", ""]
     if warned := _warning(comparison):
-        parts += [f"**{warned}**", ""]
+        parts += [f"**{inline(warned)}**", ""]
     for heads, lines in (
         (headings(comparison), rows(comparison)),
         (_curve_headings(comparison), _curve_rows(comparison)),
     ):
-        parts += [_line(heads), _line(["---"] * len(heads)), *map(_line, lines), ""]
+        parts += [*table(heads, lines), ""]
     parts.append(
         "Dev scores of incumbents are the best of several noisy ones and so biased upward; test scores are not. Intervals "
         "are over test items, not over training luck."
@@ -96,10 +97,6 @@ def markdown(comparison: Comparison) -> str:
 
 def _warning(comparison: Comparison) -> str:
     return mixed(comparison.arithmetics) if len(comparison.arithmetics) > 1 else ""
-
-
-def _line(cells: tuple[str, ...] | list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def write_comparison(comparison: Comparison, out: Path) -> None:
@@ -129,7 +126,7 @@ def write_plot(comparison: Comparison, path: Path) -> None:
             x=x,
             y=[None if math.isnan(value) else value for value in method.curve],
             mode="lines",
-            name=method.method,
+            name=label(method.method),
             legendgroup=method.method,
             line={"color": colour, "shape": "hv"},
         )
@@ -138,15 +135,15 @@ def write_plot(comparison: Comparison, path: Path) -> None:
                 x=x,
                 y=[None if math.isnan(value) else value for value in run.curve],
                 mode="markers",
-                name=f"{method.method}, seed {run.seed}",
+                name=label(f"{method.method}, seed {run.seed}"),
                 legendgroup=method.method,
                 showlegend=False,
                 marker={"color": colour, "size": 4, "opacity": 0.5},
             )
     figure.update_layout(
         title={
-            "text": f"{comparison.name}: best so far under {comparison.budget} evaluations",
-            "subtitle": {"text": _warning(comparison)},
+            "text": label(f"{comparison.name}: best so far under {comparison.budget} evaluations"),
+            "subtitle": {"text": label(_warning(comparison))},
         },
         xaxis_title="evaluations",
         yaxis_title="dev score of the incumbent",

@@ -14,6 +14,7 @@ import numpy as np
 from autoselection.diagnose.calibration import Calibration, calibrate
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array, Correlation, Estimate, correlate
 from autoselection.errors import ConfigError
+from autoselection.markup import bullets, inline, table
 
 Kind = Literal["state", "size", "signal", "prediction", "left out", "fidelity", "test"]
 
@@ -232,14 +233,10 @@ def _calibration_sentence(found: Calibration) -> str:
 
 def markdown(diagnosis: Diagnosis) -> str:
     """The table and the sentences as Markdown."""
-    lines = [f"# {diagnosis.subject}: cheap proxies beside {diagnosis.truth}", ""]
-    lines += [_line(HEADINGS), _line(["---"] * len(HEADINGS)), *map(_line, diagnosis.rows()), ""]
-    lines += [f"- {sentence}" for sentence in (*diagnosis.findings(), *diagnosis.notes)]
+    lines = [f"# {inline(f'{diagnosis.subject}: cheap proxies beside {diagnosis.truth}')}", ""]
+    lines += [*table(HEADINGS, diagnosis.rows()), ""]
+    lines += bullets((*diagnosis.findings(), *diagnosis.notes))
     return "\n".join(lines) + "\n"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def write_table(diagnosis: Diagnosis, path: Path) -> None:

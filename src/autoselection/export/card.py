@@ -12,15 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
+from autoselection.documents import dump_yaml
+from autoselection.markup import escape, one_line
 from autoselection.recipes.remarks import lineage_remarks
 
 _MAX_NAME = 200
 _MAX_SOURCES = 50
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_ACTIVE = re.compile(r"([\\`*_{}\[\]<>#|~!&$@:])")
-_LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def render_card(
         ("Seed", card.seed),
     ]
     parts.append("\n".join(f"- {name}: {escape(value)}" for name, value in facts if value is not None))
-    parts += ["## Recipe", _fenced(yaml.safe_dump(_plain(card.recipe), sort_keys=False, allow_unicode=True), "yaml")]
+    parts += ["## Recipe", _fenced(dump_yaml(_plain(card.recipe)), "yaml")]
     if card.lineage:
         parts += ["## What each step did", _lineage_table(card.lineage)]
         parts += [f"- {escape(said, limit=1000)}" for said in lineage_remarks(card.lineage)]
@@ -109,20 +107,10 @@ def render_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def escape(value: object, limit: int = _MAX_NAME) -> str:
-    """Text as inert Markdown on one line: control characters become spaces, active punctuation is escaped."""
-    text = _LINE_BREAKS_AND_CONTROLS.sub(" ", str(value)).strip()
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    text = _ACTIVE.sub(r"\\\1", text)
-    text = re.sub(r"(?i)\bwww\.", lambda match: match.group()[:-1] + "\\.", text)  # GitHub links bare www. names
-    return re.sub(r"^(\d*)([-+=.)])(?=[-+=\s]|$)", r"\1\\\2", text)  # list items, rules, underlined headings
-
-
 def _front_matter(card: DatasetCard, rows: int) -> str:
-    document: dict[str, Any] = {"pretty_name": _one_line(card.title)}
+    document: dict[str, Any] = {"pretty_name": one_line(card.title)[:_MAX_NAME]}
     if card.license:
-        document["license"] = _one_line(card.license)
+        document["license"] = one_line(card.license)[:_MAX_NAME]
     document |= {
         "task_categories": ["text-generation"],
         "tags": ["autoselection", "data-selection", "instruction-tuning"],
@@ -130,12 +118,8 @@ def _front_matter(card: DatasetCard, rows: int) -> str:
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
     }
     # One line a scalar: a folded one could put "---" at the start of a line.
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10**6)
+    text = dump_yaml(document, width=10**6)
     return f"---\n{text}---"
-
-
-def _one_line(value: str) -> str:
-    return _LINE_BREAKS_AND_CONTROLS.sub(" ", value).strip()[:_MAX_NAME]
 
 
 def _fenced(text: str, language: str) -> str:

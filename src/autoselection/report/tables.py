@@ -15,6 +15,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.evaluation.generation import AT_LIMIT
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
+from autoselection.markup import bullets, inline, table
 from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.remarks import why
 from autoselection.statistics.compare import p_text
@@ -371,25 +372,19 @@ def print_diagnosis(diagnosis: Diagnosis, console: Terminal) -> None:
 
 def study_markdown(study: Study) -> str:
     """The same tables as a Markdown document, and with enough trials the diagnosis of the proxies."""
-    parts = [f"# {study.config.name}", ""]
+    parts = [f"# {inline(study.config.name)}", ""]
     sheets = study_sheets(study)
     diagnosis = diagnose_study(study)
     if diagnosis.trials >= MIN_TRIALS:
         sheets.append(diagnosis_sheet(diagnosis))
     for sheet in sheets:
-        parts += [f"## {sheet.title}", "", _line(sheet.headings), _line(["---"] * len(sheet.headings))]
-        parts += [_line(row) for row in sheet.rows]
-        parts.append("")
+        parts += [f"## {inline(sheet.title)}", "", *table(sheet.headings, sheet.rows), ""]
     if diagnosis.trials >= MIN_TRIALS:
-        parts += [*(f"- {sentence}" for sentence in (*diagnosis.findings(), *diagnosis.notes)), ""]
+        parts += [*bullets((*diagnosis.findings(), *diagnosis.notes)), ""]
     notes = study_notes(study)
     if notes:
-        parts += ["## Notes", "", *(f"- {note}" for note in notes), ""]
+        parts += ["## Notes", "", *bullets(notes), ""]
     return "\n".join(parts)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def write_report(study: Study) -> Path:

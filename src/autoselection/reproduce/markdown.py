@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoselection.compare.settings import mixed
+from autoselection.markup import Markup, bullets, inline, table
 from autoselection.reproduce.rows import AUTOSELECTION
 from autoselection.statistics.compare import p_text
 
@@ -20,7 +21,7 @@ def paper_markdown(document: Mapping[str, Any]) -> str:
     config = document["config"]
     seeds = len(config["seeds"])
     parts = [
-        f"# {document['name']}: the paper's tables",
+        f"# {inline(document['name'])}: the paper's tables",
         "",
         f"`autoselection reproduce paper {document['name']}`: {seeds} replicate{'s' * (seeds != 1)} (seeds "
         f"{', '.join(map(str, config['seeds']))}), {config['budget']} evaluations a search. A replicate is a seed of the "
@@ -38,17 +39,17 @@ def paper_markdown(document: Mapping[str, Any]) -> str:
 
 
 def _model(model: Mapping[str, Any]) -> list[str]:
-    parts = [f"## Base model {model['name']}", ""]
+    parts = [f"## Base model {inline(model['name'])}", ""]
     if model["missing"]:
-        parts += ["**Missing.** " + " ".join(_capital(sentence) for sentence in model["missing"]), ""]
-    for table in model["tables"]:
-        parts += _table(table)
+        parts += ["**Missing.** " + " ".join(inline(_capital(sentence)) for sentence in model["missing"]), ""]
+    for found in model["tables"]:
+        parts += _table(found)
     parts += _correlation(model["correlation"])
     costs = model["costs"]
-    made_on = f" ({', '.join(costs['arithmetics'])})" if costs["arithmetics"] else ""
+    made_on = f" ({inline(', '.join(costs['arithmetics']))})" if costs["arithmetics"] else ""
     parts += [f"{costs['evaluations']:,} evaluations, {costs['seconds'] / 3600:.2f} worker hours{made_on}.", ""]
     if len(costs["arithmetics"]) > 1:
-        parts += [f"**{mixed(costs['arithmetics'])}**", ""]
+        parts += [f"**{inline(mixed(costs['arithmetics']))}**", ""]
     return parts
 
 
@@ -56,26 +57,31 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _table(table: Mapping[str, Any]) -> list[str]:
-    right = table["metric"] == "right"
-    headings = ["method", "rows", "dev", *table["tasks"], "average", "difference", "p"]
+def _table(found: Mapping[str, Any]) -> list[str]:
+    right = found["metric"] == "right"
+    headings = ["method", "rows", "dev", *found["tasks"], "average", "difference", "p"]
     if right:
         headings.remove("dev")
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
-    for row in table["rows"]:
-        name = f"**{row['method']}**" if row["method"] == AUTOSELECTION else row["method"]
-        cells = [_noted(name, row), f"{row['size']:,.0f}"]
+    lines = []
+    for row in found["rows"]:
+        name = _noted(row["method"], row)
+        if row["method"] == AUTOSELECTION:
+            name = Markup(f"**{inline(name)}**")
+        cells = [name, f"{row['size']:,.0f}"]
         if not right:
             cells.append("" if row["dev"] is None else f"{row['dev']:.4f}")
-        cells += [_cell(row["tasks"].get(task), right) for task in table["tasks"]]
+        cells += [_cell(row["tasks"].get(task), right) for task in found["tasks"]]
         cells += [_cell(row["average"], right), *_versus(row["autoselection_minus"], right)]
         lines.append(cells)
-    parts = [f"### {table['title']}: {_METRICS[table['metric']]}", ""]
-    parts += ["| " + " | ".join(line) + " |" for line in lines]
-    parts.append("")
-    verdicts = [row["autoselection_minus"]["verdict"] for row in table["rows"] if row["autoselection_minus"]]
+    parts = [
+        f"### {inline(found['title'])}: {_METRICS[found['metric']]}",
+        "",
+        *table(headings, lines, numbers=True),
+        "",
+    ]
+    verdicts = [row["autoselection_minus"]["verdict"] for row in found["rows"] if row["autoselection_minus"]]
     if not right and verdicts:
-        parts += [f"- {verdict}" for verdict in verdicts]
+        parts += bullets(verdicts)
         parts.append("")
     return parts
 
@@ -110,7 +116,7 @@ def _versus(found: Mapping[str, Any] | None, right: bool) -> list[str]:
 
 def _correlation(groups: Mapping[str, Any]) -> list[str]:
     said = {"all": "all subsets scored on both", "fixed": "those that no search chose by dev"}
-    lines = [["subsets", "task", "n", "Spearman", "Kendall"], ["---", "---", "---:", "---:", "---:"]]
+    lines: list[list[str]] = []
     for group, found in groups.items():
         listed: Sequence[tuple[str, Any]] = [("average", found["average"]), *found["tasks"].items()]
         for task, one in listed:
@@ -125,7 +131,7 @@ def _correlation(groups: Mapping[str, Any]) -> list[str]:
         "Rank correlation of mean dev and mean test score over subsets (95% bootstrap interval over subsets). Subsets that "
         "a search chose by dev are alike and flattered by dev, which lowers the first group's.",
         "",
-        *["| " + " | ".join(line) + " |" for line in lines],
+        *table(("subsets", "task", "n", "Spearman", "Kendall"), lines, numbers=True),
         "",
     ]
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationConfig, EvaluationResult
 from autoselection.executors import make_executor
+from autoselection.markup import label
 from autoselection.progress import console, progress
 from autoselection.search import random_subset
 from autoselection.statistics import Curve, Multiplier, compute_multiplier, payback
@@ -252,7 +253,7 @@ def _plot(document: Mapping[str, Any], path: Path) -> None:
         spread = scores.std(axis=0, ddof=1) if len(scores) > 1 else None
         bars = None if spread is None else {"type": "data", "array": spread.tolist()}
         mean = scores.mean(axis=0).tolist()
-        figure.add_scatter(x=curve["tokens"], y=mean, error_y=bars, name=arm, mode="lines+markers")
+        figure.add_scatter(x=curve["tokens"], y=mean, error_y=bars, name=label(arm), mode="lines+markers")
     figure.update_layout(
         title=f"Score on {document['split']} over training tokens ({len(document['seeds'])} seeds)",
         xaxis={"title": "trained tokens", "type": "log"},

@@ -22,6 +22,7 @@ from autoselection.recipes import Recipe, state_vector
 from autoselection.study.incumbent import current_verdict, dev_results, open_incumbent
 from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study, Trial
+from autoselection.terminal import visible
 
 BEST, FOUND, VERDICT = "best", "found", "verdict.txt"
 
@@ -51,7 +52,7 @@ def _write(folder: Path, study: Study, prepared: Prepared, rows: NDArray[np.int6
         json.dumps([str(ids[int(row)]) for row in rows], ensure_ascii=False) + "\n", encoding="utf-8"
     )
     if card.description:
-        (folder / VERDICT).write_text(card.description + "\n", encoding="utf-8")
+        (folder / VERDICT).write_text(visible(card.description) + "\n", encoding="utf-8")
     else:
         (folder / VERDICT).unlink(missing_ok=True)
     export = study.config.export
