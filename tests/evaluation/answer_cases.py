@@ -1,6 +1,7 @@
 """The hand-written cases of ``answer_cases.jsonl``, and what lm-evaluation-harness's own filters make of them.
 
-Run as a script it prints the table that ``docs/evaluation.md`` holds.
+``number_cases.jsonl`` holds judgements (topic, generated, gold, right), ``letter_cases.jsonl`` letters (generated, the
+letter or null, letters, options). Run as a script it prints the tables that ``docs/evaluation.md`` holds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoselection.evaluation.answers import extract_letter, extract_number, extract_text, extract_yes_no
+from autoselection.evaluation.answers import answers_match, extract_letter, extract_number, extract_text, extract_yes_no
 
 #: The options of every multiple-choice case.
 OPTIONS = ("cat", "dog", "hot dog", "bird")
@@ -123,5 +124,56 @@ def table() -> str:
     return "\n".join(["| kind | filter of lm-evaluation-harness | same answer |", "| --- | --- | --- |", *rows])
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """A generated text, a gold answer, and whether the text gives it."""
+
+    topic: str
+    generated: str
+    gold: str
+    right: bool
+
+
+def judgements() -> list[Judgement]:
+    """The cases of numbers."""
+    lines = Path(__file__).with_name("number_cases.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Judgement(*json.loads(line)) for line in lines]
+
+
+def letter_cases() -> list[tuple[str, str | None, str, tuple[str, ...]]]:
+    """(generated, letter, letters, options)."""
+    lines = Path(__file__).with_name("letter_cases.jsonl").read_text(encoding="utf-8").splitlines()
+    found = []
+    for line in lines:
+        text, want, *more = json.loads(line)
+        letters = more[0] if more else LETTERS
+        options = more[1] if len(more) > 1 else ("Paris", "London", "Rome", "Berlin")[: len(letters)]
+        found.append((text, want, letters, tuple(options)))
+    return found
+
+
+def by_math_verify(case: Judgement) -> bool:
+    """What math-verify alone makes of a case, texts and all."""
+    from math_verify import parse, verify
+
+    return bool(verify(parse(f"${case.gold}$"), parse(case.generated)))
+
+
+@cache
+def mathematics_table() -> str:
+    """How many cases of each topic our rules, with math-verify behind them, and math-verify alone judge rightly."""
+    rows: dict[str, list[int]] = {}
+    for case in judgements():
+        counts = rows.setdefault(case.topic, [0, 0, 0])
+        counts[0] += answers_match(case.generated, case.gold, kind="number") is case.right
+        counts[1] += by_math_verify(case) is case.right
+        counts[2] += 1
+    lines = [f"| {topic} | {ours} | {theirs} | {total} |" for topic, (ours, theirs, total) in rows.items()]
+    totals = [sum(counts[place] for counts in rows.values()) for place in range(3)]
+    lines.append(f"| all | {totals[0]} | {totals[1]} | {totals[2]} |")
+    return "\n".join(["| numbers | ours | math-verify alone | cases |", "| --- | --- | --- | --- |", *lines])
+
+
 if __name__ == "__main__":
     print(table())
+    print(mathematics_table())

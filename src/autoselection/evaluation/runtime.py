@@ -18,7 +18,7 @@ from autoselection.errors import MissingExtraError
 from autoselection.evaluation.job import FailureKind
 from autoselection.evaluation.memory import asked_bytes, blame, gpu_memory, system_memory
 
-_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "safetensors")
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "math_verify", "safetensors")
 _NOISY = ("lm_eval", "lm-eval", "transformers", "trl", "peft", "accelerate", "datasets")
 
 #: System errors that say something about the machine and nothing about the evaluation.
