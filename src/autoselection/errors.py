@@ -65,8 +65,8 @@ class MissingExtraError(AutoSelectionError):
 
     exit_code = 8
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        command = f"pip install 'autoselection[{extra}]'"
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        command = f"pip install {package}" if extra is None else f"pip install 'autoselection[{extra}]'"
         super().__init__(f"{purpose} needs the package '{package}': install it with {command}.", hint=command)
         self._given = (package, extra, purpose)
 

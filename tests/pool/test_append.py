@@ -17,7 +17,8 @@ from autoselection.pool import IngestConfig, IngestReport, Pool, ingest
 
 Write = Callable[..., Path]
 
-ingest_module = importlib.import_module("autoselection.pool.ingest")
+batch_module = importlib.import_module("autoselection.pool.batch")
+destination_module = importlib.import_module("autoselection.pool.destination")
 
 
 def rows(start: int, stop: int, **fields: Any) -> list[dict[str, Any]]:
@@ -30,7 +31,7 @@ def rows(start: int, stop: int, **fields: Any) -> list[dict[str, Any]]:
 @pytest.fixture
 def files(write: Write, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Three files, in batches of three rows; the second has a bad row and a special token."""
-    monkeypatch.setattr(ingest_module, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(batch_module, "_BATCH_ROWS", 3)
     second = [*rows(7, 9), {"prompt": "?", "completion": ""}, *rows(9, 11, completion="<|im_end|> yes")]
     return [
         write("one.jsonl", rows(0, 7)),
@@ -109,7 +110,7 @@ def test_an_append_that_is_killed_changes_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module, "sync_folder", killed)  # behind the new table, before the manifest
+        patch.setattr(destination_module, "sync_folder", killed)  # behind the new table, before the manifest
         with pytest.raises(KeyboardInterrupt):
             ingest([files[1]], out, append=True)
     assert (out / "pool-0001.arrow").exists()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autoselection.errors import PoolError
-from autoselection.pool import IngestConfig, Pool, ingest, readers
+from autoselection.pool import IngestConfig, Pool, ingest, json_reader
 
 Write = Callable[..., Path]
 USER = {"role": "user", "content": "q"}
@@ -22,7 +22,18 @@ def messages(*turns: Any, **fields: Any) -> str:
 
 BAD_LINES: dict[str, tuple[str | bytes, str]] = {
     "broken JSON": ('{"messages": [', "not valid JSON: Expecting value at column 15"),
-    "NaN": ('{"messages": NaN}', "not valid JSON: NaN is not a JSON value"),
+    "NaN": ('{"messages": NaN}', "field 'messages' is missing"),
+    "Infinity": ('{"messages": -Infinity}', "field 'messages' is missing"),
+    "a key twice": ('{"messages": [], "messages": []}', "the key 'messages' appears twice in one object"),
+    "a key twice in a turn": (
+        GOOD.replace('"content": "a"', '"content": "a", "content": "b"'),
+        "the key 'content' appears twice in one object",
+    ),
+    "a key twice in a JSON string": (
+        json.dumps({"messages": GOOD[13:-1].replace('"content": "a"', '"content": "a", "content": "b"')}),
+        "field 'messages' is a JSON string in which the key 'content' appears twice",
+    ),
+    "an answer first": (messages(ANSWER, USER, ANSWER), "opens with an answer that nobody asked for"),
     "raw control character": ('{"messages": "a\tb"}', "not valid JSON: Invalid control character"),
     "huge number": ('{"id": ' + "1" * 5000 + "}", "not valid JSON: Exceeds the limit"),
     "deep nesting": ("[" * 100_000, "the JSON is nested too deeply"),
@@ -133,7 +144,7 @@ def test_bad_row_of_each_format(
 
 
 def test_overlong_line_is_skipped_whole(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MAX_ROW_BYTES", 200)
+    monkeypatch.setattr(json_reader, "MAX_ROW_BYTES", 200)
     long = messages({"role": "user", "content": "x" * 2_500_000}, ANSWER)
     report = ingest([write("rows.jsonl", f"{long}\n{GOOD}\n{long}")], tmp_path / "pool")
     assert report.rows == 1
@@ -147,7 +158,7 @@ def test_bad_rows_of_a_json_array_tell_the_line_they_start_on(write: Write, tmp_
     assert [(bad.line, bad.reason) for bad in report.bad] == [
         (4, "not a JSON object"),
         (4, "field 'messages' is empty; expected a list of turns"),
-        (6, "not valid JSON: NaN is not a JSON value"),
+        (6, "field 'messages' is missing; expected a list of turns"),
         (7, "not a JSON object"),
     ]
 
@@ -164,8 +175,10 @@ def test_invalid_bytes_in_a_json_array_spoil_only_their_row(write: Write, tmp_pa
     [
         (f"[{GOOD},\n{{,}}]", ":2: not valid JSON: Expecting property name"),
         (f"[{GOOD}\n{GOOD}]", ":2: expected ',' or ']' behind a row of the array, found '{'"),
-        (f"[{GOOD},\n", ":2: not valid JSON: Expecting value"),
-        (f"[{GOOD}", ":1: expected ',' or ']' behind a row of the array, found the end of the file"),
+        (f"[{GOOD},\n", ":2: the file ends in the middle of the JSON array, behind 1 whole rows"),
+        (f"[{GOOD}", ":1: the file ends in the middle of the JSON array, behind 1 whole rows"),
+        (f"[{GOOD},\n{GOOD[:30]}", ":2: the file ends in the middle of the JSON array, behind 1 whole rows"),
+        (f"[{GOOD},\n{GOOD[:-2]}", ":2: the file ends in the middle of the JSON array, behind 1 whole rows"),
         (f"[{GOOD},\n]", ":2: not valid JSON"),
         (f"[{GOOD}]\n\nmore", ":3: there is text behind the end"),
         (f"[{GOOD}, 1{'1' * 5000}]", ":1: the row cannot be decoded"),

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from autoselection.errors import PoolError
-from autoselection.pool import IngestConfig, Pool, ingest, readers
+from autoselection.pool import IngestConfig, Pool, ingest, json_reader
 
 CONTAINERS = ["csv", "json", "jsonl", "parquet", "tsv"]
 
@@ -129,7 +129,7 @@ def test_json_file_may_hold_json_lines(write: Callable[..., Path], tmp_path: Pat
 def test_long_json_array_is_read_in_pieces(
     write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "_BUFFER_BYTES", 7)  # every token straddles a boundary
+    monkeypatch.setattr(json_reader, "BUFFER_BYTES", 7)  # every token straddles a boundary
     rows = [chat(f"é{i}", "🙂" * i, id=f"r{i}", n=[1.5, i, True, None]) for i in range(1, 30)]
     ingest([write("rows.json", json.dumps(rows, ensure_ascii=False, indent=2))], tmp_path / "pool")
     pool = Pool.open(tmp_path / "pool")

@@ -76,9 +76,9 @@ def test_a_pool_made_before_rows_knew_their_place_still_opens_and_grows(write: W
 def test_the_same_files_still_give_the_rows_of_an_old_pool(write: Write, tmp_path: Path) -> None:
     rows = [{"prompt": "q", "completion": "a", "k": 1}, {"prompt": "q2", "completion": "a", "source": "z"}]
     path = write("rows.jsonl", rows)
-    assert ingest([path], tmp_path / "new").fingerprint == Pool.open(OLD_POOL).fingerprint
-    assert Pool.open(tmp_path / "new").row_ids() == Pool.open(OLD_POOL).row_ids()
     shutil.copytree(OLD_POOL, tmp_path / "old")
+    assert ingest([path], tmp_path / "new").fingerprint == Pool.open(tmp_path / "old").fingerprint
+    assert Pool.open(tmp_path / "new").row_ids() == Pool.open(tmp_path / "old").row_ids()
     assert ingest([path], tmp_path / "old").unchanged
 
 

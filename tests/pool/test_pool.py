@@ -24,8 +24,7 @@ from autoselection.pool import IngestConfig, Pool, ingest
 
 Write = Callable[..., Path]
 
-#: The module, which the function of the same name hides.
-ingest_module = importlib.import_module("autoselection.pool.ingest")
+batch_module = importlib.import_module("autoselection.pool.batch")
 
 
 def row(question: str, answer: str, **fields: Any) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def row(question: str, answer: str, **fields: Any) -> dict[str, Any]:
 @pytest.fixture
 def pool(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
     """Ten rows in batches of three; sources appear one after the other."""
-    monkeypatch.setattr(ingest_module, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(batch_module, "_BATCH_ROWS", 3)
     rows = [row(f"q{i}", "a" * (i + 1), id=f"r{i}", source="zyx"[i // 4]) for i in range(10)]
     ingest([write("rows.jsonl", rows)], tmp_path / "pool")
     return Pool.open(tmp_path / "pool")
@@ -99,10 +98,13 @@ def test_users_ids_are_kept_and_checked(write: Write, tmp_path: Path) -> None:
     second = write("second.json", json.dumps([row("q", "d", id="7"), row("q", "e", id="y"), row("q", "f", id="y")]))
     report = ingest([first, second], tmp_path / "pool")
     ids = Pool.open(tmp_path / "pool").row_ids()
-    assert [ids[0], *ids[2:]] == ["7", "x", "y"]
+    assert [ids[0], *ids[2:]] == ["7", "x", "7-2", "y", "y-2"]
+    assert report.notes == ("2 rows have an id that a row of other content has too: they were numbered ('7-2').",)
+    again = write("again.jsonl", [row("q", "d", id="7"), row("q", "a", id=7, source="elsewhere"), row("q", "z", id=8)])
+    report = ingest([first, again], tmp_path / "other")
+    assert Pool.open(tmp_path / "other").row_ids()[3:] == ["7-2", "8"]
     assert [str(bad) for bad in report.bad] == [
-        f"{second}:1: the id '7' is already used at {first}:1; ids must be unique",
-        f"{second}:1: the id 'y' is already used at {second}:1; ids must be unique",
+        f"{again}:2: the id '7' is already used at {first}:1 by the same conversation"
     ]
 
 
@@ -129,7 +131,7 @@ def test_fingerprint_depends_on_content_and_order_alone(
 
     first = fingerprint(rows, "one")
     assert first == "7e7367b43af07b65dbbbc4df136fdfe0"  # must not change between versions
-    monkeypatch.setattr(ingest_module, "_BATCH_ROWS", 2)
+    monkeypatch.setattr(batch_module, "_BATCH_ROWS", 2)
     assert fingerprint(rows, "two") == first
     others = [rows[::-1], rows[:4], [*rows[:4], row("q", "4", extra=1)], [*rows[:4], row("q", "4", source="s")]]
     found = {fingerprint(other, f"other{number}") for number, other in enumerate(others)}
@@ -268,7 +270,7 @@ def test_verify_finds_changed_rows(pool: Pool) -> None:
         pool.verify()
 
 
-TEXT = st.text(min_size=1).filter(lambda text: bool(text.strip()))
+TEXT = st.text(min_size=1).filter(lambda text: any(char.isprintable() and not char.isspace() for char in text))
 CONVERSATIONS = st.builds(
     lambda system, turns: [
         *([{"role": "system", "content": system}] if system else []),

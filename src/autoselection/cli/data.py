@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from autoselection.cli._common import DATA, Json, PoolPlace, app, emit, output
+from autoselection.errors import ConfigError
+from autoselection.terminal import Terminal
+
+if TYPE_CHECKING:
+    from autoselection.pool import IngestReport
 
 sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
 app.add_typer(sae_app, name="sae", rich_help_panel=DATA)
 pool_app = typer.Typer(help="What is in a pool.", no_args_is_help=True)
 app.add_typer(pool_app, name="pool", rich_help_panel=DATA)
+
+_SHOWN_REASONS = 10
+_SHOWN_BAD = 3
 
 
 class PoolFormat(str, Enum):
@@ -26,32 +35,156 @@ class PoolFormat(str, Enum):
     prompt_completion = "prompt-completion"
 
 
-@app.command(rich_help_panel=DATA, epilog="Example: autoselection ingest chats.jsonl --out pool")
+class BadRows(str, Enum):
+    """What a row that cannot be used does."""
+
+    skip = "skip"
+    refuse = "refuse"
+
+
+class SpecialTokens(str, Enum):
+    """What is done with control words inside row text."""
+
+    keep = "keep"
+    remove = "strip"
+    refuse = "refuse"
+
+
+class CsvQuotes(str, Enum):
+    """What quotes in CSV files are worth."""
+
+    check = "check"
+    trust = "trust"
+    none = "none"
+
+
+@app.command(
+    rich_help_panel=DATA,
+    epilog="Example: autoselection ingest chats.jsonl faq.csv --out pool --map prompt=Question,response=Answer",
+)
 def ingest(
     files: Annotated[
-        list[Path], typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), or dataset folders.")
+        list[Path], typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), .xlsx, or dataset folders.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Pool directory to write.")],
     row_format: Annotated[PoolFormat, typer.Option("--format", help="Row format.")] = PoolFormat.auto,
-    on_bad_row: Annotated[str, typer.Option(help="What a bad row does: 'skip' (counted) or 'refuse'.")] = "skip",
+    columns: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--map",
+            metavar="ROLE=COLUMN,…",
+            help="Own column names: prompt and response (also input, history), or messages; also system, source, id.",
+        ),
+    ] = None,
+    source_field: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="COLUMN", help="Column that names each row's source (default: source)."),
+    ] = None,
+    sources: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--source", metavar="NAME=GLOB", help="Source of the files that match a pattern (repeatable)."),
+    ] = None,
+    split: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Split of a dataset folder, or sheet of a workbook, that has several."),
+    ] = None,
+    delimiter: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What separates CSV cells: a character, or tab (default: told by each header)."),
+    ] = None,
+    encoding: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Encoding of text files, such as cp1252 (default: told by each file)."),
+    ] = None,
+    quotes: Annotated[
+        CsvQuotes,
+        typer.Option(help="Quotes in CSV: refuse files where a stray one swallows rows, trust them, or plain text."),
+    ] = CsvQuotes.check,
+    on_bad_row: Annotated[
+        BadRows, typer.Option(help="A row that cannot be used is skipped (and counted), or refused.")
+    ] = BadRows.skip,
+    assistant_opens: Annotated[
+        bool, typer.Option("--assistant-opens", help="Take conversations that the assistant opens, unasked.")
+    ] = False,
     special_tokens: Annotated[
-        str, typer.Option(help="Control words inside row text: 'keep' as plain text, 'strip', or 'refuse' the row.")
-    ] = "keep",
-    overwrite: Annotated[bool, typer.Option(help="Replace a pool of other content in --out.")] = False,
+        SpecialTokens,
+        typer.Option(help="Control words inside row text: kept as plain text, removed, or the row is bad."),
+    ] = SpecialTokens.keep,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a pool of other content in --out.")] = False,
     append: Annotated[
         bool, typer.Option("--append", help="Add the rows behind those of the pool in --out; its signals stay.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Read raw files once into a canonical pool."""
-    from autoselection.pool import IngestConfig
+    from autoselection.pool import IngestConfig, parse_map
     from autoselection.pool import ingest as ingest_files
     from autoselection.validation import validate
 
-    settings = {"format": row_format.value, "on_bad_row": on_bad_row, "special_tokens": special_tokens}
+    settings = {
+        "format": row_format.value,
+        "map": parse_map(columns) if columns else {},
+        "source_field": source_field or "source",
+        "sources": _source_patterns(sources or ()),
+        "split": split,
+        "delimiter": delimiter,
+        "encoding": encoding,
+        "quotes": quotes.value,
+        "on_bad_row": on_bad_row.value,
+        "assistant_opens": assistant_opens,
+        "special_tokens": special_tokens.value,
+    }
     config = validate(IngestConfig, settings, "command line")
     report = ingest_files(files, out, config, overwrite=overwrite, append=append)
-    emit(report.to_dict(), as_json, f"Pool {out}")
+    if as_json:
+        emit(report.to_dict(), True, "")
+    else:
+        _print_ingest(report, output)
+
+
+def _source_patterns(entries: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in entries:
+        name, separator, pattern = entry.partition("=")
+        if not separator or not name.strip() or not pattern:
+            raise ConfigError(f"--source {entry}: expected NAME=GLOB, such as math='data/math/*.jsonl'.")
+        if name in found:
+            raise ConfigError(f"--source {entry}: '{name}' is given twice; one pattern may match many files.")
+        found[name] = pattern
+    return found
+
+
+def _print_ingest(report: IngestReport, terminal: Terminal) -> None:
+    """Print what was read: rows, sources, and why rows were skipped."""
+    state = "was there already and is as it was" if report.unchanged else "is new"
+    if report.appended and report.appended < report.rows:
+        state = f"grew by {report.appended:,} rows"
+    lines = [
+        ("pool", f"{report.path} ({state})"),
+        ("rows", f"{report.rows:,}"),
+        ("skipped", f"{report.skipped:,}" + (f", listed in {report.path / 'skipped.jsonl'}" if report.skipped else "")),
+        ("row format", report.format),
+        ("sources", _listed(report.sources)),
+        ("special tokens in texts", _listed(report.special_tokens) or "none"),
+        ("parts of turns not kept", _listed(report.ignored) or "none"),
+        ("fingerprint", report.fingerprint),
+        ("seconds", f"{report.seconds:.1f}"),
+    ]
+    terminal.table(f"Pool {report.path}", None, lines)
+    if report.reasons:
+        shown = list(report.reasons.items())[:_SHOWN_REASONS]
+        more = f" (of {len(report.reasons):,} reasons)" if len(report.reasons) > len(shown) else ""
+        rows = [(reason, f"{count:,}") for reason, count in shown]
+        terminal.table(f"Skipped rows by reason{more}", ("reason", "rows"), rows, numbers=True)
+        for bad in report.bad[:_SHOWN_BAD]:
+            terminal.say(str(bad))
+
+
+def _listed(counts: Mapping[str, int], limit: int = 12) -> str:
+    """Names with their counts, the largest first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(ordered) - limit:,} more" if len(ordered) > limit else ""
+    return ", ".join(f"{name} {count:,}" for name, count in ordered[:limit]) + more
 
 
 @sae_app.command("train", epilog="Example: autoselection sae train pool --model models/base --out sae")

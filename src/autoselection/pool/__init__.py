@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from autoselection.pool.columns import parse_map
 from autoselection.pool.formats import ROLES, RowFormat
-from autoselection.pool.ingest import BadRow, IngestConfig, IngestReport, ingest
+from autoselection.pool.ingest import IngestReport, ingest
+from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.pool import FileRecord, Pool, PoolManifest, PoolState, SpecialTokenRecord
+from autoselection.pool.skipped import BadRow
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
 from autoselection.pool.stats import Distribution, Duplicates, PoolDescription, describe_pool
 
@@ -25,4 +28,5 @@ __all__ = [
     "SpecialTokenRecord",
     "describe_pool",
     "ingest",
+    "parse_map",
 ]

@@ -10,15 +10,23 @@
 ========================  ==========================================================================================
 
 A turn is an object with ``role`` and ``content`` or with ``from`` and ``value``. The canonical roles are ``system``,
-``user``, ``assistant`` and ``tool``. Containers without nesting (CSV) hold lists as JSON strings.
+``user``, ``assistant`` and ``tool``. Containers without nesting (CSV) hold lists as JSON strings. A text of nothing but
+white space and characters that show nothing (zero-width spaces, byte order marks, variation selectors, …) is empty, and
+a number that is none (NaN, infinity: what tables hold where a value is missing) is no value. Other names of these
+fields are told by ``columns``, which gives the rows the names above.
 """
 
 from __future__ import annotations
 
-import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
+
+import numpy as np
+
+from autoselection.pool.json_reader import DECODER, KeyTwiceError
 
 RowFormat = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 FORMATS: tuple[RowFormat, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion")
@@ -55,13 +63,31 @@ _PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer
 _OPTION_FIELDS = ("choices", "options")
 
 
+#: Text that shows nothing: white space, controls, format characters (Unicode Cf), and what else is ignored by default.
+_BLANK = re.compile(
+    "[\\s\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
+)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing."""
+    return _BLANK.fullmatch(text) is not None
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a field holds no value: null, or a number that is none."""
+    return value is None or (isinstance(value, (float, np.floating)) and not math.isfinite(value))
+
+
 class RowError(ValueError):
     """A row cannot be used; the message is the reason. Never leaves ingest."""
 
 
 def matching_formats(record: Mapping[str, Any]) -> frozenset[RowFormat]:
-    """The formats whose required fields ``record`` has (a null field counts as absent)."""
-    present = {name for name, value in record.items() if value is not None}
+    """The formats whose required fields ``record`` has (a missing value counts as absent)."""
+    present = {name for name, value in record.items() if not is_missing(value)}
     found: set[RowFormat] = set()
     if "messages" in present:
         found.add("messages")
@@ -75,7 +101,7 @@ def matching_formats(record: Mapping[str, Any]) -> frozenset[RowFormat]:
 
 
 def convert(
-    row_format: RowFormat, record: Mapping[str, Any], ignored: Counter[str]
+    row_format: RowFormat, record: Mapping[str, Any], ignored: Counter[str], assistant_opens: bool = False
 ) -> tuple[list[Turn], frozenset[str]]:
     """Convert one row to turns.
 
@@ -84,12 +110,13 @@ def convert(
         record: the row's fields.
         ignored: counts, by name, the fields of turns that are not kept (``name``, ``weight``, …) and, as
             ``empty system prompt``, system prompts without text.
+        assistant_opens: take conversations that the assistant begins.
 
     Returns:
         The turns, and the names of the fields they were made from.
 
     Raises:
-        RowError: a field is missing, empty or of the wrong type, or nobody asks or answers.
+        RowError: a field is missing, empty or of the wrong type, or nobody asks or answers, or an answer comes first.
     """
     if row_format == "messages":
         used = frozenset(("messages", "system"))
@@ -106,12 +133,16 @@ def convert(
         raise RowError("there is no assistant turn")
     if "user" not in roles:
         raise RowError("there is no user turn")
+    if not assistant_opens and next(role for role, _ in turns if role != "system") != "user":
+        raise RowError(
+            "the conversation opens with an answer that nobody asked for ('assistant_opens' keeps such rows)"
+        )
     return turns, used
 
 
 def _alpaca(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Turn], frozenset[str]]:
-    answer_field = "response" if record.get("output") is None and record.get("response") is not None else "output"
-    input_field = "context" if record.get("input") is None and record.get("context") is not None else "input"
+    answer_field = _first_present(record, "output", "response")
+    input_field = _first_present(record, "input", "context")
     question = [text for text in (_optional(record, "instruction"), _optional(record, input_field)) if text]
     if not question:
         raise RowError("field 'instruction' is missing or empty")
@@ -122,17 +153,21 @@ def _alpaca(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Turn
     return _with_system(record, turns, ignored), used
 
 
+def _first_present(record: Mapping[str, Any], name: str, other: str) -> str:
+    return other if is_missing(record.get(name)) and not is_missing(record.get(other)) else name
+
+
 def _history(value: Any) -> list[Turn]:
     value = _from_json(value, "history")
     turns: list[Turn] = []
-    if not value:
+    if is_missing(value) or not value:
         return turns
     if not isinstance(value, list):
         raise RowError("field 'history' must be a list of [user, assistant] pairs")
     for number, pair in enumerate(value, start=1):
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise RowError(f"entry {number} of 'history' must be a [user, assistant] pair of strings")
-        if not pair[0].strip() or not pair[1].strip():
+        if is_blank(pair[0]) or is_blank(pair[1]):
             raise RowError(f"entry {number} of 'history' has an empty text")
         turns += [("user", pair[0]), ("assistant", pair[1])]
     return turns
@@ -140,9 +175,9 @@ def _history(value: Any) -> list[Turn]:
 
 def _pair(record: Mapping[str, Any]) -> tuple[str, str] | None:
     for prompt, completion in _PAIRS:
-        if record.get(prompt) is None or record.get(completion) is None:
+        if is_missing(record.get(prompt)) or is_missing(record.get(completion)):
             continue
-        if prompt == "question" and any(record.get(name) is not None for name in _OPTION_FIELDS):
+        if prompt == "question" and any(not is_missing(record.get(name)) for name in _OPTION_FIELDS):
             continue  # multiple choice: the answer alone is an index or a letter, not a response
         return prompt, completion
     return None
@@ -151,6 +186,10 @@ def _pair(record: Mapping[str, Any]) -> tuple[str, str] | None:
 def _prompt_completion(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Turn], frozenset[str]]:
     pair = _pair(record)
     if pair is None:
+        for prompt, completion in _PAIRS:
+            if prompt in record and completion in record and not any(name in record for name in _OPTION_FIELDS):
+                missing = next(name for name in (prompt, completion) if is_missing(record[name]))
+                raise RowError(f"field '{missing}' is missing or empty")
         known = ", ".join(f"'{prompt}' and '{completion}'" for prompt, completion in _PAIRS)
         raise RowError(f"fields are missing or null: expected {known} (without options), found {field_list(record)}")
     turns: list[Turn] = []
@@ -164,11 +203,11 @@ def _prompt_completion(record: Mapping[str, Any], ignored: Counter[str]) -> tupl
 
 def _with_system(record: Mapping[str, Any], turns: list[Turn], ignored: Counter[str]) -> list[Turn]:
     value = record.get("system")
-    if value is None:
+    if is_missing(value):
         return turns
     if not isinstance(value, str):
         raise RowError(f"field 'system' must be a string, not {_kind(value)}")
-    if not value or value.isspace():
+    if is_blank(value):
         if value:
             ignored["empty system prompt"] += 1
         return turns
@@ -184,7 +223,7 @@ def _turns(record: Mapping[str, Any], name: str, ignored: Counter[str]) -> list[
     if isinstance(value, dict):
         value = _transposed(value, name)
     if not isinstance(value, list) or not value:
-        found = "missing" if value is None else "empty" if value == [] else f"not a list but {_kind(value)}"
+        found = "missing" if is_missing(value) else "empty" if value == [] else f"not a list but {_kind(value)}"
         raise RowError(f"field '{name}' is {found}; expected a list of turns")
     turns: list[Turn] = []
     for number, item in enumerate(value, start=1):
@@ -200,7 +239,7 @@ def _turns(record: Mapping[str, Any], name: str, ignored: Counter[str]) -> list[
             _extra_fields(item, number, name, ignored)
         if not isinstance(content, str):
             content = _parts(content, number, name)
-        if not content or content.isspace():
+        if is_blank(content):
             if canonical == "system":
                 ignored["empty system prompt"] += 1
                 continue
@@ -231,7 +270,7 @@ def _extra_fields(item: Mapping[str, Any], number: int, name: str, ignored: Coun
 
 def _parts(content: Any, number: int, name: str) -> str:
     """Join OpenAI content parts, if all of them are text."""
-    if content is None:
+    if is_missing(content):
         raise RowError(f"turn {number} of '{name}' has no content (field 'content' or 'value')")
     if not isinstance(content, list):
         raise RowError(f"the content of turn {number} of '{name}' must be a string, not {_kind(content)}")
@@ -258,18 +297,20 @@ def _from_json(value: Any, name: str) -> Any:
     if not isinstance(value, str) or not value.strip():
         return None if isinstance(value, str) else value
     try:
-        return json.loads(value)
+        return DECODER.decode(value.strip())
+    except KeyTwiceError as error:
+        raise RowError(f"field '{name}' is a JSON string in which {error}") from error
     except (ValueError, RecursionError) as error:
         raise RowError(f"field '{name}' is a string that is not valid JSON; expected a list") from error
 
 
 def _optional(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
-    if value is None:
+    if is_missing(value):
         return None
     if not isinstance(value, str):
         raise RowError(f"field '{name}' must be a string, not {_kind(value)}")
-    return None if not value or value.isspace() else value
+    return None if is_blank(value) else value
 
 
 def _required(record: Mapping[str, Any], name: str) -> str:

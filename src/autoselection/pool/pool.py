@@ -37,6 +37,8 @@ from autoselection.progress import console
 from autoselection.schema import StrictModel
 
 FORMAT_VERSION = 1
+#: Version of the rules by which ingest reads files: raised when the same file gives other rows or sources.
+RULES = 2
 TABLE_FILE = "pool.arrow"
 MANIFEST_FILE = "manifest.json"
 SKIPPED_FILE = "skipped.jsonl"
@@ -70,6 +72,9 @@ class FileRecord(StrictModel):
     format: str = Field(description="Row format read: messages, sharegpt, alpaca or prompt-completion.")
     rows: int = Field(description="Rows taken into the pool (count).")
     skipped: int = Field(description="Rows skipped (count).")
+    source: str | None = Field(None, description="Source of its rows that name none; older pools do not tell.")
+    encoding: str | None = Field(None, description="Encoding, if it is text and not UTF-8.")
+    delimiter: str | None = Field(None, description="What separates its cells, if not what its suffix says.")
 
 
 class SpecialTokenRecord(StrictModel):
@@ -109,6 +114,7 @@ class PoolManifest(PoolState):
     tables: tuple[TableRecord, ...] = Field(
         (), description="The table files, in order; in pools of older versions none is named where there is only one."
     )
+    rules: int = Field(1, description="Version of the rules by which files become rows.")
     parents: tuple[PoolState, ...] = Field(
         (), description="The states before each append, oldest first; the pool begins with their rows."
     )

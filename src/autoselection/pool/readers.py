@@ -1,40 +1,55 @@
-"""Containers to raw rows: JSON Lines, JSON, CSV, Parquet, gzip or zstd of those, Hugging Face dataset folders.
+"""Containers to raw rows: JSON Lines, JSON, CSV, Parquet, gzip or zstd of those, workbooks, Hugging Face dataset folders.
 
-A reader yields ``(line, record, problem)``: where the row starts (for Parquet and dataset folders the number of the
-row; both count from 1), its fields, and, if it could not be read, why. Only ``\n`` ends a line of JSON Lines: strings
-may hold other Unicode line breaks. Damage after which no further row can be trusted raises PoolError.
+A reader yields ``(line, record, problem)``: where the row starts (for Parquet, workbooks and dataset folders the number
+of the row; all count from 1), its fields, and, if it could not be read, why. Only ``\n`` ends a line of JSON Lines:
+strings may hold other Unicode line breaks. Damage after which no further row can be trusted raises PoolError.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
+import gzip
 import io
-import json
 import re
+import shlex
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autoselection.errors import MissingExtraError, PoolError
+from autoselection.pool.csv_reader import NAMES, Quotes, csv_rows, sniff_delimiter
+from autoselection.pool.encodings import Recoded, Survey, marked_encoding, survey
+from autoselection.pool.json_reader import BUFFER_BYTES, RawRow, Record, json_rows
+from autoselection.pool.spreadsheet import workbook_rows
 
-Record = dict[str, Any]
-RawRow = tuple[int, Record | None, str | None]
-
-#: The longest row read, in bytes; it bounds memory whatever a file holds.
-MAX_ROW_BYTES = 64 * 2**20
 #: Rows converted at once from columnar files.
 BATCH_ROWS = 1024
 
-_BUFFER_BYTES = 2**20
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _COMPRESSION_SUFFIXES = {".gz", ".gzip", ".zst", ".zstd"}
+#: First bytes of what has to be unpacked first, and the command that does it.
+_UNREAD = {
+    b"BZh": ("bzip2", "bunzip2"),
+    b"\xfd7zXZ\x00": ("xz", "unxz"),
+    b"PK\x03\x04": ("zip", "unzip"),
+    b"7z\xbc\xaf": ("7z", "7z x"),
+}
+_UNREAD_SUFFIXES = {
+    ".bz2": "bunzip2",
+    ".xz": "unxz",
+    ".lzma": "unlzma",
+    ".zip": "unzip",
+    ".tar": "tar -xf",
+    ".tgz": "tar -xf",
+    ".7z": "7z x",
+}
 _CONTAINERS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -43,15 +58,25 @@ _CONTAINERS = {
     ".tsv": "tsv",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".xlsx": "xlsx",
 }
-_SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files are read, where they do not tell it themselves.
 
+    Attributes:
+        split: split to take from a dataset that has several, or sheet of a workbook.
+        encoding: of text files; None: told by each file.
+        delimiter: of CSV files; None: told by each file.
+        quotes: what quotes in CSV files are worth (see ``csv_reader.csv_rows``).
+    """
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+    split: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    quotes: Quotes = "check"
 
 
 def expand(path: Path, split: str | None) -> list[Path]:
@@ -66,18 +91,30 @@ def expand(path: Path, split: str | None) -> list[Path]:
         return [path]
     files = sorted((path / "data").glob("*.parquet")) or sorted(path.glob("*.parquet"))
     if not files:
-        raise PoolError(
-            f"The folder {path} is no Hugging Face dataset: expected one written by save_to_disk, or Parquet files "
-            "in it or in its folder 'data'."
-        )
+        raise PoolError(_no_dataset(path))
     by_split: dict[str, list[Path]] = {}
     for file in files:
         by_split.setdefault(re.split(r"-\d", file.stem, maxsplit=1)[0], []).append(file)
     return by_split[_choose_split(path, sorted(by_split), split)]
 
 
+def _no_dataset(path: Path) -> str:
+    what = (
+        f"The folder {path} is no Hugging Face dataset: expected one written by save_to_disk, or Parquet files in it or in "
+        "its folder 'data'"
+    )
+    readable = [
+        file for file in sorted(path.rglob("*")) if file.is_file() and _inner_name(file).suffix.lower() in _CONTAINERS
+    ]
+    if not readable:
+        return f"{what}; there is no file in it that can be read ({', '.join(_CONTAINERS)})."
+    shown = " ".join(shlex.quote(str(file)) for file in readable[:8])
+    more = f" … ({len(readable):,} files)" if len(readable) > 8 else ""
+    return f"{what}; give the files in it by name: {shown}{more}."
+
+
 def container_of(path: Path) -> str:
-    """Name of the container a path's suffix tells: jsonl, json, csv, tsv, parquet or dataset.
+    """Name of the container a path's suffix tells: jsonl, json, csv, tsv, parquet, xlsx or dataset.
 
     Raises:
         PoolError: the suffix is unknown.
@@ -85,6 +122,13 @@ def container_of(path: Path) -> str:
     if path.is_dir():
         return "dataset"
     suffix = _inner_name(path).suffix.lower()
+    if suffix in _UNREAD_SUFFIXES:
+        raise PoolError(
+            f"{path} is packed in a way that is not read: unpack it first ({_UNREAD_SUFFIXES[suffix]} "
+            f"{shlex.quote(str(path))}), or pack it as .gz or .zst."
+        )
+    if suffix in (".xls", ".ods"):
+        raise PoolError(f"{path}: of spreadsheets only .xlsx is read: save it as .xlsx, or as CSV (UTF-8).")
     if suffix not in _CONTAINERS:
         raise PoolError(
             f"Cannot tell what {path} holds from its suffix {suffix!r}: rename it to one of "
@@ -118,8 +162,9 @@ def _choose_split(path: Path, splits: list[str], wanted: str | None) -> str:
     if wanted is None and len(splits) == 1:
         return splits[0]
     if wanted is None or wanted not in splits:
-        missing = f"has no split '{wanted}'" if wanted is not None else "has several splits"
-        raise PoolError(f"The dataset {path} {missing}: set 'split' to one of {', '.join(splits)}.")
+        what, part = ("workbook", "sheet") if path.is_file() else ("dataset", "split")
+        missing = f"has no {part} '{wanted}'" if wanted is not None else f"has several {part}s"
+        raise PoolError(f"The {what} {path} {missing}: set 'split' to one of {', '.join(splits)}.")
     return wanted
 
 
@@ -128,14 +173,22 @@ class Reader:
 
     Args:
         path: a file, or a folder written by ``datasets.save_to_disk``.
-        split: the split to take from a dataset dictionary.
+        options: how, where the input does not tell it itself.
+
+    Attributes:
+        encoding: the encoding of a text file that is not UTF-8, else None (known once rows are read).
+        delimiter: what separates the cells of a CSV file, if it is not what the suffix says, else None.
+        guesses: what was guessed about the file, for people to judge.
     """
 
-    def __init__(self, path: Path, split: str | None = None) -> None:
+    def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
         self.path = path
         self.container = container_of(path)
         self.bytes = size_of(path)
-        self._split = split
+        self.encoding: str | None = None
+        self.delimiter: str | None = None
+        self.guesses: list[str] = []
+        self._options = options or ReadOptions()
         self._stack = ExitStack()
         self._raw: io.BufferedReader | None = None
         self._share: Callable[[], float] | None = None
@@ -157,60 +210,97 @@ class Reader:
 
         Raises:
             PoolError: the input cannot be opened or is damaged.
-            MissingExtraError: a dataset folder, and ``datasets`` is not installed.
+            MissingExtraError: a dataset folder or a workbook, and what reads it is not installed.
         """
         line = 0
         try:
             for row in self._open_rows():
                 line = row[0]
                 yield row
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
             after = f" after row {line}" if self.container in ("parquet", "dataset") else f" after line {line}"
-            reason = " ".join(str(error).split())
-            raise PoolError(f"{self.path} cannot be read{after if line else ''}: {reason}.") from error
+            reason = " ".join(str(error).split()).removesuffix(".")
+            again = "; it is cut off: get it again" if "ended before" in reason or "Truncated" in reason else ""
+            raise PoolError(f"{self.path} cannot be read{after if line else ''}: {reason}{again}.") from error
 
     def _open_rows(self) -> Iterator[RawRow]:
         if self.container == "dataset":
             return self._dataset()
-        stream = self._open()
-        if self.container == "jsonl":
-            return _json_lines(stream)
-        if self.container == "json":
-            return self._json(stream)
+        if self.container == "xlsx":
+            self._share = lambda: 1.0
+            return workbook_rows(self.path, lambda sheets: _choose_split(self.path, sheets, self._options.split))
         if self.container == "parquet":
-            return self._parquet(stream)
-        return _csv(stream, self.path, "\t" if self.container == "tsv" else ",")
+            return self._parquet(self._open())
+        if self.container in ("csv", "tsv"):
+            return self._csv()
+        stream = self._open()
+        encoding = self._options.encoding
+        if encoding is None:
+            encoding = marked_encoding(stream.peek(4096))
+            if encoding not in (None, "utf-8"):
+                raise PoolError(
+                    f"{self.path} is {encoding.upper()}, and JSON is UTF-8: convert it, or give --encoding {encoding} (in a "
+                    "configuration: pool.ingest.encoding)."
+                )
+        return json_rows(self._as_utf8(stream, encoding), self.path, self.container == "jsonl")
 
     def _open(self) -> io.BufferedReader:
         """The decompressed bytes; compression is told by the file's first bytes, not by its name."""
         self._raw = raw = self._stack.enter_context(self.path.open("rb"))
-        magic = raw.peek(4)
-        codec = next((name for prefix, name in _MAGIC.items() if magic.startswith(prefix)), None)
-        if codec is None:
-            return raw
-        # Arrow's streams, unlike the standard ones, raise on truncated zstd frames and read concatenated ones.
-        stream = self._stack.enter_context(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), codec))
-        return self._stack.enter_context(io.BufferedReader(stream, _BUFFER_BYTES))
+        return self._unpacked(raw)
 
-    def _json(self, stream: io.BufferedReader) -> Iterator[RawRow]:
-        """A JSON array of rows; or JSON Lines, which many people name ``.json``."""
-        head = stream.peek(_BUFFER_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
-        if head[:1] == b"[":
-            return _json_array(stream, self.path)
-        if head[:1] == b"{" and head.partition(b"\n")[0].rstrip() == b"{":
-            raise PoolError(
-                f"{self.path} holds one JSON object over several lines: expected an array of rows or one object a line."
+    def _unpacked(self, raw: io.BufferedReader) -> io.BufferedReader:
+        magic = raw.peek(6)
+        for prefix, (name, command) in _UNREAD.items():
+            if magic.startswith(prefix):
+                raise PoolError(
+                    f"{self.path} is packed by {name}, which is not read: unpack it first ({command} "
+                    f"{shlex.quote(str(self.path))}), or pack it as .gz or .zst."
+                )
+        if magic.startswith(_GZIP):  # the standard reader, unlike Arrow's, takes zeros behind a member as padding
+            stream: Any = self._stack.enter_context(gzip.GzipFile(fileobj=raw))
+        elif magic.startswith(_ZSTD):  # Arrow's reader raises on truncated frames and reads concatenated ones
+            stream = self._stack.enter_context(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+        else:
+            return raw
+        return self._stack.enter_context(io.BufferedReader(stream, BUFFER_BYTES))
+
+    def _as_utf8(self, stream: io.BufferedReader, encoding: str | None) -> io.BufferedReader:
+        if encoding is None or encoding == "utf-8":
+            return stream
+        self.encoding = encoding
+        return self._stack.enter_context(io.BufferedReader(Recoded(stream, encoding, self.path), BUFFER_BYTES))
+
+    def _csv(self) -> Iterator[RawRow]:
+        usual = "\t" if self.container == "tsv" else ","
+        given = self._options
+        seen = Survey(given.encoding or "utf-8", None, b"", "\n")
+        if self.path.is_file():  # what comes through a pipe can be read but once
+            with ExitStack() as stack:
+                raw = stack.enter_context(self.path.open("rb"))
+                seen = survey(self._unpacked(raw), self.path, given.encoding)
+        delimiter = given.delimiter or sniff_delimiter(seen.head.decode("utf-8", "replace"), self.path, usual)
+        if seen.guessed is not None:
+            self.guesses.append(
+                f"{self.path} is not UTF-8 and was read as Windows-1252 ({seen.guessed}): if that is wrong, give --encoding."
             )
-        return _json_lines(stream)
+        elif seen.encoding != "utf-8" and given.encoding is None:
+            self.guesses.append(f"{self.path} was read as {seen.encoding.upper()}: if that is wrong, give --encoding.")
+        if delimiter != usual:
+            self.delimiter = delimiter
+            if given.delimiter is None:
+                self.guesses.append(
+                    f"{self.path}: the cells are separated by {NAMES[delimiter]}: if that is wrong, give --delimiter."
+                )
+        stream = self._as_utf8(self._open(), seen.encoding)
+        return csv_rows(stream, self.path, delimiter, given.quotes, seen.newline)
 
     def _parquet(self, stream: BinaryIO) -> Iterator[RawRow]:
         if stream is self._raw:
-            file = self._stack.enter_context(
-                pq.ParquetFile(str(self.path), pre_buffer=False, buffer_size=_BUFFER_BYTES)
-            )
+            file = self._stack.enter_context(pq.ParquetFile(str(self.path), pre_buffer=False, buffer_size=BUFFER_BYTES))
         else:  # Parquet needs random access: unpack to disk, not to memory
             unpacked = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-            shutil.copyfileobj(stream, unpacked, _BUFFER_BYTES)
+            shutil.copyfileobj(stream, unpacked, BUFFER_BYTES)
             unpacked.seek(0)
             file = self._stack.enter_context(pq.ParquetFile(unpacked, pre_buffer=False))
         batches = file.iter_batches(batch_size=BATCH_ROWS)
@@ -227,7 +317,7 @@ class Reader:
             reason = " ".join(str(error).split())
             raise PoolError(f"The dataset folder {self.path} is damaged: {reason}.") from error
         if isinstance(data, datasets.DatasetDict):
-            data = data[_choose_split(self.path, list(data), self._split)]
+            data = data[_choose_split(self.path, list(data), self._options.split)]
         tables = data.with_format("arrow").iter(batch_size=BATCH_ROWS)
         return self._batches((batch for table in tables for batch in table.to_batches()), len(data))
 
@@ -252,167 +342,3 @@ def _records(batch: Any) -> Iterator[tuple[Record | None, str | None]]:
         return
     for record in records:
         yield record, None
-
-
-def _json_lines(stream: BinaryIO) -> Iterator[RawRow]:
-    number = 0
-    while line := stream.readline(MAX_ROW_BYTES + 1):
-        number += 1
-        if len(line) > MAX_ROW_BYTES:
-            while line and not line.endswith(b"\n"):
-                line = stream.readline(_BUFFER_BYTES)
-            yield number, None, f"the line is longer than {MAX_ROW_BYTES // 2**20} MiB"
-            continue
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if line.isspace() or not line:
-            continue
-        record, problem = _parse_line(line)
-        yield number, record, problem
-
-
-def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
-    try:
-        text = line.rstrip(b" \t\r\n").decode("utf-8")
-        if text.startswith("{"):
-            record, end = _DECODER.raw_decode(text)
-            if end < len(text):
-                raise json.JSONDecodeError("Extra data", text, end)
-        else:
-            record = _DECODER.decode(text)
-    except UnicodeDecodeError as error:
-        return None, f"not valid UTF-8 (byte {error.start + 1} of the line)"
-    except json.JSONDecodeError as error:
-        return None, f"not valid JSON: {error.msg} at column {error.pos + 1}"
-    except ValueError as error:  # NaN, Infinity, numbers of thousands of digits
-        return None, f"not valid JSON: {error}"
-    except RecursionError:
-        return None, "the JSON is nested too deeply"
-    if not isinstance(record, dict):
-        return None, "not a JSON object"
-    return record, None
-
-
-class _ArrayText:
-    """Decoded text of a JSON file, read piece by piece; ``line`` is the number of the line at ``position``."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        # Invalid bytes become lone surrogates, which the row check reports with the row's line.
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self.buffer = ""
-        self.position = 0
-        self.line = 1
-        self.ended = False
-
-    def fill(self) -> None:
-        """Drop what has been consumed and read as much again as is left (at least one buffer)."""
-        data = self._stream.read(max(_BUFFER_BYTES, len(self.buffer) - self.position))
-        self.ended = not data
-        self.buffer = self.buffer[self.position :] + self._decoder.decode(data, final=self.ended)
-        self.position = 0
-
-    def move(self, position: int) -> None:
-        self.line += self.buffer.count("\n", self.position, position)
-        self.position = position
-
-    def next_character(self) -> str:
-        """Skip whitespace and return the next character without consuming it ("" at the end)."""
-        while True:
-            match = _SPACE.match(self.buffer, self.position)
-            assert match is not None
-            self.move(match.end())
-            if self.position < len(self.buffer) or self.ended:
-                return self.buffer[self.position : self.position + 1]
-            self.fill()
-
-
-def _json_array(stream: BinaryIO, path: Path) -> Iterator[RawRow]:
-    text = _ArrayText(stream)
-    if text.next_character() == "\ufeff":
-        text.move(text.position + 1)
-    text.next_character()
-    text.move(text.position + 1)  # the caller has seen "["
-    if text.next_character() == "]":
-        text.move(text.position + 1)
-    else:
-        character = ","
-        while character == ",":
-            text.next_character()
-            line = text.line
-            value, end, problem = _array_element(text, path)
-            text.move(end)
-            if problem is None and not isinstance(value, dict):
-                problem = "not a JSON object"
-            yield line, None if problem else value, problem
-            character = text.next_character()
-            if character not in (",", "]"):
-                found = repr(character) if character else "the end of the file"
-                raise PoolError(f"{path}:{text.line}: expected ',' or ']' behind a row of the array, found {found}.")
-            text.move(text.position + 1)
-    if text.next_character():
-        raise PoolError(f"{path}:{text.line}: there is text behind the end of the JSON array.")
-
-
-def _array_element(text: _ArrayText, path: Path) -> tuple[Any, int, str | None]:
-    """Decode the value at the position: (value, its end, problem). Reads on while the value may be incomplete."""
-    while True:
-        problem: str | None = None
-        try:
-            try:
-                value, end = _DECODER.raw_decode(text.buffer, text.position)
-            except json.JSONDecodeError:
-                raise
-            except ValueError as error:  # NaN or Infinity: the row is bad, but where it ends is known
-                problem = f"not valid JSON: {error}"
-                value, end = json.JSONDecoder().raw_decode(text.buffer, text.position)
-        except json.JSONDecodeError as error:
-            if text.ended:
-                line = text.line + text.buffer.count("\n", text.position, error.pos)
-                raise PoolError(
-                    f"{path}:{line}: not valid JSON: {error.msg}; nothing behind it can be read."
-                ) from error
-        except (ValueError, RecursionError) as error:
-            raise PoolError(
-                f"{path}:{text.line}: the row cannot be decoded ({error}); nothing behind it can be read."
-            ) from error
-        else:
-            if end < len(text.buffer) or text.ended:
-                return value, end, problem
-        if len(text.buffer) - text.position > MAX_ROW_BYTES:
-            raise PoolError(
-                f"{path}:{text.line}: the row is not valid JSON, or longer than {MAX_ROW_BYTES // 2**20} MiB; "
-                "nothing behind it can be read."
-            )
-        text.fill()
-
-
-def _csv(stream: BinaryIO, path: Path, delimiter: str) -> Iterator[RawRow]:
-    # The limit is the process's, and by default (128 KiB) shorter than real rows; only ever raised here.
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    try:
-        header = next(reader, None)
-    except csv.Error as error:
-        raise PoolError(f"{path}:1: the header is not valid CSV: {error}.") from error
-    if header is None:
-        return
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise PoolError(f"{path}:1: the column {twice!r} appears twice in the header.")
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield line, None, f"not valid CSV: {error}"
-            continue
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            yield line, None, f"the row has {len(cells)} cells, the header {len(header)}"
-            continue
-        yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}, None

@@ -1,0 +1,103 @@
+"""Rows as columns: batches of the pool's table, and the JSON of what rows hold besides their conversation."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import json
+import math
+import uuid
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from autoselection.pool.formats import RowError, Turn
+from autoselection.pool.json_reader import Record
+from autoselection.pool.pool import MESSAGES_TYPE, SCHEMA
+
+_BATCH_ROWS = 4096
+_BATCH_CHARACTERS = 8 * 2**20
+
+
+class Batch:
+    """Rows on their way to the table, column by column."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.sources: list[int] = []
+        self.roles: list[str] = []
+        self.contents: list[str] = []
+        self.ends: list[int] = [0]
+        self.metas: list[str | None] = []
+        self.files: list[int] = []
+        self.lines: list[int] = []
+        self.characters = 0
+
+    def add(self, row_id: str, source: int, turns: Sequence[Turn], meta: str | None, file: int, line: int) -> None:
+        self.ids.append(row_id)
+        self.sources.append(source)
+        for role, content in turns:
+            self.roles.append(role)
+            self.contents.append(content)
+            self.characters += len(content)
+        self.ends.append(len(self.roles))
+        self.metas.append(meta)
+        self.files.append(file)
+        self.lines.append(line)
+        self.characters += len(meta) if meta else 0
+
+    def full(self) -> bool:
+        return len(self.ids) >= _BATCH_ROWS or self.characters >= _BATCH_CHARACTERS
+
+    def to_arrow(self, source_names: Sequence[str], file_names: Sequence[str]) -> Any:
+        turns = pa.StructArray.from_arrays(
+            [pa.array(self.roles, pa.string()), pa.array(self.contents, pa.string())],
+            fields=list(MESSAGES_TYPE.value_type),
+        )
+        return pa.record_batch(
+            [
+                pa.array(self.ids, pa.string()),
+                pa.DictionaryArray.from_arrays(pa.array(self.sources, pa.int32()), pa.array(source_names, pa.string())),
+                pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns),
+                pa.array(self.metas, pa.string()),
+                pa.DictionaryArray.from_arrays(pa.array(self.files, pa.int32()), pa.array(file_names, pa.string())),
+                pa.array(self.lines, pa.int64()),
+            ],
+            schema=SCHEMA,
+        )
+
+
+def _json_value(value: Any) -> Any:
+    """JSON form of what columnar files hold besides JSON's own types."""
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (decimal.Decimal, uuid.UUID, datetime.timedelta)):
+        return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise RowError(f"a field holds {type(value).__name__}, which JSON metadata cannot hold")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return value
+
+
+def meta_of(record: Record, own: Collection[str | None]) -> str | None:
+    """The row's fields but its ``own`` as JSON; None if there are none."""
+    extra = {name: value for name, value in record.items() if value is not None and name not in own}
+    if not extra:
+        return None
+    try:
+        text = json.dumps(extra, ensure_ascii=False, allow_nan=False, default=_json_value)
+    except ValueError:  # NaN in a float column
+        text = json.dumps(_without_nan(extra), ensure_ascii=False, allow_nan=False, default=_json_value)
+    text.encode("utf-8")
+    return text

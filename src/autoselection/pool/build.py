@@ -1,0 +1,437 @@
+"""Rows on their way into a pool: converted, checked, given ids, counted and written in batches.
+
+Memory does not grow with the pool, except for the ids, about 200 bytes a row, which have to be unique.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, count
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+from autoselection.errors import PoolError
+from autoselection.files import checksum
+from autoselection.pool import formats
+from autoselection.pool.batch import Batch, meta_of
+from autoselection.pool.columns import Layout, layout_of, own_words
+from autoselection.pool.formats import RowError, Turn, is_blank, is_missing
+from autoselection.pool.ingest_config import IngestConfig
+from autoselection.pool.json_reader import RawRow, Record
+from autoselection.pool.pool import (
+    FORMAT_VERSION,
+    RULES,
+    SCHEMA,
+    SIGNALS_FOLDER,
+    SKIPPED_FILE,
+    TABLE_FILE,
+    FileRecord,
+    Fingerprint,
+    Pool,
+    PoolManifest,
+    SpecialTokenRecord,
+    TableRecord,
+    turns_digest,
+    write_manifest,
+)
+from autoselection.pool.readers import Reader, stem_of
+from autoselection.pool.skipped import BadRow, SkippedList
+from autoselection.pool.special_tokens import SpecialTokenScanner
+
+#: Rows looked at to tell a file's format.
+DETECTION_ROWS = 32
+#: Bad rows kept in the report (all of them are in skipped.jsonl).
+REPORTED_BAD_ROWS = 20
+
+_LINE_BITS = 48
+_PLACE_BITS = 80
+
+
+@dataclass
+class FileInput:
+    """One input file.
+
+    Attributes:
+        path: the file.
+        source: source of its rows that name none.
+        fixed: it is the source of all its rows, whatever they say.
+    """
+
+    path: Path
+    source: str
+    fixed: bool = False
+
+
+@dataclass
+class _Counts:
+    rows: int = 0
+    skipped: int = 0
+    first_problem: str | None = None
+    nameless: int = 0  # rows that named no source
+
+
+@dataclass
+class Build:
+    """A pool under construction in ``folder``.
+
+    Attributes:
+        base: the pool behind whose rows those read come.
+        present: the pool that the destination holds.
+        former: the pool with whose rows this one begins: ``base``, or ``present`` if it turned out so.
+        inputs: the files, in order; ``command`` reads them as they were asked for, for messages.
+        bad: the first bad rows.
+        notes: what people should know of how the files were read.
+        renumbered: rows whose id another row has, and which got one of their own.
+    """
+
+    folder: Path
+    config: IngestConfig
+    scanner: SpecialTokenScanner
+    inputs: Sequence[FileInput]
+    command: str
+    base: Pool | None = None
+    present: Pool | None = None
+    bad: list[BadRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    renumbered: int = 0
+
+    def __post_init__(self) -> None:
+        self._nameless: dict[str, list[Path]] = {}  # source → files whose rows got it by default
+        self._mapped = False
+        self._named_ids = self._named_sources = False
+        self._files: list[FileRecord] = []
+        self._skipped = 0
+        self._rows = 0
+        self._sources: dict[str, int] = {}  # name → code, in order of appearance
+        self._source_rows: list[int] = []
+        self._first_place: dict[str, int] = {}  # id → content, file and line, packed; rows of ``base``: the row from 1
+        self._repeats: dict[str, int] = {}
+        self._fingerprint = Fingerprint()
+        self._tokens: Counter[str] = Counter()
+        self._token_rows = 0
+        self._ignored: Counter[str] = Counter()
+        self._row_ignored: Counter[str] = Counter()  # of the row at hand, which may still prove bad
+        self._batch = Batch()
+        self._paths: list[str] = []
+        self.former = self.base
+        self._begins_with_present = False
+        self._compared_at = len(self.present) if self.present is not None and self.base is None else -1
+        if self.base is not None:
+            self._go_on_from(self.base)
+
+    def _go_on_from(self, base: Pool) -> None:
+        """Take over the counts, the ids and the running fingerprint of a pool, as if its rows had just been read."""
+        manifest = base.manifest
+        self._fingerprint = base.recompute_fingerprint()
+        if self._fingerprint.hexdigest() != base.fingerprint:
+            raise PoolError(f"The pool {base.path} is damaged: its rows do not match its fingerprint; ingest again.")
+        self._files += manifest.files
+        self._skipped, self._rows = manifest.skipped, manifest.rows
+        self._sources = {name: code for code, name in enumerate(manifest.sources)}
+        self._source_rows = list(manifest.sources.values())
+        self._tokens.update(manifest.special_tokens.counts)
+        self._token_rows = manifest.special_tokens.rows
+        self._ignored.update(manifest.ignored)
+        self._paths.append(printable(base.path))  # an id's place is then the pool and the row, from 1
+        for chunk in base.ids.chunks:
+            self._first_place.update(zip(chunk.to_pylist(), count(len(self._first_place) + 1)))
+
+    def __enter__(self) -> Build:
+        options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+        self._table_file = (self.folder / TABLE_FILE).open("wb")
+        self._writer = pa.ipc.new_file(self._table_file, SCHEMA, options=options)
+        self.skipped = SkippedList(self.folder / SKIPPED_FILE)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        with self.skipped, self._table_file as file:
+            self._writer.close()
+            file.flush()
+            os.fsync(file.fileno())
+            self.skipped.sync()
+
+    def read(self, reader: Reader, given: FileInput) -> Iterator[None]:
+        """Take in one input; yields now and then, for progress."""
+        path = printable(reader.path)
+        file_number = len(self._paths)
+        self._paths.append(path)
+        self.skipped.begin_file(reader.bytes)
+        counts = _Counts()
+        layout, rows = self._layout(reader)
+        for line, record, problem in rows:
+            try:
+                if record is None:
+                    raise RowError(problem or "the row cannot be read")
+                self._row(record, layout, given, file_number, line, counts)
+            except RowError as error:
+                self._reject(BadRow(path, line, str(error)), counts)
+            else:
+                counts.rows += 1
+            if self._batch.full():
+                self._flush()
+                yield
+        self.skipped.end_file()
+        self.notes += reader.guesses
+        if counts.nameless and not given.fixed and self.config.source is None:
+            self._nameless.setdefault(given.source, []).append(reader.path)
+        if not counts.rows:
+            why = f"; the first of {counts.skipped:,} bad rows: {counts.first_problem}" if counts.skipped else ""
+            raise PoolError(f"{path} holds no usable row{why}.")
+        self._files.append(
+            FileRecord(
+                path=path,
+                bytes=reader.bytes,
+                format=layout.format,
+                rows=counts.rows,
+                skipped=counts.skipped,
+                source=given.source,
+                encoding=reader.encoding,
+                delimiter=reader.delimiter,
+            )
+        )
+
+    def _layout(self, reader: Reader) -> tuple[Layout, Iterator[RawRow]]:
+        """How the rows of an input are read, and all of them."""
+        rows = reader.rows()
+        head: list[RawRow] = []
+        records: list[Record] = []
+        for row in rows:
+            head.append(row)
+            if row[1] is not None:
+                records.append(row[1])
+            if len(records) >= DETECTION_ROWS:
+                break
+        if not records and self.config.format == "auto":
+            problem = f"; {reader.path}:{head[0][0]}: {head[0][2]}" if head else ""
+            raise PoolError(f"{reader.path} holds no readable row{problem}.")
+        layout = layout_of(records, reader.path, self.config.layout_request(), self.command, len(self.inputs) == 1)
+        self._mapped = self._mapped or layout.exclusive
+        return layout, chain(head, rows)
+
+    def _row(
+        self, record: Record, layout: Layout, given: FileInput, file_number: int, line: int, counts: _Counts
+    ) -> None:
+        config = self.config
+        source_column, source = (None, given.source) if given.fixed else layout.source_of(record)
+        if source_column is not None:
+            if is_missing(source):
+                source = given.source
+                counts.nameless += 1
+            elif not isinstance(source, str) or not source.strip():
+                raise RowError(f"field '{source_column}' must be a non-empty string")
+            else:
+                self._named_sources = True
+        ignored = self._row_ignored
+        if ignored:
+            ignored.clear()
+        view, plan = layout.view(record)
+        try:
+            turns, used = formats.convert(layout.format, view, ignored, config.assistant_opens)
+        except RowError as error:
+            if plan:
+                raise RowError(own_words(str(error), plan)) from error
+            raise
+        found = self.scanner.count([content for _, content in turns])
+        if found is not None:
+            self._tokens.update(found)
+            self._token_rows += 1
+            if config.special_tokens == "refuse":
+                raise RowError(f"the text has the special token {min(found)!r}")
+            if config.special_tokens == "strip":
+                turns = self._stripped(turns)
+        try:
+            digest = turns_digest(source, turns)
+            id_column, id_value = layout.id_of(record)
+            own = {*layout.columns_of(used, plan), id_column, source_column}
+            meta = meta_of(record, own) if config.keep_meta else None
+            row_id, content = self._id(id_column, id_value, digest.hexdigest(), turns)
+            row_id.encode("utf-8")
+        except UnicodeEncodeError as error:
+            character = error.object[error.start]
+            raise RowError(
+                f"a text is not valid Unicode: it has the lone surrogate or undecodable byte U+{ord(character):04X}"
+            ) from error
+        self._first_place[row_id] = content << _PLACE_BITS | file_number << _LINE_BITS | line
+        self._fingerprint.add(row_id, digest.digest(), meta)
+        code = self._sources.setdefault(source, len(self._sources))
+        if code == len(self._source_rows):
+            self._source_rows.append(0)
+        self._source_rows[code] += 1
+        if ignored:
+            self._ignored.update(ignored)
+        self._batch.add(row_id, code, turns, meta, file_number, line)
+        self._rows += 1
+        if self._rows == self._compared_at and self.present is not None:
+            self._begins_with_present = self._fingerprint.hexdigest() == self.present.fingerprint
+        elif self._rows == self._compared_at + 1 and self._begins_with_present:
+            self.former = self.present
+
+    def _stripped(self, turns: Sequence[Turn]) -> list[Turn]:
+        result = []
+        for role, content in turns:
+            text = self.scanner.remove(content)
+            if not is_blank(text):
+                result.append((role, text))
+            elif role != "system":
+                raise RowError(f"a turn ({role}) has no text but special tokens")
+        return result
+
+    def _id(self, column: str, value: Any, content_id: str, turns: Sequence[Turn]) -> tuple[str, int]:
+        """The row's id, and a hash of its turns, by which a row that comes twice is known.
+
+        The id is the row's own, or the hash of its content; it is numbered where another row has it already.
+
+        Raises:
+            RowError: it is no id, or the row is there already.
+        """
+        content = 0
+        if is_missing(value):
+            text = own = content_id
+        else:
+            if isinstance(value, bool) or not isinstance(value, (str, int)):
+                raise RowError(f"field '{column}' must be a string or a whole number")
+            text = own = str(value)
+            if not text.strip():
+                raise RowError(f"field '{column}' is empty")
+            self._named_ids = True
+            content = _turns_hash(turns)
+            first = self._first_place.get(text)
+            if first is not None:
+                if content == self._content_of(first):
+                    place = first & ((1 << _PLACE_BITS) - 1)
+                    where = f"{self._paths[place >> _LINE_BITS]}:{place % (1 << _LINE_BITS)}"
+                    raise RowError(f"the id {text[:80]!r} is already used at {where} by the same conversation")
+                self.renumbered += 1
+        while text in self._first_place:
+            self._repeats[own] = number = self._repeats.get(own, 1) + 1
+            text = f"{own}-{number}"
+        return text, content
+
+    def _content_of(self, first: int) -> int:
+        """The hash of the turns of a row by its packed place; rows of ``base`` have it not in there."""
+        if self.base is not None and first <= len(self.base):
+            return _turns_hash([(turn["role"], turn["content"]) for turn in self.base.messages([first - 1])[0]])
+        return first >> _PLACE_BITS
+
+    def _reject(self, bad: BadRow, counts: _Counts) -> None:
+        if self.config.on_bad_row == "refuse":
+            raise PoolError(f"{bad}; mend the row, or set 'on_bad_row' to skip.")
+        counts.skipped += 1
+        counts.first_problem = counts.first_problem or f"{bad.file}:{bad.line}: {bad.reason}"
+        self._skipped += 1
+        if len(self.bad) < REPORTED_BAD_ROWS:
+            self.bad.append(bad)
+        self.skipped.add(bad)
+
+    def _flush(self) -> None:
+        if self._batch.ids:
+            self._writer.write_batch(self._batch.to_arrow(list(self._sources), self._paths))
+            self._batch = Batch()
+
+    def _check_settings(self) -> None:
+        """Settings that no file obeyed are mistakes.
+
+        Raises:
+            PoolError: a mapped column, or a field named for ids or sources, is in no file.
+        """
+        config = self.config
+        if not self._mapped and set(config.map) - {"id", "source"}:
+            columns = ", ".join(repr(column) for column in config.map.values())
+            raise PoolError(f"No file has the columns that 'map' names ({columns}): mend it, or leave it out.")
+        wanted = config.layout_request()
+        for name, field_name, found in (
+            ("id", wanted.map.get("id", wanted.id_field), self._named_ids),
+            ("source", wanted.map.get("source", wanted.source_field), self._named_sources),
+        ):
+            if field_name != name and not found and not (name == "source" and all(file.fixed for file in self.inputs)):
+                raise PoolError(
+                    f"No row has a value in the field {field_name!r}, which was named as its {name}: mend the name."
+                )
+
+    def _note_what_was_done(self) -> None:
+        for source, files in sorted(self._nameless.items()):
+            if len(files) > 1:
+                self.notes.append(f"Source '{source}': {len(files):,} files, {files[0].name} to {files[-1].name}.")
+            elif stem_of(files[0]) != source:
+                self.notes.append(f"Source '{source}': {printable(files[0])}.")
+        if self.renumbered:
+            self.notes.append(
+                f"{self.renumbered:,} rows have an id that a row of other content has too: they were numbered ('7-2')."
+            )
+
+    def finish(self) -> PoolManifest:
+        """Write the manifest of the finished table.
+
+        Raises:
+            PoolError: a setting was obeyed by no file.
+        """
+        self._check_settings()
+        self._note_what_was_done()
+        used = {record.format for record in self._files}
+        size = (self.folder / TABLE_FILE).stat().st_size
+        former = self.former.manifest if self.former is not None else None
+        kept = former.table_files if former is not None and self.base is not None else ()
+        # The rows of a pool without checksums were just compared with its fingerprint.
+        kept = tuple(
+            record.model_copy(update={"blake2b": record.blake2b or checksum(self.former.path / record.file)})
+            for record in kept
+            if self.former is not None
+        )
+        tables = (
+            *kept,
+            TableRecord(file=_next_table(former), bytes=size, blake2b=checksum(self.folder / TABLE_FILE)),
+        )
+        manifest = PoolManifest(
+            format_version=FORMAT_VERSION,
+            rows=self._rows,
+            skipped=self._skipped,
+            format=used.pop() if len(used) == 1 else "mixed",
+            fingerprint=self._fingerprint.hexdigest(),
+            table_bytes=size + sum(record.bytes for record in kept),
+            tables=tables,
+            parents=(*former.parents, former.state()) if former is not None else (),
+            files=tuple(self._files),
+            sources={name: self._source_rows[self._sources[name]] for name in sorted(self._sources)},
+            special_tokens=SpecialTokenRecord(
+                handling=self._handling(),
+                rows=self._token_rows,
+                counts=dict(sorted(self._tokens.items(), key=lambda item: (-item[1], item[0]))),
+            ),
+            ignored=dict(sorted(self._ignored.items())),
+            rules=min(RULES, self.base.manifest.rules) if self.base is not None else RULES,
+        )
+        (self.folder / SIGNALS_FOLDER).mkdir()
+        write_manifest(self.folder, manifest)
+        return manifest
+
+    def _handling(self) -> str:
+        """What was done with special tokens; ``mixed`` if the appended rows were treated otherwise."""
+        ours = self.config.special_tokens
+        theirs = self.base.manifest.special_tokens.handling if self.base is not None else ours
+        return ours if ours == theirs else "mixed"
+
+
+def _next_table(former: PoolManifest | None) -> str:
+    """Name of a table file that the former pool, if there is one, does not have."""
+    if former is None:
+        return TABLE_FILE
+    last = former.table_files[-1].file.removesuffix(".arrow").partition("-")[2]
+    return f"pool-{int(last or 0) + 1:04d}.arrow"
+
+
+def printable(path: Path) -> str:
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _turns_hash(turns: Sequence[Turn]) -> int:
+    return int.from_bytes(turns_digest("", turns).digest()[:8], "big")

@@ -1,0 +1,386 @@
+"""The user's own column names, and the row format they make.
+
+A file's columns are told by the names that ``formats`` knows, whatever their case; else by other usual names (a
+question's pair, a conversation); else by the map that the user gives. What cannot be told is refused with the columns
+that were found and, where there is a likely reading, with the command for it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from autoselection.errors import ConfigError, PoolError
+from autoselection.pool import formats
+from autoselection.pool.formats import RowFormat, is_blank, is_missing
+from autoselection.pool.json_reader import Record
+
+ColumnRole = Literal["prompt", "input", "response", "system", "history", "messages", "source", "id"]
+ROLES: tuple[ColumnRole, ...] = get_args(ColumnRole)
+
+#: Names of the fields that ``formats`` reads.
+FIELDS = (
+    *("messages", "conversations", "system", "instruction", "input", "context", "output", "response", "history"),
+    *("prompt", "completion", "question", "answer", "choices", "options"),
+)
+#: Other usual names of a prompt and its response. A pair counts only where no format of ``formats`` fits.
+PAIRS = (
+    *(
+        ("query", "response"),
+        ("query", "answer"),
+        ("query", "output"),
+        ("question", "response"),
+        ("question", "output"),
+    ),
+    *(
+        ("question", "completion"),
+        ("question", "solution"),
+        ("prompt", "answer"),
+        ("prompt", "output"),
+        ("prompt", "reply"),
+    ),
+    *(("input", "output"), ("input", "response"), ("input", "answer"), ("input", "completion"), ("input", "target")),
+    *(("instruction", "answer"), ("instruction", "completion"), ("problem", "solution"), ("user", "assistant")),
+    *(("human", "assistant"), ("human", "gpt"), ("human", "bot"), ("user", "bot"), ("request", "response")),
+)
+#: Other usual names of a conversation: lists of turns.
+CONVERSATIONS = ("conversation", "dialogue", "dialog", "dialogues", "dialogs", "chat", "turns", "message")
+_OPTIONS = ("choices", "options")
+#: Words in names that speak for a prompt or a response, the best first: to propose a map, never to read by.
+_PROMPT_WORDS = (
+    "prompt",
+    "question",
+    "query",
+    "instruction",
+    "problem",
+    "input",
+    "user",
+    "human",
+    "request",
+    "ask",
+    "task",
+    "q",
+)
+_RESPONSE_WORDS = (
+    *("response", "answer", "completion", "output", "solution", "reply", "assistant", "bot", "target", "chosen"),
+    *("summary", "translation", "result", "label", "a"),
+)  # fmt: skip
+_NO_TEXT = ("id", "uuid", "source", "url", "date", "split", "category", "lang", "language", "rejected")
+#: Formats' names of the fields that a map fills.
+_PROMPTED: Mapping[str, str] = {"prompt": "prompt", "response": "completion", "system": "system"}
+_ALPACA: Mapping[str, str] = {
+    "prompt": "instruction", "input": "input", "response": "output", "system": "system", "history": "history"
+}  # fmt: skip
+_CHAT: Mapping[str, str] = {"messages": "messages", "system": "system"}
+
+_MAP_ENTRY = re.compile(rf",(?=(?:{'|'.join(ROLES)})=)")
+
+
+def parse_map(text: str) -> dict[str, str]:
+    """``prompt=COL,response=COL`` as a dictionary; a column's name may hold commas.
+
+    Raises:
+        ConfigError: an entry has no '=', or a role is unknown or given twice.
+    """
+    found: dict[str, str] = {}
+    for entry in _MAP_ENTRY.split(text):
+        role, separator, column = entry.partition("=")
+        if not separator or role not in ROLES or not column:
+            raise ConfigError(f"--map {text}: expected ROLE=COLUMN with commas between; roles are {', '.join(ROLES)}.")
+        if role in found:
+            raise ConfigError(f"--map {text}: '{role}' is given twice.")
+        found[role] = column
+    return found
+
+
+def check_map(columns: Iterable[str]) -> None:
+    """Refuse a map that makes no rows.
+
+    Raises:
+        ValueError: neither a conversation nor a prompt and a response are named, or both are.
+    """
+    roles = set(columns) - {"source", "id"}
+    if not roles:
+        return
+    if "messages" in roles:
+        if roles - {"messages", "system"}:
+            raise ValueError(
+                "'messages' holds whole conversations: no 'prompt', 'input', 'response' or 'history' besides"
+            )
+    elif not {"prompt", "response"} <= roles:
+        raise ValueError("name the columns of 'prompt' and 'response', or that of 'messages'")
+
+
+def _fold(name: str) -> str:
+    return name.strip().casefold()
+
+
+@dataclass
+class Layout:
+    """How the rows of one file are read.
+
+    Attributes:
+        format: row format.
+        renamed: from a column's name to the name that ``formats`` reads; only these columns are read if
+            ``exclusive``, else those that have that name besides.
+        exclusive: the columns were named by the user: none but these are text.
+        id_field: column of the row's id, as wanted.
+        source_field: column of the row's source, as wanted.
+    """
+
+    format: RowFormat
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    exclusive: bool = False
+    id_field: str = "id"
+    source_field: str = "source"
+    _plans: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+
+    def plan(self, record: Record) -> dict[str, str]:
+        """From the names that are read to the columns of ``record``, where they differ or only some are read."""
+        names = tuple(record)
+        plan = self._plans.get(names)
+        if plan is None:
+            plan = self._plans[names] = self._make_plan(names)
+            if len(self._plans) > 1000:  # rows whose keys are data
+                self._plans.clear()
+        return plan
+
+    def _make_plan(self, names: Sequence[str]) -> dict[str, str]:
+        folded: dict[str, list[str]] = {}
+        for name in names:
+            folded.setdefault(_fold(name), []).append(name)
+        plan: dict[str, str] = {}
+        for own, wanted in self.renamed.items():
+            column = _only(folded, own, names)
+            if column is not None or self.exclusive:
+                plan[wanted] = column or own
+        if not self.exclusive:
+            for name in FIELDS:
+                if name not in names and name not in plan and (column := _only(folded, name, names)):
+                    plan[name] = column
+        own_names = bool(plan)
+        for place, name in (("id", self.id_field), ("source", self.source_field)):
+            # A table whose texts were always read keeps the ids that it always had.
+            if name not in names and (own_names or name != place) and (column := _only(folded, name, names)):
+                plan[f"@{place}"] = column
+        return plan
+
+    def view(self, record: Record) -> tuple[Record, Mapping[str, str]]:
+        """The row as ``formats`` reads it, and which of its names stand for which columns (if any is renamed)."""
+        plan = self.plan(record)
+        if not plan and not self.exclusive:
+            return record, plan
+        view = {} if self.exclusive else dict(record)
+        for wanted, column in plan.items():
+            view[wanted] = record.get(column)
+        return view, plan
+
+    def columns_of(self, used: Iterable[str], plan: Mapping[str, str]) -> set[str]:
+        """The columns that the names ``used`` by ``formats`` stand for."""
+        return (
+            {plan[name] for name in used if name in plan} if self.exclusive else {plan.get(name, name) for name in used}
+        )
+
+    def id_of(self, record: Record) -> tuple[str, Any]:
+        """Name and value of the row's id."""
+        column = self.plan(record).get("@id", self.id_field)
+        return column, record.get(column)
+
+    def source_of(self, record: Record) -> tuple[str, Any]:
+        """Name and value of the row's source."""
+        column = self.plan(record).get("@source", self.source_field)
+        return column, record.get(column)
+
+
+def _only(folded: Mapping[str, list[str]], name: str, names: Sequence[str]) -> str | None:
+    """The column of this name, whatever its case; None if there is none, or several and none of exactly this name."""
+    found = folded.get(_fold(name), [])
+    return name if name in names else found[0] if len(found) == 1 else None
+
+
+def own_words(reason: str, plan: Mapping[str, str]) -> str:
+    """A reason for a bad row in terms of the columns that the file has."""
+    for wanted, column in plan.items():
+        reason = re.sub(rf"(field|of) '{re.escape(wanted)}'", lambda match, own=column: f"{match[1]} '{own}'", reason)  # type: ignore[misc]
+    return reason
+
+
+@dataclass(frozen=True)
+class LayoutRequest:
+    """What the user said about columns.
+
+    Attributes:
+        format: row format, or ``auto``.
+        map: from roles to columns.
+        id_field: column of the row's id.
+        source_field: column of the row's source.
+    """
+
+    format: str
+    map: Mapping[str, str]
+    id_field: str
+    source_field: str
+
+
+def layout_of(records: Sequence[Record], path: Path, request: LayoutRequest, command: str, only_file: bool) -> Layout:
+    """How to read a file whose first rows are ``records``.
+
+    Args:
+        command: what reads all files as they were asked for, without a map: for the message.
+        only_file: no other file is read.
+
+    Raises:
+        PoolError: the columns cannot be told, or a mapped one is not there.
+    """
+    id_field, source_field = request.map.get("id", request.id_field), request.map.get("source", request.source_field)
+
+    def layout(row_format: str, renamed: Mapping[str, str], exclusive: bool = False) -> Layout:
+        return Layout(row_format, renamed, exclusive, id_field, source_field)  # type: ignore[arg-type]
+
+    text_map = {role: column for role, column in request.map.items() if role not in ("id", "source")}
+    if text_map and _has_mapped(records, path, text_map, only_file):
+        names = _CHAT if "messages" in text_map else _ALPACA if {"input", "history"} & set(text_map) else _PROMPTED
+        row_format = "messages" if names is _CHAT else "alpaca" if names is _ALPACA else "prompt-completion"
+        return layout(row_format, {column: names[role] for role, column in text_map.items()}, exclusive=True)
+    plain = layout("messages", {})
+    views = [plain.view(record)[0] for record in records]
+    found = set(chain.from_iterable(map(formats.matching_formats, views)))
+    if request.format != "auto":
+        readings = [] if request.format in found else _usual_readings(records)
+        renamed = next((renamed for row_format, renamed in readings if row_format == request.format), {})
+        return layout(request.format, renamed)
+    if len(found) == 1:
+        return layout(found.pop(), {})
+    columns = list(dict.fromkeys(chain.from_iterable(records)))
+    listed = formats.field_list(columns)
+    if found:
+        raise PoolError(
+            f"{path} fits several row formats ({', '.join(sorted(found))}); its first rows have the fields "
+            f"{listed}: set 'format' to one of them."
+        )
+    readings = _usual_readings(records)
+    if len(readings) == 1:
+        row_format, renamed = readings[0]
+        return layout(row_format, renamed)
+    raise PoolError(
+        f"The row format of {path} is unknown: its first rows have the fields {listed}; expected messages, "
+        f"conversations, instruction and output, or prompt and completion: {_advice(records, columns, path, command)}"
+    )
+
+
+def _has_mapped(records: Sequence[Record], path: Path, text_map: Mapping[str, str], only_file: bool) -> bool:
+    """Whether the file has the mapped columns; a file that has none of them is read as if there were no map.
+
+    Raises:
+        PoolError: it has some of them only.
+    """
+    columns = list(dict.fromkeys(chain.from_iterable(records)))
+    folded = {_fold(column) for column in columns}
+    absent = [column for column in text_map.values() if _fold(column) not in folded]
+    if not absent:
+        return True
+    if len(absent) == len(text_map) and not only_file:
+        return False
+    close = get_close_matches(absent[0], columns, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise PoolError(
+        f"{path} has no column {absent[0]!r}; its first rows have the fields {formats.field_list(columns)}{hint}"
+    )
+
+
+def _usual_readings(records: Sequence[Record]) -> list[tuple[RowFormat, Mapping[str, str]]]:
+    """What other usual names make of the rows: all readings that fit."""
+    rows = [{_fold(name): value for name, value in record.items() if not is_missing(value)} for record in records]
+    readings: list[tuple[RowFormat, Mapping[str, str]]] = []
+    for name in CONVERSATIONS:
+        if any(_is_conversation(row.get(name)) for row in rows):
+            readings.append(("messages", {name: "messages"}))
+    if not readings:
+        for prompt, response in PAIRS:
+            if any(_is_pair(row, prompt, response) for row in rows):
+                if prompt == "instruction":  # 'input' may hold what it speaks of
+                    readings.append(("alpaca", {response: "output"}))
+                else:
+                    readings.append(("prompt-completion", {prompt: "prompt", response: "completion"}))
+    if any(row_format == "alpaca" for row_format, _ in readings):  # then 'input' is what the instruction speaks of
+        readings = [reading for reading in readings if "input" not in reading[1]]
+    return readings
+
+
+def _is_conversation(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.lstrip().startswith(("[{", "[ {", "[\n")) and '"' in value
+    if isinstance(value, dict):
+        return {"role", "content"} <= set(value) or {"from", "value"} <= set(value)
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _is_pair(row: Record, prompt: str, response: str) -> bool:
+    if not all(isinstance(row.get(name), str) and not is_blank(row[name]) for name in (prompt, response)):
+        return False
+    return not any(name in row for name in _OPTIONS)
+
+
+def _advice(records: Sequence[Record], columns: Sequence[str], path: Path, command: str) -> str:
+    """What to do about a file whose columns say nothing."""
+    proposed = _proposal(records, columns)
+    if proposed is None:
+        header = " (does the file have a header line?)" if path.suffix.lower() in (".csv", ".tsv") else ""
+        return f"rename the fields, or name them with --map prompt=…,response=…{header}."
+    mapped = shlex.quote(",".join(f"{role}={column}" for role, column in proposed.items()))
+    preference = " (the preferred answers alone)" if "chosen" in map(_fold, proposed.values()) else ""
+    return (
+        f"rename the fields, or name them (in a configuration: pool.ingest.map), for instance{preference}: "
+        f"`{command} --map {mapped}`"
+    )
+
+
+def _proposal(records: Sequence[Record], columns: Sequence[str]) -> dict[str, str] | None:
+    """The likeliest map of the columns, if there is one that would read the rows."""
+    if any(_fold(column) in _OPTIONS for column in columns):
+        return None  # multiple choice: the answer alone is a letter
+    lists = [column for column in columns if any(_is_conversation(record.get(column)) for record in records)]
+    if lists:
+        return {"messages": min(lists, key=lambda column: _rank(column, ("chosen", "message", "conversation")))}
+    texts = [column for column in columns if _is_text(records, column) and _fold(column) not in _NO_TEXT]
+    prompt = _best(texts, _PROMPT_WORDS)
+    response = _best([column for column in texts if column != prompt], _RESPONSE_WORDS)
+    others = [column for column in texts if column not in (prompt, response)]
+    wanted = (prompt is None) + (response is None)
+    longest = sorted(others, key=lambda column: -_mean_length(records, column))[:wanted]
+    chosen = iter(column for column in others if column in longest)
+    prompt = prompt or next(chosen, None)
+    response = response or next(chosen, None)
+    return {"prompt": prompt, "response": response} if prompt and response else None
+
+
+def _best(columns: Sequence[str], words: Sequence[str]) -> str | None:
+    """The column whose name speaks most for a role; None if none does."""
+    ranked = [column for column in columns if _rank(column, words) < len(words)]
+    return min(ranked, key=lambda column: _rank(column, words), default=None)
+
+
+def _mean_length(records: Sequence[Record], column: str) -> float:
+    texts = [value for record in records if isinstance(value := record.get(column), str)]
+    return sum(map(len, texts)) / max(len(texts), 1)
+
+
+def _rank(column: str, words: Sequence[str]) -> int:
+    """Place of the first of ``words`` that the column's name holds; behind the last if none."""
+    parts = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).casefold())
+    return next(
+        (place for place, word in enumerate(words) if any(part in (word, f"{word}s") for part in parts)), len(words)
+    )
+
+
+def _is_text(records: Iterable[Record], column: str) -> bool:
+    values = [record.get(column) for record in records]
+    present = [value for value in values if not is_missing(value)]
+    texts = sum(isinstance(value, str) and not is_blank(value) for value in present)
+    return texts > 0 and texts * 2 >= len(present)

@@ -1,0 +1,228 @@
+"""JSON Lines, and JSON files that hold an array of rows.
+
+A key that an object has twice makes its row bad: which of the two was meant, nobody knows. NaN and Infinity, which are
+no JSON but are written by many programs, mean that a value is missing.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from autoselection.errors import PoolError
+
+Record = dict[str, Any]
+#: (line, record, problem): where a row starts, its fields, and, if it could not be read, why.
+RawRow = tuple[int, Record | None, str | None]
+
+#: The longest row read, in bytes; it bounds memory whatever a file holds.
+MAX_ROW_BYTES = 64 * 2**20
+BUFFER_BYTES = 2**20
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class KeyTwiceError(ValueError):
+    """An object of a JSON document has a key twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Record:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise KeyTwiceError(f"the key {twice[:80]!r} appears twice in one object")
+    return record
+
+
+def _missing(_name: str) -> None:
+    return None
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_missing)
+#: Finds where a value ends that ``DECODER`` refuses.
+_LENIENT = json.JSONDecoder()
+
+
+def json_rows(stream: Any, path: Path, lines_expected: bool) -> Iterator[RawRow]:
+    """The rows of a JSON Lines file or of a JSON array, whichever it is: people name each by the other's suffix.
+
+    Args:
+        stream: a buffered reader of UTF-8.
+        path: the file, for messages.
+        lines_expected: the file's name says JSON Lines, whose rows may be (bad) lists.
+
+    Raises:
+        PoolError: damage after which no further row can be trusted.
+    """
+    head = stream.peek(BUFFER_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+    line, _, rest = head.partition(b"\n")
+    if head[:1] == b"[" and not (lines_expected and rest.strip() and _is_value(line)):
+        return _array(stream, path)
+    second = rest.lstrip()[:1]
+    if line.rstrip() == b"{" and not (lines_expected and second == b"{"):
+        raise PoolError(
+            f"{path} holds one JSON object over several lines: expected an array of rows or one object a line."
+        )
+    return _lines(stream)
+
+
+def _is_value(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _lines(stream: BinaryIO) -> Iterator[RawRow]:
+    number = 0
+    while line := stream.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        if len(line) > MAX_ROW_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(BUFFER_BYTES)
+            yield number, None, f"the line is longer than {MAX_ROW_BYTES // 2**20} MiB"
+            continue
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.isspace() or not line:
+            continue
+        record, problem = _parse_line(line)
+        yield number, record, problem
+
+
+def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
+    try:
+        text = line.rstrip(b" \t\r\n").decode("utf-8")
+        if text.startswith("{"):
+            record, end = DECODER.raw_decode(text)
+            if end < len(text):
+                raise json.JSONDecodeError("Extra data", text, end)
+        else:
+            record = DECODER.decode(text)
+    except UnicodeDecodeError as error:
+        return None, f"not valid UTF-8 (byte {error.start + 1} of the line)"
+    except json.JSONDecodeError as error:
+        cut = "" if line.endswith(b"\n") else "; the file ends here, in the middle of a row (half-written?)"
+        return None, f"not valid JSON: {error.msg} at column {error.pos + 1}{cut}"
+    except KeyTwiceError as error:
+        return None, str(error)
+    except ValueError as error:  # numbers of thousands of digits
+        return None, f"not valid JSON: {error}"
+    except RecursionError:
+        return None, "the JSON is nested too deeply"
+    if not isinstance(record, dict):
+        return None, "not a JSON object"
+    return record, None
+
+
+class _Text:
+    """Decoded text of a JSON file, read piece by piece; ``line`` is the number of the line at ``position``."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        # Invalid bytes become lone surrogates, which the row check reports with the row's line.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self.buffer = ""
+        self.position = 0
+        self.line = 1
+        self.ended = False
+
+    def fill(self) -> None:
+        """Drop what has been consumed and read as much again as is left (at least one buffer)."""
+        data = self._stream.read(max(BUFFER_BYTES, len(self.buffer) - self.position))
+        self.ended = not data
+        self.buffer = self.buffer[self.position :] + self._decoder.decode(data, final=self.ended)
+        self.position = 0
+
+    def move(self, position: int) -> None:
+        self.line += self.buffer.count("\n", self.position, position)
+        self.position = position
+
+    def next_character(self) -> str:
+        """Skip whitespace and return the next character without consuming it ("" at the end)."""
+        while True:
+            match = _SPACE.match(self.buffer, self.position)
+            assert match is not None
+            self.move(match.end())
+            if self.position < len(self.buffer) or self.ended:
+                return self.buffer[self.position : self.position + 1]
+            self.fill()
+
+
+def _array(stream: BinaryIO, path: Path) -> Iterator[RawRow]:
+    text = _Text(stream)
+    if text.next_character() == "\ufeff":
+        text.move(text.position + 1)
+    text.next_character()
+    text.move(text.position + 1)  # the caller has seen "["
+    rows = 0
+    if text.next_character() == "]":
+        text.move(text.position + 1)
+    else:
+        character = ","
+        while character == ",":
+            if not text.next_character():
+                raise _cut_off(path, text.line, rows)
+            line = text.line
+            value, end, problem = _element(text, path, rows)
+            text.move(end)
+            if problem is None and not isinstance(value, dict):
+                problem = "not a JSON object"
+            rows += 1
+            yield line, None if problem else value, problem
+            character = text.next_character()
+            if not character:
+                raise _cut_off(path, text.line, rows)
+            if character not in (",", "]"):
+                raise PoolError(
+                    f"{path}:{text.line}: expected ',' or ']' behind a row of the array, found {character!r}."
+                )
+            text.move(text.position + 1)
+    if text.next_character():
+        raise PoolError(f"{path}:{text.line}: there is text behind the end of the JSON array.")
+
+
+def _cut_off(path: Path, line: int, rows: int) -> PoolError:
+    return PoolError(
+        f"{path}:{line}: the file ends in the middle of the JSON array, behind {rows:,} whole rows: it is half-written "
+        "or cut off; get it again, or mend its end."
+    )
+
+
+def _element(text: _Text, path: Path, rows: int) -> tuple[Any, int, str | None]:
+    """Decode the value at the position: (value, its end, problem). Reads on while the value may be incomplete."""
+    while True:
+        problem: str | None = None
+        try:
+            try:
+                value, end = DECODER.raw_decode(text.buffer, text.position)
+            except KeyTwiceError as error:  # the row is bad, but where it ends is known
+                problem = str(error)
+                value, end = _LENIENT.raw_decode(text.buffer, text.position)
+        except json.JSONDecodeError as error:
+            if text.ended:
+                line = text.line + text.buffer.count("\n", text.position, error.pos)
+                if error.pos >= len(text.buffer.rstrip()) or error.msg.startswith("Unterminated string"):
+                    raise _cut_off(path, line, rows) from error
+                raise PoolError(
+                    f"{path}:{line}: not valid JSON: {error.msg}; nothing behind it can be read."
+                ) from error
+        except (ValueError, RecursionError) as error:
+            raise PoolError(
+                f"{path}:{text.line}: the row cannot be decoded ({error}); nothing behind it can be read."
+            ) from error
+        else:
+            if end < len(text.buffer) or text.ended:
+                return value, end, problem
+        if len(text.buffer) - text.position > MAX_ROW_BYTES:
+            raise PoolError(
+                f"{path}:{text.line}: the row is not valid JSON, or longer than {MAX_ROW_BYTES // 2**20} MiB; "
+                "nothing behind it can be read."
+            )
+        text.fill()
