@@ -22,7 +22,7 @@ from autoselection.operators import (
 )
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Recipe, Step, materialize
-from autoselection.signals.duplicates import normalise, shingles
+from autoselection.signals.duplicates import shingles
 from autoselection.signals.score import load_table
 from autoselection.signals.table import SignalTable
 
@@ -53,7 +53,7 @@ def greedy(rows, texts, alike):
 def test_exact_on_a_part_keeps_the_first_of_each_text(case, part):
     parts, rows = case
     outcome = apply(SignalTable.from_arrays(parts=parts), "semantic_dedup", {"strategy": "exact", "part": part}, rows)
-    assert outcome.rows.tolist() == greedy(rows, parts[part], lambda a, b: normalise(a) == normalise(b))
+    assert outcome.rows.tolist() == greedy(rows, parts[part], lambda a, b: a.rstrip() == b.rstrip())
     assert outcome.missing == sum(not parts[part][row].strip() for row in rows)
 
 
@@ -87,7 +87,7 @@ def pool(tmp_path) -> Pool:
     rows = [
         conversation("What is two plus two, please?", "Four."),
         conversation("Name a large river in Asia now.", "The Yangtze.", system="You are a kind and helpful assistant."),
-        conversation("what is  two plus two, please?", "It is four, of course."),
+        conversation("What is two plus two, please? \n", "It is four, of course."),
         conversation("Name a tall mountain in Peru now.", "Four.", system="You are a kind and helpful assistant."),
         conversation("What is two plus two, please? Say why.", "Two and two make four."),
     ]

@@ -30,7 +30,7 @@ def chat(*turns: tuple[str, str], **fields: Any) -> dict[str, Any]:
 def pool(write: Write, tmp_path: Path) -> Pool:
     rows = [
         chat(("system", "Be brief."), ("user", "Add 2 + 3!"), ("assistant", "It is 5"), source="sums"),
-        chat(("system", "Be brief."), ("user", "add  2 + 3!"), ("assistant", "IT is 5"), source="sums"),
+        chat(("system", "Be brief."), ("user", "Add 2 + 3! \n"), ("assistant", "It is 5"), source="sums"),
         chat(("user", "Add 2 + 3!"), ("assistant", "5"), ("user", "Sure?"), ("assistant", "Yes 好"), source="talk"),
         chat(("user", "Add 2 + 3!"), ("assistant", "<|im_end|>"), source="talk"),
         chat(("system", "Be long."), ("user", "Go"), ("tool", "42"), ("assistant", "done"), source="talk"),
@@ -76,7 +76,7 @@ def test_counts_do_not_depend_on_the_batches(
         found = describe_pool(pool)
 
     def plain(text: str) -> str:
-        return " ".join(text.lower().split())
+        return text.rstrip(" ")
 
     def counted(keys: list[Any]) -> Duplicates:
         repeated = [count for count in Counter(map(repr, keys)).values() if count > 1]
@@ -85,7 +85,7 @@ def test_counts_do_not_depend_on_the_batches(
     assert found.exact_duplicates == counted([[(plain(q), plain(a)) for q, a in row] for row in rows])
     assert found.same_prompt == counted([[plain(q) for q, _ in row] for row in rows])
     assert found.lengths["response_words"].mean == pytest.approx(
-        np.mean([sum(len(re.findall(r"\w+", a)) for _, a in row) for row in rows])
+        np.mean([sum(len(re.findall(r"[aB]+|好", a)) for _, a in row) for row in rows])
     )
     assert found.lengths["prompt_characters"].quantiles[1.0] == max(sum(len(q) for q, _ in row) for row in rows)
 

@@ -1,4 +1,4 @@
-"""Hashed shingles against the words of the text, MinHash signatures, and the pairs found against all pairs."""
+"""Hashed shingles against the units of the text, MinHash signatures, and the pairs found against all pairs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoselection import segmentation
+from autoselection.segmentation import units
 from autoselection.signals import near
 from autoselection.signals import shingles as hashed
 from autoselection.signals.duplicates import minhash_signatures, shingles
 from autoselection.signals.near import banding, expected_recall, near_duplicates
 from autoselection.signals.table import MinHashParams
-from autoselection.signals.text import words
 
 CHARACTERS = st.one_of(
     st.sampled_from("ab_ 1\n\t.,-ÄßΣσςİıǅ²½٣\u0301\u200d\u2028\x00\x1c한字😀\ud800ª"), st.characters()
@@ -25,18 +26,32 @@ LONG = st.text(st.sampled_from("abÄ字 "), min_size=6, max_size=90)
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.one_of(st.text(CHARACTERS, max_size=30), LONG), max_size=8))
-def test_words_are_those_of_the_text(texts: list[str]) -> None:
-    found, counts = hashed.word_hashes(texts)
-    expected = [word for text in texts for word in words(text)]
-    assert counts.tolist() == [len(words(text)) for text in texts]
-    assert len(found) == len(expected)
-    assert len(set(zip(expected, found.tolist(), strict=True))) == len(set(expected)) == len(set(found.tolist()))
+def test_units_are_those_of_the_text(texts: list[str]) -> None:
+    found = hashed.units_of(texts, with_kinds=True)
+    expected = [unit for text in texts for unit in units(text)]
+    assert found.counts.tolist() == [len(units(text)) for text in texts]
+    assert len(found.hashes) == len(expected)
+    pairs = set(zip(expected, found.hashes.tolist(), strict=True))
+    assert len(pairs) == len(set(expected)) == len(set(found.hashes.tolist()))
+    assert found.kinds is not None
+    assert found.kinds.tolist() == [segmentation.kinds()[ord(unit[0])] for unit in expected]
 
 
-def test_every_character_is_a_word_character_here_if_it_is_one_there() -> None:
+def test_every_character_has_the_same_part_in_many_texts_as_in_one() -> None:
     texts = [f"x{chr(code)}y" for code in range(0x110000)]
-    counts = np.concatenate([hashed.word_hashes(texts[i : i + 50_000])[1] for i in range(0, len(texts), 50_000)])
-    assert counts.tolist() == [len(words(text)) for text in texts]
+    counts = np.concatenate([hashed.units_of(texts[i : i + 50_000]).counts for i in range(0, len(texts), 50_000)])
+    assert counts.tolist() == [len(units(text)) for text in texts]
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(1, 4))
+def test_spans_have_the_hashes_of_n_grams(counts: list[int], size: int) -> None:
+    words = np.random.default_rng(0).integers(1, 1 << 63, sum(counts), dtype=np.uint64)
+    starts = np.cumsum(counts) - counts
+    first = np.concatenate([start + np.arange(max(0, n - size + 1)) for start, n in zip(starts, counts, strict=True)])
+    first = first.astype(np.int64)
+    np.testing.assert_array_equal(
+        hashed.spans(words, first, first + size), hashed.ngrams(words, np.asarray(counts), size)
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -45,21 +60,19 @@ def test_shingles_are_those_of_the_definition(texts: list[str], ngram_size: int)
     found = hashed.shingles_of(texts, ngram_size)
     expected = [shingles(text, ngram_size) for text in texts]
     assert np.diff(found.offsets).tolist() == [len(grams) for grams in expected]
-    flat = [
-        (gram, len(words(text)) < ngram_size) for text, grams in zip(texts, expected, strict=True) for gram in grams
-    ]
+    flat = [gram for grams in expected for gram in grams]
     pairs = set(zip(flat, found.hashes.tolist(), strict=True))
     assert len(pairs) == len(set(flat)) == len(set(found.hashes.tolist()))
 
 
 def test_batches_cover_all_texts_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashed, "_BATCH_CHARACTERS", 20)
-    monkeypatch.setattr(hashed, "_BATCH_ROWS", 3)
+    monkeypatch.setattr(segmentation, "_BATCH_CHARACTERS", 20)
+    monkeypatch.setattr(segmentation, "BATCH_BITS", 1)
     texts = ["", "x" * 50, "y" * 9, "z" * 9, *[""] * 7, "w" * 19]
-    spans = list(hashed.for_batches(texts, lambda rows, batch: (rows, list(batch))))
+    spans = list(segmentation.for_batches(texts, lambda rows, batch: (rows, list(batch))))
     assert [text for _, batch in spans for text in batch] == texts
     assert all(one.stop == two.start for (one, _), (two, _) in pairwise(spans)) and len(spans) > 4
-    assert list(hashed.for_batches([], lambda rows, batch: rows)) == []
+    assert list(segmentation.for_batches([], lambda rows, batch: rows)) == []
 
 
 @pytest.mark.parametrize("size", [2, 12, 150, 2000])
@@ -158,7 +171,7 @@ def test_the_banding_reaches_the_recall_with_the_longest_bands() -> None:
 
 def test_copies_are_one_node_whatever_their_number() -> None:
     base = make_texts(1500, 2)
-    texts = [*base, *[base[7].upper() + "!"] * 3000, "ha ha ha ha ha ha", "ha ha ha ha ha ha ha"]
+    texts = [*base, *[base[7].upper() + "\n"] * 3000, "ha ha ha ha ha ha", "ha ha ha ha ha ha ha"]
     found, _ = found_pairs(texts, MinHashParams(5, 128, 0), 0.95)
     assert (found.node[1500:4500] == found.node[7]).all() and found.node[7] <= 7
     assert found.node[-1] == len(texts) - 2, "the same set of shingles, though not the same text"

@@ -39,7 +39,7 @@ def raw_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
         )
     rows[9]["messages"] = [dict(message) for message in rows[8]["messages"]]
-    rows[9]["messages"][0]["content"] = rows[9]["messages"][0]["content"].upper()
+    rows[9]["messages"][0]["content"] += " "  # blanks at the end of a line do not count
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     ingest([folder / "rows.jsonl"], folder / "pool")
     return folder / "pool"

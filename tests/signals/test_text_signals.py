@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoselection import segmentation
 from autoselection.chat import ConversationEncoder
-from autoselection.signals.duplicates import minhash_signatures, normalise, shingles, text_hashes
+from autoselection.signals.duplicates import minhash_signatures, shingles, text_hashes
 from autoselection.signals.table import MinHashParams
 from autoselection.signals.text import count_model_tokens, count_tokens, ngram_entropy, words
 
@@ -30,22 +31,34 @@ CHAT = [
         ("a a a b", 1, 0.8112781),  # −¾ log₂ ¾ − ¼ log₂ ¼
         ("a b a b", 2, 0.9182958),  # ab twice, ba once
         ("one", 1, 0.0),
+        ("a < b > c", 1, math.log2(5)),
+        ("a, b, c", 1, 1.9219281),  # of five, a comma twice
+        ("कि की कु के को", 1, math.log2(5)),
+        ("春眠不觉晓", 1, math.log2(5)),
+        ("春眠春眠", 2, 0.9182958),
+        ("กินกิน", 1, 1.0),
+        ("?!…", 1, math.log2(3)),
+        ("一二 ab < é", 1, math.log2(5)),
     ],
 )
 def test_entropy_by_hand(text: str, n: int, bits: float) -> None:
     assert ngram_entropy([text], n)[0] == pytest.approx(bits)
 
 
-@pytest.mark.parametrize(("text", "n"), [("", 1), (" \n ", 1), ("?!…", 1), ("one word", 3)])
+@pytest.mark.parametrize(("text", "n"), [("", 1), (" \n ", 1), ("\u200b\u2028", 1), ("one word", 3)])
 def test_texts_with_too_few_words_have_no_entropy(text: str, n: int) -> None:
     assert np.isnan(ngram_entropy([text], n)[0])
 
 
-@given(st.text(alphabet="ab c,", max_size=60), st.integers(1, 4))
-def test_entropy_is_the_formula(text: str, n: int) -> None:
+@given(st.lists(st.text(alphabet="ab c,字é", max_size=60), min_size=1, max_size=5), st.integers(1, 4))
+def test_entropy_is_the_formula(texts: list[str], n: int) -> None:
+    for text, found in zip(texts, ngram_entropy(texts, n), strict=True):
+        check_entropy(text, n, found)
+
+
+def check_entropy(text: str, n: int, found: float) -> None:
     tokens = words(text)
     grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
-    found = ngram_entropy([text], n)[0]
     if not grams:
         assert np.isnan(found)
         return
@@ -53,11 +66,20 @@ def test_entropy_is_the_formula(text: str, n: int) -> None:
     assert found == pytest.approx(-sum(p * math.log2(p) for p in shares), abs=1e-5)
 
 
-def test_tokens_counted_by_pattern() -> None:
+def test_entropy_of_many_texts_in_any_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [" ".join(f"w{j % (i + 1)}" for j in range(2 * i)) for i in range(40)]
+    whole = ngram_entropy(texts, 2)
+    monkeypatch.setattr(segmentation, "_BATCH_CHARACTERS", 200)
+    np.testing.assert_array_equal(ngram_entropy(texts, 2), whole)
+
+
+def test_tokens_counted_without_a_tokenizer() -> None:
     counts = count_tokens([CHAT, []])
     assert counts["n_prompt_tokens"].tolist() == [3 + 5, 0]  # Be brief . | Add 2 + 3 !
     assert counts["n_response_tokens"].tolist() == [4, 0]  # It ' s 5
     assert counts["n_tokens"].tolist() == [12, 0]
+    chinese = [{"role": "user", "content": "你好吗？"}, {"role": "assistant", "content": "很好 😀"}]
+    assert count_tokens([chinese])["n_tokens"].tolist() == [4 + 3]
 
 
 def test_tokens_counted_by_the_model(tiny_tokenizer: Any) -> None:
@@ -70,17 +92,19 @@ def test_tokens_counted_by_the_model(tiny_tokenizer: Any) -> None:
     assert stats == {"refused_by_template": 0}
 
 
-def test_hash_sees_through_case_and_blanks_but_not_punctuation() -> None:
-    same = text_hashes(["Hello  World", " hello\nworld\t", "HELLO WORLD"])
+def test_equal_hashes_are_equal_texts() -> None:
+    same = text_hashes(["Hé\nyou", "He\u0301  \r\nyou\n", "\nHé\u2028you"])
     assert len(set(same.tolist())) == 1
-    assert len(set(text_hashes(["1 + 2", "1 - 2", "1.5", "15", ""]).tolist())) == 5
     assert same.dtype == np.uint64
-    assert normalise(" A\u2028 b ") == "a b"
+    others = ["1 + 2", "1 - 2", "1.5", "15", "", "a\n  b", "a\nb", "A\nb", "a b", "a  b", " a b"]
+    assert len(set(text_hashes(others).tolist())) == len(others)
 
 
 def test_shingles_of_short_texts() -> None:
     assert shingles("a b c d e f", 5) == ["a b c d e", "b c d e f"]
-    assert shingles("Yes,  it IS", 5) == ["yes, it is"]
+    assert shingles("Yes,  it IS", 5) == ["yes , it is"]
+    assert shingles("Yes,  it IS", 4) == ["yes , it is"]
+    assert shingles("你好吗", 2) == ["你 好", "好 吗"]
     assert shingles("", 5) == [""]
 
 

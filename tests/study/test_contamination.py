@@ -18,7 +18,7 @@ from autoselection.recipes import Recipe, Step, materialize
 from autoselection.report import study_markdown
 from autoselection.study import run_study, summary
 from autoselection.study.final import final_entries, rows_of_entry
-from autoselection.study.prepare import measure_contamination, prepare
+from autoselection.study.prepare import Contamination, measure_contamination, prepare
 
 PLANTED = 7
 
@@ -83,6 +83,41 @@ def test_refuse_stops_before_anything_is_trained(planted, tmp_path):
         prepare(config_of(planted, "refuse"), tmp_path)
 
 
+def test_refuse_finds_items_of_a_script_without_spaces(planted, tmp_path):
+    questions = [f"第{i}题：某工厂在三十天内要生产{i * 37}个零件，请问平均每天要生产多少个零件？" for i in range(1, 30)]
+    pool = tmp_path / "chinese.jsonl"
+    turns = [[{"role": "user", "content": q}, {"role": "assistant", "content": "答案见下。"}] for q in questions[:9]]
+    pool.write_text(planted["pool"].read_text() + "\n".join(json.dumps({"messages": turn}) for turn in turns) + "\n")
+    items = tmp_path / "items.jsonl"
+    items.write_text(
+        "\n".join(json.dumps({"id": str(i), "prompt": q, "answer": str(i)}) for i, q in enumerate(questions))
+    )
+    config = config_of({**planted, "pool": pool, "dev": items}, "refuse")
+    with pytest.raises(StudyError, match=rf"{9 + PLANTED} rows .*planted/dev 9, planted/test {PLANTED}"):
+        prepare(config, tmp_path / "study")
+
+
+def test_items_that_cannot_be_looked_for_are_shown(planted, tmp_path, capsys):
+    head = "Read the following short text with care and then name the one word that does not belong there:"
+    prompts = [*(f"{head} {word} and nothing else" for word in ("red", "blue", "green")), head, "Why so?", "你好吗？"]
+    items = tmp_path / "items.jsonl"
+    items.write_text("\n".join(json.dumps({"id": str(i), "prompt": p, "answer": "x"}) for i, p in enumerate(prompts)))
+    files = {**planted, "dev": items, "test": items}
+    prepared = prepare(config_of(files, "warn", benchmarks_check="warn"), tmp_path / "study")
+    found = prepared.contamination
+    assert (found.rows, found.items, found.too_short, found.template_only) == (0, 12, 4, 2)
+    sentence = (
+        "6 of 12 benchmark items cannot be looked for: 4 of fewer than 5 words and 2 of nothing but text that many items "
+        "of their task share. No row shares text with the others."
+    )
+    assert found.sentence(prepared.table.n) == sentence
+    assert f"Contamination: {sentence}" in " ".join(capsys.readouterr().err.split())
+    event = found.to_dict()
+    assert Contamination.of(event) == found
+    old = {name: event[name] for name in ("rows", "parts", "ngram", "action")}
+    assert Contamination.of(old).sentence(1) == "", "a journal from before they were counted"
+
+
 def test_drop_keeps_the_rows_out_of_every_subset(planted, tmp_path):
     prepared = prepare(config_of(planted, "drop"), tmp_path)
     table = prepared.table
@@ -104,6 +139,9 @@ def test_a_study_journals_and_reports_what_it_found_and_its_baselines_are_clean(
         "action": "drop",
         "similar": None,
         "cosine": 0.95,
+        "items": 13,
+        "too_short": 0,
+        "template_only": 0,
     }
     assert summary(study)["contamination"] == found
     assert [event["event"] for event in study.journal.events].index("contamination") == 1

@@ -45,6 +45,8 @@ _COSINE = 0.9
 ALL_PAIRS_ROWS = 200_000
 #: Raised whenever the pairs or clusters of the same features change.
 _VERSION = 1
+#: Raised whenever other texts count as the same.
+_TEXT_VERSION = 2
 #: Rows whose texts are in memory at once.
 _TEXTS = 1 << 16
 
@@ -101,8 +103,9 @@ def _featureless(rows: Rows, signals: SignalTable) -> int:
 class SemanticDedup(BaseOperator):
     """Keep the first of each group of equal or similar rows.
 
-    Strategies: ``exact`` compares the normalised text; ``minhash`` the Jaccard similarity of word n-grams; ``embedding``
-    the cosine of SAE features, ``sentence`` that of sentence embeddings. The pool's similar pairs are found once and
+    Strategies: ``exact`` compares the text itself: case, blanks and indentation count, all but Unicode form (NFC), the
+    kind of line ends and blanks at the ends of lines; ``minhash`` the Jaccard similarity of n-grams of words and symbols,
+    whose case and blanks do not count; ``embedding`` the cosine of SAE features, ``sentence`` that of sentence embeddings. The pool's similar pairs are found once and
     stored. With ``minhash``, pairs are found by the signal near_duplicates: with the recall that ``score`` was given
     (0.95 at a Jaccard similarity of 0.5 by default, nearly 1 from 0.7 on), and the similarity is that of the sets of
     n-grams, not an estimate; a pool without texts is compared by its signatures. All pairs by cosine are found; where a
@@ -127,7 +130,7 @@ class SemanticDedup(BaseOperator):
             "minhash",
             choices=("exact", "minhash", "embedding", "sentence"),
             searched=True,
-            help="what is compared: normalised text, word n-grams, SAE features, sentence embeddings",
+            help="what is compared: the text, n-grams of words and symbols, SAE features, sentence embeddings",
         ),
         Param(
             "jaccard_threshold",
@@ -139,7 +142,15 @@ class SemanticDedup(BaseOperator):
             when=("strategy", ("minhash",)),
             help="Jaccard similarity from which on rows are duplicates",
         ),
-        Param("ngram_size", "int", 5, low=3, high=10, when=("strategy", ("minhash",)), help="words in an n-gram"),
+        Param(
+            "ngram_size",
+            "int",
+            5,
+            low=3,
+            high=10,
+            when=("strategy", ("minhash",)),
+            help="words and symbols in an n-gram",
+        ),
         Param(
             "num_perm",
             "int",
@@ -233,7 +244,7 @@ def _by_part(rows: Rows, signals: SignalTable, part: str, params: Mapping[str, A
 
 
 def _part_groups(signals: SignalTable, part: str) -> Arrays:
-    """``group``, int32[N]: equal for rows with the same normalised part, one of its own where it is empty (``absent``)."""
+    """``group``, int32[N]: equal for rows with the same part, one of its own where it is empty (``absent``)."""
     fetch = signals.require_parts(part)
 
     def build() -> Arrays:
@@ -250,7 +261,7 @@ def _part_groups(signals: SignalTable, part: str) -> Arrays:
         group[absent] = int(group[~absent].max(initial=-1)) + 1 + np.arange(np.count_nonzero(absent))
         return {"group": group, "absent": absent}
 
-    return stored_artefact(signals, "part groups", {"part": part}, build, version=_VERSION, needs=())
+    return stored_artefact(signals, "part groups", {"part": part}, build, version=_TEXT_VERSION, needs=())
 
 
 def _part_pairs(signals: SignalTable, part: str, ngram_size: int) -> tuple[NearDuplicates, NDArray[np.bool_]]:

@@ -393,7 +393,12 @@ BUILTIN_FILTERS = (
         "quality",
         "instruction-following difficulty: loss of the response given the prompt over its loss alone",
     ),
-    ScoreFilter("ngram_entropy", "ngram_entropy", "complexity", "Shannon entropy (bits) of the row's word n-grams"),
+    ScoreFilter(
+        "ngram_entropy",
+        "ngram_entropy",
+        "complexity",
+        "Shannon entropy (bits) of the row's n-grams of words and symbols",
+    ),
     ScoreFilter(
         "action_object_branching",
         "action_object_branching",

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from autoselection.pool.pool import Pool
+from autoselection.segmentation import counted, same_text
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 #: System prompts listed by their text.
@@ -64,7 +65,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Rows that say the same, by text without regard to case and blanks.
+    """Rows that say the same: texts that are equal but for Unicode form, line ends and blanks at the ends of lines.
 
     Attributes:
         groups: distinct texts that occur more than once.
@@ -206,12 +207,12 @@ def _turns(conversations: Any) -> pl.DataFrame:
 
 
 def _per_row(frame: pl.DataFrame, rows: int) -> dict[str, npt.NDArray[Any]]:
-    """Numbers of each row of a batch of turns; ``text`` and ``prompt`` are hashes of the normalised texts."""
+    """Numbers of each row of a batch of turns; ``text`` and ``prompt`` are hashes of the texts."""
     row = frame["row"].to_numpy()
     role = frame["role"]
     answer = (role == "assistant").to_numpy()
     characters = frame["content"].str.len_chars().to_numpy()
-    words = frame["content"].str.count_matches(r"\w+").to_numpy()
+    words, _ = counted(frame["content"].to_list())
     turn_hash = _normal_hashes(frame)
     return {
         "prompt_characters": _sums(row, characters * ~answer, rows),
@@ -231,8 +232,8 @@ def _sums(row: IntArray, values: npt.NDArray[Any], rows: int) -> IntArray:
 
 
 def _normal_hashes(frame: pl.DataFrame) -> npt.NDArray[np.uint64]:
-    """64-bit hash of each turn's role and content, lower-cased and with runs of blanks as one space."""
-    content = pl.col("content").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+    """64-bit hash of each turn's role and content."""
+    content = pl.Series("content", map(same_text, frame["content"].to_list()), dtype=pl.String)
     hashed = frame.select(pl.struct(pl.col("role"), content).hash(seed=0))
     return hashed.to_series().to_numpy()
 

@@ -248,8 +248,8 @@ def study_notes(study: Study) -> list[str]:
             notes.append(f"{total:,} control words of models stood inside row text and were treated as configured.")
         notes += [f"Signals: {note}" for note in opening[0]["signal_report"].get("notes", [])]
     for event in study.journal.of("contamination"):
-        if event["rows"] or event.get("similar"):
-            notes.append(Contamination.of(event).sentence(opening[0]["rows"]))
+        if shared := Contamination.of(event).sentence(opening[0]["rows"]):
+            notes.append(shared)
     notes += [
         f"Benchmarks: {found['sentence']}" for event in study.journal.of("benchmarks") for found in event["findings"]
     ]

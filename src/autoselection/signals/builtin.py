@@ -20,15 +20,16 @@ def _at_least(signal: str, name: str, value: int, low: int) -> None:
 
 @dataclass(frozen=True)
 class Tokens(Signal):
-    """Token counts by a pattern; ``score_pool`` counts with the model's tokenizer instead if it is given a model."""
+    """Words and symbols; ``score_pool`` counts with the model's tokenizer instead if it is given a model."""
 
     name = "tokens"
     columns = ("n_tokens", "n_prompt_tokens", "n_response_tokens")
+    version = 2
     shard_rows = 4096
 
     @property
     def params(self) -> Mapping[str, Any]:
-        return {"tokenizer": "pattern", "pattern": text.TOKEN_PATTERN.pattern}
+        return {"tokenizer": "words and symbols"}
 
     def compute(self, rows: Sequence[Any]) -> Shard:
         return Shard(text.count_tokens(rows))
@@ -36,12 +37,13 @@ class Tokens(Signal):
 
 @dataclass(frozen=True)
 class NgramEntropy(Signal):
-    """Entropy of the distribution of word n-grams."""
+    """Entropy of the distribution of n-grams of words and symbols."""
 
     n: int = 1
 
     name = "ngram_entropy"
     columns = ("ngram_entropy",)
+    version = 2
     reads: ClassVar[Reads] = "texts"
 
     def __post_init__(self) -> None:
@@ -83,10 +85,11 @@ class ActionObjectBranching(Signal):
 
 @dataclass(frozen=True)
 class TextHash(Signal):
-    """Hash of the normalised text."""
+    """Hash of the text, by which exact duplicates are found."""
 
     name = "text_hash"
     columns = ("text_hash",)
+    version = 2
     reads: ClassVar[Reads] = "texts"
 
     def compute(self, rows: Sequence[Any]) -> Shard:
@@ -95,7 +98,7 @@ class TextHash(Signal):
 
 @dataclass(frozen=True)
 class MinHash(Signal):
-    """MinHash signatures of word n-grams."""
+    """MinHash signatures of n-grams of words and symbols."""
 
     ngram_size: int = 5
     num_perm: int = 128
@@ -103,7 +106,7 @@ class MinHash(Signal):
 
     name = "minhash"
     columns = ("minhash",)
-    version = 2
+    version = 3
     reads: ClassVar[Reads] = "texts"
 
     def __post_init__(self) -> None:
@@ -130,6 +133,7 @@ class Lengths(Signal):
 
     name = "lengths"
     columns = ("n_prompt_words", "n_response_words", "n_prompt_characters", "n_response_characters", "n_turns")
+    version = 2
 
     def compute(self, rows: Sequence[Any]) -> Shard:
         return Shard(text.lengths(rows))
@@ -143,6 +147,7 @@ class Repetition(Signal):
 
     name = "repetition"
     columns = ("repetition",)
+    version = 2
 
     def __post_init__(self) -> None:
         _at_least(self.name, "n", self.n, 1)

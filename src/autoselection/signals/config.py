@@ -35,7 +35,7 @@ class SignalsConfig(StrictModel):
         default_factory=dict,
         description="Options of single signals by name, those of plugins among them: {repetition: {n: 8}}.",
     )
-    ngram: int = Field(1, ge=1, le=10, description="Length of the n-grams of ngram_entropy (words).")
+    ngram: int = Field(1, ge=1, le=10, description="Length of the n-grams of ngram_entropy (words and symbols).")
     spacy_model: str = Field(
         "en_core_web_sm", description="spaCy model with tagger and parser, for action_object_branching."
     )
@@ -88,7 +88,9 @@ class SignalsConfig(StrictModel):
         (),
         description="Checkpoints (folders or hub ids), in the order of training, under which rows' losses are compared.",
     )
-    minhash_ngram: int = Field(5, ge=1, le=20, description="Length of the n-grams of MinHash signatures (words).")
+    minhash_ngram: int = Field(
+        5, ge=1, le=20, description="Length of the n-grams of MinHash signatures (words and symbols)."
+    )
     minhash_permutations: int = Field(128, ge=16, le=1024, description="Length of MinHash signatures (numbers).")
     minhash_seed: int = Field(0, ge=0, description="Seed of the MinHash permutations.")
     minhash_recall: float = Field(
@@ -99,7 +101,11 @@ class SignalsConfig(StrictModel):
         "ones: more, 0.9999 at 0.7 with the default); a higher share takes longer.",
     )
     contamination_ngram: int = Field(
-        13, ge=5, le=50, description="Length of the n-grams by which rows are compared with dev and test items (words)."
+        13,
+        ge=5,
+        le=50,
+        description="Length of the n-grams by which rows are compared with dev and test items (words; in scripts without "
+        "spaces 1.5 characters in Chinese and Japanese or 3 in Thai and the like stand for one).",
     )
     embedding_model: str | None = Field(
         None,

@@ -1,4 +1,4 @@
-"""What finds duplicates: a hash of the normalised text, and MinHash signatures of word n-grams.
+"""What finds duplicates: a hash of the text, and MinHash signatures of n-grams of its words and symbols.
 
 Signatures are made by one-permutation hashing: one hash of a shingle names its place in the signature and its value, and
 the lowest value of a place stays (Li, Owen & Zhang 2012). A place that no shingle fell into copies another, chosen by
@@ -8,17 +8,16 @@ equal at any place with a probability that is the Jaccard similarity of the two 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.signals.shingles import Shingles, digest, for_batches, mixed, normalise, shingles_of
+from autoselection.segmentation import for_batches, same_text, units
+from autoselection.signals.shingles import Shingles, mixed, shingles_of
 from autoselection.signals.table import MinHashParams
-from autoselection.signals.text import words
-
-__all__ = ["minhash_signatures", "normalise", "shingles", "text_hashes"]
 
 _EMPTY = np.uint32(0xFFFFFFFF)
 #: A value has 28 bits; those above say in which turn it was borrowed, 0 for a place's own, at most 14 (15 is _EMPTY).
@@ -28,20 +27,18 @@ _MANY = 0.01
 
 
 def text_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
-    """64-bit BLAKE2b hash of each normalised text (little-endian)."""
-    digests = b"".join(map(digest, texts))
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+    """64-bit BLAKE2b hash of each text (little-endian): equal for texts that are the same (``segmentation.same_text``)."""
+    hashed = (hashlib.blake2b(same_text(text).encode("utf-8", "surrogatepass"), digest_size=8) for text in texts)
+    return np.frombuffer(b"".join(found.digest() for found in hashed), dtype="<u8").astype(np.uint64)
 
 
 def shingles(text: str, ngram_size: int) -> list[str]:
-    """The lower-cased word n-grams of a text; a text with fewer words is one shingle, its normalised self.
+    """The n-grams of a text's units; a text with fewer units is one shingle.
 
     This defines what signatures and Jaccard similarities are computed from; ``signals.shingles`` hashes them at once.
     """
-    tokens = words(text)
-    if len(tokens) < ngram_size:
-        return [normalise(text)]
-    return [" ".join(tokens[i : i + ngram_size]) for i in range(len(tokens) - ngram_size + 1)]
+    found = units(text)
+    return [" ".join(found[i : i + ngram_size]) for i in range(max(1, len(found) - ngram_size + 1))]
 
 
 def minhash_signatures(texts: Sequence[str], params: MinHashParams) -> NDArray[np.uint32]:

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.segmentation import for_batches
 from autoselection.signals.edges import Edges, IntArray, NearDuplicates
-from autoselection.signals.shingles import for_batches, mixed, shingles_of
+from autoselection.signals.shingles import mixed, shingles_of
 
 #: Raised whenever other pairs would be found.
-VERSION = 1
+VERSION = 2
 #: Lowest Jaccard similarity listed.
 JACCARD_FLOOR = 0.5
 #: Share of the pairs at the lowest similarity that are found, unless the user says otherwise.

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.segmentation import normalised
+
 #: A text's letters are hashed, in this many bits, beside its number in the block.
 _HASH_BITS = 44
 #: Characters, and texts, hashed at once.
@@ -18,8 +20,8 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 def repetition(texts: Sequence[str], n: int = 8) -> NDArray[np.float32]:
     """Share of each text's character n-grams that occurred earlier in the same text: ``1 − distinct / all``.
 
-    0 is a text without repetition, 1 the limit of one that repeats itself for ever. Letters are lower-cased and every
-    run of blanks is one space; nothing else is known of the language, so texts without spaces are measured as others
+    0 is a text without repetition, 1 the limit of one that repeats itself for ever. Letters are lower-cased and composed
+    (NFC) and every run of blanks is one space; nothing else is known of the language, so texts without spaces are measured as others
     are. A text with fewer than ``n`` characters has no n-gram to repeat and scores 0, an empty (or blank) one NaN.
 
     With the default ``n``, prose of some hundred characters scores about 0.05, formulaic sums worked out step by step
@@ -39,7 +41,7 @@ def _blocks(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     block: list[str] = []
     start = characters = 0
     for text in texts:
-        block.append(" ".join(text.lower().split()))
+        block.append(" ".join(normalised(text).split()))
         characters += len(block[-1])
         if characters >= _BLOCK_CHARACTERS or len(block) == _BLOCK_TEXTS:
             yield start, block

@@ -62,7 +62,7 @@ def score_pool(
     old ones. Of a pool to which rows were appended, only the new rows are scored.
 
     Args:
-        model: base model; without it there are no language-model signals, and tokens are counted by a pattern.
+        model: base model; without it there are no language-model signals, and tokens are words and symbols.
         sae: SAE folder in sparsify format.
         tasks: tasks whose ``target`` samples give the task vectors; tasks without such a file have no MONA.
         signals: names to compute, instead of ``config.signals``.
@@ -282,7 +282,7 @@ def _contaminate(
             stats |= index[0].stats
         return {"contamination": Shard({"contamination": shares}, stats)}
 
-    spec = SignalSpec("contamination", 1, {"n": config.contamination_ngram}, targets=_fingerprint(items))
+    spec = SignalSpec("contamination", 2, {"n": config.contamination_ngram}, targets=_fingerprint(items))
     return store.compute([spec], shard, shard_rows=_CONTAMINATION_SHARD, description="Contamination")
 
 

@@ -1,39 +1,26 @@
-"""Word n-grams of many texts as 64-bit hashes, without making a string of any of them.
+"""N-grams of the units of many texts as 64-bit hashes, without making a string of any of them.
 
-The words are exactly those of ``signals.text.words``. A batch of texts is one array of UTF-8 bytes: its words are the runs
-of word bytes, each is hashed eight bytes at a time, and an n-gram's hash is a polynomial in its words' hashes. Characters
-above 127 that are no word characters become blanks before the text is encoded, so that every byte above 127 belongs to a
-word.
+The units are the words, characters and symbols of ``autoselection.segmentation``. A batch of texts is one array of UTF-8
+bytes in which each unit stands between zeros; a unit is hashed eight bytes at a time, and an n-gram's hash is a polynomial
+in its units' hashes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.segmentation import Cut, by_alphabet, cut
+
 #: Raised whenever the hash of a shingle changes, so that no signature made before is compared with one made after.
-VERSION = 2
-#: Characters of a batch: its arrays then fit into the caches of a core.
-_BATCH_CHARACTERS = 1 << 20
-_BATCH_ROWS = 1 << 15
-_MAX_THREADS = 8
-_BLANK, _END = 0x20, 0x0A
-#: Behind the last text, so that eight bytes can be read from any place, and the two aligned words around it.
-_TAIL = " " * 16
+VERSION = 3
 _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ONES, _HIGHS = (np.uint64(byte * 0x0101010101010101) for byte in (0x01, 0x80))
 
-T = TypeVar("T")
 Hashes = NDArray[np.uint64]
 
 
@@ -45,19 +32,6 @@ class Shingles:
     offsets: NDArray[np.int64]
 
 
-def normalise(text: str) -> str:
-    """Lower-case, with every run of blanks as one space and none at the ends.
-
-    Punctuation stays: without it ``1 + 2`` and ``1 - 2``, or ``1.5`` and ``15``, would be duplicates.
-    """
-    return " ".join(text.lower().split())
-
-
-def digest(text: str) -> bytes:
-    """64-bit BLAKE2b hash of the normalised text."""
-    return hashlib.blake2b(normalise(text).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-
 def mixed(values: Hashes) -> Hashes:
     """A bijection of 64-bit numbers that spreads every bit over all (the finalizer of MurmurHash3); ``values`` is spent."""
     for factor in _MIX:
@@ -67,18 +41,48 @@ def mixed(values: Hashes) -> Hashes:
     return values
 
 
-def word_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
-    """Hashes of all lower-cased words in order, and how many each text has.
+@dataclass(frozen=True)
+class Units:
+    """The units of consecutive texts: ``hashes`` and ``kinds`` one a unit (the latter if asked for), ``counts`` one a text."""
 
-    Equal words have equal hashes; different words have different ones, but for one pair in 2⁶⁴.
+    hashes: Hashes
+    counts: NDArray[np.int64]
+    kinds: NDArray[np.uint8] | None = None
+
+
+def units_of(texts: Sequence[str], *, with_kinds: bool = False) -> Units:
+    """Hashes of all units in order, and how many each text has.
+
+    Equal units have equal hashes; different ones have different ones, but for one pair in 2⁶⁴.
     """
-    data, ends = _encoded(texts)
-    framed, starts = _words_only(data)
-    hashes, open_words = _folded(_eight_from(framed, starts))
+    groups = by_alphabet(texts)
+    if len(groups) < 2:
+        found = cut(texts, with_kinds=with_kinds)
+        return Units(_hashed(found), found.counts, found.kinds)
+    parts = [cut([texts[place] for place in group.tolist()], with_kinds=with_kinds) for group in groups]
+    counts = np.empty(len(texts), np.int64)
+    counts[np.concatenate(groups)] = np.concatenate([part.counts for part in parts])
+    hashes = np.empty(int(counts.sum()), np.uint64)
+    kinds = np.empty(len(hashes), np.uint8) if with_kinds else None
+    starts = np.cumsum(counts) - counts
+    for group, part in zip(groups, parts, strict=True):
+        before = np.cumsum(part.counts) - part.counts
+        place = np.repeat(starts[group] - before, part.counts) + np.arange(len(part.starts))
+        hashes[place] = _hashed(part)
+        if kinds is not None and part.kinds is not None:
+            kinds[place] = part.kinds
+    return Units(hashes, counts, kinds)
+
+
+def _hashed(found: Cut) -> Hashes:
+    starts = found.starts
+    hashes, open_units = _folded(_eight_from(found.data, starts))
+    symbols = np.flatnonzero(hashes == 0)  # of ASCII texts: one byte, which is not in ``data``
+    hashes[symbols] = found.symbols.take(starts[symbols])
     hashes = _spread(hashes)
-    eight = np.ndarray((len(framed) - 7,), "<u8", framed, strides=(1,))
+    eight = np.ndarray((len(found.data) - 7,), "<u8", found.data, strides=(1,))
     done = 8
-    longer = np.flatnonzero(open_words)
+    longer = np.flatnonzero(open_units)
     while len(longer):
         chunk, still = _folded(eight[np.minimum(starts[longer] + done, len(eight) - 1)])
         more = chunk != 0
@@ -86,21 +90,7 @@ def word_hashes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
         hashes[longer] = mixed((hashes[longer] * _GOLDEN) ^ chunk)
         done += 8
         longer = longer[still]
-    counts = np.diff(np.searchsorted(starts, ends), prepend=0)
-    return hashes, counts
-
-
-def _words_only(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The bytes with ASCII letters in lower case and 0 for all that belong to no word, and where the words begin."""
-    upper = (data - np.uint8(ord("A")) < 26).view(np.uint8)
-    lowered = upper * np.uint8(ord("a") - ord("A"))
-    lowered |= data
-    word = lowered - np.uint8(ord("a")) < 26
-    word |= data - np.uint8(ord("0")) < 10
-    word |= data == ord("_")
-    word |= data > 127
-    lowered *= word.view(np.uint8)
-    return lowered, np.flatnonzero(word[1:] > word[:-1]) + 1
+    return hashes
 
 
 def _eight_from(framed: NDArray[np.uint8], starts: NDArray[np.int64]) -> Hashes:
@@ -141,30 +131,47 @@ def _spread(values: Hashes) -> Hashes:
 
 
 def shingles_of(texts: Sequence[str], ngram_size: int) -> Shingles:
-    """The shingles of one batch of texts: word n-grams in their order, repeated ones included.
+    """The shingles of one batch of texts: n-grams of units in their order, repeated ones included.
 
-    A text with fewer words than ``ngram_size`` has one shingle: its normalised self, punctuation included.
+    A text with fewer units than ``ngram_size`` has one shingle: all its units.
     """
-    words, counts = word_hashes(texts)
-    hashes = _spread(ngrams(words, counts, ngram_size))
-    grams = np.maximum(counts - ngram_size + 1, 0)
+    units = units_of(texts)
+    hashes = ngrams(units.hashes, units.counts, ngram_size)
+    grams = np.maximum(units.counts - ngram_size + 1, 0)
     short = np.flatnonzero(grams == 0)
     offsets = np.append(0, np.cumsum(np.maximum(grams, 1)))
     if len(short):
-        digests = b"".join(digest(texts[row]) for row in short.tolist())
-        hashes = np.insert(hashes, (np.cumsum(grams) - grams)[short], np.frombuffer(digests, "<u8"))
-    return Shingles(hashes, offsets)
+        begin = np.cumsum(units.counts)[short] - units.counts[short]
+        few = spans(units.hashes, begin, begin + units.counts[short])
+        hashes = np.insert(hashes, (np.cumsum(grams) - grams)[short], few)
+    return Shingles(_spread(hashes), offsets)
 
 
-def ngrams(words: Hashes, counts: NDArray[np.int64], size: int) -> Hashes:
-    """Hashes of all n-grams of ``size`` words within one text, in order; ``counts`` are the words of each text.
+def whole(units: Hashes, counts: NDArray[np.int64]) -> Hashes:
+    """One hash of all units of each text, a polynomial as those of n-grams: 0 of none."""
+    ends = np.cumsum(counts)
+    return spans(units, ends - counts, ends)
 
-    Polynomials in the words' hashes, the first with the highest power, to be mixed before their bits are used apart. They
-    are put together from those of 1, 2, 4, … words, so that the passes grow with the logarithm of ``size``.
+
+def spans(units: Hashes, first: NDArray[np.int64], end: NDArray[np.int64]) -> Hashes:
+    """Hashes of the units from ``first`` to before ``end``, equal to those of ``ngrams``; spans may have any lengths."""
+    length = len(units)
+    powers = np.cumprod(np.append(np.uint64(1), np.full(length, _GOLDEN)))
+    inverse = np.cumprod(np.full(length, pow(int(_GOLDEN), -1, 1 << 64), np.uint64))
+    sums = np.append(np.uint64(0), np.cumsum(units * inverse))
+    found: Hashes = (sums[end] - sums[first]) * powers[end]
+    return found
+
+
+def ngrams(units: Hashes, counts: NDArray[np.int64], size: int) -> Hashes:
+    """Hashes of all n-grams of ``size`` units within one text, in order; ``counts`` are the units of each text.
+
+    Polynomials in the units' hashes, the first with the highest power, to be mixed before their bits are used apart. They
+    are put together from those of 1, 2, 4, … units, so that the passes grow with the logarithm of ``size``.
     """
-    windows = max(len(words) - size + 1, 0)
+    windows = max(len(units) - size + 1, 0)
     sums = np.zeros(windows, np.uint64)
-    span, factor, width, done = words, int(_GOLDEN), 1, 0
+    span, factor, width, done = units, int(_GOLDEN), 1, 0
     while windows and done < size:
         if size & width:
             sums *= np.uint64(factor)
@@ -181,52 +188,3 @@ def ngrams(words: Hashes, counts: NDArray[np.int64], size: int) -> Hashes:
         begin = (ends - place)[counts >= place]
         inside[begin[begin < windows]] = False
     return sums[inside]
-
-
-def for_batches(texts: Sequence[str], work: Callable[[slice, Sequence[str]], T]) -> Iterator[T]:
-    """``work(rows, texts)`` for consecutive batches of about a million characters, on several threads, in order."""
-    spans = list(_spans(texts))
-    threads = min(os.cpu_count() or 1, _MAX_THREADS, len(spans))
-    if threads <= 1:
-        yield from (work(span, texts[span]) for span in spans)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(lambda span: work(span, texts[span]), spans)
-
-
-def _spans(texts: Sequence[str]) -> Iterator[slice]:
-    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
-    start, before = 0, 0
-    while start < len(texts):
-        fitting = int(np.searchsorted(ends, before + _BATCH_CHARACTERS + 1, side="right"))
-        stop = min(max(fitting, start + 1), start + _BATCH_ROWS)
-        yield slice(start, stop)
-        start, before = stop, int(ends[stop - 1])
-
-
-def _encoded(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The texts as UTF-8, a line feed before each and 16 blanks behind the last, and where each text ends.
-
-    Texts with other characters than ASCII are lower-cased and pass through UTF-32, where those that are not word
-    characters become blanks.
-    """
-    joined = "\n".join(["", *texts, _TAIL])
-    if joined.isascii():
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        return np.frombuffer(joined.encode(), np.uint8), np.cumsum(lengths + 1)
-    lowered = [text.lower() for text in texts]  # may change lengths, and a final sigma depends on what follows
-    feeds = np.append(0, np.cumsum(np.fromiter(map(len, lowered), np.int64, len(texts)) + 1))
-    codes = np.frombuffer("\n".join(["", *lowered, _TAIL]).encode("utf-32-le", "surrogatepass"), "<u4").copy()
-    codes[~_word_characters()[codes]] = _BLANK
-    codes[feeds] = _END
-    data = np.frombuffer(codes.tobytes().decode("utf-32-le").encode(), np.uint8)
-    return data, np.flatnonzero(data == _END)[1:]
-
-
-@cache
-def _word_characters() -> NDArray[np.bool_]:
-    """Which code points ``\\w`` of Python's ``re`` matches: letters, digits, numbers and the underscore."""
-    codes: Any = map(chr, range(sys.maxunicode + 1))
-    table = np.fromiter(map(str.isalnum, codes), np.bool_, sys.maxunicode + 1)
-    table[ord("_")] = True
-    return table

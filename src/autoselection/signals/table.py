@@ -182,7 +182,7 @@ class SignalTable:
         source: int32[N], index into ``source_names``.
         source_names: names of the sources, sorted.
         columns: float32[N] scores by name; NaN marks a row without a score.
-        text_hash: uint64[N] hash of the row's normalised text.
+        text_hash: uint64[N] hash of the row's text.
         minhash: uint32[N, num_perm] signatures made as ``minhash_params`` says.
         sae: mean feature activations of each row.
         embeddings: float16 or float32[N, width], unit rows; a row of NaN has no embedding. May be memory-mapped.
@@ -279,7 +279,7 @@ class SignalTable:
         return self.embeddings
 
     def require_text_hash(self) -> NDArray[np.uint64]:
-        """The hashes of the normalised texts; SignalError if they were not computed."""
+        """The hashes of the texts; SignalError if they were not computed."""
         if self.text_hash is None:
             raise SignalError(f"The pool has no text hashes: {how_to_get('text_hash')}")
         return self.text_hash

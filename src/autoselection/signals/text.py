@@ -2,60 +2,61 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from autoselection.chat import ConversationEncoder, Message
+from autoselection.segmentation import BATCH_BITS, counted, for_batches
+from autoselection.segmentation import units as words
+from autoselection.signals.shingles import mixed, ngrams, units_of
 
-#: Tokens without a model's tokenizer: every run of letters, digits and underscores, and every other visible character.
-TOKEN_PATTERN = re.compile(r"\w+|[^\w\s]")
-_WORD = re.compile(r"\w+")
-
-
-def words(text: str) -> list[str]:
-    """The lower-cased words of a text: runs of letters, digits and underscores, in order."""
-    return _WORD.findall(text.lower())
+__all__ = ["count_model_tokens", "count_tokens", "lengths", "ngram_entropy", "words"]
 
 
-def ngram_entropy(texts: Iterable[str], n: int = 1) -> NDArray[np.float32]:
-    """Shannon entropy, in bits, of each text's distribution of lower-cased word n-grams.
+def ngram_entropy(texts: Sequence[str], n: int = 1) -> NDArray[np.float32]:
+    """Shannon entropy, in bits, of each text's distribution of n-grams of words, characters and symbols.
 
-    ``H = −Σ_g p(g) log2 p(g)`` with ``p(g)`` the share of n-gram g among the text's n-grams. A text with fewer than n
-    words has no distribution: NaN.
+    ``H = −Σ_g p(g) log2 p(g)`` with ``p(g)`` the share of n-gram g among the text's n-grams. The units are those of
+    ``autoselection.segmentation``. A text with fewer than n units has no distribution: NaN.
     """
-    return np.asarray([_entropy(words(text), n) for text in texts], np.float32)
+    result = np.empty(len(texts), np.float32)
+
+    def work(rows: slice, batch: Sequence[str]) -> None:
+        result[rows] = _entropies(batch, n)
+
+    for _ in for_batches(texts, work):
+        pass
+    return result
 
 
-def _entropy(tokens: Sequence[str], n: int) -> float:
-    total = len(tokens) - n + 1
-    if total < 1:
-        return math.nan
-    grams: Iterable[object] = tokens if n == 1 else zip(*(tokens[i:] for i in range(n)), strict=False)
-    spread = sum(count * math.log2(count) for count in Counter(grams).values() if count > 1)
-    return max(0.0, math.log2(total) - spread / total)
+def _entropies(texts: Sequence[str], n: int) -> NDArray[np.float64]:
+    """By one sort of all n-grams: the number of the text above, the upper bits of the n-gram's hash below."""
+    units = units_of(texts)
+    totals = np.maximum(units.counts - n + 1, 0)
+    keys = mixed(ngrams(units.hashes, units.counts, n))
+    keys >>= np.uint64(BATCH_BITS)
+    keys |= np.repeat(np.arange(len(texts), dtype=np.uint64) << np.uint64(64 - BATCH_BITS), totals)
+    keys.sort()
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    times = np.diff(np.append(first, len(keys)))
+    first, times = first[times > 1], times[times > 1]  # one that stands once adds nothing
+    owner = (keys[first] >> np.uint64(64 - BATCH_BITS)).astype(np.int64)
+    spread = np.bincount(owner, weights=times * np.log2(times), minlength=len(texts))
+    known = np.maximum(totals, 1)
+    return np.where(totals > 0, np.maximum(0.0, np.log2(known) - spread / known), np.nan)
 
 
 def count_tokens(conversations: Iterable[Sequence[Message]]) -> dict[str, NDArray[np.float32]]:
-    """Token counts without a tokenizer (``TOKEN_PATTERN``): contents only, no chat template.
+    """Token counts without a tokenizer: words, characters of unspaced scripts, and symbols of the contents alone.
 
     Returns:
         ``n_tokens``, ``n_prompt_tokens``, ``n_response_tokens`` (all assistant turns); the first is the sum.
     """
-    prompt: list[int] = []
-    response: list[int] = []
-    for messages in conversations:
-        counts = [0, 0]
-        for message in messages:
-            counts[message["role"] == "assistant"] += len(TOKEN_PATTERN.findall(message["content"]))
-        prompt.append(counts[0])
-        response.append(counts[1])
-    return _columns(np.asarray(prompt, np.float32), np.asarray(response, np.float32))
+    sides = _Sides(list(conversations))
+    words, symbols = counted(sides.contents)
+    return _columns(*sides.sums(words + symbols))
 
 
 def count_model_tokens(
@@ -82,23 +83,34 @@ def lengths(conversations: Sequence[Sequence[Message]]) -> dict[str, NDArray[np.
     """Words, characters and turns of each conversation.
 
     The response is all assistant turns, the prompt all others. Characters are Unicode code points. Words are runs of
-    letters, digits, marks and underscores (``\\w+``), which is of little meaning for scripts without spaces: use the
-    characters there.
+    letters, marks, digits and underscores; in scripts that do not separate words every character (grapheme cluster)
+    counts as one. Symbols are not counted.
 
     Returns:
         ``n_prompt_words``, ``n_response_words``, ``n_prompt_characters``, ``n_response_characters``, ``n_turns``.
     """
-    turns = np.asarray([len(messages) for messages in conversations], np.int64)
-    flat = [message for messages in conversations for message in messages]
-    contents = pl.Series([message["content"] for message in flat], dtype=pl.String)
-    # Each turn belongs to an entry: the prompt of its row (even numbers) or its response (odd).
-    answers = np.asarray([message["role"] == "assistant" for message in flat], np.int64)
-    entry = 2 * np.repeat(np.arange(len(turns)), turns) + answers
+    sides = _Sides(conversations)
     columns: dict[str, NDArray[np.float32]] = {}
-    for unit, counts in (("words", contents.str.count_matches(r"\w+")), ("characters", contents.str.len_chars())):
-        sums = np.bincount(entry, weights=counts.to_numpy(), minlength=2 * len(turns)).astype(np.float32)
-        columns |= {f"n_prompt_{unit}": sums[::2], f"n_response_{unit}": sums[1::2]}
-    return {**columns, "n_turns": turns.astype(np.float32)}
+    characters = np.fromiter(map(len, sides.contents), np.int64, len(sides.contents))
+    for unit, counts in (("words", counted(sides.contents)[0]), ("characters", characters)):
+        columns[f"n_prompt_{unit}"], columns[f"n_response_{unit}"] = sides.sums(counts)
+    return {**columns, "n_turns": sides.turns.astype(np.float32)}
+
+
+class _Sides:
+    """The turns of conversations, and to which row and side (prompt or response) each belongs."""
+
+    def __init__(self, conversations: Sequence[Sequence[Message]]) -> None:
+        self.turns = np.asarray([len(messages) for messages in conversations], np.int64)
+        flat = [message for messages in conversations for message in messages]
+        self.contents = [message["content"] for message in flat]
+        answers = np.asarray([message["role"] == "assistant" for message in flat], np.int64)
+        self._entry = 2 * np.repeat(np.arange(len(self.turns)), self.turns) + answers
+
+    def sums(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A number a turn, summed over the prompt and over the response of each row."""
+        sums = np.bincount(self._entry, weights=counts, minlength=2 * len(self.turns)).astype(np.float32)
+        return sums[::2], sums[1::2]
 
 
 def _columns(prompt: NDArray[np.float32], response: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

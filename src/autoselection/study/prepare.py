@@ -18,7 +18,7 @@ from autoselection.pool import IngestReport, Pool, ingest
 from autoselection.progress import console
 from autoselection.recipes import load_recipe
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
-from autoselection.signals.overlap import ANY_STAT, STAT, contamination, item_grams
+from autoselection.signals.overlap import ANY_STAT, MIN_WORDS, STAT, contamination, item_grams
 from autoselection.tasks import Split, load_items
 from autoselection.terminal import styled
 
@@ -40,6 +40,9 @@ class Contamination:
         ngram: words of an n-gram.
         action: ``warn``, ``accept`` or ``drop``, as configured.
         similar: rows whose embedding is at least ``cosine`` like an item's; None without embeddings.
+        items: items that rows were compared with.
+        too_short: those among them too short to be looked for.
+        template_only: those whose question is nothing but text of many items of their task.
     """
 
     rows: int
@@ -48,6 +51,9 @@ class Contamination:
     action: str
     similar: int | None = None
     cosine: float = SIMILAR
+    items: int = 0
+    too_short: int = 0
+    template_only: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the journal and the summary."""
@@ -62,13 +68,29 @@ class Contamination:
         """For people: how many rows, of which benchmarks, and what follows."""
         parts = ", ".join(f"{part} {count:,}" for part, count in self.parts.items())
         done = "left out of every subset" if self.action == "drop" else "kept; set pool.on_contamination: drop"
-        alike = "" if not self.similar else f" {self.similar:,} rows are alike (cosine of {self.cosine:g} or more)."
-        if not self.rows:
-            return alike.strip()
-        return (
-            f"{self.rows:,} of {pool_rows:,} rows share text ({self.ngram} words in a row, or a whole shorter item) with "
-            f"benchmark items and are {done} ({parts}).{alike}"
-        )
+        said = []
+        if self.rows:
+            said.append(
+                f"{self.rows:,} of {pool_rows:,} rows share text ({self.ngram} words in a row, or a whole shorter item) "
+                f"with benchmark items and are {done} ({parts})."
+            )
+        if self.similar:
+            said.append(f"{self.similar:,} rows are alike (cosine of {self.cosine:g} or more).")
+        reasons = [
+            f"{count:,} {why}"
+            for count, why in (
+                (self.too_short, f"of fewer than {MIN_WORDS} words"),
+                (self.template_only, "of nothing but text that many items of their task share"),
+            )
+            if count
+        ]
+        if reasons:
+            found = "" if self.rows else "No row shares text with the others."
+            said.append(
+                f"{self.too_short + self.template_only:,} of {self.items:,} benchmark items cannot be looked for: "
+                f"{' and '.join(reasons)}. {found}".strip()
+            )
+        return " ".join(said)
 
 
 @dataclass(frozen=True)
@@ -180,8 +202,8 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
             raise StudyError(f"{why} {listed}")
     if dirty.any() and found.action == "drop":
         table = without(table, dirty)
-    if found.rows or found.similar:
-        console.say(styled("Contamination", "yellow"), f": {found.sentence(table.n)}")
+    if said := found.sentence(table.n):
+        console.say(styled("Contamination", "yellow"), f": {said}")
     return Prepared(pool, table, report, score, found, tuple(findings))
 
 
@@ -226,6 +248,9 @@ def measure_contamination(
         config.pool.on_contamination,
         similar,
         limit or SIMILAR,
+        stats.get("items", 0),
+        stats.get("items_too_short", 0),
+        stats.get("items_of_template_only", 0),
     )
     return found, contaminated(table, limit)
 
