@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from autoselection.cli._common import RECIPES, Json, PoolOption, Verbose, app, emit, output, warn
+from autoselection.cli._common import RECIPES, Json, PoolOption, Verbose, app, emit, output, warn, words
 from autoselection.errors import ConfigError
+from autoselection.files import write_text as write_file
 from autoselection.terminal import write_text
 
 if TYPE_CHECKING:
     from autoselection.config import StudyConfig
+    from autoselection.export import FormatName
 
 ConfigOption = Annotated[
     Optional[Path],  # noqa: UP045
@@ -27,6 +30,8 @@ class ExportFormat(str, Enum):
 
     messages = "messages"
     sharegpt = "sharegpt"
+    alpaca = "alpaca"
+    prompt_completion = "prompt-completion"
     hf = "hf"
 
 
@@ -105,8 +110,31 @@ def _config(path: Path | None) -> StudyConfig | None:
 def apply_command(
     recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
     places: PoolOption,
-    out: Annotated[Path, typer.Option("--out", help="File (messages) or folder (sharegpt, hf) to write.")],
-    export_format: Annotated[ExportFormat, typer.Option("--format", help="Output format.")] = ExportFormat.messages,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="File (.jsonl, .json, .csv, .parquet; also .gz, .zst), or a name without suffix: a dataset folder.",
+        ),
+    ],
+    export_format: Annotated[
+        Optional[ExportFormat],  # noqa: UP045
+        typer.Option(
+            "--format",
+            help="Form of the rows (default: messages; a folder: hf). sharegpt with a folder: LLaMA-Factory.",
+        ),
+    ] = None,
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="all|none|NAME,…", help="Own columns to write; _file and _line are where the row was read."
+        ),
+    ] = "all",
+    dropped: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Write the rows left out here, each with the step that dropped it."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files and folders that are there.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
     against: Annotated[
         Optional[Path],  # noqa: UP045
@@ -121,7 +149,7 @@ def apply_command(
     as_json: Json = False,
 ) -> None:
     """Run a recipe and write the selected rows; signals that it needs are computed where they are lacking."""
-    from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
+    from autoselection.export import DatasetCard, export_dropped, export_subset, export_target
     from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector, transfer
     from autoselection.recipes import materialize as run_recipe
     from autoselection.report import print_selection, print_transfer
@@ -129,37 +157,77 @@ def apply_command(
 
     if report_file is not None and against is None:
         raise ConfigError("--report tells what changed: name the pool or study to compare with by --against.")
+    form: FormatName | None = None if export_format is None else export_format.value
+    export_target(out, form, overwrite=overwrite)  # what cannot be written is refused before anything is computed
+    if dropped is not None:
+        export_target(dropped, "messages", overwrite=overwrite, file=True)
+    _distinct({"--out": out, "--dropped": dropped, "--report": report_file})
+    _free("--report", report_file, overwrite)
+    wanted = {"all": None, "none": ()}.get(columns.strip().lower(), words(columns))
     loaded = load_recipe(recipe)
     settings, cache = _config(config), PrefixCache()
     place = open_place(places, loaded, settings, str(recipe))
     pool, table = place.pool, place.table
     other = None if against is None else open_place(against, loaded, settings, str(recipe))
     changed = None if other is None else transfer(loaded, other, place, seed=seed)
-    result = run_recipe(loaded, table, seed=seed, cache=cache) if changed is None else changed.after
+    result = run_recipe(loaded, table, seed=seed, cache=cache)
     lineage = [step.to_dict() for step in result.lineage]
-    if export_format is ExportFormat.messages:
-        export_messages(pool, result.rows, out)
-    elif export_format is ExportFormat.sharegpt:
-        export_sharegpt(pool, result.rows, out, "subset")
-    else:
-        card = DatasetCard(
-            title=loaded.name or "subset",
-            recipe=loaded.to_dict(),
-            recipe_hash=loaded.hash,
-            subset_hash=result.subset_hash,
-            lineage=lineage,
-            state=state_vector(result.rows, table).to_dict(),
+    card = DatasetCard(
+        title=loaded.name or "subset",
+        recipe=loaded.to_dict(),
+        recipe_hash=loaded.hash,
+        subset_hash=result.subset_hash,
+        lineage=lineage,
+        state=state_vector(result.rows, table).to_dict(),
+        seed=seed,
+    )
+    report = export_subset(pool, result.rows, out, form, card=card, columns=wanted, overwrite=overwrite)
+    document: dict[str, Any] = {
+        "rows": len(result.rows),
+        "subset_hash": result.subset_hash,
+        "out": str(out),
+        "lineage": lineage,
+        "export": report.to_dict(),
+        "warnings": lineage_remarks(result.lineage),
+    }
+    if dropped is not None:
+        rest = export_dropped(
+            pool,
+            loaded,
+            table,
+            dropped,
             seed=seed,
+            left_out=report.left_out,
+            columns=wanted,
+            overwrite=overwrite,
+            cache=cache,
         )
-        export_hf_dataset(pool, result.rows, out, card)
-    document = {"rows": len(result.rows), "subset_hash": result.subset_hash, "out": str(out), "lineage": lineage}
-    if report_file is not None and changed is not None:
-        report_file.write_text(json.dumps(changed.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        document["dropped"] = rest.to_dict()
+    if changed is not None:
+        document["changes"] = changed.summary()
+        if report_file is not None:
+            write_file(report_file, json.dumps(changed.to_dict(), indent=1, ensure_ascii=False) + "\n")
     if as_json:
-        emit({**document, **({} if changed is None else {"changes": changed.summary()})}, True, "")
+        emit(document, True, "")
     else:
         steps = rows_by_step(loaded, table, seed=seed, cache=cache)
         print_selection(result, pool, table, output, title=str(recipe), steps=steps, verbose=verbose)
+        output.say(f"Wrote {report.rows:,} rows to {out}.")
+        if dropped is not None:
+            output.say(f"Wrote the {document['dropped']['rows']:,} rows left out to {dropped}.")
         if changed is not None:
             print_transfer(changed, output)
-    warn(lineage_remarks(result.lineage))
+    warn([*lineage_remarks(result.lineage), *report.sentences()])
+
+
+def _distinct(paths: Mapping[str, Path | None]) -> None:
+    """Refuse one place for two outputs."""
+    seen: dict[Path, str] = {}
+    for option, path in paths.items():
+        if path is not None and seen.setdefault(path.resolve(), option) != option:
+            raise ConfigError(f"{seen[path.resolve()]} and {option} both name {path}: give each a file of its own.")
+
+
+def _free(option: str, path: Path | None, overwrite: bool) -> None:
+    if path is not None and path.exists() and not overwrite:
+        raise ConfigError(f"{option}: {path} exists; name another file, or pass --overwrite.")

@@ -1,4 +1,4 @@
-"""Exports: messages JSON Lines, ShareGPT for LLaMA-Factory, and a Hugging Face dataset folder.
+"""Exports: files of rows in several layouts, LLaMA-Factory folders, and Hugging Face dataset folders.
 
 Rows are written in the order given, a batch at a time. Every file or folder appears at its place when it is whole.
 """
@@ -6,30 +6,31 @@ Rows are written in the order given, a batch at a time. Every file or folder app
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
 from autoselection.export.card import DatasetCard, render_card
+from autoselection.export.columns import OwnColumns, own_columns
+from autoselection.export.containers import checked_cells, has_types, open_container
+from autoselection.export.layouts import LAYOUTS, SHAREGPT_ROLES, CannotHold, Layout, LayoutName
+from autoselection.export.target import LLAMAFACTORY_NAME, FormatName, check_folder, export_target
+from autoselection.files import whole_folder, write_text
 from autoselection.pool.pool import MESSAGES_TYPE, Message, Pool, Rows
 
 _BATCH_ROWS = 1024
 _SHARD_BYTES = 256 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DATASET_INFO = "dataset_info.json"
-#: Values of LLaMA-Factory's ``from`` for each canonical role.
-_SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "tool": "observation"}
 _SHAREGPT_ENTRY: Mapping[str, Any] = {
     "formatting": "sharegpt",
     "columns": {"messages": "conversations", "system": "system"},
@@ -43,7 +44,7 @@ _SHAREGPT_ENTRY: Mapping[str, Any] = {
         "system_tag": "system",
     },
 }
-_HF_SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("messages", MESSAGES_TYPE)])
+_IDENTITY = {"id": pa.string(), "source": pa.string()}
 
 
 @dataclass(frozen=True)
@@ -54,30 +55,188 @@ class ExportReport:
         path: the file or folder to give to the reader of the format.
         rows: rows written.
         left_out: ids of rows that the format cannot hold.
+        reasons: why they were left out: count.
+        remarks: what else has to be known of the file, in sentences.
     """
 
     path: Path
     rows: int
     left_out: tuple[str, ...] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON document."""
-        return {"path": str(self.path), "rows": self.rows, "left_out": list(self.left_out)}
+        return {
+            "path": str(self.path),
+            "rows": self.rows,
+            "left_out": list(self.left_out),
+            "reasons": dict(self.reasons),
+            "remarks": list(self.remarks),
+        }
+
+    def sentences(self) -> list[str]:
+        """What has to be said aloud: rows left out with the reasons, and the remarks."""
+        if not self.left_out:
+            return list(self.remarks)
+        why = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.items())
+        said = f"{len(self.left_out):,} rows are not in {self.path}, as the format cannot hold them: {why}."
+        return [said, *self.remarks]
+
+
+def export_subset(
+    pool: Pool,
+    rows: Rows | None,
+    path: Path | str,
+    format_name: FormatName | None = None,
+    *,
+    card: DatasetCard | None = None,
+    columns: Collection[str] | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write ``rows`` (all if None) in the form that :func:`export_target` tells, with the user's own columns.
+
+    Args:
+        card: of a dataset folder; a bare one without it.
+        columns: the user's columns to write, and ``_file`` and ``_line``, where the row was read; None for all.
+        overwrite: replace what an earlier export wrote there.
+
+    Raises:
+        ConfigError: see :func:`export_target`, or the rows have no such column.
+        PoolError: a row is not in the pool.
+    """
+    path = Path(path)
+    target = export_target(path, format_name, overwrite=overwrite)
+    if target.kind == "file":
+        return export_rows(pool, rows, path, target.layout, columns=columns, overwrite=overwrite)
+    if target.kind == "hf":
+        card = card or DatasetCard(title=path.name, recipe={})
+        return export_hf_dataset(pool, rows, path, card, columns=columns, overwrite=overwrite)
+    return export_sharegpt(pool, rows, path, LLAMAFACTORY_NAME)
+
+
+def export_rows(
+    pool: Pool,
+    rows: Rows | None,
+    path: Path | str,
+    layout: LayoutName = "messages",
+    *,
+    columns: Collection[str] | None = None,
+    marks: Mapping[str, Sequence[str | int | None]] | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write ``rows`` (all if None) to one file of JSON Lines, JSON, CSV or Parquet, as its suffix says; ingest reads it.
+
+    Cells of CSV files are written as they are: a spreadsheet would run those that begin with ``=``, ``+``, ``-`` or
+    ``@``, which the report tells of.
+
+    Args:
+        layout: messages, sharegpt, alpaca or prompt-completion.
+        columns: the user's columns to write, and ``_file`` and ``_line``; None for all.
+        marks: further columns, by name one value a row.
+        overwrite: replace a file.
+
+    Raises:
+        ConfigError: the suffix is unknown, the file exists, or the rows have no such column.
+        PoolError: a row is not in the pool.
+    """
+    path = Path(path)
+    target = export_target(path, layout, overwrite=overwrite, file=True)
+    form, wanted, marked = LAYOUTS[layout], pool.check_rows(rows), marks or {}
+    own = own_columns(pool, wanted, columns, {*_IDENTITY, *form.fields, *marked})
+    present = _fields_present(pool, wanted, form)
+    fields = {**_IDENTITY, **{name: form.fields[name] for name in present}}
+    schema = pa.schema(
+        [*fields.items(), *((name, _mark_type(column)) for name, column in marked.items()), *own.schema()]
+    )
+    found = _Written()
+    with open_container(path, target.container, schema) as write:
+        for start in range(0, len(wanted), _BATCH_ROWS):
+            part = wanted[start : start + _BATCH_ROWS]
+            extras = own.values(pool, part, typed=has_types(target.container))
+            for place, extra in enumerate(extras, start=start):
+                extra |= {name: column[place] for name, column in marked.items()}
+            write(list(found.records(pool, part, form, present, extras, target.container)))
+    remarks = _remarks(own, target.container, found.formulas)
+    return ExportReport(path, found.rows, tuple(found.left_out), dict(found.reasons.most_common()), remarks)
+
+
+@dataclass
+class _Written:
+    """What was written so far: rows and cells that look like formulas (counts), and the rows left out."""
+
+    rows: int = 0
+    formulas: int = 0
+    left_out: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def records(
+        self,
+        pool: Pool,
+        rows: NDArray[np.int64],
+        form: Layout,
+        present: Sequence[str],
+        extras: Sequence[Mapping[str, Any]],
+        container: str,
+    ) -> Iterator[dict[str, Any]]:
+        """The rows as a file holds them, those that it cannot hold left out."""
+        for (row_id, source, messages), extra in zip(_records(pool, rows), extras, strict=True):
+            try:
+                converted = form.convert(messages)
+                record = {"id": row_id, "source": source, **{name: converted[name] for name in present}, **extra}
+                if container in ("csv", "tsv"):
+                    self.formulas += checked_cells(record)
+            except CannotHold as problem:
+                self.left_out.append(row_id)
+                self.reasons[str(problem)] += 1
+                continue
+            self.rows += 1
+            yield record
+
+
+def _mark_type(values: Sequence[str | int | None]) -> pa.DataType:
+    return pa.int64() if all(value is None or isinstance(value, int) for value in values) else pa.string()
+
+
+def _fields_present(pool: Pool, rows: NDArray[np.int64], form: Layout) -> tuple[str, ...]:
+    """The fields of a layout, without those that none of the rows has."""
+    absent = set(form.optional)
+    for _, _, messages in _records(pool, rows):
+        if not absent:
+            break
+        try:
+            converted = form.convert(messages)
+        except CannotHold:
+            continue
+        absent -= {name for name in absent if converted[name]}
+    return tuple(name for name in form.fields if name not in absent)
+
+
+def _remarks(own: OwnColumns, container: str, cells: int) -> tuple[str, ...]:
+    said = [
+        f"The column '{name}' is called '{new}' in the file: the format itself uses its name."
+        for name, new in own.renamed.items()
+    ]
+    if own.as_json and has_types(container):
+        named = ", ".join(f"'{name}'" for name in own.names if name in own.as_json)
+        said.append(f"Columns of mixed or nested values are written as JSON text: {named}.")
+    if cells:
+        said.append(
+            f"{cells:,} cells begin with =, +, - or @, as they do in the rows: a spreadsheet would run them as formulas; "
+            "import the file as text."
+        )
+    return tuple(said)
 
 
 def export_messages(pool: Pool, rows: Rows | None, path: Path | str) -> ExportReport:
     """Write ``rows`` (all if None) as JSON Lines with ``id``, ``source`` and ``messages``; ingest reads it back.
 
+    A file that is there is replaced.
+
     Raises:
         PoolError: a row is not in the pool.
     """
-    path = Path(path)
-    count = 0
-    with _whole_file(path) as file:
-        for row_id, source, messages in _records(pool, rows):
-            file.write(_json({"id": row_id, "source": source, "messages": messages}) + "\n")
-            count += 1
-    return ExportReport(path, count)
+    return export_rows(pool, rows, path, columns=(), overwrite=True)
 
 
 def export_sharegpt(pool: Pool, rows: Rows | None, directory: Path | str, name: str) -> ExportReport:
@@ -107,22 +266,28 @@ def export_sharegpt(pool: Pool, rows: Rows | None, directory: Path | str, name: 
         )
     left_out: list[str] = []
     count = 0
-    with _whole_file(directory / file_name) as file:
-        for row_id, _, messages in _records(pool, rows):
+    with open_container(directory / file_name, "jsonl", pa.schema([])) as write:
+        for row_id, _, messages in _records(pool, pool.check_rows(rows)):
             row = _sharegpt(messages)
             if row is None:
                 left_out.append(row_id)
                 continue
-            file.write(_json({"id": row_id, **row}) + "\n")
+            write([{"id": row_id, **row}])
             count += 1
     info[name] = entry
-    with _whole_file(directory / _DATASET_INFO) as file:
-        file.write(json.dumps(info, ensure_ascii=False, indent=2) + "\n")
-    return ExportReport(directory, count, tuple(left_out))
+    write_text(directory / _DATASET_INFO, json.dumps(info, ensure_ascii=False, indent=2) + "\n")
+    reasons = {"that LLaMA-Factory skips: they do not alternate, or do not end with an answer": len(left_out)}
+    return ExportReport(directory, count, tuple(left_out), reasons if left_out else {})
 
 
 def export_hf_dataset(
-    pool: Pool, rows: Rows | None, directory: Path | str, card: DatasetCard, *, overwrite: bool = False
+    pool: Pool,
+    rows: Rows | None,
+    directory: Path | str,
+    card: DatasetCard,
+    *,
+    columns: Collection[str] | None = (),
+    overwrite: bool = False,
 ) -> ExportReport:
     """Write ``rows`` (all if None) as a Hugging Face dataset folder: ``data/train-*.parquet`` and a card, ``README.md``.
 
@@ -133,6 +298,7 @@ def export_hf_dataset(
         rows: row numbers, in the order to write.
         directory: the folder to make; it may exist if it is empty.
         card: what the card tells.
+        columns: the user's columns to write, and ``_file`` and ``_line``; None for all.
         overwrite: replace an earlier export at ``directory``.
 
     Raises:
@@ -141,10 +307,11 @@ def export_hf_dataset(
     """
     directory = Path(directory)
     wanted = pool.check_rows(rows)
-    _check_folder(directory, overwrite)
-    with _whole_folder(directory) as folder:
+    check_folder(directory, overwrite)
+    own = own_columns(pool, wanted, columns, {*_IDENTITY, "messages"})
+    with whole_folder(directory) as folder:
         (folder / "data").mkdir()
-        kept = _write_shards(pool, wanted, folder / "data")
+        kept = _write_shards(pool, wanted, folder / "data", own)
         text = render_card(
             card,
             rows=len(wanted),
@@ -153,20 +320,13 @@ def export_hf_dataset(
             sources={name: (kept[name], total) for name, total in pool.manifest.sources.items()},
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
-    return ExportReport(directory, len(wanted))
+    return ExportReport(directory, len(wanted), remarks=_remarks(own, "parquet", 0))
 
 
-def _records(pool: Pool, rows: Rows | None) -> Iterator[tuple[str, str, list[Message]]]:
-    wanted = pool.check_rows(rows)
-    for start in range(0, len(wanted), _BATCH_ROWS):
-        part = wanted[start : start + _BATCH_ROWS]
+def _records(pool: Pool, rows: NDArray[np.int64]) -> Iterator[tuple[str, str, list[Message]]]:
+    for start in range(0, len(rows), _BATCH_ROWS):
+        part = rows[start : start + _BATCH_ROWS]
         yield from zip(pool.row_ids(part), pool.sources(part), pool.messages(part), strict=True)
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    # U+2028 and its like end a line for many readers of text: escaped, they cannot break a JSON line.
-    text = json.dumps(record, ensure_ascii=False)
-    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
 
 
 def _sharegpt(messages: list[Message]) -> dict[str, Any] | None:
@@ -175,8 +335,8 @@ def _sharegpt(messages: list[Message]) -> dict[str, Any] | None:
     turns = messages[1:] if system else messages
     conversations = []
     for number, message in enumerate(turns):
-        role = _SHAREGPT_ROLES.get(message["role"])
-        if role is None or (role == "gpt") != (number % 2 == 1):
+        role = SHAREGPT_ROLES[message["role"]]
+        if role == "system" or (role == "gpt") != (number % 2 == 1):
             return None
         conversations.append({"from": role, "value": message["content"]})
     if len(conversations) % 2:
@@ -196,8 +356,9 @@ def _read_dataset_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _write_shards(pool: Pool, wanted: Any, folder: Path) -> Counter[str]:
+def _write_shards(pool: Pool, wanted: NDArray[np.int64], folder: Path, own: OwnColumns) -> Counter[str]:
     """Write ``train-i-of-n.parquet`` files of about a quarter of a gigabyte of text; return rows by source."""
+    schema = pa.schema([*_IDENTITY.items(), ("messages", MESSAGES_TYPE), *own.schema()])
     kept: Counter[str] = Counter()
     shards: list[Path] = []
     writer: Any = None
@@ -207,10 +368,12 @@ def _write_shards(pool: Pool, wanted: Any, folder: Path) -> Counter[str]:
             part = wanted[start : start + _BATCH_ROWS]
             sources = pool.sources(part)
             kept.update(sources)
-            table = pa.table([pool.row_ids(part), sources, pool.messages(part)], schema=_HF_SCHEMA)
+            values = own.values(pool, part, typed=True)
+            columns = [[value[name] for value in values] for name, _ in own.schema()]
+            table = pa.table([pool.row_ids(part), sources, pool.messages(part), *columns], schema=schema)
             if writer is None:
                 shards.append(folder / f"{len(shards)}.part")
-                writer = pq.ParquetWriter(str(shards[-1]), _HF_SCHEMA, compression="zstd")
+                writer = pq.ParquetWriter(str(shards[-1]), schema, compression="zstd")
                 size = 0
             writer.write_table(table)
             size += table.nbytes
@@ -223,51 +386,3 @@ def _write_shards(pool: Pool, wanted: Any, folder: Path) -> Counter[str]:
     for number, shard in enumerate(shards):
         shard.rename(folder / f"train-{number:05d}-of-{len(shards):05d}.parquet")
     return kept
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[TextIO]:
-    """Write a text file aside and move it into place when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder; give a file name.")
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _check_folder(directory: Path, overwrite: bool) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise ConfigError(f"{directory} is a file; give a folder to export to.")
-    if not directory.is_dir():
-        return
-    names = {entry.name for entry in directory.iterdir()}
-    if names and not overwrite:
-        raise ConfigError(f"{directory} is not empty; export to another folder, or overwrite it.")
-    if not names <= {"README.md", "data"}:
-        raise ConfigError(f"{directory} holds more than an earlier export; export to another folder.")
-
-
-@contextmanager
-def _whole_folder(directory: Path) -> Iterator[Path]:
-    """Fill a folder aside and move it into place when it is complete."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    part = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:12]}.part")
-    part.mkdir()
-    try:
-        yield part
-        if directory.is_dir():
-            old = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:12]}.old")
-            directory.rename(old)
-            part.rename(directory)
-            shutil.rmtree(old)
-        else:
-            part.rename(directory)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,168 @@
+"""The user's own columns of a pool's rows, and where each row came from, on their way out.
+
+Formats with types (Parquet, dataset folders) hold columns of one type: text, numbers, truth values, or lists of one of
+these. A column of anything else is written there as JSON text, which is reported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from autoselection.errors import ConfigError
+from autoselection.pool.pool import Pool
+from autoselection.schema import suggestion
+
+#: Where the row was read: file as it was given to ``ingest``, and line (for Parquet and folders the row), from 1.
+FILE, LINE = "_file", "_line"
+
+_BATCH_ROWS = 1024
+_ARROW = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64(), "truth": pa.bool_()}
+
+
+@dataclass(frozen=True)
+class OwnColumns:
+    """The columns to write.
+
+    Attributes:
+        names: of the columns, in the order of their first row; the place of the row last.
+        types: Arrow type of each.
+        as_json: those that only JSON text can hold where columns have types.
+        renamed: what a column is called in the file, where the format itself uses its name.
+    """
+
+    names: tuple[str, ...]
+    types: Mapping[str, pa.DataType]
+    as_json: frozenset[str]
+    renamed: Mapping[str, str]
+
+    def schema(self) -> list[tuple[str, pa.DataType]]:
+        """Names in the file and types."""
+        return [(self.renamed.get(name, name), self.types[name]) for name in self.names]
+
+    def values(self, pool: Pool, rows: NDArray[np.int64], *, typed: bool) -> list[dict[str, Any]]:
+        """The columns of ``rows``, by their names in the file; ``typed``: as the types say, None where there is none."""
+        own = _own(pool, rows)
+        if not typed:
+            return [
+                {self.renamed.get(name, name): row[name] for name in self.names if row.get(name) is not None}
+                for row in own
+            ]
+        return [{self.renamed.get(name, name): self._typed(name, row.get(name)) for name in self.names} for row in own]
+
+    def _typed(self, name: str, value: Any) -> Any:
+        if value is None or name not in self.as_json:
+            return value
+        return json.dumps(value, ensure_ascii=False)
+
+
+def own_columns(
+    pool: Pool, rows: NDArray[np.int64], wanted: Collection[str] | None, taken: Collection[str]
+) -> OwnColumns:
+    """Find the columns of ``rows`` and their types.
+
+    Args:
+        wanted: names to write; None for all.
+        taken: names that the format itself uses: a column of such a name is written as ``own_NAME``.
+
+    Raises:
+        ConfigError: the rows have no column that is wanted.
+    """
+    kinds: dict[str, set[str]] = {}
+    for start in range(0, len(rows), _BATCH_ROWS):
+        for row in _own(pool, rows[start : start + _BATCH_ROWS]):
+            for name, value in row.items():
+                if value is not None and (wanted is None or name in wanted):
+                    kinds.setdefault(name, set()).add(_kind(value))
+    known = set(kinds)
+    for name in wanted or ():
+        if name in (FILE, LINE):
+            continue  # pools of earlier versions do not know the places of their rows
+        if name not in known:
+            found = _all_names(pool, rows)
+            raise ConfigError(
+                f"--columns: the rows have no column '{name}'{suggestion(name, found)}"
+                if found
+                else f"--columns: the rows have no column '{name}'; they have none of their own."
+            )
+    names = tuple(sorted(kinds, key=lambda name: name in (FILE, LINE)))  # stable: the others as they came
+    types = {name: _type(kinds[name]) for name in names}
+    used = {*taken, *names}
+    renamed: dict[str, str] = {}
+    for name in names:
+        if name in taken:
+            new = f"own_{name}"
+            while new in used:
+                new = f"own_{new}"
+            used.add(new)
+            renamed[name] = new
+    as_json = frozenset(name for name, found in types.items() if found is None)
+    return OwnColumns(names, {name: found or pa.string() for name, found in types.items()}, as_json, renamed)
+
+
+def _all_names(pool: Pool, rows: NDArray[np.int64]) -> list[str]:
+    batches = (rows[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
+    return sorted({name for batch in batches for row in _own(pool, batch) for name in row})
+
+
+def _own(pool: Pool, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+    """The user's fields of each row and its place; a place that an earlier export wrote is the row's first and stays."""
+    for meta, file, line in zip(pool.metas(rows), pool.files(rows), pool.lines(rows), strict=True):
+        place = {} if file is None else {FILE: file, LINE: line}
+        yield {**meta, **({} if FILE in meta or LINE in meta else place)}
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "truth"
+    if isinstance(value, int):
+        return "whole" if abs(value) <= 2**53 else "long" if -(2**63) <= value < 2**63 else "other"
+    if isinstance(value, float):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        inner = {_kind(item) for item in value if item is not None}
+        if not inner:
+            return "list of"
+        scalar = _scalar(inner)
+        return "other" if scalar is None else f"list of {'long' if 'long' in inner else scalar}"
+    return "other"
+
+
+def _type(kinds: Collection[str]) -> pa.DataType | None:
+    """The Arrow type that holds values of all these kinds as they are; None if there is none."""
+    listed = {kind for kind in kinds if kind.startswith("list of")}
+    if listed and len(listed) == len(set(kinds)):
+        inner = (
+            _scalar({kind.removeprefix("list of").strip() for kind in listed} - {""})
+            if listed != {"list of"}
+            else "text"
+        )
+        return None if inner is None else pa.list_(_ARROW[inner])
+    scalar = _scalar(kinds)
+    return None if scalar is None else _ARROW[scalar]
+
+
+def _scalar(kinds: Collection[str]) -> str | None:
+    """The kind that holds values of all these kinds: whole numbers fit among others, as long as they stay exact."""
+    found = set(kinds)
+    if found <= {"whole", "long"}:
+        return "whole"
+    if found <= {"whole", "number"}:
+        return "number"
+    return next(iter(found)) if len(found) == 1 and found <= set(_ARROW) else None
+
+
+def plain(values: Sequence[Any]) -> list[str]:
+    """Cells of a CSV file: text as it is, nothing for None, JSON for all else."""
+    return [
+        "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for value in values
+    ]

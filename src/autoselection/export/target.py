@@ -1,0 +1,90 @@
+"""What an export writes: by the name of the file or folder, and the format asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from autoselection.errors import ConfigError
+from autoselection.export.containers import SUFFIXES, container_of
+from autoselection.export.layouts import LayoutName
+
+FormatName = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "hf"]
+
+#: Name of the data set in a LLaMA-Factory folder.
+LLAMAFACTORY_NAME = "subset"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is written where.
+
+    Attributes:
+        kind: ``file``, ``hf`` (Hugging Face dataset folder) or ``llamafactory`` (folder with ``dataset_info.json``).
+        layout: of the rows.
+        container: of a file.
+    """
+
+    kind: Literal["file", "hf", "llamafactory"]
+    layout: LayoutName = "messages"
+    container: str = ""
+
+
+def export_target(
+    path: Path | str, format_name: FormatName | None = None, *, overwrite: bool = False, file: bool = False
+) -> Target:
+    """What an export to ``path`` will write; nothing is written yet.
+
+    A file's suffix is its container, and its layout is messages if no other is asked for. A name without a suffix is a
+    folder: a Hugging Face dataset, or with the format ``sharegpt`` one for LLaMA-Factory.
+
+    Args:
+        overwrite: replace what is there.
+        file: only a file will do.
+
+    Raises:
+        ConfigError: the suffix is unknown, does not go with the format, or something is there already.
+    """
+    path = Path(path)
+    if format_name == "hf" and path.suffix.lower() not in SUFFIXES:
+        check_folder(path, overwrite)  # whatever its name
+        return Target("hf")
+    container = container_of(path)
+    if container is not None:
+        if format_name == "hf":
+            raise ConfigError(
+                f"{path}: 'hf' is a dataset folder: give a name without a suffix, or leave the format out."
+            )
+        if path.exists() and not overwrite:
+            raise ConfigError(f"{path} exists; name another file, or pass --overwrite.")
+        return Target("file", format_name or "messages", container)
+    if file:
+        raise ConfigError(f"{path} is a folder or has no suffix; give a file name, such as rows.jsonl.")
+    if format_name in ("alpaca", "prompt-completion"):
+        raise ConfigError(
+            f"{path}: the format '{format_name}' is written to a file: give a name that ends in .jsonl, .json, .csv or "
+            ".parquet."
+        )
+    if format_name != "sharegpt":
+        check_folder(path, overwrite)
+        return Target("hf")
+    data = path / f"{LLAMAFACTORY_NAME}.jsonl"
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is a file; give a folder to export to.")
+    if data.exists() and not overwrite:
+        raise ConfigError(f"{data} exists; name another folder, or pass --overwrite.")
+    return Target("llamafactory", "sharegpt")
+
+
+def check_folder(directory: Path, overwrite: bool) -> None:
+    """Refuse a dataset folder that is in use: ConfigError."""
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory} is a file; give a folder to export to.")
+    if not directory.is_dir():
+        return
+    names = {entry.name for entry in directory.iterdir()}
+    if names and not overwrite:
+        raise ConfigError(f"{directory} is not empty; name another folder, or pass --overwrite.")
+    if not names <= {"README.md", "data"}:
+        raise ConfigError(f"{directory} holds more than an earlier export; export to another folder.")
