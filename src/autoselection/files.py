@@ -269,7 +269,8 @@ def parse_json(text: str | bytes) -> Any:
 
 def seal(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with the checksum of its content."""
-    return {**document, _CHECKSUM: _content_checksum(document)}
+    # As it will be read back: JSON has no tuples, and no keys that are numbers.
+    return {**document, _CHECKSUM: _content_checksum(json.loads(json.dumps(document)))}
 
 
 def unsealed(document: Any) -> tuple[dict[str, Any], bool]:
@@ -373,11 +374,8 @@ def _warn_of_no_locks(folder: Path, problem: OSError) -> None:
     if folder in _warned:
         return
     _warned.add(folder)
-    console.print(
+    console.say(
         f"Locking failed in {folder} ({problem.strerror}): its file system has no locks. The work goes on without: let "
         "no other process write there at the same time, or move the folder to a local disk.",
         style="yellow",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )

@@ -68,6 +68,13 @@ _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 #: Settings that must be whole numbers above 0 where a model has them.
 _COUNTS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
            "intermediate_size", "head_dim", "max_position_embeddings")  # fmt: skip
+#: Further files of tokenizers, which the older ``model_fingerprint`` does not know: keys of cached signals hang on that.
+_MORE_TOKENIZER_FILES = (
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "*.tiktoken",
+    "additional_chat_templates/*.jinja",
+)
 _WHOLE_FILE = 64 << 20
 _SAMPLE = 64 << 10
 _SAMPLES = 256
@@ -170,6 +177,24 @@ def model_fingerprint(path: Path | str) -> str:
     patterns = (*_MODEL_FILES, "*.bin", *_TOKENIZER_FILES)
     files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
     return files_fingerprint(files)
+
+
+def model_parts(path: Path | str, *, code: bool = False) -> dict[str, str]:
+    """Fingerprints of a model's parts: ``model`` (configuration and weights), ``tokenizer``, and with ``code`` its Python
+    files, as ``model code``. Large files are sampled as in :func:`model_fingerprint`.
+    """
+    folder = resolve_model(path)
+    parts = {
+        "model": (*_MODEL_FILES, "*.bin"),
+        "tokenizer": (*_TOKENIZER_FILES, *_MORE_TOKENIZER_FILES),
+        **({"model code": ("*.py",)} if code else {}),
+    }
+    return {
+        name: files_fingerprint(
+            sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
+        )
+        for name, patterns in parts.items()
+    }
 
 
 def files_fingerprint(files: Sequence[Path]) -> str:

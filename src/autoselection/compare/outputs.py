@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+from autoselection import files
 from autoselection.compare.comparison import Comparison, Difference, Standings
 from autoselection.compare.settings import mixed
 from autoselection.markup import inline, label, table
@@ -102,8 +103,8 @@ def _warning(comparison: Comparison) -> str:
 def write_comparison(comparison: Comparison, out: Path) -> None:
     """Write ``comparison.json``, ``.md`` and ``.html``; without Plotly no HTML, with a notice."""
     document = json.dumps(comparison.to_dict(), allow_nan=False, indent=1) + "\n"
-    (out / "comparison.json").write_text(document, encoding="utf-8")
-    (out / "comparison.md").write_text(markdown(comparison), encoding="utf-8")
+    files.write_text(out / "comparison.json", document)
+    files.write_text(out / "comparison.md", markdown(comparison))
     if importlib.util.find_spec("plotly") is None:
         notices.say(
             "No plot was drawn, as Plotly is not installed: pip install 'autoselection[compare]', then run the same "

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autoselection import files
 from autoselection.compare.comparison import Comparison, Items, Run, compare_runs, item_scores
 from autoselection.compare.evaluations import Evaluations, Wanted
 from autoselection.compare.method import Method
@@ -24,7 +25,8 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.recipes import subset_hash
 from autoselection.study.journal import Journal
-from autoselection.study.run import prepare_journalled
+from autoselection.study.run import check_kind, prepare_journalled
+from autoselection.study.study import CONFIG, JOURNAL, check_folder
 
 
 def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: Sequence[int], out: Path) -> Comparison:
@@ -52,13 +54,14 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ConfigError("--seeds must be distinct numbers from 0 on, such as 0,1,2.")
     out = out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    with Journal(out / "journal.jsonl") as journal, closing(make_executor(config.executor)) as executor:
-        prepared = prepare_journalled(config, out, journal)
+    check_folder(out, "comparison")
+    with Journal(out / JOURNAL) as journal, closing(make_executor(config.executor)) as executor:
+        check_kind(journal, "comparison")
+        prepared = prepare_journalled(config, out, journal, "comparison")
         evaluations = Evaluations(config, prepared, journal, executor, out)
         plan = {"methods": sorted(names), "budget": budget, "seeds": sorted(seeds), "settings": evaluations.settings}
         _check_plan(journal, plan, out)
-        (out / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        files.write_text(out / CONFIG, to_yaml(config))
         sessions, seconds = _search(evaluations, methods, budget, seeds)
         runs = {key: _run(*key, session, seconds[key], budget) for key, session in sessions.items()}
         items: dict[str, Items] = {}
@@ -154,4 +157,4 @@ def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], budge
         pick = standings(session.log, budget)[-1]
         if pick is not None:
             ids = [str(pool.ids[int(row)]) for row in pick.rows]
-            (folder / f"{name}-seed{seed}.json").write_text(json.dumps(ids) + "\n", encoding="utf-8")
+            files.write_text(folder / f"{name}-seed{seed}.json", json.dumps(ids) + "\n")

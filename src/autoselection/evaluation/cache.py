@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoselection import files
 from autoselection.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ScoreCache:
         if not path.is_file():
             return None
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored, _ = files.read_sealed(path)
             return TaskScores(stored["metrics"], stored["items"], stored["generated"])
         except (ValueError, KeyError, TypeError) as error:
             raise EvaluationError(f"The cached scores in {path} are damaged: delete the file.") from error
@@ -59,11 +59,7 @@ class ScoreCache:
     def put(self, key: Mapping[str, Any], scores: TaskScores) -> None:
         """Store scores."""
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        document = {"key": dict(key), **asdict(scores)}
-        temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-        temporary.replace(path)
+        files.write_sealed(path, {"key": dict(key), **asdict(scores)})
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         text = json.dumps({"version": CACHE_VERSION, **key}, sort_keys=True, default=str)

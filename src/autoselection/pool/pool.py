@@ -450,12 +450,9 @@ def _check_old(pool: Pool, names: Sequence[str]) -> None:
         raise PoolError(_other_rows(pool.path, pool.manifest))
     for name in names:
         files.note_checksum(pool.path / name, pool.path / files.STAMPS_FILE)
-    console.print(
+    console.say(
         f"The pool {pool.path} was made by an older version, without checksums: its rows were compared with its "
-        "fingerprint, and the checksums noted.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        "fingerprint, and the checksums noted."
     )
 
 

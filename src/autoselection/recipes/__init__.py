@@ -6,6 +6,7 @@ from autoselection.recipes.materialize import (
     StepLineage,
     dropped_rows,
     materialize,
+    ordered_hash,
     rows_by_step,
     subset_hash,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "lineage_remarks",
     "load_recipe",
     "materialize",
+    "ordered_hash",
     "ready_recipe",
     "ready_recipes",
     "recipe_signals",

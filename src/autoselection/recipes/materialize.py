@@ -224,6 +224,11 @@ def subset_hash(rows: Rows, n: int | None = None) -> str:
     return _row_hash(np.flatnonzero(_mask(rows, n)))
 
 
+def ordered_hash(rows: Rows) -> str:
+    """16 hex digits of rows in their order."""
+    return _row_hash(rows)
+
+
 def _mask(rows: Rows, n: int) -> Mask:
     mask = np.zeros(n, bool)
     mask[rows] = True

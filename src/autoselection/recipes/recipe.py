@@ -32,6 +32,7 @@ from typing import Any
 
 from autoselection.documents import dump_yaml, read_yaml
 from autoselection.errors import RecipeError
+from autoselection.files import write_text
 from autoselection.operators import Operator, OperatorRegistry, default_registry, validate_params
 from autoselection.recipes.describe import describe_step
 from autoselection.schema import clipped, suggestion
@@ -187,7 +188,7 @@ class Recipe:
         """Write a YAML file that :meth:`load` reads; with ``book``, recipes that unions name are inlined from it."""
         recipe = self if book is None else book.inline(self)
         text = dump_yaml(recipe.to_dict(), width=120)
-        Path(path).write_text(text, encoding="utf-8")
+        write_text(Path(path), text)
 
 
 def digest_steps(steps: tuple[Step, ...]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autoselection import files
 from autoselection.diagnose import HEADINGS, MIN_TRIALS, Diagnosis, diagnose_study
 from autoselection.evaluation import EvaluationResult
 from autoselection.evaluation.generation import AT_LIMIT
@@ -390,5 +391,5 @@ def study_markdown(study: Study) -> str:
 def write_report(study: Study) -> Path:
     """Write ``report.md`` into the study's folder."""
     path = study.path / "report.md"
-    path.write_text(study_markdown(study), encoding="utf-8")
+    files.write_text(path, study_markdown(study))
     return path

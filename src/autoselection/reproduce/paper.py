@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from autoselection import files
 from autoselection.compare.settings import arithmetics
 from autoselection.config import StudyConfig
 from autoselection.diagnose.correlation import Correlation, correlate
@@ -36,8 +37,8 @@ def write_paper(config: ReproductionConfig, out: Path) -> dict[str, Any]:
     head = json.dumps({**document, "rows": []}, ensure_ascii=False, allow_nan=False, indent=1)
     lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
     body = head.removesuffix('"rows": []\n}') + f'"rows": [\n{lines}\n]\n}}\n'
-    (out / "paper.json").write_text(body, encoding="utf-8")
-    (out / "paper.md").write_text(paper_markdown(document), encoding="utf-8")
+    files.write_text(out / "paper.json", body)
+    files.write_text(out / "paper.md", paper_markdown(document))
     return document
 
 

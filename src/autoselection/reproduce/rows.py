@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import files
 from autoselection.compare.ablations import ablated
 from autoselection.compare.controller import controller
 from autoselection.compare.evaluations import UNTRAINED
@@ -142,10 +143,10 @@ def ablation_rows(config: ReproductionConfig, search: SearchConfig) -> dict[str,
 def keep_rows(folder: Path, rows: Rows) -> str:
     """Store a subset under its hash, which is returned."""
     name = subset_hash(rows)
-    path = folder / f"{name}.npy"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(path, np.asarray(rows, np.int32))
+    try:
+        stored_rows(folder, name)
+    except StudyError:  # not there yet, or damaged
+        files.write_array(folder / f"{name}.npy", np.asarray(rows, np.int32))
     return name
 
 
@@ -160,7 +161,10 @@ def stored_rows(folder: Path, name: str) -> Rows | None:
     path = folder / f"{name}.npy"
     if not path.is_file():
         raise StudyError(f"{path}: the rows of a planned entry are missing; restore the file, or use another --out.")
-    rows = np.asarray(np.load(path, allow_pickle=False), np.int64)
+    try:
+        rows = files.read_rows(path)
+    except ValueError as error:
+        raise StudyError(f"{path} cannot be read ({error}); restore the file, or use another --out.") from error
     if subset_hash(rows) != name:
         raise StudyError(f"{path}: holds other rows than were planned; restore the file, or use another --out.")
     return rows

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from autoselection import files
 from autoselection.compare.evaluations import UNTRAINED, Evaluations, Wanted
 from autoselection.compare.method import Method
 from autoselection.compare.rounds import Rounds
@@ -56,7 +57,8 @@ from autoselection.reproduce.rows import (
 )
 from autoselection.study.journal import Journal
 from autoselection.study.prepare import Prepared
-from autoselection.study.run import prepare_journalled
+from autoselection.study.run import check_kind, prepare_journalled
+from autoselection.study.study import CONFIG, JOURNAL, check_folder
 from autoselection.tasks import load_items
 from autoselection.terminal import styled
 
@@ -115,9 +117,11 @@ def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, section
     for task in config.ood:
         load_items(task.task(), "test")
     folder = out / model.name
-    with Journal(folder / "journal.jsonl") as journal, closing(make_executor(study.executor)) as executor:
-        prepared = prepare_journalled(study, folder, journal)
-        (folder / "config.yaml").write_text(to_yaml(study), encoding="utf-8")
+    check_folder(folder, "reproduction")
+    with Journal(folder / JOURNAL) as journal, closing(make_executor(study.executor)) as executor:
+        check_kind(journal, "reproduction")
+        prepared = prepare_journalled(study, folder, journal, "reproduction")
+        files.write_text(folder / CONFIG, to_yaml(study))
         runner = _Runner(config, model, study, prepared, journal, executor, folder)
         document: dict[str, Any] = {}
         for section in sections:
@@ -261,8 +265,7 @@ class _Runner:
             entries.append(Entry(row, kind, seed, name, len(pick.rows), seen))
             ids = self.prepared.pool.row_ids(pick.rows)
             path = self.folder / "winners" / f"{row.replace(' ', '-')}-seed{seed}.json"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(list(map(str, ids))) + "\n", encoding="utf-8")
+            files.write_text(path, json.dumps(list(map(str, ids))) + "\n")
         return entries
 
     def _planned(self, section: str, store: Evaluations) -> list[Entry] | None:

@@ -552,7 +552,7 @@ def _are_facts(facts: Any) -> bool:
 
 
 def _say(sentence: str) -> None:
-    console.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    console.say(sentence, style="yellow")
 
 
 def _rows_with_nan(array: Array) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import files
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationConfig, EvaluationResult
 from autoselection.executors import make_executor
@@ -24,6 +25,7 @@ from autoselection.markup import label
 from autoselection.progress import console, progress
 from autoselection.search import random_subset
 from autoselection.statistics import Curve, Multiplier, compute_multiplier, payback
+from autoselection.study.identity import check_identity, study_identity
 from autoselection.study.journal import Journal
 from autoselection.study.prepare import Prepared, prepare
 from autoselection.study.run import Work, evaluation_job, run_work
@@ -68,6 +70,7 @@ def measure_compute(
         best = study.best()
         if best is None or not study.finished:
             raise StudyError(f"{study.path}: the search has not ended; run 'autoselection search' to its end first.")
+        check_identity(journal, study_identity(study.config))
         prepared = prepare(study.config, study.path, journal.of("study")[0])
         for key, value in (("pool", prepared.pool.fingerprint), ("signals", prepared.table.fingerprint)):
             if journal.of("study")[0][key] != value:
@@ -97,9 +100,8 @@ def measure_compute(
                     shown = f"{result.score:.4f}" if result.failure is None else f"failed: {result.failure}"
                     console.say(f"{arm}  {int(budget):,} tokens  seed {item.seed}  ", shown)
             document = compute_document(study, curves.of("run"), tokens, seeds, split)
-    (study.path / FOLDER / "compute.json").write_text(
-        json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    files.write_text(study.path / FOLDER / "compute.json", text + "\n")
     _plot(document, study.path / FOLDER / "curves.html")
     return document
 

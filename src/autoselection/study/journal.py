@@ -51,12 +51,9 @@ class Journal:
         self._log = LineLog(self.path, _WHAT, _MEND, _FIELDS)
         if self._log.unchecked and self.path not in _said:
             _said.add(self.path)
-            console.print(
+            console.say(
                 f"{self.path}: an older version wrote this journal without checksums, so that its {self._log.unchecked} "
-                "lines are not checked; the next event that is added vouches for them as they are now.",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
+                "lines are not checked; the next event that is added vouches for them as they are now."
             )
 
     @property

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import files
 from autoselection.evaluation import EvaluationResult
 from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
 from autoselection.recipes import Recipe, state_vector
@@ -48,11 +49,9 @@ def _write(folder: Path, study: Study, prepared: Prepared, rows: NDArray[np.int6
     folder.mkdir(exist_ok=True)
     Recipe.from_dict(card.recipe).dump(folder / "recipe.yaml")
     ids = prepared.pool.ids
-    (folder / "ids.json").write_text(
-        json.dumps([str(ids[int(row)]) for row in rows], ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    files.write_text(folder / "ids.json", json.dumps([str(ids[int(row)]) for row in rows], ensure_ascii=False) + "\n")
     if card.description:
-        (folder / VERDICT).write_text(visible(card.description) + "\n", encoding="utf-8")
+        files.write_text(folder / VERDICT, visible(card.description) + "\n")
     else:
         (folder / VERDICT).unlink(missing_ok=True)
     export = study.config.export

@@ -26,6 +26,7 @@ from autoselection.study.budget import budgets, change_budget
 from autoselection.study.checkpoints import prune_checkpoints, work_folder
 from autoselection.study.evidence import final_evidence, other_winner
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
+from autoselection.study.identity import study_identity
 from autoselection.study.incumbent import (
     Incumbent,
     current_verdict,
@@ -40,7 +41,7 @@ from autoselection.study.journal import Journal
 from autoselection.study.outputs import write_outputs
 from autoselection.study.prepare import Contamination, Prepared, prepare
 from autoselection.study.reuse import warm_recipes, warm_start
-from autoselection.study.study import Study, Trial
+from autoselection.study.study import JOURNAL, Study, Trial, check_folder
 from autoselection.terminal import Text, styled
 
 
@@ -75,14 +76,17 @@ def run_study(config: StudyConfig, out: Path) -> Study:
 
 
 def _run_study(config: StudyConfig, out: Path) -> Study:
-    study = Study.create_or_open(config, out)
-    with study.journal as journal, closing(make_executor(config.executor)) as executor:
+    check_folder(out, "study")
+    with Journal(out / JOURNAL) as journal, closing(make_executor(config.executor)) as executor:
+        check_kind(journal, "study")
+        identity = study_identity(config)
+        study = Study.create_or_open(config, out, journal, identity)
         started = time.monotonic()
         if journal.cut_bytes:
             console.say(f"The journal's torn last line ({journal.cut_bytes} bytes) was cut off.", style="yellow")
         change_budget(study)
         prune_checkpoints(study)  # what an interrupted run left
-        prepared = prepare_journalled(config, study.path, journal)
+        prepared = prepare_journalled(config, study.path, journal, "study", identity)
         if prepared.benchmarks and not journal.of("benchmarks"):
             journal.append("benchmarks", findings=[finding.to_dict() for finding in prepared.benchmarks])
         incumbent = open_incumbent(config, prepared)  # a recipe that cannot be run here stops before the search
@@ -103,28 +107,58 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
     return study
 
 
-def prepare_journalled(config: StudyConfig, folder: Path, journal: Journal) -> Prepared:
+def prepare_journalled(
+    config: StudyConfig, folder: Path, journal: Journal, kind: str, identity: Mapping[str, str] | None = None
+) -> Prepared:
     """Pool and signals in ``folder``, as the journal opened with them, or newly opened; contamination told once.
+
+    Args:
+        kind: what the journal is of, see :func:`check_kind`.
+        identity: what the opening event notes of model and tasks, see :mod:`autoselection.study.identity`.
 
     Raises:
         StudyError: the pool or its signals are not those that the journal opened with.
     """
     opening = journal.of("study")
     prepared = prepare(config, folder, opening[0] if opening else None)
-    _open_journal(journal, prepared, config.search.evaluations)
+    _open_journal(journal, prepared, config.search.evaluations, kind, identity)
     if not journal.of("contamination"):
         journal.append("contamination", **prepared.contamination.to_dict())
     return prepared
 
 
-def _open_journal(journal: Journal, prepared: Prepared, evaluations: int) -> None:
+def check_kind(journal: Journal, kind: str) -> None:
+    """Refuse the journal of something else, whose events would be taken for one's own.
+
+    Args:
+        kind: study, comparison or reproduction.
+
+    Raises:
+        StudyError: it is of another kind.
+    """
+    if not journal.events:
+        return
+    found = (journal.of("study") or [{}])[0].get("kind")
+    if found is None:  # of an older version: a study has trials, the others note settings
+        found = (
+            kind if (kind == "study") == (not journal.of("settings")) else "comparison" if kind == "study" else "study"
+        )
+    if found != kind:
+        raise StudyError(f"{journal.path.parent} holds a {found}, no {kind}: choose another --out.")
+
+
+def _open_journal(
+    journal: Journal, prepared: Prepared, evaluations: int, kind: str, about: Mapping[str, str] | None
+) -> None:
     """Write the opening event, or check that the pool and its signals are still those of the study."""
     identity = {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
     opening = journal.of("study")
     if not opening:
         journal.append(
             "study",
+            kind=kind,
             **identity,
+            **({} if about is None else {"identity": dict(about)}),
             rows=len(prepared.pool),
             evaluations=evaluations,
             ingest_report=prepared.ingest.to_dict() if prepared.ingest else None,
@@ -237,11 +271,17 @@ def _record(study: Study, candidate: Candidate, known: dict[str, Trial]) -> None
         study.save_rows(candidate.id, candidate.rows)
         study.journal.append("trial", trial=candidate.to_dict())
         known[candidate.id] = Trial(candidate.id, candidate.to_dict())
-    elif stored.record["ordered_hash"] != candidate.ordered_hash:
+        return
+    if stored.record["ordered_hash"] != candidate.ordered_hash:
         raise StudyError(
             f"{study.path}: replaying the journal gives another subset for {candidate.id} than the one evaluated; "
             "the study was run by another version of the package: go on with that version, or start a new study."
         )
+    try:
+        study.rows(candidate.id)
+    except StudyError as error:
+        console.say(f"{str(error).partition(': ')[0]}: it is written anew.", style="yellow")
+        study.save_rows(candidate.id, candidate.rows)
 
 
 def evaluation_job(

@@ -7,8 +7,8 @@ incumbent stays), ``report.md`` (written by the command line).
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import files
 from autoselection.config import StudyConfig, parse_config, to_yaml
 from autoselection.documents import parse_yaml, read_yaml
-from autoselection.errors import StudyError
+from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
+from autoselection.recipes import ordered_hash
+from autoselection.study.identity import check_identity
 from autoselection.study.journal import Journal
+
+JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
+#: Begins the last line of a stored configuration, with the checksum of those before it.
+_SEAL = "# checksum of the lines above; remove this line if you change them: "
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
 FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "incumbent", "name", "version"})
@@ -90,26 +97,43 @@ class Study:
         stored_evaluations: ``search.evaluations`` of the configuration that lay there when the study was opened to run.
 
     Raises:
-        StudyError: the directory holds no study, or one of another configuration.
+        StudyError: the directory holds no study, one of another configuration, or a damaged one.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not (path / "journal.jsonl").exists():
+    def __init__(self, path: Path, journal: Journal | None = None) -> None:
+        if not (path / JOURNAL).exists():
             raise StudyError(f"{path}: no study there; 'autoselection search CONFIG.yaml --out {path}' starts one.")
         self.path = path
-        self.config = parse_config(_stored(path / "config.yaml"), path)
-        self.journal = Journal(path / "journal.jsonl")
+        self.config = _stored_config(path)
+        self.journal = Journal(path / JOURNAL) if journal is None else journal
         self.stored_evaluations = self.config.search.evaluations
 
     @classmethod
-    def create_or_open(cls, config: StudyConfig, path: Path) -> Study:
-        """Open the study in ``path``, or create it; a study of other settings is refused, naming them."""
-        stored = path / "config.yaml"
-        journal = path / "journal.jsonl"
-        evaluations = config.search.evaluations
-        if journal.exists() and stored.exists():
-            # Parsed and written again: settings that a later version added have their defaults.
+    def create_or_open(
+        cls,
+        config: StudyConfig,
+        path: Path,
+        journal: Journal | None = None,
+        identity: Mapping[str, str] | None = None,
+    ) -> Study:
+        """Open the study in ``path``, or create it; a study of other settings is refused, naming them.
+
+        Args:
+            journal: that of the study, if its lock is held already; else it is held while the folder is changed.
+            identity: what the study is about now, to be compared with what it was about, see ``study_identity``.
+        """
+        if journal is None:
+            check_folder(path, "study")
+            with Journal(path / JOURNAL) as own:
+                evaluations = cls.create_or_open(config, path, own).stored_evaluations
             study = cls(path)
+            study.stored_evaluations = evaluations
+            return study
+        stored = path / CONFIG
+        evaluations = config.search.evaluations
+        if journal.events and stored.exists():
+            # Parsed and written again: settings that a later version added have their defaults.
+            study = cls(path, journal)
             evaluations = study.config.search.evaluations
             changed = sorted(_differences(parse_yaml(to_yaml(study.config), str(stored))[0], config))
             if changed:
@@ -118,10 +142,12 @@ class Study:
                     "restore them, or name another --out directory."
                 )
             study.check_budget(config.search.evaluations)
-        path.mkdir(parents=True, exist_ok=True)
-        _write_atomically(stored, to_yaml(config))
-        journal.touch()
-        study = cls(path)
+        if identity is not None:
+            check_identity(journal, identity)
+        text = to_yaml(config)
+        files.write_text(stored, f"{text}{_SEAL}{_text_checksum(text)}\n")
+        (path / JOURNAL).touch()
+        study = cls(path, journal)
         study.stored_evaluations = evaluations
         return study
 
@@ -189,16 +215,25 @@ class Study:
         return max(reversed(scored), key=lambda trial: trial.score or 0.0) if scored else None
 
     def rows(self, trial_id: str) -> NDArray[np.int64]:
-        """Ordered row indices of a trial's subset."""
-        return np.asarray(np.load(self.path / "subsets" / f"{trial_id}.npy", allow_pickle=False), np.int64)
+        """Ordered row indices of a trial's subset.
+
+        Raises:
+            StudyError: the file is missing, or holds other rows than the journal tells of.
+        """
+        path = self.path / "subsets" / f"{trial_id}.npy"
+        again = "restore it from a copy, or run 'autoselection search' on the study again, which writes it anew"
+        try:
+            rows = files.read_rows(path)
+        except ValueError as error:
+            raise StudyError(f"{path} cannot be read ({error}): {again}.") from error
+        record = next(event["trial"] for event in self.journal.of("trial") if event["trial"]["id"] == trial_id)
+        if ordered_hash(rows) != record["ordered_hash"]:
+            raise StudyError(f"{path} is damaged: it holds other rows than were evaluated: {again}.")
+        return rows
 
     def save_rows(self, trial_id: str, rows: NDArray[np.int64]) -> None:
         """Write a trial's subset; the same trial writes the same file again."""
-        folder = self.path / "subsets"
-        folder.mkdir(exist_ok=True)
-        temporary = folder / f".{trial_id}.tmp.npy"
-        np.save(temporary, rows, allow_pickle=False)
-        temporary.replace(folder / f"{trial_id}.npy")
+        files.write_array(self.path / "subsets" / f"{trial_id}.npy", rows)
 
     def final_results(self) -> dict[str, dict[int, EvaluationResult]]:
         """Test results by row of the last final plan and seed, in the planned order.
@@ -217,24 +252,49 @@ class Study:
         return table
 
 
-def _stored(path: Path) -> Mapping[str, Any]:
-    """The configuration that a study keeps, as a mapping."""
+def check_folder(path: Path, what: str) -> None:
+    """Refuse a folder that holds other things than one that was begun here.
+
+    Args:
+        what: what is to be written there, such as "study".
+
+    Raises:
+        StudyError: it is a file, or holds something else.
+    """
+    if path.exists() and not path.is_dir():
+        raise StudyError(f"{path} is a file; choose another --out.")
+    if not path.is_dir() or (path / JOURNAL).exists():
+        return
+    # Hidden files and a configuration are what is left of a run that ended before its first event.
+    others = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".") and entry.name != CONFIG)
+    if others:
+        raise StudyError(f"{path} is a folder with other things in it ({others[0]}), no {what}; choose another --out.")
+
+
+def _stored_config(path: Path) -> StudyConfig:
+    """The configuration in a study's folder.
+
+    Raises:
+        StudyError: it is missing, cannot be read, or was changed since it was written.
+    """
+    file = path / CONFIG
+    mend = "restore it from a copy, or run 'autoselection search CONFIG.yaml' on the study again without that file"
     try:
-        document, _ = read_yaml(path, StudyError)
-    except FileNotFoundError:
-        raise StudyError(f"{path}: the study's configuration is missing; restore the file from a copy.") from None
-    if not isinstance(document, dict):
-        raise StudyError(f"{path}: the study's configuration is damaged; restore the file from a copy.")
-    return document
+        text, seal, checksum = file.read_text(encoding="utf-8").rpartition(_SEAL)
+        if seal and checksum.strip() != _text_checksum(text):
+            raise StudyError(
+                f"{file} was changed since it was written: {mend}; or remove its last line if it is right."
+            )
+        document, _ = read_yaml(file, StudyError)
+        if not isinstance(document, dict):
+            raise StudyError(f"{file} is damaged, it holds no keys and values: {mend}.")
+        return parse_config(document, path)
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise StudyError(f"{file} cannot be read ({error}): {mend}.") from error
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _text_checksum(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _differences(stored: Mapping[str, Any], config: StudyConfig) -> set[str]:
