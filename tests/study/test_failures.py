@@ -48,7 +48,7 @@ def test_a_recipe_whose_training_diverges_is_penalised_and_the_search_goes_on(
 
 def test_a_study_whose_trainings_all_diverge_says_so_and_scores_no_test(study_config: Path, tmp_path: Path) -> None:
     """Real trainings, in a real worker, with a learning rate that no model survives."""
-    wild = ["evaluation.sft.learning_rate=1e30", "evaluation.sft.scheduler=constant"]
+    wild = ["evaluation.sft.learning_rate=1e18", "evaluation.sft.scheduler=constant"]
     overrides = [*wild, "search.evaluations=3", "executor.workers=1"]
     config = load_config(study_config, overrides)
     with pytest.raises(StudyError, match="every evaluation of the search failed"):

@@ -137,7 +137,8 @@ def test_settings_that_reach_the_endpoint_may_change_and_others_not(
     server: ChatServer, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(config_file)
-    Study.create_or_open(config, tmp_path / "study")
+    with Study.create_or_open(config, tmp_path / "study").journal as journal:
+        journal.append("study")
     moved = ["search.llm.base_url=http://127.0.0.1:1/v1", "search.llm.max_total_tokens=5", "search.llm.timeout=1"]
     Study.create_or_open(load_config(config_file, moved), tmp_path / "study")
     with pytest.raises(StudyError, match=r"search\.llm\.model"):

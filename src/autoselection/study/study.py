@@ -285,7 +285,7 @@ def _stored_config(path: Path) -> StudyConfig:
             raise StudyError(
                 f"{file} was changed since it was written: {mend}; or remove its last line if it is right."
             )
-        document, _ = read_yaml(file, StudyError)
+        document, _ = read_yaml(file)
         if not isinstance(document, dict):
             raise StudyError(f"{file} is damaged, it holds no keys and values: {mend}.")
         return parse_config(document, path)
