@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoselection.config import StudyConfig
 
+from autoselection.errors import AutoSelectionError
 from autoselection.llm import endpoint_remark
 
 #: What each optional package is for, in the order of use.
@@ -64,14 +65,16 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
     """Look at a study's benchmarks and at what its pool shares with them, before anything is trained.
 
     Returns:
-        ``benchmarks``, ``contamination`` and ``language_model`` (sentences; whether its endpoint answers, None without
-        ``search.llm``) and ``problems``: why a search would refuse to start.
+        ``benchmarks``, ``contamination``, ``training`` (what of the rows training and signals will lose, foretold from a
+        sample) and ``language_model`` (sentences; whether its endpoint answers, None without ``search.llm``) and
+        ``problems``: why a search would refuse to start.
 
     Raises:
         ConfigError, PoolError: a task file or the pool cannot be read.
     """
     from autoselection.benchmarks_check import check_benchmarks
     from autoselection.signals import load_table, score_pool
+    from autoselection.study.checks import check_setup, foretell_training
     from autoselection.study.prepare import (
         check_inputs,
         list_contamination,
@@ -81,10 +84,15 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
     )
 
     check_inputs(config)
+    problems = []
+    try:
+        check_setup(config)
+    except AutoSelectionError as error:
+        problems.append(str(error))
+    usable = not problems
     findings = [finding.sentence for finding in check_benchmarks(config.tasks, test=config.final.enabled)]
-    problems = ["The benchmarks cannot be trusted (benchmarks_check)."] if findings else []
-    if config.benchmarks_check == "warn":
-        problems = []
+    if findings and config.benchmarks_check != "warn":
+        problems.append("The benchmarks cannot be trusted (benchmarks_check).")
     with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
         pool = scratch_pool(config, Path(scratch))
         names = ["contamination"]
@@ -96,11 +104,13 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         why = refusal(found, int(dirty.sum()), len(pool), config)
         if why is not None:
             problems.append(f"{why} {list_contamination(pool, table, dirty, config)}")
+        training = foretell_training(config, pool).sentences if usable else ("Not foretold: see the problems.",)
     said = found.sentence(len(pool)) or "No row of the pool shares text with a benchmark item."
     llm = config.search.llm
     return {
         "benchmarks": findings,
         "contamination": said,
+        "training": list(training) or ["Training and signals lose at most a tenth of the rows."],
         "language_model": endpoint_remark(llm) if llm is not None else None,
         "problems": problems,
     }

@@ -46,7 +46,8 @@ def harness_items(task: TaskConfig, split: Split) -> list[TaskItem]:
         items = _scored_items(loaded, task.lm_eval, split)
     limit: int | None = getattr(task, f"{split}_limit")
     if not items:
-        raise ConfigError(f"Task '{task.name}': lm-eval's task '{task.lm_eval}' has no items for {split}.")
+        few = " (a single scored split is cut in two by content, a third for dev)" if split != "target" else ""
+        raise ConfigError(f"Task '{task.name}': lm-eval's task '{task.lm_eval}' has no items for {split}{few}.")
     return items[:limit]
 
 
@@ -134,6 +135,14 @@ def harness_generation(task: TaskConfig) -> TaskGeneration | None:
     return found
 
 
+def harness_settings(task: TaskConfig) -> str:
+    """What a task file says about generated answers and what they are worth; part of the key of their scores."""
+    if not has_own_verdict(task):
+        return ""
+    config = _load(str(task.lm_eval), task.lm_eval_path).config
+    return repr([harness_generation(task), config.filter_list, config.metric_list, str(config.process_results)])
+
+
 def has_own_verdict(task: TaskConfig) -> bool:
     """Whether generated answers of ``task`` are judged by lm-evaluation-harness's task file."""
     return task.lm_eval is not None and _load(task.lm_eval, task.lm_eval_path).OUTPUT_TYPE == "generate_until"
@@ -173,6 +182,11 @@ def _manager(folder: Path | None, installed: bool) -> Any:
 
 def _scored_items(loaded: Any, name: str, split: Split) -> list[TaskItem]:
     has = {"dev": loaded.has_validation_docs(), "test": loaded.has_test_docs()}
+    if not any(has.values()):
+        raise ConfigError(
+            f"lm-eval's task '{name}' has neither validation nor test items: name another task, or write a task file with "
+            "a validation_split or test_split and name its folder lm_eval_path."
+        )
     if all(has.values()):
         return _items(loaded, name, "validation" if split == "dev" else "test")
     only = _items(loaded, name, "validation" if has["dev"] else "test")

@@ -309,7 +309,7 @@ def load_model(
 
     place = pick_device(device)
     folder = resolve_model(path)
-    _check_weights(folder, path)
+    check_model_files(path)
     load_config(path, trust_remote_code)
     options: dict[str, Any] = {
         "dtype": pick_dtype(place, dtype),
@@ -382,8 +382,13 @@ def context_length(config: PretrainedConfig) -> int:
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
 
 
-def _check_weights(folder: Path, path: Path | str) -> None:
-    """Refuse a folder without weights in safetensors."""
+def check_model_files(path: Path | str) -> None:
+    """Refuse a model without weights in safetensors; they are not read.
+
+    Raises:
+        EvaluationError: there is no such model, or its weights are pickled or not there.
+    """
+    folder = resolve_model(path)
     if any(folder.glob("*.safetensors")):
         return
     pickled = next((file.name for pattern in _PICKLED for file in sorted(folder.glob(pattern))), None)

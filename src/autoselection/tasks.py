@@ -70,7 +70,11 @@ class TaskConfig(StrictModel):
     @model_validator(mode="after")
     def _has_items(self) -> TaskConfig:
         if (self.dev is None) == (self.lm_eval is None):
-            raise ValueError("give exactly one of 'dev' (a JSONL file) and 'lm_eval' (a task of lm-evaluation-harness)")
+            has = "both are given" if self.dev is not None else "the task has no dev items to guide the search"
+            raise ValueError(
+                "give exactly one of 'dev' (a JSONL file; 'autoselection benchmark' writes one) and 'lm_eval' (a task of "
+                f"lm-evaluation-harness): {has}"
+            )
         if self.lm_eval is not None and self.test is not None:
             raise ValueError("'lm_eval' brings its own test items; leave 'test' out")
         if self.fewshot and self.target is None and self.lm_eval is None:

@@ -51,13 +51,32 @@ def test_a_study_whose_trainings_all_diverge_says_so_and_scores_no_test(study_co
     wild = ["evaluation.sft.learning_rate=1e18", "evaluation.sft.scheduler=constant"]
     overrides = [*wild, "search.evaluations=3", "executor.workers=1"]
     config = load_config(study_config, overrides)
-    with pytest.raises(StudyError, match="every evaluation of the search failed"):
+    with pytest.raises(StudyError, match=r"none of the first 2 evaluations could be trained.*t001: .*diverged.*t002: "):
         run_study(config, tmp_path / "study")
     study = Study(tmp_path / "study")
     results = [event["result"] for event in study.journal.of("evaluation")]
-    assert len(results) == 3
+    assert len(results) == 2
     assert all("diverged" in result["failure"] and result["failure_kind"] == "training" for result in results)
     assert not study.journal.of("test") and not study.journal.of("final_plan")
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_study_stops_where_neither_of_its_first_two_evaluations_can_train(
+    study_config: Path, tmp_path: Path, ends: Any, batch: int
+) -> None:
+    def failing(names: set[str]) -> Any:
+        return lambda job: EvaluationResult.failed(job, "No row fits.") if trial_of(job) in names else None
+
+    config = config_of(study_config, f"search.batch={batch}")
+    ends(failing({"t001", "t002", "t003"}))
+    for _ in range(2):  # started again it says the same, and evaluates nothing
+        with pytest.raises(StudyError, match=r"none of the first 2 .*\(t001: No row fits\.; t002: No row fits\.\)"):
+            run_study(config, tmp_path / "none")
+        assert len(Study(tmp_path / "none").journal.of("evaluation")) == 2
+    ends(failing({"t001"}))
+    one = run_study(config, tmp_path / "one")
+    assert [bool(trial.failure) for trial in one.all_trials()][:2] == [True, False]
+    assert one.journal.of("finished")
 
 
 def test_an_evaluation_lost_to_the_machine_runs_again_and_changes_no_decision(

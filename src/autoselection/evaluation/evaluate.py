@@ -47,7 +47,7 @@ def evaluate(job: EvaluationJob) -> EvaluationResult:
         MissingExtraError: the ``train`` extra is not installed.
     """
     require_packages()
-    check_engine(job)
+    check_engine(job.config, trains=job.rows is not None)
     started = time.perf_counter()
     for task in job.tasks:
         load_items(task, job.split)
@@ -103,7 +103,7 @@ class _Run:
             config=job.config,
             full_metrics=job.full_metrics,
             tokenizer_key=tokenizer_key,
-            likelihoods=gives_likelihoods(job, tokenizer),
+            likelihoods=gives_likelihoods(job.config, tokenizer),
         )
         loaded = time.perf_counter()
         if job.rows is not None:

@@ -35,10 +35,11 @@ from autoselection.chat_template import render_template
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.answers import answers_match
 from autoselection.evaluation.config import EvaluationConfig
+from autoselection.evaluation.engines import check_metrics
 from autoselection.evaluation.generation import AT_LIMIT, Generation, Limited, task_generation
 from autoselection.evaluation.job import EvaluationSplit, rounded
 from autoselection.evaluation.runtime import TrainingFailure
-from autoselection.harness_tasks import harness_verdict, has_own_verdict
+from autoselection.harness_tasks import harness_settings, harness_verdict, has_own_verdict
 from autoselection.tasks import (
     LETTERS,
     OPTION_METRICS,
@@ -106,17 +107,13 @@ def load_benchmarks(
         ConfigError: a task has no usable file for the split.
         EvaluationError: a task's metric is not available from the engine.
     """
+    if not likelihoods:
+        check_metrics(tasks)
     benchmarks = []
     for task in tasks:
         items = load_items(task, split)
         choices = all(item.choices for item in items)
         examples = load_items(task, "target") if task.fewshot else []
-        if not likelihoods and task.metric != "exact_match":
-            raise EvaluationError(
-                f"Task '{task.name}': metric '{task.metric}' needs log-probabilities of prompts, which the server of "
-                "evaluation.endpoint does not give (nll, nll_per_byte, greedy_match, accuracy and option_likelihood are "
-                "not available from it): set tasks[].metric to exact_match, or use another server or engine."
-            )
         kinds = ["nll"]
         yes_no = task.answer == "yes_no" and all(item.options() for item in items)
         if task.metric in OPTION_METRICS or (full_metrics and (choices or yes_no)):
@@ -127,6 +124,7 @@ def load_benchmarks(
         key = (
             *tokenizer_key, task.model_dump_json(), split, context_length, config.max_new_tokens, tuple(kinds),
             items_fingerprint(items), tuple(item.id for item in items), items_fingerprint(examples),
+            harness_settings(task),
         )  # fmt: skip
         if key not in _BENCHMARKS:
             while len(_BENCHMARKS) >= _MAX_BENCHMARKS:
@@ -136,6 +134,27 @@ def load_benchmarks(
             _BENCHMARKS[key] = replace(made, key=repr(key))
         benchmarks.append(_BENCHMARKS[key])
     return benchmarks
+
+
+def check_items(
+    task: TaskConfig,
+    split: EvaluationSplit,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    context_length: int,
+    config: EvaluationConfig,
+) -> None:
+    """See that a split can be asked: examples are enough, gold answers fit the model, and answers can be generated so.
+
+    Raises:
+        ConfigError: one of these is not so, or the split has no usable file.
+        EvaluationError: the chat template leaves no answer to score.
+    """
+    items = load_items(task, split)
+    examples = load_items(task, "target") if task.fewshot else []
+    encoder = ConversationEncoder(tokenizer, max_length=1 << 30, turns="last")
+    _, _, longest = _encoded(task, items, examples, encoder, context_length)
+    task_generation(task, config, tokenizer, set(), "", longest, 0, context_length)
 
 
 _MAX_BENCHMARKS = 64
@@ -200,16 +219,7 @@ def _benchmark(
     context_length: int,
     config: EvaluationConfig,
 ) -> Benchmark:
-    shots = [_shots(item, examples, task) for item in items]
-    encoded = [
-        _encode(item, item.reference(), encoder, task.name, turns) for item, turns in zip(items, shots, strict=True)
-    ]
-    longest = max(len(gold) for _, gold in encoded)
-    if longest >= context_length:
-        raise ConfigError(
-            f"Task '{task.name}': a gold answer has {longest} tokens, more than the model's context of "
-            f"{context_length} leaves room for; shorten it."
-        )
+    shots, encoded, longest = _encoded(task, items, examples, encoder, context_length)
     special = set(encoder.tokenizer.all_special_ids)
     ends = {gold[-1] for _, gold in encoded if gold[-1] in special}
     stop_text = "" if ends else _text_after_answer(items[0], encoder)
@@ -240,6 +250,27 @@ def _benchmark(
 
 
 Turns = Sequence[dict[str, str]]
+
+
+def _encoded(
+    task: TaskConfig,
+    items: Sequence[TaskItem],
+    examples: Sequence[TaskItem],
+    encoder: ConversationEncoder,
+    context_length: int,
+) -> tuple[list[Turns], list[tuple[list[int], list[int]]], int]:
+    """Of every item the examples in front of it, its context and gold answer as tokens; and the longest answer's length."""
+    shots: list[Turns] = [_shots(item, examples, task) for item in items]
+    encoded = [
+        _encode(item, item.reference(), encoder, task.name, turns) for item, turns in zip(items, shots, strict=True)
+    ]
+    longest = max(len(gold) for _, gold in encoded)
+    if longest >= context_length:
+        raise ConfigError(
+            f"Task '{task.name}': a gold answer has {longest} tokens, more than the model's context of "
+            f"{context_length} leaves room for; shorten it."
+        )
+    return shots, encoded, longest
 
 
 def _shots(item: TaskItem, examples: Sequence[TaskItem], task: TaskConfig) -> Turns:

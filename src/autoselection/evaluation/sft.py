@@ -14,6 +14,7 @@ import importlib.util
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from autoselection.evaluation.schedule import TrainingSchedule, training_schedul
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 #: Memory that the activations of one micro-batch may take where there is no GPU; on one, a quarter of its memory.
@@ -94,6 +95,8 @@ def train(
             f"The model '{model.name_or_path}' lets packed rows see each other ({type(model).__name__}, attention "
             f"'{model.config._attn_implementation}'): switch evaluation.sft.packing off."
         )
+    if config.sft.method == "lora":
+        _check_targets(config.sft.lora_target_modules, model)
     seed_generators(seed)  # adapters are initialised before the trainer seeds anything
     trainer = SubsetTrainer(
         model=model,
@@ -175,7 +178,7 @@ def training_arguments(
 
     cpu = model.device.type == "cpu"
     return TRLConfig(
-        **_distribution(config),
+        **distribution(config),
         output_dir=str(work_dir),
         max_steps=schedule.steps,
         per_device_train_batch_size=config.batch_size,
@@ -206,7 +209,7 @@ def training_arguments(
     )
 
 
-def _distribution(config: SFTConfig) -> dict[str, Any]:
+def distribution(config: SFTConfig) -> dict[str, Any]:
     """Arguments for accelerate: the DeepSpeed or FSDP configuration, read and checked.
 
     Raises:
@@ -249,3 +252,38 @@ def _adapters(config: SFTConfig) -> Any:
         lora_dropout=config.lora_dropout,
         target_modules=modules if isinstance(modules, str) else list(modules),
     )
+
+
+def check_adapters(config: SFTConfig, model_config: PretrainedConfig, trust_remote_code: bool = False) -> None:
+    """See that LoRA finds its modules in a model of this configuration; no weights are made.
+
+    Raises:
+        EvaluationError: a module of ``lora_target_modules`` is not there, or is none that takes adapters.
+    """
+    if config.method != "lora" or isinstance(config.lora_target_modules, str):
+        return
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from autoselection.models import load_errors, one_line
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(model_config, trust_remote_code=trust_remote_code)
+    except load_errors() as error:
+        raise EvaluationError(f"The model's configuration makes no model: {one_line(error)}") from error
+    _check_targets(config.lora_target_modules, model)
+
+
+def _check_targets(targets: Sequence[str] | str, model: PreTrainedModel) -> None:
+    if isinstance(targets, str):
+        return
+    weighted = [
+        name for name, module in model.named_modules() if not list(module.children()) and hasattr(module, "weight")
+    ]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in weighted):
+            known = sorted({name.rsplit(".", 1)[-1] for name in weighted if "norm" not in name.lower()})
+            raise EvaluationError(
+                f"evaluation.sft.lora_target_modules: the model has no layer '{target}' with weights; it has {', '.join(known)}."
+            )

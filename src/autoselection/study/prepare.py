@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.benchmarks_check import Finding, check_benchmarks
-from autoselection.config import NO_RECIPE, StudyConfig
+from autoselection.config import StudyConfig
 from autoselection.errors import ConfigError, PoolError, StudyError
 from autoselection.pool import IngestReport, Pool, ingest
 from autoselection.progress import console
-from autoselection.recipes import load_recipe
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
 from autoselection.signals.overlap import ANY_STAT, MIN_WORDS, STAT, contamination, item_grams
+from autoselection.study.checks import check_recipes, check_setup
 from autoselection.tasks import Split, load_items
 from autoselection.terminal import styled
 
@@ -139,8 +139,7 @@ def check_inputs(config: StudyConfig) -> None:
             load_items(task, "test")
         if config.sae is not None and task.target is not None:
             load_items(task, "target")
-    if config.incumbent.recipe not in NO_RECIPE:
-        load_recipe(config.incumbent.recipe)
+    check_recipes(config)
     for path in config.pool.files:
         if not path.exists():
             raise PoolError(f"{path}: no such pool file (pool.files).")
@@ -170,6 +169,8 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
     """
     fingerprint = None if opening is None else str(opening["pool"])
     check_inputs(config)
+    if opening is None:  # one that goes on, or is finished, needs nothing that it did not need before
+        check_setup(config)
     findings = trusted_benchmarks(config, refuse=opening is None)
     report = None
     if config.pool.path is not None:

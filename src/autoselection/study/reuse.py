@@ -30,7 +30,7 @@ def warm_start(table: SignalTable, config: SearchConfig) -> dict[str, Any]:
     taken: list[dict[str, Any]] = []
     passed: dict[str, int] = {}
     hashes: set[str] = set()
-    ranked = [_ranked(path) for path in config.warm_start]
+    ranked = [ranked_trials(path) for path in config.warm_start]
     for trial in (trial for turn in zip_longest(*ranked) for trial in turn if trial is not None):
         if len(taken) == config.warm_start_probes:
             break
@@ -62,8 +62,12 @@ def warm_recipes(chosen: dict[str, Any]) -> list[Recipe]:
     ]
 
 
-def _ranked(path: Path) -> Sequence[dict[str, Any]]:
-    """Scored trials of a study, best first (ties: the earlier one)."""
+def ranked_trials(path: Path) -> Sequence[dict[str, Any]]:
+    """Scored trials of a study, best first (ties: the earlier one).
+
+    Raises:
+        StudyError: the folder holds no study, or one without a scored trial.
+    """
     if not (path / "journal.jsonl").exists():
         raise StudyError(f"search.warm_start: {path} holds no study (no journal.jsonl).")
     try:

@@ -44,6 +44,9 @@ from autoselection.study.reuse import warm_recipes, warm_start
 from autoselection.study.study import JOURNAL, Study, Trial, check_folder
 from autoselection.terminal import Text, styled
 
+#: A search of which so many evaluations fail at its beginning, and all, is not gone on with.
+_FIRST = 2
+
 
 @dataclass(frozen=True)
 class Work:
@@ -194,6 +197,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
             candidates = controller.ask(settings.batch)
             if candidates:
                 _evaluate_round(study, prepared, executor, controller, candidates)
+                _stop_if_none_trains(study)
                 advance(int(controller.spent) - paid)
                 paid = int(controller.spent)
             elif later:
@@ -243,6 +247,22 @@ def _tell_of_missing(candidates: Sequence[Candidate], known: Mapping[str, Trial]
             if candidate.id not in known and found.operator not in told:
                 told.add(found.operator)
                 console.say(styled(candidate.id, "yellow"), f"  {found.sentence()}")
+
+
+def _stop_if_none_trains(study: Study) -> None:
+    """Stop a study of which not one of two evaluations and more could be trained and scored.
+
+    Raises:
+        StudyError: that is so; their results are kept.
+    """
+    tried = [trial for trial in study.all_trials() if trial.results]
+    if len(tried) >= _FIRST and all(trial.failure for trial in tried):
+        why = "; ".join(f"{trial.id}: {trial.failure}" for trial in tried[:_FIRST])
+        raise StudyError(
+            f"{study.path}: none of the first {len(tried)} evaluations could be trained and scored ({why}) Mend that "
+            "(autoselection doctor CONFIG looks at it) and start a new study in another folder: other settings make another "
+            "study."
+        )
 
 
 def training_seeds(evaluation: EvaluationConfig, replicate: int) -> tuple[int, ...]:

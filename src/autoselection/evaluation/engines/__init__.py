@@ -7,7 +7,7 @@ comes with every request (see ``generation``); the seed is passed on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,23 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from autoselection.evaluation.config import EvaluationConfig
     from autoselection.evaluation.job import EvaluationJob
+    from autoselection.tasks import TaskConfig
 
 
-def check_engine(job: EvaluationJob) -> None:
-    """Refuse a job its engine cannot do, before anything is loaded.
+def check_engine(config: EvaluationConfig, *, trains: bool = True) -> None:
+    """Refuse what an engine or trainer cannot do, before anything is loaded.
+
+    Args:
+        trains: whether subsets are trained here, not only the configured model scored.
 
     Raises:
-        EvaluationError: trained subsets cannot reach the server, or the trainer's command is not there.
+        EvaluationError: trained subsets cannot reach the server, its address or key is missing, or the trainer's command
+            is not there.
         MissingExtraError: vLLM is not installed.
     """
-    config = job.config
-    if job.rows is not None and config.sft.trainer == "llamafactory":
+    if trains and config.sft.trainer == "llamafactory":
         from autoselection.evaluation.llamafactory import find_command
 
         find_command(config.sft.llamafactory.command)
@@ -37,14 +42,44 @@ def check_engine(job: EvaluationJob) -> None:
         from autoselection.evaluation.engines.vllm import require_vllm
 
         require_vllm()
-    if config.engine == "openai" and job.rows is not None:
-        if not config.endpoint.load_adapters:
+    if config.engine == "openai":
+        from autoselection.evaluation.engines.openai import Endpoint
+
+        Endpoint(config.endpoint).headers()
+        if trains and not config.endpoint.load_adapters:
             raise EvaluationError(
                 "evaluation.engine 'openai' scores the model that a server holds, and a subset is trained here: set "
                 "evaluation.endpoint.load_adapters (and sft.method to lora), or use another engine."
             )
-        if config.sft.method != "lora":
+        if trains and config.sft.method != "lora":
             raise ConfigError("evaluation.endpoint.load_adapters needs evaluation.sft.method 'lora'.")
+
+
+def check_served_metrics(config: EvaluationConfig, tasks: Sequence[TaskConfig], tokenizer: Any) -> None:
+    """Ask a server for what the tasks' metrics need of it.
+
+    Raises:
+        EvaluationError: it does not answer, or gives no log-probabilities and a metric needs them.
+    """
+    if config.engine != "openai" or all(task.metric == "exact_match" for task in tasks):
+        return
+    if not gives_likelihoods(config, tokenizer):
+        check_metrics(tasks)
+
+
+def check_metrics(tasks: Sequence[TaskConfig]) -> None:
+    """Refuse tasks that are scored by likelihoods, of an engine that gives none.
+
+    Raises:
+        EvaluationError: there is such a task.
+    """
+    for task in tasks:
+        if task.metric != "exact_match":
+            raise EvaluationError(
+                f"Task '{task.name}': metric '{task.metric}' needs log-probabilities of prompts, which the server of "
+                "evaluation.endpoint does not give (nll, nll_per_byte, greedy_match, accuracy and option_likelihood are "
+                "not available from it): set tasks[].metric to exact_match, or use another server or engine."
+            )
 
 
 def adapter_folder(job: EvaluationJob) -> Path | None:
@@ -53,13 +88,13 @@ def adapter_folder(job: EvaluationJob) -> Path | None:
     return job.work_dir / "adapter" if wanted else None
 
 
-def gives_likelihoods(job: EvaluationJob, tokenizer: Any) -> bool:
+def gives_likelihoods(config: EvaluationConfig, tokenizer: Any) -> bool:
     """Whether the engine gives log-probabilities of prompts; a server is asked."""
-    if job.config.engine != "openai":
+    if config.engine != "openai":
         return True
     from autoselection.evaluation.engines.openai import Endpoint
 
-    return Endpoint(job.config.endpoint).gives_likelihoods(tokenizer("One, two", add_special_tokens=False)["input_ids"])
+    return Endpoint(config.endpoint).gives_likelihoods(tokenizer("One, two", add_special_tokens=False)["input_ids"])
 
 
 @contextmanager

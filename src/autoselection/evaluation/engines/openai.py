@@ -65,18 +65,22 @@ class Endpoint:
         self.base_url = config.base_url.rstrip("/")
         self.model = config.model
 
+    def headers(self) -> tuple[dict[str, str], Secret]:
+        """The headers of a request, and the key in them."""
+        headers = {"Content-Type": "application/json"}
+        if not self.config.api_key_env:
+            return headers, Secret("")
+        key = os.environ.get(self.config.api_key_env)
+        if not key:
+            raise EvaluationError(
+                f"The environment variable {self.config.api_key_env} (evaluation.endpoint.api_key_env) is empty: "
+                "set it to the server's key."
+            )
+        return {**headers, "Authorization": f"Bearer {key}"}, Secret(key)
+
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """The JSON answer to one request; busy and broken answers are asked again, with growing pauses."""
-        headers, secret = {"Content-Type": "application/json"}, Secret("")
-        if self.config.api_key_env:
-            key = os.environ.get(self.config.api_key_env)
-            if not key:
-                raise EvaluationError(
-                    f"The environment variable {self.config.api_key_env} (evaluation.endpoint.api_key_env) is empty: "
-                    "set it to the server's key."
-                )
-            headers["Authorization"] = f"Bearer {key}"
-            secret = Secret(key)
+        headers, secret = self.headers()
         request = urllib.request.Request(self.base_url + path, json.dumps(body).encode(), headers, method="POST")
         reason = ""
         for attempt in range(self.config.retries + 1):

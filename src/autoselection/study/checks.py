@@ -1,0 +1,167 @@
+"""What a study would fail at late, looked at before any signal is computed: the machine, packages, models, files.
+
+Nothing here computes anything of a pool; the model's configuration and tokenizer are read, its weights are not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoselection.chat import ConversationEncoder
+from autoselection.config import NO_RECIPE, StudyConfig
+from autoselection.errors import MissingExtraError
+from autoselection.evaluation.encoding import RowCache, lost_rows
+from autoselection.evaluation.engines import check_engine, check_served_metrics
+from autoselection.evaluation.harness import check_items
+from autoselection.evaluation.runtime import require_packages
+from autoselection.evaluation.sft import check_adapters, distribution
+from autoselection.llm import check_settings
+from autoselection.models import (
+    check_model_files,
+    context_length,
+    load_config,
+    load_tokenizer,
+    pick_device,
+    pick_dtype,
+)
+from autoselection.pool import Pool
+from autoselection.recipes import load_recipe
+from autoselection.study.reuse import ranked_trials
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Rows that a training is foretold from.
+SAMPLE = 512
+
+
+def check_setup(config: StudyConfig) -> None:
+    """Refuse a study that cannot come to its end here, with the first thing that it would fail at.
+
+    Raises:
+        AutoSelectionError: a device, package, file, key or name is missing, or does not fit the others.
+    """
+    require_packages()
+    check_settings(config.search.llm)
+    for folder in config.search.warm_start:
+        ranked_trials(folder)
+    if config.executor.kind == "ray" and importlib.util.find_spec("ray") is None:
+        raise MissingExtraError("ray", "ray", "executor.kind 'ray'")
+    _check_devices(config)
+    check_engine(config.evaluation)
+    distribution(config.evaluation.sft)
+    model = config.model
+    tokenizer = load_tokenizer(model.path, model.chat_template, model.trust_remote_code)
+    check_model_files(model.path)
+    loaded = load_config(model.path, model.trust_remote_code)
+    length = context_length(loaded)
+    ConversationEncoder(tokenizer, max_length=length)
+    check_adapters(config.evaluation.sft, loaded, model.trust_remote_code)
+    _check_signals(config)
+    check_served_metrics(config.evaluation, config.tasks, tokenizer)
+    for task in config.tasks:
+        check_items(task, "dev", tokenizer, context_length=length, config=config.evaluation)
+        if config.final.enabled:
+            check_items(task, "test", tokenizer, context_length=length, config=config.evaluation)
+
+
+def check_recipes(config: StudyConfig) -> None:
+    """Read every recipe that the configuration names.
+
+    Raises:
+        RecipeError: one is missing or wrong.
+    """
+    named: Sequence[Any] = (*config.search.initial, *config.final.recipes)
+    for recipe in (*named, *(() if config.incumbent.recipe in NO_RECIPE else (config.incumbent.recipe,))):
+        load_recipe(recipe)
+
+
+def _check_devices(config: StudyConfig) -> None:
+    """See that devices asked for by name are there; a cluster's workers have their own."""
+    places = {"signals": config.signals.device}
+    if config.executor.kind == "local":
+        places["evaluation"] = config.evaluation.device
+    for section, asked in places.items():
+        device = pick_device(asked)
+        pick_dtype(device, config.signals.dtype if section == "signals" else config.evaluation.dtype)
+
+
+def _check_signals(config: StudyConfig) -> None:
+    """See that the models and packages of signals that are asked for are there."""
+    signals = config.signals
+    asked = set(signals.signals or ())
+    if "action_object_branching" in asked and importlib.util.find_spec("spacy") is None:
+        raise MissingExtraError("spacy", "syntax", "The signal 'action_object_branching'")
+    if config.sae is not None:
+        from autoselection.signals.sae import read_sae_info
+
+        read_sae_info(config.sae)
+    if signals.embedding_model is not None:
+        from autoselection.signals.embeddings import embedding_folder
+
+        embedding_folder(signals.embedding_model)
+    for path in (*signals.trajectory_models, *([signals.reward_model] if signals.reward_model else [])):
+        check_model_files(path)
+        load_config(path, config.model.trust_remote_code)
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What a training would make of a sample of the pool.
+
+    Attributes:
+        rows: of the sample.
+        dropped: rows that cannot be trained on, by reason (see ``encoding.DROPPED``).
+        truncated: rows cut to the maximum length.
+        no_ifd: rows whose prompt fills what the signals read of them, so that they have no IFD.
+        sentences: what of it is worth saying.
+    """
+
+    rows: int
+    dropped: dict[str, int]
+    truncated: int
+    no_ifd: int
+    sentences: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**vars(self), "sentences": list(self.sentences)}
+
+
+def foretell_training(config: StudyConfig, pool: Pool) -> Foretold:
+    """Encode rows spread evenly over the pool as training and signals would, and count what is lost.
+
+    Raises:
+        EvaluationError: the model's tokenizer or template cannot be used.
+    """
+    model, sft = config.model, config.evaluation.sft
+    tokenizer = load_tokenizer(model.path, model.chat_template, model.trust_remote_code)
+    context = context_length(load_config(model.path, model.trust_remote_code))
+    rows = np.unique(np.linspace(0, len(pool) - 1, min(SAMPLE, len(pool))).astype(np.int64))
+    length = min(sft.max_length, context)
+    encoder = ConversationEncoder(tokenizer, max_length=length, turns=sft.turns)
+    subset = RowCache().subset(pool, rows, encoder, sft.completion_only)
+    subset.lengths(np.arange(len(rows)))
+    dropped = {name: count for name, count in subset.dropped.items() if count}
+    said = lost_rows(subset.read, dropped, subset.truncated, length)
+    read = min(config.signals.max_length, context)
+    no_ifd = _filled(tokenizer, pool, rows, config, read)
+    if no_ifd > len(rows) // 10:
+        said.append(
+            f"{no_ifd:,} of {len(rows):,} rows ({no_ifd / len(rows):.0%}) will have no IFD: their prompts fill the "
+            f"{read:,} tokens that signals read of a row (signals.max_length, or the model's context)."
+        )
+    more = f" Foretold from {len(rows):,} of {len(pool):,} rows." if len(rows) < len(pool) else ""
+    return Foretold(len(rows), dropped, subset.truncated, no_ifd, tuple(sentence + more for sentence in said))
+
+
+def _filled(tokenizer: PreTrainedTokenizerBase, pool: Pool, rows: Any, config: StudyConfig, length: int) -> int:
+    """Rows of which the first ``length`` tokens hold no response, although there is one."""
+    encoder = ConversationEncoder(tokenizer, max_length=length, turns=config.signals.turns)
+    encoded = encoder.encode_batch(pool.messages(rows.tolist()))
+    return sum(row is not None and row.truncated > 0 and True not in row.response for row in encoded)

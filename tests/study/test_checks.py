@@ -1,0 +1,151 @@
+"""What a study would fail at after hours is refused before a signal is computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autoselection.config import load_config
+from autoselection.doctor import examine_config
+from autoselection.errors import AutoSelectionError, ConfigError
+from autoselection.pool import Pool, ingest
+from autoselection.study.checks import check_setup, foretell_training
+from autoselection.study.run import run_study
+
+
+@pytest.fixture
+def fresh(study_config: Path, raw_pool: Path, tmp_path: Path) -> Any:
+    """``fresh(*overrides)``: the small study on raw files, nothing of which is read or scored yet."""
+
+    def make(*overrides: str) -> Any:
+        document = yaml.safe_load(study_config.read_text())
+        document["pool"] = {"files": [str(raw_pool)]}
+        file = tmp_path / "fresh.yaml"
+        file.write_text(yaml.safe_dump(document))
+        return load_config(file, overrides)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluation.device=cuda"], "Device 'cuda' is not available here"),
+        (["signals.device=cuda:3"], "Device 'cuda:3' is not available here"),
+        (["evaluation.device=mps"], "Device 'mps' is not available here"),
+        (["evaluation.engine=vllm"], "needs the package 'vllm'"),
+        (["executor.kind=ray", "evaluation.sft.deepspeed=nowhere.json"], r"needs the package|cannot be read"),
+        (["evaluation.engine=openai"], r"needs evaluation\.endpoint\.base_url"),
+        (
+            ["evaluation.engine=openai", "evaluation.endpoint.base_url=http://127.0.0.1:9/v1",
+             "evaluation.endpoint.model=m", "evaluation.endpoint.api_key_env=NO_SUCH_KEY_HERE"],
+            "variable NO_SUCH_KEY_HERE",
+        ),
+        (
+            ["evaluation.engine=openai", "evaluation.endpoint.base_url=http://127.0.0.1:9/v1",
+             "evaluation.endpoint.model=m"],
+            "load_adapters",
+        ),
+        (
+            ["evaluation.engine=openai", "evaluation.endpoint.base_url=http://127.0.0.1:9/v1",
+             "evaluation.endpoint.model=m", "evaluation.endpoint.load_adapters=true", "evaluation.sft.method=lora",
+             "evaluation.endpoint.retries=0"],
+            "is the server up",
+        ),
+        (["evaluation.sft.fsdp=nowhere.json"], "cannot be read as JSON"),
+        (
+            ["evaluation.sft.trainer=llamafactory", "evaluation.sft.llamafactory.template=qwen",
+             "evaluation.sft.llamafactory.command=no-such-command"],
+            "no-such-command",
+        ),
+        (["evaluation.sft.method=lora", "evaluation.sft.lora_target_modules=[q_proj, querry]"],
+         r"no layer 'querry' with weights; it has .*q_proj"),
+        (["evaluation.sft.method=lora", "evaluation.sft.lora_target_modules=[mlp]"], "no layer 'mlp' with weights"),
+        (["model.path=./nowhere"], r"nowhere"),
+        (["model.chat_template=nowhere.jinja"], r"there is no file .*nowhere\.jinja"),
+        (["model.chat_template=chatmll"], "did you mean"),
+        (["incumbent.recipe=nowhere.yaml"], "nowhere"),
+        (["final.recipes=[nowhere.yaml]"], "nowhere"),
+        (["search.initial=[nowhere.yaml]"], "nowhere"),
+        (["search.warm_start=[nowhere]"], r"search\.warm_start: .*nowhere holds no study"),
+        (["sae=nowhere"], "no SAE folder"),
+        (["signals.embedding_model=./nowhere"], "no embedding model"),
+        (["signals.reward_model=./nowhere"], "no model folder"),
+        (["signals.trajectory_models=[./nowhere]"], "no model folder"),
+        (["tasks.0.dev=nowhere.jsonl"], r"the dev file .*nowhere\.jsonl does not exist"),
+        (["tasks.0.test=nowhere.jsonl"], r"the test file .*nowhere\.jsonl does not exist"),
+        (["tasks.0.fewshot=500"], "500 examples are asked for"),
+        (["search.llm.model=m", "search.llm.api_key_env=NO_SUCH_KEY_HERE"], "NO_SUCH_KEY_HERE"),
+    ],
+)  # fmt: skip
+def test_refused_before_anything_is_computed(fresh, tmp_path, overrides, message, monkeypatch):
+    def computed(*_: Any, **__: Any) -> None:
+        raise AssertionError("the pool was read, or a signal computed")
+
+    for name in ("ingest", "score_pool"):
+        monkeypatch.setattr(f"autoselection.study.prepare.{name}", computed)
+    with pytest.raises(AutoSelectionError, match=message):
+        run_study(fresh(*overrides), tmp_path / "study")
+    assert not (tmp_path / "study" / "pool").exists()
+
+
+def test_a_template_or_model_that_cannot_be_used_is_refused_early(fresh, tiny_model_dir, tmp_path):
+    import shutil
+
+    broken = tmp_path / "broken.jinja"
+    broken.write_text("{% for m in messages %}{{ m.content }}")
+    with pytest.raises(AutoSelectionError, match="Unexpected end of template"):
+        check_setup(fresh(f"model.chat_template={broken}"))
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_model_dir, bare)
+    (bare / "model.safetensors").unlink()
+    with pytest.raises(AutoSelectionError, match="holds no weights"):
+        check_setup(fresh(f"model.path={bare}"))
+    (bare / "chat_template.jinja").unlink(missing_ok=True)
+    settings = json.loads((bare / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (bare / "tokenizer_config.json").write_text(json.dumps(settings))
+    (bare / "model.safetensors").touch()
+    with pytest.raises(AutoSelectionError, match="has no chat template"):
+        check_setup(fresh(f"model.path={bare}"))
+    long = tmp_path / "long.jsonl"
+    long.write_text(json.dumps({"id": "a", "prompt": "p", "answer": "word " * 4000}) + "\n")
+    with pytest.raises(ConfigError, match="more than the model's context"):
+        check_setup(fresh(f"tasks.0.dev={long}", "tasks.0.dev_limit=null"))
+
+
+def test_what_is_usable_is_not_refused(fresh):
+    check_setup(fresh())
+    check_setup(fresh("evaluation.sft.method=lora", "evaluation.sft.lora_target_modules=[q_proj, v_proj]"))
+
+
+def test_a_task_without_dev_says_what_to_give(fresh):
+    with pytest.raises(ConfigError, match=r"no dev items to guide the search"):
+        fresh("tasks.0.dev=null")
+
+
+def test_doctor_foretells_what_training_and_signals_lose(fresh, tmp_path):
+    """Half of the rows have prompts that fill the length, and a tenth are cut."""
+    rows = []
+    for index in range(200):
+        prompt = f"{index} " + ("word " * 300 if index % 2 else "hi")
+        answer = "word " * 300 if index % 10 == 0 else "yes"
+        rows.append({"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]})
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = fresh(f"pool.files=[{source}]", "evaluation.sft.max_length=64", "signals.max_length=64")
+    ingest([source], tmp_path / "pool")
+    found = foretell_training(config, Pool.open(tmp_path / "pool"))
+    assert (found.rows, found.dropped, found.truncated, found.no_ifd) == (200, {"max_length": 100}, 120, 100)
+    assert found.sentences[0].startswith(
+        "Training drops 100 of 200 rows (50%): 100 because their prompts fill the maximum length."
+    )
+    assert found.sentences[1].startswith("100 of 200 rows (50%) will have no IFD: their prompts fill the 64 tokens")
+    told = examine_config(config)
+    assert told["training"] == list(found.sentences)
+    fine = examine_config(fresh(f"pool.files=[{source}]", "evaluation.device=cuda"))
+    assert "Device 'cuda' is not available here" in fine["problems"][0]
