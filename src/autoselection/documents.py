@@ -27,7 +27,7 @@ MAX_BYTES = 2**20
 MAX_DEPTH = 40
 #: Most values, with every alias counted as what it stands for (count).
 MAX_VALUES = 100_000
-#: Numbers lie between minus this and this.
+#: Whole numbers lie between minus this and this.
 MAX_NUMBER = 2**63 - 1
 
 _PREFIX = "tag:yaml.org,2002:"
@@ -251,7 +251,7 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 def _number(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise _Unusable("infinity and not-a-number are not allowed, nor numbers too large to be held")
-    if isinstance(value, (int, float)) and abs(value) > MAX_NUMBER:
+    if isinstance(value, int) and abs(value) > MAX_NUMBER:
         raise _Unusable(f"the number {_short(str(value))} is too large")
     return value
 

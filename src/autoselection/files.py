@@ -25,7 +25,7 @@ import time
 import tokenize
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.progress import console
+from autoselection.system import naming
 
 #: Name of the file that remembers good checks; beside the data, as it goes where the data goes.
 STAMPS_FILE = ".checked.json"
@@ -63,21 +64,52 @@ _warned: set[Path] = set()
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Write a file aside (``mode`` ``w``: UTF-8 text with plain line feeds; ``wb``: bytes), renamed when it is complete.
 
+    What is there and is no file, such as ``/dev/stdout``, is written to; a link is followed.
+
     Raises:
-        OSError: it cannot be written; then nothing is left of it.
+        OSError: it cannot be written, with its name; then nothing is left of it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent)
-    part, handle = _new_part(path)
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+    with naming(path):
+        path = path.resolve() if path.is_symlink() else path
+        if path.exists() and not path.is_file():
+            with path.open(mode, encoding=encoding, newline=newline) as stream:
+                yield stream
+            return
+        with _parents(path):
+            remove_leftovers(path.parent)
+            part, handle = _new_part(path)
+            try:
+                with os.fdopen(handle, mode, encoding=encoding, newline=newline) as stream:
+                    yield stream
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                    part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders above ``path``; those that were made go again, if they are empty, should the block fail."""
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
-        with os.fdopen(handle, mode, encoding=encoding, newline=newline) as stream:
-            yield stream
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in made:  # the deepest first
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write several text files: all of them, or none if there is no room for them."""
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stream = stack.enter_context(whole_file(path))
+            stream.write(text)
             stream.flush()
-            os.fsync(stream.fileno())
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _new_part(path: Path) -> tuple[Path, int]:
@@ -106,24 +138,24 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Fill a folder aside, and move it into place, for one that is there, when it is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder.parent)
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
-    part.mkdir()
-    try:
-        with held(part):
-            yield part
-            if folder.is_dir():
-                old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
-                with held(folder):
-                    folder.rename(old)
+    with naming(folder), _parents(folder):
+        remove_leftovers(folder.parent)
+        part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
+        part.mkdir()
+        try:
+            with held(part):
+                yield part
+                if folder.is_dir():
+                    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
+                    with held(folder):
+                        folder.rename(old)
+                        part.rename(folder)
+                        shutil.rmtree(old)
+                else:
                     part.rename(folder)
-                    shutil.rmtree(old)
-            else:
-                part.rename(folder)
-            sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+                sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager

@@ -123,7 +123,9 @@ def test_a_full_disk_stops_the_study_with_a_sentence_and_loses_nothing(
         return append(self, event, **fields)
 
     monkeypatch.setattr(Journal, "append", full)
-    with pytest.raises(StudyError, match=r"No space left on device.*free disk space.*finished evaluations are kept"):
+    with pytest.raises(
+        StudyError, match=r"no space is left on the device.*Free some space.*finished evaluations are kept"
+    ):
         run_study(config_of(study_config), tmp_path / "study")
     assert len(Study(tmp_path / "study").journal.of("evaluation")) == 2
     monkeypatch.setattr(Journal, "append", append)

@@ -78,7 +78,7 @@ def materialize(
     cache = PrefixCache()
     result = run_recipe(loaded, place.table, seed=seed, cache=cache)
     if ids is not None:
-        ids.write_text(json.dumps(place.pool.row_ids(result.rows)) + "\n", encoding="utf-8")
+        write_file(ids, json.dumps(place.pool.row_ids(result.rows)) + "\n")
     if as_json:
         document = {
             "recipe": loaded.describe(),

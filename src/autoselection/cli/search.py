@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from autoselection import __version__
+from autoselection import __version__, files
 from autoselection.cli._common import DATA, SEARCH, EvaluationSplit, Json, Set, app, emit, output
 from autoselection.errors import ConfigError
 from autoselection.progress import console
@@ -36,7 +36,7 @@ def init(
         ],
         "evaluation": {"sft": {"epochs": 3.0}},
     }
-    path.write_text(commented_yaml(values, None if full else MAIN_KEYS), encoding="utf-8")
+    files.write_text(path, commented_yaml(values, None if full else MAIN_KEYS))
     console.say(f"Wrote {path}. Fill in pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR")
 
 

@@ -103,8 +103,7 @@ def _warning(comparison: Comparison) -> str:
 def write_comparison(comparison: Comparison, out: Path) -> None:
     """Write ``comparison.json``, ``.md`` and ``.html``; without Plotly no HTML, with a notice."""
     document = json.dumps(comparison.to_dict(), allow_nan=False, indent=1) + "\n"
-    files.write_text(out / "comparison.json", document)
-    files.write_text(out / "comparison.md", markdown(comparison))
+    files.write_texts({out / "comparison.json": document, out / "comparison.md": markdown(comparison)})
     if importlib.util.find_spec("plotly") is None:
         notices.say(
             "No plot was drawn, as Plotly is not installed: pip install 'autoselection[compare]', then run the same "

@@ -14,6 +14,7 @@ import numpy as np
 from autoselection.diagnose.calibration import Calibration, calibrate
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array, Correlation, Estimate, correlate
 from autoselection.errors import ConfigError
+from autoselection.files import write_text
 from autoselection.markup import bullets, inline, table
 
 Kind = Literal["state", "size", "signal", "prediction", "left out", "fidelity", "test"]
@@ -249,7 +250,7 @@ def write_table(diagnosis: Diagnosis, path: Path) -> None:
         raise ConfigError(f"{path}: tables are written as .md or .csv; name such a file.")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.parent} does not exist; make it, or name another file.")
-    path.write_text(markdown(diagnosis) if path.suffix == ".md" else _csv(diagnosis), encoding="utf-8")
+    write_text(path, markdown(diagnosis) if path.suffix == ".md" else _csv(diagnosis))
 
 
 def _csv(diagnosis: Diagnosis) -> str:

@@ -37,8 +37,7 @@ def write_paper(config: ReproductionConfig, out: Path) -> dict[str, Any]:
     head = json.dumps({**document, "rows": []}, ensure_ascii=False, allow_nan=False, indent=1)
     lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
     body = head.removesuffix('"rows": []\n}') + f'"rows": [\n{lines}\n]\n}}\n'
-    files.write_text(out / "paper.json", body)
-    files.write_text(out / "paper.md", paper_markdown(document))
+    files.write_texts({out / "paper.json": body, out / "paper.md": paper_markdown(document)})
     return document
 
 

@@ -42,6 +42,7 @@ from autoselection.study.outputs import write_outputs
 from autoselection.study.prepare import Contamination, Prepared, prepare
 from autoselection.study.reuse import warm_recipes, warm_start
 from autoselection.study.study import JOURNAL, Study, Trial, check_folder
+from autoselection.system import told
 from autoselection.terminal import Text, styled
 
 #: A search of which so many evaluations fail at its beginning, and all, is not gone on with.
@@ -72,10 +73,8 @@ def run_study(config: StudyConfig, out: Path) -> Study:
     except OSError as error:
         if error.errno not in MACHINE_ERRNOS:
             raise
-        raise StudyError(
-            f"{out}: the system failed while the study was written ({error}): mend that (free disk space?) and run the "
-            "same command again; finished evaluations are kept."
-        ) from error
+        what, help_ = told(error, str(out))
+        raise StudyError(f"{what}. {help_}; finished evaluations are kept, and the same command goes on.") from error
 
 
 def _run_study(config: StudyConfig, out: Path) -> Study:

@@ -17,8 +17,9 @@ from typing import Any
 
 from autoselection.errors import ConfigError
 from autoselection.evaluation.benchmarks.formats import BENCHMARKS, BenchmarkFormat, Draft, Unusable
-from autoselection.evaluation.benchmarks.harness_file import write_harness_task
+from autoselection.evaluation.benchmarks.harness_file import harness_file
 from autoselection.evaluation.benchmarks.sources import SourceFile, records, source_files
+from autoselection.files import write_texts
 from autoselection.schema import suggestion
 from autoselection.tasks import LETTERS
 
@@ -106,19 +107,14 @@ def convert(
             )
     items = {split: [_record(kind, draft, seed) for draft in chosen] for split, chosen in splits.items()}
     _name_items(name, items)
-    out.mkdir(parents=True, exist_ok=True)
-    for path in taken:
-        path.unlink()
-    for split, entries in items.items():
-        if entries:
-            text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
-            (out / f"{split}.jsonl").write_text(text, encoding="utf-8")
-    if kind.private:
-        (out / ".gitignore").write_text(
-            "# Its authors ask that these questions not be published.\n*\n", encoding="utf-8"
-        )
     present = [split for split, entries in items.items() if entries]
-    write_harness_task(kind, out, present)
+    texts = {
+        out / f"{split}.jsonl": "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in items[split])
+        for split in present
+    }
+    if kind.private:
+        texts[out / ".gitignore"] = "# Its authors ask that these questions not be published.\n*\n"
+    texts |= [harness_file(kind, out, present)]
     answers = Counter(_answer_key(entry) for split in ("dev", "test") for entry in items[split])
     report = ConversionReport(
         benchmark=name,
@@ -138,7 +134,11 @@ def convert(
         },
     )
     manifest = report.to_dict() | {"sources": [_stamp(file) for file in files]}
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    texts[out / "manifest.json"] = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    write_texts(texts)
+    for path in taken:
+        if path not in texts:
+            path.unlink()
     return report
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from autoselection.documents import dump_yaml
 from autoselection.evaluation.benchmarks.formats import BenchmarkFormat
 from autoselection.tasks import LETTERS
 
@@ -62,9 +61,6 @@ def harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> dic
     }
 
 
-def write_harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> Path:
-    """Write the task file; ``lm_eval --include_path OUT --tasks autoselection_NAME`` runs it."""
-    path = out / f"autoselection_{kind.name}.yaml"
-    text = yaml.safe_dump(harness_task(kind, out, splits), sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")
-    return path
+def harness_file(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> tuple[Path, str]:
+    """The task file and its text; ``lm_eval --include_path OUT --tasks autoselection_NAME`` runs it."""
+    return out / f"autoselection_{kind.name}.yaml", dump_yaml(harness_task(kind, out, splits))
