@@ -212,7 +212,7 @@ class Build:
             if len(records) >= DETECTION_ROWS:
                 break
         if not records and self.config.format == "auto":
-            problem = f"; {reader.path}:{head[0][0]}: {head[0][2]}" if head else ""
+            problem = f"; {reader.path}:{head[0][0]}: {head[0][2]}" if head else "" if reader.bytes else ": it is empty"
             raise PoolError(f"{reader.path} holds no readable row{problem}.")
         layout = layout_of(records, reader.path, self.config.layout_request(), self.command, len(self.inputs) == 1)
         self._mapped = self._mapped or layout.exclusive

@@ -318,7 +318,8 @@ def _is_conversation(value: Any) -> bool:
         return value.lstrip().startswith(("[{", "[ {", "[\n")) and '"' in value
     if isinstance(value, dict):
         return {"role", "content"} <= set(value) or {"from", "value"} <= set(value)
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    first = value[0] if isinstance(value, list) and value else None
+    return isinstance(first, dict) and bool({"role", "from"} & set(first))
 
 
 def _is_pair(row: Record, prompt: str, response: str) -> bool:
@@ -329,6 +330,9 @@ def _is_pair(row: Record, prompt: str, response: str) -> bool:
 
 def _advice(records: Sequence[Record], columns: Sequence[str], path: Path, command: str) -> str:
     """What to do about a file whose columns say nothing."""
+    lists = [name for name in columns if isinstance(records[0][name], list)] if len(records) == 1 else []
+    if len(lists) == 1 and not _is_conversation(records[0][lists[0]]):
+        return f"if the rows are in the field {lists[0]!r}, write that list alone to a file."
     proposed = _proposal(records, columns)
     if proposed is None:
         header = " (does the file have a header line?)" if path.suffix.lower() in (".csv", ".tsv") else ""

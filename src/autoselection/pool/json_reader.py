@@ -66,7 +66,8 @@ def json_rows(stream: Any, path: Path, lines_expected: bool) -> Iterator[RawRow]
     second = rest.lstrip()[:1]
     if line.rstrip() == b"{" and not (lines_expected and second == b"{"):
         raise PoolError(
-            f"{path} holds one JSON object over several lines: expected an array of rows or one object a line."
+            f"{path} holds one JSON object over several lines: expected an array of rows or one object a line; if one of its "
+            "fields is the list of rows, write that list alone."
         )
     return _lines(stream)
 
@@ -106,10 +107,13 @@ def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
         else:
             record = DECODER.decode(text)
     except UnicodeDecodeError as error:
-        return None, f"not valid UTF-8 (byte {error.start + 1} of the line)"
+        place = f"byte {error.start + 1} of the line"
+        return None, f"not valid UTF-8 ({place}): if the file has another encoding, give --encoding"
     except json.JSONDecodeError as error:
-        cut = "" if line.endswith(b"\n") else "; the file ends here, in the middle of a row (half-written?)"
-        return None, f"not valid JSON: {error.msg} at column {error.pos + 1}{cut}"
+        cut = text[:1] in ("{", "[") and _is_cut(error, text) and not line.endswith(b"\n")
+        return None, _json_problem(error) + (
+            "; the file ends here, in the middle of a row (half-written?)" if cut else ""
+        )
     except KeyTwiceError as error:
         return None, str(error)
     except ValueError as error:  # numbers of thousands of digits
@@ -119,6 +123,17 @@ def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
     if not isinstance(record, dict):
         return None, "not a JSON object"
     return record, None
+
+
+def _json_problem(error: json.JSONDecodeError) -> str:
+    if error.msg == "Extra data":
+        return f"not valid JSON: Extra data at column {error.pos + 1} (one object a line is expected)"
+    return f"not valid JSON: {error.msg.removesuffix(' at')} at column {error.pos + 1}"
+
+
+def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
+    """Whether what is wrong with a JSON text is that it ends too early."""
+    return error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
 
 
 class _Text:
@@ -208,7 +223,7 @@ def _element(text: _Text, path: Path, rows: int) -> tuple[Any, int, str | None]:
         except json.JSONDecodeError as error:
             if text.ended:
                 line = text.line + text.buffer.count("\n", text.position, error.pos)
-                if error.pos >= len(text.buffer.rstrip()) or error.msg.startswith("Unterminated string"):
+                if _is_cut(error, text.buffer):
                     raise _cut_off(path, line, rows) from error
                 raise PoolError(
                     f"{path}:{line}: not valid JSON: {error.msg}; nothing behind it can be read."

@@ -41,6 +41,12 @@ _UNREAD = {
     b"PK\x03\x04": ("zip", "unzip"),
     b"7z\xbc\xaf": ("7z", "7z x"),
 }
+_PAGE = "is a web page, not data (an error page in place of a download?): get the file again"
+_NO_DATA = {
+    b"version https://git-lfs": "is a pointer of Git LFS, not the data itself: fetch it with git lfs pull",
+    b"<!doctype": _PAGE,
+    b"<html": _PAGE,
+}
 _UNREAD_SUFFIXES = {
     ".bz2": "bunzip2",
     ".xz": "unxz",
@@ -219,9 +225,12 @@ class Reader:
                 yield row
         except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
             after = f" after row {line}" if self.container in ("parquet", "dataset") else f" after line {line}"
-            reason = " ".join(str(error).split()).removesuffix(".")
-            again = "; it is cut off: get it again" if "ended before" in reason or "Truncated" in reason else ""
-            raise PoolError(f"{self.path} cannot be read{after if line else ''}: {reason}{again}.") from error
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split()).removesuffix(".")
+            if isinstance(error, gzip.BadGzipFile) and reason.startswith("Not a gzipped"):
+                reason = "what follows its gzip data is something else"
+            if getattr(error, "errno", None) is None:
+                reason += "; it seems damaged or cut off: get it again"
+            raise PoolError(f"{self.path} cannot be read{after if line else ''}: {reason}.") from error
 
     def _open_rows(self) -> Iterator[RawRow]:
         if self.container == "dataset":
@@ -250,7 +259,10 @@ class Reader:
         return self._unpacked(raw)
 
     def _unpacked(self, raw: io.BufferedReader) -> io.BufferedReader:
-        magic = raw.peek(6)
+        magic = raw.peek(64)
+        for prefix, what in _NO_DATA.items():
+            if magic.lstrip()[: len(prefix)].lower() == prefix:
+                raise PoolError(f"{self.path} {what}.")
         for prefix, (name, command) in _UNREAD.items():
             if magic.startswith(prefix):
                 raise PoolError(

@@ -110,7 +110,7 @@ def _text(value: object) -> str | None:
 
 
 def _damaged(path: Path, error: Exception) -> PoolError:
-    reason = " ".join(str(error).split())[:200]
+    reason = " ".join(str(error).split()).partition(" Context:")[0][:200]
     return PoolError(
         f"{path} cannot be read as an Excel workbook ({reason}): save it again as .xlsx, or as CSV (UTF-8)."
     )

@@ -242,6 +242,7 @@ def study_notes(study: Study) -> list[str]:
     opening = study.journal.of("study")
     if opening:
         ingest = opening[0].get("ingest_report")
+        notes += [f"Reading the pool: {note}" for note in (ingest or {}).get("notes", [])]
         if ingest and ingest["skipped"]:
             notes.append(f"{ingest['skipped']:,} bad rows were skipped while reading the pool (pool/skipped.jsonl).")
         if ingest and ingest.get("special_tokens"):
