@@ -221,10 +221,13 @@ def _item(loaded: Any, document: Mapping[str, Any], identifier: str) -> TaskItem
     description = loaded.resolve_field(document, loaded.config.description) or ""
     prompt = (description + str(loaded.doc_to_text(document))).strip()
     target = loaded.doc_to_target(document)
-    if isinstance(target, (list, tuple)):
-        target = target[0]
+    targets = list(target) if isinstance(target, (list, tuple)) else [target]
+    if not targets:
+        raise ConfigError(f"lm-eval's item '{identifier}' names no gold answer; it cannot be used.")
+    target = targets[0]
     if loaded.OUTPUT_TYPE != "multiple_choice":
-        return _complete(TaskItem(identifier, prompt, str(target).strip()))
+        answer, *aliases = (str(one).strip() for one in targets)
+        return _complete(TaskItem(identifier, prompt, answer, aliases=tuple(filter(None, aliases))))
     choices = [str(choice).strip() for choice in loaded.doc_to_choice(document)]
     gold = target if isinstance(target, int) else _index(choices, str(target).strip())
     if len(choices) > len(LETTERS) or not 0 <= gold < len(choices):

@@ -1,7 +1,7 @@
 """Benchmark tasks as local JSONL files: ``target`` items steer relevance, ``dev`` guides the search, ``test`` is for the end.
 
-One item a line: ``id``, ``prompt``, ``answer``; optional ``choices`` (then ``answer`` is the letter), ``rationale``,
-``subtask``, ``options_in_prompt`` (the prompt lists the choices itself). ``autoselection benchmark`` writes such files from
+One item a line: ``id``, ``prompt``, ``answer``; optional ``aliases`` (further answers that are right), ``choices`` (then
+``answer`` is the letter), ``rationale``, ``subtask``, ``options_in_prompt`` (the prompt lists the choices itself). ``autoselection benchmark`` writes such files from
 the formats in which benchmarks are published; a task of lm-evaluation-harness can be named instead (``lm_eval``).
 """
 
@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,9 @@ from autoselection.schema import StrictModel
 Split = Literal["target", "dev", "test"]
 Metric = Literal["nll", "nll_per_byte", "accuracy", "option_likelihood", "exact_match"]
 Answer = Literal["auto", "choice", "number", "yes_no", "text"]
+
+#: What a task may be called.
+TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 #: Metrics that compare the likelihoods of an item's options.
 OPTION_METRICS = ("accuracy", "option_likelihood")
@@ -35,7 +38,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 class TaskConfig(StrictModel):
     """One benchmark and where its three splits lie."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Short name, used in every table.")
+    name: str = Field(pattern=rf"^{TASK_NAME}$", description="Short name, used in every table.")
     dev: Path | None = Field(None, description="JSONL of the items that guide the search (or name lm_eval).")
     test: Path | None = Field(None, description="JSONL of the items scored once, at the end.")
     target: Path | None = Field(None, description="JSONL of the samples that build the task vector (MONA).")
@@ -91,7 +94,8 @@ def sign_of(metric: str) -> float:
 class TaskItem:
     """One benchmark item. ``answer`` is the letter when ``choices`` is not empty.
 
-    With ``options_in_prompt`` the prompt lists the lettered options itself.
+    With ``options_in_prompt`` the prompt lists the lettered options itself. ``aliases`` are further right answers: any
+    of them counts where an answer is generated; likelihoods and the reference are of ``answer``.
     """
 
     id: str
@@ -101,6 +105,11 @@ class TaskItem:
     rationale: str | None = None
     subtask: str | None = None
     options_in_prompt: bool = False
+    aliases: tuple[str, ...] = ()
+
+    def accepted(self) -> tuple[str, ...]:
+        """All right answers, the one of the reference first."""
+        return (self.answer, *self.aliases)
 
     def question(self) -> str:
         """The user message: the prompt, with lettered options if there are any."""
@@ -137,6 +146,7 @@ def load_items(task: TaskConfig, split: Split) -> list[TaskItem]:
 
     Raises:
         ConfigError: the split has no file, the file is missing or empty, or a line is malformed.
+        OSError: the file cannot be read.
     """
     path: Path | None = getattr(task, split)
     if path is None and task.lm_eval is not None:
@@ -150,8 +160,11 @@ def load_items(task: TaskConfig, split: Split) -> list[TaskItem]:
     limit: int | None = getattr(task, f"{split}_limit")
     items: list[TaskItem] = []
     seen: set[str] = set()
+    content = path.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigError(f"{path}: UTF-16 text; save the file as UTF-8.")
     # Only "\n" ends a line: contents may hold other Unicode line breaks.
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not line.strip():
             continue
         if limit is not None and len(items) >= limit:
@@ -183,19 +196,25 @@ def solved_examples(item: TaskItem, examples: Sequence[TaskItem], count: int) ->
 
 
 def _parse(line: bytes, task: str, where: str) -> TaskItem:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"{where}: not valid JSON ({error}); a task file holds one JSON object a line.") from error
-    if not isinstance(record, dict):
-        raise ConfigError(f"{where}: expected a JSON object with prompt and answer.")
+    record = _record(line, where)
+    if isinstance(record.get("answer"), (list, dict)):
+        raise ConfigError(
+            f"{where}: field 'answer' of task '{task}' must be one string; put further right answers into 'aliases'."
+        )
     for field in ("id", "prompt", "answer"):
-        if not isinstance(record.get(field), str) or not record[field]:
+        if not isinstance(record.get(field), str) or not record[field].strip():
             raise ConfigError(f"{where}: field '{field}' of task '{task}' must be a non-empty string.")
-    choices = record.get("choices") or []
-    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise ConfigError(f"{where}: field 'choices' of task '{task}' must be a list of strings.")
-    if choices and record["answer"] not in LETTERS[: len(choices)]:
+    for field in ("rationale", "subtask"):
+        if not isinstance(record.get(field) or "", str):
+            raise ConfigError(f"{where}: field '{field}' of task '{task}' must be a string.")
+    choices, aliases = (_strings(record, field, task, where) for field in ("choices", "aliases"))
+    if choices and aliases:
+        raise ConfigError(f"{where}: an item of task '{task}' with 'choices' has one right letter and no 'aliases'.")
+    if len(choices) > len(LETTERS):
+        raise ConfigError(
+            f"{where}: {len(choices)} choices in task '{task}', and there are {len(LETTERS)} letters: leave some out."
+        )
+    if choices and record["answer"] not in tuple(LETTERS[: len(choices)]):
         raise ConfigError(
             f"{where}: with choices, 'answer' must be a letter from A to {LETTERS[len(choices) - 1]}, "
             f"not '{record['answer']}'."
@@ -204,11 +223,55 @@ def _parse(line: bytes, task: str, where: str) -> TaskItem:
         id=record["id"],
         prompt=record["prompt"],
         answer=record["answer"],
-        choices=tuple(choices),
+        choices=choices,
         rationale=record.get("rationale") or None,
         subtask=record.get("subtask") or None,
         options_in_prompt=bool(choices) and record.get("options_in_prompt") is True,
+        aliases=aliases,
     )
+
+
+def _record(line: bytes, where: str) -> dict[str, Any]:
+    """The object of a line.
+
+    Raises:
+        ConfigError: it is none, or holds text that cannot be written (half a character).
+    """
+    try:
+        text = line.decode("utf-8")
+        record = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        json.dumps(record, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = line[error.start]
+        raise ConfigError(f"{where}: not UTF-8 text (byte 0x{byte:02x}); save the file as UTF-8.") from None
+    except UnicodeEncodeError:
+        raise ConfigError(f"{where}: half a character (a lone surrogate such as \\ud800); mend the text.") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deeply; a task file holds one flat JSON object a line.") from None
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ConfigError(f"{where}: not valid JSON ({reason}); a task file holds one JSON object a line.") from None
+    if not isinstance(record, dict):
+        raise ConfigError(f"{where}: expected a JSON object with id, prompt and answer, one a line.")
+    return record
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no value")
+
+
+def _strings(record: dict[str, Any], field: str, task: str, where: str) -> tuple[str, ...]:
+    entries = record.get(field) or []
+    if not isinstance(entries, list) or not all(isinstance(entry, str) and entry.strip() for entry in entries):
+        raise ConfigError(f"{where}: field '{field}' of task '{task}' must be a list of non-empty strings.")
+    return tuple(entries)
 
 
 def items_fingerprint(items: Sequence[TaskItem]) -> str:
@@ -218,5 +281,7 @@ def items_fingerprint(items: Sequence[TaskItem]) -> str:
         parts: list[object] = [item.id, item.prompt, item.answer, item.choices, item.rationale]
         if item.options_in_prompt:
             parts.append(True)
-        digest.update(json.dumps(parts, ensure_ascii=False).encode())
+        if item.aliases:
+            parts.append({"aliases": item.aliases})
+        digest.update(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from autoselection import __version__, files
-from autoselection.cli._common import DATA, SEARCH, EvaluationSplit, Json, Set, app, emit, output
+from autoselection.cli._common import DATA, SEARCH, EvaluationSplit, Json, Set, app, emit, output, warn
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 from autoselection.terminal import styled, write_text
@@ -154,13 +154,23 @@ def evaluate(
 
 @app.command(
     rich_help_panel=DATA,
-    epilog="Example: autoselection benchmark gsm8k --source test=test.jsonl --out tasks/gsm8k",
+    epilog="Example: autoselection benchmark short_answer --source quiz.jsonl --name quiz --out tasks/quiz",
 )
 def benchmark(
     name: Annotated[str, typer.Argument(help="Benchmark format, e.g. gsm8k; 'list' names all of them.")],
     source: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(metavar="[SPLIT=]PATH", help="Public file or folder, e.g. test=test.jsonl (repeatable)."),
+        typer.Option(
+            metavar="[SPLIT=]PATH", help="File or folder (repeatable). A single file is cut into target, dev and test."
+        ),
+    ] = None,
+    split: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="SPLIT=PATH", help="File or folder of one split: train, target, dev, validation or test."),
+    ] = None,
+    task: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--name", help="What the task is called (default: the benchmark's name)."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for target.jsonl, dev.jsonl and test.jsonl.")] = Path(
         "tasks"
@@ -181,11 +191,15 @@ def benchmark(
     if name == "list":
         emit({entry.name: entry.files for entry in BENCHMARKS.values()}, as_json, "Benchmark formats")
         return
-    if not source:
+    for entry in split or ():
+        if "=" not in entry:
+            raise ConfigError(f"--split {entry}: expected SPLIT=PATH, such as --split test=test.jsonl.")
+    sources = [*(source or ()), *(split or ())]
+    if not sources:
         raise ConfigError("Name the benchmark's files with --source.")
     report = convert(
         name,
-        source,
+        sources,
         out,
         seed=seed,
         target=target,
@@ -193,8 +207,25 @@ def benchmark(
         test=test,
         keep_constant=keep_constant,
         overwrite=overwrite,
+        task=task,
     )
-    emit(report.to_dict(), as_json, f"Benchmark {name}")
+    if as_json:
+        emit(report.to_dict(), True, "")
+        return
+    left_out = {f"left out: {reason}": count for reason, count in report.unusable.items()}
+    left_out |= {f"left out: {name} has one answer for all items": count for name, count in report.constant.items()}
+    left_out |= {"left out: stands twice": report.duplicates, "beyond the limits of the splits": report.unused}
+    rows = {
+        **{f"{part} items": count for part, count in report.items.items()},
+        "items with several accepted answers": report.aliases,
+        **left_out,
+    }
+    shown = [(what, f"{count:,}") for what, count in rows.items() if count or what.endswith("test items")]
+    shown.append(("share of the most common answer", f"{report.most_common_answer:.1%}"))
+    output.table(f"{report.config['name']} in {report.out}", None, shown)
+    warn(report.refused)
+    console.say("Entry for 'tasks' of a configuration:")
+    console.say(f"  - {json.dumps(dict(report.config), ensure_ascii=False)}")
 
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection doctor study.yaml")

@@ -438,6 +438,7 @@ def _exact_match_task(
             "id": item.id,
             "context": item.question(),
             "gold": item.answer,
+            "accepted": list(item.accepted()),
             "letters": LETTERS[: len(item.choices)],
             "choices": [] if item.options_in_prompt else list(item.choices),
             "kind": task.answer,
@@ -460,7 +461,7 @@ def _exact_match_task(
 
 def _exact_match_of(document: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
     right = answers_match(
-        results[0], document["gold"], document["letters"], choices=document["choices"], kind=document["kind"]
+        results[0], document["accepted"], document["letters"], choices=document["choices"], kind=document["kind"]
     )
     return {"exact_match": float(right)}
 

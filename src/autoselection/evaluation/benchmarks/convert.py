@@ -2,32 +2,38 @@
 
 Splits depend on the content of items and a seed alone: not on the order of files, nor on ids, nor on the process. No
 item stands twice, within a split or across them. Files that say which split they are keep it: ``test`` stays test, and
-target and dev are cut from ``train``; items of files that say nothing are cut into all three.
+target and dev are cut from ``train``; items of files that say nothing are cut into all three, and so are those of files
+whose names all say the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autoselection.errors import ConfigError
-from autoselection.evaluation.benchmarks.formats import BENCHMARKS, BenchmarkFormat, Draft, Unusable
+from autoselection.evaluation.benchmarks.formats import BENCHMARKS, BenchmarkFormat, Draft
+from autoselection.evaluation.benchmarks.golds import Unusable
 from autoselection.evaluation.benchmarks.harness_file import harness_file
 from autoselection.evaluation.benchmarks.sources import SourceFile, records, source_files
 from autoselection.files import write_texts
 from autoselection.schema import suggestion
-from autoselection.tasks import LETTERS
+from autoselection.tasks import LETTERS, TASK_NAME
 
 #: Which split keeps an item that several files hold.
 _KEEPS = ("test", "dev", "validation", "target", "train", None)
 
 #: A subtask of yes/no items with so many items and one answer measures nothing (count).
 _CONSTANT_ITEMS = 10
+
+#: Records with an answer that could be two numbers that are named (count).
+_MOST_REFUSED = 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class ConversionReport:
         items: items of each split.
         duplicates: records left out because an equal item stands already (same text and options, case and blanks aside).
         unusable: records left out, by reason.
+        refused: the first records whose answer could be two numbers, each with its place.
+        aliases: items with more than one accepted answer.
         constant: yes/no subtasks left out because all their items have one answer, with their items.
         most_common_answer: of dev and test together, the share of the most common answer: what a constant guess scores.
         unused: items beyond the limits of the splits.
@@ -53,6 +61,8 @@ class ConversionReport:
     most_common_answer: float
     unused: int
     seed: int
+    refused: Sequence[str] = ()
+    aliases: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +81,7 @@ def convert(
     test: int | None = None,
     keep_constant: bool = False,
     overwrite: bool = False,
+    task: str | None = None,
 ) -> ConversionReport:
     """Convert the files of benchmark ``name`` into the folder ``out``.
 
@@ -82,31 +93,33 @@ def convert(
         test: most items of test (count); None keeps all.
         keep_constant: keep yes/no subtasks whose items all have one answer.
         overwrite: replace task files that lie in ``out``.
+        task: what the task is called in configurations, ids and the harness's task file; the benchmark's name if None.
 
     Raises:
         ConfigError: no such benchmark, a source cannot be read, nothing usable is left for dev or test, or ``out`` is taken.
     """
     if name not in BENCHMARKS:
         raise ConfigError(f"There is no benchmark format '{name}'{suggestion(name, BENCHMARKS)}")
-    kind = BENCHMARKS[name]
+    task = task or name
+    if not re.fullmatch(TASK_NAME, task):
+        raise ConfigError(
+            f"--name {task}: a task's name holds letters, digits, '_' and '-', and begins with a letter or digit."
+        )
+    kind = replace(BENCHMARKS[name], name=task)
     written = [out / f"{split}.jsonl" for split in ("target", "dev", "test")]
     taken = [path for path in written if path.exists()]
     if taken and not overwrite:
         raise ConfigError(f"{taken[0]} exists; name another folder, or pass --overwrite.")
     files = source_files(sources)
-    drafts, unusable = _drafts(kind, files)
+    drafts, unusable, refused = _drafts(kind, files)
     unique, duplicates = _unique(drafts)
     kept, constant = (unique, {}) if keep_constant else _without_constant(kind, unique)
     limits = {"target": target, "dev": dev, "test": test}
     splits, unused = _split(kept, kind, limits, seed)
-    for split in ("dev", "test"):
-        if not splits[split]:
-            raise ConfigError(
-                f"{name}: {len(kept)} usable items leave none for {split} ({_reasons(unusable, constant)}); give more "
-                "sources, or lower --target and --dev."
-            )
+    if not (splits["dev"] and splits["test"]):
+        raise ConfigError(_nothing_left(name, kept, files, splits, _reasons(unusable, constant)))
     items = {split: [_record(kind, draft, seed) for draft in chosen] for split, chosen in splits.items()}
-    _name_items(name, items)
+    _name_items(task, items)
     present = [split for split, entries in items.items() if entries]
     texts = {
         out / f"{split}.jsonl": "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in items[split])
@@ -114,7 +127,8 @@ def convert(
     }
     if kind.private:
         texts[out / ".gitignore"] = "# Its authors ask that these questions not be published.\n*\n"
-    texts |= [harness_file(kind, out, present)]
+    aliases = sum("aliases" in entry for entries in items.values() for entry in entries)
+    texts |= [harness_file(kind, out, present, aliases=aliases > 0)]
     answers = Counter(_answer_key(entry) for split in ("dev", "test") for entry in items[split])
     report = ConversionReport(
         benchmark=name,
@@ -126,8 +140,10 @@ def convert(
         most_common_answer=round(max(answers.values()) / sum(answers.values()), 4),
         unused=unused,
         seed=seed,
+        refused=refused[:_MOST_REFUSED],
+        aliases=aliases,
         config={
-            "name": name,
+            "name": task,
             **{split: str(out / f"{split}.jsonl") for split in present},
             "metric": kind.metric,
             "answer": kind.answer,
@@ -142,20 +158,43 @@ def convert(
     return report
 
 
-def _drafts(kind: BenchmarkFormat, files: Sequence[SourceFile]) -> tuple[list[tuple[Draft, str | None]], Counter[str]]:
+def _drafts(
+    kind: BenchmarkFormat, files: Sequence[SourceFile]
+) -> tuple[list[tuple[Draft, str | None]], Counter[str], list[str]]:
+    """Drafts with their splits, reasons of unusable records, and the places of answers that could be two numbers."""
     drafts: list[tuple[Draft, str | None]] = []
+    places: list[str] = []
     unusable: Counter[str] = Counter()
     for file in files:
         label = kind.labels.get(file.label, file.label) if file.label else None
         worked = file.path.suffix == ".txt"
-        for record in records(file):
+        for number, record in enumerate(records(file), start=1):
             try:
                 draft = kind.parse(record, file)
+                _check_text(draft)
             except Unusable as reason:
                 unusable[str(reason)] += 1
                 continue
             drafts.append((draft, "target" if worked else label))
-    return drafts, unusable
+            places.append(f"{file.path}, record {number}")
+    if all(draft.form != "decimal comma" for draft, _ in drafts):
+        return drafts, unusable, []
+    refused = [
+        f"{place}: '{draft.raw[:40]}' could be two numbers, since others in these files have a decimal comma"
+        for place, (draft, _) in zip(places, drafts, strict=True)
+        if draft.form == "ambiguous"
+    ]
+    if refused:
+        unusable["the answer could be two numbers (1.234 or 1234)"] = len(refused)
+    return [entry for entry in drafts if entry[0].form != "ambiguous"], unusable, refused
+
+
+def _check_text(draft: Draft) -> None:
+    texts = (draft.prompt, draft.answer, *draft.choices, *draft.aliases, draft.rationale or "", draft.subtask or "")
+    try:
+        "".join((*texts, draft.source_id or "")).encode("utf-8")
+    except UnicodeEncodeError:
+        raise Unusable("half a character in its text (a lone surrogate)") from None
 
 
 def _content(draft: Draft) -> str:
@@ -204,8 +243,9 @@ def _split(
             continue
         supply = (for_test or []) if split == "test" else train or free
         take = len(supply) if limit is None else min(limit, len(supply))
-        if (supply is for_test and split != "test") or (split == "target" and not parts.get("dev")):
-            take = min(take, len(supply) // 2)  # leave something for the others
+        others = (supply is for_test and split != "test") + (split == "target" and not parts.get("dev"))
+        if others:  # leave something for them
+            take = max(0, min(take, len(supply) // 2 if len(supply) > others else 1, len(supply) - others))
         chosen[split], supply[:take] = supply[:take], []
     return chosen, len(drafts) - sum(map(len, chosen.values()))
 
@@ -225,6 +265,8 @@ def _record(kind: BenchmarkFormat, draft: Draft, seed: int) -> dict[str, Any]:
         entry["choices"] = [draft.choices[index] for index in order]
     else:
         entry["answer"] = draft.answer
+        if draft.aliases:
+            entry["aliases"] = list(draft.aliases)
     if draft.rationale:
         entry["rationale"] = draft.rationale
     if draft.subtask:
@@ -250,6 +292,27 @@ def _name_items(name: str, items: Mapping[str, list[dict[str, Any]]]) -> None:
 
 def _answer_key(entry: Mapping[str, Any]) -> str:
     return str(entry["answer"])
+
+
+def _nothing_left(
+    name: str,
+    kept: Sequence[tuple[Draft, str | None]],
+    files: Sequence[SourceFile],
+    splits: Mapping[str, Sequence[Draft]],
+    reasons: str,
+) -> str:
+    """Why dev or test is empty, and what fills it."""
+    empty = " and ".join(split for split in ("dev", "test") if not splits[split])
+    told = f"{name}: {len(kept)} usable items leave none for {empty} ({reasons})"
+    labels = sorted({file.label for file in files if file.label})
+    if len(kept) < 2:
+        return f"{told}; dev and test need one item each: give a source with usable items."
+    if labels and len(kept) > 1 and all(file.label for file in files) and "train" not in labels:
+        return (
+            f"{told}: every source is {' or '.join(labels)}; name one for {empty} as well (--split {empty.split()[-1]}=FILE), "
+            "or give a single --source FILE without a split, which is cut into all three."
+        )
+    return f"{told}; give a source for {empty} (--split {empty.split()[-1]}=FILE)."
 
 
 def _reasons(unusable: Mapping[str, int], constant: Mapping[str, int]) -> str:

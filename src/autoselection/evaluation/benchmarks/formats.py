@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autoselection.evaluation.answers import extract_text, extract_yes_no
+from autoselection.evaluation.benchmarks.golds import FURTHER, Form, Unusable, accepted, number
 from autoselection.evaluation.benchmarks.sources import SourceFile
 from autoselection.tasks import LETTERS, Answer, Metric
 
 
-class Unusable(Exception):
-    """A record that is no item, with the reason."""
-
-
 @dataclass(frozen=True)
 class Draft:
-    """An item before it has an id. ``right`` is the index of the right option where there are ``choices``."""
+    """An item before it has an id.
+
+    Attributes:
+        right: index of the right option where there are ``choices``.
+        aliases: further right answers.
+        form: how a number was spelled.
+        raw: its spelling.
+    """
 
     prompt: str
     answer: str = ""
@@ -30,6 +34,9 @@ class Draft:
     rationale: str | None = None
     subtask: str | None = None
     source_id: str | None = None
+    aliases: tuple[str, ...] = ()
+    form: Form = "clear"
+    raw: str = ""
 
 
 Parser = Callable[[Any, SourceFile], Draft]
@@ -72,12 +79,16 @@ def _text(record: Mapping[str, Any], *names: str) -> str:
     raise Unusable(f"no {' or '.join(names)}")
 
 
-def _plain_number(value: Any) -> str:
-    """A number as a task file holds it: without separators, and without ``.0``."""
-    text = str(value).strip().replace(",", "").replace("$", "")
-    if not re.fullmatch(r"-?(?:\d+(?:\.\d+)?|\.\d+)", text):
-        raise Unusable("the answer is not a number")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def _with_number(draft: Draft, value: Any) -> Draft:
+    """The draft with a number, or several accepted ones, as its answer."""
+    raw = accepted(value) if isinstance(value, (list, Mapping)) else (value,)
+    read = [number(one) for one in raw]
+    forms = [form for _, form in read]
+    telling: tuple[Form, ...] = ("decimal comma", "ambiguous")
+    form: Form = next((form for form in telling if form in forms), "clear")
+    answers = list(dict.fromkeys(text for text, _ in read))
+    shown = next((str(one) for one, (_, own) in zip(raw, read, strict=True) if own == form), "")
+    return replace(draft, answer=answers[0], aliases=tuple(answers[1:]), form=form, raw=shown)
 
 
 def _yes_no(text: str) -> str:
@@ -89,12 +100,12 @@ def _yes_no(text: str) -> str:
 
 def _gsm8k(record: Any, file: SourceFile) -> Draft:
     entry = _object(record)
-    worked, separator, number = _text(entry, "answer").rpartition("####")
+    worked, separator, result = _text(entry, "answer").rpartition("####")
     if not separator:
         raise Unusable("no '####' in the answer")
     # <<48/2=24>> are notes for a calculator
     rationale = re.sub(r"<<[^<>]*>>", "", worked).strip()
-    return Draft(_text(entry, "question"), _plain_number(number), rationale=rationale or None)
+    return _with_number(Draft(_text(entry, "question"), rationale=rationale or None), result)
 
 
 def _choice(
@@ -107,8 +118,10 @@ def _choice(
     why: str | None = None,
 ) -> Draft:
     options = tuple(str(choice).strip() for choice in choices)
-    if not 2 <= len(options) <= len(LETTERS) or not all(options):
+    if len(options) < 2 or not all(options):
         raise Unusable("fewer than two options, or an empty one")
+    if len(options) > len(LETTERS):
+        raise Unusable(f"more than {len(LETTERS)} options")
     if not 0 <= right < len(options):
         raise Unusable("the answer is none of the options")
     return Draft(prompt, "", options, right, why, subtask, None if source_id is None else str(source_id))
@@ -127,6 +140,10 @@ def _mmlu(record: Any, file: SourceFile) -> Draft:
 
 def _position(answer: Any, choices: Sequence[Any], labels: Sequence[str] = ()) -> int:
     """Index of the right option: given as an index, a label, a letter, or the option's own text."""
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if isinstance(answer, list):
+        raise Unusable("several right options, or none")
     if isinstance(answer, bool) or answer is None:
         return -1
     if isinstance(answer, int):
@@ -216,22 +233,28 @@ def _svamp(record: Any, file: SourceFile) -> Draft:
     body, question = _text(entry, "Body", "body"), _text(entry, "Question", "question")
     prompt = f"{body}{'' if body.endswith(('.', '?', '!')) else '.'} {question}"
     subtask = entry.get("Type") or entry.get("type")
-    return Draft(
+    draft = Draft(
         prompt,
-        _plain_number(entry.get("Answer", entry.get("answer", ""))),
         subtask=str(subtask) if subtask else None,
         source_id=str(entry["ID"]) if entry.get("ID") else None,
     )
+    return _with_number(draft, entry.get("Answer", entry.get("answer", "")))
 
 
 _QUESTION = ("question", "prompt", "input", "query")
 
 
 def _answer(entry: Mapping[str, Any]) -> Any:
-    for name in ("answer", "target", "label", "output"):
+    for name in ("answer", "answers", "target", "targets", "label", "output"):
         if entry.get(name) is not None:
             return entry[name]
     raise Unusable("no answer or target")
+
+
+def _answers(entry: Mapping[str, Any]) -> Any:
+    """The answer, with the further ones that other fields hold."""
+    further = [entry[field] for field in FURTHER if entry.get(field)]
+    return [_answer(entry), *further] if further else _answer(entry)
 
 
 def _common(entry: Mapping[str, Any], answer: str) -> Draft:
@@ -260,21 +283,21 @@ def _multiple_choice(record: Any, file: SourceFile) -> Draft:
 
 def _number(record: Any, file: SourceFile) -> Draft:
     entry = _object(record)
-    return _common(entry, _plain_number(_answer(entry)))
+    return _with_number(_common(entry, ""), _answers(entry))
 
 
 def _short_answer(record: Any, file: SourceFile) -> Draft:
     entry = _object(record)
-    answer = str(_answer(entry)).strip()
-    if not answer:
-        raise Unusable("no answer or target")
-    return _common(entry, answer)
+    answer, *aliases = accepted(_answers(entry))
+    return replace(_common(entry, answer), aliases=tuple(aliases))
 
 
 def _yes_no_item(record: Any, file: SourceFile) -> Draft:
     entry = _object(record)
-    answer = _answer(entry)
-    return _common(entry, ("no", "yes")[answer] if isinstance(answer, bool) else _yes_no(str(answer)))
+    said = {_yes_no(answer) for answer in accepted(_answers(entry))}
+    if len(said) > 1:
+        raise Unusable("the answer is yes and no")
+    return _common(entry, said.pop())
 
 
 _NONE: Mapping[str, str] = {}

@@ -16,13 +16,17 @@ _OPTIONS = "{% for choice in choices %}\n{{ '" + LETTERS + "'[loop.index0] }}. {
 _FILTERS = {
     "number": [{"function": "regex", "group_select": -1, "regex_pattern": r"(-?[$0-9.,]{2,})|(-?[0-9]+)"}],
     "yes_no": [{"function": "regex", "group_select": -1, "regex_pattern": r"(?i)\b(yes|no)\b"}],
-    "text": [{"function": "regex", "group_select": -1, "regex_pattern": r"(?:answer is |^)(.+?)\.?\s*$"}],
+    "text": [{"function": "regex", "group_select": -1, "regex_pattern": r"(?:.*answer is |^)(.+?)\.?\s*$"}],
 }
 _FILTERS["auto"] = _FILTERS["text"]
 
 
-def harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> dict[str, Any]:
-    """The task ``autoselection_NAME`` over the JSONL files of ``splits`` in ``out`` (absolute paths)."""
+def harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str], *, aliases: bool = False) -> dict[str, Any]:
+    """The task ``autoselection_NAME`` over the JSONL files of ``splits`` in ``out`` (absolute paths).
+
+    Args:
+        aliases: items have several accepted answers; the harness then takes any of them.
+    """
     files = {split: str((out / f"{split}.jsonl").resolve()) for split in splits}
     task: dict[str, Any] = {
         "task": f"autoselection_{kind.name}",
@@ -45,7 +49,7 @@ def harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> dic
     return task | {
         "output_type": "generate_until",
         "doc_to_text": "{{prompt}}",
-        "doc_to_target": "{{answer}}",
+        "doc_to_target": "{{[answer] + (aliases or [])}}" if aliases else "{{answer}}",
         "generation_kwargs": {"until": ["</s>", "<|im_end|>"], "do_sample": False},
         "filter_list": [{"name": "extract", "filter": [*_FILTERS[kind.answer], {"function": "take_first"}]}],
         "metric_list": [
@@ -61,6 +65,8 @@ def harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> dic
     }
 
 
-def harness_file(kind: BenchmarkFormat, out: Path, splits: Sequence[str]) -> tuple[Path, str]:
+def harness_file(
+    kind: BenchmarkFormat, out: Path, splits: Sequence[str], *, aliases: bool = False
+) -> tuple[Path, str]:
     """The task file and its text; ``lm_eval --include_path OUT --tasks autoselection_NAME`` runs it."""
-    return out / f"autoselection_{kind.name}.yaml", dump_yaml(harness_task(kind, out, splits))
+    return out / f"autoselection_{kind.name}.yaml", dump_yaml(harness_task(kind, out, splits, aliases=aliases))

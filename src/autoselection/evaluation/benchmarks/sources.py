@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,19 @@ class SourceFile:
 
     Attributes:
         topic: name of its subtask: the file's name without the split, or its folder's where the file is named for one.
+        given: the user said which split it is, and not its name.
     """
 
     path: Path
     label: str | None
     topic: str
+    given: bool = False
 
 
 def source_files(sources: Sequence[str]) -> list[SourceFile]:
     """The files of ``sources``: paths of files or folders, each with an optional ``SPLIT=`` in front.
+
+    A file's name says its split where other files say another one; a single file is of no split, whatever its name.
 
     Raises:
         ConfigError: a path does not exist, a split has no such name, or nothing readable is there.
@@ -42,19 +46,24 @@ def source_files(sources: Sequence[str]) -> list[SourceFile]:
     files: list[SourceFile] = []
     for source in sources:
         label, separator, path_text = source.partition("=")
-        if separator and label not in _LABELS:
+        if separator and label not in _LABELS and not Path(source).expanduser().exists():
             raise ConfigError(f"--source {source}: '{label}' is no split; use one of {', '.join(sorted(_LABELS))}.")
-        path = Path(path_text if separator else source).expanduser()
-        given = _LABELS[label] if separator else None
+        given = _LABELS.get(label) if separator else None
+        path = Path(path_text if given else source).expanduser()
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
             files += [_file(file, given) for file in inside]
-        elif path.is_file() and path.suffix in SUFFIXES:
+        elif path.is_file() and path.suffix.lower() in SUFFIXES:
             files.append(_file(path, given))
+        elif path.exists():
+            raise ConfigError(f"--source {source}: files end in {', '.join(SUFFIXES)}; rename or convert it.")
         else:
-            raise ConfigError(f"--source {source}: no such file or folder (files end in {', '.join(SUFFIXES)}).")
+            raise ConfigError(f"--source {source}: no such file or folder.")
     if not files:
         raise ConfigError(f"--source {' '.join(sources)}: no file that ends in {', '.join(SUFFIXES)}.")
+    labels = {file.label for file in files if file.path.suffix.lower() != ".txt"}
+    if len(labels) == 1:  # names that all say the same say nothing
+        files = [file if file.given else replace(file, label=None) for file in files]
     return files
 
 
@@ -66,7 +75,7 @@ def _file(path: Path, given: str | None) -> SourceFile:
     parent = path.parent.name.lower()
     label = given or (_LABELS.get(stem) if stem else None) or _LABELS.get(parent)
     topic = (match.group(1) or path.parent.name) if match else path.stem
-    return SourceFile(path, label, topic)
+    return SourceFile(path, label, topic, given is not None)
 
 
 def records(file: SourceFile) -> Iterator[Any]:
@@ -75,29 +84,52 @@ def records(file: SourceFile) -> Iterator[Any]:
     Raises:
         ConfigError: the file is not what its name says.
     """
-    path = file.path
+    path, suffix = file.path, file.path.suffix.lower()
+    if suffix == ".parquet":
+        yield from _parquet(path)
+        return
+    text = _text_of(path)
+    if suffix == ".csv":
+        yield from _csv(text, path)
+    elif suffix == ".txt":
+        yield from _worked_examples(text)
+    else:
+        yield from _json(text, path)
+
+
+def _text_of(path: Path) -> str:
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        if path.suffix == ".parquet":
-            import polars
-
-            yield from polars.read_parquet(path).iter_rows(named=True)
-        elif path.suffix == ".csv":
-            yield from _csv(path.read_text(encoding="utf-8-sig"))
-        elif path.suffix == ".txt":
-            yield from _worked_examples(path.read_text(encoding="utf-8"))
-        else:
-            yield from _json(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, csv.Error) as error:
-        raise ConfigError(
-            f"{path}: not readable as {path.suffix[1:]} ({' '.join(str(error).split())[:160]})."
-        ) from error
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        raise ConfigError(f"{path}:{line}: not UTF-8 text (byte 0x{byte:02x}); save the file as UTF-8.") from None
 
 
-def _json(text: str) -> Iterator[Any]:
+def _parquet(path: Path) -> Iterator[Any]:
+    import polars
+
     try:
-        document = json.loads(text)
-    except ValueError:  # JSON lines, whatever the file is called
-        yield from (json.loads(line) for line in text.split("\n") if line.strip())
+        yield from polars.read_parquet(path).iter_rows(named=True)
+    except polars.exceptions.PolarsError as error:
+        raise ConfigError(f"{path}: not readable as Parquet ({' '.join(str(error).split())[:160]}).") from None
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _json(text: str, path: Path) -> Iterator[Any]:
+    """The records of one document, or of JSON lines, whatever the file is called."""
+    try:
+        document = _loaded(text)
+    except ValueError as problem:
+        yield from _json_lines(text, path, problem)
         return
     if isinstance(document, dict):
         for key in ("examples", "data", "questions"):
@@ -106,17 +138,63 @@ def _json(text: str) -> Iterator[Any]:
                 break
         else:
             whole = all(isinstance(entry, dict) for entry in document.values())
-            document = list(document.values()) if whole else [document]
+            document = list(document.values()) if whole and document else [document]
     yield from document if isinstance(document, list) else [document]
 
 
-def _csv(text: str) -> Iterator[Any]:
+def _json_lines(text: str, path: Path, of_document: ValueError) -> Iterator[Any]:
+    read = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = _loaded(line)
+        except ValueError as problem:
+            whole = read == 0 and isinstance(of_document, json.JSONDecodeError)  # one document over many lines
+            problem, number = (of_document, of_document.lineno) if whole else (problem, number)  # type: ignore[attr-defined]
+            reason = problem.msg if isinstance(problem, json.JSONDecodeError) else str(problem)[:160]
+            raise ConfigError(
+                f"{path}:{number}: not valid JSON ({reason}); the file may be cut off: fetch it again, or mend the line."
+            ) from None
+        read += 1
+        yield record
+
+
+def _csv(text: str, path: Path) -> Iterator[Any]:
     """Objects under a header; lists where the last cell of the first row is an answer letter, as in MMLU's files."""
-    rows = list(csv.reader(io.StringIO(text)))
-    if rows and len(rows[0]) >= 4 and re.fullmatch(r"[A-J]", rows[0][-1].strip()):
-        yield from rows
-    elif rows:
-        yield from (dict(zip(rows[0], row, strict=False)) for row in rows[1:])
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    headless = False
+    start = 1
+    try:
+        for row in reader:
+            line, start = start, reader.line_num + 1
+            if not row:
+                continue
+            if header is None:
+                header = row
+                headless = len(row) >= 4 and re.fullmatch(r"[A-J]", row[-1].strip()) is not None
+            elif not headless and len(row) != len(header):
+                raise ConfigError(
+                    f"{path}:{line}: {len(row)} cells under a header of {len(header)}; a stray quote or comma: mend the line."
+                )
+            if swallowed := _swallowed(row, len(header)):
+                raise ConfigError(
+                    f"{path}:{line}: a quoted cell holds {swallowed} lines that look like rows; a stray quote: mend the line."
+                )
+            if headless:
+                yield row
+            elif row is not header:
+                yield dict(zip(header, row, strict=True))
+    except csv.Error as problem:
+        raise ConfigError(f"{path}:{start}: not valid CSV ({problem}); a stray quote: mend the line.") from None
+
+
+def _swallowed(row: Sequence[str], cells: int) -> int:
+    """Lines inside of cells that look like rows, if they are most of them; 0 where that may be chance."""
+    inside = [line for cell in row if "\n" in cell for line in cell.split("\n")[1:-1]]
+    alike = sum(line.count(",") == cells - 1 for line in inside)
+    return alike if cells > 1 and alike >= 2 and 2 * alike >= len(inside) else 0
 
 
 def _worked_examples(text: str) -> Iterator[dict[str, str]]:
