@@ -65,8 +65,6 @@ def harness_task(kind: BenchmarkFormat, out: Path, splits: Sequence[str], *, ali
     }
 
 
-def harness_file(
-    kind: BenchmarkFormat, out: Path, splits: Sequence[str], *, aliases: bool = False
-) -> tuple[Path, str]:
+def harness_file(kind: BenchmarkFormat, out: Path, splits: Sequence[str], *, aliases: bool = False) -> tuple[Path, str]:
     """The task file and its text; ``lm_eval --include_path OUT --tasks autoselection_NAME`` runs it."""
     return out / f"autoselection_{kind.name}.yaml", dump_yaml(harness_task(kind, out, splits, aliases=aliases))
