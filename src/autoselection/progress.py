@@ -1,12 +1,14 @@
-"""Progress on standard error: a bar with rate and remaining time for work longer than two seconds."""
+"""Progress on standard error: a bar with rate and remaining time, or in a log a few lines."""
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from rich.progress import (
     BarColumn,
@@ -41,23 +43,33 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Advance]:
-    """Show a bar for ``total`` units of work, but only once it has run for two seconds.
+    """Show that ``total`` units of work are under way: at once, and how long they will take as soon as that is known.
 
-    On a stream that is not a terminal (a log, CI) nothing is drawn; one line tells the total at the end.
+    A terminal shows a bar, which goes when the work is done. Elsewhere (a log, CI) work that takes longer than two seconds
+    has a line when that is known, one each time that it has gone on for three times as long, and one at its end. Work
+    inside of other work has a bar of its own below.
     """
     started = time.monotonic()
-    bar: Progress | None = None
-    task_id = None
-    done = 0
-    interactive = sys.stderr.isatty()
+    shown: _Bar | _Lines = _Bar(description, total) if sys.stderr.isatty() else _Lines(description, total)
+    try:
+        yield shown.advance
+    finally:
+        shown.stop()
+        seconds = time.monotonic() - started
+        if seconds > SHOW_AFTER_SECONDS:
+            console.say(f"{description}: {shown.done:,} in {seconds:,.1f} s")
 
-    def advance(n: int = 1) -> None:
-        nonlocal bar, task_id, done
-        done += n
-        if not interactive:
-            return
-        if bar is None and time.monotonic() - started > SHOW_AFTER_SECONDS:
-            bar = Progress(
+
+class _Bar:
+    """A bar on a terminal; all bars share one display, as a terminal has one cursor."""
+
+    _display: ClassVar[Progress | None] = None
+    _tasks: ClassVar[int] = 0
+
+    def __init__(self, description: str, total: int | None) -> None:
+        self.done = 0
+        if _Bar._display is None:
+            _Bar._display = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -66,16 +78,68 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
                 console=console,
                 transient=True,
             )
-            bar.start()
-            task_id = bar.add_task(visible(description), total=total, completed=done)
-        elif bar is not None and task_id is not None:
-            bar.update(task_id, advance=n)
+            _Bar._display.start()
+        _Bar._tasks += 1
+        self._task = _Bar._display.add_task(visible(description), total=total)
 
-    try:
-        yield advance
-    finally:
-        if bar is not None:
-            bar.stop()
-        seconds = time.monotonic() - started
-        if seconds > SHOW_AFTER_SECONDS:
-            console.say(f"{description}: {done:,} in {seconds:,.1f} s")
+    def advance(self, n: int = 1) -> None:
+        """Tell of ``n`` more units."""
+        self.done += n
+        if _Bar._display is not None:
+            _Bar._display.update(self._task, advance=n)
+
+    def stop(self) -> None:
+        """Take the bar away, and the display with the last one."""
+        display = _Bar._display
+        if display is None:
+            return
+        display.remove_task(self._task)
+        _Bar._tasks -= 1
+        if _Bar._tasks == 0:
+            _Bar._display = None
+            display.stop()
+
+
+class _Lines:
+    """A few lines in a log: their number grows with the logarithm of the time."""
+
+    def __init__(self, description: str, total: int | None) -> None:
+        self.done = 0
+        self._description, self._total = description, total
+        self._started = time.monotonic()
+        self._next = SHOW_AFTER_SECONDS
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(SHOW_AFTER_SECONDS, self._tell)  # the first unit may take long
+        self._timer.daemon = True
+        self._timer.start()
+
+    def advance(self, n: int = 1) -> None:
+        """Tell of ``n`` more units."""
+        self.done += n
+        if self.done != self._total and time.monotonic() - self._started > self._next:
+            self._tell()
+
+    def stop(self) -> None:
+        """No line after this."""
+        self._timer.cancel()
+        with self._lock:
+            self._next = math.inf
+
+    def _tell(self) -> None:
+        with self._lock:
+            elapsed = time.monotonic() - self._started
+            if elapsed < self._next:
+                return
+            while self._next <= elapsed:
+                self._next *= 3
+            of = "" if self._total is None else f" of {self._total:,}"
+            left = ""
+            if self._total is not None and self.done:
+                left = f", about {_duration(elapsed / self.done * (self._total - self.done))} to go"
+            console.say(f"{self._description}: {self.done:,}{of}{left}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -22,6 +22,7 @@ from autoselection.recipes.remarks import why
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict
+from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study, Trial
 from autoselection.terminal import Terminal
@@ -38,7 +39,7 @@ class Sheet:
 
 def study_sheets(study: Study) -> list[Sheet]:
     """The tables of a study, as far as it has come."""
-    sheets = [_trial_sheet(study)]
+    sheets = [_trial_sheet(study)] if study.journal.of("trial") else []
     if rounds := _foretold(study):
         sheets.append(_surrogate_sheet(rounds))
     judged = current_verdict(study)
@@ -239,6 +240,8 @@ def study_notes(study: Study) -> list[str]:
     """What a reader has to know besides the numbers: drops, truncations, failures, interruptions."""
     judged = current_verdict(study)
     notes: list[str] = list(judged["sentences"]) if judged is not None else []
+    if (phase := study_phase(study)) is not None:
+        notes.append(phase.sentence())
     opening = study.journal.of("study")
     if opening:
         ingest = opening[0].get("ingest_report")

@@ -217,7 +217,7 @@ def _pair_up(pool: Pool, store: SignalStore, config: SignalsConfig, signatures: 
     params = {**signatures.spec.params, "recall": recall, "floor": near.JACCARD_FLOOR}
     spec = SignalSpec("near_duplicates", near.VERSION, params, rowwise=False)
     whole = max(1, len(pool))
-    return store.compute([spec], nodes, shard_rows=whole, description="Near duplicates", extra=pairs)
+    return store.compute([spec], nodes, shard_rows=whole, description="Near duplicates", extra=pairs, at_once=True)
 
 
 def _near_duplicates(stored: StoredSignal) -> NearDuplicates:

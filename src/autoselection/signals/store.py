@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from autoselection import files
 from autoselection.errors import SignalError
 from autoselection.progress import console, progress
+from autoselection.signals.cut import Cut
 from autoselection.signals.table import SparseRows
 
 if TYPE_CHECKING:
@@ -280,15 +281,17 @@ class SignalStore:
         shard_rows: int,
         description: str,
         extra: Extra | Mapping[str, Extra] | None = None,
+        at_once: bool = False,
     ) -> list[Computed]:
         """Make sure that the signals exist; compute the shards that are missing, several signals at once.
 
         Args:
             specs: signals that one piece of work yields together.
             work: given rows and the names still wanted for them, returns their shards.
-            shard_rows: rows a shard.
+            shard_rows: rows a shard; the first ones are smaller, so that one soon sees how long it takes.
             extra: arrays that belong to the signal but not to single rows; called once at the end. Of several signals,
                 one such function each by the signal's name.
+            at_once: all shards have ``shard_rows`` rows.
         """
         results: dict[str, Computed] = {}
         pending: list[SignalSpec] = []
@@ -301,7 +304,7 @@ class SignalStore:
                     spec, self.key(spec), True, 0.0, stored.meta["missing"], stored.meta["stats"]
                 )
         for inherited, group in self._by_inheritance(pending):
-            done = self._compute_group(group, inherited, work, shard_rows, description, extra)
+            done = self._compute_group(group, inherited, work, Cut(shard_rows, at_once), description, extra)
             results |= {computed.spec.name: computed for computed in done}
         return [results[spec.name] for spec in specs]
 
@@ -331,20 +334,20 @@ class SignalStore:
         specs: Sequence[SignalSpec],
         inherited: Mapping[str, Inherited],
         work: Callable[[range, frozenset[str]], Mapping[str, Shard]],
-        shard_rows: int,
+        cut: Cut,
         description: str,
         extra: Extra | Mapping[str, Extra] | None,
     ) -> list[Computed]:
         started = time.monotonic()
         first = next((known.rows for known in inherited.values()), 0)
-        spans = [range(start, min(start + shard_rows, self.rows)) for start in range(first, self.rows, shard_rows)]
+        spans = cut.spans(first, self.rows)
         resumed = dict.fromkeys((spec.name for spec in specs), 0)
         damaged = dict(resumed)
         with progress(description, self.rows - first) as advance:
             for span in spans:
                 wanted = []
                 for spec in specs:
-                    state = self._shard_state(spec, span, shard_rows)
+                    state = self._shard_state(spec, span, cut)
                     resumed[spec.name] += state == "sound"
                     damaged[spec.name] += state == "damaged"
                     if state != "sound":
@@ -352,13 +355,13 @@ class SignalStore:
                 if wanted:
                     shards = work(span, frozenset(spec.name for spec in wanted))
                     for spec in wanted:
-                        self._write_shard(self._shard_path(spec, span, shard_rows), shards[spec.name])
+                        self._write_shard(self._shard_path(spec, span, cut), shards[spec.name])
                 advance(len(span))
         common = extra() if callable(extra) else {}
         results = []
         for spec in specs:
             extras = extra[spec.name]() if isinstance(extra, Mapping) else common
-            meta = self._finish(spec, inherited.get(spec.name), spans, shard_rows, extras)
+            meta = self._finish(spec, inherited.get(spec.name), spans, cut, extras)
             results.append(
                 Computed(
                     spec,
@@ -390,11 +393,11 @@ class SignalStore:
             shutil.rmtree(folder)
             return None
 
-    def _shard_path(self, spec: SignalSpec, span: range, shard_rows: int) -> Path:
-        return self._folder(spec.name, self.key(spec)) / f"shards-{shard_rows}" / f"{span.start:010d}.npz"
+    def _shard_path(self, spec: SignalSpec, span: range, cut: Cut) -> Path:
+        return self._folder(spec.name, self.key(spec)) / cut.folder / f"{span.start:010d}.npz"
 
-    def _shard_state(self, spec: SignalSpec, span: range, shard_rows: int) -> str:
-        path = self._shard_path(spec, span, shard_rows)
+    def _shard_state(self, spec: SignalSpec, span: range, cut: Cut) -> str:
+        path = self._shard_path(spec, span, cut)
         if not path.exists():
             return "absent"
         try:
@@ -419,7 +422,7 @@ class SignalStore:
         spec: SignalSpec,
         inherited: Inherited | None,
         spans: Sequence[range],
-        shard_rows: int,
+        cut: Cut,
         extras: Mapping[str, Array],
     ) -> dict[str, Any]:
         """Join what was known and the shards into one file an array, write the metadata last, and drop the shards."""
@@ -436,7 +439,7 @@ class SignalStore:
                 if spec.sparse:
                     counts[: inherited.rows] = inherited.counts
             for span in spans:
-                shard = _read_shard(self._shard_path(spec, span, shard_rows))
+                shard = _read_shard(self._shard_path(spec, span, cut))
                 for name, count in shard.stats.items():
                     stats[name] = stats.get(name, 0) + count
                 for name, array in shard.arrays.items():

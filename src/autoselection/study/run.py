@@ -39,6 +39,7 @@ from autoselection.study.incumbent import (
 )
 from autoselection.study.journal import Journal
 from autoselection.study.outputs import write_outputs
+from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination, Prepared, prepare
 from autoselection.study.reuse import warm_recipes, warm_start
 from autoselection.study.study import JOURNAL, Study, Trial, check_folder
@@ -506,4 +507,5 @@ def summary(study: Study) -> dict[str, Any]:
         },
         "outputs": str(study.path / "best"),
         "finished": study.finished,
+        "phase": None if (phase := study_phase(study)) is None else phase.to_dict(),
     }
