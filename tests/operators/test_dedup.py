@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -155,17 +157,39 @@ def test_a_long_chain_keeps_every_other_item(block, monkeypatch):
     case=tables_and_rows(),
     threshold=st.integers(70, 99).map(lambda percent: percent / 100),
     clusters=st.integers(1, 9),
+    seed=st.integers(0, 5),
 )
-def test_semdedup_is_the_greedy_rule_inside_clusters_of_the_pool(case, threshold, clusters):
+def test_semdedup_is_the_greedy_rule_inside_clusters_of_the_pool(case, threshold, clusters, seed):
     table, rows = case
     used = cluster_count(clusters, table.n)
-    labels = feature_clusters(normalized(table.sae.to_scipy()), used, 0)
+    labels = feature_clusters(normalized(table.sae.to_scipy()), used, seed)
     cosine = cosine_of(table)
     expected = greedy(rows, lambda a, b: labels[a] == labels[b] and cosine[a, b] >= threshold - 1e-6)
-    outcome = apply(table, "semdedup", {"num_clusters": clusters, "cosine_threshold": threshold}, rows)
+    outcome = apply(table, "semdedup", {"num_clusters": clusters, "cosine_threshold": threshold}, rows, seed=seed)
     assert outcome.rows.tolist() == expected
     assert outcome.notes["clusters"] == used
     assert outcome.notes.get("num_clusters moved from", used) == clusters
+
+
+def test_semdedup_depends_on_its_seed_and_on_nothing_before():
+    """One table, many seeds: other clusters, other rows; the same again when asked again, and from a fresh table."""
+    features = np.abs(np.random.default_rng(0).normal(size=(300, 8)))
+    table = SignalTable.from_arrays(sae=features)
+    cosine = cosine_of(table)
+    unit = normalized(SparseRows.from_dense(features).to_scipy())
+
+    def kept(signals, seed):
+        params = {"num_clusters": 20, "cosine_threshold": 0.9}
+        return tuple(apply(signals, "semdedup", params, seed=seed).rows.tolist())
+
+    def expected(labels):
+        return tuple(greedy(np.arange(300), lambda a, b: labels[a] == labels[b] and cosine[a, b] >= 0.9 - 1e-6))
+
+    first = {seed: kept(table, seed) for seed in range(8)}
+    assert len(set(first.values())) >= 7
+    for seed, rows in first.items():
+        assert rows == expected(feature_clusters(unit, 20, seed))
+        assert kept(table, seed) == kept(SignalTable.from_arrays(sae=features), seed) == rows
 
 
 @pytest.mark.parametrize(
@@ -210,6 +234,41 @@ def test_no_similar_pair_is_missed(threshold, worth, monkeypatch):
     assert len(edges.left) > 20
     by_edges = keep_by_edges(np.arange(500), np.arange(500), edges, threshold - 1e-6)
     assert cosine_keep(unit, threshold).tolist() == by_edges.tolist()
+
+
+def uneven_pool(n: int, d: int, seed: int) -> Any:
+    """Unit rows of 1 to 80 features, most of their length in a few; copies to which frequent or rare features are added."""
+    rng = np.random.default_rng(seed)
+    chance = np.arange(1, d + 1) ** -1.2
+    chance /= chance.sum()
+    dense = np.zeros((n, d))
+    for row in range(n):
+        active = rng.choice(d, int(np.exp(rng.uniform(0, np.log(80)))), replace=False, p=chance)
+        dense[row, active] = rng.pareto(1.1, len(active)) + 0.05
+    for row in range(1, n, 3):
+        old = dense[int(rng.integers(n))]
+        more = rng.choice(d, 40, replace=False, p=chance if rng.random() < 0.7 else None)
+        dense[row] = old
+        dense[row, more] += np.linalg.norm(old) * rng.uniform(0, 0.12) * rng.random(40)
+    return normalized(SparseRows.from_dense(dense.astype(np.float32)).to_scipy())
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_rows_of_unequal_length_and_heavy_tails_lose_no_pair(threshold, seed, monkeypatch):
+    """The bound of the prefix filter needs the larger rest of the two rows: with one of them, pairs are lost."""
+    monkeypatch.setattr(similar, "_BLOCK", 64)
+    monkeypatch.setattr(similar, "_PREFIX_WORTH", 2.0)
+    unit = uneven_pool(450, 900, seed)
+    cosine = (unit.astype(np.float64) @ unit.T.astype(np.float64)).toarray()
+    certain = np.argwhere(np.triu(cosine, 1) >= threshold + 1e-5)
+    possible = set(map(tuple, np.argwhere(np.triu(cosine, 1) >= threshold - 1e-5).tolist()))
+    edges, _ = cosine_edges(unit, threshold)
+    found = set(zip(edges.left.tolist(), edges.right.tolist(), strict=True))
+    assert set(map(tuple, certain.tolist())) <= found <= possible
+    assert len(certain) > 200
+    for left, right, similarity in zip(edges.left[:200], edges.right[:200], edges.similarity[:200], strict=True):
+        assert similarity == pytest.approx(cosine[left, right], abs=1e-5)
 
 
 def shared_pool(n: int, seed: int) -> SparseRows:

@@ -136,3 +136,17 @@ def test_varentropy_mix_is_the_softmax_of_source_means():
     keep = apply(table, "varentropy_mix", {"temperature": 100.0, "total_samples": 300, "missing": "keep"})
     assert keep.missing == 500
     assert all(abs(value - 100) <= 1 for value in counts(table, keep.rows).values())
+
+
+def test_a_source_without_scores_gets_the_mean_over_all_rows_that_have_one():
+    sizes = {"a": 900, "b": 300, "c": 600}
+    scores = [1.0] * 900 + [3.0] * 300 + [np.nan] * 600
+    table = SignalTable.from_arrays(
+        {"varentropy": scores}, source=[name for name, size in sizes.items() for _ in range(size)]
+    )
+    means = np.array([1.0, 3.0, (900 * 1.0 + 300 * 3.0) / 1200])  # not 2, the mean of the sources' means
+    shares = np.exp(means / 2) / np.exp(means / 2).sum()
+    mixed = apply(table, "varentropy_mix", {"temperature": 2.0, "total_samples": 400, "missing": "keep"})
+    found = counts(table, mixed.rows)
+    assert [found[name] for name in "abc"] == pytest.approx(400 * shares, abs=1)
+    assert mixed.missing == 600

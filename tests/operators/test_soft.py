@@ -41,6 +41,24 @@ def test_a_smaller_sample_is_part_of_a_larger_one(case, small, more, seed):
     assert len(less) == min(small, scored)
 
 
+@settings(max_examples=60, deadline=None)
+@given(case=tables_and_rows(), taken=st.integers(1, 60), seed=st.integers(0, 99))
+def test_a_rows_chance_is_its_own_whatever_other_rows_are_given(case, taken, seed):
+    """With equal scores the order of the draws is one of the pool: that of any rows is its restriction to them."""
+    table, rows = case
+    table = SignalTable.from_arrays({"reward": np.ones(table.n)})
+
+    def drawn(given_rows, count):
+        return set(
+            apply(table, "sample", {"signal": "reward", "total_samples": count}, given_rows, seed=seed).rows.tolist()
+        )
+
+    sizes = [drawn(np.arange(table.n), count) for count in range(table.n + 1)[1:]]
+    order = [next(iter(more - less)) for less, more in zip([set(), *sizes], sizes, strict=False)]
+    taken = min(taken, len(rows))
+    assert drawn(rows, taken) == set([row for row in order if row in set(rows.tolist())][:taken])
+
+
 def test_a_low_temperature_cuts_and_a_high_one_does_not_look():
     table = SignalTable.from_arrays({"reward": np.arange(1000.0)})
     top = apply(table, "sample", {"signal": "reward", "temperature": 0.01, "fraction": 0.5}).rows

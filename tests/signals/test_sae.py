@@ -92,26 +92,55 @@ def test_attention_sinks_have_no_part_in_the_features(
     tiny_model_dir: Path, tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
     """The first token's state is made enormous, as large models make it: features stay those of the other tokens."""
-    model = load_model(tiny_model_dir, "cpu")
-    subject = SparseEncoder(read_sae_info(write_sae(tmp_path / "layers.1")), model, max_features=1000)
+    import sparsify
+
+    folder = write_sae(tmp_path / "layers.1")
+    coder = sparsify.SparseCoder.load_from_disk(folder)
+    expected = []
+    plain = load_model(tiny_model_dir, "cpu")
     states: list[torch.Tensor] = []
+    plain.model.layers[1].register_forward_hook(
+        lambda _m, _i, out: states.append(out[0] if isinstance(out, tuple) else out)
+    )
+    for row in ROWS:
+        text = tiny_tokenizer.apply_chat_template(row, tokenize=False)
+        with torch.no_grad():
+            plain(**tiny_tokenizer(text, add_special_tokens=False, return_tensors="pt"))
+            output = coder.encode(states[-1].reshape(-1, 32)[1:])  # all tokens but the first
+        dense = torch.zeros(len(output.top_acts), 64).scatter_(1, output.top_indices, output.top_acts)
+        expected.append(dense.mean(0).detach().numpy())
+
+    model = load_model(tiny_model_dir, "cpu")
+    subject = SparseEncoder(read_sae_info(folder), model, max_features=1000)
 
     def hook(_module: Any, _inputs: Any, output: Any) -> Any:
         found = output[0] if isinstance(output, tuple) else output
         found = torch.cat([found[:, :1] * 1000, found[:, 1:]], dim=1)
-        states.append(found)
         return (found, *output[1:]) if isinstance(output, tuple) else found
 
     model.model.layers[1].register_forward_hook(hook)
-    for batch_tokens in (1, 4096):
+    for batch_tokens in (1, 4096):  # alone, and padded beside longer rows
         found = features(model, tiny_tokenizer, subject, batch_tokens)
-    for row, own in zip(ROWS, found, strict=True):
-        with torch.no_grad():
-            text = tiny_tokenizer.apply_chat_template(row, tokenize=False)
-            model(**tiny_tokenizer(text, add_special_tokens=False, return_tensors="pt"))
-        values, indices = subject.encode(states[-1][0, 1:])
-        dense = torch.zeros(len(values), 64).scatter_(1, indices, values)
-        np.testing.assert_allclose(own, dense.mean(0).numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found, np.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", [0.0, 0.01, 5.0, 1e4])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_has_no_part_in_what_counts_as_a_sink(padding: float, side: str) -> None:
+    """Rows of 3, 5 and 9 tokens, some of which are many times longer than the median of their own row."""
+    rows = [[40.0, 1.0, 1.0], [9.0, 1.0, 1.1, 0.9, 1.0], [120.0, 3.0, 3.3, 2.7, 3.0, 29.0, 31.0, 3.0, 3.0]]
+    expected = [[0], [], [0, 6]]
+    width = 12
+    states, mask = torch.full((3, width, 2), padding), torch.zeros(3, width, dtype=torch.bool)
+    begins = [0 if side == "right" else width - len(row) for row in rows]
+    for i, (row, begin) in enumerate(zip(rows, begins, strict=True)):
+        states[i, begin : begin + len(row)] = torch.tensor(row)[:, None] * torch.tensor([0.6, 0.8])
+        mask[i, begin : begin + len(row)] = True
+    found, median = sae.sinks(states, mask)
+    for i, (row, begin) in enumerate(zip(rows, begins, strict=True)):
+        assert torch.nonzero(found[i]).reshape(-1).tolist() == [begin + place for place in expected[i]]
+        place = int(median[i]) - begin
+        assert 0 <= place < len(row) and row[place] == sorted(row)[(len(row) - 1) // 2]
 
 
 def test_only_the_largest_features_are_kept(model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
