@@ -30,6 +30,7 @@ BY_HAND = {
     "japanese, voiced by a mark": ("か\u3099き", "が き"),
     "thai": ("น้ำดื่ม กี่วัน", "น้ำ ดื่ ม กี่ วั น"),
     "thai with zero width spaces": ("กิน\u200bข้าว", "กิ น ข้ า ว"),
+    "a word cut by a zero width space": ("data\u200bbase", "data base"),
     "thai numbers": ("ปี ๒๕๖๗", "ปี ๒๕๖๗"),
     "lao": ("ພາສາລາວ ນ້ຳ", "ພ າ ສ າ ລ າ ວ ນ້ຳ"),
     "khmer": ("ភាសាខ្មែរ", "ភា សា ខ្មែ រ"),

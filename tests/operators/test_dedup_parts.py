@@ -32,7 +32,7 @@ OPERATOR = default_registry().get("semantic_dedup")
 @st.composite
 def parts_and_rows(draw):
     """Prompts and responses that share runs of words, some empty or blank, and distinct rows in any order."""
-    run = st.sampled_from(["a b c d", "b c d e", "x y", "A  B c", "z", ""])
+    run = st.sampled_from(["a b c d", "b c d e", "x y", "A  B c", "a  b c", "a b c", "z", ""])
     text = st.one_of(st.sampled_from(["", " \n"]), st.lists(run, max_size=4).map(" ".join))
     count = draw(st.integers(1, 25))
     parts = {part: draw(st.lists(text, min_size=count, max_size=count)) for part in ("prompt", "response")}
