@@ -13,7 +13,7 @@ from tests.study.test_cli import document, run
 
 from autoselection.config import load_config
 from autoselection.demo import pool_file
-from autoselection.errors import ConfigError, StudyError
+from autoselection.errors import ConfigError, SignalError, StudyError
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Place, Recipe, Step, transfer
 from autoselection.report import study_markdown
@@ -141,7 +141,7 @@ def test_another_models_signals_on_the_same_pool(scored_pool: Path) -> None:
 
 def test_a_place_that_lacks_a_signal_is_named(grown: Path, scored_pool: Path) -> None:
     recipe = Recipe((Step("ifd_filter", {"fraction": 0.3}),))
-    with pytest.raises(Exception, match=str(grown)):
+    with pytest.raises(SignalError, match=f"{grown}: .*ifd"):
         transfer(recipe, open_place(scored_pool), open_place(grown))
 
 

@@ -103,7 +103,7 @@ def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[Final
 
 
 def rows_of_entry(entry: dict[str, Any], study: Study, prepared: Prepared) -> NDArray[np.int64] | None:
-    """The ordered rows of a planned entry; None for the base model.
+    """The ordered rows of an entry of the plan in force, which is the last one; None for the base model.
 
     Raises:
         StudyError: the rows are no longer those of the plan.
