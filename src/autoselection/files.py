@@ -348,7 +348,7 @@ def read_rows(path: Path) -> NDArray[np.int64]:
         ValueError: the file is missing or holds no list of whole numbers.
     """
     try:
-        rows = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        rows = np.lib.format.read_array(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except UNREADABLE_ARRAY as error:
         raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype.kind != "i":
