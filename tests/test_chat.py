@@ -149,3 +149,26 @@ def test_blank_tokens_with_trimmed_offsets_stay_in_the_response() -> None:
     response, alone = _masks(segments, offsets)
     assert response == [False, True, True, True, False]
     assert alone == response
+
+
+def test_texts_longer_than_the_model_reads_are_no_warning(tiny_model_dir: Any, caplog: Any, capfd: Any) -> None:
+    """The library warns of "indexing errors" that cannot come: rows are cut and counted."""
+    import logging
+
+    from autoselection.models import load_tokenizer
+
+    tokenizer = load_tokenizer(tiny_model_dir)
+    tokenizer.model_max_length = 8
+    encoder = ConversationEncoder(tokenizer, max_length=1 << 30)
+    logger = logging.getLogger("transformers")
+    propagates, logger.propagate = logger.propagate, True
+    try:
+        for content in ("long " * 50, "long <|im_end|> " * 50):
+            messages = [{"role": "user", "content": content}, {"role": "assistant", "content": content}]
+            encoder.encode(messages)
+            encoder.encode_open(messages)
+            encoder.encode_prompt(messages[:1])
+    finally:
+        logger.propagate = propagates
+    assert "Token indices" not in caplog.text
+    assert "Token indices" not in capfd.readouterr().err

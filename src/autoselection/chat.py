@@ -291,7 +291,8 @@ class ConversationEncoder:
         if not batch:
             return []
         texts = ["".join(segment.text for segment in segments) for segments in batch]
-        output = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        # Not verbose: the library warns of texts longer than the model reads, which are cut and counted here.
+        output = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return [
             (list(ids), *_masks(segments, offsets))
             for segments, ids, offsets in zip(batch, output["input_ids"], output["offset_mapping"], strict=True)
@@ -303,9 +304,9 @@ class ConversationEncoder:
         response: list[bool] = []
         alone: list[bool] = []
         for segment in segments:
-            piece = self.tokenizer(segment.text, add_special_tokens=False, split_special_tokens=segment.is_content)[
-                "input_ids"
-            ]
+            piece = self.tokenizer(
+                segment.text, add_special_tokens=False, split_special_tokens=segment.is_content, verbose=False
+            )["input_ids"]
             ids.extend(piece)
             response.extend([segment.response] * len(piece))
             alone.extend([segment.alone] * len(piece))

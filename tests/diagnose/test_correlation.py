@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import kendalltau, spearmanr
 
 from autoselection.diagnose import MIN_TRIALS, calibrate, correlate, rank_correlations
+from autoselection.diagnose.correlation import interval
 
 PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=25)
 
@@ -83,3 +85,25 @@ def test_calibration_leaves_out_what_is_missing_and_needs_enough() -> None:
     assert few.trials == 6 < MIN_TRIALS and few.error is None and not few.covered
     right = calibrate("right", values, sigma, values)
     assert right.covered[0.5].value == 1.0 and right.covered[0.5].low < 1.0  # ten of ten is no proof of all
+
+
+def test_an_interval_called_95_percent_is_one() -> None:
+    """Independent of the package: quantiles of a ramp, and scipy's Wilson interval."""
+    ramp = np.random.default_rng(0).permutation(np.arange(1001) / 1000)
+    found = interval(0.5, ramp)
+    assert (found.low, found.high) == pytest.approx((0.025, 0.975))
+    assert found.to_dict()["ci95"] == [found.low, found.high]
+    inside, n = 13, 20
+    z = np.array([0.0] * inside + [9.0] * (n - inside))
+    shares = calibrate("x", np.zeros(n), np.ones(n), z).covered
+    wilson = stats.binomtest(inside, n).proportion_ci(0.95, method="wilson")
+    for share in shares.values():
+        assert (share.value, share.low, share.high) == pytest.approx((inside / n, wilson.low, wilson.high))
+
+
+def test_the_levels_of_calibration_are_those_of_the_normal_distribution() -> None:
+    z = np.linspace(-4, 4, 8001)
+    covered = calibrate("x", np.zeros(8001), np.ones(8001), z, resamples=10).covered
+    for level, share in covered.items():
+        limit = stats.norm.ppf(0.5 + level / 2)
+        assert share.value == pytest.approx(limit / 4, abs=1e-3)

@@ -121,6 +121,27 @@ def test_every_request_spells_the_conversation(tasks, merges, template):
                 assert document["context_ids"] == ids(prompt)  # whatever the gold answer merges with
 
 
+@QUICK
+@given(
+    merges=merge_lists, template=st.sampled_from(sorted(TEMPLATES)), answer=st.text("ABCyn ", min_size=1, max_size=4)
+)
+def test_a_token_that_straddles_the_start_of_a_response_is_learnt(merges, template, answer):
+    """Character by character: what the response mask holds is every token with a character of a response or its end."""
+    tokenizer = merging_tokenizer(merges, template)
+    answer = answer.strip() or "A"
+    conversation = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer}]
+    encoded = ConversationEncoder(tokenizer, max_length=1 << 20).encode(conversation)
+    before, answer, after = rendered(tokenizer, "Hi", answer)
+    mark = len(after) - len(after.lstrip()) + len("</s>") if after.lstrip().startswith("</s>") else 0
+    pieces = [tokenizer.decode([token]) for token in encoded.input_ids]
+    assert "".join(pieces) == before + answer + after
+    place = 0
+    for piece, learnt in zip(pieces, encoded.response, strict=True):
+        inside = place < len(before + answer) + mark and place + len(piece) > len(before)
+        assert learnt == inside, (pieces, encoded.response)
+        place += len(piece)
+
+
 def test_likelihoods_of_options_are_those_of_the_same_characters(tasks):
     """``: C`` is one token and ``: A`` three: both are what the model gives the text behind ``assistant``."""
     tokenizer = merging_tokenizer([(" ", "C"), (":", " C")], "blank")

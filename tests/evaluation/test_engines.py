@@ -268,6 +268,67 @@ def test_what_a_server_cannot_score_is_refused_before_training(make_job, server)
 # --- the cache and per-item files -------------------------------------------------------------------------------------
 
 
+def test_each_thing_that_decides_a_score_makes_another_key(
+    make_job, server, tmp_path, sums, choices, tiny_model_dir, pool_dir, monkeypatch
+):
+    """One field after the other: what was computed with another value is computed again."""
+    import shutil
+
+    from autoselection.evaluation.evaluate import _Run
+
+    config = {"cache_dir": tmp_path / "cache"}
+    items = tmp_path / "items.jsonl"
+    lines = Path(sums.dev).read_text().splitlines()
+    items.write_text("\n".join(lines[:4]) + "\n")
+    target = tmp_path / "target.jsonl"
+    target.write_text("\n".join(line.replace('"s', '"x').replace("3+3", "4+4") for line in lines[6:]) + "\n")
+    task = sums.model_copy(update={"dev": items, "test": items, "target": target, "metric": "exact_match"})
+    other_model = tmp_path / "other"
+    shutil.copytree(tiny_model_dir, other_model)
+    settings = json.loads((other_model / "tokenizer_config.json").read_text())
+    (other_model / "tokenizer_config.json").write_text(json.dumps({**settings, "note": "another"}))
+
+    def cached(**fields: Any) -> list[str]:
+        extra = fields.pop("config", {})
+        job = make_job(**{"rows": None, "tasks": (task,), "config": {**config, **extra}, **fields})
+        return list(evaluate(job).settings["cached_tasks"])
+
+    assert cached() == []
+    assert cached(seed=9) == [task.name]  # nothing is trained or sampled
+    changed = [
+        {"config": {"dtype": "bfloat16"}},
+        {"config": {"max_new_tokens": 5}},
+        {"config": served(server)},
+        {"split": "test"},
+        {"full_metrics": True, "tasks": (task.model_copy(update={"metric": "nll"}),)},
+        {"chat_template": "plain"},
+        {"model": str(other_model)},
+        {"rows": range(8)},
+        {"tasks": (task.model_copy(update={"fewshot": 1}),)},
+        {"tasks": (task.model_copy(update={"answer": "text"}),)},
+        {"tasks": (task.model_copy(update={"dev_limit": 3}),)},
+    ]
+    for fields in changed:
+        assert cached(**fields) == [], fields
+    endpoint = served(server)["endpoint"]
+    server.adapters["second"] = server.model
+    assert cached(config={"engine": "openai", "endpoint": endpoint.model_copy(update={"model": "second"})}) == []
+    items.write_text("\n".join(lines[:3]) + "\n" + lines[3].replace("3 plus 3", "three plus 3") + "\n")
+    assert cached() == []
+    # The device is no setting that a machine without a GPU can change: its part of the key is looked at.
+    run = _Run(make_job(rows=None), 0.0)
+    keys = []
+    for device in ("cpu", "cuda:0", "cuda:1", "mps"):
+        run.costs["settings"] = {"device": device}
+        benchmarks = load_benchmarks(
+            (sums,), "dev", server.tokenizer, context_length=512, config=EvaluationConfig(), full_metrics=False,
+            tokenizer_key=("key test",),
+        )  # fmt: skip
+        keys.append(repr(run._cache_keys(None, benchmarks, torch.float32)))
+    assert len(set(keys)) == 3
+    assert keys[1] == keys[2]
+
+
 def test_scores_are_computed_once_per_model_task_and_settings(make_job, tmp_path, sums, choices):
     config = {"cache_dir": tmp_path / "cache"}
     plain = evaluate(make_job(rows=None, tasks=(sums, choices), full_metrics=True))

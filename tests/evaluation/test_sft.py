@@ -289,6 +289,53 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model_dir, tiny_
     assert recomputed.losses == pytest.approx(plain.losses, rel=1e-5)
 
 
+@pytest.mark.parametrize("method", [{"method": "lora", "lora_dropout": 0.2}, {"method": "full"}])
+def test_training_depends_on_its_seed_and_on_nothing_drawn_before(
+    tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path, method
+):
+    import random
+
+    import torch
+
+    def losses(before: int) -> list[float]:
+        random.seed(before)
+        np.random.seed(before)
+        torch.manual_seed(before)
+        subset = encode(pool_dir, tiny_tokenizer)
+        return run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=3, **method).losses
+
+    assert losses(1) == losses(2)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**40])
+def test_every_generator_is_seeded_and_given_back(seed):
+    import random
+
+    import torch
+
+    from autoselection.evaluation.runtime import borrowed_process
+
+    def drawn() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(1))
+
+    def inside(seed: int) -> tuple[float, float, float]:
+        with borrowed_process(seed, None):
+            return drawn()
+
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    expected = drawn()
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    first = inside(seed)
+    assert drawn() == expected  # the caller's generators go on where they were
+    again, other = inside(seed), inside(seed + 1)
+    assert first == again
+    assert all(one != two for one, two in zip(first, other, strict=True))
+
+
 def test_rows_are_cut_dropped_and_counted(tiny_tokenizer, tmp_path):
     rows = [
         {"messages": [{"role": "user", "content": "x" * 20}, {"role": "assistant", "content": "y" * 60}]},  # cut

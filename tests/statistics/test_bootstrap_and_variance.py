@@ -169,3 +169,11 @@ def test_a_clear_leader_is_not_flattered_and_chance_in_training_counts_apart() -
     assert selection_flattery(trials[:1], 1.0) == Flattery(0.0, 0.0)
     with pytest.raises(ValueError, match="at least one trial"):
         selection_flattery([])
+
+
+def test_components_take_the_interaction_off_both_effects() -> None:
+    """Two seeds and three items worked out on paper: mean squares 6, 6 and 2."""
+    found = crossed_components(np.array([[0.0, 2.0, 4.0], [2.0, 6.0, 4.0]]))
+    assert (found.seed, found.item, found.rest) == pytest.approx((4 / 3, 2.0, 2.0))
+    assert found.seed_error == pytest.approx(math.sqrt(4 / 3 + 2 / 3))
+    assert found.item_error == pytest.approx(1.0)

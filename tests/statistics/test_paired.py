@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -126,3 +127,19 @@ def test_its_standard_error_is_that_of_the_model_and_it_keeps_its_level() -> Non
 
 def test_one_seed_says_nothing_of_seeds() -> None:
     assert np.isnan(crossed_test([np.ones((1, 5))])).all()
+
+
+@pytest.mark.parametrize("draws", [99, 999])
+def test_random_flips_never_claim_more_than_their_number_allows(draws: int) -> None:
+    """Phipson & Smyth: the data are one of the flips. Forty items that all differ alike are reached by none of the draws."""
+    assert sign_flip_test([np.ones((1, 40))], draws=draws, seed=1) == 1 / (draws + 1)
+    # Where every flip reaches the observed sum (of zero), p is 1.
+    assert sign_flip_test([np.array([[1.0, -1.0] * 20])], draws=draws, seed=1) == 1.0
+
+
+def test_the_crossed_test_takes_the_interaction_off_once() -> None:
+    """Two seeds and three items worked out on paper: V = 1 + 1 - 1/3, df = 4 / (1/1 + 1/2)."""
+    error, df, p = crossed_test([np.array([[0.0, 2.0, 4.0], [2.0, 6.0, 4.0]])])
+    assert error == pytest.approx(math.sqrt(5 / 3))
+    assert df == pytest.approx(8 / 3)
+    assert p == pytest.approx(2 * stats.t.sf(3 / math.sqrt(5 / 3), 8 / 3))
