@@ -75,6 +75,16 @@ def test_what_is_not_there_or_no_pool_is_said(tmp_path: Path) -> None:
     assert code in (3, 8) and "empty" in said
 
 
+def test_a_refused_file_leaves_nothing_in_the_cache_and_names_a_command_that_helps(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "faq.csv"
+    path.write_text("Frage,Antwort\nWas ist 2+2?,Vier.\nSag nein,Nein\n")
+    code, _, said = run("materialize", "text-only", "--pool", path)
+    assert code == 3 and list((cache / "pools").iterdir()) == [] and str(cache) not in said
+    command = said.split("`autoselection ")[1].split("`")[0].replace("POOL", str(tmp_path / "mine")).split()
+    assert run(*command)[0] == 0
+    assert document("materialize", "text-only", "--pool", tmp_path / "mine")["rows"] == 2
+
+
 def test_every_command_takes_pool_study_and_raw_files(tmp_path: Path, finished_study: Study, scored_pool: Path) -> None:
     path = small_file(tmp_path)
     for place, rows in ((path, 40), (scored_pool, 400), (finished_study.path, 400)):

@@ -201,6 +201,7 @@ def sae_train(
     dtype: Annotated[str, typer.Option(help="Arithmetic of the base model: auto, float32 or bfloat16.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     chat_template: Annotated[Optional[str], typer.Option(help="Named template or Jinja file.")] = None,  # noqa: UP045
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint in --out.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a small k-sparse SAE on the pool, so that no released checkpoint is needed."""
@@ -220,6 +221,7 @@ def sae_train(
         dtype=dtype,
         seed=seed,
         chat_template=chat_template,
+        overwrite=overwrite,
     )
     emit(result.to_dict(), as_json, f"SAE {out}")
 

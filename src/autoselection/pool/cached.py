@@ -56,11 +56,24 @@ def cached_pool(files: Sequence[Path | str]) -> tuple[Pool, IngestReport | None]
             f"{paths[0]} would be read into {folder}, which cannot be written ({error.strerror}): set AUTOSELECTION_CACHE "
             "to another folder, or make a pool with `autoselection ingest`."
         ) from error
-    report = ingest(paths, folder / "pool", overwrite=True)
+    report = _ingest(paths, folder / "pool")
     if _state(paths) != state:
         raise PoolError(f"{paths[0]} changed while it was read: run the command again when it is complete.")
     (folder / _FILES).write_text(json.dumps(state) + "\n", encoding="utf-8")
     return Pool.open(folder / "pool"), report
+
+
+def _ingest(paths: Sequence[Path], out: Path) -> IngestReport:
+    """Read the files; what is refused leaves nothing, and names no place in the cache but one of the user's own."""
+    try:
+        return ingest(paths, out, overwrite=True)
+    except PoolError as error:
+        said = str(error).replace(f"{out} --overwrite", "POOL").replace(str(out), "POOL")
+        own = " Then name POOL in place of the file." if said != str(error) else ""
+        raise PoolError(f"{said}{own}") from error
+    finally:
+        if out.parent.is_dir() and not any(out.parent.iterdir()):
+            out.parent.rmdir()
 
 
 def _state(paths: Sequence[Path]) -> list[list[str | int]]:

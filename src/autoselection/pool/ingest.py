@@ -158,12 +158,12 @@ def ingest(
             if not _is_reading_of(present.manifest, manifest):
                 raise PoolError(
                     f"{out} already holds another pool ({len(present):,} rows, fingerprint {present.fingerprint}; the "
-                    f"new one has {manifest.rows:,} rows): choose another --out, overwrite it, or append to it."
+                    f"new one has {manifest.rows:,} rows): choose another --out, or pass --overwrite or --append."
                 )
             unchanged = True
             build.notes.append(
                 f"{out} was made from these files by an older version, which read them otherwise ({len(present):,} rows, "
-                f"now {manifest.rows:,}): it is left as it is; overwrite it to read them anew."
+                f"now {manifest.rows:,}): it is left as it is; --overwrite reads them anew."
             )
             manifest = present.manifest
         elif not unchanged:

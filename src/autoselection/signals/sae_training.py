@@ -101,7 +101,7 @@ def train_sae(
     started = time.monotonic()
     out = Path(out)
     if (out / "sae.safetensors").exists() and not overwrite:
-        raise SignalError(f"{out} already holds an SAE: name another folder, or delete it first.")
+        raise SignalError(f"{out} already holds an SAE: name another folder, or pass --overwrite.")
     os.environ.setdefault("SPARSIFY_DISABLE_TRITON", "1")
     with _quiet():
         try:

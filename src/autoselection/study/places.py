@@ -82,9 +82,7 @@ def open_source(paths: Sequence[Path] | Path) -> Source:
 def _kind(path: Path) -> str:
     if (path / "journal.jsonl").exists():
         return "study"
-    if path.exists() and not (path / "manifest.json").exists():
-        return "files"
-    return "pool"  # what does not exist is told as a missing pool
+    return "pool" if (path / "manifest.json").exists() else "files"
 
 
 def _study(path: Path) -> Source:
