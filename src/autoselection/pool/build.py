@@ -222,7 +222,8 @@ class Build:
         self, record: Record, layout: Layout, given: FileInput, file_number: int, line: int, counts: _Counts
     ) -> None:
         config = self.config
-        source_column, source = (None, given.source) if given.fixed else layout.source_of(record)
+        plan = layout.plan(record)
+        source_column, source = (None, given.source) if given.fixed else layout.source_of(record, plan)
         if source_column is not None:
             if is_missing(source):
                 source = given.source
@@ -234,7 +235,7 @@ class Build:
         ignored = self._row_ignored
         if ignored:
             ignored.clear()
-        view, plan = layout.view(record)
+        view = layout.view(record, plan)
         try:
             turns, used = formats.convert(layout.format, view, ignored, config.assistant_opens)
         except RowError as error:
@@ -251,7 +252,7 @@ class Build:
                 turns = self._stripped(turns)
         try:
             digest = turns_digest(source, turns)
-            id_column, id_value = layout.id_of(record)
+            id_column, id_value = layout.id_of(record, plan)
             own = {*layout.columns_of(used, plan), id_column, source_column}
             meta = meta_of(record, own) if config.keep_meta else None
             row_id, content = self._id(id_column, id_value, digest.hexdigest(), turns)
@@ -434,4 +435,5 @@ def printable(path: Path) -> str:
 
 
 def _turns_hash(turns: Sequence[Turn]) -> int:
-    return int.from_bytes(turns_digest("", turns).digest()[:8], "big")
+    """64 bits, the same only within this process, where they are only compared with each other."""
+    return hash(tuple(turns)) & ((1 << 64) - 1)

@@ -142,7 +142,10 @@ class Layout:
     _plans: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def plan(self, record: Record) -> dict[str, str]:
-        """From the names that are read to the columns of ``record``, where they differ or only some are read."""
+        """From the names that are read to the columns of ``record``, where they differ or only some are read.
+
+        The columns of its id and source, where they are spelled otherwise than wanted, are under ``@id`` and ``@source``.
+        """
         names = tuple(record)
         plan = self._plans.get(names)
         if plan is None:
@@ -171,15 +174,14 @@ class Layout:
                 plan[f"@{place}"] = column
         return plan
 
-    def view(self, record: Record) -> tuple[Record, Mapping[str, str]]:
-        """The row as ``formats`` reads it, and which of its names stand for which columns (if any is renamed)."""
-        plan = self.plan(record)
+    def view(self, record: Record, plan: Mapping[str, str]) -> Record:
+        """The row as ``formats`` reads it."""
         if not plan and not self.exclusive:
-            return record, plan
+            return record
         view = {} if self.exclusive else dict(record)
         for wanted, column in plan.items():
             view[wanted] = record.get(column)
-        return view, plan
+        return view
 
     def columns_of(self, used: Iterable[str], plan: Mapping[str, str]) -> set[str]:
         """The columns that the names ``used`` by ``formats`` stand for."""
@@ -187,14 +189,14 @@ class Layout:
             {plan[name] for name in used if name in plan} if self.exclusive else {plan.get(name, name) for name in used}
         )
 
-    def id_of(self, record: Record) -> tuple[str, Any]:
+    def id_of(self, record: Record, plan: Mapping[str, str]) -> tuple[str, Any]:
         """Name and value of the row's id."""
-        column = self.plan(record).get("@id", self.id_field)
+        column = plan.get("@id", self.id_field)
         return column, record.get(column)
 
-    def source_of(self, record: Record) -> tuple[str, Any]:
+    def source_of(self, record: Record, plan: Mapping[str, str]) -> tuple[str, Any]:
         """Name and value of the row's source."""
-        column = self.plan(record).get("@source", self.source_field)
+        column = plan.get("@source", self.source_field)
         return column, record.get(column)
 
 
@@ -249,7 +251,7 @@ def layout_of(records: Sequence[Record], path: Path, request: LayoutRequest, com
         row_format = "messages" if names is _CHAT else "alpaca" if names is _ALPACA else "prompt-completion"
         return layout(row_format, {column: names[role] for role, column in text_map.items()}, exclusive=True)
     plain = layout("messages", {})
-    views = [plain.view(record)[0] for record in records]
+    views = [plain.view(record, plain.plan(record)) for record in records]
     found = set(chain.from_iterable(map(formats.matching_formats, views)))
     if request.format != "auto":
         readings = [] if request.format in found else _usual_readings(records)

@@ -5,7 +5,7 @@ tells that from a cell that was meant to hold those lines. What tells is that, r
 lines have the number of cells of the header. Lines of poems and of code have other numbers of delimiters; a table
 inside a properly quoted cell has the cells before or behind it on its first or last line besides its own. What fits all
 the same is excused where delimiters are followed by spaces or lines are indented, where the row has all its cells in
-quotes, where the lines' lengths are nothing like those of the file's own rows, and where most rows have quotes, so that
+quotes, where the lines are nothing like the file's own rows in length and number of words, and where most rows have quotes, so that
 a stray one could not have come so far without meeting another.
 """
 
@@ -39,9 +39,13 @@ _CHANCE_LINES = 4
 _MANY_LINES = 10
 #: So many standard deviations from the lengths of the file's own rows, a swallowed line is none of them.
 _UNLIKE = 3.0
+#: So many of the file's rows tell what its rows are like.
+_JUDGED_ROWS = 20_000
+#: Or if the share of cells of several words differs by so much in a column: cells of tables are words and numbers.
+_UNLIKE_WORDS = 0.6
 _LEAST_ROWS = 8
 #: Where so many rows without a quote follow each other less often than this, they are one cell.
-_LEAST_CHANCE = 0.05
+_LEAST_CHANCE = 0.002
 #: The least standard deviation of log-lengths assumed: rows of equal length say little about the next one.
 _LEAST_SPREAD = 0.35
 
@@ -178,11 +182,13 @@ class _Merge:
         first: the line on which the row starts.
         last: the line on which it ends.
         lengths: median logarithm of the lengths of the swallowed cells, by column.
+        words: share of the swallowed cells that hold several words, by column.
     """
 
     first: int
     last: int
     lengths: tuple[float, ...]
+    words: tuple[float, ...]
 
 
 class _MergeCheck:
@@ -194,29 +200,34 @@ class _MergeCheck:
         self._delimiter = delimiter
         self._spaced = re.compile(re.escape(delimiter) + " ") if delimiter != "\t" else None
         self._merges: list[_Merge] = []
-        self._read = 0
+        self._read = 0  # rows that do not look merged
         self._quoted = 0  # rows with a quote
         self._proper = 0  # rows of several lines that do not look merged
         self._rows = 0
-        self._sums = np.zeros((2, self._width))
+        self._sums = np.zeros((3, self._width))
 
     def see(self, first: int, last: int, cells: Sequence[str], lines: Sequence[str]) -> None:
         """Take note of a row that was read from ``lines``."""
-        self._read += 1
-        self._quoted += any('"' in line for line in lines)
         if last == first:
-            if len(cells) == self._width:
+            self._count(lines)
+            if len(cells) == self._width and self._rows < _JUDGED_ROWS:
                 lengths = [math.log1p(len(cell)) for cell in cells]
                 self._rows += 1
-                self._sums += [lengths, [length * length for length in lengths]]
+                self._sums += [lengths, [length * length for length in lengths], [" " in cell for cell in cells]]
             return
         swallowed = self._swallowed(cells)
         if swallowed is None or (len(cells) == self._width and _all_quoted(cells, self._delimiter, lines)):
             self._proper += 1
+            self._count(lines)
             return
-        columns = zip(*(row for row in swallowed if len(row) == self._width), strict=True)
+        columns = list(zip(*(row for row in swallowed if len(row) == self._width), strict=True))
         lengths = [float(np.median([math.log1p(len(cell)) for cell in column])) for column in columns]
-        self._merges.append(_Merge(first, last, tuple(lengths)))
+        words = [sum(" " in cell for cell in column) / len(column) for column in columns]
+        self._merges.append(_Merge(first, last, tuple(lengths), tuple(words)))
+
+    def _count(self, lines: Sequence[str]) -> None:
+        self._read += 1
+        self._quoted += any('"' in line for line in lines)
 
     def _swallowed(self, cells: Sequence[str]) -> list[list[str]] | None:
         """The rows that a cell of several lines would be if its quotes were plain characters; None if it is none."""
@@ -247,9 +258,8 @@ class _MergeCheck:
             or (place < cells - 1 and len(rows[-1]) == self._width + cells - 1 - place)
         ):
             return False
-        if len(rows) < _MANY_LINES:
-            return ends > 0 and all(fitting[1:-1])
-        return sum(fitting) >= 0.9 * len(rows)
+        inner = fitting[1:-1]
+        return ends > 0 and sum(inner) >= (0.9 if len(rows) >= _MANY_LINES else 1.0) * len(inner)
 
     def _is_prose(self, pieces: Sequence[str]) -> bool:
         """Whether the lines are text or code by what is between the words: 'one, two', or indented lines."""
@@ -284,15 +294,20 @@ class _MergeCheck:
 
     def _is_without_quotes(self, merge: _Merge) -> bool:
         """Whether so many of the file's rows could follow each other without a quote, which would have ended the cell."""
+        if self._read < _LEAST_ROWS:
+            return True
         return float((1 - self._quoted / self._read) ** (merge.last - merge.first + 1)) >= _LEAST_CHANCE
 
     def _is_like_the_rows(self, merge: _Merge) -> bool:
         if self._rows < _LEAST_ROWS:
             return True
-        mean = self._sums[0] / self._rows
-        spread = np.sqrt(np.maximum(self._sums[1] / self._rows - mean**2, 0.0))
+        mean, squares, words = self._sums / self._rows
+        spread = np.sqrt(np.maximum(squares - mean**2, 0.0))
         away = np.abs(np.asarray(merge.lengths) - mean) / np.maximum(spread, _LEAST_SPREAD)
-        return bool(away.max() <= _UNLIKE)
+        apart = (
+            np.abs(np.asarray(merge.words) - words) if merge.last - merge.first + 1 >= _CHANCE_LINES else np.zeros(1)
+        )
+        return bool(away.max() <= _UNLIKE and apart.max() <= _UNLIKE_WORDS)
 
 
 def _all_quoted(cells: Sequence[str], delimiter: str, lines: Sequence[str]) -> bool:
