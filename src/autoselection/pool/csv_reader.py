@@ -213,7 +213,7 @@ class _MergeCheck:
             if len(cells) == self._width and self._rows < _JUDGED_ROWS:
                 lengths = [math.log1p(len(cell)) for cell in cells]
                 self._rows += 1
-                self._sums += [lengths, [length * length for length in lengths], [" " in cell for cell in cells]]
+                self._sums += [lengths, [length * length for length in lengths], [float(" " in cell) for cell in cells]]
             return
         swallowed = self._swallowed(cells)
         if swallowed is None or (len(cells) == self._width and _all_quoted(cells, self._delimiter, lines)):
