@@ -10,6 +10,8 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     for pattern, replacement in (
         (r"\\(?:left|right|displaystyle|textstyle|limits|bigg?|Bigg?)(?![a-zA-Z])\s?", ""),
         (r"\\(?:implies|Rightarrow|rightarrow|to|therefore|because|Longrightarrow)(?![a-zA-Z])", " "),
+        (r"\\(?:bf|rm|it|bfseries|large|Large|huge|boldsymbol)(?![a-zA-Z])\s?", ""),
+        (r"(?<=\d)\{,\}(?=\d)", ","),
         (r"\\(?:approx|simeq|sim|equiv)(?![a-zA-Z])", "="),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\(?:leq|leqslant|lt)(?![a-zA-Z])", r"\\le"),
@@ -59,7 +61,7 @@ _COMMANDS = (
     "frac|sqrt|pi|times|cdot|div|pm|mp|infty|cup|cap|ln|log|exp|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|binom|dbinom|le|ge|ne|neq"
     "|alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|omega|Delta|Sigma|Omega|in|emptyset|mid"
 )
-_TOKEN = rf"\d+(?:\.\d+)?|\.\d+|[a-zA-Z](?![a-zA-Z])|\\(?:{_COMMANDS})(?![a-zA-Z])|\\[{{}}]|[-+*/^!_=<>|(){{}}\[\],]"
+_TOKEN = rf"\d+(?:\.\d+)?|\.\d+|[a-zA-Z](?![a-zA-Z])|\\(?:begin|end)\{{[pbvB]?matrix\}}|\\\\|&|\\(?:{_COMMANDS})(?![a-zA-Z])|\\[{{}}]|[-+*/^!_=<>|(){{}}\[\],]"
 _MATH = re.compile(rf"(?:(?:{_TOKEN})[ \t]*)+")
 _OPEN_END = re.compile(r"[-+*/^_=<>(\[{,\s]$|\\[a-zA-Z]+$")
 _WORD = re.compile(r"\s*(?:[A-Za-z]{2,}|$|[.;?](?:\s|$)|\$|\()")

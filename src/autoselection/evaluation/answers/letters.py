@@ -24,39 +24,47 @@ _FREE = rf"(?<![{LATIN}'-])"
 _ENDS = rf"(?![{LATIN}]|['-]\w)"
 #: Behind an "A" that is no article: the end, a sign, or a word that no noun begins with. Behind an "I": the end.
 _CLOSED = {
-    "A": r"(?=\s*(?:$|[.,;:!?)\]\"*=/&。、]|'(?!\w)|-\s|(?:because|since|as|due|which|and|or|is|was|denn|weil|car|porque)\b))",
-    "I": r"(?=\s*(?:$|[.;:)\]\"*。]|'(?!\w)))",
+    "A": r"(?=\s*(?:$|[.,;:!?)\]\"*=/&。、]|'(?!\w)|-\s|(?:because|since|as|due|which|and|or|is|was|denn|weil|car|porque)\b|[^\x00-\u024f]))",
+    "I": r"(?=\s*(?:$|[.;:)\]\"*。]|'(?!\w)|[^\x00-\u024f]))",
 }
-_AND = r"(?:\s*(?:,|/|&|、|和|与|及|\b(?:and|or|nor|und|oder|et|ou|y|o)\b|,\s*(?:and|or|nor)\b)\s*)"
+_AND = r"(?:\s*(?:,|/|&|、|和|与|及|或|还是|および|または|と|や|か|또는|와|과|и\b|или\b|\b(?:and|or|nor|und|oder|et|ou|y|o)\b|,\s*(?:and|or|nor)\b)\s*)"
 _PLURAL = r"(?=\s*(?:are|were|can|could|do|don't|have|aren't|both|all|sind|sont|son|都|均))"
 _ADVERBS = r"(?:\s+(?:clearly|also|both|all|obviously|definitely|therefore|thus|simply|just|probably|likely|be))*"
 _OUT = (
-    rf"(?:(?:is|are|was|were|seems?|looks?|would|can|could|must|does|do|has|have|ist|sind|est|sont|es|son){_ADVERBS}"
+    rf"(?:[:-]\s*(?:wrong|incorrect|false|falsch|faux)\b|(?:is|are|was|were|seems?|looks?|would|can|could|must|does|do|has|have|ist|sind|est|sont|es|son){_ADVERBS}"
     r"(?:n't\b|\s+(?:not|never|incorrect|wrong|false|impossible|out|no|eliminated|excluded|ruled|discarded|rejected|implausible"
     r"|unlikely|irrelevant|falsch|nicht|faux|fausse|incorrecte?|incorrecta|falsa|pas)\b)|cannot\b|can't\b"
     r"|(?:选项|項)?\s*(?:不正确|不正確|错|錯|不对|不對|不符|是错|是不|不是|有误|排除|は誤|は間違|は正しくな|ではな))"
 )
 _RIGHT = (
-    r"(?:(?:is|must\s+be|would\s+be|should\s+be|has\s+to\s+be|seems(?:\s+to\s+be)?|appears(?:\s+to\s+be)?|looks|ist|wäre|est|es"
+    r"(?::\s*(?:correct|right|true|richtig)\b|(?:is|must\s+be|would\s+be|should\s+be|has\s+to\s+be|seems(?:\s+to\s+be)?|appears(?:\s+to\s+be)?|looks|ist|wäre|est|es"
     r"|è|é)\s+(?:(?:the|my|our|therefore|thus|hence|indeed|clearly|definitely|most|likely|probably|also|only|one|that|very|a|an"
     r"|die|der|das|la|le|el|il|o|bonne|richtige|korrekte|final)\s+){0,5}"
     r"(?:correct|right|best|true|answer|choice|option|accurate|appropriate|suitable|valid|plausible|logical|fits|matches|works"
     r"|richtig\w*|korrekt\w*|antwort|réponse|correcte?|correcta|juste|exacte?|respuesta|resposta|risposta|correto|correta"
     r"|corretta)\b|is(?=\s*[.!]?\s*$)"
-    r"|(?:fits|matches|works|applies|holds|makes\s+(?:the\s+most\s+)?sense|answers|satisfies|stimmt|passt|convient)\b"
+    r"|(?:fits|matches|works|applies|holds|remains|is\s+left|makes\s+(?:the\s+most\s+)?sense|answers|satisfies|stimmt|passt|convient)\b"
     r"|(?:选项|項)?\s*(?:是|为|為)?\s*(?:正确|正確|对的|對的|符合|最佳|が正し|が正解|は正し|が適切|이 정답|가 정답|が答え))"
 )
 _CHOOSING = (
     r"(?:\b[Ii](?:'d|'ll|'m| would| will| am| have| must)?\s+(?:\w+ly\s+)?(?:choose|chose|chosen|pick|picked|select|selected"
     r"|selecting|choosing|picking|going\s+with|go\s+with|went\s+with|vote\s+for|say|guess|opt\s+for|answer|conclude|believe|think"
     r"|take|stick\s+with|settle\s+on)(?:\s+(?:that|it\s+is|it's|is|the|for|with|to\s+be|answer|option))*"
+    r"|\b(?i:let's\s+(?:go\s+with|choose|pick|say|take)|maybe|perhaps|probably|definitely|certainly|surely|likely|sondern|sino)"
     r"|\b(?i:so|therefore|hence|thus|leaving|leaves|only|just|choose|pick|select|mark|but|instead)"
     r"(?:\s+(?:us|with|only|it\s+is|it's|it\s+must\s+be|the|answer|option|is|must\s+be))*"
     r"|\b(?i:it|this|that|which|one)(?:'s|\s+is|\s+must\s+be|\s+has\s+to\s+be|\s+should\s+be|\s+would\s+be|\s+will\s+be"
     r"|\s+can\s+only\s+be)(?:\s+(?:probably|likely|definitely|clearly|surely|obviously|therefore|thus|the|option|choice|answer"
     r"|most|only|going\s+to\s+be))*"
-    r"|\b(?i:ich\s+(?:wähle|nehme)|je\s+(?:choisis|prends)|elijo|escojo|escolho|scelgo|also|donc|es\s+ist|c'est"
-    r"|richtig\s+(?:ist|wäre))|而是|应为|應為|故为|就是)\s*,?\s*:?\s*"
+    r"|\b(?i:ich\s+(?:wähle|nehme)|je\s+(?:choisis|prends)|elijo|escojo|escolho|scelgo|also|donc|es\s+ist|es|c'est"
+    r"|richtig\s+(?:ist|wäre))|而是|应为|應為|故为|就是|所以|综上(?:所述)?|因此|よって|したがって|따라서)(?:\s+(?:la|le|die|das))?\s*,?\s*:?\s*"
+)
+
+
+#: "I don't think it is".
+_DENIED = re.compile(
+    r"(?:n't|\b(?:not|cannot|never|nicht|pas|no))\s+(?:(?:really|actually)\s+)?(?:think|believe|say|see|know|agree|sure)\b[^.;\n]{0,30}$",
+    re.I,
 )
 
 
@@ -76,7 +84,7 @@ class _Patterns:
         )
         #: A letter that is meant as one; it is the last single letter of what is matched.
         self.mention = re.compile(rf"{bracketed}|{called}|{_FREE}(?:{'|'.join(capitals)}){_ENDS}")
-        self.bare = re.compile(rf"[(\[{{\"'$ ]*([{letters}{lower}])[)\]}}\"'$. :]*")
+        self.bare = re.compile(rf"[(\[{{\"'$ ]*([{letters}{lower}])[)\]}}\"'$. :!]*(?:です|だ|である|입니다)?[.。]?")
         self.small = re.compile(rf"[(\[]?([{lower}])(?:[)\]]|\s*[.:](?=\s|$))|[{both.lower() or '_'}](?=,\s)")
         again = rf"(?:(?i:option|choice|answer)\s+)?[(\[]?[{letters}]{_ENDS}"
         #: Another letter at once ("A or B").
@@ -85,7 +93,7 @@ class _Patterns:
         )
         #: "not A", "rule out A and C"; "A is wrong".
         self.negated = re.compile(
-            r"(?:\b(?i:not|nor|neither|except|nicht|keine?|pas|never|eliminate|exclude|discard|rule\s+out|isn't|aren't|wasn't"
+            r"(?:\b(?i:not|nor|neither|except|nicht|keine?|pas|never|eliminate|exclude|discard|rule\s+out|no\s+es(?:\s+la)?|non\s+è|não\s+é|nie|не|niet|inte|isn't|aren't|wasn't"
             rf"|can't\s+be|cannot\s+be)\s+(?:be\s+)?|(?:不是|不选|不能选|并非|而非|不選)\s*){again}[)\]]?(?:{_AND}{again}[)\]]?){{0,8}}"
         )
         option = rf"{_FREE}[(\[\"']?(?:[{letters}](?![{LATIN}']))[)\]\"']?"
@@ -101,9 +109,10 @@ class _Patterns:
             rf"[^\w(\[]*(?:[(\[]\s*([{letters}{lower}])\s*[)\]]|([{letters}])(?:[)\]]|(?=\s*$|\s*[.:=](?:\s|$)|\s+-\s))"
             rf"|([{lower}])\)(?=\s|$)|([{unmistakable or '_'}])(?=\s|,\s))"
         )
+        called_so = "option|choice|antwort|réponse|opción|opção|alternativa|respuesta|resposta|risposta|选项|選項"
         self.named = re.compile(
-            rf"[(\[]([{letters}])[)\]]|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)\s+([{letters}]){_ENDS}"
-            rf"|\b(?:[Oo]ption|[Cc]hoice)\s+([{lower}]){_ENDS}|(?<!\w)'([{letters}])'(?!\w)"
+            rf"[(\[]([{letters}])[)\]]|(?<!\w)(?i:{called_so}|answer|letter)\s+([{letters}]){_ENDS}"
+            rf"|\b(?i:option|choice)\s+[(\[]?([{lower}]){_ENDS}|(?<!\w)'([{letters}])'(?!\w)"
         )
 
 
@@ -128,7 +137,7 @@ def extract_letter(text: str, letters: str, choices: Sequence[str] = ()) -> str 
         return None
     known = _patterns(letters)
     marked = [*boxed(text), *tagged(text)]
-    bare = known.bare.fullmatch(unwrapped(lines[-1]).replace("*", "").strip())
+    bare = known.bare.fullmatch(unwrapped(lines[-1]).replace("*", "").strip(" _"))
     if bare and not marked:
         return bare.group(1).upper()
     rejected: set[str] = set()
@@ -183,7 +192,8 @@ def _in_line(
     line = _without_rejected(line, known)
     pointers = [(match.end(1), match.group(1)) for match in known.right.finditer(line)]
     for match in known.chosen.finditer(line):
-        if mention := known.mention.match(line, match.end()):
+        mention = known.mention.match(line, match.end())
+        if mention and not _DENIED.search(line[: match.end()]):
             pointers.append((mention.end(), _letter(mention.group(), letters)))
     pointers = [(end, letter) for end, letter in sorted(pointers) if letter not in gone]
     if pointers:

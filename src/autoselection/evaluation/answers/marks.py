@@ -35,11 +35,11 @@ _NOUNS = (
         r"|my\s+(?:final\s+)?(?:choice|pick)",
         r"is|are|was|would\s+be|will\s+be|should\s+be|must\s+be|has\s+to\s+be|becomes|equals",
     ),
-    (r"antwort(?:option|möglichkeit)?|lösung|ergebnis", r"ist|lautet|wäre|muss"),
-    (r"réponse", r"est|sera|serait"),
-    (r"respuesta|solución", r"es|sería|será"),
-    (r"resposta", r"é|seria|será"),
-    (r"risposta|soluzione", r"è|sarebbe|sarà"),
+    (r"antwort(?:option|möglichkeit)?|ergebnis|(?:richtige|korrekte)\s+option", r"ist|lautet|wäre|muss"),
+    (r"réponse|résultat|(?:bonne\s+)?option(?=\s+correcte)|bonne\s+option", r"est|sera|serait"),
+    (r"respuesta|resultado|(?:opción|alternativa)(?=\s+correcta)", r"es|sería|será"),
+    (r"resposta|(?:opção|alternativa)(?=\s+correta)", r"é|seria|será"),
+    (r"risposta|risultato|opzione(?=\s+corretta)", r"è|sarebbe|sarà"),
     (r"antwoord", r"is"),
     (r"odpowied[źz]|odpověď|odpoveď", r"to(?:\s+(?:jest|je))?|je|jest|brzmi|zní"),
     (r"svar(?:et|en)?|vastaus", r"är|er|on"),
@@ -47,8 +47,11 @@ _NOUNS = (
     (r"đáp\s+án|câu\s+trả\s+lời", r"là"),
     (r"jawaban(?:nya)?", r"adalah"),
     (r"răspuns(?:ul)?", r"este|e"),
-    (r"ответ(?:ом)?|відповідь|отговор|одговор|απάντηση", r"является|это|είναι|є|е"),
+    (r"válasz", r"az?"),
+    (r"ответ(?:ом)?|відповідь|отговор|одговор|απάντηση", r"является|это|—|-(?=\s)|είναι|є|е"),
 )
+#: What heads a whole solution too: a mark only in front of a short rest of the line.
+_HEADS = r"(?:ans|solution|lösung|solución|soluzione|correct|richtig|final)\s*:(?=[^\n]{1,25}$)"
 _ADJECTIVES = (
     r"(?:\s+(?:correcta|correcte|correto|correta|corretta|exacte|exacta|finale?|final|juste|poprawna|benar|yang\s+benar"
     r"|đúng|corect))?"
@@ -61,7 +64,7 @@ _LATIN_CUES = "|".join(
 #: Scripts that write no blank behind a word.
 _NOT = r"(?!\s*(?:是|为|は|은|는)?\s*(?:不|并非|並非|ではな|じゃな|아니))"
 _JOINED_CUES = (
-    r"(?:答案|答え|解答|回答|正解|정답|답|उत्तर|الجواب|الإجابة|תשובה|คำตอบ)\s*"
+    r"(?:答案|答え|答(?=\s*:)|解答|回答|正解|정답|답|उत्तर|الجواب|الإجابة|ה?תשובה|คำตอบ)\s*"
     rf"(?:(?:应该|應該|应|應|就)?(?:是|为|為|选|選)|は|은|는|הוא|היא|คือ|هو|هي)?\s*[:=]?{_NOT}"
 )
 _CHOOSE = (
@@ -69,7 +72,8 @@ _CHOOSE = (
     r"(?=\s*[\"'(\[]?[A-Za-z](?![A-Za-z]))"
 )
 _CUE = re.compile(
-    rf"(?<![{LATIN}])(?:{_LATIN_CUES})|^\s*#{{2,}}(?=\s)|{_JOINED_CUES}|{_CHOOSE}", re.IGNORECASE | re.MULTILINE
+    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS})|^\s*#{{2,}}(?=\s)|{_JOINED_CUES}|{_CHOOSE}",
+    re.IGNORECASE | re.MULTILINE,
 )
 _CLAUSE_END = re.compile(r"(?:[.?;]|(?<!\d)!)(?=[\s\"'*)\]]|$)|[。\n]")
 _BOLD_SIGNS = re.compile(r"(?<![A-Za-z0-9)\]}])\*\*|\*\*(?![A-Za-z0-9(-])|(?<!\w)__|__(?!\w)")

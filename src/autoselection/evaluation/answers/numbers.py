@@ -307,9 +307,16 @@ def _value(run: str) -> Fraction | None:
 
 _SIGN = re.compile(rf"(?P<first>[-+])?(?:{CURRENCY.pattern[:-1]})?(?P<second>[-+])?$")
 _OPERAND = re.compile(rf"(?:[\d)\]}}%!°]|(?<![{LATIN}])[b-zB-HJ-Z]|\\[a-zA-Z]+)\s*$")
+#: A number in front that this one is a part of: "5 hours and 30 minutes", "3 million 500 thousand", "1 in 10", "2 to the 10th".
+_CONTINUES = re.compile(
+    r"[万萬亿億千百만억천]$|(?<![A-Za-z])(?:hundred|thousand|million|billion|lakh|crore)(?:\s+and)?\s+$"
+    r"|\d\s*-?(?:hours?|hrs?|h|minutes?|mins?|feet|foot|ft|dollars?|euros?|pounds?|lbs?|weeks?|years?|小时|時間|分钟?)\s*(?:and\s+)?$"
+    r"|\d\s+(?:in|out\s+of|of|in\s+every|to\s+the)\s+$",
+    re.IGNORECASE,
+)
 _NEGATIVE = re.compile(r"(?<![A-Za-z])(?:minus|negative|moins|menos|负|負|マイナス)\s*$", re.IGNORECASE)
 _OPERATES = re.compile(
-    r"(?<![A-Za-z])(?:plus|times|multiplied\s+by|divided\s+by|root\s+of|square\s+of|cube\s+of|log(?:arithm)?(?:\s+of)?|power\s+of"
+    r"(?<![A-Za-z])(?:plus|times|multiplied\s+by|divided\s+by|root\s+of|sqrt|cbrt|ln|exp|sin|cos|tan|square\s+of|cube\s+of|log(?:arithm)?(?:\s+of)?|power\s+of"
     r"|factorial\s+of|choose|mod(?:ulo)?|half(?:\s+of)?|third\s+of|quarter\s+of|twice|double|triple|thrice)\s+$",
     re.IGNORECASE,
 )
@@ -335,7 +342,7 @@ def _sign(before: str, *, exact: bool) -> int | None:
         if _OPERAND.search(rest[: dash.start()]) or not (exact or rest[: dash.start()].strip()):
             return None
         return -sign if exact and not rest[: dash.start()].strip() else sign
-    if _OPERATES.search(rest) or re.search(r"\d\s*(?:st|nd|rd|th)?\s*月$|月\s*$", rest):
+    if _OPERATES.search(rest) or _CONTINUES.search(rest) or re.search(r"\d\s*(?:st|nd|rd|th)?\s*月$|月\s*$", rest):
         return None
     if re.search(
         rf"{MONTH.pattern[:-1]}\d{{1,2}}(?:st|nd|rd|th)?,?\s+$|\d(?:st|nd|rd|th)?\s+(?:of\s+)?{MONTH.pattern}",
@@ -344,7 +351,8 @@ def _sign(before: str, *, exact: bool) -> int | None:
     ):
         return None  # the year of a date
     if re.search(
-        r"\\[A-Za-z]+\s*[{(\[]?\s*$|[^\s{]\s*\{\s*$|[A-Za-z0-9}\]]\s*[(]$|[\^_]\s*[{(]?\s*$|[|√!~·÷±/]$", rest
+        r"\\[A-Za-z]+\s*[{(\[]?\s*$|[^\s{]\s*\{\s*$|[A-Za-z0-9}\]*/^+-]\s*[(]$|[}@&]$|[\^_]\s*[{(]?\s*$|[|√!~·÷±/]$",
+        rest,
     ):
         return None
     if re.search(r"[*+x<>]\s*$", rest) and not re.search(r"<[^<>]*>\s*$|^\s*[*+>]\s*$", rest):

@@ -64,7 +64,6 @@ _OTHERS = {
     "∶": ":",
     "∗": "*",
     "≈": "=",
-    "π": "\\pi ",
     "∞": "\\infty ",
     "≤": "\\le ",
     "≥": "\\ge ",
@@ -74,7 +73,9 @@ _TRANSLATION = {ord(key): value for key, value in _OTHERS.items()}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _ROOT = re.compile(r"√\s*(\d+|\([^()]{1,40}\))")
+_PI = re.compile(r"(?<![\u0370-\u03ff])π(?![\u0370-\u03ff])")  # no letter of a Greek word
 _BLANKS = re.compile(r"[ \t\r\n]{3,}")
+_DASH = re.compile(r"(?<=\d)\s?[—―]\s?(?=\d)")
 _BLANK = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:([\u00a0\u202f\u2009'_])\d{3})(?:\1\d{3})*(?!\1?\d)")
 
@@ -85,13 +86,14 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
         text = _SUPERSCRIPT.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
+        text = _PI.sub(lambda _: "\\pi ", text)
         text = _ROOT.sub(lambda root: "\\sqrt{" + root.group(1).strip("()") + "}", text)
         text = "".join(map(_plain_character, text.translate(_TRANSLATION)))
     elif "`" in text:
         text = text.replace("`", "'")
     if any(mark in text for mark in "'_\u00a0\u202f\u2009"):
         text = _GROUPED.sub(lambda number: number.group().replace(number.group(1), ""), text)
-    return _BLANK.sub(" ", text)
+    return _BLANK.sub(" ", _DASH.sub("-", text))
 
 
 def _plain_character(character: str) -> str:

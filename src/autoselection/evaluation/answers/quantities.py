@@ -40,7 +40,7 @@ _FACTORS = dict(enumerate(_SCALES.values()))
 #: Scripts that write the scale into the number; 千克 and 千米 are units.
 _SIGNS = {
     "万": 10**4, "萬": 10**4, "만": 10**4, "亿": 10**8, "億": 10**8, "억": 10**8, "百": 100, "천": 1000, "千": 1000, "十": 10,
-    "लाख": 10**5, "करोड़": 10**7, "हज़ार": 1000, "हजार": 1000, "ألف": 1000, "مليون": 10**6, "مليار": 10**9, "พัน": 1000, "หมื่น": 10**4,
+    "ملايين": 10**6, "آلاف": 1000, "مليارات": 10**9, "लाख": 10**5, "करोड़": 10**7, "हज़ार": 1000, "हजार": 1000, "ألف": 1000, "مليون": 10**6, "مليار": 10**9, "พัน": 1000, "หมื่น": 10**4,
     "แสน": 10**5, "ล้าน": 10**6,
 }  # fmt: skip
 _SIGN_SCALE = re.compile(rf"\s*({'|'.join(_SIGNS)})(?![克米瓦卡赫字位伏帕焦分])")
@@ -61,7 +61,7 @@ _FUNCTIONS = frozenset({"sin", "cos", "tan", "log", "sqrt", "exp", "mod", "pi", 
 _UNIT = re.compile(r"[A-Za-z\u00c0-\u024fµμΩ]+")
 _OPERAND = r"[-+$(]*\s*(?:\d|\\[a-zA-Z]|[b-zB-HJ-Z](?![A-Za-z'>]))"
 _PART = re.compile(
-    rf"\s*(?:[+*/÷·~:<>]|<=|>=|-)\s*{_OPERAND}|\s*x\s*\d|\s*\.?\s*\\[a-zA-Z]|[\^!_√|]|\((?=\s*[-\d(]|\s*[a-zA-Z](?![a-zA-Z]))"
+    rf"\s*(?:[+*/÷·~:<>]|<=|>=|-)\s*{_OPERAND}|\s*x\s*\d|\s*\.?\s*\\[a-zA-Z]|[)\]}}]\s*(?:[\^!]|[*+/×÷]\s*\d)|[\^!_√|&]|\.(?-i:[a-z])|\s*\\\\|\((?=\s*[-\d(]|\s*[a-zA-Z](?![a-zA-Z]))"
     r"|\s+(?:plus|minus|times|over|choose|mod(?:ulo)?)\s+[-$]?\d|\s+(?:multiplied|divided)\s+by\b|\s+(?:squared|cubed|factorial)\b"
     r"|\s+to\s+the\s+(?:power|\w+(?:th|nd|rd)\b|-?\d)|\s+\^"
     r"|[\s-]*(?:thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|millionths?)\b"

@@ -117,6 +117,8 @@ def _choice(
     source_id: Any = None,
     why: str | None = None,
 ) -> Draft:
+    if not prompt:
+        raise Unusable("no question")
     options = tuple(str(choice).strip() for choice in choices)
     if len(options) < 2 or not all(options):
         raise Unusable("fewer than two options, or an empty one")
