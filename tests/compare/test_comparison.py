@@ -152,3 +152,13 @@ def test_a_short_training_is_never_taken_for_a_full_one(tmp_path: Path) -> None:
             found = made.find(wanted)
             assert found is not None and found.score == steps
         assert made.made == 4
+
+
+def test_what_evaluations_remarked_is_in_every_output(tmp_path: Path) -> None:
+    told = ["40 rows: Training drops 30 of 40 rows (75%): 30 because they have no response."]
+    found = compare_runs("c", 1, [_run("random", 0, (0.1,))], {}, 1, (), told)
+    assert found.to_dict()["remarks"] == told
+    assert f"- {told[0]}" in markdown(found)
+    shown = StringIO()
+    print_comparison(found, Terminal(file=shown, width=300))
+    assert told[0] in shown.getvalue()

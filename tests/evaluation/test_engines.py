@@ -315,15 +315,20 @@ def test_each_thing_that_decides_a_score_makes_another_key(
     assert cached(config={"engine": "openai", "endpoint": endpoint.model_copy(update={"model": "second"})}) == []
     items.write_text("\n".join(lines[:3]) + "\n" + lines[3].replace("3 plus 3", "three plus 3") + "\n")
     assert cached() == []
-    # The device is no setting that a machine without a GPU can change: its part of the key is looked at.
-    run = _Run(make_job(rows=None), 0.0)
+    # No machine has every device and engine: their parts of the key are looked at.
+    benchmarks = load_benchmarks(
+        (sums,), "dev", server.tokenizer, context_length=512, config=EvaluationConfig(), full_metrics=False,
+        tokenizer_key=("key test",),
+    )  # fmt: skip
     keys = []
-    for device in ("cpu", "cuda:0", "cuda:1", "mps"):
+    for device, engine in (
+        ("cpu", "transformers"),
+        ("cuda:0", "transformers"),
+        ("cuda:1", "transformers"),
+        ("cuda", "vllm"),
+    ):
+        run = _Run(make_job(rows=None, config={"engine": engine}), 0.0)
         run.costs["settings"] = {"device": device}
-        benchmarks = load_benchmarks(
-            (sums,), "dev", server.tokenizer, context_length=512, config=EvaluationConfig(), full_metrics=False,
-            tokenizer_key=("key test",),
-        )  # fmt: skip
         keys.append(repr(run._cache_keys(None, benchmarks, torch.float32)))
     assert len(set(keys)) == 3
     assert keys[1] == keys[2]

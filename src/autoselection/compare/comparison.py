@@ -119,6 +119,7 @@ class Comparison:
         reference: the method that others are compared with: ``random`` if it took part, else the first named.
         evaluations: evaluations made by this call; those of earlier calls and of other methods cost nothing.
         arithmetics: kinds of device and number that evaluations were made with; of several it warns.
+        remarks: what the evaluations remarked (many rows dropped or cut, answers that ended at the limit).
     """
 
     name: str
@@ -127,6 +128,7 @@ class Comparison:
     methods: tuple[Standings, ...]
     evaluations: int
     arithmetics: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -136,6 +138,7 @@ class Comparison:
             "reference": self.reference,
             "evaluations_made": self.evaluations,
             "arithmetics": list(self.arithmetics),
+            "remarks": list(self.remarks),
             "methods": [method.to_dict() for method in self.methods],
         }
 
@@ -147,6 +150,7 @@ def compare_runs(
     items: Mapping[str, Items],
     evaluations: int,
     arithmetics: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> Comparison:
     """Put runs together.
 
@@ -154,7 +158,7 @@ def compare_runs(
         runs: of every method with the same seeds.
         items: score of every test item by task, of each incumbent that was scored on test, by subset hash.
         evaluations: made by this call.
-        arithmetics: see :class:`Comparison`.
+        arithmetics, remarks: see :class:`Comparison`.
     """
     by_method: dict[str, list[Run]] = {}
     for run in runs:
@@ -178,7 +182,7 @@ def compare_runs(
             )
         )
     found.sort(key=lambda item: -math.inf if math.isnan(item.best_dev) else item.best_dev, reverse=True)
-    return Comparison(name, budget, reference, tuple(found), evaluations, tuple(arithmetics))
+    return Comparison(name, budget, reference, tuple(found), evaluations, tuple(arithmetics), tuple(remarks))
 
 
 def first_at(curve: Sequence[float], target: float) -> int | None:

@@ -15,6 +15,7 @@ from autoselection.compare.settings import EVENT, arithmetics, known_digest, mix
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.evaluation.job import EvaluationSplit
+from autoselection.evaluation.remarks import remark_notes
 from autoselection.executors import Executor
 from autoselection.progress import console
 from autoselection.recipes import subset_hash
@@ -137,6 +138,11 @@ class Evaluations:
             console.say(
                 f"{item.split}  {item.size:,} rows, seed {item.seed}  ", *said, f"  {result.seconds['total']:.1f} s"
             )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the evaluations kept here remarked."""
+        return remark_notes([(f"{result.train_rows:,} rows", result) for result in self._results.values()])
 
     @property
     def arithmetics(self) -> list[str]:

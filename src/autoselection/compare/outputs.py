@@ -77,6 +77,8 @@ def print_comparison(comparison: Comparison, console: Terminal) -> None:
         console.table(name, heads, lines)
     if warned := _warning(comparison):
         console.say(warned, style="yellow")
+    for remark in comparison.remarks:
+        console.say(f"- {remark}")
 
 
 def markdown(comparison: Comparison) -> str:
@@ -93,6 +95,7 @@ def markdown(comparison: Comparison) -> str:
         "Dev scores of incumbents are the best of several noisy ones and so biased upward; test scores are not. Intervals "
         "are over test items, not over training luck."
     )
+    parts += ["", *(f"- {inline(remark)}" for remark in comparison.remarks)] if comparison.remarks else []
     return "\n".join(parts) + "\n"
 
 

@@ -68,7 +68,7 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         if config.final.enabled:
             runs, items = _score_test(config, evaluations, journal, sessions, runs, plan, budget)
         listed, made_with = list(runs.values()), evaluations.arithmetics
-        comparison = compare_runs(config.name, budget, listed, items, evaluations.made, made_with)
+        comparison = compare_runs(config.name, budget, listed, items, evaluations.made, made_with, evaluations.remarks)
     write_comparison(comparison, out)
     _write_incumbents(out, sessions, budget, prepared.pool)
     return comparison

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from autoselection import files
 from autoselection.diagnose import HEADINGS, MIN_TRIALS, Diagnosis, diagnose_study
 from autoselection.evaluation import EvaluationResult
-from autoselection.evaluation.generation import AT_LIMIT
+from autoselection.evaluation.remarks import remark_notes
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
 from autoselection.markup import bullets, inline, table
@@ -317,30 +316,6 @@ def _results(study: Study) -> list[tuple[str, EvaluationResult]]:
         for event in study.journal.of("incumbent_evaluation")
     ]
     return found + [(name, result) for name, by in study.final_results().items() for result in by.values()]
-
-
-def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:
-    """What evaluations remarked, alike remarks once; and answers that ended at the limit, by task, where there are any."""
-    alike: dict[str, list[tuple[str, str]]] = {}
-    limited: dict[str, tuple[int, int, str, str]] = {}
-    for name, result in results:
-        for remark in result.remarks:
-            alike.setdefault(re.sub(r"\d[\d.,]*", "", remark), []).append((name, remark))
-        for task, metrics in result.metrics.items():
-            count = int(metrics.get(AT_LIMIT, 0))
-            if count and count > limited.get(task, (0,))[0]:
-                limited[task] = (count, int(metrics["items"]), result.split, name)
-    notes = []
-    for told in alike.values():
-        others = len({name for name, _ in told}) - 1
-        more = f" (And so, in other numbers, with {others:,} more.)" if others else ""
-        notes.append(f"{told[0][0]}: {told[0][1]}{more}")
-    if limited:
-        most = "; ".join(
-            f"{task} {count:,} of {items:,} ({split}, {name})" for task, (count, items, split, name) in limited.items()
-        )
-        notes.append(f"Generated answers that ended at the limit of their length, at most: {most}.")
-    return notes
 
 
 def print_study(study: Study, console: Terminal) -> None:

@@ -1,0 +1,33 @@
+"""What evaluations remarked, put together for a reader of many of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from autoselection.evaluation.generation import AT_LIMIT
+from autoselection.evaluation.job import EvaluationResult
+
+
+def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:
+    """What evaluations remarked, alike remarks once; and answers that ended at the limit, by task, where there are any."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    limited: dict[str, tuple[int, int, str, str]] = {}
+    for name, result in results:
+        for remark in result.remarks:
+            alike.setdefault(re.sub(r"\d[\d.,]*", "", remark), []).append((name, remark))
+        for task, metrics in result.metrics.items():
+            count = int(metrics.get(AT_LIMIT, 0))
+            if count and count > limited.get(task, (0,))[0]:
+                limited[task] = (count, int(metrics["items"]), result.split, name)
+    notes = []
+    for told in alike.values():
+        others = len({name for name, _ in told}) - 1
+        more = f" (And so, in other numbers, with {others:,} more.)" if others else ""
+        notes.append(f"{told[0][0]}: {told[0][1]}{more}")
+    if limited:
+        most = "; ".join(
+            f"{task} {count:,} of {items:,} ({split}, {name})" for task, (count, items, split, name) in limited.items()
+        )
+        notes.append(f"Generated answers that ended at the limit of their length, at most: {most}.")
+    return notes

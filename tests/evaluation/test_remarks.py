@@ -1,0 +1,32 @@
+"""What many evaluations remarked is told once, and answers at the limit are counted by task."""
+
+from __future__ import annotations
+
+from autoselection.evaluation import EvaluationResult
+from autoselection.evaluation.remarks import remark_notes
+
+
+def result(*remarks: str, **limited: int) -> EvaluationResult:
+    metrics = {task: {"items": 300, "at_limit": count} for task, count in limited.items()}
+    return EvaluationResult("dev", 0, 0.5, metrics=metrics, remarks=remarks)
+
+
+def test_alike_remarks_are_one_note_and_others_stay() -> None:
+    notes = remark_notes([
+        ("t001", result("Training drops 30 of 40 rows (75%).")),
+        ("t002", result("Training drops 1,200 of 4,000 rows (30%).")),
+        ("t003", result("Training cuts 9 of 10 rows (90%).")),
+        ("t004", result()),
+    ])  # fmt: skip
+    assert notes == [
+        "t001: Training drops 30 of 40 rows (75%). (And so, in other numbers, with 1 more.)",
+        "t003: Training cuts 9 of 10 rows (90%).",
+    ]
+
+
+def test_answers_at_the_limit_are_told_by_task_however_few() -> None:
+    notes = remark_notes([
+        ("t001", result(sums=1, words=0)), ("t002", result(sums=3, words=0)), ("base", EvaluationResult("dev", 0, 0.5)),
+    ])  # fmt: skip
+    assert notes == ["Generated answers that ended at the limit of their length, at most: sums 3 of 300 (dev, t002)."]
+    assert remark_notes([("t001", result(sums=0))]) == []
