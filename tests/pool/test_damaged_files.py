@@ -6,6 +6,7 @@ import bz2
 import gzip
 import importlib.util
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -273,7 +274,7 @@ def test_workbooks_are_read_by_either_package(package: str, tmp_path: Path, monk
 
 
 def test_a_sheet_is_chosen_by_split(tmp_path: Path) -> None:
-    pytest.importorskip("fastexcel")
+    pytest.importorskip("openpyxl")
     sheets = {"One": SHEET, "Two": [["prompt", "completion"], ["q", "a"]]}
     path = workbook(tmp_path / "x.xlsx", sheets)
     with pytest.raises(PoolError, match="has several sheets: set 'split' to one of One, Two"):
@@ -284,8 +285,31 @@ def test_a_sheet_is_chosen_by_split(tmp_path: Path) -> None:
 def test_without_a_package_that_reads_workbooks_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = workbook(tmp_path / "x.xlsx", {"Data": SHEET})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="needs the package 'fastexcel': install it with pip install fastexcel"):
+    with pytest.raises(MissingExtraError, match="needs the package 'openpyxl': install it with pip install openpyxl"):
         ingest([path], tmp_path / "pool")
+
+
+@pytest.mark.parametrize("package", ["fastexcel", "openpyxl"])
+@pytest.mark.parametrize("place", ["ZZZ9999999", "XFD1048576", "A99999999", "ZZZZZZ1"])
+def test_a_cell_far_outside_is_refused_or_passed_over(
+    package: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fastexcel by itself would end the process."""
+    pytest.importorskip(package)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found(name) if name == package else None)
+    path = workbook(tmp_path / "x.xlsx", {"Data": [["prompt", "completion"], ["q", "a"]]})
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    row, cell = re.sub("[A-Z]", "", place), f'<c r="{place}"><v>1</v></c>'
+    sheet = parts["xl/worksheets/s1.xml"].replace(b"</sheetData>", f'<row r="{row}">{cell}</row></sheetData>'.encode())
+    with zipfile.ZipFile(path, "w") as book:
+        for name, data in parts.items():
+            book.writestr(name, sheet if name.endswith("s1.xml") else data)
+    try:
+        assert ingest([path], tmp_path / "pool").rows == 1
+    except PoolError as error:
+        assert "x.xlsx" in str(error)
 
 
 # The list of skipped rows

@@ -1,12 +1,15 @@
 """Excel workbooks (``.xlsx``): one sheet, its first row the header, every cell as the text that it shows.
 
-Read by fastexcel, or by openpyxl where only that is installed.
+Read by openpyxl, or by fastexcel where only that is installed: faster, but it makes room for every cell up to the last
+one and ends the process where that is too much, so how far the cells reach is looked at before.
 """
 
 from __future__ import annotations
 
 import datetime
 import importlib.util
+import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +19,18 @@ from xml.etree.ElementTree import ParseError
 
 from autoselection.errors import MissingExtraError, PoolError
 from autoselection.pool.json_reader import RawRow
+
+#: Limits of the program whose files these are, and of cells held at once.
+_MAX_ROWS, _MAX_COLUMNS, _MAX_CELLS = 2**20, 2**14, 2 * 10**7
+#: Empty rows in a row.
+_MAX_GAP = 10**5
+_CHUNK_BYTES = 2**20
+_REFERENCE = re.compile(rb"""\br\s*=\s*["']([A-Z]{0,8})(\d{1,12})["']""")
+#: What reading a damaged workbook raises: of the archive, of the XML, and of openpyxl's trust in both.
+_UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error, ParseError, EOFError,
+    NotImplementedError, RuntimeError, OverflowError, AssertionError,
+)  # fmt: skip
 
 Row = Sequence[str | None]
 
@@ -50,11 +65,59 @@ def workbook_rows(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Ra
 
 
 def _cells(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Row]:
-    if importlib.util.find_spec("fastexcel") is not None:
-        return _by_fastexcel(path, choose)
     if importlib.util.find_spec("openpyxl") is not None:
         return _by_openpyxl(path, choose)
-    raise MissingExtraError("fastexcel", None, f"Reading the workbook {path}")
+    if importlib.util.find_spec("fastexcel") is not None:
+        _check_extent(path)
+        return _by_fastexcel(path, choose)
+    raise MissingExtraError("openpyxl", None, f"Reading the workbook {path}")
+
+
+def _check_extent(path: Path) -> None:
+    """Refuse a workbook whose cells reach further than there is room for.
+
+    Raises:
+        PoolError: they do, or it is no workbook.
+    """
+    rows = columns = 0
+    try:
+        with zipfile.ZipFile(path) as book:
+            for name in book.namelist():
+                if not name.endswith(".xml"):
+                    continue
+                with book.open(name) as part:
+                    rest = b""
+                    while chunk := part.read(_CHUNK_BYTES):
+                        for letters, digits in _REFERENCE.findall(rest + chunk):
+                            rows, columns = max(rows, int(digits)), max(columns, _column(letters))
+                        rest = chunk[-100:]
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise _damaged(path, error) from error
+    if rows > _MAX_ROWS or columns > _MAX_COLUMNS or rows * columns > _MAX_CELLS:
+        raise _too_large(path)
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
+
+
+def _too_large(path: Path) -> PoolError:
+    return PoolError(
+        f"{path}: the cells of a sheet reach too far (rows up to {_MAX_ROWS:,}, columns up to {_MAX_COLUMNS:,}): delete what "
+        "stands far outside the table, or save it as CSV (UTF-8)."
+    )
 
 
 def _by_fastexcel(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Row]:
@@ -80,19 +143,23 @@ def _load(book: Any, name: str) -> Any:
 def _by_openpyxl(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Row]:
     import openpyxl
 
+    sheets: dict[str, list[list[str | None]]] = {}
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        sheets = {sheet.title: [[_text(cell) for cell in row] for row in sheet.values] for sheet in book.worksheets}
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        ParseError,
-    ) as error:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")  # of styles and the like, which are not read
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+            for sheet in book.worksheets:
+                rows: list[list[str | None]] = []
+                cells = gap = 0
+                for row in sheet.iter_rows(values_only=True):
+                    filled_row = [_text(cell) for cell in row] if any(cell is not None for cell in row) else []
+                    rows.append(filled_row)
+                    cells += len(filled_row)
+                    gap = 0 if filled_row else gap + 1
+                    if gap > _MAX_GAP or len(rows) > _MAX_ROWS or len(row) > _MAX_COLUMNS or cells > _MAX_CELLS:
+                        raise _too_large(path)
+                sheets[sheet.title] = rows
+    except _UNREADABLE as error:
         raise _damaged(path, error) from error
     filled = {name: rows for name, rows in sheets.items() if any(cell is not None for row in rows for cell in row)}
     if filled:
