@@ -38,7 +38,9 @@ def test_units_are_those_of_the_text(texts: list[str]) -> None:
 
 
 def test_every_character_has_the_same_part_in_many_texts_as_in_one() -> None:
-    texts = [f"x{chr(code)}y" for code in range(0x110000)]
+    assigned = [*range(0, 0x3600), *range(0xA000, 0xAC80), *range(0xD780, 0x18E00, 3), *range(0x1AFF0, 0x20100, 2)]
+    rare = [*range(0x3600, 0x110000, 97), *range(0xE0000, 0xE0200)]
+    texts = [f"x{chr(code)}y" for code in (*assigned, *rare)]
     counts = np.concatenate([hashed.units_of(texts[i : i + 50_000]).counts for i in range(0, len(texts), 50_000)])
     assert counts.tolist() == [len(units(text)) for text in texts]
 
@@ -148,6 +150,28 @@ def test_pairs_are_exact_and_as_many_as_promised(recall: float) -> None:
     assert len(pairs) / len(nodes) >= expected - 3 * np.sqrt(expected * (1 - expected) / len(nodes)) - 1e-9
     assert len(pairs) / len(nodes) >= recall
     assert found.exact and found.recall == recall and found.stats["pairs_not_compared"] == 0
+
+
+def test_pairs_of_very_different_lengths_are_found_as_often_as_others() -> None:
+    """Lengths from 4 to 2,000 words with a heavy tail; copies are cut, or go on: the similarity lies in the lengths alone."""
+    rng = np.random.default_rng(5)
+    texts: list[str] = []
+    for number in range(1200):
+        length = int(min(2000, 4 + 8 * rng.pareto(1.0)))
+        words = [f"t{number}_{i}" for i in range(length + 2)]
+        texts += [" ".join(words), " ".join(words[: max(3, int(len(words) * rng.uniform(0.45, 1)))])]
+    order = rng.permutation(len(texts))
+    texts = [texts[i] for i in order.tolist()]
+    found, pairs = found_pairs(texts, MinHashParams(3, 128, 0), 0.95)
+    truth = all_pairs(texts, 3)
+    nodes = {pair: jaccard for pair, jaccard in truth.items() if all(found.node[row] == row for row in pair)}
+    assert all(nodes[pair] == pytest.approx(jaccard, abs=1e-6) for pair, jaccard in pairs.items())
+    for low, high in ((0.5, 0.6), (0.6, 0.8), (0.8, 1.01)):
+        band = [pair for pair, jaccard in nodes.items() if low <= jaccard < high]
+        expected = np.mean([expected_recall(128, 0.95, nodes[pair]) for pair in band])
+        assert len(band) > 80
+        share = np.mean([pair in pairs for pair in band])
+        assert share >= expected - 3 * np.sqrt(expected * (1 - expected) / len(band)) - 1e-9
 
 
 def test_a_small_pool_is_compared_in_full() -> None:

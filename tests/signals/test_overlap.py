@@ -159,7 +159,7 @@ def test_the_largest_share_of_an_items_n_grams():
     """Rows are pieces of items, so that short items, parts of items and templates are all met many times."""
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(worlds(), st.integers(5, 9))
     def compare(world, n):
         items, rows = world
@@ -288,6 +288,21 @@ def test_text_of_few_items_of_a_larger_task_is_no_template():
     passage = question(5, 60)
     entries = [TaskItem(str(i), f"{passage if i < 2 else question(50 + i, 60)} {question(i)}", "x") for i in range(30)]
     assert contamination([passage], item_grams({"reading/dev": entries}))[0][0] > 0.4
+
+
+@pytest.mark.parametrize(
+    ("sharing", "of", "template"),
+    [
+        *[(1, 2, False), (2, 8, True), (2, 9, False), (3, 9, True), (10, 40, True), (9, 40, False)],
+        *[(21, 300, True), (20, 300, False), (25, 1200, True), (24, 1200, False)],
+    ],
+)
+def test_how_many_items_make_a_template(sharing, of, template):
+    """Two and a quarter of the items; or more than twenty and 2% of them."""
+    head = " ".join(f"head{i}" for i in range(20))
+    others = [TaskItem(f"o{i}", question(5000 + i, 30), "x") for i in range(of - sharing)]
+    items = item_grams({"t/dev": [*made(sharing, head + " {}"), *others]})
+    assert (contamination([head], items)[0][0] == 0) == template
 
 
 @pytest.mark.parametrize("copies", [2, 5, 30])

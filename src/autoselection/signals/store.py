@@ -230,6 +230,18 @@ class SignalStore:
                 raise SignalError(f"{path} cannot be read ({error}): {again}") from error
         return StoredSignal(meta, arrays)
 
+    def earlier(self, name: str, key: str, other: str) -> StoredSignal | None:
+        """The signal under ``key`` if an earlier version computed it from what the one under ``other`` was computed from.
+
+        Raises:
+            SignalError: one of them is damaged.
+        """
+        if key == other or not (self._folder(name, key) / "meta.json").exists():
+            return None
+        one, two = self.open(name, key), self.open(name, other)
+        same = all(one.meta.get(field) == two.meta.get(field) for field in ("pool", "model", "targets"))
+        return one if same and one.meta["version"] < two.meta["version"] else None
+
     def verify(self) -> int:
         """Read every finished signal anew, whatever was checked before; how many there are.
 

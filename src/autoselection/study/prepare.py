@@ -18,6 +18,7 @@ from autoselection.pool import IngestReport, Pool, ingest
 from autoselection.progress import console
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
 from autoselection.signals.overlap import ANY_STAT, MIN_WORDS, STAT, contamination, item_grams
+from autoselection.signals.store import SignalStore
 from autoselection.study.checks import check_recipes, check_setup
 from autoselection.tasks import Split, load_items
 from autoselection.terminal import styled
@@ -192,9 +193,10 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
         chat_template=config.model.chat_template,
         trust_remote_code=config.model.trust_remote_code,
     )
-    first = score.keys if opening is None else opening["signal_report"]["signals"]
-    keys = {name: key for name, key in score.keys.items() if name in first}
-    table = load_table(pool, keys=keys)
+    begun = None if opening is None else opening["signal_report"]["signals"]
+    if begun is not None:
+        score = _as_begun(score, pool, begun)
+    table = load_table(pool, keys={name: key for name, key in score.keys.items() if begun is None or name in begun})
     found, dirty = measure_contamination(table, score, config)
     if dirty.any() and opening is None:
         listed = list_contamination(pool, table, dirty, config, study_dir / LIST_FILE)
@@ -206,6 +208,26 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
     if said := found.sentence(table.n):
         console.say(styled("Contamination", "yellow"), f": {said}")
     return Prepared(pool, table, report, score, found, tuple(findings))
+
+
+def _as_begun(score: ScoreReport, pool: Pool, begun: Mapping[str, Any]) -> ScoreReport:
+    """Signals that this version defines anew as a study began with them, if they are still there."""
+    store = SignalStore.of(pool)
+    signals, former = [], []
+    for signal in score.signals:
+        key = str(begun[signal.name]["key"]) if signal.name in begun else signal.key
+        stored = store.earlier(signal.name, key, signal.key)
+        if stored is not None:
+            former.append(signal.name)
+            facts = {name: stored.meta[name] for name in ("stats", "params", "missing")}
+            signal = replace(signal, key=key, **facts)
+        signals.append(signal)
+    if former:
+        console.say(
+            f"The study goes on with signals as an earlier version of this package computed them: {', '.join(former)}. "
+            "A new study would use those of this version."
+        )
+    return replace(score, signals=tuple(signals))
 
 
 def trusted_benchmarks(config: StudyConfig, *, refuse: bool = True) -> list[Finding]:

@@ -1,0 +1,67 @@
+"""A study goes on with the signals it began with, after this package defines them anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoselection.pool import Pool, ingest
+from autoselection.signals import SignalsConfig, load_table, score_pool, text
+from autoselection.signals.builtin import NgramEntropy
+from autoselection.signals.store import SignalStore
+from autoselection.study.prepare import _as_begun
+
+
+@pytest.fixture
+def pool(raw_pool: Path, tmp_path: Path) -> Pool:
+    ingest([raw_pool], tmp_path / "pool")
+    return Pool.open(tmp_path / "pool")
+
+
+def scored(pool: Pool) -> Any:
+    return score_pool(pool, SignalsConfig(), signals=["tokens", "ngram_entropy"])
+
+
+def test_signals_of_an_earlier_version_stay_those_of_the_study(pool, monkeypatch, capsys):
+    before = scored(pool)
+    begun = before.to_dict()["signals"]
+    monkeypatch.setattr(NgramEntropy, "version", NgramEntropy.version + 1)
+    monkeypatch.setattr(text, "ngram_entropy", lambda rows, n: np.full(len(rows), 7.0, np.float32))
+    after = scored(pool)
+    assert after.keys["ngram_entropy"] != before.keys["ngram_entropy"]
+    kept = _as_begun(after, pool, begun)
+    assert kept.keys == before.keys
+    assert (load_table(pool, keys=kept.keys).column("ngram_entropy") < 7).all()
+    assert load_table(pool, keys=kept.keys).fingerprint == load_table(pool, keys=before.keys).fingerprint
+    assert "as an earlier version of this package computed them: ngram_entropy." in " ".join(
+        capsys.readouterr().err.split()
+    )
+    # Those that are gone are computed as this version does; the study's own check then stops it.
+    shutil.rmtree(pool.path / "signals" / "ngram_entropy" / before.keys["ngram_entropy"])
+    assert _as_begun(after, pool, begun).keys == after.keys
+    assert _as_begun(after, pool, {}).keys == after.keys, "a signal that it did not have"
+
+
+def test_what_is_not_earlier_or_of_something_else_is_not_taken(pool, monkeypatch):
+    store = SignalStore.of(pool)
+    first = scored(pool).keys["ngram_entropy"]
+    assert store.earlier("ngram_entropy", first, first) is None
+    config = SignalsConfig(ngram=2)
+    other = score_pool(pool, config, signals=["ngram_entropy"]).keys["ngram_entropy"]
+    assert store.earlier("ngram_entropy", first, other) is None, "of one version, with other settings"
+    monkeypatch.setattr(NgramEntropy, "version", NgramEntropy.version + 1)
+    later = scored(pool).keys["ngram_entropy"]
+    assert store.earlier("ngram_entropy", first, later) is not None
+    assert store.earlier("ngram_entropy", later, first) is None
+    opened = store.open
+
+    def swapped(name: str, key: str) -> Any:
+        stored = opened(name, key)
+        return type(stored)({**stored.meta, "model": key}, stored.arrays)
+
+    monkeypatch.setattr(store, "open", swapped)
+    assert store.earlier("ngram_entropy", first, later) is None, "made with another model"
