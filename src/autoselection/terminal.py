@@ -13,11 +13,14 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from autoselection.system import naming
 
 __all__ = [
     "PLAIN_WIDTH",
@@ -65,6 +68,7 @@ _PLAIN = {
 }
 _ENCODING_ERRORS = "autoselection-plain"
 _written: list[bool] = []
+_STDOUT, _STDERR = Path("standard output"), Path("standard error")  # for messages
 
 
 def visible(text: object, *, lines: bool = False) -> str:
@@ -112,6 +116,11 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Every string that Rich prints comes through here: titles, cells, headings."""
         return super().render_str(visible(text, lines=True), **{**options, "markup": False, "emoji": False})
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does; an error of the stream names it."""
+        with naming(_STDERR if self.stderr else _STDOUT):
+            super().print(*objects, **options)
 
     def on_broken_pipe(self) -> None:
         """Let the command line decide what a closed pipe means, not Rich."""
@@ -165,7 +174,8 @@ output = Terminal()
 
 def write_text(text: str) -> None:
     """Write a document of several lines (YAML, a schema) to standard output, as it is but for what a terminal obeys."""
-    _stdout().write(visible(text, lines=True))
+    with naming(_STDOUT):
+        _stdout().write(visible(text, lines=True))
 
 
 def write_json(document: Mapping[str, Any]) -> None:
@@ -177,7 +187,8 @@ def write_json(document: Mapping[str, Any]) -> None:
         text = _OBEYED.sub(lambda found: json.dumps(found.group())[1:-1], text)  # inside strings only: it is JSON
     except UnicodeEncodeError:
         text = json.dumps(document, ensure_ascii=True, allow_nan=False)
-    stream.write(text + "\n")
+    with naming(_STDOUT):
+        stream.write(text + "\n")
     _written.append(True)
 
 

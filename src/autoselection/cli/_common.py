@@ -85,6 +85,11 @@ def warn(sentences: Iterable[str]) -> None:
         console.say(styled("warning:", "yellow"), f" {said}")
 
 
+def failed(code: int, message: str | None) -> dict[str, Any]:
+    """What a result that is also an error holds besides under ``--json``; nothing without a message."""
+    return {"error": {"code": code, "message": message, "hint": None}} if message else {}
+
+
 def emit(document: Mapping[str, Any], as_json: bool, title: str) -> None:
     """Print a result: the JSON document itself, or its top level as a table."""
     if as_json:

@@ -144,6 +144,7 @@ def _usage(error: Exception) -> _Told:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "autoselection"
     message: str = error.format_message()  # type: ignore[attr-defined]
+    message = message if message.rstrip().endswith((".", "!", "?", ")")) else f"{message.rstrip()}."
     return _Told(getattr(error, "exit_code", 2), message, f"'{command} --help' lists what may be given.")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import EVIDENCE, EvaluationSplit, Json, Set, app, emit, numbers, output, words
+from autoselection.cli._common import EVIDENCE, EvaluationSplit, Json, Set, app, emit, failed, numbers, output, words
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 from autoselection.terminal import styled
@@ -124,7 +124,7 @@ def reproduce_paper(
     if dry_run:
         found = reproduce.dry_run(loaded, words(sections or ""))
         if as_json:
-            emit(found, True, "")
+            emit({**found, **failed(2, "; ".join(found["missing"]))}, True, "")
         else:
             reproduce.print_dry_run(found, output)
         if found["missing"]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from autoselection import __version__, files
-from autoselection.cli._common import DATA, SEARCH, EvaluationSplit, Json, Set, app, emit, output, warn
+from autoselection.cli._common import DATA, SEARCH, EvaluationSplit, Json, Set, Verbose, app, emit, failed, output, warn
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 from autoselection.terminal import styled, write_text
@@ -139,14 +139,19 @@ def evaluate(
         typer.Option(help="Keep the trained model and per-item scores here."),
     ] = None,
     overrides: Set = None,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Train on a subset and score it, outside of any study."""
     from autoselection.config import load_config
+    from autoselection.report import print_evaluation
     from autoselection.study import evaluate_subset
 
     result = evaluate_subset(load_config(config, overrides or ()), subset, split.value, seed, work_dir)
-    emit(result.to_dict(), as_json, f"{subset} on {split.value}")
+    if as_json:
+        emit({**result.to_dict(), **failed(6, result.failure)}, True, "")
+    else:
+        print_evaluation(result, f"{subset} on {split.value}", output, verbose=verbose)
     if result.failure:
         console.say(styled("error:", "red"), f" {result.failure}")
         raise typer.Exit(6)
@@ -236,12 +241,16 @@ def doctor(
 ) -> None:
     """Tell what is installed and what will be slow; with a configuration, whether its benchmarks can be trusted."""
     from autoselection.doctor import examine, examine_config
+    from autoselection.report import print_checks
 
     if config is not None:
         from autoselection.config import load_config
 
         checked = examine_config(load_config(config, overrides or ()))
-        emit(checked, as_json, str(config))
+        if as_json:
+            emit({**checked, **failed(2, " ".join(checked["problems"]))}, True, "")
+        else:
+            print_checks(checked, str(config), output)
         if checked["problems"]:
             raise typer.Exit(2)
         return

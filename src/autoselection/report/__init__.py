@@ -1,12 +1,15 @@
 """Reports of a study, a pool and a selection: tables in the terminal and as Markdown."""
 
+from autoselection.report.evaluation import print_checks, print_evaluation
 from autoselection.report.pool import print_pool_stats
 from autoselection.report.selection import print_scores, print_selection
 from autoselection.report.tables import print_diagnosis, print_study, study_markdown, write_report
 from autoselection.report.transfer import print_transfer
 
 __all__ = [
+    "print_checks",
     "print_diagnosis",
+    "print_evaluation",
     "print_pool_stats",
     "print_scores",
     "print_selection",

@@ -23,10 +23,15 @@ def read_ids(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such subset file.")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
+        ) from error
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if isinstance(document, list):
         ids = document
@@ -45,7 +50,7 @@ def _id_of_line(line: str, where: str) -> str:
         return line.strip()
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not valid JSON ({error}).") from error
     if not isinstance(record.get("id"), str):
         raise ConfigError(f"{where}: the object has no string 'id'.")
