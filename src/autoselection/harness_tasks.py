@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from autoselection.documents import check_yaml
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.schema import suggestion
 from autoselection.tasks import LETTERS, Split, TaskConfig, TaskItem
@@ -152,6 +153,9 @@ def has_own_verdict(task: TaskConfig) -> bool:
 def _load(name: str, folder: Path | None) -> Any:
     if importlib.util.find_spec("lm_eval") is None:
         raise MissingExtraError("lm_eval", "train", f"The task lm_eval: {name}")
+    if folder is not None:
+        for path in sorted((*folder.rglob("*.yaml"), *folder.rglob("*.yml"))):
+            check_yaml(path)
     manager = _manager(folder, False) if folder else None  # the index of all installed tasks takes seconds
     if manager is None or name not in manager.all_tasks:
         manager = _manager(folder, True)

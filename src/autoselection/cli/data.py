@@ -35,6 +35,14 @@ class PoolFormat(str, Enum):
     prompt_completion = "prompt-completion"
 
 
+class Arithmetic(str, Enum):
+    """Kinds of numbers a model computes with."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class BadRows(str, Enum):
     """What a row that cannot be used does."""
 
@@ -198,7 +206,7 @@ def sae_train(
     tokens: Annotated[int, typer.Option(help="Training tokens.")] = 1_000_000,
     batch_size: Annotated[int, typer.Option(help="Sequences a step (of --context tokens).")] = 8,
     context: Annotated[int, typer.Option(help="Tokens a sequence.")] = 128,
-    dtype: Annotated[str, typer.Option(help="Arithmetic of the base model: auto, float32 or bfloat16.")] = "auto",
+    dtype: Annotated[Arithmetic, typer.Option(help="Arithmetic of the base model.")] = Arithmetic.auto,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     chat_template: Annotated[Optional[str], typer.Option(help="Named template or Jinja file.")] = None,  # noqa: UP045
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint in --out.")] = False,
@@ -218,7 +226,7 @@ def sae_train(
         max_tokens=tokens,
         batch_size=batch_size,
         context=context,
-        dtype=dtype,
+        dtype=dtype.value,
         seed=seed,
         chat_template=chat_template,
         overwrite=overwrite,
