@@ -24,7 +24,7 @@ _AFFIRMATION = re.compile(
 def extract_yes_no(text: str) -> str | None:
     """``yes``, ``no`` or None; true and false count as well, and the last sentence's claim if it says neither."""
     text = plain(visible(text))
-    bare = YES_NO.get(normalised(lines_of(text)[-1].strip(" .!*"))) if lines_of(text) else None
+    bare = YES_NO.get(normalised(lines_of(text)[-1].strip(" .!*'\"`$"))) if lines_of(text) else None
     if bare and not (boxed(text) or tagged(text)):
         return bare
     for fragment in [*boxed(text), *tagged(text), *clauses(text), *bold(text)]:
