@@ -444,3 +444,81 @@ def test_the_seed_of_a_search_is_that_of_its_recipes_random_steps(small):
         controller = SearchController(small.signals, SearchConfig(seed=seed, warmup=0, **FAST), initial=[recipe])
         drawn.append(controller.ask()[0].subset_hash)
     assert drawn[0] != drawn[1]
+
+
+# Settings that are counted
+
+
+@pytest.mark.parametrize(("generations", "chained"), [(1, False), (3, True)])
+def test_proposals_are_edited_again_in_later_generations_only(small, generations, chained):
+    edits = {"second_edit": 0.0}
+    config = SearchConfig(evaluations=7, proposals=30, min_rows=10, generations=generations, edits=edits, fresh=0.0)
+    controller = run(small, config)
+    said = [p.edit for r in controller.rounds for d in r.decisions if d.origin == "edit" for p in d.ranked]
+    assert said and any("; then" in edit for edit in said) == chained
+    assert max(edit.count("; then") for edit in said) <= generations - 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_share_of_fresh_recipes_is_as_set(small, share):
+    config = SearchConfig(evaluations=8, proposals=8, min_rows=10, fresh=share, patience=9, max_jaccard=1.0)
+    controller = run(small, config)
+    ranked = [p.edit for r in controller.rounds for d in r.decisions if d.origin in ("edit", "fresh") for p in d.ranked]
+    fresh = np.mean([edit.startswith("fresh") for edit in ranked])
+    assert ranked and (fresh == share if share in (0.0, 1.0) else 0.15 < fresh < 0.85)
+
+
+def test_a_subset_is_never_asked_for_twice_even_where_any_overlap_is_allowed(small):
+    """Few subsets are possible: whole sources."""
+    config = SearchConfig(
+        evaluations=12, operators=("source_filter",), max_jaccard=1.0, min_rows=1, proposals=20, patience=3
+    )
+    controller = run(small, config)
+    hashes = [candidate.subset_hash for candidate in controller.candidates]
+    assert len(set(hashes)) == len(hashes) >= 8
+    dropped = [d.dropped for r in controller.rounds for d in r.decisions]
+    assert sum(counts.get("same subset as a known trial", 0) for counts in dropped) > 0
+
+
+def test_findings_compare_recipes_with_an_operator_and_without_it(small):
+    controller = run(small, SearchConfig(evaluations=12, **FAST))
+    scored = [trial for trial in controller.standing if trial.score is not None]
+    seen = 0
+    for finding in controller.findings:
+        if finding.kind != "operator":
+            continue
+        name = finding.text.removeprefix("Recipes with ").split(" average")[0]
+        has = [trial.id in finding.trials for trial in scored]
+        scores = np.array([trial.score for trial in scored])
+        assert finding.value == pytest.approx(scores[has].mean() - scores[~np.array(has)].mean())
+        operator = name.split(" (")[0]
+        assert all(
+            any(step.operator == operator for step in trial.candidate.recipe.steps)
+            for trial, inside in zip(scored, has, strict=True)
+            if inside
+        )
+        seen += 1
+    assert seen
+
+
+def test_findings_tell_falling_scores_from_rising_ones(small):
+    for sign, word in ((1.0, "rises"), (-1.0, "falls")):
+        controller = SearchController(small.signals, SearchConfig(evaluations=8, **FAST))
+        while candidates := controller.ask():
+            for candidate in candidates:
+                controller.tell(Observation(candidate.id, sign * candidate.state.retain_ratio))
+        (found,) = (f for f in controller.findings if f.kind == "state" and "with retain_ratio" in f.text)
+        assert word in found.text and found.value == pytest.approx(sign)
+
+
+def test_a_recipe_is_never_crossed_with_itself(small):
+    config = SearchConfig(evaluations=9, parents=1, generations=1, edits={"weights": {"cross": 1.0}}, **FAST)
+    controller = run(small, config)
+    crossed = 0
+    for record in controller.rounds:
+        for decision in record.decisions:
+            for proposal in decision.ranked:
+                if decision.parent and "crossed with" in proposal.edit:
+                    crossed += 1
+                    assert f"crossed with {decision.parent}:" not in proposal.edit
+    assert crossed
