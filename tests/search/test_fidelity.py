@@ -107,3 +107,12 @@ def test_a_short_training_has_its_share_of_whichever_budget(budget, expected):
     assert SFTConfig.model_validate(short.model_dump()) == short
     with pytest.raises(ValueError, match="fidelity"):
         SFTConfig().shortened(0.0)
+
+
+def test_the_slope_of_two_pairs_is_shrunk_to_one_and_never_falls():
+    levels, subsets = [0.1] * 5 + [1.0] * 2, ["a", "b", "c", "d", "e", "b", "d"]
+    short = [0.0, 1.0, 2.0, 3.0, 4.0]  # variance 2: the belief weighs 3 * 2, the two pairs 1 + 1
+    moved = on_full_scale(np.array([*short, 10.0, 14.0]), levels, subsets)
+    assert moved[:5] == pytest.approx(12.0 + (1 * 6 + 2 * 2) / (6 + 2) * (np.array(short) - 2.0))
+    moved = on_full_scale(np.array([*short, 90.0, 10.0]), levels, subsets)
+    assert moved[:5] == pytest.approx([50.0] * 5)
