@@ -162,7 +162,7 @@ def test_a_table_behind_a_sentence_is_no_swallowed_stretch_where_its_lines_are_u
     rows += [
         [f"Please tell me all you know about number {i}.", f"The number {i} is followed by {i + 1}."] for i in range(20)
     ]
-    rows.insert(9, ["Please tell me who is how old, as CSV.", INTRODUCED])
+    rows.insert(9, ["Please tell me who is how old as CSV.", INTRODUCED])
     ingest([write("rows.csv", table(rows))], tmp_path / "pool")
     assert len(Pool.open(tmp_path / "pool")) == 21
 

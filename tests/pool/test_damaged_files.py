@@ -82,6 +82,16 @@ def test_the_sentence(name: str, content: bytes, message: str, write: Write, tmp
     assert not (tmp_path / "pool").exists()
 
 
+def test_a_column_name_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"prompt": ["q"], "completion": ["a"]}), tmp_path / "x.parquet", compression="none")
+    damaged = (tmp_path / "x.parquet").read_bytes().replace(b"prompt", b"pr\xe5mpt")
+    (tmp_path / "x.parquet").write_bytes(damaged)
+    with pytest.raises(PoolError, match=r"x\.parquet cannot be read: .*seems damaged or cut off"):
+        ingest([tmp_path / "x.parquet"], tmp_path / "pool")
+
+
 def test_the_whole_rows_of_a_half_written_file_are_kept(write: Write, tmp_path: Path) -> None:
     report = ingest([write("x.jsonl", MANY[:-20])], tmp_path / "pool")
     assert (report.rows, report.skipped, report.bad[0].line) == (2999, 1, 3000)

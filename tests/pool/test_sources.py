@@ -80,6 +80,7 @@ def names(*files: str, known: dict[str, str] | None = None) -> list[str]:
         (["math_500.jsonl", "math_501.jsonl"], ["math_500", "math_501"]),
         (["wiki-2023.jsonl", "wiki-2024.jsonl"], ["wiki-2023", "wiki-2024"]),
         (["alpaca-v1.jsonl", "alpaca-v2.jsonl"], ["alpaca-v1", "alpaca-v2"]),
+        (["llama-2.jsonl", "llama-3.jsonl"], ["llama-2", "llama-3"]),
         (["llama2.jsonl", "llama3.jsonl"], ["llama2", "llama3"]),
         (["x/data_0.jsonl", "y/data_1.jsonl"], ["data_0", "data_1"]),
         (["exp_1.jsonl", "exp_500.jsonl"], ["exp_1", "exp_500"]),

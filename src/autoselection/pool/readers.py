@@ -223,7 +223,7 @@ class Reader:
             for row in self._open_rows():
                 line = row[0]
                 yield row
-        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException) as error:
             after = f" after row {line}" if self.container in ("parquet", "dataset") else f" after line {line}"
             reason = " ".join(str(getattr(error, "strerror", None) or error).split()).removesuffix(".")
             if isinstance(error, gzip.BadGzipFile) and reason.startswith("Not a gzipped"):

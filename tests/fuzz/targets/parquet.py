@@ -17,6 +17,7 @@ TARGET = Target(
     (
         _parquet(prompt=["q", "r"], completion=["a", None], n=[1.5, float("nan")]),
         _parquet(messages=[[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]]),
+        _parquet(prompt=["q"], completion=["a"]).replace(b"prompt", b"pr\xe5mpt"),
         pa.compress(_parquet(prompt=["q"], completion=["a"]), codec="gzip", asbytes=True),
     ),
     (b"PAR1",),
