@@ -161,3 +161,9 @@ def test_a_report_names_the_worst_trial_of_each_operator():
         "ifd_filter was given more than a tenth of rows without a score in 2 trial(s), up to 75% (15 of 20 rows, in t003). "
         f"In the whole pool: 15 {CUT}."
     ]
+
+
+@pytest.mark.parametrize(("scored", "rows", "said"), [(18, 20, 0), (17, 20, 1), (27, 30, 0), (26, 30, 1), (63, 70, 0)])
+def test_a_tenth_itself_is_not_said(scored: int, rows: int, said: int):
+    lineage = materialize(Recipe((Step("ifd_filter", {}),)), table(scored, rows)).lineage
+    assert len(shortfalls(lineage)) == said
