@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -89,6 +89,10 @@ def rendered(tokenizer: Any, question: str, answer: str) -> tuple[str, str, str]
 
 
 @QUICK
+@example(merges=[(" ", "C"), (":", " C")], template="blank")
+@example(merges=[(">", "B"), ("t", ">B"), (">", "n")], template="no blank")
+@example(merges=[(":", " "), (": ", "y"), (" ", "A")], template="blank of the answer")
+@example(merges=[("A", "\n"), ("B", "\n"), (" ", "B\n")], template="blank")
 @given(merges=merge_lists, template=st.sampled_from(sorted(TEMPLATES)))
 def test_every_request_spells_the_conversation(tasks, merges, template):
     tokenizer = merging_tokenizer(merges, template)
@@ -122,6 +126,10 @@ def test_every_request_spells_the_conversation(tasks, merges, template):
 
 
 @QUICK
+@example(merges=[(" ", "A")], template="blank", answer="A")
+@example(merges=[(">", "B")], template="no blank", answer="Bn")
+@example(merges=[(":", " "), (": ", "y")], template="blank of the answer", answer="yn")
+@example(merges=[("n", "</s>"), ("C", "\n")], template="blank", answer="nC")
 @given(
     merges=merge_lists, template=st.sampled_from(sorted(TEMPLATES)), answer=st.text("ABCyn ", min_size=1, max_size=4)
 )
