@@ -76,3 +76,24 @@ def test_with_much_noise_leaders_are_trained_again_and_judged_by_their_mean(smal
 def test_it_is_off_unless_asked_for(small):
     done = noisy(small, SearchConfig(evaluations=10, seed=1, proposals=12, min_rows=10), noise=1.0)
     assert not any(c.origin == "repeat" for c in done.candidates)
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_the_most_trainings_of_a_subset_bind(small, most):
+    """Two subsets that are better by little more than the noise: without a limit one would be trained a third time."""
+    rng = np.random.default_rng(3)
+    config = SearchConfig(
+        evaluations=20,
+        seed=1,
+        proposals=12,
+        min_rows=10,
+        patience=9,
+        repeats={"enabled": True, "after": 3, "most": most},
+    )
+    controller = SearchController(small.signals, config)
+    while candidates := controller.ask():
+        for candidate in candidates:
+            good = candidate.number < 3 or candidate.of in ("t001", "t002")
+            controller.tell(Observation(candidate.id, good + 0.8 * float(rng.normal())))
+    subsets = [candidate.subset_hash for candidate in controller.candidates]
+    assert max(subsets.count(one) for one in subsets) == most
