@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from test_engines import StandIn, TinyServer, served, server  # noqa: F401 - a f
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig, evaluate
 from autoselection.evaluation.engines.vllm import VllmLM
+from autoselection.evaluation.generation import Generation, Limited
 from autoselection.evaluation.harness import load_benchmarks, score
 from autoselection.harness_tasks import harness_generation
 from autoselection.models import load_model
@@ -210,3 +212,14 @@ def test_what_a_protocol_lacks_is_refused(task_file, make_job, server: TinyServe
     task = task_file({"until": [], "do_sample": True, "temperature": 0.5, "top_k": 5})
     with pytest.raises(ConfigError, match="samples with top_k, which OpenAI's protocol does not have"):
         evaluate(make_job(rows=None, tasks=(task,), config=served(server)))
+
+
+def test_an_answer_cut_at_a_stop_text_did_not_end_at_the_limit():
+    """A server that takes four stop texts gives more text back than asked: it is cut here, and then nothing is missing."""
+    settings = Generation(9, ("Q:", "\n\n"))
+    request = SimpleNamespace(args=("", settings.kwargs()), task_name="t", doc={"id": "a"})
+    limited = Limited()
+    assert limited.note(request, "four\n\nQ: five", True) == "four"
+    assert limited.count("t", ["a", "b"]) == [0.0, 0.0]
+    assert limited.note(request, "four is", True) == "four is"
+    assert limited.count("t", ["a", "b"]) == [1.0, 0.0]
