@@ -225,3 +225,11 @@ def test_numbers_go_to_the_unit_interval_and_back(operator, param):
 
 def test_operators_without_numbers_are_known_by_name():
     assert {operator.name for operator in SEARCHED} - {name for name, _ in NUMBERS} == {"source_filter", "union"}
+
+
+def test_a_move_changes_one_parameter_or_two_as_likely_as_said():
+    operator = default_registry().get("ifd_filter")
+    start = validate_params(operator, {"fraction": 0.5, "direction": "high", "scope": "whole"})
+    moves = [perturb_params(operator, start, TABLE, np.random.default_rng(seed)) for seed in range(600)]
+    changed = [sum(move[name] != start[name] for name in start) for move in moves]
+    assert set(changed) == {1, 2} and np.mean(np.array(changed) == 2) == pytest.approx(0.3, abs=0.06)

@@ -196,3 +196,14 @@ def test_a_pool_too_small_for_a_search_is_refused_before_signals(study_config: P
     ):
         run_study(config, tmp_path / "s")
     assert not list((tmp_path / "s").rglob("signals/*"))
+
+
+def test_a_number_counts_from_where_it_was_given() -> None:
+    from types import SimpleNamespace
+
+    from autoselection.study.budget import Budget
+
+    given = Budget(9, trials=4, rounds=2)  # in the middle of a batch
+    for trials, rounds, reached in ((3, 2, False), (4, 1, False), (4, 2, True), (6, 3, True)):
+        controller: Any = SimpleNamespace(candidates=range(trials), rounds=range(rounds))
+        assert given.reached_by(controller) == reached
