@@ -54,9 +54,13 @@ def flipped(data: bytes) -> bytes:
         ("x.csv", b"", r"x\.csv holds no readable row: it is empty"),
         ("x.csv", b"prompt,completion\n", r"x\.csv holds no readable row\."),
         ("x.parquet", b"", "0 bytes; it seems damaged or cut off: get it again"),
-        ("x.jsonl.gz", gzip.compress(MANY)[:-100], "ended before .*; it seems damaged or cut off: get it again"),
-        ("x.jsonl.gz", flipped(gzip.compress(MANY)), "seems damaged or cut off: get it again"),
-        ("x.jsonl.gz", gzip.compress(ROW) + b"more", "what follows its gzip data is something else"),
+        (
+            "x.jsonl.gz",
+            gzip.compress(MANY, mtime=0)[:-100],
+            "ended before .*; it seems damaged or cut off: get it again",
+        ),
+        ("x.jsonl.gz", flipped(gzip.compress(MANY, mtime=0)), "seems damaged or cut off: get it again"),
+        ("x.jsonl.gz", gzip.compress(ROW, mtime=0) + b"more", "what follows its gzip data is something else"),
         ("x.jsonl.zst", pa.compress(MANY, codec="zstd", asbytes=True)[:-50], "seems damaged or cut off: get it again"),
         ("x.jsonl.bz2", bz2.compress(ROW), r"unpack it first \(bunzip2 .*x\.jsonl\.bz2\)"),
         ("x.jsonl", bz2.compress(ROW), r"packed by bzip2, which is not read: unpack it first"),
@@ -73,6 +77,7 @@ def flipped(data: bytes) -> bytes:
         ("x.xlsx", b"PK\x03\x04nonsense", r"cannot be read as an Excel workbook \(.*\): save it again"),
         ("x", ROW, "Cannot tell what .* from its suffix ''"),
     ],
+    ids=lambda value: "content" if isinstance(value, bytes) else None,
 )
 def test_the_sentence(name: str, content: bytes, message: str, write: Write, tmp_path: Path) -> None:
     with pytest.raises(PoolError, match=message) as error:
