@@ -112,6 +112,29 @@ def test_decomposed_accents_change_nothing(text, letter, letters, options):
     assert extract_letter(unicodedata.normalize("NFD", text), letters, options) == letter
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *(
+            (text, "yes")
+            for text in ("是", "答案是：是", "はい", "Ja.", "Oui", "Sí", "Да", "네", "हाँ", "نعم", "Yeah", "Yep!")
+        ),
+        *((text, "no") for text in ("否", "不是", "いいえ", "Nein.", "Non", "Нет", "아니요", "नहीं", "لا", "Nope.")),
+        *(
+            (text, "yes")
+            for text in ("Si, claro.", "Ja, das stimmt.", "是的，可以。", "Yes, no path exists.", "No, wait, yes.")
+        ),
+        *((text, "no") for text in ("Nein, das ist falsch.", "不，没有路径。", "<answer>いいえ</answer>", "**Nein**")),
+        *(
+            (text, None)
+            for text in ("Nonsense.", "Japan.", "Note: see above.", "Yesterday", "Norway", "不能", "yes/no")
+        ),
+    ],
+)
+def test_yes_and_no_in_other_words_and_languages(text, said):
+    assert extract_yes_no(text) == said
+
+
 @pytest.mark.slow
 def test_the_documented_comparison_with_math_verify_is_the_measured_one():
     assert mathematics_table() in DOCS.read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from autoselection.evaluation.harness import TaskScores
 
 #: Part of every key; raised when what a score means changes.
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 
 def weights_fingerprint(model: PreTrainedModel) -> str:

@@ -34,7 +34,7 @@ _OUT = (
     rf"(?:[:-]\s*(?:wrong|incorrect|false|falsch|faux)\b|(?:is|are|was|were|seems?|looks?|would|can|could|must|does|do|has|have|ist|sind|est|sont|es|son){_ADVERBS}"
     r"(?:n't\b|\s+(?:not|never|incorrect|wrong|false|impossible|out|no|eliminated|excluded|ruled|discarded|rejected|implausible"
     r"|unlikely|irrelevant|falsch|nicht|faux|fausse|incorrecte?|incorrecta|falsa|pas)\b)|cannot\b|can't\b"
-    r"|(?:选项|項)?\s*(?:不正确|不正確|错|錯|不对|不對|不符|是错|是不|不是|有误|排除|は誤|は間違|は正しくな|ではな))"
+    r"|(?:选项|项|項)?\s*(?:不正确|不正確|错|錯|不对|不對|不符|是错|是不|不是|有误|排除|は誤|は間違|は正しくな|ではな))"
 )
 _RIGHT = (
     r"(?::\s*(?:correct|right|true|richtig)\b|(?:is|must\s+be|would\s+be|should\s+be|has\s+to\s+be|seems(?:\s+to\s+be)?|appears(?:\s+to\s+be)?|looks|ist|wäre|est|es"
@@ -44,7 +44,7 @@ _RIGHT = (
     r"|richtig\w*|korrekt\w*|antwort|réponse|correcte?|correcta|juste|exacte?|respuesta|resposta|risposta|correto|correta"
     r"|corretta)\b|is(?=\s*[.!]?\s*$)"
     r"|(?:fits|matches|works|applies|holds|remains|is\s+left|makes\s+(?:the\s+most\s+)?sense|answers|satisfies|stimmt|passt|convient)\b"
-    r"|(?:选项|項)?\s*(?:是|为|為)?\s*(?:正确|正確|对的|對的|符合|最佳|が正し|が正解|は正し|が適切|이 정답|가 정답|が答え))"
+    r"|(?:选项|项|項)?\s*(?:是|为|為)?\s*(?:正确|正確|对的|對的|符合|最佳|が正し|が正解|は正し|が適切|이 정답|가 정답|が答え))"
 )
 _CHOOSING = (
     r"(?:\b[Ii](?:'d|'ll|'m| would| will| am| have| must)?\s+(?:\w+ly\s+)?(?:choose|chose|chosen|pick|picked|select|selected"
@@ -57,13 +57,24 @@ _CHOOSING = (
     r"|\s+can\s+only\s+be)(?:\s+(?:probably|likely|definitely|clearly|surely|obviously|therefore|thus|the|option|choice|answer"
     r"|most|only|going\s+to\s+be))*"
     r"|\b(?i:ich\s+(?:wähle|nehme)|je\s+(?:choisis|prends)|elijo|escojo|escolho|scelgo|also|donc|es\s+ist|es|c'est"
-    r"|richtig\s+(?:ist|wäre))|而是|应为|應為|故为|就是|所以|综上(?:所述)?|因此|よって|したがって|따라서)(?:\s+(?:la|le|die|das))?\s*,?\s*:?\s*"
+    r"|richtig\s+(?:ist|wäre))|而是|[,，]是|应为|應為|故为|就是|所以|综上(?:所述)?|因此|よって|したがって|따라서)(?:\s+(?:la|le|die|das))?\s*,?\s*:?\s*"
 )
 
 
 #: "I don't think it is".
 _DENIED = re.compile(
     r"(?:n't|\b(?:not|cannot|never|nicht|pas|no))\s+(?:(?:really|actually)\s+)?(?:think|believe|say|see|know|agree|sure)\b[^.;\n]{0,30}$",
+    re.I,
+)
+
+
+#: What a letter belongs to that is no option's: "Vitamin C", "type A".
+_CATEGORY = re.compile(
+    r"(?<![A-Za-z])(?:vitamins?|hepatitis|influenza|type|grade|plan|schedule|appendix|exhibit|figure|phase)\s+$", re.I
+)
+_SINGLE = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
+_NOT = re.compile(
+    r"(?:\b(?:not|never|nor|neither|cannot|except|rather\s+than|instead\s+of|nicht|kein\w*|pas)|n't)\s+(?:be\s+)?(?:(?:the|an?)\s+)?$",
     re.I,
 )
 
@@ -89,7 +100,7 @@ class _Patterns:
         again = rf"(?:(?i:option|choice|answer)\s+)?[(\[]?[{letters}]{_ENDS}"
         #: Another letter at once ("A or B").
         self.another = re.compile(
-            rf"[)\]\"']*{_AND}{again}(?=[)\]]|\s*(?:$|[,.;!?/&。、]|(?:and|or|are|und|oder|et|ou)\b))"
+            rf"[)\]\"']*{_AND}{again}(?=[)\]]|\s*(?:$|[,.;!?/&。、，都均两兩はがで]|(?:and|or|are|und|oder|et|ou)\b))"
         )
         #: "not A", "rule out A and C"; "A is wrong".
         self.negated = re.compile(
@@ -176,9 +187,11 @@ def _in_fragment(fragment: str, known: _Patterns, letters: str, choices: Sequenc
         return fragment.strip("([")[0].upper()
     if own := _letter_and_text(fragment, letters, choices):
         return own
-    first = known.mention.search(fragment)
+    said, fragment = fragment, _without_own_letters(fragment, choices)
+    mentions = known.mention.finditer(fragment)
+    first = next((match for match in mentions if not _CATEGORY.search(fragment[: match.start()])), None)
     if first is None:
-        return _by_text(fragment, letters, choices)
+        return _by_text(said, letters, choices)
     if known.another.match(fragment, first.end()):
         return SEVERAL
     return _letter(first.group(), letters)
@@ -189,8 +202,8 @@ def _in_line(
 ) -> str | Several | None:
     """The letter that a line without a mark names: one it opens with, one it points to, or the only one it mentions."""
     gone = rejected | _out(line, known)
-    line = _without_rejected(line, known)
-    pointers = [(match.end(1), match.group(1)) for match in known.right.finditer(line)]
+    line = _without_own_letters(_without_rejected(line, known), choices)
+    pointers = [(match.end(1), match.group(1).upper()) for match in known.right.finditer(line)]
     for match in known.chosen.finditer(line):
         mention = known.mention.match(line, match.end())
         if mention and not _DENIED.search(line[: match.end()]):
@@ -202,6 +215,8 @@ def _in_line(
     opening = known.opening.match(line)
     if opening:
         letter = next(filter(None, opening.groups())).upper()
+        if letter == letters[0] and _lists(line, letters):
+            return SEVERAL
         if letter not in gone:
             return SEVERAL if known.another.match(line, opening.end()) else letter
     if own := _letter_and_text(line, letters, choices):
@@ -214,11 +229,33 @@ def _in_line(
     return None
 
 
+def _without_own_letters(text: str, choices: Sequence[str]) -> str:
+    """The text without the single letters that belong to an option's words ("Vitamin C", "C++", "both A and B")."""
+    for choice in choices:
+        words = plain(choice).strip()
+        if len(words) > 2 and _SINGLE.search(words):
+            own = re.compile(rf"(?<![{LATIN}]){re.escape(words)}(?![{LATIN}+#])", re.IGNORECASE)
+            text = own.sub(lambda said: _SINGLE.sub("_", said.group()), text)
+    return text
+
+
+def _lists(line: str, letters: str) -> bool:
+    """Whether a line sets out the options one by one: "(A) London (B) Paris (C) Rome"."""
+    places = [line.find(f"{letter})") for letter in letters[:3]]
+    return len(places) == 3 and -1 < places[0] < places[1] < places[2]
+
+
 def _letter_and_text(line: str, letters: str, choices: Sequence[str]) -> str | None:
     """The letter of a line that is a letter and its option's text ("A yes")."""
     words = normalised(line)
     pairs = zip(letters, choices)  # noqa: B905 - options may be unknown
     return next((letter for letter, text in pairs if words == f"{letter.casefold()} {normalised(text)}"), None)
+
+
+def _says(said: str, own: str) -> bool:
+    """Whether the words of an option stand somewhere without a "not" in front of them."""
+    places = re.finditer(rf"(?<![{LATIN}]){re.escape(own)}(?![{LATIN}])", said, re.IGNORECASE)
+    return any(not _NOT.search(said[: match.start()]) for match in places)
 
 
 def _by_text(text: str, letters: str, choices: Sequence[str]) -> str | None:
@@ -227,7 +264,7 @@ def _by_text(text: str, letters: str, choices: Sequence[str]) -> str | None:
     found = {
         index: re.escape(own)
         for index, own in enumerate(map(normalised, choices[: len(letters)]))
-        if own and re.search(rf"(?<![{LATIN}]){re.escape(own)}(?![{LATIN}])", said, re.IGNORECASE)
+        if own and _says(said, own)
     }
     longest = [
         index for index, own in found.items() if not any(own != other and own in other for other in found.values())

@@ -61,6 +61,11 @@ _LATIN_CUES = "|".join(
     rf"(?:{nouns}){_ADJECTIVES}{_AFTER}[\"'`]?{_ASIDE}\s*(?:(?<![{LATIN}])(?:{verbs}){_AFTER}\s*:?|:|=|→|->)"
     for nouns, verbs in _NOUNS
 )
+#: "A... no wait, B": a mark only in front of an answer and nothing else.
+_CORRECTION = (
+    r"(?:no,?\s+wait|wait,?\s+no|scratch\s+that|correction|i\s+mean|or\s+rather)\s*[,.:;-]*"
+    r"(?=\s*(?:(?:it's|it\s+is|the\s+answer\s+is|option)\s+)?[\"'(*$]*(?:[A-Z]|-?[$€£]?\d[\d.,]*%?)[)\"'*]*\s*[.!]?\s*$)"
+)
 #: Scripts that write no blank behind a word.
 _NOT = r"(?!\s*(?:是|为|は|은|는)?\s*(?:不|并非|並非|ではな|じゃな|아니))"
 _JOINED_CUES = (
@@ -72,7 +77,7 @@ _CHOOSE = (
     r"(?=\s*[\"'(\[]?[A-Za-z](?![A-Za-z]))"
 )
 _CUE = re.compile(
-    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS})|^\s*#{{2,}}(?=\s)|{_JOINED_CUES}|{_CHOOSE}",
+    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION})|^\s*#{{2,}}(?=\s)|{_JOINED_CUES}|{_CHOOSE}",
     re.IGNORECASE | re.MULTILINE,
 )
 _CLAUSE_END = re.compile(r"(?:[.?;]|(?<!\d)!)(?=[\s\"'*)\]]|$)|[。\n]")

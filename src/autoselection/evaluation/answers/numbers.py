@@ -132,6 +132,8 @@ def read_number(text: str) -> Reading | None:
         if (found := _in_fragment(fragment, exact=True)) is not None:
             return found
     for fragment in clauses(text):
+        if _BOUND.match(fragment):
+            return UNREADABLE
         if (found := _in_fragment(fragment, exact=False)) is not None:
             return found
     for span in bold(text):
@@ -153,7 +155,7 @@ def _last(lines: list[str]) -> Reading | None:
         inside = next(filter(None, segment.groups()))
         if not _RUN.search(line[segment.end() :]) and math_part(tidy(inside)) == tidy(inside).strip():
             return _in_fragment(inside, exact=True)
-    line = as_slashes(tidy(unwrapped(line)))
+    line = as_slashes(_NEGATED.sub(" ", tidy(unwrapped(line))))
     run = None
     for run in _RUN.finditer(line):  # noqa: B007 - the last one is wanted
         pass
@@ -180,7 +182,9 @@ def _whole(fragment: str) -> Reading | None:
 
 
 _RUN = re.compile(r"(?:(?<![\w.])\.)?\d(?:\d|[.,:/'~](?=\d)|-(?=\d)|[eE][+-]?(?=\d)| (?=\d{3}(?!\d))| (?=\d{1,4}/\d))*")
-_NEGATED = re.compile(r"\bnot\s+[$€£]?-?\d[\d,]*(?:\.\d+)?", re.IGNORECASE)
+_NEGATED = re.compile(r"(?:\b(?:not|cannot|never)|n't)\s+(?:be\s+)?[$€£]?-?\d[\d,]*(?:\.\d+)?", re.IGNORECASE)
+#: A bound is no number.
+_BOUND = re.compile(r"[<>]=?\s*[$€£]?-?\d")
 _ASIDE = re.compile(r",\s(?!\d)|;|\s\(|\b(?:because|since|where|when|with|so|which|as|for|if)\b")
 _TUPLE = re.compile(r"(?:[(\[]|\\\{).*,.*(?:[)\]]|\\\})")
 _EQUATIONS = re.compile(r"=[^=,;]*\d[^=,;]*(?:,|;|\bor\b|\band\b)\s*[A-Za-z]\w*\s*=")
@@ -307,11 +311,12 @@ def _value(run: str) -> Fraction | None:
 
 _SIGN = re.compile(rf"(?P<first>[-+])?(?:{CURRENCY.pattern[:-1]})?(?P<second>[-+])?$")
 _OPERAND = re.compile(rf"(?:[\d)\]}}%!°]|(?<![{LATIN}])[b-zB-HJ-Z]|\\[a-zA-Z]+)\s*$")
-#: A number in front that this one is a part of: "5 hours and 30 minutes", "3 million 500 thousand", "1 in 10", "2 to the 10th".
+#: A number in front that this one is a part or a bound of: "5 hours and 30 minutes", "3 million 500 thousand", "1 in 10", "2 to the 10th".
 _CONTINUES = re.compile(
     r"[万萬亿億千百만억천]$|(?<![A-Za-z])(?:hundred|thousand|million|billion|lakh|crore)(?:\s+and)?\s+$"
     r"|\d\s*-?(?:hours?|hrs?|h|minutes?|mins?|feet|foot|ft|dollars?|euros?|pounds?|lbs?|weeks?|years?|小时|時間|分钟?)\s*(?:and\s+)?$"
-    r"|\d\s+(?:in|out\s+of|of|in\s+every|to\s+the)\s+$",
+    r"|\d\s+(?:in|out\s+of|of|in\s+every|to\s+the)\s+$"
+    r"|(?<![A-Za-z])(?:less|more|fewer|greater|smaller|larger|bigger|higher|lower|older|younger|longer|shorter)\s+than\s+$",
     re.IGNORECASE,
 )
 _NEGATIVE = re.compile(r"(?<![A-Za-z])(?:minus|negative|moins|menos|负|負|マイナス)\s*$", re.IGNORECASE)

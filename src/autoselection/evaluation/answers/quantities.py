@@ -75,7 +75,7 @@ _DATE = re.compile(
 )
 _RANGE = re.compile(r"\s*(?:to|through|thru|until|bis|到|至|から|à)\s*[$€£]?\d", re.IGNORECASE)
 _MORE = re.compile(
-    r"\s*(?:,|/|&|;|、|(?:,\s*)?(?<![A-Za-z])(?:or|and|oder|und|ou|et)(?![A-Za-z]))\s*(?:about\s+)?[$€£]?-?\.?\d",
+    r"\s*(?:,|/|&|;|、|[和与與及と또와과]|或者?|또는|または|(?:,\s*)?(?<![A-Za-z])(?:or|and|y|o|e|i|и|или|oder|und|ou|et)(?![A-Za-z]))\s*(?:about\s+)?[$€£]?-?\.?\d",
     re.IGNORECASE,
 )
 _HALF = re.compile(
