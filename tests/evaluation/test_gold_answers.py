@@ -155,6 +155,29 @@ QUIZ = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("['a' 'b']", ("a", "b")),  # as NumPy prints an array, and pandas a cell
+        ("['a'\n 'b c']", ("a", "b c")),
+        ("[\"it's\" 'b']", ("it's", "b")),
+        ("array(['a', 'b'], dtype=object)", ("a", "b")),
+        ("{'text': array(['a', 'b'], dtype=object), 'answer_start': array([1, 2])}", ("a", "b")),
+        ('{"value": "P", "aliases": ["q", "P"], "type": "WikipediaEntity"}', ("P", "q")),
+        ("{'aliases': ['x'], 'value': 'y'}", ("y", "x")),
+        ("['a\\'b', 'c']", ("a'b", "c")),
+        # Answers that are code or mathematics stay what they are.
+        ('{"name": "Bob", "label": 3}', ('{"name": "Bob", "label": 3}',)),
+        ("{1, 2}", ("{1, 2}",)),
+        ("[1, 2]", ("[1, 2]",)),
+        ("{'a': 1}", ("{'a': 1}",)),
+        ("{x}", ("{x}",)),
+    ],
+)
+def test_lists_and_objects_in_cells_are_accepted_answers(text, wanted):
+    assert accepted(text) == wanted
+
+
 def test_any_accepted_answer_of_a_converted_benchmark_is_right(tmp_path, make_job, monkeypatch):
     """Through the engine: whatever alias the model writes, the item counts; what is none does not."""
     report = convert(

@@ -241,3 +241,9 @@ def test_the_command_keeps_what_was_asked_for(write: Write, tmp_path: Path) -> N
     assert result.exit_code == 0, result.output
     assert Pool.open(tmp_path / "pool").texts() == ["q\na", "Größe?,klein\ngroß"]
     assert Pool.open(tmp_path / "pool").sources() == ["first", "shop"]
+
+
+def test_names_of_columns_are_the_same_however_their_accents_were_typed(read: Callable[..., Any]) -> None:
+    wanted = {"prompt": "Gro\u0308ße", "response": "R\u00e9ponse"}
+    _, pool = read("Gr\u00f6ße,Re\u0301ponse\nq,a\n", "rows.csv", map=wanted)
+    assert [turn["content"] for turn in pool.messages()[0]] == ["q", "a"]

@@ -337,3 +337,11 @@ def test_lines_that_end_in_both_ways(write: Write, tmp_path: Path) -> None:
 def test_a_file_without_a_header_is_told(write: Write, tmp_path: Path) -> None:
     with pytest.raises(PoolError, match=r"'What is 2\+2\?', '4'.*header"):
         ingest([write("rows.csv", "What is 2+2?,4\nWhat is 2+3?,5\n")], tmp_path / "pool")
+
+
+def test_empty_cells_too_many_at_the_end_are_passed_over(write: Write, tmp_path: Path) -> None:
+    text = "prompt,completion\nq1,a1,\nq2,a2,,\nq3,a3,more\nq4\n"
+    report = ingest([write("rows.csv", text)], tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    assert [[turn["content"] for turn in row] for row in pool.messages()] == [["q1", "a1"], ["q2", "a2"]]
+    assert report.skipped == 2

@@ -134,3 +134,23 @@ def test_files_of_different_formats_make_a_mixed_pool(write: Write, tmp_path: Pa
         ("alpaca", 1),
     ]
     assert report.sources == {"one": 1, "two": 1}
+
+
+@pytest.mark.parametrize("names", [("role", "value"), ("from", "content")])
+def test_turns_may_mix_the_two_spellings(names: tuple[str, str], read: Callable[..., Any]) -> None:
+    role, content = names
+    _, pool = read([{"messages": [{role: "user", content: "q"}, {role: "assistant", content: "a"}]}])
+    assert pool.messages()[0] == [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+def test_a_turn_without_content_stays_a_bad_row(read: Callable[..., Any]) -> None:
+    bad = {"messages": [turn("user", "q"), turn("assistant", None, value="not meant")]}
+    good = {"messages": [turn("user", "q2"), turn("assistant", "a2")]}
+    report, pool = read([bad, good])
+    assert report.skipped == 1 and pool.messages()[0][0]["content"] == "q2"
+
+
+def test_whole_numbers_are_ids_also_where_the_table_holds_floats(read: Callable[..., Any]) -> None:
+    ids = (3.0, float("nan"), 5.0)
+    _, pool = read([{"id": number, "prompt": f"q{number}", "response": "a"} for number in ids])
+    assert len(pool) == 3 and [pool.row_ids()[place] for place in (0, 2)] == ["3", "5"]

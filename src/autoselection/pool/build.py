@@ -299,6 +299,8 @@ class Build:
         if is_missing(value):
             text = own = content_id
         else:
+            if isinstance(value, float) and value.is_integer():  # tables in which some rows have no number
+                value = int(value)
             if isinstance(value, bool) or not isinstance(value, (str, int)):
                 raise RowError(f"field '{column}' must be a string or a whole number")
             text = own = str(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -118,7 +119,7 @@ def check_map(columns: Iterable[str]) -> None:
 
 
 def _fold(name: str) -> str:
-    return name.strip().casefold()
+    return unicodedata.normalize("NFC", name.strip().casefold())
 
 
 @dataclass

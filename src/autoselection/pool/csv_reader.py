@@ -142,6 +142,8 @@ def csv_rows(stream: BinaryIO, path: Path, delimiter: str, quotes: Quotes, newli
             continue
         if check is not None:
             check.see(line, reader.line_num, cells, lines.kept)
+        if len(cells) > len(header) and not any(cells[len(header) :]):  # delimiters at the end of the line
+            del cells[len(header) :]
         if len(cells) != len(header):
             yield line, None, f"the row has {len(cells)} cells, the header {len(header)}"
             continue

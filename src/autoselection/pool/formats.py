@@ -230,8 +230,9 @@ def _turns(record: Mapping[str, Any], name: str, ignored: Counter[str]) -> list[
         if not isinstance(item, dict):
             raise RowError(f"turn {number} of '{name}' must be an object, not {_kind(item)}")
         role, content = item.get("role"), item.get("content")
-        if role is None and content is None:
-            role, content = item.get("from"), item.get("value")
+        if role is None or (content is None and "content" not in item):  # "role" and "value" are seen too
+            role = item.get("from") if role is None else role
+            content = item.get("value") if content is None else content
         canonical = ROLES.get(role) if isinstance(role, str) else None
         if canonical is None:
             canonical = _role(role, number, name)

@@ -36,6 +36,15 @@ _HOLDERS = (
 #: Fields beside the answer that hold further ones.
 FURTHER = ("aliases", "answer_aliases", "possible_answers", "accepted_answers", "alternatives")
 _LONGEST_LIST = 100_000  # characters
+#: Keys of objects that are read even where they are written as text: those of TriviaQA, SQuAD and their like.
+_TELLING = frozenset({"value", "text", "answers", "aliases"})
+_KNOWN = frozenset(
+    (*_HOLDERS, "type", "answer_start", "answer_end", "matched_wiki_entity_name", "normalized_matched_wiki_entity_name")
+)
+_STRING = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""")
+_STRINGS = re.compile(rf"\[\s*(?:{_STRING.pattern})(?:[\s,]+(?:{_STRING.pattern}))*\s*,?\s*\]")
+#: How NumPy's arrays print inside of lists and objects.
+_ARRAY = re.compile(r"\b(?:np\.)?array\(\s*(\[[^\[\]]*\])\s*(?:,\s*dtype=[\w<>']+\s*)?\)")
 
 
 def accepted(value: Any) -> tuple[str, ...]:
@@ -59,7 +68,10 @@ def _flat(value: Any, depth: int) -> Iterator[str]:
         raise Unusable("the answer is nested too deeply")
     if isinstance(value, str):
         entries = _list_in(value)
-        if entries is None:
+        held_so = _object_in(value) if entries is None else None
+        if held_so is not None:
+            yield from _flat(held_so, depth + 1)
+        elif entries is None:
             yield value
         else:
             yield from entries
@@ -84,17 +96,43 @@ def _flat(value: Any, depth: int) -> Iterator[str]:
 
 
 def _list_in(text: str) -> list[str] | None:
-    """The strings of a list that was written as text (a cell of a CSV file), or None."""
-    stripped = text.strip()
+    """The strings of a list that was written as text (a cell of a CSV file), or None.
+
+    Lists of JSON and of Python, and arrays as NumPy and pandas print them, without commas.
+    """
+    stripped = _ARRAY.sub(r"\1", text.strip())
     if not re.fullmatch(r"\[\s*[\"'].*[\"']\s*,?\s*\]", stripped, re.DOTALL) or len(stripped) > _LONGEST_LIST:
         return None
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, _literals):
         try:
             entries = read(stripped)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         if isinstance(entries, list) and all(isinstance(entry, str) for entry in entries):
             return entries
+    return None
+
+
+def _literals(text: str) -> list[str] | None:
+    """The strings of a list of Python or NumPy; two that touch are two, where Python would make one of them."""
+    if not _STRINGS.fullmatch(text):
+        return None
+    return [ast.literal_eval(found) for found in _STRING.findall(text)]
+
+
+def _object_in(text: str) -> Mapping[str, Any] | None:
+    """An object of accepted answers that was written as text; None for other texts, objects of other keys among them."""
+    stripped = text.strip()
+    if not (stripped.startswith("{") and stripped.endswith("}")) or len(stripped) > _LONGEST_LIST:
+        return None
+    stripped = _ARRAY.sub(lambda array: json.dumps(_list_in(array.group(1)) or []), stripped)
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(stripped)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, dict) and _TELLING & found.keys() and found.keys() <= _KNOWN:
+            return found
     return None
 
 
