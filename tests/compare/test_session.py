@@ -11,6 +11,7 @@ from benchmarks.worlds.synthetic import SyntheticWorld
 from autoselection.compare import (
     DEFAULT,
     METHODS,
+    BudgetSpent,
     EvaluationFailed,
     Rows,
     Session,
@@ -92,6 +93,53 @@ def test_standings_are_means_of_repeats() -> None:
     session.recommend(b)
     last = standings(session.log, 4)[-1]
     assert last is not None and len(last.rows) == 80 and last.seen == pytest.approx(0.3)
+
+
+class Recording(Failing):
+    """Says what it was asked: (rows, seed, fidelity), and scores from a list."""
+
+    def __init__(self, *scores: float) -> None:
+        super().__init__()
+        self.asked: list[tuple[int, int, float]] = []
+        self._scores = list(scores)
+
+    def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
+        self.asked.append((len(rows), seed, fidelity))
+        score = self._scores.pop(0)
+        if math.isnan(score):
+            raise EvaluationFailed("the loss is not a number")
+        return {"one": score, "other": score}
+
+
+def test_short_evaluations_cost_their_share_and_never_beat_full_ones() -> None:
+    scorer = Recording(0.9, 0.8, math.nan, 0.3, 0.2)
+    session = Session(scorer, 3, 0)
+    a, b = np.arange(60), np.arange(60, 140)
+    for rows, fidelity in ((a, 1 / 3), (b, 1 / 3), (b, 1 / 3), (a, 1.0), (b, 1.0)):
+        session.observe(rows, fidelity)
+    assert [item.spent for item in session.log] == pytest.approx([1 / 3, 2 / 3, 1.0, 2.0, 3.0])
+    assert session.left == pytest.approx(0.0) and session.worst == 0.2
+    assert not session.can_pay(1 / 9)
+    with pytest.raises(BudgetSpent, match=r"cost 0\.111"):
+        session.observe(a, 1 / 9)
+    # Of the short ones a was best, and as soon as there is a full one, the full ones alone count.
+    seen = [(len(pick.rows), pick.seen) for pick in standings(session.log, 3) if pick is not None]
+    assert seen == [(60, 0.9), (60, 0.3), (60, 0.3)]
+
+
+def test_a_repeat_is_another_training_and_all_methods_get_the_same_one() -> None:
+    a, b = np.arange(60), np.arange(60, 140)
+    scorer = Recording(*[0.5] * 8)
+    first, second = Session(scorer, 4, 5), Session(scorer, 4, 5)
+    for rows in (a, b, a, a):
+        first.observe(rows)
+    for rows in (a[::-1], a):
+        second.observe(rows)
+    second.observe(a, 1 / 9)
+    seeds = [seed for _, seed, _ in scorer.asked]
+    assert seeds[0] == seeds[1] == 5 and len({seeds[0], seeds[2], seeds[3]}) == 3, "a repeat of a is not the first of a"
+    assert seeds[4:6] == [seeds[0], seeds[2]], "another method sees the same trainings, whatever it asked before"
+    assert seeds[6] == 5, "the first short training is the first"
 
 
 @pytest.mark.parametrize("name", METHODS)

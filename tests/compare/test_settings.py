@@ -54,6 +54,28 @@ def test_whatever_decides_a_score_makes_another(tmp_path: Path) -> None:
     assert len(found) == 6
 
 
+def test_every_setting_of_an_evaluation_counts_but_those_of_speed_and_memory(tmp_path: Path) -> None:
+    here = place(tmp_path / "here")
+    decisive: list[dict[str, Any]] = [
+        {"dtype": "bfloat16"},
+        {"device": "cpu"},
+        {"max_new_tokens": 7},
+        {"engine": "vllm"},
+        {"sft": {"method": "lora"}},
+        {"sft": {"epochs": 3}},
+        {"sft": {"batch_size": 3}},
+        {"sft": {"max_length": 99}},
+        {"sft": {"weight_decay": 0.2}},
+        {"sft": {"warmup_ratio": 0.2}},
+        {"sft": {"turns": "last"}},
+        {"sft": {"completion_only": False}},
+    ]
+    found = {digest(here), *(digest(here, evaluation=changed) for changed in decisive)}
+    assert len(found) == 1 + len(decisive)
+    for same in ({"threads": 2}, {"batch_size": 2}, {"batch_tokens": 99}, {"seeds": [4]}, {"keep_model": True}):
+        assert digest(here, evaluation=same) == digest(here), same
+
+
 def test_everything_in_a_folder_of_task_files_counts(tmp_path: Path) -> None:
     here = place(tmp_path / "here")
     (here / "tasks" / "__pycache__").mkdir(parents=True)

@@ -114,6 +114,7 @@ def test_the_search_scores_gold_answers_only_and_finalists_everything(make_job, 
     assert "exact_match" in final.metrics["sums"]
     assert "accuracy" in final.metrics["choices"]
     assert final.scores == search.scores
+    assert final.score == pytest.approx((final.scores["sums"] + final.scores["choices"]) / 2)
 
 
 def test_the_same_seed_gives_identical_scores_and_another_one_does_not(make_job):
@@ -134,6 +135,28 @@ def test_training_is_counted(make_job):
     assert result.settings["device"] == "cpu"
     assert result.settings["dtype"] == "float32"
     assert set(result.seconds) == {"load", "train", "eval", "total"}
+
+
+def test_each_way_of_reading_rows_has_tokens_of_its_own(make_job):
+    """Row 0, by characters: answers of 10 and 2 with their end marks are learnt from; else all but the first token."""
+
+    def tokens(**sft: Any) -> tuple[int, int]:
+        result = evaluate(make_job(rows=[0], sft={"epochs": 1, **sft}))
+        return result.response_tokens, result.train_tokens
+
+    answers, whole = tokens()
+    assert answers == (10 + 1) + (2 + 1)
+    assert tokens(turns="last") == (2 + 1, whole)
+    assert tokens(completion_only=False) == (whole - 1, whole)
+    assert tokens(max_length=whole - 5)[1] == whole - 5
+    assert tokens() == (answers, whole)
+
+
+def test_rows_are_cut_to_the_context_of_the_model_whatever_the_maximum_length(make_job, tmp_path):
+    row = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y" * 700}]}
+    ingest([write_jsonl(tmp_path / "long.jsonl", [row])], tmp_path / "long")
+    result = evaluate(make_job(rows=[0], sft={"epochs": 1, "max_length": 4096}, pool_dir=tmp_path / "long"))
+    assert (result.truncated_rows, result.train_tokens) == (1, 512)
 
 
 def test_an_absurd_learning_rate_is_a_failure_and_not_a_crash(make_job):

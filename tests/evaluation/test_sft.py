@@ -282,6 +282,33 @@ def test_lora_trains_low_rank_updates_of_linear_layers_and_nothing_else(
     assert trained.trainable_parameters == expected
 
 
+def test_adapters_have_the_scale_the_dropout_and_the_seed_that_are_asked_for(
+    tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
+):
+    """One step of Adam from B = 0 moves B by the learning rate, whatever the gradient: the update is alpha / r · B A."""
+    name = "model.layers.0.mlp.up_proj.weight"
+    before = load_model(tiny_model_dir, "cpu", "float32").state_dict()[name]
+
+    def trained(steps: int = 1, seed: int = 0, **lora: Any) -> Trained:
+        settings = {"method": "lora", "lora_r": 2, "lora_alpha": 2, "lora_dropout": 0.0, "learning_rate": 1e-2, **lora}
+        subset = encode(pool_dir, tiny_tokenizer, [1])  # one row: its order is the same for every seed
+        return run(
+            tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=steps, batch_size=1, warmup_ratio=0.0,
+            scheduler="constant", seed=seed, **settings,
+        )  # fmt: skip
+
+    def update(**lora: Any) -> torch.Tensor:
+        return trained(**lora).model.state_dict()[name] - before
+
+    plain = update()
+    assert plain.abs().max() > 1e-4
+    torch.testing.assert_close(update(lora_alpha=8), 4 * plain, rtol=0.02, atol=1e-5)
+    assert not torch.allclose(update(seed=1), plain, rtol=0.1, atol=1e-4), "each seed has adapters of its own"
+    torch.testing.assert_close(update(), plain)
+    steady, dropped = trained(4), trained(4, lora_dropout=0.9)
+    assert steady.losses[0] == pytest.approx(dropped.losses[0]) and steady.losses[-1] < dropped.losses[-1]
+
+
 def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
     subset = encode(pool_dir, tiny_tokenizer)
     plain = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=2)
@@ -478,6 +505,32 @@ def test_settings_reach_the_training_arguments(tiny_model_dir, tmp_path):
     assert (asked.gradient_checkpointing, asked.bf16) == (True, True)
     assert (asked.weight_decay, asked.max_grad_norm, asked.learning_rate) == (0.2, 0.3, 0.5)
     assert (asked.lr_scheduler_type, asked.warmup_steps) == ("linear", 2)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "rates"),
+    [
+        ("constant", [0, 0.5, 1, 1, 1, 1]),
+        ("linear", [0, 0.5, 1, 0.75, 0.5, 0.25]),
+        ("cosine", [0, 0.5, 1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
+    ],
+)
+def test_the_learning_rate_rises_and_falls_as_the_scheduler_says(tiny_model_dir, tmp_path, scheduler, rates):
+    from transformers import get_scheduler
+
+    asked = arguments_of(
+        tiny_model_dir, tmp_path, scheduler=scheduler, warmup_ratio=1 / 3, learning_rate=2.0, max_steps=6
+    )
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=asked.learning_rate)
+    schedule = get_scheduler(
+        asked.lr_scheduler_type, optimizer, num_warmup_steps=asked.warmup_steps, num_training_steps=asked.max_steps
+    )
+    found = []
+    for _ in rates:
+        found.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert found == pytest.approx([2.0 * rate for rate in rates])
 
 
 def test_an_fsdp_configuration_reaches_accelerate(tiny_model_dir, tmp_path):

@@ -211,6 +211,31 @@ def test_changed_settings_change_only_what_depends_on_them(pool: Pool, tiny_mode
     assert third.keys["tokens"] != first.keys["tokens"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "computed_anew"),
+    [
+        ({"dtype": "bfloat16"}, {"lm", "sae"}),
+        ({"max_length": 50}, {"lm", "sae"}),
+        ({"chat_template": "plain"}, {"lm", "sae"}),
+        ({"turns": "last"}, {"lm"}),
+        ({"max_features": 8}, {"sae"}),
+        ({"sae_values": "uint8"}, {"sae"}),
+        ({"sae_layer": 1}, {"sae"}),
+        ({"batch_tokens": 64}, set()),
+    ],
+    ids=str,
+)
+def test_what_the_model_says_depends_on_how_it_is_asked(
+    pool: Pool, tiny_model_dir: Path, sae_dir: Path, settings: dict[str, Any], computed_anew: set[str]
+) -> None:
+    template = settings.get("chat_template")
+    changed = CONFIG.model_copy(update={name: value for name, value in settings.items() if name != "chat_template"})
+    options: dict[str, Any] = {"model": tiny_model_dir, "sae": sae_dir, "signals": ["ifd", "sae"]}
+    first = score_pool(pool, CONFIG, **options).keys
+    second = score_pool(pool, changed, chat_template=template, **options).keys
+    assert {name for name in first if first[name] != second[name]} == computed_anew
+
+
 def test_relevance_scores_follow_the_tasks(pool: Pool, tiny_model_dir: Path, sae_dir: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"model": tiny_model_dir, "sae": sae_dir, "signals": ["mona"]}
     score_pool(pool, CONFIG, tasks=[task(tmp_path, "maths"), task(tmp_path, "art")], **options)
@@ -230,6 +255,16 @@ def test_long_rows_are_counted_as_truncated(pool: Pool, tiny_model_dir: Path) ->
     (report,) = score_pool(pool, short, model=tiny_model_dir, signals=["ifd"]).signals
     assert report.stats["truncated"] > 0
     assert report.missing["ifd"] == report.stats["response_cut_off"] == np.isnan(load_table(pool).column("ifd")).sum()
+
+
+def test_tokens_are_those_of_whole_rows_however_short_the_model_reads(
+    pool: Pool, tiny_model_dir: Path, tiny_tokenizer: Any
+) -> None:
+    whole = [tiny_tokenizer.apply_chat_template(list(row), tokenize=False) for row in pool.messages(range(len(pool)))]
+    lengths = [len(tiny_tokenizer(text, add_special_tokens=False)["input_ids"]) for text in whole]
+    assert max(lengths) > 50
+    score_pool(pool, CONFIG.model_copy(update={"max_length": 50}), model=tiny_model_dir, signals=["tokens"])
+    np.testing.assert_array_equal(load_table(pool).column("n_tokens"), lengths)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,31 @@ def test_one_more_checkpoint_computes_only_itself(
     np.testing.assert_allclose(load_table(pool).column("loss"), second["loss/0"], rtol=1e-5)
 
 
+def test_losses_of_other_settings_are_computed_anew(tmp_path: Path, tiny_model_dir: Path) -> None:
+    turns = [("user", "Say red"), ("assistant", "red"), ("user", "Now say rain"), ("assistant", "rain or home")]
+    line = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(line) + "\n")
+    ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    folders = (str(tiny_model_dir), checkpoint(tmp_path / "m", tiny_model_dir, 0.7))
+
+    def drop(chat_template: str | None = None, **settings: Any) -> float:
+        config = SignalsConfig(trajectory_models=folders, device="cpu", **settings)
+        score_pool(pool, config, signals=["trajectory"], chat_template=chat_template)
+        return float(load_table(pool).column("loss_drop")[0])
+
+    first = drop()
+    changed: list[dict[str, Any]] = [
+        {"turns": "last"},
+        {"max_length": 40},
+        {"dtype": "bfloat16"},
+        {"chat_template": "plain"},
+    ]
+    found = [drop(**settings) for settings in changed]
+    assert len({first, *found}) == 5, "what was computed by other settings is not taken for these"
+    assert drop() == first
+
+
 def test_one_checkpoint_is_no_trajectory(tmp_path: Path, tiny_model_dir: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(
         json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}) + "\n"

@@ -77,3 +77,12 @@ def test_the_interval_over_seeds_covers_what_other_seeds_would_show() -> None:
         assert found.interval_seeds is not None
         covered += found.interval_seeds[0] <= 0.2 <= found.interval_seeds[1]
     assert 0.9 <= covered / 200 <= 1.0
+
+
+def test_the_interval_over_seeds_is_that_of_a_table_of_students_t() -> None:
+    # Every item says the same of a seed: what is left is the mean of three numbers. t(2) of a book at 97.5% and 90%.
+    layout = np.array([0.0, 1.0, 2.0])[:, None] * np.ones((3, 5))
+    for level, quantile in ((0.95, 4.302653), (0.8, 1.885618)):
+        (found,) = compare_all("w", {"a": (named(layout), named(np.zeros_like(layout)))}, level=level, draws=50)
+        reach = quantile / np.sqrt(3)
+        assert found.interval_seeds == pytest.approx((1 - reach, 1 + reach), abs=1e-5)
