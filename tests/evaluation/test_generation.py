@@ -13,7 +13,7 @@ from test_engines import StandIn, TinyServer, served, server  # noqa: F401 - a f
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig, evaluate
 from autoselection.evaluation.engines.vllm import VllmLM
-from autoselection.evaluation.generation import Generation, Limited
+from autoselection.evaluation.generation import Generation, Limited, limited_remark
 from autoselection.evaluation.harness import load_benchmarks, score
 from autoselection.harness_tasks import harness_generation
 from autoselection.models import load_model
@@ -128,6 +128,14 @@ def test_answers_at_the_limit_are_told_above_one_in_a_hundred(task_file, make_jo
     assert silent.metrics["own"]["at_limit"] <= cut.metrics["own"]["at_limit"]
 
 
+@pytest.mark.parametrize(("found", "items", "told"), [(1, 100, False), (2, 100, True), (0, 3, False), (1, 3, True)])
+def test_up_to_one_answer_in_a_hundred_at_the_limit_goes_unsaid(found, items, told):
+    said = limited_remark("t", 20, {"items": items, "at_limit": found})
+    assert (said is not None) == told
+    if said is not None:
+        assert f"{found} of {items} generated answers" in said
+
+
 def test_a_task_file_without_a_length_gets_the_harness_default(task_file, tiny_tokenizer):
     """22 tokens (twice the gold answer and 16) would cut a worked answer whose gold is a number."""
     for settings in ({"until": ["Q:"]}, None):
@@ -174,6 +182,23 @@ def test_sampling_is_seeded_and_reaches_every_engine(task_file, make_job, server
     bodies = [body for path, body in server.requests if path.endswith("/chat/completions")]
     assert bodies
     assert all((body["temperature"], body["top_p"]) == (3.0, 0.9) for body in bodies)
+
+
+def test_cold_or_narrow_sampling_is_greedy_and_hot_sampling_is_not(task_file, make_job, tmp_path):
+    import json
+
+    def answers(**settings: Any) -> list[str]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        task = task_file({"until": [], "max_gen_toks": 8, **settings})
+        evaluate(make_job(rows=None, tasks=(task,), work_dir=folder))
+        lines = (folder / "items/own/dev/items.jsonl").read_text().splitlines()
+        return [json.loads(line)["generated"] for line in lines]
+
+    greedy = answers(do_sample=False)
+    assert answers(do_sample=True, temperature=1e-3) == greedy
+    assert answers(do_sample=True, temperature=9.0, top_k=1) == greedy
+    assert answers(do_sample=True, temperature=9.0, top_p=1e-6) == greedy
+    assert answers(do_sample=True, temperature=9.0) != greedy
 
 
 @pytest.mark.parametrize(

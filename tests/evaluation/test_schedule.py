@@ -59,6 +59,15 @@ def test_epochs_see_every_row_that_often(lengths, epochs, size, grouped):
         assert (np.bincount(schedule.order, minlength=len(lengths)) == epochs).all()
 
 
+@given(st.lists(st.sampled_from([0, 3, 9]), min_size=1, max_size=70), st.sampled_from([0.5, 1.0, 2.0]))
+def test_epochs_are_of_the_rows_that_can_be_trained_on(lengths, epochs):
+    trainable = [place for place, length in enumerate(lengths) if length]
+    schedule = training_schedule(Counted(np.array(lengths)), SFTConfig(epochs=epochs, batch_size=4), 0)
+    assert len(schedule.order) == (max(1, round(epochs * len(trainable))) if trainable else 0)
+    if epochs >= 1:
+        assert sorted(schedule.order) == sorted(int(epochs) * trainable)
+
+
 @given(LENGTHS, st.integers(1, 3000), st.integers(1, 9))
 def test_max_tokens_stops_with_the_row_that_reaches_the_budget(lengths, budget, size):
     schedule = training_schedule(Counted(lengths), SFTConfig(max_tokens=budget, batch_size=size), 0)
@@ -161,6 +170,18 @@ def test_group_by_length_narrows_batches():
         return float(np.ptp(lengths[order].reshape(-1, 16), axis=1).mean())
 
     assert spread(True) < spread(False) / 5
+
+
+def test_batches_grouped_by_length_come_in_random_order():
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 257))  # one window of 16 batches
+    config = SFTConfig(epochs=1, batch_size=16, group_by_length=True)
+    longest = [
+        lengths[training_schedule(Counted(lengths), config, seed).order].reshape(16, 16).max(axis=1) for seed in (0, 1)
+    ]
+    for found in longest:
+        assert sorted(found) == list(range(16, 257, 16)), "each batch holds neighbours by length"
+        assert 3 <= np.count_nonzero(np.diff(found) > 0) <= 12, "short and long ones come mixed"
+    assert (longest[0] != longest[1]).any()
 
 
 def test_two_budgets_are_refused():

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.study.test_incumbent import scored
 
 from autoselection.config import load_config
+from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.study import Study, run_study
 from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.journal import Journal
@@ -76,6 +78,45 @@ def test_a_study_stopped_between_saving_and_removing_ends_with_the_same_models(
     study = run_study(config, out)
     assert saved(out) == best_of(study, 2)
     assert prune_checkpoints(study) == []
+
+
+def leave_model(job: EvaluationJob, quality: float) -> EvaluationResult:
+    if job.config.keep_model:
+        (job.work_dir / "model").mkdir(parents=True)
+        (job.work_dir / "model" / "model.safetensors").touch()
+    return scored(job, quality)
+
+
+@pytest.mark.parametrize("best", [0, 1])
+def test_models_of_a_trial_stay_until_all_its_seeds_are_known(
+    best: int, study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    """The second trial may yet be the better one while its second seed is trained; if it is not, both its models go."""
+    out = tmp_path / "study"
+
+    def end(job: EvaluationJob) -> EvaluationResult:
+        if job.work_dir.name == "t002-seed1":
+            assert saved(out) == {"t001-seed0", "t001-seed1", "t002-seed0"}
+        return leave_model(job, float(job.work_dir.name.startswith(f"t00{best + 1}")))
+
+    ends(end)
+    more = ["evaluation.seeds=[0, 1]", "search.evaluations=2", "search.batch=1", "final.enabled=false"]
+    more += ["incumbent.recipe=none", "executor.workers=1", "evaluation.keep_model=true", "evaluation.keep_best=1"]
+    run_study(load_config(study_config, more), out)
+    assert saved(out) == {f"t00{best + 1}-seed0", f"t00{best + 1}-seed1"}
+
+
+def test_of_two_equals_the_model_of_the_later_stays(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    def end(job: EvaluationJob) -> EvaluationResult:
+        result = leave_model(job, 0.0)
+        return EvaluationResult.from_dict({**result.to_dict(), "score": 0.5})
+
+    ends(end)
+    more = ["search.evaluations=3", "search.batch=1", "final.enabled=false", "incumbent.recipe=none"]
+    more += ["executor.workers=1", "evaluation.keep_model=true", "evaluation.keep_best=1"]
+    study = run_study(load_config(study_config, more), tmp_path / "study")
+    best = study.best()
+    assert best is not None and best.id == "t003" and saved(study.path) == {"t003-seed0"}
 
 
 @pytest.mark.parametrize("kept", [True, False])

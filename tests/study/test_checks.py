@@ -149,3 +149,15 @@ def test_doctor_foretells_what_training_and_signals_lose(fresh, tmp_path):
     assert told["training"] == list(found.sentences)
     fine = examine_config(fresh(f"pool.files=[{source}]", "evaluation.device=cuda"))
     assert "Device 'cuda' is not available here" in fine["problems"][0]
+
+
+@pytest.mark.parametrize(("turns", "lost"), [("all", 0), ("last", 40)])
+def test_doctor_counts_the_turns_that_the_signals_read(fresh, tmp_path, turns, lost):
+    """The first answer stands in the first 64 tokens of every row, the last one behind them."""
+    chat = [("user", "hi"), ("assistant", "yes"), ("user", "word " * 300), ("assistant", "no")]
+    row = {"messages": [{"role": role, "content": content} for role, content in chat]}
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps({**row, "id": str(index)}) + "\n" for index in range(40)))
+    config = fresh(f"pool.files=[{source}]", "signals.max_length=64", f"signals.turns={turns}")
+    ingest([source], tmp_path / "pool")
+    assert foretell_training(config, Pool.open(tmp_path / "pool")).no_ifd == lost

@@ -18,7 +18,13 @@ from autoselection.recipes import Recipe, Step, materialize
 from autoselection.report import study_markdown
 from autoselection.study import run_study, summary
 from autoselection.study.final import final_entries, rows_of_entry
-from autoselection.study.prepare import Contamination, measure_contamination, prepare
+from autoselection.study.prepare import (
+    Contamination,
+    list_contamination,
+    measure_contamination,
+    prepare,
+    refusal,
+)
 
 PLANTED = 7
 
@@ -179,6 +185,26 @@ def test_warn_stops_above_the_limit_with_a_list_unless_the_rows_are_dropped_or_a
     done = prepare(limited("accept"), tmp_path)
     opening = {"pool": done.pool.fingerprint, "signal_report": done.score.to_dict()}
     assert prepare(limited("warn"), tmp_path, opening).table.fingerprint == done.table.fingerprint
+
+
+@pytest.mark.parametrize(("limit", "rows", "most"), [(0.01, 700, 7), (0.01, 799, 7), (0.29, 100, 29), (0.0, 50, 0)])
+def test_the_limit_is_a_share_of_the_rows_up_to_which_it_goes_on(planted, limit, rows, most):
+    config = config_of(planted, "warn")
+    config = config.model_copy(update={"pool": config.pool.model_copy(update={"contamination_limit": limit})})
+    found = Contamination(most, {"planted/test": most}, 13, "warn")
+    assert refusal(found, most, rows, config) is None
+    said = refusal(found, most + 1, rows, config)
+    assert said is not None and f"{most + 1} rows" in said
+
+
+def test_the_list_begins_with_the_rows_that_share_most(planted, tmp_path):
+    config = config_of(planted, "warn")
+    prepared = prepare(config, tmp_path)
+    shares = np.zeros(prepared.table.n, np.float32)
+    shares[[5, 9, 30]] = [0.2, 0.9, 0.5]
+    table = replace(prepared.table, columns={**prepared.table.columns, "contamination": shares})
+    said = list_contamination(prepared.pool, table, shares > 0, config)
+    assert said == f"They are {', '.join(prepared.pool.row_ids(np.array([9, 30, 5])))}."
 
 
 def test_a_cosine_needs_embeddings(planted, tmp_path):

@@ -14,7 +14,7 @@ from tests.study.journals import write_unchecked
 from autoselection.config import load_config
 from autoselection.errors import StudyError
 from autoselection.report import study_markdown
-from autoselection.statistics import sign_flip_test
+from autoselection.statistics import crossed_test, sign_flip_test
 from autoselection.study import Study, read_events, run_study, summary
 from autoselection.study.evidence import final_evidence
 
@@ -105,12 +105,51 @@ def test_several_seeds_are_paired_and_their_spread_is_told(reseeded: Study) -> N
     assert all(
         c["interval_seeds"][0] <= c["difference"]["estimate"] <= c["interval_seeds"][1] for c in found["comparisons"]
     )
-    winner = next(iter(reseeded.final_results().values()))
+    results = reseeded.final_results()
+    winner = next(iter(results.values()))
+    for comparison in found["comparisons"]:
+        theirs = results[comparison["baseline"]]
+        pairs = [(winner[seed], theirs[seed] if seed in theirs else theirs[0]) for seed in (0, 1)]  # base: one seed
+        differences = [
+            np.array([np.array(b.items[task]["nll"]) - np.array(a.items[task]["nll"]) for a, b in pairs])
+            for task in ("addition", "boolean")
+        ]
+        estimate = np.mean([table.mean() for table in differences])
+        assert comparison["difference"]["estimate"] == pytest.approx(estimate, abs=1e-6)
+        assert comparison["p_seeds"] == pytest.approx(crossed_test(differences)[2], rel=1e-6)
+        for seed, (ours, other) in enumerate(pairs):
+            assert ours.score - other.score == pytest.approx(
+                np.mean([table[seed].mean() for table in differences]), abs=1e-5
+            )
     values = -np.array([winner[seed].items["addition"]["nll"] for seed in (0, 1)])
     part = found["variance"]["addition"]
     assert part["seed_error"] == pytest.approx(values.mean(axis=1).std(ddof=1), rel=1e-6) or part["seed"] == 0
     assert found["shrinkage"]["bias"]["seeds_known"]
     assert "What the winner's test scores vary by" in study_markdown(reseeded)
+
+
+def test_the_lead_over_a_baseline_that_the_search_had_too(finished_study: Study, tmp_path: Path) -> None:
+    """As if a trial, the second by its dev score, had had the rows of the full pool."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_study.path, copy)
+    ranked = sorted(finished_study.subsets(), key=lambda trial: trial.score or 0.0)
+    events = read_events(copy / "journal.jsonl")
+    (plan,) = [event for event in events if event["event"] == "final_plan"]
+    full = next(entry for entry in plan["entries"] if entry["name"] == "full pool")
+    for event in events:
+        if event["event"] == "trial" and event["trial"]["id"] == ranked[-2].id:
+            event["trial"]["subset_hash"] = full["subset_hash"]
+    write_unchecked(copy / "journal.jsonl", events)
+    found = final_evidence(Study(copy))
+    assert found is not None
+    tests = [next(iter(results.values())).score for results in finished_study.final_results().values()]
+    names = list(finished_study.final_results())
+    dev = (ranked[-1].score or 0.0) - (ranked[-2].score or 0.0)
+    lead = found["shrinkage"]["leads"]["full pool"]
+    assert lead["dev"] == pytest.approx(dev) and lead["dev"] >= 0
+    assert lead["test"] == pytest.approx(tests[0] - tests[names.index("full pool")])
+    said = f"Its lead over full pool is {dev:+.4f} on dev and {lead['test']:+.4f} on test."
+    assert said in found["sentences"]
 
 
 def test_the_same_plan_goes_on_without_a_reason(reseeded: Study, study_config: Path, tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ from autoselection.config import StudyConfig, load_config
 from autoselection.errors import RecipeError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool
+from autoselection.recipes import Recipe, Step, materialize
 from autoselection.report import study_markdown, write_report
+from autoselection.signals import load_table
+from autoselection.statistics import selection_flattery
 from autoselection.study import Study, read_events, run_study, summary
 from autoselection.tasks import load_items
 
@@ -242,6 +245,74 @@ def test_more_seeds_make_a_second_verdict_that_says_so(study_config: Path, tmp_p
     found = judged(again)
     assert found["plan"] == 2 and found["seeds"] == [0, 1, 2, 3] and len(trained(again)) == before + 4
     assert "verdict number 2 of this study" in found["sentences"][1]
+
+
+def test_what_choosing_adds_in_training_is_taken_off_the_searchs_trainings_alone(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    """Two seeds of the search and one more: two thirds of it, and each trial's score is the mean of two trainings."""
+    ends(lambda job: scored(job, 0.2 * (job.seed % 2) + 0.05 * (job.rows is not None and len(job.rows) % 3)))
+    study = run_study(config_of(study_config, "evaluation.seeds=[0, 1]", "incumbent.fresh_seeds=1"), tmp_path / "study")
+    found, trials = judged(study), [trial for trial in study.subsets() if trial.score is not None]
+    assert found["seeds"] == [0, 1, 2]
+    trained_again: dict[str, dict[int, float]] = {}
+    for event in study.journal.of("incumbent_evaluation"):
+        trained_again.setdefault(event["subset_hash"], {})[event["seed"]] = event["result"]["score"]
+    best = study.best()
+    assert best is not None
+    incumbent, winner = study.journal.of("incumbent_plan")[0]["incumbent_hash"], best.record["subset_hash"]
+    both = [trained_again[incumbent].values(), [*(r.score for r in best.results.values()), trained_again[winner][2]]]
+    groups = [*map(list, both), *([result.score for result in trial.results.values()] for trial in trials)]
+    free = sum(len(group) - 1 for group in groups)
+    variance = sum(((np.array(group) - np.mean(group)) ** 2).sum() for group in groups) / free
+    tables = [
+        [
+            -np.array([result.items[task]["nll"] for result in trial.results.values()])
+            for task in ("addition", "boolean")
+        ]
+        for trial in trials
+    ]
+    expected = selection_flattery(tables, float(np.sqrt(variance / 2)), seed=study.config.search.seed)
+    taken = found["flattery"]
+    assert (taken["items"], taken["training"]) == pytest.approx((expected.items, expected.training))
+    assert taken["training"] > 0 and taken["mean"] == pytest.approx(taken["items"] + taken["training"] * 2 / 3)
+
+
+def test_the_incumbent_is_drawn_by_the_seed_of_the_search(
+    study_config: Path, scored_pool: Path, tmp_path: Path, ends: Any
+) -> None:
+    recipe = Recipe((Step("truncate_samples", {"fraction": 0.4}),))
+    recipe.dump(tmp_path / "ours.yaml")
+    ends(lambda job: scored(job, 0.0 if job.rows is not None and len(job.rows) != 160 else 1.0))
+    study = run_study(
+        config_of(study_config, f"incumbent.recipe={tmp_path / 'ours.yaml'}", "search.seed=7"), tmp_path / "study"
+    )
+    table = load_table(Pool.open(scored_pool))
+    rows = [materialize(recipe, table, seed=seed).rows.tolist() for seed in (7, 0)]
+    assert rows[0] != rows[1]
+    assert judged(study)["exported"] == "incumbent" and exported(study, "best", scored_pool) == rows[0]
+
+
+def test_trainings_scored_on_other_dev_items_are_not_compared(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    ends(lambda job: scored(job, 0.0))
+    study = run_study(config_of(study_config), tmp_path / "study")
+    events = read_events(study.path / "journal.jsonl")
+    kinds = [event["event"] for event in events]
+    last = max(place for place, kind in enumerate(kinds) if kind == "incumbent_evaluation")
+    events[last]["result"]["items"]["addition"]["ids"][0] = "another"
+    write_unchecked(study.path / "journal.jsonl", [event for event in events if event["event"] != "verdict"])
+    with pytest.raises(StudyError, match="other dev items of task 'addition'"):
+        run_study(config_of(study_config), study.path)
+
+
+def test_an_earlier_verdicts_folder_goes_with_it(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    """First nothing is shown; six more seeds show that the winner is better."""
+    ends(lambda job: scored(job, 0.0))
+    study = run_study(config_of(study_config, "incumbent.fresh_seeds=0"), tmp_path / "study")
+    assert judged(study)["exported"] == "incumbent" and (study.path / "found").is_dir()
+    ends(lambda job: scored(job, 0.0 if is_full(job) else 5.0))
+    again = run_study(config_of(study_config, "incumbent.fresh_seeds=6"), study.path)
+    assert judged(again)["exported"] == "found" and not (again.path / "found").exists()
 
 
 def test_a_study_of_an_older_version_still_reports(finished_study: Study, tmp_path: Path) -> None:

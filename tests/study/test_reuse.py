@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from tests.study.journals import write_unchecked
 from tests.study.test_cli import document, run
 
 from autoselection.config import load_config
 from autoselection.demo import pool_file
 from autoselection.errors import ConfigError, SignalError, StudyError
+from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Place, Recipe, Step, transfer
 from autoselection.report import study_markdown
 from autoselection.signals import SignalTable, load_table, score_pool
-from autoselection.study import Study, run_study
+from autoselection.study import Study, read_events, run_study
 from autoselection.study.compute import measure_compute
 from autoselection.study.places import open_place
 from autoselection.study.reuse import warm_start
@@ -175,6 +179,73 @@ def test_a_search_begins_with_the_best_recipes_of_an_earlier_one(
     assert f"{taken[0]} of {finished_study.path}" in study_markdown(study)
     events = len(study.journal.events)
     assert len(run_study(config, study.path).journal.events) == events
+
+
+def test_studies_take_turns_and_no_rows_are_tried_twice(
+    finished_study: Study, study_config: Path, tmp_path: Path
+) -> None:
+    """The other study is the same with its scores turned round, so that its best is the first one's worst."""
+    other = tmp_path / "other"
+    shutil.copytree(finished_study.path, other)
+    events = read_events(other / "journal.jsonl")
+    for event in events:
+        if event["event"] == "evaluation":
+            event["result"]["score"] *= -1
+    write_unchecked(other / "journal.jsonl", events)
+    search = load_config(study_config).search.model_copy(
+        update={"warm_start": (finished_study.path, other), "warm_start_probes": 99}
+    )
+    chosen = warm_start(open_place(finished_study.path).table, search)
+    ranked = [
+        trial.id for trial in sorted(finished_study.subsets(), key=lambda trial: (-(trial.score or 0.0), trial.id))
+    ]
+    assert len(ranked) == 5
+    taken = [(entry["study"], entry["trial"]) for entry in chosen["recipes"]]
+    one, two = str(finished_study.path), str(other)
+    assert taken == [(one, ranked[0]), (two, ranked[4]), (one, ranked[1]), (two, ranked[3]), (one, ranked[2])]
+    assert chosen["passed_over"] == {"same subset as one before": 5}
+
+
+def test_the_trainings_of_a_curve_and_what_it_says_is_saved(finished_study: Study, tmp_path: Path, ends: Any) -> None:
+    """Planted: the score is -1/tokens for all rows, and the found ones need half the tokens. A token takes 2 s."""
+    jobs: dict[tuple[str, int], EvaluationJob] = {}
+
+    def end(job: EvaluationJob) -> EvaluationResult:
+        name, seed = job.work_dir.name.removeprefix("compute-").rsplit("-seed", 1)
+        arm, tokens = name.split("-")
+        jobs[arm, int(seed)] = job
+        worth = -1.0 / (int(tokens) * (2 if arm == "winner" else 1))
+        return EvaluationResult(
+            job.split, job.seed, worth, {"a": worth}, train_tokens=int(tokens),
+            seconds={"train": 2.0 * int(tokens), "eval": 0.0, "total": 0.0},
+        )  # fmt: skip
+
+    ends(end)
+    path = tmp_path / "study"
+    shutil.copytree(finished_study.path, path)
+    text = (path / "config.yaml").read_text().rpartition("# checksum")[0]
+    document = yaml.safe_load(text)
+    document["evaluation"]["sft"] |= {"max_steps": None, "max_tokens": 99, "budget_counts": "response"}
+    (path / "config.yaml").write_text(yaml.safe_dump(document))
+    found = measure_compute(path, [1.0, 2.0, 4.0], [0, 1])
+    unit = found["budgets"][0]
+    assert found["budgets"] == [unit, 2 * unit, 4 * unit]
+    for job in jobs.values():
+        assert (job.config.sft.budget_counts, job.config.sft.max_steps) == ("all", None), (
+            "a budget is of trained tokens"
+        )
+    rows = {name: sorted(job.rows.tolist()) for name, job in jobs.items() if job.rows is not None}
+    assert rows["winner", 0] == rows["winner", 1] and rows["full", 0] == rows["full", 1] == list(range(400))
+    assert rows["random", 0] != rows["random", 1], "random rows are drawn anew for each seed"
+    assert len(rows["random", 0]) == len(rows["random", 1]) == len(rows["winner", 0])
+    against = found["multipliers"]["full"]
+    assert against["value"] == pytest.approx(2.0) and against["interval"] == pytest.approx([2.0, 2.0])
+    opening = finished_study.journal.of("study")[0]
+    overhead = opening["signal_report"]["seconds"] + sum(trial.seconds for trial in finished_study.all_trials())
+    saved = against["payback"]
+    assert saved["overhead_s"] == pytest.approx(overhead)
+    assert saved["saving_s"] == pytest.approx(2.0 * (4 * unit - 2 * unit))
+    assert saved["trainings"] == max(1, math.ceil(overhead / (4.0 * unit)))
 
 
 def test_recipes_that_are_not_valid_here_are_passed_over_and_counted(finished_study: Study, study_config: Path) -> None:

@@ -49,11 +49,15 @@ def _kept_labels(study: Study) -> set[str] | None:
     if settings.keep_best is None:
         return None
     trials = study.trials()
-    scored = [(trial.score, index, trial.id) for index, trial in enumerate(trials) if trial.score is not None]
+    # The place of a trial whose other seeds are still to come is not decided, and it takes nobody else's.
+    pending = {trial.id for trial in trials if not trial.failure and len(trial.results) < len(settings.seeds)}
+    scored = [
+        (trial.score, index, trial.id)
+        for index, trial in enumerate(trials)
+        if trial.score is not None and trial.id not in pending
+    ]
     # The later of two equal ones is the better one, as in Study.best.
     best = {name for _, _, name in sorted(scored, reverse=True)[: settings.keep_best]}
-    # A trial whose other seeds are still to come has no score yet; its place is not decided.
-    pending = {trial.id for trial in trials if not trial.failure and len(trial.results) < len(settings.seeds)}
     winners = {label for plan in _plans(study) for label, entry in plan if entry["kind"] == "winner"}
     return best | pending | winners
 

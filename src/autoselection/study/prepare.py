@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -311,7 +312,10 @@ def refusal(found: Contamination, dirty: int, rows: int, config: StudyConfig) ->
     if found.action == "refuse":
         allowed, how = 0, "set pool.on_contamination to drop or warn"
     elif found.action == "warn":
-        allowed, how = int(limit * rows), "set pool.on_contamination to drop (leave them out) or accept (keep them)"
+        allowed, how = (
+            math.floor(limit * rows + 1e-9),
+            "set pool.on_contamination to drop (leave them out) or accept (keep them)",
+        )
     else:
         return None
     if dirty <= allowed:
