@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,45 @@ def test_dictionary_of_lists_is_a_list_of_turns(write: Callable[..., Path], tmp_
     path = write("rows.jsonl", [{"conversations": {"from": ["human", "gpt"], "value": ["q", "a"]}}])
     ingest([path], tmp_path / "pool")
     assert Pool.open(tmp_path / "pool").texts() == ["q\na"]
+
+
+def write_parquet(folder: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), folder / "rows.parquet")
+    return folder / "rows.parquet"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array([None, 2**55, None], pa.date64()),
+        pa.array([None, -(2**29), None], pa.date32()),
+        pa.array([None, 2**60, None], pa.duration("s")),
+        pa.array([None, 1, None], pa.timestamp("us", "Mars/Phobos")),
+    ],
+    ids=str,
+)
+def test_values_that_python_has_not_make_a_bad_row_and_no_traceback(odd: Any, tmp_path: Path) -> None:
+    rows = write_parquet(tmp_path, prompt=["q1", "q2", "q3"], response=["a1", "a2", "a3"], when=odd)
+    report = ingest([rows], tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    assert [row[0]["content"] for row in pool.messages()] == ["q1", "q3"]
+    assert "the column 'when' has a value of type" in report.bad[0].reason
+
+
+def test_parquet_columns_of_one_name_are_refused_as_in_csv(tmp_path: Path) -> None:
+    texts = [pa.array([text]) for text in ("q", "a", "b")]
+    twice = pa.Table.from_arrays(texts, names=["prompt", "response", "response"])
+    turns = pa.StructArray.from_arrays([pa.array(["user", "assistant"]), texts[0].take([0, 0]), pa.array(["x", "y"])],
+                                       names=["role", "content", "content"])  # fmt: skip
+    nested = pa.table({"messages": pa.ListArray.from_arrays(pa.array([0, 2]), turns)})
+    for table, name in ((twice, "response"), (nested, "content")):
+        pq.write_table(table, tmp_path / "rows.parquet")
+        with pytest.raises(PoolError, match=f"the column '{name}' appears twice"):
+            ingest([tmp_path / "rows.parquet"], tmp_path / "pool")
+        assert not (tmp_path / "pool").exists()
+
+
+def test_whole_decimals_are_ids(tmp_path: Path) -> None:
+    ids = pa.array([Decimal("5"), Decimal("6.5")], pa.decimal128(10, 1))
+    report = ingest([write_parquet(tmp_path, id=ids, prompt=["q1", "q2"], response=["a1", "a2"])], tmp_path / "pool")
+    assert Pool.open(tmp_path / "pool").row_ids() == ["5"] and report.skipped == 1

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
@@ -299,7 +300,8 @@ class Build:
         if is_missing(value):
             text = own = content_id
         else:
-            if isinstance(value, float) and value.is_integer():  # tables in which some rows have no number
+            # Tables hold whole numbers as floats where some rows have none, and databases write them as decimals.
+            if isinstance(value, (float, Decimal)) and value == int(value):
                 value = int(value)
             if isinstance(value, bool) or not isinstance(value, (str, int)):
                 raise RowError(f"field '{column}' must be a string or a whole number")

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -337,6 +337,8 @@ class Reader:
         row = 0
         self._share = lambda: row / max(total, 1)
         for batch in batches:
+            if row == 0 and (twice := _twice(batch.schema)) is not None:
+                raise PoolError(f"{self.path}: the column {twice!r} appears twice: rename one.")
             for record, problem in _records(batch):
                 row += 1
                 yield row, record, problem
@@ -345,12 +347,35 @@ class Reader:
 def _records(batch: Any) -> Iterator[tuple[Record | None, str | None]]:
     try:
         records = batch.to_pylist()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError, KeyError):  # text that is not UTF-8; dates and durations that Python has not
         for start in range(batch.num_rows):
-            try:
-                yield batch.slice(start, 1).to_pylist()[0], None
-            except UnicodeDecodeError:
-                yield None, "a text is not valid UTF-8"
+            yield _record(batch.slice(start, 1))
         return
     for record in records:
         yield record, None
+
+
+def _record(row: Any) -> tuple[Record | None, str | None]:
+    """The one row of a batch, or what is wrong with it."""
+    record: Record = {}
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            record[name] = column[0].as_py()
+        except UnicodeDecodeError:
+            return None, "a text is not valid UTF-8"
+        except (ValueError, OverflowError, KeyError) as error:
+            return None, f"the column {name!r} has a value of type {column.type} that cannot be read ({error})"
+    return record, None
+
+
+def _twice(fields: Iterable[Any]) -> str | None:
+    """A name that two of a table's columns have, or two fields of a structure in it."""
+    fields = list(fields)
+    names = [field.name for field in fields]
+    for field in fields:
+        if names.count(field.name) > 1:
+            return str(field.name)
+        inner = [field.type.field(place) for place in range(field.type.num_fields)]
+        if not pa.types.is_map(field.type) and (found := _twice(inner)) is not None:
+            return found
+    return None
