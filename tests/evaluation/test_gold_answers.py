@@ -178,6 +178,37 @@ def test_lists_and_objects_in_cells_are_accepted_answers(text, wanted):
     assert accepted(text) == wanted
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+def test_benchmark_tables_are_separated_by_what_their_header_is(delimiter, tmp_path):
+    rows = [["question", "answer"], ["a, b?", '"1,5"'], ["c; d?", "2"], ["e?", '"0,25"']]
+    quoted = [[f'"{cell}"' if delimiter in cell and '"' not in cell else cell for cell in row] for row in rows]
+    source = tmp_path / "rows.csv"
+    source.write_text("\n".join(map(delimiter.join, quoted)) + "\n")
+    code, output = run("number", "--source", str(source), "--out", str(tmp_path / "out"), "--target", "0", "--dev", "1")
+    assert code == 0, output
+    items = {item["prompt"]: item["answer"] for item in read(tmp_path / "out")}
+    assert items == {"a, b?": "1.5", "c; d?": "2", "e?": "0.25"}
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "wanted"),
+    [
+        (["a", "b"], 1.0, "B"), (["a", "b"], "1", "B"), (["7", "8"], "8", "B"), (["0", "1"], "1", "B"),
+        (["A", "B", "AB"], "B", "B"), (["A", "B", "AB"], "AB", "C"), (["x", "y"], 0.5, None),
+        (["1", "0"], "0", None), (["B", "A"], "A", None),  # the option's text or its place?
+    ],
+)  # fmt: skip
+def test_the_right_option_is_its_place_its_letter_or_its_text_and_never_a_guess(choices, answer, wanted, tmp_path):
+    fill = [{"question": f"q{number}", "choices": ["yes", "no"], "answer": "yes"} for number in range(3)]
+    source = jsonl(tmp_path / "rows.jsonl", [{"question": "x", "choices": choices, "answer": answer}, *fill])
+    code, output = run(
+        "multiple_choice", "--source", str(source), "--out", str(tmp_path / "out"), "--target", "0", "--dev", "1"
+    )
+    assert code == 0, output
+    items = {item["prompt"]: item["answer"] for item in read(tmp_path / "out")}
+    assert items.get("x") == wanted
+
+
 def test_any_accepted_answer_of_a_converted_benchmark_is_right(tmp_path, make_job, monkeypatch):
     """Through the engine: whatever alias the model writes, the item counts; what is none does not."""
     report = convert(

@@ -150,15 +150,18 @@ def _position(answer: Any, choices: Sequence[Any], labels: Sequence[str] = ()) -
         return -1
     if isinstance(answer, int):
         return answer
+    if isinstance(answer, float):  # whole numbers of a table in which some rows have none
+        return int(answer) if answer.is_integer() else -1
     text = str(answer).strip()
     if text in labels:
         return list(labels).index(text)
+    place = LETTERS.index(text) if len(text) == 1 and text in LETTERS else int(text) if text.isdecimal() else -1
     texts = [str(choice).strip() for choice in choices]
-    if text in texts:
-        return texts.index(text)
-    if len(text) == 1 and text in LETTERS:
-        return LETTERS.index(text)
-    return int(text) if text.isdecimal() else -1
+    if text not in texts:
+        return place
+    if 0 <= place < len(texts) and texts[place] != text:
+        raise Unusable("the answer could be an option's text or its place")
+    return texts.index(text)
 
 
 def _bbh(record: Any, file: SourceFile) -> Draft:

@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoselection.errors import ConfigError
+from autoselection.errors import ConfigError, PoolError
+from autoselection.pool.csv_reader import sniff_delimiter
 
+#: What the delimiter of a file is told by (characters).
+_HEAD = 1 << 16
 #: Suffixes that are read; other files of a source folder (licences, code) are passed over.
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 
@@ -162,7 +165,11 @@ def _json_lines(text: str, path: Path, of_document: ValueError) -> Iterator[Any]
 
 def _csv(text: str, path: Path) -> Iterator[Any]:
     """Objects under a header; lists where the last cell of the first row is an answer letter, as in MMLU's files."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        delimiter = sniff_delimiter(text[:_HEAD], path, ",")
+    except PoolError:
+        raise ConfigError(f"{path}:1: what separates the cells cannot be told: write the file with commas.") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header: list[str] | None = None
     headless = False
     start = 1
@@ -178,7 +185,7 @@ def _csv(text: str, path: Path) -> Iterator[Any]:
                 raise ConfigError(
                     f"{path}:{line}: {len(row)} cells under a header of {len(header)}; a stray quote or comma: mend the line."
                 )
-            if swallowed := _swallowed(row, len(header)):
+            if swallowed := _swallowed(row, len(header), delimiter):
                 raise ConfigError(
                     f"{path}:{line}: a quoted cell holds {swallowed} lines that look like rows; a stray quote: mend the line."
                 )
@@ -190,10 +197,10 @@ def _csv(text: str, path: Path) -> Iterator[Any]:
         raise ConfigError(f"{path}:{start}: not valid CSV ({problem}); a stray quote: mend the line.") from None
 
 
-def _swallowed(row: Sequence[str], cells: int) -> int:
+def _swallowed(row: Sequence[str], cells: int, delimiter: str) -> int:
     """Lines inside of cells that look like rows, if they are most of them; 0 where that may be chance."""
     inside = [line for cell in row if "\n" in cell for line in cell.split("\n")[1:-1]]
-    alike = sum(line.count(",") == cells - 1 for line in inside)
+    alike = sum(line.count(delimiter) == cells - 1 for line in inside)
     return alike if cells > 1 and alike >= 2 and 2 * alike >= len(inside) else 0
 
 
