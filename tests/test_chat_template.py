@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -40,6 +41,11 @@ def encoder_with(tiny_model_dir: Any) -> Any:
         (LOOP + "{{ '%0999999999d' % 1 }}", "something huge"),
         (LOOP + "{{ 'x'|center(999999999) }}", "something huge"),
         ("{% for m in messages %}" * 21 + LOOP + "{% endfor %}" * 21, "nested too deeply"),
+        (LOOP + "{{ ('a' * 100000 * 60000)|length }}", "multiplies by something other than a number up to 1,000"),
+        (LOOP + "{{ 'a' * 100 * 100 }}", "multiplies by something other"),
+        (LOOP + "{{ 'a' * messages|length }}", "multiplies by something other"),
+        (LOOP + "{{ ([[1]] * 99)|sum(start=[]) }}", "adds up something other than numbers"),
+        (LOOP + "{{ 'x' }}" * 30000, "at most 200,000 are read"),
         ("{% if 1 %}" * 3000 + LOOP + "{% endif %}" * 3000, "nested too deeply"),
     ],
 )
@@ -64,6 +70,26 @@ def test_a_template_without_end_ends_with_a_sentence(encoder_with, template, mon
     with pytest.raises(TemplateBroken, match=r"does not come to an end \(more than"):
         encoder_with(template).encode_batch([CHAT])
     assert time.process_time() - started < 30  # minutes to years without the limit
+
+
+DOUBLED = "{% set ns = namespace(x='aaaaaaaaaa') %}{% for i in range(40) %}{% set ns.x = ns.x OP ns.x %}{% endfor %}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux")
+@pytest.mark.parametrize(
+    "template", [DOUBLED.replace("OP", "~"), DOUBLED.replace("OP", "+"), "{{ range(99999)|join('a'.ljust(999999)) }}"]
+)
+def test_a_template_cannot_fill_the_memory(encoder_with, template):
+    import resource
+
+    encoder, before = encoder_with(LOOP + template), resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(TemplateBroken, match="asks for more than 1 GiB of memory"):
+        encoder.encode_batch([CHAT])
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_numbers_of_ordinary_templates_multiply():
+    check_template(LOOP + "{{ '=' * 40 }}{{ 2 * messages|length }}{{ -1 * 3 }}{{ [1, 2]|sum }}", "x")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,12 @@ REFUSED = [
     ("a: " + "9" * 5000, ":1: the number '999"),
     ("a: " + "9" * 20, ":1: the number 999"),
     ("a: 1" + ":59" * 50, ":1: the number '1:59"),
+    ("a: 1\nb: 017", ":2: '017' is a number in eights or sixties"),
+    ("a: 1:30", ":1: '1:30' is a number in eights or sixties"),
+    ("a: 1:30.5", ":1: '1:30.5' is a number in eights or sixties"),
+    ('a: "\\UFFFFFFFF"', ":1: an escape in quotes stands for no character"),
+    ('a: "\\U00110000"', ":1: an escape in quotes stands for no character"),
+    ("- a\n" * 200_000, ":100000: it holds more than 100,000 values"),
     ("a: !!int foo", ":1: 'foo' cannot be read as a whole number"),
     ("a: !!int ''", ":1: '' cannot be read as a whole number"),
     ("a: !!bool maybe", ":1: 'maybe' cannot be read as true or false"),
@@ -80,6 +86,10 @@ def test_what_is_refused_is_told_with_the_line_and_at_once(text: str | bytes, me
     [
         ("name: 2001-99-99", {"name": "2001-99-99"}),
         ("name: 2001-01-01", {"name": "2001-01-01"}),
+        (
+            "a: '017'\nb: \"1:30\"\nc: 10\nd: 0\ne: 0.5\nf: 0x1f",
+            {"a": "017", "b": "1:30", "c": 10, "d": 0, "e": 0.5, "f": 31},
+        ),
         ("name: =", {"name": "="}),
         ("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}", {"a": {"b": 1, "c": 2}, "d": {"b": 3, "c": 2}}),
         ("a: &x [1]\nb: [*x, *x]", {"a": [1], "b": [[1], [1]]}),

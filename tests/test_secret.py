@@ -31,6 +31,9 @@ FORMS = [
     html.escape(KEY),
     json.dumps(KEY),
     KEY.encode().hex(),
+    "".join(f"\\u{ord(letter):04X}" for letter in KEY),
+    "".join(f"%{ord(letter):02x}" for letter in KEY),
+    "".join(f"&#{ord(letter)};" for letter in KEY),
     " ".join(KEY),
     KEY[:9] + "\n" + KEY[9:],
     KEY[:3] + "\u200b" + KEY[3:],
@@ -41,6 +44,7 @@ FORMS = [
 def test_every_form_is_blotted_out(form: str) -> None:
     shown = Secret(KEY).hidden(around(form))
     assert "***" in shown and "CANARY" not in shown.upper() and KEY.encode().hex() not in shown
+    assert not any(piece in shown.lower() for piece in ("\\u0043", "%43", "&#67;"))
 
 
 @given(st.text(max_size=9), st.text(max_size=9), st.booleans())

@@ -1,16 +1,22 @@
 """Chat templates come with models and are programs: rendered here within limits, and with sentences for what they do.
 
 Transformers runs them in Jinja's sandbox, which keeps them from files and code but not from running for ever. So the
-lines that a template executes are counted while it renders, and arithmetic that alone could fill the memory is refused.
+lines that a template executes are counted while it renders, the memory that it may take is limited where the system can
+(Linux), and arithmetic that alone could fill the memory is refused.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +29,17 @@ if TYPE_CHECKING:
 _MOST_LINES = 1_000_000
 #: Processor time that one rendering may take (s); ordinary ones take a thousandth.
 _MOST_SECONDS = 5.0
-#: Largest number that may stand in a template, and what gives a text a huge width.
+#: Memory that one rendering may take on top of what the process has (bytes).
+_MOST_MEMORY = 1 << 30
+#: Longest template (characters): those of released models have up to 30,000.
+_LONGEST = 200_000
+#: Largest number that may stand in a template, largest that may multiply there, and what gives a text a huge width.
 _MOST = 1_000_000
+_MOST_TIMES = 1_000
 _WIDE = re.compile(r"[%:][-+ #0<>^=]*\d{6,}")
 
 #: What Python raises inside a template that does something impossible with a conversation.
-_RUNTIME = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+_RUNTIME = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class TemplateBroken(EvaluationError):
@@ -55,29 +66,63 @@ def check_template(text: str, name: str) -> None:
 @lru_cache(maxsize=64)
 def _fault(text: str) -> str | None:
     import jinja2
-    from jinja2 import nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+    if len(text) > _LONGEST:
+        return f"it has {len(text):,} characters, and at most {_LONGEST:,} are read"
     environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols", _generation()])
     try:
-        tree = environment.parse(text)
-    except jinja2.TemplateSyntaxError as error:
+        with _limited_memory(), _Limit():
+            return _fault_within_limits(environment, text)
+    except jinja2.TemplateSyntaxError as error:  # an unknown filter, too
         return f"{error.message} (line {error.lineno})"
-    except RecursionError:
-        return "it is nested too deeply"
+    except (SyntaxError, RecursionError, MemoryError, _TooLong):  # the Python it becomes is refused
+        return "it is nested too deeply, or asks for something huge"
+
+
+def _fault_within_limits(environment: Any, text: str) -> str | None:
+    from jinja2 import nodes
+
+    tree = environment.parse(text)
     if next(tree.find_all(nodes.Pow), None) is not None:
         return "it raises a number to a power (**)"
     for constant in tree.find_all(nodes.Const):
         value = constant.value
         if (isinstance(value, (int, float)) and value > _MOST) or (isinstance(value, str) and _WIDE.search(value)):
             return f"it asks for something huge ({str(value)[:40]}, line {constant.lineno})"
-    try:
-        environment.compile(text)
-    except jinja2.TemplateSyntaxError as error:  # an unknown filter, for example
-        return f"{error.message} (line {error.lineno})"
-    except (SyntaxError, RecursionError, MemoryError):  # the Python it becomes is refused
-        return "it is nested too deeply, or asks for something huge"
+    # One operation cannot be stopped while it runs, so those that make much of little are not begun.
+    for product in tree.find_all(nodes.Mul):
+        if _grows(product) > _MOST_TIMES:
+            return f"it multiplies by something other than a number up to {_MOST_TIMES:,} (line {product.lineno})"
+    for applied in tree.find_all(nodes.Filter):
+        if applied.name == "sum" and (len(applied.args) > 1 or any(word.key == "start" for word in applied.kwargs)):
+            return f"it adds up something other than numbers (line {applied.lineno})"
+    environment.compile(text)  # which computes what is constant
     return None
+
+
+def _grows(node: Any) -> float:
+    """By how much a product of a text or number and of numbers written in the template grows what it multiplies."""
+    from jinja2 import nodes
+
+    if isinstance(node, nodes.Const) and isinstance(node.value, (int, float)):
+        return abs(float(node.value))
+    if isinstance(node, (nodes.Neg, nodes.Pos)):
+        return _grows(node.node)
+    if not isinstance(node, nodes.Mul):
+        return 1.0
+    factors = [node.left, node.right]
+    return math.prod(map(_grows, factors)) if any(map(_is_number, factors)) else math.inf
+
+
+def _is_number(node: Any) -> bool:
+    from jinja2 import nodes
+
+    if isinstance(node, (nodes.Neg, nodes.Pos)):
+        return _is_number(node.node)
+    if isinstance(node, nodes.Mul):
+        return _is_number(node.left) and _is_number(node.right)
+    return isinstance(node, nodes.Const) and isinstance(node.value, (int, float))
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +157,7 @@ def render_template(
     fixed = {"tokenize": False, "add_generation_prompt": add_generation_prompt, "date_string": "26 Jul 2024"}
     name = tokenizer.name_or_path
     try:
-        with _Limit():
+        with _limited_memory(), _Limit():
             rendered = tokenizer.apply_chat_template([dict(message) for message in messages], **fixed)
     except TemplateSyntaxError as error:
         raise TemplateBroken(
@@ -121,6 +166,11 @@ def render_template(
     except _TooLong as error:
         raise TemplateBroken(
             f"The chat template of '{name}' does not come to an end ({error}): mend it or name another template."
+        ) from error
+    except MemoryError as error:
+        raise TemplateBroken(
+            f"The chat template of '{name}' asks for more than {_MOST_MEMORY >> 30} GiB of memory for one conversation: mend "
+            "it or name another template."
         ) from error
     except (TemplateError, *_RUNTIME) as error:
         roles = ", ".join(message["role"] for message in messages)
@@ -131,6 +181,34 @@ def render_template(
         ) from error
     assert isinstance(rendered, str)
     return rendered
+
+
+_memory_lock = threading.RLock()
+
+
+@contextmanager
+def _limited_memory() -> Iterator[None]:
+    """Let the process grow by :data:`_MOST_MEMORY` and no further, where the system tells its size and keeps limits.
+
+    A text can be doubled forty times within forty lines, and one operation cannot be stopped from outside.
+    """
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        yield
+        return
+    import resource
+
+    with _memory_lock:  # two threads would take each other's limit for the one to go back to
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = int(pages.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") + _MOST_MEMORY
+        if soft != resource.RLIM_INFINITY and soft <= most:
+            yield
+            return
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class _Limit:

@@ -35,6 +35,8 @@ _TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 _SAID = {f"{_PREFIX}int": "a whole number", f"{_PREFIX}float": "a number", f"{_PREFIX}bool": "true or false"}
 _UNKNOWN_TAG = re.compile(r"constructor for the tag ('[^']*')")
 _LONGEST_NUMBER = 60  # characters; minutes as "1:30:00…" of any length are read as one number else
+# 017 is 15 and 1:30 is 90 in YAML 1.1, and text in YAML 1.2: who wrote it meant something else.
+_OTHER_BASES = re.compile(r"[-+]?(?:0[0-7_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST_PROBLEM = 200
 
@@ -47,7 +49,7 @@ class _Refused(yaml.MarkedYAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with limits, without dates, binaries and sets, and without keys that stand twice."""
+    """PyYAML's safe loader with limits, without numbers in eights and sixties, without dates, binaries and sets, and without keys that stand twice."""
 
     yaml_constructors = {  # noqa: RUF012 - PyYAML's way
         **{f"{_PREFIX}{tag}": yaml.SafeLoader.yaml_constructors[f"{_PREFIX}{tag}"] for tag in _TAGS},
@@ -61,6 +63,7 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
+        self._count = 0
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -69,6 +72,9 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _Refused(f"it is nested deeper than {MAX_DEPTH} levels", mark)
+        self._count += 1
+        if self._count > MAX_VALUES:  # before the rest is read, which takes its time
+            raise _Refused(f"it holds more than {MAX_VALUES:,} values", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and id(node) not in self._sizes:
@@ -78,6 +84,13 @@ class _Loader(yaml.SafeLoader):
             if self._sizes[id(node)] > MAX_VALUES:
                 raise _Refused(f"lists and aliases stand for more than {MAX_VALUES:,} values here", mark)
         return node
+
+    def scan_flow_scalar_non_spaces(self, double: bool, start_mark: Any) -> list[str]:
+        """Read text in quotes; PyYAML lets escapes of no character through to ``chr``."""
+        try:
+            return super().scan_flow_scalar_non_spaces(double, start_mark)
+        except (ValueError, OverflowError):
+            raise _Refused("an escape in quotes stands for no character", start_mark) from None
 
     def _open(self, node: yaml.Node) -> bool:
         """Whether an alias led to a list or mapping that is still being composed: only those have no end yet."""
@@ -104,6 +117,12 @@ class _Loader(yaml.SafeLoader):
         number = node.tag in (f"{_PREFIX}int", f"{_PREFIX}float")
         if number and len(node.value) > _LONGEST_NUMBER:
             raise _Refused(f"the number '{_short(node.value)}' is too long", node.start_mark)
+        if number and _OTHER_BASES.fullmatch(node.value):
+            raise _Refused(
+                f"'{_short(node.value)}' is a number in eights or sixties for YAML: put text in quotes, write numbers as "
+                "10 or 0.5",
+                node.start_mark,
+            )
         try:
             value = super().construct_object(node, deep)
             return _number(value) if number else _text(value) if isinstance(value, str) else value

@@ -71,7 +71,7 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     with naming(path):
-        path = path.resolve() if path.is_symlink() else path
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path  # Path.resolve has errors of its own
         if path.exists() and not path.is_file():
             with path.open(mode, encoding=encoding, newline=newline) as stream:
                 yield stream

@@ -16,6 +16,9 @@ HIDDEN = "***"
 # What may stand between the letters of a key that is broken over lines, or broken on purpose.
 _BETWEEN = r"[\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*"
 
+# How JSON, Python, URLs and HTML may write any letter.
+_ESCAPES = ("\\u{:04x}", "\\x{:02x}", "%{:02x}", "&#{:d};", "&#x{:x};")
+
 
 class Secret:
     """A key, and how to blot it out of values: as it is, in other letters (upper, lower), broken over lines, and as
@@ -28,6 +31,7 @@ class Secret:
             spaced = _BETWEEN.join(map(re.escape, key))
             forms = {quote(key, safe=""), quote(key), quote_plus(key), html.escape(key), json.dumps(key)[1:-1]}
             forms |= {key.encode().hex(), *_base64(key)}
+            forms |= {"".join(form.format(ord(letter)) for letter in key) for form in _ESCAPES}
             longest_first = sorted(forms, key=len, reverse=True)
             self._pattern = re.compile("|".join([spaced, *map(re.escape, longest_first)]), re.IGNORECASE)
 

@@ -34,12 +34,22 @@ _MEANINGS: dict[int, tuple[str, str]] = {
     errno.EIO: ("the device failed to read or write", "See the system's log; copy what is there before you go on"),
     errno.ELOOP: ("the symbolic links of this path lead in a circle", "Mend the links"),
     errno.EBUSY: ("this is in use", "End what uses it"),
+    errno.EAGAIN: (
+        "the system starts no more threads or processes",
+        "Close other programs, or raise the limits (ulimit -u, ulimit -v)",
+    ),
     errno.ENOMEM: ("there is not enough memory", "Close other programs, or use a larger machine"),
     errno.ETIMEDOUT: ("the file system or the network did not answer in time", "Run the same command again"),
     errno.EINVAL: ("the system refuses this name or operation", "Choose another place"),
 }
 #: Error numbers inside the texts of libraries: [Errno 28], os error 28, code: 28.
 _NUMBER = re.compile(r"(?:\[errno |os error |\bcode: )(\d+)", re.IGNORECASE)
+#: Errors of the system that Python raises as other exceptions, by what these say.
+_DISGUISED = (
+    (re.compile(r"Symlink loop from '(?P<path>.*)'", re.DOTALL), errno.ELOOP),
+    (re.compile(r"can't start new thread"), errno.EAGAIN),
+    (re.compile(r".*(?:failed to map segment|cannot allocate memory).*", re.IGNORECASE | re.DOTALL), errno.ENOMEM),
+)
 #: Exceptions of libraries that carry a system's error as text, or say that a file is not what it should be.
 _LIBRARIES = {"ArrowInvalid": "pyarrow", "ComputeError": "polars", "SafetensorError": "safetensors"}
 #: Names under which files and folders are written before they are renamed.
@@ -55,6 +65,14 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno is not None and (error.filename is None or _temporary(error.filename, path)):
             error.filename = str(path)
         raise
+
+
+def unmasked(error: RuntimeError | ImportError) -> OSError | None:
+    """The system's error behind an exception of another class; None if it is none."""
+    for pattern, number in _DISGUISED:
+        if found := pattern.fullmatch(str(error)):
+            return OSError(number, os.strerror(number), found.groupdict().get("path"))
+    return None
 
 
 def _temporary(name: object, path: Path) -> bool:

@@ -106,6 +106,28 @@ def test_an_error_of_ours_is_a_document_with_its_hint(command: Command, monkeypa
 
 
 @pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("can't start new thread"), "error: p: the system starts no more threads or processes. Close"),
+        (
+            ImportError("libx.so: failed to map segment from shared object"),
+            "error: p: there is not enough memory. Close",
+        ),
+        (
+            RuntimeError("Symlink loop from '/a/b'"),
+            "error: /a/b: the symbolic links of this path lead in a circle. Mend",
+        ),
+    ],
+)
+def test_errors_of_the_system_under_other_names_are_sentences(
+    error: Exception, said: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoselection.pool.ingest", lambda *_, **__: (_ for _ in ()).throw(error))
+    outcome = command("ingest", "x", "--out", "p")
+    assert outcome.code == 3 and outcome.err.startswith(said)
+
+
+@pytest.mark.parametrize(
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_an_interrupt_says_how_to_go_on(
@@ -153,7 +175,7 @@ def shell(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(script, stderr=subprocess.PIPE, text=True, errors="replace", **options)
 
 
-@pytest.mark.parametrize("given", [["recipes"], ["recipes", "--json"], ["recipes", "high-ifd"]])
+@pytest.mark.parametrize("given", [["recipes"], ["recipes", "--json"], ["recipes", "high-ifd"], ["--help"]])
 def test_a_reader_that_goes_away_is_no_error(given: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)

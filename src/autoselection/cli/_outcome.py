@@ -16,7 +16,7 @@ import typer
 
 from autoselection.errors import AutoSelectionError
 from autoselection.progress import console
-from autoselection.system import told
+from autoselection.system import told, unmasked
 from autoselection.terminal import document_written, prepare_streams, styled, write_json
 
 INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143
@@ -77,6 +77,11 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             return _tell(_of_system(error, _STUDY_CODE, None), as_json)
         _give_up_streams()
         return CLOSED_PIPE
+    except SystemExit as end:  # Rich makes it of a closed pipe where Typer prints a help with it
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _give_up_streams()
+        return CLOSED_PIPE
 
 
 def _invoke(app: typer.Typer, arguments: list[str]) -> int:
@@ -101,8 +106,11 @@ def _invoke(app: typer.Typer, arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except _system_errors() as error:
+        system = unmasked(error) if isinstance(error, (RuntimeError, ImportError)) else error
+        if system is None:
+            raise
         name = context.invoked_subcommand if context is not None else None
-        raise _of_system(error, _SYSTEM_CODES.get(name or "", _STUDY_CODE), _place(arguments)) from error
+        raise _of_system(system, _SYSTEM_CODES.get(name or "", _STUDY_CODE), _place(arguments)) from error
 
 
 def _exit_code(command: Any, context: Any) -> int:
@@ -114,7 +122,7 @@ def _exit_code(command: Any, context: Any) -> int:
 
 
 def _system_errors() -> tuple[type[BaseException], ...]:
-    """Errors of the system, and the exceptions in which loaded libraries wrap them."""
+    """Errors of the system, and the exceptions in which Python and loaded libraries may wrap them."""
     wrapped = (
         getattr(sys.modules.get(module), name, None)
         for module, name in (
@@ -123,7 +131,7 @@ def _system_errors() -> tuple[type[BaseException], ...]:
             ("safetensors", "SafetensorError"),
         )
     )
-    return (OSError, MemoryError, *(found for found in wrapped if found is not None))
+    return (OSError, MemoryError, RuntimeError, ImportError, *(found for found in wrapped if found is not None))
 
 
 def _place(arguments: Sequence[str]) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import time
 import urllib.error
@@ -25,21 +26,16 @@ from lm_eval.api.model import LM
 
 from autoselection.errors import EvaluationError
 from autoselection.evaluation.config import EndpointConfig
+from autoselection.evaluation.engines.http import StatusError, send
 from autoselection.evaluation.generation import Generation, Limited
 from autoselection.secret import Secret
 
 #: Stop texts that the protocol allows; answers are cut at all of them when they arrive.
 _MOST_STOPS = 4
+#: What rounding may make of a log-probability of 0.
+_ABOVE_ZERO = 0.01
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would take prompts, and the key, to an address that nobody configured."""
-
-    def redirect_request(self, *given: Any, **more: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
 _RETRIED = (408, 409, 429, 500, 502, 503, 504)
 
 Request = TypeVar("Request")
@@ -87,21 +83,20 @@ class Endpoint:
             if attempt:
                 time.sleep(min(self.config.retry_pause * 2 ** (attempt - 1), 60.0))
             try:
-                with _OPENER.open(request, timeout=self.config.timeout) as response:
-                    text = response.read().decode("utf-8", "replace")
-            except urllib.error.HTTPError as error:
+                text = send(request, self.config.timeout).decode("utf-8", "replace")
+            except StatusError as error:
                 if 300 <= error.code < 400:
-                    elsewhere = secret.hidden(error.headers.get("Location") or "another address")
+                    elsewhere = secret.hidden(error.location or "another address")
                     raise EvaluationError(
                         f"{self.base_url}{path} sends on to {elsewhere[:200]}; that is not followed, as prompts and the "
                         "key would go there: set evaluation.endpoint.base_url to the address that answers."
                     ) from error
-                said = secret.hidden(error.read(2000).decode("utf-8", "replace"))
+                said = secret.hidden(error.body.decode("utf-8", "replace"))
                 reason = f"status {error.code}: {' '.join(said.split())[:200]}"
                 if error.code not in _RETRIED:
                     raise _Refused(f"{self.base_url}{path} refused the request ({reason}).") from error
                 continue
-            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as error:
                 reason = " ".join(secret.hidden(str(error)).split())[:200] or type(error).__name__
                 continue
             try:
@@ -138,8 +133,11 @@ class Endpoint:
             pairs = [
                 (value, None if top is None else max(top.values())) for value, top in zip(values, best, strict=True)
             ]
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise _Unlike(f"{self.base_url}/completions gives no log-probabilities of the prompt.") from error
+        odd = next((value for pair in pairs for value in pair if not _is_log_probability(value)), None)
+        if odd is not None:
+            raise _Unlike(f"{self.base_url}/completions gives {odd!r:.40} for a log-probability.")
         if len(pairs) not in (len(ids), len(ids) + 1):
             raise _Unlike(
                 f"{self.base_url}/completions counts {len(pairs) - 1} tokens where the tokenizer counts {len(ids)}: "
@@ -166,7 +164,12 @@ class Endpoint:
             content, full = choice["message"]["content"], choice.get("finish_reason") == "length"
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise EvaluationError(f"{self.base_url}/chat/completions gave no answer: {str(found)[:160]}.") from error
-        return content if isinstance(content, str) else "", full
+        if content is not None and not isinstance(content, str):
+            raise EvaluationError(
+                f"{self.base_url}/chat/completions answers with something else than text: {content!r:.160}."
+            )
+        # Half a character (a lone surrogate) could not be written down.
+        return (content or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace"), full
 
     @contextmanager
     def adapter(self, name: str, folder: Path) -> Iterator[None]:
@@ -178,6 +181,13 @@ class Endpoint:
         finally:
             self.model = base
             self.post("/unload_lora_adapter", {"lora_name": name})
+
+
+def _is_log_probability(value: object) -> bool:
+    """Whether a server's value can be one; none is given for the first token, and rounding may end above 0."""
+    return value is None or (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < _ABOVE_ZERO
+    )
 
 
 class _Refused(EvaluationError):
