@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes tells of the machine's load, not of the code.
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")
 
 # One thread, set before torch is imported: on a busy machine two threads on tiny matrices wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

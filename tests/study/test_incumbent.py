@@ -212,11 +212,12 @@ def test_where_every_trial_failed_the_incumbent_stays(
     study_config: Path, scored_pool: Path, tmp_path: Path, ends: Any
 ) -> None:
     ends(lambda job: EvaluationResult.failed(job, "Training diverged."))
-    study = run_study(config_of(study_config), tmp_path / "study")
+    one = "search.evaluations=1"  # where two fail from the start, the study stops
+    study = run_study(config_of(study_config, one), tmp_path / "study")
     assert judged(study)["outcome"] == "nothing found" and trained(study) == []
     assert exported(study, "best", scored_pool) == list(range(ROWS)) and not (study.path / "found").exists()
     with pytest.raises(StudyError, match="every evaluation of the search failed"):
-        run_study(config_of(study_config, "final.enabled=true"), study.path)
+        run_study(config_of(study_config, one, "final.enabled=true"), study.path)
 
 
 def test_a_study_stopped_anywhere_comes_to_the_same_verdict(study_config: Path, tmp_path: Path, ends: Any) -> None:

@@ -115,7 +115,8 @@ def test_a_recipe_on_a_grown_pool_tells_what_changed(
     assert written["state"]["retain_ratio"] == [0.5, 0.5]
     assert written["state"]["distribution_drift"][0] is not None and written["state"]["distribution_drift"][1] is None
     assert shown["changes"]["lost"] == len(written["lost"]) and "mona/addition" in " ".join(written["other_signals"])
-    code, text, _ = run("apply", recipe, "--pool", grown, "--out", tmp_path / "rows.jsonl", "--against", scored_pool)
+    again = tmp_path / "again.jsonl"
+    code, text, _ = run("apply", recipe, "--pool", grown, "--out", again, "--against", scored_pool)
     assert code == 0 and "State vector" in text and "newly dropped" in text
     code, _, message = run("apply", recipe, "--pool", grown, "--out", tmp_path / "r.jsonl", "--report", report)
     assert code == 2 and "--against" in message

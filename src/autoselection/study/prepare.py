@@ -216,7 +216,7 @@ def _as_begun(score: ScoreReport, pool: Pool, begun: Mapping[str, Any]) -> Score
     store = SignalStore.of(pool)
     signals, former = [], []
     for signal in score.signals:
-        key = str(begun[signal.name]["key"]) if signal.name in begun else signal.key
+        key = str(begun.get(signal.name, {}).get("key", signal.key))
         stored = store.earlier(signal.name, key, signal.key)
         if stored is not None:
             former.append(signal.name)
