@@ -95,6 +95,25 @@ def test_a_learnt_task_is_answered_word_for_word(make_job, tmp_path):
     assert line["id"] == "one"
 
 
+def test_a_prompt_longer_than_the_context_loses_its_beginning(make_job, tiny_model_dir, tiny_tokenizer, tmp_path):
+    """The question stands at its end; 8 tokens of the model's 512 are for the answer, read off a plain greedy loop."""
+    prompts = ["".join(np.random.default_rng(seed).choice(list("abcdefgh "), 700)) + "?" for seed in (0, 1)]
+    lines = [json.dumps({"id": str(i), "prompt": prompt, "answer": "1"}) for i, prompt in enumerate([*prompts, "1+1="])]
+    (tmp_path / "dev.jsonl").write_text("\n".join(lines))
+    task = TaskConfig(name="long", dev=tmp_path / "dev.jsonl", metric="exact_match")
+    result = evaluate(make_job(rows=None, tasks=(task,), config={"max_new_tokens": 8}))
+    model, end = load_model(tiny_model_dir, "cpu", "float32"), tiny_tokenizer.convert_tokens_to_ids("<|im_end|>")
+    items = [json.loads(line) for line in (tmp_path / "work/items/long/dev/items.jsonl").read_text().splitlines()]
+    for item, prompt in zip(items, [*prompts, "1+1="], strict=True):
+        ids = token_ids(tiny_tokenizer, prompt, "")[0][-504:]
+        width = len(ids)
+        while len(ids) < width + 8 and ids[-1] != end:
+            with torch.no_grad():
+                ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+        assert item["generated"] == tiny_tokenizer.decode(ids[width:], skip_special_tokens=True)
+    assert result.metrics["long"]["truncated"] == 2
+
+
 def test_batching_changes_no_score(make_job, sums, choices):
     tasks = (sums, choices)
     one = evaluate(make_job(rows=None, tasks=tasks, full_metrics=True, config={"batch_size": 1}))

@@ -165,6 +165,21 @@ def test_a_length_that_does_not_fit_is_said(task_file, tiny_tokenizer):
     assert "evaluation.max_new_tokens allows 9" in configured.remarks[0]
 
 
+def test_tasks_kept_from_the_evaluation_before_are_not_those_of_other_settings(task_file, tiny_tokenizer):
+    task = task_file({"until": [], "max_gen_toks": 50})
+    load: dict[str, Any] = {"full_metrics": False, "tokenizer_key": ("kept",)}
+
+    def kept(tokens: int | None, context: int) -> tuple[str, int]:
+        config = EvaluationConfig(max_new_tokens=tokens)
+        (found,) = load_benchmarks([task], "dev", tiny_tokenizer, context_length=context, config=config, **load)
+        return found.key, found.generation.max_gen_toks
+
+    found = [kept(5, 512), kept(9, 512), kept(None, 512), kept(None, 4096)]
+    assert [limit for _, limit in found] == [5, 9, 50, 50]
+    assert len({key for key, _ in found}) == 4, "stored scores of one are not those of another"
+    assert kept(5, 512) == found[0]
+
+
 def test_sampling_is_seeded_and_reaches_every_engine(task_file, make_job, server: TinyServer, tmp_path):  # noqa: F811
     task = task_file({"until": [], "do_sample": True, "temperature": 3.0, "top_p": 0.9, "max_gen_toks": 12})
 

@@ -59,6 +59,22 @@ def test_all_three_roles_take_part(serve: Serve, known_pool: KnownPool, tmp_path
     assert first["usage"] == {"input": 100, "output": 50, "estimated": False} and first["seconds"] >= 0
 
 
+def test_the_ranker_is_told_what_each_option_has_more_or_less_than_its_parent(
+    serve: Serve, known_pool: KnownPool
+) -> None:
+    server = serve(sensible)
+    search(known_pool, settings(server, roles=("ranker",)))
+    rows, compared = known_pool.signals.n, 0
+    for request in server.requests:
+        data = data_of(request)
+        parent = next(trial for trial in data["evaluated"] if trial["id"] == data["parent"])
+        for option in data["options"]:
+            more = (option["rows"] - parent["rows"]) / rows
+            assert option["change"]["retain_ratio"] == pytest.approx(more, rel=0.01, abs=1e-4)
+            compared += more != 0
+    assert compared > 5
+
+
 @pytest.mark.parametrize("role", ["proposer", "summariser", "ranker"])
 def test_each_role_works_alone(serve: Serve, known_pool: KnownPool, role: str) -> None:
     server = serve(sensible)

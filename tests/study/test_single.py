@@ -1,0 +1,49 @@
+"""One training outside of a study: the rows of a file, in its order, on the split that is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autoselection.config import load_config
+from autoselection.errors import PoolError
+from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.pool import Pool
+from autoselection.study import single
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[EvaluationJob]:
+    asked: list[EvaluationJob] = []
+
+    def record(job: EvaluationJob) -> EvaluationResult:
+        asked.append(job)
+        return EvaluationResult.failed(job, "nothing is trained here")
+
+    monkeypatch.setattr(single, "evaluate", record)
+    return asked
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_rows_keep_the_order_of_the_file_and_the_split_is_the_one_asked_for(
+    split: single.Split, study_config: Path, scored_pool: Path, tmp_path: Path, jobs: list[EvaluationJob]
+) -> None:
+    order = [31, 5, 200, 17, 0]
+    ids = Pool.open(scored_pool).row_ids(order)
+    (tmp_path / "ids.json").write_text(json.dumps(list(ids)))
+    single.evaluate_subset(load_config(study_config), tmp_path / "ids.json", split, 11)
+    (job,) = jobs
+    assert job.rows is not None and job.rows.tolist() == order
+    assert (job.split, job.seed, job.full_metrics) == (split, 11, True)
+
+
+def test_a_row_twice_is_refused(
+    study_config: Path, scored_pool: Path, tmp_path: Path, jobs: list[EvaluationJob]
+) -> None:
+    ids = Pool.open(scored_pool).row_ids([1, 2, 1])
+    (tmp_path / "ids.json").write_text(json.dumps(list(ids)))
+    with pytest.raises(PoolError, match="stands twice"):
+        single.evaluate_subset(load_config(study_config), tmp_path / "ids.json", "dev", 0)
+    assert not jobs
