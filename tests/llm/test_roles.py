@@ -59,6 +59,16 @@ def test_all_three_roles_take_part(serve: Serve, known_pool: KnownPool, tmp_path
     assert first["usage"] == {"input": 100, "output": 50, "estimated": False} and first["seconds"] >= 0
 
 
+def test_the_best_trials_are_shown_best_first(serve: Serve, known_pool: KnownPool) -> None:
+    server = serve(sensible)
+    controller = search(known_pool, settings(server, roles=("ranker",), history=2))
+    scores = [trial.score for trial in controller.history if trial.score is not None]
+    for request in server.requests:
+        data = data_of(request)
+        best = sorted(scores[: data["evaluations"]["done"]], reverse=True)[:2]
+        assert [trial["score"] for trial in data["evaluated"]] == pytest.approx(best, rel=1e-3)
+
+
 def test_the_ranker_is_told_what_each_option_has_more_or_less_than_its_parent(
     serve: Serve, known_pool: KnownPool
 ) -> None:
