@@ -185,6 +185,27 @@ def test_a_reader_that_goes_away_is_no_error(given: list[str]) -> None:
     assert (process.returncode, err) == (141, "")
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_an_interrupt_while_the_command_is_loaded(number: int, code: int, word: str) -> None:
+    script = (
+        "import os, signal, sys; sys.argv = ['/bin/autoselection', '--version']\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        name == 'typer' and os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from autoselection.cli import main; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        code,
+        "",
+        f"{word}: run the same command again to go on\n",
+    )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_a_full_disk_behind_standard_output(flags: list[str]) -> None:

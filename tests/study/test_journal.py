@@ -248,3 +248,16 @@ def test_decisions_leave_out_times_and_costs() -> None:
     assert decisions(first) == decisions(second)
     second[0]["result"]["score"] = 2.0
     assert decisions(first) != decisions(second)
+
+
+@pytest.mark.parametrize("left", [b"", b'{"seq": 0, "ev', b"\n"])
+def test_a_journal_that_lost_all_its_lines_is_not_a_new_study(left: bytes, tmp_path: Path) -> None:
+    (tmp_path / "subsets").mkdir()
+    (tmp_path / "subsets" / "t001.npy").write_bytes(b"x")
+    with Journal(tmp_path / "journal.jsonl"):  # moved away, to start again
+        pass
+    (tmp_path / "journal.jsonl").write_bytes(left)
+    with pytest.raises(StudyError, match=r"journal.jsonl: the journal is damaged: it holds no event, and subsets/"):
+        Journal(tmp_path / "journal.jsonl")
+    (tmp_path / "subsets" / "t001.npy").unlink()
+    Journal(tmp_path / "journal.jsonl")

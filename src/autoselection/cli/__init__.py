@@ -10,6 +10,9 @@ memory) has the code of what the command was about: 3 for ``ingest``, 4 for ``sc
 
 from __future__ import annotations
 
+from autoselection.cli import _early  # before all others, which take a while
+
+# isort: split
 import sys
 from typing import Annotated
 
@@ -41,4 +44,5 @@ def _options(
 
 def main() -> None:
     """Entry point: errors a user can act on become one sentence and an exit code."""
+    _early.end()
     sys.exit(run(app, sys.argv[1:]))

@@ -29,6 +29,8 @@ VOLATILE_FIELDS = frozenset({"time", "seconds", "ingest_report", "signal_report"
 _WHAT = "the journal"
 _MEND = "restore the file from a copy, or move it away to start again (signals stay cached)"
 _FIELDS: Fields = {"seq": int, "event": str}
+#: Folder of the subsets of trials, beside the journal, which has the study's opening before any of them is written.
+SUBSETS = "subsets"
 _said: set[Path] = set()
 
 
@@ -49,6 +51,11 @@ class Journal:
 
     def _read(self) -> None:
         self._log = LineLog(self.path, _WHAT, _MEND, _FIELDS)
+        if not self._log.records and self.path.exists() and any((self.path.parent / SUBSETS).glob("*.npy")):
+            raise StudyError(
+                f"{self.path}: {_WHAT} is damaged: it holds no event, and {SUBSETS}/ beside it holds what trials selected; "
+                f"{_MEND}."
+            )
         if self._log.unchecked and self.path not in _said:
             _said.add(self.path)
             console.say(

@@ -24,7 +24,7 @@ from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
-from autoselection.study.journal import Journal
+from autoselection.study.journal import SUBSETS, Journal
 
 JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
 #: Begins the last line of a stored configuration, with the checksum of those before it.
@@ -220,7 +220,7 @@ class Study:
         Raises:
             StudyError: the file is missing, or holds other rows than the journal tells of.
         """
-        path = self.path / "subsets" / f"{trial_id}.npy"
+        path = self.path / SUBSETS / f"{trial_id}.npy"
         again = "restore it from a copy, or run 'autoselection search' on the study again, which writes it anew"
         try:
             rows = files.read_rows(path)
@@ -233,7 +233,7 @@ class Study:
 
     def save_rows(self, trial_id: str, rows: NDArray[np.int64]) -> None:
         """Write a trial's subset; the same trial writes the same file again."""
-        files.write_array(self.path / "subsets" / f"{trial_id}.npy", rows)
+        files.write_array(self.path / SUBSETS / f"{trial_id}.npy", rows)
 
     def final_results(self) -> dict[str, dict[int, EvaluationResult]]:
         """Test results by row of the last final plan and seed, in the planned order.
