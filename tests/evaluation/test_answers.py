@@ -113,6 +113,21 @@ def test_decomposed_accents_change_nothing(text, letter, letters, options):
 
 
 @pytest.mark.parametrize(
+    ("text", "gold", "right"),
+    [
+        ("The answer is not Paris but Lyon.", "Lyon", True), ("The answer is not Paris but Lyon.", "Paris", False),
+        ("Answer: not only fish but birds", "not only fish but birds", True), ("`foo()`", "foo()", True),
+        ('"New  York".', "New York", True), ("'s", "s", True), ("foo", "foo()", False), ("[1, 2, 3]", "[1, 2, 3]", True),
+        ("[1,2,3]", "[1, 2, 3]", True), ("(3, 4)", "(4, 3)", False), ("[1, 2]", "[1, 2, 3]", False), ("(3, 4)", "3", False),
+        ("Answer: a < b", "a > b", False), ("Answer: x + 1", "x - 1", False), ("Answer: cat, dog", "dog, cat", False),
+        ("The argument is invalid.", "valid", False), ("Koln", "Köln", False), ("ＫÖＬＮ", "Köln", True),
+    ],
+)  # fmt: skip
+def test_short_texts_are_the_gold_answer_or_not(text, gold, right):
+    assert answers_match(text, gold) is right
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         *(

@@ -177,6 +177,8 @@ def _whole(fragment: str) -> Reading | None:
     if isinstance(found, Number):
         whole = not re.search(rf"[{LATIN}(]", CURRENCY.sub("", text[: run.start()], count=1))
         return found if whole and scaled(text, run.end()).end == len(text) else None
+    if _TUPLE.fullmatch(shown) and math_part(shown) == shown:
+        return Expression(shown)
     structure = re.search(r"[\^!+*/=]|\\[a-zA-Z]|\d[-:]", shown)
     return _expression(shown) if structure and "=" not in shown and math_part(shown) == shown else None
 

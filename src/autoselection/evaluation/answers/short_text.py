@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from autoselection.evaluation.answers.marks import bold, boxed, clauses, tagged, unwrapped
 from autoselection.evaluation.answers.plain import lines_of, normalised, plain, visible
+
+_QUOTES = "\"'`$ "
+#: "not Paris but Lyon" answers Lyon.
+_NOT_BUT = re.compile(
+    r"not\s+(?!only\b|just\b|merely\b)[^.;]+?,?\s+but\s+(?:rather\s+)?(.+)", re.IGNORECASE | re.DOTALL
+)
 
 
 def extract_text(text: str, lines: int = 1) -> str:
@@ -24,7 +31,10 @@ def text_matches(generated: str, gold: str) -> bool:
     marked = _marked(generated)
     if marked is not None and len(wanted) == 1:
         return normalised(marked) == normalised(gold)
-    return [normalised(line) for line in lines_of(generated)[-len(wanted) :]] == [normalised(line) for line in wanted]
+    last = lines_of(generated)[-len(wanted) :]
+    if len(wanted) == 1 == len(last) and normalised(last[0]).strip(_QUOTES) == normalised(gold).strip(_QUOTES):
+        return True
+    return [normalised(line) for line in last] == [normalised(line) for line in wanted]
 
 
 def _marked(text: str) -> str | None:
@@ -33,5 +43,7 @@ def _marked(text: str) -> str | None:
     for source in sources:
         found = [fragment for fragment in source(text) if fragment]
         if found:
-            return unwrapped(found[0]).strip("\"'`$ ")
+            marked = unwrapped(found[0]).strip(_QUOTES)
+            corrected = _NOT_BUT.fullmatch(marked)
+            return corrected.group(1) if corrected else marked
     return None
