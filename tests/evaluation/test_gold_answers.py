@@ -178,6 +178,32 @@ def test_lists_and_objects_in_cells_are_accepted_answers(text, wanted):
     assert accepted(text) == wanted
 
 
+def test_questions_with_two_different_answers_are_left_out_and_counted(tmp_path):
+    rows = [{"question": "a", "answer": 5}, {"question": "A ", "answer": 6}, {"question": "b", "answer": 7}]
+    rows += [{"question": "b", "answer": "7.0"}, {"question": "c", "answer": 8}]
+    report = convert("number", [str(jsonl(tmp_path / "rows.jsonl", rows))], tmp_path / "out", target=0, dev=1)
+    assert {item["prompt"]: item["answer"] for item in read(tmp_path / "out")} == {"b": "7", "c": "8"}
+    assert report.unusable == {"the same question stands twice, with different answers": 2} and report.duplicates == 1
+    choices = [
+        {"question": "a", "choices": ["x", "y"], "answer": 0},
+        {"question": "a", "choices": ["y", "x"], "answer": 1},
+    ]
+    choices += [
+        {"question": "b", "choices": ["x", "y"], "answer": 0},
+        {"question": "b", "choices": ["y", "x"], "answer": 0},
+    ]
+    choices += [{"question": "c", "choices": ["x", "y"], "answer": 1}]
+    convert("multiple_choice", [str(jsonl(tmp_path / "mc.jsonl", choices))], tmp_path / "mc", target=0, dev=1)
+    assert sorted(item["prompt"] for item in read(tmp_path / "mc")) == ["a", "c"]
+    free = [
+        {"question": "a", "answer": "UK"},
+        {"question": "a", "answer": "Great Britain"},
+        {"question": "b", "answer": "x"},
+    ]
+    convert("short_answer", [str(jsonl(tmp_path / "free.jsonl", free))], tmp_path / "free", target=0, dev=1)
+    assert {item["prompt"]: item["answer"] for item in read(tmp_path / "free")} == {"a": "UK", "b": "x"}
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
 def test_benchmark_tables_are_separated_by_what_their_header_is(delimiter, tmp_path):
     rows = [["question", "answer"], ["a, b?", '"1,5"'], ["c; d?", "2"], ["e?", '"0,25"']]

@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from autoselection.errors import ConfigError
+from autoselection.evaluation.answers.plain import normalised
 from autoselection.evaluation.benchmarks.formats import BENCHMARKS, BenchmarkFormat, Draft
 from autoselection.evaluation.benchmarks.golds import Unusable
 from autoselection.evaluation.benchmarks.harness_file import harness_file
@@ -34,6 +35,9 @@ _CONSTANT_ITEMS = 10
 
 #: Records with an answer that could be two numbers that are named (count).
 _MOST_REFUSED = 20
+
+#: Items with the split that their file says.
+_Drafts: TypeAlias = list[tuple[Draft, str | None]]
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,10 @@ def convert(
         raise ConfigError(f"{taken[0]} exists; name another folder, or pass --overwrite.")
     files = source_files(sources)
     drafts, unusable, refused = _drafts(kind, files)
+    if kind.answer != "text":  # of a free answer, the other one may be an alias
+        drafts, contradicted = _without_contradictions(drafts)
+        if contradicted:
+            unusable["the same question stands twice, with different answers"] = contradicted
     unique, duplicates = _unique(drafts)
     kept, constant = (unique, {}) if keep_constant else _without_constant(kind, unique)
     limits = {"target": target, "dev": dev, "test": test}
@@ -203,7 +211,21 @@ def _content(draft: Draft) -> str:
     return "\0".join(" ".join(part.casefold().split()) for part in parts)
 
 
-def _unique(drafts: Sequence[tuple[Draft, str | None]]) -> tuple[list[tuple[Draft, str | None]], int]:
+def _without_contradictions(drafts: _Drafts) -> tuple[_Drafts, int]:
+    """Without the questions of which two records give different right answers, and how many records that were."""
+    right: dict[str, set[str]] = {}
+    several: set[str] = set()
+    for draft, _ in drafts:
+        own = {normalised(text) for text in (draft.answer, *draft.aliases, *draft.choices[draft.right :][:1]) if text}
+        common = right.setdefault(_content(draft), own)
+        common &= own
+        if not common:
+            several.add(_content(draft))
+    kept = [entry for entry in drafts if _content(entry[0]) not in several]
+    return kept, len(drafts) - len(kept)
+
+
+def _unique(drafts: _Drafts) -> tuple[_Drafts, int]:
     kept: dict[str, tuple[Draft, str | None]] = {}
     for entry in sorted(drafts, key=lambda entry: _KEEPS.index(entry[1])):
         kept.setdefault(_content(entry[0]), entry)
