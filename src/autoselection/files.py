@@ -24,8 +24,9 @@ import sys
 import time
 import tokenize
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,9 +56,42 @@ UNREADABLE_ARRAY = (
 Stat = tuple[int, int, int, int]
 _good: dict[str, tuple[Stat, str]] = {}
 _warned: set[Path] = set()
+#: What :func:`together` waits to put in place, and what keeps it until then.
+_waiting: ContextVar[tuple[ExitStack, list[tuple[Path, Callable[[], object]]]] | None] = ContextVar(
+    "waiting", default=None
+)
 
 
 # Whole
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Files and folders written whole in the block appear when it ends: all of them, or none if it fails."""
+    if _waiting.get() is not None:
+        yield
+        return
+    with ExitStack() as stack:
+        places: list[tuple[Path, Callable[[], object]]] = []
+        token = _waiting.set((stack, places))
+        try:
+            yield
+        finally:
+            _waiting.reset(token)
+        for path, put in places:
+            with naming(path):
+                put()
+
+
+def _put_in_place(path: Path, put: Callable[[], object], cleanup: ExitStack) -> None:
+    """Move what is complete to ``path``, now or with all else that is written :func:`together`."""
+    waiting = _waiting.get()
+    if waiting is None:
+        put()
+    else:
+        stack, places = waiting
+        stack.push(cleanup.pop_all())
+        places.append((path, put))
 
 
 @contextmanager
@@ -70,23 +104,21 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         OSError: it cannot be written, with its name; then nothing is left of it.
     """
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
-    with naming(path):
+    with naming(path), ExitStack() as cleanup:
         path = Path(os.path.realpath(path)) if path.is_symlink() else path  # Path.resolve has errors of its own
         if path.exists() and not path.is_file():
             with path.open(mode, encoding=encoding, newline=newline) as stream:
                 yield stream
             return
-        with _parents(path):
-            remove_leftovers(path.parent)
-            part, handle = _new_part(path)
-            try:
-                with os.fdopen(handle, mode, encoding=encoding, newline=newline) as stream:
-                    yield stream
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                    part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+        cleanup.enter_context(_parents(path))
+        remove_leftovers(path.parent)
+        part, handle = _new_part(path)
+        cleanup.callback(part.unlink, missing_ok=True)
+        stream = cleanup.enter_context(os.fdopen(handle, mode, encoding=encoding, newline=newline))
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+        _put_in_place(path, lambda: part.replace(path), cleanup)
 
 
 @contextmanager
@@ -105,11 +137,9 @@ def _parents(path: Path) -> Iterator[None]:
 
 def write_texts(texts: Mapping[Path, str]) -> None:
     """Write several text files: all of them, or none if there is no room for them."""
-    with ExitStack() as stack:
+    with together():
         for path, text in texts.items():
-            stream = stack.enter_context(whole_file(path))
-            stream.write(text)
-            stream.flush()
+            write_text(path, text)
 
 
 def _new_part(path: Path) -> tuple[Path, int]:
@@ -138,24 +168,27 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Fill a folder aside, and move it into place, for one that is there, when it is complete."""
-    with naming(folder), _parents(folder):
+    with naming(folder), ExitStack() as cleanup:
+        cleanup.enter_context(_parents(folder))
         remove_leftovers(folder.parent)
         part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
         part.mkdir()
-        try:
-            with held(part):
-                yield part
-                if folder.is_dir():
-                    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
-                    with held(folder):
-                        folder.rename(old)
-                        part.rename(folder)
-                        shutil.rmtree(old)
-                else:
-                    part.rename(folder)
-                sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        cleanup.callback(shutil.rmtree, part, ignore_errors=True)
+        cleanup.enter_context(held(part))
+        yield part
+        _put_in_place(folder, lambda: _replace_folder(part, folder), cleanup)
+
+
+def _replace_folder(part: Path, folder: Path) -> None:
+    if folder.is_dir():
+        old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.old")
+        with held(folder):
+            folder.rename(old)
+            part.rename(folder)
+            shutil.rmtree(old)
+    else:
+        part.rename(folder)
+    sync_folder(folder.parent)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -12,6 +12,7 @@ import typer
 
 from autoselection.cli._common import RECIPES, Json, PoolOption, Verbose, app, emit, output, warn, words
 from autoselection.errors import ConfigError
+from autoselection.files import together
 from autoselection.files import write_text as write_file
 from autoselection.terminal import write_text
 
@@ -73,6 +74,7 @@ def materialize(
     from autoselection.report import print_selection
     from autoselection.study.places import open_place
 
+    _check_not_read({"--ids": ids}, places, None, recipe, config)
     loaded = load_recipe(recipe)
     place = open_place(places, loaded, _config(config), str(recipe))
     cache = PrefixCache()
@@ -163,6 +165,7 @@ def apply_command(
         export_target(dropped, "messages", overwrite=overwrite, file=True)
     _distinct({"--out": out, "--dropped": dropped, "--report": report_file})
     _free("--report", report_file, overwrite)
+    _check_not_read({"--out": out, "--dropped": dropped, "--report": report_file}, places, against, recipe, config)
     wanted = {"all": None, "none": ()}.get(columns.strip().lower(), words(columns))
     loaded = load_recipe(recipe)
     settings, cache = _config(config), PrefixCache()
@@ -181,32 +184,33 @@ def apply_command(
         state=state_vector(result.rows, table).to_dict(),
         seed=seed,
     )
-    report = export_subset(pool, result.rows, out, form, card=card, columns=wanted, overwrite=overwrite)
-    document: dict[str, Any] = {
-        "rows": len(result.rows),
-        "subset_hash": result.subset_hash,
-        "out": str(out),
-        "lineage": lineage,
-        "export": report.to_dict(),
-        "warnings": lineage_remarks(result.lineage),
-    }
-    if dropped is not None:
-        rest = export_dropped(
-            pool,
-            loaded,
-            table,
-            dropped,
-            seed=seed,
-            left_out=report.left_out,
-            columns=wanted,
-            overwrite=overwrite,
-            cache=cache,
-        )
-        document["dropped"] = rest.to_dict()
-    if changed is not None:
-        document["changes"] = changed.summary()
-        if report_file is not None:
-            write_file(report_file, json.dumps(changed.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    with together():  # no output without the others
+        report = export_subset(pool, result.rows, out, form, card=card, columns=wanted, overwrite=overwrite)
+        document: dict[str, Any] = {
+            "rows": len(result.rows),
+            "subset_hash": result.subset_hash,
+            "out": str(out),
+            "lineage": lineage,
+            "export": report.to_dict(),
+            "warnings": lineage_remarks(result.lineage),
+        }
+        if dropped is not None:
+            rest = export_dropped(
+                pool,
+                loaded,
+                table,
+                dropped,
+                seed=seed,
+                left_out=report.left_out,
+                columns=wanted,
+                overwrite=overwrite,
+                cache=cache,
+            )
+            document["dropped"] = rest.to_dict()
+        if changed is not None:
+            document["changes"] = changed.summary()
+            if report_file is not None:
+                write_file(report_file, json.dumps(changed.to_dict(), indent=1, ensure_ascii=False) + "\n")
     if as_json:
         emit(document, True, "")
     else:
@@ -226,6 +230,19 @@ def _distinct(paths: Mapping[str, Path | None]) -> None:
     for option, path in paths.items():
         if path is not None and seen.setdefault(path.resolve(), option) != option:
             raise ConfigError(f"{seen[path.resolve()]} and {option} both name {path}: give each a file of its own.")
+
+
+def _check_not_read(
+    outputs: Mapping[str, Path | None], places: Sequence[Path], against: Path | None, recipe: Path, config: Path | None
+) -> None:
+    """Refuse outputs that would replace what the command reads, or what its pools were made from."""
+    from autoselection.export import check_not_read
+    from autoselection.study.places import open_source, own_files
+
+    named = [*places, *([] if against is None else [against])]
+    check_not_read(outputs, [*(path for place in named for path in own_files(place)), recipe, config])
+    sources = [open_source(places), *([] if against is None else [open_source(against)])]
+    check_not_read(outputs, [], [record for source in sources for record in source.pool.manifest.files])
 
 
 def _free(option: str, path: Path | None, overwrite: bool) -> None:

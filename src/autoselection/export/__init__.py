@@ -12,6 +12,7 @@ from autoselection.export.export import (
     export_sharegpt,
     export_subset,
 )
+from autoselection.export.inputs import check_not_read
 from autoselection.export.layouts import LAYOUTS, Layout, LayoutName
 from autoselection.export.target import FormatName, Target, export_target
 
@@ -23,6 +24,7 @@ __all__ = [
     "Layout",
     "LayoutName",
     "Target",
+    "check_not_read",
     "export_dropped",
     "export_hf_dataset",
     "export_messages",

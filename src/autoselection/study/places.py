@@ -79,6 +79,13 @@ def open_source(paths: Sequence[Path] | Path) -> Source:
     return source
 
 
+def own_files(path: Path) -> list[Path]:
+    """What of a place nobody else may write: a raw file, a pool, or the files that a study is."""
+    if _kind(path) == "study":
+        return [path / name for name in ("journal.jsonl", "config.yaml", "pool", "best", "evidence")]
+    return [path]
+
+
 def _kind(path: Path) -> str:
     if (path / "journal.jsonl").exists():
         return "study"
