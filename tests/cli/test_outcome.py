@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from command_line import Outcome
 
-from autoselection.errors import MissingExtraError
+from autoselection.errors import MissingExtraError, PoolError
 
 Command = Callable[..., Outcome]
 
@@ -103,6 +103,25 @@ def test_an_error_of_ours_is_a_document_with_its_hint(command: Command, monkeypa
         "hint": "pip install 'autoselection[ray]'",
     }
     assert outcome.err.count("pip install") == 1  # what the sentence says is not said twice
+
+
+def test_a_message_that_quotes_a_megabyte_is_cut(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*_: object, **__: object) -> None:
+        raise PoolError("first line\nno row with the id '" + "x" * 1_000_000 + "'")
+
+    monkeypatch.setattr("autoselection.pool.ingest", failed)
+    outcome = command("ingest", "x", "--out", "p")
+    assert outcome.code == 3 and "first line\nno row with the id 'xxx" in outcome.err and len(outcome.err) < 2100
+    assert len(command("ingest", "x", "--out", "p", "--json").error["message"]) < 2100
+
+
+def test_an_interrupt_that_a_library_made_an_error_of_is_one(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loading(*_: object, **__: object) -> None:
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr("autoselection.pool.ingest", loading)
+    outcome = command("ingest", "x", "--out", "p")
+    assert (outcome.code, outcome.err) == (130, "interrupted: run the same command again to go on\n")
 
 
 @pytest.mark.parametrize(

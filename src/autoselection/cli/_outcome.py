@@ -16,8 +16,12 @@ import typer
 
 from autoselection.errors import AutoSelectionError
 from autoselection.progress import console
+from autoselection.schema import clipped
 from autoselection.system import told, unmasked
 from autoselection.terminal import document_written, prepare_streams, styled, write_json
+
+#: Longest line of a message: it may quote an id or a name of a megabyte (characters).
+_LONGEST_LINE = 2_000
 
 INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143
 
@@ -47,7 +51,8 @@ class _Told(Exception):
 
     def __init__(self, code: int, message: str, hint: str | None = None) -> None:
         super().__init__(message)
-        self.code, self.message, self.hint = code, message, hint
+        self.code, self.hint = code, hint
+        self.message = "\n".join(clipped(line, _LONGEST_LINE) for line in message.splitlines())
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
@@ -106,6 +111,8 @@ def _invoke(app: typer.Typer, arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except _system_errors() as error:
+        if (interrupt := _interrupt_behind(error)) is not None:
+            raise type(interrupt) from error
         system = unmasked(error) if isinstance(error, (RuntimeError, ImportError)) else error
         if system is None:
             raise
@@ -132,6 +139,14 @@ def _system_errors() -> tuple[type[BaseException], ...]:
         )
     )
     return (OSError, MemoryError, RuntimeError, ImportError, *(found for found in wrapped if found is not None))
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that an error came of: modules in C that are being loaded make an ImportError of it."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__cause__ or behind.__context__
+    return behind
 
 
 def _place(arguments: Sequence[str]) -> str | None:
