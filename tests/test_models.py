@@ -93,6 +93,17 @@ def test_impossible_sizes_are_named(changed: Callable[..., Path], name: str, val
             load(folder)
 
 
+@pytest.mark.parametrize(("name", "value"), [("num_hidden_layers", 10**9), ("vocab_size", 10**12)])
+def test_sizes_beyond_any_model_are_refused_before_anything_is_built(
+    changed: Callable[..., Path], name: str, value: int
+) -> None:
+    """The libraries made a list of a billion layers."""
+    folder = changed(**{name: value})
+    for load in (load_model, load_tokenizer, load_config):
+        with pytest.raises(EvaluationError, match=rf"config\.json: {name} is {value}, and no model has more than"):
+            load(folder)
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -68,6 +68,8 @@ _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 #: Settings that must be whole numbers above 0 where a model has them.
 _COUNTS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size",
            "intermediate_size", "head_dim", "max_position_embeddings")  # fmt: skip
+#: Beyond any model: the libraries would make lists of as many layers, or tables of as many rows, before they see the weights.
+_MOST_LAYERS, _MOST_OF_A_SIZE = 10_000, 100_000_000
 #: Further files of tokenizers, which the older ``model_fingerprint`` does not know: keys of cached signals hang on that.
 _MORE_TOKENIZER_FILES = (
     "spiece.model",
@@ -375,6 +377,9 @@ def _check_config(file: Path) -> None:
         value = written.get(name, 1)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise EvaluationError(f"{file}: {name} must be a whole number above 0, not {value!r:.40}.")
+        most = _MOST_LAYERS if name == "num_hidden_layers" else _MOST_OF_A_SIZE
+        if value is not None and value > most and name != "max_position_embeddings":
+            raise EvaluationError(f"{file}: {name} is {value!r:.40}, and no model has more than {most:,}: mend it.")
 
 
 def context_length(config: PretrainedConfig) -> int:
