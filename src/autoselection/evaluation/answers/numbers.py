@@ -155,7 +155,7 @@ def _last(lines: list[str]) -> Reading | None:
         inside = next(filter(None, segment.groups()))
         if not _RUN.search(line[segment.end() :]) and math_part(tidy(inside)) == tidy(inside).strip():
             return _in_fragment(inside, exact=True)
-    line = as_slashes(_NEGATED.sub(" ", tidy(unwrapped(line))))
+    line = as_slashes(re.sub(" {2,}", " ", _NEGATED.sub(" ", tidy(unwrapped(line)))))  # long blanks take long
     run = None
     for run in _RUN.finditer(line):  # noqa: B007 - the last one is wanted
         pass
