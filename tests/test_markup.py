@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoselection.markup import Markup, bullets, inline, label, table
+from autoselection.markup import Markup, bullets, escape, inline, label, table
 
 PLAIN = [
     "ngram_entropy",
@@ -98,3 +98,11 @@ def test_no_text_becomes_a_tag(text: str) -> None:
 
 def test_our_own_markup_passes() -> None:
     assert table(("a", "b"), [(Markup("**x**"), "**y**")])[2] == "| **x** | \\*\\*y\\*\\* |"
+
+
+def test_no_card_holds_what_is_not_seen() -> None:
+    from autoselection.terminal import obeyed
+
+    for code in (0x1B, 0x9B, 0xAD, 0x61C, 0x200B, 0x200E, 0x202E, 0x2060, 0x2066, 0xFEFF, 0xFFF9, 0xE0041):
+        assert obeyed(chr(code)) and escape(f"a{chr(code)}b") == "a b"
+    assert escape("a\u200cb\u200dc") == "a\u200cb\u200dc"  # joiners: Persian, Hindi and emoji are written with them

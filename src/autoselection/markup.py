@@ -14,7 +14,11 @@ from collections.abc import Iterable, Sequence
 from autoselection.terminal import visible
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]<>#|~!&$@:])")
-_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+# Spaces, controls and what is not seen: the characters that ``terminal`` escapes.
+_BREAKS_AND_CONTROLS = re.compile(
+    r"[\x00-\x20\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    r"\ufff9-\ufffb\U000e0000-\U000e007f]+"
+)
 
 #: What is markup in the middle of a line, and what it is replaced by; in this order.
 _MARKUP: tuple[tuple[re.Pattern[str], str], ...] = (
