@@ -99,3 +99,9 @@ def test_outputs_appear_together_or_not_at_all(
     assert told.code == 0 and len(Path("new/d.jsonl").read_text().splitlines()) == 30
     ingest([Path(out)], Path("q"))
     assert len(Pool.open(Path("q"))) == 30
+
+
+@pytest.mark.parametrize("columns", [",", " , ", ""])
+def test_columns_that_name_nothing_are_refused(columns: str, raw: Path, command: Command) -> None:
+    told = command("apply", "recipe.yaml", "--pool", "p", "--out", "o.jsonl", "--columns", columns)
+    assert told.code == 2 and "names no column" in told.err

@@ -163,7 +163,7 @@ def test_a_map_does_not_touch_files_without_its_columns(write: Write, tmp_path: 
         ingest([own, half], tmp_path / "other", config)
     with pytest.raises(PoolError, match="has no column 'Frage'"):
         ingest([usual], tmp_path / "other", config)
-    with pytest.raises(PoolError, match="No file has the columns that 'map' names"):
+    with pytest.raises(PoolError, match="No file has the columns that --map"):
         ingest([usual, write("more.jsonl", [{"messages": TURNS}])], tmp_path / "other", config)
 
 

@@ -91,7 +91,7 @@ def test_saved_hugging_face_dataset(kind: str, tmp_path: Path) -> None:
         data = datasets.DatasetDict({"train": data, "test": data.select([0])})
     data.save_to_disk(tmp_path / "saved")
     if kind == "dict":
-        with pytest.raises(PoolError, match="several splits: set 'split' to one of train, test"):
+        with pytest.raises(PoolError, match="several splits: name one of train, test with --split"):
             ingest([tmp_path / "saved"], tmp_path / "pool")
     ingest([tmp_path / "saved"], tmp_path / "pool", IngestConfig(split="train" if kind == "dict" else None))
     assert Pool.open(tmp_path / "pool").messages() == EXPECTED

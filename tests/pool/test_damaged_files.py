@@ -292,7 +292,7 @@ def test_a_sheet_is_chosen_by_split(tmp_path: Path) -> None:
     pytest.importorskip("openpyxl")
     sheets = {"One": SHEET, "Two": [["prompt", "completion"], ["q", "a"]]}
     path = workbook(tmp_path / "x.xlsx", sheets)
-    with pytest.raises(PoolError, match="has several sheets: set 'split' to one of One, Two"):
+    with pytest.raises(PoolError, match="has several sheets: name one of One, Two with --split"):
         ingest([path], tmp_path / "pool")
     assert ingest([path], tmp_path / "pool", IngestConfig(split="Two")).rows == 1
 

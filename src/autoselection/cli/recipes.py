@@ -167,6 +167,8 @@ def apply_command(
     _free("--report", report_file, overwrite)
     _check_not_read({"--out": out, "--dropped": dropped, "--report": report_file}, places, against, recipe, config)
     wanted = {"all": None, "none": ()}.get(columns.strip().lower(), words(columns))
+    if wanted == []:
+        raise ConfigError(f"--columns {columns!r} names no column: give all, none, or names with commas between.")
     loaded = load_recipe(recipe)
     settings, cache = _config(config), PrefixCache()
     place = open_place(places, loaded, settings, str(recipe))

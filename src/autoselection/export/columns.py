@@ -87,7 +87,8 @@ def own_columns(
         if name not in known:
             found = _all_names(pool, rows)
             raise ConfigError(
-                f"--columns: the rows have no column '{name}'{suggestion(name, found)}"
+                f"--columns: the rows have no column '{name}' of their own (what was read as their text, id or source is "
+                f"written as such){suggestion(name, found)}"
                 if found
                 else f"--columns: the rows have no column '{name}'; they have none of their own."
             )
@@ -112,10 +113,19 @@ def _all_names(pool: Pool, rows: NDArray[np.int64]) -> list[str]:
 
 
 def _own(pool: Pool, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-    """The user's fields of each row and its place; a place that an earlier export wrote is the row's first and stays."""
+    """The user's fields of each row and its place; a place that an earlier export wrote is the row's first and stays.
+
+    A column of the user's own that is called like one half of a place is ``own_NAME``.
+    """
     for meta, file, line in zip(pool.metas(rows), pool.files(rows), pool.lines(rows), strict=True):
-        place = {} if file is None else {FILE: file, LINE: line}
-        yield {**meta, **({} if FILE in meta or LINE in meta else place)}
+        if file is None or (FILE in meta and LINE in meta):
+            yield dict(meta)
+        else:  # one of the two alone is a column of the user's own
+            yield {
+                **{f"own_{name}" if name in (FILE, LINE) else name: value for name, value in meta.items()},
+                FILE: file,
+                LINE: line,
+            }
 
 
 def _kind(value: Any) -> str:

@@ -47,9 +47,12 @@ from autoselection.pool.special_tokens import SpecialTokenScanner
 
 #: Rows looked at to tell a file's format.
 DETECTION_ROWS = 32
+#: Rows looked at if most of them are empty, which tell nothing.
+_MOST_EMPTY = 1000
 #: Bad rows kept in the report (all of them are in skipped.jsonl).
 REPORTED_BAD_ROWS = 20
 
+_COMPARED_ROWS = 4096
 _LINE_BITS = 48
 _PLACE_BITS = 80
 
@@ -106,11 +109,17 @@ class Build:
         self._nameless: dict[str, list[Path]] = {}  # source → files whose rows got it by default
         self._mapped = False
         self._named_ids = self._named_sources = False
+        wanted = self.config.layout_request()
+        self._wanted_id, self._wanted_source = (
+            wanted.map.get(role, field) for role, field in (("id", wanted.id_field), ("source", wanted.source_field))
+        )
         self._files: list[FileRecord] = []
         self._skipped = 0
         self._rows = 0
         self._sources: dict[str, int] = {}  # name → code, in order of appearance
         self._source_rows: list[int] = []
+        self._base_turns: set[int] = set()  # hashes of the turns of ``base``
+        self._known_rows = 0  # rows whose turns a row of ``base`` has
         self._first_place: dict[str, int] = {}  # id → content, file and line, packed; rows of ``base``: the row from 1
         self._repeats: dict[str, int] = {}
         self._fingerprint = Fingerprint()
@@ -140,6 +149,9 @@ class Build:
         self._token_rows = manifest.special_tokens.rows
         self._ignored.update(manifest.ignored)
         self._paths.append(printable(base.path))  # an id's place is then the pool and the row, from 1
+        for start in range(0, len(base), _COMPARED_ROWS):
+            batch = base.messages(range(start, min(start + _COMPARED_ROWS, len(base))))
+            self._base_turns |= {_turns_hash([(turn["role"], turn["content"]) for turn in turns]) for turns in batch}
         for chunk in base.ids.chunks:
             self._first_place.update(zip(chunk.to_pylist(), count(len(self._first_place) + 1)))
 
@@ -206,11 +218,13 @@ class Build:
         rows = reader.rows()
         head: list[RawRow] = []
         records: list[Record] = []
+        told = 0
         for row in rows:
             head.append(row)
             if row[1] is not None:
                 records.append(row[1])
-            if len(records) >= DETECTION_ROWS:
+                told += not all(map(is_missing, row[1].values()))
+            if told >= DETECTION_ROWS or len(head) >= _MOST_EMPTY:
                 break
         if not records and self.config.format == "auto":
             problem = f"; {reader.path}:{head[0][0]}: {head[0][2]}" if head else "" if reader.bytes else ": it is empty"
@@ -232,7 +246,7 @@ class Build:
             elif not isinstance(source, str) or not source.strip():
                 raise RowError(f"field '{source_column}' must be a non-empty string")
             else:
-                self._named_sources = True
+                self._named_sources |= layout.source_field == self._wanted_source
         ignored = self._row_ignored
         if ignored:
             ignored.clear()
@@ -257,6 +271,7 @@ class Build:
             own = {*layout.columns_of(used, plan), id_column, source_column}
             meta = meta_of(record, own) if config.keep_meta else None
             row_id, content = self._id(id_column, id_value, digest.hexdigest(), turns)
+            self._named_ids |= not is_missing(id_value) and layout.id_field == self._wanted_id
             row_id.encode("utf-8")
         except UnicodeEncodeError as error:
             character = error.object[error.start]
@@ -273,6 +288,7 @@ class Build:
             self._ignored.update(ignored)
         self._batch.add(row_id, code, turns, meta, file_number, line)
         self._rows += 1
+        self._known_rows += bool(self._base_turns) and _turns_hash(turns) in self._base_turns
         if self._rows == self._compared_at and self.present is not None:
             self._begins_with_present = self._fingerprint.hexdigest() == self.present.fingerprint
         elif self._rows == self._compared_at + 1 and self._begins_with_present:
@@ -308,7 +324,6 @@ class Build:
             text = own = str(value)
             if not text.strip():
                 raise RowError(f"field '{column}' is empty")
-            self._named_ids = True
             content = _turns_hash(turns)
             first = self._first_place.get(text)
             if first is not None:
@@ -330,7 +345,9 @@ class Build:
 
     def _reject(self, bad: BadRow, counts: _Counts) -> None:
         if self.config.on_bad_row == "refuse":
-            raise PoolError(f"{bad}; mend the row, or set 'on_bad_row' to skip.")
+            raise PoolError(
+                f"{bad}; mend the row, or leave out --on-bad-row refuse (in a configuration: pool.ingest.on_bad_row)."
+            )
         counts.skipped += 1
         counts.first_problem = counts.first_problem or f"{bad.file}:{bad.line}: {bad.reason}"
         self._skipped += 1
@@ -352,11 +369,12 @@ class Build:
         config = self.config
         if not self._mapped and set(config.map) - {"id", "source"}:
             columns = ", ".join(repr(column) for column in config.map.values())
-            raise PoolError(f"No file has the columns that 'map' names ({columns}): mend it, or leave it out.")
-        wanted = config.layout_request()
+            raise PoolError(
+                f"No file has the columns that --map (in a configuration: pool.ingest.map) names ({columns}): mend it, or leave it out."
+            )
         for name, field_name, found in (
-            ("id", wanted.map.get("id", wanted.id_field), self._named_ids),
-            ("source", wanted.map.get("source", wanted.source_field), self._named_sources),
+            ("id", self._wanted_id, self._named_ids),
+            ("source", self._wanted_source, self._named_sources),
         ):
             if field_name != name and not found and not (name == "source" and all(file.fixed for file in self.inputs)):
                 raise PoolError(
@@ -372,6 +390,12 @@ class Build:
         if self.renumbered:
             self.notes.append(
                 f"{self.renumbered:,} rows have an id that a row of other content has too: they were numbered ('7-2')."
+            )
+
+        if self._known_rows and self.base is not None:
+            self.notes.append(
+                f"{self._known_rows:,} of the {self._rows - len(self.base):,} rows that were added are in the pool already, "
+                "word for word: was a file appended a second time? A recipe that removes duplicates leaves them out."
             )
 
     def finish(self) -> PoolManifest:

@@ -66,11 +66,15 @@ _PROMPT_WORDS = (
     "request",
     "ask",
     "task",
+    *("frage", "anweisung", "aufgabe", "eingabe", "pregunta", "instrucción", "pergunta", "domanda", "vraag", "pytanie"),
+    *("вопрос", "soru", "问题", "質問", "질문", "سؤال"),
     "q",
 )
 _RESPONSE_WORDS = (
     *("response", "answer", "completion", "output", "solution", "reply", "assistant", "bot", "target", "chosen"),
-    *("summary", "translation", "result", "label", "a"),
+    *("summary", "translation", "result", "label"),
+    *("antwort", "ausgabe", "lösung", "respuesta", "réponse", "resposta", "risposta", "antwoord", "odpowiedź", "ответ"),
+    *("cevap", "回答", "答案", "답변", "جواب", "a"),
 )  # fmt: skip
 _NO_TEXT = ("id", "uuid", "source", "url", "date", "split", "category", "lang", "language", "rejected")
 #: Formats' names of the fields that a map fills.
@@ -80,6 +84,8 @@ _ALPACA: Mapping[str, str] = {
 }  # fmt: skip
 _CHAT: Mapping[str, str] = {"messages": "messages", "system": "system"}
 
+#: Numbers, dates and times: what a text cell may be, a column of texts not.
+_NO_WORDS = re.compile(r"[\W\d_]*(?:\d[\W\d_]*[TZ][\W\d_]*)*|(?i:true|false|nan|none|null)")
 _MAP_ENTRY = re.compile(rf",(?=(?:{'|'.join(ROLES)})=)")
 
 
@@ -241,9 +247,14 @@ def layout_of(records: Sequence[Record], path: Path, request: LayoutRequest, com
     Raises:
         PoolError: the columns cannot be told, or a mapped one is not there.
     """
-    id_field, source_field = request.map.get("id", request.id_field), request.map.get("source", request.source_field)
+    present = {_fold(column) for record in records for column in record}
 
     def layout(row_format: str, renamed: Mapping[str, str], exclusive: bool = False) -> Layout:
+        def own(role: str, usual: str) -> str:
+            named = request.map.get(role, usual)  # a file that has none of the mapped columns is read as if without map
+            return named if exclusive or only_file or _fold(named) in present else usual
+
+        id_field, source_field = own("id", request.id_field), own("source", request.source_field)
         return Layout(row_format, renamed, exclusive, id_field, source_field)  # type: ignore[arg-type]
 
     text_map = {role: column for role, column in request.map.items() if role not in ("id", "source")}
@@ -265,9 +276,13 @@ def layout_of(records: Sequence[Record], path: Path, request: LayoutRequest, com
     if found:
         raise PoolError(
             f"{path} fits several row formats ({', '.join(sorted(found))}); its first rows have the fields "
-            f"{listed}: set 'format' to one of them."
+            f"{listed}: name one of them with --format (in a configuration: pool.ingest.format)."
         )
     readings = _usual_readings(records)
+    if not readings:  # the first rows lack what their fields are for: the names tell
+        filled = list(map(_filled, records))
+        found = set(chain.from_iterable(formats.matching_formats(plain.view(row, plain.plan(row))) for row in filled))
+        readings = [(row_format, {}) for row_format in found] or _usual_readings(filled)
     if len(readings) == 1:
         row_format, renamed = readings[0]
         return layout(row_format, renamed)
@@ -316,6 +331,18 @@ def _usual_readings(records: Sequence[Record]) -> list[tuple[RowFormat, Mapping[
     return readings
 
 
+def _filled(record: Record) -> Record:
+    """The row as if every field had a text, but options that are missing, which make no choice of it."""
+    empty = {
+        name for name, value in record.items() if is_missing(value) or (isinstance(value, str) and is_blank(value))
+    }
+    return {
+        name: "text" if name in empty else value
+        for name, value in record.items()
+        if name not in empty or _fold(name) not in _OPTIONS
+    }
+
+
 def _is_conversation(value: Any) -> bool:
     if isinstance(value, str):
         return value.lstrip().startswith(("[{", "[ {", "[\n")) and '"' in value
@@ -334,8 +361,13 @@ def _is_pair(row: Record, prompt: str, response: str) -> bool:
 def _advice(records: Sequence[Record], columns: Sequence[str], path: Path, command: str) -> str:
     """What to do about a file whose columns say nothing."""
     lists = [name for name in columns if isinstance(records[0][name], list)] if len(records) == 1 else []
-    if len(lists) == 1 and not _is_conversation(records[0][lists[0]]):
+    if len(lists) == 1 and _is_list_of_rows(records[0][lists[0]]):
         return f"if the rows are in the field {lists[0]!r}, write that list alone to a file."
+    if any(_fold(column) in _OPTIONS for column in columns):
+        return (
+            "these are questions with options, of which no conversation is made by itself: write the answer as text, or, to "
+            "score subsets by them, use `autoselection benchmark multiple_choice`."
+        )
     proposed = _proposal(records, columns)
     if proposed is None:
         header = " (does the file have a header line?)" if path.suffix.lower() in (".csv", ".tsv") else ""
@@ -348,10 +380,12 @@ def _advice(records: Sequence[Record], columns: Sequence[str], path: Path, comma
     )
 
 
+def _is_list_of_rows(value: Any) -> bool:
+    return bool(value) and all(isinstance(row, dict) for row in value) and not _is_conversation(value)
+
+
 def _proposal(records: Sequence[Record], columns: Sequence[str]) -> dict[str, str] | None:
     """The likeliest map of the columns, if there is one that would read the rows."""
-    if any(_fold(column) in _OPTIONS for column in columns):
-        return None  # multiple choice: the answer alone is a letter
     lists = [column for column in columns if any(_is_conversation(record.get(column)) for record in records)]
     if lists:
         return {"messages": min(lists, key=lambda column: _rank(column, ("chosen", "message", "conversation")))}
@@ -380,7 +414,7 @@ def _mean_length(records: Sequence[Record], column: str) -> float:
 
 def _rank(column: str, words: Sequence[str]) -> int:
     """Place of the first of ``words`` that the column's name holds; behind the last if none."""
-    parts = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).casefold())
+    parts = re.split(r"[\W_]+", _fold(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column)))
     return next(
         (place for place, word in enumerate(words) if any(part in (word, f"{word}s") for part in parts)), len(words)
     )
@@ -389,5 +423,5 @@ def _rank(column: str, words: Sequence[str]) -> int:
 def _is_text(records: Iterable[Record], column: str) -> bool:
     values = [record.get(column) for record in records]
     present = [value for value in values if not is_missing(value)]
-    texts = sum(isinstance(value, str) and not is_blank(value) for value in present)
+    texts = sum(isinstance(value, str) and not is_blank(value) and not _NO_WORDS.fullmatch(value) for value in present)
     return texts > 0 and texts * 2 >= len(present)

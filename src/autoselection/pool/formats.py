@@ -135,7 +135,7 @@ def convert(
         raise RowError("there is no user turn")
     if not assistant_opens and next(role for role, _ in turns if role != "system") != "user":
         raise RowError(
-            "the conversation opens with an answer that nobody asked for ('assistant_opens' keeps such rows)"
+            "the conversation opens with an answer that nobody asked for (--assistant-opens keeps such rows; in a configuration: pool.ingest.assistant_opens)"
         )
     return turns, used
 

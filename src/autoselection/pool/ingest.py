@@ -24,13 +24,19 @@ from autoselection.pool.build import Build, FileInput
 from autoselection.pool.destination import base_pool, check_destination, extend, move_into_place, temporary_folder
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.pool import FileRecord, Pool, PoolManifest
-from autoselection.pool.readers import Reader, expand, stem_of
+from autoselection.pool.readers import Reader, container_of, expand, stem_of
 from autoselection.pool.skipped import BadRow
 from autoselection.pool.sources import named_sources, source_names
 from autoselection.pool.special_tokens import SpecialTokenScanner
 from autoselection.progress import console, progress
 from autoselection.terminal import styled
 
+#: Settings that only some containers obey.
+_MEANT_FOR = (
+    ("split", "dataset folders and workbooks", {"dataset", "xlsx"}),
+    ("delimiter", "CSV files", {"csv", "tsv"}),
+    ("encoding", "text files (CSV, JSON)", {"csv", "tsv", "json", "jsonl"}),
+)
 _MEGABYTE = 10**6
 #: Notes printed; all are in the report.
 _SHOWN_NOTES = 20
@@ -261,6 +267,13 @@ def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Path]:
     if not files:
         raise PoolError("No pool file was given.")
     paths = [path for file in files for path in expand(Path(file), config.split)]
+    kinds = {container_of(path) for path in paths} | {"dataset" for file in files if Path(file).is_dir()}
+    for name, what, meant in _MEANT_FOR:
+        if getattr(config, name) is not None and not kinds & meant:
+            raise PoolError(
+                f"--{name} {getattr(config, name)} (in a configuration: pool.ingest.{name}) is for {what}, and none was given: "
+                "leave it out."
+            )
     seen: set[Path] = set()
     for path in paths:
         if path.resolve() in seen:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
 import shlex
 import shutil
@@ -32,6 +33,8 @@ from autoselection.pool.spreadsheet import workbook_rows
 #: Rows converted at once from columnar files.
 BATCH_ROWS = 1024
 
+#: What lists the data sets of a LLaMA-Factory folder.
+_DATASET_INFO = "dataset_info.json"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _COMPRESSION_SUFFIXES = {".gz", ".gzip", ".zst", ".zstd"}
 #: First bytes of what has to be unpacked first, and the command that does it.
@@ -86,7 +89,7 @@ class ReadOptions:
 
 
 def expand(path: Path, split: str | None) -> list[Path]:
-    """The files of one input: itself, or the Parquet files of a Hugging Face dataset repository folder.
+    """The files of one input: itself, or those of a folder: a Hugging Face dataset repository, or one of LLaMA-Factory.
 
     Raises:
         PoolError: the path does not exist, or a folder is of no known kind or has no such split.
@@ -95,6 +98,13 @@ def expand(path: Path, split: str | None) -> list[Path]:
         raise PoolError(f"The pool file {path} does not exist.")
     if not path.is_dir() or _is_saved_dataset(path):
         return [path]
+    if (path / "manifest.json").is_file() and any(path.glob("pool*.arrow")):
+        raise PoolError(
+            f"{path} is a pool already: name it where a command takes a pool; `autoselection apply RECIPE --pool "
+            f"{shlex.quote(str(path))} --out FILE` writes rows of it to a file."
+        )
+    if (path / _DATASET_INFO).is_file():
+        return [_llamafactory_file(path, split)]
     files = sorted((path / "data").glob("*.parquet")) or sorted(path.glob("*.parquet"))
     if not files:
         raise PoolError(_no_dataset(path))
@@ -102,6 +112,26 @@ def expand(path: Path, split: str | None) -> list[Path]:
     for file in files:
         by_split.setdefault(re.split(r"-\d", file.stem, maxsplit=1)[0], []).append(file)
     return by_split[_choose_split(path, sorted(by_split), split)]
+
+
+def _llamafactory_file(path: Path, split: str | None) -> Path:
+    """The file of a data set of a LLaMA-Factory folder, by its ``dataset_info.json``."""
+    info = path / _DATASET_INFO
+    try:
+        document = json.loads(info.read_text(encoding="utf-8"))
+        entries = {name: entry.get("file_name") for name, entry in document.items()}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise PoolError(
+            f"{info} does not list data sets as LLaMA-Factory's does ({' '.join(str(error).split())[:200]}): mend it, or "
+            "give the files in the folder by name."
+        ) from error
+    named = {name: path / file for name, file in entries.items() if isinstance(file, str) and file}
+    if not named:
+        raise PoolError(f"{info} names no data set with a 'file_name': give the files by name.")
+    file = named[_choose_split(path, sorted(named), split)]
+    if not file.is_file():
+        raise PoolError(f"{info} names the file {file}, which is not there: restore it, or mend the entry.")
+    return file
 
 
 def _no_dataset(path: Path) -> str:
@@ -170,7 +200,10 @@ def _choose_split(path: Path, splits: list[str], wanted: str | None) -> str:
     if wanted is None or wanted not in splits:
         what, part = ("workbook", "sheet") if path.is_file() else ("dataset", "split")
         missing = f"has no {part} '{wanted}'" if wanted is not None else f"has several {part}s"
-        raise PoolError(f"The {what} {path} {missing}: set 'split' to one of {', '.join(splits)}.")
+        raise PoolError(
+            f"The {what} {path} {missing}: name one of {', '.join(splits)} with --split (in a configuration: "
+            "pool.ingest.split)."
+        )
     return wanted
 
 
@@ -237,7 +270,7 @@ class Reader:
             return self._dataset()
         if self.container == "xlsx":
             self._share = lambda: 1.0
-            return workbook_rows(self.path, lambda sheets: _choose_split(self.path, sheets, self._options.split))
+            return workbook_rows(self.path, self._sheet)
         if self.container == "parquet":
             return self._parquet(self._open())
         if self.container in ("csv", "tsv"):
@@ -252,6 +285,12 @@ class Reader:
                     "configuration: pool.ingest.encoding)."
                 )
         return json_rows(self._as_utf8(stream, encoding), self.path, self.container == "jsonl")
+
+    def _sheet(self, filled: list[str], empty: list[str]) -> str:
+        wanted = self._options.split
+        if wanted in empty:
+            raise PoolError(f"The sheet '{wanted}' of {self.path} is empty; sheets with rows: {', '.join(filled)}.")
+        return _choose_split(self.path, filled, wanted)
 
     def _open(self) -> io.BufferedReader:
         """The decompressed bytes; compression is told by the file's first bytes, not by its name."""

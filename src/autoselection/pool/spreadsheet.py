@@ -35,11 +35,11 @@ _UNREADABLE = (
 Row = Sequence[str | None]
 
 
-def workbook_rows(path: Path, choose: Callable[[list[str]], str]) -> Iterator[RawRow]:
+def workbook_rows(path: Path, choose: Callable[[list[str], list[str]], str]) -> Iterator[RawRow]:
     """The rows of a workbook's sheet; the header is the first row that is not empty.
 
     Args:
-        choose: takes the names of the sheets that hold anything, returns that of the one to read.
+        choose: takes the names of the sheets that hold anything and of those that do not, returns that of the one to read.
 
     Raises:
         MissingExtraError: neither fastexcel nor openpyxl is installed.
@@ -64,7 +64,7 @@ def workbook_rows(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Ra
         yield number, dict(zip(header, row, strict=False)), None
 
 
-def _cells(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Row]:
+def _cells(path: Path, choose: Callable[[list[str], list[str]], str]) -> Iterator[Row]:
     if importlib.util.find_spec("openpyxl") is not None:
         return _by_openpyxl(path, choose)
     if importlib.util.find_spec("fastexcel") is not None:
@@ -120,7 +120,7 @@ def _too_large(path: Path) -> PoolError:
     )
 
 
-def _by_fastexcel(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Row]:
+def _by_fastexcel(path: Path, choose: Callable[[list[str], list[str]], str]) -> Iterator[Row]:
     import fastexcel
 
     try:
@@ -131,7 +131,7 @@ def _by_fastexcel(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Ro
     filled = {name: sheet for name, sheet in sheets.items() if sheet.height}
     if not filled:
         return
-    sheet = filled[choose(list(filled))]
+    sheet = filled[choose(list(filled), [name for name in sheets if name not in filled])]
     columns = [sheet.to_arrow().column(place).to_pylist() for place in range(sheet.width)]
     yield from zip(*columns, strict=True)
 
@@ -140,7 +140,7 @@ def _load(book: Any, name: str) -> Any:
     return book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
 
 
-def _by_openpyxl(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Row]:
+def _by_openpyxl(path: Path, choose: Callable[[list[str], list[str]], str]) -> Iterator[Row]:
     import openpyxl
 
     sheets: dict[str, list[list[str | None]]] = {}
@@ -163,7 +163,7 @@ def _by_openpyxl(path: Path, choose: Callable[[list[str]], str]) -> Iterator[Row
         raise _damaged(path, error) from error
     filled = {name: rows for name, rows in sheets.items() if any(cell is not None for row in rows for cell in row)}
     if filled:
-        yield from filled[choose(list(filled))]
+        yield from filled[choose(list(filled), [name for name in sheets if name not in filled])]
 
 
 def _text(value: object) -> str | None:
