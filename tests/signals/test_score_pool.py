@@ -223,7 +223,7 @@ def test_changed_settings_change_only_what_depends_on_them(pool: Pool, tiny_mode
         ({"sae_layer": 1}, {"sae"}),
         ({"batch_tokens": 64}, set()),
     ],
-    ids=str,
+    ids=lambda value: "-".join(sorted(map(str, value))),
 )
 def test_what_the_model_says_depends_on_how_it_is_asked(
     pool: Pool, tiny_model_dir: Path, sae_dir: Path, settings: dict[str, Any], computed_anew: set[str]
