@@ -99,3 +99,34 @@ def test_a_failure_takes_the_lines_away(capsys: pytest.CaptureFixture[str], monk
         raise ValueError("broken")
     time.sleep(0.15)
     assert lines(capsys) == []
+
+
+def test_units_that_were_done_before_do_not_count_in_the_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six evaluations are replayed in three seconds; the seventh and eighth take forty each."""
+    clock = [1000.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: clock[0])
+    with progress("Search", 10) as advance:
+        for _ in range(6):
+            clock[0] += 0.5
+            advance(found=True)
+        clock[0] += 40
+        advance()
+        clock[0] += 40
+        advance()
+    said = lines(capsys)
+    assert said[0] == "Search: 5 of 10", "a rate of nothing new is none"
+    assert said[1] == "Search: 7 of 10, about 2 min to go"  # 3 times 40 s
+    assert said[-1] == "Search: 2 in 83.0 s"
+
+
+def test_the_bar_of_work_that_goes_on_begins_its_rate_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress("Search", 10) as advance:
+        for _ in range(6):
+            advance(found=True)
+        (task,) = progress_module._Bar._display.tasks  # type: ignore[union-attr]
+        assert task.completed == 6 and task.speed is None
+        advance()
+        assert task.completed == 7

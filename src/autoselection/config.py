@@ -18,13 +18,15 @@ from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
+from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
 from autoselection.schema import StrictModel, clipped, suggestion
 from autoselection.search import SearchConfig
+from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
 from autoselection.tasks import TaskConfig
-from autoselection.validation import nested_model, validate
+from autoselection.validation import nested_model, problem_at, validate
 
 SCHEMA_VERSION = 1
 
@@ -181,7 +183,10 @@ def load_config(path: Path, overrides: Sequence[str] = (), paths: Mapping[str, s
     document, tree = read_document(path, overrides)
     if paths is not None:
         document = substituted(document, paths, str(path))
-    return absolute(validate(StudyConfig, document, str(path), tree), path.resolve().parent)
+    config = validate(StudyConfig, document, str(path), tree)
+    if wrong := operator_problems(config.search, default_registry()):
+        raise ConfigError("\n".join(problem_at(("search", *key), why, str(path), tree) for key, why in wrong))
+    return absolute(config, path.resolve().parent)
 
 
 def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], yaml.Node | None]:

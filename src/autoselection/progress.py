@@ -30,9 +30,9 @@ console = Terminal(stderr=True)
 
 
 class Advance(Protocol):
-    """Callable that reports ``n`` more finished units."""
+    """Callable that reports ``n`` more finished units; those ``found`` done already do not count in the rate."""
 
-    def __call__(self, n: int = 1) -> None: ...
+    def __call__(self, n: int = 1, *, found: bool = False) -> None: ...
 
 
 class _Rate(ProgressColumn):
@@ -56,8 +56,8 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
     finally:
         shown.stop()
         seconds = time.monotonic() - started
-        if seconds > SHOW_AFTER_SECONDS:
-            console.say(f"{description}: {shown.done:,} in {seconds:,.1f} s")
+        if seconds > SHOW_AFTER_SECONDS and (shown.done > shown.found or not shown.found):
+            console.say(f"{description}: {shown.done - shown.found:,} in {seconds:,.1f} s")
 
 
 class _Bar:
@@ -67,7 +67,7 @@ class _Bar:
     _tasks: ClassVar[int] = 0
 
     def __init__(self, description: str, total: int | None) -> None:
-        self.done = 0
+        self.done = self.found = 0
         if _Bar._display is None:
             _Bar._display = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -82,10 +82,16 @@ class _Bar:
         _Bar._tasks += 1
         self._task = _Bar._display.add_task(visible(description), total=total)
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: int = 1, *, found: bool = False) -> None:
         """Tell of ``n`` more units."""
+        at_first = self.done == self.found
         self.done += n
-        if _Bar._display is not None:
+        self.found += n * found
+        if _Bar._display is None:
+            return
+        if found and at_first:
+            _Bar._display.reset(self._task, completed=self.done)  # the rate begins here
+        else:
             _Bar._display.update(self._task, advance=n)
 
     def stop(self) -> None:
@@ -104,18 +110,21 @@ class _Lines:
     """A few lines in a log: their number grows with the logarithm of the time."""
 
     def __init__(self, description: str, total: int | None) -> None:
-        self.done = 0
+        self.done = self.found = 0
         self._description, self._total = description, total
-        self._started = time.monotonic()
+        self._started = self._working_since = time.monotonic()
         self._next = SHOW_AFTER_SECONDS
         self._lock = threading.Lock()
         self._timer = threading.Timer(SHOW_AFTER_SECONDS, self._tell)  # the first unit may take long
         self._timer.daemon = True
         self._timer.start()
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: int = 1, *, found: bool = False) -> None:
         """Tell of ``n`` more units."""
+        if found and self.done == self.found:
+            self._working_since = time.monotonic()
         self.done += n
+        self.found += n * found
         if self.done != self._total and time.monotonic() - self._started > self._next:
             self._tell()
 
@@ -134,8 +143,9 @@ class _Lines:
                 self._next *= 3
             of = "" if self._total is None else f" of {self._total:,}"
             left = ""
-            if self._total is not None and self.done:
-                left = f", about {_duration(elapsed / self.done * (self._total - self.done))} to go"
+            if self._total is not None and self.done > self.found:
+                each = (time.monotonic() - self._working_since) / (self.done - self.found)
+                left = f", about {_duration(each * (self._total - self.done))} to go"
             console.say(f"{self._description}: {self.done:,}{of}{left}")
 
 

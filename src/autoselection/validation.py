@@ -32,6 +32,16 @@ def validate(model: type[Model], document: Mapping[str, Any], where: str, tree: 
     raise ConfigError("\n".join(problems))
 
 
+def problem_at(location: Sequence[int | str], why: str, where: str, tree: yaml.Node | None = None) -> str:
+    """A complaint about the key at ``location``, with file and line."""
+    line = _line(tree, location)
+    return (
+        f"{where}:{line}: {'.'.join(map(str, location))}: {why}"
+        if line
+        else f"{where}: {'.'.join(map(str, location))}: {why}"
+    )
+
+
 def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: yaml.Node | None) -> str:
     location = detail["loc"]
     line = _line(tree, location)

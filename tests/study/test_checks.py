@@ -11,9 +11,11 @@ import yaml
 
 from autoselection.config import load_config
 from autoselection.doctor import examine_config
-from autoselection.errors import AutoSelectionError, ConfigError
+from autoselection.errors import AutoSelectionError, ConfigError, StudyError
 from autoselection.pool import Pool, ingest
+from autoselection.study import Study
 from autoselection.study.checks import check_setup, foretell_training
+from autoselection.study.journal import Journal
 from autoselection.study.run import run_study
 
 
@@ -161,3 +163,66 @@ def test_doctor_counts_the_turns_that_the_signals_read(fresh, tmp_path, turns, l
     config = fresh(f"pool.files=[{source}]", "signals.max_length=64", f"signals.turns={turns}")
     ingest([source], tmp_path / "pool")
     assert foretell_training(config, Pool.open(tmp_path / "pool")).no_ifd == lost
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "search.operators=[ifd_filtr]",
+            r"fresh\.yaml:\d+: search\.operators: unknown operator 'ifd_filtr'.*'ifd_filter'",
+        ),
+        ("search.also=[sampel]", r"search\.also: unknown operator 'sampel'.*'sample'"),
+        ("search.without=[ifd]", r"search\.without: unknown operator 'ifd'"),
+        ("search.draws={low_direction_of: {mona: 0.1}}", r"search\.draws\.low_direction_of: unknown operator 'mona'"),
+        ("search.operators=[]", r"search\.operators: no operator is left"),
+        ("search.operators=[union, intersect]", r"search\.operators: no operator is left"),
+    ],
+)
+def test_operators_that_no_search_can_use_are_refused_with_the_configuration(
+    fresh: Any, override: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fresh(override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["search.also=[diversity]"], r"search\.also: 'diversity' needs .*signals\.signals leaves out 'embeddings'"),
+        (
+            ["search.operators=[mona_filter]", "sae=null", "signals.signals=null"],
+            r"'mona' cannot be computed, as no SAE",
+        ),
+    ],
+)
+def test_operators_whose_signals_a_study_will_not_have_are_refused_before_any_signal(
+    fresh: Any, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    config = fresh(*overrides)
+    for look in (examine_config, lambda config: run_study(config, tmp_path / "study")):
+        with pytest.raises(ConfigError, match=message):
+            look(config)
+    assert not (tmp_path / "study" / "pool").exists()
+
+
+def test_settings_may_change_while_nothing_is_decided(
+    study_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run ends after its signals: another configuration goes on in the same folder; after a trial it may not."""
+    from autoselection.study import run
+
+    out = tmp_path / "study"
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_search", lambda *_: (_ for _ in ()).throw(StudyError("The search ends here.")))
+        with pytest.raises(StudyError, match="ends here"):
+            run_study(load_config(study_config, ["search.seed=3"]), out)
+        with pytest.raises(StudyError, match="ends here"):
+            run_study(load_config(study_config, ["search.seed=4"]), out)
+    study = Study(out)
+    assert study.config.search.seed == 4
+    assert [event["event"] for event in study.journal.events] == ["study", "contamination"]
+    with Journal(out / "journal.jsonl") as journal:
+        journal.append("round", round={})
+    with pytest.raises(StudyError, match=r"other settings \(search\.seed\)"):
+        run_study(load_config(study_config, ["search.seed=5"]), out)

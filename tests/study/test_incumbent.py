@@ -328,3 +328,46 @@ def test_a_study_of_an_older_version_still_reports(finished_study: Study, tmp_pa
     old = Study(copy)
     assert summary(old)["incumbent"] is None and "what is used today" not in study_markdown(old)
     assert "what is used today" in study_markdown(finished_study)
+
+
+def test_more_evaluations_renew_the_verdict_although_the_winner_stays(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    """What being the best of the trials adds is counted over all of them, in the verdict and in the final table."""
+    first = scored_first_best()
+    ends(first)
+    config = config_of(study_config, "final.enabled=true", "search.batch=1")
+    study = run_study(config, tmp_path / "study")
+    before = judged(study)
+    assert "the best of 4 trials" in before["sentences"][0]
+    ends(lambda job: first(job))
+    again = run_study(
+        config_of(study_config, "final.enabled=true", "search.batch=1", "search.evaluations=7"), study.path
+    )
+    found = judged(again)
+    assert found["winner"] == before["winner"] and found["plan"] == before["plan"]
+    assert "the best of 7 trials" in found["sentences"][0]
+    assert "the best of 4 trials before" in found["sentences"][1]
+    assert len(again.journal.of("verdict")) == 2 and len(trained(again)) == len(trained(study))
+    text = study_markdown(again)
+    assert "Being the best of 7 trials" in text and "eing the best of 4 trials" not in text
+    third = run_study(
+        config_of(study_config, "final.enabled=true", "search.batch=1", "search.evaluations=7"), study.path
+    )
+    assert len(third.journal.of("verdict")) == 2, "nothing is new"
+    events = read_events(study.path / "journal.jsonl")
+    last = max(place for place, event in enumerate(events) if event["event"] == "verdict")
+    write_unchecked(study.path / "journal.jsonl", events[:last])
+    assert "went on after this verdict, from 4 trials to 7" in study_markdown(Study(study.path))
+
+
+def scored_first_best() -> End:
+    """Every subset scores 0 but the first that is trained, which is better."""
+    leader: list[bytes] = []
+
+    def end(job: EvaluationJob) -> EvaluationResult:
+        rows = b"" if job.rows is None else np.sort(np.asarray(job.rows)).tobytes()
+        leader.extend([rows] * (not leader))
+        return scored(job, 0.5 if rows == leader[0] else 0.0)
+
+    return end

@@ -20,7 +20,7 @@ from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.remarks import why
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
-from autoselection.study.incumbent import current_verdict
+from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study, Trial
@@ -239,6 +239,8 @@ def study_notes(study: Study) -> list[str]:
     """What a reader has to know besides the numbers: drops, truncations, failures, interruptions."""
     judged = current_verdict(study)
     notes: list[str] = list(judged["sentences"]) if judged is not None else []
+    if stale := went_on(study):
+        notes.append(stale)
     if (phase := study_phase(study)) is not None:
         notes.append(phase.sentence())
     opening = study.journal.of("study")

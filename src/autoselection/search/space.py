@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.errors import ConfigError
+from autoselection.errors import ConfigError, RecipeError
 from autoselection.operators import (
     Operator,
     OperatorRegistry,
@@ -67,6 +67,40 @@ def _drawn(odds: Mapping[str, float], at: float) -> str:
                 return name
             at -= chance
     return "whole"
+
+
+def operator_problems(config: SearchConfig, registry: OperatorRegistry) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong with the operators that the settings name, whatever the pool: the key inside ``search``, and why.
+
+    A name that no operator has, and settings that leave no operator.
+    """
+    named: list[tuple[tuple[str, ...], str]] = [
+        *((("operators",), name) for name in config.operators or ()),
+        *((("also",), name) for name in config.also),
+        *((("without",), name) for name in config.without),
+        *((("draws", "low_direction_of"), name) for name in config.draws.low_direction_of),
+    ]
+    problems = []
+    for key, name in named:
+        try:
+            registry.get(name)
+        except RecipeError as error:
+            problems.append((key, str(error)))
+    if problems:
+        return problems
+    of_default = (operator.name for operator in registry.operators() if operator.searched)
+    names = {*(of_default if config.operators is None else config.operators), *config.also} - set(config.without)
+    left = [registry.get(name) for name in names]
+    left = [operator for operator in left if operator.published or not config.published_operators]
+    if all(any(param.kind == "recipe" for param in operator.params) for operator in left):
+        blamed = "operators" if config.operators is not None else "without" if config.without else "published_operators"
+        problems.append(
+            (
+                (blamed,),
+                "no operator is left that can begin a recipe: name at least one that cuts rows, such as ifd_filter.",
+            )
+        )
+    return problems
 
 
 class RecipeSpace:

@@ -368,7 +368,7 @@ class SignalStore:
                     shards = work(span, frozenset(spec.name for spec in wanted))
                     for spec in wanted:
                         self._write_shard(self._shard_path(spec, span, cut), shards[spec.name])
-                advance(len(span))
+                advance(len(span), found=not wanted)
         common = extra() if callable(extra) else {}
         results = []
         for spec in specs:

@@ -14,7 +14,7 @@ import numpy as np
 
 from autoselection.chat import ConversationEncoder
 from autoselection.config import NO_RECIPE, StudyConfig
-from autoselection.errors import MissingExtraError
+from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.evaluation.encoding import RowCache, lost_rows
 from autoselection.evaluation.engines import check_engine, check_served_metrics
 from autoselection.evaluation.harness import check_items
@@ -29,12 +29,20 @@ from autoselection.models import (
     pick_device,
     pick_dtype,
 )
+from autoselection.operators import default_registry
 from autoselection.pool import Pool
 from autoselection.recipes import load_recipe
+from autoselection.search.space import operator_problems
+from autoselection.signals.registry import signal_names
+from autoselection.signals.score import obstacles
+from autoselection.signals.table import signal_of_column
 from autoselection.study.reuse import ranked_trials
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+#: What operators need, and the signals that yield it, where the names differ or several do.
+_YIELDS: dict[str, tuple[str, ...]] = {"minhash": ("minhash", "near_duplicates")}
 
 #: Rows that a training is foretold from.
 SAMPLE = 512
@@ -79,6 +87,34 @@ def check_recipes(config: StudyConfig) -> None:
     named: Sequence[Any] = (*config.search.initial, *config.final.recipes)
     for recipe in (*named, *(() if config.incumbent.recipe in NO_RECIPE else (config.incumbent.recipe,))):
         load_recipe(recipe)
+
+
+def check_operators(config: StudyConfig) -> None:
+    """See that the operators that the search is told to use exist, and that their signals will be there.
+
+    Raises:
+        ConfigError: one does not, or none is left; the key is named.
+    """
+    search, registry = config.search, default_registry()
+    for key, why in operator_problems(search, registry):
+        raise ConfigError(f"search.{'.'.join(key)}: {why}")
+    asked = config.signals.signals
+    lacking = obstacles(config.signals, model=config.model.path, sae=config.sae, tasks=config.tasks)
+    for place, names in (("operators", search.operators or ()), ("also", search.also)):
+        for name in names:
+            for need in () if name in search.without else registry.get(name).needs({}):
+                yields = _YIELDS.get(need) or (need if need in signal_names() else signal_of_column(need),)
+                if yields == (None,):
+                    continue
+                if asked is not None and not {*asked, "contamination"} & set(yields):
+                    why = f"signals.signals leaves out '{yields[0]}': add it there"
+                elif all(signal in lacking for signal in yields):
+                    why = f"the signal '{yields[0]}' cannot be computed, as {lacking[str(yields[0])]}: give it"
+                else:
+                    continue
+                raise ConfigError(
+                    f"search.{place}: '{name}' needs a signal that the study will not have; {why}, or remove '{name}'."
+                )
 
 
 def _check_devices(config: StudyConfig) -> None:

@@ -183,8 +183,10 @@ def _shrinkage(
 ) -> dict[str, Any] | None:
     """What became of the winner's dev score, and how much of it choosing it was expected to add."""
     plan = study.journal.of("final_plan")[-1]
-    # As they were when the plan was written: the search may have gone on since.
-    trials = {trial.id: trial for trial in study.subsets(plan["seq"]) if trial.score is not None}
+    # All of them, if it is still the best: then it was chosen among all. If another one is, as when the plan was written.
+    leads = (now := study.best()) is not None and now.record["subset_hash"] == plan["entries"][0]["subset_hash"]
+    before = math.inf if leads else plan["seq"]
+    trials = {trial.id: trial for trial in study.subsets(before) if trial.score is not None}
     best = trials[plan["winner"]]
     name = plan["entries"][0]["name"]
     dev, test = float(best.score or 0.0), _score(results[name])

@@ -8,6 +8,7 @@ seed by seed. The plan is in the journal before the first of these trainings, th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -101,6 +102,30 @@ def current_verdict(study: Study) -> dict[str, Any] | None:
     return {key: value for key, value in found[-1].items() if key not in ("seq", "time", "event")} if found else None
 
 
+def went_on(study: Study) -> str:
+    """What to know where the search was given more trials since the current verdict, which counts on how many there were
+    to choose from; else empty."""
+    judged = current_verdict(study)
+    if judged is None or "flattery" not in judged:
+        return ""
+    then, now = _trials_of(study, study.journal.of("verdict")[-1]), len(_scored(study))
+    if then == now:
+        return ""
+    return (
+        f"The search went on after this verdict, from {then} trials to {now}: running 'autoselection search' to its end "
+        "renews it."
+    )
+
+
+def _trials_of(study: Study, event: Mapping[str, Any]) -> int:
+    """Trials that a verdict's winner was the best of."""
+    return len(_scored(study, event["seq"]))
+
+
+def _scored(study: Study, before: float = math.inf) -> list[Trial]:
+    return [trial for trial in study.subsets(before) if trial.score is not None]
+
+
 def dev_results(study: Study, subset_hash: str) -> dict[int, EvaluationResult]:
     """Every dev result of these rows by seed: of the search, and of the trainings for the verdict."""
     trial = _trial_of(study, subset_hash)
@@ -152,6 +177,11 @@ def verdict(study: Study) -> dict[str, Any]:
     winner, name = plan["winner"], plan["incumbent"]
     head = {"plan": len(plans), "winner": winner, "incumbent": name}
     again = [f"It is verdict number {len(plans)} of this study, by another plan than before."] if len(plans) > 1 else []
+    same = [event for event in study.journal.of("verdict") if event["plan"] == len(plans)]
+    if same:
+        again.append(
+            f"It is renewed: the winner was the best of {_trials_of(study, same[-1])} trials before, and of more now."
+        )
 
     def found(outcome: str, said: str, **more: Any) -> dict[str, Any]:
         stays = outcome not in ("better", "incumbent failed")
@@ -191,7 +221,7 @@ def verdict(study: Study) -> dict[str, Any]:
     elif measured.significant and measured.difference.estimate < 0:  # flattered, and worse all the same
         outcome = "worse"
     shown = measured if outcome == "worse" else corrected
-    scored = sum(trial.score is not None for trial in study.subsets())
+    scored = len(_scored(study))
     return found(
         outcome,
         _said(outcome, winner, name, shown, measured.difference.estimate, float(taken.mean()), scored, known, plan),
@@ -225,7 +255,7 @@ def _flattery(
 
     That is pooled over whatever was trained with several seeds: trials of the search, winner and incumbent.
     """
-    trials = [trial for trial in study.subsets() if trial.score is not None]
+    trials = _scored(study)
     tables = [item_table(list(trial.results.values()), metrics) for trial in trials]
     several = [list(results.values()) for results in (*repeated, *(trial.results for trial in trials))]
     scores = [[result.score for result in results] for results in several if len(results) > 1]

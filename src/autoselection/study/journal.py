@@ -26,6 +26,9 @@ FORMAT_VERSION = 1
 #: Fields that differ between two runs of the same study (times, what came from a cache): not decisions.
 VOLATILE_FIELDS = frozenset({"time", "seconds", "ingest_report", "signal_report"})
 
+#: Events before the first decision.
+_PREPARING = frozenset({"study", "benchmarks", "contamination", "identity", "budget"})
+
 _WHAT = "the journal"
 _MEND = "restore the file from a copy, or move it away to start again (signals stay cached)"
 _FIELDS: Fields = {"seq": int, "event": str}
@@ -99,6 +102,19 @@ class Journal:
         record = {"seq": len(self.events), "time": round(time.time(), 3), "event": event, **fields}
         self._log.append(record)
         return record
+
+    def start_again(self) -> None:
+        """Forget every event, where nothing was decided yet (see :attr:`undecided`)."""
+        if self._stack is None or not self.undecided:
+            raise RuntimeError("Journal.start_again needs the lock, and a journal of nothing but preparations.")
+        files.write_text(self.path, "")
+        self._read()
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing was decided or evaluated yet: the events are of preparations, which can be made again."""
+        begun = any((self.path.parent / SUBSETS).glob("*.npy"))  # of a trial that is about to be noted
+        return not begun and all(record["event"] in _PREPARING for record in self.events)
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """All events of one kind, in order."""

@@ -20,7 +20,7 @@ from autoselection.progress import console
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
 from autoselection.signals.overlap import ANY_STAT, MIN_WORDS, STAT, contamination, item_grams
 from autoselection.signals.store import SignalStore
-from autoselection.study.checks import check_recipes, check_setup
+from autoselection.study.checks import check_operators, check_recipes, check_setup
 from autoselection.tasks import Split, load_items
 from autoselection.terminal import styled
 
@@ -131,7 +131,7 @@ def check_inputs(config: StudyConfig) -> None:
     """Read every task file once, so that a bad one is named before hours of work, not after.
 
     Raises:
-        ConfigError: a split is missing, empty or malformed.
+        ConfigError: a split is missing, empty or malformed, or the search names an operator that it cannot use.
         PoolError: a raw pool file does not exist.
         RecipeError: the incumbent's recipe cannot be read.
     """
@@ -142,6 +142,7 @@ def check_inputs(config: StudyConfig) -> None:
         if config.sae is not None and task.target is not None:
             load_items(task, "target")
     check_recipes(config)
+    check_operators(config)
     for path in config.pool.files:
         if not path.exists():
             raise PoolError(f"{path}: no such pool file (pool.files).")

@@ -36,6 +36,7 @@ from autoselection.study.incumbent import (
     open_incumbent,
     verdict,
     verdict_plan,
+    went_on,
 )
 from autoselection.study.journal import Journal
 from autoselection.study.outputs import write_outputs
@@ -82,6 +83,8 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
     check_folder(out, "study")
     with Journal(out / JOURNAL) as journal, closing(make_executor(config.executor)) as executor:
         check_kind(journal, "study")
+        if journal.events and journal.undecided:
+            journal.start_again()  # settings, pool and files may have been mended since
         identity = study_identity(config)
         study = Study.create_or_open(config, out, journal, identity)
         started = time.monotonic()
@@ -196,9 +199,9 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
                 controller.set_budget(later.pop(0).evaluations)
             candidates = controller.ask(settings.batch)
             if candidates:
-                _evaluate_round(study, prepared, executor, controller, candidates)
+                evaluated = _evaluate_round(study, prepared, executor, controller, candidates)
                 _stop_if_none_trains(study)
-                advance(int(controller.spent) - paid)
+                advance(int(controller.spent) - paid, found=not evaluated)
                 paid = int(controller.spent)
             elif later:
                 controller.set_budget(later.pop(0).evaluations)
@@ -213,8 +216,8 @@ def _evaluate_round(
     executor: Executor,
     controller: SearchController,
     candidates: Sequence[Candidate],
-) -> None:
-    """Evaluate what the journal lacks of a round, and tell the controller."""
+) -> int:
+    """Evaluate what the journal lacks of a round, tell the controller, and return how many trainings that took."""
     config, journal = study.config, study.journal
     known = {trial.id: trial for trial in study.all_trials()}
     _tell_of_missing(candidates, known)
@@ -237,6 +240,7 @@ def _evaluate_round(
         controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
         if work:
             _announce(trial, study, controller)
+    return len(work)
 
 
 def _tell_of_missing(candidates: Sequence[Candidate], known: Mapping[str, Trial]) -> None:
@@ -375,7 +379,7 @@ def _judge(study: Study, prepared: Prepared, executor: Executor, incumbent: Incu
     plan = verdict_plan(study, incumbent)
     if not is_planned(study, plan):
         journal.append("incumbent_plan", **plan)
-    if current_verdict(study) is not None:
+    if current_verdict(study) is not None and not went_on(study):
         return
     rows = {plan["incumbent_hash"]: incumbent.selected.rows}
     if plan["winner"] is not None:
