@@ -9,7 +9,20 @@ from typing import Annotated, Any, Optional
 import typer
 
 from autoselection import __version__, files
-from autoselection.cli._common import DATA, SEARCH, EvaluationSplit, Json, Set, Verbose, app, emit, failed, output, warn
+from autoselection.cli._common import (
+    DATA,
+    SEARCH,
+    EvaluationSplit,
+    Json,
+    Set,
+    Verbose,
+    app,
+    emit,
+    failed,
+    output,
+    warn,
+    words,
+)
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 from autoselection.terminal import styled, write_text
@@ -184,6 +197,18 @@ def benchmark(
     target: Annotated[int, typer.Option(min=0, help="Most target items (count).")] = 100,
     dev: Annotated[int, typer.Option(min=1, help="Most dev items (count).")] = 300,
     test: Annotated[Optional[int], typer.Option(min=1, help="Most test items (default: all).")] = None,  # noqa: UP045
+    columns: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--map", metavar="NAME=COLUMN,…", help="Own column names: question=Frage,answer=Antwort."),
+    ] = None,
+    delimiter: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What separates CSV cells: a character, or tab (default: told by each header)."),
+    ] = None,
+    encoding: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Encoding of text files, such as cp1252 (default: told by each file)."),
+    ] = None,
     keep_constant: Annotated[
         bool, typer.Option(help="Keep yes/no subtasks that have one answer for all items.")
     ] = False,
@@ -191,7 +216,9 @@ def benchmark(
     as_json: Json = False,
 ) -> None:
     """Convert a benchmark's public files into task files, offline."""
-    from autoselection.evaluation.benchmarks import BENCHMARKS, convert
+    from autoselection.evaluation.benchmarks import BENCHMARKS, Reading, convert
+    from autoselection.pool import IngestConfig
+    from autoselection.validation import validate
 
     if name == "list":
         emit({entry.name: entry.files for entry in BENCHMARKS.values()}, as_json, "Benchmark formats")
@@ -199,6 +226,10 @@ def benchmark(
     for entry in split or ():
         if "=" not in entry:
             raise ConfigError(f"--split {entry}: expected SPLIT=PATH, such as --split test=test.jsonl.")
+    named = dict(entry.partition("=")[::2] for entry in words(columns or ""))
+    if not all(named) or not all(named.values()):
+        raise ConfigError(f"--map {columns}: expected NAME=COLUMN with commas between, such as question=Frage.")
+    read = validate(IngestConfig, {"encoding": encoding, "delimiter": delimiter}, "command line")
     sources = [*(source or ()), *(split or ())]
     if not sources:
         raise ConfigError("Name the benchmark's files with --source.")
@@ -213,6 +244,7 @@ def benchmark(
         keep_constant=keep_constant,
         overwrite=overwrite,
         task=task,
+        reading=Reading(named, read.encoding, read.delimiter),
     )
     if as_json:
         emit(report.to_dict(), True, "")

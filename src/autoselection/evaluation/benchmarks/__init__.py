@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from autoselection.evaluation.benchmarks.convert import ConversionReport, convert
 from autoselection.evaluation.benchmarks.formats import BENCHMARKS, BenchmarkFormat
+from autoselection.evaluation.benchmarks.sources import Reading
 
-__all__ = ["BENCHMARKS", "BenchmarkFormat", "ConversionReport", "convert"]
+__all__ = ["BENCHMARKS", "BenchmarkFormat", "ConversionReport", "Reading", "convert"]

@@ -22,7 +22,7 @@ from autoselection.evaluation.answers.plain import normalised
 from autoselection.evaluation.benchmarks.formats import BENCHMARKS, BenchmarkFormat, Draft
 from autoselection.evaluation.benchmarks.golds import Unusable
 from autoselection.evaluation.benchmarks.harness_file import harness_file
-from autoselection.evaluation.benchmarks.sources import SourceFile, records, source_files
+from autoselection.evaluation.benchmarks.sources import Reading, SourceFile, records, source_files
 from autoselection.files import write_texts
 from autoselection.schema import suggestion
 from autoselection.tasks import LETTERS, TASK_NAME
@@ -86,6 +86,7 @@ def convert(
     keep_constant: bool = False,
     overwrite: bool = False,
     task: str | None = None,
+    reading: Reading | None = None,
 ) -> ConversionReport:
     """Convert the files of benchmark ``name`` into the folder ``out``.
 
@@ -98,6 +99,7 @@ def convert(
         keep_constant: keep yes/no subtasks whose items all have one answer.
         overwrite: replace task files that lie in ``out``.
         task: what the task is called in configurations, ids and the harness's task file; the benchmark's name if None.
+        reading: names of columns, encoding and delimiter, where files do not tell them.
 
     Raises:
         ConfigError: no such benchmark, a source cannot be read, nothing usable is left for dev or test, or ``out`` is taken.
@@ -115,7 +117,7 @@ def convert(
     if taken and not overwrite:
         raise ConfigError(f"{taken[0]} exists; name another folder, or pass --overwrite.")
     files = source_files(sources)
-    drafts, unusable, refused = _drafts(kind, files)
+    drafts, unusable, refused = _drafts(kind, files, reading)
     if kind.answer != "text":  # of a free answer, the other one may be an alias
         drafts, contradicted = _without_contradictions(drafts)
         if contradicted:
@@ -167,7 +169,7 @@ def convert(
 
 
 def _drafts(
-    kind: BenchmarkFormat, files: Sequence[SourceFile]
+    kind: BenchmarkFormat, files: Sequence[SourceFile], reading: Reading | None = None
 ) -> tuple[list[tuple[Draft, str | None]], Counter[str], list[str]]:
     """Drafts with their splits, reasons of unusable records, and the places of answers that could be two numbers."""
     drafts: list[tuple[Draft, str | None]] = []
@@ -176,7 +178,7 @@ def _drafts(
     for file in files:
         label = kind.labels.get(file.label, file.label) if file.label else None
         worked = file.path.suffix == ".txt"
-        for number, record in enumerate(records(file), start=1):
+        for number, record in enumerate(records(file, reading), start=1):
             try:
                 draft = kind.parse(record, file)
                 _check_text(draft)
@@ -328,7 +330,7 @@ def _nothing_left(
     told = f"{name}: {len(kept)} usable items leave none for {empty} ({reasons})"
     labels = sorted({file.label for file in files if file.label})
     if len(kept) < 2:
-        return f"{told}; dev and test need one item each: give a source with usable items."
+        return f"{told}; dev and test need one item each. Columns of other names are mapped: --map question=COLUMN,answer=COLUMN."
     if labels and len(kept) > 1 and all(file.label for file in files) and "train" not in labels:
         return (
             f"{told}: every source is {' or '.join(labels)}; name one for {empty} as well (--split {empty.split()[-1]}=FILE), "

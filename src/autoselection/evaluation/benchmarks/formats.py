@@ -5,6 +5,7 @@ Every parser raises ``Unusable`` with a short reason for a record that cannot be
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -273,9 +274,26 @@ def _common(entry: Mapping[str, Any], answer: str) -> Draft:
     )
 
 
+def _listed(choices: Any) -> Any:
+    """Options that a cell of a table holds as JSON."""
+    if not isinstance(choices, str):
+        return choices
+    try:
+        return json.loads(choices)
+    except (ValueError, RecursionError):
+        raise Unusable("the choices are text, not a JSON list") from None
+
+
+def _lettered(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in columns of their own: A, B, C, … (empty ones at the end are none)."""
+    cells = [entry.get(letter, entry.get(letter.lower())) for letter in LETTERS]
+    count = max((place for place, cell in enumerate(cells, start=1) if cell not in (None, "")), default=0)
+    return {letter: "" if cell is None else cell for letter, cell in zip(LETTERS[:count], cells, strict=False)}
+
+
 def _multiple_choice(record: Any, file: SourceFile) -> Draft:
     entry = _object(record)
-    choices = entry.get("choices") or entry.get("options")
+    choices = _listed(entry.get("choices") or entry.get("options") or _lettered(entry))
     labels: Sequence[str] = ()
     if isinstance(choices, Mapping):
         labels, choices = [str(key) for key in choices], list(choices.values())
@@ -319,7 +337,7 @@ BENCHMARKS: dict[str, BenchmarkFormat] = {
         BenchmarkFormat("commonsenseqa", "JSON lines: question.stem, question.choices, answerKey, or data-set rows", _labelled, "choice", "accuracy", _NONE),
         BenchmarkFormat("arc", "JSON lines as CommonsenseQA's, labels A-D or 1-4", _labelled, "choice", "accuracy", _NONE),
         BenchmarkFormat("svamp", "SVAMP.json: Body, Question, Answer", _svamp, "number", "exact_match", _NONE),
-        BenchmarkFormat("multiple_choice", "question, choices (list or labelled), answer (label, index or text)", _multiple_choice, "choice", "accuracy", _NONE),
+        BenchmarkFormat("multiple_choice", "question, choices (list or labelled; in tables JSON, or columns A, B, …), answer (label, index or text)", _multiple_choice, "choice", "accuracy", _NONE),
         BenchmarkFormat("number", "question, answer: a number", _number, "number", "exact_match", _NONE),
         BenchmarkFormat("short_answer", "question, answer: a word or phrase", _short_answer, "text", "exact_match", _NONE),
         BenchmarkFormat("yes_no", "question, answer: yes, no, true or false", _yes_no_item, "yes_no", "exact_match", _NONE),

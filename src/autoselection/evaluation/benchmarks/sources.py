@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autoselection.errors import ConfigError, PoolError
 from autoselection.pool.csv_reader import sniff_delimiter
+from autoselection.pool.encodings import survey
+from autoselection.progress import console
+from autoselection.schema import suggestion
 
 #: What the delimiter of a file is told by (characters).
 _HEAD = 1 << 16
@@ -21,6 +24,28 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 
 _LABELS = {"train": "train", "dev": "dev", "val": "validation", "valid": "validation", "validation": "validation"}
 _LABELS |= {"test": "test", "target": "target"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read, where they do not tell it themselves.
+
+    Attributes:
+        columns: from the name that a format reads (question, answer, …) to the column of the files.
+        encoding: of text files.
+        delimiter: of CSV files.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    delimiter: str | None = None
+
+    def named(self, record: Any) -> Any:
+        """The record with its columns under the names that a format reads."""
+        if not self.columns or not isinstance(record, dict):
+            return record
+        own = {name: record.get(column) for name, column in self.columns.items()}
+        return {**{name: value for name, value in record.items() if name not in self.columns.values()}, **own}
 
 
 @dataclass(frozen=True)
@@ -81,34 +106,75 @@ def _file(path: Path, given: str | None) -> SourceFile:
     return SourceFile(path, label, topic, given is not None)
 
 
-def records(file: SourceFile) -> Iterator[Any]:
+def records(file: SourceFile, reading: Reading | None = None) -> Iterator[Any]:
     """The records of a file: objects, or rows of a CSV file without a header as lists of cells.
 
     Raises:
-        ConfigError: the file is not what its name says.
+        ConfigError: the file is not what its name says, or it has none of the mapped columns.
     """
+    reading = reading or Reading()
+    missing = set(reading.columns.values())
+    names: list[str] = []
+    for record in _records(file, reading):
+        if missing and isinstance(record, dict):
+            missing -= record.keys()
+            names = names or list(record)
+        yield reading.named(record)
+    if missing:
+        raise ConfigError(
+            f"--map: {file.path} has no column '{min(missing)}'{suggestion(min(missing), names)}"
+            if names
+            else f"--map: {file.path} has no named columns."
+        )
+
+
+def _records(file: SourceFile, reading: Reading) -> Iterator[Any]:
     path, suffix = file.path, file.path.suffix.lower()
     if suffix == ".parquet":
         yield from _parquet(path)
         return
-    text = _text_of(path)
+    text = _text_of(path, reading.encoding)
     if suffix == ".csv":
-        yield from _csv(text, path)
+        yield from _csv(text, path, reading.delimiter)
     elif suffix == ".txt":
         yield from _worked_examples(text)
     else:
         yield from _json(text, path)
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, given: str | None) -> str:
     content = path.read_bytes()
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        return content.decode(encoding)
+        return content.decode(given or ("utf-16" if marked else "utf-8-sig")).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
+        if given is None and not marked and path.suffix.lower() == ".csv":
+            return _guessed(content, path)
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
-        raise ConfigError(f"{path}:{line}: not UTF-8 text (byte 0x{byte:02x}); save the file as UTF-8.") from None
+        raise ConfigError(
+            f"{path}:{line}: not {given or 'UTF-8'} text (byte 0x{byte:02x}); save the file as UTF-8, or name its encoding "
+            "with --encoding."
+        ) from None
+
+
+def _guessed(content: bytes, path: Path) -> str:
+    """The text of a table that spreadsheets wrote in their old encoding, as for pools; what was guessed is said."""
+    try:
+        seen = survey(io.BytesIO(content), path, None)
+        text = content.decode(seen.encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: not UTF-8 text (byte 0x{content[error.start]:02x}); save the file as UTF-8, or name its "
+            "encoding with --encoding."
+        ) from None
+    except PoolError as error:
+        raise ConfigError(str(error).replace(" (in a configuration: pool.ingest.encoding)", "")) from None
+    console.say(
+        f"{path} is not UTF-8 and was read as Windows-1252 ({seen.guessed}): if that is wrong, give --encoding."
+    )
+    return text
 
 
 def _parquet(path: Path) -> Iterator[Any]:
@@ -163,12 +229,12 @@ def _json_lines(text: str, path: Path, of_document: ValueError) -> Iterator[Any]
         yield record
 
 
-def _csv(text: str, path: Path) -> Iterator[Any]:
+def _csv(text: str, path: Path, given: str | None) -> Iterator[Any]:
     """Objects under a header; lists where the last cell of the first row is an answer letter, as in MMLU's files."""
     try:
-        delimiter = sniff_delimiter(text[:_HEAD], path, ",")
+        delimiter = given or sniff_delimiter(text[:_HEAD], path, ",")
     except PoolError:
-        raise ConfigError(f"{path}:1: what separates the cells cannot be told: write the file with commas.") from None
+        raise ConfigError(f"{path}:1: what separates the cells cannot be told: name it with --delimiter.") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header: list[str] | None = None
     headless = False
