@@ -36,6 +36,10 @@ class PoolError(AutoSelectionError):
     exit_code = 3
 
 
+class OtherPoolError(PoolError):
+    """A place where a pool is to be made holds another one."""
+
+
 class SignalError(AutoSelectionError):
     """A signal cannot be computed, or a step needs a signal that is not cached."""
 

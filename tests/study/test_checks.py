@@ -11,11 +11,12 @@ import yaml
 
 from autoselection.config import load_config
 from autoselection.doctor import examine_config
-from autoselection.errors import AutoSelectionError, ConfigError, StudyError
-from autoselection.pool import Pool, ingest
+from autoselection.errors import AutoSelectionError, ConfigError, PoolError, StudyError
+from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.study import Study
 from autoselection.study.checks import check_setup, foretell_training
 from autoselection.study.journal import Journal
+from autoselection.study.prepare import prepare
 from autoselection.study.run import run_study
 
 
@@ -226,3 +227,30 @@ def test_settings_may_change_while_nothing_is_decided(
         journal.append("round", round={})
     with pytest.raises(StudyError, match=r"other settings \(search\.seed\)"):
         run_study(load_config(study_config, ["search.seed=5"]), out)
+
+
+def test_messages_about_reading_name_the_key_as_well_as_the_option(
+    fresh: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.csv"
+    file.write_bytes(b"prompt;completion\n" + "wie viel für zwölf?;zwölf Äpfel\n".encode("cp1252") * 3)
+    for key in ("encoding", "delimiter"):
+        ingest([file], tmp_path / key)
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"give --{key} (in a configuration: pool.ingest.{key})" in said
+    file.write_text("prompt;completion\na;\nb;c\n")
+    with pytest.raises(PoolError, match=r"--on-bad-row refuse \(in a configuration: pool\.ingest\.on_bad_row\)"):
+        ingest([file], tmp_path / "strict", IngestConfig(on_bad_row="refuse"))
+
+
+def test_a_study_whose_files_hold_another_pool_now_names_no_option_of_another_command(
+    fresh: Any, raw_pool: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_bytes(raw_pool.read_bytes())
+    config = fresh(f"pool.files=[{own}]")
+    first = prepare(config, tmp_path)
+    own.write_bytes(b"".join(raw_pool.read_bytes().splitlines(keepends=True)[7:]))
+    with pytest.raises(StudyError, match=r"another pool than its files \(pool\.files\).*choose another --out\.$"):
+        prepare(config, tmp_path, {"pool": first.pool.fingerprint, "signal_report": {"signals": {}}})
+    assert len(prepare(config, tmp_path).pool) == len(first.pool) - 7, "nothing decided: the files count"

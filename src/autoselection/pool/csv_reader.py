@@ -24,6 +24,7 @@ import numpy as np
 
 from autoselection.errors import PoolError
 from autoselection.pool.json_reader import MAX_ROW_BYTES, RawRow
+from autoselection.pool.settings import setting
 
 Quotes = Literal["check", "trust", "none"]
 
@@ -66,7 +67,7 @@ def sniff_delimiter(head: str, path: Path, usual: str) -> str:
     if len(close) > 1:
         raise PoolError(
             f"{path}:1: the cells may be separated by {' or '.join(NAMES[delimiter] for delimiter in close)}: say which "
-            "with --delimiter (in a configuration: pool.ingest.delimiter)."
+            f"with {setting('delimiter')}."
         )
     return close[0]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from autoselection.errors import PoolError
+from autoselection.pool.settings import setting
 
 #: Bytes kept of the beginning, for those who want to see how the file looks.
 HEAD_BYTES = 2**16
@@ -100,8 +101,8 @@ def survey(stream: BinaryIO, path: Path, given: str | None) -> Survey:
         return Survey("utf-8", None, head, newline)  # damaged here and there: rows with such bytes are bad
     if judge.other * 50 > judge.high or judge.zeros or judge.valid:
         raise PoolError(
-            f"{path}:{judge.line}: the file is not UTF-8, and what else it is cannot be told: name it with --encoding "
-            f"(in a configuration: pool.ingest.encoding), one of {_OTHERS}"
+            f"{path}:{judge.line}: the file is not UTF-8, and what else it is cannot be told: name it with "
+            f"{setting('encoding')}, one of {_OTHERS}"
         )
     return Survey("cp1252", f"line {judge.line}: {judge.example!r}", head.decode("cp1252", "replace").encode(), newline)
 
@@ -165,7 +166,7 @@ def _decoded(stream: BinaryIO, first: bytes, encoding: str, path: Path, judge: _
             text = decoder.decode(chunk, final=not chunk)
         except UnicodeError as error:
             raise PoolError(
-                f"{path}: the bytes behind line {lines + 1} are not {encoding} ({error}); give the right --encoding."
+                f"{path}: the bytes behind line {lines + 1} are not {encoding} ({error}); give the right {setting('encoding')}."
             ) from error
         lines += text.count("\n")
         if utf8:

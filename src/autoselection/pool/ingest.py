@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoselection.errors import PoolError
+from autoselection.errors import OtherPoolError, PoolError
 from autoselection.pool.build import Build, FileInput
 from autoselection.pool.destination import base_pool, check_destination, extend, move_into_place, temporary_folder
 from autoselection.pool.ingest_config import IngestConfig
@@ -162,7 +162,7 @@ def ingest(
                 extend(folder, former, manifest)
         elif present is not None and not unchanged and not overwrite:
             if not _is_reading_of(present.manifest, manifest):
-                raise PoolError(
+                raise OtherPoolError(
                     f"{out} already holds another pool ({len(present):,} rows, fingerprint {present.fingerprint}; the "
                     f"new one has {manifest.rows:,} rows): choose another --out, or pass --overwrite or --append."
                 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from autoselection.errors import PoolError
+from autoselection.pool.settings import setting
 
 Record = dict[str, Any]
 #: (line, record, problem): where a row starts, its fields, and, if it could not be read, why.
@@ -108,7 +109,7 @@ def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
             record = DECODER.decode(text)
     except UnicodeDecodeError as error:
         place = f"byte {error.start + 1} of the line"
-        return None, f"not valid UTF-8 ({place}): if the file has another encoding, give --encoding"
+        return None, f"not valid UTF-8 ({place}): if the file has another encoding, give {setting('encoding')}"
     except json.JSONDecodeError as error:
         cut = text[:1] in ("{", "[") and _is_cut(error, text) and not line.endswith(b"\n")
         return None, _json_problem(error) + (

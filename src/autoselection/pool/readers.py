@@ -28,6 +28,7 @@ from autoselection.errors import MissingExtraError, PoolError
 from autoselection.pool.csv_reader import NAMES, Quotes, csv_rows, sniff_delimiter
 from autoselection.pool.encodings import Recoded, Survey, marked_encoding, survey
 from autoselection.pool.json_reader import BUFFER_BYTES, RawRow, Record, json_rows
+from autoselection.pool.settings import setting
 from autoselection.pool.spreadsheet import workbook_rows
 
 #: Rows converted at once from columnar files.
@@ -281,8 +282,7 @@ class Reader:
             encoding = marked_encoding(stream.peek(4096))
             if encoding not in (None, "utf-8"):
                 raise PoolError(
-                    f"{self.path} is {encoding.upper()}, and JSON is UTF-8: convert it, or give --encoding {encoding} (in a "
-                    "configuration: pool.ingest.encoding)."
+                    f"{self.path} is {encoding.upper()}, and JSON is UTF-8: convert it, or give {setting('encoding', encoding)}."
                 )
         return json_rows(self._as_utf8(stream, encoding), self.path, self.container == "jsonl")
 
@@ -333,15 +333,17 @@ class Reader:
         delimiter = given.delimiter or sniff_delimiter(seen.head.decode("utf-8", "replace"), self.path, usual)
         if seen.guessed is not None:
             self.guesses.append(
-                f"{self.path} is not UTF-8 and was read as Windows-1252 ({seen.guessed}): if that is wrong, give --encoding."
+                f"{self.path} is not UTF-8 and was read as Windows-1252 ({seen.guessed}): if that is wrong, give {setting('encoding')}."
             )
         elif seen.encoding != "utf-8" and given.encoding is None:
-            self.guesses.append(f"{self.path} was read as {seen.encoding.upper()}: if that is wrong, give --encoding.")
+            self.guesses.append(
+                f"{self.path} was read as {seen.encoding.upper()}: if that is wrong, give {setting('encoding')}."
+            )
         if delimiter != usual:
             self.delimiter = delimiter
             if given.delimiter is None:
                 self.guesses.append(
-                    f"{self.path}: the cells are separated by {NAMES[delimiter]}: if that is wrong, give --delimiter."
+                    f"{self.path}: the cells are separated by {NAMES[delimiter]}: if that is wrong, give {setting('delimiter')}."
                 )
         stream = self._as_utf8(self._open(), seen.encoding)
         return csv_rows(stream, self.path, delimiter, given.quotes, seen.newline)

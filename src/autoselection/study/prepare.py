@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autoselection.benchmarks_check import Finding, check_benchmarks
 from autoselection.config import StudyConfig
-from autoselection.errors import ConfigError, PoolError, StudyError
+from autoselection.errors import ConfigError, OtherPoolError, PoolError, StudyError
 from autoselection.pool import IngestReport, Pool, ingest
 from autoselection.progress import console
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
@@ -179,7 +179,14 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
     if config.pool.path is not None:
         pool = _open(config.pool.path, fingerprint)
     else:
-        report = ingest(config.pool.files, study_dir / "pool", config.pool.ingest)
+        try:
+            # Before anything is decided, a pool that lies there is what another reading of the files left.
+            report = ingest(config.pool.files, study_dir / "pool", config.pool.ingest, overwrite=opening is None)
+        except OtherPoolError as error:
+            raise StudyError(
+                f"{study_dir}: the study was started on another pool than its files (pool.files) give now: restore them, "
+                "or choose another --out."
+            ) from error
         pool = _open(study_dir / "pool", fingerprint)
     if opening is None:
         config.search.check_pool_size(len(pool))  # before hours of signals
