@@ -409,9 +409,8 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         InUse: another process holds it, and ``wait`` is False.
         OSError: the file cannot be made.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    handle, problem = _opened_lock(path, wait)
     try:
-        problem = _lock(handle, wait=wait)
         if problem is not None and problem.errno in _HELD:
             raise InUse(str(path)) from problem
         if problem is not None:
@@ -419,6 +418,31 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _opened_lock(path: Path, wait: bool) -> tuple[int, OSError | None]:
+    """The file, open and locked, and why it is not locked, if so; who had it may have removed it meanwhile."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        problem = _lock(handle, wait=wait)
+        if problem is not None:
+            return handle, problem
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                return handle, None
+        os.close(handle)
+
+
+@contextmanager
+def locked_meanwhile(path: Path) -> Iterator[None]:
+    """Like :func:`locked` without waiting, but a lock file that was not there is removed again."""
+    made = not path.exists()
+    with locked(path, wait=False):
+        try:
+            yield
+        finally:
+            if made:
+                path.unlink(missing_ok=True)
 
 
 def _lock(handle: int, *, wait: bool) -> OSError | None:

@@ -106,14 +106,15 @@ class LineLog:
     def _sentence(self, number: int, reason: str) -> str:
         kept = len(self.records)
         repair = f"`autoselection repair {shlex.quote(str(self.path))}`"
+        damage = f"{self.path}:{number}: {self._what} is damaged in this line ({reason})"
+        if not kept:
+            return f"{damage}, and nothing before it can be kept: {self._mend}."
         keep = (
-            "nothing before it can be kept"
-            if not kept
-            else f"the line before it is sound, and {repair} goes on from it"
+            f"the line before it is sound, and {repair} goes on from it"
             if kept == 1
             else f"the {kept} lines before it are sound, and {repair} goes on from them"
         )
-        return f"{self.path}:{number}: {self._what} is damaged in this line ({reason}); {keep}; or {self._mend}."
+        return f"{damage}; {keep}; or {self._mend}."
 
     def cut_torn_tail(self) -> int:
         """Remove an unfinished last line and return its length in bytes; one that lost its line feed gets it back."""

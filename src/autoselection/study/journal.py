@@ -9,7 +9,7 @@ Replaying the journal gives back the whole state of the study, so nothing else h
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,6 +50,7 @@ class Journal:
         self.path = path
         self.cut_bytes = 0
         self._stack: ExitStack | None = None
+        self._made: list[Path] = []  # the lock and the folder, where they were not there
         self._read()
 
     def _read(self) -> None:
@@ -72,7 +73,9 @@ class Journal:
         return self._log.records
 
     def __enter__(self) -> Journal:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.path.parent
+        self._made = [path for path in (folder / ".lock", folder) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
                 stack.enter_context(files.locked(self.path.parent / ".lock", wait=False))
@@ -92,8 +95,15 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         if self._stack is not None:
+            if error is not None and not self.path.exists():  # nothing began: nothing is left
+                self._remove_made()
             self._stack.close()
             self._stack = None
+
+    def _remove_made(self) -> None:
+        for path in self._made:
+            with suppress(OSError):  # a folder that holds something stays
+                path.rmdir() if path.is_dir() else path.unlink()
 
     def append(self, event: str, **fields: Any) -> dict[str, Any]:
         """Write one event and return it once it is on disk."""
@@ -137,8 +147,14 @@ def repair(path: Path) -> tuple[int, Path | None]:
     """
     if not path.is_file():
         raise StudyError(f"{path}: no such file; name a damaged journal.jsonl or {EXCHANGES}.")
+    if ".jsonl" not in path.name:
+        raise StudyError(f"{path} is no journal; name a damaged journal.jsonl or {EXCHANGES}.")
+    if path.name != EXCHANGES:
+        log = LineLog(path, _WHAT, _MEND, _FIELDS, strict=False)
+        if log.broken is not None and not log.records:  # a file of something else gets no lock beside it
+            raise StudyError(log.broken)
     try:
-        with files.locked(path.parent / ".lock", wait=False):
+        with files.locked_meanwhile(path.parent / ".lock"):
             if path.name == EXCHANGES:
                 return keep_sound_exchanges(path)
             return keep_sound_lines(path, _WHAT, _MEND, _FIELDS)
