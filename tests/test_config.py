@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import yaml
 
 from autoselection.config import MAIN_KEYS, commented_yaml, config_schema, load_config, to_yaml
-from autoselection.errors import ConfigError
+from autoselection.errors import ConfigError, PoolError, RecipeError
+from autoselection.pool import Pool
+from autoselection.recipes import Recipe
 
 GOOD: dict[str, Any] = {
     "pool": {"files": ["pool.jsonl"]},
@@ -99,3 +102,39 @@ def test_the_commented_template_is_the_schema_and_loads(tmp_path: Path) -> None:
         if "description" not in field and "$ref" not in field
     ]
     assert undocumented == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sae={path: x}", r"sae: expected a path, found keys and values\."),
+        ("tasks=[]", r"tasks: expected at least 1 in the list, found 0\."),
+        ("final.seeds=[]", r"final\.seeds: expected at least 1 in the list, found 0\."),
+        ("search=[]", r"search: expected keys and values, found a list\."),
+        ("search.operators=3", r"search\.operators: expected a list \(got 3\)\."),
+        ("search.evaluations=null", r"search\.evaluations: expected a whole number, found nothing\."),
+        ("search.kappa=-1", r"search\.kappa: expected at least 0 \(got -1\)\."),
+        ("final.enabled=maybe", r"final\.enabled: expected true or false \(got 'maybe'\)\."),
+        ("evaluation.sft.method=x", r"evaluation\.sft\.method: expected 'full' or 'lora' \(got 'x'\)\."),
+    ],
+)
+def test_wrong_values_are_told_in_plain_words(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as told:
+        load_config(_write(tmp_path, GOOD), [override])
+    assert not re.search(r"pathlib|tuple|class|NoneType|instance|[Ii]nput should", str(told.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("", "nothing"), ("# nothing\n", "nothing"), ("[]", "a list"), ("3", "a number")]
+)
+def test_files_that_hold_no_configuration_say_what_they_hold(tmp_path: Path, text: str, what: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=f"expected keys and values, found {what}"):
+        load_config(file)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(PoolError, match=r"'rows' is missing; .*autoselection ingest FILE… --out .* --overwrite"):
+        Pool.open(tmp_path)
+    if what == "nothing":
+        with pytest.raises(RecipeError, match="not nothing"):
+            Recipe.load(file)

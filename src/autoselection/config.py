@@ -21,7 +21,7 @@ from autoselection.executors import ExecutorConfig
 from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
-from autoselection.schema import StrictModel, clipped, suggestion
+from autoselection.schema import StrictModel, clipped, kind_of, suggestion
 from autoselection.search import SearchConfig
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
@@ -199,7 +199,7 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, 
         raise ConfigError(f"{path}: no such configuration file; 'autoselection init' writes a commented one.")
     document, tree = read_yaml(path)
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {type(document).__name__}.")
+        raise ConfigError(f"{path}: expected keys and values, found {kind_of(document)}.")
     for override in overrides:
         _apply_override(document, override)
     return document, tree

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autoselection.errors import EvaluationError, MissingExtraError
-from autoselection.schema import suggestion
+from autoselection.schema import kind_of, suggestion
 
 if TYPE_CHECKING:
     import torch
@@ -372,7 +372,7 @@ def _check_config(file: Path) -> None:
     except (OSError, ValueError, RecursionError) as error:
         raise EvaluationError(f"{file} cannot be read as JSON: {one_line(error)}") from error
     if not isinstance(written, dict):
-        raise EvaluationError(f"{file} must hold a JSON object, not {type(written).__name__}.")
+        raise EvaluationError(f"{file} must hold a JSON object, not {kind_of(written)}.")
     for name in _COUNTS:
         value = written.get(name, 1)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):

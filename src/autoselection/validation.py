@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoselection.errors import ConfigError
-from autoselection.schema import clipped, suggestion
+from autoselection.schema import clipped, kind_of, suggestion
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,16 +46,58 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
     location = detail["loc"]
     line = _line(tree, location)
     place = f"{where}:{line}" if line else where
-    field = clipped(".".join(map(str, location))) or "the document"
+    field = clipped(".".join(map(str, location)))
     if detail["type"] == "extra_forbidden":
         parent = _model_at(model, location[:-1])
         known = parent.model_fields if parent else {}
         return f"{place}: unknown key '{field}'{suggestion(str(location[-1]), known)}"
     if detail["type"] == "missing":
         return f"{place}: key '{field}' is missing ({_description(model, location)})"
-    message = detail["msg"].removeprefix("Value error, ")
     shown = f" (got {clipped(repr(detail['input']))})" if isinstance(detail["input"], (str, int, float, bool)) else ""
-    return f"{place}: {field}: {message[0].lower()}{message[1:]}{shown}."
+    if detail["type"].endswith("_type") and not shown:
+        shown = f", found {kind_of(detail['input'])}"
+    return f"{place}: {field}{': ' if field else ''}{reason_of(detail)}{shown}."
+
+
+#: What is expected, in plain words, by pydantic's kind of complaint; fields in braces are of its context.
+_EXPECTED = {
+    "path_type": "expected a path",
+    "too_short": "expected at least {min_length} in the list, found {actual_length}",
+    "too_long": "expected at most {max_length} in the list, found {actual_length}",
+    "string_type": "expected text",
+    "string_too_short": "expected text of at least {min_length} character(s)",
+    "string_too_long": "expected text of at most {max_length} character(s)",
+    "string_pattern_mismatch": "expected text of the form {pattern}",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "finite_number": "expected a number that is not infinite",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "dict_type": "expected keys and values",
+    "model_type": "expected keys and values",
+    "model_attributes_type": "expected keys and values",
+    "literal_error": "expected {expected}",
+    "enum": "expected {expected}",
+    "greater_than": "expected more than {gt:g}",
+    "greater_than_equal": "expected at least {ge:g}",
+    "less_than": "expected less than {lt:g}",
+    "less_than_equal": "expected at most {le:g}",
+    "missing": "is missing",
+    "extra_forbidden": "is unknown",
+}
+
+
+def reason_of(detail: ErrorDetails) -> str:
+    """What a model complains of, without the words of its library."""
+    if detail["type"] in _EXPECTED:
+        return _EXPECTED[detail["type"]].format_map(detail.get("ctx", {}))
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}".removesuffix(".")
 
 
 def _line(tree: yaml.Node | None, location: Sequence[int | str]) -> int | None:

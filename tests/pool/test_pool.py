@@ -243,7 +243,7 @@ def remove_manifest(path: Path) -> None:
         (damage_manifest, "manifest of the pool .* is damaged"),
         (damage_rows, "has 10 rows, its manifest says 11"),
         (damage_version, "layout version 99"),
-        (damage_field, "is damaged: skipped: "),
+        (damage_field, "is damaged: 'skipped' expected"),
         (remove_manifest, r"has no manifest\.json"),
     ],
 )

@@ -35,6 +35,7 @@ from autoselection.errors import PoolError
 from autoselection.pool.formats import Turn
 from autoselection.progress import console
 from autoselection.schema import StrictModel
+from autoselection.validation import reason_of
 
 FORMAT_VERSION = 1
 #: Version of the rules by which ingest reads files: raised when the same file gives other rows or sources.
@@ -494,6 +495,10 @@ def _read_table(path: Path, record: TableRecord) -> Any:
     return table
 
 
+#: How a pool that cannot be read is made again.
+_ANEW = "restore the pool from a copy, or make it again: autoselection ingest FILE… --out {path} --overwrite"
+
+
 def read_manifest(path: Path) -> PoolManifest:
     """The manifest of a pool directory; its table files are not looked at.
 
@@ -509,17 +514,18 @@ def read_manifest(path: Path) -> PoolManifest:
         version = document.get("format_version") if isinstance(document, dict) else None
         if isinstance(version, int) and version != FORMAT_VERSION:
             raise PoolError(
-                f"The pool {path} has layout version {version}, this program reads {FORMAT_VERSION}; ingest its files again."
+                f"The pool {path} has layout version {version}, this program reads {FORMAT_VERSION}; "
+                + _ANEW.format(path=path)
             )
         return PoolManifest.model_validate(files.unsealed(document)[0])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise PoolError(
-            f"The manifest of the pool {path} is damaged: {where}: {first['msg']}; ingest its files again."
+            f"The manifest of the pool {path} is damaged: '{where}' {reason_of(first)}; {_ANEW.format(path=path)}"
         ) from error
     except (ValueError, OSError) as error:
-        raise PoolError(f"The manifest of the pool {path} is damaged ({error}); ingest its files again.") from error
+        raise PoolError(f"The manifest of the pool {path} is damaged ({error}); {_ANEW.format(path=path)}") from error
 
 
 def _conversations(array: Any) -> list[list[Message]]:

@@ -336,4 +336,6 @@ def _steps(data: Mapping[str, Any], where: str, registry: OperatorRegistry) -> t
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "nothing"
     return clipped(repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from autoselection.documents import parse_json
 from autoselection.errors import SignalError
 from autoselection.models import files_fingerprint
+from autoselection.schema import kind_of
 from autoselection.signals.kinds import SaeValues
 from autoselection.signals.table import SparseRows
 
@@ -80,7 +81,7 @@ def read_sae_info(path: Path | str) -> SaeInfo:
     path = folder / "cfg.json"
     config = parse_json(path.read_bytes(), str(path), SignalError)
     if not isinstance(config, dict):
-        raise SignalError(f"{path} must hold a JSON object of sparsify's settings, not {type(config).__name__}.")
+        raise SignalError(f"{path} must hold a JSON object of sparsify's settings, not {kind_of(config)}.")
     d_in, k = _count(config, "d_in", path), _count(config, "k", path)
     num_latents = (
         _count(config, "num_latents", path)
