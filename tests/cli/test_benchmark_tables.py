@@ -63,3 +63,12 @@ def test_options_in_cells_of_tables(header: str, answer: str, tmp_path: Path, co
     assert told.code == 0, told.err
     for item in items(tmp_path / "out"):
         assert item["choices"] == ["rot", "grün", "blau", "gelb"] and item["answer"] == "B"
+
+
+def test_a_source_is_never_replaced(tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "test.jsonl"
+    file.write_text("".join(json.dumps({"question": f"q {n}", "answer": f"a {n}"}) + "\n" for n in range(20)))
+    before = file.read_bytes()
+    told = command("benchmark", "short_answer", "--source", file, "--out", tmp_path, "--overwrite")
+    assert told.code == 2 and "is a source of this benchmark" in told.err
+    assert [path.name for path in tmp_path.iterdir()] == ["test.jsonl"] and file.read_bytes() == before

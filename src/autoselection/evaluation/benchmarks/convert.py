@@ -117,6 +117,9 @@ def convert(
     if taken and not overwrite:
         raise ConfigError(f"{taken[0]} exists; name another folder, or pass --overwrite.")
     files = source_files(sources)
+    own = next((path for path in taken for file in files if path.samefile(file.path)), None)
+    if own is not None:
+        raise ConfigError(f"{own} is a source of this benchmark and would be replaced: name another folder with --out.")
     drafts, unusable, refused = _drafts(kind, files, reading)
     if kind.answer != "text":  # of a free answer, the other one may be an alias
         drafts, contradicted = _without_contradictions(drafts)
