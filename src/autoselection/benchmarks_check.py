@@ -98,7 +98,8 @@ def _between(
 ) -> list[Finding]:
     where = tuple("/".join(part) for part in (first, second))
     found = []
-    shared = [f"{keys[second][key]} = {name}" for key, name in keys[first].items() if key in keys[second]]
+    pairs = [(keys[second][key], name) for key, name in keys[first].items() if key in keys[second]]
+    shared = [name if other == name else f"{other} = {name}" for other, name in pairs]
     if shared:
         sentence = f"{where[0]} and {where[1]} share {len(shared):,} items ({_listed(shared)})."
         found.append(Finding("shared", where, tuple(shared), sentence))

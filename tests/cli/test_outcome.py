@@ -289,3 +289,30 @@ def test_an_interrupted_search_is_quiet_ends_its_workers_and_goes_on(
     process = shell(*given, "--json", stdout=subprocess.PIPE)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0 and json.loads(out)["finished"] is True, err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["ingest", "x", "--out", "y", "--on-bad-row"], "autoselection ingest"),
+        (["pool", "stats", "--no-such"], "autoselection pool stats"),
+        (["search", "x.yaml", "--out"], "autoselection search"),
+        (["nothing"], "autoselection"),
+    ],
+)
+def test_a_wrong_option_points_to_the_help_of_its_command(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from autoselection.cli import app
+    from autoselection.cli._outcome import run
+
+    assert run(app, words) == 2
+    assert f"'{named} --help' lists" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_address_is_no_file_and_is_shown_as_it_was_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from autoselection.cli import app
+    from autoselection.cli._outcome import run
+
+    assert run(app, ["ingest", "https://x.y/rows.jsonl", "--out", str(tmp_path / "pool")]) == 3
+    assert "https://x.y/rows.jsonl is an address" in " ".join(capsys.readouterr().err.split())

@@ -12,6 +12,7 @@ from autoselection.errors import PoolError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool
 from autoselection.study import single
+from autoselection.study.prepare import check_inputs
 
 
 @pytest.fixture
@@ -44,6 +45,19 @@ def test_a_row_twice_is_refused(
 ) -> None:
     ids = Pool.open(scored_pool).row_ids([1, 2, 1])
     (tmp_path / "ids.json").write_text(json.dumps(list(ids)))
-    with pytest.raises(PoolError, match="stands twice"):
+    with pytest.raises(PoolError, match=r"ids\.json: 1 id\(s\) stand twice, the first is '"):
         single.evaluate_subset(load_config(study_config), tmp_path / "ids.json", "dev", 0)
     assert not jobs
+
+
+def test_an_unknown_id_is_told_with_the_users_own_files(
+    study_config: Path, raw_pool: Path, tmp_path: Path, jobs: list[EvaluationJob]
+) -> None:
+    (tmp_path / "ids.txt").write_text("nobody\n")
+    config = load_config(study_config, ["pool.path=null", f"pool.files=[{raw_pool}]"])
+    with pytest.raises(PoolError, match=r"ids\.txt: 1 of 1 ids .*pool\.jsonl\), the first is 'nobody'") as told:
+        single.evaluate_subset(config, tmp_path / "ids.txt", "dev", 0)
+    assert "autoselection-" not in str(told.value) and not jobs
+    config = load_config(study_config, ["pool.path=null", "pool.files=['https://x.y/rows.jsonl']"])
+    with pytest.raises(PoolError, match=r"https://x\.y/rows\.jsonl is an address"):
+        check_inputs(config)

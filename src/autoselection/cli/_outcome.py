@@ -107,7 +107,7 @@ def _invoke(app: typer.Typer, arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined]
             return 2
-        raise _usage(error) from error
+        raise _usage(error, _command_of(command, arguments)) from error
     except BrokenPipeError:
         raise
     except _system_errors() as error:
@@ -162,10 +162,21 @@ def _of_system(error: BaseException, code: int, place: str | None) -> _Told:
     return _Told(code, f"{message}.", f"{hint}.")
 
 
-def _usage(error: Exception) -> _Told:
+def _command_of(command: Any, arguments: Sequence[str]) -> str:
+    """The command that the words name, as its help is asked for: an error while they are parsed may not say it."""
+    words = ["autoselection"]
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        words.append(word)
+    return " ".join(words)
+
+
+def _usage(error: Exception, named: str) -> _Told:
     """A wrong option or argument, and where the right ones are listed."""
     context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "autoselection"
+    command = context.command_path if context is not None else named
     message: str = error.format_message()  # type: ignore[attr-defined]
     message = message if message.rstrip().endswith((".", "!", "?", ")")) else f"{message.rstrip()}."
     return _Told(getattr(error, "exit_code", 2), message, f"'{command} --help' lists what may be given.")

@@ -96,6 +96,9 @@ def expand(path: Path, split: str | None) -> list[Path]:
         PoolError: the path does not exist, or a folder is of no known kind or has no such split.
     """
     if not path.exists():
+        if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+            address = re.sub(":/+", "://", str(path), count=1)
+            raise PoolError(f"{address} is an address: nothing is fetched; download the file and name the copy.")
         raise PoolError(f"The pool file {path} does not exist.")
     if not path.is_dir() or _is_saved_dataset(path):
         return [path]

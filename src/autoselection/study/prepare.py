@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -145,6 +146,10 @@ def check_inputs(config: StudyConfig) -> None:
     check_operators(config)
     for path in config.pool.files:
         if not path.exists():
+            if found := re.search(r"([a-z][a-z0-9+.-]+):/+(.+)", str(path)):
+                raise PoolError(
+                    f"pool.files: {found[1]}://{found[2]} is an address: nothing is fetched; download the file and name the copy."
+                )
             raise PoolError(f"{path}: no such pool file (pool.files).")
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig
 from autoselection.errors import ConfigError, PoolError
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.pool import Pool
 from autoselection.progress import console
+from autoselection.schema import clipped
 from autoselection.study.prepare import scratch_pool
 from autoselection.tasks import Split
 from autoselection.terminal import styled
@@ -57,6 +64,28 @@ def _id_of_line(line: str, where: str) -> str:
     return str(record["id"])
 
 
+def _rows_of(ids: Sequence[str], pool: Pool, subset: Path, config: StudyConfig) -> NDArray[np.int64]:
+    """Row numbers of the ids of a file, in their order.
+
+    Raises:
+        PoolError: an id stands twice, or no row has it; the file, the id and the pool are named.
+    """
+    twice = [name for name, times in Counter(ids).items() if times > 1]
+    if twice:
+        raise PoolError(
+            f"{subset}: {len(twice):,} id(s) stand twice, the first is {clipped(twice[0])!r}; a subset holds every row at most once."
+        )
+    known = set(pool.ids.to_pylist())
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        place = config.pool.path or ", ".join(map(str, config.pool.files))
+        raise PoolError(
+            f"{subset}: {len(unknown):,} of {len(ids):,} ids are of no row of the pool ({place}), the first is "
+            f"{clipped(unknown[0])!r}: name rows by the ids that 'autoselection apply --ids' or a study's ids.json gives."
+        )
+    return pool.row_of(ids)
+
+
 def evaluate_subset(
     config: StudyConfig, subset: Path, split: Split, seed: int, work_dir: Path | None = None
 ) -> EvaluationResult:
@@ -70,9 +99,7 @@ def evaluate_subset(
     with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
         folder = Path(scratch)
         pool = scratch_pool(config, folder)
-        rows = pool.row_of(ids)
-        if len(set(ids)) < len(ids):
-            raise PoolError(f"{subset}: an id stands twice; a subset holds every row at most once.")
+        rows = _rows_of(ids, pool, subset, config)
         result = evaluate(
             EvaluationJob(
                 model=config.model.path,
