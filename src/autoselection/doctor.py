@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoselection.config import StudyConfig
 
+from autoselection.demo import data_dir
 from autoselection.errors import AutoSelectionError
 from autoselection.llm import endpoint_remark
 
@@ -51,6 +52,7 @@ def examine() -> dict[str, Any]:
         remarks.append("No SAE can be trained: pip install 'autoselection[sae]' (reading one needs it too).")
     if "spacy" not in installed:
         remarks.append("action_object_branching cannot be computed: pip install 'autoselection[syntax]'.")
+    remarks.append(f"A tiny model, pool and tasks to try things on (autoselection demo) are in {data_dir()}.")
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

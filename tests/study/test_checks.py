@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from autoselection.config import load_config
-from autoselection.doctor import examine_config
+from autoselection.demo import model_dir
+from autoselection.doctor import examine, examine_config
 from autoselection.errors import AutoSelectionError, ConfigError, PoolError, StudyError
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.study import Study
@@ -254,3 +255,16 @@ def test_a_study_whose_files_hold_another_pool_now_names_no_option_of_another_co
     with pytest.raises(StudyError, match=r"another pool than its files \(pool\.files\).*choose another --out\.$"):
         prepare(config, tmp_path, {"pool": first.pool.fingerprint, "signal_report": {"signals": {}}})
     assert len(prepare(config, tmp_path).pool) == len(first.pool) - 7, "nothing decided: the files count"
+
+
+def test_doctor_foretells_that_few_rows_of_a_subset_decide_its_score(fresh: Any, scored_pool: Path) -> None:
+    pool = Pool.open(scored_pool)
+    said = foretell_training(fresh(), pool).sentences
+    assert any("A training sees 32 rows (4 steps of 8" in sentence and "has 400" in sentence for sentence in said)
+    enough = foretell_training(fresh("evaluation.sft.max_steps=40"), pool).sentences
+    assert not any("A training sees" in sentence for sentence in enough)
+
+
+def test_doctor_says_where_the_models_to_try_things_on_are() -> None:
+    (said,) = [remark for remark in examine()["remarks"] if "autoselection demo" in remark]
+    assert (Path(said.split(" are in ")[1].rstrip(".")) / model_dir().name).is_dir()

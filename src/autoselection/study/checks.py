@@ -15,6 +15,7 @@ import numpy as np
 from autoselection.chat import ConversationEncoder
 from autoselection.config import NO_RECIPE, StudyConfig
 from autoselection.errors import ConfigError, MissingExtraError
+from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.encoding import RowCache, lost_rows
 from autoselection.evaluation.engines import check_engine, check_served_metrics
 from autoselection.evaluation.harness import check_items
@@ -193,7 +194,19 @@ def foretell_training(config: StudyConfig, pool: Pool) -> Foretold:
             f"{read:,} tokens that signals read of a row (signals.max_length, or the model's context)."
         )
     more = f" Foretold from {len(rows):,} of {len(pool):,} rows." if len(rows) < len(pool) else ""
-    return Foretold(len(rows), dropped, subset.truncated, no_ifd, tuple(sentence + more for sentence in said))
+    sentences = (*(sentence + more for sentence in said), *_few_rows(sft, len(pool)))
+    return Foretold(len(rows), dropped, subset.truncated, no_ifd, sentences)
+
+
+def _few_rows(sft: SFTConfig, rows: int) -> list[str]:
+    """What to know where the steps of a training are over before most rows of a large subset were seen."""
+    seen = None if sft.max_steps is None else sft.max_steps * sft.batch_size
+    if seen is None or 2 * seen > rows:
+        return []
+    return [
+        f"A training sees {seen:,} rows ({sft.max_steps:,} steps of {sft.batch_size:,}, evaluation.sft.max_steps), and the pool "
+        f"has {rows:,}: the other rows of a larger subset do not count in its score. More steps, or epochs, count them."
+    ]
 
 
 def _filled(tokenizer: PreTrainedTokenizerBase, pool: Pool, rows: Any, config: StudyConfig, length: int) -> int:
