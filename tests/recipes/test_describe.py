@@ -14,8 +14,8 @@ from autoselection.recipes import Recipe, Step, ready_recipes
 from autoselection.recipes.describe import describe_step, number, percent
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
-    ("truncate_samples", {}, "first 50%"),
-    ("truncate_samples", {"total_samples": 12000}, "first 12,000 rows"),
+    ("truncate_samples", {}, "random 50%"),
+    ("truncate_samples", {"total_samples": 12000}, "random 12,000 rows"),
     ("mona_filter", {}, "highest 30% for each task"),
     ("mona_filter", {"threshold": 0.25, "direction": "low"}, "at most 0.25"),
     ("ifd_filter", {}, "highest 50%"),

@@ -90,7 +90,7 @@ def _size(params: Params) -> list[str]:
 
 
 def _truncate(params: Params) -> list[str]:
-    return [f"first {size}" for size in _size(params)]
+    return [f"random {size}" for size in _size(params)]
 
 
 def _sources(params: Params) -> list[str]:
