@@ -44,6 +44,14 @@ app = typer.Typer(
 Number = TypeVar("Number", int, float)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Delimiter = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="What separates CSV cells: a character, or tab (default: told by each header)."),
+]
+Encoding = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Encoding of text files, such as cp1252 (default: told by each file)."),
+]
 Set = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer evaluates annotations on Python 3.10
     typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key, e.g. search.evaluations=10."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import DATA, Json, PoolPlace, app, emit, output
+from autoselection.cli._common import DATA, Delimiter, Encoding, Json, PoolPlace, app, emit, output
 from autoselection.errors import ConfigError
 from autoselection.terminal import Terminal
 
@@ -96,14 +96,8 @@ def ingest(
         Optional[str],  # noqa: UP045
         typer.Option(help="Split of a dataset folder, or sheet of a workbook, that has several."),
     ] = None,
-    delimiter: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="What separates CSV cells: a character, or tab (default: told by each header)."),
-    ] = None,
-    encoding: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Encoding of text files, such as cp1252 (default: told by each file)."),
-    ] = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     quotes: Annotated[
         CsvQuotes,
         typer.Option(help="Quotes in CSV: refuse files where a stray one swallows rows, trust them, or plain text."),

@@ -12,6 +12,8 @@ from autoselection import __version__, files
 from autoselection.cli._common import (
     DATA,
     SEARCH,
+    Delimiter,
+    Encoding,
     EvaluationSplit,
     Json,
     Set,
@@ -201,14 +203,8 @@ def benchmark(
         Optional[str],  # noqa: UP045
         typer.Option("--map", metavar="NAME=COLUMN,…", help="Own column names: question=Frage,answer=Antwort."),
     ] = None,
-    delimiter: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="What separates CSV cells: a character, or tab (default: told by each header)."),
-    ] = None,
-    encoding: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Encoding of text files, such as cp1252 (default: told by each file)."),
-    ] = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     keep_constant: Annotated[
         bool, typer.Option(help="Keep yes/no subtasks that have one answer for all items.")
     ] = False,
