@@ -39,5 +39,8 @@ def test_the_line_adds_up_and_evaluations_are_real(capsys):
     assert line["train_tokens"] > 0
     assert 0 < line["model_seconds"] < line["seconds"]
     assert line["overhead_seconds"] == pytest.approx(line["seconds"] - line["model_seconds"], abs=0.002)
-    assert line["overhead_share"] == pytest.approx(1 - line["model_seconds"] / line["seconds"], abs=0.001)
+    # Times are rounded to a millisecond, so the share of a short run is known only to so much.
+    assert line["overhead_share"] == pytest.approx(
+        1 - line["model_seconds"] / line["seconds"], abs=2e-3 / line["seconds"] + 1e-4
+    )
     assert [getattr(owner, name) for owner, name in evaluation.model_steps()] == plain
