@@ -82,7 +82,18 @@ def is_missing(value: Any) -> bool:
 
 
 class RowError(ValueError):
-    """A row cannot be used; the message is the reason. Never leaves ingest."""
+    """A row cannot be used; the message is the reason. Never leaves ingest.
+
+    Attributes:
+        kind: a short stable name of what is wrong ("unknown role"), by which rows are counted; None tells it from the
+            message.
+        field: where in the row, as a path that counts from 0 ("messages[2].tool_calls[1].function.arguments").
+        hint: what would read the row, where something would.
+    """
+
+    def __init__(self, reason: str, kind: str | None = None, field: str | None = None, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.kind, self.field, self.hint = kind, field, hint
 
 
 def matching_formats(record: Mapping[str, Any]) -> frozenset[RowFormat]:
