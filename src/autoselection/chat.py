@@ -20,7 +20,7 @@ from autoselection.errors import EvaluationError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
 Turns = Literal["all", "last"]
 
 # Private-use characters cannot be produced by a chat template and are not in any tokenizer's special tokens.

@@ -59,3 +59,15 @@ class Conversation:
 
     messages: Sequence[Message]
     tools: str | None = None
+
+
+def turn_pieces(message: Message) -> list[str]:
+    """The texts of a turn, in order and without empty ones: its reasoning, its content, and each call as name and arguments."""
+    pieces = [message.get("reasoning_content", ""), message["content"]]
+    pieces += [f"{call['name']} {call['arguments']}" for call in message.get("tool_calls", ())]
+    return [piece for piece in pieces if piece]
+
+
+def turn_text(message: Message) -> str:
+    r"""All that a turn says: its content, behind its reasoning and before its calls, where it has them, joined by ``\n``."""
+    return message["content"] if len(message) == 2 else "\n".join(turn_pieces(message))

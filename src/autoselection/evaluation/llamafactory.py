@@ -19,7 +19,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from autoselection.conversation import Message
 from autoselection.errors import EvaluationError
 from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.memory import asked_bytes, blame, told_memory
@@ -84,7 +85,7 @@ def holdable(pool: Pool, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.array([_alternates(messages) for messages in pool.messages(rows)], bool)
 
 
-def _alternates(messages: list[dict[str, str]]) -> bool:
+def _alternates(messages: Sequence[Message]) -> bool:
     # As export_sharegpt decides: an empty system prompt is not one.
     turns = messages[1:] if messages[0]["role"] == "system" and messages[0]["content"] else messages
     answers = [message["role"] == "assistant" for message in turns]

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from autoselection.conversation import Message
 from autoselection.errors import ConfigError
 from autoselection.export.card import DatasetCard, render_card
 from autoselection.export.columns import OwnColumns, own_columns
@@ -25,7 +26,8 @@ from autoselection.export.containers import checked_cells, has_types, open_conta
 from autoselection.export.layouts import LAYOUTS, SHAREGPT_ROLES, CannotHold, Layout, LayoutName
 from autoselection.export.target import LLAMAFACTORY_NAME, FormatName, check_folder, export_target
 from autoselection.files import whole_folder, write_text
-from autoselection.pool.pool import MESSAGES_TYPE, Message, Pool, Rows
+from autoselection.pool.pool import Pool, Rows
+from autoselection.pool.rows import PLAIN_MESSAGES_TYPE
 
 _BATCH_ROWS = 1024
 _SHARD_BYTES = 256 * 2**20
@@ -358,7 +360,7 @@ def _read_dataset_info(path: Path) -> dict[str, Any]:
 
 def _write_shards(pool: Pool, wanted: NDArray[np.int64], folder: Path, own: OwnColumns) -> Counter[str]:
     """Write ``train-i-of-n.parquet`` files of about a quarter of a gigabyte of text; return rows by source."""
-    schema = pa.schema([*_IDENTITY.items(), ("messages", MESSAGES_TYPE), *own.schema()])
+    schema = pa.schema([*_IDENTITY.items(), ("messages", PLAIN_MESSAGES_TYPE), *own.schema()])
     kept: Counter[str] = Counter()
     shards: list[Path] = []
     writer: Any = None

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from autoselection.pool.pool import MESSAGES_TYPE, Message
+from autoselection.conversation import Message
+from autoselection.pool.rows import PLAIN_MESSAGES_TYPE
 
 LayoutName = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 
@@ -99,7 +100,7 @@ _TEXT = pa.string()
 LAYOUTS: Mapping[LayoutName, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("messages", {"messages": MESSAGES_TYPE}, _messages),
+        Layout("messages", {"messages": PLAIN_MESSAGES_TYPE}, _messages),
         Layout("sharegpt", {"conversations": pa.list_(pa.struct([("from", _TEXT), ("value", _TEXT)]))}, _sharegpt),
         Layout(
             "alpaca",

@@ -13,9 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from autoselection.pool.formats import RowError, Turn
+from autoselection.conversation import Conversation, Message, turn_pieces
+from autoselection.pool.formats import RowError
 from autoselection.pool.json_reader import Record
-from autoselection.pool.pool import MESSAGES_TYPE, SCHEMA
+from autoselection.pool.rows import SCHEMA, turns_array
 
 _BATCH_ROWS = 4096
 _BATCH_CHARACTERS = 8 * 2**20
@@ -29,38 +30,42 @@ class Batch:
         self.sources: list[int] = []
         self.roles: list[str] = []
         self.contents: list[str] = []
+        self.typed: dict[int, Message] = {}  # turns with more than role and content, by their number
+        self.tools: list[str | None] = []
         self.ends: list[int] = [0]
         self.metas: list[str | None] = []
         self.files: list[int] = []
         self.lines: list[int] = []
         self.characters = 0
 
-    def add(self, row_id: str, source: int, turns: Sequence[Turn], meta: str | None, file: int, line: int) -> None:
+    def add(self, row_id: str, source: int, conversation: Conversation, meta: str | None, file: int, line: int) -> None:
         self.ids.append(row_id)
         self.sources.append(source)
-        for role, content in turns:
-            self.roles.append(role)
+        for message in conversation.messages:
+            content = message["content"]
+            if len(message) > 2:
+                self.typed[len(self.roles)] = message
+                self.characters += sum(map(len, turn_pieces(message))) - len(content)
+            self.roles.append(message["role"])
             self.contents.append(content)
             self.characters += len(content)
         self.ends.append(len(self.roles))
+        self.tools.append(conversation.tools)
         self.metas.append(meta)
         self.files.append(file)
         self.lines.append(line)
-        self.characters += len(meta) if meta else 0
+        self.characters += len(meta or "") + len(conversation.tools or "")
 
     def full(self) -> bool:
         return len(self.ids) >= _BATCH_ROWS or self.characters >= _BATCH_CHARACTERS
 
     def to_arrow(self, source_names: Sequence[str], file_names: Sequence[str]) -> Any:
-        turns = pa.StructArray.from_arrays(
-            [pa.array(self.roles, pa.string()), pa.array(self.contents, pa.string())],
-            fields=list(MESSAGES_TYPE.value_type),
-        )
         return pa.record_batch(
             [
                 pa.array(self.ids, pa.string()),
                 pa.DictionaryArray.from_arrays(pa.array(self.sources, pa.int32()), pa.array(source_names, pa.string())),
-                pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns),
+                turns_array(self.ends, self.roles, self.contents, self.typed),
+                pa.array(self.tools, pa.string()),
                 pa.array(self.metas, pa.string()),
                 pa.DictionaryArray.from_arrays(pa.array(self.files, pa.int32()), pa.array(file_names, pa.string())),
                 pa.array(self.lines, pa.int64()),

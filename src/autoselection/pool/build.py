@@ -17,31 +17,30 @@ from typing import Any
 
 import pyarrow as pa
 
+from autoselection.conversation import Conversation, Message
 from autoselection.errors import PoolError
 from autoselection.files import checksum
 from autoselection.pool import formats
 from autoselection.pool.batch import Batch, meta_of
 from autoselection.pool.columns import Layout, layout_of, own_words
-from autoselection.pool.formats import RowError, Turn, is_blank, is_missing
+from autoselection.pool.formats import RowError, is_blank, is_missing
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.json_reader import RawRow, Record
 from autoselection.pool.pool import (
     FORMAT_VERSION,
     RULES,
-    SCHEMA,
     SIGNALS_FOLDER,
     SKIPPED_FILE,
     TABLE_FILE,
     FileRecord,
-    Fingerprint,
     Pool,
     PoolManifest,
     SpecialTokenRecord,
     TableRecord,
-    turns_digest,
     write_manifest,
 )
 from autoselection.pool.readers import Reader, stem_of
+from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
 from autoselection.pool.special_tokens import SpecialTokenScanner
 
@@ -150,8 +149,8 @@ class Build:
         self._ignored.update(manifest.ignored)
         self._paths.append(printable(base.path))  # an id's place is then the pool and the row, from 1
         for start in range(0, len(base), _COMPARED_ROWS):
-            batch = base.messages(range(start, min(start + _COMPARED_ROWS, len(base))))
-            self._base_turns |= {_turns_hash([(turn["role"], turn["content"]) for turn in turns]) for turns in batch}
+            batch = base.conversations(range(start, min(start + _COMPARED_ROWS, len(base))))
+            self._base_turns.update(map(_content_hash, batch))
         for chunk in base.ids.chunks:
             self._first_place.update(zip(chunk.to_pylist(), count(len(self._first_place) + 1)))
 
@@ -252,25 +251,25 @@ class Build:
             ignored.clear()
         view = layout.view(record, plan)
         try:
-            turns, used = formats.convert(layout.format, view, ignored, config.assistant_opens)
+            conversation, used = formats.convert(layout.format, view, ignored, config.assistant_opens)
         except RowError as error:
             if plan:
                 raise RowError(own_words(str(error), plan)) from error
             raise
-        found = self.scanner.count([content for _, content in turns])
+        found = self.scanner.count([message["content"] for message in conversation.messages])
         if found is not None:
             self._tokens.update(found)
             self._token_rows += 1
             if config.special_tokens == "refuse":
                 raise RowError(f"the text has the special token {min(found)!r}")
             if config.special_tokens == "strip":
-                turns = self._stripped(turns)
+                conversation = self._stripped(conversation)
         try:
-            digest = turns_digest(source, turns)
+            digest = turns_digest(source, conversation.messages, conversation.tools)
             id_column, id_value = layout.id_of(record, plan)
             own = {*layout.columns_of(used, plan), id_column, source_column}
             meta = meta_of(record, own) if config.keep_meta else None
-            row_id, content = self._id(id_column, id_value, digest.hexdigest(), turns)
+            row_id, content = self._id(id_column, id_value, digest.hexdigest(), conversation)
             self._named_ids |= not is_missing(id_value) and layout.id_field == self._wanted_id
             row_id.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -286,25 +285,25 @@ class Build:
         self._source_rows[code] += 1
         if ignored:
             self._ignored.update(ignored)
-        self._batch.add(row_id, code, turns, meta, file_number, line)
+        self._batch.add(row_id, code, conversation, meta, file_number, line)
         self._rows += 1
-        self._known_rows += bool(self._base_turns) and _turns_hash(turns) in self._base_turns
+        self._known_rows += bool(self._base_turns) and _content_hash(conversation) in self._base_turns
         if self._rows == self._compared_at and self.present is not None:
             self._begins_with_present = self._fingerprint.hexdigest() == self.present.fingerprint
         elif self._rows == self._compared_at + 1 and self._begins_with_present:
             self.former = self.present
 
-    def _stripped(self, turns: Sequence[Turn]) -> list[Turn]:
-        result = []
-        for role, content in turns:
-            text = self.scanner.remove(content)
+    def _stripped(self, conversation: Conversation) -> Conversation:
+        result: list[Message] = []
+        for message in conversation.messages:
+            text = self.scanner.remove(message["content"])
             if not is_blank(text):
-                result.append((role, text))
-            elif role != "system":
-                raise RowError(f"a turn ({role}) has no text but special tokens")
-        return result
+                result.append({**message, "content": text})
+            elif message["role"] != "system":
+                raise RowError(f"a turn ({message['role']}) has no text but special tokens")
+        return Conversation(result, conversation.tools)
 
-    def _id(self, column: str, value: Any, content_id: str, turns: Sequence[Turn]) -> tuple[str, int]:
+    def _id(self, column: str, value: Any, content_id: str, conversation: Conversation) -> tuple[str, int]:
         """The row's id, and a hash of its turns, by which a row that comes twice is known.
 
         The id is the row's own, or the hash of its content; it is numbered where another row has it already.
@@ -324,7 +323,7 @@ class Build:
             text = own = str(value)
             if not text.strip():
                 raise RowError(f"field '{column}' is empty")
-            content = _turns_hash(turns)
+            content = _content_hash(conversation)
             first = self._first_place.get(text)
             if first is not None:
                 if content == self._content_of(first):
@@ -340,7 +339,7 @@ class Build:
     def _content_of(self, first: int) -> int:
         """The hash of the turns of a row by its packed place; rows of ``base`` have it not in there."""
         if self.base is not None and first <= len(self.base):
-            return _turns_hash([(turn["role"], turn["content"]) for turn in self.base.messages([first - 1])[0]])
+            return _content_hash(self.base.conversations([first - 1])[0])
         return first >> _PLACE_BITS
 
     def _reject(self, bad: BadRow, counts: _Counts) -> None:
@@ -462,6 +461,9 @@ def printable(path: Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
-def _turns_hash(turns: Sequence[Turn]) -> int:
+def _content_hash(conversation: Conversation) -> int:
     """64 bits, the same only within this process, where they are only compared with each other."""
-    return hash(tuple(turns)) & ((1 << 64) - 1)
+    key = [(message["role"], message["content"]) for message in conversation.messages]
+    typed = [(number, message) for number, message in enumerate(conversation.messages) if len(message) > 2]
+    rest = (repr(typed), conversation.tools) if typed or conversation.tools is not None else None
+    return hash((tuple(key), rest)) & ((1 << 64) - 1)

@@ -26,13 +26,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from autoselection.conversation import Conversation, Message
 from autoselection.pool.json_reader import DECODER, KeyTwiceError
 
 RowFormat = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 FORMATS: tuple[RowFormat, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion")
-
-#: (role, content): one turn of a conversation, the role canonical.
-Turn = tuple[str, str]
 
 #: Role spellings found in the wild, and the canonical role of each.
 ROLES: Mapping[str, str] = {
@@ -113,8 +111,8 @@ def matching_formats(record: Mapping[str, Any]) -> frozenset[RowFormat]:
 
 def convert(
     row_format: RowFormat, record: Mapping[str, Any], ignored: Counter[str], assistant_opens: bool = False
-) -> tuple[list[Turn], frozenset[str]]:
-    """Convert one row to turns.
+) -> tuple[Conversation, frozenset[str]]:
+    """Convert one row to a conversation.
 
     Args:
         row_format: how to read the row.
@@ -124,7 +122,7 @@ def convert(
         assistant_opens: take conversations that the assistant begins.
 
     Returns:
-        The turns, and the names of the fields they were made from.
+        The conversation, and the names of the fields it was made from.
 
     Raises:
         RowError: a field is missing, empty or of the wrong type, or nobody asks or answers, or an answer comes first.
@@ -139,27 +137,27 @@ def convert(
         turns, used = _alpaca(record, ignored)
     else:
         turns, used = _prompt_completion(record, ignored)
-    roles = {role for role, _ in turns}
+    roles = {turn["role"] for turn in turns}
     if "assistant" not in roles:
         raise RowError("there is no assistant turn")
     if "user" not in roles:
         raise RowError("there is no user turn")
-    if not assistant_opens and next(role for role, _ in turns if role != "system") != "user":
+    if not assistant_opens and next(role for turn in turns if (role := turn["role"]) != "system") != "user":
         raise RowError(
             "the conversation opens with an answer that nobody asked for (--assistant-opens keeps such rows; in a configuration: pool.ingest.assistant_opens)"
         )
-    return turns, used
+    return Conversation(turns), used
 
 
-def _alpaca(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Turn], frozenset[str]]:
+def _alpaca(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Message], frozenset[str]]:
     answer_field = _first_present(record, "output", "response")
     input_field = _first_present(record, "input", "context")
     question = [text for text in (_optional(record, "instruction"), _optional(record, input_field)) if text]
     if not question:
         raise RowError("field 'instruction' is missing or empty")
     turns = _history(record.get("history"))
-    turns.append(("user", "\n".join(question)))
-    turns.append(("assistant", _required(record, answer_field)))
+    turns.append({"role": "user", "content": "\n".join(question)})
+    turns.append({"role": "assistant", "content": _required(record, answer_field)})
     used = frozenset(("instruction", input_field, answer_field, "system", "history"))
     return _with_system(record, turns, ignored), used
 
@@ -168,9 +166,9 @@ def _first_present(record: Mapping[str, Any], name: str, other: str) -> str:
     return other if is_missing(record.get(name)) and not is_missing(record.get(other)) else name
 
 
-def _history(value: Any) -> list[Turn]:
+def _history(value: Any) -> list[Message]:
     value = _from_json(value, "history")
-    turns: list[Turn] = []
+    turns: list[Message] = []
     if is_missing(value) or not value:
         return turns
     if not isinstance(value, list):
@@ -180,7 +178,7 @@ def _history(value: Any) -> list[Turn]:
             raise RowError(f"entry {number} of 'history' must be a [user, assistant] pair of strings")
         if is_blank(pair[0]) or is_blank(pair[1]):
             raise RowError(f"entry {number} of 'history' has an empty text")
-        turns += [("user", pair[0]), ("assistant", pair[1])]
+        turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
     return turns
 
 
@@ -194,7 +192,7 @@ def _pair(record: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def _prompt_completion(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Turn], frozenset[str]]:
+def _prompt_completion(record: Mapping[str, Any], ignored: Counter[str]) -> tuple[list[Message], frozenset[str]]:
     pair = _pair(record)
     if pair is None:
         for prompt, completion in _PAIRS:
@@ -203,16 +201,16 @@ def _prompt_completion(record: Mapping[str, Any], ignored: Counter[str]) -> tupl
                 raise RowError(f"field '{missing}' is missing or empty")
         known = ", ".join(f"'{prompt}' and '{completion}'" for prompt, completion in _PAIRS)
         raise RowError(f"fields are missing or null: expected {known} (without options), found {field_list(record)}")
-    turns: list[Turn] = []
+    turns: list[Message] = []
     for name, role in zip(pair, ("user", "assistant"), strict=True):
         if isinstance(record[name], list):
             turns += _turns(record, name, ignored)
         else:
-            turns.append((role, _required(record, name)))
+            turns.append({"role": role, "content": _required(record, name)})
     return _with_system(record, turns, ignored), frozenset((*pair, "system"))
 
 
-def _with_system(record: Mapping[str, Any], turns: list[Turn], ignored: Counter[str]) -> list[Turn]:
+def _with_system(record: Mapping[str, Any], turns: list[Message], ignored: Counter[str]) -> list[Message]:
     value = record.get("system")
     if is_missing(value):
         return turns
@@ -222,21 +220,21 @@ def _with_system(record: Mapping[str, Any], turns: list[Turn], ignored: Counter[
         if value:
             ignored["empty system prompt"] += 1
         return turns
-    if turns and turns[0][0] == "system":
-        if turns[0][1] == value:
+    if turns and turns[0]["role"] == "system":
+        if turns[0]["content"] == value:
             return turns
         raise RowError("field 'system' and the first turn give two different system prompts")
-    return [("system", value), *turns]
+    return [{"role": "system", "content": value}, *turns]
 
 
-def _turns(record: Mapping[str, Any], name: str, ignored: Counter[str]) -> list[Turn]:
+def _turns(record: Mapping[str, Any], name: str, ignored: Counter[str]) -> list[Message]:
     value = _from_json(record.get(name), name)
     if isinstance(value, dict):
         value = _transposed(value, name)
     if not isinstance(value, list) or not value:
         found = "missing" if is_missing(value) else "empty" if value == [] else f"not a list but {_kind(value)}"
         raise RowError(f"field '{name}' is {found}; expected a list of turns")
-    turns: list[Turn] = []
+    turns: list[Message] = []
     for number, item in enumerate(value, start=1):
         if not isinstance(item, dict):
             raise RowError(f"turn {number} of '{name}' must be an object, not {_kind(item)}")
@@ -256,7 +254,7 @@ def _turns(record: Mapping[str, Any], name: str, ignored: Counter[str]) -> list[
                 ignored["empty system prompt"] += 1
                 continue
             raise RowError(f"turn {number} of '{name}' ({canonical}) has no text")
-        turns.append((canonical, content))
+        turns.append({"role": canonical, "content": content})
     return turns
 
 

@@ -2,10 +2,8 @@
 
 A pool directory holds
 
-- ``pool.arrow``: Arrow IPC file; columns ``id`` (string), ``source`` (dictionary<int32, string>), ``messages``
-  (list of struct{role, content}), ``meta`` (JSON string or null), ``file`` (dictionary<int32, string>) and ``line``
-  (int64; for Parquet and dataset folders the number of the row, both from 1): where the row was read, which is no part
-  of the fingerprint; pools made before these two columns have null in them;
+- ``pool.arrow``: Arrow IPC file with the columns of ``rows.SCHEMA``; table files of older layouts lack some, and are
+  opened as if these held null;
 - ``pool-0001.arrow``, …: rows that were appended later; the manifest names the files that make up the table, in order;
 - ``manifest.json``: counts, provenance, the content fingerprint and checksums; written last;
 - ``skipped.jsonl``: the rows that could not be used: file, line, reason;
@@ -15,7 +13,6 @@ A pool directory holds
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -31,13 +28,23 @@ import pyarrow.compute as pc
 from pydantic import Field, ValidationError
 
 from autoselection import files
+from autoselection.conversation import Conversation, Message
 from autoselection.errors import PoolError
-from autoselection.pool.formats import Turn
+from autoselection.pool.rows import (
+    SCHEMA,
+    Fingerprint,
+    as_current,
+    as_messages,
+    joined_texts,
+    turns_digest,
+    without_unused_fields,
+)
 from autoselection.progress import console
 from autoselection.schema import StrictModel
 from autoselection.validation import reason_of
 
-FORMAT_VERSION = 1
+#: Layout of pool directories. 2 added to the rows of 1 what tool calls and reasoning need; 1 is read and extended.
+FORMAT_VERSION = 2
 #: Version of the rules by which ingest reads files: raised when the same file gives other rows or sources.
 RULES = 2
 TABLE_FILE = "pool.arrow"
@@ -45,23 +52,8 @@ MANIFEST_FILE = "manifest.json"
 SKIPPED_FILE = "skipped.jsonl"
 SIGNALS_FOLDER = "signals"
 
-MESSAGES_TYPE = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        pa.field("messages", MESSAGES_TYPE, nullable=False),
-        pa.field("meta", pa.string()),
-        pa.field("file", pa.dictionary(pa.int32(), pa.string())),
-        pa.field("line", pa.int64()),
-    ]
-)
-#: Tables written before rows knew their file and line.
-_SCHEMA_WITHOUT_PLACES = pa.schema([SCHEMA.field(name) for name in ("id", "source", "messages", "meta")])
-
 _T = TypeVar("_T")
 
-Message = dict[str, str]
 Rows = Sequence[int] | npt.NDArray[np.integer[Any]]
 
 
@@ -138,39 +130,6 @@ class PoolManifest(PoolState):
     def state(self) -> PoolState:
         """The state alone, to be kept as a parent."""
         return PoolState(**{name: getattr(self, name) for name in PoolState.model_fields})
-
-
-def turns_digest(source: str, turns: Sequence[Turn]) -> Any:
-    """Hash object (128 bits) over a row's source and turns.
-
-    Raises:
-        UnicodeEncodeError: a text is not valid Unicode.
-    """
-    # Lengths make the encoding unambiguous whatever the texts hold.
-    parts = [f"{len(source)}:{source}"]
-    for role, content in turns:
-        parts.append(f"{role}:{len(content)}:")
-        parts.append(content)
-    return hashlib.blake2b("".join(parts).encode("utf-8"), digest_size=16)
-
-
-class Fingerprint:
-    """Running content hash over a pool's rows: does not depend on how they are split into batches."""
-
-    def __init__(self) -> None:
-        self._digest = hashlib.blake2b(f"autoselection-pool-{FORMAT_VERSION}".encode(), digest_size=16)
-
-    def add(self, row_id: str, row_digest: bytes, meta: str | None) -> None:
-        """Add one row.
-
-        Raises:
-            UnicodeEncodeError: the id or the metadata is not valid Unicode.
-        """
-        head = f"{len(row_id)}:{row_id}" if meta is None else f"{len(row_id)}:{row_id}{len(meta)}:{meta}"
-        self._digest.update(head.encode("utf-8") + row_digest)
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,23 +237,37 @@ class Pool:
         return result
 
     def messages(self, rows: Rows | None = None) -> list[list[Message]]:
-        """Conversations of ``rows`` in their order (all rows if None), as lists of role and content.
+        """Conversations of ``rows`` in their order (all rows if None): role and content, other keys where a turn has them.
 
         Raises:
             PoolError: a row number is out of range.
         """
-        return self._gather("messages", rows, _conversations)
+        return self._gather("messages", rows, as_messages)
+
+    def tools(self, rows: Rows | None = None) -> list[str | None]:
+        """Each row's tool definitions: JSON text of their list, None without."""
+        return self._gather("tools", rows, lambda array: array.to_pylist())
+
+    def conversations(self, rows: Rows | None = None) -> list[Conversation]:
+        """Messages and tools of ``rows`` in their order (all rows if None).
+
+        Raises:
+            PoolError: a row number is out of range.
+        """
+        return list(map(Conversation, self.messages(rows), self.tools(rows)))
 
     def texts(self, rows: Rows | None = None) -> list[str]:
-        r"""The contents of each row's turns joined by ``\n``: what text signals see.
+        r"""The texts of each row's turns (``conversation.turn_text``) joined by ``\n``: what text signals see.
+
+        Tool definitions are no text of the row.
 
         Raises:
             PoolError: a row number is out of range.
         """
-        return self._gather("messages", rows, _joined_contents)
+        return self._gather("messages", rows, joined_texts)
 
     def parts(self, part: str, rows: Rows | None = None) -> list[str]:
-        r"""Of each row the contents of the user's turns (``prompt``) or of the assistant's (``response``) joined by ``\n``.
+        r"""Of each row the texts of the user's turns (``prompt``) or of the assistant's (``response``) joined by ``\n``.
 
         A system message belongs to neither: whole sources share one. A row without such a turn gives an empty text.
 
@@ -302,7 +275,7 @@ class Pool:
             PoolError: a row number is out of range.
         """
         role = {"prompt": "user", "response": "assistant"}[part]
-        return self._gather("messages", rows, lambda array: _joined_contents(array, role))
+        return self._gather("messages", rows, lambda array: joined_texts(array, role))
 
     def metas(self, rows: Rows | None = None) -> list[dict[str, Any]]:
         """Each row's extra fields ({} if it has none)."""
@@ -353,17 +326,15 @@ class Pool:
         """The running fingerprint after the last row, computed from the rows: more rows can be added to it."""
         fingerprint = Fingerprint()
         for batch in self.table.to_batches(max_chunksize=1024):
-            turns = batch.column(2).flatten()
-            roles, contents = turns.field("role").to_pylist(), turns.field("content").to_pylist()
-            ends = np.cumsum(batch.column(2).value_lengths().to_numpy(zero_copy_only=False)).tolist()
-            start = 0
-            for row_id, source, end, meta in zip(
-                batch.column(0).to_pylist(), batch.column(1).to_pylist(), ends, batch.column(3).to_pylist(), strict=True
-            ):
-                row = list(zip(roles[start:end], contents[start:end], strict=True))
-                fingerprint.add(row_id, turns_digest(source, row).digest(), meta)
-                start = end
+            ids, sources, metas, tools = (batch.column(name).to_pylist() for name in ("id", "source", "meta", "tools"))
+            turns = as_messages(without_unused_fields(batch.column("messages")))
+            for row_id, source, messages, declared, meta in zip(ids, sources, turns, tools, metas, strict=True):
+                fingerprint.add(row_id, turns_digest(source, messages, declared).digest(), meta)
         return fingerprint
+
+    @cached_property
+    def _turn_chunks(self) -> list[Any]:
+        return [without_unused_fields(chunk) for chunk in self.table.column("messages").chunks]
 
     @cached_property
     def _chunk_starts(self) -> npt.NDArray[np.int64]:
@@ -390,9 +361,9 @@ class Pool:
 
     def _gather(self, name: str, rows: Rows | None, convert: Callable[[Any], list[_T]]) -> list[_T]:
         """Convert the cells of one column chunk by chunk, and return them in the order of ``rows``."""
-        column = self.table.column(name)
+        parts = self._turn_chunks if name == "messages" else self.table.column(name).chunks
         if rows is None:
-            return [value for chunk in column.chunks for value in convert(chunk)]
+            return [value for chunk in parts for value in convert(chunk)]
         wanted = self.check_rows(rows)
         if not len(wanted):
             return []
@@ -402,7 +373,7 @@ class Pool:
         values: dict[int, _T] = {}
         for chunk, positions in zip(chunks.tolist(), np.split(order, firsts[1:]), strict=True):
             local = wanted[positions] - self._chunk_starts[chunk]
-            values.update(zip(positions.tolist(), convert(column.chunk(chunk).take(pa.array(local))), strict=True))
+            values.update(zip(positions.tolist(), convert(parts[chunk].take(pa.array(local))), strict=True))
         return [values[position] for position in range(len(wanted))]
 
 
@@ -486,10 +457,7 @@ def _read_table(path: Path, record: TableRecord) -> Any:
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise PoolError(f"The pool {path} is damaged: {name} cannot be read ({reason}); {again}") from error
-    if table.schema.equals(_SCHEMA_WITHOUT_PLACES):
-        for column in SCHEMA:
-            if column.name not in table.column_names:
-                table = table.append_column(column, pa.nulls(table.num_rows, column.type))
+    table = as_current(table)
     if not table.schema.equals(SCHEMA):
         raise PoolError(f"The pool {path} is damaged: {name} has other columns than a pool; ingest again.")
     return table
@@ -512,9 +480,9 @@ def read_manifest(path: Path) -> PoolManifest:
     try:
         document = files.parse_json(manifest_path.read_bytes())
         version = document.get("format_version") if isinstance(document, dict) else None
-        if isinstance(version, int) and version != FORMAT_VERSION:
+        if isinstance(version, int) and not 1 <= version <= FORMAT_VERSION:
             raise PoolError(
-                f"The pool {path} has layout version {version}, this program reads {FORMAT_VERSION}; "
+                f"The pool {path} has layout version {version}, this program reads 1 to {FORMAT_VERSION}; "
                 + _ANEW.format(path=path)
             )
         return PoolManifest.model_validate(files.unsealed(document)[0])
@@ -526,26 +494,3 @@ def read_manifest(path: Path) -> PoolManifest:
         ) from error
     except (ValueError, OSError) as error:
         raise PoolError(f"The manifest of the pool {path} is damaged ({error}); {_ANEW.format(path=path)}") from error
-
-
-def _conversations(array: Any) -> list[list[Message]]:
-    """List<struct> array to Python; reads the flat columns, several times faster than ``to_pylist``."""
-    turns = array.flatten()
-    flat = [
-        {"role": role, "content": content}
-        for role, content in zip(turns.field("role").to_pylist(), turns.field("content").to_pylist(), strict=True)
-    ]
-    ends = np.cumsum(array.value_lengths().to_numpy(zero_copy_only=False)).tolist()
-    return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _joined_contents(array: Any, role: str | None = None) -> list[str]:
-    turns = array.flatten()
-    counts = array.value_lengths().to_numpy(zero_copy_only=False)
-    if role is not None:
-        chosen = pc.equal(turns.field("role"), role)
-        row = np.repeat(np.arange(len(counts)), counts)[chosen.to_numpy(zero_copy_only=False)]
-        turns, counts = turns.filter(chosen), np.bincount(row, minlength=len(counts))
-    contents = turns.field("content").to_pylist()
-    ends = np.cumsum(counts).tolist()
-    return ["\n".join(contents[start:end]) for start, end in zip([0, *ends], ends, strict=False)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.fuzz.harness import Target
 
+from autoselection.conversation import turn_text
 from autoselection.pool import formats
 from autoselection.pool.formats import FORMATS, RowError
 from autoselection.pool.readers import Reader
@@ -29,11 +30,11 @@ def convert(record: dict[str, Any]) -> None:
     formats.matching_formats(record)
     for row_format in FORMATS:
         try:
-            turns, _ = formats.convert(row_format, record, Counter())
+            conversation, _ = formats.convert(row_format, record, Counter())
         except RowError as error:
             assert str(error)
         else:
-            assert all(text.strip() for _, text in turns)
+            assert all(turn_text(message).strip() for message in conversation.messages)
 
 
 def _parse(data: bytes) -> None:
