@@ -94,7 +94,11 @@ def test_bad_line_is_skipped_and_reported_with_its_place(kind: str, write: Write
     assert (bad.file, bad.line) == (str(path), 3)
     assert reason in bad.reason
     written = (tmp_path / "pool" / "skipped.jsonl").read_text().splitlines()
-    assert [json.loads(text) for text in written] == [{"file": str(path), "line": 3, "reason": bad.reason}]
+    place = {"field": bad.field} if bad.field else {}
+    assert [json.loads(text) for text in written] == [
+        {"file": str(path), "line": 3, "kind": bad.kind, **place, "reason": bad.reason}
+    ]
+    assert [(fault.rows, fault.first) for fault in report.faults] == [(1, bad)]
     assert Pool.open(tmp_path / "pool").manifest.files[0].skipped == 1
 
 

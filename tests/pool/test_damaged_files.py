@@ -209,8 +209,8 @@ def test_conversations_that_the_assistant_opens_are_taken_if_asked_for(write: Wr
     path = write("x.jsonl", [{"messages": turns}, {"messages": turns[2:]}])
     report = ingest([path], tmp_path / "pool")
     assert report.rows == 1
-    assert list(report.reasons.values()) == [1]
-    assert "opens with an answer that nobody asked for" in next(iter(report.reasons))
+    (fault,) = report.faults
+    assert fault.rows == 1 and "opens with an answer that nobody asked for" in fault.first.reason
     assert ingest([path], tmp_path / "all", IngestConfig(assistant_opens=True)).rows == 2
 
 

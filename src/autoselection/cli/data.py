@@ -14,15 +14,12 @@ from autoselection.errors import ConfigError
 from autoselection.terminal import Terminal
 
 if TYPE_CHECKING:
-    from autoselection.pool import IngestReport
+    from autoselection.pool import Fault, IngestReport
 
 sae_app = typer.Typer(help="Sparse autoencoders.", no_args_is_help=True)
 app.add_typer(sae_app, name="sae", rich_help_panel=DATA)
 pool_app = typer.Typer(help="What is in a pool.", no_args_is_help=True)
 app.add_typer(pool_app, name="pool", rich_help_panel=DATA)
-
-_SHOWN_REASONS = 10
-_SHOWN_BAD = 3
 
 
 class PoolFormat(str, Enum):
@@ -173,13 +170,19 @@ def _print_ingest(report: IngestReport, terminal: Terminal) -> None:
         ("seconds", f"{report.seconds:.1f}"),
     ]
     terminal.table(f"Pool {report.path}", None, lines)
-    if report.reasons:
-        shown = list(report.reasons.items())[:_SHOWN_REASONS]
-        more = f" (of {len(report.reasons):,} reasons)" if len(report.reasons) > len(shown) else ""
-        rows = [(reason, f"{count:,}") for reason, count in shown]
-        terminal.table(f"Skipped rows by reason{more}", ("reason", "rows"), rows, numbers=True)
-        for bad in report.bad[:_SHOWN_BAD]:
-            terminal.say(str(bad))
+    if report.faults:
+        names = {Path(record.path).name for record in report.files}
+        alone = len(names) == len(report.files)  # then a file's name tells it without its folder
+        rows = [_fault_line(fault, alone) for fault in report.faults]
+        headings = ("kind", "rows", "first at", "field", "what is wrong there, what would read it")
+        terminal.table("Skipped rows by kind", headings, rows)
+
+
+def _fault_line(fault: Fault, alone: bool) -> tuple[str, ...]:
+    first = fault.first
+    file = Path(first.file).name if alone else first.file
+    hint = f"; {first.hint}" if first.hint and first.hint not in first.reason else ""
+    return first.kind, f"{fault.rows:,}", f"{file}:{first.line}", first.field, f"{first.reason}{hint}"
 
 
 def _listed(counts: Mapping[str, int], limit: int = 12) -> str:

@@ -7,7 +7,7 @@ from autoselection.pool.formats import ROLES, RowFormat
 from autoselection.pool.ingest import IngestReport, ingest
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.pool import FileRecord, Pool, PoolManifest, PoolState, SpecialTokenRecord
-from autoselection.pool.skipped import BadRow
+from autoselection.pool.skipped import BadRow, Fault
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
 from autoselection.pool.stats import Distribution, Duplicates, PoolDescription, describe_pool
 
@@ -17,6 +17,7 @@ __all__ = [
     "BadRow",
     "Distribution",
     "Duplicates",
+    "Fault",
     "FileRecord",
     "IngestConfig",
     "IngestReport",

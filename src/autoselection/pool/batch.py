@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from autoselection.conversation import Conversation, Message, turn_pieces
-from autoselection.pool.formats import RowError
 from autoselection.pool.json_reader import Record
+from autoselection.pool.row_error import RowError
 from autoselection.pool.rows import SCHEMA, turns_array
 
 _BATCH_ROWS = 4096
@@ -82,7 +82,9 @@ def _json_value(value: Any) -> Any:
         return str(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
-    raise RowError(f"a field holds {type(value).__name__}, which JSON metadata cannot hold")
+    raise RowError(
+        f"a field holds {type(value).__name__}, which JSON metadata cannot hold", "a value that JSON cannot hold"
+    )
 
 
 def _without_nan(value: Any) -> Any:

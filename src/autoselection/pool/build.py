@@ -23,7 +23,7 @@ from autoselection.files import checksum
 from autoselection.pool import formats
 from autoselection.pool.batch import Batch, meta_of
 from autoselection.pool.columns import Layout, layout_of, own_words
-from autoselection.pool.formats import RowError, is_blank, is_missing
+from autoselection.pool.formats import is_blank, is_missing
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.json_reader import RawRow, Record
 from autoselection.pool.pool import (
@@ -40,6 +40,7 @@ from autoselection.pool.pool import (
     write_manifest,
 )
 from autoselection.pool.readers import Reader, stem_of
+from autoselection.pool.row_error import RowError
 from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
 from autoselection.pool.special_tokens import SpecialTokenScanner
@@ -183,10 +184,10 @@ class Build:
         for line, record, problem in rows:
             try:
                 if record is None:
-                    raise RowError(problem or "the row cannot be read")
+                    raise problem or RowError("the row cannot be read")
                 self._row(record, layout, given, file_number, line, counts)
             except RowError as error:
-                self._reject(BadRow(path, line, str(error)), counts)
+                self._reject(BadRow.of(path, line, error), counts)
             else:
                 counts.rows += 1
             if self._batch.full():

@@ -24,6 +24,7 @@ import numpy as np
 
 from autoselection.errors import PoolError
 from autoselection.pool.json_reader import MAX_ROW_BYTES, RawRow
+from autoselection.pool.row_error import RowError
 from autoselection.pool.settings import setting
 
 Quotes = Literal["check", "trust", "none"]
@@ -137,7 +138,7 @@ def csv_rows(stream: BinaryIO, path: Path, delimiter: str, quotes: Quotes, newli
         except csv.Error as error:
             if len(lines.kept) > 1:
                 raise _never_closed(path, line, reader.line_num, str(error)) from error
-            yield line, None, f"not valid CSV: {error}"
+            yield line, None, RowError(f"not valid CSV: {error}", "not valid CSV")
             continue
         if not cells:
             continue
@@ -146,7 +147,7 @@ def csv_rows(stream: BinaryIO, path: Path, delimiter: str, quotes: Quotes, newli
         if len(cells) > len(header) and not any(cells[len(header) :]):  # delimiters at the end of the line
             del cells[len(header) :]
         if len(cells) != len(header):
-            yield line, None, f"the row has {len(cells)} cells, the header {len(header)}"
+            yield line, None, RowError(f"the row has {len(cells)} cells, the header {len(header)}", "number of cells")
             continue
         yield line, {name: cell or None for name, cell in zip(header, cells, strict=True)}, None
     if check is not None:

@@ -28,6 +28,7 @@ import numpy as np
 
 from autoselection.conversation import Conversation, Message
 from autoselection.pool.json_reader import DECODER, KeyTwiceError
+from autoselection.pool.row_error import RowError
 
 RowFormat = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 FORMATS: tuple[RowFormat, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion")
@@ -77,21 +78,6 @@ def is_blank(text: str) -> bool:
 def is_missing(value: Any) -> bool:
     """Whether a field holds no value: null, or a number that is none."""
     return value is None or (isinstance(value, (float, np.floating)) and not math.isfinite(value))
-
-
-class RowError(ValueError):
-    """A row cannot be used; the message is the reason. Never leaves ingest.
-
-    Attributes:
-        kind: a short stable name of what is wrong ("unknown role"), by which rows are counted; None tells it from the
-            message.
-        field: where in the row, as a path that counts from 0 ("messages[2].tool_calls[1].function.arguments").
-        hint: what would read the row, where something would.
-    """
-
-    def __init__(self, reason: str, kind: str | None = None, field: str | None = None, hint: str | None = None) -> None:
-        super().__init__(reason)
-        self.kind, self.field, self.hint = kind, field, hint
 
 
 def matching_formats(record: Mapping[str, Any]) -> frozenset[RowFormat]:

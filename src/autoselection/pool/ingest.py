@@ -15,7 +15,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from autoselection.pool.destination import base_pool, check_destination, extend,
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.pool import FileRecord, Pool, PoolManifest
 from autoselection.pool.readers import Reader, container_of, expand, stem_of
-from autoselection.pool.skipped import BadRow
+from autoselection.pool.skipped import BadRow, Fault
 from autoselection.pool.sources import named_sources, source_names
 from autoselection.pool.special_tokens import SpecialTokenScanner
 from autoselection.progress import console, progress
@@ -61,7 +61,7 @@ class IngestReport:
         bad: the first bad rows.
         unchanged: the same pool was already there and was left alone.
         appended: rows that were added to a pool that was there; all of them if there was none.
-        reasons: how many rows were skipped for which reason (numbers and quotations left out).
+        faults: how many rows were skipped for what, by kind and field, the most frequent first.
         notes: what was guessed or done that people should know of: encodings, delimiters, names of sources, ids.
         files: the input files of the pool, in order.
     """
@@ -80,7 +80,7 @@ class IngestReport:
     bad: tuple[BadRow, ...]
     unchanged: bool
     appended: int
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
     files: tuple[FileRecord, ...] = ()
 
@@ -98,10 +98,10 @@ class IngestReport:
             "special_token_handling": self.special_token_handling,
             "ignored": dict(self.ignored),
             "seconds": round(self.seconds, 3),
-            "bad": [{"file": bad.file, "line": bad.line, "reason": bad.reason} for bad in self.bad],
+            "bad": [bad.to_dict() for bad in self.bad],
             "unchanged": self.unchanged,
             "appended": self.appended,
-            "reasons": dict(self.reasons),
+            "faults": [fault.to_dict() for fault in self.faults],
             "notes": list(self.notes),
             "files": [record.model_dump(exclude_defaults=True) for record in self.files],
         }
@@ -193,7 +193,7 @@ def ingest(
         bad=tuple(build.bad),
         unchanged=unchanged,
         appended=0 if unchanged else manifest.rows - (len(former) if former is not None else 0),
-        reasons=dict(build.skipped.kinds.most_common()),
+        faults=tuple(build.skipped.faults()),
         notes=tuple(build.notes),
         files=manifest.files,
     )

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from autoselection.errors import PoolError
+from autoselection.pool.row_error import RowError
 from autoselection.pool.settings import setting
 
 Record = dict[str, Any]
 #: (line, record, problem): where a row starts, its fields, and, if it could not be read, why.
-RawRow = tuple[int, Record | None, str | None]
+RawRow = tuple[int, Record | None, RowError | None]
 
 #: The longest row read, in bytes; it bounds memory whatever a file holds.
 MAX_ROW_BYTES = 64 * 2**20
@@ -30,13 +31,17 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 class KeyTwiceError(ValueError):
     """An object of a JSON document has a key twice."""
 
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key[:80]!r} appears twice in one object")
+        self.key = key[:80]
+
 
 def _object(pairs: list[tuple[str, Any]]) -> Record:
     record = dict(pairs)
     if len(record) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise KeyTwiceError(f"the key {twice[:80]!r} appears twice in one object")
+        raise KeyTwiceError(twice)
     return record
 
 
@@ -88,7 +93,7 @@ def _lines(stream: BinaryIO) -> Iterator[RawRow]:
         if len(line) > MAX_ROW_BYTES:
             while line and not line.endswith(b"\n"):
                 line = stream.readline(BUFFER_BYTES)
-            yield number, None, f"the line is longer than {MAX_ROW_BYTES // 2**20} MiB"
+            yield number, None, RowError(f"the line is longer than {MAX_ROW_BYTES // 2**20} MiB", "row too long")
             continue
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
@@ -98,7 +103,7 @@ def _lines(stream: BinaryIO) -> Iterator[RawRow]:
         yield number, record, problem
 
 
-def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
+def _parse_line(line: bytes) -> tuple[Record | None, RowError | None]:
     try:
         text = line.rstrip(b" \t\r\n").decode("utf-8")
         if text.startswith("{"):
@@ -109,20 +114,22 @@ def _parse_line(line: bytes) -> tuple[Record | None, str | None]:
             record = DECODER.decode(text)
     except UnicodeDecodeError as error:
         place = f"byte {error.start + 1} of the line"
-        return None, f"not valid UTF-8 ({place}): if the file has another encoding, give {setting('encoding')}"
+        hint = f"if the file has another encoding, give {setting('encoding')}"
+        return None, RowError(f"not valid UTF-8 ({place}): {hint}", "not UTF-8", None, hint)
     except json.JSONDecodeError as error:
         cut = text[:1] in ("{", "[") and _is_cut(error, text) and not line.endswith(b"\n")
-        return None, _json_problem(error) + (
-            "; the file ends here, in the middle of a row (half-written?)" if cut else ""
-        )
+        if cut:
+            reason = f"{_json_problem(error)}; the file ends here, in the middle of a row (half-written?)"
+            return None, RowError(reason, "row cut off", None, "get the file again")
+        return None, RowError(_json_problem(error), "not valid JSON", None, "one JSON object a line")
     except KeyTwiceError as error:
-        return None, str(error)
+        return None, RowError(str(error), "key twice", error.key)
     except ValueError as error:  # numbers of thousands of digits
-        return None, f"not valid JSON: {error}"
+        return None, RowError(f"not valid JSON: {error}", "number too long")
     except RecursionError:
-        return None, "the JSON is nested too deeply"
+        return None, RowError("the JSON is nested too deeply", "nested too deeply")
     if not isinstance(record, dict):
-        return None, "not a JSON object"
+        return None, RowError("not a JSON object", "not a JSON object", None, "one JSON object a line")
     return record, None
 
 
@@ -189,7 +196,7 @@ def _array(stream: BinaryIO, path: Path) -> Iterator[RawRow]:
             value, end, problem = _element(text, path, rows)
             text.move(end)
             if problem is None and not isinstance(value, dict):
-                problem = "not a JSON object"
+                problem = RowError("not a JSON object", "not a JSON object", None, "an array of JSON objects")
             rows += 1
             yield line, None if problem else value, problem
             character = text.next_character()
@@ -211,15 +218,15 @@ def _cut_off(path: Path, line: int, rows: int) -> PoolError:
     )
 
 
-def _element(text: _Text, path: Path, rows: int) -> tuple[Any, int, str | None]:
+def _element(text: _Text, path: Path, rows: int) -> tuple[Any, int, RowError | None]:
     """Decode the value at the position: (value, its end, problem). Reads on while the value may be incomplete."""
     while True:
-        problem: str | None = None
+        problem: RowError | None = None
         try:
             try:
                 value, end = DECODER.raw_decode(text.buffer, text.position)
             except KeyTwiceError as error:  # the row is bad, but where it ends is known
-                problem = str(error)
+                problem = RowError(str(error), "key twice", error.key)
                 value, end = _LENIENT.raw_decode(text.buffer, text.position)
         except json.JSONDecodeError as error:
             if text.ended:

@@ -28,6 +28,7 @@ from autoselection.errors import MissingExtraError, PoolError
 from autoselection.pool.csv_reader import NAMES, Quotes, csv_rows, sniff_delimiter
 from autoselection.pool.encodings import Recoded, Survey, marked_encoding, survey
 from autoselection.pool.json_reader import BUFFER_BYTES, RawRow, Record, json_rows
+from autoselection.pool.row_error import RowError
 from autoselection.pool.settings import setting
 from autoselection.pool.spreadsheet import workbook_rows
 
@@ -388,7 +389,7 @@ class Reader:
                 yield row, record, problem
 
 
-def _records(batch: Any) -> Iterator[tuple[Record | None, str | None]]:
+def _records(batch: Any) -> Iterator[tuple[Record | None, RowError | None]]:
     try:
         records = batch.to_pylist()
     except (ValueError, OverflowError, KeyError):  # text that is not UTF-8; dates and durations that Python has not
@@ -399,16 +400,20 @@ def _records(batch: Any) -> Iterator[tuple[Record | None, str | None]]:
         yield record, None
 
 
-def _record(row: Any) -> tuple[Record | None, str | None]:
+def _record(row: Any) -> tuple[Record | None, RowError | None]:
     """The one row of a batch, or what is wrong with it."""
     record: Record = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):
         try:
             record[name] = column[0].as_py()
         except UnicodeDecodeError:
-            return None, "a text is not valid UTF-8"
+            return None, RowError("a text is not valid UTF-8", "not UTF-8", name)
         except (ValueError, OverflowError, KeyError) as error:
-            return None, f"the column {name!r} has a value of type {column.type} that cannot be read ({error})"
+            return None, RowError(
+                f"the column {name!r} has a value of type {column.type} that cannot be read ({error})",
+                "a value that cannot be read",
+                name,
+            )
     return record, None
 
 

@@ -1,4 +1,4 @@
-"""``skipped.jsonl``: the rows that could not be used, with file, line and reason.
+"""``skipped.jsonl``: the rows that could not be used, with file, line, kind, field and reason; and their table by kind.
 
 The list stays about as small as the input: long reasons are cut, and where bad rows are so short and many that their
 list would be longer than the input, the rest of a file's is one entry with the number of its rows.
@@ -9,31 +9,74 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from autoselection.pool.row_error import RowError
 
 #: Longest reason kept (characters).
 MAX_REASON = 300
 #: Bytes that the list may always have, besides as many as the input.
 _FREE_BYTES = 2**16
-#: Different reasons counted one by one.
+#: Longest path of a field kept (characters).
+_MAX_FIELD = 120
+#: Different faults counted one by one.
 _MAX_KINDS = 200
-_DETAILS = re.compile(r"(?<!field )(?<!of )'(?:[^'\\\\]|\\\\.)*'|(?<!U\+)\b\d[\d,]*\b")
+_OTHERS = "others"
+_INDEX = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that could not be used. For Parquet and dataset folders ``line`` is the row's number (from 1)."""
+    """A row that could not be used.
+
+    Attributes:
+        file: as it was given.
+        line: where the row starts; for Parquet and dataset folders the row's number (from 1).
+        reason: what is wrong.
+        kind: short stable name of what is wrong.
+        field: where in the row, as a path that counts from 0; "" if it is the whole row.
+        hint: what would read the row; "" if nothing would.
+    """
 
     file: str
     line: int
     reason: str
+    kind: str = ""
+    field: str = ""
+    hint: str = ""
+
+    @classmethod
+    def of(cls, file: str, line: int, error: RowError) -> BadRow:
+        """The row that an error is about."""
+        return cls(file, line, str(error), error.kind, error.field[:_MAX_FIELD], error.hint)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; what is not known is left out."""
+        return {name: value for name, value in vars(self).items() if value != ""}
+
+
+@dataclass
+class Fault:
+    """One kind of bad rows in one field, and how many there are.
+
+    Attributes:
+        first: the first of them; its ``reason`` speaks for all.
+        rows: their number.
+    """
+
+    first: BadRow
+    rows: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: kind, number of rows, and the first of them."""
+        first = self.first.to_dict()
+        return {"kind": first.pop("kind"), "rows": self.rows, **first}
 
 
 def skipped_rows_of(line: bytes) -> int:
@@ -48,10 +91,10 @@ def skipped_rows_of(line: bytes) -> int:
 
 
 class SkippedList:
-    """The list being written; a context manager. ``kinds`` counts the reasons, numbers and quotations left out."""
+    """The list being written; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        self.kinds: Counter[str] = Counter()
+        self._faults: dict[tuple[str, str], Fault] = {}
         self._file = path.open("w", encoding="utf-8")
         self._budget = _FREE_BYTES
         self._unlisted: list[BadRow] = []  # the first and the last of a file
@@ -71,12 +114,26 @@ class SkippedList:
 
     def add(self, bad: BadRow) -> None:
         """List a row."""
-        kind = _DETAILS.sub("…", bad.reason)
-        self.kinds[kind if kind in self.kinds or len(self.kinds) < _MAX_KINDS else "other reasons"] += 1
+        self._count(bad)
         reason = bad.reason if len(bad.reason) <= MAX_REASON else bad.reason[:MAX_REASON] + " …"
-        if self._unlisted_rows or not self._write({"file": bad.file, "line": bad.line, "reason": reason}):
+        entry = {"file": bad.file, "line": bad.line, "kind": bad.kind, "field": bad.field, "reason": reason}
+        if self._unlisted_rows or not self._write({name: value for name, value in entry.items() if value != ""}):
             self._unlisted = [*self._unlisted[:1], bad]
             self._unlisted_rows += 1
+
+    def _count(self, bad: BadRow) -> None:
+        # Turn 3 and turn 5 of a conversation are one place.
+        key = (bad.kind, _INDEX.sub("[]", bad.field))
+        fault = self._faults.get(key)
+        if fault is None:
+            if len(self._faults) >= _MAX_KINDS:
+                key, bad = (_OTHERS, ""), replace(bad, kind=_OTHERS, field="", hint="")
+            fault = self._faults.setdefault(key, Fault(bad))
+        fault.rows += 1
+
+    def faults(self) -> list[Fault]:
+        """The rows by kind and field, the most frequent first; then in order of their first rows."""
+        return sorted(self._faults.values(), key=lambda fault: -fault.rows)
 
     def end_file(self) -> None:
         """The file is read: what was not listed of it gets an entry."""

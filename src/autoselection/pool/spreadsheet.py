@@ -19,6 +19,7 @@ from xml.etree.ElementTree import ParseError
 
 from autoselection.errors import MissingExtraError, PoolError
 from autoselection.pool.json_reader import RawRow
+from autoselection.pool.row_error import RowError
 
 #: Limits of the program whose files these are, and of cells held at once.
 _MAX_ROWS, _MAX_COLUMNS, _MAX_CELLS = 2**20, 2**14, 2 * 10**7
@@ -59,7 +60,7 @@ def workbook_rows(path: Path, choose: Callable[[list[str], list[str]], str]) -> 
                 raise PoolError(f"{path}:{number}: the column {twice!r} appears twice in the header: rename one.")
             continue
         if any(row[len(header) :]):
-            yield number, None, f"the row has {len(row)} cells, the header {len(header)}"
+            yield number, None, RowError(f"the row has {len(row)} cells, the header {len(header)}", "number of cells")
             continue
         yield number, dict(zip(header, row, strict=False)), None
 
