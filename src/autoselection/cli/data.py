@@ -30,6 +30,20 @@ class PoolFormat(str, Enum):
     sharegpt = "sharegpt"
     alpaca = "alpaca"
     prompt_completion = "prompt-completion"
+    glaive = "glaive"
+    xlam = "xlam"
+    api_log = "api-log"
+    ultrachat = "ultrachat"
+    turn_pairs = "turn-pairs"
+    input_output = "input-output"
+    smoltalk = "smoltalk"
+
+
+class Parsed(str, Enum):
+    """What is parsed from marked-up texts."""
+
+    think = "think"
+    tool_calls = "tool_calls"
 
 
 class Arithmetic(str, Enum):
@@ -69,7 +83,8 @@ class CsvQuotes(str, Enum):
 )
 def ingest(
     files: Annotated[
-        list[Path], typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), .xlsx, or dataset folders.")
+        list[Path],
+        typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), .xlsx, dataset folders, or Axolotl's YAML."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Pool directory to write.")],
     row_format: Annotated[PoolFormat, typer.Option("--format", help="Row format.")] = PoolFormat.auto,
@@ -91,7 +106,9 @@ def ingest(
     ] = None,
     split: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Split of a dataset folder, or sheet of a workbook, that has several."),
+        typer.Option(
+            help="Split of a dataset folder, data set of a LLaMA-Factory folder, or sheet, where there are several."
+        ),
     ] = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
@@ -99,6 +116,10 @@ def ingest(
         CsvQuotes,
         typer.Option(help="Quotes in CSV: refuse files where a stray one swallows rows, trust them, or plain text."),
     ] = CsvQuotes.check,
+    parse: Annotated[
+        Optional[list[Parsed]],  # noqa: UP045
+        typer.Option(help="Parse <think>, or <tool_call>, <tool_response> and <tools>, from texts (repeatable)."),
+    ] = None,
     on_bad_row: Annotated[
         BadRows, typer.Option(help="A row that cannot be used is skipped (and counted), or refused.")
     ] = BadRows.skip,
@@ -129,6 +150,7 @@ def ingest(
         "delimiter": delimiter,
         "encoding": encoding,
         "quotes": quotes.value,
+        "parse": tuple(dict.fromkeys(kind.value for kind in parse or ())),
         "on_bad_row": on_bad_row.value,
         "assistant_opens": assistant_opens,
         "special_tokens": special_tokens.value,

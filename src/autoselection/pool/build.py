@@ -20,11 +20,11 @@ import pyarrow as pa
 from autoselection.conversation import Conversation, Message
 from autoselection.errors import PoolError
 from autoselection.files import checksum
-from autoselection.pool import formats
 from autoselection.pool.batch import Batch, meta_of
-from autoselection.pool.columns import Layout, layout_of, own_words
+from autoselection.pool.columns import Layout, layout_of
 from autoselection.pool.formats import is_blank, is_missing
 from autoselection.pool.ingest_config import IngestConfig
+from autoselection.pool.inputs import Input
 from autoselection.pool.json_reader import RawRow, Record
 from autoselection.pool.pool import (
     FORMAT_VERSION,
@@ -44,6 +44,7 @@ from autoselection.pool.row_error import RowError
 from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
 from autoselection.pool.special_tokens import SpecialTokenScanner
+from autoselection.pool.tags import Tally, parse
 
 #: Rows looked at to tell a file's format.
 DETECTION_ROWS = 32
@@ -62,12 +63,12 @@ class FileInput:
     """One input file.
 
     Attributes:
-        path: the file.
+        input: the file, and what is said of it elsewhere.
         source: source of its rows that name none.
         fixed: it is the source of all its rows, whatever they say.
     """
 
-    path: Path
+    input: Input
     source: str
     fixed: bool = False
 
@@ -126,6 +127,7 @@ class Build:
         self._tokens: Counter[str] = Counter()
         self._token_rows = 0
         self._ignored: Counter[str] = Counter()
+        self._tally = Tally()
         self._row_ignored: Counter[str] = Counter()  # of the row at hand, which may still prove bad
         self._batch = Batch()
         self._paths: list[str] = []
@@ -180,7 +182,7 @@ class Build:
         self._paths.append(path)
         self.skipped.begin_file(reader.bytes)
         counts = _Counts()
-        layout, rows = self._layout(reader)
+        layout, rows = self._layout(reader, given.input)
         for line, record, problem in rows:
             try:
                 if record is None:
@@ -194,7 +196,7 @@ class Build:
                 self._flush()
                 yield
         self.skipped.end_file()
-        self.notes += reader.guesses
+        self.notes += [*given.input.notes, *reader.guesses]
         if counts.nameless and not given.fixed and self.config.source is None:
             self._nameless.setdefault(given.source, []).append(reader.path)
         if not counts.rows:
@@ -204,7 +206,7 @@ class Build:
             FileRecord(
                 path=path,
                 bytes=reader.bytes,
-                format=layout.format,
+                format=layout.name,
                 rows=counts.rows,
                 skipped=counts.skipped,
                 source=given.source,
@@ -213,7 +215,7 @@ class Build:
             )
         )
 
-    def _layout(self, reader: Reader) -> tuple[Layout, Iterator[RawRow]]:
+    def _layout(self, reader: Reader, given: Input) -> tuple[Layout, Iterator[RawRow]]:
         """How the rows of an input are read, and all of them."""
         rows = reader.rows()
         head: list[RawRow] = []
@@ -229,7 +231,8 @@ class Build:
         if not records and self.config.format == "auto":
             problem = f"; {reader.path}:{head[0][0]}: {head[0][2]}" if head else "" if reader.bytes else ": it is empty"
             raise PoolError(f"{reader.path} holds no readable row{problem}.")
-        layout = layout_of(records, reader.path, self.config.layout_request(), self.command, len(self.inputs) == 1)
+        request, alone = self.config.layout_request(), len(self.inputs) == 1
+        layout = layout_of(records, reader.path, request, self.command, alone, given.dialect or given.format)
         self._mapped = self._mapped or layout.exclusive
         return layout, chain(head, rows)
 
@@ -250,13 +253,11 @@ class Build:
         ignored = self._row_ignored
         if ignored:
             ignored.clear()
-        view = layout.view(record, plan)
-        try:
-            conversation, used = formats.convert(layout.format, view, ignored, config.assistant_opens)
-        except RowError as error:
-            if plan:
-                raise RowError(own_words(str(error), plan)) from error
-            raise
+        conversation, used = layout.conversation_of(record, plan, ignored, config.assistant_opens)
+        wanted = {*config.parse, *given.input.parse}
+        tally = Tally()
+        if wanted:
+            conversation = parse(conversation, wanted, tally)
         found = self.scanner.count([message["content"] for message in conversation.messages])
         if found is not None:
             self._tokens.update(found)
@@ -268,7 +269,7 @@ class Build:
         try:
             digest = turns_digest(source, conversation.messages, conversation.tools)
             id_column, id_value = layout.id_of(record, plan)
-            own = {*layout.columns_of(used, plan), id_column, source_column}
+            own = {*used, id_column, source_column}
             meta = meta_of(record, own) if config.keep_meta else None
             row_id, content = self._id(id_column, id_value, digest.hexdigest(), conversation)
             self._named_ids |= not is_missing(id_value) and layout.id_field == self._wanted_id
@@ -286,6 +287,8 @@ class Build:
         self._source_rows[code] += 1
         if ignored:
             self._ignored.update(ignored)
+        if wanted:
+            self._tally.add(tally)
         self._batch.add(row_id, code, conversation, meta, file_number, line)
         self._rows += 1
         self._known_rows += bool(self._base_turns) and _content_hash(conversation) in self._base_turns
@@ -387,6 +390,7 @@ class Build:
                 self.notes.append(f"Source '{source}': {len(files):,} files, {files[0].name} to {files[-1].name}.")
             elif stem_of(files[0]) != source:
                 self.notes.append(f"Source '{source}': {printable(files[0])}.")
+        self.notes += self._tally.notes()
         if self.renumbered:
             self.notes.append(
                 f"{self.renumbered:,} rows have an id that a row of other content has too: they were numbered ('7-2')."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -17,10 +18,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from autoselection.conversation import Conversation
 from autoselection.errors import ConfigError, PoolError
 from autoselection.pool import formats
+from autoselection.pool.dialects import DIALECTS, Dialect, dialects_of, unreadable
 from autoselection.pool.formats import RowFormat, is_blank, is_missing
 from autoselection.pool.json_reader import Record
+from autoselection.pool.row_error import RowError
 
 ColumnRole = Literal["prompt", "input", "response", "system", "history", "messages", "source", "id"]
 ROLES: tuple[ColumnRole, ...] = get_args(ColumnRole)
@@ -139,6 +143,7 @@ class Layout:
         exclusive: the columns were named by the user: none but these are text.
         id_field: column of the row's id, as wanted.
         source_field: column of the row's source, as wanted.
+        dialect: what the rows are written in, if not in the format itself.
     """
 
     format: RowFormat
@@ -146,6 +151,7 @@ class Layout:
     exclusive: bool = False
     id_field: str = "id"
     source_field: str = "source"
+    dialect: Dialect | None = None
     _plans: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def plan(self, record: Record) -> dict[str, str]:
@@ -180,6 +186,31 @@ class Layout:
             if name not in names and (own_names or name != place) and (column := _only(folded, name, names)):
                 plan[f"@{place}"] = column
         return plan
+
+    @property
+    def name(self) -> str:
+        """The row format, for people."""
+        return self.format if self.dialect is None else self.dialect.name
+
+    def conversation_of(
+        self, record: Record, plan: Mapping[str, str], ignored: Counter[str], assistant_opens: bool
+    ) -> tuple[Conversation, set[str]]:
+        """The row's conversation, and the columns that it is made of.
+
+        Raises:
+            RowError: see ``formats.convert``; in the words of the row's own columns.
+        """
+        view = self.view(record, plan)
+        if self.dialect is not None:
+            view = self.dialect.rewrite(view, ignored)
+        names = plan if self.dialect is None else {**plan, "messages": self.dialect.field}
+        try:
+            conversation, used = formats.convert(self.format, view, ignored, assistant_opens)
+        except RowError as error:
+            if names:
+                raise RowError(own_words(str(error), names), error.kind, error.field, error.hint) from error
+            raise
+        return conversation, self.columns_of(used if self.dialect is None else self.dialect.used, plan)
 
     def view(self, record: Record, plan: Mapping[str, str]) -> Record:
         """The row as ``formats`` reads it."""
@@ -237,25 +268,38 @@ class LayoutRequest:
     source_field: str
 
 
-def layout_of(records: Sequence[Record], path: Path, request: LayoutRequest, command: str, only_file: bool) -> Layout:
+def layout_of(
+    records: Sequence[Record],
+    path: Path,
+    request: LayoutRequest,
+    command: str,
+    only_file: bool,
+    described: Dialect | RowFormat | None = None,
+) -> Layout:
     """How to read a file whose first rows are ``records``.
 
     Args:
         command: what reads all files as they were asked for, without a map: for the message.
         only_file: no other file is read.
+        described: what a description beside the file says that its rows are written in.
 
     Raises:
         PoolError: the columns cannot be told, or a mapped one is not there.
     """
     present = {_fold(column) for record in records for column in record}
 
-    def layout(row_format: str, renamed: Mapping[str, str], exclusive: bool = False) -> Layout:
+    def layout(row_format: str | Dialect, renamed: Mapping[str, str], exclusive: bool = False) -> Layout:
         def own(role: str, usual: str) -> str:
             named = request.map.get(role, usual)  # a file that has none of the mapped columns is read as if without map
             return named if exclusive or only_file or _fold(named) in present else usual
 
         id_field, source_field = own("id", request.id_field), own("source", request.source_field)
-        return Layout(row_format, renamed, exclusive, id_field, source_field)  # type: ignore[arg-type]
+        dialect = row_format if isinstance(row_format, Dialect) else DIALECTS.get(row_format)
+        base = row_format if dialect is None else dialect.base
+        return Layout(base, renamed, exclusive, id_field, source_field, dialect)  # type: ignore[arg-type]
+
+    if described is not None:
+        return layout(described, {})
 
     text_map = {role: column for role, column in request.map.items() if role not in ("id", "source")}
     if text_map and _has_mapped(records, path, text_map, only_file):
@@ -265,19 +309,26 @@ def layout_of(records: Sequence[Record], path: Path, request: LayoutRequest, com
     plain = layout("messages", {})
     views = [plain.view(record, plain.plan(record)) for record in records]
     found = set(chain.from_iterable(map(formats.matching_formats, views)))
+    if request.format in DIALECTS:
+        return layout(request.format, {})
     if request.format != "auto":
         readings = [] if request.format in found else _usual_readings(records)
         renamed = next((renamed for row_format, renamed in readings if row_format == request.format), {})
         return layout(request.format, renamed)
-    if len(found) == 1:
-        return layout(found.pop(), {})
+    dialects = dialects_of(views)
+    known: set[str] = {dialect.name for dialect in dialects}
+    known |= found.difference(*(dialect.over for dialect in dialects))
+    if len(known) == 1:
+        return layout(known.pop(), {})
     columns = list(dict.fromkeys(chain.from_iterable(records)))
     listed = formats.field_list(columns)
-    if found:
+    if known:
         raise PoolError(
-            f"{path} fits several row formats ({', '.join(sorted(found))}); its first rows have the fields "
+            f"{path} fits several row formats ({', '.join(sorted(known))}); its first rows have the fields "
             f"{listed}: name one of them with --format (in a configuration: pool.ingest.format)."
         )
+    if (why := unreadable(views)) is not None:
+        raise PoolError(f"{path} cannot be read as it is: {why}")
     readings = _usual_readings(records)
     if not readings:  # the first rows lack what their fields are for: the names tell
         filled = list(map(_filled, records))

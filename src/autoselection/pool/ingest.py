@@ -15,7 +15,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from autoselection.errors import OtherPoolError, PoolError
 from autoselection.pool.build import Build, FileInput
 from autoselection.pool.destination import base_pool, check_destination, extend, move_into_place, temporary_folder
 from autoselection.pool.ingest_config import IngestConfig
+from autoselection.pool.inputs import Input, expand, is_description
 from autoselection.pool.pool import FileRecord, Pool, PoolManifest
-from autoselection.pool.readers import Reader, container_of, expand, stem_of
+from autoselection.pool.readers import Reader, container_of, stem_of
 from autoselection.pool.skipped import BadRow, Fault
 from autoselection.pool.sources import named_sources, source_names
 from autoselection.pool.special_tokens import SpecialTokenScanner
@@ -141,13 +142,13 @@ def ingest(
         raise PoolError("A pool is either overwritten or appended to: leave one of the two out.")
     config = config or IngestConfig()
     out = Path(out)
-    paths = _inputs(files, config)
+    wanted = _inputs(files, config)
     present = check_destination(out, overwrite)
     scanner = SpecialTokenScanner([*config.special_token_list, *tokenizer_special_tokens])
     with ExitStack() as stack:
         base = stack.enter_context(base_pool(out)) if append else None
         folder = stack.enter_context(temporary_folder(out))
-        inputs = _with_sources(paths, config, base, None if overwrite else present)
+        inputs = _with_sources(wanted, config, base, None if overwrite else present)
         command = _command(files, out, config, overwrite=overwrite, append=append)
         build = Build(folder, config, scanner, inputs, command, base, present)
         _read_all(build, config)
@@ -207,6 +208,8 @@ def _command(files: Sequence[Path | str], out: Path, config: IngestConfig, *, ov
         value = getattr(config, name)
         if value != getattr(plain, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
+    for kind in config.parse:
+        words += ["--parse", kind]
     for name, pattern in config.sources.items():
         words += ["--source", f"{name}={pattern}"]
     for flag, wanted in (
@@ -225,7 +228,7 @@ def _is_reading_of(present: PoolManifest, new: PoolManifest) -> bool:
 
 
 def _with_sources(
-    paths: Sequence[Path], config: IngestConfig, base: Pool | None, present: Pool | None
+    wanted: Sequence[Input], config: IngestConfig, base: Pool | None, present: Pool | None
 ) -> list[FileInput]:
     """The files with the names of their sources; files of the pool that is there keep those that they have.
 
@@ -233,6 +236,7 @@ def _with_sources(
         PoolError: a pattern of ``sources`` matches no file, or two match one.
     """
     former = base or present
+    paths = [one.path for one in wanted]
     known: dict[Path, str] = {}
     if former is not None and config.source is None:
         known = {Path(record.path): record.source or stem_of(Path(record.path)) for record in former.manifest.files}
@@ -241,19 +245,20 @@ def _with_sources(
     given = named_sources(paths, config.sources)
     names = source_names(paths, known)
     return [
-        FileInput(path, fixed or config.source or name, fixed is not None)
-        for path, fixed, name in zip(paths, given, names, strict=True)
+        FileInput(one, fixed or config.source or name, fixed is not None)
+        for one, fixed, name in zip(wanted, given, names, strict=True)
     ]
 
 
 def _read_all(build: Build, config: IngestConfig) -> None:
     """Read every input into ``build``, with progress."""
     options = config.read_options()
-    total = sum(math.ceil(Reader(given.path).bytes / _MEGABYTE) for given in build.inputs)
+    total = sum(math.ceil(Reader(given.input.path).bytes / _MEGABYTE) for given in build.inputs)
     with build, progress("Ingest (MB)", total) as advance:
         for given in build.inputs:
             before = 0
-            with Reader(given.path, options) as reader:
+            own = options if given.input.split is None else replace(options, split=given.input.split)
+            with Reader(given.input.path, own) as reader:
                 for _ in build.read(reader, given):
                     now = reader.position() // _MEGABYTE
                     advance(now - before)
@@ -261,13 +266,14 @@ def _read_all(build: Build, config: IngestConfig) -> None:
                 advance(math.ceil(reader.bytes / _MEGABYTE) - before)
 
 
-def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Path]:
+def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Input]:
     if isinstance(files, (str, Path)):
         raise TypeError("ingest takes a sequence of files")
     if not files:
         raise PoolError("No pool file was given.")
-    paths = [path for file in files for path in expand(Path(file), config.split)]
-    kinds = {container_of(path) for path in paths} | {"dataset" for file in files if Path(file).is_dir()}
+    inputs = [one for file in files for one in expand(Path(file), config.split)]
+    kinds = {container_of(one.path) for one in inputs}
+    kinds |= {"dataset" for file in files if is_description(Path(file))}
     for name, what, meant in _MEANT_FOR:
         if getattr(config, name) is not None and not kinds & meant:
             raise PoolError(
@@ -275,8 +281,8 @@ def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Path]:
                 "leave it out."
             )
     seen: set[Path] = set()
-    for path in paths:
-        if path.resolve() in seen:
-            raise PoolError(f"The pool file {path} was given twice.")
-        seen.add(path.resolve())
-    return paths
+    for one in inputs:
+        if one.path.resolve() in seen:
+            raise PoolError(f"The pool file {one.path} was given twice.")
+        seen.add(one.path.resolve())
+    return inputs

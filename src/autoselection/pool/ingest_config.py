@@ -11,7 +11,13 @@ from autoselection.pool.columns import ColumnRole, LayoutRequest, check_map
 from autoselection.pool.csv_reader import Quotes
 from autoselection.pool.readers import ReadOptions
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
+from autoselection.pool.tags import Parsed
 from autoselection.schema import StrictModel
+
+FormatName = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "prompt-completion",
+    "glaive", "xlam", "api-log", "ultrachat", "turn-pairs", "input-output", "smoltalk",
+]  # fmt: skip
 
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
@@ -19,13 +25,18 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "
 class IngestConfig(StrictModel):
     """How files become a pool."""
 
-    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion"] = Field(
+    format: FormatName = Field(
         default="auto", description="Row format of every file; auto tells it from the fields of each file's first rows."
     )
     map: dict[ColumnRole, str] = Field(
         default_factory=dict,
         description="Own column names, whatever their case: prompt and response (also input, history), or messages; also "
         "system, source and id. Files that have none of these columns are read as if there were no map.",
+    )
+    parse: tuple[Parsed, ...] = Field(
+        default=(),
+        description="What is parsed from marked-up texts into fields of their own: think (reasoning), tool_calls (calls, results "
+        "and declared tools). What cannot be restored from its fields stays text and is counted.",
     )
     on_bad_row: Literal["skip", "refuse"] = Field(
         default="skip",

@@ -36,7 +36,7 @@ class KeyTwiceError(ValueError):
         self.key = key[:80]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> Record:
+def unique_object(pairs: list[tuple[str, Any]]) -> Record:
     record = dict(pairs)
     if len(record) < len(pairs):
         seen: set[str] = set()
@@ -49,7 +49,7 @@ def _missing(_name: str) -> None:
     return None
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_missing)
+DECODER = json.JSONDecoder(object_pairs_hook=unique_object, parse_constant=_missing)
 #: Finds where a value ends that ``DECODER`` refuses.
 _LENIENT = json.JSONDecoder()
 

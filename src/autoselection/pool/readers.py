@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
-import re
 import shlex
 import shutil
 import tempfile
@@ -34,9 +32,6 @@ from autoselection.pool.spreadsheet import workbook_rows
 
 #: Rows converted at once from columnar files.
 BATCH_ROWS = 1024
-
-#: What lists the data sets of a LLaMA-Factory folder.
-_DATASET_INFO = "dataset_info.json"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _COMPRESSION_SUFFIXES = {".gz", ".gzip", ".zst", ".zstd"}
 #: First bytes of what has to be unpacked first, and the command that does it.
@@ -61,7 +56,7 @@ _UNREAD_SUFFIXES = {
     ".tgz": "tar -xf",
     ".7z": "7z x",
 }
-_CONTAINERS = {
+CONTAINERS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
@@ -90,70 +85,6 @@ class ReadOptions:
     quotes: Quotes = "check"
 
 
-def expand(path: Path, split: str | None) -> list[Path]:
-    """The files of one input: itself, or those of a folder: a Hugging Face dataset repository, or one of LLaMA-Factory.
-
-    Raises:
-        PoolError: the path does not exist, or a folder is of no known kind or has no such split.
-    """
-    if not path.exists():
-        if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
-            address = re.sub(":/+", "://", str(path), count=1)
-            raise PoolError(f"{address} is an address: nothing is fetched; download the file and name the copy.")
-        raise PoolError(f"The pool file {path} does not exist.")
-    if not path.is_dir() or _is_saved_dataset(path):
-        return [path]
-    if (path / "manifest.json").is_file() and any(path.glob("pool*.arrow")):
-        raise PoolError(
-            f"{path} is a pool already: name it where a command takes a pool; `autoselection apply RECIPE --pool "
-            f"{shlex.quote(str(path))} --out FILE` writes rows of it to a file."
-        )
-    if (path / _DATASET_INFO).is_file():
-        return [_llamafactory_file(path, split)]
-    files = sorted((path / "data").glob("*.parquet")) or sorted(path.glob("*.parquet"))
-    if not files:
-        raise PoolError(_no_dataset(path))
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        by_split.setdefault(re.split(r"-\d", file.stem, maxsplit=1)[0], []).append(file)
-    return by_split[_choose_split(path, sorted(by_split), split)]
-
-
-def _llamafactory_file(path: Path, split: str | None) -> Path:
-    """The file of a data set of a LLaMA-Factory folder, by its ``dataset_info.json``."""
-    info = path / _DATASET_INFO
-    try:
-        document = json.loads(info.read_text(encoding="utf-8"))
-        entries = {name: entry.get("file_name") for name, entry in document.items()}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise PoolError(
-            f"{info} does not list data sets as LLaMA-Factory's does ({' '.join(str(error).split())[:200]}): mend it, or "
-            "give the files in the folder by name."
-        ) from error
-    named = {name: path / file for name, file in entries.items() if isinstance(file, str) and file}
-    if not named:
-        raise PoolError(f"{info} names no data set with a 'file_name': give the files by name.")
-    file = named[_choose_split(path, sorted(named), split)]
-    if not file.is_file():
-        raise PoolError(f"{info} names the file {file}, which is not there: restore it, or mend the entry.")
-    return file
-
-
-def _no_dataset(path: Path) -> str:
-    what = (
-        f"The folder {path} is no Hugging Face dataset: expected one written by save_to_disk, or Parquet files in it or in "
-        "its folder 'data'"
-    )
-    readable = [
-        file for file in sorted(path.rglob("*")) if file.is_file() and _inner_name(file).suffix.lower() in _CONTAINERS
-    ]
-    if not readable:
-        return f"{what}; there is no file in it that can be read ({', '.join(_CONTAINERS)})."
-    shown = " ".join(shlex.quote(str(file)) for file in readable[:8])
-    more = f" … ({len(readable):,} files)" if len(readable) > 8 else ""
-    return f"{what}; give the files in it by name: {shown}{more}."
-
-
 def container_of(path: Path) -> str:
     """Name of the container a path's suffix tells: jsonl, json, csv, tsv, parquet, xlsx or dataset.
 
@@ -162,7 +93,7 @@ def container_of(path: Path) -> str:
     """
     if path.is_dir():
         return "dataset"
-    suffix = _inner_name(path).suffix.lower()
+    suffix = inner_name(path).suffix.lower()
     if suffix in _UNREAD_SUFFIXES:
         raise PoolError(
             f"{path} is packed in a way that is not read: unpack it first ({_UNREAD_SUFFIXES[suffix]} "
@@ -170,18 +101,18 @@ def container_of(path: Path) -> str:
         )
     if suffix in (".xls", ".ods"):
         raise PoolError(f"{path}: of spreadsheets only .xlsx is read: save it as .xlsx, or as CSV (UTF-8).")
-    if suffix not in _CONTAINERS:
+    if suffix not in CONTAINERS:
         raise PoolError(
             f"Cannot tell what {path} holds from its suffix {suffix!r}: rename it to one of "
-            f"{', '.join(_CONTAINERS)} (optionally followed by .gz or .zst)."
+            f"{', '.join(CONTAINERS)} (optionally followed by .gz or .zst)."
         )
-    return _CONTAINERS[suffix]
+    return CONTAINERS[suffix]
 
 
 def stem_of(path: Path) -> str:
     """File name without compression and container suffixes."""
-    inner = _inner_name(path)
-    return inner.stem if inner.suffix.lower() in _CONTAINERS else inner.name
+    inner = inner_name(path)
+    return inner.stem if inner.suffix.lower() in CONTAINERS else inner.name
 
 
 def size_of(path: Path) -> int:
@@ -191,15 +122,17 @@ def size_of(path: Path) -> int:
     return path.stat().st_size
 
 
-def _inner_name(path: Path) -> Path:
+def inner_name(path: Path) -> Path:
+    """A file's name without the suffix of what packs it."""
     return Path(path.stem) if path.suffix.lower() in _COMPRESSION_SUFFIXES else Path(path.name)
 
 
-def _is_saved_dataset(path: Path) -> bool:
-    return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
+def choose_split(path: Path, splits: list[str], wanted: str | None) -> str:
+    """The split that is wanted, or the only one.
 
-
-def _choose_split(path: Path, splits: list[str], wanted: str | None) -> str:
+    Raises:
+        PoolError: there are several and none is wanted, or none is called so.
+    """
     if wanted is None and len(splits) == 1:
         return splits[0]
     if wanted is None or wanted not in splits:
@@ -294,7 +227,7 @@ class Reader:
         wanted = self._options.split
         if wanted in empty:
             raise PoolError(f"The sheet '{wanted}' of {self.path} is empty; sheets with rows: {', '.join(filled)}.")
-        return _choose_split(self.path, filled, wanted)
+        return choose_split(self.path, filled, wanted)
 
     def _open(self) -> io.BufferedReader:
         """The decompressed bytes; compression is told by the file's first bytes, not by its name."""
@@ -374,7 +307,7 @@ class Reader:
             reason = " ".join(str(error).split())
             raise PoolError(f"The dataset folder {self.path} is damaged: {reason}.") from error
         if isinstance(data, datasets.DatasetDict):
-            data = data[_choose_split(self.path, list(data), self._options.split)]
+            data = data[choose_split(self.path, list(data), self._options.split)]
         tables = data.with_format("arrow").iter(batch_size=BATCH_ROWS)
         return self._batches((batch for table in tables for batch in table.to_batches()), len(data))
 

@@ -1,0 +1,27 @@
+"""Shapes of rows that are not one of the four formats but can be written as one: each is told by its fields.
+
+A dialect rewrites a row into the fields that ``formats`` reads (``messages``, ``tools``, ``system``); what a row is worth
+is judged there, in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoselection.pool.dialects.base import Dialect
+from autoselection.pool.dialects.calls import GLAIVE, XLAM
+from autoselection.pool.dialects.lists import NEMOTRON, SMOLTALK, TURN_PAIRS, ULTRACHAT
+from autoselection.pool.dialects.logs import API_LOG
+from autoselection.pool.dialects.unread import unreadable
+from autoselection.pool.json_reader import Record
+
+__all__ = ["DIALECTS", "Dialect", "dialects_of", "unreadable"]
+
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect for dialect in (GLAIVE, XLAM, API_LOG, ULTRACHAT, TURN_PAIRS, NEMOTRON, SMOLTALK)
+}
+
+
+def dialects_of(records: Sequence[Record]) -> list[Dialect]:
+    """The dialects that some of the rows are written in."""
+    return [dialect for dialect in DIALECTS.values() if any(map(dialect.fits, records))]

@@ -1,0 +1,68 @@
+"""What a dialect is, and what dialects share."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autoselection.pool.formats import RowFormat, is_missing
+from autoselection.pool.json_reader import DECODER, KeyTwiceError, Record
+from autoselection.pool.row_error import RowError
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How rows of one shape become rows of a format.
+
+    Attributes:
+        name: as ``--format`` and the manifest have it.
+        field: of the row, which holds its turns: what problems with a turn name.
+        used: the fields of a row that are its conversation.
+        fits: whether a row has this shape.
+        rewrite: the row in the fields of ``base``; counts, by name, what is not kept; raises RowError.
+        base: the format that it is rewritten to.
+        over: the formats that such a row fits too.
+    """
+
+    name: str
+    field: str
+    used: frozenset[str]
+    fits: Callable[[Record], bool]
+    rewrite: Callable[[Record, Counter[str]], Record]
+    base: RowFormat = "messages"
+    over: frozenset[str] = frozenset()
+
+
+def nested(record: Mapping[str, Any], name: str) -> Any:
+    """A list or object of a row, also where its container holds it as JSON text.
+
+    Raises:
+        RowError: the text is no JSON.
+    """
+    value = record.get(name)
+    if is_missing(value):
+        raise RowError(f"field '{name}' is missing or empty")
+    if not isinstance(value, str):
+        return value
+    try:
+        return DECODER.decode(value.strip())
+    except KeyTwiceError as error:
+        raise RowError(f"field '{name}' is JSON text in which {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"field '{name}' is text that is not valid JSON") from error
+
+
+def is_json(value: Any, opening: str) -> bool:
+    """Whether a value is a list or object (as ``opening`` says, ``[`` or ``{``), or looks like the JSON text of one."""
+    if isinstance(value, str):
+        return value.lstrip().startswith(opening)
+    return isinstance(value, list if opening == "[" else dict)
+
+
+def call(name: Any, arguments: Any) -> dict[str, Any]:
+    """A call as an OpenAI turn holds it."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return {"type": "function", "function": {"name": name, "arguments": text}}

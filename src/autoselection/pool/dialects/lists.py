@@ -1,0 +1,133 @@
+"""Conversations as lists without roles, or with parts of them in other columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from autoselection.pool.dialects.base import Dialect, is_json, nested
+from autoselection.pool.formats import is_missing
+from autoselection.pool.json_reader import Record
+from autoselection.pool.row_error import RowError
+
+
+def _is_ultrachat(record: Record) -> bool:
+    value = record.get("data")
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(text, str) for text in value)
+
+
+def _ultrachat(record: Record, ignored: Counter[str]) -> Record:
+    texts = nested(record, "data")
+    if not isinstance(texts, list) or not texts:
+        raise RowError("field 'data' must be a list of texts, question and answer in turn")
+    turns = [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
+    return {"messages": turns, "system": record.get("system")}
+
+
+ULTRACHAT = Dialect("ultrachat", "data", frozenset(("data", "system")), _is_ultrachat, _ultrachat)
+
+
+def _turn_pairs_field(record: Record) -> str | None:
+    for name in ("conversation", "conversations"):
+        value = record.get(name)
+        if (
+            isinstance(value, list)
+            and value
+            and all(isinstance(pair, dict) and {"input", "output"} <= set(pair) for pair in value)
+        ):
+            return name
+    return None
+
+
+def _turn_pairs(record: Record, ignored: Counter[str]) -> Record:
+    name = _turn_pairs_field(record)
+    if name is None:
+        raise RowError("field 'conversation' must be a list of objects with 'input' and 'output'")
+    turns = []
+    for pair in record[name]:
+        turns += [{"role": "user", "content": pair["input"]}, {"role": "assistant", "content": pair["output"]}]
+        for field, value in pair.items():
+            if field not in ("input", "output") and value is not None:
+                ignored[field] += 1
+    return {"messages": turns, "system": record.get("system")}
+
+
+TURN_PAIRS = Dialect(
+    "turn-pairs",
+    "conversation",
+    frozenset(("conversation", "conversations", "system")),
+    lambda record: _turn_pairs_field(record) is not None,
+    _turn_pairs,
+    over=frozenset(("sharegpt",)),
+)
+
+
+def _is_nemotron(record: Record) -> bool:
+    asked, system = record.get("input"), record.get("system_prompt")
+    if is_missing(asked) or not isinstance(record.get("output"), str) or not is_missing(record.get("instruction")):
+        return False
+    first = asked[0] if isinstance(asked, list) and asked else None
+    return (isinstance(first, dict) and {"role", "content"} <= set(first)) or (
+        isinstance(asked, str) and isinstance(system, str)
+    )
+
+
+def _nemotron(record: Record, ignored: Counter[str]) -> Record:
+    asked = record.get("input")
+    if is_missing(asked):
+        raise RowError("field 'input' is missing or empty")
+    turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+    if not isinstance(turns, list):
+        raise RowError("field 'input' must be a text or a list of turns")
+    system = record.get("system")
+    system = record.get("system_prompt") if is_missing(system) else system
+    return {
+        "messages": [*turns, {"role": "assistant", "content": record.get("output")}],
+        "system": system,
+        "tools": record.get("tools"),
+    }
+
+
+NEMOTRON = Dialect(
+    "input-output",
+    "input",
+    frozenset(("input", "output", "system", "system_prompt", "tools")),
+    _is_nemotron,
+    _nemotron,
+)
+
+
+def _is_smoltalk(record: Record) -> bool:
+    return not is_missing(record.get("messages")) and is_json(record.get("chat_template_kwargs"), "{")
+
+
+def _smoltalk(record: Record, ignored: Counter[str]) -> Record:
+    """What the data's authors give their template besides the messages: tools, and instructions of the system."""
+    if is_missing(record.get("chat_template_kwargs")):
+        return record
+    given: Mapping[str, Any] = nested(record, "chat_template_kwargs")
+    if not isinstance(given, Mapping):
+        raise RowError("field 'chat_template_kwargs' must be an object")
+    row = dict(record)
+    tools = given.get("xml_tools")
+    if not is_missing(tools) and tools:
+        row["tools"] = (
+            [nested({"xml_tools": tool}, "xml_tools") for tool in tools] if isinstance(tools, list) else tools
+        )
+    if given.get("python_tools"):
+        ignored["python_tools (signatures, not JSON definitions)"] += 1
+    instructions = given.get("custom_instructions")
+    if isinstance(instructions, str) and instructions.strip() and is_missing(row.get("system")):
+        row["system"] = instructions
+    return row
+
+
+SMOLTALK = Dialect(
+    "smoltalk",
+    "messages",
+    frozenset(("messages", "system", "tools")),  # chat_template_kwargs stays a column: it says more (enable_thinking)
+    _is_smoltalk,
+    _smoltalk,
+    over=frozenset(("messages",)),
+)

@@ -1,0 +1,84 @@
+"""Logs of chat APIs: a request with the conversation so far, and the response that continues it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from autoselection.pool.dialects.base import Dialect, is_json, nested
+from autoselection.pool.formats import is_missing
+from autoselection.pool.json_reader import Record
+from autoselection.pool.row_error import RowError
+
+_REQUESTS = ("request", "body", "input")
+_RESPONSES = ("response", "output")
+
+
+def _inner(value: Any) -> Any:
+    """What a wrapper of a request or response (``{"body": …}``) holds."""
+    return value["body"] if isinstance(value, dict) and isinstance(value.get("body"), dict) else value
+
+
+def _request(record: Record) -> tuple[str, dict[str, Any]] | None:
+    for name in _REQUESTS:
+        if is_json(record.get(name), "{"):
+            request = _inner(nested(record, name))
+            if isinstance(request, dict) and not is_missing(request.get("messages")):
+                return name, request
+    if is_json(record.get("messages"), "["):
+        return "messages", {**record, "messages": nested(record, "messages")}
+    return None
+
+
+def _response(record: Record) -> tuple[str, dict[str, Any]] | None:
+    for name in _RESPONSES:
+        if is_json(record.get(name), "{"):
+            response = _inner(nested(record, name))
+            if isinstance(response, dict) and (response.get("choices") or is_json(response.get("message"), "{")):
+                return name, response
+    return None
+
+
+def _is_log(record: Record) -> bool:
+    try:
+        return _request(record) is not None and _response(record) is not None
+    except RowError:
+        return False
+
+
+def _log(record: Record, ignored: Counter[str]) -> Record:
+    asked, answered = _request(record), _response(record)
+    if asked is None:
+        raise RowError("there is no 'request' with 'messages'")
+    if answered is None:
+        raise RowError("there is no 'response' with 'choices' or a 'message' (a call that failed?)")
+    field, request = asked
+    answer, response = answered
+    messages = request["messages"]
+    if isinstance(messages, str):
+        messages = nested(request, "messages")
+    if not isinstance(messages, list):
+        raise RowError(f"'messages' of '{field}' must be a list of turns")
+    choices = response.get("choices") or [response]
+    choice = choices[0] if isinstance(choices, list) else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise RowError(f"the first choice of '{answer}' has no message")
+    if len(choices) > 1:
+        ignored["choices behind the first"] += len(choices) - 1
+    if choice is not None and choice.get("finish_reason") == "length":
+        raise RowError(f"the answer in '{answer}' is cut off (finish_reason is length)")
+    tools = request.get("tools")
+    tools = request.get("functions") if is_missing(tools) else tools
+    turn = {key: value for key, value in message.items() if value is not None}
+    return {"messages": [*messages, {"role": "assistant", **turn}], "tools": tools, "system": request.get("system")}
+
+
+API_LOG = Dialect(
+    "api-log",
+    "request",
+    frozenset((*_REQUESTS, *_RESPONSES, "messages", "tools", "functions", "system")),
+    _is_log,
+    _log,
+    over=frozenset(("messages", "prompt-completion")),
+)

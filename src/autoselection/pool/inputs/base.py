@@ -1,0 +1,75 @@
+"""One file to read, and what is said of it elsewhere; what descriptions share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoselection.errors import PoolError
+from autoselection.pool.dialects import Dialect
+from autoselection.pool.formats import RowFormat, is_missing
+from autoselection.pool.json_reader import DECODER
+from autoselection.pool.row_error import RowError
+from autoselection.pool.tags import Parsed
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file (or dataset folder) to read.
+
+    Attributes:
+        path: the file.
+        split: the split to take from it; None: as the user says.
+        format: its row format, where its description says it.
+        dialect: what its rows are written in, where its description says it.
+        parse: what is parsed from its texts besides what the user wants parsed.
+        notes: what people should know of its description.
+    """
+
+    path: Path
+    split: str | None = None
+    format: RowFormat | None = None
+    dialect: Dialect | None = None
+    parse: tuple[Parsed, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def turns_of(value: Any, name: str) -> list[dict[str, Any]]:
+    """The turns in a field.
+
+    Raises:
+        RowError: it holds no list of objects.
+    """
+    if isinstance(value, str):
+        try:
+            value = DECODER.decode(value.strip())
+        except (ValueError, RecursionError) as error:
+            raise RowError(f"field '{name}' is a string that is not valid JSON; expected a list") from error
+    if is_missing(value) or not value:
+        raise RowError(f"field '{name}' is missing or empty; expected a list of turns")
+    if not isinstance(value, list):
+        raise RowError(f"field '{name}' is not a list; expected a list of turns")
+    for number, turn in enumerate(value, start=1):
+        if not isinstance(turn, dict):
+            raise RowError(f"turn {number} of '{name}' must be an object")
+    return value
+
+
+def texts(given: Any, keys: Collection[str], what: str) -> dict[str, str]:
+    """The entries of a mapping of names to names; entries that are null count as absent.
+
+    Raises:
+        PoolError: it is none, or has a key that is not one of ``keys`` (any, where there are none).
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise PoolError(f"{what} must map names to names.")
+    for key, value in given.items():
+        if keys and key not in keys:
+            raise PoolError(f"{what} has the unknown key {key!r}: expected {', '.join(keys)}.")
+        if value is not None and not isinstance(value, str):
+            raise PoolError(f"{what}: the value of {key!r} must be a name.")
+    return {str(key): value for key, value in given.items() if value is not None}

@@ -1,0 +1,68 @@
+"""A path that the user names, as the files to read."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from autoselection.errors import PoolError
+from autoselection.pool.inputs.axolotl import yaml_inputs
+from autoselection.pool.inputs.base import Input
+from autoselection.pool.inputs.llamafactory import INFO_FILE, llamafactory_inputs
+from autoselection.pool.readers import CONTAINERS, choose_split, inner_name
+
+_YAML = (".yml", ".yaml")
+
+
+def is_description(path: Path) -> bool:
+    """Whether a path names data sets rather than rows: a dataset folder, a YAML file, or a ``dataset_info.json``."""
+    return path.is_dir() or path.suffix.lower() in _YAML or path.name == INFO_FILE
+
+
+def expand(path: Path, split: str | None) -> list[Input]:
+    """The files of one input: itself, those of a folder, or those that a description of data sets names.
+
+    Raises:
+        PoolError: the path does not exist, or a folder or a description is of no known kind or has no such split.
+    """
+    if not path.exists():
+        if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+            address = re.sub(":/+", "://", str(path), count=1)
+            raise PoolError(f"{address} is an address: nothing is fetched; download the file and name the copy.")
+        raise PoolError(f"The pool file {path} does not exist.")
+    if path.is_file() and path.suffix.lower() in _YAML:
+        return yaml_inputs(path, split)
+    if path.is_file() and path.name == INFO_FILE:
+        return llamafactory_inputs(path.parent, split)
+    if not path.is_dir() or (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+        return [Input(path)]
+    if (path / "manifest.json").is_file() and any(path.glob("pool*.arrow")):
+        raise PoolError(
+            f"{path} is a pool already: name it where a command takes a pool; `autoselection apply RECIPE --pool "
+            f"{shlex.quote(str(path))} --out FILE` writes rows of it to a file."
+        )
+    if (path / INFO_FILE).is_file():
+        return llamafactory_inputs(path, split)
+    files = sorted((path / "data").glob("*.parquet")) or sorted(path.glob("*.parquet"))
+    if not files:
+        raise PoolError(_no_dataset(path))
+    by_split: dict[str, list[Path]] = {}
+    for file in files:
+        by_split.setdefault(re.split(r"-\d", file.stem, maxsplit=1)[0], []).append(file)
+    return [Input(file) for file in by_split[choose_split(path, sorted(by_split), split)]]
+
+
+def _no_dataset(path: Path) -> str:
+    what = (
+        f"The folder {path} is no Hugging Face dataset: expected one written by save_to_disk, or Parquet files in it or in "
+        "its folder 'data'"
+    )
+    readable = [
+        file for file in sorted(path.rglob("*")) if file.is_file() and inner_name(file).suffix.lower() in CONTAINERS
+    ]
+    if not readable:
+        return f"{what}; there is no file in it that can be read ({', '.join(CONTAINERS)})."
+    shown = " ".join(shlex.quote(str(file)) for file in readable[:8])
+    more = f" … ({len(readable):,} files)" if len(readable) > 8 else ""
+    return f"{what}; give the files in it by name: {shown}{more}."

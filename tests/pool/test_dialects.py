@@ -1,0 +1,149 @@
+"""Every shape of rows that is read: told by its fields, and read as the conversation that it means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.pool.dialect_examples import EXAMPLES, REFUSED
+
+from autoselection.errors import PoolError
+from autoselection.pool import IngestConfig, Pool, ingest
+from autoselection.pool.dialects import DIALECTS
+
+Write = Callable[..., Path]
+EXAMPLES = {
+    name: one for name, one in EXAMPLES.items() if one.tools is None and not any(len(turn) > 2 for turn in one.messages)
+}
+DIALECTS = {one.format: None for one in EXAMPLES.values() if one.format in DIALECTS}
+
+
+def read(path: Path, out: Path, **config: Any) -> tuple[Pool, Any]:
+    report = ingest([path], out, IngestConfig(**config))
+    return Pool.open(out), report
+
+
+def definitions(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_row_is_the_conversation_that_it_means(name: str, suffix: str, write: Write, tmp_path: Path) -> None:
+    example = EXAMPLES[name]
+    pool, report = read(write(f"rows.{suffix}", [example.row]), tmp_path / "pool")
+    (conversation,) = pool.conversations()
+    assert conversation.messages == example.messages
+    assert definitions(conversation.tools) == example.tools
+    assert (report.skipped, report.format) == (0, example.format)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_shape_without_a_conversation_is_refused_with_what_would_read_it(
+    name: str, write: Write, tmp_path: Path
+) -> None:
+    row, said = REFUSED[name]
+    file = write("rows.jsonl", [row])
+    with pytest.raises(PoolError, match=said) as caught:
+        ingest([file], tmp_path / "pool")
+    assert str(file) in str(caught.value) and "write " in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_rows_of_two_shapes_are_told_apart_or_refused(data: st.DataObject, write: Write, tmp_path: Path) -> None:
+    """Whatever else its rows hold, and whatever file comes after it: a shape is read as itself, or the file is refused."""
+    names = data.draw(st.lists(st.sampled_from(sorted(EXAMPLES)), min_size=1, max_size=3))
+    extra = data.draw(
+        st.dictionaries(st.sampled_from(["uuid", "category", "lang", "n"]), st.integers(0, 3), max_size=2)
+    )
+    rows = [{**EXAMPLES[name].row, **extra} for name in names]
+    formats = {EXAMPLES[name].format for name in names}
+    file = write("rows.jsonl", rows)
+    try:
+        report = ingest([file], tmp_path / "pool", overwrite=True)
+    except PoolError as error:
+        assert len(formats) > 1 and "--format" in str(error)
+    else:
+        pool = Pool.open(tmp_path / "pool")
+        read_as = {tuple(map(repr, messages)) for messages in pool.messages()}
+        meant = [tuple(map(repr, EXAMPLES[name].messages)) for name in names]
+        assert read_as <= set(meant)  # no row became another conversation
+        assert report.rows + report.skipped == len(rows)
+        if len(formats) == 1:
+            assert report.skipped == len(rows) - report.rows == len(names) - len(pool)
+
+
+@pytest.mark.parametrize("name", sorted(DIALECTS))
+def test_a_named_format_reads_its_rows_and_calls_others_bad(name: str, write: Write, tmp_path: Path) -> None:
+    rows = [example.row for example in EXAMPLES.values() if example.format == name]
+    meant = [example.messages for example in EXAMPLES.values() if example.format == name]
+    pool, report = read(write("rows.jsonl", [*rows, {"nothing": 1}]), tmp_path / "pool", format=name)
+    assert pool.messages() == meant and report.skipped == 1
+
+
+@pytest.mark.skip
+def test_what_a_dialect_cannot_read_of_a_row_is_said_with_its_field(write: Write, tmp_path: Path) -> None:
+    good = EXAMPLES["xlam"].row
+    bad = [
+        {**good, "answers": "[]"},
+        {**good, "answers": "[1"},
+        {**good, "answers": '[{"arguments": {}}]'},
+        {**good, "query": ""},
+        {**good, "tools": "{}"},
+    ]
+    _, report = read(write("rows.jsonl", [good, *bad]), tmp_path / "pool")
+    assert [(fault.line, "'answers'" in fault.reason) for fault in report.bad] == [
+        *((line, True) for line in (2, 3, 4)), (5, False), (6, False)
+    ]  # fmt: skip
+    assert "'query'" in report.bad[3].reason and "'tools'" in report.bad[4].reason
+
+
+@pytest.mark.skip
+def test_a_glaive_call_that_cannot_be_read_stays_text_and_is_counted(write: Write, tmp_path: Path) -> None:
+    row = dict(EXAMPLES["glaive-v2"].row)
+    row["chat"] = (
+        "USER: q\n\n\nASSISTANT: <functioncall> {oops} <|endoftext|>\n\n\nUSER: and?\n\n\nASSISTANT: b <|endoftext|>"
+    )
+    pool, report = read(write("rows.jsonl", [row]), tmp_path / "pool")
+    assert pool.messages()[0][1] == {"role": "assistant", "content": "<functioncall> {oops}"}
+    assert report.ignored == {"<functioncall> that cannot be read, kept as text": 1}
+
+
+def test_words_of_speakers_inside_texts_are_text(write: Write, tmp_path: Path) -> None:
+    row = {
+        "system": "",
+        "chat": "USER: what does USER: mean?\nASSISTANT: is what?\n\n\nASSISTANT: A mark, USER: too. <|endoftext|>",
+    }
+    pool, _ = read(write("rows.jsonl", [row]), tmp_path / "pool", format="glaive")
+    assert [turn["content"] for turn in pool.messages()[0]] == [
+        "what does USER: mean?\nASSISTANT: is what?", "A mark, USER: too."
+    ]  # fmt: skip
+
+
+@pytest.mark.skip
+def test_own_columns_stay_with_the_row(write: Write, tmp_path: Path) -> None:
+    pool, _ = read(write("rows.jsonl", [EXAMPLES["smoltalk2"].row]), tmp_path / "pool")
+    (meta,) = pool.metas()
+    assert meta["chat_template_kwargs"]["enable_thinking"] is False
+    assert pool.sources() == ["xlam_traces_no_think"]
+    pool, _ = read(write("n.jsonl", [EXAMPLES["nemotron"].row]), tmp_path / "nemotron")
+    assert pool.metas() == [{"category": "math", "reasoning": "on"}]
+
+
+def test_a_log_counts_what_it_leaves_and_refuses_answers_cut_off(write: Write, tmp_path: Path) -> None:
+    row = json.loads(json.dumps(EXAMPLES["batch-joined"].row))
+    second = json.loads(json.dumps(row))
+    second["response"]["body"]["choices"].append({"message": {"role": "assistant", "content": "5"}})
+    cut = json.loads(json.dumps(row))
+    cut["response"]["body"]["choices"][0]["finish_reason"] = "length"
+    failed = {**row, "response": {"status_code": 500, "body": {"error": "x"}}}
+    pool, report = read(write("rows.jsonl", [row, second, cut, failed]), tmp_path / "pool")
+    assert pool.messages() == [EXAMPLES["batch-joined"].messages] * 2
+    assert report.ignored["choices behind the first"] == 1
+    assert [bad.line for bad in report.bad] == [3, 4]
