@@ -1,13 +1,16 @@
-"""IFD, varentropy and SAE features: rows a second beside three padded, unsorted passes over the same rows.
+"""IFD, varentropy, rsr and SAE features: rows a second beside three padded, unsorted passes over the same rows.
 
     python -m benchmarks.lm_signals [--model FOLDER --sae FOLDER] [--pool FILE] [--rows 1000] --json
+    python -m benchmarks.lm_signals --shape 30,576,49152 --rows 50 --json
 
 The baseline does what a plain script does: batches of 8 rows in pool order, padded to their longest row, one pass for
 the hidden states (SAE means), one for the conditional loss and varentropy, one for the loss without the prompt; the
 output head runs on every position. It uses the same tokens and definitions as the package, so its numbers must agree;
 two things are done better than usual so as not to flatter us: the first pass computes no logits, and varentropy is
 computed at response positions only. Runs of the two methods alternate; tokenization is part of both. ``cpu_seconds`` is
-processor time, which a busy machine disturbs less.
+processor time, which a busy machine disturbs less. ``autoselection without ranks`` is the same without the ranks that rsr
+needs: ``rank_cost`` is what they add to its processor time. ``--shape`` does the two alone (no SAE) with random weights of
+so many layers, width and vocabulary (30,576,49152: SmolLM2-135M's), since what ranks cost depends on the vocabulary.
 """
 
 from __future__ import annotations
@@ -17,15 +20,18 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 BATCH = 8
-COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional")
+COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional", "rsr")
+BASELINE, OURS, WITHOUT = "three padded passes", "autoselection", "autoselection without ranks"
 SHARED = Path(os.environ.get("AUTOSELECTION_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
@@ -40,27 +46,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from autoselection.signals.lm import LanguageModelScorer
     from autoselection.signals.sae import SparseEncoder, read_sae_info
 
+    if options.shape:
+        random_weights(options.model, options.shape)
     model = load_model(options.model, options.device, options.dtype)
     tokenizer = load_tokenizer(options.model)
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048
     encoder = ConversationEncoder(tokenizer, max_length=options.max_length or min(2048, longest))
-    sae = SparseEncoder(read_sae_info(options.sae), model)
+    sae = None if options.shape else SparseEncoder(read_sae_info(options.sae), model)
     rows, source = conversations(options.pool, options.rows, options.seed)
     scorer = LanguageModelScorer(model, encoder, batch_tokens=options.batch_tokens, sae=sae)
 
     def ours() -> dict[str, Any]:
-        losses, features = scorer.score(rows, losses=True, features=True)
-        assert losses is not None and features is not None
+        losses, features = scorer.score(rows, losses=True, features=sae is not None)
+        assert losses is not None
+        if features is None:
+            return dict(losses.arrays)
         counts = features.arrays["counts"]
         found = np.zeros((len(rows), sae.info.num_latents), np.float32)
         found[np.repeat(np.arange(len(rows)), counts), features.arrays["indices"]] = features.arrays["values"]
         return {**losses.arrays, "sae": found}
 
-    methods: dict[str, Callable[[], dict[str, Any]]] = {
-        "three padded passes": lambda: published(model, encoder, sae, rows),
-        "autoselection": ours,
-    }
-    scorer.score(rows[:2], features=True)
+    def ours_without_ranks() -> dict[str, Any]:
+        with no_ranks():
+            return ours()
+
+    methods: dict[str, Callable[[], dict[str, Any]]] = {OURS: ours, WITHOUT: ours_without_ranks}
+    if not options.shape:
+        methods = {BASELINE: lambda: published(model, encoder, sae, rows), **methods}
+    scorer.score(rows[:2], features=sae is not None)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     cpu: dict[str, list[float]] = {name: [] for name in methods}
     results: dict[str, dict[str, Any]] = {}
@@ -70,8 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results[name] = run()
             seconds[name].append(time.perf_counter() - started)
             cpu[name].append(time.process_time() - busy)
-    base = statistics.median(seconds["three padded passes"])
-    base_cpu = statistics.median(cpu["three padded passes"])
+    first = next(iter(methods))
+    base, base_cpu = statistics.median(seconds[first]), statistics.median(cpu[first])
+    rank_cost = statistics.median(with_ / out for with_, out in zip(cpu[OURS], cpu[WITHOUT], strict=True)) - 1
     encoded = encoder.encode_batch(rows)
     for name, times in seconds.items():
         median = statistics.median(times)
@@ -93,11 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "threads": torch.get_num_threads(),
             "cpu": platform.processor() or platform.machine(),
         }
-        if name != "three padded passes":
-            line["max_abs_difference"] = differences(results["three padded passes"], results[name])
-        print(
-            json.dumps(line) if options.json else f"{name}: {line['rows_per_s']} rows/s, {line['ratio']}×", flush=True
-        )
+        if name == OURS:
+            line["rank_cost"] = round(rank_cost, 4)
+            if BASELINE in results:
+                line["max_abs_difference"] = differences(results[BASELINE], results[name])
+        said = f"{name}: {line['rows_per_s']} rows/s, {line['ratio']}×"
+        said += f"; ranks add {rank_cost:.1%}" if name == OURS else ""
+        print(json.dumps(line) if options.json else said, flush=True)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -107,6 +123,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="model folder (default: the embedded demo model)")
     parser.add_argument("--sae", type=Path, help="SAE folder (default: the demo's)")
     parser.add_argument("--pool", type=Path, help="pool file (default: the shared real pool, else the demo's)")
+    parser.add_argument(
+        "--shape", type=lambda text: tuple(map(int, text.split(","))), help="layers,width,vocabulary of random weights"
+    )
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-length", type=int, help="default: 2048 or the model's own limit")
@@ -119,6 +138,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if (options.model is None) != (options.sae is None):
         parser.error("give --model and --sae together")
+    if options.shape:
+        options.model = Path(tempfile.mkdtemp(prefix="lm-signals-"))
+        options.label = "random " + "×".join(map(str, options.shape))
+        options.sae = demo.sae_dir()
+        options.pool = options.pool or demo.data_dir() / "pool.jsonl"
+        return options
     options.label = "demo" if options.model is None else options.model.resolve().parent.name
     options.model = options.model or demo.model_dir()
     options.sae = options.sae or demo.sae_dir()
@@ -128,10 +153,46 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+@contextmanager
+def no_ranks() -> Iterator[None]:
+    """Inside, no rank is looked for: every token is the first."""
+    import torch
+
+    from autoselection.signals import lm
+
+    real = lm.token_ranks
+    lm.token_ranks = lambda logits, targets: torch.ones(len(targets), dtype=torch.int32)
+    try:
+        yield
+    finally:
+        lm.token_ranks = real
+
+
+def random_weights(folder: Path, shape: Sequence[int]) -> None:
+    """A Llama of so many layers, width and vocabulary, untrained, with the demo's tokenizer (ids below 102)."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from autoselection import demo
+
+    layers, width, vocabulary = shape
+    heads = max(1, width // 64)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(demo.model_dir()).save_pretrained(folder)
+
+
 def conversations(path: Path, count: int, seed: int) -> tuple[list[list[dict[str, str]]], str]:
     """A random sample of a pool file's conversations, in file order."""
-    import tempfile
-
     from autoselection.pool import Pool, ingest
 
     with tempfile.TemporaryDirectory() as folder:
@@ -174,6 +235,8 @@ def published(model: Any, encoder: Any, sae: Any, rows: Sequence[Any]) -> dict[s
                 entropy = -(p * log_p).sum(-1, keepdim=True)
                 loss = -log_p.gather(1, tokens[row, where][:, None])
                 found["loss_conditional"][i] = float(loss.mean())
+                ranks = (log_p.argsort(-1, descending=True) == tokens[row, where][:, None]).int().argmax(-1) + 1
+                found["rsr"][i] = float(ranks.clamp_max(100).double().mean() / loss.double().mean())
                 found["varentropy"][i] = float((p * (log_p + entropy) ** 2).sum(-1).mean())
         alone = {i: _alone(encoded[i], start) for i in answered}
         for batch, tokens, mask in _padded({i: ids for i, (ids, _) in alone.items()}, model.device):

@@ -19,6 +19,7 @@ def make_table(seed: int, n: int = 60, sources: int = 3, missing: float = 0.1) -
     columns = {name: np.round(rng.random(n), 1) for name in SCORES}
     for values in columns.values():
         values[rng.random(n) < missing] = np.nan
+    columns["rsr"] = np.roll(columns["varentropy"], 1) * 20
     columns["n_tokens"] = rng.integers(1, 90, n).astype(float)
     features = np.round(rng.random((n, 12)), 1) * (rng.random((n, 12)) < 0.4)
     signatures = rng.integers(0, 3, (n, 32)).astype(np.uint32)

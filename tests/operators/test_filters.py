@@ -14,8 +14,8 @@ from operator_tables import apply, make_table, tables_and_rows
 from autoselection.errors import SignalError
 from autoselection.signals.table import SignalTable
 
-FILTERS = ["ifd_filter", "ngram_entropy", "action_object_branching", "varentropy_filter"]
-COLUMN = {"ifd_filter": "ifd", "varentropy_filter": "varentropy"}
+FILTERS = ["ifd_filter", "ngram_entropy", "action_object_branching", "varentropy_filter", "rsr_filter"]
+COLUMN = {"ifd_filter": "ifd", "varentropy_filter": "varentropy", "rsr_filter": "rsr"}
 
 cuts = st.fixed_dictionaries(
     {

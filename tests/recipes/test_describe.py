@@ -22,6 +22,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("ifd_filter", {"fraction": 0.5, "direction": "low", "scope": "source"}, "lowest 50%, within source"),
     ("ifd_filter", {"top_k": 1500, "missing": "keep"}, "highest 1,500 rows, rows without a score kept"),
     ("ngram_entropy", {"threshold": 0.123456}, "at least 0.123"),
+    ("rsr_filter", {"top_k": 20}, "lowest 20 rows"),
     ("varentropy_filter", {"fraction": 0.999, "scope": "task"}, "highest 99.9%, within task"),
     ("action_object_branching", {"fraction": 1 / 3, "direction": "low", "scope": "cluster"}, "lowest 33.3%, within cluster"),
     ("semantic_dedup", {"strategy": "exact"}, "exact"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from autoselection.chat import ConversationEncoder
 from autoselection.models import load_model, load_tokenizer
 from autoselection.signals import lm
-from autoselection.signals.lm import LanguageModelScorer, token_batches, token_scores
+from autoselection.signals.lm import LanguageModelScorer, token_batches, token_ranks, token_scores
 
 HEADER = "<|im_start|>assistant\n"
 
@@ -220,6 +220,51 @@ def test_varentropy_by_hand() -> None:
     assert token_scores(ruled_out, torch.tensor([0]))[1].tolist() == pytest.approx([0.0], abs=1e-7)
 
 
+def test_ranks_by_hand() -> None:
+    # Logits 3 2 2 −1: one token is first, two share the second place, the last is fourth; −∞ is behind all others.
+    logits = torch.tensor([[2.0, 3.0, -1.0, 2.0], [0.0, -math.inf, 0.0, -math.inf]])
+    for targets, ranks in (([0, 0], [2, 1]), ([1, 1], [1, 3]), ([2, 2], [4, 1]), ([3, 3], [2, 3])):
+        assert token_ranks(logits, torch.tensor(targets)).tolist() == ranks
+
+
+@settings(max_examples=100)
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(0, 10_000))
+def test_ranks_are_those_of_sorting(rows: int, size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.integers(-4, 5, (rows, size)).astype(np.float32)  # many ties
+    targets = rng.integers(0, size, rows)
+    order = [sorted(row.tolist(), reverse=True) for row in logits]
+    expected = [ranked.index(row[target]) + 1 for ranked, row, target in zip(order, logits, targets, strict=True)]
+    assert token_ranks(torch.from_numpy(logits), torch.from_numpy(targets)).tolist() == expected
+
+
+@pytest.mark.parametrize("limit", [None, 100, 20, 1])
+def test_rsr_is_that_of_sorting_the_whole_distribution(model: Any, tiny_tokenizer: Any, limit: int | None) -> None:
+    subject = LanguageModelScorer(
+        model, ConversationEncoder(tiny_tokenizer, max_length=512), batch_tokens=200, max_rank=limit
+    )
+    found, _ = columns(subject, [*ROWS, [*ROWS[0], *ROWS[3]]])
+    for i, row in enumerate([*ROWS, [*ROWS[0], *ROWS[3]]]):
+        encoded = subject.encoder.encode(row)
+        with torch.no_grad():
+            probabilities = model(input_ids=torch.tensor([encoded.input_ids])).logits[0].double().softmax(-1)
+        ranks, losses = [], []
+        for place in np.flatnonzero(encoded.response).tolist():
+            before, token = probabilities[place - 1].tolist(), encoded.input_ids[place]
+            rank = sorted(before, reverse=True).index(before[token]) + 1
+            ranks.append(min(rank, limit or rank))
+            losses.append(-math.log(before[token]))
+        assert max(ranks) > 20 or limit in (20, 1)
+        assert found["rsr"][i] == pytest.approx(np.mean(ranks) / np.mean(losses), rel=1e-5)
+
+
+def test_a_response_without_any_surprise_has_no_rsr(tiny_tokenizer: Any) -> None:
+    model = bigrams(tiny_tokenizer, {("\n", "b"): 1 - 1e-12, ("b", "<|im_end|>"): 1 - 1e-12})
+    found, _ = columns(scorer(model, tiny_tokenizer), [chat("a", "b")])
+    assert found["loss_conditional"].tolist() == [0.0]
+    assert np.isnan(found["rsr"]).all() and np.isnan(found["ifd"]).all()
+
+
 @settings(max_examples=50)
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
 def test_batches_cover_all_within_the_budget(lengths: list[int], budget: int) -> None:
@@ -286,6 +331,9 @@ def test_golden_scores_of_a_bigram_model(tiny_tokenizer: Any) -> None:
     # The model sees one token back, and the header stands before the response in both passes: prompts do not help.
     np.testing.assert_allclose(found["ifd"], [1, 1, math.nan, 1], rtol=1e-6)
     assert stats["empty_response"] == 1
+    # A token named in the table is the likeliest; one that follows the line feed by chance shares the second place.
+    ranks = np.array([1, 1.5, math.nan, (3 + 2 + 1) / 5])
+    np.testing.assert_allclose(found["rsr"], ranks / losses, rtol=1e-6)
     last, _ = columns(scorer(model, tiny_tokenizer, turns="last"), rows[3:])
     np.testing.assert_allclose(last["loss_conditional"], [losses[1]], rtol=1e-6)
 

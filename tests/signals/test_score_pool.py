@@ -81,6 +81,7 @@ def test_signals_without_a_model(pool: Pool) -> None:
         "ifd",
         "loss",
         "varentropy",
+        "rsr",
         "sae",
         "mona",
         "reward",

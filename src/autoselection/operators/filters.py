@@ -38,13 +38,14 @@ OWNED = frozenset(
         "ngram_entropy",
         "action_object_branching",
         "repetition",
+        "rsr",
         *LENGTHS,
     }
 )
 
 
 def cut_params(
-    *, fraction: float, lowest_fraction: float, what: str, bounds: tuple[float, float] | None
+    *, fraction: float, lowest_fraction: float, what: str, bounds: tuple[float, float] | None, direction: str = "high"
 ) -> tuple[Param, ...]:
     """The parameters of every score filter."""
     low, high = bounds or (None, None)
@@ -68,7 +69,7 @@ def cut_params(
             group="cut",
             help="keep scores of at least (direction low: at most) this",
         ),
-        Param("direction", "choice", "high", choices=("high", "low"), searched=True, help="which end is kept"),
+        Param("direction", "choice", direction, choices=("high", "low"), searched=True, help="which end is kept"),
         Param(
             "scope",
             "choice",
@@ -169,12 +170,15 @@ def _band(column: str, scored: Rows, params: Mapping[str, Any], signals: SignalT
 class ScoreFilter(ColumnCut):
     """Keep the rows that score best in one column, best first."""
 
-    def __init__(self, name: str, column: str, family: str, summary: str) -> None:
+    def __init__(
+        self, name: str, column: str, family: str, summary: str, *, direction: str = "high", published: bool = True
+    ) -> None:
         self.name = name
         self.column = column
         self.family = family
         self.summary = summary
-        self.params = cut_params(fraction=0.5, lowest_fraction=0.05, what="", bounds=None)
+        self.published = self.searched = published
+        self.params = cut_params(fraction=0.5, lowest_fraction=0.05, what="", bounds=None, direction=direction)
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         return (self.column, *self.scope_needs(params))
@@ -410,5 +414,14 @@ BUILTIN_FILTERS = (
         "varentropy",
         "quality",
         "variance of the base model's surprise over the response's tokens",
+    ),
+    ScoreFilter(
+        "rsr_filter",
+        "rsr",
+        "quality",
+        "rank-surprisal ratio: mean rank of the response's tokens under the base model over their mean loss; low where "
+        "the response surprises the model and is yet among its first choices",
+        direction="low",
+        published=False,
     ),
 )

@@ -97,6 +97,7 @@ def _range(step: Step, rows: Rows, signals: SignalTable) -> str:
 _COLUMN_OF: Mapping[str, str] = {
     "ifd_filter": "ifd",
     "varentropy_filter": "varentropy",
+    "rsr_filter": "rsr",
     "ngram_entropy": "ngram_entropy",
     "action_object_branching": "action_object_branching",
     "varentropy_mix": "varentropy",

@@ -51,6 +51,12 @@ class SignalsConfig(StrictModel):
         ge=1,
         description="Size of a batch of forward passes, padding included (tokens); null: 1,024 on a CPU, else 8,192.",
     )
+    rsr_max_rank: int | None = Field(
+        100,
+        ge=1,
+        description="In rsr, the mean rank of a response's tokens over their loss, ranks above this count as this; null: "
+        "all count as they are.",
+    )
     shard_rows: int = Field(
         512, ge=1, description="Rows computed between two saves in the passes of the model; a kill loses at most these."
     )

@@ -1,4 +1,4 @@
-"""IFD and varentropy: what the base model makes of each response, from two batched forward passes a row.
+"""IFD, varentropy and rsr: what the base model makes of each response, from two batched forward passes a row.
 
 Let y₁…y_T be the response tokens of a row: the trained assistant turns with their end marks, as training sees them.
 
@@ -11,9 +11,14 @@ Let y₁…y_T be the response tokens of a row: the trained assistant turns with
 * IFD = conditional / unconditional loss (Cherry LLM). Above 1 the prompt does not help.
 * varentropy = mean over y of ``Σ_v p(v) (log p(v) + H)²`` with p the next-token distribution in the conditional pass
   and H its entropy in nats.
+* rsr (rank-surprisal ratio, arXiv 2601.14249) = mean over y of ``min(rank, rsr_max_rank)`` / conditional loss. The rank of
+  a token is one plus the number of tokens that the conditional pass gives a strictly larger logit: 1 is the most likely
+  one, and tokens of equal logits share the best of their ranks. Ranks are capped (at 100 by default, as there) because a
+  few tokens of rank 10,000 would decide the mean. Low: tokens that surprise the model, yet are among its own first
+  choices. A row of loss 0 has none.
 
-Rows without a response (blank, or cut off by the maximum length) have no score. Rows without any prompt have losses and
-varentropy but no IFD. Hidden states for SAE features are taken from the conditional pass.
+Rows without a response (blank, or cut off by the maximum length) have no score. Rows without any prompt have losses,
+varentropy and rsr but no IFD. Hidden states for SAE features are taken from the conditional pass.
 """
 
 from __future__ import annotations
@@ -40,10 +45,14 @@ if TYPE_CHECKING:
 
 SparseVector = tuple[NDArray[np.int32], NDArray[np.float32]]
 
-COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional")
+COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional", "rsr")
 
-#: Largest block of logits held at once, in numbers (64 MB in float32).
-_LOGITS = 1 << 24
+#: Ranks that count as they are in rsr; those behind count as this.
+MAX_RANK = 100
+
+#: Largest block of logits held at once, in numbers. On a CPU 16 MB in float32: softmax and ranks take half the time or less
+#: that they take in blocks of 64 MB.
+_LOGITS, _LOGITS_ON_A_DEVICE = 1 << 22, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,30 @@ def default_batch_tokens(device: str) -> int:
     return 1024 if device.startswith("cpu") else 8192
 
 
+@dataclass(frozen=True)
+class _Tokens:
+    """What a pass says of the scored tokens of a batch, float64[M] each; a column that was not asked for is empty.
+
+    Attributes:
+        row: place of each token's row in the batch, int64[M].
+        loss: minus the log-probability of the token (nats).
+        varentropy: of the distribution that the token is drawn from (nats²).
+        rank: of the token in that distribution, from 1.
+    """
+
+    row: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    varentropy: NDArray[np.float64]
+    rank: NDArray[np.float64]
+
+    def means(self, values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+        """The mean of ``values`` over the tokens of each row of the batch; NaN for a row without any."""
+        counts = np.bincount(self.row, minlength=rows)
+        sums = np.bincount(self.row, weights=values, minlength=rows)
+        means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(rows, np.nan), where=counts > 0)
+        return means
+
+
 class LanguageModelScorer:
     """Scores conversations with a causal language model.
 
@@ -88,6 +121,7 @@ class LanguageModelScorer:
         batch_tokens: padded tokens a batch; None: ``default_batch_tokens`` of the model's device.
         sae: yields SAE features from the conditional pass; None if they are not wanted.
         sae_values: how a shard holds the features' values (``sae.stored_values``).
+        max_rank: largest rank that counts as it is in rsr; None: all do.
     """
 
     def __init__(
@@ -98,12 +132,14 @@ class LanguageModelScorer:
         batch_tokens: int | None = None,
         sae: SparseEncoder | None = None,
         sae_values: SaeValues = "float32",
+        max_rank: int | None = MAX_RANK,
     ) -> None:
         self.model = model
         self.encoder = encoder
         self.batch_tokens = default_batch_tokens(str(model.device)) if batch_tokens is None else batch_tokens
         self.sae = sae
         self.sae_values: SaeValues = sae_values
+        self.max_rank = np.inf if max_rank is None else max_rank
         self.full_logits: bool | None = None  # whether the output head alone does not give the model's logits
         self.masked = True  # whether padding behind a row changes it, so that it must be masked
 
@@ -122,23 +158,29 @@ class LanguageModelScorer:
         with torch.inference_mode():
             for batch in self._batches({i: pair[0] for i, pair in rows.items()}):
                 chosen = list(batch)
-                loss, varentropy, found = self._forward(list(batch.values()), varentropy=True, features=features)
-                columns["loss_conditional"][chosen] = loss
-                columns["varentropy"][chosen] = varentropy
+                tokens, found = self._forward(list(batch.values()), distribution=True, features=features)
+                ranks = np.minimum(tokens.rank, self.max_rank)
+                for name, values in (
+                    ("loss_conditional", tokens.loss),
+                    ("varentropy", tokens.varentropy),
+                    ("rsr", ranks),
+                ):
+                    columns[name][chosen] = tokens.means(values, len(chosen))
                 for i, vector in zip(chosen, found, strict=False):
                     sparse[i] = vector
             for batch in self._batches({i: pair[1] for i, pair in rows.items()}):
-                columns["loss_unconditional"][list(batch)] = self._forward(list(batch.values()))[0]
+                tokens, _ = self._forward(list(batch.values()))
+                columns["loss_unconditional"][list(batch)] = tokens.means(tokens.loss, len(batch))
             rest = {i: _Row(_input_ids(encoded[i]), []) for i in known if features and i not in rows}
             for batch in self._batches(rest):
-                for i, vector in zip(batch, self._forward(list(batch.values()), features=True)[2], strict=True):
+                for i, vector in zip(batch, self._forward(list(batch.values()), features=True)[1], strict=True):
                     sparse[i] = vector
         lm_shard = feature_shard = None
         if losses:
             prompted = np.asarray([_has_prompt(messages, self.encoder.turns) for messages in conversations], bool)
             stats["no_prompt"] = sum(not prompted[i] for i in rows)
-            positive = prompted & (columns["loss_unconditional"] > 0)
-            np.divide(columns["loss_conditional"], columns["loss_unconditional"], out=columns["ifd"], where=positive)
+            columns["ifd"] = _ratio(columns["loss_conditional"], columns["loss_unconditional"], where=prompted)
+            columns["rsr"] = _ratio(columns["rsr"], columns["loss_conditional"])
             if self.full_logits:
                 stats["whole_logits"] = len(rows)
             arrays = {name: column.astype(np.float32) for name, column in columns.items()}
@@ -156,7 +198,8 @@ class LanguageModelScorer:
         losses = np.full(len(conversations), np.nan, np.float32)
         with torch.inference_mode():
             for batch in self._batches({i: pair[0] for i, pair in rows.items()}):
-                losses[list(batch)] = self._forward(list(batch.values()))[0]
+                tokens, _ = self._forward(list(batch.values()))
+                losses[list(batch)] = tokens.means(tokens.loss, len(batch))
         return Shard({"loss": losses}, {**_truncation(encoded), **stats})
 
     def _scored_rows(
@@ -200,9 +243,9 @@ class LanguageModelScorer:
         return _Row(encoded.input_ids, positions[first:]), _Row(alone_ids, alone_positions[first:])
 
     def _forward(
-        self, batch: Sequence[_Row], *, varentropy: bool = False, features: bool = False
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[SparseVector]]:
-        """One right-padded batch: mean loss and varentropy over the scored positions of each row, and SAE features.
+        self, batch: Sequence[_Row], *, distribution: bool = False, features: bool = False
+    ) -> tuple[_Tokens, list[SparseVector]]:
+        """One right-padded batch: loss, with ``distribution`` varentropy and rank, of each scored token; SAE features.
 
         Where no position is scored, the pass ends at the layer that the SAE reads.
         """
@@ -225,20 +268,24 @@ class LanguageModelScorer:
             hidden = self.model.base_model(input_ids=tokens, attention_mask=given, use_cache=False)[0]
         found = sae.mean_features(captured["states"], mask) if sae else []
         losses = np.empty(len(rows), np.float64)
-        spreads = np.empty(len(rows), np.float64)
+        spreads, ranks = np.empty((2, len(rows) if distribution else 0), np.float64)
         if len(rows):
             whole = self._whole_logits(tokens, given) if self.full_logits else None
             positions = torch.as_tensor([p for row in batch for p in row.scored], device=device)
             row_index = torch.as_tensor(rows, device=device)
-            chunk = max(1, _LOGITS // self.model.config.get_text_config().vocab_size)
+            block = _LOGITS if device.type == "cpu" else _LOGITS_ON_A_DEVICE
+            chunk = max(1, block // self.model.config.get_text_config().vocab_size)
             for start in range(0, len(rows), chunk):
                 part = slice(start, start + chunk)
                 before = (row_index[part], positions[part] - 1)
                 logits = self._head(hidden[before]) if whole is None else whole[before]
-                loss, spread = token_scores(logits.float(), tokens[row_index[part], positions[part]], varentropy)
+                logits, targets = logits.float(), tokens[row_index[part], positions[part]]
+                loss, spread = token_scores(logits, targets, distribution)
                 losses[part] = loss.cpu().numpy()
-                spreads[part] = spread.cpu().numpy()
-        return _row_means(rows, losses, len(batch)), _row_means(rows, spreads, len(batch)), found
+                if distribution:
+                    spreads[part] = spread.cpu().numpy()
+                    ranks[part] = token_ranks(logits, targets).cpu().numpy()
+        return _Tokens(rows, losses, spreads, ranks), found
 
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)
@@ -285,6 +332,14 @@ def token_scores(logits: Tensor, targets: Tensor, varentropy: bool = True) -> tu
     return loss, (p * (log_p + entropy).square_()).sum(-1)
 
 
+def token_ranks(logits: Tensor, targets: Tensor) -> Tensor:
+    """Rank of each target among logits [M, V]: one plus the number of strictly larger ones; int32[M]."""
+    import torch
+
+    ranks: Tensor = (logits > logits.gather(1, targets[:, None])).sum(-1, dtype=torch.int32)  # half the time of int64
+    return ranks + 1
+
+
 class _Enough(Exception):
     """Ends a forward pass whose remaining layers nobody reads."""
 
@@ -324,11 +379,12 @@ def sparse_shard(rows: Sequence[SparseVector], stats: dict[str, int], kind: SaeV
     return Shard({"counts": counts, "indices": indices, **stored}, stats)
 
 
-def _row_means(rows: NDArray[np.int64], values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    counts = np.bincount(rows, minlength=n)
-    sums = np.bincount(rows, weights=values, minlength=n)
-    means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(n, np.nan), where=counts > 0)
-    return means
+def _ratio(
+    over: NDArray[np.float64], under: NDArray[np.float64], where: NDArray[np.bool_] | bool = True
+) -> NDArray[np.float64]:
+    """``over / under``; NaN where ``under`` is no positive number, or where not asked for."""
+    ratio: NDArray[np.float64] = np.divide(over, under, out=np.full_like(over, np.nan), where=where & (under > 0))
+    return ratio
 
 
 def _truncation(encoded: Sequence[Encoded | None]) -> dict[str, int]:

@@ -21,7 +21,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
 )
 #: The reasons that do not apply to some columns of a signal.
 _NOT_OF: Mapping[str, frozenset[str]] = MappingProxyType(
-    dict.fromkeys(("loss_conditional", "loss_unconditional", "varentropy", "loss"), frozenset({"no_prompt"}))
+    dict.fromkeys(("loss_conditional", "loss_unconditional", "varentropy", "loss", "rsr"), frozenset({"no_prompt"}))
 )
 #: Counts of other things than rows without a score.
 _OTHER = frozenset({"truncated", "values_clipped", "whole_logits"})

@@ -25,7 +25,7 @@ from autoselection.models import (
 from autoselection.signals import sae, text
 from autoselection.signals.config import SignalsConfig
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
-from autoselection.signals.table import MONA_PREFIX, SparseRows
+from autoselection.signals.table import LM_SIGNALS, MONA_PREFIX, SparseRows
 from autoselection.signals.trajectory import score_trajectory
 from autoselection.tasks import TaskItem, items_fingerprint
 
@@ -73,10 +73,10 @@ class ModelSignals:
         return self.store.compute([spec], shard, shard_rows=_TOKENS_SHARD, description="Token counts")
 
     def passes(self, names: set[str]) -> list[Computed]:
-        """Losses, varentropy and SAE features, those of ``names``, from the same passes."""
+        """Losses, varentropy, rsr and SAE features, those of ``names``, from the same passes."""
         specs: list[SignalSpec] = []
-        if names & {"ifd", "loss", "varentropy"}:
-            specs.append(self._lm_spec(next(name for name in ("ifd", "loss", "varentropy") if name in names)))
+        if asked := [name for name in LM_SIGNALS if name in names]:
+            specs.append(self._lm_spec(asked[0]))
         if names & {"sae", "mona"}:
             specs.append(self._sae_spec())
         if not specs:
@@ -88,7 +88,7 @@ class ModelSignals:
             found = {"lm": losses, "sae": features}
             return {name: result for name, result in found.items() if result is not None}
 
-        what = " and ".join({"lm": "IFD, varentropy", "sae": "SAE features"}[spec.name] for spec in specs)
+        what = " and ".join({"lm": "IFD, varentropy, rsr", "sae": "SAE features"}[spec.name] for spec in specs)
         return self.store.compute(specs, shard, shard_rows=self.config.shard_rows, description=what)
 
     def trajectory(self) -> list[Computed]:
@@ -153,8 +153,8 @@ class ModelSignals:
         return SparseRows(indptr, arrays["indices"], arrays["values"], self._sae().num_latents, arrays.get("scale"))
 
     def _lm_spec(self, signal: str) -> SignalSpec:
-        params = {**self._pass_params(), "turns": self.config.turns}
-        return SignalSpec("lm", 1, params, model=model_fingerprint(self._path(signal)))
+        params = {**self._pass_params(), "turns": self.config.turns, "max_rank": self.config.rsr_max_rank}
+        return SignalSpec("lm", 2, params, model=model_fingerprint(self._path(signal)))
 
     def _sae_spec(self) -> SignalSpec:
         info = self._sae()
@@ -214,6 +214,11 @@ class ModelSignals:
                     self._sae(), model, layer=config.sae_layer, max_features=config.max_features
                 )
             self._scorers[with_sae] = LanguageModelScorer(
-                model, encoder, batch_tokens=config.batch_tokens, sae=features, sae_values=config.sae_values
+                model,
+                encoder,
+                batch_tokens=config.batch_tokens,
+                sae=features,
+                sae_values=config.sae_values,
+                max_rank=config.rsr_max_rank,
             )
         return self._scorers[with_sae]

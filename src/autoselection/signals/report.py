@@ -15,7 +15,7 @@ class SignalReport:
     """What happened to one signal.
 
     Attributes:
-        name: signal, as in the store (``lm`` holds ifd, varentropy and the two losses).
+        name: signal, as in the store (``lm`` holds ifd, varentropy, rsr and the two losses).
         cached: it was there already.
         rows: rows of the pool.
         inherited: rows whose values were copied from the pool as it was before rows were appended.

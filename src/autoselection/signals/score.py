@@ -26,7 +26,7 @@ from autoselection.signals.model_pass import ModelSignals, given
 from autoselection.signals.registry import checked, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore, StoredSignal
-from autoselection.signals.table import LOSS_PREFIX, MONA_PREFIX, MinHashParams, SignalTable
+from autoselection.signals.table import LM_SIGNALS, LOSS_PREFIX, MONA_PREFIX, MinHashParams, SignalTable
 from autoselection.tasks import TaskConfig, TaskItem, items_fingerprint, load_items
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def score_pool(
 ) -> ScoreReport:
     """Compute the signals of a pool that are not cached, and make them the current ones.
 
-    Losses, varentropy and SAE features come from the same two forward passes a row. The relevance scores (MONA) of the
+    Losses, varentropy, rsr and SAE features come from the same two forward passes a row. The relevance scores (MONA) of the
     given tasks replace those of other tasks as current ones; features of another SAE retire the scores made with the
     old ones. Of a pool to which rows were appended, only the new rows are scored.
 
@@ -146,7 +146,7 @@ def obstacles(
 ) -> dict[str, str]:
     """The signals that cannot be computed from what is given, each with the reason: what is not given."""
     found: list[tuple[bool, tuple[str, ...], str]] = [
-        (model is None, ("ifd", "loss", "varentropy", "sae", "mona"), "no model was given"),
+        (model is None, (*LM_SIGNALS, "sae", "mona"), "no model was given"),
         (sae is None, ("sae", "mona"), "no SAE was given"),
         (all(task.target is None for task in tasks), ("mona",), "no task has target samples"),
         (not _benchmarks(tasks), ("contamination", "contamination_cosine"), "no task with dev items was given"),

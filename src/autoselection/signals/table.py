@@ -26,11 +26,14 @@ SPECIAL_SIGNALS = (
     "ifd",
     "loss",
     "varentropy",
+    "rsr",
     "sae",
     "mona",
     "reward",
     "trajectory",
 )
+#: Signals that come together from the two passes of a base model over each row.
+LM_SIGNALS = ("ifd", "loss", "varentropy", "rsr")
 #: Arrays of a table that are not columns of scores.
 TABLE_ARRAYS = frozenset({"text_hash", "minhash", "near_duplicates", "sae", "embeddings"})
 #: Which signal (the name given to ``autoselection score --signals``) yields each column, if it is not in ``registry.py``.
@@ -39,6 +42,7 @@ SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
         "ifd": "ifd",
         "loss": "loss",
         "varentropy": "varentropy",
+        "rsr": "rsr",
         "loss_conditional": "ifd",
         "loss_unconditional": "ifd",
         "contamination": "contamination",
@@ -73,9 +77,7 @@ def how_to_get(signal: str) -> str:
         "contamination": " --config CONFIG",
         "contamination_cosine": " --config CONFIG --embedding-model MODEL",
         "embeddings": " --embedding-model MODEL",
-        "ifd": model,
-        "loss": model,
-        "varentropy": model,
+        **dict.fromkeys(LM_SIGNALS, model),
         "sae": model + " --sae SAE",
         "mona": model + " --sae SAE",
         "reward": " --reward-model MODEL",

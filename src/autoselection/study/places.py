@@ -15,11 +15,12 @@ from autoselection.progress import console
 from autoselection.recipes import Place, Recipe, lacking_signals
 from autoselection.signals import ScoreReport, SignalsConfig, load_table, score_pool
 from autoselection.signals.score import obstacles
+from autoselection.signals.table import LM_SIGNALS
 from autoselection.study.prepare import contaminated, without
 from autoselection.study.study import Study
 
 _OPTIONS: Mapping[str, frozenset[str]] = {
-    "--model MODEL": frozenset({"ifd", "loss", "varentropy", "sae", "mona"}),
+    "--model MODEL": frozenset({*LM_SIGNALS, "sae", "mona"}),
     "--sae SAE": frozenset({"sae", "mona"}),
     "--target TASK=FILE": frozenset({"mona"}),
     "--embedding-model MODEL": frozenset({"embeddings", "contamination_cosine"}),
