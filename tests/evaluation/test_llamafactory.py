@@ -28,7 +28,13 @@ from autoselection.chat import ConversationEncoder
 from autoselection.errors import EvaluationError
 from autoselection.evaluation import SFTConfig, evaluate
 from autoselection.evaluation.encoding import RowCache
-from autoselection.evaluation.llamafactory import holdable, run_training, train_arguments, write_training
+from autoselection.evaluation.llamafactory import (
+    holdable,
+    run_training,
+    told_refused,
+    train_arguments,
+    write_training,
+)
 from autoselection.evaluation.runtime import MachineFailure, TrainingFailure, failure_of
 from autoselection.evaluation.sft import plan
 from autoselection.pool import Pool, ingest
@@ -138,13 +144,17 @@ def test_rows_its_form_cannot_hold_are_found(tmp_path):
     source.write_text("".join(json.dumps(record) + "\n" for record in records))
     ingest([source], tmp_path / "pool")
     pool = Pool.open(tmp_path / "pool")
-    found = holdable(pool, np.arange(len(pool)))
+    found, reasons = holdable(pool, np.arange(len(pool)))
     expected = []
     for messages in pool.messages(np.arange(len(pool))):
         roles = [message["role"] for message in messages if message["role"] != "system"]
         expected.append(roles == ["user", "assistant"] * (len(roles) // 2))
     assert found.tolist() == expected
     assert 0 < sum(expected) < len(expected)
+    (sentence,) = told_refused(reasons, len(pool))
+    assert sum(reasons.values()) == expected.count(False) and sentence.startswith(
+        "LLaMA-Factory does not train on 2 of 4"
+    )
 
 
 @pytest.mark.parametrize(

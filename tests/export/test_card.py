@@ -40,7 +40,9 @@ FULL = DatasetCard(
 
 
 def render(card: DatasetCard, sources: dict[str, tuple[int, int]] | None = None) -> str:
-    return render_card(card, rows=3250, pool_rows=5000, pool_fingerprint="f" * 32, sources=sources or {"web": (1, 2)})
+    columns = {"id": "the id", "a | b": "own"}
+    told = sources or {"web": (1, 2)}
+    return render_card(card, rows=3250, pool_rows=5000, pool_fingerprint="f" * 32, sources=told, columns=columns)
 
 
 def front_matter(text: str) -> tuple[dict[str, Any], str]:

@@ -104,8 +104,8 @@ def test_sharegpt_export_is_read_back(pool: Pool, tmp_path: Path) -> None:
 
 def test_hugging_face_folder_is_loaded_by_datasets(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr("autoselection.export.export._SHARD_BYTES", 1)
-    monkeypatch.setattr("autoselection.export.export._BATCH_ROWS", 2)
+    monkeypatch.setattr("autoselection.export.dataset_folder._SHARD_BYTES", 1)
+    monkeypatch.setattr("autoselection.export.written.BATCH_ROWS", 2)
     rows = np.array([3, 1, 0, 2])
     report = export_hf_dataset(pool, rows, tmp_path / "hf", CARD)
     assert report.rows == 4

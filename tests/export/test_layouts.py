@@ -140,8 +140,17 @@ def test_every_layout_in_every_container_is_read_back(
 def test_columns_keep_their_types_and_what_has_none_becomes_json(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     own = [
-        {"score": 1, "ok": True, "tags": ["a"], "mixed": 1, "deep": {"x": 1}, "name": "n", "big": 2**60},
-        {"score": 0.5, "ok": None, "tags": [], "mixed": "x", "deep": {"y": [2]}, "name": "m", "big": 1},
+        {"score": 1, "ok": True, "tags": ["a"], "mixed": 1, "deep": {"x": 1}, "name": "n", "big": 2**60, "huge": 1},
+        {
+            "score": 0.5,
+            "ok": None,
+            "tags": [],
+            "mixed": "x",
+            "deep": {"y": [2]},
+            "name": "m",
+            "big": 1,
+            "huge": [2**64],
+        },
     ]
     pool = make_pool(tmp_path, [(turns, entry) for entry in own])
     report = export_rows(pool, None, tmp_path / "out.parquet")
@@ -150,10 +159,14 @@ def test_columns_keep_their_types_and_what_has_none_becomes_json(tmp_path: Path)
     assert (
         types["score"] == "double" and types["ok"] == "bool" and types["big"] == "int64" and types["_line"] == "int64"
     )
-    assert types["tags"].startswith("list") and types["mixed"] == types["deep"] == types["name"] == "string"
+    assert types["tags"].startswith("list") and types["name"] == types["huge"] == "string"
+    assert types["mixed"] == types["deep"] == "extension<arrow.json>"
     assert table["mixed"].to_pylist() == ["1", '"x"'] and table["deep"].to_pylist() == ['{"x": 1}', '{"y": [2]}']
     assert table["score"].to_pylist() == [1.0, 0.5] and table["big"].to_pylist() == [2**60, 1]
-    assert report.remarks == ("Columns of mixed or nested values are written as JSON text: 'mixed', 'deep'.",)
+    assert report.remarks == (
+        "Columns of mixed or nested values are written as JSON: 'mixed', 'deep'.",
+        "Columns of mixed or nested values are written as JSON text: 'huge'.",
+    )
     export_rows(pool, None, tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="") as file:
         first = next(csv.DictReader(file))

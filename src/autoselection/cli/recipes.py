@@ -34,6 +34,7 @@ class ExportFormat(str, Enum):
     alpaca = "alpaca"
     prompt_completion = "prompt-completion"
     hf = "hf"
+    axolotl = "axolotl"
 
 
 @app.command(rich_help_panel=RECIPES, epilog="Example: autoselection recipes high-ifd > my-recipe.yaml")
@@ -123,7 +124,7 @@ def apply_command(
         Optional[ExportFormat],  # noqa: UP045
         typer.Option(
             "--format",
-            help="Form of the rows (default: messages; a folder: hf). sharegpt with a folder: LLaMA-Factory.",
+            help="Form of the rows (default: messages; a folder: hf). With a folder sharegpt is for LLaMA-Factory.",
         ),
     ] = None,
     columns: Annotated[

@@ -190,7 +190,7 @@ class _Run:
         from autoselection.chat import ConversationEncoder
         from autoselection.evaluation.encoding import lost_rows, row_cache
         from autoselection.evaluation.engines import adapter_folder
-        from autoselection.evaluation.llamafactory import holdable
+        from autoselection.evaluation.llamafactory import holdable, told_refused
         from autoselection.evaluation.sft import plan, train
         from autoselection.pool import Pool
 
@@ -198,7 +198,11 @@ class _Run:
         assert job.rows is not None and job.pool_dir is not None
         pool = Pool.open(job.pool_dir)
         wanted = np.asarray(job.rows, np.int64)
-        rows = wanted if model is not None else wanted[holdable(pool, wanted)]
+        rows = wanted
+        refused: dict[str, int] = {}
+        if model is None:
+            kept, refused = holdable(pool, wanted)
+            rows = wanted[kept]
         max_length = min(sft.max_length, context_length)
         encoder = ConversationEncoder(tokenizer, max_length=max_length, turns=sft.turns)
         cache = row_cache((pool.fingerprint, *tokenizer_key, max_length, sft.turns, sft.completion_only))
@@ -214,7 +218,7 @@ class _Run:
                 read_rows=read,
                 dropped_rows=sum(dropped.values()),
                 dropped={name: count for name, count in dropped.items() if count},
-                remarks=tuple(lost_rows(read, dropped, subset.truncated, max_length)),
+                remarks=(*lost_rows(read, dropped, subset.truncated, max_length), *told_refused(refused, len(wanted))),
             )
         if model is None:
             trained = self._train_outside(pool, subset, schedule, dtype, max_length)

@@ -19,7 +19,8 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +29,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from autoselection.conversation import Message
 from autoselection.errors import EvaluationError
 from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.memory import asked_bytes, blame, told_memory
 from autoselection.evaluation.runtime import MachineFailure, TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule
-from autoselection.export import export_sharegpt
+from autoselection.export import CannotHold, export_sharegpt, llamafactory_row
 from autoselection.pool import Pool
 
 if TYPE_CHECKING:
@@ -80,17 +80,25 @@ def find_command(command: str) -> str:
     return found
 
 
-def holdable(pool: Pool, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows LLaMA-Factory's form can hold: a system prompt, then questions and answers in turn."""
-    return np.array([_alternates(messages) for messages in pool.messages(rows)], bool)
+def holdable(pool: Pool, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Which rows LLaMA-Factory can train on as they are, and why not the others: reason and count, the most frequent first."""
+    reasons: Counter[str] = Counter()
+    kept = np.ones(len(rows), bool)
+    for number, conversation in enumerate(pool.conversations(rows)):
+        try:
+            llamafactory_row(conversation)
+        except CannotHold as problem:
+            kept[number] = False
+            reasons[str(problem)] += 1
+    return kept, dict(reasons.most_common())
 
 
-def _alternates(messages: Sequence[Message]) -> bool:
-    # As export_sharegpt decides: an empty system prompt is not one.
-    turns = messages[1:] if messages[0]["role"] == "system" and messages[0]["content"] else messages
-    answers = [message["role"] == "assistant" for message in turns]
-    known = all(message["role"] in ("user", "assistant", "tool") for message in turns)
-    return known and len(turns) % 2 == 0 and answers == [number % 2 == 1 for number in range(len(turns))]
+def told_refused(reasons: Mapping[str, int], rows: int) -> list[str]:
+    """What to say of rows that LLaMA-Factory cannot train on: a sentence, none if there are none."""
+    if not reasons:
+        return []
+    why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+    return [f"LLaMA-Factory does not train on {sum(reasons.values()):,} of {rows:,} rows: {why}."]
 
 
 def train_arguments(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from autoselection.export.axolotl import export_axolotl
 from autoselection.export.card import DatasetCard, render_card
+from autoselection.export.dataset_folder import export_hf_dataset
 from autoselection.export.dropped import export_dropped
-from autoselection.export.export import (
-    ExportReport,
-    export_hf_dataset,
-    export_messages,
-    export_rows,
-    export_sharegpt,
-    export_subset,
-)
+from autoselection.export.export import export_messages, export_rows, export_subset
 from autoselection.export.inputs import check_not_read
-from autoselection.export.layouts import LAYOUTS, Layout, LayoutName
+from autoselection.export.layouts import LAYOUTS, CannotHold, Layout, LayoutName
+from autoselection.export.llamafactory import export_sharegpt, llamafactory_row
 from autoselection.export.target import FormatName, Target, export_target
+from autoselection.export.written import ExportReport
 
 __all__ = [
     "LAYOUTS",
+    "CannotHold",
     "DatasetCard",
     "ExportReport",
     "FormatName",
@@ -25,6 +23,7 @@ __all__ = [
     "LayoutName",
     "Target",
     "check_not_read",
+    "export_axolotl",
     "export_dropped",
     "export_hf_dataset",
     "export_messages",
@@ -32,5 +31,6 @@ __all__ = [
     "export_sharegpt",
     "export_subset",
     "export_target",
+    "llamafactory_row",
     "render_card",
 ]

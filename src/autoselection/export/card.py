@@ -55,7 +55,13 @@ class DatasetCard:
 
 
 def render_card(
-    card: DatasetCard, *, rows: int, pool_rows: int, pool_fingerprint: str, sources: Mapping[str, tuple[int, int]]
+    card: DatasetCard,
+    *,
+    rows: int,
+    pool_rows: int,
+    pool_fingerprint: str,
+    sources: Mapping[str, tuple[int, int]],
+    columns: Mapping[str, str],
 ) -> str:
     """The card as Markdown with YAML front matter.
 
@@ -65,6 +71,7 @@ def render_card(
         pool_rows: rows of the pool it was cut from.
         pool_fingerprint: content hash of that pool.
         sources: rows in the subset and rows in the pool, by source.
+        columns: what the columns hold, by name (Markdown, not escaped).
     """
     share = rows / pool_rows if pool_rows else 0.0
     parts = [
@@ -101,10 +108,14 @@ def render_card(
     parts += ["## Sources", _source_table(sources)]
     parts += [
         "## Columns",
-        "- `id`: the row's id in the pool\n- `source`: where the row came from\n"
-        "- `messages`: the conversation, a list of `role` (system, user, assistant, tool) and `content`",
+        "\n".join(f"- {_code(name)}: {what}" for name, what in columns.items()),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _code(name: str) -> str:
+    """A column's name as code; escaped where it is not a plain one."""
+    return f"`{name}`" if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) else escape(name)
 
 
 def _front_matter(card: DatasetCard, rows: int) -> str:

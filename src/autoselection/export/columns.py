@@ -1,7 +1,8 @@
 """The user's own columns of a pool's rows, and where each row came from, on their way out.
 
 Formats with types (Parquet, dataset folders) hold columns of one type: text, numbers, truth values, or lists of one of
-these. A column of anything else is written there as JSON text, which is reported.
+these. A column of anything else is written there as the type JSON, or, where it has whole numbers that readers of that type
+refuse, as JSON text; both are reported.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
+from autoselection.export.turns import has_huge_number
 from autoselection.pool.pool import Pool
 from autoselection.schema import suggestion
 
@@ -23,6 +25,9 @@ from autoselection.schema import suggestion
 FILE, LINE = "_file", "_line"
 
 _BATCH_ROWS = 1024
+_JSON = pa.json_(pa.string())
+#: Kind of values with a whole number that readers of JSON columns refuse.
+_HUGE = "huge"
 _ARROW = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64(), "truth": pa.bool_()}
 
 
@@ -33,13 +38,15 @@ class OwnColumns:
     Attributes:
         names: of the columns, in the order of their first row; the place of the row last.
         types: Arrow type of each.
-        as_json: those that only JSON text can hold where columns have types.
+        as_json: those that only JSON can hold where columns have types.
+        as_text: those that only JSON text can hold there.
         renamed: what a column is called in the file, where the format itself uses its name.
     """
 
     names: tuple[str, ...]
     types: Mapping[str, pa.DataType]
     as_json: frozenset[str]
+    as_text: frozenset[str]
     renamed: Mapping[str, str]
 
     def schema(self) -> list[tuple[str, pa.DataType]]:
@@ -57,7 +64,7 @@ class OwnColumns:
         return [{self.renamed.get(name, name): self._typed(name, row.get(name)) for name in self.names} for row in own]
 
     def _typed(self, name: str, value: Any) -> Any:
-        if value is None or name not in self.as_json:
+        if value is None or name not in self.as_text:
             return value
         return json.dumps(value, ensure_ascii=False)
 
@@ -103,8 +110,10 @@ def own_columns(
                 new = f"own_{new}"
             used.add(new)
             renamed[name] = new
-    as_json = frozenset(name for name, found in types.items() if found is None)
-    return OwnColumns(names, {name: found or pa.string() for name, found in types.items()}, as_json, renamed)
+    untyped = {name for name, found in types.items() if found is None}
+    as_text = frozenset(name for name in untyped if _HUGE in kinds[name])
+    written = {name: found or (pa.string() if name in as_text else _JSON) for name, found in types.items()}
+    return OwnColumns(names, written, frozenset(untyped - as_text), as_text, renamed)
 
 
 def _all_names(pool: Pool, rows: NDArray[np.int64]) -> list[str]:
@@ -132,6 +141,8 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "truth"
     if isinstance(value, int):
+        if has_huge_number(value):
+            return _HUGE
         return "whole" if abs(value) <= 2**53 else "long" if -(2**63) <= value < 2**63 else "other"
     if isinstance(value, float):
         return "number"
@@ -142,8 +153,10 @@ def _kind(value: Any) -> str:
         if not inner:
             return "list of"
         scalar = _scalar(inner)
+        if scalar is None and has_huge_number(value):
+            return _HUGE
         return "other" if scalar is None else f"list of {'long' if 'long' in inner else scalar}"
-    return "other"
+    return _HUGE if has_huge_number(value) else "other"
 
 
 def _type(kinds: Collection[str]) -> pa.DataType | None:

@@ -18,21 +18,13 @@ from autoselection.errors import ConfigError
 from autoselection.export.columns import plain
 from autoselection.export.layouts import CannotHold
 from autoselection.files import whole_file
+from autoselection.pool.suffixes import COMPRESSIONS, CONTAINERS
 
 Records = Sequence[Mapping[str, Any]]
 Write = Callable[[Records], None]
 
-#: Container of each suffix.
-SUFFIXES: Mapping[str, str] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
-_COMPRESSED = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+#: Container of each suffix that is written.
+SUFFIXES: Mapping[str, str] = {suffix: name for suffix, name in CONTAINERS.items() if name != "xlsx"}
 #: Cells that begin so are formulas to a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -45,7 +37,7 @@ def container_of(path: Path) -> str | None:
     """
     if path.is_dir():
         return None
-    compressed = path.suffix.lower() in _COMPRESSED
+    compressed = path.suffix.lower() in COMPRESSIONS
     suffix = (Path(path.stem) if compressed else path).suffix.lower()
     if not suffix and not compressed:
         return None
@@ -73,7 +65,7 @@ def open_container(path: Path, container: str, schema: pa.Schema) -> Iterator[Wr
     with whole_file(path, "wb") as stream:
         if container == "parquet":
             with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-                yield lambda records: writer.write_table(pa.Table.from_pylist(list(records), schema=schema))
+                yield lambda records: writer.write_table(table_of(records, schema))
             return
         with _compressed(stream, path) as raw:
             if container == "jsonl":
@@ -82,6 +74,36 @@ def open_container(path: Path, container: str, schema: pa.Schema) -> Iterator[Wr
                 yield from _json_array(raw)
             else:
                 yield _csv_writer(raw, "\t" if container == "tsv" else ",", schema.names)
+
+
+def table_of(records: Records, schema: pa.Schema) -> pa.Table:
+    """Rows as a table; values in fields of type JSON are written as JSON text."""
+    storage = pa.schema([(field.name, _stored(field.type)) for field in schema])
+    encoded = {field.name: field.type for field in schema if storage.field(field.name).type != field.type}
+    rows = [
+        {**record, **{name: _as_stored(record.get(name), kind) for name, kind in encoded.items()}} for record in records
+    ]
+    return pa.Table.from_pylist(rows, schema=storage).cast(schema)
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.JsonType):
+        return kind.storage_type
+    return pa.list_(kind.value_type.storage_type) if _lists_json(kind) else kind
+
+
+def _lists_json(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) and isinstance(kind.value_type, pa.JsonType)
+
+
+def _as_stored(value: Any, kind: pa.DataType) -> Any:
+    if value is None:
+        return None
+    return [_json(item) for item in value] if _lists_json(kind) else _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def json_line(record: Mapping[str, Any]) -> str:
@@ -122,7 +144,7 @@ def checked_cells(record: Mapping[str, Any]) -> int:
 
 @contextmanager
 def _compressed(stream: IO[Any], path: Path) -> Iterator[Any]:
-    how = _COMPRESSED.get(path.suffix.lower())
+    how = COMPRESSIONS.get(path.suffix.lower())
     if how == "gzip":
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as raw:  # the same rows, the same bytes
             yield raw

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from autoselection.export.export import ExportReport, export_rows
+from autoselection.export.export import export_rows
+from autoselection.export.written import ExportReport
 from autoselection.pool.pool import Pool
 from autoselection.recipes import PrefixCache, Recipe, dropped_rows
 from autoselection.signals import SignalTable

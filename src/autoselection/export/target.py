@@ -10,10 +10,11 @@ from autoselection.errors import ConfigError
 from autoselection.export.containers import SUFFIXES, container_of
 from autoselection.export.layouts import LayoutName
 
-FormatName = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "hf"]
+FormatName = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "hf", "axolotl"]
 
-#: Name of the data set in a LLaMA-Factory folder.
-LLAMAFACTORY_NAME = "subset"
+#: Name of the data set in a folder for LLaMA-Factory or Axolotl.
+DATASET_NAME = "subset"
+AXOLOTL_FILE = "axolotl.yaml"
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,13 @@ class Target:
     """What is written where.
 
     Attributes:
-        kind: ``file``, ``hf`` (Hugging Face dataset folder) or ``llamafactory`` (folder with ``dataset_info.json``).
+        kind: ``file``, ``hf`` (Hugging Face dataset folder), ``llamafactory`` (folder with ``dataset_info.json``) or
+            ``axolotl`` (folder with ``axolotl.yaml``).
         layout: of the rows.
         container: of a file.
     """
 
-    kind: Literal["file", "hf", "llamafactory"]
+    kind: Literal["file", "hf", "llamafactory", "axolotl"]
     layout: LayoutName = "messages"
     container: str = ""
 
@@ -37,7 +39,7 @@ def export_target(
     """What an export to ``path`` will write; nothing is written yet.
 
     A file's suffix is its container, and its layout is messages if no other is asked for. A name without a suffix is a
-    folder: a Hugging Face dataset, or with the format ``sharegpt`` one for LLaMA-Factory.
+    folder: a Hugging Face dataset, or with the formats ``sharegpt`` and ``axolotl`` one for LLaMA-Factory and for Axolotl.
 
     Args:
         overwrite: replace what is there.
@@ -52,13 +54,14 @@ def export_target(
         return Target("hf")
     container = container_of(path)
     if container is not None:
-        if format_name == "hf":
+        if format_name in ("hf", "axolotl"):
+            what = "a dataset folder" if format_name == "hf" else "a folder of data and YAML"
             raise ConfigError(
-                f"{path}: 'hf' is a dataset folder: give a name without a suffix, or leave the format out."
+                f"{path}: '{format_name}' is {what}: give a name without a suffix, or leave the format out."
             )
         if path.exists() and not overwrite:
             raise ConfigError(f"{path} exists; name another file, or pass --overwrite.")
-        return Target("file", format_name or "messages", container)
+        return Target("file", format_name or "messages", container)  # type: ignore[arg-type]
     if file:
         raise ConfigError(f"{path} is a folder or has no suffix; give a file name, such as rows.jsonl.")
     if format_name in ("alpaca", "prompt-completion"):
@@ -66,15 +69,15 @@ def export_target(
             f"{path}: the format '{format_name}' is written to a file: give a name that ends in .jsonl, .json, .csv or "
             ".parquet."
         )
-    if format_name != "sharegpt":
+    if format_name not in ("sharegpt", "axolotl"):
         check_folder(path, overwrite)
         return Target("hf")
-    data = path / f"{LLAMAFACTORY_NAME}.jsonl"
+    data = path / f"{DATASET_NAME}.jsonl"
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path} is a file; give a folder to export to.")
     if data.exists() and not overwrite:
         raise ConfigError(f"{data} exists; name another folder, or pass --overwrite.")
-    return Target("llamafactory", "sharegpt")
+    return Target("axolotl") if format_name == "axolotl" else Target("llamafactory", "sharegpt")
 
 
 def check_folder(directory: Path, overwrite: bool) -> None:

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +25,15 @@ import pyarrow.parquet as pq
 from autoselection.errors import MissingExtraError, PoolError
 from autoselection.pool.csv_reader import NAMES, Quotes, csv_rows, sniff_delimiter
 from autoselection.pool.encodings import Recoded, Survey, marked_encoding, survey
-from autoselection.pool.json_reader import BUFFER_BYTES, RawRow, Record, json_rows
+from autoselection.pool.json_reader import BUFFER_BYTES, DECODER, KeyTwiceError, RawRow, Record, json_rows
 from autoselection.pool.row_error import RowError
 from autoselection.pool.settings import setting
 from autoselection.pool.spreadsheet import workbook_rows
+from autoselection.pool.suffixes import COMPRESSIONS, CONTAINERS
 
 #: Rows converted at once from columnar files.
 BATCH_ROWS = 1024
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_COMPRESSION_SUFFIXES = {".gz", ".gzip", ".zst", ".zstd"}
 #: First bytes of what has to be unpacked first, and the command that does it.
 _UNREAD = {
     b"BZh": ("bzip2", "bunzip2"),
@@ -55,16 +55,6 @@ _UNREAD_SUFFIXES = {
     ".tar": "tar -xf",
     ".tgz": "tar -xf",
     ".7z": "7z x",
-}
-CONTAINERS = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".xlsx": "xlsx",
 }
 
 
@@ -124,7 +114,7 @@ def size_of(path: Path) -> int:
 
 def inner_name(path: Path) -> Path:
     """A file's name without the suffix of what packs it."""
-    return Path(path.stem) if path.suffix.lower() in _COMPRESSION_SUFFIXES else Path(path.name)
+    return Path(path.stem) if path.suffix.lower() in COMPRESSIONS else Path(path.name)
 
 
 def choose_split(path: Path, splits: list[str], wanted: str | None) -> str:
@@ -323,17 +313,21 @@ class Reader:
 
 
 def _records(batch: Any) -> Iterator[tuple[Record | None, RowError | None]]:
+    decoders = {field.name: decode for field in batch.schema if (decode := _json_decoder(field.type)) is not None}
     try:
         records = batch.to_pylist()
-    except (ValueError, OverflowError, KeyError):  # text that is not UTF-8; dates and durations that Python has not
+        for record in records:
+            _decode(record, decoders)
+    except (ValueError, OverflowError, KeyError, RecursionError):
+        # Text that is not UTF-8, or no JSON in a column of JSON; dates and durations that Python has not.
         for start in range(batch.num_rows):
-            yield _record(batch.slice(start, 1))
+            yield _record(batch.slice(start, 1), decoders)
         return
     for record in records:
         yield record, None
 
 
-def _record(row: Any) -> tuple[Record | None, RowError | None]:
+def _record(row: Any, decoders: Mapping[str, Callable[[Any], Any]]) -> tuple[Record | None, RowError | None]:
     """The one row of a batch, or what is wrong with it."""
     record: Record = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):
@@ -347,7 +341,37 @@ def _record(row: Any) -> tuple[Record | None, RowError | None]:
                 "a value that cannot be read",
                 name,
             )
+        try:
+            _decode(record, {name: decoders[name]} if name in decoders else {})
+        except KeyTwiceError as error:
+            return None, RowError(f"the column {name!r} holds JSON in which {error}", "key twice", name)
+        except (ValueError, RecursionError):
+            return None, RowError(f"the column {name!r} is typed as JSON and holds what is not", "not valid JSON", name)
     return record, None
+
+
+def _decode(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) -> None:
+    for name, decode in decoders.items():
+        record[name] = decode(record[name])
+
+
+def _json_decoder(kind: Any) -> Callable[[Any], Any] | None:
+    """What makes values of JSON text in a column typed as JSON; None if nothing in its type is."""
+    if isinstance(kind, pa.JsonType):
+        return lambda value: None if value is None else DECODER.decode(value)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        inner = _json_decoder(kind.value_type)
+        return inner and (lambda value: None if value is None else [inner(item) for item in value])
+    if pa.types.is_struct(kind):
+        fields = {field.name: decode for field in kind if (decode := _json_decoder(field.type)) is not None}
+
+        def decoded(value: Any) -> Any:
+            if value is not None:
+                _decode(value, fields)
+            return value
+
+        return decoded if fields else None
+    return None
 
 
 def _twice(fields: Iterable[Any]) -> str | None:

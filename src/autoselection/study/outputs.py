@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from autoselection import files
 from autoselection.evaluation import EvaluationResult
 from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
+from autoselection.progress import console
 from autoselection.recipes import Recipe, state_vector
 from autoselection.study.incumbent import current_verdict, dev_results, open_incumbent
 from autoselection.study.prepare import Prepared
@@ -55,12 +56,15 @@ def _write(folder: Path, study: Study, prepared: Prepared, rows: NDArray[np.int6
     else:
         (folder / VERDICT).unlink(missing_ok=True)
     export = study.config.export
+    reports = []
     if export.messages:
-        export_messages(prepared.pool, rows, folder / "messages.jsonl")
+        reports.append(export_messages(prepared.pool, rows, folder / "messages.jsonl"))
     if export.sharegpt:
-        export_sharegpt(prepared.pool, rows, folder / "sharegpt", study.config.name)
+        reports.append(export_sharegpt(prepared.pool, rows, folder / "sharegpt", study.config.name))
     if export.hf_dataset:
-        export_hf_dataset(prepared.pool, rows, folder / "hf_dataset", card, overwrite=True)
+        reports.append(export_hf_dataset(prepared.pool, rows, folder / "hf_dataset", card, overwrite=True))
+    for said in (sentence for report in reports for sentence in report.sentences()):
+        console.say(said, style="yellow")
 
 
 def _incumbent(study: Study, prepared: Prepared) -> tuple[DatasetCard, NDArray[np.int64]]:

@@ -10,7 +10,8 @@ from autoselection.errors import PoolError
 from autoselection.pool.inputs.axolotl import yaml_inputs
 from autoselection.pool.inputs.base import Input
 from autoselection.pool.inputs.llamafactory import INFO_FILE, llamafactory_inputs
-from autoselection.pool.readers import CONTAINERS, choose_split, inner_name
+from autoselection.pool.readers import choose_split, inner_name
+from autoselection.pool.suffixes import CONTAINERS
 
 _YAML = (".yml", ".yaml")
 

@@ -1,0 +1,120 @@
+"""Turns in the words of the two families of formats: OpenAI messages, and ShareGPT as LLaMA-Factory reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autoselection.conversation import Message, ToolCall
+
+#: ``from`` of ShareGPT for each canonical role.
+SHAREGPT_ROLES: Mapping[str, str] = {
+    "system": "system",
+    "user": "human",
+    "assistant": "gpt",
+    "tool": "observation",
+}
+#: ``from`` of an assistant's turn that calls tools.
+FUNCTION_CALL = "function_call"
+#: Key of a ShareGPT turn whose ``from`` and ``value`` do not tell all: JSON text of the list of messages it stands for.
+#: LLaMA-Factory does not look at it, ingest reads it.
+MESSAGES_KEY = "messages"
+#: Where LLaMA-Factory looks for reasoning, and for calls that have something before them (from its version 0.9.4 on).
+THOUGHT_MARKS = ("<think>\n", "\n</think>\n\n")
+CALL_MARKS = ("<tool_call>", "</tool_call>")
+
+#: Whole numbers that the JSON reader of the ``datasets`` library takes.
+_LARGEST_NUMBER = 2**64 - 1
+_SMALLEST_NUMBER = -(2**63)
+_EXACT_CALL = {"role", "content", "tool_calls"}
+
+
+def call_arguments(text: str) -> dict[str, Any] | str:
+    """Arguments as the object that they are JSON text of; the text itself where it would not be the same text again."""
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict) and json.dumps(value, ensure_ascii=False) == text else text
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def has_huge_number(value: Any) -> bool:
+    """Whether a JSON value has a whole number in it that is longer than 64 bits."""
+    if isinstance(value, int):
+        return not _SMALLEST_NUMBER <= value <= _LARGEST_NUMBER
+    if isinstance(value, dict):
+        return any(map(has_huge_number, value.values()))
+    return isinstance(value, list) and any(map(has_huge_number, value))
+
+
+def openai_message(message: Message, *, objects: bool = False) -> Mapping[str, Any]:
+    """A message in OpenAI's form, with those keys only that it has.
+
+    Args:
+        objects: arguments of calls are objects, as chat templates take them, and not the JSON text that OpenAI has;
+            text that is no object, or not one that ``datasets`` can read, stays text.
+    """
+    if "tool_calls" not in message:
+        return message
+    written: dict[str, Any] = {}
+    for key, value in message.items():
+        written[key] = [_openai_call(call, objects) for call in message["tool_calls"]] if key == "tool_calls" else value
+    return written
+
+
+def _openai_call(call: ToolCall, objects: bool) -> dict[str, Any]:
+    arguments: Any = call["arguments"]
+    if objects:
+        value = call_arguments(arguments)
+        arguments = arguments if has_huge_number(value) else value
+    written: dict[str, Any] = {"id": call["id"]} if "id" in call else {}
+    return {**written, "type": "function", "function": {"name": call["name"], "arguments": arguments}}
+
+
+def sharegpt_turn(message: Message) -> dict[str, str]:
+    """A turn of ShareGPT: ``from`` and ``value``, and ``messages`` where these two do not tell all of the message."""
+    turn = {"from": SHAREGPT_ROLES[message["role"]], "value": message["content"]}
+    if len(message) == 2:
+        return turn
+    calls = message.get("tool_calls")
+    if calls:
+        turn = {"from": FUNCTION_CALL, "value": calls_text(calls)}
+        if set(message) == _EXACT_CALL and not message["content"] and not any("id" in call for call in calls):
+            return turn
+    before = said_before_calls(message) if calls else ""
+    if calls and before:
+        turn["value"] = f"{before}{CALL_MARKS[0]}{turn['value']}{CALL_MARKS[1]}"
+    elif "reasoning_content" in message:
+        turn["value"] = _thought(message) + turn["value"]
+    return {**turn, MESSAGES_KEY: messages_text([message])}
+
+
+def said_before_calls(message: Message) -> str:
+    """What a turn with calls says besides them: its reasoning between its marks, its content on a line of its own."""
+    return _thought(message) + (f"{message['content']}\n" if message["content"] else "")
+
+
+def _thought(message: Message) -> str:
+    thought = message.get("reasoning_content")
+    return "" if thought is None else f"{THOUGHT_MARKS[0]}{thought}{THOUGHT_MARKS[1]}"
+
+
+def calls_text(calls: Sequence[ToolCall]) -> str:
+    """The value of a ``function_call`` turn: JSON of the call, or of the list of calls where there are several.
+
+    ``<`` is written as an escape where a mark would be found in the text.
+    """
+    found = [{"name": call["name"], "arguments": call_arguments(call["arguments"])} for call in calls]
+    text = json.dumps(found if len(found) > 1 else found[0], ensure_ascii=False)
+    marks = (*THOUGHT_MARKS, *CALL_MARKS)
+    return text.replace("<", "\\u003c") if any(mark.strip() in text for mark in marks) else text
+
+
+def messages_text(messages: Sequence[Message]) -> str:
+    """JSON text of messages in OpenAI's form."""
+    return json.dumps([openai_message(message) for message in messages], ensure_ascii=False)
