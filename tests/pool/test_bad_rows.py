@@ -66,7 +66,7 @@ BAD_LINES: dict[str, tuple[str | bytes, str]] = {
     ),
     "tool calls": (
         messages(USER, {"role": "assistant", "content": "x", "tool_calls": [{}]}),
-        "turn 2 of 'messages' has structured 'tool_calls'",
+        "'tool_calls' of turn 2 of 'messages': a call has no name of a function",
     ),
     "no assistant": (messages(USER), "there is no assistant turn"),
     "no user": (messages(ANSWER), "there is no user turn"),

@@ -35,9 +35,9 @@ def test_roles_are_normalised_whatever_their_case(role: str, read: Callable[...,
 
 
 def test_extra_fields_of_turns_are_counted(read: Callable[..., Any]) -> None:
-    turns = [turn("user", "q", name="Ann", weight=0), turn("assistant", "a", weight=1, tool_calls=None, refusal=None)]
+    turns = [turn("user", "q", date="1", weight=0), turn("assistant", "a", date="2", tool_calls=None, refusal=None)]
     report, pool = read([{"messages": turns}])
-    assert report.ignored == {"name": 1, "weight": 2}
+    assert report.ignored == {"date": 2, "weight": 1}
     assert pool.manifest.ignored == report.ignored
     assert pool.messages()[0] == [turn("user", "q"), turn("assistant", "a")]
 

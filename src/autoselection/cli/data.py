@@ -93,7 +93,7 @@ def ingest(
         typer.Option(
             "--map",
             metavar="ROLE=COLUMN,…",
-            help="Own column names: prompt and response (also input, history), or messages; also system, source, id.",
+            help="Own column names: prompt and response (also input, history), or messages; also system, tools, source, id.",
         ),
     ] = None,
     source_field: Annotated[

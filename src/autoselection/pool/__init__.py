@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from autoselection.pool.columns import parse_map
-from autoselection.pool.formats import ROLES, RowFormat
+from autoselection.pool.formats import RowFormat
 from autoselection.pool.ingest import IngestReport, ingest
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.pool import FileRecord, Pool, PoolManifest, PoolState, SpecialTokenRecord
 from autoselection.pool.skipped import BadRow, Fault
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
 from autoselection.pool.stats import Distribution, Duplicates, PoolDescription, describe_pool
+from autoselection.pool.turns import ROLES
 
 __all__ = [
     "KNOWN_SPECIAL_TOKENS",

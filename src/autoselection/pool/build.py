@@ -17,12 +17,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from autoselection.conversation import Conversation, Message
+from autoselection.conversation import Conversation
 from autoselection.errors import PoolError
 from autoselection.files import checksum
 from autoselection.pool.batch import Batch, meta_of
 from autoselection.pool.columns import Layout, layout_of
-from autoselection.pool.formats import is_blank, is_missing
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input
 from autoselection.pool.json_reader import RawRow, Record
@@ -39,12 +38,14 @@ from autoselection.pool.pool import (
     TableRecord,
     write_manifest,
 )
-from autoselection.pool.readers import Reader, stem_of
+from autoselection.pool.readers import ARROW_CONTAINERS, Reader, stem_of
 from autoselection.pool.row_error import RowError
 from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
-from autoselection.pool.special_tokens import SpecialTokenScanner
+from autoselection.pool.special_tokens import SpecialTokenScanner, texts_of
 from autoselection.pool.tags import Tally, parse
+from autoselection.pool.turns import Reading
+from autoselection.pool.values import is_missing
 
 #: Rows looked at to tell a file's format.
 DETECTION_ROWS = 32
@@ -128,7 +129,8 @@ class Build:
         self._token_rows = 0
         self._ignored: Counter[str] = Counter()
         self._tally = Tally()
-        self._row_ignored: Counter[str] = Counter()  # of the row at hand, which may still prove bad
+        # How the file at hand is read; what is ignored is of the row at hand, which may still prove bad.
+        self._reading = Reading()
         self._batch = Batch()
         self._paths: list[str] = []
         self.former = self.base
@@ -183,6 +185,9 @@ class Build:
         self.skipped.begin_file(reader.bytes)
         counts = _Counts()
         layout, rows = self._layout(reader, given.input)
+        self._reading = Reading(
+            assistant_opens=self.config.assistant_opens, filled=reader.container in ARROW_CONTAINERS
+        )
         for line, record, problem in rows:
             try:
                 if record is None:
@@ -250,22 +255,22 @@ class Build:
                 raise RowError(f"field '{source_column}' must be a non-empty string")
             else:
                 self._named_sources |= layout.source_field == self._wanted_source
-        ignored = self._row_ignored
+        ignored = self._reading.ignored
         if ignored:
             ignored.clear()
-        conversation, used = layout.conversation_of(record, plan, ignored, config.assistant_opens)
+        conversation, used = layout.conversation_of(record, plan, self._reading)
         wanted = {*config.parse, *given.input.parse}
         tally = Tally()
         if wanted:
             conversation = parse(conversation, wanted, tally)
-        found = self.scanner.count([message["content"] for message in conversation.messages])
+        found = self.scanner.count(texts_of(conversation))
         if found is not None:
             self._tokens.update(found)
             self._token_rows += 1
             if config.special_tokens == "refuse":
                 raise RowError(f"the text has the special token {min(found)!r}")
             if config.special_tokens == "strip":
-                conversation = self._stripped(conversation)
+                conversation = self.scanner.strip(conversation)
         try:
             digest = turns_digest(source, conversation.messages, conversation.tools)
             id_column, id_value = layout.id_of(record, plan)
@@ -296,16 +301,6 @@ class Build:
             self._begins_with_present = self._fingerprint.hexdigest() == self.present.fingerprint
         elif self._rows == self._compared_at + 1 and self._begins_with_present:
             self.former = self.present
-
-    def _stripped(self, conversation: Conversation) -> Conversation:
-        result: list[Message] = []
-        for message in conversation.messages:
-            text = self.scanner.remove(message["content"])
-            if not is_blank(text):
-                result.append({**message, "content": text})
-            elif message["role"] != "system":
-                raise RowError(f"a turn ({message['role']}) has no text but special tokens")
-        return Conversation(result, conversation.tools)
 
     def _id(self, column: str, value: Any, content_id: str, conversation: Conversation) -> tuple[str, int]:
         """The row's id, and a hash of its turns, by which a row that comes twice is known.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -22,11 +21,14 @@ from autoselection.conversation import Conversation
 from autoselection.errors import ConfigError, PoolError
 from autoselection.pool import formats
 from autoselection.pool.dialects import DIALECTS, Dialect, dialects_of, unreadable
-from autoselection.pool.formats import RowFormat, is_blank, is_missing
+from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.tools import TOOL_FIELDS
+from autoselection.pool.turns import Reading
+from autoselection.pool.values import field_list, is_blank, is_missing
 
-ColumnRole = Literal["prompt", "input", "response", "system", "history", "messages", "source", "id"]
+ColumnRole = Literal["prompt", "input", "response", "system", "history", "messages", "tools", "source", "id"]
 ROLES: tuple[ColumnRole, ...] = get_args(ColumnRole)
 
 #: Names of the fields that ``formats`` reads.
@@ -82,11 +84,12 @@ _RESPONSE_WORDS = (
 )  # fmt: skip
 _NO_TEXT = ("id", "uuid", "source", "url", "date", "split", "category", "lang", "language", "rejected")
 #: Formats' names of the fields that a map fills.
-_PROMPTED: Mapping[str, str] = {"prompt": "prompt", "response": "completion", "system": "system"}
+_PROMPTED: Mapping[str, str] = {"prompt": "prompt", "response": "completion", "system": "system", "tools": "tools"}
 _ALPACA: Mapping[str, str] = {
-    "prompt": "instruction", "input": "input", "response": "output", "system": "system", "history": "history"
+    "prompt": "instruction", "input": "input", "response": "output", "system": "system", "history": "history",
+    "tools": "tools",
 }  # fmt: skip
-_CHAT: Mapping[str, str] = {"messages": "messages", "system": "system"}
+_CHAT: Mapping[str, str] = {"messages": "messages", "system": "system", "tools": "tools"}
 
 #: Numbers, dates and times: what a text cell may be, a column of texts not.
 _NO_WORDS = re.compile(r"[\W\d_]*(?:\d[\W\d_]*[TZ][\W\d_]*)*|(?i:true|false|nan|none|null)")
@@ -120,7 +123,7 @@ def check_map(columns: Iterable[str]) -> None:
     if not roles:
         return
     if "messages" in roles:
-        if roles - {"messages", "system"}:
+        if roles - {"messages", "system", "tools"}:
             raise ValueError(
                 "'messages' holds whole conversations: no 'prompt', 'input', 'response' or 'history' besides"
             )
@@ -181,6 +184,10 @@ class Layout:
                 if name not in names and name not in plan and (column := _only(folded, name, names)):
                     plan[name] = column
         own_names = bool(plan)
+        # Beside the columns that a map names, too: without them the row's calls would be to nothing.
+        for name in TOOL_FIELDS if "tools" not in plan else ():
+            if (column := _only(folded, name, names)) and (self.exclusive or column != name):
+                plan[name] = column
         for place, name in (("id", self.id_field), ("source", self.source_field)):
             # A table whose texts were always read keeps the ids that it always had.
             if name not in names and (own_names or name != place) and (column := _only(folded, name, names)):
@@ -193,7 +200,7 @@ class Layout:
         return self.format if self.dialect is None else self.dialect.name
 
     def conversation_of(
-        self, record: Record, plan: Mapping[str, str], ignored: Counter[str], assistant_opens: bool
+        self, record: Record, plan: Mapping[str, str], reading: Reading
     ) -> tuple[Conversation, set[str]]:
         """The row's conversation, and the columns that it is made of.
 
@@ -202,13 +209,13 @@ class Layout:
         """
         view = self.view(record, plan)
         if self.dialect is not None:
-            view = self.dialect.rewrite(view, ignored)
+            view = self.dialect.rewrite(view, reading.ignored)
         names = plan if self.dialect is None else {**plan, "messages": self.dialect.field}
         try:
-            conversation, used = formats.convert(self.format, view, ignored, assistant_opens)
+            conversation, used = formats.convert(self.format, view, reading)
         except RowError as error:
             if names:
-                raise RowError(own_words(str(error), names), error.kind, error.field, error.hint) from error
+                raise own_words(error, names) from error
             raise
         return conversation, self.columns_of(used if self.dialect is None else self.dialect.used, plan)
 
@@ -244,11 +251,13 @@ def _only(folded: Mapping[str, list[str]], name: str, names: Sequence[str]) -> s
     return name if name in names else found[0] if len(found) == 1 else None
 
 
-def own_words(reason: str, plan: Mapping[str, str]) -> str:
+def own_words(error: RowError, plan: Mapping[str, str]) -> RowError:
     """A reason for a bad row in terms of the columns that the file has."""
+    reason = str(error)
     for wanted, column in plan.items():
         reason = re.sub(rf"(field|of) '{re.escape(wanted)}'", lambda match, own=column: f"{match[1]} '{own}'", reason)  # type: ignore[misc]
-    return reason
+    name, *rest = re.split(r"(?=[.\[])", error.field, maxsplit=1)
+    return RowError(reason, error.kind, plan.get(name, name) + "".join(rest), error.hint)
 
 
 @dataclass(frozen=True)
@@ -321,7 +330,7 @@ def layout_of(
     if len(known) == 1:
         return layout(known.pop(), {})
     columns = list(dict.fromkeys(chain.from_iterable(records)))
-    listed = formats.field_list(columns)
+    listed = field_list(columns)
     if known:
         raise PoolError(
             f"{path} fits several row formats ({', '.join(sorted(known))}); its first rows have the fields "
@@ -358,9 +367,7 @@ def _has_mapped(records: Sequence[Record], path: Path, text_map: Mapping[str, st
         return False
     close = get_close_matches(absent[0], columns, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise PoolError(
-        f"{path} has no column {absent[0]!r}; its first rows have the fields {formats.field_list(columns)}{hint}"
-    )
+    raise PoolError(f"{path} has no column {absent[0]!r}; its first rows have the fields {field_list(columns)}{hint}")
 
 
 def _usual_readings(records: Sequence[Record]) -> list[tuple[RowFormat, Mapping[str, str]]]:

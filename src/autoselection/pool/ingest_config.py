@@ -31,7 +31,7 @@ class IngestConfig(StrictModel):
     map: dict[ColumnRole, str] = Field(
         default_factory=dict,
         description="Own column names, whatever their case: prompt and response (also input, history), or messages; also "
-        "system, source and id. Files that have none of these columns are read as if there were no map.",
+        "system, tools, source and id. Files that have none of these columns are read as if there were no map.",
     )
     parse: tuple[Parsed, ...] = Field(
         default=(),

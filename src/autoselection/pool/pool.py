@@ -46,7 +46,7 @@ from autoselection.validation import reason_of
 #: Layout of pool directories. 2 added to the rows of 1 what tool calls and reasoning need; 1 is read and extended.
 FORMAT_VERSION = 2
 #: Version of the rules by which ingest reads files: raised when the same file gives other rows or sources.
-RULES = 2
+RULES = 3
 TABLE_FILE = "pool.arrow"
 MANIFEST_FILE = "manifest.json"
 SKIPPED_FILE = "skipped.jsonl"

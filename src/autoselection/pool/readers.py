@@ -135,6 +135,10 @@ def choose_split(path: Path, splits: list[str], wanted: str | None) -> str:
     return wanted
 
 
+#: Containers whose rows Arrow reads: every object has all keys that any has.
+ARROW_CONTAINERS = frozenset({"parquet", "dataset"})
+
+
 class Reader:
     """Reads one input once; a context manager.
 

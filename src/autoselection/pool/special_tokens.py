@@ -6,9 +6,16 @@ text); but rows that spell them are usually debris of another model's template, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+from autoselection.conversation import Conversation, Message, ToolCall
+from autoselection.pool.row_error import RowError
+from autoselection.pool.tools import json_text, parsed_object
+from autoselection.pool.values import is_blank
 
 #: Control tokens of widely used model families. Names that are also common plain text (``<filename>``, ``<think>``)
 #: are left out; the tokenizer's own list adds them where they matter.
@@ -66,3 +73,62 @@ class SpecialTokenScanner:
             text, removed = self._pattern.subn("", text)
             if not removed:
                 return text
+
+    def strip(self, conversation: Conversation) -> Conversation:
+        """The conversation without the tokens; system prompts that were nothing else are left out.
+
+        Raises:
+            RowError: another turn, or the name of a call, was nothing else.
+        """
+        messages: list[Message] = []
+        for message in conversation.messages:
+            text = self.remove(message["content"])
+            stripped: Message = {**message, "content": text}
+            if len(message) > 2:
+                self._strip_fields(stripped)
+            if not is_blank(text) or text == message["content"]:
+                messages.append(stripped)
+            elif "tool_calls" in stripped or "reasoning_content" in stripped:
+                messages.append({**stripped, "content": ""})
+            elif message["role"] != "system":
+                said = f"a turn ({message['role']}) has no text but special tokens"
+                raise RowError(said, "nothing but special tokens")
+        tools = conversation.tools
+        return Conversation(messages, tools if tools is None else json_text(self._without(json.loads(tools))))
+
+    def _strip_fields(self, message: Message) -> None:
+        for name in ("reasoning_content", "name", "tool_call_id"):
+            if name in message:
+                message[name] = self.remove(message[name])
+                if is_blank(message[name]):
+                    del message[name]
+        if "tool_calls" in message:
+            message["tool_calls"] = [self._stripped_call(call) for call in message["tool_calls"]]
+
+    def _stripped_call(self, call: ToolCall) -> ToolCall:
+        name = self.remove(call["name"])
+        if is_blank(name):
+            raise RowError("the name of a call is nothing but special tokens", "nothing but special tokens")
+        arguments = parsed_object(call["arguments"])
+        text = self.remove(call["arguments"]) if arguments is None else json_text(self._without(arguments))
+        return {**call, "name": name, "arguments": text}
+
+    def _without(self, value: Any) -> Any:
+        """A JSON value whose texts lack the tokens: taken out of its JSON text, they could leave something else."""
+        if isinstance(value, str):
+            return self.remove(value)
+        if isinstance(value, dict):
+            return {self.remove(key): self._without(item) for key, item in value.items()}
+        return [self._without(item) for item in value] if isinstance(value, list) else value
+
+
+def texts_of(conversation: Conversation) -> list[str]:
+    """All texts of a conversation that a template may write: what its turns say, think and call, and its tools."""
+    texts = []
+    for message in conversation.messages:
+        texts.append(message["content"])
+        if len(message) > 2:
+            texts += [message[name] for name in ("reasoning_content", "name", "tool_call_id") if name in message]
+            for call in message.get("tool_calls", ()):
+                texts += (call["name"], call["arguments"])
+    return texts if conversation.tools is None else [*texts, conversation.tools]

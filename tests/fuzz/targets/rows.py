@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from autoselection.conversation import turn_text
 from autoselection.pool import formats
 from autoselection.pool.formats import FORMATS, RowError
 from autoselection.pool.readers import Reader
+from autoselection.pool.turns import Reading
 
 
 def read_rows(path: Path) -> None:
@@ -30,7 +30,7 @@ def convert(record: dict[str, Any]) -> None:
     formats.matching_formats(record)
     for row_format in FORMATS:
         try:
-            conversation, _ = formats.convert(row_format, record, Counter())
+            conversation, _ = formats.convert(row_format, record, Reading())
         except RowError as error:
             assert str(error)
         else:

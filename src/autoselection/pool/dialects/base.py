@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoselection.pool.formats import RowFormat, is_missing
+from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import DECODER, KeyTwiceError, Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.values import is_missing
 
 
 @dataclass(frozen=True)

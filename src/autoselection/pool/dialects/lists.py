@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoselection.pool.dialects.base import Dialect, is_json, nested
-from autoselection.pool.formats import is_missing
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.values import is_missing
 
 
 def _is_ultrachat(record: Record) -> bool:

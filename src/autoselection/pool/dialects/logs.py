@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Any
 
 from autoselection.pool.dialects.base import Dialect, is_json, nested
-from autoselection.pool.formats import is_missing
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.values import is_missing
 
 _REQUESTS = ("request", "body", "input")
 _RESPONSES = ("response", "output")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoselection.pool.dialects.base import is_json
-from autoselection.pool.formats import is_missing
 from autoselection.pool.json_reader import Record
+from autoselection.pool.values import is_missing
 
 _TREE = "write one path from a question to an answer a row, as 'messages' (for instance the answers of the best rank), to a file."
 _JOIN = 'write request and answer of one custom_id to one line, as {"request": {"messages": …}, "response": {…}}.'

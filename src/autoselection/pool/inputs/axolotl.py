@@ -10,12 +10,12 @@ from typing import Any
 from autoselection.documents import read_yaml
 from autoselection.errors import PoolError
 from autoselection.pool.dialects import Dialect
-from autoselection.pool.formats import is_missing
 from autoselection.pool.inputs.base import Input, texts, turns_of
 from autoselection.pool.inputs.llamafactory import llamafactory_inputs
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tags import Parsed
+from autoselection.pool.values import is_missing
 
 #: Roles of Axolotl's chat templates, by the names that a turn may give them.
 _ROLES: Mapping[str, str] = {

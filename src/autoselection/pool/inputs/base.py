@@ -9,10 +9,11 @@ from typing import Any
 
 from autoselection.errors import PoolError
 from autoselection.pool.dialects import Dialect
-from autoselection.pool.formats import RowFormat, is_missing
+from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import DECODER
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tags import Parsed
+from autoselection.pool.values import is_missing
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import Any
 from autoselection.documents import parse_json
 from autoselection.errors import AutoSelectionError, PoolError
 from autoselection.pool.dialects import Dialect
-from autoselection.pool.formats import RowFormat, is_missing
+from autoselection.pool.formats import RowFormat
 from autoselection.pool.inputs.base import Input, texts, turns_of
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.values import is_missing
 
 INFO_FILE = "dataset_info.json"
 

@@ -1,0 +1,298 @@
+"""Lists of turns, as chat formats write them, and the canonical messages that they are.
+
+A turn is an object with ``role`` and ``content`` or with ``from`` and ``value``. Besides these it may have what
+:class:`~autoselection.conversation.Message` holds, under its usual names; other fields are counted, not kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoselection.conversation import Message, ToolCall
+from autoselection.pool.row_error import RowError, within
+from autoselection.pool.tools import Parameters, calls_of, id_text, json_text, without_nulls
+from autoselection.pool.values import from_json, is_blank, is_missing, kind_of, transposed
+
+#: Role spellings found in the wild, and the canonical role of each.
+ROLES: Mapping[str, str] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
+    "function_call": "assistant",
+    "tool_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "ipython": "tool",
+    "tool_response": "tool",
+    "function_response": "tool",
+}
+#: Roles whose text is a call, or a list of calls, as JSON.
+CALL_ROLES = frozenset({"function_call", "tool_call"})
+
+#: Where an assistant's turn may have its reasoning; the first that has some counts.
+REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "thought")
+#: Where a turn may say whether it is learnt from: 1 or true, 0 or false.
+WEIGHT_FIELDS = ("weight", "train")
+CALL_FIELDS = ("tool_calls", "function_call")
+_TURN_FIELDS = frozenset({"role", "content", "from", "value"})
+_TEXT_PARTS = ("text", "output_text", "input_text")
+_REASONING_PARTS = ("thinking", "reasoning")
+#: Thoughts before a call, which stay text.
+_THOUGHTS = re.compile(r"\s*(<think>.*?</think>)\s*(?=[\[{])", re.DOTALL)
+
+
+@dataclass
+class Reading:
+    """How the rows of a file are read, and what of the row at hand is not kept.
+
+    Attributes:
+        ignored: counts, by name, the fields of turns that are not kept, and system prompts without text.
+        assistant_opens: conversations that the assistant begins are taken.
+        filled: the container gives every object all keys that any has (Arrow), so that nulls say nothing.
+        parameters: of the tools that the row at hand declares.
+    """
+
+    ignored: Counter[str] = field(default_factory=Counter)
+    assistant_opens: bool = False
+    filled: bool = False
+    parameters: Parameters = field(default_factory=dict)
+
+
+def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Message]:
+    """The messages of a field that holds a list of turns, a dictionary of lists, or either as JSON text.
+
+    System prompts without text are left out and counted.
+
+    Raises:
+        RowError: it is something else, or a turn is none.
+    """
+    value = from_json(record.get(name), name)
+    if isinstance(value, dict):
+        items = transposed(value)
+        if items is None:
+            raise RowError(f"field '{name}' is not a list but an object; expected a list of turns", "no turns", name)
+        value = items
+    if not isinstance(value, list) or not value:
+        found = "missing" if is_missing(value) else "empty" if value == [] else f"not a list but {kind_of(value)}"
+        raise RowError(f"field '{name}' is {found}; expected a list of turns", "no turns", name)
+    turns: list[Message] = []
+    for number, item in enumerate(value):
+        try:
+            message = _message(item, reading)
+        except RowError as error:
+            place = f"turn {number + 1} of '{name}'"
+            said = RowError(str(error).replace("{turn}", place), error.kind, error.field, error.hint)
+            raise within(said, f"{name}[{number}]") from error
+        if message is not None:
+            turns.append(message)
+    return turns
+
+
+def _message(item: Any, reading: Reading) -> Message | None:
+    """One turn; None if it is a system prompt without text. ``{turn}`` in the reason of a refusal stands for its place."""
+    if not isinstance(item, dict):
+        raise RowError(f"{{turn}} must be an object, not {kind_of(item)}", "not a turn")
+    role, content = item.get("role"), item.get("content")
+    if role is None or (content is None and "content" not in item):  # "role" and "value" are seen too
+        role = item.get("from") if role is None else role
+        content = item.get("value") if content is None else content
+    canonical = ROLES.get(role) if isinstance(role, str) else None
+    if canonical is None:
+        role = _spelled(role)
+        canonical = ROLES[role]
+    message: Message = {"role": canonical, "content": content}  # type: ignore[typeddict-item]
+    if len(item) > 2 or role in CALL_ROLES or not isinstance(content, str):
+        _complete(message, item, role, reading)
+    if not is_blank(message["content"]):
+        return message
+    if canonical == "system":
+        reading.ignored["empty system prompt"] += 1
+        return None
+    # A tool may have nothing to say, and who calls a tool or only thinks says nothing.
+    if canonical == "tool" or "tool_calls" in message or "reasoning_content" in message:
+        message["content"] = ""
+        return message
+    if is_missing(content):
+        raise RowError("{turn} has no content (field 'content' or 'value')", "turn without content", "content")
+    raise RowError(f"{{turn}} ({canonical}) has no text", "turn without text", "content")
+
+
+def _spelled(role: Any) -> str:
+    if not isinstance(role, str):
+        raise RowError("{turn} has no role (field 'role' or 'from')", "turn without role", "role")
+    spelled = role.strip().lower()
+    if spelled not in ROLES:
+        raise RowError(
+            f"{{turn}} has the unknown role {role[:40]!r}", "unknown role", "role", f"roles are {', '.join(ROLES)}"
+        )
+    return spelled
+
+
+def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Reading) -> None:
+    """Fill a message in: its content, where that is more than a text, and its other fields."""
+    answers = message["role"] == "assistant"
+    calls: list[ToolCall] = []
+    if role in CALL_ROLES:
+        message["content"], calls = _called(message["content"], role, reading)
+    reasoning = _set_content(message, reading)
+    rest = {name: value for name, value in item.items() if name not in _TURN_FIELDS and not is_missing(value)}
+    for name in CALL_FIELDS:
+        value = rest.pop(name, None)
+        if value and not answers:
+            said = f"{{turn}} ({message['role']}) has '{name}', which only an assistant makes"
+            raise RowError(said, "calls of no assistant", name)
+        if value:
+            calls += [call for call in _of_field(name, value, reading) if call not in calls or name == "tool_calls"]
+    if answers:
+        reasoning = _pop_reasoning(rest, reasoning)
+        if _pop_weight(rest) == 0:
+            message["weight"] = 0
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = calls
+    if message["role"] == "tool":
+        try:
+            identity = id_text(rest.pop("tool_call_id", None), "tool_call_id")
+        except RowError as error:
+            raise RowError(f"{{turn}}: {error}", error.kind, error.field) from error
+        if identity is not None:
+            message["tool_call_id"] = identity
+    if isinstance(rest.get("name"), str):
+        name = rest.pop("name")
+        if name.strip():
+            message["name"] = name
+    reading.ignored.update(rest.keys())
+
+
+def _of_field(name: str, value: Any, reading: Reading) -> list[ToolCall]:
+    try:
+        return calls_of(value, reading.parameters, reading.ignored, filled=reading.filled)
+    except RowError as error:
+        said = RowError(f"'{name}' of {{turn}}: {error}", error.kind, error.field, error.hint)
+        raise within(said, name) from error
+
+
+def _pop_reasoning(rest: dict[str, Any], found: str) -> str:
+    """The first reasoning of a turn, which is taken out of ``rest`` with those that say nothing else."""
+    for name in REASONING_FIELDS:
+        text = _reasoning_text(rest.get(name))
+        if text is not None and text in ("", found or text):
+            found = found or text
+            del rest[name]
+    return found
+
+
+def _pop_weight(rest: dict[str, Any]) -> int:
+    """0 if a turn is context only, else 1; the fields that say it are taken out of ``rest``."""
+    said: dict[str, int] = {}
+    for name in WEIGHT_FIELDS:
+        if name in rest:
+            value = rest.pop(name)
+            if not isinstance(value, (bool, int, float)) or value not in (0, 1):
+                reason = f"{{turn}} has the {name} {str(value)[:40]!r}, which is neither 0 (context only) nor 1"
+                raise RowError(reason, "weight that is neither 0 nor 1", name, "0 or 1, false or true")
+            said[name] = int(value)
+    if len(set(said.values())) > 1:
+        raise RowError(f"{{turn}} has fields that contradict each other: {', '.join(said)}", "weights that contradict")
+    return min(said.values(), default=1)
+
+
+def _called(value: Any, role: str, reading: Reading) -> tuple[Any, list[ToolCall]]:
+    """Content and calls of a turn whose text is a call; text that is none stays text and is counted."""
+    before, text = "", value
+    if isinstance(value, str):
+        thoughts = _THOUGHTS.match(value)
+        if thoughts is not None:
+            before, text = thoughts[1], value[thoughts.end() :]
+    ignored: Counter[str] = Counter()
+    try:
+        calls = calls_of(text, reading.parameters, ignored, filled=reading.filled)
+    except RowError:
+        calls = []
+    if calls:
+        reading.ignored.update(ignored)
+        return before, calls
+    if value and not is_missing(value):
+        reading.ignored[f"text of {role} turns that is no call as JSON (kept as text)"] += 1
+    return value, []
+
+
+def _set_content(message: Message, reading: Reading) -> str:
+    """Make a message's content a text; returns the reasoning that was among its parts."""
+    content: Any = message["content"]
+    if isinstance(content, str):
+        return ""
+    if is_missing(content):
+        message["content"] = ""
+        return ""
+    if isinstance(content, list) and not (message["role"] == "tool" and not _are_parts(content)):
+        text, reasoning = _joined(content)
+        if reasoning and message["role"] != "assistant":
+            said = f"{{turn}} ({message['role']}) has reasoning, which only an assistant has"
+            raise RowError(said, "reasoning of no assistant", "content")
+        message["content"] = text
+        return reasoning
+    if message["role"] != "tool":
+        said = f"the content of {{turn}} must be a string, not {kind_of(content)}"
+        raise RowError(said, "content that is no text", "content")
+    message["content"] = json_text(without_nulls(content) if reading.filled else content)
+    return ""
+
+
+def _are_parts(content: list[Any]) -> bool:
+    return bool(content) and all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
+
+
+def _joined(content: list[Any]) -> tuple[str, str]:
+    """Text and reasoning of OpenAI content parts, if all of them are either."""
+    texts, reasonings = [], []
+    for number, part in enumerate(content):
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+            continue
+        reasoning = _reasoning_part(part) if kind in _REASONING_PARTS else None
+        if reasoning is None:
+            said = f" but {kind[:40]!r}" if isinstance(kind, str) else ""
+            reason = f"the content of {{turn}} has a part that is not text{said}"
+            raise RowError(reason, "part that is not text", f"content[{number}]")
+        reasonings.append(reasoning)
+    return "".join(texts), "\n".join(reasonings)
+
+
+def _reasoning_part(part: Mapping[str, Any]) -> str | None:
+    for name in (*_REASONING_PARTS, "text", "content"):
+        text = _reasoning_text(part.get(name))
+        if text:
+            return text
+    return None
+
+
+def _reasoning_text(value: Any) -> str | None:
+    """Reasoning as a text, or as parts that are text; "" if it shows nothing, None if it is something else."""
+    if isinstance(value, list) and value:
+        texts = [
+            part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None for part in value
+        ]
+        value = "".join(texts) if all(isinstance(text, str) for text in texts) else None  # type: ignore[arg-type]
+    if not isinstance(value, str):
+        return None
+    return "" if is_blank(value) else value

@@ -1,0 +1,94 @@
+"""Values of rows: which are missing, which show nothing, and what a container holds as JSON text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from autoselection.pool.json_reader import DECODER, KeyTwiceError
+from autoselection.pool.row_error import RowError
+
+#: Text that shows nothing: white space, controls, format characters (Unicode Cf), and what else is ignored by default.
+_BLANK = re.compile(
+    "[\\s\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
+)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing."""
+    return _BLANK.fullmatch(text) is not None
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a field holds no value: null, or a number that is none."""
+    return value is None or (isinstance(value, (float, np.floating)) and not math.isfinite(value))
+
+
+def from_json(value: Any, name: str) -> Any:
+    """Parse a nested value that its container holds as a JSON string."""
+    if not isinstance(value, str) or not value.strip():
+        return None if isinstance(value, str) else value
+    try:
+        return DECODER.decode(value.strip())
+    except KeyTwiceError as error:
+        raise RowError(f"field '{name}' is a JSON string in which {error}", "key twice", name) from error
+    except (ValueError, RecursionError) as error:
+        raise RowError(
+            f"field '{name}' is a string that is not valid JSON; expected a list", "not valid JSON", name
+        ) from error
+
+
+def transposed(value: dict[str, Any]) -> list[Any] | None:
+    """Undo the dictionary of lists that Hugging Face makes of a sequence of objects; None if it is none."""
+    columns = {key: column for key, column in value.items() if column is not None}
+    lengths = {len(column) if isinstance(column, list) else -1 for column in columns.values()}
+    if len(lengths) != 1 or -1 in lengths:
+        return None
+    return [dict(zip(columns, items, strict=True)) for items in zip(*columns.values(), strict=True)]
+
+
+def optional_text(record: Mapping[str, Any], name: str) -> str | None:
+    """A field's text; None if it is missing or shows nothing.
+
+    Raises:
+        RowError: it is something else.
+    """
+    value = record.get(name)
+    if is_missing(value):
+        return None
+    if not isinstance(value, str):
+        raise RowError(f"field '{name}' must be a string, not {kind_of(value)}", "not a string", name)
+    return None if is_blank(value) else value
+
+
+def required_text(record: Mapping[str, Any], name: str) -> str:
+    """A field's text.
+
+    Raises:
+        RowError: there is none.
+    """
+    text = optional_text(record, name)
+    if text is None:
+        raise RowError(f"field '{name}' is missing or empty", "field missing or empty", name)
+    return text
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words."""
+    names = {"dict": "an object", "list": "a list", "str": "a string", "bool": "a boolean", "NoneType": "null"}
+    return names.get(type(value).__name__, "a number" if isinstance(value, (int, float)) else type(value).__name__)
+
+
+def field_list(names: Iterable[str], limit: int = 12) -> str:
+    """Field names for an error message, quoted and cut to a readable length."""
+    quoted = [repr(str(name)[:40]) for name in names]
+    if not quoted:
+        return "no fields"
+    more = f" and {len(quoted) - limit} more" if len(quoted) > limit else ""
+    return ", ".join(quoted[:limit]) + more
