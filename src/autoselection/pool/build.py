@@ -259,10 +259,10 @@ class Build:
         if ignored:
             ignored.clear()
         conversation, used = layout.conversation_of(record, plan, self._reading)
-        wanted = {*config.parse, *given.input.parse}
-        tally = Tally()
-        if wanted:
-            conversation = parse(conversation, wanted, tally)
+        tally = None
+        if config.parse or given.input.parse:
+            tally = Tally()
+            conversation = parse(conversation, {*config.parse, *given.input.parse}, tally)
         found = self.scanner.count(texts_of(conversation))
         if found is not None:
             self._tokens.update(found)
@@ -292,7 +292,7 @@ class Build:
         self._source_rows[code] += 1
         if ignored:
             self._ignored.update(ignored)
-        if wanted:
+        if tally is not None:
             self._tally.add(tally)
         self._batch.add(row_id, code, conversation, meta, file_number, line)
         self._rows += 1

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from autoselection.errors import PoolError
 from autoselection.pool.ingest import IngestReport, ingest
+from autoselection.pool.inputs import expand, is_description
 from autoselection.pool.pool import MANIFEST_FILE, Pool
 
 _FILES = "files.json"
@@ -77,8 +78,12 @@ def _ingest(paths: Sequence[Path], out: Path) -> IngestReport:
 
 
 def _state(paths: Sequence[Path]) -> list[list[str | int]]:
-    """Path, size, change time and number of every file; of folders, of all files in them."""
-    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    """Path, size, change time and number of every file; of folders, of all files in them; of descriptions, what they name."""
+    named = [
+        *paths,
+        *(given.path for path in paths if path.is_file() and is_description(path) for given in expand(path, None)),
+    ]
+    files = [file for path in named for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     found = [(file, file.stat()) for file in files if file.is_file()]
     return [
         [str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for file, stat in found

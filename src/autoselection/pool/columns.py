@@ -208,6 +208,9 @@ class Layout:
             RowError: see ``formats.convert``; in the words of the row's own columns.
         """
         view = self.view(record, plan)
+        prompted = self.dialect is None and not self.exclusive and _lacks_system(view)
+        if prompted:
+            view = {**view, "system": view["system_prompt"]}
         if self.dialect is not None:
             view = self.dialect.rewrite(view, reading.ignored)
         names = plan if self.dialect is None else {**plan, "messages": self.dialect.field}
@@ -217,6 +220,8 @@ class Layout:
             if names:
                 raise own_words(error, names) from error
             raise
+        if prompted:
+            used = frozenset({*used, "system_prompt"})
         return conversation, self.columns_of(used if self.dialect is None else self.dialect.used, plan)
 
     def view(self, record: Record, plan: Mapping[str, str]) -> Record:
@@ -243,6 +248,19 @@ class Layout:
         """Name and value of the row's source."""
         column = plan.get("@source", self.source_field)
         return column, record.get(column)
+
+
+def _lacks_system(row: Record) -> bool:
+    """Whether the row has its system prompt in a column of another name, and nowhere else."""
+    prompt = row.get("system_prompt")
+    if not isinstance(prompt, str) or is_blank(prompt) or not is_missing(row.get("system")):
+        return False
+    for name in ("messages", "conversations"):
+        turns = row.get(name)
+        if not is_missing(turns):
+            first = turns[0] if isinstance(turns, list) and turns else None
+            return isinstance(first, dict) and "system" not in (first.get("role"), first.get("from"))
+    return True
 
 
 def _only(folded: Mapping[str, list[str]], name: str, names: Sequence[str]) -> str | None:

@@ -21,6 +21,8 @@ from typing import Any, Literal, get_args
 
 from autoselection.conversation import Conversation, Message, ToolCall
 from autoselection.pool.json_reader import KeyTwiceError, unique_object
+from autoselection.pool.row_error import RowError
+from autoselection.pool.tools import declared_tools
 
 Parsed = Literal["think", "tool_calls"]
 PARSED: tuple[Parsed, ...] = get_args(Parsed)
@@ -260,16 +262,14 @@ def _without_tools(text: str, tools: str | None, tally: Tally) -> tuple[str, str
     if not blocks:
         return text, tools
     start = _INSTRUCTIONS.search(text)
-    declared = _definitions(blocks[0][1])
+    found = _definitions(blocks[0][1])
     reason = None
-    if len(blocks) > 1 or declared is None:
+    if len(blocks) > 1 or found is None:
         reason = "<tools> that are no list of definitions"
     elif start is None or start.start() > blocks[0].start() or not _ends_with_instructions(text[blocks[0].end() :]):
         reason = "<tools> in a system prompt of its own words"
-    else:
-        found = _tools_text(declared)
-        if tools is not None and json.loads(tools) != json.loads(found):
-            reason = "<tools> that are others than the row's 'tools'"
+    elif tools is not None and json.loads(tools) != json.loads(found):
+        reason = "<tools> that are others than the row's 'tools'"
     if reason is not None or start is None:
         tally.kept[str(reason)] += 1
         return text, tools
@@ -282,8 +282,8 @@ def _ends_with_instructions(text: str) -> bool:
     return not text.strip() or text.rstrip().endswith(_CLOSE)
 
 
-def _definitions(text: str) -> list[Any] | None:
-    """A list of definitions, or definitions one behind the other; None where it is neither."""
+def _definitions(text: str) -> str | None:
+    """The tools of a list of definitions, or of definitions one behind the other; None where it is neither."""
     found: list[Any] = []
     rest = text.strip()
     while rest:
@@ -293,9 +293,7 @@ def _definitions(text: str) -> list[Any] | None:
             return None
         found += value if isinstance(value, list) else [value]
         rest = rest[end:].lstrip(" \t\r\n,")
-    return found if all(isinstance(item, dict) for item in found) else None
-
-
-def _tools_text(definitions: list[Any]) -> str:
-    wrapped = [tool if "function" in tool else {"type": "function", "function": tool} for tool in definitions]
-    return json.dumps(wrapped, ensure_ascii=False)
+    try:
+        return declared_tools(found)[0]
+    except RowError:
+        return None
