@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from autoselection.pool import IngestConfig, Pool, ingest
@@ -353,3 +355,58 @@ def test_a_place_is_said_in_the_columns_of_the_file(read: Read) -> None:
     report, _ = read(rows, map={"messages": "talk"})
     assert report.bad[0].field == "talk[1].weight"
     assert "turn 2 of 'talk'" in report.bad[0].reason
+
+
+def two_tools() -> list[dict[str, Any]]:
+    """Rows of two tools, as a table has them: every call has the arguments of all, every schema the keys of all."""
+    search = {"name": "search", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}}
+    area = {"name": "area", "parameters": {"type": "object", "properties": {"w": {"type": "number", "minimum": 0}}}}
+    calls = [{"name": "search", "arguments": {"q": "box"}}, {"name": "area", "arguments": {"w": 2}}]
+    return [
+        {
+            "messages": [USER, {"role": "assistant", "content": "", "tool_calls": [call]}, RESULT, ANSWER],
+            "tools": [{"type": "function", "function": tool} for tool in (search, area)],
+            "level": {"a": 1} if number else {"b": 2},
+        }
+        for number, call in enumerate(calls)
+    ]
+
+
+def test_nulls_of_tables_are_no_arguments_and_no_schemas(read: Read) -> None:
+    rows = two_tools()
+    _, from_table = read(rows, "rows.parquet")
+    _, from_lines = read(rows, "rows.jsonl")
+    assert from_table.messages() == from_lines.messages()
+    assert [row.tools for row in from_table.conversations()] == [json.dumps(row["tools"]) for row in rows]
+    assert from_table.metas() == [{"level": {"a": None, "b": 2}}, {"level": {"a": 1, "b": None}}]
+
+
+def test_nulls_of_datasets_are_none_either(read: Read, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    _, from_lines = read(two_tools(), "rows.jsonl")
+    datasets.Dataset.from_list(two_tools()).save_to_disk(tmp_path / "saved")
+    report = ingest([tmp_path / "saved"], tmp_path / "from a dataset")
+    assert Pool.open(report.path).conversations() == from_lines.conversations()
+
+
+def test_nulls_that_a_table_wrote_as_json_are_dropped_where_the_tool_knows_no_such_parameter(read: Read) -> None:
+    rows = two_tools()
+    for row in rows:
+        (call,) = row["messages"][1]["tool_calls"]
+        call["arguments"] = {"q": None, "w": None, **call["arguments"]}
+        for tool in row["tools"]:
+            tool["function"]["parameters"]["properties"] |= {"other": None}
+    rows[1]["messages"][1]["tool_calls"][0]["arguments"]["w"] = None
+    report, pool = read(rows)
+    calls = [messages[1]["tool_calls"][0]["arguments"] for messages in pool.messages()]
+    assert calls == ['{"q": "box"}', '{"w": null}']
+    assert [row.tools for row in pool.conversations()] == [json.dumps(row["tools"]) for row in two_tools()]
+    assert report.ignored == {"null arguments that the tool does not declare": 2}
+
+
+def test_nulls_of_json_columns_are_the_users(tmp_path: Path) -> None:
+    messages = answered(tool_calls=[{"name": "f", "arguments": {"a": None}}])
+    column = pa.ExtensionArray.from_storage(pa.json_(pa.string()), pa.array([json.dumps(messages)]))
+    pq.write_table(pa.table({"messages": column, "level": [{"a": 1}]}), tmp_path / "json.parquet")
+    ingest([tmp_path / "json.parquet"], tmp_path / "pool")
+    assert Pool.open(tmp_path / "pool").messages()[0][1]["tool_calls"] == [{"name": "f", "arguments": '{"a": null}'}]

@@ -38,7 +38,7 @@ from autoselection.pool.pool import (
     TableRecord,
     write_manifest,
 )
-from autoselection.pool.readers import ARROW_CONTAINERS, Reader, stem_of
+from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
 from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
@@ -185,9 +185,7 @@ class Build:
         self.skipped.begin_file(reader.bytes)
         counts = _Counts()
         layout, rows = self._layout(reader, given.input)
-        self._reading = Reading(
-            assistant_opens=self.config.assistant_opens, filled=reader.container in ARROW_CONTAINERS
-        )
+        self._reading = Reading(assistant_opens=self.config.assistant_opens, filled=reader.filled)
         for line, record, problem in rows:
             try:
                 if record is None:

@@ -214,6 +214,7 @@ class Layout:
         if self.dialect is not None:
             view = self.dialect.rewrite(view, reading.ignored)
         names = plan if self.dialect is None else {**plan, "messages": self.dialect.field}
+        reading.columns = names
         try:
             conversation, used = formats.convert(self.format, view, reading)
         except RowError as error:

@@ -100,7 +100,7 @@ def _tools(record: Mapping[str, Any], reading: Reading) -> tuple[str | None, str
         if is_missing(value):
             continue
         try:
-            tools, reading.parameters = declared_tools(value, filled=reading.filled)
+            tools, reading.parameters = declared_tools(value, filled=reading.is_filled(name))
         except RowError as error:
             raise within(RowError(f"field '{name}': {error}", error.kind, error.field, error.hint), name) from error
         return tools, name

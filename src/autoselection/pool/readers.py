@@ -135,10 +135,6 @@ def choose_split(path: Path, splits: list[str], wanted: str | None) -> str:
     return wanted
 
 
-#: Containers whose rows Arrow reads: every object has all keys that any has.
-ARROW_CONTAINERS = frozenset({"parquet", "dataset"})
-
-
 class Reader:
     """Reads one input once; a context manager.
 
@@ -150,6 +146,8 @@ class Reader:
         encoding: the encoding of a text file that is not UTF-8, else None (known once rows are read).
         delimiter: what separates the cells of a CSV file, if it is not what the suffix says, else None.
         guesses: what was guessed about the file, for people to judge.
+        filled: columns whose objects have all keys that any of them has, so that nulls in them say nothing: those of
+            Arrow's structures (known once rows are read).
     """
 
     def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
@@ -159,6 +157,7 @@ class Reader:
         self.encoding: str | None = None
         self.delimiter: str | None = None
         self.guesses: list[str] = []
+        self.filled: frozenset[str] = frozenset()
         self._options = options or ReadOptions()
         self._stack = ExitStack()
         self._raw: io.BufferedReader | None = None
@@ -309,6 +308,8 @@ class Reader:
         row = 0
         self._share = lambda: row / max(total, 1)
         for batch in batches:
+            if row == 0:
+                self.filled = frozenset(field.name for field in batch.schema if _has_structures(field.type))
             if row == 0 and (twice := _twice(batch.schema)) is not None:
                 raise PoolError(f"{self.path}: the column {twice!r} appears twice: rename one.")
             for record, problem in _records(batch):
@@ -376,6 +377,11 @@ def _json_decoder(kind: Any) -> Callable[[Any], Any] | None:
 
         return decoded if fields else None
     return None
+
+
+def _has_structures(kind: Any) -> bool:
+    """Whether a type has structures in it, and not values of JSON, whose nulls are their own."""
+    return "struct<" in str(kind) and _json_decoder(kind) is None
 
 
 def _twice(fields: Iterable[Any]) -> str | None:

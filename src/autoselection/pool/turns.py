@@ -62,14 +62,20 @@ class Reading:
     Attributes:
         ignored: counts, by name, the fields of turns that are not kept, and system prompts without text.
         assistant_opens: conversations that the assistant begins are taken.
-        filled: the container gives every object all keys that any has (Arrow), so that nulls say nothing.
+        filled: the columns whose objects have all keys that any of them has, so that nulls in them say nothing.
+        columns: what the fields of the row at hand are called in the file, where that is something else.
         parameters: of the tools that the row at hand declares.
     """
 
     ignored: Counter[str] = field(default_factory=Counter)
     assistant_opens: bool = False
-    filled: bool = False
+    filled: frozenset[str] = frozenset()
+    columns: Mapping[str, str] = field(default_factory=dict)
     parameters: Parameters = field(default_factory=dict)
+
+    def is_filled(self, name: str) -> bool:
+        """Whether nulls say nothing in a field of the row at hand."""
+        return bool(self.filled) and self.columns.get(name, name) in self.filled
 
 
 def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Message]:
@@ -90,9 +96,10 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
         found = "missing" if is_missing(value) else "empty" if value == [] else f"not a list but {kind_of(value)}"
         raise RowError(f"field '{name}' is {found}; expected a list of turns", "no turns", name)
     turns: list[Message] = []
+    filled = reading.is_filled(name)
     for number, item in enumerate(value):
         try:
-            message = _message(item, reading)
+            message = _message(item, reading, filled)
         except RowError as error:
             place = f"turn {number + 1} of '{name}'"
             said = RowError(str(error).replace("{turn}", place), error.kind, error.field, error.hint)
@@ -102,7 +109,7 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
     return turns
 
 
-def _message(item: Any, reading: Reading) -> Message | None:
+def _message(item: Any, reading: Reading, filled: bool) -> Message | None:
     """One turn; None if it is a system prompt without text. ``{turn}`` in the reason of a refusal stands for its place."""
     if not isinstance(item, dict):
         raise RowError(f"{{turn}} must be an object, not {kind_of(item)}", "not a turn")
@@ -116,7 +123,7 @@ def _message(item: Any, reading: Reading) -> Message | None:
         canonical = ROLES[role]
     message: Message = {"role": canonical, "content": content}  # type: ignore[typeddict-item]
     if len(item) > 2 or role in CALL_ROLES or not isinstance(content, str):
-        _complete(message, item, role, reading)
+        _complete(message, item, role, reading, filled)
     if not is_blank(message["content"]):
         return message
     if canonical == "system":
@@ -142,13 +149,13 @@ def _spelled(role: Any) -> str:
     return spelled
 
 
-def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Reading) -> None:
+def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Reading, filled: bool) -> None:
     """Fill a message in: its content, where that is more than a text, and its other fields."""
     answers = message["role"] == "assistant"
     calls: list[ToolCall] = []
     if role in CALL_ROLES:
-        message["content"], calls = _called(message["content"], role, reading)
-    reasoning = _set_content(message, reading)
+        message["content"], calls = _called(message["content"], role, reading, filled)
+    reasoning = _set_content(message, filled)
     rest = {name: value for name, value in item.items() if name not in _TURN_FIELDS and not is_missing(value)}
     for name in CALL_FIELDS:
         value = rest.pop(name, None)
@@ -156,7 +163,9 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
             said = f"{{turn}} ({message['role']}) has '{name}', which only an assistant makes"
             raise RowError(said, "calls of no assistant", name)
         if value:
-            calls += [call for call in _of_field(name, value, reading) if call not in calls or name == "tool_calls"]
+            calls += [
+                call for call in _of_field(name, value, reading, filled) if call not in calls or name == "tool_calls"
+            ]
     if answers:
         reasoning = _pop_reasoning(rest, reasoning)
         if _pop_weight(rest) == 0:
@@ -179,9 +188,9 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
     reading.ignored.update(rest.keys())
 
 
-def _of_field(name: str, value: Any, reading: Reading) -> list[ToolCall]:
+def _of_field(name: str, value: Any, reading: Reading, filled: bool) -> list[ToolCall]:
     try:
-        return calls_of(value, reading.parameters, reading.ignored, filled=reading.filled)
+        return calls_of(value, reading.parameters, reading.ignored, filled=filled)
     except RowError as error:
         said = RowError(f"'{name}' of {{turn}}: {error}", error.kind, error.field, error.hint)
         raise within(said, name) from error
@@ -212,7 +221,7 @@ def _pop_weight(rest: dict[str, Any]) -> int:
     return min(said.values(), default=1)
 
 
-def _called(value: Any, role: str, reading: Reading) -> tuple[Any, list[ToolCall]]:
+def _called(value: Any, role: str, reading: Reading, filled: bool) -> tuple[Any, list[ToolCall]]:
     """Content and calls of a turn whose text is a call; text that is none stays text and is counted."""
     before, text = "", value
     if isinstance(value, str):
@@ -221,7 +230,7 @@ def _called(value: Any, role: str, reading: Reading) -> tuple[Any, list[ToolCall
             before, text = thoughts[1], value[thoughts.end() :]
     ignored: Counter[str] = Counter()
     try:
-        calls = calls_of(text, reading.parameters, ignored, filled=reading.filled)
+        calls = calls_of(text, reading.parameters, ignored, filled=filled)
     except RowError:
         calls = []
     if calls:
@@ -232,7 +241,7 @@ def _called(value: Any, role: str, reading: Reading) -> tuple[Any, list[ToolCall
     return value, []
 
 
-def _set_content(message: Message, reading: Reading) -> str:
+def _set_content(message: Message, filled: bool) -> str:
     """Make a message's content a text; returns the reasoning that was among its parts."""
     content: Any = message["content"]
     if isinstance(content, str):
@@ -250,7 +259,7 @@ def _set_content(message: Message, reading: Reading) -> str:
     if message["role"] != "tool":
         said = f"the content of {{turn}} must be a string, not {kind_of(content)}"
         raise RowError(said, "content that is no text", "content")
-    message["content"] = json_text(without_nulls(content) if reading.filled else content)
+    message["content"] = json_text(without_nulls(content) if filled else content)
     return ""
 
 
