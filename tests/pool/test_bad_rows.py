@@ -44,7 +44,8 @@ BAD_LINES: dict[str, tuple[str | bytes, str]] = {
     "lone surrogate": (messages({"role": "user", "content": "\ud800"}, ANSWER), "not valid Unicode"),
     "lone surrogate in metadata": (messages(USER, ANSWER, note="\udfff"), "not valid Unicode"),
     "lone surrogate in id": (messages(USER, ANSWER, id="\ud834"), "not valid Unicode"),
-    "missing messages": ('{"text": "x"}', "field 'messages' is missing"),
+    "missing messages": ('{"note": "x"}', "field 'messages' is missing"),
+    "text alone": ('{"text": "x"}', "pre-training text: field 'text'"),
     "null messages": ('{"messages": null}', "field 'messages' is missing"),
     "empty messages": (messages(), "field 'messages' is empty"),
     "messages a number": ('{"messages": 3}', "field 'messages' is not a list but a number"),
@@ -62,7 +63,7 @@ BAD_LINES: dict[str, tuple[str | bytes, str]] = {
     "blank content": (messages({"role": "user", "content": " \n"}, ANSWER), "turn 1 of 'messages' (user) has no text"),
     "image part": (
         messages({"role": "user", "content": [{"type": "image_url", "image_url": {}}]}, ANSWER),
-        "the content of turn 1 of 'messages' has a part that is not text",
+        "rows with an image: field 'messages[0].content[0]'",
     ),
     "tool calls": (
         messages(USER, {"role": "assistant", "content": "x", "tool_calls": [{}]}),
@@ -127,10 +128,11 @@ def test_bad_line_ends_the_ingest_if_refused(kind: str, write: Write, tmp_path: 
         ("alpaca", {"instruction": "q", "output": "a", "history": {"a": 1}}, "field 'history' must be a list"),
         ("alpaca", {"instruction": "q", "output": "a", "history": [["x"]]}, "entry 1 of 'history' must be a"),
         ("alpaca", {"instruction": "q", "output": "a", "history": [["x", ""]]}, "entry 1 of 'history' has an empty"),
-        ("prompt-completion", {"prompt": "q"}, "fields are missing or null"),
+        ("prompt-completion", {"prompt": "q"}, "prompts without answers: field 'prompt'"),
+        ("prompt-completion", {"prompt": "q", "Antwort": "a"}, "fields are missing or null"),
         ("prompt-completion", {"prompt": "q", "completion": 7}, "field 'completion' must be a string, not a number"),
         ("prompt-completion", {"prompt": "q", "completion": " "}, "field 'completion' is missing or empty"),
-        ("prompt-completion", {"question": "q", "answer": "B", "choices": ["x"]}, "fields are missing or null"),
+        ("prompt-completion", {"question": "q", "answer": "B", "choices": ["x"]}, "questions with options: fields"),
     ],
 )
 def test_bad_row_of_each_format(

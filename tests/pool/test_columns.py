@@ -72,12 +72,8 @@ def test_conversations_are_known_by_usual_names(name: str, turns: Any, read: Cal
 @pytest.mark.parametrize(
     "row",
     [
-        {"prompt": "p", "chosen": "c", "rejected": "r"},
         {"dialogue": "Ann: Hi. Bob: Ho.", "summary": "They meet."},
-        {"text": "once upon a time"},
         {"query": "q", "response": "r", "input": "i", "output": "o"},
-        {"question": "q", "answer": "B", "choices": ["x", "y"]},
-        {"query": "q", "answer": "B", "options": ["x", "y"]},
         {"input": "q", "output": 3},
     ],
 )

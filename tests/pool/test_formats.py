@@ -88,9 +88,7 @@ def test_prompt_completion_names(prompt: str, completion: str, read: Callable[..
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "x", "n": 1}, "is unknown: its first rows have the fields 'text', 'n'"),
-        ({"prompt": "x", "chosen": "a", "rejected": "b"}, "the fields 'prompt', 'chosen', 'rejected'"),
-        ({"question": "x", "answer": 2, "choices": ["a"]}, "is unknown"),
+        ({"words": "x", "n": 1}, "is unknown: its first rows have the fields 'words', 'n'"),
         ({"messages": [], "conversations": []}, r"several row formats \(messages, sharegpt\)"),
         ({"instruction": "i", "output": "o", "prompt": "p", "response": "r"}, r"\(alpaca, prompt-completion\)"),
         ({}, "the fields no fields"),

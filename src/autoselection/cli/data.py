@@ -61,6 +61,15 @@ class BadRows(str, Enum):
     refuse = "refuse"
 
 
+class RowsFrom(str, Enum):
+    """What rows are taken for."""
+
+    auto = "auto"
+    sft = "sft"
+    chosen = "preference:chosen"
+    wanted = "kto:true"
+
+
 class SpecialTokens(str, Enum):
     """What is done with control words inside row text."""
 
@@ -96,6 +105,14 @@ def ingest(
             help="Own column names: prompt and response (also input, history), or messages; also system, tools, source, id.",
         ),
     ] = None,
+    rows_from: Annotated[
+        RowsFrom,
+        typer.Option(
+            "--from",
+            help="What rows are taken for: auto leaves out rows of other kinds and counts them, sft takes all, "
+            "preference:chosen the chosen side of pairs, kto:true answers not labelled false.",
+        ),
+    ] = RowsFrom.auto,
     source_field: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="COLUMN", help="Column that names each row's source (default: source)."),
@@ -144,6 +161,7 @@ def ingest(
     settings = {
         "format": row_format.value,
         "map": parse_map(columns) if columns else {},
+        "from": rows_from.value,
         "source_field": source_field or "source",
         "sources": _source_patterns(sources or ()),
         "split": split,

@@ -40,6 +40,7 @@ from autoselection.pool.pool import (
 )
 from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
+from autoselection.pool.row_kinds import FileEvidence, KindCounts, OtherRow, Teller
 from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
 from autoselection.pool.special_tokens import SpecialTokenScanner, texts_of
@@ -54,6 +55,7 @@ _MOST_EMPTY = 1000
 #: Bad rows kept in the report (all of them are in skipped.jsonl).
 REPORTED_BAD_ROWS = 20
 
+_MEND = "mend the row, or leave out --on-bad-row refuse (in a configuration: pool.ingest.on_bad_row)"
 _COMPARED_ROWS = 4096
 _LINE_BITS = 48
 _PLACE_BITS = 80
@@ -78,7 +80,8 @@ class FileInput:
 class _Counts:
     rows: int = 0
     skipped: int = 0
-    first_problem: str | None = None
+    first_problem: str | None = None  # of rows that are bad, not of another kind
+    kinds: KindCounts = field(default_factory=KindCounts)
     nameless: int = 0  # rows that named no source
 
 
@@ -115,6 +118,8 @@ class Build:
         self._wanted_id, self._wanted_source = (
             wanted.map.get(role, field) for role, field in (("id", wanted.id_field), ("source", wanted.source_field))
         )
+        self._teller = Teller(self.config.rows_from, self.config.mapped_texts())
+        self._kinds = KindCounts()
         self._files: list[FileRecord] = []
         self._skipped = 0
         self._rows = 0
@@ -184,15 +189,15 @@ class Build:
         self._paths.append(path)
         self.skipped.begin_file(reader.bytes)
         counts = _Counts()
-        layout, rows = self._layout(reader, given.input)
+        layout, evidence, rows = self._layout(reader, path, given.input, counts)
         self._reading = Reading(assistant_opens=self.config.assistant_opens, filled=reader.filled)
         for line, record, problem in rows:
             try:
                 if record is None:
                     raise problem or RowError("the row cannot be read")
-                self._row(record, layout, given, file_number, line, counts)
+                self._row(record, layout, evidence, given, file_number, line, counts)
             except RowError as error:
-                self._reject(BadRow.of(path, line, error), counts)
+                self._reject(path, line, error, counts)
             else:
                 counts.rows += 1
             if self._batch.full():
@@ -203,8 +208,9 @@ class Build:
         if counts.nameless and not given.fixed and self.config.source is None:
             self._nameless.setdefault(given.source, []).append(reader.path)
         if not counts.rows:
-            why = f"; the first of {counts.skipped:,} bad rows: {counts.first_problem}" if counts.skipped else ""
-            raise PoolError(f"{path} holds no usable row{why}.")
+            raise self._no_usable_row(path, counts)
+        self._kinds.update(counts.kinds)
+        self.notes += [f"{path}: {remark}." for remark in evidence.remarks]
         self._files.append(
             FileRecord(
                 path=path,
@@ -218,29 +224,54 @@ class Build:
             )
         )
 
-    def _layout(self, reader: Reader, given: Input) -> tuple[Layout, Iterator[RawRow]]:
-        """How the rows of an input are read, and all of them."""
-        rows = reader.rows()
+    def _no_usable_row(self, path: str, counts: _Counts) -> PoolError:
+        said = f", but {counts.kinds.sentence(counts.skipped, self.command)}" if counts.kinds else ""
+        if counts.first_problem:
+            said += f"; the first of {counts.skipped - counts.kinds.total:,} bad rows: {counts.first_problem}"
+        return PoolError(f"{path} holds no usable row{said}.")
+
+    def _layout(
+        self, reader: Reader, path: str, given: Input, counts: _Counts
+    ) -> tuple[Layout, FileEvidence, Iterator[RawRow]]:
+        """How the rows of an input are read, what its first rows say, and all rows but bad ones in front, which are counted.
+
+        Raises:
+            PoolError: the rows cannot be told, or none can be read.
+        """
+        described = given.dialect or given.format
+        rows = self._teller.rows(reader.rows(), described=described is not None)
         head: list[RawRow] = []
         records: list[Record] = []
         told = 0
         for row in rows:
+            if row[2] is not None and not head:
+                self._reject(path, row[0], row[2], counts)
+                continue
             head.append(row)
             if row[1] is not None:
                 records.append(row[1])
                 told += not all(map(is_missing, row[1].values()))
             if told >= DETECTION_ROWS or len(head) >= _MOST_EMPTY:
                 break
+        if not records and counts.kinds:
+            raise self._no_usable_row(path, counts)
         if not records and self.config.format == "auto":
-            problem = f"; {reader.path}:{head[0][0]}: {head[0][2]}" if head else "" if reader.bytes else ": it is empty"
-            raise PoolError(f"{reader.path} holds no readable row{problem}.")
+            problem = f"; {counts.first_problem}" if counts.skipped else "" if reader.bytes else ": it is empty"
+            raise PoolError(f"{path} holds no readable row{problem}.")
         request, alone = self.config.layout_request(), len(self.inputs) == 1
-        layout = layout_of(records, reader.path, request, self.command, alone, given.dialect or given.format)
+        layout = layout_of(records, reader.path, request, self.command, alone, described)
         self._mapped = self._mapped or layout.exclusive
-        return layout, chain(head, rows)
+        return layout, self._teller.evidence(records), chain(head, rows)
 
     def _row(
-        self, record: Record, layout: Layout, given: FileInput, file_number: int, line: int, counts: _Counts
+        self,
+        record: Record,
+        layout: Layout,
+        evidence: FileEvidence,
+        given: FileInput,
+        file_number: int,
+        line: int,
+        counts: _Counts,
     ) -> None:
         config = self.config
         plan = layout.plan(record)
@@ -256,7 +287,11 @@ class Build:
         ignored = self._reading.ignored
         if ignored:
             ignored.clear()
-        conversation, used = layout.conversation_of(record, plan, self._reading)
+        try:
+            conversation, used = layout.conversation_of(record, plan, self._reading)
+        except RowError as error:
+            raise self._teller.explained(record, layout, error) from error
+        self._teller.check(record, conversation, ignored, evidence)
         tally = None
         if config.parse or given.input.parse:
             tally = Tally()
@@ -339,13 +374,21 @@ class Build:
             return _content_hash(self.base.conversations([first - 1])[0])
         return first >> _PLACE_BITS
 
-    def _reject(self, bad: BadRow, counts: _Counts) -> None:
-        if self.config.on_bad_row == "refuse":
-            raise PoolError(
-                f"{bad}; mend the row, or leave out --on-bad-row refuse (in a configuration: pool.ingest.on_bad_row)."
-            )
+    def _reject(self, path: str, line: int, error: RowError, counts: _Counts) -> None:
+        """Count a row that is not taken.
+
+        Raises:
+            PoolError: bad rows are to be refused, and it is not left out because the user said so.
+        """
+        bad = BadRow.of(path, line, error)
+        other = error if isinstance(error, OtherRow) else None
+        if self.config.on_bad_row == "refuse" and not (other is not None and other.told):
+            raise PoolError(f"{bad.described(self.command)}; {_MEND}.")
         counts.skipped += 1
-        counts.first_problem = counts.first_problem or f"{bad.file}:{bad.line}: {bad.reason}"
+        if other is not None:
+            counts.kinds.add(other)
+        else:
+            counts.first_problem = counts.first_problem or str(bad)
         self._skipped += 1
         if len(self.bad) < REPORTED_BAD_ROWS:
             self.bad.append(bad)
@@ -378,6 +421,7 @@ class Build:
                 )
 
     def _note_what_was_done(self) -> None:
+        self.notes += self._kinds.notes(self.command)
         for source, files in sorted(self._nameless.items()):
             if len(files) > 1:
                 self.notes.append(f"Source '{source}': {len(files):,} files, {files[0].name} to {files[-1].name}.")

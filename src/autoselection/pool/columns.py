@@ -218,9 +218,7 @@ class Layout:
         try:
             conversation, used = formats.convert(self.format, view, reading)
         except RowError as error:
-            if names:
-                raise own_words(error, names) from error
-            raise
+            raise own_words(error, names) from error
         if prompted:
             used = frozenset({*used, "system_prompt"})
         return conversation, self.columns_of(used if self.dialect is None else self.dialect.used, plan)
@@ -272,6 +270,8 @@ def _only(folded: Mapping[str, list[str]], name: str, names: Sequence[str]) -> s
 
 def own_words(error: RowError, plan: Mapping[str, str]) -> RowError:
     """A reason for a bad row in terms of the columns that the file has."""
+    if not plan:
+        return error
     reason = str(error)
     for wanted, column in plan.items():
         reason = re.sub(rf"(field|of) '{re.escape(wanted)}'", lambda match, own=column: f"{match[1]} '{own}'", reason)  # type: ignore[misc]

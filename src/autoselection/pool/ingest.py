@@ -210,6 +210,8 @@ def _command(files: Sequence[Path | str], out: Path, config: IngestConfig, *, ov
             words += [f"--{name.replace('_', '-')}", str(value)]
     for kind in config.parse:
         words += ["--parse", kind]
+    if config.rows_from != "auto":
+        words += ["--from", config.rows_from]
     for name, pattern in config.sources.items():
         words += ["--source", f"{name}={pattern}"]
     for flag, wanted in (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
 from autoselection.pool.columns import ColumnRole, LayoutRequest, check_map
 from autoselection.pool.csv_reader import Quotes
 from autoselection.pool.readers import ReadOptions
+from autoselection.pool.row_kinds import RowsFrom
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
 from autoselection.pool.tags import Parsed
 from autoselection.schema import StrictModel
@@ -22,7 +23,25 @@ FormatName = Literal[
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
-class IngestConfig(StrictModel):
+_FROM = {
+    "from": (
+        RowsFrom,
+        Field(
+            default="auto",
+            description="What rows are taken for: auto tells conversations from rows of other kinds (preference pairs, answers "
+            "labelled bad, rows with an image, audio or video, text without a question), which are left out and counted; sft "
+            "takes every row as a conversation; preference:chosen takes the chosen side of preference pairs; kto:true leaves out "
+            "answers labelled false.",
+        ),
+    )
+}
+if TYPE_CHECKING:
+    _Told = StrictModel
+else:  # a name that a class body cannot have
+    _Told = create_model("_Told", __base__=StrictModel, **_FROM)
+
+
+class IngestConfig(_Told):
     """How files become a pool."""
 
     format: FormatName = Field(
@@ -116,6 +135,15 @@ class IngestConfig(StrictModel):
         if len(value) != 1 or value in '"\r\n\0' or not value.isascii() or value.isalnum():
             raise ValueError("a delimiter is one character such as , ; | or tab")
         return value
+
+    @property
+    def rows_from(self) -> RowsFrom:
+        """What rows are taken for: the key ``from``, whose name Python reserves."""
+        return cast(RowsFrom, getattr(self, "from"))
+
+    def mapped_texts(self) -> tuple[str, ...]:
+        """The columns of texts that the user named."""
+        return tuple(column for role, column in self.map.items() if role not in ("id", "source"))
 
     def read_options(self) -> ReadOptions:
         """What readers need to know."""

@@ -56,6 +56,16 @@ class BadRow:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}"
 
+    def described(self, command: str) -> str:
+        """Place, reason, kind, field and what would read the row, in one sentence without its full stop.
+
+        Args:
+            command: what reads the files as they were asked for.
+        """
+        field = f", field {self.field}" if self.field else ""
+        hint = f"; {self.hint}" if self.hint and self.hint not in self.reason else ""
+        return f"{self} (kind: {self.kind}{field}){hint.replace('`--', f'`{command} --', 1)}"
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON; what is not known is left out."""
         return {name: value for name, value in vars(self).items() if value != ""}

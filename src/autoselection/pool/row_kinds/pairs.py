@@ -1,0 +1,232 @@
+"""Preference pairs: told by their columns, and their chosen side as a conversation.
+
+======================  ==============================================================================================
+prompt                  ``prompt`` (``question``, ``instruction`` with ``input``, ``query``): text or turns; or the turns in
+                        front, in ``messages`` or ``conversations``; or none, where the sides are whole conversations
+sides                   ``chosen`` and ``rejected``, also as ``chosen_response``, ``response_rejected``, ``preferred_output``,
+                        ``non_preferred_output``, …: text, a turn, or turns
+transcripts             texts such as "\\n\\nHuman: …\\n\\nAssistant: …", in a side or in the prompt
+======================  ==============================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autoselection.pool.values import is_blank, is_missing
+from autoselection.pool.json_reader import Record
+from autoselection.pool.row_error import RowError
+from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text
+
+KIND = "preference pairs"
+HINT = f"`--from preference:chosen` takes the chosen side; {SFT_ANYWAY}"
+_GOOD = frozenset(("chosen", "preferred", "accepted", "better", "winning"))
+_BAD = frozenset(("rejected", "dispreferred", "worse", "losing"))
+#: What may be left of a side's name without the word that makes it one; others, such as a score or a model, are no texts.
+_TEXTS = frozenset(
+    (
+        "",
+        "response",
+        "answer",
+        "output",
+        "completion",
+        "text",
+        "reply",
+        "message",
+        "messages",
+        "conversation",
+        "conversations",
+    )
+)
+_PROMPTS = ("prompt", "question", "instruction", "query", "input")
+_FRONTS = ("messages", "conversations", "conversation")
+_TRANSCRIPT = re.compile(r"(?:\A|\n\n)\s*(Human|Assistant|User|H|A):", re.IGNORECASE)
+_SPEAKERS = {"human": "user", "user": "user", "h": "user", "assistant": "assistant", "a": "assistant"}
+
+_ANSWERERS = ("assistant", "gpt", "model", "bot", "chatbot", "ai")
+
+Turns = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The two columns of a preference pair."""
+
+    chosen: str
+    rejected: str
+
+    def hold(self, record: Record) -> bool:
+        """Whether the row is a pair: both columns hold text or turns."""
+        return _is_side(record.get(self.chosen)) and _is_side(record.get(self.rejected))
+
+
+def sides_of(columns: Folded) -> Sides | None:
+    """The columns of a pair among a row's columns, by folded name."""
+    good: dict[str, str] = {}
+    bad: dict[str, str] = {}
+    for name, column in columns.items():
+        words = name.split("_")
+        negated = "non" in words or "not" in words or "dis" in words
+        rest = "_".join(word for word in words if word not in _GOOD | _BAD | {"non", "not", "dis"})
+        if rest in _TEXTS:
+            if set(words) & _BAD or (negated and set(words) & _GOOD):
+                bad.setdefault(rest, column)
+            elif set(words) & _GOOD:
+                good.setdefault(rest, column)
+    both = [rest for rest in good if rest in bad]
+    if both:
+        return Sides(good[both[0]], bad[both[0]])
+    return None
+
+
+def pair_found(record: Record, columns: Folded, sides: Sides) -> OtherRow:
+    """What is said of a pair that is not taken."""
+    prompts = [columns[name] for name in (*_PROMPTS, *_FRONTS) if name in columns and record.get(columns[name])]
+    return OtherRow(KIND, [*prompts[:2], sides.chosen, sides.rejected], HINT)
+
+
+def chosen_record(record: Record, columns: Folded, sides: Sides) -> Record:
+    """The row with ``messages`` made of the chosen side; its other columns stay, the rejected side too, as one of them.
+
+    Raises:
+        RowError: there is no prompt, or a part is neither text nor turns.
+    """
+    front, used = _front(record, columns)
+    chosen = _turns(record[sides.chosen], "assistant", sides.chosen)
+    while front and not _is_whole(front, chosen) and _role(front[-1]) in _ANSWERERS:
+        front.pop()  # an answer that stands where the sides do
+    turns = chosen if _is_whole(front, chosen) else [*front, *chosen]
+    if not any(_role(turn) in ("user", "human") for turn in turns):
+        raise RowError(
+            f"the pair has no prompt: '{sides.chosen}' is an answer alone",
+            "pair without a prompt",
+            sides.chosen,
+            f"name the question's column 'prompt' ({', '.join(map(repr, _PROMPTS))} are known)",
+        )
+    kept = {name: value for name, value in record.items() if name not in (sides.chosen, *used)}
+    return {**kept, "messages": turns}
+
+
+def _front(record: Record, columns: Folded) -> tuple[Turns, list[str]]:
+    """The turns that both sides answer, and the columns that they come from."""
+    for name in _FRONTS:  # whole turns say more than a prompt, which repeats one of them
+        column = columns.get(name)
+        if column is not None and not is_missing(record[column]) and record[column] not in ("", []):
+            prompts = [columns[prompt] for prompt in _PROMPTS if prompt in columns]
+            return _turns(record[column], "user", column), [column, *prompts]
+    for name in _PROMPTS:
+        column = columns.get(name)
+        value = record.get(column) if column is not None else None
+        if column is None or is_missing(value) or value in ("", []):
+            continue
+        if isinstance(value, dict) and "messages" in value:
+            return _turns(value["messages"], "user", column), [column]
+        turns = _turns(value, "user", column)
+        if name != "instruction":
+            return turns, [column]
+        extras = [
+            columns[extra] for extra in ("input", "context") if extra in columns and is_text(record[columns[extra]])
+        ]
+        if extras and isinstance(value, str):
+            turns = [{**turns[0], "content": f"{turns[0]['content']}\n{record[extras[0]]}"}]
+        history = [columns["history"]] if "history" in columns else []
+        return [*_earlier(record, history), *turns], [column, *extras[:1], *history]
+    return [], []
+
+
+def _earlier(record: Record, history: Sequence[str]) -> Turns:
+    """The turns of a column of [user, assistant] pairs."""
+    pairs = _from_json(record[history[0]]) if history else None
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        return []
+    return [
+        {"role": role, "content": text}
+        for pair in pairs
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+
+
+def _is_whole(front: Turns, side: Turns) -> bool:
+    """Whether a side is the whole conversation, and not only the answer to what is in front of it."""
+    return not front or any(_role(turn) in ("user", "human", "system") for turn in side[:1])
+
+
+def _turns(value: Any, role: str, column: str) -> Turns:
+    """A prompt or a side as turns: text is one of ``role``, a transcript several."""
+    value = _from_json(value)
+    if isinstance(value, str):
+        if is_blank(value):
+            raise RowError(f"field '{column}' is missing or empty", "empty text", column)
+        return transcript(value) or [{"role": role, "content": value}]
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list) or not value or not all(isinstance(turn, dict) for turn in value):
+        raise RowError(f"field '{column}' is neither text nor a list of turns", "neither text nor turns", column)
+    return list(value)
+
+
+def transcript(text: str) -> Turns | None:
+    """The turns of "Human: …\\n\\nAssistant: …"; None if a text is no such thing."""
+    parts = _TRANSCRIPT.split(text)
+    speakers = [_SPEAKERS[who.casefold()] for who in parts[1::2]]
+    if not is_blank(parts[0]) or speakers[:1] != ["user"] or "assistant" not in speakers:
+        return None
+    said = [(role, words.strip()) for role, words in zip(speakers, parts[2::2], strict=True)]
+    if len(said) > 1 and not said[-1][1]:  # a prompt ends where the answer begins
+        said.pop()
+    return [{"role": role, "content": words} for role, words in said]
+
+
+def _from_json(value: Any) -> Any:
+    """Turns that their container holds as JSON text."""
+    if isinstance(value, str) and value.lstrip()[:2] in ("[{", '{"'):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _is_side(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    return isinstance(value, (list, dict)) and bool(value)
+
+
+def _role(turn: dict[str, Any]) -> str:
+    role = turn.get("role") or turn.get("from")
+    return role.strip().casefold() if isinstance(role, str) else ""
+
+
+#: Columns that hold one of two answers, without the letter or number that tells which.
+_ARM = re.compile(
+    r"(?P<name>response|answer|output|completion|conversation|reply|human_ref|summary)_?(?P<arm>[ab]|[012])|"
+    r"(?P<first>model_[ab])_(?P<rest>response|answer|output)"
+)
+_VERDICTS = frozenset(
+    (
+        *("winner", "winner_model_a", "preference", "preferred", "better_response_id", "safer_response_id", "choice"),
+        *("overall_preference", "label", "labels", "human_preference", "rating", "better", "choose"),
+    )
+)
+
+
+def comparison(record: Record, columns: Folded) -> list[str]:
+    """The columns of two answers that are compared, if the row has them and a verdict."""
+    verdicts = [column for name, column in columns.items() if name in _VERDICTS and not is_missing(record[column])]
+    arms: dict[str, list[str]] = {}
+    for name, column in columns.items():
+        found = _ARM.fullmatch(name)
+        if found and _is_side(record[column]):
+            arms.setdefault(found["name"] or found["rest"], []).append(column)
+    two = next((found for found in arms.values() if len(found) >= 2), [])
+    return [*two, verdicts[0]] if two and verdicts else []
+
+
+def may_compare(names: Iterable[str]) -> bool:
+    """Whether columns of these folded names could be a comparison."""
+    return sum(_ARM.fullmatch(name) is not None for name in names) >= 2
