@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
-from autoselection.pool.values import is_blank, is_missing
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.values import is_blank, is_missing
 
 #: What rows are taken for.
 RowsFrom = Literal["auto", "sft", "preference:chosen", "kto:true"]

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoselection.pool.values import is_blank, is_missing
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text
+from autoselection.pool.values import is_blank, is_missing
 
 KIND = "preference pairs"
 HINT = f"`--from preference:chosen` takes the chosen side; {SFT_ANYWAY}"
