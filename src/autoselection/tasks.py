@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from autoselection.conversation import Message
 from autoselection.errors import ConfigError
 from autoselection.schema import StrictModel
 
@@ -134,7 +133,7 @@ class TaskItem:
         pairs = (("yes", "no"), ("Yes", "No"), ("true", "false"), ("True", "False"))
         return next((pair for pair in pairs if self.answer in pair), ())
 
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[dict[str, str]]:
         """The item as a solved conversation, the form in which target samples build a task vector."""
         return [
             {"role": "user", "content": self.question()},

@@ -334,6 +334,111 @@ EXAMPLES: dict[str, Example] = {
             assistant("Booked."),
         ],
     ),
+    "anthropic": Example(
+        {
+            "system": "Be brief.",
+            "messages": [
+                {"role": "user", "content": "To Rome?"},
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "They want to fly."},
+                        {"type": "text", "text": "A moment."},
+                        {"type": "tool_use", "id": "t1", "name": "book", "input": {"to": "Rome"}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": "t1", "content": "ok"},
+                        {"type": "text", "text": "And?"},
+                    ],
+                },
+                {"role": "assistant", "content": "Booked."},
+            ],
+            "tools": [{"name": "book", "description": "Book a flight", "input_schema": _TRAVEL["parameters"]}],
+        },
+        "anthropic",
+        [
+            system("Be brief."),
+            user("To Rome?"),
+            {
+                **assistant("A moment.", reasoning_content="They want to fly."),
+                "tool_calls": [{"id": "t1", "name": "book", "arguments": '{"to": "Rome"}'}],
+            },
+            tool("ok", tool_call_id="t1"),
+            user("And?"),
+            assistant("Booked."),
+        ],
+        [{"type": "function", "function": _TRAVEL}],
+    ),
+    "anthropic-log": Example(
+        {
+            "request": {"system": [{"type": "text", "text": "Be brief."}], "messages": [{"role": "user", "content": "2+2?"}]},
+            "response": {
+                "role": "assistant",
+                "stop_reason": "end_turn",
+                "content": [{"type": "thinking", "thinking": "Easy."}, {"type": "text", "text": "4"}],
+            },
+        },
+        "api-log",
+        [system("Be brief."), user("2+2?"), assistant("4", reasoning_content="Easy.")],
+    ),
+    "gemini": Example(
+        {
+            "systemInstruction": {"role": "system", "parts": [{"text": "Be brief."}]},
+            "contents": [
+                {"role": "user", "parts": [{"text": "To "}, {"text": "Rome?"}]},
+                {"role": "model", "parts": [{"functionCall": {"name": "book", "args": {"to": "Rome"}}}]},
+                {"role": "user", "parts": [{"functionResponse": {"name": "book", "response": {"ok": True}}}]},
+                {"role": "model", "parts": [{"text": "Booked."}]},
+            ],
+            "tools": [{"functionDeclarations": [_TRAVEL]}],
+        },
+        "gemini",
+        [
+            system("Be brief."),
+            user("To Rome?"),
+            assistant("", ("book", '{"to": "Rome"}')),
+            tool('{"ok": true}', name="book"),
+            assistant("Booked."),
+        ],
+        [{"type": "function", "function": _TRAVEL}],
+    ),
+    "medical-o1": Example(
+        {"Question": "Why?", "Complex_CoT": "Hm.", "Response": "So."},
+        "reasoned",
+        [user("Why?"), assistant("So.", reasoning_content="Hm.")],
+    ),
+    "openthoughts-columns": Example(
+        {"problem": "2+2?", "deepseek_reasoning": "Easy.", "deepseek_solution": "4", "ground_truth_solution": "4", "domain": "math"},
+        "reasoned",
+        [user("2+2?"), assistant("4", reasoning_content="Easy.")],
+    ),
+    "s1k": Example(
+        {"question": "2+2?", "solution": "4", "thinking_trajectories": ["Easy."], "attempt": "It is 4.", "cot_type": "math"},
+        "reasoned",
+        [user("2+2?"), assistant("It is 4.", reasoning_content="Easy.")],
+    ),
+    "openorca": Example(
+        {"id": "o", "system_prompt": "Be brief.", "question": "2+2?", "response": "4"},
+        "prompt-completion",
+        [system("Be brief."), user("2+2?"), assistant("4")],
+    ),
+    "openai-legacy": Example(
+        {
+            "messages": [
+                user("To Rome?"),
+                {"role": "assistant", "content": None, "function_call": {"name": "book", "arguments": '{"to": "Rome"}'}},
+                {"role": "function", "name": "book", "content": "ok"},
+                assistant("Booked."),
+            ],
+            "functions": [_TRAVEL],
+        },
+        "messages",
+        [user("To Rome?"), assistant("", ("book", '{"to": "Rome"}')), tool("ok", name="book"), assistant("Booked.")],
+        [{"type": "function", "function": _TRAVEL}],
+    ),
     "alpaca": Example(
         {"instruction": "Add.", "input": "2+2", "output": "4"}, "alpaca", [user("Add.\n2+2"), assistant("4")]
     ),

@@ -16,6 +16,8 @@ from autoselection.errors import PoolError
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.pool.dialects import DIALECTS
 
+#: Rows with contents of several types, which Parquet holds as JSON text only; CSV holds all nested values so.
+MIXED = {"anthropic"}
 Write = Callable[..., Path]
 
 
@@ -28,11 +30,14 @@ def definitions(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet", "csv"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_row_is_the_conversation_that_it_means(name: str, suffix: str, write: Write, tmp_path: Path) -> None:
     example = EXAMPLES[name]
-    pool, report = read(write(f"rows.{suffix}", [example.row]), tmp_path / "pool")
+    row = example.row
+    if suffix == "parquet" and name in MIXED:
+        row = {name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()}
+    pool, report = read(write(f"rows.{suffix}", [row]), tmp_path / "pool")
     (conversation,) = pool.conversations()
     assert conversation.messages == example.messages
     assert definitions(conversation.tools) == example.tools

@@ -33,9 +33,12 @@ class PoolFormat(str, Enum):
     glaive = "glaive"
     xlam = "xlam"
     api_log = "api-log"
+    anthropic = "anthropic"
+    gemini = "gemini"
     ultrachat = "ultrachat"
     turn_pairs = "turn-pairs"
     input_output = "input-output"
+    reasoned = "reasoned"
     smoltalk = "smoltalk"
 
 

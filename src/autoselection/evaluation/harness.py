@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoselection.chat import ConversationEncoder, Message
+from autoselection.chat import ConversationEncoder
+from autoselection.chat_template import render_template
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.answers import answers_match
 from autoselection.evaluation.config import EvaluationConfig
@@ -248,7 +249,7 @@ def _benchmark(
     )
 
 
-Turns = Sequence[Message]
+Turns = Sequence[dict[str, str]]
 
 
 def _encoded(
@@ -315,7 +316,7 @@ def _encode_options(
     return found[0][0][:common], [ids[common:] for ids, _ in found]
 
 
-def _asked(item: TaskItem) -> Message:
+def _asked(item: TaskItem) -> dict[str, str]:
     return {"role": "user", "content": item.question()}
 
 
@@ -328,7 +329,7 @@ def _no_answer(item: TaskItem, task: str) -> EvaluationError:
 
 def _text_after_answer(item: TaskItem, encoder: ConversationEncoder) -> str:
     """What the template writes behind an answer: the only stop sign of a template without an end token."""
-    rendered = encoder.template.render(item.messages())
+    rendered = render_template(encoder.tokenizer, item.messages())
     return rendered.rpartition(item.reference())[2].strip()
 
 

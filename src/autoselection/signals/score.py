@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ChatOptions
 from autoselection.errors import SignalError
 from autoselection.models import model_fingerprint
 from autoselection.schema import suggestion
@@ -53,7 +52,7 @@ def score_pool(
     sae: Path | str | None = None,
     tasks: Sequence[TaskConfig] = (),
     signals: Sequence[str] | None = None,
-    chat_template: str | ChatOptions | None = None,
+    chat_template: str | None = None,
     trust_remote_code: bool = False,
 ) -> ScoreReport:
     """Compute the signals of a pool that are not cached, and make them the current ones.

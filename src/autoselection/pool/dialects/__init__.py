@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoselection.pool.dialects.base import Dialect
+from autoselection.pool.dialects.blocks import ANTHROPIC, GEMINI
 from autoselection.pool.dialects.calls import GLAIVE, XLAM
-from autoselection.pool.dialects.lists import NEMOTRON, SMOLTALK, TURN_PAIRS, ULTRACHAT
+from autoselection.pool.dialects.lists import NEMOTRON, REASONED, SMOLTALK, TURN_PAIRS, ULTRACHAT
 from autoselection.pool.dialects.logs import API_LOG
 from autoselection.pool.dialects.unread import unreadable
 from autoselection.pool.json_reader import Record
@@ -18,7 +19,11 @@ from autoselection.pool.json_reader import Record
 __all__ = ["DIALECTS", "Dialect", "dialects_of", "unreadable"]
 
 DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (GLAIVE, XLAM, API_LOG, ULTRACHAT, TURN_PAIRS, NEMOTRON, SMOLTALK)
+    dialect.name: dialect
+    for dialect in (
+        *(GLAIVE, XLAM, API_LOG, ANTHROPIC, GEMINI),
+        *(ULTRACHAT, TURN_PAIRS, NEMOTRON, REASONED, SMOLTALK),
+    )
 }
 
 

@@ -63,6 +63,16 @@ def is_json(value: Any, opening: str) -> bool:
     return isinstance(value, list if opening == "[" else dict)
 
 
+def unpacked(value: Any) -> Any:
+    """A list or object that may be held as JSON text; any other value as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return DECODER.decode(value.strip())
+    except (ValueError, RecursionError):
+        return value
+
+
 def call(name: Any, arguments: Any) -> dict[str, Any]:
     """A call as an OpenAI turn holds it."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)

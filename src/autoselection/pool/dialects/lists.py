@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from autoselection.pool.dialects.base import Dialect, is_json, nested
+from autoselection.pool.dialects.base import Dialect, is_json, nested, unpacked
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.values import is_missing
 
 
 def _is_ultrachat(record: Record) -> bool:
-    value = record.get("data")
+    value = unpacked(record.get("data"))
     return isinstance(value, list) and len(value) > 1 and all(isinstance(text, str) for text in value)
 
 
@@ -30,7 +30,7 @@ ULTRACHAT = Dialect("ultrachat", "data", frozenset(("data", "system")), _is_ultr
 
 def _turn_pairs_field(record: Record) -> str | None:
     for name in ("conversation", "conversations"):
-        value = record.get(name)
+        value = unpacked(record.get(name))
         if (
             isinstance(value, list)
             and value
@@ -45,7 +45,7 @@ def _turn_pairs(record: Record, ignored: Counter[str]) -> Record:
     if name is None:
         raise RowError("field 'conversation' must be a list of objects with 'input' and 'output'")
     turns = []
-    for pair in record[name]:
+    for pair in unpacked(record[name]):
         turns += [{"role": "user", "content": pair["input"]}, {"role": "assistant", "content": pair["output"]}]
         for field, value in pair.items():
             if field not in ("input", "output") and value is not None:
@@ -63,23 +63,27 @@ TURN_PAIRS = Dialect(
 )
 
 
+def _turns_or_text(value: Any) -> Any:
+    """The turns of a field that may hold a text instead, which may look like JSON too."""
+    turns = unpacked(value)
+    first = turns[0] if isinstance(turns, list) and turns else None
+    return turns if isinstance(first, dict) and {"role", "content"} <= set(first) else value
+
+
 def _is_nemotron(record: Record) -> bool:
-    asked, system = record.get("input"), record.get("system_prompt")
+    asked = _turns_or_text(record.get("input"))
     if is_missing(asked) or not isinstance(record.get("output"), str) or not is_missing(record.get("instruction")):
         return False
-    first = asked[0] if isinstance(asked, list) and asked else None
-    return (isinstance(first, dict) and {"role", "content"} <= set(first)) or (
-        isinstance(asked, str) and isinstance(system, str)
-    )
+    return isinstance(asked, list) or (isinstance(asked, str) and isinstance(record.get("system_prompt"), str))
 
 
 def _nemotron(record: Record, ignored: Counter[str]) -> Record:
-    asked = record.get("input")
+    asked = _turns_or_text(record.get("input"))
     if is_missing(asked):
-        raise RowError("field 'input' is missing or empty")
+        raise RowError("field 'input' is missing or empty", "field missing or empty", "input")
     turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
     if not isinstance(turns, list):
-        raise RowError("field 'input' must be a text or a list of turns")
+        raise RowError("field 'input' must be a text or a list of turns", "no turns", "input")
     system = record.get("system")
     system = record.get("system_prompt") if is_missing(system) else system
     return {
@@ -130,4 +134,41 @@ SMOLTALK = Dialect(
     _is_smoltalk,
     _smoltalk,
     over=frozenset(("messages",)),
+)
+
+
+#: Columns of a question, the reasoning and the answer: of OpenThoughts, s1K-1.1, s1K and medical-o1.
+_REASONED = (
+    ("problem", "deepseek_reasoning", "deepseek_solution"),
+    ("question", "deepseek_thinking_trajectory", "deepseek_attempt"),
+    ("question", "thinking_trajectories", "attempt"),
+    ("Question", "Complex_CoT", "Response"),
+)
+
+
+def _reasoned_fields(record: Record) -> tuple[str, str, str] | None:
+    return next((names for names in _REASONED if not any(is_missing(record.get(name)) for name in names)), None)
+
+
+def _reasoned(record: Record, ignored: Counter[str]) -> Record:
+    names = _reasoned_fields(record)
+    if names is None:
+        known = "; ".join(", ".join(repr(name) for name in names) for names in _REASONED)
+        raise RowError(f"a field of a question, its reasoning or its answer is missing: expected {known}")
+    question, reasoning, answer = (record[name] for name in names)
+    reasoning = unpacked(reasoning)
+    if isinstance(reasoning, list):
+        ignored["reasonings behind the first"] += max(len(reasoning) - 1, 0)
+        reasoning = reasoning[0] if reasoning else None
+    turn = {"role": "assistant", "content": answer, "reasoning_content": reasoning}
+    return {"messages": [{"role": "user", "content": question}, turn], "system": record.get("system")}
+
+
+REASONED = Dialect(
+    "reasoned",
+    "reasoning",
+    frozenset(name for names in _REASONED for name in names) | {"system"},
+    lambda record: _reasoned_fields(record) is not None,
+    _reasoned,
+    over=frozenset(("prompt-completion",)),
 )

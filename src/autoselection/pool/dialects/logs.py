@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from autoselection.pool.dialects.base import Dialect, is_json, nested
+from autoselection.pool.dialects.blocks import has_blocks, joined, without_blocks
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.values import is_missing
@@ -34,9 +35,16 @@ def _response(record: Record) -> tuple[str, dict[str, Any]] | None:
     for name in _RESPONSES:
         if is_json(record.get(name), "{"):
             response = _inner(nested(record, name))
-            if isinstance(response, dict) and (response.get("choices") or is_json(response.get("message"), "{")):
+            if not isinstance(response, dict):
+                continue
+            if response.get("choices") or is_json(response.get("message"), "{") or _is_answer(response):
                 return name, response
     return None
+
+
+def _is_answer(response: dict[str, Any]) -> bool:
+    """Whether a response is the turn itself, as Anthropic's are."""
+    return response.get("role") == "assistant" and isinstance(response.get("content"), list)
 
 
 def _is_log(record: Record) -> bool:
@@ -59,19 +67,24 @@ def _log(record: Record, ignored: Counter[str]) -> Record:
         messages = nested(request, "messages")
     if not isinstance(messages, list):
         raise RowError(f"'messages' of '{field}' must be a list of turns")
-    choices = response.get("choices") or [response]
+    choices = response.get("choices") or [{"message": response} if _is_answer(response) else response]
     choice = choices[0] if isinstance(choices, list) else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise RowError(f"the first choice of '{answer}' has no message")
     if len(choices) > 1:
         ignored["choices behind the first"] += len(choices) - 1
-    if choice is not None and choice.get("finish_reason") == "length":
-        raise RowError(f"the answer in '{answer}' is cut off (finish_reason is length)")
+    if choice is not None and (choice.get("finish_reason") == "length" or message.get("stop_reason") == "max_tokens"):
+        raise RowError(f"the answer in '{answer}' is cut off at its greatest length", "answer cut off")
     tools = request.get("tools")
     tools = request.get("functions") if is_missing(tools) else tools
     turn = {key: value for key, value in message.items() if value is not None}
-    return {"messages": [*messages, {"role": "assistant", **turn}], "tools": tools, "system": request.get("system")}
+    if message is response:
+        turn = {"content": message["content"]}
+    turns = [*messages, {"role": "assistant", **turn}]
+    if has_blocks(turns):
+        turns = without_blocks(turns, ignored)
+    return {"messages": turns, "tools": tools, "system": joined(request.get("system"))}
 
 
 API_LOG = Dialect(
