@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from autoselection.errors import PoolError
+from autoselection.export import export_subset
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.pool.cached import cached_pool
+from tests.pool.dialect_examples import EXAMPLES
 
 Write = Callable[..., Path]
 
@@ -388,3 +390,74 @@ def test_a_described_file_that_changes_is_read_again(
     write("chat.jsonl", [{"talk": TURNS}, {"talk": TURNS}])
     pool, report = cached_pool([path])
     assert len(pool) == 2 and report is not None and cached_pool([path])[1] is None
+
+
+RANKED = {
+    "alpaca": (
+        {"ranking": True, "columns": {"prompt": "Q", "chosen": "good", "rejected": "bad"}},
+        {"Q": "2+2?", "good": "4", "bad": "5"},
+    ),
+    "sharegpt": (
+        {"ranking": True, "formatting": "sharegpt"},
+        {
+            "conversations": [{"from": "human", "value": "2+2?"}],
+            "chosen": {"from": "gpt", "value": "4"},
+            "rejected": {"from": "gpt", "value": "5"},
+        },
+    ),
+    "sharegpt-tags": (
+        {
+            "ranking": True,
+            "formatting": "sharegpt",
+            "columns": {"messages": "talk", "chosen": "good", "rejected": "bad"},
+            "tags": {"role_tag": "who", "content_tag": "what", "assistant_tag": "it"},
+        },
+        {
+            "talk": [{"who": "human", "what": "2+2?"}],
+            "good": {"who": "it", "what": "4"},
+            "bad": {"who": "it", "what": "5"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RANKED)
+def test_ranked_data_sets_are_preference_pairs(name: str, tmp_path: Path) -> None:
+    entry, row = RANKED[name]
+    folder = lf(tmp_path / "lf", {"it": (entry, [row])})
+    with pytest.raises(PoolError, match=r"preference pairs.*--from preference:chosen"):
+        ingest([folder], tmp_path / "pool")
+    found = conversations([folder], tmp_path / "pool", **{"from": "preference:chosen"})
+    assert found == [([user("2+2?"), assistant("4")], None)]
+    (meta,) = Pool.open(tmp_path / "pool").metas()
+    assert len(meta) == 1  # the worse answer stays a column
+
+
+def test_unwanted_answers_and_media_are_told_by_the_columns_that_the_list_names(tmp_path: Path) -> None:
+    rows = [{"Q": "2+2?", "A": "4", "ok": True}, {"Q": "2+3?", "A": "4", "ok": False}]
+    kto = lf(tmp_path / "kto", {"it": ({"columns": {"prompt": "Q", "response": "A", "kto_tag": "ok"}}, rows)})
+    report = ingest([kto], tmp_path / "pool")
+    assert (report.rows, report.skipped) == (1, 1) and report.bad[0].kind.startswith("unpaired preferences")
+    pictures = [{"Q": "What is this?", "A": "A cat.", "views": ["x"]}, {"Q": "2+2?", "A": "4", "views": []}]
+    seen = lf(tmp_path / "seen", {"it": ({"columns": {"prompt": "Q", "response": "A", "images": "views"}}, pictures)})
+    report = ingest([seen], tmp_path / "other")
+    assert (report.rows, report.skipped) == (1, 1) and report.bad[0].kind == "rows with an image"
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_folder_written_for_axolotl_is_read_back_as_the_same_conversations(
+    moved: bool, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [example.row for example in EXAMPLES.values()]
+    weighted = [user("q"), assistant("a", weight=0), user("r"), assistant("b", reasoning_content="hm")]
+    files = [write(f"{number}.jsonl", [row]) for number, row in enumerate([*rows, {"messages": weighted}])]
+    ingest(files, tmp_path / "pool")
+    monkeypatch.chdir(tmp_path)
+    export_subset(Pool.open(tmp_path / "pool"), None, Path("out"), "axolotl")
+    folder = tmp_path / "out"
+    if moved:
+        folder = folder.rename(tmp_path / "elsewhere")
+        monkeypatch.chdir("/")
+    ingest([folder], tmp_path / "back")
+    pool, back = (Pool.open(tmp_path / name).conversations() for name in ("pool", "back"))
+    assert sorted(map(repr, back)) == sorted(map(repr, pool))

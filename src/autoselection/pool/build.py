@@ -239,7 +239,8 @@ class Build:
             PoolError: the rows cannot be told, or none can be read.
         """
         described = given.dialect or given.format
-        rows = self._teller.rows(reader.rows(), described=described is not None)
+        fields = given.dialect.others if given.dialect is not None else None
+        rows = self._teller.rows(reader.rows(), described is not None, fields)
         head: list[RawRow] = []
         records: list[Record] = []
         told = 0

@@ -215,12 +215,23 @@ def _definition(value: Any, filled: bool) -> dict[str, Any]:
         raise RowError("a tool definition has no name", "not a tool definition", None, _TOOLS)
     value = _schema_without_nulls(value, filled)
     if isinstance(value.get("function"), dict):
-        return {"type": value.get("type", "function"), **{key: item for key, item in value.items() if key != "type"}}
+        rest = {key: item for key, item in value.items() if key != "type"}
+        return {"type": value.get("type", "function"), **rest, "function": _with_schema(value["function"])}
+    value = _with_schema(value)
     function = {key: item for key, item in value.items() if (key, item) != ("type", "function")}
     given = next((field for field in _SCHEMAS if isinstance(function.get(field), dict)), None)
     if given is not None:
         function = {"parameters" if key == given else key: item for key, item in function.items()}
     return {"type": "function", "function": function}
+
+
+def _with_schema(function: dict[str, Any]) -> dict[str, Any]:
+    """A function whose schema is an object also where its container holds it as JSON text."""
+    parsed = {
+        field: parsed_object(text) for field in _SCHEMAS if isinstance(text := function.get(field), str) and text.strip()
+    }
+    schemas = {field: _schema_without_nulls(schema, False) for field, schema in parsed.items() if schema is not None}
+    return {key: schemas.get(key, item) for key, item in function.items()}
 
 
 def _parameters(function: Mapping[str, Any]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoselection.pool.dialects.base import Dialect
+from autoselection.pool.dialects.base import Dialect, OtherFields
 from autoselection.pool.dialects.blocks import ANTHROPIC, GEMINI
 from autoselection.pool.dialects.calls import GLAIVE, XLAM
 from autoselection.pool.dialects.lists import NEMOTRON, REASONED, SMOLTALK, TURN_PAIRS, ULTRACHAT
@@ -16,7 +16,7 @@ from autoselection.pool.dialects.logs import API_LOG
 from autoselection.pool.dialects.unread import unreadable
 from autoselection.pool.json_reader import Record
 
-__all__ = ["DIALECTS", "Dialect", "dialects_of", "unreadable"]
+__all__ = ["DIALECTS", "Dialect", "OtherFields", "dialects_of", "unreadable"]
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect

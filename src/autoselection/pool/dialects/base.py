@@ -15,6 +15,21 @@ from autoselection.pool.values import is_missing
 
 
 @dataclass(frozen=True)
+class OtherFields:
+    """Fields by which a description says that rows are of another kind than conversations to learn from.
+
+    Attributes:
+        sides: of the better and the worse answer of a pair; the conversation is that of the better.
+        label: whether the answer is wanted.
+        media: (image, video or audio; field).
+    """
+
+    sides: tuple[str, str] | None = None
+    label: str | None = None
+    media: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Dialect:
     """How rows of one shape become rows of a format.
 
@@ -26,6 +41,7 @@ class Dialect:
         rewrite: the row in the fields of ``base``; counts, by name, what is not kept; raises RowError.
         base: the format that it is rewritten to.
         over: the formats that such a row fits too.
+        others: the fields that say of what other kind a row is; told by its own fields where this is None.
     """
 
     name: str
@@ -35,6 +51,7 @@ class Dialect:
     rewrite: Callable[[Record, Counter[str]], Record]
     base: RowFormat = "messages"
     over: frozenset[str] = frozenset()
+    others: OtherFields | None = None
 
 
 def nested(record: Mapping[str, Any], name: str) -> Any:

@@ -17,6 +17,9 @@ from autoselection.pool.row_error import RowError
 from autoselection.pool.tags import Parsed
 from autoselection.pool.values import is_missing
 
+#: The YAML file of a folder that ``export`` writes for Axolotl.
+AXOLOTL_FILE = "axolotl.yaml"
+
 #: Roles of Axolotl's chat templates, by the names that a turn may give them.
 _ROLES: Mapping[str, str] = {
     "human": "user",
@@ -72,8 +75,9 @@ def yaml_inputs(path: Path, wanted: str | None) -> list[Input]:
 
 
 def _near(path: Path, name: str) -> Path | None:
-    """A file named in a YAML file, beside it or where the command runs."""
-    return next((found for found in (path.parent / name, Path(name)) if found.exists()), None)
+    """A file named in a YAML file: beside it, where the command runs, or, if both were moved together, beside it still."""
+    places = (path.parent / name, Path(name), path.parent / Path(name).name)
+    return next((found for found in places if found.exists()), None)
 
 
 def _entry(path: Path, number: int, entry: Mapping[str, Any], wanted: str | None) -> list[Input]:

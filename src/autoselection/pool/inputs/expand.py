@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from autoselection.errors import PoolError
-from autoselection.pool.inputs.axolotl import yaml_inputs
+from autoselection.pool.inputs.axolotl import AXOLOTL_FILE, yaml_inputs
 from autoselection.pool.inputs.base import Input
 from autoselection.pool.inputs.llamafactory import INFO_FILE, llamafactory_inputs
 from autoselection.pool.readers import choose_split, inner_name
@@ -45,6 +45,8 @@ def expand(path: Path, split: str | None) -> list[Input]:
         )
     if (path / INFO_FILE).is_file():
         return llamafactory_inputs(path, split)
+    if (path / AXOLOTL_FILE).is_file():
+        return yaml_inputs(path / AXOLOTL_FILE, split)
     files = sorted((path / "data").glob("*.parquet")) or sorted(path.glob("*.parquet"))
     if not files:
         raise PoolError(_no_dataset(path))

@@ -13,7 +13,7 @@ from typing import Any
 
 from autoselection.documents import parse_json
 from autoselection.errors import AutoSelectionError, PoolError
-from autoselection.pool.dialects import Dialect
+from autoselection.pool.dialects import Dialect, OtherFields
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.inputs.base import Input, texts, turns_of
 from autoselection.pool.json_reader import Record
@@ -35,21 +35,17 @@ _DEFAULT_TAGS: Mapping[str, Mapping[str, str]] = {
         zip(_TAGS, ("role", "content", "user", "assistant", "tool", "function_call", "system"), strict=True)
     ),
 }
-#: From the columns to the fields that the formats read, and that other kinds of rows are told by.
+#: From the columns to the fields that the formats read.
 _FIELDS: Mapping[str, str] = {
-    "prompt": "instruction",
-    "query": "input",
-    "response": "output",
-    "history": "history",
-    "system": "system",
+    "prompt": "instruction", "query": "input", "response": "output", "history": "history", "system": "system",
     "tools": "tools",
-    "images": "images",
-    "videos": "videos",
-    "audios": "audios",
-    "chosen": "chosen",
-    "rejected": "rejected",
-    "kto_tag": "label",
-}
+}  # fmt: skip
+_MEDIA = (("image", "images"), ("video", "videos"), ("audio", "audios"))
+#: What a data set has without ``columns``: turns, or (alpaca) an instruction.
+_DEFAULT_COLUMNS: tuple[dict[str, str], ...] = (
+    {"messages": "conversations", "system": "system", "tools": "tools"},
+    {"prompt": "instruction", "query": "input", "response": "output", "history": "history", "system": "system"},
+)
 _HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 
 
@@ -119,15 +115,26 @@ def _inputs_of(info: Path, name: str, entry: Mapping[str, Any]) -> list[Input]:
         raise PoolError(f"{where}: the formatting {formatting!r} is unknown: expected alpaca, sharegpt or openai.")
     columns = texts(entry.get("columns"), _COLUMNS, f"{where}: 'columns'")
     tags = texts(entry.get("tags"), _TAGS, f"{where}: 'tags'")
-    if entry.get("ranking") and not {"chosen", "rejected"} & set(columns):
-        columns = {**columns, "chosen": "chosen", "rejected": "rejected"} if columns else columns
+    ranking = bool(entry.get("ranking"))
+    if ranking:
+        columns = {
+            **(columns or _DEFAULT_COLUMNS[formatting == "alpaca"]),
+            "chosen": "chosen",
+            "rejected": "rejected",
+            **columns,
+        }
     notes = []
     if entry.get("num_samples") is not None:
         notes.append(f"{where}: all rows are read, not {entry['num_samples']!r} drawn at random (num_samples).")
     row_format: RowFormat | None = None
     dialect = None
     if columns or tags:
-        dialect = _alpaca(columns) if formatting == "alpaca" else _turns(columns, {**_DEFAULT_TAGS[formatting], **tags})
+        others = _other_fields(columns, ranking)
+        dialect = (
+            _alpaca(columns, others)
+            if formatting == "alpaca"
+            else _turns(columns, {**_DEFAULT_TAGS[formatting], **tags}, others)
+        )
     elif entry.get("formatting"):
         row_format = "alpaca" if formatting == "alpaca" else None
     split = entry.get("split") if file.is_dir() and isinstance(entry.get("split"), str) else None
@@ -138,12 +145,22 @@ def _inputs_of(info: Path, name: str, entry: Mapping[str, Any]) -> list[Input]:
     return [Input(path, split, row_format, dialect, notes=tuple(notes) if path == paths[0] else ()) for path in paths]
 
 
-def _alpaca(columns: Mapping[str, str]) -> Dialect:
+def _other_fields(columns: Mapping[str, str], ranking: bool) -> OtherFields:
+    return OtherFields(
+        (columns["chosen"], columns["rejected"]) if ranking else None,
+        columns.get("kto_tag"),
+        tuple((medium, columns[role]) for medium, role in _MEDIA if role in columns),
+    )
+
+
+def _alpaca(columns: Mapping[str, str], others: OtherFields) -> Dialect:
     def rewrite(record: Record, ignored: Counter[str]) -> Record:
-        return _named(record, columns)
+        row = _named(record, columns)
+        return {**row, "output": record.get(others.sides[0])} if others.sides is not None else row
 
     field = columns.get("prompt", "instruction")
-    return Dialect("alpaca", field, frozenset(columns.values()), lambda record: field in record, rewrite, base="alpaca")
+    used = frozenset(name for role, name in columns.items() if role in (*_FIELDS, "chosen"))
+    return Dialect("alpaca", field, used, lambda record: field in record, rewrite, base="alpaca", others=others)
 
 
 def _named(record: Record, columns: Mapping[str, str]) -> Record:
@@ -152,7 +169,7 @@ def _named(record: Record, columns: Mapping[str, str]) -> Record:
     return {name: value for name, value in found.items() if not is_missing(value)}
 
 
-def _turns(columns: Mapping[str, str], tags: Mapping[str, str]) -> Dialect:
+def _turns(columns: Mapping[str, str], tags: Mapping[str, str], others: OtherFields) -> Dialect:
     field = columns.get("messages", "messages" if tags["role_tag"] == "role" and not columns else "conversations")
     roles = {
         tags["user_tag"]: "user",
@@ -175,10 +192,13 @@ def _turns(columns: Mapping[str, str], tags: Mapping[str, str]) -> Dialect:
         row: Record = _named(record, columns) if columns else {
             name: record.get(name) for name in ("system", "tools") if not is_missing(record.get(name))
         }  # fmt: skip
-        for side in ("chosen", "rejected"):
-            if isinstance(row.get(side), dict):
-                row[side] = turn(row[side], len(messages) + 1)
+        if others.sides is not None:
+            better = record.get(others.sides[0])
+            if not isinstance(better, dict):
+                raise RowError(f"field '{others.sides[0]}' is no turn", "not a turn", others.sides[0])
+            messages.append(turn(better, len(messages) + 1))
         return {**row, "messages": messages}
 
-    used = frozenset((field, *columns.values(), *(() if columns else ("system", "tools"))))
-    return Dialect("sharegpt", field, used, lambda record: field in record, rewrite)
+    texts_in = [name for role, name in columns.items() if role in ("messages", "system", "tools", "chosen")]
+    used = frozenset((field, *texts_in, *(() if columns else ("system", "tools"))))
+    return Dialect("sharegpt", field, used, lambda record: field in record, rewrite, others=others)

@@ -9,7 +9,7 @@ from typing import Any
 
 from autoselection.conversation import Conversation
 from autoselection.pool.columns import Layout
-from autoselection.pool.dialects import dialects_of, unreadable
+from autoselection.pool.dialects import OtherFields, dialects_of, unreadable
 from autoselection.pool.formats import matching_formats
 from autoselection.pool.json_reader import RawRow, Record
 from autoselection.pool.row_error import RowError
@@ -70,23 +70,40 @@ class Teller:
         self._mapped = frozenset(map(fold, mapped))
         self._known: dict[tuple[str, ...], _Columns] = {}
 
-    def rows(self, rows: Iterable[RawRow], described: bool = False) -> Iterator[RawRow]:
+    def rows(
+        self, rows: Iterable[RawRow], described: bool = False, fields: OtherFields | None = None
+    ) -> Iterator[RawRow]:
         """The rows; those of another kind become bad ones, and chosen sides conversations.
 
         Args:
             described: a description beside the file says what its columns are.
+            fields: those by which the description says of what kind a row is.
         """
         if self.rows_from == "sft":
             yield from rows
             return
         for line, record, problem in rows:
-            if record is None or (columns := self._columns(record)).plain:
+            if record is None or ((columns := self._columns(record)).plain and fields is None):
                 yield line, record, problem
                 continue
             try:
+                if fields is not None and (other := self._said(record, fields)) is not None:
+                    raise other
                 yield line, self._told(record, columns, described), None
             except RowError as error:
                 yield line, None, error
+
+    def _said(self, record: Record, fields: OtherFields) -> OtherRow | None:
+        """What a description's fields say of a row, if it is of another kind."""
+        for medium, column in fields.media:
+            if not is_missing(value := record.get(column)) and value not in ("", [], "[]", {}):
+                return OtherRow(media.KINDS[medium], [column], media.HINT)
+        if fields.sides is not None and self.rows_from != "preference:chosen":
+            return OtherRow(pairs.KIND, fields.sides, pairs.HINT)
+        if fields.label is not None and fields.label in record:
+            told = self.rows_from == "kto:true"
+            return unpaired.unwanted(record, fields.label, True, unpaired.LabelEvidence(), told=told)
+        return None
 
     def _told(self, record: Record, columns: _Columns, described: bool) -> Record:
         found = media.media_of(record, columns.media)
