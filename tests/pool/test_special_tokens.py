@@ -69,3 +69,62 @@ def test_the_longer_of_two_tokens_counts() -> None:
 def test_stripped_text_has_no_token_left(text: str) -> None:
     stripped = SpecialTokenScanner(KNOWN_SPECIAL_TOKENS).remove(text)
     assert not any(token in stripped for token in KNOWN_SPECIAL_TOKENS)
+
+
+def test_tokens_are_found_wherever_a_template_may_write_them(write: Write, tmp_path: Path) -> None:
+    turn = {
+        "role": "assistant",
+        "content": "",
+        "reasoning_content": "r<think_end>",
+        "tool_calls": [{"id": "c<id>", "name": "f<name>", "arguments": {"k<key>": ["v<value>", 1]}}],
+    }
+    result = {"role": "tool", "content": "", "tool_call_id": "c<id>", "name": "f<name>"}
+    row = {"messages": [{"role": "user", "content": "q"}, turn, result], "tools": [{"name": "f<tool>"}]}
+    tokens = ("<think_end>", "<id>", "<name>", "<key>", "<value>", "<tool>")
+    path = write(
+        "rows.jsonl", [row, {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}]
+    )
+    report = ingest([path], tmp_path / "kept", IngestConfig(special_token_list=tokens))
+    assert report.special_tokens == dict.fromkeys(tokens, 1) | {"<id>": 2, "<name>": 2}
+    refused = ingest([path], tmp_path / "refused", IngestConfig(special_token_list=tokens, special_tokens="refuse"))
+    assert (refused.rows, refused.skipped) == (1, 1)
+    ingest([path], tmp_path / "stripped", IngestConfig(special_token_list=tokens, special_tokens="strip"))
+    stripped = Pool.open(tmp_path / "stripped").conversations()[0]
+    assert stripped.messages[1:] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "reasoning_content": "r",
+            "tool_calls": [{"id": "c", "name": "f", "arguments": '{"k": ["v", 1]}'}],
+        },
+        {"role": "tool", "content": "", "tool_call_id": "c", "name": "f"},
+    ]
+    assert stripped.tools == '[{"type": "function", "function": {"name": "f"}}]'
+
+
+def test_what_was_nothing_but_tokens_is_gone_or_a_bad_row(write: Write, tmp_path: Path) -> None:
+    asked = {"role": "user", "content": "q"}
+    call = {"name": "f", "arguments": "no JSON </s>"}
+    rows = [
+        [
+            asked,
+            {"role": "assistant", "content": "</s>", "tool_calls": [call], "reasoning_content": "</s>", "name": "</s>"},
+        ],
+        [asked, {"role": "assistant", "content": "a", "reasoning_content": "</s> "}],
+        [asked, {"role": "assistant", "content": "a", "tool_calls": [{"name": "</s>"}]}],
+        [asked, {"role": "assistant", "content": "</s>", "reasoning_content": " </s>"}],
+        [asked, {"role": "assistant", "content": "", "reasoning_content": "</s>"}],
+        [asked, {"role": "assistant", "content": "a", "tool_calls": [{"name": "f", "arguments": '{"b":1}</s>'}]}],
+    ]
+    path = write("rows.jsonl", [{"messages": messages} for messages in rows])
+    report = ingest([path], tmp_path / "pool", IngestConfig(special_tokens="strip"))
+    assert Pool.open(tmp_path / "pool").messages() == [
+        [asked, {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": "no JSON "}]}],
+        [asked, {"role": "assistant", "content": "a"}],
+        [asked, {"role": "assistant", "content": "a", "tool_calls": [{"name": "f", "arguments": '{"b": 1}'}]}],
+    ]
+    assert [(bad.line, bad.reason) for bad in report.bad] == [
+        (3, "the name of a call is nothing but special tokens"),
+        (4, "a turn (assistant) has no text but special tokens"),
+        (5, "a turn (assistant) has no text but special tokens"),
+    ]

@@ -103,3 +103,25 @@ def test_a_distribution_leaves_out_what_is_missing() -> None:
     assert (found.rows, found.missing, found.mean, found.quantiles[0.5]) == (3, 1, 2.0, 2.0)
     nothing = Distribution.of(np.array([np.nan]))
     assert nothing.to_dict() == {"rows": 1, "missing": 1, "mean": None}
+
+
+def test_what_rows_hold_besides_texts_counts(write: Write, tmp_path: Path) -> None:
+    call = {"name": "f", "arguments": {"a": "b c"}}
+    asked = {"role": "user", "content": "Go", "name": "Ann"}
+    answer = {"role": "assistant", "content": "ok"}
+    rows = [
+        [asked, {"role": "assistant", "content": "", "reasoning_content": "I think", "tool_calls": [call, call]}],
+        [asked, {**answer, "reasoning_content": "x"}, asked, {**answer, "weight": 0}, asked, {**answer, "weight": 0}],
+        [asked, {**answer, "reasoning_content": "y"}, asked, {**answer, "weight": 0}, asked, {**answer, "weight": 0}],
+        [{**asked, "name": None}, answer],
+    ]
+    records = [
+        {"messages": messages, "tools": [{"name": "f"}] if number else None} for number, messages in enumerate(rows)
+    ]
+    found = describe_pool(Pool.open(ingest([write("rows.jsonl", records)], tmp_path / "pool").path))
+    assert found.rows_with == {"tools": 3, "calls": 1, "reasoning": 3, "context_only": 2, "names": 3}
+    assert found.to_dict()["rows_with"] == found.rows_with
+    said = ["I think\n" + "\n".join(['f {"a": "b c"}'] * 2), "x\nokokok", "y\nokokok", "ok"]
+    assert found.lengths["response_characters"].mean == sum(map(len, said)) / 4
+    assert found.lengths["response_words"].mean == (2 + 2 * 4 + 4 + 4 + 1) / 4
+    assert (found.exact_duplicates.rows, found.same_prompt.rows, found.same_prompt.groups) == (0, 4, 2)

@@ -74,6 +74,8 @@ def _with_null_fields(conversations: Any) -> Any:
 def without_unused_fields(conversations: Any) -> Any:
     """Role and content alone where no turn has more, which is much faster to read; a view, not a copy."""
     turns = conversations.values
+    if turns.type.num_fields == len(PLAIN_FIELDS):
+        return conversations
     if any(turns.field(name).null_count < len(turns) for name in TYPED_FIELDS):
         return conversations
     columns = [turns.field(name) for name in PLAIN_FIELDS]
@@ -129,20 +131,23 @@ def _without_nulls(call: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in call.items() if value is not None}
 
 
+def turn_texts(conversations: Any) -> Any:
+    """The text of every turn (``conversation.turn_text``), an Arrow string array."""
+    if without_unused_fields(conversations).type.value_type.num_fields == len(PLAIN_FIELDS):
+        return conversations.flatten().field("content")
+    flat = (message for messages in as_messages(conversations) for message in messages)
+    return pa.array(map(turn_text, flat), pa.string())
+
+
 def joined_texts(conversations: Any, role: str | None = None) -> list[str]:
     r"""The texts of each conversation's turns, or of those of one role, joined by ``\n``."""
-    if conversations.type.value_type.num_fields > len(PLAIN_FIELDS):
-        return [
-            "\n".join(turn_text(message) for message in messages if role is None or message["role"] == role)
-            for messages in as_messages(conversations)
-        ]
-    turns = conversations.flatten()
+    texts = turn_texts(conversations)
     counts = conversations.value_lengths().to_numpy(zero_copy_only=False)
     if role is not None:
-        chosen = pc.equal(turns.field("role"), role)
+        chosen = pc.equal(conversations.flatten().field("role"), role)
         row = np.repeat(np.arange(len(counts)), counts)[chosen.to_numpy(zero_copy_only=False)]
-        turns, counts = turns.filter(chosen), np.bincount(row, minlength=len(counts))
-    contents = turns.field("content").to_pylist()
+        texts, counts = texts.filter(chosen), np.bincount(row, minlength=len(counts))
+    contents = texts.to_pylist()
     ends = np.cumsum(counts).tolist()
     return ["\n".join(contents[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 

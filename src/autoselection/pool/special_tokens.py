@@ -14,7 +14,7 @@ from typing import Any
 
 from autoselection.conversation import Conversation, Message, ToolCall
 from autoselection.pool.row_error import RowError
-from autoselection.pool.tools import json_text, parsed_object
+from autoselection.pool.tools import canonical_arguments, json_text, parsed_object
 from autoselection.pool.values import is_blank
 
 #: Control tokens of widely used model families. Names that are also common plain text (``<filename>``, ``<think>``)
@@ -86,7 +86,7 @@ class SpecialTokenScanner:
             stripped: Message = {**message, "content": text}
             if len(message) > 2:
                 self._strip_fields(stripped)
-            if not is_blank(text) or text == message["content"]:
+            if not is_blank(text) or (message["role"] == "tool" and is_blank(message["content"])):
                 messages.append(stripped)
             elif "tool_calls" in stripped or "reasoning_content" in stripped:
                 messages.append({**stripped, "content": ""})
@@ -100,7 +100,7 @@ class SpecialTokenScanner:
         for name in ("reasoning_content", "name", "tool_call_id"):
             if name in message:
                 message[name] = self.remove(message[name])
-                if is_blank(message[name]):
+                if not message[name] or (name != "tool_call_id" and is_blank(message[name])):
                     del message[name]
         if "tool_calls" in message:
             message["tool_calls"] = [self._stripped_call(call) for call in message["tool_calls"]]
@@ -110,8 +110,14 @@ class SpecialTokenScanner:
         if is_blank(name):
             raise RowError("the name of a call is nothing but special tokens", "nothing but special tokens")
         arguments = parsed_object(call["arguments"])
-        text = self.remove(call["arguments"]) if arguments is None else json_text(self._without(arguments))
-        return {**call, "name": name, "arguments": text}
+        text = (
+            canonical_arguments(self.remove(call["arguments"]))
+            if arguments is None
+            else json_text(self._without(arguments))
+        )
+        identity = self.remove(call.get("id", ""))
+        stripped: ToolCall = {"name": name, "arguments": text}
+        return {"id": identity, **stripped} if identity else stripped
 
     def _without(self, value: Any) -> Any:
         """A JSON value whose texts lack the tokens: taken out of its JSON text, they could leave something else."""
@@ -130,5 +136,5 @@ def texts_of(conversation: Conversation) -> list[str]:
         if len(message) > 2:
             texts += [message[name] for name in ("reasoning_content", "name", "tool_call_id") if name in message]
             for call in message.get("tool_calls", ()):
-                texts += (call["name"], call["arguments"])
+                texts += call.values()  # type: ignore[arg-type]
     return texts if conversation.tools is None else [*texts, conversation.tools]

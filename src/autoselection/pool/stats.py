@@ -16,12 +16,15 @@ import polars as pl
 import pyarrow as pa
 
 from autoselection.pool.pool import Pool
+from autoselection.pool.rows import turn_texts
 from autoselection.segmentation import counted, same_text
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 #: System prompts listed by their text.
 _LISTED_PROMPTS = 5
 _LENGTHS = ("prompt_characters", "response_characters", "prompt_words", "response_words", "turns")
+#: What some turns have, and how it is called here.
+_ROWS_WITH = {"tool_calls": "calls", "reasoning_content": "reasoning", "weight": "context_only", "name": "names"}
 _BATCH_ROWS = 16_384
 _SHOWN_CHARACTERS = 80
 
@@ -112,6 +115,7 @@ class PoolDescription:
         lengths: characters and words of prompt (all turns but the assistant's) and response, and turns, of each row.
         roles: turns of each role.
         multi_turn: rows with more than one assistant turn.
+        rows_with: rows that have tools, calls, reasoning, answers of weight 0 (``context_only``), names of speakers.
         exact_duplicates: rows with the same text.
         same_prompt: rows with the same prompt.
     """
@@ -124,6 +128,7 @@ class PoolDescription:
     lengths: Mapping[str, Distribution]
     roles: Mapping[str, int]
     multi_turn: int
+    rows_with: Mapping[str, int]
     system_prompts: SystemPrompts
     exact_duplicates: Duplicates
     same_prompt: Duplicates
@@ -146,6 +151,7 @@ class PoolDescription:
             "lengths": {name: found.to_dict() for name, found in self.lengths.items()},
             "roles": dict(self.roles),
             "multi_turn": self.multi_turn,
+            "rows_with": dict(self.rows_with),
             "system_prompts": self.system_prompts.to_dict(),
             "exact_duplicates": self.exact_duplicates.to_dict(),
             "same_prompt": self.same_prompt.to_dict(),
@@ -160,8 +166,12 @@ def describe_pool(pool: Pool) -> PoolDescription:
     roles: Counter[str] = Counter()
     systems: Counter[int] = Counter()  # by hash: a pool may have a system prompt of its own for every row
     beginnings: dict[int, str] = {}
-    for batch in pool.table.select(["messages"]).to_batches(max_chunksize=_BATCH_ROWS):
-        frame = _turns(batch.column(0))
+    rows_with = dict.fromkeys(("tools", *_ROWS_WITH.values()), 0)
+    for batch in pool.table.select(["messages", "tools"]).to_batches(max_chunksize=_BATCH_ROWS):
+        frame = _turns(batch.column("messages"))
+        rows_with["tools"] += len(batch) - batch.column("tools").null_count
+        for field, name in _ROWS_WITH.items():
+            rows_with[name] += _rows_that_have(batch.column("messages"), field)
         roles.update(dict(frame.group_by("role").len().iter_rows()))
         for name, values in _per_row(frame, len(batch)).items():
             parts.setdefault(name, []).append(values)
@@ -181,6 +191,7 @@ def describe_pool(pool: Pool) -> PoolDescription:
         lengths={name: Distribution.of(columns[name]) for name in _LENGTHS},
         roles=dict(sorted(roles.items(), key=lambda item: (-item[1], item[0]))),
         multi_turn=int((columns["answers"] > 1).sum()),
+        rows_with=rows_with,
         system_prompts=SystemPrompts(
             rows=int(columns["system"].sum()),
             distinct=len(systems),
@@ -198,12 +209,22 @@ def describe_pool(pool: Pool) -> PoolDescription:
 
 
 def _turns(conversations: Any) -> pl.DataFrame:
-    """A turn a row: which conversation it belongs to, its role and its content."""
+    """A turn a row: which conversation it belongs to, its role and its text (``turn_text``)."""
     lengths = conversations.value_lengths().to_numpy(zero_copy_only=False)
     flat = conversations.flatten()
-    frame = pl.from_arrow(pa.table({"role": flat.field("role"), "content": flat.field("content")}))
+    frame = pl.from_arrow(pa.table({"role": flat.field("role"), "content": turn_texts(conversations)}))
     assert isinstance(frame, pl.DataFrame)
     return frame.with_columns(pl.Series("row", np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)))
+
+
+def _rows_that_have(conversations: Any, field: str) -> int:
+    """Conversations in which a turn has a field."""
+    column = conversations.flatten().field(field)
+    if column.null_count == len(column):
+        return 0
+    lengths = conversations.value_lengths().to_numpy(zero_copy_only=False)
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    return len(np.unique(row[column.is_valid().to_numpy(zero_copy_only=False)]))
 
 
 def _per_row(frame: pl.DataFrame, rows: int) -> dict[str, npt.NDArray[Any]]:

@@ -127,11 +127,7 @@ def _arguments_text(value: Any, known: frozenset[str] | None, ignored: Counter[s
     if is_missing(value):
         return "{}"
     if isinstance(value, str):
-        parsed = parsed_object(value)
-        try:
-            return value if parsed is None else json_text(parsed)
-        except RowError:  # a number beyond all numbers, such as 1e999
-            return value
+        return canonical_arguments(value)
     if filled:
         value = without_nulls(value)
     elif isinstance(value, dict) and known:
@@ -141,6 +137,15 @@ def _arguments_text(value: Any, known: frozenset[str] | None, ignored: Counter[s
             ignored["null arguments that the tool does not declare"] += len(value) - len(kept)
         value = kept
     return json_text(value)
+
+
+def canonical_arguments(text: str) -> str:
+    """Arguments as canonical JSON text if they are that of an object, else as they are."""
+    parsed = parsed_object(text)
+    try:
+        return text if parsed is None else json_text(parsed)
+    except RowError:  # a number beyond all numbers, such as 1e999
+        return text
 
 
 def parsed_object(text: str) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ def _overview(stats: PoolStats) -> list[tuple[str, str]]:
         ("fingerprint", found.fingerprint),
         ("turns", ", ".join(f"{role} {turns:,}" for role, turns in found.roles.items())),
         ("rows of several answers", _share(found.multi_turn, found)),
+        ("rows with more than texts", _typed(found)),
         (
             "rows with a system prompt",
             f"{_share(found.system_prompts.rows, found)}, {found.system_prompts.distinct:,} distinct",
@@ -56,6 +57,12 @@ def _overview(stats: PoolStats) -> list[tuple[str, str]]:
     tokens = ", ".join(f"{token} {count:,}" for token, count in found.special_tokens.items()) or "none"
     lines.append(("special tokens in the text", f"{tokens} ({found.special_token_rows:,} rows)"))
     return lines
+
+
+def _typed(found: PoolDescription) -> str:
+    """Rows with tools, calls, reasoning and the like, those that there are."""
+    said = [f"{name.replace('_', ' ')} {_share(rows, found)}" for name, rows in found.rows_with.items() if rows]
+    return ", ".join(said) or "none"
 
 
 def _share(rows: int, found: PoolDescription) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from autoselection.chat import Message
+from autoselection.conversation import Message, turn_text
 from autoselection.signals.store import Shard
 
 Reads = Literal["messages", "texts"]
@@ -64,10 +64,10 @@ class Signal(Protocol):
 
 
 def prompt_of(messages: Sequence[Message]) -> str:
-    """The contents of all turns but the assistant's, joined by line feeds."""
-    return "\n".join(message["content"] for message in messages if message["role"] != "assistant")
+    """The texts of all turns but the assistant's, joined by line feeds."""
+    return "\n".join(turn_text(message) for message in messages if message["role"] != "assistant")
 
 
 def response_of(messages: Sequence[Message]) -> str:
-    """The contents of the assistant's turns, joined by line feeds."""
-    return "\n".join(message["content"] for message in messages if message["role"] == "assistant")
+    """The texts of the assistant's turns (with their reasoning and calls), joined by line feeds."""
+    return "\n".join(turn_text(message) for message in messages if message["role"] == "assistant")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoselection.chat import Message
+from autoselection.conversation import Message, turn_text
 from autoselection.errors import MissingExtraError, SignalError
 from autoselection.models import files_fingerprint, load_errors, one_line, pick_device
 from autoselection.signals.base import Signal, prompt_of, response_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _TEXT_OF: Mapping[str, Callable[[Sequence[Message]], str]] = {
     "prompt": prompt_of,
     "response": response_of,
-    "both": lambda messages: "\n".join(message["content"] for message in messages),
+    "both": lambda messages: "\n".join(map(turn_text, messages)),
 }
 #: Files that decide what a model computes. Its other files (ONNX and the like) are neither fetched nor hashed.
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.py")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ConversationEncoder, Message
+from autoselection.chat import ConversationEncoder
+from autoselection.conversation import Message, turn_text
 from autoselection.segmentation import BATCH_BITS, counted, for_batches
 from autoselection.segmentation import units as words
 from autoselection.signals.shingles import mixed, ngrams, units_of
@@ -49,13 +50,13 @@ def _entropies(texts: Sequence[str], n: int) -> NDArray[np.float64]:
 
 
 def count_tokens(conversations: Iterable[Sequence[Message]]) -> dict[str, NDArray[np.float32]]:
-    """Token counts without a tokenizer: words, characters of unspaced scripts, and symbols of the contents alone.
+    """Token counts without a tokenizer: words, characters of unspaced scripts, and symbols of the texts alone.
 
     Returns:
         ``n_tokens``, ``n_prompt_tokens``, ``n_response_tokens`` (all assistant turns); the first is the sum.
     """
     sides = _Sides(list(conversations))
-    words, symbols = counted(sides.contents)
+    words, symbols = counted(sides.texts)
     return _columns(*sides.sums(words + symbols))
 
 
@@ -91,8 +92,8 @@ def lengths(conversations: Sequence[Sequence[Message]]) -> dict[str, NDArray[np.
     """
     sides = _Sides(conversations)
     columns: dict[str, NDArray[np.float32]] = {}
-    characters = np.fromiter(map(len, sides.contents), np.int64, len(sides.contents))
-    for unit, counts in (("words", counted(sides.contents)[0]), ("characters", characters)):
+    characters = np.fromiter(map(len, sides.texts), np.int64, len(sides.texts))
+    for unit, counts in (("words", counted(sides.texts)[0]), ("characters", characters)):
         columns[f"n_prompt_{unit}"], columns[f"n_response_{unit}"] = sides.sums(counts)
     return {**columns, "n_turns": sides.turns.astype(np.float32)}
 
@@ -103,7 +104,7 @@ class _Sides:
     def __init__(self, conversations: Sequence[Sequence[Message]]) -> None:
         self.turns = np.asarray([len(messages) for messages in conversations], np.int64)
         flat = [message for messages in conversations for message in messages]
-        self.contents = [message["content"] for message in flat]
+        self.texts = list(map(turn_text, flat))
         answers = np.asarray([message["role"] == "assistant" for message in flat], np.int64)
         self._entry = 2 * np.repeat(np.arange(len(self.turns)), self.turns) + answers
 
