@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 seed=0,
                 config=config.evaluation,
                 work_dir=folder / "work",
-                chat_template=config.model.chat_template,
+                chat_template=config.model.chat_options(),
                 trust_remote_code=config.model.trust_remote_code,
             )
             if number == 0:

@@ -63,12 +63,6 @@ def test_content_never_becomes_a_control_token(tiny_tokenizer: Any) -> None:
     assert masked(tiny_tokenizer, encoded, encoded.alone) == "<|im_start|>assistant\nno<|eos|><|im_end|>"
 
 
-def test_both_ways_of_encoding_agree_where_tokens_do_not_merge(tiny_tokenizer: Any) -> None:
-    subject = encoder(tiny_tokenizer)
-    segments = subject._segments(TWO_TURNS)
-    assert subject._encode_whole([segments])[0] == subject._encode_apart(segments)
-
-
 def test_batches_give_what_single_rows_give(tiny_tokenizer: Any) -> None:
     subject = encoder(tiny_tokenizer)
     rows = [CHAT, TWO_TURNS, [{"role": "user", "content": "<|im_end|>"}, {"role": "assistant", "content": ""}]]
@@ -104,6 +98,8 @@ def test_header_is_found_before_an_empty_thinking_block(tiny_model_dir: Path) ->
     )
     encoded = encoder(tokenizer).encode(CHAT)
     assert masked(tokenizer, encoded, encoded.alone) == "<|im_start|>assistant\n[think]It is 5.<|im_end|>"
+    # The prompt ends with the header, so the model has to write the block.
+    assert masked(tokenizer, encoded, encoded.response) == "[think]It is 5.<|im_end|>"
 
 
 def test_blank_before_the_end_of_sequence_token_belongs_to_the_end_mark(tiny_model_dir: Path) -> None:
@@ -117,7 +113,7 @@ def test_template_that_refuses_roles_is_one_sentence(tiny_model_dir: Path) -> No
     tokenizer = load_tokenizer(tiny_model_dir)
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-        "{{ m.content }}{% endfor %}"
+        "{{ m.content + eos_token }}{% endfor %}"
     )
     subject = encoder(tokenizer)
     with pytest.raises(EvaluationError, match=r"refuses the roles system, user.*no system role"):
@@ -129,8 +125,8 @@ def test_template_that_refuses_roles_is_one_sentence(tiny_model_dir: Path) -> No
 
 def test_template_that_drops_a_turn_is_refused(tiny_model_dir: Path) -> None:
     tokenizer = load_tokenizer(tiny_model_dir)
-    tokenizer.chat_template = "{{ messages[-1].content }}"
-    with pytest.raises(EvaluationError, match="does not render the roles"):
+    tokenizer.chat_template = "{{ messages[-1].content + eos_token }}"
+    with pytest.raises(EvaluationError, match=r"does not render turn 1 \(user\)"):
         encoder(tokenizer).encode(CHAT)
 
 
@@ -142,13 +138,14 @@ def test_tokenizer_without_a_template_is_refused(tiny_model_dir: Path) -> None:
 
 
 def test_blank_tokens_with_trimmed_offsets_stay_in_the_response() -> None:
-    from autoselection.chat import _masks, _Segment
+    from autoselection.chat.encoder import _masks, _Segment
 
-    segments = [_Segment("ab"), _Segment("c d", True, True, True), _Segment("e")]
+    segments = [_Segment("ab"), _Segment("c d", True, True, 1), _Segment("e")]
     offsets = [(0, 2), (2, 3), (4, 4), (4, 5), (5, 6)]  # the blank at 3..4 was trimmed to no width
-    response, alone = _masks(segments, offsets)
+    response, alone, kinds = _masks(segments, offsets)
     assert response == [False, True, True, True, False]
     assert alone == response
+    assert kinds == [0, 1, 1, 1, 0]
 
 
 def test_texts_longer_than_the_model_reads_are_no_warning(tiny_model_dir: Any, caplog: Any, capfd: Any) -> None:

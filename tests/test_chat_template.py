@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from autoselection.chat import ConversationEncoder
-from autoselection.chat_template import TemplateBroken, check_template, render_template
+from autoselection.chat import CHAT_TEMPLATES, ConversationEncoder, TemplateBroken, check_template
 from autoselection.errors import EvaluationError
-from autoselection.models import CHAT_TEMPLATES
 
-LOOP = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+LOOP = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
 CHAT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 
 
@@ -65,7 +63,7 @@ def test_a_template_that_can_never_be_used_is_refused_at_once(encoder_with, temp
 )
 def test_a_template_without_end_ends_with_a_sentence(encoder_with, template, monkeypatch):
     if "macro" in template:
-        monkeypatch.setattr("autoselection.chat_template._MOST_LINES", 100_000)  # calls take longer
+        monkeypatch.setattr("autoselection.chat.template._MOST_STEPS", 100_000)  # calls take longer
     started = time.process_time()
     with pytest.raises(TemplateBroken, match=r"does not come to an end \(more than"):
         encoder_with(template).encode_batch([CHAT])
@@ -114,8 +112,8 @@ def test_what_fails_for_these_messages_is_a_refusal(encoder_with, fault):
 
 def test_long_conversations_and_published_statements_are_within_the_limits(encoder_with):
     long = [{"role": "user" if i % 2 == 0 else "assistant", "content": f"turn {i}"} for i in range(4000)]
-    tokenizer = encoder_with(LOOP).tokenizer
-    assert render_template(tokenizer, long) == "".join(f"{m['role']}: {m['content']}\n" for m in long)
+    template = encoder_with(LOOP).template
+    assert template.render(long) == "".join(f"{m['role']}: {m['content']}<|im_end|>\n" for m in long)
     for template in (*CHAT_TEMPLATES.values(), "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}"
                      "{% if loop.first %}{% continue %}{% endif %}{% endfor %}{{ messages|tojson }}"):  # fmt: skip
         check_template(template, "x")

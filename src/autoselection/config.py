@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from autoselection.chat.options import DATE, ChatOptions, ControlText
 from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
@@ -66,9 +68,24 @@ class ModelConfig(StrictModel):
 
     path: str = Field(description="Folder of a Hugging Face causal language model (safetensors), or a hub id.")
     chat_template: str | None = Field(
-        None, description="Named template (chatml, plain) or Jinja file; null uses the model's own."
+        None,
+        description="Named template (chatml, plain, or one of the model's own: default, tool_use, rag, …) or Jinja file; "
+        "null uses the model's own.",
+    )
+    template_date: datetime.date = Field(
+        DATE,
+        description="What chat templates that ask for the date of today are told, so that no score changes over night.",
+    )
+    control_text: ControlText = Field(
+        "refuse",
+        description="A row whose text spells a control token that the chat template acts upon is left out (refuse), or "
+        "what the template makes of it counts (follow). Other control tokens in row text are always plain text.",
     )
     trust_remote_code: bool = Field(False, description="Run code shipped with the model. Leave off unless you know it.")
+
+    def chat_options(self) -> ChatOptions:
+        """How conversations are rendered."""
+        return ChatOptions(self.chat_template, self.template_date, self.control_text)
 
 
 class FinalConfig(StrictModel):

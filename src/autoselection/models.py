@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from autoselection.chat.options import ChatOptions
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.schema import kind_of, suggestion
 
@@ -22,29 +23,6 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
-
-#: Chat templates for base models that come without one. Both end a response with a token that can be learnt:
-#: ``chatml`` spells <|im_end|> (a control token only if the tokenizer knows it), ``plain`` uses the tokenizer's own
-#: end-of-sequence token.
-CHAT_TEMPLATES: dict[str, str] = {
-    "chatml": (
-        "{% for message in messages %}"
-        "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
-        "{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-    ),
-    "plain": (
-        "{% if bos_token %}{{ bos_token }}{% endif %}"
-        "{% for message in messages %}"
-        "{% if message['role'] == 'assistant' %}"
-        "{{ 'Assistant: ' + message['content'] + (eos_token or '') + '\n\n' }}"
-        "{% else %}"
-        "{{ message['role'] | capitalize + ': ' + message['content'] + '\n\n' }}"
-        "{% endif %}"
-        "{% endfor %}"
-        "{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}"
-    ),
-}
 
 # Names under which vocabularies reserve a padding token; looked up, never added (the embedding matrix stays as it is).
 _PAD_NAMES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|padding|>", "<unused0>")
@@ -219,30 +197,8 @@ def _fingerprint(stamps: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def chat_template_text(chat_template: str | Path) -> str:
-    """The Jinja text of a named template (chatml, plain) or of a template file.
-
-    Raises:
-        EvaluationError: neither a known name nor a readable file.
-    """
-    name = str(chat_template)
-    if name in CHAT_TEMPLATES:
-        return CHAT_TEMPLATES[name]
-    file = Path(name).expanduser()
-    if file.is_file():
-        try:
-            return file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise EvaluationError(f"The chat template {file} cannot be read: {one_line(error)}") from error
-    if file.suffix or "/" in name:
-        raise EvaluationError(f"chat_template: there is no file {name}; name a Jinja file, or chatml or plain.")
-    raise EvaluationError(
-        f"chat_template: '{name}' is neither a named template nor a file{suggestion(name, CHAT_TEMPLATES)}"
-    )
-
-
 def load_tokenizer(
-    path: Path | str, chat_template: str | Path | None = None, trust_remote_code: bool = False
+    path: Path | str, chat_template: str | Path | ChatOptions | None = None, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
     """Load a model's tokenizer, ready for right-padded batches.
 
@@ -252,14 +208,16 @@ def load_tokenizer(
 
     Args:
         path: model folder or hub id.
-        chat_template: ``chatml``, ``plain`` or a Jinja file, put in the place of the tokenizer's own template.
+        chat_template: which template is put in the place of the tokenizer's own ones, see
+            :class:`~autoselection.chat.ChatOptions`; encoders of this tokenizer heed the rest of the options.
         trust_remote_code: run Python code shipped with the model; off unless asked for.
     """
     _require("Tokenizing with a model's tokenizer")
     from transformers import AutoTokenizer
 
-    template = None if chat_template is None else chat_template_text(chat_template)
+    options = ChatOptions.of(chat_template)
     folder = resolve_model(path)
+    template = options.text(folder)
     _check_config(folder / "config.json")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
@@ -274,6 +232,8 @@ def load_tokenizer(
         raise EvaluationError(f"The tokenizer of '{path}' cannot be loaded: {one_line(error)}") from error
     if template is not None:
         tokenizer.chat_template = template
+    tokenizer.chat_options = options
+    _fix_date(tokenizer, options)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         vocabulary = tokenizer.get_vocab()
@@ -286,6 +246,32 @@ def load_tokenizer(
             )
         tokenizer.pad_token = pad
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer of :func:`load_tokenizer` with the chat template that it came with or was given."""
+    fixed = tokenizer.chat_template
+    tokenizer.chat_template = getattr(tokenizer, "own_chat_template", fixed)
+    try:
+        tokenizer.save_pretrained(str(folder))
+    finally:
+        tokenizer.chat_template = fixed
+
+
+def _fix_date(tokenizer: PreTrainedTokenizerBase, options: ChatOptions) -> None:
+    """Let the templates tell one date for ever; one that cannot be read is refused where it is used."""
+    from jinja2 import TemplateError
+
+    from autoselection.chat.template import with_date
+
+    own = tokenizer.own_chat_template = tokenizer.chat_template
+    try:
+        if isinstance(own, dict):
+            tokenizer.chat_template = {name: with_date(text, options.date) for name, text in own.items()}
+        elif own:
+            tokenizer.chat_template = with_date(own, options.date)
+    except (TemplateError, RecursionError):
+        return
 
 
 def load_model(

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from autoselection.conversation import Message
 from autoselection.errors import ConfigError
 from autoselection.schema import StrictModel
 
@@ -133,7 +134,7 @@ class TaskItem:
         pairs = (("yes", "no"), ("Yes", "No"), ("true", "false"), ("True", "False"))
         return next((pair for pair in pairs if self.answer in pair), ())
 
-    def messages(self) -> list[dict[str, str]]:
+    def messages(self) -> list[Message]:
         """The item as a solved conversation, the form in which target samples build a task vector."""
         return [
             {"role": "user", "content": self.question()},

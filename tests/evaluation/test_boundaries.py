@@ -22,7 +22,7 @@ from autoselection.tasks import TaskConfig
 ALPHABET = ["<unk>", "</s>", *string.ascii_letters, *string.digits, *" :.,?>\n"]
 
 TEMPLATES = {
-    "blank": "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+    "blank": "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n.\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
     "no blank": "{% for m in messages %}{{ m['role'] + '>' + m['content'] + '</s>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant>' }}{% endif %}",
@@ -140,7 +140,7 @@ def test_a_token_that_straddles_the_start_of_a_response_is_learnt(merges, templa
     conversation = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer}]
     encoded = ConversationEncoder(tokenizer, max_length=1 << 20).encode(conversation)
     before, answer, after = rendered(tokenizer, "Hi", answer)
-    mark = len(after) - len(after.lstrip()) + len("</s>") if after.lstrip().startswith("</s>") else 0
+    mark = len(after.rstrip())
     pieces = [tokenizer.decode([token]) for token in encoded.input_ids]
     assert "".join(pieces) == before + answer + after
     place = 0

@@ -339,14 +339,14 @@ def test_golden_scores_of_a_bigram_model(tiny_tokenizer: Any) -> None:
 
 
 def test_golden_ifd_where_the_prompt_helps(tiny_model_dir: Path) -> None:
-    # Without header and control tokens: "ab" rendered as prompt then response; the model knows b after a, not at the start.
+    # Without header: "ab." rendered as prompt, response and end mark; the model knows b after a, not at the start.
     tokenizer = load_tokenizer(tiny_model_dir)
-    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    model = bigrams(tokenizer, {("a", "b"): 1 / 2, ("<|bos|>", "b"): 1 / 16})
-    found, _ = columns(scorer(model, tokenizer), [chat("a", "b")])  # a response of one token
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% if loop.last %}.{% endif %}{% endfor %}"
+    model = bigrams(tokenizer, {("a", "b"): 1 / 2, ("<|bos|>", "b"): 1 / 16, ("b", "."): 1 / 2})
+    found, _ = columns(scorer(model, tokenizer), [chat("a", "b")])  # a response of one token and its end mark
     assert found["loss_conditional"][0] == pytest.approx(math.log(2))
-    assert found["loss_unconditional"][0] == pytest.approx(math.log(16))
-    assert found["ifd"][0] == pytest.approx(1 / 4)
+    assert found["loss_unconditional"][0] == pytest.approx((math.log(16) + math.log(2)) / 2)
+    assert found["ifd"][0] == pytest.approx(1 / 2.5)
 
 
 def test_golden_rows_longer_than_the_context(tiny_tokenizer: Any) -> None:

@@ -117,7 +117,7 @@ def score(
         sae=sae,
         tasks=tasks,
         signals=named,
-        chat_template=study.model.chat_template if study else None,
+        chat_template=study.model.chat_options() if study else None,
         trust_remote_code=study.model.trust_remote_code if study else False,
     )
     if as_json:

@@ -160,7 +160,7 @@ class Evaluations:
             settings = settings.model_copy(update={"sft": settings.sft.shortened(item.fidelity)})
         return EvaluationJob(
             model=model.path,
-            chat_template=model.chat_template,
+            chat_template=model.chat_options(),
             trust_remote_code=model.trust_remote_code,
             pool_dir=self.prepared.pool.path,
             rows=item.rows,

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoselection.config import StudyConfig
-from autoselection.models import chat_template_text, files_fingerprint, model_fingerprint
+from autoselection.chat.options import chat_template_text
+from autoselection.config import ModelConfig, StudyConfig
+from autoselection.models import files_fingerprint, model_fingerprint
 
 #: Evaluation settings that decide memory, speed or what is kept, but no score.
 _INDIFFERENT = {"seeds", "threads", "keep_model", "keep_best", "cache_dir", "batch_size", "batch_tokens"}
@@ -23,7 +24,7 @@ def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
     Local models and files count by what they hold, wherever they lie, so that a journal goes on in another folder; what
     is not there, and models of the hub, count by their names.
     """
-    model = config.model.model_dump(mode="json")
+    model = _model(config)
     if Path(config.model.path).is_dir():
         model["path"] = model_fingerprint(config.model.path)
     if config.model.chat_template is not None and Path(config.model.chat_template).is_file():
@@ -70,7 +71,14 @@ def mixed(found: Sequence[str]) -> str:
 
 def _named(config: StudyConfig, pool_fingerprint: str) -> str:
     tasks = [task.model_dump() for task in config.tasks]
-    return _digest(pool_fingerprint, config.model.model_dump(mode="json"), tasks, _evaluation(config))
+    return _digest(pool_fingerprint, _model(config), tasks, _evaluation(config))
+
+
+def _model(config: StudyConfig) -> dict[str, Any]:
+    model = config.model
+    usual = {name: ModelConfig.model_fields[name].default for name in ("template_date", "control_text")}
+    # Evaluations made before these keys were there go on.
+    return model.model_dump(mode="json", exclude={name for name in usual if getattr(model, name) == usual[name]})
 
 
 def _evaluation(config: StudyConfig) -> dict[str, Any]:

@@ -94,7 +94,11 @@ class SFTConfig(StrictModel):
     )
     weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay of AdamW.")
     max_grad_norm: float = Field(1.0, ge=0.0, description="Gradients are scaled down to this norm; 0 switches it off.")
-    turns: Literal["all", "last"] = Field("all", description="Train on every assistant turn, or only on the last.")
+    turns: Literal["all", "last", "each"] = Field(
+        "all",
+        description="Which answers have a loss: all that stand in the rendered conversation as the model would have to "
+        "write them; only the last; or each, where a chat template rewrites earlier turns in samples of their own.",
+    )
     completion_only: bool = Field(True, description="Loss on response tokens only; false also trains on the prompts.")
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: far less memory, about 30% slower."
@@ -143,6 +147,8 @@ class SFTConfig(StrictModel):
             return self
         if self.llamafactory.template is None:
             raise ValueError("trainer llamafactory needs llamafactory.template, its name for the chat template")
+        if self.turns == "each":
+            raise ValueError("trainer llamafactory renders conversations itself: turns can be all or last, not each")
         if self.packing or self.group_by_length:
             raise ValueError(
                 "trainer llamafactory makes up its own batches: leave packing and group_by_length off "

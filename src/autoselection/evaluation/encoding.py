@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +32,21 @@ DROPPED = {
 _TOLD_SHARE = 0.1
 
 
-def lost_rows(read: int, dropped: Mapping[str, int], truncated: int, max_length: int) -> list[str]:
-    """What to say of rows that a training drops or cuts; nothing up to a tenth of each.
+def lost_rows(
+    read: int,
+    dropped: Mapping[str, int],
+    truncated: int,
+    max_length: int,
+    unlearnt: Mapping[str, int] = MappingProxyType({}),
+) -> list[str]:
+    """What to say of rows that a training drops or cuts, or learns less from; nothing up to a tenth of each.
 
     Args:
         read: rows of the subset, or of a sample.
         dropped: rows by reason, see :data:`DROPPED`.
         truncated: rows cut to the maximum length, those dropped for it included.
         max_length: longest row trained on (tokens).
+        unlearnt: see :attr:`EncodedSubset.unlearnt`.
     """
     gone, cut = sum(dropped.values()), truncated - dropped.get("max_length", 0)
     said = []
@@ -49,29 +57,46 @@ def lost_rows(read: int, dropped: Mapping[str, int], truncated: int, max_length:
         said.append(f"Training cuts {cut:,} of {read:,} rows ({cut / read:.0%}) to the maximum length.")
     if said and truncated:
         said.append(f"The maximum length is {max_length:,} tokens (evaluation.sft.max_length, or the model's context).")
+    if unlearnt.get("rows", 0) > _TOLD_SHARE * read:
+        said.append(
+            f"{unlearnt['answers']:,} answers in {unlearnt['rows']:,} of {read:,} rows have no loss: the chat template "
+            "writes them otherwise once more turns follow (evaluation.sft.turns: each trains them, too)."
+        )
+    if unlearnt.get("tools", 0) > _TOLD_SHARE * read:
+        said.append(
+            f"{unlearnt['tools']:,} of {read:,} rows declare tools that the chat template does not write: the model never "
+            "sees them (model.chat_template names another)."
+        )
     return [" ".join(said)] if said else []
 
 
 @dataclass(frozen=True)
 class EncodedRow:
-    """One rendered row: token ids and, aligned with them, labels (-100 where there is no loss).
+    """One sample of a row: token ids and, aligned with them, labels (-100 where there is no loss).
 
-    ``responses`` tokens are learnt from, and ``lost`` tokens were cut off its end to fit the maximum length.
+    Attributes:
+        responses: tokens that are learnt from.
+        lost: tokens cut off its end to fit the maximum length.
+        rewritten: answers without a loss, since the chat template writes them otherwise once more turns follow.
+        tools_unseen: the row declares tools, which the template does not write.
     """
 
     input_ids: NDArray[np.int32]
     labels: NDArray[np.int32]
     responses: int
     lost: int
+    rewritten: int = 0
+    tools_unseen: bool = False
 
 
 class EncodedSubset:
     """The rows of a subset as tokens. A row is encoded when it is first asked for: a budget may end before most are.
 
-    The counts are those of the rows encoded so far.
+    The counts are those of the rows encoded so far. Where each turn is trained as inference would produce it
+    (``turns: each``), a row may be several samples: all rows are then encoded at once.
 
     Attributes:
-        pool_rows: the subset's rows, by their numbers in the pool; every other method takes positions in this array.
+        pool_rows: of every sample the row's number in the pool; every other method takes positions in this array.
     """
 
     def __init__(
@@ -85,8 +110,14 @@ class EncodedSubset:
         self.pool_rows = np.asarray(pool_rows, np.int64)
         self._encode = partial(cache.rows, pool, encoder=encoder, completion_only=completion_only)
         self._rows: dict[int, EncodedRow | None] = {}
+        samples: list[tuple[EncodedRow, ...]] = []
+        if encoder.turns == "each":
+            samples = self._encode(rows=self.pool_rows)
+            self.pool_rows = np.repeat(self.pool_rows, [max(1, len(found)) for found in samples])
         self._lengths = np.full(len(self.pool_rows), -1, np.int64)  # -1: not encoded yet
         self._responses = np.zeros(len(self.pool_rows), np.int64)
+        for position, sample in enumerate(sample for found in samples for sample in found or (None,)):
+            self._take(position, sample)
 
     def __len__(self) -> int:
         return len(self.pool_rows)
@@ -113,10 +144,13 @@ class EncodedSubset:
         missing = np.unique(positions[self._lengths[positions] < 0])
         if not len(missing):
             return
-        for position, row in zip(missing.tolist(), self._encode(rows=self.pool_rows[missing]), strict=True):
-            self._rows[position] = row
-            self._responses[position] = 0 if row is None else row.responses
-            self._lengths[position] = 0 if row is None or not row.responses else len(row.input_ids)
+        for position, found in zip(missing.tolist(), self._encode(rows=self.pool_rows[missing]), strict=True):
+            self._take(position, found[0] if found else None)
+
+    def _take(self, position: int, row: EncodedRow | None) -> None:
+        self._rows[position] = row
+        self._responses[position] = 0 if row is None else row.responses
+        self._lengths[position] = 0 if row is None or not row.responses else len(row.input_ids)
 
     @property
     def truncated(self) -> int:
@@ -145,15 +179,22 @@ class EncodedSubset:
         }
 
     @property
+    def unlearnt(self) -> dict[str, int]:
+        """What is not learnt of the rows, and why, by count: ``answers`` and the ``rows`` they are in, and ``tools``."""
+        rewritten = [row.rewritten for row in self._rendered if row.rewritten]
+        unseen = sum(row.tools_unseen for row in self._rendered)
+        return {"answers": sum(rewritten), "rows": len(rewritten), "tools": unseen}
+
+    @property
     def _rendered(self) -> list[EncodedRow]:
         return [row for row in self._rows.values() if row is not None]
 
 
 class RowCache:
-    """Encoded rows by pool row, for one way of encoding; None for a row that the template does not render."""
+    """Encoded samples by pool row, for one way of encoding; none for a row that the template does not render."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, EncodedRow | None] = {}
+        self._rows: dict[int, tuple[EncodedRow, ...]] = {}
         self._tokens = 0
 
     def subset(
@@ -164,18 +205,20 @@ class RowCache:
 
     def rows(
         self, pool: Pool, rows: NDArray[np.int64], encoder: ConversationEncoder, completion_only: bool
-    ) -> list[EncodedRow | None]:
-        """Encode the ``rows`` that are not cached yet and return all of them in order."""
+    ) -> list[tuple[EncodedRow, ...]]:
+        """Encode the ``rows`` that are not cached yet and return the samples of all of them in order."""
         missing = [row for row in np.unique(rows).tolist() if row not in self._rows]
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
-            for row, encoded in zip(batch, encoder.encode_batch(pool.messages(batch)), strict=True):
-                self._rows[row] = None if encoded is None else _encoded_row(encoded, completion_only)
-                self._tokens += 0 if encoded is None else len(encoded.input_ids)
-        found = [self._rows[row] for row in rows.tolist()]
+            conversations = pool.conversations(batch)
+            for row, conversation, found in zip(batch, conversations, encoder.sample_batch(conversations), strict=True):
+                unseen = conversation.tools is not None and not encoder.shows_tools
+                self._rows[row] = tuple(_encoded_row(sample, completion_only, unseen) for sample in found or ())
+                self._tokens += sum(len(sample.input_ids) for sample in found or ())
+        encoded_rows = [self._rows[row] for row in rows.tolist()]
         if self._tokens > _CACHE_TOKENS:
             self._rows, self._tokens = {}, 0
-        return found
+        return encoded_rows
 
 
 _CACHES: OrderedDict[tuple[object, ...], RowCache] = OrderedDict()
@@ -190,8 +233,9 @@ def row_cache(key: tuple[object, ...]) -> RowCache:
     return cache
 
 
-def _encoded_row(encoded: Encoded, completion_only: bool) -> EncodedRow:
+def _encoded_row(encoded: Encoded, completion_only: bool, tools_unseen: bool = False) -> EncodedRow:
     ids = np.array(encoded.input_ids, np.int32)
     labels = np.where(np.array(encoded.response, bool), ids, np.int32(IGNORED)) if completion_only else ids
     # The first token is never predicted, so a label there teaches nothing.
-    return EncodedRow(ids, labels, int(np.count_nonzero(labels[1:] != IGNORED)), encoded.truncated)
+    learnt = int(np.count_nonzero(labels[1:] != IGNORED))
+    return EncodedRow(ids, labels, learnt, encoded.truncated, encoded.rewritten, tools_unseen)

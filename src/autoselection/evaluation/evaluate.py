@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoselection.chat import ChatOptions
 from autoselection.evaluation.engines import check_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
 from autoselection.evaluation.runtime import (
@@ -76,7 +77,14 @@ class _Run:
     def result(self) -> EvaluationResult:
         from autoselection.evaluation.engines import gives_likelihoods
         from autoselection.evaluation.harness import load_benchmarks
-        from autoselection.models import load_model, load_tokenizer, model_fingerprint, pick_device, pick_dtype
+        from autoselection.models import (
+            load_model,
+            load_tokenizer,
+            model_fingerprint,
+            pick_device,
+            pick_dtype,
+            resolve_model,
+        )
 
         job = self.job
         job.work_dir.mkdir(parents=True, exist_ok=True)
@@ -84,7 +92,8 @@ class _Run:
         dtype = pick_dtype(device, job.config.dtype)
         self.costs["settings"] = {"device": device, "dtype": str(dtype).removeprefix("torch.")}
         tokenizer = load_tokenizer(job.model, job.chat_template, job.trust_remote_code)
-        tokenizer_key = (model_fingerprint(job.model), tokenizer.chat_template)
+        chat = ChatOptions.of(job.chat_template)
+        tokenizer_key = (model_fingerprint(job.model), chat.key(resolve_model(job.model)))
         # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
         weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
         model: PreTrainedModel | None = None
@@ -302,9 +311,11 @@ class _Run:
         return Trained(model, schedule, run.losses, responses, passes, trainable, seconds)
 
     def _save(self, model: PreTrainedModel, tokenizer: Any) -> str:
+        from autoselection.models import save_tokenizer
+
         folder = self.job.work_dir / "model"
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
         return str(folder)
 
     def release(self) -> None:

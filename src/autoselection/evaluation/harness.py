@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoselection.chat import ConversationEncoder
-from autoselection.chat_template import render_template
+from autoselection.chat import ConversationEncoder, Message
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.answers import answers_match
 from autoselection.evaluation.config import EvaluationConfig
@@ -249,7 +248,7 @@ def _benchmark(
     )
 
 
-Turns = Sequence[dict[str, str]]
+Turns = Sequence[Message]
 
 
 def _encoded(
@@ -316,7 +315,7 @@ def _encode_options(
     return found[0][0][:common], [ids[common:] for ids, _ in found]
 
 
-def _asked(item: TaskItem) -> dict[str, str]:
+def _asked(item: TaskItem) -> Message:
     return {"role": "user", "content": item.question()}
 
 
@@ -329,7 +328,7 @@ def _no_answer(item: TaskItem, task: str) -> EvaluationError:
 
 def _text_after_answer(item: TaskItem, encoder: ConversationEncoder) -> str:
     """What the template writes behind an answer: the only stop sign of a template without an end token."""
-    rendered = render_template(encoder.tokenizer, item.messages())
+    rendered = encoder.template.render(item.messages())
     return rendered.rpartition(item.reference())[2].strip()
 
 

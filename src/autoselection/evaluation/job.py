@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.chat import ChatOptions
 from autoselection.errors import ConfigError
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.tasks import TaskConfig
@@ -36,7 +37,7 @@ class EvaluationJob:
         config: how to train and score.
         work_dir: folder for what the evaluation writes (``model/`` if kept,
             ``items/TASK/SPLIT/items.jsonl``).
-        chat_template: named template or Jinja file; None is the model's own.
+        chat_template: a named template or Jinja file, or all options; None is the model's own template.
         full_metrics: also score accuracy of choices and generated answers, whatever the tasks' search metric.
         trust_remote_code: run code shipped with the model.
     """
@@ -49,7 +50,7 @@ class EvaluationJob:
     seed: int
     config: EvaluationConfig
     work_dir: Path
-    chat_template: str | None = None
+    chat_template: str | ChatOptions | None = None
     full_metrics: bool = False
     trust_remote_code: bool = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ConversationEncoder
+from autoselection.chat import ChatOptions, ConversationEncoder
 from autoselection.errors import SignalError
 from autoselection.models import (
-    chat_template_text,
     load_model,
     load_tokenizer,
     model_fingerprint,
     pick_device,
     pick_dtype,
+    resolve_model,
 )
 from autoselection.signals import sae, text
 from autoselection.signals.config import SignalsConfig
@@ -54,7 +53,7 @@ class ModelSignals:
     store: SignalStore
     config: SignalsConfig
     model_path: Path | str | None
-    chat_template: str | None
+    chat_template: str | ChatOptions | None
     trust_remote_code: bool
     sae_info: sae.SaeInfo | None = None
     _tokenizer: PreTrainedTokenizerBase | None = field(default=None, init=False)
@@ -63,7 +62,7 @@ class ModelSignals:
 
     def tokens(self) -> list[Computed]:
         """Token counts by the model's tokenizer."""
-        params = {"tokenizer": "model", "template": self._template_digest()}
+        params = {"tokenizer": "model", "template": self._template_key(self._path("tokens"))}
         spec = SignalSpec("tokens", 1, params, model=model_fingerprint(self._path("tokens")))
 
         def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
@@ -93,7 +92,7 @@ class ModelSignals:
 
     def trajectory(self) -> list[Computed]:
         """Losses under the checkpoints of ``signals.trajectory_models``."""
-        params = {**self._pass_params(), "turns": self.config.turns}
+        params = {**self._pass_params(*self.config.trajectory_models), "turns": self.config.turns}
         models, shard_rows = self.config.trajectory_models, self.config.shard_rows
         return score_trajectory(self.pool, self.store, models, params, self._checkpoint_scorer, shard_rows)
 
@@ -153,13 +152,17 @@ class ModelSignals:
         return SparseRows(indptr, arrays["indices"], arrays["values"], self._sae().num_latents, arrays.get("scale"))
 
     def _lm_spec(self, signal: str) -> SignalSpec:
-        params = {**self._pass_params(), "turns": self.config.turns, "max_rank": self.config.rsr_max_rank}
+        params = {
+            **self._pass_params(self._path(signal)),
+            "turns": self.config.turns,
+            "max_rank": self.config.rsr_max_rank,
+        }
         return SignalSpec("lm", 2, params, model=model_fingerprint(self._path(signal)))
 
     def _sae_spec(self) -> SignalSpec:
         info = self._sae()
         params = {
-            **self._pass_params(),
+            **self._pass_params(self._path("sae")),
             "max_features": self.config.max_features,
             "values": self.config.sae_values,
             "d": info.num_latents,
@@ -169,18 +172,16 @@ class ModelSignals:
         both = f"{model_fingerprint(self._path('sae'))}+{sae.sae_fingerprint(info)}"
         return SignalSpec("sae", 3, params, model=both, sparse=True)
 
-    def _pass_params(self) -> dict[str, Any]:
+    def _pass_params(self, *models: Path | str) -> dict[str, Any]:
         """What both kinds of signals from the conditional pass depend on besides the model."""
         return {
             "max_length": self.config.max_length,
-            "template": self._template_digest(),
+            "template": " ".join(map(self._template_key, models)),
             "dtype": str(pick_dtype(pick_device(self.config.device), self.config.dtype)).removeprefix("torch."),
         }
 
-    def _template_digest(self) -> str:
-        if self.chat_template is None:
-            return "the model's own"
-        return hashlib.blake2b(chat_template_text(self.chat_template).encode(), digest_size=8).hexdigest()
+    def _template_key(self, model: Path | str) -> str:
+        return ChatOptions.of(self.chat_template).key(resolve_model(model))
 
     def _path(self, signal: str) -> Path | str:
         return given(signal, self.model_path, "model", "--model")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ConversationEncoder
+from autoselection.chat import ChatOptions, ConversationEncoder
 from autoselection.errors import MissingExtraError, SignalError
 from autoselection.models import load_model, load_tokenizer
 from autoselection.signals.lm import capture
@@ -71,7 +71,7 @@ def train_sae(
     batch_size: int = 8,
     learning_rate: float | None = None,
     seed: int = 0,
-    chat_template: str | None = None,
+    chat_template: str | ChatOptions | None = None,
     trust_remote_code: bool = False,
     device: str = "auto",
     dtype: str = "auto",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.chat import ChatOptions
 from autoselection.errors import SignalError
 from autoselection.models import model_fingerprint
 from autoselection.schema import suggestion
@@ -52,7 +53,7 @@ def score_pool(
     sae: Path | str | None = None,
     tasks: Sequence[TaskConfig] = (),
     signals: Sequence[str] | None = None,
-    chat_template: str | None = None,
+    chat_template: str | ChatOptions | None = None,
     trust_remote_code: bool = False,
 ) -> ScoreReport:
     """Compute the signals of a pool that are not cached, and make them the current ones.

@@ -65,7 +65,7 @@ def check_setup(config: StudyConfig) -> None:
     check_engine(config.evaluation)
     distribution(config.evaluation.sft)
     model = config.model
-    tokenizer = load_tokenizer(model.path, model.chat_template, model.trust_remote_code)
+    tokenizer = load_tokenizer(model.path, model.chat_options(), model.trust_remote_code)
     check_model_files(model.path)
     loaded = load_config(model.path, model.trust_remote_code)
     length = context_length(loaded)
@@ -177,15 +177,15 @@ def foretell_training(config: StudyConfig, pool: Pool) -> Foretold:
         EvaluationError: the model's tokenizer or template cannot be used.
     """
     model, sft = config.model, config.evaluation.sft
-    tokenizer = load_tokenizer(model.path, model.chat_template, model.trust_remote_code)
+    tokenizer = load_tokenizer(model.path, model.chat_options(), model.trust_remote_code)
     context = context_length(load_config(model.path, model.trust_remote_code))
     rows = np.unique(np.linspace(0, len(pool) - 1, min(SAMPLE, len(pool))).astype(np.int64))
     length = min(sft.max_length, context)
     encoder = ConversationEncoder(tokenizer, max_length=length, turns=sft.turns)
     subset = RowCache().subset(pool, rows, encoder, sft.completion_only)
-    subset.lengths(np.arange(len(rows)))
+    subset.lengths(np.arange(len(subset)))
     dropped = {name: count for name, count in subset.dropped.items() if count}
-    said = lost_rows(subset.read, dropped, subset.truncated, length)
+    said = lost_rows(subset.read, dropped, subset.truncated, length, subset.unlearnt)
     read = min(config.signals.max_length, context)
     no_ifd = _filled(tokenizer, pool, rows, config, read)
     if no_ifd > len(rows) // 10:
@@ -212,5 +212,5 @@ def _few_rows(sft: SFTConfig, rows: int) -> list[str]:
 def _filled(tokenizer: PreTrainedTokenizerBase, pool: Pool, rows: Any, config: StudyConfig, length: int) -> int:
     """Rows of which the first ``length`` tokens hold no response, although there is one."""
     encoder = ConversationEncoder(tokenizer, max_length=length, turns=config.signals.turns)
-    encoded = encoder.encode_batch(pool.messages(rows.tolist()))
+    encoded = encoder.encode_batch(pool.conversations(rows.tolist()))
     return sum(row is not None and row.truncated > 0 and True not in row.response for row in encoded)

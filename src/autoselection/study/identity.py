@@ -12,7 +12,7 @@ from typing import get_args
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
-from autoselection.models import chat_template_text, model_parts
+from autoselection.models import model_parts, resolve_model
 from autoselection.progress import console
 from autoselection.signals.sae import read_sae_info, sae_fingerprint
 from autoselection.study.journal import Journal
@@ -31,9 +31,11 @@ def study_identity(config: StudyConfig) -> dict[str, str]:
         ConfigError, EvaluationError, SignalError: something is missing or cannot be read.
     """
     found = dict(model_parts(config.model.path, code=config.model.trust_remote_code))
-    if config.model.chat_template is not None:
-        text = chat_template_text(config.model.chat_template)
-        found["chat template"] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    options = config.model.chat_options()
+    text, besides = options.text(resolve_model(config.model.path)), options.besides()
+    if text is not None or besides:
+        whole = "".join([text or "", *besides])
+        found["chat template"] = hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
     if config.sae is not None:
         found["SAE"] = sae_fingerprint(read_sae_info(config.sae))
     for task in config.tasks:

@@ -158,7 +158,7 @@ def compute_signals(source: Source, names: Sequence[str], config: StudyConfig | 
         sae=sae,
         tasks=tasks,
         signals=names,
-        chat_template=None if config is None else config.model.chat_template,
+        chat_template=None if config is None else config.model.chat_options(),
         trust_remote_code=False if config is None else config.model.trust_remote_code,
     )
 

@@ -204,7 +204,7 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
         sae=config.sae,
         tasks=config.tasks,
         signals=None if names is None else _guarded(names, config),
-        chat_template=config.model.chat_template,
+        chat_template=config.model.chat_options(),
         trust_remote_code=config.model.trust_remote_code,
     )
     begun = None if opening is None else opening["signal_report"]["signals"]

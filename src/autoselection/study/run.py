@@ -321,7 +321,7 @@ def evaluation_job(
     model = study.config.model
     return EvaluationJob(
         model=model.path,
-        chat_template=model.chat_template,
+        chat_template=model.chat_options(),
         trust_remote_code=model.trust_remote_code,
         pool_dir=prepared.pool.path,
         rows=rows,

@@ -103,7 +103,7 @@ def evaluate_subset(
         result = evaluate(
             EvaluationJob(
                 model=config.model.path,
-                chat_template=config.model.chat_template,
+                chat_template=config.model.chat_options(),
                 trust_remote_code=config.model.trust_remote_code,
                 pool_dir=pool.path,
                 rows=rows,

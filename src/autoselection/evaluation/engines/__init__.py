@@ -155,6 +155,7 @@ def _in_vllm(
     import torch
 
     from autoselection.evaluation.engines.vllm import VllmLM, engine_arguments, load_engine, release_engines
+    from autoselection.models import save_tokenizer
 
     folder = adapter_folder(job)
     path, merged = job.model, job.rows is not None and folder is None
@@ -162,7 +163,7 @@ def _in_vllm(
         assert model is not None
         path = str(job.work_dir / "model")
         model.save_pretrained(path)
-        tokenizer.save_pretrained(path)
+        save_tokenizer(tokenizer, Path(path))
         release_engines()
     if model is not None:
         model.to("cpu")  # vLLM wants the GPU

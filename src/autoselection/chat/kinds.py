@@ -1,0 +1,87 @@
+"""Kinds of what a model writes: its answer, the reasoning before it, and calls of tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: Kinds of tokens, see ``Encoded.kinds``.
+NOT_TRAINED, ANSWER, REASONING, CALL = range(4)
+
+_TAGS = "think|thinking|thought|reasoning"
+_OPENED = re.compile(rf"(?:<(?:{_TAGS})>|\[THINK\])\s*\Z")
+_THOUGHT = re.compile(rf"\s*(?:<({_TAGS})>(?P<a>.*?)</\1>|\[THINK\](?P<b>.*?)\[/THINK\])\s*", re.DOTALL)
+_CLOSED = re.compile(rf"(?P<a>.*?)(?P<b></(?:{_TAGS})>|\[/THINK\])\s*", re.DOTALL)
+_BEHIND = re.compile(r"\s*(?:</\w+>|\[/\w+\]|<\|[^|<>]*\|>)?\s*")
+_CALLS = re.compile(r"\s*<(tool_call|function_call)>.*?</\1>|\s*\[TOOL_CALLS\][^\n]*", re.DOTALL)
+
+
+def content_of(message: Mapping[str, Any], text: str, start: int, behind: int) -> tuple[int, int]:
+    """Where the content of an assistant's message stands in what it writes; an empty place if it says nothing.
+
+    A template may write less than the whole content (without its reasoning): then the end of it that it does write.
+
+    Args:
+        start: where the message begins to be written.
+        behind: where what stands behind it begins.
+    """
+    content = message["content"].strip()
+    while content:
+        place = text.rfind(content, start, behind)
+        if place >= 0:
+            return place, place + len(content)
+        thought = _CLOSED.match(content)
+        if thought is None:
+            break
+        content = content[thought.end() :]
+    return (start, start) if not content else (start, behind)
+
+
+def kinds_of(
+    message: Mapping[str, Any], text: str, start: int, content: int, content_end: int, end: int
+) -> tuple[tuple[int, int], ...]:
+    """What an assistant's message writes from ``start`` to ``end``, in pieces: (end of the piece, kind), in order.
+
+    What is thought before the content or the first call is reasoning, with its tags; a block without a thought in it is
+    none. What stands behind the content where there are calls are calls. The end mark belongs to the last piece.
+    """
+    said = content_end > content
+    first = _reasoning_end(message, text, start, content if said else end, content_end)
+    pieces = [(first, REASONING)] if first > start else []
+    if message.get("tool_calls"):
+        if said and content_end > first:
+            pieces.append((content_end, ANSWER))
+        return (*pieces, (end, CALL))
+    position, last = first, ANSWER
+    for block in _CALLS.finditer(text, first, max(first, content_end)):
+        if block.start() > position:
+            pieces.append((block.start(), ANSWER))
+        pieces.append((block.end(), CALL))
+        position = block.end()
+        last = CALL if not text[position:content_end].strip() else ANSWER
+    return (*pieces, (end, last)) if position < end else tuple(pieces)
+
+
+def _reasoning_end(message: Mapping[str, Any], text: str, start: int, first: int, content_end: int) -> int:
+    """Where what is thought ends; ``start`` if nothing is.
+
+    Args:
+        first: where the content begins, or where the message ends if it has none.
+    """
+    reasoning = message.get("reasoning_content", "").strip()
+    if reasoning:
+        place = text.find(reasoning, start, first)
+        if place < 0:  # the template leaves it out
+            return start
+        behind = _BEHIND.match(text, place + len(reasoning))
+        assert behind is not None
+        return first if message["content"].strip() else min(behind.end(), first)
+    pattern = _CLOSED if _OPENED.search(text, max(0, start - 40), start) else _THOUGHT
+    thought = pattern.match(text, start, max(first, content_end))
+    if (
+        thought is None
+        or not (thought["a"] or "").strip() + (thought["b"] or "" if pattern is _THOUGHT else "").strip()
+    ):
+        return start
+    return thought.end()
