@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.pool.dialect_examples import EXAMPLES
 
 from autoselection.errors import PoolError
 from autoselection.export import export_subset
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.pool.cached import cached_pool
-from tests.pool.dialect_examples import EXAMPLES
 
 Write = Callable[..., Path]
 

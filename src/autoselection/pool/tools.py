@@ -233,7 +233,9 @@ def _definition(value: Any, filled: bool) -> dict[str, Any]:
 def _with_schema(function: dict[str, Any]) -> dict[str, Any]:
     """A function whose schema is an object also where its container holds it as JSON text."""
     parsed = {
-        field: parsed_object(text) for field in _SCHEMAS if isinstance(text := function.get(field), str) and text.strip()
+        field: parsed_object(text)
+        for field in _SCHEMAS
+        if isinstance(text := function.get(field), str) and text.strip()
     }
     schemas = {field: _schema_without_nulls(schema, False) for field, schema in parsed.items() if schema is not None}
     return {key: schemas.get(key, item) for key, item in function.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from autoselection.documents import read_yaml
 from autoselection.errors import PoolError
 from autoselection.pool.dialects import Dialect
-from autoselection.pool.inputs.base import Input, texts, turns_of
+from autoselection.pool.inputs.base import Input, is_there, texts, turns_of
 from autoselection.pool.inputs.llamafactory import llamafactory_inputs
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
@@ -77,7 +77,7 @@ def yaml_inputs(path: Path, wanted: str | None) -> list[Input]:
 def _near(path: Path, name: str) -> Path | None:
     """A file named in a YAML file: beside it, where the command runs, or, if both were moved together, beside it still."""
     places = (path.parent / name, Path(name), path.parent / Path(name).name)
-    return next((found for found in places if found.exists()), None)
+    return next((found for found in places if is_there(found)), None)
 
 
 def _entry(path: Path, number: int, entry: Mapping[str, Any], wanted: str | None) -> list[Input]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,11 @@ class Input:
     dialect: Dialect | None = None
     parse: tuple[Parsed, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def is_there(path: Path) -> bool:
+    """Whether a named file is there; one whose name no file can have is not."""
+    return os.path.exists(path)  # noqa: PTH110 - unlike Path's, false where the name is too long
 
 
 def turns_of(value: Any, name: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from autoselection.documents import parse_json
 from autoselection.errors import AutoSelectionError, PoolError
 from autoselection.pool.dialects import Dialect, OtherFields
 from autoselection.pool.formats import RowFormat
-from autoselection.pool.inputs.base import Input, texts, turns_of
+from autoselection.pool.inputs.base import Input, is_there, texts, turns_of
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.values import is_missing
@@ -108,7 +108,7 @@ def _chosen(info: Path, files: Mapping[str, Any], document: Mapping[str, Any], w
 def _inputs_of(info: Path, name: str, entry: Mapping[str, Any]) -> list[Input]:
     where = f"{info}, {name!r}"
     file = info.parent / entry["file_name"]
-    if not file.exists():
+    if not is_there(file):
         raise PoolError(f"{info} names the file {file}, which is not there: restore it, or mend the entry.")
     formatting = entry.get("formatting") or "alpaca"
     if formatting not in ("alpaca", *_DEFAULT_TAGS):
