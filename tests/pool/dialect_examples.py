@@ -420,6 +420,16 @@ EXAMPLES: dict[str, Example] = {
         "reasoned",
         [user("2+2?"), assistant("It is 4.", reasoning_content="Easy.")],
     ),
+    "r1-distillate": Example(
+        {"input": "2+2?", "reasoning_content": "Easy.", "content": "4", "repo_name": "math", "score": 9},
+        "reasoned",
+        [user("2+2?"), assistant("4", reasoning_content="Easy.")],
+    ),
+    "prompt-reasoning-response": Example(
+        {"prompt": "2+2?", "reasoning_content": "Easy.", "response": "4"},
+        "prompt-completion",
+        [user("2+2?"), assistant("4", reasoning_content="Easy.")],
+    ),
     "openorca": Example(
         {"id": "o", "system_prompt": "Be brief.", "question": "2+2?", "response": "4"},
         "prompt-completion",

@@ -145,3 +145,12 @@ def test_a_log_counts_what_it_leaves_and_refuses_answers_cut_off(write: Write, t
     assert pool.messages() == [EXAMPLES["batch-joined"].messages] * 2
     assert report.ignored["choices behind the first"] == 1
     assert [bad.line for bad in report.bad] == [3, 4]
+
+
+def test_a_column_of_reasoning_is_named_by_the_map(write: Write, tmp_path: Path) -> None:
+    row = {"Frage": "2+2?", "Gedanken": "Easy.", "Antwort": "4", "extra": 1}
+    columns = {"prompt": "Frage", "reasoning": "Gedanken", "response": "Antwort"}
+    pool, _ = read(write("rows.csv", [row, {**row, "Gedanken": None}]), tmp_path / "pool", map=columns)
+    answer = {"role": "assistant", "content": "4"}
+    assert [turns[1] for turns in pool.messages()] == [{**answer, "reasoning_content": "Easy."}, answer]
+    assert pool.metas()[0] == {"extra": "1"}

@@ -250,3 +250,14 @@ def test_nothing_is_parsed_unless_asked(write: Callable[..., Path], tmp_path: Pa
         notes = " ".join(report.notes)
         assert ("reasoning in <think> 1" in notes, "<think> that never closes 1" in notes) == (("think" in kinds),) * 2
         assert ("turns with <tool_call> 1" in notes) == ("tool_calls" in kinds)
+
+
+def test_tools_that_a_template_would_write_twice_are_told(write: Callable[..., Path], tmp_path: Path) -> None:
+    prompt = {"role": "system", "content": HERMES % json.dumps([TOOL])}
+    row = {"messages": [prompt, user("q"), assistant("a")], "tools": [TOOL]}
+    file = write("rows.jsonl", [row, {"messages": [user("q"), assistant("a")], "tools": [TOOL]}])
+    report = ingest([file], tmp_path / "plain")
+    assert any(note.startswith("1 rows declare their tools in a field and") for note in report.notes)
+    report = ingest([file], tmp_path / "parsed", IngestConfig(parse=("tool_calls",)))
+    assert not any("twice" in note for note in report.notes)
+    assert Pool.open(tmp_path / "parsed").messages()[0] == [user("q"), assistant("a")]

@@ -105,7 +105,7 @@ def ingest(
         typer.Option(
             "--map",
             metavar="ROLE=COLUMN,…",
-            help="Own column names: prompt and response (also input, history), or messages; also system, tools, source, id.",
+            help="Own column names: prompt and response (also input, reasoning, history), or messages; also system, tools, source, id.",
         ),
     ] = None,
     rows_from: Annotated[

@@ -44,7 +44,7 @@ from autoselection.pool.row_kinds import FileEvidence, KindCounts, OtherRow, Tel
 from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
 from autoselection.pool.special_tokens import SpecialTokenScanner, texts_of
-from autoselection.pool.tags import Tally, parse
+from autoselection.pool.tags import Tally, declares_twice, parse
 from autoselection.pool.turns import Reading
 from autoselection.pool.values import is_missing
 
@@ -134,6 +134,7 @@ class Build:
         self._token_rows = 0
         self._ignored: Counter[str] = Counter()
         self._tally = Tally()
+        self._twice_declared = 0  # rows with tools in a field and in the text of a system prompt
         # How the file at hand is read; what is ignored is of the row at hand, which may still prove bad.
         self._reading = Reading()
         self._batch = Batch()
@@ -297,6 +298,7 @@ class Build:
         if config.parse or given.input.parse:
             tally = Tally()
             conversation = parse(conversation, {*config.parse, *given.input.parse}, tally)
+        self._twice_declared += declares_twice(conversation)
         found = self.scanner.count(texts_of(conversation))
         if found is not None:
             self._tokens.update(found)
@@ -429,6 +431,11 @@ class Build:
             elif stem_of(files[0]) != source:
                 self.notes.append(f"Source '{source}': {printable(files[0])}.")
         self.notes += self._tally.notes()
+        if self._twice_declared:
+            self.notes.append(
+                f"{self._twice_declared:,} rows declare their tools in a field and in the text of their system prompt, so that a "
+                "template writes them twice: --parse tool_calls (in a configuration: pool.ingest.parse) makes one of both."
+            )
         if self.renumbered:
             self.notes.append(
                 f"{self.renumbered:,} rows have an id that a row of other content has too: they were numbered ('7-2')."

@@ -28,7 +28,9 @@ from autoselection.pool.tools import TOOL_FIELDS
 from autoselection.pool.turns import Reading
 from autoselection.pool.values import field_list, is_blank, is_missing
 
-ColumnRole = Literal["prompt", "input", "response", "system", "history", "messages", "tools", "source", "id"]
+ColumnRole = Literal[
+    "prompt", "input", "response", "reasoning", "system", "history", "messages", "tools", "source", "id"
+]  # fmt: skip
 ROLES: tuple[ColumnRole, ...] = get_args(ColumnRole)
 
 #: Names of the fields that ``formats`` reads.
@@ -84,10 +86,12 @@ _RESPONSE_WORDS = (
 )  # fmt: skip
 _NO_TEXT = ("id", "uuid", "source", "url", "date", "split", "category", "lang", "language", "rejected")
 #: Formats' names of the fields that a map fills.
-_PROMPTED: Mapping[str, str] = {"prompt": "prompt", "response": "completion", "system": "system", "tools": "tools"}
+_PROMPTED: Mapping[str, str] = {
+    "prompt": "prompt", "response": "completion", "reasoning": "reasoning_content", "system": "system", "tools": "tools"
+}  # fmt: skip
 _ALPACA: Mapping[str, str] = {
     "prompt": "instruction", "input": "input", "response": "output", "system": "system", "history": "history",
-    "tools": "tools",
+    "reasoning": "reasoning_content", "tools": "tools",
 }  # fmt: skip
 _CHAT: Mapping[str, str] = {"messages": "messages", "system": "system", "tools": "tools"}
 
@@ -125,7 +129,7 @@ def check_map(columns: Iterable[str]) -> None:
     if "messages" in roles:
         if roles - {"messages", "system", "tools"}:
             raise ValueError(
-                "'messages' holds whole conversations: no 'prompt', 'input', 'response' or 'history' besides"
+                "'messages' holds whole conversations: no 'prompt', 'input', 'response', 'reasoning' or 'history' besides"
             )
     elif not {"prompt", "response"} <= roles:
         raise ValueError("name the columns of 'prompt' and 'response', or that of 'messages'")

@@ -3,10 +3,10 @@
 ========================  ==========================================================================================
 ``messages``              field ``messages``: a list of turns (OpenAI chat); optional ``system``
 ``sharegpt``              field ``conversations``: a list of turns; optional ``system``
-``alpaca``                ``instruction``, ``output`` (or ``response``); optional ``input`` (or ``context``), ``system``
-                          and ``history`` (pairs of user and assistant texts, oldest first)
+``alpaca``                ``instruction``, ``output`` (or ``response``); optional ``input`` (or ``context``), ``system``,
+                          ``reasoning_content`` and ``history`` (pairs of user and assistant texts, oldest first)
 ``prompt-completion``     ``prompt`` with ``completion`` or ``response``, or ``question`` with ``answer`` (no options);
-                          strings, or lists of turns; optional ``system``
+                          strings, or lists of turns; optional ``system`` and, of an answer, ``reasoning_content``
 ========================  ==========================================================================================
 
 A turn is an object with ``role`` and ``content`` or with ``from`` and ``value``. The canonical roles are ``system``,
@@ -39,6 +39,8 @@ RowFormat = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 FORMATS: tuple[RowFormat, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion")
 
 _PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
+#: What was thought before an answer that is a text of its own.
+_REASONING = "reasoning_content"
 _OPTION_FIELDS = ("choices", "options")
 
 
@@ -134,8 +136,8 @@ def _alpaca(record: Mapping[str, Any], reading: Reading) -> tuple[list[Message],
         raise RowError("field 'instruction' is missing or empty")
     turns = _history(record.get("history"))
     turns.append({"role": "user", "content": "\n".join(question)})
-    turns.append({"role": "assistant", "content": required_text(record, answer_field)})
-    used = frozenset(("instruction", input_field, answer_field, "system", "history"))
+    turns.append(_answer(record, answer_field))
+    used = frozenset(("instruction", input_field, answer_field, _REASONING, "system", "history"))
     return _with_system(record, turns, reading), used
 
 
@@ -182,9 +184,18 @@ def _prompt_completion(record: Mapping[str, Any], reading: Reading) -> tuple[lis
     for name, role in zip(pair, ("user", "assistant"), strict=True):
         if isinstance(record[name], list):
             turns += turns_of(record, name, reading)
+        elif role == "assistant":
+            turns.append(_answer(record, name))
         else:
             turns.append({"role": role, "content": required_text(record, name)})
-    return _with_system(record, turns, reading), frozenset((*pair, "system"))
+    used = (*pair, "system") if isinstance(record[pair[1]], list) else (*pair, _REASONING, "system")
+    return _with_system(record, turns, reading), frozenset(used)
+
+
+def _answer(record: Mapping[str, Any], name: str) -> Message:
+    turn: Message = {"role": "assistant", "content": required_text(record, name)}
+    reasoning = optional_text(record, _REASONING)
+    return turn if reasoning is None else {**turn, "reasoning_content": reasoning}
 
 
 def _with_system(record: Mapping[str, Any], turns: list[Message], reading: Reading) -> list[Message]:

@@ -49,7 +49,7 @@ class IngestConfig(_Told):
     )
     map: dict[ColumnRole, str] = Field(
         default_factory=dict,
-        description="Own column names, whatever their case: prompt and response (also input, history), or messages; also "
+        description="Own column names, whatever their case: prompt and response (also input, reasoning, history), or messages; also "
         "system, tools, source and id. Files that have none of these columns are read as if there were no map.",
     )
     parse: tuple[Parsed, ...] = Field(

@@ -82,6 +82,13 @@ def _listed(counts: Mapping[str, int]) -> str:
     )
 
 
+def declares_twice(conversation: Conversation) -> bool:
+    """Whether a row declares tools in a field and in the text of its system prompt, so that a template would write both."""
+    if conversation.tools is None or not conversation.messages or conversation.messages[0]["role"] != "system":
+        return False
+    return any(match[1].strip() for match in _TOOLS.finditer(conversation.messages[0]["content"]))
+
+
 def parse(conversation: Conversation, wanted: Collection[str], tally: Tally) -> Conversation:
     """The conversation with what ``wanted`` names (``think``, ``tool_calls``) as typed fields."""
     tools = conversation.tools

@@ -137,12 +137,13 @@ SMOLTALK = Dialect(
 )
 
 
-#: Columns of a question, the reasoning and the answer: of OpenThoughts, s1K-1.1, s1K and medical-o1.
+#: Columns of a question, the reasoning and the answer: of OpenThoughts, s1K-1.1, s1K, medical-o1 and R1's distillates.
 _REASONED = (
     ("problem", "deepseek_reasoning", "deepseek_solution"),
     ("question", "deepseek_thinking_trajectory", "deepseek_attempt"),
     ("question", "thinking_trajectories", "attempt"),
     ("Question", "Complex_CoT", "Response"),
+    ("input", "reasoning_content", "content"),
 )
 
 
