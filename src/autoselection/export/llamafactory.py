@@ -135,7 +135,7 @@ def export_sharegpt(pool: Pool, rows: Rows | None, directory: Path | str, name: 
 def _looked_up(pool: Pool, rows: Any) -> tuple[bool, bool]:
     """Whether a row that fits declares tools, and whether one has turns with more than ``from`` and ``value``."""
     tools = more = False
-    for part in batches(rows):
+    for part in batches(rows if not pool.plain else rows[:0]):
         for conversation in pool.conversations(part):
             if conversation.tools is None and not has_more(conversation.messages) and more:
                 continue

@@ -123,9 +123,11 @@ def shape_of(pool: Pool, rows: NDArray[np.int64], layout: Layout, container: str
     """What the rows of a file have: looked up in the rows where all rows of a file must have the same."""
     objects = has_types(container)
     fields = tuple(layout.fields)
-    if layout.further is None and not layout.typed and not layout.optional:
-        return Shape(layout, objects, fields, False)
+    if layout.typed and layout.further is None and container in ("jsonl", "json"):
+        return Shape(layout, objects, fields, False)  # each row has the keys that it needs
     absent, more = set(layout.optional), not layout.typed
+    if pool.plain and layout.typed:
+        return Shape(layout, objects, tuple(name for name in fields if name not in absent), False)
     for part in batches(rows):
         if not absent and more:
             break

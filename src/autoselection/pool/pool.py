@@ -31,6 +31,7 @@ from autoselection import files
 from autoselection.conversation import Conversation, Message
 from autoselection.errors import PoolError
 from autoselection.pool.rows import (
+    PLAIN_FIELDS,
     SCHEMA,
     Fingerprint,
     as_current,
@@ -335,6 +336,14 @@ class Pool:
     @cached_property
     def _turn_chunks(self) -> list[Any]:
         return [without_unused_fields(chunk) for chunk in self.table.column("messages").chunks]
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether no row declares tools and no turn has more than role and content: known without reading the rows."""
+        tools = self.table.column("tools")
+        return tools.null_count == len(tools) and all(
+            chunk.type.value_type.num_fields == len(PLAIN_FIELDS) for chunk in self._turn_chunks
+        )
 
     @cached_property
     def _chunk_starts(self) -> npt.NDArray[np.int64]:
