@@ -22,7 +22,6 @@ from autoselection.export.layouts import CannotHold, has_more
 from autoselection.export.turns import (
     CALL_MARKS,
     FUNCTION_CALL,
-    MESSAGES_KEY,
     SHAREGPT_ROLES,
     messages_text,
     said_before_calls,
@@ -31,6 +30,7 @@ from autoselection.export.turns import (
 from autoselection.export.written import ExportReport, Written, batches
 from autoselection.files import write_text
 from autoselection.pool.pool import Pool, Rows
+from autoselection.pool.turns import MESSAGES_KEY
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DATASET_INFO = "dataset_info.json"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoselection.conversation import Message, ToolCall
+from autoselection.pool.turns import MESSAGES_KEY
 
 #: ``from`` of ShareGPT for each canonical role.
 SHAREGPT_ROLES: Mapping[str, str] = {
@@ -17,9 +18,6 @@ SHAREGPT_ROLES: Mapping[str, str] = {
 }
 #: ``from`` of an assistant's turn that calls tools.
 FUNCTION_CALL = "function_call"
-#: Key of a ShareGPT turn whose ``from`` and ``value`` do not tell all: JSON text of the list of messages it stands for.
-#: LLaMA-Factory does not look at it, ingest reads it.
-MESSAGES_KEY = "messages"
 #: Where LLaMA-Factory looks for reasoning, and for calls that have something before them (from its version 0.9.4 on).
 THOUGHT_MARKS = ("<think>\n", "\n</think>\n\n")
 CALL_MARKS = ("<tool_call>", "</tool_call>")

@@ -49,7 +49,17 @@ def _missing(_name: str) -> None:
     return None
 
 
+class OwnKeys(dict[str, Any]):
+    """An object whose JSON text stood alone in its row: it has no keys that only others have, so its nulls are meant."""
+
+
+def _own_keys(pairs: list[tuple[str, Any]]) -> Record:
+    return OwnKeys(unique_object(pairs))
+
+
 DECODER = json.JSONDecoder(object_pairs_hook=unique_object, parse_constant=_missing)
+#: Reads JSON text that a row holds in a text, or in a column typed as JSON.
+TEXT_DECODER = json.JSONDecoder(object_pairs_hook=_own_keys, parse_constant=_missing)
 #: Finds where a value ends that ``DECODER`` refuses.
 _LENIENT = json.JSONDecoder()
 

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from autoselection.errors import MissingExtraError, PoolError
 from autoselection.pool.csv_reader import NAMES, Quotes, csv_rows, sniff_delimiter
 from autoselection.pool.encodings import Recoded, Survey, marked_encoding, survey
-from autoselection.pool.json_reader import BUFFER_BYTES, DECODER, KeyTwiceError, RawRow, Record, json_rows
+from autoselection.pool.json_reader import BUFFER_BYTES, TEXT_DECODER, KeyTwiceError, RawRow, Record, json_rows
 from autoselection.pool.row_error import RowError
 from autoselection.pool.settings import setting
 from autoselection.pool.spreadsheet import workbook_rows
@@ -363,7 +363,7 @@ def _decode(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) -> Non
 def _json_decoder(kind: Any) -> Callable[[Any], Any] | None:
     """What makes values of JSON text in a column typed as JSON; None if nothing in its type is."""
     if isinstance(kind, pa.JsonType):
-        return lambda value: None if value is None else DECODER.decode(value)
+        return lambda value: None if value is None else TEXT_DECODER.decode(value)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         inner = _json_decoder(kind.value_type)
         return inner and (lambda value: None if value is None else [inner(item) for item in value])

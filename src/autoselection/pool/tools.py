@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoselection.conversation import ToolCall
-from autoselection.pool.json_reader import DECODER, KeyTwiceError, unique_object
+from autoselection.pool.json_reader import TEXT_DECODER, KeyTwiceError, OwnKeys, unique_object
 from autoselection.pool.row_error import RowError, within
 from autoselection.pool.values import is_missing, kind_of, transposed
 
@@ -73,7 +73,7 @@ def _parsed(value: Any, what: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return DECODER.decode(value.strip()) if value.strip() else None
+        return TEXT_DECODER.decode(value.strip()) if value.strip() else None
     except KeyTwiceError as error:
         raise RowError(f"{what} JSON text in which {error}", "key twice") from error
     except (ValueError, RecursionError) as error:
@@ -130,7 +130,7 @@ def _arguments_text(value: Any, known: frozenset[str] | None, ignored: Counter[s
         return canonical_arguments(value)
     if filled:
         value = without_nulls(value)
-    elif isinstance(value, dict) and known:
+    elif isinstance(value, dict) and known and not isinstance(value, OwnKeys):
         # What a table wrote as JSON has the parameters of all tools in every call.
         kept = {key: item for key, item in value.items() if item is not None or key in known}
         if len(kept) < len(value):
@@ -164,7 +164,9 @@ def _refused(name: str) -> Any:
 
 
 def without_nulls(value: Any) -> Any:
-    """A value without the keys whose value is null."""
+    """A value without the keys whose value is null, where these may be other objects' keys."""
+    if isinstance(value, OwnKeys):
+        return value
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if not is_missing(item)}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
@@ -176,7 +178,8 @@ def _schema_without_nulls(value: Any, filled: bool) -> Any:
         return {
             key: _schema_without_nulls(item, filled)
             for key, item in value.items()
-            if not is_missing(item) or (key in _MAY_BE_NULL and item is None and not filled)
+            if not is_missing(item)
+            or (key in _MAY_BE_NULL and item is None and (not filled or isinstance(value, OwnKeys)))
         }
     return [_schema_without_nulls(item, filled) for item in value] if isinstance(value, list) else value
 

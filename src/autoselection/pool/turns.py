@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoselection.conversation import Message, ToolCall
+from autoselection.pool.json_reader import TEXT_DECODER
 from autoselection.pool.row_error import RowError, within
 from autoselection.pool.tools import Parameters, calls_of, id_text, json_text, without_nulls
 from autoselection.pool.values import from_json, is_blank, is_missing, kind_of, transposed
@@ -48,6 +49,8 @@ REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "thought")
 #: Where a turn may say whether it is learnt from: 1 or true, 0 or false.
 WEIGHT_FIELDS = ("weight", "train")
 CALL_FIELDS = ("tool_calls", "function_call")
+#: Key of a turn beside ``from`` and ``value``: JSON text of the list of messages that it stands for, or "" if these two tell all.
+MESSAGES_KEY = "messages"
 _TURN_FIELDS = frozenset({"role", "content", "from", "value"})
 _TEXT_PARTS = ("text", "output_text", "input_text")
 _REASONING_PARTS = ("thinking", "reasoning")
@@ -99,14 +102,27 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
     filled = reading.is_filled(name)
     for number, item in enumerate(value):
         try:
-            message = _message(item, reading, filled)
+            messages = [_message(stated, reading, filled) for stated in _stated(item)]
         except RowError as error:
             place = f"turn {number + 1} of '{name}'"
             said = RowError(str(error).replace("{turn}", place), error.kind, error.field, error.hint)
             raise within(said, f"{name}[{number}]") from error
-        if message is not None:
-            turns.append(message)
+        turns += [message for message in messages if message is not None]
     return turns
+
+
+def _stated(item: Any) -> list[Any]:
+    """The turns that a turn stands for: itself, or the messages that an export to ShareGPT put beside its text."""
+    text = item.get(MESSAGES_KEY) if isinstance(item, dict) else None
+    if not isinstance(text, str):
+        return [item]
+    try:
+        value = TEXT_DECODER.decode(text) if text else []
+    except (ValueError, RecursionError):
+        return [item]
+    if not isinstance(value, list):
+        return [item]
+    return value or [{key: held for key, held in item.items() if key != MESSAGES_KEY}]
 
 
 def _message(item: Any, reading: Reading, filled: bool) -> Message | None:

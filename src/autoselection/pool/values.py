@@ -81,7 +81,9 @@ def required_text(record: Mapping[str, Any], name: str) -> str:
 
 def kind_of(value: Any) -> str:
     """What a value is, in words."""
-    names = {"dict": "an object", "list": "a list", "str": "a string", "bool": "a boolean", "NoneType": "null"}
+    if isinstance(value, dict):
+        return "an object"
+    names = {"list": "a list", "str": "a string", "bool": "a boolean", "NoneType": "null"}
     return names.get(type(value).__name__, "a number" if isinstance(value, (int, float)) else type(value).__name__)
 
 
