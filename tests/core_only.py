@@ -18,7 +18,7 @@ from typing import Any
 
 EXTRAS = ("torch", "transformers", "trl", "peft", "datasets", "lm_eval", "sparsify", "spacy", "sentence_transformers")
 #: Ready recipes whose signals the core computes, and one that it does not.
-CORE_RECIPES = ("longest-responses", "text-only")
+CORE_RECIPES = ("longest-responses", "text-only", "clean-traces")
 MODEL_RECIPE = "high-ifd"
 MISSING_EXTRA, MISSING_SIGNAL = 8, 4
 
@@ -59,7 +59,16 @@ def command_line(folder: Path) -> None:
     raw.write_text("".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8")
     expect(document("ingest", str(raw), "--out", str(pool))["rows"] > 0, "ingest kept no row")
     scored = document("score", str(pool))
-    for signal in ("tokens", "lengths", "ngram_entropy", "repetition", "text_hash", "minhash", "near_duplicates"):
+    for signal in (
+        "tokens",
+        "lengths",
+        "ngram_entropy",
+        "repetition",
+        "text_hash",
+        "minhash",
+        "near_duplicates",
+        "trace_faults",
+    ):
         expect(signal in scored["signals"], f"the signal {signal} was not computed")
     for name in CORE_RECIPES:
         kept = document("materialize", name, "--pool", str(pool))["rows"]

@@ -30,6 +30,7 @@ def table() -> SignalTable:
         **small.columns,
         "loss_conditional": rng.gamma(2.0, 1.0, 300),
         "repetition": rng.beta(1.0, 9.0, 300),
+        "trace_faults": rng.integers(0, 2, 300),
     }
     return SignalTable.from_arrays(
         columns,

@@ -73,7 +73,8 @@ def task(folder: Path, name: str, items: int = 3) -> TaskConfig:
 
 def test_signals_without_a_model(pool: Pool) -> None:
     report = score_pool(pool, CONFIG)
-    assert set(report.keys) == {*QUICK, "near_duplicates", "lengths", "repetition", "action_object_branching"}
+    text = {"lengths", "repetition", "action_object_branching", "trace_faults", "traces"}
+    assert set(report.keys) == {*QUICK, "near_duplicates", *text}
     assert set(report.skipped) == {
         "contamination",
         "contamination_cosine",

@@ -18,8 +18,8 @@ A step that would leave nothing keeps the single best row. Ties are broken by ro
 - Exactly one parameter of a group (fraction, top_k, threshold) decides; giving two is an error.
 - `fraction` counts rows that have a score, and is rounded up.
 - `scope` says what a cut is made in: the `whole` subset, each `source`, the rows nearest to each `task` (highest MONA
-  score, ties to the task first by name), or each `cluster` of the pool. Rows without any MONA score, or without an
-  embedding, are a group of their own.
+  score, ties to the task first by name), each `cluster` of the pool, or the rows that call the same `tools` (never
+  searched). Rows without any MONA score, without an embedding, or without a call, are a group of their own.
 - Clusters are those of the whole pool, whatever rows are given: spherical k-means of the sentence embeddings (of the SAE
   features if there are none), with a fixed seed and sqrt(N / 10) clusters for a pool of N rows, rounded to a power of
   two from 2 to 1,024.

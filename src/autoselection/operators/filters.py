@@ -14,6 +14,7 @@ from autoselection.operators.base import BaseOperator, Context, Outcome, Param, 
 from autoselection.operators.groups import SCOPES, scopes_of
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
+from autoselection.signals.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
 
 #: Columns that count something of a row, in the order in which the first one present is the default.
 LENGTHS = (
@@ -27,7 +28,7 @@ LENGTHS = (
     "n_turns",
 )
 #: Not searched by ``score_filter``: columns that have an operator of their own, the losses that IFD is made of, so that
-#: no cut is searched twice, and repetition, which every pool has and which seldom decides.
+#: no cut is searched twice, and repetition and those of traces, which every pool has and which seldom decide.
 OWNED = frozenset(
     {
         "ifd",
@@ -39,9 +40,13 @@ OWNED = frozenset(
         "action_object_branching",
         "repetition",
         "rsr",
+        *CONTENTS,
         *LENGTHS,
     }
 )
+
+
+_NEVER = frozenset({"trace_faults", *FAULTS, BAD_SCHEMAS, TOOL_NAMES})
 
 
 def cut_params(
@@ -76,7 +81,7 @@ def cut_params(
             "whole",
             choices=SCOPES,
             searched=True,
-            help="cut the whole subset, or each source, nearest task or cluster by itself",
+            help="cut the whole subset, or each source, nearest task, cluster or set of tools called by itself",
         ),
         Param("missing", "choice", "drop", choices=("drop", "keep"), help="what to do with rows without a score"),
     )
@@ -115,7 +120,9 @@ class CutFilter(BaseOperator):
     @staticmethod
     def scope_needs(params: Mapping[str, Any]) -> tuple[str, ...]:
         """What the scope reads; a pool without embeddings is clustered by its SAE features."""
-        return {"task": ("mona",), "cluster": ("embeddings",)}.get(params.get("scope", "whole"), ())
+        return {"task": ("mona",), "cluster": ("embeddings",), "tools": (TOOL_NAMES,)}.get(
+            params.get("scope", "whole"), ()
+        )
 
     def as_fraction(self, params: Mapping[str, Any], signals: SignalTable) -> float:
         """The cut as a share of the whole pool's rows, whichever parameter decides it."""
@@ -197,7 +204,10 @@ def _best(overall: Ranking, ranked: Ranking, scored: Positions) -> int | None:
 
 
 def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str, ...]:
-    """Columns that a search may name, sorted: those with two different scores at least, contamination left out.
+    """Columns that a search may name, sorted: those with two different scores at least.
+
+    Without those that are matters of hygiene, not of taste: contamination and faults of traces; and without what is
+    only the name of a group.
 
     Args:
         owned: also those that have an operator of their own.
@@ -207,7 +217,7 @@ def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str,
         return tuple(
             name
             for name in sorted(signals.columns)
-            if not name.startswith("contamination") and _varies(signals.columns[name])
+            if not (name.startswith("contamination") or name in _NEVER) and _varies(signals.columns[name])
         )
 
     found = pool_artefact(signals, "columns that vary", build)

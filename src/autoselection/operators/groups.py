@@ -1,4 +1,4 @@
-"""Groups of rows that a cut may be made in: sources, nearest tasks, clusters. Built once per signal table.
+"""Groups of rows that a cut may be made in: sources, nearest tasks, clusters, tools called. Built once per signal table.
 
 Codes are those of the whole pool: they do not depend on the rows a step is given.
 """
@@ -14,8 +14,9 @@ from autoselection.errors import SignalError
 from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.kmeans import spherical_kmeans
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get, unit_rows
+from autoselection.signals.traces import TOOL_NAMES
 
-SCOPES = ("whole", "source", "task", "cluster")
+SCOPES = ("whole", "source", "task", "cluster", "tools")
 MOST_CLUSTERS = 1024
 ROWS_PER_CLUSTER = 10
 """Of about ``sqrt(N / ROWS_PER_CLUSTER)`` clusters."""
@@ -34,10 +35,10 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
 
     ``source``: its source. ``task``: the task with its highest MONA score, ties to the task first by name; rows without
     any score are a group of their own, the last. ``cluster``: see :func:`clusters`; rows without a vector likewise.
-    ``whole``: one group. ``cluster/40``: clusters like ``cluster``, forty of them.
+    ``tools``: the set of tools that it calls. ``whole``: one group. ``cluster/40``: clusters like ``cluster``, forty of them.
 
     Raises:
-        SignalError: the pool has no MONA scores, or neither embeddings nor SAE features.
+        SignalError: the pool has no MONA scores, neither embeddings nor SAE features, or no ``tool_names``.
     """
     if scope == "source":
         return signals.source, signals.source_names
@@ -45,12 +46,17 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
         return np.zeros(signals.n, np.int32), ("whole",)
     if scope == "task":
         return pool_artefact(signals, ("groups", scope), lambda: _nearest_tasks(signals))
+    if scope == "tools":
+        return pool_artefact(signals, ("groups", scope), lambda: _sets_of_tools(signals))
     count = int(scope.partition("/")[2] or number_of_clusters(signals.n))
     return pool_artefact(signals, ("groups", "cluster", count), lambda: _pool_clusters(signals, count))
 
 
 def scopes_of(signals: SignalTable) -> tuple[str, ...]:
-    """The scopes that are searched on a pool: ``task`` with MONA scores of two tasks, ``cluster`` with embeddings."""
+    """The scopes that are searched on a pool: ``task`` with MONA scores of two tasks, ``cluster`` with embeddings.
+
+    Not ``tools``: most pools have too many sets of them, each of a few rows.
+    """
     task = ("task",) if len(signals.tasks) > 1 else ()
     return ("whole", "source", *task, *(("cluster",) if signals.embeddings is not None else ()))
 
@@ -67,6 +73,11 @@ def _nearest_tasks(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
         nearest[better] = code
         highest[better] = scores[better]
     return nearest, (*tasks, "without a score")
+
+
+def _sets_of_tools(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
+    found, codes = np.unique(signals.column(TOOL_NAMES), return_inverse=True)
+    return codes.reshape(-1).astype(np.int32), tuple("no call" if not name else f"tools {name:.0f}" for name in found)
 
 
 def number_of_clusters(rows: int) -> int:

@@ -13,7 +13,7 @@ from autoselection.operators import default_registry, validate_params
 
 Params = Mapping[str, Any]
 
-_PER = {"source": "within source", "task": "within task", "cluster": "within cluster"}
+_PER = {"source": "within source", "task": "within task", "cluster": "within cluster", "tools": "within set of tools"}
 _LISTED = 5  # names of a list that are written out (count)
 
 

@@ -23,7 +23,8 @@ def print_pool_stats(stats: PoolStats, path: Path, console: Terminal) -> None:
     if not stats.signals:
         console.say("No signals are cached: `autoselection score` computes them.")
         return
-    lines = [_line(name, found.whole) for name, found in stats.signals.items()]
+    _print_faults(stats, console)
+    lines = [_line(name, found.whole) for name, found in _measures(stats).items()]
     _print("Signals", _headings("column"), lines, console)
     _print_means(stats, console)
 
@@ -81,13 +82,37 @@ def _rest(sources: Mapping[str, int]) -> list[tuple[str, ...]]:
     return [(f"… {hidden:,} more (see --json)",)] if hidden > 0 else []
 
 
+def _measures(stats: PoolStats) -> dict[str, SignalStats]:
+    """The signals but those that count faults, which have a table of their own."""
+    return {name: found for name, found in stats.signals.items() if name not in (stats.faults or ())}
+
+
+def _print_faults(stats: PoolStats, console: Terminal) -> None:
+    if stats.faults is None:
+        return
+    lines = [
+        (name, f"{rows:,}", f"{rows / max(1, stats.description.rows):.1%}")
+        for name, rows in stats.faults.items()
+        if rows
+    ]
+    if lines:
+        _print("Rows with faults of traces", ("column", "rows", "share"), lines, console)
+    else:
+        console.say("No row has a fault of traces (trace_faults).")
+
+
 def _print_means(stats: PoolStats, console: Terminal) -> None:
-    """Mean of every column within every source."""
-    columns = {name: found for name, found in stats.signals.items() if found.whole.mean is not None}
+    """Mean within every source of every column that does not say the same of all rows."""
+    columns = {name: found for name, found in _measures(stats).items() if _differs(found)}
     lines = []
     for source in list(stats.description.sources)[:SHOWN_SOURCES]:
         lines.append((source, *(_mean(found, source) for found in columns.values())))
     _print("Mean by source", ("source", *columns), [*lines, *_rest(stats.description.sources)], console)
+
+
+def _differs(found: SignalStats) -> bool:
+    quantiles = found.whole.quantiles
+    return found.whole.mean is not None and (not quantiles or min(quantiles.values()) < max(quantiles.values()))
 
 
 def _mean(found: SignalStats, source: str) -> str:

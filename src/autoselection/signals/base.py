@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 from autoselection.conversation import Message, turn_text
 from autoselection.signals.store import Shard
 
-Reads = Literal["messages", "texts"]
+Reads = Literal["messages", "texts", "conversations"]
 
 
 class Signal(Protocol):
@@ -46,7 +46,8 @@ class Signal(Protocol):
 
     @property
     def reads(self) -> Reads:
-        """``messages``: ``compute`` gets each row's turns; ``texts``: their contents, joined by line feeds."""
+        """``messages``: ``compute`` gets each row's turns; ``texts``: their contents, joined by line feeds;
+        ``conversations``: turns with the tools that the row declares."""
         return "messages"
 
     @property
@@ -55,7 +56,7 @@ class Signal(Protocol):
         return 16_384
 
     def compute(self, rows: Sequence[Any]) -> Shard:
-        """Score a batch of rows: conversations (lists of turns with ``role`` and ``content``), or texts.
+        """Score a batch of rows, in the form that ``reads`` names: lists of turns, texts, or ``Conversation``.
 
         Returns:
             Arrays by column name, each with one value a row, and counts of what could not be scored.

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from autoselection.signals import duplicates, shingles, syntax, text
+import numpy as np
+
+from autoselection.signals import duplicates, shingles, syntax, text, traces
 from autoselection.signals.base import Reads, Signal, response_of
 from autoselection.signals.repetition import repetition
 from autoselection.signals.store import Shard
@@ -162,6 +164,38 @@ class Repetition(Signal):
         return Shard({"repetition": repetition(responses, self.n)}, {"empty_response": empty})
 
 
+@dataclass(frozen=True)
+class TraceFaults(Signal):
+    """What is wrong with traces of tool calls and reasoning: a count for each kind of fault, and all of them together."""
+
+    name = "trace_faults"
+    columns = ("trace_faults", *traces.FAULTS, traces.BAD_SCHEMAS)
+    reads: ClassVar[Reads] = "conversations"
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        found = np.full((len(rows), len(self.columns)), np.nan, np.float32)
+        for i, row in enumerate(rows):
+            if row.messages:
+                *counts, bad_schemas = traces.fault_counts(row)
+                found[i] = (sum(counts), *counts, bad_schemas)
+        empty = sum(not row.messages for row in rows)
+        return Shard(dict(zip(self.columns, found.T.copy(), strict=True)), {"empty": empty})
+
+
+@dataclass(frozen=True)
+class Traces(Signal):
+    """What traces consist of: calls, results, declared tools, and how much of what the assistant wrote is reasoning."""
+
+    name = "traces"
+    columns = (*traces.CONTENTS, traces.TOOL_NAMES)
+    reads: ClassVar[Reads] = "conversations"
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        found = np.asarray([traces.contents(row) for row in rows], np.float32).reshape(len(rows), len(self.columns))
+        silent = int(np.isnan(found[:, traces.CONTENTS.index("reasoning_share")]).sum())
+        return Shard(dict(zip(self.columns, found.T.copy(), strict=True)), {"empty_response": silent})
+
+
 #: In the order in which they are computed and shown.
 BUILTIN_SIGNALS: tuple[type[Signal], ...] = (
     Tokens,
@@ -171,4 +205,6 @@ BUILTIN_SIGNALS: tuple[type[Signal], ...] = (
     ActionObjectBranching,
     TextHash,
     MinHash,
+    TraceFaults,
+    Traces,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,7 +180,12 @@ def _compute(pool: Pool, store: SignalStore, signal: Signal, fingerprint: str | 
     spec = SignalSpec(signal.name, signal.version, signal.params, model=fingerprint)
 
     def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
-        batch: Sequence[Any] = pool.texts(rows) if signal.reads == "texts" else pool.messages(rows)
+        read: Mapping[str, Callable[[range], Sequence[Any]]] = {
+            "messages": pool.messages,
+            "texts": pool.texts,
+            "conversations": pool.conversations,
+        }
+        batch = read[signal.reads](rows)
         return {signal.name: checked(signal, signal.compute(batch), len(rows))}
 
     described = signal.name.replace("_", " ").capitalize()

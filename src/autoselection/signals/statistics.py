@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autoselection.pool import Distribution, Pool, PoolDescription, describe_pool
 from autoselection.signals.score import load_table
 from autoselection.signals.table import SignalTable
+from autoselection.signals.traces import BAD_SCHEMAS, FAULTS, TOOL_NAMES
 
 #: Similarities at which near duplicates are counted.
 NEAR_LEVELS = (0.5, 0.7, 0.8, 0.9)
@@ -57,11 +58,13 @@ class PoolStats:
         signals: by column; ``sae`` counts the features of a row, ``embeddings`` tells only what is missing.
         near_duplicates: rows that have at least one other row as similar as the level; None if the pool has no such
             signal.
+        faults: rows with a fault of a trace, by column; None if the pool has no such signal.
     """
 
     description: PoolDescription
     signals: Mapping[str, SignalStats]
     near_duplicates: Mapping[float, int] | None
+    faults: Mapping[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -69,6 +72,7 @@ class PoolStats:
         return {
             **self.description.to_dict(),
             "near_duplicates": None if near is None else {f"{level:g}": rows for level, rows in near.items()},
+            "faults": None if self.faults is None else dict(self.faults),
             "signals": {name: found.to_dict() for name, found in self.signals.items()},
         }
 
@@ -83,13 +87,20 @@ def pool_stats(pool: Pool, table: SignalTable | None = None) -> PoolStats:
         SignalError: a cached signal is damaged.
     """
     table = load_table(pool) if table is None else table
-    signals = {name: _of_column(table, table.columns[name]) for name in sorted(table.columns)}
+    signals = {name: _of_column(table, table.columns[name]) for name in sorted(table.columns) if name != TOOL_NAMES}
     if table.sae is not None:
         counts = np.asarray(table.sae.counts, np.float32)
         signals["sae"] = _of_column(table, np.where(counts > 0, counts, np.float32(np.nan)))
     if table.embeddings is not None:
         signals["embeddings"] = _presence(table, table.embeddings)
-    return PoolStats(describe_pool(pool), signals, _near(table))
+    return PoolStats(describe_pool(pool), signals, _near(table), _faults(table))
+
+
+def _faults(table: SignalTable) -> dict[str, int] | None:
+    names = ("trace_faults", *FAULTS, BAD_SCHEMAS)
+    if not all(name in table.columns for name in names):
+        return None
+    return {name: int(np.count_nonzero(table.columns[name] > 0)) for name in names}
 
 
 def _of_column(table: SignalTable, values: NDArray[np.float32]) -> SignalStats:
