@@ -8,8 +8,6 @@ that were found and, where there is a likely reading, with the command for it.
 from __future__ import annotations
 
 import re
-import shlex
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -20,6 +18,7 @@ from typing import Any, Literal, get_args
 from autoselection.conversation import Conversation
 from autoselection.errors import ConfigError, PoolError
 from autoselection.pool import formats
+from autoselection.pool.column_advice import OPTIONS, advice, fold, is_conversation
 from autoselection.pool.dialects import DIALECTS, Dialect, dialects_of, unreadable
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import Record
@@ -60,31 +59,6 @@ PAIRS = (
 )
 #: Other usual names of a conversation: lists of turns.
 CONVERSATIONS = ("conversation", "dialogue", "dialog", "dialogues", "dialogs", "chat", "turns", "message")
-_OPTIONS = ("choices", "options")
-#: Words in names that speak for a prompt or a response, the best first: to propose a map, never to read by.
-_PROMPT_WORDS = (
-    "prompt",
-    "question",
-    "query",
-    "instruction",
-    "problem",
-    "input",
-    "user",
-    "human",
-    "request",
-    "ask",
-    "task",
-    *("frage", "anweisung", "aufgabe", "eingabe", "pregunta", "instrucción", "pergunta", "domanda", "vraag", "pytanie"),
-    *("вопрос", "soru", "问题", "質問", "질문", "سؤال"),
-    "q",
-)
-_RESPONSE_WORDS = (
-    *("response", "answer", "completion", "output", "solution", "reply", "assistant", "bot", "target", "chosen"),
-    *("summary", "translation", "result", "label"),
-    *("antwort", "ausgabe", "lösung", "respuesta", "réponse", "resposta", "risposta", "antwoord", "odpowiedź", "ответ"),
-    *("cevap", "回答", "答案", "답변", "جواب", "a"),
-)  # fmt: skip
-_NO_TEXT = ("id", "uuid", "source", "url", "date", "split", "category", "lang", "language", "rejected")
 #: Formats' names of the fields that a map fills.
 _PROMPTED: Mapping[str, str] = {
     "prompt": "prompt", "response": "completion", "reasoning": "reasoning_content", "system": "system", "tools": "tools"
@@ -95,8 +69,6 @@ _ALPACA: Mapping[str, str] = {
 }  # fmt: skip
 _CHAT: Mapping[str, str] = {"messages": "messages", "system": "system", "tools": "tools"}
 
-#: Numbers, dates and times: what a text cell may be, a column of texts not.
-_NO_WORDS = re.compile(r"[\W\d_]*(?:\d[\W\d_]*[TZ][\W\d_]*)*|(?i:true|false|nan|none|null)")
 _MAP_ENTRY = re.compile(rf",(?=(?:{'|'.join(ROLES)})=)")
 
 
@@ -133,10 +105,6 @@ def check_map(columns: Iterable[str]) -> None:
             )
     elif not {"prompt", "response"} <= roles:
         raise ValueError("name the columns of 'prompt' and 'response', or that of 'messages'")
-
-
-def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip().casefold())
 
 
 @dataclass
@@ -177,7 +145,7 @@ class Layout:
     def _make_plan(self, names: Sequence[str]) -> dict[str, str]:
         folded: dict[str, list[str]] = {}
         for name in names:
-            folded.setdefault(_fold(name), []).append(name)
+            folded.setdefault(fold(name), []).append(name)
         plan: dict[str, str] = {}
         for own, wanted in self.renamed.items():
             column = _only(folded, own, names)
@@ -268,7 +236,7 @@ def _lacks_system(row: Record) -> bool:
 
 def _only(folded: Mapping[str, list[str]], name: str, names: Sequence[str]) -> str | None:
     """The column of this name, whatever its case; None if there is none, or several and none of exactly this name."""
-    found = folded.get(_fold(name), [])
+    found = folded.get(fold(name), [])
     return name if name in names else found[0] if len(found) == 1 else None
 
 
@@ -318,12 +286,12 @@ def layout_of(
     Raises:
         PoolError: the columns cannot be told, or a mapped one is not there.
     """
-    present = {_fold(column) for record in records for column in record}
+    present = {fold(column) for record in records for column in record}
 
     def layout(row_format: str | Dialect, renamed: Mapping[str, str], exclusive: bool = False) -> Layout:
         def own(role: str, usual: str) -> str:
             named = request.map.get(role, usual)  # a file that has none of the mapped columns is read as if without map
-            return named if exclusive or only_file or _fold(named) in present else usual
+            return named if exclusive or only_file or fold(named) in present else usual
 
         id_field, source_field = own("id", request.id_field), own("source", request.source_field)
         dialect = row_format if isinstance(row_format, Dialect) else DIALECTS.get(row_format)
@@ -371,7 +339,7 @@ def layout_of(
         return layout(row_format, renamed)
     raise PoolError(
         f"The row format of {path} is unknown: its first rows have the fields {listed}; expected messages, "
-        f"conversations, instruction and output, or prompt and completion: {_advice(records, columns, path, command)}"
+        f"conversations, instruction and output, or prompt and completion: {advice(records, columns, path, command)}"
     )
 
 
@@ -382,8 +350,8 @@ def _has_mapped(records: Sequence[Record], path: Path, text_map: Mapping[str, st
         PoolError: it has some of them only.
     """
     columns = list(dict.fromkeys(chain.from_iterable(records)))
-    folded = {_fold(column) for column in columns}
-    absent = [column for column in text_map.values() if _fold(column) not in folded]
+    folded = {fold(column) for column in columns}
+    absent = [column for column in text_map.values() if fold(column) not in folded]
     if not absent:
         return True
     if len(absent) == len(text_map) and not only_file:
@@ -395,10 +363,10 @@ def _has_mapped(records: Sequence[Record], path: Path, text_map: Mapping[str, st
 
 def _usual_readings(records: Sequence[Record]) -> list[tuple[RowFormat, Mapping[str, str]]]:
     """What other usual names make of the rows: all readings that fit."""
-    rows = [{_fold(name): value for name, value in record.items() if not is_missing(value)} for record in records]
+    rows = [{fold(name): value for name, value in record.items() if not is_missing(value)} for record in records]
     readings: list[tuple[RowFormat, Mapping[str, str]]] = []
     for name in CONVERSATIONS:
-        if any(_is_conversation(row.get(name)) for row in rows):
+        if any(is_conversation(row.get(name)) for row in rows):
             readings.append(("messages", {name: "messages"}))
     if not readings:
         for prompt, response in PAIRS:
@@ -420,89 +388,11 @@ def _filled(record: Record) -> Record:
     return {
         name: "text" if name in empty else value
         for name, value in record.items()
-        if name not in empty or _fold(name) not in _OPTIONS
+        if name not in empty or fold(name) not in OPTIONS
     }
-
-
-def _is_conversation(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.lstrip().startswith(("[{", "[ {", "[\n")) and '"' in value
-    if isinstance(value, dict):
-        return {"role", "content"} <= set(value) or {"from", "value"} <= set(value)
-    first = value[0] if isinstance(value, list) and value else None
-    return isinstance(first, dict) and bool({"role", "from"} & set(first))
 
 
 def _is_pair(row: Record, prompt: str, response: str) -> bool:
     if not all(isinstance(row.get(name), str) and not is_blank(row[name]) for name in (prompt, response)):
         return False
-    return not any(name in row for name in _OPTIONS)
-
-
-def _advice(records: Sequence[Record], columns: Sequence[str], path: Path, command: str) -> str:
-    """What to do about a file whose columns say nothing."""
-    lists = [name for name in columns if isinstance(records[0][name], list)] if len(records) == 1 else []
-    if len(lists) == 1 and _is_list_of_rows(records[0][lists[0]]):
-        return f"if the rows are in the field {lists[0]!r}, write that list alone to a file."
-    if any(_fold(column) in _OPTIONS for column in columns):
-        return (
-            "these are questions with options, of which no conversation is made by itself: write the answer as text, or, to "
-            "score subsets by them, use `autoselection benchmark multiple_choice`."
-        )
-    proposed = _proposal(records, columns)
-    if proposed is None:
-        header = " (does the file have a header line?)" if path.suffix.lower() in (".csv", ".tsv") else ""
-        return f"rename the fields, or name them with --map prompt=…,response=…{header}."
-    mapped = shlex.quote(",".join(f"{role}={column}" for role, column in proposed.items()))
-    preference = " (the preferred answers alone)" if "chosen" in map(_fold, proposed.values()) else ""
-    return (
-        f"rename the fields, or name them (in a configuration: pool.ingest.map), for instance{preference}: "
-        f"`{command} --map {mapped}`"
-    )
-
-
-def _is_list_of_rows(value: Any) -> bool:
-    return bool(value) and all(isinstance(row, dict) for row in value) and not _is_conversation(value)
-
-
-def _proposal(records: Sequence[Record], columns: Sequence[str]) -> dict[str, str] | None:
-    """The likeliest map of the columns, if there is one that would read the rows."""
-    lists = [column for column in columns if any(_is_conversation(record.get(column)) for record in records)]
-    if lists:
-        return {"messages": min(lists, key=lambda column: _rank(column, ("chosen", "message", "conversation")))}
-    texts = [column for column in columns if _is_text(records, column) and _fold(column) not in _NO_TEXT]
-    prompt = _best(texts, _PROMPT_WORDS)
-    response = _best([column for column in texts if column != prompt], _RESPONSE_WORDS)
-    others = [column for column in texts if column not in (prompt, response)]
-    wanted = (prompt is None) + (response is None)
-    longest = sorted(others, key=lambda column: -_mean_length(records, column))[:wanted]
-    chosen = iter(column for column in others if column in longest)
-    prompt = prompt or next(chosen, None)
-    response = response or next(chosen, None)
-    return {"prompt": prompt, "response": response} if prompt and response else None
-
-
-def _best(columns: Sequence[str], words: Sequence[str]) -> str | None:
-    """The column whose name speaks most for a role; None if none does."""
-    ranked = [column for column in columns if _rank(column, words) < len(words)]
-    return min(ranked, key=lambda column: _rank(column, words), default=None)
-
-
-def _mean_length(records: Sequence[Record], column: str) -> float:
-    texts = [value for record in records if isinstance(value := record.get(column), str)]
-    return sum(map(len, texts)) / max(len(texts), 1)
-
-
-def _rank(column: str, words: Sequence[str]) -> int:
-    """Place of the first of ``words`` that the column's name holds; behind the last if none."""
-    parts = re.split(r"[\W_]+", _fold(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column)))
-    return next(
-        (place for place, word in enumerate(words) if any(part in (word, f"{word}s") for part in parts)), len(words)
-    )
-
-
-def _is_text(records: Iterable[Record], column: str) -> bool:
-    values = [record.get(column) for record in records]
-    present = [value for value in values if not is_missing(value)]
-    texts = sum(isinstance(value, str) and not is_blank(value) and not _NO_WORDS.fullmatch(value) for value in present)
-    return texts > 0 and texts * 2 >= len(present)
+    return not any(name in row for name in OPTIONS)
