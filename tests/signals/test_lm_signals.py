@@ -85,6 +85,7 @@ def test_scores_are_those_of_the_plain_loop(model: Any, tiny_tokenizer: Any) -> 
     assert stats == {
         "refused_by_template": 0,
         "truncated": 0,
+        "turns_rewritten": 0,
         "empty_response": 0,
         "response_cut_off": 0,
         "no_prompt": 0,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Which signals an option is for.
 _USES: Mapping[str, frozenset[str]] = {
-    "--model": frozenset({"tokens", "ifd", "loss", "varentropy", "rsr", "sae", "mona"}),
+    "--model": frozenset({"tokens", "ifd", "loss", "varentropy", "rsr", "token_kinds", "sae", "mona"}),
     "--sae": frozenset({"sae", "mona"}),
     "--target": frozenset({"mona"}),
     "--embedding-model": frozenset({"embeddings", "contamination_cosine"}),

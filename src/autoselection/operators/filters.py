@@ -13,6 +13,7 @@ from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows, ranged
 from autoselection.operators.groups import SCOPES, scopes_of
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
+from autoselection.signals.kinds import TOKEN_KINDS
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
 from autoselection.signals.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
 
@@ -41,6 +42,7 @@ OWNED = frozenset(
         "repetition",
         "rsr",
         *CONTENTS,
+        *(f"loss_{kind}" for kind in TOKEN_KINDS),
         *LENGTHS,
     }
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from autoselection.chat import Turns
 from autoselection.errors import SignalError
@@ -45,7 +45,10 @@ class SignalsConfig(StrictModel):
     max_length: int = Field(
         2048, ge=2, description="Longer rows are cut from the right for the model, whose own limit holds too (tokens)."
     )
-    turns: Turns = Field("all", description="Score all assistant turns of a conversation, or only the last.")
+    turns: Turns = Field(
+        "all",
+        description="Score all assistant turns of a conversation, only the last, or each in the samples that inference would produce.",
+    )
     batch_tokens: int | None = Field(
         None,
         ge=1,
@@ -56,6 +59,11 @@ class SignalsConfig(StrictModel):
         ge=1,
         description="In rsr, the mean rank of a response's tokens over their loss, ranks above this count as this; null: "
         "all count as they are.",
+    )
+    token_kinds: bool = Field(
+        False,
+        description="Whether null in signals also stands for token_kinds: IFD, loss and varentropy of the answer's, the "
+        "reasoning's and the calls' tokens each (columns such as ifd_reasoning). A list in signals names it instead.",
     )
     shard_rows: int = Field(
         512, ge=1, description="Rows computed between two saves in the passes of the model; a kill loses at most these."
@@ -141,6 +149,12 @@ class SignalsConfig(StrictModel):
             except SignalError as error:
                 raise ValueError(str(error).rstrip(".")) from error
         return options
+
+    @model_validator(mode="after")
+    def _kinds_are_computed(self) -> SignalsConfig:
+        if self.token_kinds and self.signals is not None and "token_kinds" not in self.signals:
+            raise ValueError("token_kinds: true is for signals: null; name token_kinds in the list of signals instead")
+        return self
 
     @property
     def minhash(self) -> MinHashParams:

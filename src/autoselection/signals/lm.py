@@ -1,6 +1,7 @@
 """IFD, varentropy and rsr: what the base model makes of each response, from two batched forward passes a row.
 
-Let y₁…y_T be the response tokens of a row: the trained assistant turns with their end marks, as training sees them.
+Let y₁…y_T be the response tokens of a row: the trained assistant turns with their end marks, as training sees them. With
+``turns: each`` a row may be several samples; then y is the response tokens of all of them, each scored in its own sample.
 
 * conditional loss: mean cross-entropy of y in the whole conversation (nats a token); the table calls it ``loss`` too.
 * unconditional loss: mean cross-entropy of the *same* tokens after only the beginning-of-sequence token (if the chat
@@ -16,6 +17,10 @@ Let y₁…y_T be the response tokens of a row: the trained assistant turns with
   one, and tokens of equal logits share the best of their ranks. Ranks are capped (at 100 by default, as there) because a
   few tokens of rank 10,000 would decide the mean. Low: tokens that surprise the model, yet are among its own first
   choices. A row of loss 0 has none.
+* by kind of token (``ifd_reasoning``, ``loss_call``, …, on request): the same means over the answer's, the reasoning's and the
+  calls' tokens alone (``Encoded.kinds``), from the same passes. What the response says before a token stands before it in
+  both passes, so that ``ifd_answer`` is what the prompt adds once the reasoning is there. A row without tokens of a kind has
+  no score of this kind.
 
 Rows without a response (blank, or cut off by the maximum length) have no score. Rows without any prompt have losses,
 varentropy and rsr but no IFD. Hidden states for SAE features are taken from the conditional pass.
@@ -23,17 +28,19 @@ varentropy and rsr but no IFD. Hidden states for SAE features are taken from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ConversationEncoder, Encoded, Message, Turns
-from autoselection.signals.kinds import SaeValues
-from autoselection.signals.sae import stored_values
+from autoselection.chat import ANSWER, CALL, REASONING, ConversationEncoder, Encoded, Row, Turns
+from autoselection.chat.form import as_conversation
+from autoselection.conversation import Message, turn_text
+from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS, SaeValues
+from autoselection.signals.sae import FeatureSums, SparseVector, stored_values
 from autoselection.signals.store import Shard
 
 if TYPE_CHECKING:
@@ -43,9 +50,11 @@ if TYPE_CHECKING:
 
     from autoselection.signals.sae import SparseEncoder
 
-SparseVector = tuple[NDArray[np.int32], NDArray[np.float32]]
-
 COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional", "rsr")
+
+#: Code in ``Encoded.kinds`` of each kind of token.
+_CODES: Mapping[str, int] = dict(zip(TOKEN_KINDS, (ANSWER, REASONING, CALL), strict=True))
+_SUMMED = ("loss_conditional", "varentropy", "rank", "loss_unconditional")
 
 #: Ranks that count as they are in rsr; those behind count as this.
 MAX_RANK = 100
@@ -56,11 +65,44 @@ _LOGITS, _LOGITS_ON_A_DEVICE = 1 << 22, 1 << 24
 
 
 @dataclass(frozen=True)
-class _Row:
-    """Token ids of one pass and the positions whose tokens are scored (each has a token before it)."""
+class _Text:
+    """What one pass reads.
 
+    Attributes:
+        row: the conversation it belongs to.
+        ids: token ids.
+        scored: positions whose tokens are scored; each has a token before it.
+        kinds: kind of each scored token.
+    """
+
+    row: int
     ids: list[int]
-    scored: list[int]
+    scored: list[int] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)
+
+
+class _Sums:
+    """Sums over the scored tokens of each row by kind of token; those of a row may come from several batches."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._sums = {name: np.zeros((len(_CODES) + 1, rows)) for name in ("count", *_SUMMED)}
+
+    def add(self, texts: Sequence[_Text], **values: NDArray[np.float64]) -> None:
+        """Add what was found for all scored tokens of ``texts``, in order."""
+        rows = np.repeat([text.row for text in texts], [len(text.scored) for text in texts])
+        cells = np.concatenate([text.kinds for text in texts]).astype(np.int64) * self._rows + rows
+        for name, added in values.items():
+            sums = np.bincount(cells, weights=added, minlength=self._sums[name].size)
+            self._sums[name] += sums.reshape(self._sums[name].shape)
+
+    def means(self, name: str, kind: str | None = None) -> NDArray[np.float64]:
+        """The mean over a row's tokens, of one kind or all, float64[rows]; NaN for rows without any."""
+        sums, counts = (
+            table.sum(axis=0) if kind is None else table[_CODES[kind]]
+            for table in (self._sums[name], self._sums["count"])
+        )
+        return _ratio(sums, counts)
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -86,30 +128,6 @@ def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 def default_batch_tokens(device: str) -> int:
     """Padded tokens a batch where none are set: small on a CPU, where activations should stay in its caches."""
     return 1024 if device.startswith("cpu") else 8192
-
-
-@dataclass(frozen=True)
-class _Tokens:
-    """What a pass says of the scored tokens of a batch, float64[M] each; a column that was not asked for is empty.
-
-    Attributes:
-        row: place of each token's row in the batch, int64[M].
-        loss: minus the log-probability of the token (nats).
-        varentropy: of the distribution that the token is drawn from (nats²).
-        rank: of the token in that distribution, from 1.
-    """
-
-    row: NDArray[np.int64]
-    loss: NDArray[np.float64]
-    varentropy: NDArray[np.float64]
-    rank: NDArray[np.float64]
-
-    def means(self, values: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-        """The mean of ``values`` over the tokens of each row of the batch; NaN for a row without any."""
-        counts = np.bincount(self.row, minlength=rows)
-        sums = np.bincount(self.row, weights=values, minlength=rows)
-        means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(rows, np.nan), where=counts > 0)
-        return means
 
 
 class LanguageModelScorer:
@@ -144,92 +162,98 @@ class LanguageModelScorer:
         self.masked = True  # whether padding behind a row changes it, so that it must be masked
 
     def score(
-        self, conversations: Sequence[Sequence[Message]], *, losses: bool = True, features: bool = False
+        self, rows: Sequence[Row], *, losses: bool = True, features: bool = False, kinds: bool = False
     ) -> tuple[Shard | None, Shard | None]:
-        """Losses and SAE features of conversations, each as a shard (None if not asked for)."""
+        """Losses and SAE features of conversations, each as a shard (None if not asked for).
+
+        Args:
+            kinds: the shard of losses also holds ``KIND_COLUMNS``.
+        """
         import torch
 
-        encoded = self.encoder.encode_batch(conversations)
-        known = [i for i, item in enumerate(encoded) if item is not None and item.input_ids]
-        common = _truncation(encoded)
-        rows, stats = self._scored_rows(conversations, encoded) if losses else ({}, {})
-        columns = {name: np.full(len(conversations), np.nan, np.float64) for name in COLUMNS}
-        sparse: list[SparseVector] = [(np.zeros(0, np.int32), np.zeros(0, np.float32)) for _ in conversations]
+        encoded = self.encoder.sample_batch(rows)
+        texts = _texts(encoded)
+        common = _counts(encoded)
+        pairs, stats = self._scored_texts(rows, encoded, texts) if losses else ({}, {})
+        sums = _Sums(len(rows))
+        parts: list[list[FeatureSums]] = [[] for _ in rows]
         with torch.inference_mode():
-            for batch in self._batches({i: pair[0] for i, pair in rows.items()}):
-                chosen = list(batch)
-                tokens, found = self._forward(list(batch.values()), distribution=True, features=features)
-                ranks = np.minimum(tokens.rank, self.max_rank)
-                for name, values in (
-                    ("loss_conditional", tokens.loss),
-                    ("varentropy", tokens.varentropy),
-                    ("rsr", ranks),
-                ):
-                    columns[name][chosen] = tokens.means(values, len(chosen))
-                for i, vector in zip(chosen, found, strict=False):
-                    sparse[i] = vector
-            for batch in self._batches({i: pair[1] for i, pair in rows.items()}):
-                tokens, _ = self._forward(list(batch.values()))
-                columns["loss_unconditional"][list(batch)] = tokens.means(tokens.loss, len(batch))
-            rest = {i: _Row(_input_ids(encoded[i]), []) for i in known if features and i not in rows}
-            for batch in self._batches(rest):
-                for i, vector in zip(batch, self._forward(list(batch.values()), features=True)[1], strict=True):
-                    sparse[i] = vector
+            for batch in self._batches([pair[0] for pair in pairs.values()]):
+                self._add_conditional(batch, sums, parts if features else None)
+            for batch in self._batches([pair[1] for pair in pairs.values()]):
+                sums.add(batch, loss_unconditional=self._forward(batch)[0]["loss"])
+            rest = [_Text(row, item.input_ids) for place, (row, item) in enumerate(texts) if place not in pairs]
+            for batch in self._batches(rest if features else []):
+                for text, found in zip(batch, self._forward(batch, features=True)[1], strict=True):
+                    parts[text.row].append(found)
         lm_shard = feature_shard = None
         if losses:
-            prompted = np.asarray([_has_prompt(messages, self.encoder.turns) for messages in conversations], bool)
-            stats["no_prompt"] = sum(not prompted[i] for i in rows)
-            columns["ifd"] = _ratio(columns["loss_conditional"], columns["loss_unconditional"], where=prompted)
-            columns["rsr"] = _ratio(columns["rsr"], columns["loss_conditional"])
+            scored = {pair[0].row for pair in pairs.values()}
+            prompted = np.asarray([i in scored and self._has_prompt(row) for i, row in enumerate(rows)], bool)
+            stats["no_prompt"] = len(scored) - int(prompted.sum())
             if self.full_logits:
-                stats["whole_logits"] = len(rows)
+                stats["whole_logits"] = len(scored)
+            columns = _columns(sums, prompted)
+            if kinds:
+                columns |= _kind_columns(sums, prompted)
             arrays = {name: column.astype(np.float32) for name, column in columns.items()}
-            lm_shard = Shard(arrays, {**common, **stats})
+            lm_shard = Shard(arrays, {**common, **stats, **(_kind_counts(sums, scored, prompted) if kinds else {})})
         if features:
-            feature_shard = sparse_shard(sparse, common, self.sae_values)
+            assert self.sae is not None
+            feature_shard = sparse_shard([self.sae.mean(found) for found in parts], common, self.sae_values)
         return lm_shard, feature_shard
 
-    def conditional_loss(self, conversations: Sequence[Sequence[Message]]) -> Shard:
+    def conditional_loss(self, rows: Sequence[Row]) -> Shard:
         """The column ``loss`` alone: ``loss_conditional`` of ``score``, without its other passes."""
         import torch
 
-        encoded = self.encoder.encode_batch(conversations)
-        rows, stats = self._scored_rows(conversations, encoded)
-        losses = np.full(len(conversations), np.nan, np.float32)
+        encoded = self.encoder.sample_batch(rows)
+        pairs, stats = self._scored_texts(rows, encoded, _texts(encoded))
+        sums = _Sums(len(rows))
         with torch.inference_mode():
-            for batch in self._batches({i: pair[0] for i, pair in rows.items()}):
-                tokens, _ = self._forward(list(batch.values()))
-                losses[list(batch)] = tokens.means(tokens.loss, len(batch))
-        return Shard({"loss": losses}, {**_truncation(encoded), **stats})
+            for batch in self._batches([pair[0] for pair in pairs.values()]):
+                loss = self._forward(batch)[0]["loss"]
+                sums.add(batch, count=np.ones(len(loss)), loss_conditional=loss)
+        return Shard({"loss": sums.means("loss_conditional").astype(np.float32)}, {**_counts(encoded), **stats})
 
-    def _scored_rows(
-        self, conversations: Sequence[Sequence[Message]], encoded: Sequence[Encoded | None]
-    ) -> tuple[dict[int, tuple[_Row, _Row]], dict[str, int]]:
-        """The rows that have a response left, in the conversation and alone; how many have not, and why."""
-        rows: dict[int, tuple[_Row, _Row]] = {}
-        stats = {"empty_response": 0, "response_cut_off": 0}
-        for i, item in enumerate(encoded):
-            if item is None or not item.input_ids:
-                continue
-            if not _has_response(conversations[i], self.encoder.turns):
-                stats["empty_response"] += 1
-                continue
-            pair = self._pair(item)
-            if pair[0].scored:
-                rows[i] = pair
-            else:
-                stats["response_cut_off"] += 1
-        return rows, stats
+    def _add_conditional(self, batch: Sequence[_Text], sums: _Sums, parts: list[list[FeatureSums]] | None) -> None:
+        """The conditional pass over a batch: what it says of scored tokens, and where ``parts`` are given, features."""
+        tokens, found = self._forward(batch, distribution=True, features=parts is not None)
+        sums.add(
+            batch,
+            count=np.ones(len(tokens["loss"])),
+            loss_conditional=tokens["loss"],
+            varentropy=tokens["varentropy"],
+            rank=np.minimum(tokens["rank"], self.max_rank),
+        )
+        for text, features in zip(batch, found, strict=False):
+            assert parts is not None
+            parts[text.row].append(features)
 
-    def _batches(self, rows: Mapping[int, _Row]) -> Iterator[dict[int, _Row]]:
-        """The rows in batches of similar length."""
-        order = sorted(rows)
-        for batch in token_batches([len(rows[i].ids) for i in order], self.batch_tokens):
-            yield {order[j]: rows[order[j]] for j in batch}
+    def _scored_texts(
+        self, rows: Sequence[Row], encoded: Sequence[list[Encoded] | None], texts: Sequence[tuple[int, Encoded]]
+    ) -> tuple[dict[int, tuple[_Text, _Text]], dict[str, int]]:
+        """The texts (by their place) that have a response left, in the conversation and alone; rows that have none."""
+        answered = [found is not None and self._has_response(row) for row, found in zip(rows, encoded, strict=True)]
+        pairs = {place: self._pair(*text) for place, text in enumerate(texts) if answered[text[0]]}
+        pairs = {place: pair for place, pair in pairs.items() if pair[0].scored}
+        read = {row for row, _ in texts}
+        left = {pair[0].row for pair in pairs.values()}
+        stats = {
+            "empty_response": sum(not answered[row] for row in read),
+            "response_cut_off": sum(answered[row] and row not in left for row in read),
+        }
+        return pairs, stats
 
-    def _pair(self, encoded: Encoded) -> tuple[_Row, _Row]:
-        """The row in the conversation and alone, with the same scored tokens in both."""
+    def _batches(self, texts: Sequence[_Text]) -> Iterator[list[_Text]]:
+        """The texts in batches of similar length."""
+        for batch in token_batches([len(text.ids) for text in texts], self.batch_tokens):
+            yield [texts[i] for i in batch]
+
+    def _pair(self, row: int, encoded: Encoded) -> tuple[_Text, _Text]:
+        """A text in the conversation and alone, with the same scored tokens in both."""
         positions = [i for i, scored in enumerate(encoded.response) if scored]
+        kinds = [encoded.kinds[i] for i in positions]
         kept = [i for i, alone in enumerate(encoded.alone) if alone]
         alone_ids = [encoded.input_ids[i] for i in kept]
         alone_positions = [new for new, old in enumerate(kept) if encoded.response[old]]
@@ -240,14 +264,29 @@ class LanguageModelScorer:
                 alone_ids = [start, *alone_ids]
                 alone_positions = [position + 1 for position in alone_positions]
         first = 1 if positions and (positions[0] == 0 or alone_positions[0] == 0) else 0
-        return _Row(encoded.input_ids, positions[first:]), _Row(alone_ids, alone_positions[first:])
+        return (
+            _Text(row, encoded.input_ids, positions[first:], kinds[first:]),
+            _Text(row, alone_ids, alone_positions[first:], kinds[first:]),
+        )
+
+    def _has_response(self, row: Row) -> bool:
+        messages = as_conversation(row).messages
+        return any(turn_text(messages[i]).strip() for i in _scored_turns(messages, self.encoder.turns))
+
+    def _has_prompt(self, row: Row) -> bool:
+        conversation = as_conversation(row)
+        scored = _scored_turns(conversation.messages, self.encoder.turns)
+        before = conversation.messages[: scored[0] if scored else 0]
+        tools = conversation.tools is not None and self.encoder.shows_tools
+        return tools or any(turn_text(message).strip() for message in before)
 
     def _forward(
-        self, batch: Sequence[_Row], *, distribution: bool = False, features: bool = False
-    ) -> tuple[_Tokens, list[SparseVector]]:
-        """One right-padded batch: loss, with ``distribution`` varentropy and rank, of each scored token; SAE features.
+        self, batch: Sequence[_Text], *, distribution: bool = False, features: bool = False
+    ) -> tuple[dict[str, NDArray[np.float64]], list[FeatureSums]]:
+        """One right-padded batch: what is found for each scored token, in order, and the SAE features of each text.
 
-        Where no position is scored, the pass ends at the layer that the SAE reads.
+        Tokens have ``loss`` (nats); with ``distribution`` also ``varentropy`` (nats²) of the distribution that they are
+        drawn from and ``rank`` in it, from 1. Where no position is scored, the pass ends at the layer that the SAE reads.
         """
         import torch
 
@@ -266,9 +305,8 @@ class LanguageModelScorer:
         sae = self.sae if features else None
         with capture(self.model, sae.hookpoint if sae else None, stop=not len(rows)) as captured:
             hidden = self.model.base_model(input_ids=tokens, attention_mask=given, use_cache=False)[0]
-        found = sae.mean_features(captured["states"], mask) if sae else []
-        losses = np.empty(len(rows), np.float64)
-        spreads, ranks = np.empty((2, len(rows) if distribution else 0), np.float64)
+        found = sae.sum_features(captured["states"], mask) if sae else []
+        scores = {name: np.empty(len(rows)) for name in ("loss", *(("varentropy", "rank") if distribution else ()))}
         if len(rows):
             whole = self._whole_logits(tokens, given) if self.full_logits else None
             positions = torch.as_tensor([p for row in batch for p in row.scored], device=device)
@@ -281,11 +319,11 @@ class LanguageModelScorer:
                 logits = self._head(hidden[before]) if whole is None else whole[before]
                 logits, targets = logits.float(), tokens[row_index[part], positions[part]]
                 loss, spread = token_scores(logits, targets, distribution)
-                losses[part] = loss.cpu().numpy()
+                scores["loss"][part] = loss.cpu().numpy()
                 if distribution:
-                    spreads[part] = spread.cpu().numpy()
-                    ranks[part] = token_ranks(logits, targets).cpu().numpy()
-        return _Tokens(rows, losses, spreads, ranks), found
+                    scores["varentropy"][part] = spread.cpu().numpy()
+                    scores["rank"][part] = token_ranks(logits, targets).cpu().numpy()
+        return scores, found
 
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)
@@ -387,27 +425,53 @@ def _ratio(
     return ratio
 
 
-def _truncation(encoded: Sequence[Encoded | None]) -> dict[str, int]:
+def _columns(sums: _Sums, prompted: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """``COLUMNS``, float64[rows] each; IFD of the rows that have a prompt."""
+    loss, alone = sums.means("loss_conditional"), sums.means("loss_unconditional")
+    found = {"ifd": _ratio(loss, alone, prompted), "varentropy": sums.means("varentropy")}
     return {
-        "refused_by_template": sum(item is None for item in encoded),
-        "truncated": sum(item is not None and item.truncated > 0 for item in encoded),
+        **found,
+        "loss_conditional": loss,
+        "loss_unconditional": alone,
+        "rsr": _ratio(sums.means("rank"), loss),
     }
 
 
-def _input_ids(encoded: Encoded | None) -> list[int]:
-    assert encoded is not None
-    return encoded.input_ids
+def _kind_columns(sums: _Sums, prompted: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """``KIND_COLUMNS``, float64[rows] each."""
+    found: dict[str, NDArray[np.float64]] = {}
+    for kind in TOKEN_KINDS:
+        loss, alone = sums.means("loss_conditional", kind), sums.means("loss_unconditional", kind)
+        found |= {f"ifd_{kind}": _ratio(loss, alone, prompted), f"loss_{kind}": loss}
+        found[f"varentropy_{kind}"] = sums.means("varentropy", kind)
+    return {name: found[name] for name in KIND_COLUMNS}
+
+
+def _kind_counts(sums: _Sums, scored: Collection[int], prompted: NDArray[np.bool_]) -> dict[str, int]:
+    """Rows with a response that have no score of a kind, by reason."""
+    found = {}
+    for kind in TOKEN_KINDS:
+        there = ~np.isnan(sums.means("loss_conditional", kind))
+        found[f"no_{kind}"] = len(scored) - int(there.sum())
+        found[f"no_prompt_{kind}"] = int((there & ~prompted).sum())
+    return found
+
+
+def _texts(encoded: Sequence[list[Encoded] | None]) -> list[tuple[int, Encoded]]:
+    """The texts of all rows that hold any token, each with its row."""
+    return [(row, item) for row, found in enumerate(encoded) for item in found or () if item.input_ids]
+
+
+def _counts(encoded: Sequence[list[Encoded] | None]) -> dict[str, int]:
+    return {
+        "refused_by_template": sum(found is None for found in encoded),
+        "truncated": sum(any(item.truncated for item in found or ()) for found in encoded),
+        "turns_rewritten": sum(item.rewritten for found in encoded for item in found or ()),
+    }
 
 
 def _scored_turns(messages: Sequence[Message], turns: Turns) -> list[int]:
+    """The assistant's turns that have a loss."""
     assistants = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    return assistants if turns == "all" else assistants[-1:]
-
-
-def _has_response(messages: Sequence[Message], turns: Turns) -> bool:
-    return any(messages[i]["content"].strip() for i in _scored_turns(messages, turns))
-
-
-def _has_prompt(messages: Sequence[Message], turns: Turns) -> bool:
-    scored = _scored_turns(messages, turns)
-    return any(message["content"].strip() for message in messages[: scored[0] if scored else 0])
+    chosen = assistants[-1:] if turns == "last" else assistants
+    return [i for i in chosen if messages[i].get("weight", 1)]

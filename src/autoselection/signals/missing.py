@@ -6,25 +6,40 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
+
+_NO_PROMPT = "no prompt before the response"
+_IN_RESPONSES: Mapping[str, str] = dict(zip(TOKEN_KINDS, ("answer", "reasoning", "call of a tool"), strict=True))
 #: What each stored count of rows without a score says.
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         "response_cut_off": "the prompt fills the maximum length (signals.max_length, or the model's own limit)",
         "empty_response": "no response to score",
-        "no_prompt": "no prompt before the response",
+        "no_prompt": _NO_PROMPT,
         "refused_by_template": "refused by the chat template",
         "empty": "no text",
         "too_long": "longer than the limit of the parser (signals.spacy_max_characters)",
         "failed": "the parser failed",
         "no_direction": "the embedding has no direction",
+        **{f"no_{kind}": f"no {what} in the response" for kind, what in _IN_RESPONSES.items()},
+        **{f"no_prompt_{kind}": _NO_PROMPT for kind in _IN_RESPONSES},
     }
 )
-#: The reasons that do not apply to some columns of a signal.
-_NOT_OF: Mapping[str, frozenset[str]] = MappingProxyType(
-    dict.fromkeys(("loss_conditional", "loss_unconditional", "varentropy", "loss", "rsr"), frozenset({"no_prompt"}))
-)
+#: Columns for which a row needs no prompt.
+_WITHOUT_PROMPT = frozenset({"loss_conditional", "loss_unconditional", "varentropy", "loss", "rsr"})
+
+
+def _not_of(column: str) -> frozenset[str]:
+    """The reasons that do not apply to a column of the base model."""
+    name, _, kind = column.rpartition("_")
+    if column not in KIND_COLUMNS:
+        return frozenset({"no_prompt"} if column in _WITHOUT_PROMPT else ())
+    others = {reason for other in TOKEN_KINDS if other != kind for reason in (f"no_{other}", f"no_prompt_{other}")}
+    return frozenset({"no_prompt", *others, *(() if name == "ifd" else (f"no_prompt_{kind}",))})
+
+
 #: Counts of other things than rows without a score.
-_OTHER = frozenset({"truncated", "values_clipped", "whole_logits"})
+_OTHER = frozenset({"truncated", "turns_rewritten", "values_clipped", "whole_logits"})
 #: For a row of which no stored count says why.
 UNKNOWN = "not scored"
 
@@ -38,7 +53,7 @@ def reasons(column: str, missing: int, stats: Mapping[str, Any]) -> dict[str, in
     """
     if missing <= 0:
         return {}
-    left_out = _NOT_OF.get(column, frozenset())
+    left_out = _not_of(column)
     found = {
         said: int(stats[name]) for name, said in REASONS.items() if name not in left_out and int(stats.get(name, 0)) > 0
     }

@@ -23,6 +23,7 @@ from autoselection.models import (
 )
 from autoselection.signals import sae, text
 from autoselection.signals.config import SignalsConfig
+from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
 from autoselection.signals.table import LM_SIGNALS, MONA_PREFIX, SparseRows
 from autoselection.signals.trajectory import score_trajectory
@@ -36,6 +37,16 @@ if TYPE_CHECKING:
 
 _MONA_SHARD = 65_536
 _TOKENS_SHARD = 4096
+
+
+def _by_signal(losses: Shard) -> dict[str, Shard]:
+    """A shard of losses as those of the signals ``lm`` and, if it has their columns, ``token_kinds``."""
+    of_kinds = {name: array for name, array in losses.arrays.items() if name in KIND_COLUMNS}
+    rest = {name: array for name, array in losses.arrays.items() if name not in of_kinds}
+    stats = {name: count for name, count in losses.stats.items() if name.removeprefix("no_prompt_") not in TOKEN_KINDS}
+    stats = {name: count for name, count in stats.items() if name.removeprefix("no_") not in TOKEN_KINDS}
+    found = {"lm": Shard(rest, stats)}
+    return found | ({"token_kinds": Shard(of_kinds, losses.stats)} if of_kinds else {})
 
 
 def given(signal: str, value: Path | str | None, what: str, option: str) -> Path | str:
@@ -62,20 +73,24 @@ class ModelSignals:
 
     def tokens(self) -> list[Computed]:
         """Token counts by the model's tokenizer."""
-        params = {"tokenizer": "model", "template": self._template_key(self._path("tokens"))}
-        spec = SignalSpec("tokens", 1, params, model=model_fingerprint(self._path("tokens")))
+        path = self._path("tokens")
+        params = {"tokenizer": "model", "template": self._template_key(path)}
+        spec = SignalSpec("tokens", 2, params, model=model_fingerprint(path))
 
         def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
             encoder = ConversationEncoder(self._load_tokenizer(), max_length=1 << 30, turns="all")
-            return {"tokens": Shard(*text.count_model_tokens(self.pool.messages(rows), encoder))}
+            return {"tokens": Shard(*text.count_model_tokens(self.pool.conversations(rows), encoder))}
 
         return self.store.compute([spec], shard, shard_rows=_TOKENS_SHARD, description="Token counts")
 
     def passes(self, names: set[str]) -> list[Computed]:
         """Losses, varentropy, rsr and SAE features, those of ``names``, from the same passes."""
         specs: list[SignalSpec] = []
-        if asked := [name for name in LM_SIGNALS if name in names]:
-            specs.append(self._lm_spec(asked[0]))
+        asked = [name for name in LM_SIGNALS if name in names]
+        if set(asked) - {"token_kinds"}:
+            specs.append(self._lm_spec("lm", asked[0]))
+        if "token_kinds" in names:
+            specs.append(self._lm_spec("token_kinds", "token_kinds"))
         if names & {"sae", "mona"}:
             specs.append(self._sae_spec())
         if not specs:
@@ -83,17 +98,23 @@ class ModelSignals:
 
         def shard(rows: range, wanted: frozenset[str]) -> dict[str, Shard]:
             scorer = self._scorer("sae" in wanted)
-            losses, features = scorer.score(self.pool.messages(rows), losses="lm" in wanted, features="sae" in wanted)
-            found = {"lm": losses, "sae": features}
-            return {name: result for name, result in found.items() if result is not None}
+            losses, features = scorer.score(
+                self.pool.conversations(rows),
+                losses=bool(wanted & {"lm", "token_kinds"}),
+                features="sae" in wanted,
+                kinds="token_kinds" in wanted,
+            )
+            found = {"sae": features} if features is not None else {}
+            return found if losses is None else found | _by_signal(losses)
 
-        what = " and ".join({"lm": "IFD, varentropy, rsr", "sae": "SAE features"}[spec.name] for spec in specs)
+        titles = {"lm": "IFD, varentropy, rsr", "token_kinds": "the same by kind of token", "sae": "SAE features"}
+        what = " and ".join(titles[spec.name] for spec in specs)
         return self.store.compute(specs, shard, shard_rows=self.config.shard_rows, description=what)
 
     def trajectory(self) -> list[Computed]:
         """Losses under the checkpoints of ``signals.trajectory_models``."""
-        params = {**self._pass_params(*self.config.trajectory_models), "turns": self.config.turns}
         models, shard_rows = self.config.trajectory_models, self.config.shard_rows
+        params = [{**self._pass_params(model), "turns": self.config.turns} for model in models]
         return score_trajectory(self.pool, self.store, models, params, self._checkpoint_scorer, shard_rows)
 
     def _checkpoint_scorer(self, path: Path | str) -> LanguageModelScorer:
@@ -115,7 +136,7 @@ class ModelSignals:
         specs = [
             SignalSpec(
                 MONA_PREFIX + task,
-                1,
+                2,
                 {"samples": len(items)},
                 targets=items_fingerprint(items),
                 uses={"sae": parent.spec},
@@ -151,18 +172,18 @@ class ModelSignals:
         arrays = shard.arrays
         return SparseRows(indptr, arrays["indices"], arrays["values"], self._sae().num_latents, arrays.get("scale"))
 
-    def _lm_spec(self, signal: str) -> SignalSpec:
-        params = {
-            **self._pass_params(self._path(signal)),
-            "turns": self.config.turns,
-            "max_rank": self.config.rsr_max_rank,
-        }
-        return SignalSpec("lm", 2, params, model=model_fingerprint(self._path(signal)))
+    def _lm_spec(self, name: str, signal: str) -> SignalSpec:
+        params = {**self._pass_params(self._path(signal)), "turns": self.config.turns}
+        versions = {"lm": 2, "token_kinds": 1}
+        if name == "lm":
+            params["max_rank"] = self.config.rsr_max_rank
+        return SignalSpec(name, versions[name], params, model=model_fingerprint(self._path(signal)))
 
     def _sae_spec(self) -> SignalSpec:
         info = self._sae()
         params = {
             **self._pass_params(self._path("sae")),
+            **({"turns": "each"} if self.config.turns == "each" else {}),  # else all tokens of the conversation count
             "max_features": self.config.max_features,
             "values": self.config.sae_values,
             "d": info.num_latents,
@@ -170,17 +191,18 @@ class ModelSignals:
             "layer": self.config.sae_layer if self.config.sae_layer is not None else info.hookpoint,
         }
         both = f"{model_fingerprint(self._path('sae'))}+{sae.sae_fingerprint(info)}"
-        return SignalSpec("sae", 3, params, model=both, sparse=True)
+        return SignalSpec("sae", 4, params, model=both, sparse=True)
 
-    def _pass_params(self, *models: Path | str) -> dict[str, Any]:
-        """What both kinds of signals from the conditional pass depend on besides the model."""
+    def _pass_params(self, model: Path | str) -> dict[str, Any]:
+        """What all signals from a pass of ``model`` depend on besides it."""
         return {
             "max_length": self.config.max_length,
-            "template": " ".join(map(self._template_key, models)),
+            "template": self._template_key(model),
             "dtype": str(pick_dtype(pick_device(self.config.device), self.config.dtype)).removeprefix("torch."),
         }
 
     def _template_key(self, model: Path | str) -> str:
+        """By which chat template, date and rule for control text conversations are rendered for ``model``."""
         return ChatOptions.of(self.chat_template).key(resolve_model(model))
 
     def _path(self, signal: str) -> Path | str:

@@ -8,18 +8,19 @@ model: text of a row never becomes a control token. One without a template reads
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ConversationEncoder
+from autoselection.chat import ChatOptions, ConversationEncoder, Row
+from autoselection.chat.form import as_conversation
 from autoselection.errors import SignalError
 from autoselection.models import load_errors, load_tokenizer, one_line, pick_device, pick_dtype, resolve_model
-from autoselection.signals.base import Signal, prompt_of, response_of
+from autoselection.signals.base import Reads, Signal, prompt_of, response_of
 from autoselection.signals.kinds import RewardScore, RewardText
 from autoselection.signals.lm import default_batch_tokens, token_batches
 from autoselection.signals.store import Shard
@@ -48,6 +49,7 @@ class Reward(Signal):
         max_length: longer inputs are cut (tokens); the limits of the model and its tokenizer hold too.
         batch_tokens: padded tokens a batch; None: by device.
         trust_remote_code: run Python code shipped with the model; off unless asked for.
+        chat: the date and the rule for control text by which the chat template renders.
     """
 
     model_path: Path | str
@@ -59,15 +61,20 @@ class Reward(Signal):
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    chat: ChatOptions = field(default_factory=ChatOptions)
 
     name = "reward"
     columns = ("reward",)
+    version = 2
     shard_rows = 512
+    reads: ClassVar[Reads] = "conversations"
 
     @property
     def params(self) -> Mapping[str, Any]:
         dtype = str(pick_dtype(pick_device(self.device), self.dtype)).removeprefix("torch.")
         facts = {"label": self.label, "score": self.score, "text": self.text}
+        if self.text == "chat":
+            facts["chat"] = self.chat.key(resolve_model(self.model_path))
         return {**facts, "max_length": self.max_length, "dtype": dtype}
 
     @cached_property
@@ -78,7 +85,7 @@ class Reward(Signal):
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The classifier's tokenizer."""
-        return load_tokenizer(self.model_path, None, self.trust_remote_code)
+        return load_tokenizer(self.model_path, self.chat, self.trust_remote_code)
 
     @cached_property
     def _own_padding(self) -> int | None:
@@ -114,10 +121,10 @@ class Reward(Signal):
             f"The classifier '{self.model_path}' has no label '{self.label}' (signals.reward_label); it has: {known}."
         )
 
-    def compute(self, rows: Sequence[Any]) -> Shard:
+    def compute(self, rows: Sequence[Row]) -> Shard:
         import torch
 
-        answered = [i for i, messages in enumerate(rows) if response_of(messages).strip()]
+        answered = [i for i, row in enumerate(rows) if response_of(as_conversation(row).messages).strip()]
         inputs, truncated = self._inputs([rows[i] for i in answered])
         known = [(i, item) for i, item in zip(answered, inputs, strict=True) if item is not None]
         rewards = np.full(len(rows), np.nan, np.float32)
@@ -132,7 +139,7 @@ class Reward(Signal):
         }
         return Shard({"reward": rewards}, stats)
 
-    def _inputs(self, rows: Sequence[Any]) -> tuple[list[_Input | None], int]:
+    def _inputs(self, rows: Sequence[Row]) -> tuple[list[_Input | None], int]:
         """Token ids of each row (None where the template refuses it), and how many rows were cut."""
         if not rows:
             return [], 0
@@ -142,8 +149,8 @@ class Reward(Signal):
             return [
                 None if item is None else _Input(item.input_ids, [0] * len(item.input_ids)) for item in encoded
             ], cut
-        responses = [response_of(messages) for messages in rows]
-        prompts = [prompt_of(messages) for messages in rows]
+        responses = [response_of(as_conversation(row).messages) for row in rows]
+        prompts = [prompt_of(as_conversation(row).messages) for row in rows]
         joined = ["\n".join(filter(None, pair)) for pair in zip(prompts, responses, strict=True)]
         texts = {"pair": (prompts, responses), "response": (responses,)}.get(self.text, (joined,))
         # Control words in the text stay text; the special tokens around it are the tokenizer's own.

@@ -9,7 +9,7 @@ Features of a row = activations averaged over the row's real tokens but attentio
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+
+SparseVector = tuple[NDArray[np.int32], NDArray[np.float32]]
+#: Features of a text: indices, ascending; sums of the activations over its tokens, all > 0; number of tokens.
+FeatureSums = tuple[NDArray[np.int32], NDArray[np.float32], int]
 
 _HOOKPOINT = re.compile(r"^[A-Za-z_]+\.\d+(\.[A-Za-z_.]+)?$")
 
@@ -200,8 +204,21 @@ class SparseEncoder:
         values, indices = active.view(len(active), self.info.k, group).max(dim=-1)
         return values, indices + torch.arange(0, self.info.num_latents, group, device=indices.device)
 
-    def mean_features(self, states: Tensor, mask: Tensor) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-        """Features of each sequence of a batch: [B, L, d_in] and its padding mask → B sparse vectors.
+    def mean(self, texts: Sequence[FeatureSums]) -> SparseVector:
+        """The features of a row from the sums over its texts (most have one): means over all tokens, the largest kept."""
+        if not texts:
+            return np.zeros(0, np.int32), np.zeros(0, np.float32)
+        indices, sums = texts[0][:2]
+        if len(texts) > 1:
+            indices, place = np.unique(np.concatenate([text[0] for text in texts]), return_inverse=True)
+            sums = np.bincount(place, weights=np.concatenate([text[1] for text in texts])).astype(np.float32)
+        if len(sums) > self.max_features:
+            kept = np.sort(np.argpartition(-sums, self.max_features - 1)[: self.max_features])
+            indices, sums = indices[kept], sums[kept]
+        return indices, sums / np.float32(sum(text[2] for text in texts))
+
+    def sum_features(self, states: Tensor, mask: Tensor) -> list[FeatureSums]:
+        """Features of each sequence of a batch: [B, L, d_in] and its padding mask → B sparse vectors of sums.
 
         Attention sinks are left out (:func:`sinks`): their features are the same in all rows and would outweigh all others,
         so that relevance would be a matter of length.
@@ -211,7 +228,7 @@ class SparseEncoder:
         width = self.info.num_latents
         mask = mask.bool() & ~sinks(states, mask)[0]
         lengths = mask.sum(1)
-        found: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
+        found: list[FeatureSums] = []
         rows_at_once = max(1, _BLOCK // width)
         tokens_at_once = max(1, _BLOCK // width)
         for start in range(0, len(states), rows_at_once):
@@ -222,12 +239,13 @@ class SparseEncoder:
                 part = slice(first, first + tokens_at_once)
                 values, indices = self.encode(states[start + row[part], position[part]])
                 sums.index_add_(0, (row[part, None] * width + indices).flatten(), values.flatten())
-            means = sums.view(len(block), width) / lengths[start : start + rows_at_once, None].clamp_min(1)
-            top, index = means.topk(self.max_features, dim=-1)
-            for kept, where in zip(top.cpu().numpy(), index.cpu().numpy(), strict=True):
-                positive = kept > 0
-                order = np.argsort(where[positive], kind="stable")
-                found.append((where[positive][order].astype(np.int32), kept[positive][order].astype(np.float32)))
+            active = sums.nonzero()[:, 0]
+            totals: NDArray[np.float32] = sums[active].cpu().numpy()
+            of_row, latents = np.divmod(active.cpu().numpy(), width)
+            ends = np.searchsorted(of_row, np.arange(len(block) + 1)).tolist()
+            counts = lengths[start : start + rows_at_once].tolist()
+            for count, first, end in zip(counts, ends[:-1], ends[1:], strict=True):
+                found.append((latents[first:end].astype(np.int32), totals[first:end], count))
         return found
 
 

@@ -223,7 +223,7 @@ def _token_stream(pool: Pool, encoder: ConversationEncoder, seed: int) -> Iterat
         order = np.random.default_rng([seed, epoch]).permutation(len(pool))
         for start in range(0, len(order), 1024):
             rows: Sequence[int] = order[start : start + 1024].tolist()
-            for encoded in encoder.encode_batch(pool.messages(rows)):
+            for encoded in encoder.encode_batch(pool.conversations(rows)):
                 if encoded is not None and encoded.input_ids:
                     found += len(encoded.input_ids)
                     yield encoded.input_ids

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def score_pool(
                 signal = default_registry().make(name, config.options_of(name))
                 results += _compute(pool, store, signal)
         if "reward" in names:
-            results += _reward(pool, store, config, trust_remote_code)
+            results += _reward(pool, store, config, ChatOptions.of(chat_template), trust_remote_code)
         results += by_model.passes(names)
         if "trajectory" in names:
             results += by_model.trajectory()
@@ -135,7 +136,10 @@ def _choose(
     skipped |= obstacles(config, model=model, sae=sae, tasks=tasks)
     if importlib.util.find_spec("spacy") is None:
         skipped[syntax.SIGNAL] = "spaCy is not installed: pip install 'autoselection[syntax]'"
-    return set(known) - set(skipped)
+    wanted = set(known) if config.token_kinds else set(known) - {"token_kinds"}
+    for name in set(skipped) - wanted:
+        del skipped[name]
+    return wanted - set(skipped)
 
 
 def obstacles(
@@ -292,7 +296,9 @@ def _contaminate(
     return store.compute([spec], shard, shard_rows=_CONTAMINATION_SHARD, description="Contamination")
 
 
-def _reward(pool: Pool, store: SignalStore, config: SignalsConfig, trust_remote_code: bool) -> list[Computed]:
+def _reward(
+    pool: Pool, store: SignalStore, config: SignalsConfig, chat: ChatOptions, trust_remote_code: bool
+) -> list[Computed]:
     from autoselection.signals.reward import Reward
 
     path = given("reward", config.reward_model, "sequence classifier", "--reward-model")
@@ -306,6 +312,7 @@ def _reward(pool: Pool, store: SignalStore, config: SignalsConfig, trust_remote_
         config.device,
         config.dtype,
         trust_remote_code,
+        replace(chat, template=None),  # the classifier has a template of its own
     )
     return _compute(pool, store, signal, model_fingerprint(path))
 

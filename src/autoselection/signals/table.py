@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
 from autoselection.signals.edges import NearDuplicates
+from autoselection.signals.kinds import KIND_COLUMNS
 
 #: Signals that are more than a function of a row's own text, in the order in which they are computed: ``score.py`` knows
 #: how. All others are in ``registry.py``.
@@ -27,13 +28,14 @@ SPECIAL_SIGNALS = (
     "loss",
     "varentropy",
     "rsr",
+    "token_kinds",
     "sae",
     "mona",
     "reward",
     "trajectory",
 )
 #: Signals that come together from the two passes of a base model over each row.
-LM_SIGNALS = ("ifd", "loss", "varentropy", "rsr")
+LM_SIGNALS = ("ifd", "loss", "varentropy", "rsr", "token_kinds")
 #: Arrays of a table that are not columns of scores.
 TABLE_ARRAYS = frozenset({"text_hash", "minhash", "near_duplicates", "sae", "embeddings"})
 #: Which signal (the name given to ``autoselection score --signals``) yields each column, if it is not in ``registry.py``.
@@ -43,6 +45,7 @@ SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
         "loss": "loss",
         "varentropy": "varentropy",
         "rsr": "rsr",
+        **dict.fromkeys(KIND_COLUMNS, "token_kinds"),
         "loss_conditional": "ifd",
         "loss_unconditional": "ifd",
         "contamination": "contamination",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ConversationEncoder
+from autoselection.chat import ConversationEncoder, Row
 from autoselection.conversation import Message, turn_text
 from autoselection.segmentation import BATCH_BITS, counted, for_batches
 from autoselection.segmentation import units as words
@@ -61,7 +61,7 @@ def count_tokens(conversations: Iterable[Sequence[Message]]) -> dict[str, NDArra
 
 
 def count_model_tokens(
-    conversations: Sequence[Sequence[Message]], encoder: ConversationEncoder
+    conversations: Sequence[Row], encoder: ConversationEncoder
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, int]]:
     """Token counts of the rendered conversations, untruncated if the encoder's maximum length is large enough.
 

@@ -6,7 +6,7 @@ fingerprint: one more checkpoint costs one pass, and the order costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ def score_trajectory(
     pool: Pool,
     store: SignalStore,
     models: tuple[str, ...],
-    params: dict[str, Any],
+    params: Sequence[dict[str, Any]],
     scorer: Callable[[Path | str], LanguageModelScorer],
     shard_rows: int,
 ) -> list[Computed]:
@@ -54,7 +54,7 @@ def score_trajectory(
 
     Args:
         models: checkpoints, in the order of training.
-        params: what the losses depend on besides the checkpoint.
+        params: what the losses under each checkpoint depend on besides it.
         scorer: loads a checkpoint; called only if something has to be computed with it.
 
     Raises:
@@ -64,7 +64,9 @@ def score_trajectory(
         raise SignalError(
             "The signal 'trajectory' compares at least two checkpoints: list them in signals.trajectory_models."
         )
-    results = [_checkpoint(pool, store, model, params, scorer, shard_rows) for model in models]
+    results = [
+        _checkpoint(pool, store, model, own, scorer, shard_rows) for model, own in zip(models, params, strict=True)
+    ]
     specs = [done.spec for done in results]
     uses = {f"checkpoint {i}": spec for i, spec in enumerate(specs)}
     losses = [store.open(spec.name, store.key(spec)).arrays["loss"] for spec in specs]
@@ -73,7 +75,7 @@ def score_trajectory(
         part = np.stack([np.asarray(column[rows.start : rows.stop]) for column in losses])
         return {"trajectory": Shard(trajectory_columns(part))}
 
-    spec = SignalSpec("trajectory", 1, uses=uses)
+    spec = SignalSpec("trajectory", 2, uses=uses)
     results += store.compute([spec], shard, shard_rows=_SHARD, description="Loss trajectory")
     return results
 
@@ -87,13 +89,13 @@ def _checkpoint(
     shard_rows: int,
 ) -> Computed:
     fingerprint = model_fingerprint(model)
-    spec = SignalSpec(f"{LOSS_PREFIX}{fingerprint[:12]}", 1, params, model=fingerprint)
+    spec = SignalSpec(f"{LOSS_PREFIX}{fingerprint[:12]}", 2, params, model=fingerprint)
     loaded: list[LanguageModelScorer] = []  # freed with this call: one checkpoint is in memory at a time
 
     def shard(name: str, rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
         if not loaded:
             loaded.append(scorer(model))
-        return {name: loaded[0].conditional_loss(pool.messages(rows))}
+        return {name: loaded[0].conditional_loss(pool.conversations(rows))}
 
     work = partial(shard, spec.name)
     return store.compute([spec], work, shard_rows=shard_rows, description=f"Loss under {Path(model).name}")[0]
