@@ -449,6 +449,18 @@ EXAMPLES: dict[str, Example] = {
         [user("To Rome?"), assistant("", ("book", '{"to": "Rome"}')), tool("ok", name="book"), assistant("Booked.")],
         [{"type": "function", "function": _TRAVEL}],
     ),
+    "openai-weights": Example(
+        {
+            "messages": [
+                user("2+2?"),
+                {"role": "assistant", "content": "5", "weight": 0, "reasoning_content": "Guess."},
+                user("No."),
+                {"role": "assistant", "content": "4", "weight": 1},
+            ]
+        },
+        "messages",
+        [user("2+2?"), assistant("5", reasoning_content="Guess.", weight=0), user("No."), assistant("4")],
+    ),
     "alpaca": Example(
         {"instruction": "Add.", "input": "2+2", "output": "4"}, "alpaca", [user("Add.\n2+2"), assistant("4")]
     ),

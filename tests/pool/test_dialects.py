@@ -154,3 +154,17 @@ def test_a_column_of_reasoning_is_named_by_the_map(write: Write, tmp_path: Path)
     answer = {"role": "assistant", "content": "4"}
     assert [turns[1] for turns in pool.messages()] == [{**answer, "reasoning_content": "Easy."}, answer]
     assert pool.metas()[0] == {"extra": "1"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_row_that_is_appended_again_is_known(name: str, write: Write, tmp_path: Path) -> None:
+    row = {**EXAMPLES[name].row, "id": "same"}
+    file = write("rows.jsonl", [row])
+    config = IngestConfig(parse=("think", "tool_calls"))
+    ingest([file], tmp_path / "pool", config)
+    config = IngestConfig(parse=("think", "tool_calls"), format=EXAMPLES[name].format)
+    again = write("again.jsonl", [row, {**row, "id": "other"}])
+    report = ingest([again], tmp_path / "pool", config, append=True)
+    assert (report.appended, report.skipped) == (1, 1)
+    assert "by the same conversation" in report.bad[0].reason
+    assert any("are in the pool already" in note for note in report.notes)

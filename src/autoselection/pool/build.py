@@ -9,15 +9,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import pyarrow as pa
 
-from autoselection.conversation import Conversation
 from autoselection.errors import PoolError
 from autoselection.files import checksum
 from autoselection.pool.batch import Batch, meta_of
@@ -40,6 +37,7 @@ from autoselection.pool.pool import (
 )
 from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
+from autoselection.pool.row_ids import RowIds, content_hash
 from autoselection.pool.row_kinds import FileEvidence, KindCounts, OtherRow, Teller
 from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
@@ -57,8 +55,6 @@ REPORTED_BAD_ROWS = 20
 
 _MEND = "mend the row, or leave out --on-bad-row refuse (in a configuration: pool.ingest.on_bad_row)"
 _COMPARED_ROWS = 4096
-_LINE_BITS = 48
-_PLACE_BITS = 80
 
 
 @dataclass
@@ -96,7 +92,6 @@ class Build:
         inputs: the files, in order; ``command`` reads them as they were asked for, for messages.
         bad: the first bad rows.
         notes: what people should know of how the files were read.
-        renumbered: rows whose id another row has, and which got one of their own.
     """
 
     folder: Path
@@ -108,7 +103,6 @@ class Build:
     present: Pool | None = None
     bad: list[BadRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    renumbered: int = 0
 
     def __post_init__(self) -> None:
         self._nameless: dict[str, list[Path]] = {}  # source → files whose rows got it by default
@@ -127,8 +121,6 @@ class Build:
         self._source_rows: list[int] = []
         self._base_turns: set[int] = set()  # hashes of the turns of ``base``
         self._known_rows = 0  # rows whose turns a row of ``base`` has
-        self._first_place: dict[str, int] = {}  # id → content, file and line, packed; rows of ``base``: the row from 1
-        self._repeats: dict[str, int] = {}
         self._fingerprint = Fingerprint()
         self._tokens: Counter[str] = Counter()
         self._token_rows = 0
@@ -139,6 +131,7 @@ class Build:
         self._reading = Reading()
         self._batch = Batch()
         self._paths: list[str] = []
+        self._ids = RowIds(self.base, self._paths)
         self.former = self.base
         self._begins_with_present = False
         self._compared_at = len(self.present) if self.present is not None and self.base is None else -1
@@ -161,9 +154,7 @@ class Build:
         self._paths.append(printable(base.path))  # an id's place is then the pool and the row, from 1
         for start in range(0, len(base), _COMPARED_ROWS):
             batch = base.conversations(range(start, min(start + _COMPARED_ROWS, len(base))))
-            self._base_turns.update(map(_content_hash, batch))
-        for chunk in base.ids.chunks:
-            self._first_place.update(zip(chunk.to_pylist(), count(len(self._first_place) + 1)))
+            self._base_turns.update(map(content_hash, batch))
 
     def __enter__(self) -> Build:
         options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
@@ -312,7 +303,7 @@ class Build:
             id_column, id_value = layout.id_of(record, plan)
             own = {*used, id_column, source_column}
             meta = meta_of(record, own) if config.keep_meta else None
-            row_id, content = self._id(id_column, id_value, digest.hexdigest(), conversation)
+            row_id, content = self._ids.choose(id_column, id_value, digest.hexdigest(), conversation)
             self._named_ids |= not is_missing(id_value) and layout.id_field == self._wanted_id
             row_id.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -320,7 +311,7 @@ class Build:
             raise RowError(
                 f"a text is not valid Unicode: it has the lone surrogate or undecodable byte U+{ord(character):04X}"
             ) from error
-        self._first_place[row_id] = content << _PLACE_BITS | file_number << _LINE_BITS | line
+        self._ids.add(row_id, content, file_number, line)
         self._fingerprint.add(row_id, digest.digest(), meta)
         code = self._sources.setdefault(source, len(self._sources))
         if code == len(self._source_rows):
@@ -332,50 +323,11 @@ class Build:
             self._tally.add(tally)
         self._batch.add(row_id, code, conversation, meta, file_number, line)
         self._rows += 1
-        self._known_rows += bool(self._base_turns) and _content_hash(conversation) in self._base_turns
+        self._known_rows += bool(self._base_turns) and content_hash(conversation) in self._base_turns
         if self._rows == self._compared_at and self.present is not None:
             self._begins_with_present = self._fingerprint.hexdigest() == self.present.fingerprint
         elif self._rows == self._compared_at + 1 and self._begins_with_present:
             self.former = self.present
-
-    def _id(self, column: str, value: Any, content_id: str, conversation: Conversation) -> tuple[str, int]:
-        """The row's id, and a hash of its turns, by which a row that comes twice is known.
-
-        The id is the row's own, or the hash of its content; it is numbered where another row has it already.
-
-        Raises:
-            RowError: it is no id, or the row is there already.
-        """
-        content = 0
-        if is_missing(value):
-            text = own = content_id
-        else:
-            # Tables hold whole numbers as floats where some rows have none, and databases write them as decimals.
-            if isinstance(value, (float, Decimal)) and value == int(value):
-                value = int(value)
-            if isinstance(value, bool) or not isinstance(value, (str, int)):
-                raise RowError(f"field '{column}' must be a string or a whole number")
-            text = own = str(value)
-            if not text.strip():
-                raise RowError(f"field '{column}' is empty")
-            content = _content_hash(conversation)
-            first = self._first_place.get(text)
-            if first is not None:
-                if content == self._content_of(first):
-                    place = first & ((1 << _PLACE_BITS) - 1)
-                    where = f"{self._paths[place >> _LINE_BITS]}:{place % (1 << _LINE_BITS)}"
-                    raise RowError(f"the id {text[:80]!r} is already used at {where} by the same conversation")
-                self.renumbered += 1
-        while text in self._first_place:
-            self._repeats[own] = number = self._repeats.get(own, 1) + 1
-            text = f"{own}-{number}"
-        return text, content
-
-    def _content_of(self, first: int) -> int:
-        """The hash of the turns of a row by its packed place; rows of ``base`` have it not in there."""
-        if self.base is not None and first <= len(self.base):
-            return _content_hash(self.base.conversations([first - 1])[0])
-        return first >> _PLACE_BITS
 
     def _reject(self, path: str, line: int, error: RowError, counts: _Counts) -> None:
         """Count a row that is not taken.
@@ -436,9 +388,9 @@ class Build:
                 f"{self._twice_declared:,} rows declare their tools in a field and in the text of their system prompt, so that a "
                 "template writes them twice: --parse tool_calls (in a configuration: pool.ingest.parse) makes one of both."
             )
-        if self.renumbered:
+        if self._ids.renumbered:
             self.notes.append(
-                f"{self.renumbered:,} rows have an id that a row of other content has too: they were numbered ('7-2')."
+                f"{self._ids.renumbered:,} rows have an id that a row of other content has too: they were numbered ('7-2')."
             )
 
         if self._known_rows and self.base is not None:
@@ -509,11 +461,3 @@ def _next_table(former: PoolManifest | None) -> str:
 
 def printable(path: Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def _content_hash(conversation: Conversation) -> int:
-    """64 bits, the same only within this process, where they are only compared with each other."""
-    key = [(message["role"], message["content"]) for message in conversation.messages]
-    typed = [(number, message) for number, message in enumerate(conversation.messages) if len(message) > 2]
-    rest = (repr(typed), conversation.tools) if typed or conversation.tools is not None else None
-    return hash((tuple(key), rest)) & ((1 << 64) - 1)

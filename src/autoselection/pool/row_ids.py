@@ -1,0 +1,90 @@
+"""Ids of rows, which have to be unique: about 200 bytes a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from autoselection.conversation import Conversation
+from autoselection.pool.pool import Pool
+from autoselection.pool.row_error import RowError
+from autoselection.pool.values import is_missing
+
+_LINE_BITS = 48
+_PLACE_BITS = 80
+
+
+class RowIds:
+    """The ids given so far.
+
+    Args:
+        base: the pool behind whose rows those with new ids come.
+        paths: names of the files that places count through; may grow.
+
+    Attributes:
+        renumbered: rows whose id another row has, and which got one of their own.
+    """
+
+    def __init__(self, base: Pool | None, paths: Sequence[str]) -> None:
+        self._base, self._paths = base, paths
+        self._first: dict[str, int] = {}  # id → content, file and line, packed; rows of ``base``: the row from 1
+        self._repeats: dict[str, int] = {}
+        self.renumbered = 0
+        if base is not None:
+            for chunk in base.ids.chunks:
+                self._first.update(zip(chunk.to_pylist(), count(len(self._first) + 1)))
+
+    def add(self, row_id: str, content: int, file_number: int, line: int) -> None:
+        """Take an id for a row of this content, at a line of the file of this number."""
+        self._first[row_id] = content << _PLACE_BITS | file_number << _LINE_BITS | line
+
+    def choose(self, column: str, value: Any, content_id: str, conversation: Conversation) -> tuple[str, int]:
+        """The row's id, and a hash of its turns, by which a row that comes twice is known.
+
+        The id is the row's own, or the hash of its content; it is numbered where another row has it already.
+
+        Raises:
+            RowError: it is no id, or the row is there already.
+        """
+        content = 0
+        if is_missing(value):
+            text = own = content_id
+        else:
+            # Tables hold whole numbers as floats where some rows have none, and databases write them as decimals.
+            if isinstance(value, (float, Decimal)) and value == int(value):
+                value = int(value)
+            if isinstance(value, bool) or not isinstance(value, (str, int)):
+                raise RowError(f"field '{column}' must be a string or a whole number")
+            text = own = str(value)
+            if not text.strip():
+                raise RowError(f"field '{column}' is empty")
+            content = content_hash(conversation)
+            first = self._first.get(text)
+            if first is not None:
+                if content == self._content_of(first):
+                    place = first & ((1 << _PLACE_BITS) - 1)
+                    where = f"{self._paths[place >> _LINE_BITS]}:{place % (1 << _LINE_BITS)}"
+                    raise RowError(f"the id {text[:80]!r} is already used at {where} by the same conversation")
+                self.renumbered += 1
+        while text in self._first:
+            self._repeats[own] = number = self._repeats.get(own, 1) + 1
+            text = f"{own}-{number}"
+        return text, content
+
+    def _content_of(self, first: int) -> int:
+        """The hash of the turns of a row by its packed place; rows of ``base`` have it not in there."""
+        if self._base is not None and first <= len(self._base):
+            return content_hash(self._base.conversations([first - 1])[0])
+        return first >> _PLACE_BITS
+
+
+def content_hash(conversation: Conversation) -> int:
+    """64 bits, the same only within this process, where they are only compared with each other."""
+    key = [(message["role"], message["content"]) for message in conversation.messages]
+    typed = [(number, message) for number, message in enumerate(conversation.messages) if len(message) > 2]
+    # The order of a turn's keys is that of its reading, and means nothing.
+    rest = (json.dumps(typed, sort_keys=True), conversation.tools) if typed or conversation.tools is not None else None
+    return hash((tuple(key), rest)) & ((1 << 64) - 1)
