@@ -123,29 +123,31 @@ class ConversationEncoder:
         self.tokenizer = tokenizer
         options = options or getattr(tokenizer, "chat_options", None) or ChatOptions()
         self.template = ChatTemplate(tokenizer, options.date)
-        for text in self.template.texts():
-            check_template(text, self.template.name)
+        check_template(self.template.text, self.template.name)
         self.max_length = max_length
         self.turns = turns
         self.control_text = options.control_text
         self._control = control_pattern(tokenizer)
-        self._writer = Writer(self.template, self._control)
-        self._shapes = Shapes(self._writer)
+        self._plain = self._tooled = Shapes(Writer(self.template, self._control))
+        other = ChatTemplate(tokenizer, options.date, with_tools=True)
+        if other.text != self.template.text:
+            check_template(other.text, other.name)
+            self._tooled = Shapes(Writer(other, self._control))
         self._tokenizer = TextTokenizer(tokenizer)
 
     def template_input(self, row: Row) -> TemplateInput:
         """What the chat template is given for a row: the arguments of ``apply_chat_template``."""
-        return template_input(as_conversation(row), arguments_as_text=self._shapes.arguments_as_text)
+        return self._given(as_conversation(row))[0]
 
     @property
     def shows_tools(self) -> bool:
         """Whether the template writes the definitions of a row's tools."""
-        return self._shapes.shows_tools
+        return self._tooled.shows_tools
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """Render ``messages`` and the header that asks the assistant to speak, as text."""
-        given = template_input(as_conversation(messages), arguments_as_text=self._shapes.arguments_as_text)
-        return self.template.render(given.messages, given.tools, add_generation_prompt=True)
+        given, shapes = self._given(as_conversation(messages))
+        return shapes.template.render(given.messages, given.tools, add_generation_prompt=True)
 
     def has_control_text(self, row: Row) -> bool:
         """True if some text of the row spells one of the tokenizer's control tokens."""
@@ -215,6 +217,11 @@ class ConversationEncoder:
         """The pieces of the whole conversation's text."""
         return self._texts(messages, "all")[0].segments
 
+    def _given(self, row: Conversation) -> tuple[TemplateInput, Shapes]:
+        """What the template is given for a row, and what is known of that template."""
+        shapes = self._plain if row.tools is None else self._tooled
+        return template_input(row, arguments_as_text=shapes.arguments_as_text), shapes
+
     def _spells(self, given: TemplateInput) -> bool:
         return self._control is not None and any(map(self._control.search, texts_of(given)))
 
@@ -235,44 +242,46 @@ class ConversationEncoder:
 
     def _samples(self, row: Conversation, turns: Turns) -> list[tuple[Sample, list[Span], str]]:
         """Texts with what has a loss in them, the control tokens that are text, and the prompt of the last turn."""
-        given = template_input(row, arguments_as_text=self._shapes.arguments_as_text)
+        given, shapes = self._given(row)
         trained = _trained(row, turns)
         spells = self._spells(given)
         if not spells:
-            if (quick := self._shapes.sample(given, trained, turns)) is not None:
+            if (quick := shapes.sample(given, trained, turns)) is not None:
                 samples, prompt = quick
             else:
-                rendering = Rendering(self.template, given)
-                self._shapes.check(given)
-                samples = self._writer.samples(rendering, trained, turns)
+                rendering = Rendering(shapes.template, given)
+                shapes.check(given)
+                samples = shapes.writer.samples(rendering, trained, turns)
                 prompt = self._prompt(rendering)
             return [(sample, [], prompt) for sample in samples]
-        return self._marked_samples(given, trained, turns)
+        return self._marked_samples(given, shapes, trained, turns)
 
     def _marked_samples(
-        self, given: TemplateInput, trained: Sequence[int], turns: Turns
+        self, given: TemplateInput, shapes: Shapes, trained: Sequence[int], turns: Turns
     ) -> list[tuple[Sample, list[Span], str]]:
         """The same where row text spells control tokens: rendered with marks in their places."""
         assert self._control is not None
-        self._shapes.check(given)
-        real = Rendering(self.template, given)
+        shapes.check(given)
+        real = Rendering(shapes.template, given)
         if any(map(has_marks, texts_of(given))):
             raise EvaluationError(
                 "A row that spells control tokens also holds the private characters U+E0F0 or U+E0F1; remove them."
             )
         marker = Marker(self._control)
-        rendering = Rendering(self.template, changed(given, marker))
-        samples = self._writer.samples(rendering, trained, turns)
+        rendering = Rendering(shapes.template, changed(given, marker))
+        samples = shapes.writer.samples(rendering, trained, turns)
         found = []
         for sample in samples:
             text, spelled = marker.restore(sample.text)
             if text != real.text(_count(sample, len(given.messages), samples)):
-                return self._conflict(real, trained, turns)
+                return self._conflict(real, shapes, trained, turns)
             written = tuple(turn.shifted(lambda at, of=sample.text: marker.place(of, at)) for turn in sample.written)
             found.append((Sample(text, written), spelled, marker.restore(self._prompt(rendering))[0]))
         return found
 
-    def _conflict(self, real: Rendering, trained: Sequence[int], turns: Turns) -> list[tuple[Sample, list[Span], str]]:
+    def _conflict(
+        self, real: Rendering, shapes: Shapes, trained: Sequence[int], turns: Turns
+    ) -> list[tuple[Sample, list[Span], str]]:
         """The template acts upon control tokens in the row's text."""
         if self.control_text == "refuse":
             raise EvaluationError(
@@ -281,7 +290,7 @@ class ConversationEncoder:
                 "model.control_text to follow."
             )
         prompt = self._prompt(real)
-        return [(sample, [], prompt) for sample in self._writer.samples(real, trained, turns)]
+        return [(sample, [], prompt) for sample in shapes.writer.samples(real, trained, turns)]
 
     def _prompt(self, rendering: Rendering) -> str:
         """What inference asks the last turn with; "" if it cannot."""

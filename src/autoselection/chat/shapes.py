@@ -68,8 +68,8 @@ class Shapes:
     """
 
     def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._template = writer.template
+        self.writer = writer
+        self.template = writer.template
         self._patterns: dict[_Key, tuple[list[_Pattern], _Pattern | None] | EvaluationError] = {}
         self._checked: dict[_Key, EvaluationError | None] = {}
 
@@ -82,7 +82,7 @@ class Shapes:
             asked = {"role": "user", "content": "x"}
             called: Form = {"role": "assistant", "content": "", "tool_calls": [call]}
             try:
-                text = self._template.render([asked, called], [TOOL])
+                text = self.template.render([asked, called], [TOOL])
             except TemplateBroken:
                 raise
             except EvaluationError:
@@ -96,7 +96,7 @@ class Shapes:
         """Whether the template writes the definitions of tools into the prompt."""
         tool = {"type": "function", "function": {**TOOL["function"], "name": mark(0)}}
         try:
-            return mark(0) in self._template.render([{"role": "user", "content": "x"}], [tool])
+            return mark(0) in self.template.render([{"role": "user", "content": "x"}], [tool])
         except TemplateBroken:
             raise
         except EvaluationError:
@@ -118,7 +118,7 @@ class Shapes:
         key = (tuple(message["role"] for message in given.messages), tuple(trained), turns)
         patterns, prompt = self._pattern(key, given)
         first = patterns[0].text(contents)
-        if first != self._template.render(given.messages):
+        if first != self.template.render(given.messages):
             return None
         texts = [first, *(pattern.text(contents) for pattern in patterns[1:])]
         samples = [pattern.sample(contents, text) for pattern, text in zip(patterns, texts, strict=True)]
@@ -143,7 +143,7 @@ class Shapes:
     @cached_property
     def _telling(self) -> re.Pattern[str] | None:
         """Finds texts upon which the template may act: what it looks for in, cuts off or splits contents at."""
-        words = {word for text in self._template.texts() for word in _sought(text) if word.strip()}
+        words = {word for word in _sought(self.template.text) if word.strip()}
         return re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True)))) if words else None
 
     def _pattern(self, key: _Key, given: TemplateInput) -> tuple[list[_Pattern], _Pattern | None]:
@@ -166,8 +166,8 @@ class Shapes:
     ) -> tuple[list[_Pattern], _Pattern | None]:
         self.check(given)
         marked = [{**message, "content": mark(number)} for number, message in enumerate(given.messages)]
-        rendering = Rendering(self._template, TemplateInput(marked))
-        patterns = [_pattern_of(sample) for sample in self._writer.samples(rendering, trained, turns)]
+        rendering = Rendering(self.template, TemplateInput(marked))
+        patterns = [_pattern_of(sample) for sample in self.writer.samples(rendering, trained, turns)]
         prompt = None
         if len(marked) > 1:
             try:
@@ -180,9 +180,9 @@ class Shapes:
 
     def _fault(self, given: TemplateInput) -> EvaluationError | None:
         marked = _marked(given, self.arguments_as_text)
-        name = self._template.name
+        name = self.template.name
         try:
-            text = self._template.render(marked.messages, marked.tools)
+            text = self.template.render(marked.messages, marked.tools)
         except TemplateBroken:
             raise
         except EvaluationError as error:

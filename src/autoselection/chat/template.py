@@ -155,23 +155,32 @@ class ChatTemplate:
     Args:
         tokenizer: its ``chat_template`` may be a text or several by name.
         date: what the template takes for today.
+        with_tools: of several templates, take the one for conversations that declare tools.
+
+    Attributes:
+        text: the program.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, date: datetime.date = DATE) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, date: datetime.date = DATE, *, with_tools: bool = False
+    ) -> None:
         self.tokenizer = tokenizer
         self.date = date
+        try:
+            self.text: str = tokenizer.get_chat_template(None, [TOOL] if with_tools else None)
+        except ValueError as error:
+            raise EvaluationError(
+                f"The tokenizer of '{self.name}' has several chat templates and none is its default: name one of them "
+                f"(model.chat_template): {', '.join(sorted(tokenizer.chat_template))}."
+            ) from error
         self._steps = _Steps()
-        self._programs: dict[str, Any] = {}
+        self._compiled = False
+        self._program: Any = None
 
     @property
     def name(self) -> str:
         """What messages call it."""
         return str(self.tokenizer.name_or_path)
-
-    def texts(self) -> list[str]:
-        """The programs that may be run: one, or one without and one with tools."""
-        own = self.tokenizer.chat_template
-        return [own] if isinstance(own, str) else [own[name] for name in ("default", "tool_use") if name in own]
 
     def render(
         self, messages: Sequence[Mapping[str, Any]], tools: Any = None, *, add_generation_prompt: bool = False
@@ -215,14 +224,12 @@ class ChatTemplate:
     def _rendered(self, messages: Sequence[Mapping[str, Any]], tools: Any, prompt: bool) -> str:
         if not messages:
             raise ValueError("there is no message")
-        text = self.tokenizer.get_chat_template(None, tools)
-        if text not in self._programs:
-            self._programs[text] = self._program(text)
-        program = self._programs[text]
-        if program is None:
+        if not self._compiled:
+            self._program, self._compiled = self._compile(), True
+        if self._program is None:
             with _Limit():
                 return self._by_library(messages, tools, prompt)
-        return self._run(program, messages, tools, prompt)
+        return self._run(self._program, messages, tools, prompt)
 
     def _run(self, program: Any, messages: Sequence[Mapping[str, Any]], tools: Any, prompt: bool) -> str:
         self._steps.begin()
@@ -244,6 +251,7 @@ class ChatTemplate:
         rendered = self.tokenizer.apply_chat_template(
             [dict(message) for message in messages],
             tools=tools,
+            chat_template=self.text,
             tokenize=False,
             add_generation_prompt=prompt,
             date_string=f"{self.date:%d %b %Y}",
@@ -251,26 +259,23 @@ class ChatTemplate:
         assert isinstance(rendered, str)
         return rendered
 
-    def _program(self, text: str) -> Any:
+    def _compile(self) -> Any:
         """The template compiled with its steps counted; None where only the library can render as it does itself."""
         from jinja2 import TemplateError
         from transformers import PreTrainedTokenizerBase as Base
 
         if type(self.tokenizer).apply_chat_template is not Base.apply_chat_template:
             return None
-        program = _counted(text, self._steps, self.date)
-        if "strftime_now" in text:  # the library's own would tell today's date
+        program = _counted(self.text, self._steps, self.date)
+        if "strftime_now" in self.text:  # the library's own would tell today's date
             return program
         for messages, tools in _PROBES:
             try:
                 with _Limit():
-                    theirs: str | None = self._by_library(messages, tools, True)
+                    theirs = self._by_library(messages, tools, True)
             except (TemplateError, *_RUNTIME):  # it does not take such a conversation
                 continue
-            if (
-                self.tokenizer.get_chat_template(None, tools) == text
-                and self._run(program, messages, tools, True) != theirs
-            ):
+            if self._run(program, messages, tools, True) != theirs:
                 return None
         return program
 

@@ -122,6 +122,18 @@ class Writer:
         plain, prompted = asked.text(1), asked.prompt(1)
         return prompted[self._whole(prompted, _common(plain, prompted)) :]
 
+    @cached_property
+    def _blanks(self) -> str | None:
+        """What a template without a generation prompt writes between a question and an answer: blanks (Mistral).
+
+        None if it is more: then it cannot ask at all.
+        """
+        asked = [{"role": "user", "content": "x"}]
+        text = self.template.render([*asked, {"role": "assistant", "content": _FILLERS[0]}])
+        prompt = self.template.render(asked, add_generation_prompt=True)
+        between = text[len(prompt) :].partition(_FILLERS[0])[0]
+        return between if text.startswith(prompt) and not between.strip() else None
+
     def samples(self, rendering: Rendering, trained: Sequence[int], turns: Turns) -> list[Sample]:
         """The texts to train on, and what has a loss in them.
 
@@ -166,23 +178,25 @@ class Writer:
 
     def _start(self, rendering: Rendering, turn: int, text: str) -> tuple[int, int]:
         """Where the header and what the model writes begin."""
-        asked = self.generation_prompt
+        asked, blanks = self.generation_prompt, self._blanks
         prompt = ""
-        if asked and turn:
+        if turn and (asked or blanks is not None):
             try:
                 prompt = rendering.prompt(turn)
             except TemplateBroken:
                 raise
             except EvaluationError:  # a prompt that inference could not ask with
                 prompt = ""
-        if prompt.endswith(asked) and asked and prompt:
+        if prompt and not asked and text.startswith(prompt + (blanks or "")):
+            return len(prompt), len(prompt + (blanks or ""))
+        if asked and prompt.endswith(asked):
             header = len(prompt) - len(asked)
             if text.startswith(prompt):
                 return header, len(prompt)
             common = self._whole(prompt, _common(prompt, text))
             if common > header:  # the template asks with more than it writes
                 return header, common
-        elif prompt and text.startswith(prompt):
+        elif asked and prompt and text.startswith(prompt):
             return len(prompt), len(prompt)
         start = self._content_start(rendering, turn, text)
         position = text.rfind(asked, 0, start) if asked else -1
