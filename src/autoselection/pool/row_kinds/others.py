@@ -186,7 +186,7 @@ def has_answer(value: Any) -> bool:
         return False
     if not isinstance(value, list) or not value or not all(isinstance(turn, dict) for turn in value):
         return True
-    roles = {turn.get("role") or turn.get("from") for turn in value}
+    roles = [turn.get("role") or turn.get("from") for turn in value]
     return not all(isinstance(role, str) and role.casefold() in _ASKERS for role in roles)
 
 
