@@ -44,7 +44,7 @@ from autoselection.pool.skipped import BadRow, SkippedList
 from autoselection.pool.special_tokens import SpecialTokenScanner, texts_of
 from autoselection.pool.tags import Tally, declares_twice, parse
 from autoselection.pool.turns import Reading
-from autoselection.pool.values import is_missing
+from autoselection.pool.values import is_missing, kind_of
 
 #: Rows looked at to tell a file's format.
 DETECTION_ROWS = 32
@@ -186,7 +186,7 @@ class Build:
         for line, record, problem in rows:
             try:
                 if record is None:
-                    raise problem or RowError("the row cannot be read")
+                    raise problem or RowError("the row cannot be read", "unreadable row")
                 self._row(record, layout, evidence, given, file_number, line, counts)
             except RowError as error:
                 self._reject(path, line, error, counts)
@@ -274,7 +274,9 @@ class Build:
                 source = given.source
                 counts.nameless += 1
             elif not isinstance(source, str) or not source.strip():
-                raise RowError(f"field '{source_column}' must be a non-empty string")
+                raise RowError(
+                    f"field '{source_column}' must be a non-empty string", "source that is no text", source_column
+                )
             else:
                 self._named_sources |= layout.source_field == self._wanted_source
         ignored = self._reading.ignored
@@ -295,7 +297,7 @@ class Build:
             self._tokens.update(found)
             self._token_rows += 1
             if config.special_tokens == "refuse":
-                raise RowError(f"the text has the special token {min(found)!r}")
+                raise RowError(f"the text has the special token {min(found)!r}", "special token in a text")
             if config.special_tokens == "strip":
                 conversation = self.scanner.strip(conversation)
         try:
@@ -309,7 +311,8 @@ class Build:
         except UnicodeEncodeError as error:
             character = error.object[error.start]
             raise RowError(
-                f"a text is not valid Unicode: it has the lone surrogate or undecodable byte U+{ord(character):04X}"
+                f"a text is not valid Unicode: it has the lone surrogate or undecodable byte U+{ord(character):04X}",
+                "not valid Unicode",
             ) from error
         self._ids.add(row_id, content, file_number, line)
         self._fingerprint.add(row_id, digest.digest(), meta)

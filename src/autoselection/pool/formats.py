@@ -41,6 +41,7 @@ FORMATS: tuple[RowFormat, ...] = ("messages", "sharegpt", "alpaca", "prompt-comp
 _PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
 #: What was thought before an answer that is a text of its own.
 _REASONING = "reasoning_content"
+_PAIRED = "must be a list of [user, assistant] pairs"
 _OPTION_FIELDS = ("choices", "options")
 
 
@@ -117,12 +118,17 @@ def _check(turns: Iterable[Message], reading: Reading) -> None:
     """
     roles = [turn["role"] for turn in turns]
     if "assistant" not in roles:
-        raise RowError("there is no assistant turn")
+        raise RowError("there is no assistant turn", "no assistant turn", None, "a turn with the role assistant")
     if "user" not in roles:
-        raise RowError("there is no user turn")
+        raise RowError(
+            "there is no user turn", "no user turn", None, "a turn with the role user in front of the answer"
+        )
     if not reading.assistant_opens and next(role for role in roles if role != "system") != "user":
         raise RowError(
-            "the conversation opens with an answer that nobody asked for (--assistant-opens keeps such rows; in a configuration: pool.ingest.assistant_opens)"
+            "the conversation opens with an answer that nobody asked for (--assistant-opens keeps such rows; in a configuration: pool.ingest.assistant_opens)",
+            "answer that nobody asked for",
+            None,
+            "--assistant-opens keeps such rows",
         )
     if all("weight" in turn for turn in turns if turn["role"] == "assistant"):
         raise RowError("no answer of the row is learnt from: all have the weight 0", "no answer with a weight")
@@ -133,7 +139,7 @@ def _alpaca(record: Mapping[str, Any], reading: Reading) -> tuple[list[Message],
     input_field = _first_present(record, "input", "context")
     question = [text for text in (optional_text(record, "instruction"), optional_text(record, input_field)) if text]
     if not question:
-        raise RowError("field 'instruction' is missing or empty")
+        raise RowError("field 'instruction' is missing or empty", "field missing or empty", "instruction")
     turns = _history(record.get("history"))
     turns.append({"role": "user", "content": "\n".join(question)})
     turns.append(_answer(record, answer_field))
@@ -151,12 +157,15 @@ def _history(value: Any) -> list[Message]:
     if is_missing(value) or not value:
         return turns
     if not isinstance(value, list):
-        raise RowError("field 'history' must be a list of [user, assistant] pairs")
+        raise RowError(f"field 'history' {_PAIRED}", f"history that is {kind_of(value)}", "history")
     for number, pair in enumerate(value, start=1):
+        where = f"history[{number - 1}]"
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-            raise RowError(f"entry {number} of 'history' must be a [user, assistant] pair of strings")
+            raise RowError(
+                f"entry {number} of 'history' must be a [user, assistant] pair of strings", "no pair of texts", where
+            )
         if is_blank(pair[0]) or is_blank(pair[1]):
-            raise RowError(f"entry {number} of 'history' has an empty text")
+            raise RowError(f"entry {number} of 'history' has an empty text", "pair with an empty text", where)
         turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
     return turns
 
@@ -177,9 +186,14 @@ def _prompt_completion(record: Mapping[str, Any], reading: Reading) -> tuple[lis
         for prompt, completion in _PAIRS:
             if prompt in record and completion in record and not any(name in record for name in _OPTION_FIELDS):
                 missing = next(name for name in (prompt, completion) if is_missing(record[name]))
-                raise RowError(f"field '{missing}' is missing or empty")
+                raise RowError(f"field '{missing}' is missing or empty", "field missing or empty", missing)
         known = ", ".join(f"'{prompt}' and '{completion}'" for prompt, completion in _PAIRS)
-        raise RowError(f"fields are missing or null: expected {known} (without options), found {field_list(record)}")
+        raise RowError(
+            f"fields are missing or null: expected {known} (without options), found {field_list(record)}",
+            "fields missing",
+            None,
+            "name the columns with --map prompt=…,response=…",
+        )
     turns: list[Message] = []
     for name, role in zip(pair, ("user", "assistant"), strict=True):
         if isinstance(record[name], list):
@@ -203,7 +217,9 @@ def _with_system(record: Mapping[str, Any], turns: list[Message], reading: Readi
     if is_missing(value):
         return turns
     if not isinstance(value, str):
-        raise RowError(f"field 'system' must be a string, not {kind_of(value)}")
+        raise RowError(
+            f"field 'system' must be a string, not {kind_of(value)}", f"text that is {kind_of(value)}", "system"
+        )
     if is_blank(value):
         if value:
             reading.ignored["empty system prompt"] += 1
@@ -211,5 +227,7 @@ def _with_system(record: Mapping[str, Any], turns: list[Message], reading: Readi
     if turns and turns[0]["role"] == "system":
         if turns[0]["content"] == value:
             return turns
-        raise RowError("field 'system' and the first turn give two different system prompts")
+        raise RowError(
+            "field 'system' and the first turn give two different system prompts", "two system prompts", "system"
+        )
     return [{"role": "system", "content": value}, *turns]

@@ -58,7 +58,7 @@ def calls_of(value: Any, parameters: Parameters, ignored: Counter[str], *, fille
     if is_missing(value):
         return []
     if not isinstance(value, list):
-        raise RowError(f"the calls are no list but {kind_of(value)}", "not a tool call", None, _EXPECTED)
+        raise RowError(f"the calls are no list but {kind_of(value)}", "calls that are no list", None, _EXPECTED)
     calls = []
     for number, item in enumerate(value):
         try:
@@ -89,7 +89,7 @@ def _call_of(value: Any, parameters: Parameters, ignored: Counter[str], filled: 
     value = _parsed(value, "a call is")
     name = _name_of(value) if isinstance(value, dict) else None
     if not isinstance(name, str) or not name.strip():
-        raise RowError("a call has no name of a function", "not a tool call", None, _EXPECTED)
+        raise RowError("a call has no name of a function", "call without a name", None, _EXPECTED)
     inner = value["function"] if isinstance(value.get("function"), dict) else value
     kind = value.get("type")
     if kind not in (None, "", "function", "tool_call", "function_call"):
@@ -203,7 +203,9 @@ def declared_tools(value: Any, *, filled: bool = False) -> tuple[str | None, Par
     if is_missing(value):
         return None, {}
     if not isinstance(value, list):
-        raise RowError(f"the tool definitions are no list but {kind_of(value)}", "not a tool definition", None, _TOOLS)
+        raise RowError(
+            f"the tool definitions are no list but {kind_of(value)}", "tool definitions that are no list", None, _TOOLS
+        )
     tools = []
     for number, item in enumerate(value):
         try:
@@ -220,7 +222,7 @@ def _definition(value: Any, filled: bool) -> dict[str, Any]:
     value = _parsed(value, "a tool definition is")
     name = _name_of(value) if isinstance(value, dict) else None
     if not isinstance(name, str) or not name.strip():
-        raise RowError("a tool definition has no name", "not a tool definition", None, _TOOLS)
+        raise RowError("a tool definition has no name", "tool definition without a name", None, _TOOLS)
     value = _schema_without_nulls(value, filled)
     if isinstance(value.get("function"), dict):
         rest = {key: item for key, item in value.items() if key != "type"}

@@ -93,11 +93,14 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
     if isinstance(value, dict):
         items = transposed(value)
         if items is None:
-            raise RowError(f"field '{name}' is not a list but an object; expected a list of turns", "no turns", name)
+            raise _no_turns(name, "not a list but an object", "turns that are an object")
         value = items
     if not isinstance(value, list) or not value:
-        found = "missing" if is_missing(value) else "empty" if value == [] else f"not a list but {kind_of(value)}"
-        raise RowError(f"field '{name}' is {found}; expected a list of turns", "no turns", name)
+        if is_missing(value):
+            raise _no_turns(name, "missing", "turns missing")
+        if value == []:
+            raise _no_turns(name, "empty", "empty list of turns")
+        raise _no_turns(name, f"not a list but {kind_of(value)}", f"turns that are {kind_of(value)}")
     turns: list[Message] = []
     filled = reading.is_filled(name)
     for number, item in enumerate(value):
@@ -125,10 +128,17 @@ def _stated(item: Any) -> list[Any]:
     return value or [{key: held for key, held in item.items() if key != MESSAGES_KEY}]
 
 
+def _no_turns(name: str, found: str, kind: str) -> RowError:
+    hint = 'a list such as [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]'
+    return RowError(f"field '{name}' is {found}; expected a list of turns", kind, name, hint)
+
+
 def _message(item: Any, reading: Reading, filled: bool) -> Message | None:
     """One turn; None if it is a system prompt without text. ``{turn}`` in the reason of a refusal stands for its place."""
     if not isinstance(item, dict):
-        raise RowError(f"{{turn}} must be an object, not {kind_of(item)}", "not a turn")
+        raise RowError(
+            f"{{turn}} must be an object, not {kind_of(item)}", "not a turn", None, "an object with role and content"
+        )
     role, content = item.get("role"), item.get("content")
     if role is None or (content is None and "content" not in item):  # "role" and "value" are seen too
         role = item.get("from") if role is None else role
@@ -150,13 +160,18 @@ def _message(item: Any, reading: Reading, filled: bool) -> Message | None:
         message["content"] = ""
         return message
     if is_missing(content):
-        raise RowError("{turn} has no content (field 'content' or 'value')", "turn without content", "content")
-    raise RowError(f"{{turn}} ({canonical}) has no text", "turn without text", "content")
+        raise RowError("{turn} has no content (field 'content' or 'value')", "turn without content", "content", "text")
+    raise RowError(f"{{turn}} ({canonical}) has no text", f"{canonical} turn without text", "content")
 
 
 def _spelled(role: Any) -> str:
     if not isinstance(role, str):
-        raise RowError("{turn} has no role (field 'role' or 'from')", "turn without role", "role")
+        raise RowError(
+            "{turn} has no role (field 'role' or 'from')",
+            "turn without role",
+            "role",
+            "role or from, such as user and assistant",
+        )
     spelled = role.strip().lower()
     if spelled not in ROLES:
         raise RowError(
@@ -177,7 +192,7 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
         value = rest.pop(name, None)
         if value and not answers:
             said = f"{{turn}} ({message['role']}) has '{name}', which only an assistant makes"
-            raise RowError(said, "calls of no assistant", name)
+            raise RowError(said, "calls of no assistant", name, "the role assistant")
         if value:
             calls += [
                 call for call in _of_field(name, value, reading, filled) if call not in calls or name == "tool_calls"
@@ -274,7 +289,7 @@ def _set_content(message: Message, filled: bool) -> str:
         return reasoning
     if message["role"] != "tool":
         said = f"the content of {{turn}} must be a string, not {kind_of(content)}"
-        raise RowError(said, "content that is no text", "content")
+        raise RowError(said, f"content that is {kind_of(content)}", "content", "text, or a list of text parts")
     message["content"] = json_text(without_nulls(content) if filled else content)
     return ""
 

@@ -63,7 +63,7 @@ def optional_text(record: Mapping[str, Any], name: str) -> str | None:
     if is_missing(value):
         return None
     if not isinstance(value, str):
-        raise RowError(f"field '{name}' must be a string, not {kind_of(value)}", "not a string", name)
+        raise RowError(f"field '{name}' must be a string, not {kind_of(value)}", f"text that is {kind_of(value)}", name)
     return None if is_blank(value) else value
 
 
