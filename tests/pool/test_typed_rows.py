@@ -181,7 +181,7 @@ def test_but_not_of_a_row_that_calls_them(read: Read) -> None:
         [{"messages": [USER, CALLING, RESULT, ANSWER], "tools": [{"title": "x"}]}, {"messages": [USER, ANSWER]}]
     )
     assert report.bad[0].reason == "field 'tools': a tool definition has no name"
-    assert report.bad[0].field == "tools[0]"
+    assert report.bad[0].field == "tools[0].name"
 
 
 def test_tools_beside_a_map(read: Read) -> None:

@@ -59,6 +59,8 @@ PAIRS = (
 )
 #: Other usual names of a conversation: lists of turns.
 CONVERSATIONS = ("conversation", "dialogue", "dialog", "dialogues", "dialogs", "chat", "turns", "message")
+#: Share of a file's first rows that tells its format where some are written in another.
+_MOST = 0.9
 #: Formats' names of the fields that a map fills.
 _PROMPTED: Mapping[str, str] = {
     "prompt": "prompt", "response": "completion", "reasoning": "reasoning_content", "system": "system", "tools": "tools"
@@ -318,6 +320,8 @@ def layout_of(
     dialects = dialects_of(views)
     known: set[str] = {dialect.name for dialect in dialects}
     known |= found.difference(*(dialect.over for dialect in dialects))
+    if len(known) > 1:
+        known = _most(views, known)
     if len(known) == 1:
         return layout(known.pop(), {})
     columns = list(dict.fromkeys(chain.from_iterable(records)))
@@ -341,6 +345,20 @@ def layout_of(
         f"The row format of {path} is unknown: its first rows have the fields {listed}; expected messages, "
         f"conversations, instruction and output, or prompt and completion: {advice(records, columns, path, command)}"
     )
+
+
+def _most(views: Sequence[Record], known: set[str]) -> set[str]:
+    """The one format that all but a few of the first rows are written in, each of them in no other; else all."""
+    rows = [
+        known & {*formats.matching_formats(view), *(dialect.name for dialect in dialects_of([view]))} for view in views
+    ]
+    fitting = [names for names in rows if names]
+    for name in known:
+        if sum(names == {name} for names in fitting) >= _MOST * len(fitting) and all(
+            len(names) == 1 for names in fitting
+        ):
+            return {name}
+    return known
 
 
 def _has_mapped(records: Sequence[Record], path: Path, text_map: Mapping[str, str], only_file: bool) -> bool:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
-#: What differs between rows of one fault: quotations (but names of fields and code points) and numbers.
-_DETAILS = re.compile(r"(?<!field )(?<!of )'(?:[^'\\\\]|\\\\.)*'|(?<!U\+)\b\d[\d,]*\b")
-
 
 class RowError(ValueError):
     """A row cannot be used; the message is the reason. Never leaves ingest.
 
     Args:
         reason: what is wrong, one sentence without a full stop.
-        kind: a short, stable name of it ("unknown role"), by which rows are counted; without one it is the reason, numbers
-            and quotations left out.
+        kind: a short, stable name of it ("unknown role"), by which rows are counted.
         field: where in the row, as a path that counts from 0 ("messages[2].tool_calls[1].function.arguments").
         hint: what would read the row, where something would.
     """
 
-    def __init__(self, reason: str, kind: str | None = None, field: str | None = None, hint: str | None = None) -> None:
+    def __init__(self, reason: str, kind: str, field: str | None = None, hint: str | None = None) -> None:
         super().__init__(reason)
-        self.kind = kind or _DETAILS.sub("…", reason)
+        self.kind = kind
         self.field = field or ""
         self.hint = hint or ""
 

@@ -63,7 +63,7 @@ class BadRow:
             command: what reads the files as they were asked for.
         """
         field = f", field {self.field}" if self.field else ""
-        hint = f"; {self.hint}" if self.hint and self.hint not in self.reason else ""
+        hint = f"; what would read it: {self.hint}" if self.hint and self.hint not in self.reason else ""
         return f"{self} (kind: {self.kind}{field}){hint.replace('`--', f'`{command} --', 1)}"
 
     def to_dict(self) -> dict[str, Any]:

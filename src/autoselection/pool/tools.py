@@ -80,6 +80,11 @@ def _parsed(value: Any, what: str) -> Any:
         raise RowError(f"{what} text that is not valid JSON", "not valid JSON") from error
 
 
+def _name_field(value: Any) -> str:
+    """Where the name of a call or a definition stands, or should."""
+    return "function.name" if isinstance(value, dict) and isinstance(value.get("function"), dict) else "name"
+
+
 def _name_of(value: Mapping[str, Any]) -> Any:
     function = value.get("function")
     return function.get("name") if isinstance(function, dict) else value.get("name")
@@ -89,7 +94,7 @@ def _call_of(value: Any, parameters: Parameters, ignored: Counter[str], filled: 
     value = _parsed(value, "a call is")
     name = _name_of(value) if isinstance(value, dict) else None
     if not isinstance(name, str) or not name.strip():
-        raise RowError("a call has no name of a function", "call without a name", None, _EXPECTED)
+        raise RowError("a call has no name of a function", "call without a name", _name_field(value), _EXPECTED)
     inner = value["function"] if isinstance(value.get("function"), dict) else value
     kind = value.get("type")
     if kind not in (None, "", "function", "tool_call", "function_call"):
@@ -222,7 +227,7 @@ def _definition(value: Any, filled: bool) -> dict[str, Any]:
     value = _parsed(value, "a tool definition is")
     name = _name_of(value) if isinstance(value, dict) else None
     if not isinstance(name, str) or not name.strip():
-        raise RowError("a tool definition has no name", "tool definition without a name", None, _TOOLS)
+        raise RowError("a tool definition has no name", "tool definition without a name", _name_field(value), _TOOLS)
     value = _schema_without_nulls(value, filled)
     if isinstance(value.get("function"), dict):
         rest = {key: item for key, item in value.items() if key != "type"}

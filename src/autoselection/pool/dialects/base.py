@@ -62,15 +62,15 @@ def nested(record: Mapping[str, Any], name: str) -> Any:
     """
     value = record.get(name)
     if is_missing(value):
-        raise RowError(f"field '{name}' is missing or empty")
+        raise RowError(f"field '{name}' is missing or empty", "field missing or empty", name)
     if not isinstance(value, str):
         return value
     try:
         return DECODER.decode(value.strip())
     except KeyTwiceError as error:
-        raise RowError(f"field '{name}' is JSON text in which {error}") from error
+        raise RowError(f"field '{name}' is JSON text in which {error}", "key twice", name) from error
     except (ValueError, RecursionError) as error:
-        raise RowError(f"field '{name}' is text that is not valid JSON") from error
+        raise RowError(f"field '{name}' is text that is not valid JSON", "not valid JSON", name) from error
 
 
 def is_json(value: Any, opening: str) -> bool:

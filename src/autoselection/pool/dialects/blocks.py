@@ -114,12 +114,14 @@ def _is_gemini(record: Record) -> bool:
 def _gemini(record: Record, ignored: Counter[str]) -> Record:
     turns = nested(record, "contents")
     if not isinstance(turns, list):
-        raise RowError("field 'contents' must be a list of turns")
+        raise RowError("field 'contents' must be a list of turns", "turns that are no list", "contents")
     messages: list[dict[str, Any]] = []
     for number, turn in enumerate(turns, start=1):
         parts = turn.get("parts") if isinstance(turn, dict) else None
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-            raise RowError(f"turn {number} of 'contents' has no list of parts")
+            raise RowError(
+                f"turn {number} of 'contents' has no list of parts", "no parts", f"contents[{number - 1}].parts"
+            )
         messages += _gemini_turn(turn.get("role") or "user", parts, number, ignored)
     instruction = unpacked(_either(record, "systemInstruction", "system_instruction"))
     system = joined(instruction.get("parts")) if isinstance(instruction, dict) else instruction

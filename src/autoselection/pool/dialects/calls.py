@@ -10,6 +10,7 @@ from typing import Any
 from autoselection.pool.dialects.base import Dialect, call, is_json, nested
 from autoselection.pool.json_reader import DECODER, Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.values import kind_of
 
 _END = "<|endoftext|>"
 _CALL = "<functioncall>"
@@ -36,11 +37,11 @@ def _glaive(record: Record, ignored: Counter[str]) -> Record:
     name = "sample" if isinstance(record.get("sample"), str) else "chat"
     text = record.get(name)
     if not isinstance(text, str) or not text.strip():
-        raise RowError(f"field '{name}' is missing or empty")
+        raise RowError(f"field '{name}' is missing or empty", "field missing or empty", name)
     turns = _speakers(text, _SAMPLE_TURN if name == "sample" else _CHAT_TURN, name)
     system = record.get("system") if name == "chat" else None
     if system is not None and not isinstance(system, str):
-        raise RowError("field 'system' must be a string")
+        raise RowError("field 'system' must be a string", f"text that is {kind_of(system)}", "system")
     system = (system or "").strip().removeprefix("SYSTEM:").strip()
     if turns[0][0] == "system":
         system = turns.pop(0)[1]
@@ -53,7 +54,7 @@ def _glaive(record: Record, ignored: Counter[str]) -> Record:
 def _speakers(text: str, mark: re.Pattern[str], name: str) -> list[tuple[str, str]]:
     marks = list(mark.finditer(text))
     if not marks or text[: marks[0].start()].strip():
-        raise RowError(f"field '{name}' does not begin with a speaker such as 'USER:'")
+        raise RowError(f"field '{name}' does not begin with a speaker such as 'USER:'", "text without speakers", name)
     ends = [*(match.start() for match in marks[1:]), len(text)]
     turns = []
     for match, end in zip(marks, ends, strict=True):
@@ -122,17 +123,19 @@ def _is_xlam(record: Record) -> bool:
 def _xlam(record: Record, ignored: Counter[str]) -> Record:
     query = record.get("query")
     if not isinstance(query, str) or not query.strip():
-        raise RowError("field 'query' is missing or empty")
+        raise RowError("field 'query' is missing or empty", "field missing or empty", "query")
     answers, tools = nested(record, "answers"), nested(record, "tools")
     for name, value in (("answers", answers), ("tools", tools)):
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise RowError(f"field '{name}' must be a list of objects")
+            raise RowError(f"field '{name}' must be a list of objects", "no list of objects", name)
     if not answers:
-        raise RowError("field 'answers' is an empty list: no call, and no text that says why")
+        raise RowError("field 'answers' is an empty list: no call, and no text that says why", "no call", "answers")
     calls = []
     for number, answer in enumerate(answers, start=1):
         if not isinstance(answer.get("name"), str):
-            raise RowError(f"entry {number} of 'answers' has no name")
+            raise RowError(
+                f"entry {number} of 'answers' has no name", "call without a name", f"answers[{number - 1}].name"
+            )
         calls.append(call(answer["name"], answer.get("arguments") or {}))
     turns = [
         {"role": "user", "content": query},

@@ -20,7 +20,7 @@ def _is_ultrachat(record: Record) -> bool:
 def _ultrachat(record: Record, ignored: Counter[str]) -> Record:
     texts = nested(record, "data")
     if not isinstance(texts, list) or not texts:
-        raise RowError("field 'data' must be a list of texts, question and answer in turn")
+        raise RowError("field 'data' must be a list of texts, question and answer in turn", "no list of texts", "data")
     turns = [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
     return {"messages": turns, "system": record.get("system")}
 
@@ -43,7 +43,11 @@ def _turn_pairs_field(record: Record) -> str | None:
 def _turn_pairs(record: Record, ignored: Counter[str]) -> Record:
     name = _turn_pairs_field(record)
     if name is None:
-        raise RowError("field 'conversation' must be a list of objects with 'input' and 'output'")
+        raise RowError(
+            "field 'conversation' must be a list of objects with 'input' and 'output'",
+            "no list of objects",
+            "conversation",
+        )
     turns = []
     for pair in unpacked(record[name]):
         turns += [{"role": "user", "content": pair["input"]}, {"role": "assistant", "content": pair["output"]}]
@@ -112,7 +116,7 @@ def _smoltalk(record: Record, ignored: Counter[str]) -> Record:
         return record
     given: Mapping[str, Any] = nested(record, "chat_template_kwargs")
     if not isinstance(given, Mapping):
-        raise RowError("field 'chat_template_kwargs' must be an object")
+        raise RowError("field 'chat_template_kwargs' must be an object", "no object", "chat_template_kwargs")
     row = dict(record)
     tools = given.get("xml_tools")
     if not is_missing(tools) and tools:
@@ -155,7 +159,9 @@ def _reasoned(record: Record, ignored: Counter[str]) -> Record:
     names = _reasoned_fields(record)
     if names is None:
         known = "; ".join(", ".join(repr(name) for name in names) for names in _REASONED)
-        raise RowError(f"a field of a question, its reasoning or its answer is missing: expected {known}")
+        raise RowError(
+            f"a field of a question, its reasoning or its answer is missing: expected {known}", "fields missing"
+        )
     question, reasoning, answer = (record[name] for name in names)
     reasoning = unpacked(reasoning)
     if isinstance(reasoning, list):

@@ -57,21 +57,29 @@ def _is_log(record: Record) -> bool:
 def _log(record: Record, ignored: Counter[str]) -> Record:
     asked, answered = _request(record), _response(record)
     if asked is None:
-        raise RowError("there is no 'request' with 'messages'")
+        raise RowError("there is no 'request' with 'messages'", "log without a request", "request")
     if answered is None:
-        raise RowError("there is no 'response' with 'choices' or a 'message' (a call that failed?)")
+        raise RowError(
+            "there is no 'response' with 'choices' or a 'message' (a call that failed?)",
+            "log without an answer",
+            "response",
+        )
     field, request = asked
     answer, response = answered
     messages = request["messages"]
     if isinstance(messages, str):
         messages = nested(request, "messages")
     if not isinstance(messages, list):
-        raise RowError(f"'messages' of '{field}' must be a list of turns")
+        raise RowError(
+            f"'messages' of '{field}' must be a list of turns", "turns that are no list", f"{field}.messages"
+        )
     choices = response.get("choices") or [{"message": response} if _is_answer(response) else response]
     choice = choices[0] if isinstance(choices, list) else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
-        raise RowError(f"the first choice of '{answer}' has no message")
+        raise RowError(
+            f"the first choice of '{answer}' has no message", "log without an answer", f"{answer}.choices[0]"
+        )
     if len(choices) > 1:
         ignored["choices behind the first"] += len(choices) - 1
     if choice is not None and (choice.get("finish_reason") == "length" or message.get("stop_reason") == "max_tokens"):

@@ -203,7 +203,11 @@ def _chat(where: str, entry: Mapping[str, Any], notes: list[str]) -> Dialect:
         }
         said = row.pop(training, None) if training else None
         if detail and row.pop(detail, None):
-            raise RowError(f"turn {number} of '{field}' has a '{detail}': a loss on parts of a turn cannot be held")
+            raise RowError(
+                f"turn {number} of '{field}' has a '{detail}': a loss on parts of a turn cannot be held",
+                "loss on parts of a turn",
+                f"{field}[{number - 1}].{detail}",
+            )
         role = next((key for key in ("role", "from") if not is_missing(row.get(key))), "role")
         name = row.get(role)
         canonical = roles.get(name, name) if isinstance(name, str) else name

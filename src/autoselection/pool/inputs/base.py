@@ -14,7 +14,7 @@ from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import DECODER
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tags import Parsed
-from autoselection.pool.values import is_missing
+from autoselection.pool.values import is_missing, kind_of
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,18 @@ def turns_of(value: Any, name: str) -> list[dict[str, Any]]:
         try:
             value = DECODER.decode(value.strip())
         except (ValueError, RecursionError) as error:
-            raise RowError(f"field '{name}' is a string that is not valid JSON; expected a list") from error
+            raise RowError(
+                f"field '{name}' is a string that is not valid JSON; expected a list", "not valid JSON", name
+            ) from error
     if is_missing(value) or not value:
-        raise RowError(f"field '{name}' is missing or empty; expected a list of turns")
+        raise RowError(f"field '{name}' is missing or empty; expected a list of turns", "turns missing", name)
     if not isinstance(value, list):
-        raise RowError(f"field '{name}' is not a list; expected a list of turns")
+        raise RowError(
+            f"field '{name}' is not a list; expected a list of turns", f"turns that are {kind_of(value)}", name
+        )
     for number, turn in enumerate(value, start=1):
         if not isinstance(turn, dict):
-            raise RowError(f"turn {number} of '{name}' must be an object")
+            raise RowError(f"turn {number} of '{name}' must be an object", "not a turn", f"{name}[{number - 1}]")
     return value
 
 

@@ -182,7 +182,11 @@ def _turns(columns: Mapping[str, str], tags: Mapping[str, str], others: OtherFie
     def turn(given: Mapping[str, Any], number: int) -> dict[str, Any]:
         role = given.get(tags["role_tag"])
         if is_missing(role):
-            raise RowError(f"turn {number} of '{field}' has no role (field '{tags['role_tag']}')")
+            raise RowError(
+                f"turn {number} of '{field}' has no role (field '{tags['role_tag']}')",
+                "turn without role",
+                f"{field}[{number - 1}].{tags['role_tag']}",
+            )
         content = given.get(tags["content_tag"])
         others = {key: value for key, value in given.items() if key not in (tags["role_tag"], tags["content_tag"])}
         return {"role": roles.get(role, role) if isinstance(role, str) else role, "content": content, **others}
