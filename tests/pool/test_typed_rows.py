@@ -313,7 +313,7 @@ BAD = {
     "no name": (
         answered(tool_calls=[CALL, {"function": {"arguments": {}}}]),
         "'tool_calls' of turn 2 of 'messages': a call has no name of a function",
-        "messages[1].tool_calls[1]",
+        "messages[1].tool_calls[1].function.name",
     ),
     "no calls": (answered(tool_calls="area()"), "the calls are text that is not valid JSON", "messages[1].tool_calls"),
     "type": (

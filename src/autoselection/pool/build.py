@@ -44,7 +44,7 @@ from autoselection.pool.skipped import BadRow, SkippedList
 from autoselection.pool.special_tokens import SpecialTokenScanner, texts_of
 from autoselection.pool.tags import Tally, declares_twice, parse
 from autoselection.pool.turns import Reading
-from autoselection.pool.values import is_missing, kind_of
+from autoselection.pool.values import is_missing
 
 #: Rows looked at to tell a file's format.
 DETECTION_ROWS = 32

@@ -11,7 +11,7 @@ from typing import Any
 from autoselection.conversation import Conversation
 from autoselection.pool.pool import Pool
 from autoselection.pool.row_error import RowError
-from autoselection.pool.values import is_missing
+from autoselection.pool.values import is_missing, kind_of
 
 _LINE_BITS = 48
 _PLACE_BITS = 80
@@ -57,17 +57,23 @@ class RowIds:
             if isinstance(value, (float, Decimal)) and value == int(value):
                 value = int(value)
             if isinstance(value, bool) or not isinstance(value, (str, int)):
-                raise RowError(f"field '{column}' must be a string or a whole number")
+                raise RowError(
+                    f"field '{column}' must be a string or a whole number", f"id that is {kind_of(value)}", column
+                )
             text = own = str(value)
             if not text.strip():
-                raise RowError(f"field '{column}' is empty")
+                raise RowError(f"field '{column}' is empty", "empty id", column)
             content = content_hash(conversation)
             first = self._first.get(text)
             if first is not None:
                 if content == self._content_of(first):
                     place = first & ((1 << _PLACE_BITS) - 1)
                     where = f"{self._paths[place >> _LINE_BITS]}:{place % (1 << _LINE_BITS)}"
-                    raise RowError(f"the id {text[:80]!r} is already used at {where} by the same conversation")
+                    raise RowError(
+                        f"the id {text[:80]!r} is already used at {where} by the same conversation",
+                        "same row twice",
+                        column,
+                    )
                 self.renumbered += 1
         while text in self._first:
             self._repeats[own] = number = self._repeats.get(own, 1) + 1
