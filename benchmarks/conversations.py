@@ -124,7 +124,7 @@ def configuration(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         },
         "search": {"evaluations": options.evaluations, "seed": options.seed, "include_full": True},
         "executor": {"workers": options.workers},
-        "final": {"single_operators": 2},
+        "final": {"single_operators": 2, "recipes": ["clean-traces"]},
     }
 
 
