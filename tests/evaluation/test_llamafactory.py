@@ -157,6 +157,31 @@ def test_rows_its_form_cannot_hold_are_found(tmp_path):
     )
 
 
+def test_tools_and_calls_go_to_llamafactory_and_weights_are_refused_aloud(tiny_tokenizer, tmp_path):
+    question = {"role": "user", "content": "q"}
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": 1}'}}]}
+    result, answer = {"role": "tool", "content": "5"}, {"role": "assistant", "content": "five"}
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    records = [
+        {"messages": [question, call, result, answer], "tools": tools},
+        {"messages": [question, {**answer, "weight": 0}, question, answer]},
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    kept, reasons = holdable(pool, np.arange(2))
+    assert kept.tolist() == [True, False]
+    assert told_refused(reasons, 2) == [
+        "LLaMA-Factory does not train on 1 of 2 rows: 1 with answers of weight 0, which LLaMA-Factory would train on."
+    ]
+    write_training(pool, np.array([0, 0]), tmp_path / "run", {})
+    first, second = [json.loads(line) for line in (tmp_path / "run" / "data" / "subset.jsonl").read_text().splitlines()]
+    assert [turn["from"] for turn in first["conversations"]] == ["human", "function_call", "observation", "gpt"]
+    assert json.loads(first["tools"]) == tools and first["conversations"] == second["conversations"]
+    info = json.loads((tmp_path / "run" / "data" / "dataset_info.json").read_text())["subset"]
+    assert info["columns"]["tools"] == "tools" and info["tags"]["function_tag"] == "function_call"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

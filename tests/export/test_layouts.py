@@ -97,7 +97,7 @@ def has_nul(layout: str, row: tuple[str, str, list[dict[str, str]], dict[str, An
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     rows=st.lists(st.tuples(conversations(), columns), min_size=1, max_size=5),
     layout=st.sampled_from(list(LAYOUTS)),

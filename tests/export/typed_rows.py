@@ -35,7 +35,9 @@ values = st.recursive(
 #: Where they are JSON of an object, as it is written; else as they came.
 arguments = st.dictionaries(st.sampled_from(["a", "city", "<b>", "k"]), values, max_size=3).map(
     lambda value: json.dumps(value, ensure_ascii=False)
-) | st.sampled_from(["", "oops{", "[1, 2]", "3", "null", '"x"', '{"a":1,"a":2}', '{"a": NaN}', '{"a": 1', "{'a': 1}"])
+) | st.sampled_from(
+    ["", "oops{", "[1, 2]", "3", "null", '"x"', '{"a":1,"a":2}', '{"a": NaN}', '{"a": 1', "{'a': 1}", '{"a": 1e999}']
+)
 calls = st.fixed_dictionaries(
     {"name": names, "arguments": arguments}, optional={"id": st.sampled_from(["c1", "call_2", "7"])}
 ).map(lambda call: {key: call[key] for key in ("id", "name", "arguments") if key in call})

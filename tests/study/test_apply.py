@@ -79,6 +79,7 @@ def test_from_a_csv_to_a_csv_with_its_columns_and_places(table: Path, recipe: Pa
         ("x.tsv", []),
         ("x", []),
         ("lf", ["--format", "sharegpt"]),
+        ("ax", ["--format", "axolotl"]),
         ("x.jsonl.zst", ["--columns", "none"]),
         ("y.jsonl", ["--columns", "topic,_line"]),
     ],
@@ -86,7 +87,7 @@ def test_from_a_csv_to_a_csv_with_its_columns_and_places(table: Path, recipe: Pa
 def test_formats_by_suffix_and_by_name(table: Path, recipe: Path, tmp_path: Path, out: str, options: list[str]) -> None:
     code, shown, _ = run("apply", recipe, "--pool", table, "--out", tmp_path / out, *options)
     assert code == 0 and f"Wrote 2 rows to {tmp_path / out}" in " ".join(shown.split()).replace(" ", " ")
-    file = tmp_path / out if out != "lf" else tmp_path / out / "subset.jsonl"
+    file = tmp_path / out / "subset.jsonl" if out in ("lf", "ax") else tmp_path / out
     ingest([file], tmp_path / "again")
     assert [turns[-1]["content"] for turns in Pool.open(tmp_path / "again").messages()] == ["It is four.", "An oak."]
 
@@ -101,6 +102,7 @@ def test_formats_by_suffix_and_by_name(table: Path, recipe: Path, tmp_path: Path
         (["--out", "x.jsonl", "--dropped", "folder"], "give a file name"),
         (["--out", "x.jsonl", "--columns", "topik"], "did you mean 'topic'"),
         (["--out", "x.jsonl", "--format", "hf"], "dataset folder"),
+        (["--out", "x.jsonl", "--format", "axolotl"], "folder of data and YAML"),
         (["--out", "x.jsonl", "--report", "r.json"], "--against"),
     ],
 )
@@ -153,3 +155,26 @@ def test_rows_that_a_format_cannot_hold_are_counted_said_and_among_those_left_ou
     assert code == 0 and "1 rows are not in" in said and "1 whose last turn is not an answer" in said
     (lost,) = [json.loads(line) for line in (tmp_path / "dropped.jsonl").read_text().splitlines()]
     assert lost["dropped_by"] == "format of the subset" and lost["_line"] == 2
+
+
+def test_calls_tools_and_weights_are_in_both_files(tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    turns = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "", "reasoning_content": "r", "tool_calls": [call], "weight": 0},
+        {"role": "tool", "content": "5", "tool_call_id": "c1"},
+    ]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    rows = [
+        {"id": answer, "messages": [*turns, {"role": "assistant", "content": answer}], "tools": tools}
+        for answer in ("no", "a long answer")
+    ]
+    raw, out, dropped = (tmp_path / name for name in ("rows.jsonl", "kept.jsonl", "dropped.jsonl"))
+    raw.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    keep_long = tmp_path / "long.yaml"
+    step = {"operator": "length_filter", "params": {"length": "n_response_characters", "min": 20}}
+    keep_long.write_text(yaml.safe_dump({"steps": [step]}))
+    document("apply", keep_long, "--pool", raw, "--out", out, "--dropped", dropped)
+    for path, row in ((dropped, rows[0]), (out, rows[1])):
+        (written,) = [json.loads(line) for line in path.read_text().splitlines()]
+        assert {name: written[name] for name in row} == row

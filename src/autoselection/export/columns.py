@@ -149,13 +149,12 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "text"
     if isinstance(value, list):
-        inner = {_kind(item) for item in value if item is not None}
+        inner = {"other" if isinstance(item, (list, dict)) else _kind(item) for item in value if item is not None}
         if not inner:
             return "list of"
         scalar = _scalar(inner)
-        if scalar is None and has_huge_number(value):
-            return _HUGE
-        return "other" if scalar is None else f"list of {'long' if 'long' in inner else scalar}"
+        if scalar is not None:
+            return f"list of {'long' if 'long' in inner else scalar}"
     return _HUGE if has_huge_number(value) else "other"
 
 

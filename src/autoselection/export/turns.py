@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoselection.conversation import Message, ToolCall
+from autoselection.pool.row_error import RowError
+from autoselection.pool.tools import json_text, parsed_object
 from autoselection.pool.turns import MESSAGES_KEY
 
 #: ``from`` of ShareGPT for each canonical role.
@@ -30,24 +32,26 @@ _EXACT_CALL = {"role", "content", "tool_calls"}
 
 def call_arguments(text: str) -> dict[str, Any] | str:
     """Arguments as the object that they are JSON text of; the text itself where it would not be the same text again."""
+    value = parsed_object(text)
     try:
-        value = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        return text if value is None or json_text(value) != text else value
+    except RowError:  # a number beyond all numbers, such as 1e999
         return text
-    return value if isinstance(value, dict) and json.dumps(value, ensure_ascii=False) == text else text
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def has_huge_number(value: Any) -> bool:
     """Whether a JSON value has a whole number in it that is longer than 64 bits."""
-    if isinstance(value, int):
-        return not _SMALLEST_NUMBER <= value <= _LARGEST_NUMBER
-    if isinstance(value, dict):
-        return any(map(has_huge_number, value.values()))
-    return isinstance(value, list) and any(map(has_huge_number, value))
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, int):
+            if not _SMALLEST_NUMBER <= found <= _LARGEST_NUMBER:
+                return True
+        elif isinstance(found, dict):
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+    return False
 
 
 def openai_message(message: Message, *, objects: bool = False) -> Mapping[str, Any]:
