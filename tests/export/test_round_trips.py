@@ -144,6 +144,20 @@ HUGE = Conversation(
 )
 
 
+def answer(**more: Any) -> Conversation:
+    return Conversation([USER, {"role": "assistant", "content": "a", **more}])  # type: ignore[typeddict-item]
+
+
+#: One thing more than role and content a row.
+SINGLE = {
+    "with calls of tools": answer(content="", tool_calls=[{"id": "c1", "name": "f", "arguments": "{}"}]),
+    "with reasoning apart from the answer": answer(reasoning_content="r"),
+    "with answers of weight 0": Conversation([*answer(weight=0).messages, *answer().messages]),
+    "with names of speakers": Conversation([{**USER, "name": "ann"}, *answer().messages[1:]]),  # type: ignore[list-item]
+    "that declare tools": Conversation(answer().messages, ODD.tools),
+}
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
 @given(
     rows=st.lists(st.tuples(conversations(), own_columns), min_size=1, max_size=4),
@@ -163,7 +177,17 @@ def test_every_row_comes_back(rows: list[tuple[Conversation, dict[str, Any]]], l
 @pytest.mark.parametrize("layout", ["messages", "sharegpt"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_odd_row_comes_back_from_each(layout: str, suffix: str, tmp_path: Path) -> None:
-    check(tmp_path, make_pool(tmp_path, [(ODD, {"tags": {"k": None}}), (HUGE, {})]), layout, suffix)
+    rows = [(ODD, {"tags": {"k": None}}), (HUGE, {}), *((row, {}) for row in SINGLE.values())]
+    check(tmp_path, make_pool(tmp_path, rows), layout, suffix)
+
+
+@pytest.mark.parametrize("layout", ["alpaca", "prompt-completion"])
+def test_what_forms_of_question_and_answer_cannot_hold(layout: Any, tmp_path: Path) -> None:
+    rows = SINGLE | {"of several answers": Conversation([*answer().messages, *answer().messages])}
+    pool = make_pool(tmp_path, [(row, {}) for row in rows.values()])
+    report = export_rows(pool, None, tmp_path / "out.jsonl", layout)
+    reasons = dict.fromkeys(rows if layout == "prompt-completion" else SINGLE, 1)
+    assert dict(report.reasons) == reasons and report.rows == len(rows) - len(reasons)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
