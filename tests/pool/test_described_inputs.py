@@ -220,6 +220,7 @@ def test_bad_rows_of_a_described_data_set_name_its_own_fields(tmp_path: Path) ->
     report = ingest([lf(tmp_path / "lf", {"it": (entry, rows)})], tmp_path / "pool")
     assert [bad.line for bad in report.bad] == [2, 3, 4]
     assert "field 'wer'" in report.bad[0].reason
+    assert [bad.field for bad in report.bad] == ["dialog[0].wer", "dialog", "dialog[0].content"]
     assert all("'dialog'" in bad.reason for bad in report.bad)
 
 

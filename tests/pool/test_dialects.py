@@ -101,6 +101,7 @@ def test_what_a_dialect_cannot_read_of_a_row_is_said_with_its_field(write: Write
     assert [(fault.line, "'answers'" in fault.reason) for fault in report.bad] == [
         *((line, True) for line in (2, 3, 4)), (5, False), (6, False)
     ]  # fmt: skip
+    assert [fault.field for fault in report.bad] == ["answers", "answers", "answers[0].name", "query", "tools"]
     assert "'query'" in report.bad[3].reason and "'tools'" in report.bad[4].reason
 
 

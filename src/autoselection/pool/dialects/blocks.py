@@ -51,7 +51,9 @@ def _answer(turn: Mapping[str, Any], number: int, ignored: Counter[str]) -> dict
         elif kind == _HIDDEN:
             ignored[f"{_HIDDEN} blocks"] += 1
         elif calls:
-            raise RowError(f"turn {number} has text behind a call", "text behind a call")
+            raise RowError(
+                f"turn {number} has text behind a call", "text behind a call", f"messages[{number - 1}].content"
+            )
         else:
             parts.append(block)
     return {**turn, "content": parts or "", **({"tool_calls": calls} if calls else {})}
@@ -146,7 +148,11 @@ def _gemini_turn(role: Any, parts: list[Any], number: int, ignored: Counter[str]
             results.append({"role": "tool", "name": answered.get("name"), "content": answered.get("response")})
         elif isinstance(part.get("text"), str):
             if calls or results:
-                raise RowError(f"turn {number} of 'contents' has text behind a call or a result", "text behind a call")
+                raise RowError(
+                    f"turn {number} of 'contents' has text behind a call or a result",
+                    "text behind a call",
+                    f"contents[{number - 1}].parts",
+                )
             if part.get("thought"):
                 thought += part["text"]
             else:
@@ -154,7 +160,9 @@ def _gemini_turn(role: Any, parts: list[Any], number: int, ignored: Counter[str]
         else:
             kinds = ", ".join(name for name, value in part.items() if not is_missing(value))
             raise RowError(
-                f"turn {number} of 'contents' has a part that is not text ({kinds})", "part that is not text"
+                f"turn {number} of 'contents' has a part that is not text ({kinds})",
+                "part that is not text",
+                f"contents[{number - 1}].parts",
             )
     if results and not text:
         return results

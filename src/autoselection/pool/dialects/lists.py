@@ -9,7 +9,7 @@ from typing import Any
 from autoselection.pool.dialects.base import Dialect, is_json, nested, unpacked
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.values import is_missing
+from autoselection.pool.values import is_missing, required_text
 
 
 def _is_ultrachat(record: Record) -> bool:
@@ -91,7 +91,7 @@ def _nemotron(record: Record, ignored: Counter[str]) -> Record:
     system = record.get("system")
     system = record.get("system_prompt") if is_missing(system) else system
     return {
-        "messages": [*turns, {"role": "assistant", "content": record.get("output")}],
+        "messages": [*turns, {"role": "assistant", "content": required_text(record, "output")}],
         "system": system,
         "tools": record.get("tools"),
     }

@@ -83,7 +83,7 @@ def _log(record: Record, ignored: Counter[str]) -> Record:
     if len(choices) > 1:
         ignored["choices behind the first"] += len(choices) - 1
     if choice is not None and (choice.get("finish_reason") == "length" or message.get("stop_reason") == "max_tokens"):
-        raise RowError(f"the answer in '{answer}' is cut off at its greatest length", "answer cut off")
+        raise RowError(f"the answer in '{answer}' is cut off at its greatest length", "answer cut off", answer)
     tools = request.get("tools")
     tools = request.get("functions") if is_missing(tools) else tools
     turn = {key: value for key, value in message.items() if value is not None}

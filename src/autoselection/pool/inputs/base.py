@@ -11,10 +11,9 @@ from typing import Any
 from autoselection.errors import PoolError
 from autoselection.pool.dialects import Dialect
 from autoselection.pool.formats import RowFormat
-from autoselection.pool.json_reader import DECODER
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tags import Parsed
-from autoselection.pool.values import is_missing, kind_of
+from autoselection.pool.values import from_json, is_missing, kind_of, transposed
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,9 @@ def turns_of(value: Any, name: str) -> list[dict[str, Any]]:
     Raises:
         RowError: it holds no list of objects.
     """
-    if isinstance(value, str):
-        try:
-            value = DECODER.decode(value.strip())
-        except (ValueError, RecursionError) as error:
-            raise RowError(
-                f"field '{name}' is a string that is not valid JSON; expected a list", "not valid JSON", name
-            ) from error
+    value = from_json(value, name)
+    if isinstance(value, dict):
+        value = transposed(value) or value
     if is_missing(value) or not value:
         raise RowError(f"field '{name}' is missing or empty; expected a list of turns", "turns missing", name)
     if not isinstance(value, list):
