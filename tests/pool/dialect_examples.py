@@ -372,6 +372,29 @@ EXAMPLES: dict[str, Example] = {
         ],
         [{"type": "function", "function": _TRAVEL}],
     ),
+    "anthropic-blocks": Example(
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "To Rome?"}]},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "book", "input": {"to": "Rome"}}]},
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "ok"}]},
+                {"role": "assistant", "content": [{"type": "text", "text": "Booked."}]},
+            ],
+        },
+        "anthropic",
+        [
+            user("To Rome?"),
+            {**assistant(""), "tool_calls": [{"id": "t1", "name": "book", "arguments": '{"to": "Rome"}'}]},
+            tool("ok", tool_call_id="t1"),
+            assistant("Booked."),
+        ],
+    ),
+    "xlam-structs": Example(
+        {"query": "To Rome?", "answers": [{"name": "book", "arguments": {"to": "Rome"}}], "tools": [_TRAVEL]},
+        "xlam",
+        [user("To Rome?"), assistant("", ("book", '{"to": "Rome"}'))],
+        [{"type": "function", "function": _TRAVEL}],
+    ),
     "anthropic-log": Example(
         {
             "request": {"system": [{"type": "text", "text": "Be brief."}], "messages": [{"role": "user", "content": "2+2?"}]},

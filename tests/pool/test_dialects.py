@@ -169,3 +169,17 @@ def test_a_row_that_is_appended_again_is_known(name: str, write: Write, tmp_path
     assert (report.appended, report.skipped) == (1, 1)
     assert "by the same conversation" in report.bad[0].reason
     assert any("are in the pool already" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    "name", ["api-log", "anthropic-blocks", "gemini", "apigen-mt", "openai-legacy", "smoltalk2", "xlam-structs"]
+)
+def test_nulls_that_a_table_adds_to_calls_are_no_arguments(name: str, write: Write, tmp_path: Path) -> None:
+    """A second row, whose call has another argument, gives the first row's structures a null of that name."""
+    row = EXAMPLES[name].row
+    other = json.loads(json.dumps(row).replace('"to"', '"dest"').replace('\\"to\\"', '\\"dest\\"'))
+    assert other != row
+    pool, _ = read(write("rows.parquet", [row, other]), tmp_path / "pool")
+    plain, _ = read(write("rows.jsonl", [row, other]), tmp_path / "plain")
+    assert pool.conversations() == plain.conversations()
+    assert pool.messages()[0] == EXAMPLES[name].messages

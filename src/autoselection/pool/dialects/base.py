@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,6 +90,5 @@ def unpacked(value: Any) -> Any:
 
 
 def call(name: Any, arguments: Any) -> dict[str, Any]:
-    """A call as an OpenAI turn holds it."""
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return {"type": "function", "function": {"name": name, "arguments": text}}
+    """A call as an OpenAI turn holds it; arguments that are an object stay one, so that a table's nulls can be told."""
+    return {"type": "function", "function": {"name": name, "arguments": arguments}}
