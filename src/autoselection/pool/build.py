@@ -37,9 +37,9 @@ from autoselection.pool.pool import (
 )
 from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
-from autoselection.pool.row_ids import RowIds, content_hash
+from autoselection.pool.row_ids import RowIds
 from autoselection.pool.row_kinds import FileEvidence, KindCounts, OtherRow, Teller
-from autoselection.pool.rows import SCHEMA, Fingerprint, turns_digest
+from autoselection.pool.rows import SCHEMA, Fingerprint, content_hash, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
 from autoselection.pool.special_tokens import SpecialTokenScanner, texts_of
 from autoselection.pool.tags import Tally, declares_twice, parse

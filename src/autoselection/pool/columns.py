@@ -208,6 +208,8 @@ class Layout:
 
     def columns_of(self, used: Iterable[str], plan: Mapping[str, str]) -> set[str]:
         """The columns that the names ``used`` by ``formats`` stand for."""
+        if not plan and not self.exclusive:
+            return set(used)
         return (
             {plan[name] for name in used if name in plan} if self.exclusive else {plan.get(name, name) for name in used}
         )

@@ -38,6 +38,7 @@ from autoselection.pool.values import (
 RowFormat = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 FORMATS: tuple[RowFormat, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion")
 
+_MESSAGES_USED, _SHAREGPT_USED = frozenset(("messages", "system")), frozenset(("conversations", "system"))
 _PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
 #: What was thought before an answer that is a text of its own.
 _REASONING = "reasoning_content"
@@ -80,10 +81,10 @@ def convert(row_format: RowFormat, record: Mapping[str, Any], reading: Reading) 
     except RowError as error:  # a column of the user's own, unless the row calls tools
         problem, tools, tools_field = error, None, None
     if row_format == "messages":
-        used = frozenset(("messages", "system"))
+        used = _MESSAGES_USED
         turns = _with_system(record, turns_of(record, "messages", reading), reading)
     elif row_format == "sharegpt":
-        used = frozenset(("conversations", "system"))
+        used = _SHAREGPT_USED
         turns = _with_system(record, turns_of(record, "conversations", reading), reading)
     elif row_format == "alpaca":
         turns, used = _alpaca(record, reading)
@@ -99,8 +100,7 @@ def _tools(record: Mapping[str, Any], reading: Reading) -> tuple[str | None, str
     """The tools that a row declares, and the field that does."""
     reading.parameters = {}
     for name in TOOL_FIELDS:
-        value = record.get(name)
-        if is_missing(value):
+        if name not in record or is_missing(value := record[name]):
             continue
         try:
             tools, reading.parameters = declared_tools(value, filled=reading.is_filled(name))
@@ -116,21 +116,28 @@ def _check(turns: Iterable[Message], reading: Reading) -> None:
     Raises:
         RowError: nobody asks or answers, or an answer comes first, or none is learnt from.
     """
-    roles = [turn["role"] for turn in turns]
+    first, roles, learnt = None, set(), False
+    for turn in turns:
+        role = turn["role"]
+        roles.add(role)
+        if role == "assistant" and "weight" not in turn:
+            learnt = True
+        if first is None and role != "system":
+            first = role
     if "assistant" not in roles:
         raise RowError("there is no assistant turn", "no assistant turn", None, "a turn with the role assistant")
     if "user" not in roles:
         raise RowError(
             "there is no user turn", "no user turn", None, "a turn with the role user in front of the answer"
         )
-    if not reading.assistant_opens and next(role for role in roles if role != "system") != "user":
+    if first != "user" and not reading.assistant_opens:
         raise RowError(
             "the conversation opens with an answer that nobody asked for (--assistant-opens keeps such rows; in a configuration: pool.ingest.assistant_opens)",
             "answer that nobody asked for",
             None,
             "--assistant-opens keeps such rows",
         )
-    if all("weight" in turn for turn in turns if turn["role"] == "assistant"):
+    if not learnt:
         raise RowError("no answer of the row is learnt from: all have the weight 0", "no answer with a weight")
 
 

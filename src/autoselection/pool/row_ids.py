@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import count
@@ -11,6 +10,7 @@ from typing import Any
 from autoselection.conversation import Conversation
 from autoselection.pool.pool import Pool
 from autoselection.pool.row_error import RowError
+from autoselection.pool.rows import content_hash
 from autoselection.pool.values import is_missing, kind_of
 
 _LINE_BITS = 48
@@ -85,12 +85,3 @@ class RowIds:
         if self._base is not None and first <= len(self._base):
             return content_hash(self._base.conversations([first - 1])[0])
         return first >> _PLACE_BITS
-
-
-def content_hash(conversation: Conversation) -> int:
-    """64 bits, the same only within this process, where they are only compared with each other."""
-    key = [(message["role"], message["content"]) for message in conversation.messages]
-    typed = [(number, message) for number, message in enumerate(conversation.messages) if len(message) > 2]
-    # The order of a turn's keys is that of its reading, and means nothing.
-    rest = (json.dumps(typed, sort_keys=True), conversation.tools) if typed or conversation.tools is not None else None
-    return hash((tuple(key), rest)) & ((1 << 64) - 1)

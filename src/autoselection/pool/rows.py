@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autoselection.conversation import Message, turn_text
+from autoselection.conversation import Conversation, Message, turn_text
 
 CALLS_TYPE = pa.list_(pa.struct([("id", pa.string()), ("name", pa.string()), ("arguments", pa.string())]))
 #: What only some turns have: null in the others (a weight of 1 too, which is what a turn without one has).
@@ -184,6 +184,16 @@ def _typed_parts(message: Message) -> list[str]:
             text = str(value)
             parts.append(f"+{name}:{len(text)}:{text}")
     return parts
+
+
+def content_hash(conversation: Conversation) -> int:
+    """64 bits, the same only within this process, where they are only compared with each other."""
+    messages = conversation.messages
+    key: list[Any] = [(message["role"], message["content"]) for message in messages]
+    if max(map(len, messages)) > len(PLAIN_FIELDS) or conversation.tools is not None:
+        key += (tuple(_typed_parts(message)) for message in messages)
+        key.append(conversation.tools)
+    return hash(tuple(key)) & ((1 << 64) - 1)
 
 
 class Fingerprint:

@@ -41,6 +41,8 @@ ROLES: Mapping[str, str] = {
     "tool_response": "tool",
     "function_response": "tool",
 }
+#: Roles of most turns.
+_USUAL_ROLES = frozenset({"system", "user", "assistant", "human", "gpt", "tool"})
 #: Roles whose text is a call, or a list of calls, as JSON.
 CALL_ROLES = frozenset({"function_call", "tool_call"})
 
@@ -104,6 +106,10 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
     turns: list[Message] = []
     filled = reading.is_filled(name)
     for number, item in enumerate(value):
+        message = _plain(item)
+        if message is not None:
+            turns.append(message)
+            continue
         try:
             messages = [_message(stated, reading, filled) for stated in _stated(item)]
         except RowError as error:
@@ -131,6 +137,16 @@ def _stated(item: Any) -> list[Any]:
 def _no_turns(name: str, found: str, kind: str) -> RowError:
     hint = 'a list such as [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]'
     return RowError(f"field '{name}' is {found}; expected a list of turns", kind, name, hint)
+
+
+def _plain(item: Any) -> Message | None:
+    """A turn that is a text with a usual role and nothing else, as most are; None if it has to be looked at."""
+    if type(item) is not dict or len(item) != 2:
+        return None
+    role, content = (item.get("role"), item["content"]) if "content" in item else (item.get("from"), item.get("value"))
+    if type(content) is not str or type(role) is not str or role not in _USUAL_ROLES or not content[:1].isalnum():
+        return None
+    return {"role": ROLES[role], "content": content}
 
 
 def _message(item: Any, reading: Reading, filled: bool) -> Message | None:

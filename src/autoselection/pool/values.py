@@ -27,7 +27,9 @@ def is_blank(text: str) -> bool:
 
 def is_missing(value: Any) -> bool:
     """Whether a field holds no value: null, or a number that is none."""
-    return value is None or (isinstance(value, (float, np.floating)) and not math.isfinite(value))
+    if value is None:
+        return True
+    return not isinstance(value, str) and isinstance(value, (float, np.floating)) and not math.isfinite(value)
 
 
 def from_json(value: Any, name: str) -> Any:

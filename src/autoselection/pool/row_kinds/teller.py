@@ -106,8 +106,7 @@ class Teller:
         return None
 
     def _told(self, record: Record, columns: _Columns, described: bool) -> Record:
-        found = media.media_of(record, columns.media)
-        if found is not None:
+        if columns.media and (found := media.media_of(record, columns.media)) is not None:
             raise found
         if columns.mapped or described:
             return record
@@ -115,7 +114,7 @@ class Teller:
             if self.rows_from == "preference:chosen":
                 return pairs.chosen_record(record, columns.folded, columns.sides)
             raise pairs.pair_found(record, columns.folded, columns.sides)
-        if not columns.other or any(isinstance(record[column], str) and record[column] for column in columns.answers):
+        if not columns.other or any(_is_answered(record[column]) for column in columns.answers):
             return record
         found = others.other_of(record, columns.folded)
         if found is not None and not dialects_of([record]) and unreadable([record]) is None:
@@ -157,13 +156,10 @@ class Teller:
             for name, value in record.items():
                 if found := media.media_in_turns(value, name):
                     raise found
-        asked = unpaired.said_by(conversation.messages, "user")
-        if any("<" in text or "[IMG" in text for text in asked):
-            answers = unpaired.said_by(conversation.messages, "assistant")
-            what = media.placeholder(asked, answers, evidence.media)
-            if what is not None:
-                medium = media.KINDS[media.medium_of_placeholder(what)]
-                raise OtherRow(medium, (), media.HINT, where=f"a question has the placeholder {what!r}")
+        for turn in conversation.messages:
+            if turn["role"] == "user" and ("<" in turn["content"] or "[IMG" in turn["content"]):
+                _check_placeholders(conversation, evidence)
+                return
 
     def explained(self, record: Record, layout: Layout, error: RowError) -> RowError:
         """A better reason why a row cannot be read, if there is one: it has media, or is written in another format."""
@@ -223,6 +219,22 @@ class Teller:
             f"several rows answer the same prompt and are rated ('{rating}'), as data of reward models are: all of them were "
             "taken, poor answers too; keep the best rows of each prompt beforehand if only good ones are to be learnt"
         )
+
+
+def _check_placeholders(conversation: Conversation, evidence: FileEvidence) -> None:
+    asked, answers = (unpaired.said_by(conversation.messages, role) for role in ("user", "assistant"))
+    what = media.placeholder(asked, answers, evidence.media)
+    if what is not None:
+        medium = media.KINDS[media.medium_of_placeholder(what)]
+        raise OtherRow(medium, (), media.HINT, where=f"a question has the placeholder {what!r}")
+
+
+def _is_answered(value: Any) -> bool:
+    """Whether a value is sure to hold an answer: text, or turns of which the last is one. What is not sure is looked at."""
+    if isinstance(value, str):
+        return value != ""
+    last = value[-1] if isinstance(value, list) and value else None
+    return isinstance(last, dict) and (last.get("role") or last.get("from")) in ("assistant", "gpt")
 
 
 def _has_placeholder(record: Record) -> bool:
