@@ -258,3 +258,28 @@ def test_scores_by_kind_are_computed_only_where_asked_for(tiny_model_dir: Path, 
     with pytest.raises(ValueError, match="name token_kinds in the list"):
         SignalsConfig(token_kinds=True, signals=("ifd",))
     assert SignalsConfig(token_kinds=True, signals=("token_kinds",)).token_kinds
+
+
+def test_turns_without_a_weight_are_neither_scored_nor_no_prompt(model: Any, tiny_model_dir: Path) -> None:
+    shown = {**said("text"), "weight": 0}
+    rows = [[user("a"), shown, user("b"), said("")], [shown, user("b"), said("c")]]
+    found, _ = LanguageModelScorer(model, encoder(tiny_model_dir)).score(rows)
+    assert found is not None and np.isfinite(found.arrays["ifd"]).tolist() == [False, True]
+    assert (found.stats["empty_response"], found.stats["no_prompt"]) == (1, 0)
+
+
+@pytest.mark.parametrize("signal", ["ifd", "tokens", "trajectory"])
+def test_the_model_reads_the_tools_of_a_pool(tiny_model_dir: Path, tmp_path: Path, signal: str) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text("{% if tools %}{{ tools | tojson }}{% endif %}" + KEPT)
+    tools = [{"type": "function", "function": {"name": "find", "description": "finds", "parameters": {}}}]
+    file, scores = tmp_path / "rows.jsonl", []
+    for declared in ({}, {"tools": tools}):
+        file.write_text(json.dumps({"messages": ROWS[1], **declared}) + "\n")
+        ingest([file], tmp_path / f"pool-{len(scores)}")
+        pool = Pool.open(tmp_path / f"pool-{len(scores)}")
+        config = SignalsConfig(trajectory_models=(str(tiny_model_dir),) * 2)
+        score_pool(pool, config, model=tiny_model_dir, chat_template=str(template), signals=[signal])
+        column = {"ifd": "loss_conditional", "tokens": "n_prompt_tokens", "trajectory": "loss/0"}[signal]
+        scores.append(float(load_table(pool).column(column)[0]))
+    assert scores[0] != pytest.approx(scores[1], rel=1e-3)
