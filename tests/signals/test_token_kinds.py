@@ -241,9 +241,9 @@ def test_recipes_read_scores_by_kind_and_missing_ones_are_told(tiny_model_dir: P
     assert np.isfinite(scores).tolist() == [True, False, False, True, True, True, False]
     kept = materialize(recipe, table)
     assert kept.rows.tolist() == np.argsort(scores)[:2].tolist()
-    assert table.why_unscored("ifd_reasoning") == {"no reasoning in the response": 3}
+    assert table.why_unscored("ifd_reasoning") == {"no reasoning in the response as the template writes it": 3}
     assert table.why_unscored("ifd_answer") == {"no prompt before the response": 1}
-    assert table.why_unscored("loss_call") == {"no call of a tool in the response": 5}
+    assert table.why_unscored("loss_call") == {"no call of a tool in the response as the template writes it": 5}
     assert table.why_unscored("varentropy_answer") == {}
     assert score_pool(pool, SignalsConfig(), signals=["token_kinds", "rsr"], **asked).cached
 

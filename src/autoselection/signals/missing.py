@@ -21,7 +21,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "too_long": "longer than the limit of the parser (signals.spacy_max_characters)",
         "failed": "the parser failed",
         "no_direction": "the embedding has no direction",
-        **{f"no_{kind}": f"no {what} in the response" for kind, what in _IN_RESPONSES.items()},
+        **{
+            f"no_{kind}": f"no {what} in the response as the template writes it" for kind, what in _IN_RESPONSES.items()
+        },
         **{f"no_prompt_{kind}": _NO_PROMPT for kind in _IN_RESPONSES},
     }
 )
