@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.pool.conftest import ENCODERS
 from tests.pool.dialect_examples import EXAMPLES
 
 from autoselection.errors import PoolError
@@ -40,8 +41,6 @@ TRACE = [
 
 def lf(folder: Path, sets: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]], suffix: str = "jsonl") -> Path:
     """A folder of LLaMA-Factory: name → (entry without file_name, rows)."""
-    from tests.pool.conftest import ENCODERS
-
     folder.mkdir()
     info = {}
     for name, (entry, rows) in sets.items():
@@ -356,6 +355,22 @@ def test_what_an_axolotl_file_cannot_give_is_said(
     with pytest.raises(PoolError, match=said) as caught:
         ingest([path], tmp_path / "pool")
     assert "axolotl.yml" in str(caught.value)
+
+
+def test_a_split_is_that_of_a_folder_or_refused(write: Write, tmp_path: Path) -> None:
+    write("chat.jsonl", [{"messages": [user("q"), assistant("a")]}])
+    path = axolotl(tmp_path, {"path": "chat.jsonl", "type": "chat_template"})
+    with pytest.raises(PoolError, match=r"--split test .* leave it out"):
+        ingest([path], tmp_path / "pool", IngestConfig(split="test"))
+    folder = tmp_path / "hub" / "data"
+    folder.mkdir(parents=True)
+    for name in ("train", "test"):
+        (folder / f"{name}-00000-of-00001.parquet").write_bytes(
+            ENCODERS["parquet"]([{"messages": [user(name), assistant("a")]}])
+        )
+    path = axolotl(tmp_path, {"path": "hub", "type": "chat_template", "split": "train"})
+    assert conversations([path], tmp_path / "pool")[0][0][0] == user("train")
+    assert conversations([path], tmp_path / "pool", split="test")[0][0][0] == user("test")
 
 
 def test_a_loss_on_parts_of_a_turn_is_a_bad_row(write: Write, tmp_path: Path) -> None:

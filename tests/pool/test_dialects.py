@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,11 @@ def test_rows_of_two_shapes_are_told_apart_or_refused(data: st.DataObject, write
     try:
         report = ingest([file], tmp_path / "pool", overwrite=True)
     except PoolError as error:
-        assert len(formats) > 1 and "--format" in str(error)
+        # Refused with the command that reads it.
+        named = re.search(r"`autoselection ingest .*--format (\S+)`", str(error))
+        assert len(formats) > 1 and named is not None
+        report = ingest([file], tmp_path / "named", IngestConfig(format=named[1]), overwrite=True)
+        assert report.rows >= 1 and report.rows + report.skipped == len(rows)
     else:
         pool = Pool.open(tmp_path / "pool")
         read_as = {tuple(map(repr, messages)) for messages in pool.messages()}
@@ -183,3 +188,14 @@ def test_nulls_that_a_table_adds_to_calls_are_no_arguments(name: str, write: Wri
     plain, _ = read(write("rows.jsonl", [row, other]), tmp_path / "plain")
     assert pool.conversations() == plain.conversations()
     assert pool.messages()[0] == EXAMPLES[name].messages
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_settings_of_a_template_count_also_where_the_first_rows_have_none(
+    suffix: str, write: Write, tmp_path: Path
+) -> None:
+    row = EXAMPLES["smoltalk2"].row
+    rows = [{**row, "chat_template_kwargs": None, "n": number} for number in range(50)]
+    pool, _ = read(write(f"rows.{suffix}", [*rows, row]), tmp_path / "pool")
+    last = pool.conversations([50])[0]
+    assert definitions(last.tools) == EXAMPLES["smoltalk2"].tools and last.messages == EXAMPLES["smoltalk2"].messages

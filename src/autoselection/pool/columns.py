@@ -331,7 +331,8 @@ def layout_of(
     if known:
         raise PoolError(
             f"{path} fits several row formats ({', '.join(sorted(known))}); its first rows have the fields "
-            f"{listed}: name one of them with --format (in a configuration: pool.ingest.format)."
+            f"{listed}: name one of them with --format (in a configuration: pool.ingest.format), for instance "
+            f"`{command} --format {min(known)}`."
         )
     if (why := unreadable(views)) is not None:
         raise PoolError(f"{path} cannot be read as it is: {why}")

@@ -71,6 +71,11 @@ def yaml_inputs(path: Path, wanted: str | None) -> list[Input]:
         if not isinstance(entry, dict):
             raise PoolError(f"{path}: entry {number} of 'datasets' must be an object with 'path' and 'type'.")
         inputs += _entry(path, number, entry, wanted)
+    if wanted is not None and all(one.split != wanted and one.path.is_file() for one in inputs):
+        raise PoolError(
+            f"--split {wanted} (in a configuration: pool.ingest.split): no data set that {path} names is a folder with splits: "
+            "leave it out."
+        )
     return inputs
 
 
@@ -106,7 +111,7 @@ def _entry(path: Path, number: int, entry: Mapping[str, Any], wanted: str | None
                 "hub, nothing is fetched; download it and name the copy."
             )
         for one in expand(found, wanted or split if found.is_dir() else None):
-            own_split = one.split or (split if found.is_dir() else None)
+            own_split = one.split or (wanted or split if found.is_dir() else None)
             inputs.append(
                 Input(
                     one.path,
