@@ -300,6 +300,7 @@ def test_a_row_about_what_is_not_shown_is_left_out(number: int, write: Write, tm
     )
     report, _ = read([*others, row], write, tmp_path)
     ((kind, rows),) = kinds(report).items()
+    assert report.bad[0].field.partition("[")[0] in row and report.bad[0].hint
     assert rows == 1 and re.fullmatch(r"rows with (an image|a video|audio)", kind)
 
 

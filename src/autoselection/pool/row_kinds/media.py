@@ -15,6 +15,7 @@ from autoselection.pool.json_reader import Record
 from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow
 
 KINDS = {"image": "rows with an image", "video": "rows with a video", "audio": "rows with audio"}
+PART_HINT = "nothing reads them: a text about what is not shown teaches invention; leave such rows out"
 HINT = f"nothing reads them: a text about what is not shown teaches invention; leave them out, or {SFT_ANYWAY}"
 
 _COLUMN = re.compile(
@@ -97,7 +98,7 @@ def media_in_turns(turns: Any, column: str) -> OtherRow | None:
             for number, part in enumerate(content):
                 medium = medium_of_part(part)
                 if medium is not None:
-                    return OtherRow(KINDS[medium], [f"{column}[{place}].content[{number}]"], HINT)
+                    return OtherRow(KINDS[medium], [f"{column}[{place}].content[{number}]"], PART_HINT)
         if len(turn) > 2:
             for key, value in turn.items():
                 found = _COLUMN.fullmatch(fold_key(key)) if isinstance(key, str) else None
@@ -171,6 +172,19 @@ def placeholder(texts: Sequence[str], answers: Sequence[str], media_file: bool) 
         if not (re.fullmatch(_TAG, standing[0], re.IGNORECASE) and any(map(_HTML.search, answers))):
             return standing[0]
     return None
+
+
+def place_of(record: Record, text: str) -> str:
+    """Where in a row a text stands: a column, or the content of a turn; "" if it is not found as it is."""
+    for name, value in record.items():
+        if isinstance(value, str) and text in value:
+            return name
+        for number, turn in enumerate(value if isinstance(value, list) else ()):
+            for key in ("content", "value"):
+                content = turn.get(key) if isinstance(turn, Mapping) else None
+                if isinstance(content, str) and text in content:
+                    return f"{name}[{number}].{key}"
+    return ""
 
 
 def medium_of_placeholder(text: str) -> str:

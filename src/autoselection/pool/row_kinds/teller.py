@@ -158,7 +158,7 @@ class Teller:
                     raise found
         for turn in conversation.messages:
             if turn["role"] == "user" and ("<" in turn["content"] or "[IMG" in turn["content"]):
-                _check_placeholders(conversation, evidence)
+                _check_placeholders(record, conversation, evidence)
                 return
 
     def explained(self, record: Record, layout: Layout, error: RowError) -> RowError:
@@ -221,12 +221,13 @@ class Teller:
         )
 
 
-def _check_placeholders(conversation: Conversation, evidence: FileEvidence) -> None:
+def _check_placeholders(record: Record, conversation: Conversation, evidence: FileEvidence) -> None:
     asked, answers = (unpaired.said_by(conversation.messages, role) for role in ("user", "assistant"))
     what = media.placeholder(asked, answers, evidence.media)
     if what is not None:
         medium = media.KINDS[media.medium_of_placeholder(what)]
-        raise OtherRow(medium, (), media.HINT, where=f"a question has the placeholder {what!r}")
+        where = media.place_of(record, what)
+        raise OtherRow(medium, (where,), media.HINT, where=f"a question has the placeholder {what!r}")
 
 
 def _is_answered(value: Any) -> bool:
