@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.pool.media_examples import SPEAKS_OF_IT, TELLS_OF_IT, WITH_MEDIA, WITHOUT_MEDIA
 from typer.testing import CliRunner
 
 from autoselection.cli import app
 from autoselection.errors import PoolError
 from autoselection.pool import IngestConfig, IngestReport, Pool, ingest
+from autoselection.pool.row_kinds.media import placeholder
 
 Write = Callable[..., Path]
 Row = dict[str, Any]
@@ -216,76 +218,6 @@ def test_labels_that_are_classes_are_columns_like_others(rows: list[Row], write:
 
 # Media: what is not shown, and what only speaks of it
 
-WITH_MEDIA: list[Row] = [
-    {"messages": QA, "images": ["pictures/1.jpg"]},
-    {"messages": QA, "image": {"bytes": None, "path": "a.png"}},
-    {"prompt": "q", "completion": "a", "image_path": "coco/000000033471.JPG"},
-    {"question": "q", "answer": "a", "Image": "https://example.org/picture?id=7"},
-    {"messages": QA, "videos": ["clip.mp4"]},
-    {"messages": QA, "audio": {"array": [0.1, 0.2], "sampling_rate": 16000, "path": None}},
-    {"messages": QA, "audios": ["a.wav", "b.wav"]},
-    {"instruction": "q", "output": "a", "image": "data:image/png;base64,iVBORw0KGgo="},
-    {"instruction": "q", "output": "a", "img": "iVBORw0KGgoAAAANSUhEUg" * 12},
-    {"messages": [user([{"type": "image"}, {"type": "text", "text": "What is this?"}]), bot("A cat.")]},
-    {
-        "messages": [
-            user([{"type": "text", "text": "Hear."}, {"type": "input_audio", "input_audio": {"data": "x"}}]),
-            bot("A"),
-        ]
-    },
-    {"messages": [user([{"type": "video", "video": "x.mp4"}]), bot("A dog runs.")]},
-    {"messages": [{**user("What is this?"), "images": ["/tmp/a.png"]}, bot("A cat.")]},
-    {"messages": [user("<image>\nWhat is in the picture?"), bot("A cat.")]},
-    {"messages": [user("<image>Who are they?"), bot("Two players.")]},
-    {"messages": [user("What is shown here?\n<image>"), bot("A cat.")]},
-    {"messages": [user("What is shown here? <image>"), bot("A cat.")]},
-    {"messages": [user("<image>\n<image>\nWhat differs?"), bot("The hat.")]},
-    {"messages": [user("Picture 1: <image>\nPicture 2: <image>\nWhat differs?"), bot("The hat.")]},
-    {"messages": [user("<image>\nTurn this screenshot into HTML."), bot("<html><body><p>Hi</p></body></html>")]},
-    {"messages": [user("<image>\nWhich tags does the dog wear?"), bot("Two.")]},
-    {"messages": [user("<video>\nWhat happens?"), bot("A dog runs.")]},
-    {"messages": [user("<audio>What does she say?"), bot("Hello.")]},
-    {"messages": [user("<|image_pad|>What is this?"), bot("A cat.")]},
-    {"messages": [user("<|vision_start|><|image_pad|><|vision_end|>What is this?"), bot("A cat.")]},
-    {"messages": [user("<|image_1|>\nDescribe it."), bot("A cat.")]},
-    {"messages": [user("[IMG]\nDescribe the picture."), bot("A cat.")]},
-    {"messages": [user("In the graph <image 1>, what is x?"), bot("3")]},
-    {"messages": [user("<image_1> shows a circle. What is its area?"), bot("4")]},
-    {"messages": [user("Look at it."), bot("Ready."), user("<image>\nAnd now?"), bot("A cat.")]},
-    {"messages": [user("这是什么？<image>"), bot("一只猫。")]},
-    {"messages": [user("<image> What colour is the car?"), bot("Red.")]},
-    {"messages": [user("Describe the following picture: <image>"), bot("A cat.")]},
-    {"messages": [user("<start_of_image>What is this?"), bot("A cat.")]},
-]
-WITHOUT_MEDIA: list[Row] = [
-    {"messages": [user("How do I use the <image> tag in SVG?"), bot("Give it an href.")]},
-    {"messages": [user("<video> element does not play on a phone, why?"), bot("Add playsinline.")]},
-    {"messages": [user("Why does <audio> need controls?"), bot("Else it is hidden.")]},
-    {"messages": [user("Fix this:\n```html\n<video>\n<source src=x>\n```\nIt is blank."), bot("Close it.")]},
-    {"messages": [user("Fix this:\n<video>\n  <source src='x.mp4'>\n</video>"), bot("Add controls.")]},
-    {"messages": [user("<video src='x.mp4' controls>\nWhy is it blank?"), bot("Close it.")]},
-    {"messages": [user("What does `<image>` mean in a prompt?"), bot("It stands for a picture.")]},
-    {"messages": [user("What is the token <|image_pad|> for?"), bot("For pictures.")]},
-    {"messages": [user("<audio>\nWhat does this tag do?"), bot("It plays sound.")]},
-    {"messages": [user("Write a page with a film."), bot("<video>\n</video>")]},
-    {"messages": [user("Answer in the form\n<image>\nprompt\n</image>"), bot("<image>\na cat\n</image>")]},
-    {"messages": [user("How do I close <video>?"), bot("With </video>.")]},
-    {"messages": [user("[IMG]http://example.org/a.png[/IMG] does not show in my post"), bot("Use https.")]},
-    {"messages": [user("List all <img> elements without alt."), bot("querySelectorAll")]},
-    {"messages": QA, "images": []},
-    {"messages": QA, "image": None},
-    {"messages": QA, "image": {"bytes": None, "path": None}},
-    {"messages": QA, "image": "docker.io/library/nginx:1.27"},
-    {"messages": QA, "image": "none"},
-    {"messages": QA, "video": False},
-    {"messages": QA, "speech": "Four score and seven years ago our fathers brought forth a new nation."},
-    {"messages": QA, "image_caption": "A cat."},
-    {"messages": QA, "num_images": 0},
-    {"messages": [user("a < b and image > c, is <imagine> a word?"), bot("It is not a tag.")]},
-    {"messages": [user("In LaTeX, what is [image]?"), bot("An option.")]},
-    {"messages": [user([{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]), bot("yes")]},
-]
-
 
 @pytest.mark.parametrize("number", range(len(WITH_MEDIA)))
 def test_a_row_about_what_is_not_shown_is_left_out(number: int, write: Write, tmp_path: Path) -> None:
@@ -308,6 +240,12 @@ def test_a_row_about_what_is_not_shown_is_left_out(number: int, write: Write, tm
 def test_a_row_that_only_speaks_of_it_is_taken(number: int, write: Write, tmp_path: Path) -> None:
     report, _ = read([*[{**SFT, "id": str(n)} for n in range(20)], WITHOUT_MEDIA[number]], write, tmp_path)
     assert (report.rows, report.skipped) == (21, 0), report.bad
+
+
+def test_both_errors_on_texts_that_no_rule_was_written_after() -> None:
+    missed = [asked for asked, said in TELLS_OF_IT if placeholder([asked], [said], False) is None]
+    false = [asked for asked, said in SPEAKS_OF_IT if placeholder([asked], [said], False) is not None]
+    assert (len(missed), len(false)) <= (1, 0), (missed, false)
 
 
 def test_in_a_file_of_pictures_every_placeholder_counts(write: Write, tmp_path: Path) -> None:

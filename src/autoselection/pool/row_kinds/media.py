@@ -69,6 +69,7 @@ def media_of(record: Record, columns: Iterable[tuple[str, str]]) -> OtherRow | N
 
 
 #: Types of content parts.
+_DATA = ("inlineData", "inline_data", "fileData", "file_data")
 _PARTS = {
     **dict.fromkeys(("image", "image_url", "input_image", "image_file"), "image"),
     **dict.fromkeys(("audio", "input_audio", "audio_url"), "audio"),
@@ -83,6 +84,10 @@ def medium_of_part(part: Any) -> str | None:
     kind = part.get("type")
     if isinstance(kind, str):
         return _PARTS.get(kind.strip().casefold())
+    for key in _DATA:  # of Gemini's files
+        mime = part[key].get("mimeType", part[key].get("mime_type")) if isinstance(part.get(key), Mapping) else None
+        if isinstance(mime, str) and (medium := mime.partition("/")[0]) in KINDS:
+            return medium
     return next((_PARTS[key] for key in part if key in _PARTS and part[key]), None)
 
 
@@ -93,12 +98,12 @@ def media_in_turns(turns: Any, column: str) -> OtherRow | None:
     for place, turn in enumerate(turns):
         if not isinstance(turn, Mapping):
             continue
-        content = turn.get("content", turn.get("value"))
-        if isinstance(content, list):
-            for number, part in enumerate(content):
+        for key in ("content", "value", "parts"):
+            content = turn.get(key)
+            for number, part in enumerate(content if isinstance(content, list) else ()):
                 medium = medium_of_part(part)
                 if medium is not None:
-                    return OtherRow(KINDS[medium], [f"{column}[{place}].content[{number}]"], PART_HINT)
+                    return OtherRow(KINDS[medium], [f"{column}[{place}].{key}[{number}]"], PART_HINT)
         if len(turn) > 2:
             for key, value in turn.items():
                 found = _COLUMN.fullmatch(fold_key(key)) if isinstance(key, str) else None
@@ -138,8 +143,8 @@ _HTML = re.compile(
     r"</(?:image|video|audio|source)>|<(?:image|video|audio|source|img)\s+[a-z:-]+\s*(?:=|/?>)", re.IGNORECASE
 )
 _TALK = re.compile(
-    r"\b(?:this|the|that|these|those|an?|above|following|html5?|svg|xml|jsx|special|control|called)\s+"
-    r"(?:(?:html5?|svg|xml|special|control)\s+)?(?:tags?|elements?|placeholders?|tokens?)\b",
+    r"\b(?:(?:this|that|these|those|above|following|called)\s+(?:html5?\s+|svg\s+|xml\s+)?(?:tags?|elements?)|"
+    r"(?:the|this|that|these|those|an?|special|control|called)\s+(?:special\s+|control\s+)?(?:placeholders?|tokens?))\b",
     re.IGNORECASE,
 )
 

@@ -1,0 +1,176 @@
+"""Rows with an image, a video or audio, and rows that only speak of such; texts of both that no rule was written after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def user(text: Any) -> Row:
+    return {"role": "user", "content": text}
+
+
+def bot(text: Any) -> Row:
+    return {"role": "assistant", "content": text}
+
+
+SFT: Row = {"messages": [user("What is two and two?"), bot("It is four.")]}
+QA = [user("q"), bot("a")]
+
+WITH_MEDIA: list[Row] = [
+    {"messages": QA, "images": ["pictures/1.jpg"]},
+    {"messages": QA, "image": {"bytes": None, "path": "a.png"}},
+    {"prompt": "q", "completion": "a", "image_path": "coco/000000033471.JPG"},
+    {"question": "q", "answer": "a", "Image": "https://example.org/picture?id=7"},
+    {"messages": QA, "videos": ["clip.mp4"]},
+    {"messages": QA, "audio": {"array": [0.1, 0.2], "sampling_rate": 16000, "path": None}},
+    {"messages": QA, "audios": ["a.wav", "b.wav"]},
+    {"instruction": "q", "output": "a", "image": "data:image/png;base64,iVBORw0KGgo="},
+    {"instruction": "q", "output": "a", "img": "iVBORw0KGgoAAAANSUhEUg" * 12},
+    {"messages": [user([{"type": "image"}, {"type": "text", "text": "What is this?"}]), bot("A cat.")]},
+    {
+        "messages": [
+            user([{"type": "text", "text": "Hear."}, {"type": "input_audio", "input_audio": {"data": "x"}}]),
+            bot("A"),
+        ]
+    },
+    {"messages": [user([{"type": "video", "video": "x.mp4"}]), bot("A dog runs.")]},
+    {"messages": [{**user("What is this?"), "images": ["/tmp/a.png"]}, bot("A cat.")]},
+    {"messages": [user("<image>\nWhat is in the picture?"), bot("A cat.")]},
+    {"messages": [user("<image>Who are they?"), bot("Two players.")]},
+    {"messages": [user("What is shown here?\n<image>"), bot("A cat.")]},
+    {"messages": [user("What is shown here? <image>"), bot("A cat.")]},
+    {"messages": [user("<image>\n<image>\nWhat differs?"), bot("The hat.")]},
+    {"messages": [user("Picture 1: <image>\nPicture 2: <image>\nWhat differs?"), bot("The hat.")]},
+    {"messages": [user("<image>\nTurn this screenshot into HTML."), bot("<html><body><p>Hi</p></body></html>")]},
+    {"messages": [user("<image>\nWhich tags does the dog wear?"), bot("Two.")]},
+    {"messages": [user("<video>\nWhat happens?"), bot("A dog runs.")]},
+    {"messages": [user("<audio>What does she say?"), bot("Hello.")]},
+    {"messages": [user("<|image_pad|>What is this?"), bot("A cat.")]},
+    {"messages": [user("<|vision_start|><|image_pad|><|vision_end|>What is this?"), bot("A cat.")]},
+    {"messages": [user("<|image_1|>\nDescribe it."), bot("A cat.")]},
+    {"messages": [user("[IMG]\nDescribe the picture."), bot("A cat.")]},
+    {"messages": [user("In the graph <image 1>, what is x?"), bot("3")]},
+    {"messages": [user("<image_1> shows a circle. What is its area?"), bot("4")]},
+    {"messages": [user("Look at it."), bot("Ready."), user("<image>\nAnd now?"), bot("A cat.")]},
+    {"messages": [user("这是什么？<image>"), bot("一只猫。")]},
+    {"messages": [user("<image> What colour is the car?"), bot("Red.")]},
+    {"messages": [user("Describe the following picture: <image>"), bot("A cat.")]},
+    {"messages": [user("<start_of_image>What is this?"), bot("A cat.")]},
+]
+WITHOUT_MEDIA: list[Row] = [
+    {"messages": [user("How do I use the <image> tag in SVG?"), bot("Give it an href.")]},
+    {"messages": [user("<video> element does not play on a phone, why?"), bot("Add playsinline.")]},
+    {"messages": [user("Why does <audio> need controls?"), bot("Else it is hidden.")]},
+    {"messages": [user("Fix this:\n```html\n<video>\n<source src=x>\n```\nIt is blank."), bot("Close it.")]},
+    {"messages": [user("Fix this:\n<video>\n  <source src='x.mp4'>\n</video>"), bot("Add controls.")]},
+    {"messages": [user("<video src='x.mp4' controls>\nWhy is it blank?"), bot("Close it.")]},
+    {"messages": [user("What does `<image>` mean in a prompt?"), bot("It stands for a picture.")]},
+    {"messages": [user("What is the token <|image_pad|> for?"), bot("For pictures.")]},
+    {"messages": [user("<audio>\nWhat does this tag do?"), bot("It plays sound.")]},
+    {"messages": [user("Write a page with a film."), bot("<video>\n</video>")]},
+    {"messages": [user("Answer in the form\n<image>\nprompt\n</image>"), bot("<image>\na cat\n</image>")]},
+    {"messages": [user("How do I close <video>?"), bot("With </video>.")]},
+    {"messages": [user("[IMG]http://example.org/a.png[/IMG] does not show in my post"), bot("Use https.")]},
+    {"messages": [user("List all <img> elements without alt."), bot("querySelectorAll")]},
+    {"messages": QA, "images": []},
+    {"messages": QA, "image": None},
+    {"messages": QA, "image": {"bytes": None, "path": None}},
+    {"messages": QA, "image": "docker.io/library/nginx:1.27"},
+    {"messages": QA, "image": "none"},
+    {"messages": QA, "video": False},
+    {"messages": QA, "speech": "Four score and seven years ago our fathers brought forth a new nation."},
+    {"messages": QA, "image_caption": "A cat."},
+    {"messages": QA, "num_images": 0},
+    {"messages": [user("a < b and image > c, is <imagine> a word?"), bot("It is not a tag.")]},
+    {"messages": [user("In LaTeX, what is [image]?"), bot("An option.")]},
+    {"messages": [user([{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]), bot("yes")]},
+]
+
+#: Questions and answers about what is not shown.
+TELLS_OF_IT: list[tuple[str, str]] = [
+    ("<image>\nIs there a dog?", "Yes, there is."),
+    ("<image>\n\nDescribe the scene in one sentence.", "A street in the rain."),
+    ("Is there a dog?\n<image>", "No."),
+    ("<image>\nAnswer with the option's letter.\nA. red\nB. blue", "B"),
+    ("Context: a lab.\n<image>\nWhat is measured?", "The voltage."),
+    ("<image>\n<image>\n<image>\nWhich one is the odd one out?", "The second."),
+    ("<image><image>\nSpot the difference.", "The hat is missing."),
+    ("<image>\nWrite the LaTeX of this formula.", "$x^2$"),
+    ("<image>\nConvert the table to Markdown.", "| a | b |"),
+    ("<image>\nWrite a React component that looks like this.", "export default () => <div/>"),
+    ("<image>\nWhat does the sign say?", "STOP"),
+    ("<image> Describe the image concisely.", "A red bus."),
+    ("Give a brief description of the picture. <image>", "A red bus."),
+    ("Image: <image>\nQuestion: how many birds?", "Three."),
+    ("Frame1: <image>\nFrame2: <image>\nWhat changed?", "The light."),
+    ("<video>\nSummarise the clip.", "A cat jumps."),
+    ("<video>How many people enter?", "Two."),
+    ("Watch and answer. <video>", "He waves."),
+    ("<audio>\nTranscribe.", "Good morning."),
+    ("<audio>\nWhat language is spoken?", "Dutch."),
+    ("Transcribe the recording:\n<audio>", "Good morning."),
+    ("<|image|>What is the chart's title?", "Sales."),
+    ("<|vision_start|><|video_pad|><|vision_end|>What happens?", "A goal."),
+    ("<|audio_bos|><|AUDIO|><|audio_eos|>What is said?", "Hello."),
+    ("[IMG][IMG_BREAK][IMG_END]What is this?", "A bridge."),
+    ("<img_context>\nRead the meter.", "42"),
+    ("<image_placeholder>\nRead the meter.", "42"),
+    ("As shown in <image 1>, the angle is", "45 degrees"),
+    ("<image_1>\n<image_2>\nWhich is older?", "The first."),
+    ("Compare <|image_1|> and <|image_2|>.", "The second is larger."),
+    ("<IMAGE>\nWhat is it?", "A fern."),
+    ("<image>\n请描述这张图片。", "一只猫。"),
+    ("<image>\nQue montre la photo ?", "Un chat."),
+    ("<image>\n画像に何が写っていますか。", "猫です。"),
+    ("<image>\nPlease provide the bounding box of the tag on the shirt.", "[1, 2, 3, 4]"),
+    ("<image>\nWhat HTML element is highlighted in the screenshot?", "A button."),
+    ("<speech>\nAnswer the spoken question.", "Paris."),
+    ("<sound>What animal is this?", "An owl."),
+    ("Hi\n<start_of_image>\nWhat is on the plate?", "Rice."),
+    ("<image> the man on the left is wearing what", "a hat"),
+]
+#: Questions and answers that only speak of tags and tokens.
+SPEAKS_OF_IT: list[tuple[str, str]] = [
+    ("What's the difference between <image> and <img>?", "<image> is SVG, <img> is HTML."),
+    ("Can I put a <video> inside a <p>?", "Yes, it is phrasing content."),
+    ("My <audio> has no sound on iOS", "Play it after a tap."),
+    ("Make me a page with <video>, <audio> and <canvas>.", "<!doctype html>…"),
+    ('Explain:\n```html\n<audio controls>\n  <source src="a.ogg">\n</audio>\n```', "It plays a.ogg."),
+    ("<video autoplay muted loop> works but sound is off. Why?", "It is muted."),
+    ('<audio preload="none">\nWhat does preload do?', "It waits."),
+    ('<svg><image href="a.png"/></svg> shows nothing', "Give it a size."),
+    ("In my RSS feed I have <image>\n<url>http://x/a.png</url>\n</image>. Is it valid?", "Yes."),
+    ("Write XML for a record with <title>, <image> and <price>.", "<record>…</record>"),
+    ("How many tokens does <|image_pad|> take in Qwen2-VL's template?", "One per patch."),
+    ("Why does my tokenizer split <|vision_start|> into pieces?", "Add it as a special token."),
+    ("What does LLaVA replace the <image> token with?", "Patch embeddings."),
+    ("Which placeholder does the processor expect, <image> or <|image|>?", "It depends."),
+    ("Remove all <video> tags from the string s in Python.", "re.sub(...)"),
+    ("Use `<image>` as a separator.", "a<image>b"),
+    ("Translate to German: The <video> element embeds a player.", "Das Element <video> bettet einen Player ein."),
+    ("What does [IMG] mean on forums?", "It embeds a picture."),
+    ("[IMG]https://x.org/1.jpg[/IMG]\nIs this BBCode right?", "Yes."),
+    ("Is <sound> a valid SSML element?", "No, it is <audio>."),
+    ("SSML: <speak><audio src='a.mp3'/>hi</speak>. How do I add a pause?", "<break time='1s'/>"),
+    ("Regex to match <image> through </image>?", "<image>.*?</image>"),
+    ("docker run <image> fails with exit code 125", "The flag is unknown."),
+    ("Usage: kubectl set image deployment/<name> <container>=<image>. What is container?", "Its name."),
+    ("docker build -t <image> . says no such file", "There is no Dockerfile."),
+    ("usage: convert <image> <output>\nWhat is wrong?", "Nothing."),
+    ("ffmpeg -i <video> -i <audio> -c copy out.mp4: what does -c do?", "It copies the streams."),
+    ("Fill the template: Dear <name>, see <image>.", "Dear Ann, see figure 1."),
+    ("How would I style <figure> with an <image> in it?", "figure image { … }"),
+    ("In JSX, <Image> from next/image needs width and height, right?", "Yes."),
+    ("Android XML: <ImageView> or <image>?", "ImageView."),
+    ("Is a<image a comparison?", "Yes."),
+    ("Convert this: <video>abc</video>", "abc"),
+    ("The syntax is\n    play <video>\nHow do I pause?", "pause"),
+    ("Define a grammar with nonterminals <sentence>, <noun> and <image>.", "<sentence> ::= …"),
+    ("docker push <image>", "It pushes the image."),
+    ("How do I write <picture> with <source>?", "<picture><source …></picture>"),
+    ("What is an imagine token?", "I do not know one."),
+    ("Explain the man page: mpv [options] <video>", "It plays a video."),
+    ("Complete the HTML:\n<body>\n<audio>\n", "</audio>\n</body>"),
+]
