@@ -88,6 +88,8 @@ PAIRS: dict[str, tuple[Row, list[Row]]] = {
         {"input": {"messages": [user("q")]}, "preferred_output": [bot("a")], "non_preferred_output": [bot("b")]},
         QA,
     ),
+    "Stack Exchange": ({"question": "q", "response_j": "a", "response_k": "b", "metadata": ["x"]}, QA),
+    "Orca": ({"system": "", "question": "q", "chosen": "a", "rejected": "b"}, QA),
     "other names": ({"prompt": "q", "chosen_response": "a", "rejected_response": "b"}, QA),
     "names behind": ({"Prompt": "q", "response-chosen": "a", "response-rejected": "b", "chosen-model": "m"}, QA),
     "a conversation beside its sides": ({"messages": QA, "chosen": "a", "rejected": "b"}, QA),
@@ -309,6 +311,24 @@ OTHERS: dict[str, tuple[Row, str]] = {
     "anchor": ({"anchor": "q", "positive": "a", "negative": "b"}, "embedding pairs"),
     "sentences": ({"sentence1": "a", "sentence2": "b", "label": 1}, "sentence pairs"),
     "premise": ({"premise": "a", "hypothesis": "b", "label": 0}, "sentence pairs"),
+    "answer alone": ({"completion": "and so it was.", "id": 1}, "answers without a prompt"),
+    "SHP": ({"history": "q", "human_ref_A": "a", "human_ref_B": "b", "labels": 1}, "comparisons of answers"),
+    "HelpSteer3": (
+        {"context": [user("q")], "response1": "a", "response2": "b", "overall_preference": -1},
+        "comparisons of answers",
+    ),
+    "Nectar": (
+        {"prompt": "q", "answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": 2}]},
+        "several answers to a prompt",
+    ),
+    "fineweb": (
+        {"text": "Once upon a time.", "id": "x", "url": "http://x", "date": "2024", "token_count": 5},
+        "pre-training text",
+    ),
+    "Wikipedia": (
+        {"id": "1", "url": "http://x", "title": "History of the city of Ghent", "text": "Ghent is"},
+        "pre-training text",
+    ),
     "choices": ({"question": "q", "choices": ["x", "y"], "answer": "B"}, "questions with options"),
     "choices by number": (
         {"question": "q", "choices": {"text": ["x"], "label": ["A"]}, "answerKey": "A"},
@@ -355,6 +375,19 @@ def test_conversations_with_odd_columns_are_taken(number: int, write: Write, tmp
     row = SFT_ROWS[number]
     report, _ = read([row, {**row, "id": "two"}], write, tmp_path)
     assert (report.rows, report.skipped) == (2, 0), report.bad
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"article": "A long text about a city in Flanders.", "highlights": "It is about a fine city."},
+        {"document": "A long text about a city.", "summary": "A text about a fine city."},
+        {"Frage": "Wie heißt die Stadt?", "response": "Sie heißt Gent."},
+    ],
+)
+def test_texts_of_unknown_columns_are_not_told_as_something_else(row: Row, write: Write, tmp_path: Path) -> None:
+    with pytest.raises(PoolError, match=r"row format of .* is unknown.*--map"):
+        ingest([write("rows.jsonl", [row] * 3)], tmp_path / "pool")
 
 
 def test_rated_answers_to_the_same_prompts_are_said(write: Write, tmp_path: Path) -> None:

@@ -11,37 +11,17 @@ from autoselection.pool.row_kinds.pairs import comparison, transcript
 
 #: Columns that hold an answer or a conversation: a row that has one of them is left to the formats.
 ANSWERS = (
-    *(
-        "messages",
-        "conversations",
-        "conversation",
-        "dialogue",
-        "dialog",
-        "dialogues",
-        "dialogs",
-        "chat",
-        "turns",
-        "message",
-    ),
+    *("messages", "conversations", "conversation", "dialogue", "dialog", "dialogues", "dialogs", "chat", "turns", "message"),
     *("completion", "response", "output", "answer", "solution", "reply", "target", "assistant", "gpt", "bot", "sample"),
-    *("generation", "generated_solution", "chosen", "data", "request", "trajectory", "history"),
-)
+    *("generation", "generated_solution", "chosen", "data", "request", "trajectory", "contents"),
+)  # fmt: skip
 _TEXTS = ("text", "content", "raw_content", "document", "body", "page", "article", "markdown", "sentence")
 _QUESTIONS = ("prompt", "question", "query", "problem", "instruction", "input", "messages", "conversations")
 _LABELS = ("label", "labels", "class", "sentiment", "intent", "label_text", "stars", "target")
 _VERIFIERS = (
-    *(
-        "ground_truth",
-        "reward_model",
-        "verifier",
-        "reward_fn",
-        "verification_info",
-        "tests",
-        "test_cases",
-        "unit_tests",
-    ),
+    *("ground_truth", "reward_model", "verifier", "reward_fn", "verification_info", "tests", "test_cases", "unit_tests"),
     *("gold_answer", "gold_standard_solution", "final_answer", "reference_answer", "expected_answer"),
-)
+)  # fmt: skip
 _LISTS = ("completions", "responses", "answers", "candidates", "outputs", "generations")
 _ANCHORS = ("query", "anchor", "sentence1", "sentence_1", "premise", "question", "text1")
 _POSITIVES = ("pos", "positive", "positives", "positive_passages", "positive_ctxs", "pos_docs")
@@ -51,38 +31,15 @@ OPTIONS = frozenset(("choices", "options"))
 _STEPS = ("completions", "steps")
 _ASKERS = frozenset(("system", "developer", "user", "human"))
 #: What says something about a row and is no text of it.
-_ABOUT = frozenset(
-    (
-        *(
-            "id",
-            "uuid",
-            "index",
-            "idx",
-            "source",
-            "data_source",
-            "dataset",
-            "category",
-            "ability",
-            "difficulty",
-            "domain",
-        ),
-        *(
-            "level",
-            "topic",
-            "subject",
-            "split",
-            "type",
-            "language",
-            "lang",
-            "task",
-            "tags",
-            "extra_info",
-            "license",
-            "url",
-        ),
-        "system",
-    )
-)
+_ABOUT = frozenset((
+    *("id", "uuid", "index", "idx", "source", "data_source", "dataset", "category", "ability", "difficulty", "domain"),
+    *("level", "topic", "subject", "split", "type", "language", "lang", "task", "tags", "extra_info", "license", "url"),
+    *("system", "title", "name", "headline", "date", "timestamp", "path", "file_path", "repo_name", "author"),
+))  # fmt: skip
+#: Answers that stand alone.
+_ALONE = ("completion", "response", "output", "generation")
+#: Words from which on a further column of text is one that may be an answer, such as a summary (count).
+_PROSE = 4
 #: How a conversation looks that was written out as one text.
 _RENDERED = (
     "### Human:",
@@ -169,15 +126,29 @@ def no_answer(record: Record, columns: Folded) -> OtherRow | None:
         return OtherRow("prompts without answers", [questions[0], judges[0]], hint)
     if isinstance(record[questions[0]], list) and questions[0] != columns.get("prompt"):
         return None  # turns without an answer: the formats say so
-    known = {columns[name] for name in columns if name in _ABOUT}
-    rest = [
-        name
-        for name, value in record.items()
-        if name not in (*known, questions[0]) and (value is None or is_text(value))
-    ]
-    if rest or columns.keys() & set(ANSWERS) - set(_QUESTIONS):
+    if _further(record, columns, questions[:1], lambda value: value is None or is_text(value)) or columns.keys() & set(
+        ANSWERS
+    ) - set(_QUESTIONS):
         return None
     return OtherRow("prompts without answers", questions[:1], "let a model answer them first")
+
+
+def answer_alone(record: Record, columns: Folded) -> OtherRow | None:
+    """An answer that no column asks for."""
+    alone = [column for column in present(record, columns, _ALONE) if is_text(record[column])]
+    if len(alone) != 1 or not columns.keys().isdisjoint((*_QUESTIONS, *_TEXTS, *CHATS)):
+        return None
+    if _further(record, columns, alone, is_text):
+        return None
+    return OtherRow(
+        "answers without a prompt", alone, "name the column of the questions with --map prompt=…,response=…"
+    )
+
+
+def _further(record: Record, columns: Folded, told: Sequence[str], is_one: Callable[[Any], bool]) -> list[str]:
+    """The columns that may be texts of the row besides those that are told."""
+    known = {columns[name] for name in columns if name in _ABOUT}
+    return [name for name, value in record.items() if name not in (*known, *told) and is_one(value)]
 
 
 def has_answer(value: Any) -> bool:
@@ -197,6 +168,8 @@ def plain_text(record: Record, columns: Folded) -> OtherRow | None:
         return None
     column, text = texts[0], record[texts[0]]
     labels = present(record, columns, _LABELS)
+    if _further(record, columns, [column, *labels], _is_prose):
+        return None  # a summary, a translation: what the text is asked for
     if labels:
         example = f"--map prompt={column},response={labels[0]}"
         hint = (
@@ -212,13 +185,24 @@ def plain_text(record: Record, columns: Folded) -> OtherRow | None:
     return OtherRow("pre-training text", [column], hint)
 
 
+def _is_prose(value: Any) -> bool:
+    return isinstance(value, str) and len(value.split(maxsplit=_PROSE)) >= _PROSE
+
+
 def _looks_rendered(text: str) -> bool:
     head = text.lstrip()[:200]
     return any(mark in head for mark in _RENDERED)
 
 
 _CHECKS: Sequence[Check] = (stepwise, several_answers, embedding_pairs, no_answer, plain_text)
-_STARTS = frozenset((*_TEXTS, *_QUESTIONS, *_LISTS, *_STEPS, *_POSITIVES, *_ANCHORS))
+#: Columns of whole conversations.
+CHATS = ANSWERS[:10]
+_STARTS = frozenset((*_ALONE, *_TEXTS, *_QUESTIONS, *_LISTS, *_STEPS, *_POSITIVES, *_ANCHORS))
+
+
+def is_asked(columns: Folded) -> bool:
+    """Whether a column may hold a question."""
+    return not columns.keys().isdisjoint((*_QUESTIONS, *CHATS))
 
 
 def may_be_other(columns: Folded) -> bool:
@@ -230,6 +214,8 @@ def other_of(record: Record, columns: Folded) -> OtherRow | None:
     """What is said of a row that has no answer; None if it may be a conversation, or if it says nothing of itself."""
     answers = present(record, columns, ANSWERS)
     if all(column == columns.get("answer") for column in answers) and (found := multiple_choice(record, columns)):
+        return found
+    if (found := answer_alone(record, columns)) is not None:
         return found
     if any(isinstance(record[column], str) or has_answer(record[column]) for column in answers):
         return None

@@ -66,6 +66,8 @@ class Sides:
 
 def sides_of(columns: Folded) -> Sides | None:
     """The columns of a pair among a row's columns, by folded name."""
+    if {"response_j", "response_k"} <= columns.keys():  # of Stack Exchange: j has more votes
+        return Sides(columns["response_j"], columns["response_k"])
     good: dict[str, str] = {}
     bad: dict[str, str] = {}
     for name, column in columns.items():

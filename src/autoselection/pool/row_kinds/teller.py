@@ -194,8 +194,9 @@ class Teller:
         other = not mapped and (others.may_be_other(folded) or pairs.may_compare(folded))
         label = None if mapped and "kto_tag" not in folded else unpaired.label_column(folded)
         sides = None if mapped else pairs.sides_of(folded)
-        optional = not others.OPTIONS.isdisjoint(folded)  # then the answer may be a letter
-        answers = () if optional else tuple(folded[name] for name in others.ANSWERS if name in folded)
+        # With options an answer may be a letter, and without a question it answers nothing.
+        unclear = not others.OPTIONS.isdisjoint(folded) or not others.is_asked(folded)
+        answers = () if unclear else tuple(folded[name] for name in others.ANSWERS if name in folded)
         return _Columns(folded, sides, media.media_columns(folded), label, other, answers, mapped)
 
     def _rated(self, records: Sequence[Record]) -> str | None:
