@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from operator_tables import apply, make_table, tables_and_rows
 
 from autoselection.errors import SignalError
+from autoselection.operators import default_registry
+from autoselection.search.config import SearchConfig
+from autoselection.search.space import RecipeSpace
 from autoselection.signals.table import SignalTable
 
 FILTERS = ["ifd_filter", "ngram_entropy", "action_object_branching", "varentropy_filter", "rsr_filter"]
@@ -137,3 +140,17 @@ def test_golden_order():
     scores = table.column("ifd")[kept]
     assert scores.round(1).tolist() == sorted(scores.round(1).tolist())
     assert kept.tolist() == [2, 3, 11, 1, 8, 6, 5]
+
+
+def test_rsr_filter_keeps_the_low_end_and_is_searched_only_where_named():
+    table = make_table(0)
+    low = apply(table, "rsr_filter", {"fraction": 0.4}).rows.tolist()
+    assert low == apply(table, "rsr_filter", {"fraction": 0.4, "direction": "low"}).rows.tolist()
+    assert low != apply(table, "rsr_filter", {"fraction": 0.4, "direction": "high"}).rows.tolist()
+    default, named = (
+        {operator.name for operator in RecipeSpace(table, default_registry(), SearchConfig(also=also)).operators}
+        for also in ((), ("rsr_filter",))
+    )
+    assert named - default == {"rsr_filter"}
+    plain = SignalTable.from_arrays({name: table.column(name) for name in ("ifd", "rsr")})
+    assert "score_filter" not in {operator.name for operator in default_registry().default_space(plain)}

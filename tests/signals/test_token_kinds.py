@@ -18,6 +18,7 @@ from test_sae import write_sae
 
 from autoselection.chat import Conversation, ConversationEncoder, Encoded
 from autoselection.models import load_model, load_tokenizer
+from autoselection.operators.filters import searched_columns
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.recipes import Recipe, Step, lacking_signals, materialize
 from autoselection.signals import SignalsConfig, load_table, score_pool
@@ -245,6 +246,8 @@ def test_recipes_read_scores_by_kind_and_missing_ones_are_told(tiny_model_dir: P
     assert table.why_unscored("ifd_answer") == {"no prompt before the response": 1}
     assert table.why_unscored("loss_call") == {"no call of a tool in the response as the template writes it": 5}
     assert table.why_unscored("varentropy_answer") == {}
+    searched = searched_columns(table)
+    assert "ifd_reasoning" in searched and not {"loss_reasoning", "loss_answer", "loss_call", "rsr"} & set(searched)
     assert score_pool(pool, SignalsConfig(), signals=["token_kinds", "rsr"], **asked).cached
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from autoselection.pool import Pool, ingest
-from autoselection.signals import SignalsConfig, load_table, score_pool, text
+from autoselection.signals import SignalsConfig, load_table, model_pass, score_pool, text
 from autoselection.signals.builtin import NgramEntropy
 from autoselection.signals.store import SignalStore
 from autoselection.study.prepare import _as_begun
+from autoselection.tasks import TaskConfig
 
 
 @pytest.fixture
@@ -65,3 +66,27 @@ def test_what_is_not_earlier_or_of_something_else_is_not_taken(pool, monkeypatch
 
     monkeypatch.setattr(store, "open", swapped)
     assert store.earlier("ngram_entropy", first, later) is None, "made with another model"
+
+
+def test_signals_of_the_model_by_an_earlier_encoder_stay_those_of_the_study(raw_pool, tmp_path, monkeypatch):
+    from autoselection import demo
+
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(raw_pool.read_text().splitlines(keepends=True)[:12]))
+    ingest([few], tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    target = tmp_path / "target.jsonl"
+    target.write_text('{"id": "1", "prompt": "Say one", "answer": "one"}\n')
+    tasks = [TaskConfig(name="maths", dev=target, target=target)]
+    given = {"model": demo.model_dir(), "sae": demo.sae_dir(), "tasks": tasks}
+    names = ["tokens", "ifd", "sae", "mona"]
+    later = dict(model_pass.VERSIONS)
+    assert later == {"tokens": 2, "lm": 2, "token_kinds": 1, "sae": 4, "mona": 2}
+    monkeypatch.setattr(model_pass, "VERSIONS", {name: version - 1 for name, version in later.items()})
+    before = score_pool(pool, SignalsConfig(), signals=names, **given)
+    monkeypatch.setattr(model_pass, "VERSIONS", later)
+    after = score_pool(pool, SignalsConfig(), signals=[*names, "token_kinds"], **given)
+    assert not after.cached and set(after.keys) == {"tokens", "lm", "token_kinds", "sae", "mona/maths"}
+    assert not set(after.keys.values()) & set(before.keys.values())
+    kept = _as_begun(after, pool, before.to_dict()["signals"])
+    assert {name: kept.keys[name] for name in before.keys} == before.keys

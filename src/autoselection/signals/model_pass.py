@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from autoselection.pool import Pool
     from autoselection.signals.lm import LanguageModelScorer
 
+#: Version of each signal, raised whenever its definition changes, and of all when the encoder gives other tokens.
+VERSIONS = {"tokens": 2, "lm": 2, "token_kinds": 1, "sae": 4, "mona": 2}
 _MONA_SHARD = 65_536
 _TOKENS_SHARD = 4096
 
@@ -75,7 +77,7 @@ class ModelSignals:
         """Token counts by the model's tokenizer."""
         path = self._path("tokens")
         params = {"tokenizer": "model", "template": self._template_key(path)}
-        spec = SignalSpec("tokens", 2, params, model=model_fingerprint(path))
+        spec = SignalSpec("tokens", VERSIONS["tokens"], params, model=model_fingerprint(path))
 
         def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
             encoder = ConversationEncoder(self._load_tokenizer(), max_length=1 << 30, turns="all")
@@ -136,7 +138,7 @@ class ModelSignals:
         specs = [
             SignalSpec(
                 MONA_PREFIX + task,
-                2,
+                VERSIONS["mona"],
                 {"samples": len(items)},
                 targets=items_fingerprint(items),
                 uses={"sae": parent.spec},
@@ -174,10 +176,9 @@ class ModelSignals:
 
     def _lm_spec(self, name: str, signal: str) -> SignalSpec:
         params = {**self._pass_params(self._path(signal)), "turns": self.config.turns}
-        versions = {"lm": 2, "token_kinds": 1}
         if name == "lm":
             params["max_rank"] = self.config.rsr_max_rank
-        return SignalSpec(name, versions[name], params, model=model_fingerprint(self._path(signal)))
+        return SignalSpec(name, VERSIONS[name], params, model=model_fingerprint(self._path(signal)))
 
     def _sae_spec(self) -> SignalSpec:
         info = self._sae()
@@ -191,7 +192,7 @@ class ModelSignals:
             "layer": self.config.sae_layer if self.config.sae_layer is not None else info.hookpoint,
         }
         both = f"{model_fingerprint(self._path('sae'))}+{sae.sae_fingerprint(info)}"
-        return SignalSpec("sae", 4, params, model=both, sparse=True)
+        return SignalSpec("sae", VERSIONS["sae"], params, model=both, sparse=True)
 
     def _pass_params(self, model: Path | str) -> dict[str, Any]:
         """What all signals from a pass of ``model`` depend on besides it."""
