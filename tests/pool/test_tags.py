@@ -121,7 +121,11 @@ def test_what_a_template_wrote_is_read_as_the_fields(thought: str, answer: str, 
         ('<tool_call>{"name": "f", "arguments": {}}</tool_call> Done.', "text behind a <tool_call>"),
         ('<tool_call>{"name": "f", "arguments": {}}', "<tool_call> that never closes"),
         ('{"name": "f", "arguments": {}}</tool_call>', "</tool_call> that nothing opens"),
-        ("<tool_call>{'name': 'f', 'arguments': {}}</tool_call>", "<tool_call> that is no JSON"),
+        ("<tool_call>{'name': 'f', 'arguments': {1: 2}}</tool_call>", "<tool_call> that is no JSON"),
+        ("<tool_call>{'name': 'f', 'arguments': {'a': (1, 2)}}</tool_call>", "<tool_call> that is no JSON"),
+        ("<tool_call>{'name': 'f', 'arguments': {'a': 1, 'a': 2}}</tool_call>", "<tool_call> that is no JSON"),
+        ("<tool_call>{'name': f()}</tool_call>", "<tool_call> that is no JSON"),
+        ("<tool_call>" + "[" * 5000 + "</tool_call>", "<tool_call> that is no JSON"),
         ('<tool_call>{"name": "f", "arguments": {}} x</tool_call>', "<tool_call> that is no JSON"),
         ('<tool_call>{"name": "f"}</tool_call>', "<tool_call> that is no object of name and arguments"),
         ('<tool_call>{"name": "f", "arguments": {}, "why": 1}</tool_call>', "<tool_call> that is no object of name and arguments"),
@@ -138,6 +142,13 @@ def test_what_cannot_be_restored_stays_text_and_is_counted(text: str, reason: st
     conversation, tally = parsed(user("q"), assistant(text))
     assert conversation.messages == [user("q"), assistant(text)]
     assert dict(tally.kept) == {reason: 1} and not tally.parsed
+
+
+@given(_CALL)
+def test_a_call_spelled_as_pythons_literal_is_the_same_call(call: dict[str, Any]) -> None:
+    as_json, _ = parsed(assistant(f"<tool_call>\n{json.dumps(call)}\n</tool_call>"))
+    as_literal, _ = parsed(assistant(f"<tool_call>\n{call!r}\n</tool_call>"))
+    assert as_literal == as_json and "tool_calls" in as_json.messages[0]
 
 
 def test_a_mark_inside_a_calls_argument_is_its_text() -> None:
@@ -203,6 +214,7 @@ QWEN = (
     [
         (HERMES % json.dumps([TOOL]), []),
         (HERMES % json.dumps(TOOL), []),
+        (HERMES % str([TOOL]).replace("'name': 'f'", "'name': \"f\"").replace("'name'", '"name"'), []),
         (QWEN % f"{json.dumps(TOOL)}\n{json.dumps(TOOL)}", ["You are Qwen."]),
         (QWEN % json.dumps(TOOL["function"]), ["You are Qwen."]),
     ],
@@ -221,7 +233,7 @@ def test_declared_tools_leave_the_system_prompt(prompt: str, left: list[str]) ->
     [
         (f"Mine: <tools>[{json.dumps(TOOL)}]</tools>", None, "<tools> in a system prompt of its own words"),
         (f"{HERMES % json.dumps([TOOL])} Be kind.", None, "<tools> in a system prompt of its own words"),
-        (HERMES % "{'name': 'f'}", None, "<tools> that are no list of definitions"),
+        (HERMES % "{'name': 'f'", None, "<tools> that are no list of definitions"),
         (HERMES % "[1]", None, "<tools> that are no list of definitions"),
         (HERMES % json.dumps([TOOL]), "[]", "<tools> that are others than the row's 'tools'"),
     ],

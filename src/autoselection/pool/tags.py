@@ -5,15 +5,17 @@ What is read is what Hermes and Qwen write: ``<think>…</think>`` before an ans
 ``<function=…><parameter=…>``) at the end of a turn, ``<tool_response>…</tool_response>`` as a whole turn, and the section
 of a system prompt that declares ``<tools>…</tools>``.
 
-Nothing is lost: writing the typed fields as these models' templates do gives the text again, but for line breaks next to
-marks and the spelling of JSON. A turn of which that is not so stays as it is, and is counted with the reason. Only the
+Nothing is lost: writing the typed fields as these models' templates do gives the text again, but for white space next to
+marks and the spelling of JSON, which may be that of Python's literals. A turn of which that is not so stays as it is, and is counted with the reason. Only the
 instructions around ``<tools>``, which a template writes in its own words, go.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +37,8 @@ _THOUGHTS = (
     ("[THINK]", "[/THINK]", None),
     ("<|begin_of_thought|>", "<|end_of_thought|>", ("<|begin_of_solution|>", "<|end_of_solution|>")),
 )
+#: Longest literal of Python that is read (characters).
+_MAX_LITERAL = 200_000
 _XML_CALL = re.compile(
     r"\s*<function=([^>\s]+)>\s*((?:<parameter=[^>\s]+>.*?</parameter>\s*)*)</function>\s*", re.DOTALL
 )
@@ -181,12 +185,42 @@ def _call(text: str, tools: str | None) -> tuple[ToolCall | str, str]:
         except KeyTwiceError:
             return f"{_OPEN} with a key twice", text
         except (ValueError, RecursionError):
-            return f"{_OPEN} that is no JSON" if _CLOSE in text else f"{_OPEN} that never closes", text
+            inner, closing, _ = text.partition(_CLOSE)
+            if not closing:
+                return f"{_OPEN} that never closes", text
+            value, end = _literal(inner), len(inner)
+            if value is None:
+                return f"{_OPEN} that is no JSON", text
         call = _json_call(value)
     rest = text[end:].lstrip()
     if not rest.startswith(_CLOSE):
         return f"{_OPEN} that is no JSON" if _CLOSE in rest else f"{_OPEN} that never closes", text
     return call, rest.removeprefix(_CLOSE)
+
+
+def _literal(text: str) -> Any:
+    """The value of a literal of Python, as much of Hermes' data is spelled, if JSON has it; None if it is none."""
+    text = text.strip()
+    if len(text) > _MAX_LITERAL or not text.startswith(("{", "[")):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the parser thinks of a text's escapes is nobody's affair
+            tree = ast.parse(text, mode="eval")
+        value = ast.literal_eval(tree)
+        written = json.dumps(value, allow_nan=False)
+        return value if _DECODER.decode(written) == value and _has_keys_once(tree) else None
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _has_keys_once(tree: ast.AST) -> bool:
+    """Whether no key of an object stands twice, which a literal would pass over."""
+    return not any(
+        isinstance(node, ast.Dict)
+        and len({key.value for key in node.keys if isinstance(key, ast.Constant)}) < len(node.keys)
+        for node in ast.walk(tree)
+    )
 
 
 def _json_call(value: Any) -> ToolCall | str:
@@ -297,7 +331,9 @@ def _definitions(text: str) -> str | None:
         try:
             value, end = _DECODER.raw_decode(rest)
         except (ValueError, RecursionError):
-            return None
+            value, end = _literal(rest), len(rest)
+            if value is None:
+                return None
         found += value if isinstance(value, list) else [value]
         rest = rest[end:].lstrip(" \t\r\n,")
     try:

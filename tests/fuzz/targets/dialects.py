@@ -40,6 +40,7 @@ TARGET = Target(
     "dialects",
     _parse,
     tuple(json.dumps(example.row).encode() for example in EXAMPLES.values())
-    + tuple(json.dumps(row).encode() for row, _ in REFUSED.values()),
+    + tuple(json.dumps(row).encode() for row, _ in REFUSED.values())
+    + (b'{"messages": [{"content": [{"type": "text"}, {"type": "tool_result"}, {}, {}]}]}',),
     (b"<think>", b"</think>", b"<tool_call>", b"</tool_call>", b"<tools>", b"<functioncall>", b"USER:", b'"content": [1],', b'"parts"'),
 )  # fmt: skip

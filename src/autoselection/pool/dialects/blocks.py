@@ -67,7 +67,7 @@ def _results(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
             content = block.get("content")
             result = "" if is_missing(content) else content
             found.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": result})
-        elif found and found[-1]["role"] != "tool":
+        elif found and found[-1].get("role") != "tool":
             found[-1]["content"].append(block)
         else:
             found.append({**turn, "content": [block]})
