@@ -272,6 +272,31 @@ def test_axolotls_chat_templates_are_read_as_described(
     assert conversations([path], tmp_path / "pool") == [(messages, None)]
 
 
+@pytest.mark.parametrize(
+    ("trained", "weights"),
+    [(None, [1, 0, 1]), (["gpt"], [0, 0, 1]), (["function_call"], [1, 0, 0]), (["gpt", "function_call"], [1, 0, 1])],
+)
+def test_calls_are_trained_as_the_entry_says(trained: Any, weights: list[int], write: Write, tmp_path: Path) -> None:
+    call = '{"name": "area", "arguments": {"w": 2}}'
+    turns = [
+        {"from": "human", "value": "2 by 3?"},
+        {"from": "function_call", "value": call},
+        {"from": "observation", "value": "6"},
+        {"from": "function_call", "value": call, "learn": 0},
+        {"from": "observation", "value": "6"},
+        {"from": "gpt", "value": "Six."},
+    ]
+    write("chat.jsonl", [{"conversations": turns}])
+    more = {} if trained is None else {"roles_to_train": trained}
+    entry = {"path": "chat.jsonl", "type": "chat_template", "field_messages": "conversations"}
+    mapping = {"message_property_mappings": {"role": "from", "content": "value"}}
+    path = axolotl(tmp_path, {**entry, **mapping, **more, "message_field_training": "learn"})
+    ((messages, _),) = conversations([path], tmp_path / "pool")
+    answers = [message for message in messages if message["role"] == "assistant"]
+    assert [message.get("weight", 1) for message in answers] == weights
+    assert [len(message.get("tool_calls", ())) for message in answers] == [1, 1, 0]
+
+
 def test_only_some_turns_are_trained_where_the_field_alone_says_it(write: Write, tmp_path: Path) -> None:
     turns = [{key: value for key, value in turn.items() if key != "learn"} for turn in TURNS[:3]] + TURNS[3:]
     write("chat.jsonl", [{"talk": turns}])

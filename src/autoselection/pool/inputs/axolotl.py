@@ -15,6 +15,7 @@ from autoselection.pool.inputs.llamafactory import llamafactory_inputs
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tags import Parsed
+from autoselection.pool.turns import ROLES
 from autoselection.pool.values import is_missing
 
 #: The YAML file of a folder that ``export`` writes for Axolotl.
@@ -194,7 +195,7 @@ def _chat(where: str, entry: Mapping[str, Any], notes: list[str]) -> Dialect:
     detail = entry.get("message_field_training_detail")
     roles = _roles(where, entry.get("roles"))
     trained = _trained_roles(where, entry.get("roles_to_train"), roles, notes)
-    if not trained and not training:
+    if trained is not None and not trained and not training:
         raise PoolError(
             f"{where}: no turn of an assistant would be trained: name it in 'roles_to_train', or the field that says which "
             "turns are trained in 'message_field_training'."
@@ -217,10 +218,10 @@ def _chat(where: str, entry: Mapping[str, Any], notes: list[str]) -> Dialect:
         name = row.get(role)
         canonical = roles.get(name, name) if isinstance(name, str) else name
         row[role] = canonical
-        if canonical == "assistant" or (isinstance(canonical, str) and canonical in trained):
+        if _answers(canonical):
             if said is not None:
                 row["weight"] = said
-            elif canonical not in trained:
+            elif trained is not None and canonical not in trained:
                 row["weight"] = 0
         return row
 
@@ -237,16 +238,22 @@ def _chat(where: str, entry: Mapping[str, Any], notes: list[str]) -> Dialect:
     return Dialect("messages", field, used, lambda record: field in record, rewrite)
 
 
-def _trained_roles(where: str, given: Any, roles: Mapping[str, str], notes: list[str]) -> frozenset[str]:
+def _answers(role: Any) -> bool:
+    """Whether turns of a role are the model's own: its answers and its calls."""
+    return isinstance(role, str) and ROLES.get(role.strip().lower()) == "assistant"
+
+
+def _trained_roles(where: str, given: Any, roles: Mapping[str, str], notes: list[str]) -> frozenset[str] | None:
+    """The roles that are trained, as ``roles`` calls them; None for all of the model's own."""
     if given is None:
-        return frozenset({"assistant"})
+        return None
     names: Sequence[Any] = [given] if isinstance(given, str) else given if isinstance(given, list) else [None]
     if not all(isinstance(name, str) for name in names):
         raise PoolError(f"{where}: 'roles_to_train' must be a list of roles.")
     found = {roles.get(name, name) for name in names}
-    others = sorted(found - {"assistant"})
+    others = sorted(role for role in found if not _answers(role))
     if others:
         notes.append(
             f"{where}: only turns of an assistant are trained; {', '.join(others)} in 'roles_to_train' are context."
         )
-    return frozenset(found & {"assistant"})
+    return frozenset(role for role in found if _answers(role))
