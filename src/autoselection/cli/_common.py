@@ -43,6 +43,12 @@ app = typer.Typer(
 
 Number = TypeVar("Number", int, float)
 
+ChatTemplate = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="One of the model's own templates by name (default, tool_use, …), chatml, plain or a Jinja file."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Delimiter = Annotated[
     Optional[str],  # noqa: UP045

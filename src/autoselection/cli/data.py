@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import DATA, Delimiter, Encoding, Json, PoolPlace, app, emit, output
+from autoselection.cli._common import DATA, ChatTemplate, Delimiter, Encoding, Json, PoolPlace, app, emit, output
 from autoselection.errors import ConfigError
 from autoselection.terminal import Terminal
 
@@ -248,7 +248,7 @@ def sae_train(
     context: Annotated[int, typer.Option(help="Tokens a sequence.")] = 128,
     dtype: Annotated[Arithmetic, typer.Option(help="Arithmetic of the base model.")] = Arithmetic.auto,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
-    chat_template: Annotated[Optional[str], typer.Option(help="Named template or Jinja file.")] = None,  # noqa: UP045
+    chat_template: ChatTemplate = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint in --out.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from autoselection.cli._common import DATA, Json, PoolPlace, Set, Verbose, app, emit, output, warn, words
+from autoselection.cli._common import DATA, ChatTemplate, Json, PoolPlace, Set, Verbose, app, emit, output, warn, words
 from autoselection.errors import ConfigError, SignalError
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 #: Which signals an option is for.
 _USES: Mapping[str, frozenset[str]] = {
     "--model": frozenset({"tokens", "ifd", "loss", "varentropy", "rsr", "token_kinds", "sae", "mona"}),
+    "--chat-template": frozenset(
+        {"tokens", "ifd", "loss", "varentropy", "rsr", "token_kinds", "sae", "mona", "trajectory"}
+    ),
     "--sae": frozenset({"sae", "mona"}),
     "--target": frozenset({"mona"}),
     "--embedding-model": frozenset({"embeddings", "contamination_cosine"}),
@@ -30,6 +34,7 @@ _USES: Mapping[str, frozenset[str]] = {
 def score(
     places: PoolPlace,
     model: Annotated[Optional[str], typer.Option(help="Base model folder or hub id.")] = None,  # noqa: UP045
+    chat_template: ChatTemplate = None,
     sae: Annotated[Optional[Path], typer.Option(help="SAE in sparsify format.")] = None,  # noqa: UP045
     signals: Annotated[Optional[str], typer.Option(help="Comma-separated signals (default: all possible).")] = None,  # noqa: UP045
     recipe: Annotated[
@@ -65,6 +70,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Compute and cache the signals of a pool; of a study, with its model, SAE and tasks."""
+    from autoselection.chat import ChatOptions
     from autoselection.config import load_config
     from autoselection.report import print_scores
     from autoselection.signals import SignalsConfig, missing_scores, score_pool
@@ -83,6 +89,7 @@ def score(
     study = study or source.config
     given = {
         "--model": model,
+        "--chat-template": chat_template,
         "--sae": sae,
         "--target": target,
         "--embedding-model": embedding_model,
@@ -102,6 +109,9 @@ def score(
     model = model or (study.model.path if study else None)
     sae = sae or (study.sae if study else None)
     tasks = _joined(study.tasks if study else (), targets)
+    chat = study.model.chat_options() if study else ChatOptions()
+    if chat_template is not None:
+        chat = replace(chat, template=chat_template)
     blocked = obstacles(settings, model=model, sae=sae, tasks=tasks)
     for name in named or ():
         if name in blocked:
@@ -117,7 +127,7 @@ def score(
         sae=sae,
         tasks=tasks,
         signals=named,
-        chat_template=study.model.chat_options() if study else None,
+        chat_template=chat,
         trust_remote_code=study.model.trust_remote_code if study else False,
     )
     if as_json:
