@@ -14,7 +14,7 @@ Let y₁…y_T be the response tokens of a row: the trained assistant turns with
   and H its entropy in nats.
 * rsr (rank-surprisal ratio, arXiv 2601.14249) = mean over y of ``min(rank, rsr_max_rank)`` / conditional loss. The rank of
   a token is one plus the number of tokens that the conditional pass gives a strictly larger logit: 1 is the most likely
-  one, and tokens of equal logits share the best of their ranks. Ranks are capped (at 100 by default, as there) because a
+  one, and tokens of equal logits share the best of their ranks. Ranks are capped (at 100 by default) because a
   few tokens of rank 10,000 would decide the mean. Low: tokens that surprise the model, yet are among its own first
   choices. A row of loss 0 has none.
 * by kind of token (``ifd_reasoning``, ``loss_call``, …, on request): the same means over the answer's, the reasoning's and the
