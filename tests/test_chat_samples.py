@@ -301,3 +301,14 @@ def test_calls_come_as_objects_or_as_text_as_the_template_wants_them(tiny_model_
     silent = make(tiny_model_dir, as_text.replace("{% for c in", "{% for c in [] and"))
     with pytest.raises(EvaluationError, match=r"does not render the calls of tools in turn 2"):
         silent.encode(Conversation(CALLING, TOOLS))
+
+
+def test_what_a_template_never_writes_is_named(tiny_model_dir: Path) -> None:
+    chatml, thinking = (
+        ConversationEncoder(load_tokenizer(tiny_model_dir), max_length=512),
+        make(tiny_model_dir, THINKING),
+    )
+    assert chatml.left_out(THREE) == {"reasoning"}
+    assert chatml.left_out(Conversation(THREE, TOOLS)) == {"reasoning", "tools"}
+    assert chatml.left_out([said("user", "a"), said("assistant", "b")]) == frozenset()
+    assert thinking.left_out(Conversation(THREE, TOOLS)) == {"tools"}

@@ -250,6 +250,21 @@ def test_what_is_told_of_lost_rows(dropped, truncated, said):
     assert lost_rows(100, dropped, truncated, 64) == said
 
 
+@pytest.mark.parametrize(
+    ("unlearnt", "said"),
+    [
+        ({"answers": 40, "rows": 10, "tools": 10, "reasoning": 10}, []),
+        ({"answers": 40, "rows": 11}, ["40 answers in 11 of 100 rows have no loss"]),
+        ({"tools": 11}, ["11 of 100 rows declare tools that the chat template does not write"]),
+        ({"reasoning": 50}, ["50 of 100 rows hold reasoning that the chat template does not write"]),
+    ],
+)
+def test_what_is_told_of_what_is_not_learnt(unlearnt, said):
+    told = lost_rows(100, {}, 0, 64, unlearnt)
+    assert len(told) == len(said)
+    assert all(sentence in told[0] for sentence in said)
+
+
 def test_every_metric_keeps_the_items_it_is_the_mean_of(make_job, sums, choices):
     """Paired tests, the verdict and comparisons need them, whatever the search maximises."""
     for metric, task in (("nll", sums), ("nll_per_byte", sums), ("exact_match", sums), ("accuracy", choices),

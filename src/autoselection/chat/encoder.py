@@ -144,6 +144,17 @@ class ConversationEncoder:
         """Whether the template writes the definitions of a row's tools."""
         return self._tooled.shows_tools
 
+    def left_out(self, row: Row) -> frozenset[str]:
+        """What a row has that its template never writes, by name: ``tools``, ``reasoning``."""
+        conversation = as_conversation(row)
+        shapes = self._plain if conversation.tools is None else self._tooled
+        found = set()
+        if conversation.tools is not None and not shapes.shows_tools:
+            found.add("tools")
+        if any(message.get("reasoning_content") for message in conversation.messages) and not shapes.shows_reasoning:
+            found.add("reasoning")
+        return frozenset(found)
+
     def prompt(self, messages: Sequence[Message]) -> str:
         """Render ``messages`` and the header that asks the assistant to speak, as text."""
         given, shapes = self._given(as_conversation(messages))

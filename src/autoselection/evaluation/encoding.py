@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,11 @@ DROPPED = {
     "no_response": "they have no response",
     "template": "the chat template does not render their turns",
     "trainer": "the trainer cannot hold them",
+}
+#: What the chat template never writes of rows.
+_LEFT_OUT = {
+    "tools": "declare tools that the chat template does not write: the model never sees them",
+    "reasoning": "hold reasoning that the chat template does not write: it is not learnt",
 }
 #: Share of the rows that may be dropped, or cut, before it is said.
 _TOLD_SHARE = 0.1
@@ -62,11 +67,9 @@ def lost_rows(
             f"{unlearnt['answers']:,} answers in {unlearnt['rows']:,} of {read:,} rows have no loss: the chat template "
             "writes them otherwise once more turns follow (evaluation.sft.turns: each trains them, too)."
         )
-    if unlearnt.get("tools", 0) > _TOLD_SHARE * read:
-        said.append(
-            f"{unlearnt['tools']:,} of {read:,} rows declare tools that the chat template does not write: the model never "
-            "sees them (model.chat_template names another)."
-        )
+    for name, what in _LEFT_OUT.items():
+        if unlearnt.get(name, 0) > _TOLD_SHARE * read:
+            said.append(f"{unlearnt[name]:,} of {read:,} rows {what} (model.chat_template names another).")
     return [" ".join(said)] if said else []
 
 
@@ -78,7 +81,7 @@ class EncodedRow:
         responses: tokens that are learnt from.
         lost: tokens cut off its end to fit the maximum length.
         rewritten: answers without a loss, since the chat template writes them otherwise once more turns follow.
-        tools_unseen: the row declares tools, which the template does not write.
+        left_out: what the row has and the template never writes, see ``ConversationEncoder.left_out``.
     """
 
     input_ids: NDArray[np.int32]
@@ -86,7 +89,7 @@ class EncodedRow:
     responses: int
     lost: int
     rewritten: int = 0
-    tools_unseen: bool = False
+    left_out: frozenset[str] = frozenset()
 
 
 class EncodedSubset:
@@ -180,10 +183,12 @@ class EncodedSubset:
 
     @property
     def unlearnt(self) -> dict[str, int]:
-        """What is not learnt of the rows, and why, by count: ``answers`` and the ``rows`` they are in, and ``tools``."""
+        """What is not learnt of the rows, by count: ``answers`` and the ``rows`` they are in; rows without their ``tools``,
+        and without their ``reasoning``.
+        """
         rewritten = [row.rewritten for row in self._rendered if row.rewritten]
-        unseen = sum(row.tools_unseen for row in self._rendered)
-        return {"answers": sum(rewritten), "rows": len(rewritten), "tools": unseen}
+        left_out = Counter(name for row in self._rendered for name in row.left_out)
+        return {"answers": sum(rewritten), "rows": len(rewritten), **left_out}
 
     @property
     def _rendered(self) -> list[EncodedRow]:
@@ -212,8 +217,8 @@ class RowCache:
             batch = missing[start : start + _BATCH]
             conversations = pool.conversations(batch)
             for row, conversation, found in zip(batch, conversations, encoder.sample_batch(conversations), strict=True):
-                unseen = conversation.tools is not None and not encoder.shows_tools
-                self._rows[row] = tuple(_encoded_row(sample, completion_only, unseen) for sample in found or ())
+                left_out = encoder.left_out(conversation)
+                self._rows[row] = tuple(_encoded_row(sample, completion_only, left_out) for sample in found or ())
                 self._tokens += sum(len(sample.input_ids) for sample in found or ())
         encoded_rows = [self._rows[row] for row in rows.tolist()]
         if self._tokens > _CACHE_TOKENS:
@@ -233,9 +238,9 @@ def row_cache(key: tuple[object, ...]) -> RowCache:
     return cache
 
 
-def _encoded_row(encoded: Encoded, completion_only: bool, tools_unseen: bool = False) -> EncodedRow:
+def _encoded_row(encoded: Encoded, completion_only: bool, left_out: frozenset[str] = frozenset()) -> EncodedRow:
     ids = np.array(encoded.input_ids, np.int32)
     labels = np.where(np.array(encoded.response, bool), ids, np.int32(IGNORED)) if completion_only else ids
     # The first token is never predicted, so a label there teaches nothing.
     learnt = int(np.count_nonzero(labels[1:] != IGNORED))
-    return EncodedRow(ids, labels, learnt, encoded.truncated, encoded.rewritten, tools_unseen)
+    return EncodedRow(ids, labels, learnt, encoded.truncated, encoded.rewritten, left_out)
