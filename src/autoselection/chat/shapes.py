@@ -102,6 +102,17 @@ class Shapes:
         except EvaluationError:
             return False
 
+    @cached_property
+    def shows_reasoning(self) -> bool:
+        """Whether the template writes the reasoning of a last answer."""
+        answer = {"role": "assistant", "content": "x", "reasoning_content": mark(0)}
+        try:
+            return mark(0) in self.template.render([{"role": "user", "content": "x"}, answer])
+        except TemplateBroken:
+            raise
+        except EvaluationError:
+            return False
+
     def sample(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> tuple[list[Sample], str] | None:
         """The samples of a row of plain texts and the prompt of its last turn; None if the template has to tell.
 
