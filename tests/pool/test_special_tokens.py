@@ -128,3 +128,12 @@ def test_what_was_nothing_but_tokens_is_gone_or_a_bad_row(write: Write, tmp_path
         (4, "a turn (assistant) has no text but special tokens"),
         (5, "a turn (assistant) has no text but special tokens"),
     ]
+
+
+def test_stripping_leaves_arguments_json(write: Write, tmp_path: Path) -> None:
+    call = {"name": "f", "arguments": {"list": [1], "text": "x[1]"}}
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    config = IngestConfig(special_tokens="strip", special_token_list=("[1]",))
+    ingest([write("rows.jsonl", [{"messages": turns}])], tmp_path / "pool", config)
+    (stripped,) = Pool.open(tmp_path / "pool").messages()[0][1]["tool_calls"]
+    assert stripped["arguments"] == '{"list": [1], "text": "x"}'

@@ -145,6 +145,10 @@ def test_what_belongs_to_which_turn_is_part_of_the_digest() -> None:
         [asked, {"role": "assistant", "content": "a"}, {"role": "tool", "content": "", "tool_call_id": "1"}],
         [asked, {"role": "assistant", "content": "a"}, {"role": "tool", "content": "1"}],
     ]
+    # The same five texts in the same order, in two calls.
+    first: list[ToolCall] = [{"id": "1", "name": "2", "arguments": "3"}, {"name": "4", "arguments": "5"}]
+    other: list[ToolCall] = [{"name": "1", "arguments": "2"}, {"id": "3", "name": "4", "arguments": "5"}]
+    rows += [[asked, {"role": "assistant", "content": "a", "tool_calls": calls}] for calls in (first, other)]
     digests = {turns_digest("s", row).digest() for row in rows}
     digests |= {turns_digest("s", rows[0], tools).digest() for tools in ("[]", "[{}]")}
     assert len(digests) == len(rows) + 2

@@ -381,6 +381,21 @@ def test_nulls_of_tables_are_no_arguments_and_no_schemas(read: Read) -> None:
     assert from_table.metas() == [{"level": {"a": None, "b": 2}}, {"level": {"a": 1, "b": None}}]
 
 
+def test_nulls_of_tables_are_none_even_where_the_tool_has_such_a_parameter(read: Read) -> None:
+    schema = {"type": "object", "properties": {"a": {"default": 1}, "b": {"default": None}}}
+    calls = [{"name": "f", "arguments": {"a": 1}}, {"name": "f", "arguments": {"b": "x"}}]
+    rows: list[dict[str, Any]] = [
+        {"messages": answered(tool_calls=[call]), "tools": [{"name": "f", "parameters": schema}]} for call in calls
+    ]
+    _, pool = read(rows, "rows.parquet")
+    arguments = [messages[1]["tool_calls"][0]["arguments"] for messages in pool.messages()]
+    assert arguments == ['{"a": 1}', '{"b": "x"}']
+    assert json.loads(pool.conversations()[0].tools or "")[0]["function"]["parameters"]["properties"]["b"] == {}
+    _, from_lines = read(rows, "rows.jsonl")
+    tools = json.loads(from_lines.conversations()[0].tools or "")
+    assert tools == [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+
+
 def test_nulls_of_datasets_are_none_either(read: Read, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     _, from_lines = read(two_tools(), "rows.jsonl")
