@@ -124,6 +124,8 @@ def test_what_a_template_wrote_is_read_as_the_fields(thought: str, answer: str, 
         ("<tool_call>{'name': 'f', 'arguments': {1: 2}}</tool_call>", "<tool_call> that is no JSON"),
         ("<tool_call>{'name': 'f', 'arguments': {'a': (1, 2)}}</tool_call>", "<tool_call> that is no JSON"),
         ("<tool_call>{'name': 'f', 'arguments': {'a': 1, 'a': 2}}</tool_call>", "<tool_call> that is no JSON"),
+        ('<tool_call>{"name": "f", "arguments": {"a": 1e999}}</tool_call>', "<tool_call> that is no JSON"),
+        ("<tool_call><function=f><parameter=a>1</parameter></tool_call>", "<tool_call> that is no JSON"),
         ("<tool_call>{'name': f()}</tool_call>", "<tool_call> that is no JSON"),
         ("<tool_call>" + "[" * 5000 + "</tool_call>", "<tool_call> that is no JSON"),
         ('<tool_call>{"name": "f", "arguments": {}} x</tool_call>', "<tool_call> that is no JSON"),
@@ -273,3 +275,22 @@ def test_tools_that_a_template_would_write_twice_are_told(write: Callable[..., P
     report = ingest([file], tmp_path / "parsed", IngestConfig(parse=("tool_calls",)))
     assert not any("twice" in note for note in report.notes)
     assert Pool.open(tmp_path / "parsed").messages()[0] == [user("q"), assistant("a")]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "<tool_call>", "</tool_call>", "<think>", "<tools>", "\n", "<tool_response>", "<tool_response></tool_response>",
+        '<tool_call>{"name": "f", "arguments": {}}</tool_call>', "<tool_call>{'name': 'f', 'arguments': {}}</tool_call>",
+        "<tool_response>a</tool_response>", "<tools> {} </tools>",
+    ],
+)  # fmt: skip
+def test_marks_without_end_are_not_looked_for_again_and_again(piece: str) -> None:
+    """A row may be 64 MiB long: this ends at once, or never."""
+    text = piece * 1_000
+    for role in ("system", "user", "assistant", "tool"):
+        conversation, tally = parsed({"role": role, "content": text}, user("q"), tools="[]")
+        assert bool(tally.parsed) == (conversation.messages[0]["content"] != text)
+    for unclosed in ("<function=f>" + "<parameter=a>1</parameter>" * 1_000, text):
+        conversation, tally = parsed(user("q"), assistant(f"<tool_call>{unclosed}"))
+        assert conversation.messages[1] == assistant(f"<tool_call>{unclosed}") and tally.kept

@@ -19,6 +19,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from autoselection.conversation import Conversation, Message, ToolCall
@@ -39,11 +40,11 @@ _THOUGHTS = (
 )
 #: Longest literal of Python that is read (characters).
 _MAX_LITERAL = 200_000
-_XML_CALL = re.compile(
-    r"\s*<function=([^>\s]+)>\s*((?:<parameter=[^>\s]+>.*?</parameter>\s*)*)</function>\s*", re.DOTALL
-)
-_XML_ARGUMENT = re.compile(r"<parameter=([^>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
-_TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
+_SPACE = re.compile(r"\s*")
+_FUNCTION = re.compile(r"<function=([^<>\s]+)>")
+_PARAMETER = re.compile(r"<parameter=([^<>\s]+)>")
+_FUNCTION_END, _PARAMETER_END = "</function>", "</parameter>"
+_TOOLS, _TOOLS_END = "<tools>", "</tools>"
 #: Where instructions about tools begin, in the words of Hermes, Qwen and SmolLM.
 _INSTRUCTIONS = re.compile(
     r"(?:^|\n)#+ Tools[ \t]*\n|You are a function calling AI model|You are provided with function signatures"
@@ -90,7 +91,7 @@ def declares_twice(conversation: Conversation) -> bool:
     """Whether a row declares tools in a field and in the text of its system prompt, so that a template would write both."""
     if conversation.tools is None or not conversation.messages or conversation.messages[0]["role"] != "system":
         return False
-    return any(match[1].strip() for match in _TOOLS.finditer(conversation.messages[0]["content"]))
+    return bool(_tool_blocks(conversation.messages[0]["content"]))
 
 
 def parse(conversation: Conversation, wanted: Collection[str], tally: Tally) -> Conversation:
@@ -157,45 +158,55 @@ def _with_calls(message: Message, tools: str | None, tally: Tally) -> Message:
         if _CLOSE in text:
             tally.kept[f"{_CLOSE} that nothing opens"] += 1
         return message
-    before, _, rest = text.partition(_OPEN)
-    found: list[ToolCall] | str = "calls in a turn that has them in a field too" if "tool_calls" in message else []
-    rest = _OPEN + rest
-    while rest and not isinstance(found, str):
-        if not rest.startswith(_OPEN):
-            found = f"text behind a {_OPEN}"
+    place = start = text.index(_OPEN)
+    calls: list[ToolCall] = []
+    reason = "calls in a turn that has them in a field too" if "tool_calls" in message else None
+    while place < len(text) and reason is None:
+        if not text.startswith(_OPEN, place):
+            reason = f"text behind a {_OPEN}"
             break
-        call, rest = _call(rest.removeprefix(_OPEN), tools)
-        found = [*found, call] if not isinstance(call, str) else call
-        rest = rest.lstrip()
-    if isinstance(found, str):
-        tally.kept[found] += 1
+        call, place = _call(text, place + len(_OPEN), tools)
+        if isinstance(call, str):
+            reason = call
+        else:
+            calls.append(call)
+        place = _behind_space(text, place)
+    if reason is not None:
+        tally.kept[reason] += 1
         return message
     tally.parsed[f"turns with {_OPEN}"] += 1
-    return {**message, "content": before.rstrip("\n"), "tool_calls": found}
+    return {**message, "content": text[:start].rstrip("\n"), "tool_calls": calls}
 
 
-def _call(text: str, tools: str | None) -> tuple[ToolCall | str, str]:
-    """The call that a text begins with, or what is wrong with it; and what follows its closing mark."""
-    start = len(text) - len(text.lstrip())
-    if (match := _XML_CALL.match(text)) is not None:
-        end, call = match.end(), _xml_call(match[1], match[2], tools)
+def _behind_space(text: str, place: int) -> int:
+    match = _SPACE.match(text, place)
+    return match.end() if match is not None else place
+
+
+def _call(text: str, place: int, tools: str | None) -> tuple[ToolCall | str, int]:
+    """The call at a place of a text, or what is wrong with it; and where its closing mark ends."""
+    start = _behind_space(text, place)
+    if (match := _FUNCTION.match(text, start)) is not None:
+        call, end = _xml_call(text, match, tools)
     else:
         try:
             value, end = _DECODER.raw_decode(text, start)
         except KeyTwiceError:
-            return f"{_OPEN} with a key twice", text
+            return f"{_OPEN} with a key twice", place
         except (ValueError, RecursionError):
-            inner, closing, _ = text.partition(_CLOSE)
-            if not closing:
-                return f"{_OPEN} that never closes", text
-            value, end = _literal(inner), len(inner)
+            end = text.find(_CLOSE, start)
+            if end < 0:
+                return f"{_OPEN} that never closes", place
+            value = _literal(text[start : min(end, start + _MAX_LITERAL + 1)])
             if value is None:
-                return f"{_OPEN} that is no JSON", text
+                return f"{_OPEN} that is no JSON", place
         call = _json_call(value)
-    rest = text[end:].lstrip()
-    if not rest.startswith(_CLOSE):
-        return f"{_OPEN} that is no JSON" if _CLOSE in rest else f"{_OPEN} that never closes", text
-    return call, rest.removeprefix(_CLOSE)
+    if isinstance(call, str):
+        return call, place
+    end = _behind_space(text, end)
+    if not text.startswith(_CLOSE, end):
+        return f"{_OPEN} that is no JSON" if text.find(_CLOSE, end) >= 0 else f"{_OPEN} that never closes", place
+    return call, end + len(_CLOSE)
 
 
 def _literal(text: str) -> Any:
@@ -230,7 +241,11 @@ def _json_call(value: Any) -> ToolCall | str:
     name, arguments = value["name"], value["arguments"]
     if not isinstance(name, str) or not name.strip() or not isinstance(arguments, dict):
         return wrong
-    call: ToolCall = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):  # a number beyond all numbers, such as 1e999
+        return f"{_OPEN} that is no JSON"
+    call: ToolCall = {"name": name, "arguments": text}
     if "id" in value:
         if not isinstance(value["id"], str):
             return wrong
@@ -238,25 +253,38 @@ def _json_call(value: Any) -> ToolCall | str:
     return call
 
 
-def _xml_call(name: str, parameters: str, tools: str | None) -> ToolCall | str:
-    """A call as Qwen3-Coder writes it: values are bare text, whose types only the declared tools tell."""
-    found = _XML_ARGUMENT.findall(parameters)
-    if len({key for key, _ in found}) < len(found):
-        return f"{_OPEN} with a key twice"
-    types = _types(name, tools)
-    arguments = {key: _typed(value, types.get(key, "string")) for key, value in found}
-    return {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
+def _xml_call(text: str, function: re.Match[str], tools: str | None) -> tuple[ToolCall | str, int]:
+    """A call as Qwen3-Coder writes it, and where it ends: values are bare text, whose types only the declared tools tell."""
+    types = _types(tools).get(function[1], {})
+    arguments: dict[str, Any] = {}
+    place = _behind_space(text, function.end())
+    while (match := _PARAMETER.match(text, place)) is not None:
+        end = text.find(_PARAMETER_END, match.end())
+        if end < 0:
+            break
+        if match[1] in arguments:
+            return f"{_OPEN} with a key twice", place
+        value = text[match.end() : end].removeprefix("\n").removesuffix("\n")
+        arguments[match[1]] = _typed(value, types.get(match[1], "string"))
+        place = _behind_space(text, end + len(_PARAMETER_END))
+    if not text.startswith(_FUNCTION_END, place):
+        return f"{_OPEN} that is no JSON", place
+    call: ToolCall = {"name": function[1], "arguments": json.dumps(arguments, ensure_ascii=False)}
+    return call, place + len(_FUNCTION_END)
 
 
-def _types(name: str, tools: str | None) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def _types(tools: str | None) -> dict[str, dict[str, Any]]:
+    """The types of the parameters of each declared tool."""
+    found: dict[str, dict[str, Any]] = {}
     for tool in json.loads(tools) if tools else ():
         function = tool.get("function", tool) if isinstance(tool, dict) else None
-        if isinstance(function, dict) and function.get("name") == name:
-            schema = function.get("parameters")
-            properties = schema.get("properties") if isinstance(schema, dict) else None
-            if isinstance(properties, dict):
-                return {key: item.get("type") for key, item in properties.items() if isinstance(item, dict)}
-    return {}
+        schema = function.get("parameters") if isinstance(function, dict) else None
+        properties = schema.get("properties") if isinstance(schema, dict) else None
+        if isinstance(function, dict) and isinstance(properties, dict):
+            types = {key: item.get("type") for key, item in properties.items() if isinstance(item, dict)}
+            found.setdefault(str(function.get("name")), types)
+    return found
 
 
 def _typed(text: str, kind: Any) -> Any:
@@ -275,17 +303,21 @@ def _results(message: Message, asked: bool, tally: Tally) -> list[Message]:
     text = message["content"]
     if _ANSWER not in text:
         return [message]
-    rest, found = text.strip("\n"), []
-    while rest.startswith(_ANSWER):
-        inner, closing, rest = rest.removeprefix(_ANSWER).partition(_ANSWER_END)
-        if not closing or _ANSWER in inner:
-            rest = text
+    text = text.strip("\n")
+    place, found = 0, []
+    while text.startswith(_ANSWER, place):
+        start = place + len(_ANSWER)
+        end = text.find(_ANSWER_END, start)
+        if end < 0 or text.find(_ANSWER, start, end) >= 0:
             break
-        found.append(inner.strip("\n"))
-        rest = rest.lstrip("\n")
+        found.append(text[start:end].strip("\n"))
+        place = end + len(_ANSWER_END)
+        while text.startswith("\n", place):
+            place += 1
     reason = None
-    if rest or not all(map(str.strip, found)):
-        reason = f"{_ANSWER} that is not a whole turn" if rest else f"{_ANSWER} without a text"
+    if place < len(text) or not all(map(str.strip, found)):
+        whole = place == len(text)
+        reason = f"{_ANSWER} without a text" if whole else f"{_ANSWER} that is not a whole turn"
     elif message["role"] == "user" and not asked:
         reason = f"{_ANSWER} of a user, with no call before"
     elif len(found) > 1 and len(message) > 2:
@@ -299,15 +331,16 @@ def _results(message: Message, asked: bool, tally: Tally) -> list[Message]:
 
 def _without_tools(text: str, tools: str | None, tally: Tally) -> tuple[str, str | None]:
     """A system prompt without its section about tools, and the tools; unchanged where that would lose something."""
-    blocks = [match for match in _TOOLS.finditer(text) if match[1].strip()]
+    blocks = _tool_blocks(text)
     if not blocks:
         return text, tools
+    (first, last), *others = blocks
     start = _INSTRUCTIONS.search(text)
-    found = _definitions(blocks[0][1])
+    found = _definitions(text[first:last])
     reason = None
-    if len(blocks) > 1 or found is None:
+    if others or found is None:
         reason = "<tools> that are no list of definitions"
-    elif start is None or start.start() > blocks[0].start() or not _ends_with_instructions(text[blocks[0].end() :]):
+    elif start is None or start.start() > first or not _ends_with_instructions(text[last + len(_TOOLS_END) :]):
         reason = "<tools> in a system prompt of its own words"
     elif tools is not None and json.loads(tools) != json.loads(found):
         reason = "<tools> that are others than the row's 'tools'"
@@ -318,6 +351,18 @@ def _without_tools(text: str, tools: str | None, tally: Tally) -> tuple[str, str
     return text[: start.start()].rstrip(), found
 
 
+def _tool_blocks(text: str) -> list[tuple[int, int]]:
+    """Where what stands between ``<tools>`` and ``</tools>`` begins and ends; empty blocks, which only name the marks, left out."""
+    found: list[tuple[int, int]] = []
+    place = 0
+    while (start := text.find(_TOOLS, place)) >= 0 and (end := text.find(_TOOLS_END, start)) >= 0:
+        start += len(_TOOLS)
+        if text[start:end].strip():
+            found.append((start, end))
+        place = end + len(_TOOLS_END)
+    return found
+
+
 def _ends_with_instructions(text: str) -> bool:
     """Whether what follows the definitions is how to call them, and nothing else."""
     return not text.strip() or text.rstrip().endswith(_CLOSE)
@@ -326,16 +371,19 @@ def _ends_with_instructions(text: str) -> bool:
 def _definitions(text: str) -> str | None:
     """The tools of a list of definitions, or of definitions one behind the other; None where it is neither."""
     found: list[Any] = []
-    rest = text.strip()
-    while rest:
+    text = text.strip()
+    place = 0
+    while place < len(text):
         try:
-            value, end = _DECODER.raw_decode(rest)
+            value, place = _DECODER.raw_decode(text, place)
         except (ValueError, RecursionError):
-            value, end = _literal(rest), len(rest)
+            value = _literal(text[place:])
             if value is None:
                 return None
+            place = len(text)
         found += value if isinstance(value, list) else [value]
-        rest = rest[end:].lstrip(" \t\r\n,")
+        while text[place : place + 1] in (" ", "\t", "\r", "\n", ","):
+            place += 1
     try:
         return declared_tools(found)[0]
     except RowError:

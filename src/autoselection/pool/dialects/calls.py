@@ -15,9 +15,9 @@ from autoselection.pool.values import kind_of
 _END = "<|endoftext|>"
 _CALL = "<functioncall>"
 _SPEAKERS = {"SYSTEM": "system", "USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
-#: Where a speaker begins: in version 2 behind an empty line, in version 1 on a new line.
-_CHAT_TURN = re.compile(rf"(?:\A\s*|\n\s*\n\s*|{re.escape(_END)}\s*)(USER|ASSISTANT|FUNCTION RESPONSE):[ \t]?")
-_SAMPLE_TURN = re.compile(rf"(?:\A\s*|\n\s*|{re.escape(_END)}\s*)(SYSTEM|USER|ASSISTANT|FUNCTION RESPONSE):[ \t]?")
+_SPEAKER = re.compile("(SYSTEM|USER|ASSISTANT|FUNCTION RESPONSE):[ \\t]?")
+#: Longest white space in front of a speaker that is looked at.
+_GAP = 256
 #: The sentence that only introduces the definitions behind it, which a template writes in its own words.
 _INTRODUCTION = re.compile(
     r"You are an? helpful assistant (?:with access to|who has access to) the following functions\b[^\n{]*[-:]?\s*"
@@ -29,7 +29,7 @@ _QUOTED_CALL = re.compile(r"""\{\s*"name"\s*:\s*"([^"\\]+)"\s*,\s*"arguments"\s*
 def _is_glaive(record: Record) -> bool:
     chat, sample = record.get("chat"), record.get("sample")
     if isinstance(sample, str):
-        return re.match(r"\s*SYSTEM:.*?\n\s*USER:", sample, re.DOTALL) is not None
+        return sample.lstrip().startswith("SYSTEM:") and "\nUSER:" in sample
     return isinstance(chat, str) and re.match(r"\s*(USER|ASSISTANT):", chat) is not None
 
 
@@ -38,7 +38,7 @@ def _glaive(record: Record, ignored: Counter[str]) -> Record:
     text = record.get(name)
     if not isinstance(text, str) or not text.strip():
         raise RowError(f"field '{name}' is missing or empty", "field missing or empty", name)
-    turns = _speakers(text, _SAMPLE_TURN if name == "sample" else _CHAT_TURN, name)
+    turns = _speakers(text, name)
     system = record.get("system") if name == "chat" else None
     if system is not None and not isinstance(system, str):
         raise RowError("field 'system' must be a string", f"text that is {kind_of(system)}", "system")
@@ -51,10 +51,24 @@ def _glaive(record: Record, ignored: Counter[str]) -> Record:
     return {"messages": messages, "tools": tools or None}
 
 
-def _speakers(text: str, mark: re.Pattern[str], name: str) -> list[tuple[str, str]]:
-    marks = list(mark.finditer(text))
+def _speakers(text: str, name: str) -> list[tuple[str, str]]:
+    """The turns: a speaker begins the text, or stands behind an end mark, an empty line (version 2) or a line (version 1)."""
+    lines = 1 if name == "sample" else 2
+    marks: list[re.Match[str]] = []
+    for mark in _SPEAKER.finditer(text):
+        window = text[max(mark.start() - _GAP, marks[-1].end() if marks else 0) : mark.start()]
+        before = window.rstrip()
+        opens = not marks and not before
+        begins = opens or before.endswith(_END) or window.count("\n", len(before)) >= lines
+        if begins and (mark[1] != "SYSTEM" or not marks):
+            marks.append(mark)
     if not marks or text[: marks[0].start()].strip():
-        raise RowError(f"field '{name}' does not begin with a speaker such as 'USER:'", "text without speakers", name)
+        raise RowError(
+            f"field '{name}' does not begin with a speaker such as 'USER:'",
+            "turns without speakers",
+            name,
+            "Glaive's 'USER: …'",
+        )
     ends = [*(match.start() for match in marks[1:]), len(text)]
     turns = []
     for match, end in zip(marks, ends, strict=True):
@@ -89,17 +103,18 @@ def _glaive_tools(system: str, ignored: Counter[str]) -> tuple[str, list[Any]]:
     """The system prompt without the definitions behind it, and these."""
     start = system.find("{")
     tools: list[Any] = []
-    rest = system[start:] if start >= 0 else ""
-    while rest:
+    place = start if start >= 0 else len(system)
+    while place < len(system):
         try:
-            value, end = DECODER.raw_decode(rest)
+            value, place = DECODER.raw_decode(system, place)
         except (ValueError, RecursionError):
-            value, end = None, 0
+            value = None
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             ignored["function definitions that cannot be read, kept as text"] += 1
             return system, []
         tools.append(value)
-        rest = rest[end:].lstrip(" \t\r\n,")
+        while system[place : place + 1] in (" ", "\t", "\r", "\n", ","):
+            place += 1
     prompt = system[:start].rstrip() if tools else system
     if tools and _INTRODUCTION.fullmatch(prompt):
         prompt = ""
