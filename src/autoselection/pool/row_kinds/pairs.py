@@ -99,9 +99,9 @@ def chosen_record(record: Record, columns: Folded, sides: Sides) -> Record:
     """
     front, used = _front(record, columns)
     chosen = _turns(record[sides.chosen], "assistant", sides.chosen)
-    while front and not _is_whole(front, chosen) and _role(front[-1]) in _ANSWERERS:
+    while front and not _is_whole(chosen) and _role(front[-1]) in _ANSWERERS:
         front.pop()  # an answer that stands where the sides do
-    turns = chosen if _is_whole(front, chosen) else [*front, *chosen]
+    turns = chosen if _is_whole(chosen) else [*front, *chosen]
     if not any(_role(turn) in ("user", "human") for turn in turns):
         raise RowError(
             f"the pair has no prompt: '{sides.chosen}' is an answer alone",
@@ -152,9 +152,9 @@ def _earlier(record: Record, history: Sequence[str]) -> Turns:
     ]
 
 
-def _is_whole(front: Turns, side: Turns) -> bool:
-    """Whether a side is the whole conversation, and not only the answer to what is in front of it."""
-    return not front or any(_role(turn) in ("user", "human", "system") for turn in side[:1])
+def _is_whole(side: Turns) -> bool:
+    """Whether a side is a whole conversation, and not only the answer to what is in front of it."""
+    return any(_role(turn) in ("user", "human", "system") for turn in side[:1])
 
 
 def _turns(value: Any, role: str, column: str) -> Turns:

@@ -33,7 +33,6 @@ class _Columns:
     label: tuple[str, bool] | None
     other: bool
     answers: tuple[str, ...]  # columns of answers; text in one of them settles what the row is
-    mapped: bool  # the user named the columns of its texts
 
     @property
     def plain(self) -> bool:
@@ -108,7 +107,7 @@ class Teller:
     def _told(self, record: Record, columns: _Columns, described: bool) -> Record:
         if columns.media and (found := media.media_of(record, columns.media)) is not None:
             raise found
-        if columns.mapped or described:
+        if described:
             return record
         if columns.sides is not None and columns.sides.hold(record):
             if self.rows_from == "preference:chosen":
@@ -197,7 +196,7 @@ class Teller:
         # With options an answer may be a letter, and without a question it answers nothing.
         unclear = not others.OPTIONS.isdisjoint(folded) or not others.is_asked(folded)
         answers = () if unclear else tuple(folded[name] for name in others.ANSWERS if name in folded)
-        return _Columns(folded, sides, media.media_columns(folded), label, other, answers, mapped)
+        return _Columns(folded, sides, media.media_columns(folded), label, other, answers)
 
     def _rated(self, records: Sequence[Record]) -> str | None:
         """A remark on rows that rate one of several answers to the same prompt."""
