@@ -125,7 +125,9 @@ def test_pairs_among_conversations_are_counted_by_kind(write: Write, tmp_path: P
     report, pool = read([pair] * 40 + [SFT] * 3 + [pair] * 2, write, tmp_path)
     assert (len(pool), report.skipped, kinds(report)) == (3, 42, {"preference pairs": 42})
     (note,) = [note for note in report.notes if "preference pairs" in note]
-    assert note.startswith("42 preference pairs (fields 'chosen', 'rejected') were left out: `autoselection ")
+    assert note.startswith(
+        "42 preference pairs (fields 'chosen', 'rejected') were left out; what would read them: `autoselection "
+    )
     taken, pool = read([pair] * 40 + [SFT] * 3 + [pair] * 2, write, tmp_path, **{"from": "preference:chosen"})
     assert (len(pool), taken.skipped, taken.notes) == (45, 0, ())
     assert pool.messages([0, 40]) == [QA, SFT["messages"]]

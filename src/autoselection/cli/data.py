@@ -217,15 +217,14 @@ def _print_ingest(report: IngestReport, terminal: Terminal) -> None:
         names = {Path(record.path).name for record in report.files}
         alone = len(names) == len(report.files)  # then a file's name tells it without its folder
         rows = [_fault_line(fault, alone) for fault in report.faults]
-        headings = ("kind", "rows", "first at", "field", "what is wrong there")
-        terminal.table("Skipped rows by kind", headings, rows)
+        headings = ("kind", "rows", "first at", "field", "what is wrong there", "what would read it")
+        terminal.table("Skipped rows by kind", headings, rows, fixed=3)
 
 
 def _fault_line(fault: Fault, alone: bool) -> tuple[str, ...]:
     first = fault.first
     file = Path(first.file).name if alone else first.file
-    hint = f"; what would read it: {first.hint}" if first.hint and first.hint not in first.reason else ""
-    return first.kind, f"{fault.rows:,}", f"{file}:{first.line}", first.field, f"{first.reason}{hint}"
+    return first.kind, f"{fault.rows:,}", f"{file}:{first.line}", first.field, first.reason, first.hint
 
 
 def _listed(counts: Mapping[str, int], limit: int = 12) -> str:

@@ -313,6 +313,8 @@ class Build:
             raise RowError(
                 f"a text is not valid Unicode: it has the lone surrogate or undecodable byte U+{ord(character):04X}",
                 "not valid Unicode",
+                None,
+                "text in UTF-8, written anew from its origin",
             ) from error
         self._ids.add(row_id, content, file_number, line)
         self._fingerprint.add(row_id, digest.digest(), meta)

@@ -135,10 +135,15 @@ def _check(turns: Iterable[Message], reading: Reading) -> None:
             "the conversation opens with an answer that nobody asked for (--assistant-opens keeps such rows; in a configuration: pool.ingest.assistant_opens)",
             "answer that nobody asked for",
             None,
-            "--assistant-opens keeps such rows",
+            "`--assistant-opens`",
         )
     if not learnt:
-        raise RowError("no answer of the row is learnt from: all have the weight 0", "no answer with a weight")
+        raise RowError(
+            "no answer of the row is learnt from: all have the weight 0",
+            "no answer with a weight",
+            None,
+            "an answer without the weight 0",
+        )
 
 
 def _alpaca(record: Mapping[str, Any], reading: Reading) -> tuple[list[Message], frozenset[str]]:
@@ -146,7 +151,12 @@ def _alpaca(record: Mapping[str, Any], reading: Reading) -> tuple[list[Message],
     input_field = _first_present(record, "input", "context")
     question = [text for text in (optional_text(record, "instruction"), optional_text(record, input_field)) if text]
     if not question:
-        raise RowError("field 'instruction' is missing or empty", "field missing or empty", "instruction")
+        raise RowError(
+            "field 'instruction' is missing or empty",
+            "field missing or empty",
+            "instruction",
+            "text that shows something",
+        )
     turns = _history(record.get("history"))
     turns.append({"role": "user", "content": "\n".join(question)})
     turns.append(_answer(record, answer_field))
@@ -193,13 +203,18 @@ def _prompt_completion(record: Mapping[str, Any], reading: Reading) -> tuple[lis
         for prompt, completion in _PAIRS:
             if prompt in record and completion in record and not any(name in record for name in _OPTION_FIELDS):
                 missing = next(name for name in (prompt, completion) if is_missing(record[name]))
-                raise RowError(f"field '{missing}' is missing or empty", "field missing or empty", missing)
+                raise RowError(
+                    f"field '{missing}' is missing or empty",
+                    "field missing or empty",
+                    missing,
+                    "text that shows something",
+                )
         known = ", ".join(f"'{prompt}' and '{completion}'" for prompt, completion in _PAIRS)
         raise RowError(
             f"fields are missing or null: expected {known} (without options), found {field_list(record)}",
             "fields missing",
             None,
-            "name the columns with --map prompt=…,response=…",
+            "`--map prompt=…,response=…` with the columns' names",
         )
     turns: list[Message] = []
     for name, role in zip(pair, ("user", "assistant"), strict=True):

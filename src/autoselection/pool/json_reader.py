@@ -130,14 +130,16 @@ def _parse_line(line: bytes) -> tuple[Record | None, RowError | None]:
         cut = text[:1] in ("{", "[") and _is_cut(error, text) and not line.endswith(b"\n")
         if cut:
             reason = f"{_json_problem(error)}; the file ends here, in the middle of a row (half-written?)"
-            return None, RowError(reason, "row cut off", None, "get the file again")
+            return None, RowError(reason, "row cut off", None, "the whole file: get it again")
         return None, RowError(_json_problem(error), "not valid JSON", None, "one JSON object a line")
     except KeyTwiceError as error:
-        return None, RowError(str(error), "key twice", error.key)
+        return None, RowError(str(error), "key twice", error.key, "each key once")
     except ValueError as error:  # numbers of thousands of digits
         return None, RowError(f"not valid JSON: {error}", "number too long")
     except RecursionError:
-        return None, RowError("the JSON is nested too deeply", "nested too deeply")
+        return None, RowError(
+            "the JSON is nested too deeply", "nested too deeply", None, "lists and objects that are less deep"
+        )
     if not isinstance(record, dict):
         return None, RowError("not a JSON object", "not a JSON object", None, "one JSON object a line")
     return record, None
@@ -236,7 +238,7 @@ def _element(text: _Text, path: Path, rows: int) -> tuple[Any, int, RowError | N
             try:
                 value, end = DECODER.raw_decode(text.buffer, text.position)
             except KeyTwiceError as error:  # the row is bad, but where it ends is known
-                problem = RowError(str(error), "key twice", error.key)
+                problem = RowError(str(error), "key twice", error.key, "each key once")
                 value, end = _LENIENT.raw_decode(text.buffer, text.position)
         except json.JSONDecodeError as error:
             if text.ended:

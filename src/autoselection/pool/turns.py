@@ -177,7 +177,9 @@ def _message(item: Any, reading: Reading, filled: bool) -> Message | None:
         return message
     if is_missing(content):
         raise RowError("{turn} has no content (field 'content' or 'value')", "turn without content", "content", "text")
-    raise RowError(f"{{turn}} ({canonical}) has no text", f"{canonical} turn without text", "content")
+    raise RowError(
+        f"{{turn}} ({canonical}) has no text", f"{canonical} turn without text", "content", "text that shows something"
+    )
 
 
 def _spelled(role: Any) -> str:
@@ -191,7 +193,10 @@ def _spelled(role: Any) -> str:
     spelled = role.strip().lower()
     if spelled not in ROLES:
         raise RowError(
-            f"{{turn}} has the unknown role {role[:40]!r}", "unknown role", "role", f"roles are {', '.join(ROLES)}"
+            f"{{turn}} has the unknown role {role[:40]!r}",
+            "unknown role",
+            "role",
+            f"one of the roles {', '.join(ROLES)}",
         )
     return spelled
 
@@ -329,7 +334,7 @@ def _joined(content: list[Any]) -> tuple[str, str]:
         if reasoning is None:
             said = f" but {kind[:40]!r}" if isinstance(kind, str) else ""
             reason = f"the content of {{turn}} has a part that is not text{said}"
-            raise RowError(reason, "part that is not text", f"content[{number}]")
+            raise RowError(reason, "part that is not text", f"content[{number}]", "parts of the type text")
         reasonings.append(reasoning)
     return "".join(texts), "\n".join(reasonings)
 

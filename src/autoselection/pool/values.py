@@ -39,10 +39,15 @@ def from_json(value: Any, name: str) -> Any:
     try:
         return DECODER.decode(value.strip())
     except KeyTwiceError as error:
-        raise RowError(f"field '{name}' is a JSON string in which {error}", "key twice", name) from error
+        raise RowError(
+            f"field '{name}' is a JSON string in which {error}", "key twice", name, "each key once"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise RowError(
-            f"field '{name}' is a string that is not valid JSON; expected a list", "not valid JSON", name
+            f"field '{name}' is a string that is not valid JSON; expected a list",
+            "not valid JSON",
+            name,
+            "a list, or the JSON text of one",
         ) from error
 
 
@@ -65,7 +70,9 @@ def optional_text(record: Mapping[str, Any], name: str) -> str | None:
     if is_missing(value):
         return None
     if not isinstance(value, str):
-        raise RowError(f"field '{name}' must be a string, not {kind_of(value)}", f"text that is {kind_of(value)}", name)
+        raise RowError(
+            f"field '{name}' must be a string, not {kind_of(value)}", f"text that is {kind_of(value)}", name, "text"
+        )
     return None if is_blank(value) else value
 
 
@@ -77,7 +84,9 @@ def required_text(record: Mapping[str, Any], name: str) -> str:
     """
     text = optional_text(record, name)
     if text is None:
-        raise RowError(f"field '{name}' is missing or empty", "field missing or empty", name)
+        raise RowError(
+            f"field '{name}' is missing or empty", "field missing or empty", name, "text that shows something"
+        )
     return text
 
 

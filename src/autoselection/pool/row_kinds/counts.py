@@ -44,7 +44,7 @@ class KindCounts:
             first = self._first[kind]
             found = f"; {first.found}" if first.found else ""
             hint = first.hint.replace("`--", f"`{command} --", 1)
-            said.append(f"{kind} ({rows:,} of {read:,}{found}): {hint}")
+            said.append(f"{kind} ({rows:,} of {read:,}{found}); what would read them: {hint}")
         return "; and ".join(said)
 
     def notes(self, command: str) -> list[str]:
@@ -52,7 +52,7 @@ class KindCounts:
         lines = []
         for kind, rows in self._rows.most_common():
             first = self._first[kind]
-            hint = "" if first.told else f": {first.hint.replace('`--', f'`{command} --', 1)}"
+            hint = "" if first.told else f"; what would read them: {first.hint.replace('`--', f'`{command} --', 1)}"
             found = f" ({first.found})" if first.found else ""
             lines.append(f"{rows:,} {kind}{found} were left out{hint}.")
         return lines

@@ -15,8 +15,8 @@ from autoselection.pool.json_reader import Record
 from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow
 
 KINDS = {"image": "rows with an image", "video": "rows with a video", "audio": "rows with audio"}
-PART_HINT = "nothing reads them: a text about what is not shown teaches invention; leave such rows out"
-HINT = f"nothing reads them: a text about what is not shown teaches invention; leave them out, or {SFT_ANYWAY}"
+PART_HINT = "nothing, for a text about what is not shown teaches invention"
+HINT = f"{PART_HINT}; {SFT_ANYWAY}"
 
 _COLUMN = re.compile(
     r"(?:(?P<image>images?|imgs?|pictures?|photos?|pil_image|image_list|pixel_values)|(?P<video>videos?)|"

@@ -69,7 +69,9 @@ def stepwise(record: Record, columns: Folded) -> OtherRow | None:
     steps = _has_list(record, columns, _STEPS, (str, dict))
     labels = _has_list(record, columns, ("labels", "label"), (bool, int, float))
     if steps and labels and len(record[steps[0]]) == len(record[labels[0]]):
-        hint = "they say which steps are right, and wrong ones would be learnt too: join the steps of rows whose labels are all true"
+        hint = (
+            "the joined steps of rows whose labels are all true, in a column 'response'; wrong ones would be learnt too"
+        )
         return OtherRow("stepwise labels", [steps[0], labels[0]], hint)
     return None
 
@@ -77,12 +79,12 @@ def stepwise(record: Record, columns: Folded) -> OtherRow | None:
 def several_answers(record: Record, columns: Folded) -> OtherRow | None:
     """Several answers to one prompt, ranked or not; or two that are compared."""
     if two := comparison(record, columns):
-        hint = "write the better answer of each row to a column 'response', or both as 'chosen' and 'rejected'"
+        hint = "the better answer of each row in a column 'response', or both as 'chosen' and 'rejected'"
         return OtherRow("comparisons of answers", two, hint)
     lists = [column for column in _has_list(record, columns, _LISTS, (str, dict, list)) if len(record[column]) > 1]
     questions = present(record, columns, _QUESTIONS)
     if lists and questions and "tools" not in columns:  # lists of calls are answers
-        hint = "write the answer that you want learnt to a column 'response'"
+        hint = "the answer to be learnt in a column 'response'"
         return OtherRow("several answers to a prompt", [questions[0], lists[0]], hint)
     return None
 
@@ -91,7 +93,7 @@ def embedding_pairs(record: Record, columns: Folded) -> OtherRow | None:
     """Texts that are near and far: data of embedding models."""
     anchors, near = present(record, columns, _ANCHORS), present(record, columns, _POSITIVES)
     far, second = present(record, columns, _NEGATIVES), present(record, columns, _SECONDS)
-    hint = "they teach what is similar, and hold no answers: nothing reads them as conversations"
+    hint = "nothing, for they teach what is similar and hold no answers"
     if near and (anchors or far):
         return OtherRow("embedding pairs", [*anchors[:1], near[0], *far[:1]], hint)
     if anchors and second:
@@ -107,10 +109,7 @@ def multiple_choice(record: Record, columns: Folded) -> OtherRow | None:
     )
     if not questions or not options or not isinstance(record[options[0]], (list, dict)):
         return None
-    hint = (
-        "write the answer as text, or, to score subsets by them, use `autoselection benchmark multiple_choice`: no conversation "
-        "is made of them by itself"
-    )
+    hint = "answers as text; or, to score subsets by them, `autoselection benchmark multiple_choice`"
     answers = present(record, columns, ("answer",))
     return OtherRow("questions with options", [questions[0], options[0], *answers], hint)
 
@@ -122,7 +121,7 @@ def no_answer(record: Record, columns: Folded) -> OtherRow | None:
         return None
     judges = present(record, columns, _VERIFIERS)
     if judges:
-        hint = "they are for reinforcement learning: let a model answer them, or name a column of whole answers with --map prompt=…,response=…"
+        hint = "answers of a model, or whole answers in a column named with --map prompt=…,response=…"
         return OtherRow("prompts without answers", [questions[0], judges[0]], hint)
     if isinstance(record[questions[0]], list) and questions[0] != columns.get("prompt"):
         return None  # turns without an answer: the formats say so
@@ -130,7 +129,7 @@ def no_answer(record: Record, columns: Folded) -> OtherRow | None:
         ANSWERS
     ) - set(_QUESTIONS):
         return None
-    return OtherRow("prompts without answers", questions[:1], "let a model answer them first")
+    return OtherRow("prompts without answers", questions[:1], "answers of a model")
 
 
 def answer_alone(record: Record, columns: Folded) -> OtherRow | None:
@@ -140,9 +139,7 @@ def answer_alone(record: Record, columns: Folded) -> OtherRow | None:
         return None
     if _further(record, columns, alone, is_text):
         return None
-    return OtherRow(
-        "answers without a prompt", alone, "name the column of the questions with --map prompt=…,response=…"
-    )
+    return OtherRow("answers without a prompt", alone, "`--map prompt=…,response=…` with the column of the questions")
 
 
 def _further(record: Record, columns: Folded, told: Sequence[str], is_one: Callable[[Any], bool]) -> list[str]:
@@ -173,15 +170,15 @@ def plain_text(record: Record, columns: Folded) -> OtherRow | None:
     if labels:
         example = f"--map prompt={column},response={labels[0]}"
         hint = (
-            f"`{example}` teaches the labels as answers"
+            f"`{example}`, which teaches the labels as answers"
             if is_text(record[labels[0]])
-            else "write the labels' names as text, then `--map prompt=…,response=…` teaches them as answers"
+            else "the labels' names as text, in a column named with --map prompt=…,response=…"
         )
         return OtherRow("texts with a class label", [column, labels[0]], hint)
     if transcript(text) or any(mark in text for mark in _RENDERED[:1]) or _looks_rendered(text):
-        hint = "cut the text into turns again (messages with role and content): which parts are answers cannot be told from it"
+        hint = "the same as turns (messages with role and content), for which parts are answers cannot be told from the text"
         return OtherRow("conversations written out as one text", [column], hint)
-    hint = "there is no question and no answer in them: train on such text before, not here; or name two columns with --map prompt=…,response=…"
+    hint = "nothing, for there is no question and no answer; or two columns named with --map prompt=…,response=…"
     return OtherRow("pre-training text", [column], hint)
 
 

@@ -19,11 +19,11 @@ from typing import Any
 
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text
+from autoselection.pool.row_kinds.base import Folded, OtherRow, is_text
 from autoselection.pool.values import is_blank, is_missing
 
 KIND = "preference pairs"
-HINT = f"`--from preference:chosen` takes the chosen side; {SFT_ANYWAY}"
+HINT = "`--from preference:chosen`, which takes the chosen side"
 _GOOD = frozenset(("chosen", "preferred", "accepted", "better", "winning"))
 _BAD = frozenset(("rejected", "dispreferred", "worse", "losing"))
 #: What may be left of a side's name without the word that makes it one; others, such as a score or a model, are no texts.
@@ -107,7 +107,7 @@ def chosen_record(record: Record, columns: Folded, sides: Sides) -> Record:
             f"the pair has no prompt: '{sides.chosen}' is an answer alone",
             "pair without a prompt",
             sides.chosen,
-            f"name the question's column 'prompt' ({', '.join(map(repr, _PROMPTS))} are known)",
+            f"a question in one of the columns {', '.join(map(repr, _PROMPTS))}",
         )
     kept = {name: value for name, value in record.items() if name not in (sides.chosen, *used)}
     return {**kept, "messages": turns}

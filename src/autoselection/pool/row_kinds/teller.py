@@ -175,7 +175,7 @@ class Teller:
             f"the row has another format ({min(formats)}) than its file ({layout.format}): {error}",
             "another format",
             error.field,
-            "put the rows of each format in a file of their own",
+            "rows of each format in a file of their own",
         )
 
     def _columns(self, record: Record) -> _Columns:
