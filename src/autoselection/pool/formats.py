@@ -250,6 +250,9 @@ def _with_system(record: Mapping[str, Any], turns: list[Message], reading: Readi
         if turns[0]["content"] == value:
             return turns
         raise RowError(
-            "field 'system' and the first turn give two different system prompts", "two system prompts", "system"
+            "field 'system' and the first turn give two different system prompts",
+            "two system prompts",
+            "system",
+            "one of the two",
         )
     return [{"role": "system", "content": value}, *turns]
