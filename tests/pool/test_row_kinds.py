@@ -148,6 +148,17 @@ def test_pairs_without_a_chosen_conversation_are_bad_rows(
     assert [(bad.kind, bad.field) for bad in report.bad] == [(kind, field)]
 
 
+def test_a_pair_that_is_a_conversation_too_may_be_read_as_one(write: Write, tmp_path: Path) -> None:
+    row, _ = PAIRS["UltraFeedback"]
+    with pytest.raises(PoolError, match="--from sft takes such rows"):
+        read([row, {**row, "id": "two"}], write, tmp_path)
+    report, pool = read([row, {**row, "id": "two"}], write, tmp_path, **{"from": "sft"})
+    assert report.skipped == 0 and pool.messages() == [QA, QA]
+    with pytest.raises(PoolError) as error:
+        read([PAIRS["explicit prompt"][0]], write, tmp_path)
+    assert "--from sft" not in str(error.value)
+
+
 def test_columns_that_only_rate_are_no_pair(write: Write, tmp_path: Path) -> None:
     rows = [{**SFT, "chosen": True, "rejected": False}, {**SFT, "score_chosen": 1.0, "score_rejected": 0.5}]
     report, pool = read([*rows, {**SFT, "chosen": "a", "rejected": None}], write, tmp_path)

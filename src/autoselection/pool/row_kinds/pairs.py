@@ -17,9 +17,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autoselection.pool.formats import matching_formats
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.row_kinds.base import Folded, OtherRow, is_text
+from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text
 from autoselection.pool.values import is_blank, is_missing
 
 KIND = "preference pairs"
@@ -88,7 +89,8 @@ def sides_of(columns: Folded) -> Sides | None:
 def pair_found(record: Record, columns: Folded, sides: Sides) -> OtherRow:
     """What is said of a pair that is not taken."""
     prompts = [columns[name] for name in (*_PROMPTS, *_FRONTS) if name in columns and record.get(columns[name])]
-    return OtherRow(KIND, [*prompts[:2], sides.chosen, sides.rejected], HINT)
+    hint = f"{HINT}; {SFT_ANYWAY}" if matching_formats(record) else HINT
+    return OtherRow(KIND, [*prompts[:2], sides.chosen, sides.rejected], hint)
 
 
 def chosen_record(record: Record, columns: Folded, sides: Sides) -> Record:
