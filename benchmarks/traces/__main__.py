@@ -5,7 +5,7 @@
 Half of the traces are clean, half of these look odd on purpose; each of the others has one fault, of all kinds in equal
 parts. A fault is *found* if the column of its kind counts it, and *flagged* if any column does; a clean trace with any
 count is a false alarm. The words and forms of the traces are written apart from the detector: it shares no pattern with
-them. ``--held-out`` takes tools, words and forms of faults that were written after the detector was done. ``--time``
+them. ``--held-out 1``, ``2`` and ``3`` take tools, words and forms of faults that were written after the detector was done. ``--time``
 writes that many traces to a file, reads them into a pool and scores it by the command line's own function.
 """
 
@@ -27,31 +27,32 @@ from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, score_pool
 from autoselection.signals.registry import default_registry
 from benchmarks.traces import make, plant
+from benchmarks.traces.held_out import HELD_OUT
+from benchmarks.traces.held_out_again import HELD_OUT_AGAIN
+from benchmarks.traces.held_out_third import HELD_OUT_THIRD
+from benchmarks.traces.surfaces import USUAL
 
 Planted = tuple[str, str | None, Conversation]
 
 
-def traces(rows: int, seed: int, *, held_out: bool = False) -> Iterator[Planted]:
+def traces(rows: int, seed: int, *, held_out: int = 0) -> Iterator[Planted]:
     """``rows`` traces: the column of the fault ("" if clean), how a clean one looks odd (None: it does not), the row."""
-    if held_out:
-        from benchmarks.traces import held_out as other
-
-        other.install()
+    words = (USUAL, HELD_OUT, HELD_OUT_AGAIN, HELD_OUT_THIRD)[held_out]
     rng = Random(seed)
-    maker = make.Maker(rng, make.TOOLS)
+    maker, looks = make.Maker(rng, words), make.odd_kinds(words)
     kinds = list(plant.PLANT)
     for i in range(rows):
         if i % 2:
             kind = kinds[(i // 2) % len(kinds)]
             yield kind, None, make.written(plant.PLANT[kind](maker), rng)
         elif i % 4:
-            odd = make.ODD_KINDS[(i // 4) % len(make.ODD_KINDS)]
+            odd = looks[(i // 4) % len(looks)]
             yield "", odd, make.written(make.odd(maker, odd), rng)
         else:
             yield "", None, make.written(maker.trace(), rng)
 
 
-def measured(rows: int, seed: int, *, held_out: bool = False) -> tuple[dict[str, Any], list[tuple[str, Planted]]]:
+def measured(rows: int, seed: int, *, held_out: int = 0) -> tuple[dict[str, Any], list[tuple[str, Planted]]]:
     """Shares found, flagged and wrongly flagged; and the rows that were taken wrongly, each with what is wrong."""
     made = list(traces(rows, seed, held_out=held_out))
     shard = default_registry().make("trace_faults").compute([row for _, _, row in made])
@@ -113,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--held-out", type=int, choices=(0, 1, 2, 3), default=0, help="a held-out set")
     parser.add_argument("--time", type=int, default=0, metavar="ROWS", help="time this many traces instead")
     parser.add_argument("--show", metavar="KIND", help="print ten rows that were taken wrongly, of this kind")
     parser.add_argument("--json", action="store_true")

@@ -9,13 +9,11 @@ from random import Random
 from typing import Any
 
 from autoselection.conversation import Conversation, Message
-from benchmarks.traces import surfaces
+from benchmarks.traces.surfaces import USUAL, Surfaces
 from benchmarks.traces.tools import PEOPLE, TOOLS, WORDS, Arguments, Tool
 
-#: How calls, results and tools are written.
-LAYOUTS = ("typed", "typed without ids", "hermes", "results in the user's turn", "coder tags", "glm tags")
-REASONING = (None, "typed", ("<think>\n", "\n</think>\n\n"), ("<thinking>", "</thinking>\n"), ("[THINK]", "[/THINK]"),
-             ("<|begin_of_thought|>\n", "\n<|end_of_thought|>\n\n"), ("<reasoning>\n", "\n</reasoning>\n"), ("", "\n</think>\n\n"))  # fmt: skip
+#: Layouts in which calls and tools are fields of the row.
+TYPED = ("typed", "typed without ids")
 
 
 @dataclass
@@ -64,23 +62,23 @@ def _id(rng: Random, n: int) -> str:
     return rng.choice([f"call_{n}", f"call_{rng.getrandbits(64):x}", f"{rng.getrandbits(40):09x}"[:9] + str(n)])
 
 
-def thought(rng: Random) -> str:
-    return filled(rng, "\n\n".join(rng.choices(surfaces.THOUGHTS, k=rng.randint(1, 3))))
-
-
-def answer(rng: Random) -> str:
-    return filled(rng, rng.choice(surfaces.ANSWERS))
-
-
-def question(rng: Random) -> str:
-    return filled(rng, rng.choice(surfaces.QUESTIONS))
-
-
 class Maker:
     """Draws clean traces."""
 
-    def __init__(self, rng: Random, tools: Sequence[Tool] = TOOLS) -> None:
-        self.rng, self.all, self.count = rng, tools, 0
+    def __init__(self, rng: Random, words: Surfaces = USUAL) -> None:
+        self.rng, self.words, self.count = rng, words, 0
+
+    def thought(self) -> str:
+        """Reasoning of one to three paragraphs."""
+        return filled(self.rng, "\n\n".join(self.rng.choices(self.words.thoughts, k=self.rng.randint(1, 3))))
+
+    def answer(self) -> str:
+        """A clean answer."""
+        return filled(self.rng, self.rng.choice(self.words.answers))
+
+    def question(self) -> str:
+        """A clean question."""
+        return filled(self.rng, self.rng.choice(self.words.questions))
 
     def call(self, tools: Sequence[Tool], used: set[str]) -> tuple[Call, str]:
         """A call that was not made before in its round, and its result."""
@@ -98,7 +96,7 @@ class Maker:
     def round(self, trace: Trace, steps: int) -> None:
         """A question, some steps of calls, an answer."""
         rng, used = self.rng, set[str]()
-        trace.turns.append(Turn("user", question(rng)))
+        trace.turns.append(Turn("user", self.question()))
         for _ in range(steps):
             made = [self.call(trace.tools, used) for _ in range(rng.choice([1, 1, 1, 2, 3]))]
             if len({call.name + str(call.arguments) for call, _ in made}) < len(made):
@@ -106,15 +104,15 @@ class Maker:
             turn = Turn(
                 "assistant", rng.choice(["", "", "Let me check.", "Ich sehe nach."]), calls=[call for call, _ in made]
             )
-            turn.thought = thought(rng) if trace.reasoning and rng.random() < 0.6 else None
+            turn.thought = self.thought() if trace.reasoning and rng.random() < 0.6 else None
             trace.turns.append(turn)
             trace.turns.append(Turn("tool", results=[(call.id, call.name, text) for call, text in made]))
-        trace.turns.append(Turn("assistant", answer(rng), thought=thought(rng) if trace.reasoning else None))
+        trace.turns.append(Turn("assistant", self.answer(), thought=self.thought() if trace.reasoning else None))
 
     def plain(self, rounds: int) -> Trace:
         """A conversation without tools, with or without reasoning."""
         rng = self.rng
-        trace = Trace([], [], "typed", rng.choice(REASONING))
+        trace = Trace([], [], "typed", rng.choice(self.words.reasoning))
         if rng.random() < 0.4:
             trace.turns.append(Turn("system", "You are a helpful assistant. Think in <think></think> tags."))
         for _ in range(rounds):
@@ -126,11 +124,13 @@ class Maker:
         rng = self.rng
         with_calls = rng.random() < 0.8 if calls is None else calls
         if with_calls:
-            layout = rng.choices(LAYOUTS, [4, 1.5, 2, 1, 0.7, 0.7])[0]
-            tools = rng.sample(list(self.all), rng.randint(1, 8))
+            layout = rng.choices(list(self.words.layouts), list(self.words.layouts.values()))[0]
+            tools = rng.sample(list(self.words.tools), rng.randint(1, min(8, len(self.words.tools) - 2)))
             if not any(tool.schema and tool.schema.get("required") for tool in tools):  # else calls are equal by chance
-                tools.append(rng.choice([tool for tool in self.all if tool.schema and tool.schema.get("required")]))
-            trace = Trace([], tools, layout, rng.choice(REASONING))
+                tools.append(
+                    rng.choice([tool for tool in self.words.tools if tool.schema and tool.schema.get("required")])
+                )
+            trace = Trace([], tools, layout, rng.choice(self.words.reasoning))
             trace.declare = rng.random() < 0.93
             if rng.random() < 0.5:
                 trace.turns.append(Turn("system", f"You are an assistant. Today is {rng.randint(1, 28)} May."))
@@ -142,11 +142,13 @@ class Maker:
             trace = self.plain(rng.choice([1, 1, 2, 3]))
         if reasoning is not None:
             trace.reasoning = (
-                (rng.choice(REASONING[1:]) if trace.reasoning is None else trace.reasoning) if reasoning else None
+                (rng.choice(self.words.reasoning[1:]) if trace.reasoning is None else trace.reasoning)
+                if reasoning
+                else None
             )
             for turn in trace.turns:
                 if turn.role == "assistant":
-                    turn.thought = (turn.thought or thought(rng)) if reasoning else None
+                    turn.thought = (turn.thought or self.thought()) if reasoning else None
         return trace
 
 
@@ -162,7 +164,7 @@ def _polling(maker: Maker, trace: Trace) -> None:
     for n, text in enumerate(texts):
         call = Call(tool.name, dict(arguments), id=f"poll_{n}")
         trace.turns += [Turn("assistant", calls=[call]), Turn("tool", results=[(call.id, call.name, text)])]
-    trace.turns.append(Turn("assistant", answer(maker.rng)))
+    trace.turns.append(Turn("assistant", maker.answer()))
 
 
 def _asked_again(maker: Maker, trace: Trace) -> None:
@@ -171,7 +173,7 @@ def _asked_again(maker: Maker, trace: Trace) -> None:
     for n in range(maker.rng.randint(2, 4)):
         own = Call(call.name, dict(call.arguments), id=f"again_{n}")
         trace.turns += [Turn("user", "And now?"), Turn("assistant", calls=[own])]
-        trace.turns += [Turn("tool", results=[(own.id, own.name, text)]), Turn("assistant", answer(maker.rng))]
+        trace.turns += [Turn("tool", results=[(own.id, own.name, text)]), Turn("assistant", maker.answer())]
 
 
 def _ends_with_call(maker: Maker, trace: Trace) -> None:
@@ -179,19 +181,19 @@ def _ends_with_call(maker: Maker, trace: Trace) -> None:
     made = [maker.call(trace.tools, set()) for _ in range(maker.rng.randint(1, 2))]
     if len(made) == 2 and made[0][0].name == made[1][0].name:
         made = made[:1]
-    trace.turns += [Turn("user", question(maker.rng)), Turn("assistant", calls=[call for call, _ in made])]
+    trace.turns += [Turn("user", maker.question()), Turn("assistant", calls=[call for call, _ in made])]
 
 
 def _tool_failed(maker: Maker, trace: Trace) -> None:
     """A call fails, is mended, and works."""
     call, text = maker.call(trace.tools, set())
     retry = Call(call.name, dict(call.arguments), id="retry")
-    trace.turns += [Turn("user", question(maker.rng)), Turn("assistant", calls=[call])]
+    trace.turns += [Turn("user", maker.question()), Turn("assistant", calls=[call])]
     trace.turns += [
         Turn("tool", results=[(call.id, call.name, "Error: timeout after 30 s")]),
         Turn("assistant", "Once more.", calls=[retry]),
     ]
-    trace.turns += [Turn("tool", results=[(retry.id, retry.name, text or "ok")]), Turn("assistant", answer(maker.rng))]
+    trace.turns += [Turn("tool", results=[(retry.id, retry.name, text or "ok")]), Turn("assistant", maker.answer())]
 
 
 def _assistant_opens(maker: Maker, trace: Trace) -> None:
@@ -215,7 +217,11 @@ _ODD: dict[str, Callable[[Maker, Trace], None]] = {
     "the assistant opens": _assistant_opens,
     "two system messages": _two_system_messages,
 }
-ODD_KINDS = (*_ODD, *surfaces.ODD_ANSWERS)
+
+
+def odd_kinds(words: Surfaces) -> tuple[str, ...]:
+    """In what ways clean traces look odd."""
+    return (*_ODD, *words.odd_answers)
 
 
 def odd(maker: Maker, kind: str) -> Trace:
@@ -225,10 +231,10 @@ def odd(maker: Maker, kind: str) -> Trace:
         _ODD[kind](maker, trace)
     else:
         trace = maker.trace()
-        asked, said = maker.rng.choice(surfaces.ODD_ANSWERS[kind])
+        asked, said = maker.rng.choice(maker.words.odd_answers[kind])
         trace.turns += [
             Turn("user", asked),
-            Turn("assistant", said, thought=thought(maker.rng) if trace.reasoning else None),
+            Turn("assistant", said, thought=maker.thought() if trace.reasoning else None),
         ]
     trace.odd = kind
     return trace
@@ -237,7 +243,7 @@ def odd(maker: Maker, kind: str) -> Trace:
 def written(trace: Trace, rng: Random) -> Conversation:
     """The trace as a row."""
     messages: list[Message] = []
-    tags = trace.layout not in ("typed", "typed without ids")
+    tags = trace.layout not in TYPED
     for turn in trace.turns:
         if turn.role == "assistant":
             messages.append(_assistant(turn, trace, rng))
@@ -257,7 +263,7 @@ def written(trace: Trace, rng: Random) -> Conversation:
 
 def _assistant(turn: Turn, trace: Trace, rng: Random) -> Message:
     content = turn.text
-    typed = trace.layout in ("typed", "typed without ids")
+    typed = trace.layout in TYPED
     if turn.calls and not typed:
         content = "\n".join(
             [*([content] if content else []), *(_tagged(call, trace.layout, rng) for call in turn.calls)]
@@ -295,7 +301,16 @@ def _tagged(call: Call, layout: str, rng: Random) -> str:
     arguments = call.raw if call.raw is not None else json.dumps(call.arguments, ensure_ascii=rng.random() < 0.3)
     parts = [f'"name": "{call.name}"', f'"arguments": {arguments}']
     rng.shuffle(parts)
-    return "<tool_call>\n{" + ", ".join(parts) + "}\n</tool_call>"
+    start, stop = _CALLS.get(layout, ("<tool_call>\n", "\n</tool_call>"))
+    return start + "{" + ", ".join(parts) + "}" + stop
+
+
+#: How calls and results stand in layouts that only some surfaces have.
+_CALLS = {"function_call tags": ("<function_call>", "</function_call>"), "mistral": ("[TOOL_CALLS] [", "]")}
+_RESULTS = {
+    "function_call tags": ("<function_response>\n", "\n</function_response>"),
+    "mistral": ("[TOOL_RESULTS] ", "[/TOOL_RESULTS]"),
+}
 
 
 def _results(turn: Turn, trace: Trace) -> list[Message]:
@@ -314,6 +329,7 @@ def _results(turn: Turn, trace: Trace) -> list[Message]:
             if len(name) % 2:
                 message["name"] = name
         elif trace.layout != "typed without ids":
-            message["content"] = f"<tool_response>\n{text}\n</tool_response>"
+            start, stop = _RESULTS.get(trace.layout, ("<tool_response>\n", "\n</tool_response>"))
+            message["content"] = start + text + stop
         found.append(message)
     return found

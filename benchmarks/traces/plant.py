@@ -7,9 +7,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from benchmarks.traces import surfaces
-from benchmarks.traces.make import Call, Maker, Trace, Turn, answer, filled, question
-from benchmarks.traces.tools import TOOLS, Tool
+from benchmarks.traces.make import Call, Maker, Trace, Turn, filled
+from benchmarks.traces.tools import Tool
 
 _ANY = ({"nested": [1]}, [["x"]], 12345678901)
 
@@ -34,25 +33,31 @@ def arguments(maker: Maker) -> Trace:
         text = json.dumps(call.arguments)
         form = rng.choice(["text", "required", "wrong", "wrong", "extra"])
         if form == "text":
-            broken = [text[: max(1, len(text) * 2 // 3)], text.replace('"', "'") if call.arguments else "{'a': 1}", text[:-1] + ",}",
-                      f"[{text}]", f'"{call.name}"', "city=Paris, unit=celsius", "null" if call.arguments else "[]", text + "}", '{"a": NaN}',
-                      "{" + ", ".join(f"{name}: 1" for name in ("a", "b")) + "}"]  # fmt: skip
-            call.raw = rng.choice(broken)
+            made = {
+                "{json}": text,
+                "{half}": text[: max(1, len(text) * 2 // 3)],
+                "{quotes}": text.replace('"', "'") if call.arguments else "{'a': 1}",
+                "{name}": call.name,
+            }
+            raw = rng.choice(maker.words.broken_arguments)
+            if raw == "null" and not (tool.schema or {}).get("required"):
+                continue  # no arguments, which fit
+            for name, spelt in made.items():
+                raw = raw.replace(name, spelt)
+            call.raw = raw
         elif form == "required" and tool.schema and tool.schema.get("required"):
             del call.arguments[rng.choice(tool.schema["required"])]
         elif form == "wrong" and tool.wrong:
             name = rng.choice(list(tool.wrong))
             values: list[Any] = list(tool.wrong[name])
             if trace.layout in ("coder tags", "glm tags"):  # bare text: what only differs from text by its type is none
-                values = [value for value in values if not (isinstance(value, str) or value is None)]
+                kind = (tool.schema or {})["properties"][name].get("type")
                 values = [
                     value
                     for value in values
-                    if (tool.schema or {})["properties"][name].get("type", "") not in ("string", "str")
+                    if isinstance(value, (list, dict, float, int)) and not isinstance(value, bool)
                 ]
-                if name in ("assignee", "room", "kind", "parameters"):
-                    values = []
-                values = [value for value in values if not isinstance(value, bool) and value != 1]
+                values = values if kind in ("integer", "number", "array") else []
             if not values:
                 continue
             call.arguments[name] = rng.choice(values)
@@ -72,7 +77,7 @@ def undeclared(maker: Maker) -> Trace:
         turn, call = _called(trace, rng)
         form = rng.randrange(4)
         if form == 0:
-            call.name = rng.choice(["search_web", "calculator", "python", "get_user", "finish"])
+            call.name = rng.choice(maker.words.undeclared)
         elif form == 1:
             call.name = rng.choice(
                 [call.name.title(), call.name.replace("_", "-"), call.name + "s", call.name.replace("_", "")]
@@ -80,7 +85,7 @@ def undeclared(maker: Maker) -> Trace:
         elif form == 2 and len(trace.tools) > 1:
             trace.tools = [tool for tool in trace.tools if tool.name != call.name]
         else:
-            other = rng.choice([tool for tool in TOOLS if tool not in trace.tools])
+            other = rng.choice([tool for tool in maker.words.tools if tool not in trace.tools])
             call.name, call.arguments = other.name, other.arguments(rng)
         if call.name not in {tool.name for tool in trace.tools}:
             at = trace.turns.index(turn) + 1
@@ -114,7 +119,7 @@ def unpaired(maker: Maker) -> Trace:
             i = rng.choice(answers)
             trace.turns[i + 1 : i + 1] = [
                 Turn("tool", results=[("call_9", trace.tools[0].name, "ok")]),
-                Turn("assistant", answer(rng)),
+                Turn("assistant", maker.answer()),
             ]
         elif form == "twice" and ids:
             tool.results.append(tool.results[0])
@@ -146,20 +151,10 @@ def repeated(maker: Maker) -> Trace:
         if form == "again":
             trace.turns[at + 1 : at + 1] = [turn for n in range(times) for turn in again(n)]
         elif form == "failing":
-            failures = [
-                rng.choice(
-                    [
-                        "Error 500 at 12:00:{n:02d}",
-                        "timeout after 30 s (request {n:012x})",
-                        "ConnectionError: failed, attempt {n}",
-                    ]
-                )
-            ] * 9
+            failure = rng.choice(maker.words.failures)
             for i in range(len(results)):
-                results[i] = (*results[i][:2], failures[0].format(n=0))
-            trace.turns[at + 1 : at + 1] = [
-                turn for n in range(1, times + 1) for turn in again(n, failures[n].format(n=n))
-            ]
+                results[i] = (*results[i][:2], failure.format(n=0))
+            trace.turns[at + 1 : at + 1] = [turn for n in range(1, times + 1) for turn in again(n, failure.format(n=n))]
         elif form == "in a circle":
             call, text = maker.call(trace.tools, {c.name + json.dumps(c.arguments, sort_keys=True) for c in calls})
             other = [Turn("assistant", calls=[call]), Turn("tool", results=[(call.id, call.name, text)])]
@@ -200,13 +195,13 @@ def reasoning(maker: Maker) -> Trace:
     if form == "nothing":
         trace = maker.trace(reasoning=True)
         last = trace.turns[-1]
-        last.thought, last.text = filled(rng, rng.choice(surfaces.HALTS)), rng.choice(surfaces.EMPTY_ENDS)
+        last.thought, last.text = filled(rng, rng.choice(maker.words.halts)), rng.choice(maker.words.empty_ends)
         return trace
     trace = _tags(maker)
     last = trace.turns[-1]
     if form == "cut off":
         last.thought, last.text, last.open_thought = (
-            (last.thought or "") + filled(rng, rng.choice(surfaces.HALTS)),
+            (last.thought or "") + filled(rng, rng.choice(maker.words.halts)),
             "",
             True,
         )
@@ -234,8 +229,8 @@ def hidden(maker: Maker) -> Trace:
     rng = maker.rng
     trace = maker.trace(reasoning=True)
     last = trace.turns[-1]
-    last.thought = f"{last.thought}\n\n{filled(rng, rng.choice(surfaces.CONCLUSIONS))}"
-    last.text = rng.choice(surfaces.EMPTY_ENDS)
+    last.thought = f"{last.thought}\n\n{filled(rng, rng.choice(maker.words.conclusions))}"
+    last.text = rng.choice(maker.words.empty_ends)
     return trace
 
 
@@ -243,7 +238,7 @@ def refusal(maker: Maker) -> Trace:
     """A refusal or an error in place of the last answer."""
     rng = maker.rng
     trace = maker.trace()
-    trace.turns[-1].text = rng.choice(surfaces.REFUSALS if rng.random() < 0.6 else surfaces.ERRORS)
+    trace.turns[-1].text = rng.choice(maker.words.refusals if rng.random() < 0.6 else maker.words.errors)
     return trace
 
 
@@ -254,7 +249,7 @@ def last_turn(maker: Maker) -> Trace:
     if rng.random() < 0.6:
         trace.turns.pop()
     else:
-        trace.turns.append(Turn("user", rng.choice(["Thanks!", "谢谢", question(rng)])))
+        trace.turns.append(Turn("user", rng.choice(["Thanks!", "谢谢", maker.question()])))
     return trace
 
 
@@ -268,9 +263,9 @@ def order(maker: Maker) -> Trace:
         users = [i for i, turn in enumerate(turns) if turn.role == "user"]
         answers = [i for i, turn in enumerate(turns) if turn.role == "assistant" and not turn.calls]
         if form == "two answers":
-            turns.insert(rng.choice(answers) + 1, Turn("assistant", answer(rng)))
+            turns.insert(rng.choice(answers) + 1, Turn("assistant", maker.answer()))
         elif form == "two questions":
-            turns.insert(rng.choice(users), Turn("user", question(rng)))
+            turns.insert(rng.choice(users), Turn("user", maker.question()))
         elif form == "late system":
             turns.insert(rng.randint(users[0] + 1, len(turns) - 1), Turn("system", "Answer in one word from now on."))
         elif form == "swapped" and len(users) > 1:

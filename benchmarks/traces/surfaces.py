@@ -2,7 +2,50 @@
 
 from __future__ import annotations
 
-QUESTIONS = (
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.traces.tools import TOOLS, Tool
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """What traces are made of.
+
+    Attributes:
+        tools: of which each trace declares some.
+        layouts: how calls, results and tools are written, each with its weight.
+        reasoning: how reasoning is written: not at all, typed, or between two tags.
+        questions, thoughts, answers: of clean turns.
+        odd_answers: questions with answers that look like faults and are none, by what they look like.
+        refusals, errors: last answers that are none.
+        empty_ends: what follows reasoning where nothing does.
+        conclusions, halts: the ends of reasoning that states an answer, and of reasoning that stops halfway.
+        broken_arguments: in place of arguments; ``{json}`` is their JSON text, ``{half}`` its first two thirds, ``{quotes}``
+            the same with single quotes.
+        failures: results of a call that fails, ``{n}`` the number of the attempt.
+        undeclared: names of tools that are never declared.
+    """
+
+    tools: tuple[Tool, ...]
+    layouts: Mapping[str, float]
+    reasoning: tuple[Any, ...]
+    questions: tuple[str, ...]
+    thoughts: tuple[str, ...]
+    answers: tuple[str, ...]
+    odd_answers: Mapping[str, tuple[tuple[str, str], ...]]
+    refusals: tuple[str, ...]
+    errors: tuple[str, ...]
+    empty_ends: tuple[str, ...]
+    conclusions: tuple[str, ...]
+    halts: tuple[str, ...]
+    broken_arguments: tuple[str, ...]
+    failures: tuple[str, ...]
+    undeclared: tuple[str, ...]
+
+
+_QUESTIONS = (
     "Can you sort this out for me?",
     "What would you suggest for {word}?",
     "Please look into the {word} for {person}.",
@@ -14,7 +57,7 @@ QUESTIONS = (
     "I need {word} done by Friday <urgent>!",
     "Compare {word} with {word} and tell me which is better.",
 )
-THOUGHTS = (
+_THOUGHTS = (
     "The user wants help with {word}. Let me look at what is known first.",
     "Okay, so {person} asked about {word}. I should check twice before I go on.\nWait, maybe I need the details.",
     'First step: gather facts.\n\n1. {word}\n2. {word}\n\nI can use a function for it. What about ```json\n{{"a": 1}}\n``` as the input?',
@@ -22,7 +65,7 @@ THOUGHTS = (
     "Hmm, the tag `</answer>` appears in the task, never mind.",
     "Je dois d'abord vérifier {word}.",
 )
-ANSWERS = (
+_ANSWERS = (
     "All done: {word} is taken care of.",
     "Here is what I found about {word}:\n\n- first point\n- second point",
     "**{word}**: 42.",
@@ -39,7 +82,7 @@ ANSWERS = (
     "```python\nprint('<think>')\n```\nThat prints the opening tag.",
 )
 #: Answers that look like faults and are none, each with the question that explains it.
-ODD_ANSWERS = {
+_ODD_ANSWERS = {
     "quotes a refusal": (
         (
             "Translate into German: I'm sorry, but I can't help with that.",
@@ -87,7 +130,7 @@ ODD_ANSWERS = {
         ("Give me a JSON body for a failed login.", '{"error": {"code": 401, "message": "Wrong password"}}'),
     ),
 }
-REFUSALS = (
+_REFUSALS = (
     "I'm sorry, but I can't assist with that.",
     "I’m sorry, but I cannot fulfill that request.",
     "I cannot help with this request.",
@@ -125,7 +168,7 @@ REFUSALS = (
     "Maaf, saya tidak bisa membantu permintaan tersebut.",
     "ขออภัย ฉันไม่สามารถช่วยเรื่องนี้ได้",
 )
-ERRORS = (
+_ERRORS = (
     "<html>\n<head><title>502 Bad Gateway</title></head>\n<body><center><h1>502 Bad Gateway</h1></center><hr><center>nginx</center></body>\n</html>",
     "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head><body>You have been blocked</body></html>",
     '<!DOCTYPE html>\n<html lang="en-US"><head><title>Just a moment...</title></head><body></body></html>',
@@ -147,8 +190,8 @@ ERRORS = (
     "There was an error generating a response",
     "Rate limit exceeded. Try again in 20s.",
 )
-EMPTY_ENDS = ("", "\n\n", " ", "\n<|im_end|>", "...", "\u200b", "\n\n---\n", "<answer></answer>")
-CONCLUSIONS = (
+_EMPTY_ENDS = ("", "\n\n", " ", "\n<|im_end|>", "...", "\u200b", "\n\n---\n", "<answer></answer>")
+_CONCLUSIONS = (
     "So the answer is {word}.",
     "Therefore the final answer is \\boxed{{7}}.",
     "Answer: {word}",
@@ -159,7 +202,7 @@ CONCLUSIONS = (
     "Hence it is {word}, and the answer should be {word}.",
     "Ответ: {word}",
 )
-HALTS = (
+_HALTS = (
     "Let me think about it a bit more.",
     "Wait",
     "Hmm, but what if the {word}",
@@ -168,3 +211,40 @@ HALTS = (
     "Let me check the",
     "1. {word}\n2. ",
 )
+
+_LAYOUTS = {
+    "typed": 4,
+    "typed without ids": 1.5,
+    "hermes": 2,
+    "results in the user's turn": 1,
+    "coder tags": 0.7,
+    "glm tags": 0.7,
+}
+_REASONING = (
+    None, "typed", ("<think>\n", "\n</think>\n\n"), ("<thinking>", "</thinking>\n"), ("[THINK]", "[/THINK]"),
+    ("<|begin_of_thought|>\n", "\n<|end_of_thought|>\n\n"), ("<reasoning>\n", "\n</reasoning>\n"), ("", "\n</think>\n\n"),
+)  # fmt: skip
+_BROKEN = (
+    "{half}",
+    "{quotes}",
+    "{json},}",
+    "[{json}]",
+    '"{name}"',
+    "city=Paris, unit=celsius",
+    "null",
+    "[]",
+    "{json}}",
+    '{"a": NaN}',
+    "{a: 1, b: 1}",
+)
+_FAILURES = (
+    "Error 500 at 12:00:{n:02d}",
+    "timeout after 30 s (request {n:012x})",
+    "ConnectionError: failed, attempt {n}",
+)
+_UNDECLARED = ("search_web", "calculator", "python", "get_user", "finish")
+
+USUAL = Surfaces(
+    TOOLS, _LAYOUTS, _REASONING, _QUESTIONS, _THOUGHTS, _ANSWERS, _ODD_ANSWERS, _REFUSALS, _ERRORS, _EMPTY_ENDS, _CONCLUSIONS, _HALTS,
+    _BROKEN, _FAILURES, _UNDECLARED,
+)  # fmt: skip

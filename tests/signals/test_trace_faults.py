@@ -171,6 +171,22 @@ def test_each_fault_counts_once_in_its_own_column(name: str) -> None:
     assert faults(*messages) == {kind: 1}
 
 
+NO_ANSWERS = (
+    "I can't do that for you.", "As a responsible AI, I cannot create this type of content.", "My programming does not allow me to do this.", "I do not feel comfortable providing that.", "Unfortunately, I can't make that booking with the functions I have.",
+    "That falls outside my capabilities.", "Das kann ich leider nicht tun.", "Je ne suis pas en mesure de vous aider.", "No puedo responder a esa pregunta.", "Я не могу выполнить этот запрос.", "申し訳ございませんが、対応できません。", "죄송하지만 도와드릴 수 없습니다.", "ต้องขออภัย ฉันไม่สามารถช่วยเรื่องนี้ได้",
+    "429 Too Many Requests", "[429] Too Many Requests", "openai.APITimeoutError: Request timed out.", '{"type": "error", "error": {"type": "overloaded_error"}}', '{"statusCode": 503, "message": "x"}', "We're experiencing high demand right now. Please try again later.", "服务暂时不可用，请稍后再试。",
+)  # fmt: skip
+TRUE_ANSWERS = (
+    "I can't recommend it enough.", "I cannot write without your name.", "Sorry for the wait! It is ready.", "I'm sorry, dogs are not allowed on the beach.", "Unfortunately, it is closed on Mondays.", "Leider sind alle Karten ausverkauft.", "抱歉让您久等了，已经送到。",
+    "404", "500 rows were read.", '{"error": null, "items": []}', "Error bars show one deviation.", "Something went wrong with the yeast: too hot.", "utils.parse: it drops a line.", "Try again at most three times.", "The service is busy tonight: expect two hours.", "As any calculator would say, 4.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("answers", "count"), [(NO_ANSWERS, 1), (TRUE_ANSWERS, 0)], ids=["none", "true"])
+def test_answers_that_are_none(answers: tuple[str, ...], count: int) -> None:
+    assert [text for text in answers if faults(ASK, says(text)).get("refusal", 0) != count] == []
+
+
 def test_a_tool_that_speaks_first_is_out_of_order_and_answers_nothing() -> None:
     assert faults(tool(), ASK, DONE) == {"turn_order": 1, "unpaired": 1}
 

@@ -39,16 +39,25 @@ TOOL_NAMES = "tool_names"
 #: A stretch of calls that were all made before, with the same results, is going round in circles from this length on.
 _CIRCLE = 3
 _AGAIN_AND_AGAIN = 5
-_SAID_AT_LAST = 600
+#: What states an answer, in the last two sentences of reasoning.
 _STATES_ANSWER = re.compile(
-    r"\\boxed|\\fbox|<answer>|\banswers?\b[^\n.?]{0,40}?(?:\bis\b|\bare\b|[:=]|\bwould be\b|\bshould be\b|\bwill be\b|\bmust be\b)|final (?:answer|result|response|code|solution|reply)|"
-    r"\b(?:so|therefore|thus|hence|overall|in conclusion|finally)\b[,:]?[^\n?]{0,120}?(?:\bis\b|\bare\b|=|\bequals?\b|\bgives?\b|\bget\b|\bhave\b)|"
-    r"(?:antwort|lösung|ergebnis|réponse|respuesta|resposta|risposta|antwoord|odpowiedź|ответ|результат|答案|答え|回答|结果|結果|정답|답은|답:|الجواب|الإجابة|उत्तर|คำตอบ|cevap|đáp án|jawaban\w*)|"
-    r"=\s*\S{1,30}\s*$",
+    r"\\(?:boxed|fbox)|<answer>|\banswer|\bfinal\b|\b(?:so|therefore|thus|hence|overall|in (?:conclusion|summary)|finally|in short)\b[^\n?]{0,120}?(?:\bis\b|\bare\b|=|\bequals?\b|\bgives?\b|\bget\b|\bhave\b)|"
+    r"\b(?:the )?(?:result|solution|output|conclusion)\b[^\n.?]{0,20}?(?:\bis\b|[:=])|"
+    r"antwort|lösung|ergebnis|réponse|respuesta|resposta|risposta|antwoord|odpowiedź|ответ|результат|答案|答え|回答|结果|結果|정답|답은|답:|الجواب|الإجابة|उत्तर|คำตอบ|cevap|đáp án|jawaban|=\s*\S{1,30}\s*$",
     re.IGNORECASE,
 )
+#: How a sentence begins that goes on thinking.
+_GOES_ON = re.compile(
+    r"(?:let me|let's|let us|wait|hmm+|hold on|first(?:ly)?\b|next\b|now\b|to (?:do|answer|solve|find|get|check|start)\b|i (?:need|should|must|have to|want|could|can|might|may|will (?:need|first|start|look|check|try|use|call)|am going to|wonder)\b|"
+    r"i'll (?:need|first|start|look|check|try|use|call|think)\b|i'm not sure|not sure|maybe|perhaps|alternatively|but\b|however|actually|on the other hand|we (?:need|should|must|could|can|might|have to)\b|the (?:first|next) step|step \d|start(?:ing)? (?:by|with)|"
+    r"\d+[.)]\s*$|[-*]\s*$|嗯|让我|我需要|我应该|我得|等等|不对|再|首先|接下来|然后|还需要|可能|ich (?:muss|sollte|müsste)|zuerst|als nächstes|moment|je dois|il faut|d'abord|debo|necesito|primero|espera|нужно|надо|сначала|подожди|まず|次に|うーん|待って|먼저|잠깐)",
+    re.IGNORECASE,
+)
+_SENTENCES = re.compile(r"(?<=[.!?。！？])\s*(?=\S)|\n+")
+_COMPLETE = re.compile(r"[.!。！)\]}\"'”*$`」]\s*$")
 _FAILED = re.compile(
-    r"error|exception|fail|timed? ?out|not found|denied|invalid|unavailable|错误|失败|erreur|fehler", re.IGNORECASE
+    r"error|exception|fail|timed? ?-?out|not found|denied|invalid|unavailable|unreachable|refused|aborted|expired|exhausted|\bhttp\S*\s[45]\d\d\b|错误|失败|erreur|fehler",
+    re.IGNORECASE,
 )
 _VARYING = re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b[0-9a-f]{12,}\b|\d+", re.IGNORECASE)
 
@@ -235,7 +244,7 @@ def _circles(steps: Sequence[Step]) -> int:
 def _reasoning(turns: Sequence[Turn]) -> tuple[int, int]:
     """Turns whose reasoning never closes or leads to nothing, and those whose answer stands only inside it.
 
-    A turn with nothing but reasoning is one or the other: the second if the reasoning ends by stating an answer.
+    A turn with nothing but reasoning is one or the other: the second if the reasoning comes to an end.
     """
     unfinished = hidden = 0
     for i, turn in enumerate(turns):
@@ -245,9 +254,17 @@ def _reasoning(turns: Sequence[Turn]) -> tuple[int, int]:
         if turn.said.unclosed:
             unfinished += 1
         elif not turn.calls and not goes_on and not says_something(turn.said.visible):
-            stated = _STATES_ANSWER.search(turn.said.ending[-_SAID_AT_LAST:]) is not None
+            stated = _states_answer(turn.said.ending)
             hidden, unfinished = hidden + stated, unfinished + (not stated)
     return unfinished, hidden
+
+
+def _states_answer(ending: str) -> bool:
+    """Whether reasoning comes to an end: it does not break off or go on thinking, or states an answer at last."""
+    sentences = [sentence.strip() for sentence in _SENTENCES.split(ending.strip()) if sentence and sentence.strip(" .")]
+    if not sentences or _GOES_ON.match(sentences[-1]):
+        return False
+    return _COMPLETE.search(ending) is not None or _STATES_ANSWER.search(" ".join(sentences[-2:])) is not None
 
 
 def _no_answer(turns: Sequence[Turn]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +30,9 @@ _ANY_CLOSE = re.compile("|".join(map(re.escape, sorted(set(REASONING_TAGS.values
 _TALK = re.compile(
     r"[ \t]*(?:(?:is|are|was|were|tags?|blocks?|elements?|markers?|tokens?|sections?|and|or|should|must|means|marks|opens|starts|wraps)\b|[,;:)=]|</)"
 )
-#: What is only wrapping around an answer that is not there.
-_NOTHING = re.compile(
-    r"</?(?:answer|solution|output|response)>|<\|(?:im_end|eot_id|end_of_text|endoftext|end|begin_of_solution|end_of_solution|end_of_turn|end_of_sentence)\|>|</s>|<eos>|<end_of_turn>|<｜end▁of▁sentence｜>|[\s\u200b\u200c\u200d\u2060\ufeff.,:;…*_#`~>\-]+",
+#: Tags and marks of ends that are only wrapping around an answer that is not there.
+_WRAPPING = re.compile(
+    r"</?(?:answer|solution|output|response|final)>|<\|[a-z_]{1,30}\|>|</?s>|<eos>|<(?:end|start)_of_turn>|<｜[^｜]{1,40}｜>|\[/?INST\]",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*$", re.MULTILINE)
@@ -45,7 +46,7 @@ _TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _FUNCTION = re.compile(r"\s*<function=([^>\n]*)>\s*")
 _FUNCTION_END = re.compile(r"</function>\s*")
 _PARAMETER = re.compile(r"<parameter=([^>\n]*)>\n?(.*?)\n?</parameter>\s*(?=<parameter=|</function>)", re.DOTALL)
-_GLM = re.compile(r"\s*([\w.\-]+)\s*(?=<arg_key>|</tool_call>)")
+_GLM = re.compile(r"\s*([^\s<>{}\[\]\"']+)\s*(?=<arg_key>|</tool_call>)")
 _GLM_ARGUMENT = re.compile(
     r"<arg_key>\s*([^<]*?)\s*</arg_key>\s*<arg_value>\n?(.*?)\n?</arg_value>\s*(?=<arg_key>|</tool_call>)", re.DOTALL
 )
@@ -203,8 +204,11 @@ def _lone_close(content: str, limit: int, code: Code) -> re.Match[str] | None:
 
 
 def says_something(visible: str) -> bool:
-    """Whether anything but wrapping and punctuation is left."""
-    return bool(_NOTHING.sub("", visible))
+    """Whether anything but wrapping, punctuation and marks of layout is left."""
+    return any(
+        letter.isalnum() or letter in "<>=+^$%|" or (letter > "\x7f" and unicodedata.category(letter)[0] == "S")
+        for letter in _WRAPPING.sub("", visible)
+    )
 
 
 def calls_in(visible: str) -> list[Call]:
