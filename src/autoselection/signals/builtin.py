@@ -170,6 +170,7 @@ class TraceFaults(Signal):
 
     name = "trace_faults"
     columns = ("trace_faults", *traces.FAULTS, traces.BAD_SCHEMAS)
+    version = 2
     reads: ClassVar[Reads] = "conversations"
 
     def compute(self, rows: Sequence[Any]) -> Shard:
@@ -188,6 +189,7 @@ class Traces(Signal):
 
     name = "traces"
     columns = (*traces.CONTENTS, traces.TOOL_NAMES)
+    version = 2
     reads: ClassVar[Reads] = "conversations"
 
     def compute(self, rows: Sequence[Any]) -> Shard:
