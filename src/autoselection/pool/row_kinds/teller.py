@@ -113,8 +113,11 @@ class Teller:
             if self.rows_from == "preference:chosen":
                 return pairs.chosen_record(record, columns.folded, columns.sides)
             raise pairs.pair_found(record, columns.folded, columns.sides)
-        if not columns.other or any(_is_answered(record[column]) for column in columns.answers):
+        if not columns.other:
             return record
+        for column in columns.answers:
+            if _is_answered(record[column]):
+                return record
         found = others.other_of(record, columns.folded)
         if found is not None and not dialects_of([record]) and unreadable([record]) is None:
             raise found
