@@ -14,6 +14,7 @@ from operator_tables import apply, make_table, tables_and_rows
 
 from autoselection.errors import RecipeError, SignalError
 from autoselection.operators import default_registry
+from autoselection.operators.filters import method_columns
 from autoselection.operators.groups import clusters, group_codes, number_of_clusters, pool_vectors, scopes_of
 from autoselection.signals.table import SignalTable
 
@@ -124,6 +125,23 @@ def test_score_filter_searches_columns_without_an_operator_of_their_own():
     )
     assert {param.name: param for param in operator.space(table)}["signal"].choices == ("reward",)
     assert not operator.available(SignalTable.from_arrays({"ifd": [1, 2]}))
+
+
+def test_faults_of_traces_are_no_matter_of_taste():
+    columns = {
+        "reward": [1, 2],
+        "trace_faults": [0, 1],
+        "fault_refusal": [0, 1],
+        "tool_names": [0, 9],
+        "n_calls": [0, 0],
+    }
+    table = SignalTable.from_arrays(columns | {"reasoning_share": [0.0, 0.5], "flat": [1, 1]})
+    sample = {param.name: param for param in default_registry().get("sample").space(table)}
+    assert sample["signal"].choices == ("reasoning_share", "reward")
+    assert {param.name: param for param in default_registry().get("score_filter").space(table)}["signal"].choices == (
+        "reward",
+    )
+    assert method_columns(table) == ["flat", "reasoning_share", "reward"]
 
 
 def test_scopes_are_searched_where_the_pool_has_their_signals():

@@ -108,6 +108,28 @@ def test_spellings_of_other_kinds_of_schemas() -> None:
     assert ToolSchema({}).fits({"a": 1})
 
 
+@pytest.mark.parametrize(
+    ("rule", "fits", "other"),
+    [
+        ({"oneOf": [{"type": "integer"}, {"minimum": 3}]}, 1, 4),
+        ({"oneOf": [{"type": "integer"}, {"minimum": 3}]}, 3.5, 0.5),
+        ({"minimum": 3}, 3, 2.9),
+        ({"exclusiveMinimum": 3}, 3.1, 3),
+        ({"maximum": 3}, 3, 4),
+        ({"multipleOf": 0.1}, 0.3, 0.35),
+        ({"type": "integer"}, 2.0, True),
+        ({"enum": [1, "a"]}, 1.0, True),
+        ({"maxItems": 1, "uniqueItems": True}, [1], [1, 1.0]),
+        ({"uniqueItems": True}, [1, True], [1, 1.0]),
+        ({"prefixItems": [{"type": "string"}], "items": False}, ["a"], ["a", 1]),
+        ({"items": [{"type": "string"}]}, ["a", 1], [1]),
+    ],
+)
+def test_rules_by_hand(rule: dict[str, Any], fits: Any, other: Any) -> None:
+    schema = ToolSchema({"type": "object", "properties": {"x": rule}})
+    assert schema.fits({"x": fits}) and not schema.fits({"x": other})
+
+
 def test_bare_text_is_read_as_text_or_as_json() -> None:
     schema = ToolSchema(
         {"type": "object", "properties": {"n": {"type": "integer"}, "s": {"type": "string"}}, "required": ["n"]}

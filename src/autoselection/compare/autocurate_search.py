@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from autoselection.compare.method import Method
 from autoselection.compare.session import Session
+from autoselection.operators.filters import method_columns
 from autoselection.signals.table import SignalTable
 
 MOST_SEEDS = 4000
@@ -32,7 +33,7 @@ FAILED = -1e6
 def columns_of(table: SignalTable) -> dict[str, Any]:
     """The columns that a recipe of theirs may use, under names that SQL takes; rows that none may select are left out."""
     columns: dict[str, Any] = {"id": np.arange(table.n, dtype=np.int64)}
-    for name in sorted(table.columns):
+    for name in method_columns(table):
         columns[name.replace("/", "_")] = table.column(name).astype(np.float64)
     columns["source"] = table.source.astype(np.int64)
     if table.text_hash is not None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from autoselection.compare.method import Materializer, Method, evaluate_in_turn
 from autoselection.compare.session import Rows, Session
+from autoselection.operators.filters import method_columns
 from autoselection.recipes import subset_hash
 from autoselection.search.baselines import latin_hypercube_recipes, random_recipes, single_operator_recipes
 
@@ -59,7 +60,7 @@ def _top_k(session: Session, seed: int) -> None:
     """The k rows at a random end of a random score, k log-uniform."""
     table = session.table
     rng = np.random.default_rng([seed, 12])
-    names = sorted(table.columns)
+    names = method_columns(table)
     known_rows = [np.isfinite(table.column(name)[table.selectable]).sum() for name in names]
 
     def subsets() -> Iterator[Rows]:
