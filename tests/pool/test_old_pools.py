@@ -88,3 +88,22 @@ def test_a_pool_of_another_layout_is_refused_by_its_number(old: Path, version: i
     (old / "manifest.json").write_text(json.dumps(seal({**manifest, "format_version": version, "novelty": 1})))
     with pytest.raises(PoolError, match=f"layout version {version}, this program reads 1 to 2"):
         Pool.open(old)
+
+
+def test_it_grows_by_rows_with_calls_and_tools(old: Path, tmp_path: Path) -> None:
+    call = {"id": "c", "name": "f", "arguments": "{}"}
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    row = {"id": "typed", "messages": turns, "tools": [{"name": "f"}]}
+    more = tmp_path / "more.jsonl"
+    more.write_text(json.dumps(row) + "\n")
+    ingest([more], old, append=True)
+    pool = Pool.open(old)
+    pool.verify()
+    assert pool.messages() == [*PLAIN, turns]
+    assert pool.tools() == [None, None, '[{"type": "function", "function": {"name": "f"}}]']
+    assert pool.texts([2, 0])[0] == "q\nf {}"
+    others = [{**row, "tools": [{"name": "g"}]}, row]  # the same id: with other tools another row, else the same again
+    more.write_text("".join(json.dumps(other) + "\n" for other in others))
+    report = ingest([more], old, append=True)
+    assert [bad.kind for bad in report.bad] == ["same row twice"]
+    assert Pool.open(old).row_ids()[2:] == ["typed", "typed-2"]
