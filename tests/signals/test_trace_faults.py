@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +286,23 @@ def test_deep_and_long_rows_end() -> None:
     assert fault_counts(row(ASK, says("I'm sorry, but " * 20_000))) is not None
     assert fault_counts(row(ASK, says("<tool_call>" * 3_000))) is not None
     assert fault_counts(row(ASK, says("`<think>`\n" * 3_000))) is not None
+    started = time.process_time()
+    for piece in (
+        "`a`<tool_call>",
+        "<tool_call><function=a><parameter=b>",
+        "<tool_call>{",
+        "a <think> is\n </think>\n",
+        "```\n<tool_call>\n",
+    ):
+        fault_counts(
+            row(
+                {"role": "system", "content": "<tools>" * 20_000},
+                ASK,
+                says(piece * (200_000 // len(piece))),
+                tools=None,
+            )
+        )
+    assert time.process_time() - started < 20  # twelve seconds each where every tag is a pass over the turn
 
 
 def test_signals_of_a_pool_and_the_ready_recipe(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ code block or inline code is text.
 
 from __future__ import annotations
 
+import bisect
 import json
 import re
+import sys
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +44,6 @@ _CALL = re.compile(r"<(tool_calls?|function_call|functioncall)>|\[TOOL_CALLS\]")
 _RESULT_OPEN = re.compile(
     r"<(tool_response|function_response|tool_result|tool_results|tool_output|observation)>|\[TOOL_RESULTS\]"
 )
-_TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _FUNCTION = re.compile(r"\s*<function=([^>\n]*)>\s*")
 _FUNCTION_END = re.compile(r"</function>\s*")
 _PARAMETER = re.compile(r"<parameter=([^>\n]*)>\n?(.*?)\n?</parameter>\s*(?=<parameter=|</function>)", re.DOTALL)
@@ -56,6 +57,8 @@ _GLAIVE = re.compile(
 )
 _MISTRAL = re.compile(r"\s*([\w.\-]+)(?:\[CALL_ID\]\w+)?\s*(?:\[ARGS\])?\s*(?=\{)")
 _LONGEST_TALK = 4_000
+#: Tags of a turn that open no call that can be read, after which no more are looked at: each costs a pass over the turn.
+_MOST_UNREADABLE = 50
 
 
 @dataclass(frozen=True)
@@ -105,28 +108,31 @@ class Code:
         """Whether the character at ``place`` is part of a code block or of inline code."""
         if self._spans is None:
             self._spans = _code_spans(self._text)
-        return any(start <= place < stop for start, stop in self._spans)
+        return _inside(place, self._spans)
+
+
+def _inside(place: int, spans: list[tuple[int, int]]) -> bool:
+    """Whether one of the spans, which are sorted and do not overlap, holds ``place``."""
+    at = bisect.bisect_right(spans, (place, sys.maxsize)) - 1
+    return at >= 0 and place < spans[at][1]
 
 
 def _code_spans(text: str) -> list[tuple[int, int]]:
     if "`" not in text and "~~~" not in text:
         return []
-    spans: list[tuple[int, int]] = []
+    blocks: list[tuple[int, int]] = []
     opened: tuple[int, str] | None = None
     for fence in _FENCE.finditer(text):
         mark = fence.group(1)
         if opened is None:
             opened = fence.start(), mark
         elif mark[0] == opened[1][0] and len(mark) >= len(opened[1]) and fence.group().strip() == mark:
-            spans.append((opened[0], fence.end()))
+            blocks.append((opened[0], fence.end()))
             opened = None
     if opened is not None:
-        spans.append((opened[0], len(text)))
-    blocks = spans.copy()
-    for code in _INLINE.finditer(text):
-        if not any(start <= code.start() < stop for start, stop in blocks):
-            spans.append(code.span())
-    return spans
+        blocks.append((opened[0], len(text)))
+    inline = [code.span() for code in _INLINE.finditer(text) if not _inside(code.start(), blocks)]
+    return sorted(blocks + inline)
 
 
 def json_object(text: str) -> dict[str, Any] | None:
@@ -215,12 +221,13 @@ def calls_in(visible: str) -> list[Call]:
     """The calls that stand as tags in an assistant's visible text, in order; malformed ones have no arguments."""
     if "<tool_call" not in visible and "<function" not in visible and "[TOOL_CALLS]" not in visible:
         return []
-    code, found, place = Code(visible), list[Call](), 0
-    while (tag := _CALL.search(visible, place)) is not None:
+    code, found, place, unreadable = Code(visible), list[Call](), 0, 0
+    while unreadable < _MOST_UNREADABLE and (tag := _CALL.search(visible, place)) is not None:
         place = tag.end()
         if tag.group(1) == "tool_calls" or code.holds(tag.start()):  # the plural only wraps
             continue
         new, place = _call_at(visible, tag)
+        unreadable += not new or new[0].arguments is None
         found += new
     return found
 
@@ -337,8 +344,13 @@ def tools_in(system: str) -> str | None:
     """The JSON text of the tools that a system message declares between ``<tools>`` tags; None without any."""
     if "<tools>" not in system:
         return None
-    bodies = [body.strip() for body in _TOOLS.findall(system)]
-    body = next((body for body in bodies if body[:1] in ("{", "[")), None)
+    body, end = None, 0
+    while body is None and (start := system.find("<tools>", end)) >= 0:
+        end = system.find("</tools>", start)
+        if end < 0:
+            return None
+        inside = system[start + len("<tools>") : end].strip()
+        body = inside if inside[:1] in ("{", "[") else None
     if body is None or body[0] == "[":
         return body
     return "[" + ",".join(line for line in body.splitlines() if line.strip()) + "]"
