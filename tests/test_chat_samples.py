@@ -312,3 +312,63 @@ def test_what_a_template_never_writes_is_named(tiny_model_dir: Path) -> None:
     assert chatml.left_out(Conversation(THREE, TOOLS)) == {"reasoning", "tools"}
     assert chatml.left_out([said("user", "a"), said("assistant", "b")]) == frozenset()
     assert thinking.left_out(Conversation(THREE, TOOLS)) == {"tools"}
+
+
+@pytest.mark.parametrize("answer", ["<think>\nr\n</think>\n\nA", "A<tool_call>{}</tool_call>B", "A[TOOL_CALLS] x"])
+def test_kinds_are_those_of_the_row_however_often_its_shape_was_seen(tiny_tokenizer: Any, answer: str) -> None:
+    encoder = ConversationEncoder(tiny_tokenizer, max_length=512)
+    encoder.encode([said("user", "a?"), said("assistant", "plain")])
+    found = encoder.encode([said("user", "a?"), said("assistant", answer)])
+    wanted = encoder.encode([said("user", "a?"), said("assistant", answer, name="x")])  # rendered anew
+    assert found == wanted
+    assert {REASONING, CALL} & set(found.kinds)
+
+
+def test_a_blank_between_question_and_answer_is_the_models_to_write(tiny_model_dir: Path) -> None:
+    mistral = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}{% else %}"
+        "{{ ' ' + m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+    )
+    encoder = make(tiny_model_dir, mistral)
+    row = [said("user", "a?"), said("assistant", "A"), said("user", "b?"), said("assistant", "B")]
+    assert learnt(encoder, encoder.encode(row)) in (" A<|im_end|> B<|im_end|>", "ĠA<|im_end|>ĠB<|im_end|>")
+    asked = encoder.encode_prompt(row[:3])
+    assert asked == encoder.tokenizer.apply_chat_template(row[:3], return_dict=False)
+    assert asked == encoder.encode(row).input_ids[: len(asked)]
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", "<SPELLED>"])
+@pytest.mark.parametrize("close", ["<|eos|>", "<CLOSED>"])
+def test_what_closes_a_conversation_is_no_end_mark(tiny_model_dir: Path, end: str, close: str) -> None:
+    """As Phi 3's, on tokenizers that know the marks and on such that do not."""
+    closing = (
+        "{% for m in messages %}{{ m.role + ': ' + m.content + 'END\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% else %}{{ 'CLOSE' }}{% endif %}"
+    )
+    encoder = make(tiny_model_dir, closing.replace("END", end).replace("CLOSE", close))
+    row = [said("user", "a?"), said("assistant", "A"), said("user", "b?"), said("assistant", "B ")]
+    encoded = encoder.encode(row)
+    assert learnt(encoder, encoded).replace("Ġ", " ") == f"A{end}B {end}"
+    assert encoded.rewritten == 0
+    assert encoder.end_mark(row) == end
+
+
+def test_a_mark_that_waits_for_results_ends_a_call(tiny_model_dir: Path) -> None:
+    """Gemma 4 ends a call with the token that opens its result, on which inference stops."""
+    waiting = (
+        "{% for m in messages %}{{ m.role + ':' + m.content }}{% for c in m.tool_calls or [] %}{{ c.function|tojson }}{% endfor %}"
+        "{{ '<|im_end|>' }}{% if m.tool_calls and (loop.last or loop.nextitem.role == 'tool') %}{{ '<|eos|>' }}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+    )
+    encoder = make(tiny_model_dir, waiting)
+    for more in ([], [said("tool", "5"), said("assistant", "5")]):
+        encoded = encoder.encode(Conversation([*CALLING, *more], TOOLS))
+        assert "}<|im_end|><|eos|>" in learnt(encoder, encoded)
+        assert encoded.rewritten == 0
+    assert learnt(encoder, encoder.encode(THREE[:2])) == "A<|im_end|>"
+
+
+def test_the_mark_that_ends_an_answer_is_told_where_the_template_strips_it(tiny_model_dir: Path) -> None:
+    spelled = "{% for m in messages %}{{ m.role + ': ' + m.content|trim + '\n<END>\n' }}{% endfor %}"
+    encoder = make(tiny_model_dir, spelled + "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")
+    assert encoder.end_mark([said("user", "a?"), said("assistant", "A ")]) == "<END>"

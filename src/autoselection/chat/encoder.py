@@ -199,7 +199,7 @@ class ConversationEncoder:
             EvaluationError: the chat template refuses the conversation.
         """
         with limited_memory():
-            sample, spelled, _ = self._samples(as_conversation(messages), "last")[0]
+            sample, spelled = self._samples(as_conversation(messages), "last")[0]
         last = sample.written[-1]
         ids, offsets = self._tokens(
             [(sample.text[: last.content_end], [s for s in spelled if s[1] <= last.content_end])]
@@ -208,20 +208,27 @@ class ConversationEncoder:
         response = _masks(segments, offsets)[0]
         return ids, response.index(True) if True in response else len(ids)
 
+    def end_mark(self, messages: Sequence[Message]) -> str:
+        """The mark by which a model ends the last of ``messages``, as text.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation.
+        """
+        with limited_memory():
+            sample, _ = self._samples(as_conversation(messages), "last")[0]
+        last = sample.written[-1]
+        return sample.text[last.content_end : last.end].strip()
+
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of everything in front of the answer to ``messages``, whatever that will be.
-
-        Blanks that the template writes between its generation prompt and an answer are the answer's to write.
 
         Raises:
             EvaluationError: the chat template refuses the conversation.
         """
         asked: list[Message] = [*messages, {"role": "assistant", "content": "x"}]
         with limited_memory():
-            sample, spelled, marker_prompt = self._samples(as_conversation(asked), "last")[0]
+            sample, spelled = self._samples(as_conversation(asked), "last")[0]
         before = sample.text[: sample.written[-1].start]
-        if before.startswith(marker_prompt) and before[len(marker_prompt) :].isspace():
-            before = marker_prompt
         return self._tokens([(before, [span for span in spelled if span[1] <= len(before)])])[0][0]
 
     def _segments(self, messages: Sequence[Message]) -> list[_Segment]:
@@ -244,32 +251,29 @@ class ConversationEncoder:
         trained = len(_trained(row, turns))
         covered = 0
         texts = []
-        for sample, spelled, _ in self._samples(row, turns):
+        for sample, spelled in self._samples(row, turns):
             covered += len(sample.written)
             texts.append(_Text(self._pieces(sample), spelled))
         if covered < trained:
             texts[0] = _Text(texts[0].segments, texts[0].spelled, trained - covered)
         return texts
 
-    def _samples(self, row: Conversation, turns: Turns) -> list[tuple[Sample, list[Span], str]]:
-        """Texts with what has a loss in them, the control tokens that are text, and the prompt of the last turn."""
+    def _samples(self, row: Conversation, turns: Turns) -> list[tuple[Sample, list[Span]]]:
+        """Texts with what has a loss in them, and the control tokens that are text."""
         given, shapes = self._given(row)
         trained = _trained(row, turns)
         spells = self._spells(given)
         if not spells:
-            if (quick := shapes.sample(given, trained, turns)) is not None:
-                samples, prompt = quick
-            else:
-                rendering = Rendering(shapes.template, given)
+            samples = shapes.sample(given, trained, turns)
+            if samples is None:
                 shapes.check(given)
-                samples = shapes.writer.samples(rendering, trained, turns)
-                prompt = self._prompt(rendering)
-            return [(sample, [], prompt) for sample in samples]
+                samples = shapes.writer.samples(Rendering(shapes.template, given), trained, turns)
+            return [(sample, []) for sample in samples]
         return self._marked_samples(given, shapes, trained, turns)
 
     def _marked_samples(
         self, given: TemplateInput, shapes: Shapes, trained: Sequence[int], turns: Turns
-    ) -> list[tuple[Sample, list[Span], str]]:
+    ) -> list[tuple[Sample, list[Span]]]:
         """The same where row text spells control tokens: rendered with marks in their places."""
         assert self._control is not None
         shapes.check(given)
@@ -287,12 +291,12 @@ class ConversationEncoder:
             if text != real.text(_count(sample, len(given.messages), samples)):
                 return self._conflict(real, shapes, trained, turns)
             written = tuple(turn.shifted(lambda at, of=sample.text: marker.place(of, at)) for turn in sample.written)
-            found.append((Sample(text, written), spelled, marker.restore(self._prompt(rendering))[0]))
+            found.append((Sample(text, written), spelled))
         return found
 
     def _conflict(
         self, real: Rendering, shapes: Shapes, trained: Sequence[int], turns: Turns
-    ) -> list[tuple[Sample, list[Span], str]]:
+    ) -> list[tuple[Sample, list[Span]]]:
         """The template acts upon control tokens in the row's text."""
         if self.control_text == "refuse":
             raise EvaluationError(
@@ -300,19 +304,7 @@ class ConversationEncoder:
                 "it writes cannot be told from the row: remove them (ingest --special-tokens strip), or set "
                 "model.control_text to follow."
             )
-        prompt = self._prompt(real)
-        return [(sample, [], prompt) for sample in shapes.writer.samples(real, trained, turns)]
-
-    def _prompt(self, rendering: Rendering) -> str:
-        """What inference asks the last turn with; "" if it cannot."""
-        if len(rendering) < 2:
-            return ""
-        try:
-            return rendering.prompt(len(rendering) - 1)
-        except TemplateBroken:
-            raise
-        except EvaluationError:
-            return ""
+        return [(sample, []) for sample in shapes.writer.samples(real, trained, turns)]
 
     def _pieces(self, sample: Sample) -> list[_Segment]:
         """A sample's text in pieces by what they are."""

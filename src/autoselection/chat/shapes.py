@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 from autoselection.chat.form import MARK, Form, TemplateInput, has_marks, mark
+from autoselection.chat.kinds import kinds_of
 from autoselection.chat.template import TOOL, TemplateBroken
 from autoselection.chat.writing import Rendering, Sample, Turns, Writer, Written
 from autoselection.errors import EvaluationError
@@ -54,10 +55,11 @@ class _Pattern:
             parts += [contents[number], piece]
         return "".join(parts)
 
-    def sample(self, contents: Sequence[str], text: str) -> Sample:
-        lengths = list(accumulate((len(contents[number]) for number in self.order), initial=0))
+    def sample(self, messages: Sequence[Form], text: str) -> Sample:
+        lengths = list(accumulate((len(messages[number]["content"]) for number in self.order), initial=0))
         places = {at: anchor.characters + lengths[anchor.marks] for at, anchor in self.anchors.items()}
-        return Sample(text, tuple(turn.shifted(places.__getitem__) for turn in self.written))
+        turns = (turn.shifted(places.__getitem__) for turn in self.written)
+        return Sample(text, tuple(_with_kinds(messages[turn.turn], text, turn) for turn in turns))
 
 
 class Shapes:
@@ -70,7 +72,7 @@ class Shapes:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.template = writer.template
-        self._patterns: dict[_Key, tuple[list[_Pattern], _Pattern | None] | EvaluationError] = {}
+        self._patterns: dict[_Key, list[_Pattern] | EvaluationError] = {}
         self._checked: dict[_Key, EvaluationError | None] = {}
 
     @cached_property
@@ -113,8 +115,8 @@ class Shapes:
         except EvaluationError:
             return False
 
-    def sample(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> tuple[list[Sample], str] | None:
-        """The samples of a row of plain texts and the prompt of its last turn; None if the template has to tell.
+    def sample(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> list[Sample] | None:
+        """The samples of a row of plain texts; None if the template has to tell.
 
         Raises:
             EvaluationError: the template refuses conversations of this shape.
@@ -127,13 +129,12 @@ class Shapes:
         if self._telling is not None and any(map(self._telling.search, contents)):
             return None
         key = (tuple(message["role"] for message in given.messages), tuple(trained), turns)
-        patterns, prompt = self._pattern(key, given)
+        patterns = self._pattern(key, given)
         first = patterns[0].text(contents)
         if first != self.template.render(given.messages):
             return None
         texts = [first, *(pattern.text(contents) for pattern in patterns[1:])]
-        samples = [pattern.sample(contents, text) for pattern, text in zip(patterns, texts, strict=True)]
-        return samples, "" if prompt is None else prompt.text(contents)
+        return [pattern.sample(given.messages, text) for pattern, text in zip(patterns, texts, strict=True)]
 
     def check(self, given: TemplateInput) -> None:
         """See that the template leaves out nothing that conversations of this shape say.
@@ -157,7 +158,7 @@ class Shapes:
         words = {word for word in _sought(self.template.text) if word.strip()}
         return re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True)))) if words else None
 
-    def _pattern(self, key: _Key, given: TemplateInput) -> tuple[list[_Pattern], _Pattern | None]:
+    def _pattern(self, key: _Key, given: TemplateInput) -> list[_Pattern]:
         if key not in self._patterns:
             if len(self._patterns) >= _MOST_SHAPES:
                 self._patterns.clear()
@@ -172,22 +173,11 @@ class Shapes:
             raise found
         return found
 
-    def _new_pattern(
-        self, given: TemplateInput, trained: Sequence[int], turns: Turns
-    ) -> tuple[list[_Pattern], _Pattern | None]:
+    def _new_pattern(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> list[_Pattern]:
         self.check(given)
         marked = [{**message, "content": mark(number)} for number, message in enumerate(given.messages)]
         rendering = Rendering(self.template, TemplateInput(marked))
-        patterns = [_pattern_of(sample) for sample in self.writer.samples(rendering, trained, turns)]
-        prompt = None
-        if len(marked) > 1:
-            try:
-                prompt = _pattern_of(Sample(rendering.prompt(len(marked) - 1), ()))
-            except TemplateBroken:
-                raise
-            except EvaluationError:  # inference could not ask so
-                prompt = None
-        return patterns, prompt
+        return [_pattern_of(sample) for sample in self.writer.samples(rendering, trained, turns)]
 
     def _fault(self, given: TemplateInput) -> EvaluationError | None:
         marked = _marked(given, self.arguments_as_text)
@@ -262,6 +252,13 @@ def _marked(given: TemplateInput, arguments_as_text: bool) -> TemplateInput:
 
 def _marks_in(text: str) -> set[str]:
     return set(MARK.findall(text))
+
+
+def _with_kinds(message: Form, text: str, turn: Written) -> Written:
+    """The turn with the kinds of what its content holds: a mark in its place has no reasoning and no calls."""
+    if "<" not in message["content"] and "[" not in message["content"]:
+        return turn
+    return replace(turn, parts=kinds_of(message, text, turn.start, turn.content, turn.content_end, turn.end))
 
 
 def _pattern_of(sample: Sample) -> _Pattern:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from autoselection.chat.form import TemplateInput
+from autoselection.chat.form import Form, TemplateInput
 from autoselection.chat.kinds import content_of, kinds_of
 from autoselection.chat.template import TOOL, ChatTemplate, TemplateBroken
 from autoselection.errors import EvaluationError
@@ -83,8 +83,15 @@ class Rendering:
         return self._text(count, True)
 
     def followed(self, count: int) -> str:
-        """The first ``count`` messages and a user's turn behind them."""
-        return self._template.render([*self.given.messages[:count], {"role": "user", "content": "x"}], self.given.tools)
+        """The first ``count`` messages and what comes behind them: results of the calls of the last, or a user's turn."""
+        last = self.given.messages[count - 1]
+        results: list[Form] = []
+        for call in last.get("tool_calls", ()):
+            results.append({"role": "tool", "name": call["function"]["name"], "content": "x"})
+            if "id" in call:
+                results[-1]["tool_call_id"] = call["id"]
+        behind = results or [{"role": "user", "content": "x"}]
+        return self._template.render([*self.given.messages[:count], *behind], self.given.tools)
 
     def with_content(self, count: int, content: str) -> str:
         """The first ``count`` messages, the last of which says ``content``."""
@@ -111,9 +118,8 @@ class Writer:
         self.template = template
         self._control = control
         self._run = None if control is None else re.compile(rf"(?:(?:{control.pattern})\s*)+\Z")
-        self._kept: dict[
-            str, int
-        ] = {}  # run of control tokens at the end of a turn → how many of them are its end mark
+        #: Control tokens at the end of a turn, with whether it calls tools → how many of them are its end mark.
+        self._kept: dict[tuple[str, bool], int] = {}
 
     @cached_property
     def generation_prompt(self) -> str:
@@ -123,16 +129,14 @@ class Writer:
         return prompted[self._whole(prompted, _common(plain, prompted)) :]
 
     @cached_property
-    def _blanks(self) -> str | None:
-        """What a template without a generation prompt writes between a question and an answer: blanks (Mistral).
-
-        None if it is more: then it cannot ask at all.
+    def _asks_without(self) -> bool:
+        """Whether a template without a generation prompt writes nothing but blanks between a question and an answer
+        (Mistral). If it writes more, it cannot ask at all.
         """
         asked = [{"role": "user", "content": "x"}]
         text = self.template.render([*asked, {"role": "assistant", "content": _FILLERS[0]}])
         prompt = self.template.render(asked, add_generation_prompt=True)
-        between = text[len(prompt) :].partition(_FILLERS[0])[0]
-        return between if text.startswith(prompt) and not between.strip() else None
+        return text.startswith(prompt) and not text[len(prompt) :].partition(_FILLERS[0])[0].strip()
 
     def samples(self, rendering: Rendering, trained: Sequence[int], turns: Turns) -> list[Sample]:
         """The texts to train on, and what has a loss in them.
@@ -178,17 +182,15 @@ class Writer:
 
     def _start(self, rendering: Rendering, turn: int, text: str) -> tuple[int, int]:
         """Where the header and what the model writes begin."""
-        asked, blanks = self.generation_prompt, self._blanks
+        asked = self.generation_prompt
         prompt = ""
-        if turn and (asked or blanks is not None):
+        if turn and (asked or self._asks_without):
             try:
                 prompt = rendering.prompt(turn)
             except TemplateBroken:
                 raise
             except EvaluationError:  # a prompt that inference could not ask with
                 prompt = ""
-        if prompt and not asked and text.startswith(prompt + (blanks or "")):
-            return len(prompt), len(prompt + (blanks or ""))
         if asked and prompt.endswith(asked):
             header = len(prompt) - len(asked)
             if text.startswith(prompt):
@@ -196,7 +198,7 @@ class Writer:
             common = self._whole(prompt, _common(prompt, text))
             if common > header:  # the template asks with more than it writes
                 return header, common
-        elif asked and prompt and text.startswith(prompt):
+        elif prompt and text.startswith(prompt):
             return len(prompt), len(prompt)
         start = self._content_start(rendering, turn, text)
         position = text.rfind(asked, 0, start) if asked else -1
@@ -216,18 +218,22 @@ class Writer:
 
     def _end(self, rendering: Rendering, turn: int, text: str, start: int) -> tuple[int, int]:
         """Where the end mark of the turn ends, and where the control tokens at the end of the text begin."""
+        tail, kept = self._tails[0]
+        if tail[kept:].strip() and text.endswith(tail, start):  # the conversation is closed behind the end mark
+            return len(text) - len(tail) + kept, len(text) - len(tail)
         run = None if self._run is None else self._run.search(text, start)
         if run is not None:
             assert self._control is not None
             tokens = list(self._control.finditer(text, run.start()))
             if len(tokens) == 1:
                 return tokens[0].end(), run.start()
-            if run[0] not in self._kept:
-                self._kept[run[0]] = self._of_the_turn(rendering, turn, text, [token.end() for token in tokens])
-            return tokens[self._kept[run[0]] - 1].end(), run.start()
-        for tail in self._tails:
+            key = run[0], "tool_calls" in rendering.given.messages[turn]
+            if key not in self._kept:
+                self._kept[key] = self._of_the_turn(rendering, turn, text, [token.end() for token in tokens])
+            return tokens[self._kept[key] - 1].end(), run.start()
+        for tail, kept in self._tails:
             if text.endswith(tail):
-                return len(text) - len(tail) + len(tail.rstrip()), len(text) - len(tail)
+                return len(text) - len(tail) + kept, len(text) - len(tail)
         raise EvaluationError(
             f"The chat template of '{self.template.name}' does not show where turn {turn + 1} (assistant) ends: convert "
             "the conversation or name another template."
@@ -244,20 +250,21 @@ class Writer:
         return sum(end <= common for end in ends) or 1
 
     @cached_property
-    def _tails(self) -> list[str]:
-        """What stands behind an answer, and behind a call: an end mark may be spelled in letters.
+    def _tails(self) -> list[tuple[str, int]]:
+        """What stands behind an answer, and behind a call, and how much of it is the end mark: that may be spelled.
 
         Raises:
             TemplateBroken: nothing stands behind an answer.
         """
         asked = {"role": "user", "content": "x"}
         answered = [asked, {"role": "assistant", "content": _FILLERS[0]}]
-        tails = [self.template.render(answered).rpartition(_FILLERS[0])[2]]
-        if not tails[0].strip():
+        answer = self.template.render(answered).rpartition(_FILLERS[0])[2]
+        if not answer.strip():
             raise TemplateBroken(
                 f"The chat template of '{self.template.name}' writes nothing that ends an answer, so a model could not "
                 "learn to stop: name another template (model.chat_template: chatml, plain or a Jinja file)."
             )
+        tails = [(answer, self._kept_of(answer, answered))]
         called = []
         for name, value in (("f", 1), ("g", "g")):
             call = {"type": "function", "id": "call00000", "function": {"name": name, "arguments": {name: value}}}
@@ -270,7 +277,18 @@ class Writer:
                 return tails
         one, other = called
         tail = one[: _common(one, other)][::-1]
-        return [*tails, tail] if tail.strip() and _FILLERS[0] not in tail else tails
+        return [*tails, (tail, len(tail.rstrip()))] if tail.strip() and _FILLERS[0] not in tail else tails
+
+    def _kept_of(self, tail: str, answered: Sequence[Form]) -> int:
+        """How much of what stands behind an answer is written whether or not the conversation goes on; all if nothing is."""
+        try:
+            more = self.template.render([*answered, {"role": "user", "content": "x"}])
+        except TemplateBroken:
+            raise
+        except EvaluationError:
+            return len(tail.rstrip())
+        common = self._whole(tail, _common(tail, more.rpartition(_FILLERS[0])[2]))
+        return len(tail[:common].rstrip()) or len(tail.rstrip())
 
     def _whole(self, text: str, position: int) -> int:
         """``position``, or where the token or tag begins within which it falls."""

@@ -328,8 +328,7 @@ def _no_answer(item: TaskItem, task: str) -> EvaluationError:
 
 def _text_after_answer(item: TaskItem, encoder: ConversationEncoder) -> str:
     """What the template writes behind an answer: the only stop sign of a template without an end token."""
-    rendered = encoder.template.render(item.messages())
-    return rendered.rpartition(item.reference())[2].strip()
+    return encoder.end_mark(item.messages())
 
 
 def _task(name: str, documents: list[dict[str, Any]], **config: Any) -> Any:
