@@ -162,6 +162,7 @@ def test_an_interrupt_says_how_to_go_on(
             cleaned.append(True)
 
     monkeypatch.setattr("autoselection.pool.ingest", interrupted)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, shells have it ignored
     before = signal.getsignal(signal.SIGTERM)
     outcome = command("ingest", "x", "--out", "p")
     assert outcome.code == code and outcome.err == f"{word}: run the same command again to go on\n"

