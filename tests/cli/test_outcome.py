@@ -36,6 +36,8 @@ def _as_before() -> Iterator[None]:
         (["ingest"], "files", "autoselection ingest"),
         (["ingest", "x", "--out", "p", "--no-such-option"], "--no-such-option", "autoselection ingest"),
         (["ingest", "x", "--out", "p", "--on-bad-row", "maybe"], "maybe", ""),
+        (["ingest", "x", "--out", "p", "--parse", "no"], "'--parse': 'no' is not one of", "autoselection ingest"),
+        (["ingest", "x", "--out", "p", "--from", "no"], "'--from': 'no' is not one of", "autoselection ingest"),
         (["pool", "nonsense"], "nonsense", "autoselection pool"),
         (["compute", "s", "--budgets", "1", "--split", "train"], "train", "autoselection compute"),
         (

@@ -179,8 +179,9 @@ class ChatTemplate:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
-        return str(self.tokenizer.name_or_path)
+        """What messages call it: the Jinja file that was named, else the model."""
+        given = getattr(getattr(self.tokenizer, "chat_options", None), "template", None)
+        return given if given is not None and Path(given).is_file() else str(self.tokenizer.name_or_path)
 
     def render(
         self, messages: Sequence[Mapping[str, Any]], tools: Any = None, *, add_generation_prompt: bool = False

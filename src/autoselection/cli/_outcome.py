@@ -178,6 +178,7 @@ def _usage(error: Exception, named: str) -> _Told:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else named
     message: str = error.format_message()  # type: ignore[attr-defined]
+    message = message.replace("Value error, ", "", 1)  # pydantic's own words for what a validator of ours says
     message = message if message.rstrip().endswith((".", "!", "?", ")")) else f"{message.rstrip()}."
     return _Told(getattr(error, "exit_code", 2), message, f"'{command} --help' lists what may be given.")
 

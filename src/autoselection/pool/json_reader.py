@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -134,8 +135,14 @@ def _parse_line(line: bytes) -> tuple[Record | None, RowError | None]:
         return None, RowError(_json_problem(error), "not valid JSON", None, "one JSON object a line")
     except KeyTwiceError as error:
         return None, RowError(str(error), "key twice", error.key, "each key once")
-    except ValueError as error:  # numbers of thousands of digits
-        return None, RowError(f"not valid JSON: {error}", "number too long")
+    except ValueError:  # Python reads no whole number of more than 4,300 digits
+        limit = sys.get_int_max_str_digits()
+        return None, RowError(
+            f"a whole number has more than {limit:,} digits",
+            "number too long",
+            None,
+            "such a number as text, in quotes",
+        )
     except RecursionError:
         return None, RowError(
             "the JSON is nested too deeply", "nested too deeply", None, "lists and objects that are less deep"
