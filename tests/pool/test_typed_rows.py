@@ -331,6 +331,11 @@ BAD = {
         "turn 3 of 'messages': the id of a call must be a string",
         "messages[2].tool_call_id",
     ),
+    "reasoning that is a number": (
+        answered(reasoning_content=5),
+        "turn 2 of 'messages' has a 'reasoning_content' that is no text",
+        "messages[1].reasoning_content",
+    ),
     "reasoning of the user": (
         [{"role": "user", "content": [{"type": "thinking", "thinking": "r"}, {"type": "text", "text": "q"}]}, ANSWER],
         "turn 1 of 'messages' (user) has reasoning",

@@ -79,7 +79,7 @@ def _fault(text: str) -> str | None:
         with limited_memory(), _Limit():
             return _fault_within_limits(environment, text)
     except jinja2.TemplateSyntaxError as error:  # an unknown filter, too
-        return f"{error.message} (line {error.lineno})"
+        return f"{str(error.message).rstrip('.')} (line {error.lineno})"
     except (SyntaxError, RecursionError, MemoryError, _TooLong):  # the Python it becomes is refused
         return "it is nested too deeply, or asks for something huge"
 
@@ -203,7 +203,7 @@ class ChatTemplate:
                 return self._rendered(messages, tools, add_generation_prompt)
         except TemplateSyntaxError as error:
             raise TemplateBroken(
-                f"The chat template of '{self.name}' cannot be used: {error.message} (line {error.lineno})."
+                f"The chat template of '{self.name}' cannot be used: {str(error.message).rstrip('.')} (line {error.lineno})."
             ) from error
         except _TooLong as error:
             raise TemplateBroken(

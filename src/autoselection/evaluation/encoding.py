@@ -43,33 +43,36 @@ def lost_rows(
     truncated: int,
     max_length: int,
     unlearnt: Mapping[str, int] = MappingProxyType({}),
+    *,
+    units: str = "rows",
 ) -> list[str]:
     """What to say of rows that a training drops or cuts, or learns less from; nothing up to a tenth of each.
 
     Args:
-        read: rows of the subset, or of a sample.
+        read: rows of the subset, or of a sample of the pool.
         dropped: rows by reason, see :data:`DROPPED`.
         truncated: rows cut to the maximum length, those dropped for it included.
         max_length: longest row trained on (tokens).
         unlearnt: see :attr:`EncodedSubset.unlearnt`.
+        units: what is counted: see :attr:`EncodedSubset.units`.
     """
     gone, cut = sum(dropped.values()), truncated - dropped.get("max_length", 0)
     said = []
     if gone > _TOLD_SHARE * read:
         why = "; ".join(f"{count:,} because {DROPPED[name]}" for name, count in dropped.items() if count)
-        said.append(f"Training drops {gone:,} of {read:,} rows ({gone / read:.0%}): {why}.")
+        said.append(f"Training drops {gone:,} of {read:,} {units} ({gone / read:.0%}): {why}.")
     if cut > _TOLD_SHARE * read:
-        said.append(f"Training cuts {cut:,} of {read:,} rows ({cut / read:.0%}) to the maximum length.")
+        said.append(f"Training cuts {cut:,} of {read:,} {units} ({cut / read:.0%}) to the maximum length.")
     if said and truncated:
         said.append(f"The maximum length is {max_length:,} tokens (evaluation.sft.max_length, or the model's context).")
     if unlearnt.get("rows", 0) > _TOLD_SHARE * read:
         said.append(
-            f"{unlearnt['answers']:,} answers in {unlearnt['rows']:,} of {read:,} rows have no loss: the chat template "
+            f"{unlearnt['answers']:,} answers in {unlearnt['rows']:,} of {read:,} {units} have no loss: the chat template "
             "writes them otherwise once more turns follow (evaluation.sft.turns: each trains them, too)."
         )
     for name, what in _LEFT_OUT.items():
         if unlearnt.get(name, 0) > _TOLD_SHARE * read:
-            said.append(f"{unlearnt[name]:,} of {read:,} rows {what} (model.chat_template names another).")
+            said.append(f"{unlearnt[name]:,} of {read:,} {units} {what} (model.chat_template names another).")
     return [" ".join(said)] if said else []
 
 
@@ -100,6 +103,7 @@ class EncodedSubset:
 
     Attributes:
         pool_rows: of every sample the row's number in the pool; every other method takes positions in this array.
+        units: what the positions are, for messages: rows, or samples.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class EncodedSubset:
         completion_only: bool,
     ) -> None:
         self.pool_rows = np.asarray(pool_rows, np.int64)
+        self.units = "samples" if encoder.turns == "each" else "rows"
         self._encode = partial(cache.rows, pool, encoder=encoder, completion_only=completion_only)
         self._rows: dict[int, EncodedRow | None] = {}
         samples: list[tuple[EncodedRow, ...]] = []

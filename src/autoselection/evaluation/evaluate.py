@@ -227,7 +227,10 @@ class _Run:
                 read_rows=read,
                 dropped_rows=sum(dropped.values()),
                 dropped={name: count for name, count in dropped.items() if count},
-                remarks=(*lost_rows(read, dropped, subset.truncated, max_length), *told_refused(refused, len(wanted))),
+                remarks=(
+                    *lost_rows(read, dropped, subset.truncated, max_length, subset.unlearnt, units=subset.units),
+                    *told_refused(refused, len(wanted)),
+                ),
             )
         if model is None:
             trained = self._train_outside(pool, subset, schedule, dtype, max_length)

@@ -252,6 +252,9 @@ def _pop_reasoning(rest: dict[str, Any], found: str) -> str:
     """The first reasoning of a turn, which is taken out of ``rest`` with those that say nothing else."""
     for name in REASONING_FIELDS:
         text = _reasoning_text(rest.get(name))
+        # Of the other names, settings of an API may be meant ({"effort": "high"}).
+        if text is None and name == "reasoning_content" and not is_missing(rest.get(name)):
+            raise RowError(f"{{turn}} has a '{name}' that is no text", "reasoning that is no text", name, "a string")
         if text is not None and text in ("", found or text):
             found = found or text
             del rest[name]

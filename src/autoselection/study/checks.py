@@ -185,7 +185,7 @@ def foretell_training(config: StudyConfig, pool: Pool) -> Foretold:
     subset = RowCache().subset(pool, rows, encoder, sft.completion_only)
     subset.lengths(np.arange(len(subset)))
     dropped = {name: count for name, count in subset.dropped.items() if count}
-    said = lost_rows(subset.read, dropped, subset.truncated, length, subset.unlearnt)
+    said = lost_rows(subset.read, dropped, subset.truncated, length, subset.unlearnt, units=subset.units)
     read = min(config.signals.max_length, context)
     no_ifd = _filled(tokenizer, pool, rows, config, read)
     if no_ifd > len(rows) // 10:
