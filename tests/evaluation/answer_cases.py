@@ -1,7 +1,7 @@
 """The hand-written cases of ``answer_cases.jsonl``, and what lm-evaluation-harness's own filters make of them.
 
 ``number_cases.jsonl`` holds judgements (topic, generated, gold, right), ``letter_cases.jsonl`` letters (generated, the
-letter or null, letters, options). Run as a script it prints the tables that ``docs/evaluation.md`` holds.
+letter or null, letters, options). Run as a script it prints the tables that ``docs/answers.md`` holds.
 """
 
 from __future__ import annotations

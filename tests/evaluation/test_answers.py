@@ -41,7 +41,7 @@ from answer_cases import (
     wanted,
 )
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "answers.md"
 
 
 @pytest.mark.parametrize(
