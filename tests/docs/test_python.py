@@ -1,0 +1,20 @@
+"""Python on the pages compiles, and what it imports is there."""
+
+import ast
+import importlib
+
+import pytest
+from pages import PAGES, ROOT, code_blocks
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_imports_from_the_package_is_there(page):
+    missing = []
+    for language, block in code_blocks(page.read_text(encoding="utf-8")):
+        if language != "python":
+            continue
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("autoselection"):
+                module = importlib.import_module(node.module)
+                missing += [f"{node.module}.{name.name}" for name in node.names if not hasattr(module, name.name)]
+    assert not missing
