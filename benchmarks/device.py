@@ -27,7 +27,7 @@ from autoselection.config import StudyConfig, load_config
 from autoselection.demo import config_path
 from autoselection.errors import AutoSelectionError
 from autoselection.evaluation import EvaluationJob, evaluate
-from autoselection.models import pick_device
+from autoselection.language.models import pick_device
 from autoselection.pool import Pool, ingest
 from autoselection.signals import load_table, score_pool
 

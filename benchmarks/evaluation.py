@@ -70,8 +70,8 @@ def model_steps() -> list[tuple[Any, str]]:
     import torch
     from transformers import GenerationMixin
 
-    from autoselection.evaluation._language_model import ConversationLM
-    from autoselection.evaluation._trainer import SubsetTrainer
+    from autoselection.evaluation.engines.lm_eval_model import ConversationLM
+    from autoselection.evaluation.trainers.trl import SubsetTrainer
 
     return [
         (SubsetTrainer, "training_step"),
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _print(config: Any, path: Path, runs: list[tuple[float, float, Any]], start: float, as_json: bool) -> None:
-    from autoselection.models import load_model
+    from autoselection.language.models import load_model
 
     whole, model = (statistics.median(run[index] for run in runs) for index in (0, 1))
     overhead = statistics.median(run[0] - run[1] for run in runs)

@@ -41,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     torch.set_num_threads(options.threads)
-    from autoselection.chat import ConversationEncoder
-    from autoselection.models import load_model, load_tokenizer
-    from autoselection.signals.lm import LanguageModelScorer
-    from autoselection.signals.sae import SparseEncoder, read_sae_info
+    from autoselection.language.chat import ConversationEncoder
+    from autoselection.language.models import load_model, load_tokenizer
+    from autoselection.signals.families.lm import LanguageModelScorer
+    from autoselection.signals.families.sae import SparseEncoder, read_sae_info
 
     if options.shape:
         random_weights(options.model, options.shape)
@@ -158,7 +158,7 @@ def no_ranks() -> Iterator[None]:
     """Inside, no rank is looked for: every token is the first."""
     import torch
 
-    from autoselection.signals import lm
+    from autoselection.signals.families import lm
 
     real = lm.token_ranks
     lm.token_ranks = lambda logits, targets: torch.ones(len(targets), dtype=torch.int32)

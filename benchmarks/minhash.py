@@ -58,14 +58,14 @@ class Found:
 
 def ngrams(text: str) -> list[str]:
     """The shingles that every engine compares."""
-    from autoselection.signals.duplicates import shingles
+    from autoselection.signals.families.minhash import shingles
 
     return shingles(text, NGRAM)
 
 
 def run_autoselection(texts: Sequence[str]) -> Found:
-    from autoselection.signals.duplicates import minhash_signatures
-    from autoselection.signals.near import near_duplicates
+    from autoselection.signals.families.minhash import minhash_signatures
+    from autoselection.signals.families.near_duplicates import near_duplicates
     from autoselection.signals.table import MinHashParams
 
     started = time.perf_counter()

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from autoselection.signals.duplicates import minhash_signatures
-from autoselection.signals.edges import Edges, NearDuplicates
-from autoselection.signals.near import DEFAULT_RECALL, JACCARD_FLOOR, near_duplicates
+from autoselection.signals.families.minhash import minhash_signatures
+from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, near_duplicates
+from autoselection.signals.pairs import Edges, NearDuplicates
 from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
 from benchmarks.synthetic import texts
 

@@ -35,7 +35,7 @@ from autoselection.demo import data_dir
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.executors import ExecutorConfig
 from autoselection.executors.local import LocalExecutor
-from autoselection.models import model_fingerprint
+from autoselection.language.models import model_fingerprint
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe, Step, materialize
 from autoselection.recipes.materialize import subset_hash

@@ -93,6 +93,6 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_tokenizer(tiny_model_dir: Path) -> Any:
     """The tiny model's tokenizer, as ``load_tokenizer`` gives it."""
-    from autoselection.models import load_tokenizer
+    from autoselection.language.models import load_tokenizer
 
     return load_tokenizer(tiny_model_dir)

@@ -15,11 +15,11 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from autoselection.chat.options import DATE, ChatOptions, ControlText
 from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
+from autoselection.language.chat.options import DATE, ChatOptions, ControlText
 from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name

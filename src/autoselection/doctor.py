@@ -74,7 +74,6 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
     Raises:
         ConfigError, PoolError: a task file or the pool cannot be read.
     """
-    from autoselection.benchmarks_check import check_benchmarks
     from autoselection.signals import load_table, score_pool
     from autoselection.study.checks import check_setup, foretell_training
     from autoselection.study.prepare import (
@@ -84,6 +83,7 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         refusal,
         scratch_pool,
     )
+    from autoselection.tasks.check import check_benchmarks
 
     check_inputs(config)
     problems = []

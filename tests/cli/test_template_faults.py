@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from autoselection.chat import ConversationEncoder
 from autoselection.demo import model_dir
 from autoselection.errors import EvaluationError
-from autoselection.models import load_tokenizer
+from autoselection.language.chat import ConversationEncoder
+from autoselection.language.models import load_tokenizer
 
 
 def _refusal(template: str) -> str:

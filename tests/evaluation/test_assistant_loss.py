@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from test_sft import batches_of, ingest, run, write_jsonl
 
-from autoselection.chat import CHAT_TEMPLATES, ConversationEncoder
 from autoselection.evaluation.encoding import IGNORED, RowCache
 from autoselection.evaluation.runtime import quiet_libraries
+from autoselection.language.chat import CHAT_TEMPLATES, ConversationEncoder
 from autoselection.pool import Pool
 
 MARKS = (

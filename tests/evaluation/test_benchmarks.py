@@ -21,11 +21,11 @@ from autoselection.cli import app
 from autoselection.config import parse_config
 from autoselection.errors import ConfigError
 from autoselection.evaluation import evaluate
-from autoselection.evaluation.answers import answers_match
-from autoselection.evaluation.benchmarks import BENCHMARKS, convert
-from autoselection.evaluation.benchmarks.convert import option_order
-from autoselection.models import load_model
+from autoselection.language.models import load_model
 from autoselection.tasks import LETTERS, TaskConfig, TaskItem, load_items, solved_examples
+from autoselection.tasks.answers import answers_match
+from autoselection.tasks.convert import BENCHMARKS, convert
+from autoselection.tasks.convert.convert import option_order
 
 SHARED = Path(os.environ.get("AUTOSELECTION_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -367,7 +367,7 @@ def test_an_installed_task_is_scored_by_name(name, tmp_path, offline, make_job):
 
 
 def test_an_installed_task_judges_by_its_own_filters(tmp_path, offline):
-    from autoselection.harness_tasks import harness_verdict
+    from autoselection.tasks.harness import harness_verdict
 
     convert("number", generic("number")(tmp_path / "source"), tmp_path / "out", target=0, dev=6, test=5)
     named = TaskConfig(name="n", lm_eval="autoselection_number", lm_eval_path=tmp_path / "out")

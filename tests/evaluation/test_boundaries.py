@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from autoselection.chat import ConversationEncoder
-from autoselection.evaluation._language_model import ConversationLM
 from autoselection.evaluation.config import EvaluationConfig
+from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 from autoselection.evaluation.harness import load_benchmarks, score
+from autoselection.language.chat import ConversationEncoder
 from autoselection.tasks import TaskConfig
 
 ALPHABET = ["<unk>", "</s>", *string.ascii_letters, *string.digits, *" :.,?>\n"]

@@ -26,7 +26,7 @@ from autoselection.evaluation.engines.vllm import (
 )
 from autoselection.evaluation.generation import Generation
 from autoselection.evaluation.harness import load_benchmarks, score
-from autoselection.models import load_model
+from autoselection.language.models import load_model
 
 
 def until(text: str, stops: list[str]) -> tuple[str, bool]:

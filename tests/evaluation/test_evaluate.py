@@ -22,7 +22,7 @@ from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation import EvaluationResult, evaluate
 from autoselection.evaluation.encoding import lost_rows
 from autoselection.evaluation.runtime import failure_of
-from autoselection.models import load_model
+from autoselection.language.models import load_model
 from autoselection.pool import ingest
 from autoselection.study.evidence import item_table
 from autoselection.tasks import LETTERS, TaskConfig, load_items

@@ -15,9 +15,9 @@ from autoselection.evaluation import EvaluationConfig, evaluate
 from autoselection.evaluation.engines.vllm import VllmLM
 from autoselection.evaluation.generation import Generation, Limited, limited_remark
 from autoselection.evaluation.harness import load_benchmarks, score
-from autoselection.harness_tasks import harness_generation
-from autoselection.models import load_model
+from autoselection.language.models import load_model
 from autoselection.tasks import TaskConfig
+from autoselection.tasks.harness import harness_generation
 
 ITEMS = 6
 

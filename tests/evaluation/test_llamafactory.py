@@ -24,19 +24,19 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import Seq2SeqTrainingArguments
 
-from autoselection.chat import ConversationEncoder
 from autoselection.errors import EvaluationError
 from autoselection.evaluation import SFTConfig, evaluate
 from autoselection.evaluation.encoding import RowCache
-from autoselection.evaluation.llamafactory import (
+from autoselection.evaluation.runtime import MachineFailure, TrainingFailure, failure_of
+from autoselection.evaluation.trainers.llamafactory import (
     holdable,
     run_training,
     told_refused,
     train_arguments,
     write_training,
 )
-from autoselection.evaluation.runtime import MachineFailure, TrainingFailure, failure_of
-from autoselection.evaluation.sft import plan
+from autoselection.evaluation.trainers.sft import plan
+from autoselection.language.chat import ConversationEncoder
 from autoselection.pool import Pool, ingest
 
 #: Names of LLaMA-Factory's own arguments (its hparams: model, data and finetuning arguments, August 2026).
@@ -281,7 +281,7 @@ def test_adapters_it_leaves_are_merged_and_scored(make_job, stand_in, tiny_model
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from autoselection.models import load_model
+    from autoselection.language.models import load_model
 
     adapted = get_peft_model(
         load_model(tiny_model_dir, "cpu", "float32"),

@@ -15,14 +15,14 @@ import torch
 from pydantic import ValidationError
 from trl import SFTConfig as SFTArguments
 
-from autoselection.chat import ConversationEncoder
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation import EvaluationConfig, SFTConfig
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
 from autoselection.evaluation.schedule import TrainingSchedule
-from autoselection.evaluation.sft import Trained, micro_batch_tokens, plan, train, training_arguments
-from autoselection.models import load_model
+from autoselection.evaluation.trainers.sft import Trained, micro_batch_tokens, plan, train, training_arguments
+from autoselection.language.chat import ConversationEncoder
+from autoselection.language.models import load_model
 from autoselection.pool import Pool, ingest
 
 
@@ -198,7 +198,7 @@ def test_max_steps_are_exact_optimiser_steps_of_full_batches(rows, tiny_model_di
 def test_the_loss_off_the_gpu_is_trls_own(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
     from trl import SFTTrainer
 
-    from autoselection.evaluation._trainer import SubsetTrainer
+    from autoselection.evaluation.trainers.trl import SubsetTrainer
 
     subset = encode(pool_dir, tiny_tokenizer, range(8))
     config = SFTConfig(max_steps=1, batch_size=8)
@@ -442,7 +442,7 @@ def packs_of(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 def test_packed_rows_do_not_see_each_other(implementation, tiny_model_dir):
-    from autoselection.evaluation._trainer import attends_across
+    from autoselection.evaluation.trainers.trl import attends_across
 
     model = load_model(tiny_model_dir, "cpu", "float32")
     model.set_attn_implementation(implementation)
@@ -555,7 +555,7 @@ def test_a_deepspeed_configuration_reaches_the_training_arguments(tiny_model_dir
     settings = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}, "train_batch_size": "auto"}
     path.write_text(json.dumps(settings))
     monkeypatch.setattr(trl, "SFTConfig", lambda **arguments: given.update(arguments))
-    monkeypatch.setattr("autoselection.evaluation.sft.importlib.util.find_spec", lambda _: object())
+    monkeypatch.setattr("autoselection.evaluation.trainers.sft.importlib.util.find_spec", lambda _: object())
     arguments_of(tiny_model_dir, tmp_path, deepspeed=path)
     assert given["deepspeed"] == settings
     assert {"deepspeed", "fsdp", "bf16"} <= set(inspect.signature(SFTArguments).parameters)

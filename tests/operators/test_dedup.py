@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from operator_tables import apply, tables_and_rows
 
 from autoselection.errors import SignalError
-from autoselection.operators import dedup, default_registry, similar
-from autoselection.operators.dedup import cluster_count
-from autoselection.operators.similar import (
+from autoselection.operators import cosine_pairs as similar
+from autoselection.operators import dedup, default_registry
+from autoselection.operators.cosine_pairs import (
     cosine_edges,
     cosine_keep,
     equal_rows,
@@ -22,8 +22,9 @@ from autoselection.operators.similar import (
     keep_first,
     normalized,
 )
-from autoselection.signals import near
-from autoselection.signals.duplicates import shingles
+from autoselection.operators.dedup import cluster_count
+from autoselection.signals.families import near_duplicates as near
+from autoselection.signals.families.minhash import shingles
 from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
 
 

@@ -22,7 +22,7 @@ from autoselection.operators import (
 )
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Recipe, Step, materialize
-from autoselection.signals.duplicates import shingles
+from autoselection.signals.families.minhash import shingles
 from autoselection.signals.score import load_table
 from autoselection.signals.table import SignalTable
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_tables import apply, tables_and_rows
 
-from autoselection.operators import cover
-from autoselection.operators.cover import facility_location, k_center
+from autoselection.operators import coverage as cover
+from autoselection.operators.coverage import facility_location, k_center
 from autoselection.operators.groups import group_codes, pool_vectors
 from autoselection.operators.sampling import allocate
 from autoselection.signals.table import SignalTable, unit_rows

@@ -12,7 +12,7 @@ import pytest
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, SignalStore, load_table, score_pool, train_sae
 from autoselection.signals.builtin import NgramEntropy
-from autoselection.signals.lm import LanguageModelScorer
+from autoselection.signals.families.lm import LanguageModelScorer
 from autoselection.signals.store import Shard, SignalSpec
 from autoselection.tasks import TaskConfig
 

@@ -8,7 +8,7 @@ import pytest
 spacy = pytest.importorskip("spacy")
 
 from autoselection.errors import SignalError  # noqa: E402
-from autoselection.signals.syntax import action_object_branching, branching, find_parser, load_parser  # noqa: E402
+from autoselection.signals.families.syntax import action_object_branching, branching, find_parser, load_parser  # noqa: E402
 
 
 def made_by_hand(words: list[str], pos: list[str], heads: list[int]) -> object:

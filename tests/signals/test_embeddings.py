@@ -19,7 +19,7 @@ from autoselection.tasks import TaskConfig
 
 pytest.importorskip("sentence_transformers")
 
-from autoselection.signals.embeddings import Embeddings, embedding_fingerprint, embedding_folder
+from autoselection.signals.families.embeddings import Embeddings, embedding_fingerprint, embedding_folder
 
 WORDS = [
     "the",

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoselection.signals import repetition as module
 from autoselection.signals.builtin import Repetition
-from autoselection.signals.repetition import repetition
-from autoselection.signals.text import lengths
+from autoselection.signals.families import repetition as module
+from autoselection.signals.families.repetition import repetition
+from autoselection.signals.families.text import lengths
 
 
 def chat(*turns: tuple[str, str]) -> list[dict[str, str]]:

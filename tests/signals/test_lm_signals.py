@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoselection.chat import ConversationEncoder
-from autoselection.models import load_model, load_tokenizer
-from autoselection.signals import lm
-from autoselection.signals.lm import LanguageModelScorer, token_batches, token_ranks, token_scores
+from autoselection.language.chat import ConversationEncoder
+from autoselection.language.models import load_model, load_tokenizer
+from autoselection.signals.families import lm
+from autoselection.signals.families.lm import LanguageModelScorer, token_batches, token_ranks, token_scores
 
 HEADER = "<|im_start|>assistant\n"
 

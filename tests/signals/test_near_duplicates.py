@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from autoselection import segmentation
 from autoselection.segmentation import units
-from autoselection.signals import near
-from autoselection.signals import shingles as hashed
-from autoselection.signals.duplicates import minhash_signatures, shingles
-from autoselection.signals.near import banding, expected_recall, near_duplicates
+from autoselection.signals.families import near_duplicates as near
+from autoselection.signals.families import shingles as hashed
+from autoselection.signals.families.minhash import minhash_signatures, shingles
+from autoselection.signals.families.near_duplicates import banding, expected_recall, near_duplicates
 from autoselection.signals.table import MinHashParams
 
 CHARACTERS = st.one_of(

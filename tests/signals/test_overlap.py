@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from autoselection import segmentation
 from autoselection.errors import ConfigError, SignalError
 from autoselection.pool import Pool, ingest
-from autoselection.signals import SignalsConfig, load_table, overlap, score_pool
-from autoselection.signals.overlap import contamination, contamination_cosine, item_grams
+from autoselection.signals import SignalsConfig, load_table, score_pool
+from autoselection.signals.families import contamination as overlap
+from autoselection.signals.families.contamination import contamination, contamination_cosine, item_grams
 from autoselection.tasks import TaskConfig, TaskItem
 
 

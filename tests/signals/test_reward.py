@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from autoselection.errors import SignalError
-from autoselection.models import load_tokenizer
+from autoselection.language.models import load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
-from autoselection.signals.reward import Reward
+from autoselection.signals.families.reward import Reward
 
 
 def chat(prompt: str, response: str) -> list[dict[str, str]]:

@@ -10,12 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoselection.chat import ConversationEncoder
 from autoselection.errors import SignalError
-from autoselection.models import load_model
-from autoselection.signals import SparseRows, sae
-from autoselection.signals.lm import LanguageModelScorer
-from autoselection.signals.sae import (
+from autoselection.language.chat import ConversationEncoder
+from autoselection.language.models import load_model
+from autoselection.signals import SparseRows
+from autoselection.signals.families import sae
+from autoselection.signals.families.lm import LanguageModelScorer
+from autoselection.signals.families.sae import (
     SparseEncoder,
     mona_matrix,
     mona_scores,

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from autoselection.errors import EvaluationError, MissingExtraError, SignalError
-from autoselection.models import load_model, load_tokenizer
+from autoselection.language.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
-from autoselection.signals import SIGNALS, SignalsConfig, load_table, sae_training, score_pool, train_sae
-from autoselection.signals.lm import COLUMNS as LM_COLUMNS
-from autoselection.signals.lm import LanguageModelScorer
+from autoselection.signals import SIGNALS, SignalsConfig, load_table, score_pool, train_sae
+from autoselection.signals.families import sae_training
+from autoselection.signals.families.lm import COLUMNS as LM_COLUMNS
+from autoselection.signals.families.lm import LanguageModelScorer
 from autoselection.signals.store import SignalStore
 from autoselection.tasks import TaskConfig
 
@@ -152,7 +153,7 @@ def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, 
     np.testing.assert_allclose(table.column("mona/maths"), expected, rtol=1e-5)
     np.testing.assert_array_equal(table.column("loss"), table.column("loss_conditional"))
     # The table's losses are those of one pass over all rows.
-    from autoselection.chat import ConversationEncoder
+    from autoselection.language.chat import ConversationEncoder
 
     model, tokenizer = load_model(tiny_model_dir, "cpu"), load_tokenizer(tiny_model_dir)
     scorer = LanguageModelScorer(model, ConversationEncoder(tokenizer, max_length=200), batch_tokens=4096)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoselection import segmentation
-from autoselection.chat import ConversationEncoder
-from autoselection.signals.duplicates import minhash_signatures, shingles, text_hashes
+from autoselection.language.chat import ConversationEncoder
+from autoselection.signals.families.minhash import minhash_signatures, shingles, text_hashes
+from autoselection.signals.families.text import count_model_tokens, count_tokens, ngram_entropy, words
 from autoselection.signals.table import MinHashParams
-from autoselection.signals.text import count_model_tokens, count_tokens, ngram_entropy, words
 
 CHAT = [
     {"role": "system", "content": "Be brief."},

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from test_lm_signals import bigrams
 from test_sae import write_sae
 
-from autoselection.chat import Conversation, ConversationEncoder, Encoded
-from autoselection.models import load_model, load_tokenizer
+from autoselection.language.chat import Conversation, ConversationEncoder, Encoded
+from autoselection.language.models import load_model, load_tokenizer
 from autoselection.operators.filters import searched_columns
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.recipes import Recipe, Step, lacking_signals, materialize
 from autoselection.signals import SignalsConfig, load_table, score_pool
+from autoselection.signals.families.lm import COLUMNS, LanguageModelScorer
+from autoselection.signals.families.sae import SparseEncoder, read_sae_info
 from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
-from autoselection.signals.lm import COLUMNS, LanguageModelScorer
-from autoselection.signals.sae import SparseEncoder, read_sae_info
 
 #: Writes reasoning and calls, and with ``HISTORY`` leaves the reasoning of earlier turns out, as Qwen3's template does.
 TEMPLATE = (

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from autoselection.signals.traces.tool_schema import ToolSchema, UncheckableError, canonical, matches
+from autoselection.signals.families.traces.tool_schema import ToolSchema, UncheckableError, canonical, matches
 
 VALUES = st.recursive(
     st.none()

@@ -16,8 +16,7 @@ from autoselection.conversation import Conversation
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import materialize, ready_recipe
 from autoselection.signals import SignalsConfig, load_table, score_pool
-from autoselection.signals.registry import default_registry
-from autoselection.signals.traces import (
+from autoselection.signals.families.traces import (
     BAD_SCHEMAS,
     CONTENTS,
     FAULTS,
@@ -26,7 +25,8 @@ from autoselection.signals.traces import (
     set_of_tools,
     tools_called,
 )
-from autoselection.signals.traces.markup import said, says_something
+from autoselection.signals.families.traces.markup import said, says_something
+from autoselection.signals.registry import default_registry
 
 TOOLS = [
     {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}}},

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from autoselection.errors import SignalError
-from autoselection.models import load_model, load_tokenizer
+from autoselection.language.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
-from autoselection.signals.lm import LanguageModelScorer
-from autoselection.signals.trajectory import trajectory_columns
+from autoselection.signals.families.lm import LanguageModelScorer
+from autoselection.signals.families.trajectory import trajectory_columns
 
 
 def test_columns_by_hand() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from autoselection.conversation import turn_text
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
-from autoselection.signals.base import prompt_of, response_of
+from autoselection.signals.contract import prompt_of, response_of
 
 _CALLS = [
     {"id": "c1", "name": "search", "arguments": {"query": "How tall is the tower?"}},

@@ -70,11 +70,11 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Compute and cache the signals of a pool; of a study, with its model, SAE and tasks."""
-    from autoselection.chat import ChatOptions
     from autoselection.config import load_config
+    from autoselection.language.chat import ChatOptions
     from autoselection.report import print_scores
     from autoselection.signals import SignalsConfig, missing_scores, score_pool
-    from autoselection.signals.sae import read_sae_info
+    from autoselection.signals.families.sae import read_sae_info
     from autoselection.signals.score import obstacles
     from autoselection.study.places import needed_options, open_source
 

@@ -212,8 +212,8 @@ def benchmark(
     as_json: Json = False,
 ) -> None:
     """Convert a benchmark's public files into task files, offline."""
-    from autoselection.evaluation.benchmarks import BENCHMARKS, Reading, convert
     from autoselection.pool import IngestConfig
+    from autoselection.tasks.convert import BENCHMARKS, Reading, convert
     from autoselection.validation import validate
 
     if name == "list":

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoselection.chat.options import chat_template_text
 from autoselection.config import ModelConfig, StudyConfig
-from autoselection.models import files_fingerprint, model_fingerprint
+from autoselection.language.chat.options import chat_template_text
+from autoselection.language.models import files_fingerprint, model_fingerprint
 
 #: Evaluation settings that decide memory, speed or what is kept, but no score.
 _INDIFFERENT = {"seeds", "threads", "keep_model", "keep_best", "cache_dir", "batch_size", "batch_tokens"}

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ConversationEncoder, Encoded
+from autoselection.language.chat import ConversationEncoder, Encoded
 from autoselection.pool import Pool
 
 #: Tokens kept in memory per process, about five bytes each.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoselection.chat import ChatOptions
 from autoselection.evaluation.engines import check_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
 from autoselection.evaluation.runtime import (
@@ -22,6 +21,7 @@ from autoselection.evaluation.runtime import (
     quiet_libraries,
     require_packages,
 )
+from autoselection.language.chat import ChatOptions
 from autoselection.tasks import TaskConfig, load_items, sign_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from autoselection.evaluation.encoding import EncodedSubset
     from autoselection.evaluation.harness import Benchmark, TaskScores
     from autoselection.evaluation.schedule import TrainingSchedule
-    from autoselection.evaluation.sft import Trained
+    from autoselection.evaluation.trainers.sft import Trained
     from autoselection.pool import Pool
 
 
@@ -77,7 +77,7 @@ class _Run:
     def result(self) -> EvaluationResult:
         from autoselection.evaluation.engines import gives_likelihoods
         from autoselection.evaluation.harness import load_benchmarks
-        from autoselection.models import (
+        from autoselection.language.models import (
             load_model,
             load_tokenizer,
             model_fingerprint,
@@ -174,7 +174,7 @@ class _Run:
         self, model: PreTrainedModel | None, benchmarks: list[Benchmark], dtype: torch.dtype
     ) -> dict[str, dict[str, Any]]:
         from autoselection.evaluation.cache import weights_fingerprint
-        from autoselection.models import model_fingerprint
+        from autoselection.language.models import model_fingerprint
 
         job, config = self.job, self.job.config
         weights = model_fingerprint(job.model) if job.rows is None or model is None else weights_fingerprint(model)
@@ -196,11 +196,11 @@ class _Run:
         context_length: int,
     ) -> PreTrainedModel:
         """Train on the job's rows; ``model`` is the base model, None if the trainer loads it."""
-        from autoselection.chat import ConversationEncoder
         from autoselection.evaluation.encoding import lost_rows, row_cache
         from autoselection.evaluation.engines import adapter_folder
-        from autoselection.evaluation.llamafactory import holdable, told_refused
-        from autoselection.evaluation.sft import plan, train
+        from autoselection.evaluation.trainers.llamafactory import holdable, told_refused
+        from autoselection.evaluation.trainers.sft import plan, train
+        from autoselection.language.chat import ConversationEncoder
         from autoselection.pool import Pool
 
         job, sft = self.job, self.job.config.sft
@@ -267,15 +267,15 @@ class _Run:
     ) -> Trained:
         """Train by LLaMA-Factory on the rows of the schedule, in its order."""
         from autoselection.evaluation.engines import adapter_folder
-        from autoselection.evaluation.llamafactory import (
+        from autoselection.evaluation.trainers.llamafactory import (
             load_trained,
             remove_bulk,
             run_training,
             train_arguments,
             write_training,
         )
-        from autoselection.evaluation.sft import Trained
-        from autoselection.models import resolve_model
+        from autoselection.evaluation.trainers.sft import Trained
+        from autoselection.language.models import resolve_model
 
         job, sft = self.job, self.job.config.sft
         started = time.perf_counter()
@@ -314,7 +314,7 @@ class _Run:
         return Trained(model, schedule, run.losses, responses, passes, trainable, seconds)
 
     def _save(self, model: PreTrainedModel, tokenizer: Any) -> str:
-        from autoselection.models import save_tokenizer
+        from autoselection.language.models import save_tokenizer
 
         folder = self.job.work_dir / "model"
         model.save_pretrained(folder)
@@ -355,7 +355,7 @@ def _remarks(benchmarks: list[Benchmark], scores: Mapping[str, TaskScores]) -> I
 
 
 def _context_length(job: EvaluationJob, model: PreTrainedModel | None) -> int:
-    from autoselection.models import context_length, load_config
+    from autoselection.language.models import context_length, load_config
 
     return context_length(model.config if model is not None else load_config(job.model, job.trust_remote_code))
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from autoselection.errors import ConfigError
 from autoselection.evaluation.config import EvaluationConfig
-from autoselection.harness_tasks import TaskGeneration, harness_generation
 from autoselection.tasks import TaskConfig
+from autoselection.tasks.harness import TaskGeneration, harness_generation
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

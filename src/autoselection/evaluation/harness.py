@@ -17,7 +17,7 @@ What is scored:
 Few-shot examples are earlier turns of the conversation.
 
 The harness drives requests and aggregation; prompts and answers reach the model as the token ids of
-:class:`~autoselection.chat.ConversationEncoder`, the same as in training. Nothing is downloaded and nothing is written.
+:class:`~autoselection.language.chat.ConversationEncoder`, the same as in training. Nothing is downloaded and nothing is written.
 """
 
 from __future__ import annotations
@@ -30,15 +30,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoselection.chat import ConversationEncoder, Message
 from autoselection.errors import ConfigError, EvaluationError
-from autoselection.evaluation.answers import answers_match
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines import check_metrics
 from autoselection.evaluation.generation import AT_LIMIT, Generation, Limited, task_generation
 from autoselection.evaluation.job import EvaluationSplit, rounded
 from autoselection.evaluation.runtime import TrainingFailure
-from autoselection.harness_tasks import harness_settings, harness_verdict, has_own_verdict
+from autoselection.language.chat import ConversationEncoder, Message
 from autoselection.tasks import (
     LETTERS,
     OPTION_METRICS,
@@ -48,6 +46,8 @@ from autoselection.tasks import (
     load_items,
     solved_examples,
 )
+from autoselection.tasks.answers import answers_match
+from autoselection.tasks.harness import harness_settings, harness_verdict, has_own_verdict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -334,7 +334,7 @@ def _text_after_answer(item: TaskItem, encoder: ConversationEncoder) -> str:
 def _task(name: str, documents: list[dict[str, Any]], **config: Any) -> Any:
     from datasets import Dataset
 
-    from autoselection.evaluation._language_model import LocalTask
+    from autoselection.evaluation.engines.lm_eval_model import LocalTask
 
     dataset = {"items": Dataset.from_list(documents)}
     return LocalTask(

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ChatOptions
 from autoselection.errors import ConfigError
 from autoselection.evaluation.config import EvaluationConfig
+from autoselection.language.chat import ChatOptions
 from autoselection.tasks import TaskConfig
 
 EvaluationSplit = Literal["dev", "test"]

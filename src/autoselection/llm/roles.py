@@ -15,12 +15,12 @@ from autoselection.llm.answers import (
     printable,
     read_answer,
 )
-from autoselection.llm.desk import Desk, RoleFailed
 from autoselection.llm.endpoint import Endpoint
 from autoselection.llm.exchanges import ExchangeLog
 from autoselection.llm.names import SourceNames
 from autoselection.llm.prompts import load_prompt
 from autoselection.llm.recipes import Suggestions, read_suggestions
+from autoselection.llm.role_conversation import Desk, RoleFailed
 from autoselection.llm.view import View, document
 from autoselection.search.llm_config import LLMConfig
 from autoselection.search.roles import Briefing, Choice, Option, Reply, Roles, Suggestion

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autoselection.errors import SignalError
 from autoselection.operators.artefacts import Arrays, pool_artefact, stored_artefact
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, has_signal, ranged
-from autoselection.operators.similar import (
+from autoselection.operators.cosine_pairs import (
     COSINE_SLACK,
     EDGE_LIMIT,
     cluster_edges,
@@ -32,7 +32,7 @@ from autoselection.operators.similar import (
     normalized,
     sampled,
 )
-from autoselection.signals.edges import Edges, IntArray, NearDuplicates
+from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
 from autoselection.signals.table import MinHashParams, SignalTable, how_to_get
 
 #: semdedup's clusters hold at least this many rows on average.
@@ -248,7 +248,7 @@ def _part_groups(signals: SignalTable, part: str) -> Arrays:
     fetch = signals.require_parts(part)
 
     def build() -> Arrays:
-        from autoselection.signals.duplicates import text_hashes
+        from autoselection.signals.families.minhash import text_hashes
 
         hashes = np.empty(signals.n, np.uint64)
         absent = np.empty(signals.n, bool)
@@ -266,13 +266,13 @@ def _part_groups(signals: SignalTable, part: str) -> Arrays:
 
 def _part_pairs(signals: SignalTable, part: str, ngram_size: int) -> tuple[NearDuplicates, NDArray[np.bool_]]:
     """The near duplicates by one part of the rows, and the rows in which it is empty: they are similar to none."""
-    from autoselection.signals.near import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
+    from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
 
     fetch = signals.require_parts(part)
     made = replace(MinHashParams(), ngram_size=ngram_size)
 
     def build() -> Arrays:
-        from autoselection.signals.duplicates import minhash_signatures
+        from autoselection.signals.families.minhash import minhash_signatures
 
         signatures = np.empty((signals.n, made.num_perm), np.uint32)
         absent = np.empty(signals.n, bool)
@@ -351,7 +351,7 @@ def _near_notes(near: NearDuplicates) -> dict[str, Note]:
 
 def _near(signals: SignalTable, ngram_size: int, num_perm: int) -> NearDuplicates:
     """The pool's near duplicates: scored ones, those found earlier for these n-grams, or found now and stored."""
-    from autoselection.signals.near import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
+    from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
 
     scored = signals.near_duplicates
     if scored is not None and scored.ngram_size == ngram_size:
@@ -363,7 +363,7 @@ def _near(signals: SignalTable, ngram_size: int, num_perm: int) -> NearDuplicate
         signatures = _few(signals, ngram_size, num_perm)
 
     def build() -> Arrays:
-        from autoselection.signals.duplicates import minhash_signatures
+        from autoselection.signals.families.minhash import minhash_signatures
 
         values = signatures
         if values is None:

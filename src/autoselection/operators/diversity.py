@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, ranged
-from autoselection.operators.cover import GROUND, facility_location, k_center
+from autoselection.operators.coverage import GROUND, facility_location, k_center
 from autoselection.operators.filters import searched_columns
 from autoselection.operators.groups import NO_VECTOR, group_codes, pool_vectors
 from autoselection.operators.ranking import keep_in_order, random_ranking, ranking, share

@@ -13,9 +13,9 @@ from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows, ranged
 from autoselection.operators.groups import SCOPES, scopes_of
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
+from autoselection.signals.families.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
 from autoselection.signals.kinds import TOKEN_KINDS
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
-from autoselection.signals.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
 
 #: Columns that count something of a row, in the order in which the first one present is the default.
 LENGTHS = (

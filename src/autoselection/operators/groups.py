@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from autoselection.errors import SignalError
 from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.kmeans import spherical_kmeans
+from autoselection.signals.families.traces import TOOL_NAMES
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get, unit_rows
-from autoselection.signals.traces import TOOL_NAMES
 
 SCOPES = ("whole", "source", "task", "cluster", "tools")
 MOST_CLUSTERS = 1024

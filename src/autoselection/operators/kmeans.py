@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.signals.edges import IntArray
+from autoselection.signals.pairs import IntArray
 
 _FIT_ROWS = 20_000
 _BLOCK = 4096

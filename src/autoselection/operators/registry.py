@@ -12,8 +12,8 @@ from autoselection.operators.dedup import SemanticDedup, SemDeDup
 from autoselection.operators.diversity import ClusterBalance, Diversity
 from autoselection.operators.filters import BUILTIN_FILTERS, ColumnFilter, LengthFilter, MonaFilter
 from autoselection.operators.sampling import SourceFilter, SourceMix, TruncateSamples, VarentropyMix
+from autoselection.operators.score_sampling import Sample
 from autoselection.operators.sets import Intersect, Subtract, Union
-from autoselection.operators.soft import Sample
 from autoselection.plugins import has_members, load_entry_points
 from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable

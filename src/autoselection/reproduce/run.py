@@ -23,7 +23,7 @@ from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, EvaluationError, StudyError
 from autoselection.executors import make_executor
 from autoselection.executors.base import Executor
-from autoselection.models import resolve_model
+from autoselection.language.models import resolve_model
 from autoselection.progress import console
 from autoselection.reproduce.config import (
     ModelEntry,

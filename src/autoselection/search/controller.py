@@ -40,14 +40,13 @@ from autoselection.errors import StudyError
 from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes import Recipe, StateVector, load_recipe, state_vector
 from autoselection.recipes.recipe import digest_steps
-from autoselection.search.beliefs import Beliefs
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.edits import Editor, Source
 from autoselection.search.fidelity import on_full_scale
 from autoselection.search.findings import summarise
 from autoselection.search.proposals import Draft, Drafts, Proposals, by_rank, shares
-from autoselection.search.purposes import EDIT, RESEED, SURROGATE, WARMUP, generator
+from autoselection.search.random_streams import EDIT, RESEED, SURROGATE, WARMUP, generator
 from autoselection.search.records import Candidate, Decision, Finding, Observation, Origin, Ranked, Round, Trial
 from autoselection.search.repeats import leader_to_repeat
 from autoselection.search.reseed import draw_reseed
@@ -62,6 +61,7 @@ from autoselection.search.surrogate import (
     noise_deviation,
     predict,
 )
+from autoselection.search.surrogate_inputs import Beliefs
 from autoselection.search.warmup import distance_to_zone, draw_any, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 

@@ -1,10 +1,10 @@
 """Per-row scores of a pool: computed once, cached by content, read through one ``SignalTable``."""
 
-from autoselection.signals.base import Signal
 from autoselection.signals.config import SIGNALS, SignalsConfig
+from autoselection.signals.contract import Signal
+from autoselection.signals.families.sae_training import SaeTraining, train_sae
 from autoselection.signals.registry import SignalRegistry, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport, missing_scores
-from autoselection.signals.sae_training import SaeTraining, train_sae
 from autoselection.signals.score import load_table, score_pool
 from autoselection.signals.statistics import PoolStats, SignalStats, pool_stats
 from autoselection.signals.store import Shard, SignalStore

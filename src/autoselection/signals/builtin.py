@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from autoselection.signals import duplicates, shingles, syntax, text, traces
-from autoselection.signals.base import Reads, Signal, response_of
-from autoselection.signals.repetition import repetition
+from autoselection.signals.contract import Reads, Signal, response_of
+from autoselection.signals.families import minhash as duplicates
+from autoselection.signals.families import shingles, syntax, text, traces
+from autoselection.signals.families.repetition import repetition
 from autoselection.signals.store import Shard
 from autoselection.signals.table import MinHashParams
 

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from autoselection.chat import Turns
 from autoselection.errors import SignalError
-from autoselection.models import DType
+from autoselection.language.chat import Turns
+from autoselection.language.models import DType
 from autoselection.schema import StrictModel, suggestion
 from autoselection.signals.builtin import BUILTIN_SIGNALS
+from autoselection.signals.families.near_duplicates import DEFAULT_RECALL
 from autoselection.signals.kinds import RewardScore, RewardText, SaeValues
-from autoselection.signals.near import DEFAULT_RECALL
 from autoselection.signals.registry import default_registry, signal_names
 from autoselection.signals.table import SPECIAL_SIGNALS, MinHashParams
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ChatOptions, ConversationEncoder
 from autoselection.errors import SignalError
-from autoselection.models import (
+from autoselection.language.chat import ChatOptions, ConversationEncoder
+from autoselection.language.models import (
     load_model,
     load_tokenizer,
     model_fingerprint,
@@ -21,19 +21,19 @@ from autoselection.models import (
     pick_dtype,
     resolve_model,
 )
-from autoselection.signals import sae, text
 from autoselection.signals.config import SignalsConfig
+from autoselection.signals.families import sae, text
+from autoselection.signals.families.trajectory import score_trajectory
 from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
 from autoselection.signals.table import LM_SIGNALS, MONA_PREFIX, SparseRows
-from autoselection.signals.trajectory import score_trajectory
 from autoselection.tasks import TaskItem, items_fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from autoselection.pool import Pool
-    from autoselection.signals.lm import LanguageModelScorer
+    from autoselection.signals.families.lm import LanguageModelScorer
 
 #: Version of each signal, raised whenever its definition changes, and of all when the encoder gives other tokens.
 VERSIONS = {"tokens": 2, "lm": 2, "token_kinds": 1, "sae": 4, "mona": 2}
@@ -120,7 +120,7 @@ class ModelSignals:
         return score_trajectory(self.pool, self.store, models, params, self._checkpoint_scorer, shard_rows)
 
     def _checkpoint_scorer(self, path: Path | str) -> LanguageModelScorer:
-        from autoselection.signals.lm import LanguageModelScorer
+        from autoselection.signals.families.lm import LanguageModelScorer
 
         config = self.config
         model = load_model(path, config.device, config.dtype, trust_remote_code=self.trust_remote_code)
@@ -227,7 +227,7 @@ class ModelSignals:
         return self._model
 
     def _scorer(self, with_sae: bool) -> LanguageModelScorer:
-        from autoselection.signals.lm import LanguageModelScorer
+        from autoselection.signals.families.lm import LanguageModelScorer
 
         if with_sae not in self._scorers:
             config, model = self.config, self._load_model()

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.chat import ChatOptions
 from autoselection.errors import SignalError
-from autoselection.models import model_fingerprint
+from autoselection.language.chat import ChatOptions
+from autoselection.language.models import model_fingerprint
 from autoselection.schema import suggestion
-from autoselection.signals import near, overlap, syntax
-from autoselection.signals import sae as sae_signal
-from autoselection.signals.base import Signal
 from autoselection.signals.config import SIGNALS, SignalsConfig
-from autoselection.signals.edges import Edges, NearDuplicates
+from autoselection.signals.contract import Signal
+from autoselection.signals.families import contamination as overlap
+from autoselection.signals.families import near_duplicates as near
+from autoselection.signals.families import sae as sae_signal
+from autoselection.signals.families import syntax
 from autoselection.signals.missing import reasons
 from autoselection.signals.model_pass import ModelSignals, given
+from autoselection.signals.pairs import Edges, NearDuplicates
 from autoselection.signals.registry import checked, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore, StoredSignal
@@ -198,7 +200,7 @@ def _compute(pool: Pool, store: SignalStore, signal: Signal, fingerprint: str | 
 
 def _embedder(config: SignalsConfig, trust_remote_code: bool) -> tuple[Signal, str]:
     """The signal of sentence embeddings as configured, and the fingerprint of its model."""
-    from autoselection.signals.embeddings import Embeddings, embedding_fingerprint, embedding_folder
+    from autoselection.signals.families.embeddings import Embeddings, embedding_fingerprint, embedding_folder
 
     name = given("embeddings", config.embedding_model, "sentence embedding model", "--embedding-model")
     folder = embedding_folder(str(name))
@@ -299,7 +301,7 @@ def _contaminate(
 def _reward(
     pool: Pool, store: SignalStore, config: SignalsConfig, chat: ChatOptions, trust_remote_code: bool
 ) -> list[Computed]:
-    from autoselection.signals.reward import Reward
+    from autoselection.signals.families.reward import Reward
 
     path = given("reward", config.reward_model, "sequence classifier", "--reward-model")
     signal = Reward(

@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from autoselection.pool import Distribution, Pool, PoolDescription, describe_pool
+from autoselection.signals.families.traces import BAD_SCHEMAS, FAULTS, TOOL_NAMES
 from autoselection.signals.score import load_table
 from autoselection.signals.table import SignalTable
-from autoselection.signals.traces import BAD_SCHEMAS, FAULTS, TOOL_NAMES
 
 #: Similarities at which near duplicates are counted.
 NEAR_LEVELS = (0.5, 0.7, 0.8, 0.9)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
-from autoselection.signals.edges import NearDuplicates
 from autoselection.signals.kinds import KIND_COLUMNS
+from autoselection.signals.pairs import NearDuplicates
 
 #: Signals that are more than a function of a row's own text, in the order in which they are computed: ``score.py`` knows
 #: how. All others are in ``registry.py``.

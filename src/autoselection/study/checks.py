@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoselection.chat import ConversationEncoder
 from autoselection.config import NO_RECIPE, StudyConfig
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.evaluation.config import SFTConfig
@@ -20,9 +19,9 @@ from autoselection.evaluation.encoding import RowCache, lost_rows
 from autoselection.evaluation.engines import check_engine, check_served_metrics
 from autoselection.evaluation.harness import check_items
 from autoselection.evaluation.runtime import require_packages
-from autoselection.evaluation.sft import check_adapters, distribution
-from autoselection.llm import check_settings
-from autoselection.models import (
+from autoselection.evaluation.trainers.sft import check_adapters, distribution
+from autoselection.language.chat import ConversationEncoder
+from autoselection.language.models import (
     check_model_files,
     context_length,
     load_config,
@@ -30,6 +29,7 @@ from autoselection.models import (
     pick_device,
     pick_dtype,
 )
+from autoselection.llm import check_settings
 from autoselection.operators import default_registry
 from autoselection.pool import Pool
 from autoselection.recipes import load_recipe
@@ -135,11 +135,11 @@ def _check_signals(config: StudyConfig) -> None:
     if "action_object_branching" in asked and importlib.util.find_spec("spacy") is None:
         raise MissingExtraError("spacy", "syntax", "The signal 'action_object_branching'")
     if config.sae is not None:
-        from autoselection.signals.sae import read_sae_info
+        from autoselection.signals.families.sae import read_sae_info
 
         read_sae_info(config.sae)
     if signals.embedding_model is not None:
-        from autoselection.signals.embeddings import embedding_folder
+        from autoselection.signals.families.embeddings import embedding_folder
 
         embedding_folder(signals.embedding_model)
     for path in (*signals.trajectory_models, *([signals.reward_model] if signals.reward_model else [])):

@@ -12,9 +12,9 @@ from typing import get_args
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
-from autoselection.models import model_parts, resolve_model
+from autoselection.language.models import model_parts, resolve_model
 from autoselection.progress import console
-from autoselection.signals.sae import read_sae_info, sae_fingerprint
+from autoselection.signals.families.sae import read_sae_info, sae_fingerprint
 from autoselection.study.journal import Journal
 from autoselection.tasks import Split, items_fingerprint, load_items
 
@@ -25,7 +25,7 @@ EVENT = "identity"
 def study_identity(config: StudyConfig) -> dict[str, str]:
     """Fingerprints of what decides scores, by names for people; a split whose file is not needed yet may be missing.
 
-    Large weight files are sampled, see :func:`autoselection.models.model_fingerprint`.
+    Large weight files are sampled, see :func:`autoselection.language.models.model_fingerprint`.
 
     Raises:
         ConfigError, EvaluationError, SignalError: something is missing or cannot be read.

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.benchmarks_check import Finding, check_benchmarks
 from autoselection.config import StudyConfig
 from autoselection.errors import ConfigError, OtherPoolError, PoolError, StudyError
 from autoselection.pool import IngestReport, Pool, ingest
 from autoselection.progress import console
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
-from autoselection.signals.overlap import ANY_STAT, MIN_WORDS, STAT, contamination, item_grams
+from autoselection.signals.families.contamination import ANY_STAT, MIN_WORDS, STAT, contamination, item_grams
 from autoselection.signals.store import SignalStore
 from autoselection.study.checks import check_operators, check_recipes, check_setup
 from autoselection.tasks import Split, load_items
+from autoselection.tasks.check import Finding, check_benchmarks
 from autoselection.terminal import styled
 
 LIST_FILE = "contamination.jsonl"

@@ -1,8 +1,8 @@
 from tests.fuzz.harness import Target
 
-from autoselection.evaluation.answers import extract_letter, extract_text, extract_yes_no
-from autoselection.evaluation.answers.mathematics import is_safe
-from autoselection.evaluation.answers.numbers import Expression, is_number, read_number
+from autoselection.tasks.answers import extract_letter, extract_text, extract_yes_no
+from autoselection.tasks.answers.mathematics import is_safe
+from autoselection.tasks.answers.numbers import Expression, is_number, read_number
 
 OPTIONS = ("cat", "dog", "hot dog", "I", "A")
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 from tests.fuzz.harness import Target, as_file
 
-from autoselection.evaluation.benchmarks.convert import _drafts
-from autoselection.evaluation.benchmarks.formats import BENCHMARKS
-from autoselection.evaluation.benchmarks.sources import source_files
+from autoselection.tasks.convert.convert import _drafts
+from autoselection.tasks.convert.formats import BENCHMARKS
+from autoselection.tasks.convert.sources import source_files
 
 
 def _read(path: Path) -> None:

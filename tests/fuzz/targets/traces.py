@@ -1,7 +1,7 @@
 from tests.fuzz.harness import Target
 
 from autoselection.conversation import Conversation
-from autoselection.signals.traces import FAULTS, contents, fault_counts
+from autoselection.signals.families.traces import FAULTS, contents, fault_counts
 
 
 def read(data: bytes) -> None:

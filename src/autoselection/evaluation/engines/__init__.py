@@ -1,7 +1,7 @@
 """Where answers come from: a model in memory (transformers), vLLM, or a server that speaks OpenAI's protocol.
 
 An engine is a language model of lm-evaluation-harness over token ids: every one gets the same contexts and
-continuations, encoded once by :class:`~autoselection.chat.ConversationEncoder`. How answers are generated (length, stop texts, sampling)
+continuations, encoded once by :class:`~autoselection.language.chat.ConversationEncoder`. How answers are generated (length, stop texts, sampling)
 comes with every request (see ``generation``); the seed is passed on.
 """
 
@@ -35,7 +35,7 @@ def check_engine(config: EvaluationConfig, *, trains: bool = True) -> None:
         MissingExtraError: vLLM is not installed.
     """
     if trains and config.sft.trainer == "llamafactory":
-        from autoselection.evaluation.llamafactory import find_command
+        from autoselection.evaluation.trainers.llamafactory import find_command
 
         find_command(config.sft.llamafactory.command)
     if config.engine == "vllm":
@@ -115,7 +115,7 @@ def language_model(
 
     config = job.config
     if config.engine == "transformers":
-        from autoselection.evaluation._language_model import ConversationLM
+        from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 
         assert model is not None
         yield ConversationLM(
@@ -155,7 +155,7 @@ def _in_vllm(
     import torch
 
     from autoselection.evaluation.engines.vllm import VllmLM, engine_arguments, load_engine, release_engines
-    from autoselection.models import save_tokenizer
+    from autoselection.language.models import save_tokenizer
 
     folder = adapter_folder(job)
     path, merged = job.model, job.rows is not None and folder is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,12 @@ _BY_FIELDS = ("alpaca", "sharegpt", "gpteacher", "chat_template", "instruct", "a
 _FORMATS_OF_INSTRUCTION = (None, "{instruction}", "{instruction}\n{input}", "{instruction} {input}")
 
 
-def yaml_inputs(path: Path, wanted: str | None) -> list[Input]:
-    """The files that a YAML file of a training names.
+#: Makes the files to read of a named path and a split.
+Expand = Callable[[Path, str | None], list[Input]]
+
+
+def yaml_inputs(path: Path, wanted: str | None, expand: Expand) -> list[Input]:
+    """The files that a YAML file of a training names, each path in it made into files by ``expand``.
 
     Raises:
         PoolError: it names none, or one that is not there or not read.
@@ -71,7 +75,7 @@ def yaml_inputs(path: Path, wanted: str | None) -> list[Input]:
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict):
             raise PoolError(f"{path}: entry {number} of 'datasets' must be an object with 'path' and 'type'.")
-        inputs += _entry(path, number, entry, wanted)
+        inputs += _entry(path, number, entry, wanted, expand)
     if wanted is not None and all(one.split != wanted and one.path.is_file() for one in inputs):
         raise PoolError(
             f"--split {wanted} (in a configuration: pool.ingest.split): no data set that {path} names is a folder with splits: "
@@ -86,9 +90,7 @@ def _near(path: Path, name: str) -> Path | None:
     return next((found for found in places if is_there(found)), None)
 
 
-def _entry(path: Path, number: int, entry: Mapping[str, Any], wanted: str | None) -> list[Input]:
-    from autoselection.pool.inputs.expand import expand
-
+def _entry(path: Path, number: int, entry: Mapping[str, Any], wanted: str | None, expand: Expand) -> list[Input]:
     where = f"{path}: entry {number} of 'datasets'"
     named = entry.get("path")
     files = entry.get("data_files")

@@ -33,7 +33,7 @@ def expand(path: Path, split: str | None) -> list[Input]:
             raise PoolError(f"{address} is an address: nothing is fetched; download the file and name the copy.")
         raise PoolError(f"The pool file {path} does not exist.")
     if path.is_file() and path.suffix.lower() in _YAML:
-        return yaml_inputs(path, split)
+        return yaml_inputs(path, split, expand)
     if path.is_file() and path.name == INFO_FILE:
         return llamafactory_inputs(path.parent, split)
     if not path.is_dir() or (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
@@ -46,7 +46,7 @@ def expand(path: Path, split: str | None) -> list[Input]:
     if (path / INFO_FILE).is_file():
         return llamafactory_inputs(path, split)
     if (path / AXOLOTL_FILE).is_file():
-        return yaml_inputs(path / AXOLOTL_FILE, split)
+        return yaml_inputs(path / AXOLOTL_FILE, split, expand)
     files = sorted((path / "data").glob("*.parquet")) or sorted(path.glob("*.parquet"))
     if not files:
         raise PoolError(_no_dataset(path))

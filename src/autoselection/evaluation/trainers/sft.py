@@ -1,0 +1,289 @@
+"""Supervised fine-tuning by TRL's ``SFTTrainer`` on rows that are already tokens.
+
+TRL receives ``input_ids`` and ``labels`` and is told to prepare nothing: no template, no tokenizer, no end-of-sequence
+token, no truncation of its own. The loss is the mean over the response tokens of a whole batch, however it is split
+into micro-batches.
+
+Weights are float32 unless LoRA runs in bfloat16; with bfloat16, full fine-tuning computes under autocast, because
+updates of a small learning rate vanish in bfloat16 weights.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoselection.errors import EvaluationError, MissingExtraError
+from autoselection.evaluation.config import EvaluationConfig, SFTConfig
+from autoselection.evaluation.encoding import DROPPED, EncodedSubset
+from autoselection.evaluation.runtime import TrainingFailure, seed_generators
+from autoselection.evaluation.schedule import TrainingSchedule, training_schedule
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+#: Memory that the activations of one micro-batch may take where there is no GPU; on one, a quarter of its memory.
+#: More gains nothing on a CPU: fresh pages for larger blocks cost more time than they save.
+_ACTIVATION_BYTES = 1 << 30
+_MICRO_TOKENS_RANGE = (256, 2048)
+_GPU_MICRO_TOKENS_RANGE = (1024, 65_536)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fine-tuned model and what it took.
+
+    Attributes:
+        model: the model, adapters merged.
+        schedule: what it was trained on.
+        losses: mean loss per response token of every optimiser step.
+        response_tokens: tokens of ``schedule`` that had a loss.
+        forward_passes: forward passes, one a micro-batch.
+        trainable_parameters: parameters that were trained (count).
+        seconds: wall time of training.
+    """
+
+    model: PreTrainedModel
+    schedule: TrainingSchedule
+    losses: list[float]
+    response_tokens: int
+    forward_passes: int
+    trainable_parameters: int
+    seconds: float
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    subset: EncodedSubset,
+    schedule: TrainingSchedule,
+    config: EvaluationConfig,
+    *,
+    dtype: torch.dtype,
+    seed: int,
+    work_dir: Path,
+    adapter_dir: Path | None = None,
+) -> Trained:
+    """Fine-tune ``model`` (in place) on ``subset``.
+
+    Args:
+        schedule: the rows to train on, of :func:`plan`.
+        dtype: arithmetic; bfloat16 with a float32 ``model`` means autocast.
+        seed: of the row order, the adapters and dropout.
+        work_dir: an existing folder the trainer may name; nothing is written there.
+        adapter_dir: folder for the LoRA adapters before they are merged; None keeps none.
+
+    Raises:
+        TrainingFailure: a loss that is not finite or rises far above its start.
+        EvaluationError: packing is asked for and the model attends across packed rows; a file of ``config`` is wrong.
+    """
+    import torch
+
+    from autoselection.evaluation.trainers.trl import SubsetTrainer, attends_across
+
+    started = time.perf_counter()
+    if config.sft.packing and attends_across(model):
+        raise EvaluationError(
+            f"The model '{model.name_or_path}' lets packed rows see each other ({type(model).__name__}, attention "
+            f"'{model.config._attn_implementation}'): switch evaluation.sft.packing off."
+        )
+    if config.sft.method == "lora":
+        _check_targets(config.sft.lora_target_modules, model)
+    seed_generators(seed)  # adapters are initialised before the trainer seeds anything
+    trainer = SubsetTrainer(
+        model=model,
+        arguments=training_arguments(
+            config.sft, schedule, model, autocast=dtype == torch.bfloat16, seed=seed, work_dir=work_dir
+        ),
+        tokenizer=tokenizer,
+        subset=subset,
+        schedule=schedule,
+        micro_rows=config.sft.micro_batch_size,
+        micro_tokens=config.sft.micro_batch_tokens
+        or micro_batch_tokens(model, dtype, config.sft.gradient_checkpointing),
+        adapters=_adapters(config.sft) if config.sft.method == "lora" else None,
+        packing=config.sft.packing,
+        divergence=config.sft.divergence,
+    )
+    trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+    trainer.train()
+    trained = trainer.model
+    if config.sft.method == "lora":
+        if adapter_dir is not None:
+            trained.save_pretrained(str(adapter_dir))
+        trained = trained.merge_and_unload()
+    trained.eval()
+    responses = int(subset.responses(schedule.order).sum())
+    seconds = time.perf_counter() - started
+    return Trained(trained, schedule, trainer.losses, responses, trainer.forward_passes, trainable, seconds)
+
+
+def plan(subset: EncodedSubset, config: SFTConfig, seed: int) -> TrainingSchedule:
+    """The schedule of training on ``subset``.
+
+    Raises:
+        TrainingFailure: no row can be trained on.
+    """
+    schedule = training_schedule(subset, config, seed)
+    if not schedule.steps:
+        raise TrainingFailure(
+            "No row of the subset can be trained on: "
+            + (
+                "; ".join(f"{count:,} because {DROPPED[name]}" for name, count in subset.dropped.items() if count)
+                or "it has none"
+            )
+            + "."
+        )
+    return schedule
+
+
+def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing: bool) -> int:
+    """Tokens of a forward pass whose activations fit in memory, by a rule of thumb.
+
+    A transformer layer keeps about 18 vectors of the hidden and 6 of the intermediate size per token for the backward
+    pass; the head keeps four of the vocabulary's size, in float32. With checkpointing a layer keeps its input, and one
+    layer at a time the rest.
+    """
+    import torch
+
+    config = model.config.get_text_config()
+    hidden = int(config.hidden_size)
+    layers = int(config.num_hidden_layers)
+    intermediate = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    layer = 18 * hidden + 6 * intermediate
+    kept = layers * hidden + layer if checkpointing else layers * layer
+    per_token = kept * dtype.itemsize + 16 * int(config.vocab_size)
+    if model.device.type == "cuda":
+        lowest, highest = _GPU_MICRO_TOKENS_RANGE
+        memory = torch.cuda.get_device_properties(model.device).total_memory // 4
+    else:
+        lowest, highest = _MICRO_TOKENS_RANGE
+        memory = _ACTIVATION_BYTES
+    return min(max(memory // per_token, lowest), highest)
+
+
+def training_arguments(
+    config: SFTConfig, schedule: TrainingSchedule, model: PreTrainedModel, *, autocast: bool, seed: int, work_dir: Path
+) -> Any:
+    """TRL's configuration for one schedule: no preparation of rows, no logs, no checkpoints, nothing on disk."""
+    from trl import SFTConfig as TRLConfig
+
+    cpu = model.device.type == "cpu"
+    return TRLConfig(
+        **distribution(config),
+        output_dir=str(work_dir),
+        max_steps=schedule.steps,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(config.scheduler, config.scheduler),
+        warmup_steps=math.ceil(config.warmup_ratio * schedule.steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=autocast,
+        fp16=False,
+        gradient_checkpointing=config.gradient_checkpointing,
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=not cpu,
+        use_cpu=cpu,
+        seed=seed,
+        data_seed=seed,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def distribution(config: SFTConfig) -> dict[str, Any]:
+    """Arguments for accelerate: the DeepSpeed or FSDP configuration, read and checked.
+
+    Raises:
+        EvaluationError: a file is missing or no JSON object, or asks for parameters cut into pieces (ZeRO 3).
+        MissingExtraError: DeepSpeed is not installed.
+    """
+    if config.deepspeed is not None:
+        settings = _json_object(config.deepspeed, "deepspeed")
+        if int((settings.get("zero_optimization") or {}).get("stage", 0)) == 3:
+            raise EvaluationError(
+                f"{config.deepspeed}: ZeRO stage 3 cuts the parameters into pieces, and the trained model is scored in "
+                "the same process: use stage 2 (with offload), or evaluation.sft.trainer llamafactory."
+            )
+        if importlib.util.find_spec("deepspeed") is None:
+            raise MissingExtraError("deepspeed", "deepspeed", "evaluation.sft.deepspeed")
+        return {"deepspeed": settings}
+    if config.fsdp is not None:
+        return {"fsdp": True, "fsdp_config": _json_object(config.fsdp, "fsdp")}
+    return {}
+
+
+def _json_object(path: Path, key: str) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"evaluation.sft.{key}: {path} cannot be read as JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise EvaluationError(f"evaluation.sft.{key}: {path} must hold a JSON object.")
+    return document
+
+
+def _adapters(config: SFTConfig) -> Any:
+    from peft import LoraConfig
+
+    modules = config.lora_target_modules
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+    )
+
+
+def check_adapters(config: SFTConfig, model_config: PretrainedConfig, trust_remote_code: bool = False) -> None:
+    """See that LoRA finds its modules in a model of this configuration; no weights are made.
+
+    Raises:
+        EvaluationError: a module of ``lora_target_modules`` is not there, or is none that takes adapters.
+    """
+    if config.method != "lora" or isinstance(config.lora_target_modules, str):
+        return
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from autoselection.language.models import load_errors, one_line
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(model_config, trust_remote_code=trust_remote_code)
+    except load_errors() as error:
+        raise EvaluationError(f"The model's configuration makes no model: {one_line(error)}") from error
+    _check_targets(config.lora_target_modules, model)
+
+
+def _check_targets(targets: Sequence[str] | str, model: PreTrainedModel) -> None:
+    if isinstance(targets, str):
+        return
+    weighted = [
+        name for name, module in model.named_modules() if not list(module.children()) and hasattr(module, "weight")
+    ]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in weighted):
+            known = sorted({name.rsplit(".", 1)[-1] for name in weighted if "norm" not in name.lower()})
+            raise EvaluationError(
+                f"evaluation.sft.lora_target_modules: the model has no layer '{target}' with weights; it has {', '.join(known)}."
+            )

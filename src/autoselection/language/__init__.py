@@ -1,0 +1,1 @@
+"""Language models, their tokenizers, and conversations as they read them."""

@@ -1,0 +1,389 @@
+"""Conversations to token ids, with a mask of the tokens that have a loss.
+
+What is encoded is what the model's chat template writes of the real conversation, tools included. Pool text is
+untrusted: a row that *contains* ``<|im_end|>`` must never *emit* the control token. Control tokens come from the
+template alone; those that row text spells are tokenized as text. Shared by the language-model signals, training and
+scoring, so that all see the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoselection.conversation import Conversation, Message
+from autoselection.errors import EvaluationError
+from autoselection.language.chat.form import (
+    Marker,
+    TemplateInput,
+    as_conversation,
+    changed,
+    has_marks,
+    template_input,
+    texts_of,
+)
+from autoselection.language.chat.kinds import NOT_TRAINED
+from autoselection.language.chat.options import ChatOptions
+from autoselection.language.chat.shapes import Shapes
+from autoselection.language.chat.template import ChatTemplate, TemplateBroken, check_template, limited_memory
+from autoselection.language.chat.tokens import Offsets, Span, TextTokenizer, control_pattern
+from autoselection.language.chat.writing import Rendering, Sample, Turns, Writer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Row = Conversation | Sequence[Message]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One text as tokens.
+
+    Attributes:
+        input_ids: token ids, length L.
+        response: length-L mask; True where the token has a loss: what the model has to write at a trained turn, with
+            its end mark.
+        truncated: number of tokens cut from the right to fit the maximum length.
+        alone: length-L mask of the tokens that remain when the responses stand without their prompts: the
+            beginning-of-sequence token if the template starts with it, the bare assistant header of each trained turn
+            (``<|im_start|>assistant\n``), and the response tokens.
+        kinds: kind of each token: 0 without a loss, 1 answer, 2 reasoning, 3 call of a tool; length L.
+        rewritten: trained turns without a loss here, since the template writes them otherwise once more turns follow.
+    """
+
+    input_ids: list[int]
+    response: list[bool]
+    truncated: int
+    alone: list[bool] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)
+    rewritten: int = 0
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A piece of a rendered text."""
+
+    text: str
+    response: bool = False
+    alone: bool = False
+    kind: int = NOT_TRAINED
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text to tokenize: its pieces in order, and the control tokens in it that are text."""
+
+    segments: list[_Segment]
+    spelled: list[Span]
+    rewritten: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments)
+
+
+class ConversationEncoder:
+    """Encode conversations with one tokenizer's chat template.
+
+    Args:
+        tokenizer: a fast tokenizer (offset mappings are needed) with a chat template.
+        max_length: longest sequence kept, in tokens; longer rows are cut from the right and say so.
+        turns: which assistant turns have a loss: ``all`` that stand in the conversation as the model would have to write
+            them, only the ``last``, or ``each`` in the samples that inference would produce.
+        options: the date that the template takes for today, and ``control_text``: what happens to a row whose text
+            spells a control token that the template acts upon, so that what it writes cannot be told from the row's
+            text: ``refuse`` it, or ``follow`` the template, which makes control tokens of it. By default those by which
+            the tokenizer was loaded.
+
+    Raises:
+        EvaluationError: the tokenizer has no chat template or is not a fast tokenizer.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_length: int,
+        turns: Turns = "all",
+        options: ChatOptions | None = None,
+    ) -> None:
+        if not getattr(tokenizer, "chat_template", None):
+            raise EvaluationError(
+                f"The tokenizer of '{tokenizer.name_or_path}' has no chat template: set 'chat_template' in the "
+                "configuration to a Jinja file or to one of the named templates (chatml, plain)."
+            )
+        if not tokenizer.is_fast:
+            raise EvaluationError(
+                f"The tokenizer of '{tokenizer.name_or_path}' is not a fast tokenizer; convert it with "
+                "transformers' AutoTokenizer(use_fast=True) and save it."
+            )
+        self.tokenizer = tokenizer
+        options = options or getattr(tokenizer, "chat_options", None) or ChatOptions()
+        self.template = ChatTemplate(tokenizer, options.date)
+        check_template(self.template.text, self.template.name)
+        self.max_length = max_length
+        self.turns = turns
+        self.control_text = options.control_text
+        self._control = control_pattern(tokenizer)
+        self._plain = self._tooled = Shapes(Writer(self.template, self._control))
+        other = ChatTemplate(tokenizer, options.date, with_tools=True)
+        if other.text != self.template.text:
+            check_template(other.text, other.name)
+            self._tooled = Shapes(Writer(other, self._control))
+        self._tokenizer = TextTokenizer(tokenizer)
+
+    def template_input(self, row: Row) -> TemplateInput:
+        """What the chat template is given for a row: the arguments of ``apply_chat_template``."""
+        return self._given(as_conversation(row))[0]
+
+    @property
+    def shows_tools(self) -> bool:
+        """Whether the template writes the definitions of a row's tools."""
+        return self._tooled.shows_tools
+
+    def left_out(self, row: Row) -> frozenset[str]:
+        """What a row has that its template never writes, by name: ``tools``, ``reasoning``."""
+        conversation = as_conversation(row)
+        shapes = self._plain if conversation.tools is None else self._tooled
+        found = set()
+        if conversation.tools is not None and not shapes.shows_tools:
+            found.add("tools")
+        if any(message.get("reasoning_content") for message in conversation.messages) and not shapes.shows_reasoning:
+            found.add("reasoning")
+        return frozenset(found)
+
+    def prompt(self, messages: Sequence[Message]) -> str:
+        """Render ``messages`` and the header that asks the assistant to speak, as text."""
+        given, shapes = self._given(as_conversation(messages))
+        return shapes.template.render(given.messages, given.tools, add_generation_prompt=True)
+
+    def has_control_text(self, row: Row) -> bool:
+        """True if some text of the row spells one of the tokenizer's control tokens."""
+        return self._spells(template_input(as_conversation(row)))
+
+    def encode(self, row: Row) -> Encoded:
+        """Encode one conversation as a whole; L <= ``max_length``.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation, or cannot be followed.
+        """
+        return self._encoded([self._texts(row, "all" if self.turns == "each" else self.turns)[0]])[0]
+
+    def samples(self, row: Row) -> list[Encoded]:
+        """What is trained on of one conversation: one sample, or with ``each`` as many as it takes.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation, or cannot be followed.
+        """
+        return self._encoded(self._texts(row, self.turns))
+
+    def encode_batch(self, rows: Sequence[Row]) -> list[Encoded | None]:
+        """Encode many conversations as wholes, which is several times faster; None where the template refuses one."""
+        turns = "all" if self.turns == "each" else self.turns
+        return [None if found is None else found[0] for found in self._batch(rows, turns, 1)]
+
+    def sample_batch(self, rows: Sequence[Row]) -> list[list[Encoded] | None]:
+        """:meth:`samples` of many conversations; None where the template refuses one."""
+        return self._batch(rows, self.turns, None)
+
+    def encode_open(self, messages: Sequence[Message]) -> tuple[list[int], int]:
+        """Token ids up to the last character of the last message, behind which nothing is written yet.
+
+        Returns:
+            The ids, and where those of the last message begin: a token that straddles its beginning is one of them.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation.
+        """
+        with limited_memory():
+            sample, spelled = self._samples(as_conversation(messages), "last")[0]
+        last = sample.written[-1]
+        ids, offsets = self._tokens(
+            [(sample.text[: last.content_end], [s for s in spelled if s[1] <= last.content_end])]
+        )[0]
+        segments = [_Segment(sample.text[: last.content]), _Segment(sample.text[last.content : last.content_end], True)]
+        response = _masks(segments, offsets)[0]
+        return ids, response.index(True) if True in response else len(ids)
+
+    def end_mark(self, messages: Sequence[Message]) -> str:
+        """The mark by which a model ends the last of ``messages``, as text.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation.
+        """
+        with limited_memory():
+            sample, _ = self._samples(as_conversation(messages), "last")[0]
+        last = sample.written[-1]
+        return sample.text[last.content_end : last.end].strip()
+
+    def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of everything in front of the answer to ``messages``, whatever that will be.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation.
+        """
+        asked: list[Message] = [*messages, {"role": "assistant", "content": "x"}]
+        with limited_memory():
+            sample, spelled = self._samples(as_conversation(asked), "last")[0]
+        before = sample.text[: sample.written[-1].start]
+        return self._tokens([(before, [span for span in spelled if span[1] <= len(before)])])[0][0]
+
+    def _segments(self, messages: Sequence[Message]) -> list[_Segment]:
+        """The pieces of the whole conversation's text."""
+        return self._texts(messages, "all")[0].segments
+
+    def _given(self, row: Conversation) -> tuple[TemplateInput, Shapes]:
+        """What the template is given for a row, and what is known of that template."""
+        shapes = self._plain if row.tools is None else self._tooled
+        return template_input(row, arguments_as_text=shapes.arguments_as_text), shapes
+
+    def _spells(self, given: TemplateInput) -> bool:
+        return self._control is not None and any(map(self._control.search, texts_of(given)))
+
+    def _texts(self, row: Row, turns: Turns) -> list[_Text]:
+        with limited_memory():
+            return self._rendered(as_conversation(row), turns)
+
+    def _rendered(self, row: Conversation, turns: Turns) -> list[_Text]:
+        trained = len(_trained(row, turns))
+        covered = 0
+        texts = []
+        for sample, spelled in self._samples(row, turns):
+            covered += len(sample.written)
+            texts.append(_Text(self._pieces(sample), spelled))
+        if covered < trained:
+            texts[0] = _Text(texts[0].segments, texts[0].spelled, trained - covered)
+        return texts
+
+    def _samples(self, row: Conversation, turns: Turns) -> list[tuple[Sample, list[Span]]]:
+        """Texts with what has a loss in them, and the control tokens that are text."""
+        given, shapes = self._given(row)
+        trained = _trained(row, turns)
+        spells = self._spells(given)
+        if not spells:
+            samples = shapes.sample(given, trained, turns)
+            if samples is None:
+                shapes.check(given)
+                samples = shapes.writer.samples(Rendering(shapes.template, given), trained, turns)
+            return [(sample, []) for sample in samples]
+        return self._marked_samples(given, shapes, trained, turns)
+
+    def _marked_samples(
+        self, given: TemplateInput, shapes: Shapes, trained: Sequence[int], turns: Turns
+    ) -> list[tuple[Sample, list[Span]]]:
+        """The same where row text spells control tokens: rendered with marks in their places."""
+        assert self._control is not None
+        shapes.check(given)
+        real = Rendering(shapes.template, given)
+        if any(map(has_marks, texts_of(given))):
+            raise EvaluationError(
+                "A row that spells control tokens also holds the private characters U+E0F0 or U+E0F1; remove them."
+            )
+        marker = Marker(self._control)
+        rendering = Rendering(shapes.template, changed(given, marker))
+        samples = shapes.writer.samples(rendering, trained, turns)
+        found = []
+        for sample in samples:
+            text, spelled = marker.restore(sample.text)
+            if text != real.text(_count(sample, len(given.messages), samples)):
+                return self._conflict(real, shapes, trained, turns)
+            written = tuple(turn.shifted(lambda at, of=sample.text: marker.place(of, at)) for turn in sample.written)
+            found.append((Sample(text, written), spelled))
+        return found
+
+    def _conflict(
+        self, real: Rendering, shapes: Shapes, trained: Sequence[int], turns: Turns
+    ) -> list[tuple[Sample, list[Span]]]:
+        """The template acts upon control tokens in the row's text."""
+        if self.control_text == "refuse":
+            raise EvaluationError(
+                f"The chat template of '{self.template.name}' acts upon control tokens that the row's text spells, so what "
+                "it writes cannot be told from the row: remove them (ingest --special-tokens strip), or set "
+                "model.control_text to follow."
+            )
+        return [(sample, []) for sample in shapes.writer.samples(real, trained, turns)]
+
+    def _pieces(self, sample: Sample) -> list[_Segment]:
+        """A sample's text in pieces by what they are."""
+        text = sample.text
+        pieces: list[_Segment] = []
+        done = 0
+        bos = self.tokenizer.bos_token
+        if bos and text.startswith(bos):
+            pieces.append(_Segment(bos, alone=True))
+            done = len(bos)
+        for turn in sample.written:
+            header = max(turn.header, done)
+            pieces += [_Segment(text[done:header]), _Segment(text[header : turn.start], alone=True)]
+            done = max(turn.start, done)
+            for end, kind in turn.parts:
+                pieces.append(_Segment(text[done:end], True, True, kind))
+                done = end
+        pieces.append(_Segment(text[done:]))
+        return [piece for piece in pieces if piece.text]
+
+    def _batch(self, rows: Sequence[Row], turns: Turns, most: int | None) -> list[list[Encoded] | None]:
+        texts: list[list[_Text] | None] = []
+        with limited_memory():
+            for row in rows:
+                try:
+                    texts.append(self._rendered(as_conversation(row), turns)[:most])
+                except TemplateBroken:
+                    raise
+                except EvaluationError:  # encode() raises it
+                    texts.append(None)
+        encoded = iter(self._encoded([text for found in texts if found is not None for text in found]))
+        return [None if found is None else [next(encoded) for _ in found] for found in texts]
+
+    def _encoded(self, texts: Sequence[_Text]) -> list[Encoded]:
+        found = self._tokens([(text.text, text.spelled) for text in texts])
+        results = []
+        for text, (ids, offsets) in zip(texts, found, strict=True):
+            response, alone, kinds = _masks(text.segments, offsets)
+            end = self.max_length
+            results.append(
+                Encoded(ids[:end], response[:end], max(0, len(ids) - end), alone[:end], kinds[:end], text.rewritten)
+            )
+        return results
+
+    def _tokens(self, texts: Sequence[tuple[str, Sequence[Span]]]) -> list[tuple[list[int], Offsets]]:
+        """Ids and offsets; texts without spelled control tokens are tokenized at once."""
+        whole = iter(self._tokenizer.tokens([text for text, spelled in texts if not spelled]))
+        return [self._tokenizer.tokens_with_text(text, spelled) if spelled else next(whole) for text, spelled in texts]
+
+
+def _trained(row: Conversation, turns: Turns) -> list[int]:
+    """The assistant's messages that have a loss."""
+    spoken = [number for number, message in enumerate(row.messages) if message["role"] == "assistant"]
+    chosen = spoken[-1:] if turns == "last" else spoken
+    return [number for number in chosen if row.messages[number].get("weight", 1)]
+
+
+def _count(sample: Sample, messages: int, samples: Sequence[Sample]) -> int:
+    """How many messages a sample has: the first is the whole conversation, the others end with their last turn."""
+    return messages if sample is samples[0] else sample.written[-1].turn + 1
+
+
+def _masks(segments: Sequence[_Segment], offsets: Offsets) -> tuple[list[bool], list[bool], list[int]]:
+    """The response and alone masks of tokens with the given character offsets, and their kinds.
+
+    A token that straddles a boundary belongs to the response if any of its characters does.
+    """
+    if not len(offsets):
+        return [], [], []
+    starts = np.cumsum([0] + [len(segment.text) for segment in segments[:-1]])
+    span = np.asarray(offsets, np.int64)
+    # Some tokenizers trim blanks from offsets, which leaves a blank token with no width at the blank's end.
+    empty = span[:, 0] == span[:, 1]
+    last_character = np.maximum(span[:, 1] - 1, 0)
+    first = np.searchsorted(starts, np.where(empty, last_character, span[:, 0]), side="right") - 1
+    last = np.searchsorted(starts, last_character, side="right") - 1
+    responses = np.cumsum([0] + [segment.response for segment in segments])
+    response = responses[last + 1] > responses[first]
+    alone = response | np.asarray([segment.alone for segment in segments])[last]
+    kind = np.asarray([segment.kind for segment in segments])
+    kinds = np.where(response, np.where(kind[last] > 0, kind[last], kind[first]), NOT_TRAINED)
+    return response.tolist(), alone.tolist(), kinds.tolist()

@@ -1,0 +1,317 @@
+"""What a model has to write at each of its turns, found in the text that the chat template writes.
+
+At an assistant's turn the model is prompted with ``P``: the turns before and the generation prompt, as the template
+writes them. The conversation up to and with the turn is ``F``. What the model has to write is ``F`` behind ``P``, with
+the mark that ends the turn. Where a template writes a turn otherwise once more turns follow (reasoning is cut from
+history), the text of the whole conversation does not hold what had to be written then: see :meth:`Writer.samples`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from autoselection.errors import EvaluationError
+from autoselection.language.chat.form import Form, TemplateInput
+from autoselection.language.chat.kinds import content_of, kinds_of
+from autoselection.language.chat.template import TOOL, ChatTemplate, TemplateBroken
+
+Turns = Literal["all", "last", "each"]
+
+_FILLERS = ("\ue0f2", "\ue0f3")
+_TAG = re.compile(r"<[^<>\s]{1,60}>|\[/?[A-Z_]{1,30}\]")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one turn has to write, as places (characters) in a rendered text.
+
+    Attributes:
+        turn: index of the message.
+        header: where the assistant's header begins, behind which is ``start``.
+        start: where the model begins to write.
+        content: where what the user sees begins; ``start`` if there is nothing but calls.
+        content_end: where that ends.
+        end: behind the end mark.
+        parts: pieces of ``start`` to ``end`` with their kinds, in order: (end of the piece, kind).
+    """
+
+    turn: int
+    header: int
+    start: int
+    content: int
+    content_end: int
+    end: int
+    parts: tuple[tuple[int, int], ...] = ()
+
+    def shifted(self, place: object) -> Written:
+        """The same in another text: ``place`` maps characters."""
+        assert callable(place)
+        names = ("header", "start", "content", "content_end", "end")
+        parts = tuple((place(end), kind) for end, kind in self.parts)
+        return replace(self, parts=parts, **{name: place(getattr(self, name)) for name in names})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A rendered text and the turns in it that have a loss."""
+
+    text: str
+    written: tuple[Written, ...]
+
+
+class Rendering:
+    """One conversation, rendered up to each of its turns when that is asked for."""
+
+    def __init__(self, template: ChatTemplate, given: TemplateInput) -> None:
+        self.given = given
+        self._template = template
+        self._texts: dict[tuple[int, bool], str] = {}
+
+    def __len__(self) -> int:
+        return len(self.given.messages)
+
+    def text(self, count: int) -> str:
+        """The first ``count`` messages."""
+        return self._text(count, False)
+
+    def prompt(self, count: int) -> str:
+        """The first ``count`` messages, and the assistant asked to speak."""
+        return self._text(count, True)
+
+    def followed(self, count: int) -> str:
+        """The first ``count`` messages and what comes behind them: results of the calls of the last, or a user's turn."""
+        last = self.given.messages[count - 1]
+        results: list[Form] = []
+        for call in last.get("tool_calls", ()):
+            results.append({"role": "tool", "name": call["function"]["name"], "content": "x"})
+            if "id" in call:
+                results[-1]["tool_call_id"] = call["id"]
+        behind = results or [{"role": "user", "content": "x"}]
+        return self._template.render([*self.given.messages[:count], *behind], self.given.tools)
+
+    def with_content(self, count: int, content: str) -> str:
+        """The first ``count`` messages, the last of which says ``content``."""
+        messages = self.given.messages[:count]
+        return self._template.render([*messages[:-1], {**messages[-1], "content": content}], self.given.tools)
+
+    def _text(self, count: int, prompt: bool) -> str:
+        if (count, prompt) not in self._texts:
+            self._texts[count, prompt] = self._template.render(
+                self.given.messages[:count], self.given.tools, add_generation_prompt=prompt
+            )
+        return self._texts[count, prompt]
+
+
+class Writer:
+    """Finds what has to be written, for one tokenizer's template.
+
+    Args:
+        template: the template.
+        control: finds the tokenizer's control tokens in a text; None if it has none.
+    """
+
+    def __init__(self, template: ChatTemplate, control: re.Pattern[str] | None) -> None:
+        self.template = template
+        self._control = control
+        self._run = None if control is None else re.compile(rf"(?:(?:{control.pattern})\s*)+\Z")
+        #: Control tokens at the end of a turn, with whether it calls tools → how many of them are its end mark.
+        self._kept: dict[tuple[str, bool], int] = {}
+
+    @cached_property
+    def generation_prompt(self) -> str:
+        """What asks the assistant to speak; "" if the template has nothing for it."""
+        asked = Rendering(self.template, TemplateInput([{"role": "user", "content": "x"}]))
+        plain, prompted = asked.text(1), asked.prompt(1)
+        return prompted[self._whole(prompted, _common(plain, prompted)) :]
+
+    @cached_property
+    def _asks_without(self) -> bool:
+        """Whether a template without a generation prompt writes nothing but blanks between a question and an answer
+        (Mistral). If it writes more, it cannot ask at all.
+        """
+        asked = [{"role": "user", "content": "x"}]
+        text = self.template.render([*asked, {"role": "assistant", "content": _FILLERS[0]}])
+        prompt = self.template.render(asked, add_generation_prompt=True)
+        return text.startswith(prompt) and not text[len(prompt) :].partition(_FILLERS[0])[0].strip()
+
+    def samples(self, rendering: Rendering, trained: Sequence[int], turns: Turns) -> list[Sample]:
+        """The texts to train on, and what has a loss in them.
+
+        The first is the whole conversation. With ``all`` it is the only one, and a turn has a loss where it stands
+        there as the model would have had to write it. With ``each`` further samples follow, the conversation up to a
+        turn each, as few as it takes, until every turn has a loss once. With ``last`` only the last turn has one.
+
+        Args:
+            trained: indices of the assistant's messages that are learnt from.
+
+        Raises:
+            EvaluationError: the template refuses the conversation, or a turn cannot be followed.
+        """
+        whole = rendering.text(len(rendering))
+        wanted = list(trained[-1:] if turns == "last" else trained)
+        found = {turn: self.written(rendering, turn) for turn in wanted}
+        samples: list[Sample] = []
+        text = whole
+        while True:
+            here = [turn for turn in wanted if _stands(rendering.text(turn + 1), text, found[turn])]
+            samples.append(Sample(text, tuple(found[turn] for turn in here)))
+            wanted = [turn for turn in wanted if turn not in here]
+            if turns != "each" or not wanted:
+                return samples
+            text = rendering.text(wanted[-1] + 1)
+
+    def written(self, rendering: Rendering, turn: int) -> Written:
+        """What the model has to write at a turn, as places in ``rendering.text(turn + 1)``.
+
+        Raises:
+            EvaluationError: it cannot be told.
+            TemplateBroken: the template writes nothing that ends a turn.
+        """
+        assert self._tails, "a template that ends no turn is refused"
+        text = rendering.text(turn + 1)
+        message = rendering.given.messages[turn]
+        header, start = self._start(rendering, turn, text)
+        end, behind = self._end(rendering, turn, text, start)
+        content, content_end = content_of(message, text, start, behind)
+        parts = kinds_of(message, text, start, content, content_end, end)
+        return Written(turn, header, start, content, content_end, end, parts)
+
+    def _start(self, rendering: Rendering, turn: int, text: str) -> tuple[int, int]:
+        """Where the header and what the model writes begin."""
+        asked = self.generation_prompt
+        prompt = ""
+        if turn and (asked or self._asks_without):
+            try:
+                prompt = rendering.prompt(turn)
+            except TemplateBroken:
+                raise
+            except EvaluationError:  # a prompt that inference could not ask with
+                prompt = ""
+        if asked and prompt.endswith(asked):
+            header = len(prompt) - len(asked)
+            if text.startswith(prompt):
+                return header, len(prompt)
+            common = self._whole(prompt, _common(prompt, text))
+            if common > header:  # the template asks with more than it writes
+                return header, common
+        elif prompt and text.startswith(prompt):
+            return len(prompt), len(prompt)
+        start = self._content_start(rendering, turn, text)
+        position = text.rfind(asked, 0, start) if asked else -1
+        return (position if position >= 0 and not text[position + len(asked) : start].strip() else start), start
+
+    def _content_start(self, rendering: Rendering, turn: int, text: str) -> int:
+        """Where the content of a turn begins, told by what changes with it."""
+        if rendering.given.messages[turn]["content"].strip():
+            one, other = (rendering.with_content(turn + 1, filler) for filler in _FILLERS)
+            start = _common(one, other)
+            if _FILLERS[0] in one and text.startswith(one[:start]):
+                return start
+        raise EvaluationError(
+            f"The chat template of '{self.template.name}' does not show where turn {turn + 1} (assistant) begins: convert "
+            "the conversation or name another template."
+        )
+
+    def _end(self, rendering: Rendering, turn: int, text: str, start: int) -> tuple[int, int]:
+        """Where the end mark of the turn ends, and where the control tokens at the end of the text begin."""
+        tail, kept = self._tails[0]
+        if tail[kept:].strip() and text.endswith(tail, start):  # the conversation is closed behind the end mark
+            return len(text) - len(tail) + kept, len(text) - len(tail)
+        run = None if self._run is None else self._run.search(text, start)
+        if run is not None:
+            assert self._control is not None
+            tokens = list(self._control.finditer(text, run.start()))
+            if len(tokens) == 1:
+                return tokens[0].end(), run.start()
+            key = run[0], "tool_calls" in rendering.given.messages[turn]
+            if key not in self._kept:
+                self._kept[key] = self._of_the_turn(rendering, turn, text, [token.end() for token in tokens])
+            return tokens[self._kept[key] - 1].end(), run.start()
+        for tail, kept in self._tails:
+            if text.endswith(tail):
+                return len(text) - len(tail) + kept, len(text) - len(tail)
+        raise EvaluationError(
+            f"The chat template of '{self.template.name}' does not show where turn {turn + 1} (assistant) ends: convert "
+            "the conversation or name another template."
+        )
+
+    def _of_the_turn(self, rendering: Rendering, turn: int, text: str, ends: Sequence[int]) -> int:
+        """How many of the control tokens at the end belong to the turn, not to the end of the conversation (Phi-3)."""
+        try:
+            common = _common(text, rendering.followed(turn + 1))
+        except TemplateBroken:
+            raise
+        except EvaluationError:
+            return len(ends)
+        return sum(end <= common for end in ends) or 1
+
+    @cached_property
+    def _tails(self) -> list[tuple[str, int]]:
+        """What stands behind an answer, and behind a call, and how much of it is the end mark: that may be spelled.
+
+        Raises:
+            TemplateBroken: nothing stands behind an answer.
+        """
+        asked = {"role": "user", "content": "x"}
+        answered = [asked, {"role": "assistant", "content": _FILLERS[0]}]
+        answer = self.template.render(answered).rpartition(_FILLERS[0])[2]
+        if not answer.strip():
+            raise TemplateBroken(
+                f"The chat template of '{self.template.name}' writes nothing that ends an answer, so a model could not "
+                "learn to stop: name another template (model.chat_template: chatml, plain or a Jinja file)."
+            )
+        tails = [(answer, self._kept_of(answer, answered))]
+        called = []
+        for name, value in (("f", 1), ("g", "g")):
+            call = {"type": "function", "id": "call00000", "function": {"name": name, "arguments": {name: value}}}
+            messages: list[dict[str, Any]] = [asked, {"role": "assistant", "content": "", "tool_calls": [call]}]
+            try:
+                called.append(self.template.render(messages, [TOOL])[::-1])
+            except TemplateBroken:
+                raise
+            except EvaluationError:  # it knows no such calls
+                return tails
+        one, other = called
+        tail = one[: _common(one, other)][::-1]
+        return [*tails, (tail, len(tail.rstrip()))] if tail.strip() and _FILLERS[0] not in tail else tails
+
+    def _kept_of(self, tail: str, answered: Sequence[Form]) -> int:
+        """How much of what stands behind an answer is written whether or not the conversation goes on; all if nothing is."""
+        try:
+            more = self.template.render([*answered, {"role": "user", "content": "x"}])
+        except TemplateBroken:
+            raise
+        except EvaluationError:
+            return len(tail.rstrip())
+        common = self._whole(tail, _common(tail, more.rpartition(_FILLERS[0])[2]))
+        return len(tail[:common].rstrip()) or len(tail.rstrip())
+
+    def _whole(self, text: str, position: int) -> int:
+        """``position``, or where the token or tag begins within which it falls."""
+        patterns = [_TAG] if self._control is None else [self._control, _TAG]
+        for pattern in patterns:
+            for found in pattern.finditer(text, max(0, position - 80)):
+                if found.start() < position < found.end():
+                    return found.start()
+        return position
+
+
+def _stands(alone: str, text: str, written: Written) -> bool:
+    """Whether a turn stands in ``text`` as where it was the last."""
+    return text[: written.end] == alone[: written.end]
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,1 @@
+"""The signals of this package, each with what it computes."""

@@ -1,0 +1,339 @@
+"""SAE features of rows, and MONA: how much of a task's features a row shares.
+
+Checkpoints are those of EleutherAI's ``sparsify``: a folder with ``cfg.json`` and ``sae.safetensors``. They are read and
+applied here in plain PyTorch (top-k of ``relu(W (h − b_dec) + b_enc)``); only training needs the library.
+
+Features of a row = activations averaged over the row's real tokens but attention sinks, the ``max_features`` largest kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.documents import parse_json
+from autoselection.errors import SignalError
+from autoselection.language.models import files_fingerprint
+from autoselection.schema import kind_of
+from autoselection.signals.kinds import SaeValues
+from autoselection.signals.table import SparseRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+SparseVector = tuple[NDArray[np.int32], NDArray[np.float32]]
+#: Features of a text: indices, ascending; sums of the activations over its tokens, all > 0; number of tokens.
+FeatureSums = tuple[NDArray[np.int32], NDArray[np.float32], int]
+
+_HOOKPOINT = re.compile(r"^[A-Za-z_]+\.\d+(\.[A-Za-z_.]+)?$")
+
+#: Entries of sparse rows read at once (their buffers stay in a processor's cache).
+_ENTRIES = 1 << 17
+#: A state so many times longer than the median one of its row is an attention sink's. Other tokens reach 1.5 times the
+#: median in SmolLM2-135M and 3 times in the demo's model; the first token of the former 140 times.
+SINK_RATIO = 10.0
+#: Largest width or number of features that is believed.
+_MOST = 1 << 40
+#: Largest block of activations held at once, in numbers (64 MB in float32).
+_BLOCK = 1 << 24
+
+
+@dataclass(frozen=True)
+class SaeInfo:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        d_in: width of the hidden states it reads.
+        num_latents: number of features.
+        k: active features a token.
+        hookpoint: module it reads (a name below the base model, such as ``layers.14``); None if not told.
+    """
+
+    folder: Path
+    d_in: int
+    num_latents: int
+    k: int
+    activation: str
+    hookpoint: str | None
+
+
+def read_sae_info(path: Path | str) -> SaeInfo:
+    """Read a checkpoint's configuration. ``path`` holds ``cfg.json``, or exactly one folder that does.
+
+    Raises:
+        SignalError: no checkpoint there, or one of a kind that cannot be used.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise SignalError(f"There is no SAE folder {folder}: name a folder with cfg.json and sae.safetensors.")
+    if not (folder / "cfg.json").is_file():
+        inner = sorted(child.parent for child in folder.glob("*/cfg.json"))
+        if len(inner) != 1:
+            layers = f"; name one of its layers: {', '.join(child.name for child in inner)}" if inner else ""
+            raise SignalError(f"The SAE folder {folder} holds no cfg.json{layers}.")
+        folder = inner[0]
+    if not (folder / "sae.safetensors").is_file():
+        raise SignalError(f"The SAE folder {folder} holds no sae.safetensors.")
+    path = folder / "cfg.json"
+    config = parse_json(path.read_bytes(), str(path), SignalError)
+    if not isinstance(config, dict):
+        raise SignalError(f"{path} must hold a JSON object of sparsify's settings, not {kind_of(config)}.")
+    d_in, k = _count(config, "d_in", path), _count(config, "k", path)
+    num_latents = (
+        _count(config, "num_latents", path)
+        if config.get("num_latents")
+        else (d_in * _count(config, "expansion_factor", path))
+    )
+    activation, named = config.get("activation", "topk"), config.get("hookpoint")
+    if named is not None and not isinstance(named, str):
+        raise SignalError(f"{path}: hookpoint must be the name of a module, not {named!r:.40}.")
+    if config.get("transcode"):
+        raise SignalError(f"The SAE {folder} is a transcoder; AutoSelection needs an autoencoder of hidden states.")
+    if activation not in ("topk", "groupmax"):
+        raise SignalError(f"The SAE {folder} has the activation '{activation}'; known: topk, groupmax.")
+    if not 1 <= k <= num_latents or (activation == "groupmax" and num_latents % k):
+        raise SignalError(f"The SAE {folder} has k = {k} of {num_latents} features, which does not fit '{activation}'.")
+    hookpoint = named or (folder.name if _HOOKPOINT.match(folder.name) else None)
+    return SaeInfo(folder, d_in, num_latents, k, activation, hookpoint)
+
+
+def _count(config: Mapping[str, Any], name: str, path: Path) -> int:
+    value: Any = config.get(name)
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if not whole or isinstance(value, bool) or not 1 <= value <= _MOST:
+        raise SignalError(
+            f"{path} is not a sparsify configuration: {name} must be a whole number above 0, not {value!r:.40}."
+        )
+    return int(value)
+
+
+def sae_fingerprint(info: SaeInfo) -> str:
+    """32 hex digits that identify the checkpoint's content."""
+    return files_fingerprint([info.folder / "cfg.json", info.folder / "sae.safetensors"])
+
+
+def layer_hookpoint(model: PreTrainedModel, layer: int | None) -> str:
+    """Name of a decoder layer below the base model; ``None`` is the last but one, negative numbers count from the end.
+
+    Features are read from the layer's output (the residual stream), before the final norm.
+    """
+    from torch.nn import ModuleList
+
+    count = int(model.config.get_text_config().num_hidden_layers)
+    lists = [
+        name
+        for name, module in model.base_model.named_modules()
+        if isinstance(module, ModuleList) and len(module) == count
+    ]
+    if not lists:
+        raise SignalError(f"The layers of '{model.name_or_path}' cannot be found: its architecture is not supported.")
+    index = max(0, count - 2) if layer is None else layer + count if layer < 0 else layer
+    if not 0 <= index < count:
+        raise SignalError(f"signals.sae_layer: {layer} is out of range; the model has layers 0 to {count - 1}.")
+    return f"{lists[0]}.{index}"
+
+
+class SparseEncoder:
+    """An SAE's encoder on the model's device.
+
+    Args:
+        info: the checkpoint.
+        model: the language model whose hidden states it reads.
+        layer: layer to read; None takes it from the checkpoint, or else the last but one.
+        max_features: non-zeros kept a row.
+
+    Raises:
+        SignalError: the widths differ, the weights are damaged, or the layer does not exist.
+    """
+
+    def __init__(self, info: SaeInfo, model: PreTrainedModel, *, layer: int | None = None, max_features: int = 256):
+        from safetensors import SafetensorError, safe_open
+
+        width = int(model.config.get_text_config().hidden_size)
+        if info.d_in != width:
+            raise SignalError(
+                f"The SAE {info.folder} reads hidden states of width {info.d_in}, but the model "
+                f"'{model.name_or_path}' has width {width}: use the SAE trained for this model, or train one with "
+                "`autoselection sae train`."
+            )
+        self.info = info
+        self.max_features = min(max_features, info.num_latents)
+        self.hookpoint = layer_hookpoint(model, layer) if layer is not None or not info.hookpoint else info.hookpoint
+        try:
+            model.base_model.get_submodule(self.hookpoint)
+        except AttributeError as error:
+            raise SignalError(
+                f"The SAE {info.folder} was trained on '{self.hookpoint}', which the model '{model.name_or_path}' "
+                "does not have; set signals.sae_layer."
+            ) from error
+        path = info.folder / "sae.safetensors"
+        device = str(model.device)
+        try:
+            with safe_open(str(path), framework="pt", device="cpu") as weights:
+                self.weight = weights.get_tensor("encoder.weight").float().to(device)
+                self.bias = weights.get_tensor("encoder.bias").float().to(device)
+                self.b_dec = weights.get_tensor("b_dec").float().to(device)
+        except (SafetensorError, OSError) as error:
+            raise SignalError(f"{path} cannot be read: {error}.") from error
+        shapes = {
+            "encoder.weight": (self.weight, (info.num_latents, info.d_in)),
+            "encoder.bias": (self.bias, (info.num_latents,)),
+            "b_dec": (self.b_dec, (info.d_in,)),
+        }
+        for name, (tensor, expected) in shapes.items():
+            if tuple(tensor.shape) != expected:
+                raise SignalError(f"{path}: {name} has shape {tuple(tensor.shape)}, cfg.json says {expected}.")
+
+    def encode(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Activations and indices of the k active features of each state: [M, d_in] → two [M, k]."""
+        import torch
+
+        active = torch.relu(torch.nn.functional.linear(states.float() - self.b_dec, self.weight, self.bias))
+        if self.info.activation == "topk":
+            values, indices = active.topk(self.info.k, dim=-1, sorted=False)
+            return values, indices
+        group = self.info.num_latents // self.info.k
+        values, indices = active.view(len(active), self.info.k, group).max(dim=-1)
+        return values, indices + torch.arange(0, self.info.num_latents, group, device=indices.device)
+
+    def mean(self, texts: Sequence[FeatureSums]) -> SparseVector:
+        """The features of a row from the sums over its texts (most have one): means over all tokens, the largest kept."""
+        if not texts:
+            return np.zeros(0, np.int32), np.zeros(0, np.float32)
+        indices, sums = texts[0][:2]
+        if len(texts) > 1:
+            indices, place = np.unique(np.concatenate([text[0] for text in texts]), return_inverse=True)
+            sums = np.bincount(place, weights=np.concatenate([text[1] for text in texts])).astype(np.float32)
+        if len(sums) > self.max_features:
+            kept = np.sort(np.argpartition(-sums, self.max_features - 1)[: self.max_features])
+            indices, sums = indices[kept], sums[kept]
+        return indices, sums / np.float32(sum(text[2] for text in texts))
+
+    def sum_features(self, states: Tensor, mask: Tensor) -> list[FeatureSums]:
+        """Features of each sequence of a batch: [B, L, d_in] and its padding mask → B sparse vectors of sums.
+
+        Attention sinks are left out (:func:`sinks`): their features are the same in all rows and would outweigh all others,
+        so that relevance would be a matter of length.
+        """
+        import torch
+
+        width = self.info.num_latents
+        mask = mask.bool() & ~sinks(states, mask)[0]
+        lengths = mask.sum(1)
+        found: list[FeatureSums] = []
+        rows_at_once = max(1, _BLOCK // width)
+        tokens_at_once = max(1, _BLOCK // width)
+        for start in range(0, len(states), rows_at_once):
+            block = mask[start : start + rows_at_once]
+            row, position = block.nonzero(as_tuple=True)
+            sums = torch.zeros(len(block) * width, device=states.device)
+            for first in range(0, len(row), tokens_at_once):
+                part = slice(first, first + tokens_at_once)
+                values, indices = self.encode(states[start + row[part], position[part]])
+                sums.index_add_(0, (row[part, None] * width + indices).flatten(), values.flatten())
+            active = sums.nonzero()[:, 0]
+            totals: NDArray[np.float32] = sums[active].cpu().numpy()
+            of_row, latents = np.divmod(active.cpu().numpy(), width)
+            ends = np.searchsorted(of_row, np.arange(len(block) + 1)).tolist()
+            counts = lengths[start : start + rows_at_once].tolist()
+            for count, first, end in zip(counts, ends[:-1], ends[1:], strict=True):
+                found.append((latents[first:end].astype(np.int32), totals[first:end], count))
+        return found
+
+
+def sinks(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention sinks of each sequence, and a position that is none.
+
+    Language models give some tokens, mostly the first, a state of enormous length that hardly depends on the text (Sun et
+    al. 2024, "Massive Activations in Large Language Models").
+
+    Args:
+        states: hidden states, [B, L, d].
+        mask: real tokens, [B, L].
+
+    Returns:
+        Bool [B, L], and int [B]: the position whose state has the median length.
+    """
+    import torch
+
+    lengths = torch.linalg.vector_norm(states, dim=-1, dtype=torch.float32)
+    median = lengths.masked_fill(~mask.bool(), torch.nan).nanmedian(dim=1)
+    return mask.bool() & (lengths > SINK_RATIO * median.values[:, None]), median.indices
+
+
+def task_vector(features: SparseRows) -> NDArray[np.float64]:
+    """Mean feature vector of a task's target samples, dense float64[d]."""
+    total = np.bincount(features.indices, weights=features.floats().astype(np.float64), minlength=features.d)
+    mean: NDArray[np.float64] = total / max(1, len(features))
+    return mean
+
+
+def mona_scores(features: SparseRows, target: NDArray[np.float64], rows: range | None = None) -> NDArray[np.float32]:
+    """Generalized Jaccard similarity of each row with a task vector: ``Σ min(a, v) / Σ max(a, v)``; float32[N]."""
+    scores: NDArray[np.float32] = mona_matrix(features, np.asarray(target)[None], rows)[0]
+    return scores
+
+
+def mona_matrix(features: SparseRows, targets: NDArray[Any], rows: range | None = None) -> NDArray[np.float32]:
+    """The same for several task vectors [T, d] at once: float32[T, N], in one pass over the features.
+
+    Only a row's active dimensions are touched: since min + max = a + v, ``Σ max = Σ a + Σ v − Σ min`` and ``Σ min`` runs
+    over the active dimensions. A row without features is NaN. Blocks of rows keep what is held at once to a few
+    megabytes. The terms are float32, each row's summed pairwise: within 1e-5 (relative) of the dense formula.
+    """
+    rows = range(len(features)) if rows is None else rows
+    indptr = np.asarray(features.indptr[rows.start : rows.stop + 1])
+    vectors = np.ascontiguousarray(targets, np.float32)
+    totals = np.asarray(targets, np.float64).sum(axis=1)
+    scores = np.full((len(vectors), len(rows)), np.nan, np.float32)
+    start = 0
+    while start < len(rows):
+        stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + _ENTRIES, side="right")) - 1)
+        bounds = indptr[start : stop + 1]
+        filled = np.flatnonzero(np.diff(bounds))
+        if len(filled):
+            indices = np.asarray(features.indices[int(bounds[0]) : int(bounds[-1])])
+            values = features.floats(rows.start + start, rows.start + stop)
+            first = (bounds[:-1] - bounds[0])[filled]  # empty rows would repeat a neighbour's entry
+            own = np.add.reduceat(values, first).astype(np.float64)
+            shared_terms = np.empty_like(values)
+            for score, vector, total in zip(scores, vectors, totals, strict=True):
+                np.take(vector, indices, out=shared_terms, mode="clip")
+                np.minimum(shared_terms, values, out=shared_terms)
+                shared = np.add.reduceat(shared_terms, first).astype(np.float64)
+                score[start + filled] = shared / (own + total - shared)
+        start = stop
+    return scores
+
+
+def stored_values(
+    values: NDArray[np.float32], counts: NDArray[np.int64], kind: SaeValues
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Activations as they are stored, and in how many rows some do not fit.
+
+    - float32: as they are.
+    - float16: relative error 2⁻¹¹ from 6.1e-5 on (below, absolute error 3e-8). What is outside [6e-8, 65504] becomes the
+      nearest bound.
+    - uint8: a row's values are multiples of ``scale``, a 255th of its largest (absolute error half of that). What rounds
+      to 0 becomes 1, so that an active feature stays active.
+    """
+    row = np.repeat(np.arange(len(counts)), counts)
+    if kind == "float16":
+        tiny, largest = float(np.finfo(np.float16).smallest_subnormal), float(np.finfo(np.float16).max)
+        clipped = np.unique(row[(values < tiny) | (values > largest)])
+        return {"values": np.clip(values, tiny, largest).astype(np.float16)}, len(clipped)
+    if kind == "uint8":
+        scale = np.zeros(len(counts), np.float32)
+        np.maximum.at(scale, row, values / np.float32(255))
+        raised = np.unique(row[values < scale[row] / 2])
+        quantized = np.clip(np.rint(values / scale[row]), 1, 255).astype(np.uint8)
+        return {"values": quantized, "scale": scale}, len(raised)
+    return {"values": values}, 0

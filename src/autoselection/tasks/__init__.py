@@ -1,0 +1,33 @@
+"""Benchmark tasks: their items, how files become items, how answers are read, and what is wrong with a task."""
+
+from __future__ import annotations
+
+from autoselection.tasks.items import (
+    LETTERS,
+    OPTION_METRICS,
+    TASK_NAME,
+    Answer,
+    Metric,
+    Split,
+    TaskConfig,
+    TaskItem,
+    items_fingerprint,
+    sign_of,
+    solved_examples,
+)
+from autoselection.tasks.load import load_items
+
+__all__ = [
+    "LETTERS",
+    "OPTION_METRICS",
+    "TASK_NAME",
+    "Answer",
+    "Metric",
+    "Split",
+    "TaskConfig",
+    "TaskItem",
+    "items_fingerprint",
+    "load_items",
+    "sign_of",
+    "solved_examples",
+]

@@ -1,0 +1,142 @@
+"""Where a text marks its answer: boxes, answer tags, clauses behind a cue in many languages, bold text."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from autoselection.tasks.answers.plain import lines_of
+
+_MOST_MARKS = 20
+#: How far behind a cue an answer is looked for (characters).
+_REACH = 400
+
+#: Latin letters and digits: other scripts write no blank between a word and a letter or a number.
+LATIN = "A-Za-z0-9_\u00c0-\u024f"
+
+
+class Several:
+    """Two answers at once."""
+
+
+SEVERAL: Final = Several()
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(?=\s*(?:\d|[A-Z]\b)))")
+_TAG = re.compile(
+    r"<\s*(answer|final[_ ]?answer|final|solution|result|response|ans)\b[^<>]*>(.*?)"
+    r"(?:<\s*/\s*\1\s*>|(?=<\s*(?:answer|final[_ ]?answer)\b)|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_AFTER = rf"(?![{LATIN}'])"
+#: Nouns that mean "answer", and the verbs behind them, by language.
+_NOUNS = (
+    (
+        r"answer(?:\s+(?:option|choice|letter))?|(?:correct|right|best|final)\s+(?:option|choice|letter)"
+        r"|my\s+(?:final\s+)?(?:choice|pick)",
+        r"is|are|was|would\s+be|will\s+be|should\s+be|must\s+be|has\s+to\s+be|becomes|equals",
+    ),
+    (r"antwort(?:option|möglichkeit)?|ergebnis|(?:richtige|korrekte)\s+option", r"ist|lautet|wäre|muss"),
+    (r"réponse|résultat|(?:bonne\s+)?option(?=\s+correcte)|bonne\s+option", r"est|sera|serait"),
+    (r"respuesta|resultado|(?:opción|alternativa)(?=\s+correcta)", r"es|sería|será"),
+    (r"resposta|(?:opção|alternativa)(?=\s+correta)", r"é|seria|será"),
+    (r"risposta|risultato|opzione(?=\s+corretta)", r"è|sarebbe|sarà"),
+    (r"antwoord", r"is"),
+    (r"odpowied[źz]|odpověď|odpoveď", r"to(?:\s+(?:jest|je))?|je|jest|brzmi|zní"),
+    (r"svar(?:et|en)?|vastaus", r"är|er|on"),
+    (r"cevap|cevab[ıi]|yan[ıi]t", r"olarak"),
+    (r"đáp\s+án|câu\s+trả\s+lời", r"là"),
+    (r"jawaban(?:nya)?", r"adalah"),
+    (r"răspuns(?:ul)?", r"este|e"),
+    (r"válasz", r"az?"),
+    (r"ответ(?:ом)?|відповідь|отговор|одговор|απάντηση", r"является|это|—|-(?=\s)|είναι|є|е"),
+)
+#: What heads a whole solution too: a mark only in front of a short rest of the line.
+_HEADS = r"(?:ans|solution|lösung|solución|soluzione|correct|richtig|final)\s*:(?=[^\n]{1,25}$)"
+_ADJECTIVES = (
+    r"(?:\s+(?:correcta|correcte|correto|correta|corretta|exacte|exacta|finale?|final|juste|poprawna|benar|yang\s+benar"
+    r"|đúng|corect))?"
+)
+_ASIDE = r"(?:\s*\([^()\n]{0,40}\)|\s+(?:to|for|of|zu|auf|à|pour|de|a|para)\s[^.:;=\n]{0,60}?)?"
+_LATIN_CUES = "|".join(
+    rf"(?:{nouns}){_ADJECTIVES}{_AFTER}[\"'`]?{_ASIDE}\s*(?:(?<![{LATIN}])(?:{verbs}){_AFTER}\s*:?|:|=|→|->)"
+    for nouns, verbs in _NOUNS
+)
+#: "A... no wait, B": a mark only in front of an answer and nothing else.
+_CORRECTION = (
+    r"(?:no,?\s+wait|wait,?\s+no|scratch\s+that|correction|i\s+mean|or\s+rather)\s*[,.:;-]*"
+    r"(?=\s*(?:(?:it's|it\s+is|the\s+answer\s+is|option)\s+)?[\"'(*$]*(?:[A-Z]|-?[$€£]?\d[\d.,]*%?)[)\"'*]*\s*[.!]?\s*$)"
+)
+#: Scripts that write no blank behind a word.
+_NOT = r"(?!\s*(?:是|为|は|은|는)?\s*(?:不|并非|並非|ではな|じゃな|아니))"
+_JOINED_CUES = (
+    r"(?:答案|答え|答(?=\s*:)|解答|回答|正解|정답|답|उत्तर|الجواب|الإجابة|ה?תשובה|คำตอบ)\s*"
+    rf"(?:(?:应该|應該|应|應|就)?(?:是|为|為|选|選)|は|은|는|הוא|היא|คือ|هو|هي)?\s*[:=]?{_NOT}"
+)
+_CHOOSE = (
+    r"(?<!不)(?<!不能)(?<!不应)(?<!不應)(?<!不该)(?<!不可)(?<!别)(?<!没)(?:选择|選擇|选|選)\s*(?:项|項)?\s*[:=]?"
+    r"(?=\s*[\"'(\[]?[A-Za-z](?![A-Za-z]))"
+)
+_CUE = re.compile(
+    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION})|^\s*#{{2,}}(?=\s)|{_JOINED_CUES}|{_CHOOSE}",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CLAUSE_END = re.compile(r"(?:[.?;]|(?<!\d)!)(?=[\s\"'*)\]]|$)|[。\n]")
+_BOLD_SIGNS = re.compile(r"(?<![A-Za-z0-9)\]}])\*\*|\*\*(?![A-Za-z0-9(-])|(?<!\w)__|__(?!\w)")
+_BOLD = re.compile(
+    r"(?<![A-Za-z0-9)\]}])\*\*([^*\n]+?)\*\*|(?<!\w)__([^_\n]+?)__|<(?:b|strong)>([^<\n]+?)</", re.IGNORECASE
+)
+_WRAPPER = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
+_REFUSAL = re.compile(
+    r"\b(?:i(?:'m| am) (?:not sure|unable|sorry)|i (?:cannot|can't|can not|do not know|don't know|could not|couldn't)"
+    r"|as an ai\b|(?:cannot|can't|can not) be (?:determined|answered)|not enough information|insufficient information"
+    r"|unable to (?:answer|determine|say)|(?:impossible|hard) to (?:say|tell|determine))",
+    re.IGNORECASE,
+)
+
+
+def boxed(text: str) -> list[str]:
+    """Contents of the boxes, last first; a box that is never closed ends with the text."""
+    contents = []
+    for match in list(_BOX.finditer(text))[-_MOST_MARKS:]:
+        if not match.group().endswith("{"):  # \boxed 5
+            contents.append(re.match(r"\s*(\d+|[A-Z])", text[match.end() :]).group(1))  # type: ignore[union-attr]
+            continue
+        depth, end = 1, match.end()
+        while end < len(text) and depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        contents.append(text[match.end() : end - (depth == 0)].strip(" $"))
+    return contents[::-1]
+
+
+def unwrapped(fragment: str) -> str:
+    r"""The words of ``\text{…}`` and its like as plain words."""
+    return _WRAPPER.sub(r"\1", fragment)
+
+
+def tagged(text: str) -> list[str]:
+    """Contents of ``<answer>…</answer>`` and its like, last first; a tag that is never closed ends with the text."""
+    found = [match.group(2).strip() for match in _TAG.finditer(text)]
+    return found[-_MOST_MARKS:][::-1]
+
+
+def clauses(text: str) -> list[str]:
+    """The clauses behind the cues, last first."""
+    text = _BOLD_SIGNS.sub("", text)
+    found = []
+    for match in list(_CUE.finditer(text))[-_MOST_MARKS:]:
+        rest = unwrapped(text[match.end() : match.end() + _REACH]).lstrip(" \t:*\"'").lstrip()
+        found.append(_CLAUSE_END.split(rest, maxsplit=1)[0].strip())  # the answer may stand in the next line
+    return found[::-1]
+
+
+def bold(text: str) -> list[str]:
+    """Bold text of the last line, last first; headings ("Answer:") are none."""
+    lines = lines_of(text)
+    spans = [next(filter(None, groups)) for groups in _BOLD.findall(lines[-1])] if lines else []
+    return [span.strip() for span in spans if not span.strip().endswith(":")][::-1]
+
+
+def refuses(text: str) -> bool:
+    """Whether the text says that it gives no answer."""
+    return _REFUSAL.search(text) is not None

@@ -1,0 +1,345 @@
+"""What one record of each benchmark says: prompt, gold answer, options, rationale.
+
+Every parser raises ``Unusable`` with a short reason for a record that cannot become an item; reasons are counted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autoselection.tasks import LETTERS, Answer, Metric
+from autoselection.tasks.answers import extract_text, extract_yes_no
+from autoselection.tasks.convert.golds import FURTHER, Form, Unusable, accepted, number
+from autoselection.tasks.convert.sources import SourceFile
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An item before it has an id.
+
+    Attributes:
+        right: index of the right option where there are ``choices``.
+        aliases: further right answers.
+        form: how a number was spelled.
+        raw: its spelling.
+    """
+
+    prompt: str
+    answer: str = ""
+    choices: tuple[str, ...] = ()
+    right: int = -1
+    rationale: str | None = None
+    subtask: str | None = None
+    source_id: str | None = None
+    aliases: tuple[str, ...] = ()
+    form: Form = "clear"
+    raw: str = ""
+
+
+Parser = Callable[[Any, SourceFile], Draft]
+
+
+@dataclass(frozen=True)
+class BenchmarkFormat:
+    """How a benchmark is published and how it is scored.
+
+    Attributes:
+        files: what its public files are called and hold, for people.
+        answer: how a generated answer is read.
+        metric: the metric suggested for the search.
+        labels: splits of its files that are meant for another of ours.
+        shuffle: options come with the right one first and are shuffled by a seed per item.
+        private: its authors ask that its questions stay out of public repositories.
+    """
+
+    name: str
+    files: str
+    parse: Parser
+    answer: Answer
+    metric: Metric
+    labels: Mapping[str, str]
+    shuffle: bool = False
+    private: bool = False
+
+
+def _object(record: Any) -> Mapping[str, Any]:
+    if not isinstance(record, Mapping):
+        raise Unusable("not an object")
+    return record
+
+
+def _text(record: Mapping[str, Any], *names: str) -> str:
+    for name in names:
+        value = record.get(name)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    raise Unusable(f"no {' or '.join(names)}")
+
+
+def _with_number(draft: Draft, value: Any) -> Draft:
+    """The draft with a number, or several accepted ones, as its answer."""
+    raw = accepted(value) if isinstance(value, (list, Mapping)) else (value,)
+    read = [number(one) for one in raw]
+    forms = [form for _, form in read]
+    telling: tuple[Form, ...] = ("decimal comma", "ambiguous")
+    form: Form = next((form for form in telling if form in forms), "clear")
+    answers = list(dict.fromkeys(text for text, _ in read))
+    shown = next((str(one) for one, (_, own) in zip(raw, read, strict=True) if own == form), "")
+    return replace(draft, answer=answers[0], aliases=tuple(answers[1:]), form=form, raw=shown)
+
+
+def _yes_no(text: str) -> str:
+    found = extract_yes_no(text)
+    if found is None:
+        raise Unusable("the answer is not yes or no")
+    return found
+
+
+def _gsm8k(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    worked, separator, result = _text(entry, "answer").rpartition("####")
+    if not separator:
+        raise Unusable("no '####' in the answer")
+    # <<48/2=24>> are notes for a calculator
+    rationale = re.sub(r"<<[^<>]*>>", "", worked).strip()
+    return _with_number(Draft(_text(entry, "question"), rationale=rationale or None), result)
+
+
+def _choice(
+    prompt: str,
+    choices: Sequence[str],
+    right: int,
+    *,
+    subtask: str | None = None,
+    source_id: Any = None,
+    why: str | None = None,
+) -> Draft:
+    if not prompt:
+        raise Unusable("no question")
+    options = tuple(str(choice).strip() for choice in choices)
+    if len(options) < 2 or not all(options):
+        raise Unusable("fewer than two options, or an empty one")
+    if len(options) > len(LETTERS):
+        raise Unusable(f"more than {len(LETTERS)} options")
+    if not 0 <= right < len(options):
+        raise Unusable("the answer is none of the options")
+    return Draft(prompt, "", options, right, why, subtask, None if source_id is None else str(source_id))
+
+
+def _mmlu(record: Any, file: SourceFile) -> Draft:
+    if isinstance(record, list):
+        if len(record) < 4:
+            raise Unusable("a row with fewer than four cells")
+        return _choice(record[0].strip(), record[1:-1], LETTERS.find(record[-1].strip()), subtask=file.topic)
+    entry = _object(record)
+    choices = entry.get("choices") or [entry[letter] for letter in LETTERS if entry.get(letter)]
+    return _choice(_text(entry, "question", "input"), choices, _position(entry.get("answer", entry.get("target")), choices),
+                   subtask=str(entry.get("subject") or file.topic))  # fmt: skip
+
+
+def _position(answer: Any, choices: Sequence[Any], labels: Sequence[str] = ()) -> int:
+    """Index of the right option: given as an index, a label, a letter, or the option's own text."""
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if isinstance(answer, list):
+        raise Unusable("several right options, or none")
+    if isinstance(answer, bool) or answer is None:
+        return -1
+    if isinstance(answer, int):
+        return answer
+    if isinstance(answer, float):  # whole numbers of a table in which some rows have none
+        return int(answer) if answer.is_integer() else -1
+    text = str(answer).strip()
+    if text in labels:
+        return list(labels).index(text)
+    place = LETTERS.index(text) if len(text) == 1 and text in LETTERS else int(text) if text.isdecimal() else -1
+    texts = [str(choice).strip() for choice in choices]
+    if text not in texts:
+        return place
+    if 0 <= place < len(texts) and texts[place] != text:
+        raise Unusable("the answer could be an option's text or its place")
+    return texts.index(text)
+
+
+def _bbh(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    if "worked" in entry:
+        answer = extract_text(entry["worked"])
+        found = re.search(re.escape(answer), entry["worked"], re.IGNORECASE) if answer else None
+        if found is None:
+            raise Unusable("a worked example without an answer")
+        written = re.findall(re.escape(answer), entry["worked"], re.IGNORECASE)[-1]
+        return Draft(entry["question"], written, rationale=entry["worked"], subtask=file.topic)
+    return Draft(_text(entry, "input"), _text(entry, "target"), subtask=file.topic)
+
+
+_GPQA_WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
+
+
+def _gpqa(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    choices = [_text(entry, name) for name in ("Correct Answer", *_GPQA_WRONG)]
+    if len(set(choices)) < len(choices):
+        raise Unusable("two options are the same")
+    subtask = entry.get("High-level domain") or entry.get("Subdomain")
+    return _choice(
+        _text(entry, "Question"), choices, 0, subtask=subtask or None, source_id=entry.get("Record ID") or None
+    )
+
+
+def _nlgraph(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    answer = _text(entry, "answer")
+    return Draft(_text(entry, "question"), _yes_no(answer), rationale=answer, subtask=file.topic)
+
+
+def _graphwiz(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    worked, _, answer = _text(entry, "answer").rpartition("###")
+    if not re.fullmatch(r"(?:yes|no)\b.{0,3}", answer.strip(), re.IGNORECASE | re.DOTALL):
+        raise Unusable("the answer is not yes or no")
+    task = entry.get("task")
+    return Draft(
+        _text(entry, "input_prompt", "query"),
+        _yes_no(answer),
+        rationale=worked.strip() or None,
+        subtask=task if isinstance(task, str) and task else file.topic,
+    )
+
+
+def _labelled(record: Any, file: SourceFile) -> Draft:
+    """CommonsenseQA and ARC: a stem, labelled choices, ``answerKey``; as published, or as data sets hold them."""
+    entry = _object(record)
+    question = entry.get("question")
+    stem, choices = question, entry.get("choices")
+    if isinstance(question, Mapping):
+        stem, choices = question.get("stem"), question.get("choices")
+    if isinstance(choices, Mapping):
+        labels, texts = list(choices.get("label") or ()), list(choices.get("text") or ())
+    elif isinstance(choices, list) and all(isinstance(choice, Mapping) for choice in choices):
+        labels, texts = [c.get("label") for c in choices], [c.get("text") for c in choices]
+    else:
+        raise Unusable("no labelled choices")
+    if not isinstance(stem, str) or not stem.strip():
+        raise Unusable("no question")
+    key = entry.get("answerKey")
+    if not key:
+        raise Unusable("no answerKey (an unlabelled test file)")
+    names = [str(label) for label in labels]
+    right = names.index(str(key)) if str(key) in names else -1
+    return _choice(stem.strip(), texts, right, source_id=entry.get("id"))
+
+
+def _svamp(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    body, question = _text(entry, "Body", "body"), _text(entry, "Question", "question")
+    prompt = f"{body}{'' if body.endswith(('.', '?', '!')) else '.'} {question}"
+    subtask = entry.get("Type") or entry.get("type")
+    draft = Draft(
+        prompt,
+        subtask=str(subtask) if subtask else None,
+        source_id=str(entry["ID"]) if entry.get("ID") else None,
+    )
+    return _with_number(draft, entry.get("Answer", entry.get("answer", "")))
+
+
+_QUESTION = ("question", "prompt", "input", "query")
+
+
+def _answer(entry: Mapping[str, Any]) -> Any:
+    for name in ("answer", "answers", "target", "targets", "label", "output"):
+        if entry.get(name) is not None:
+            return entry[name]
+    raise Unusable("no answer or target")
+
+
+def _answers(entry: Mapping[str, Any]) -> Any:
+    """The answer, with the further ones that other fields hold."""
+    further = [entry[field] for field in FURTHER if entry.get(field)]
+    return [_answer(entry), *further] if further else _answer(entry)
+
+
+def _common(entry: Mapping[str, Any], answer: str) -> Draft:
+    named = {name: entry.get(name) for name in ("rationale", "subtask", "id")}
+    return Draft(
+        _text(entry, *_QUESTION),
+        answer,
+        rationale=str(named["rationale"]) if named["rationale"] else None,
+        subtask=str(named["subtask"]) if named["subtask"] else None,
+        source_id=str(named["id"]) if named["id"] is not None else None,
+    )
+
+
+def _listed(choices: Any) -> Any:
+    """Options that a cell of a table holds as JSON."""
+    if not isinstance(choices, str):
+        return choices
+    try:
+        return json.loads(choices)
+    except (ValueError, RecursionError):
+        raise Unusable("the choices are text, not a JSON list") from None
+
+
+def _lettered(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in columns of their own: A, B, C, … (empty ones at the end are none)."""
+    cells = [entry.get(letter, entry.get(letter.lower())) for letter in LETTERS]
+    count = max((place for place, cell in enumerate(cells, start=1) if cell not in (None, "")), default=0)
+    return {letter: "" if cell is None else cell for letter, cell in zip(LETTERS[:count], cells, strict=False)}
+
+
+def _multiple_choice(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    choices = _listed(entry.get("choices") or entry.get("options") or _lettered(entry))
+    labels: Sequence[str] = ()
+    if isinstance(choices, Mapping):
+        labels, choices = [str(key) for key in choices], list(choices.values())
+    if not isinstance(choices, list):
+        raise Unusable("no choices")
+    common = _common(entry, "")
+    return _choice(common.prompt, choices, _position(_answer(entry), choices, labels), subtask=common.subtask,
+                   source_id=common.source_id, why=common.rationale)  # fmt: skip
+
+
+def _number(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    return _with_number(_common(entry, ""), _answers(entry))
+
+
+def _short_answer(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    answer, *aliases = accepted(_answers(entry))
+    return replace(_common(entry, answer), aliases=tuple(aliases))
+
+
+def _yes_no_item(record: Any, file: SourceFile) -> Draft:
+    entry = _object(record)
+    said = {_yes_no(answer) for answer in accepted(_answers(entry))}
+    if len(said) > 1:
+        raise Unusable("the answer is yes and no")
+    return _common(entry, said.pop())
+
+
+_NONE: Mapping[str, str] = {}
+
+BENCHMARKS: dict[str, BenchmarkFormat] = {
+    entry.name: entry
+    for entry in (
+        BenchmarkFormat("gpqa", "gpqa_main.csv or another of its CSV files", _gpqa, "choice", "accuracy", _NONE, shuffle=True, private=True),
+        BenchmarkFormat("gsm8k", "train.jsonl and test.jsonl: question, answer with ####", _gsm8k, "number", "exact_match", _NONE),
+        BenchmarkFormat("bbh", "the folder bbh/ (JSON files of input, target) and cot-prompts/ for worked target items", _bbh, "auto", "exact_match", _NONE),
+        BenchmarkFormat("mmlu", "the folder data/ (dev, val, test: headless CSV), or data-set rows", _mmlu, "choice", "accuracy", {"dev": "target", "validation": "dev"}),
+        BenchmarkFormat("graphwiz", "JSON lines: input_prompt or query, answer ending in '### Yes'", _graphwiz, "yes_no", "exact_match", _NONE),
+        BenchmarkFormat("nlgraph", "TASK/{main,train,test}.json: numbered objects of question, answer", _nlgraph, "yes_no", "exact_match", _NONE),
+        BenchmarkFormat("commonsenseqa", "JSON lines: question.stem, question.choices, answerKey, or data-set rows", _labelled, "choice", "accuracy", _NONE),
+        BenchmarkFormat("arc", "JSON lines as CommonsenseQA's, labels A-D or 1-4", _labelled, "choice", "accuracy", _NONE),
+        BenchmarkFormat("svamp", "SVAMP.json: Body, Question, Answer", _svamp, "number", "exact_match", _NONE),
+        BenchmarkFormat("multiple_choice", "question, choices (list or labelled; in tables JSON, or columns A, B, …), answer (label, index or text)", _multiple_choice, "choice", "accuracy", _NONE),
+        BenchmarkFormat("number", "question, answer: a number", _number, "number", "exact_match", _NONE),
+        BenchmarkFormat("short_answer", "question, answer: a word or phrase", _short_answer, "text", "exact_match", _NONE),
+        BenchmarkFormat("yes_no", "question, answer: yes, no, true or false", _yes_no_item, "yes_no", "exact_match", _NONE),
+    )
+}  # fmt: skip
