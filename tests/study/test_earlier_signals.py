@@ -11,8 +11,8 @@ import pytest
 
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, model_pass, score_pool
-from autoselection.signals.families import text
 from autoselection.signals.builtin import NgramEntropy
+from autoselection.signals.families import text
 from autoselection.signals.store import SignalStore
 from autoselection.study.prepare import _as_begun
 from autoselection.tasks import TaskConfig
