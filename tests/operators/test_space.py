@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from operator_tables import apply, make_table, random_params
 
 from autoselection.errors import RecipeError
 from autoselection.operators import (
+    BaseOperator,
     OperatorRegistry,
     Param,
     builtin_operators,
@@ -100,7 +100,8 @@ def test_of_two_sources_a_filter_moves_to_the_other(named):
 def test_numbers_move_at_every_scale_and_stay_in_range(low, high, log):
     for kind in ("float", "int") if isinstance(low, int) else ("float",):
         param = Param("x", kind, low, low=max(low, 1e-6), high=high, log=log, searched=True)
-        owner = SimpleNamespace(name="one", params=(param,), space=lambda _, param=param: (param,))
+        owner = BaseOperator()
+        owner.name, owner.params = "one", (param,)
         for scale in (1e-300, 1e-7, 0.1, 50.0):
             for start in (0.0, 0.25, 0.5, 1.0):
                 value = from_unit(param, start)

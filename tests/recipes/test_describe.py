@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoselection.operators import default_registry, validate_params
+from autoselection.operators.wording import number, percent
 from autoselection.recipes import Recipe, Step, ready_recipes
-from autoselection.recipes.describe import describe_step, number, percent
+from autoselection.recipes.describe import describe_step
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
     ("truncate_samples", {}, "random 50%"),

@@ -63,14 +63,14 @@ class Slots:
         for name, strength, end in slots:
             if name == "none" or any(step.operator == name for step in steps) or len(steps) == self.config.max_steps:
                 continue
-            direction, scope = end.split()
+            kept, scope = end.split()
             params = self.space.params(name)
             units: dict[str, float] = {}
             for param in params:
                 if not param.searched:
                     continue
-                if param.name in ("direction", "scope"):
-                    value = direction if param.name == "direction" else scope
+                if param.role in ("end", "scope"):
+                    value = kept if param.role == "end" else scope
                     units[param.name] = (param.choices.index(value) + 0.5) / len(param.choices)
                 elif param.kind == "choice":
                     units[param.name] = (ENDS.index(end) + 0.5) / len(ENDS)

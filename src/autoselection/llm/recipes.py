@@ -10,7 +10,7 @@ from autoselection.errors import RecipeError
 from autoselection.llm.answers import AnswerError, ProposerAnswer, RecipeAnswer, StepAnswer, printable
 from autoselection.llm.names import SourceNames
 from autoselection.operators import Param
-from autoselection.operators.base import DIGITS
+from autoselection.operators.param import DIGITS
 from autoselection.recipes import Recipe, Step
 from autoselection.search.roles import Briefing, Suggestion
 from autoselection.search.space import RecipeSpace
@@ -38,10 +38,10 @@ def searched_params(space: RecipeSpace, operator: str) -> tuple[Param, ...]:
 
 def allowed_choices(space: RecipeSpace, operator: str, param: Param) -> tuple[str, ...]:
     """The choices of a parameter that the search would draw too."""
-    if param.name == "direction":
+    if param.role == "end":
         low = space.low_probability(operator)
         chances = {"low": low, "high": 1.0 - low}
-    elif param.name == "scope":
+    elif param.role == "scope":
         chances = space.scope_odds(space.operator(operator))
     else:
         return param.choices

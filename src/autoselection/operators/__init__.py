@@ -5,12 +5,12 @@ from autoselection.operators.base import (
     Context,
     Operator,
     Outcome,
-    Param,
     Rows,
     has_signal,
     validate_params,
 )
 from autoselection.operators.catalog import document
+from autoselection.operators.param import Param, Role, in_role
 from autoselection.operators.registry import OperatorRegistry, builtin_operators, default_registry
 from autoselection.operators.space import (
     clamp_params,
@@ -27,6 +27,7 @@ __all__ = [
     "OperatorRegistry",
     "Outcome",
     "Param",
+    "Role",
     "Rows",
     "builtin_operators",
     "clamp_params",
@@ -35,6 +36,7 @@ __all__ = [
     "encode_params",
     "encoding_names",
     "has_signal",
+    "in_role",
     "perturb_params",
     "sample_params",
     "validate_params",

@@ -11,144 +11,22 @@ Contract of every operator:
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
+from autoselection.operators.param import Param, in_role, shown
+from autoselection.operators.wording import default_phrases
 from autoselection.schema import clipped, suggestion
 from autoselection.signals.table import SignalTable
 
 Rows: TypeAlias = NDArray[np.int64]
-Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources", "weights", "signal"]
 Note: TypeAlias = int | float | str
-
-#: Decimal digits kept of every float parameter, so that equal recipes have equal hashes.
-DIGITS = 6
-#: Numbers lie between minus this and this.
-LARGEST = 2**53
-
-
-@dataclass(frozen=True)
-class Param:
-    """One declared parameter of an operator.
-
-    Attributes:
-        name: its key in a recipe.
-        kind: float, int, choice, bool; ``recipe`` (id of a recipe), ``sources`` (source names), ``weights`` (a number
-            >= 0 per source name), ``signal`` (name of a numeric column of the signal table; that it exists is checked
-            when the step runs).
-        default: value when it is not given; ``None`` for a parameter that is neither optional, grouped nor conditional
-            means that it must be given.
-        low, high: inclusive range of a number; ``None`` leaves the end open.
-        log: searched on a logarithmic scale.
-        choices: allowed values of a choice; known names in a searched ``sources`` or ``signal`` parameter.
-        optional: ``None`` is allowed.
-        searched: part of the default search space.
-        help: one phrase for people, with the unit.
-        group: exactly one parameter of a group is set; if none is given, the one with a default decides.
-        when: ``(parameter, values)``: applies only while that choice has one of these values, and is refused otherwise;
-            without values: applies, and is then required, only while that parameter is set.
-        implicit: left out of canonical parameters while it has its default, so that a parameter declared later does not
-            change the hashes of recipes that were stored before it.
-    """
-
-    name: str
-    kind: Kind
-    default: Any = None
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    choices: tuple[str, ...] = ()
-    optional: bool = False
-    searched: bool = False
-    help: str = ""
-    group: str | None = None
-    when: tuple[str, tuple[str, ...]] | None = None
-    implicit: bool = False
-
-    def active(self, params: Mapping[str, Any]) -> bool:
-        """Whether the parameter applies, given the others."""
-        if self.when is None:
-            return True
-        value = params.get(self.when[0])
-        return value in self.when[1] if self.when[1] else value is not None
-
-    @property
-    def domain(self) -> str:
-        """The allowed values, in words."""
-        if self.kind == "choice":
-            return "one of " + ", ".join(self.choices)
-        if self.kind in ("float", "int"):
-            noun = "a number" if self.kind == "float" else "a whole number"
-            if self.low is not None and self.high is not None:
-                return f"{noun} from {self.low:g} to {self.high:,g}"
-            if self.low is not None:
-                return f"{noun} of at least {self.low:g}"
-            return noun if self.high is None else f"{noun} of at most {self.high:g}"
-        return {
-            "bool": "true or false",
-            "recipe": "the id of a recipe",
-            "signal": "the name of a numeric signal",
-            "sources": "a list of distinct source names, not empty",
-            "weights": "a mapping from source name to a weight of at least 0, not all 0",
-        }[self.kind]
-
-    def checked(self, value: Any) -> Any:
-        """Return ``value`` in canonical form; ``ValueError`` if it is not in the domain."""
-        result = self._coerced(value)
-        if result is None:
-            raise ValueError(f"must be {self.domain}, not {_shown(value)}")
-        return result
-
-    def _coerced(self, value: Any) -> Any:
-        if self.kind in ("float", "int"):
-            return self._number(value)
-        if self.kind == "choice":
-            return value if isinstance(value, str) and value in self.choices else None
-        if self.kind == "bool":
-            return value if isinstance(value, bool) else None
-        if self.kind in ("recipe", "signal"):
-            return value if isinstance(value, str) and value else None
-        if self.kind == "sources":
-            names = [value] if isinstance(value, str) else value
-            if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
-                return None
-            return sorted(names) if len(set(names)) == len(names) else None
-        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            return None
-        weights = {name: _real(weight) for name, weight in sorted(value.items())}
-        if any(weight is None or weight < 0 for weight in weights.values()) or not any(weights.values()):
-            return None
-        return weights
-
-    def _number(self, value: Any) -> float | int | None:
-        number = _real(value)
-        if number is None or (self.low is not None and number < self.low):
-            return None
-        if self.high is not None and number > self.high:
-            return None
-        if self.kind == "float":
-            return number
-        return int(number) if number == int(number) else None
-
-
-def _shown(value: Any) -> str:
-    return clipped(repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value))
-
-
-def _real(value: Any) -> float | None:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        return None
-    if isinstance(value, int) and abs(value) > LARGEST:  # floats, which whole numbers become, are exact below
-        return None
-    number = round(float(value), DIGITS)
-    return number if abs(number) <= LARGEST else None
 
 
 @dataclass(frozen=True)
@@ -191,7 +69,12 @@ class Outcome:
 
 
 class Operator(Protocol):
-    """A selection step; see the module's docstring for the rules. :class:`BaseOperator` gives sensible defaults."""
+    """A selection step; see the module's docstring for the rules. :class:`BaseOperator` has a default for every method but
+    ``__call__``: derive from it and say what differs.
+
+    What others than the operator need to know of a parameter is its :class:`~autoselection.operators.param.Param.role`:
+    nothing is read from names.
+    """
 
     name: str
     family: str
@@ -215,13 +98,34 @@ class Operator(Protocol):
         """Whether the pool has what the operator needs."""
         ...
 
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Rules between parameters that single declarations cannot say; ``ValueError`` with one sentence."""
+        ...
+
+    def as_fraction(self, params: Mapping[str, Any], signals: SignalTable) -> float | None:
+        """The strength of the step as a share of the pool's rows, whichever parameter decides it; None: it has none."""
+        ...
+
+    def scored_by(self, params: Mapping[str, Any]) -> str | None:
+        """The column of the signal table whose scores decide which rows are kept, if it is one."""
+        ...
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        """The step in words, what decides first: ``["lowest 50%", "within source"]``.
+
+        Args:
+            params: complete parameters.
+            names: what recipes are called, by the id that a step names.
+        """
+        ...
+
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         """Apply the operator; ``params`` have been through :func:`validate_params`."""
         ...
 
 
 class BaseOperator:
-    """Defaults for the members of :class:`Operator` that many operators share."""
+    """Defaults for the members of :class:`Operator`, by the roles of parameters where these matter."""
 
     name: str
     family: str
@@ -233,7 +137,9 @@ class BaseOperator:
     published: bool = True
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return ()
+        """The column that decides, if the parameters name one."""
+        column = self.scored_by(params)
+        return () if column is None else (column,)
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return self.params
@@ -242,7 +148,22 @@ class BaseOperator:
         return all(has_signal(signals, name) for name in self.needs({}))
 
     def check(self, params: Mapping[str, Any]) -> None:
-        """Rules between parameters that single declarations cannot say; ``ValueError`` with one sentence."""
+        """No rules."""
+
+    def as_fraction(self, params: Mapping[str, Any], signals: SignalTable) -> float | None:
+        """The parameter of role ``strength``."""
+        strength = in_role(self.params, "strength")
+        return None if strength is None else params.get(strength.name)
+
+    def scored_by(self, params: Mapping[str, Any]) -> str | None:
+        """The parameter of role ``column``."""
+        column = in_role(self.params, "column")
+        return None if column is None else params.get(column.name)
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        """The parameters that have roles in the usual words, the others as ``name=value`` where they differ from their
+        defaults."""
+        return default_phrases(self.params, params, names)
 
 
 def has_signal(signals: SignalTable, name: str) -> bool:
@@ -254,15 +175,10 @@ def has_signal(signals: SignalTable, name: str) -> bool:
     return name in signals.columns
 
 
-def ranged(params: tuple[Param, ...], **changes: Mapping[str, Any]) -> tuple[Param, ...]:
-    """A copy of ``params`` with fields of the named ones replaced: ``ranged(params, top_k={"high": 10})``."""
-    return tuple(replace(param, **changes.get(param.name, {})) for param in params)
-
-
 def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the complete, canonical parameters of a step.
 
-    Defaults are filled in, floats rounded to :data:`DIGITS` digits, the unset members of a group are ``None`` and
+    Defaults are filled in, floats rounded to :data:`~autoselection.operators.param.DIGITS` digits, the unset members of a group are ``None`` and
     parameters that do not apply (``Param.when``) are left out, and ``implicit`` ones at their default. Idempotent.
 
     Raises:
@@ -271,7 +187,7 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
     name = operator.name
     if not isinstance(params or {}, Mapping):
         raise RecipeError(
-            f"operator '{name}': params must be a mapping of parameter names to values, not {_shown(params)}."
+            f"operator '{name}': params must be a mapping of parameter names to values, not {shown(params)}."
         )
     given = {str(key): value for key, value in (params or {}).items()}
     declared = {param.name: param for param in operator.params}
@@ -303,12 +219,10 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
             result[param.name] = None if value is None else param.checked(value)
         except ValueError as error:
             raise RecipeError(f"operator '{name}': parameter '{param.name}' {error}.") from None
-    check = getattr(operator, "check", None)  # not part of the protocol: operators from elsewhere may lack it
-    if check is not None:
-        try:
-            check(result)
-        except ValueError as error:
-            raise RecipeError(f"operator '{name}': {error}.") from None
+    try:
+        operator.check(result)
+    except ValueError as error:
+        raise RecipeError(f"operator '{name}': {error}.") from None
     return result
 
 

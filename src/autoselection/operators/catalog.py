@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 
-from autoselection.operators.base import Operator, Param
+from autoselection.operators.base import Operator
+from autoselection.operators.param import Param
 from autoselection.operators.registry import OperatorRegistry
 
 _HEAD = """# Operators

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows
+from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
+from autoselection.operators.param import Param
+from autoselection.operators.wording import missing_phrases, number, percent
 
 COLUMN = "contamination"
 COSINE_COLUMN = "contamination_cosine"
@@ -47,11 +49,28 @@ class Decontaminate(BaseOperator):
             optional=True,
             help="drop rows whose embedding has at least this cosine with an item's (unset: not looked at)",
         ),
-        Param("missing", "choice", "keep", choices=("drop", "keep"), help="what to do with rows without a value"),
+        Param(
+            "missing",
+            "choice",
+            "keep",
+            choices=("drop", "keep"),
+            role="missing",
+            help="what to do with rows without a value",
+        ),
     )
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         return (COLUMN, COSINE_COLUMN) if params.get("cosine_threshold") is not None else (COLUMN,)
+
+    def scored_by(self, params: Mapping[str, Any]) -> str | None:
+        return COLUMN
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        share = params["threshold"]
+        found = [f"{percent(share)} of an item's n-grams" if share else "any shared n-gram"]
+        if params.get("cosine_threshold") is not None:
+            found.append(f"cosine {number(params['cosine_threshold'])}")
+        return found + missing_phrases(params, "keep")
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         shares = context.signals.column(COLUMN)[rows]

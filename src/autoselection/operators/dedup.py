@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
 from autoselection.operators.artefacts import Arrays, pool_artefact, stored_artefact
-from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, has_signal, ranged
+from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows, has_signal
 from autoselection.operators.cosine_pairs import (
     COSINE_SLACK,
     EDGE_LIMIT,
@@ -32,6 +32,8 @@ from autoselection.operators.cosine_pairs import (
     normalized,
     sampled,
 )
+from autoselection.operators.param import Param, ranged
+from autoselection.operators.wording import number
 from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
 from autoselection.signals.table import MinHashParams, SignalTable, how_to_get
 
@@ -204,6 +206,20 @@ class SemanticDedup(BaseOperator):
 
     def available(self, signals: SignalTable) -> bool:
         return any(has_signal(signals, signal) for signal in _SIGNAL_OF_STRATEGY.values())
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        found = [str(params["strategy"])]
+        for name, word in (("jaccard_threshold", "Jaccard"), ("cosine_threshold", "cosine")):
+            if params.get(name) is not None:
+                found.append(f"{word} {number(params[name])}")
+        for name, default, words in (
+            ("ngram_size", 5, "-grams"),
+            ("num_perm", 128, " permutations"),
+            ("part", "row", "s"),
+        ):
+            if params.get(name, default) != default:
+                found.append(f"{params[name]}{words}")
+        return found
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
@@ -446,6 +462,9 @@ class SemDeDup(BaseOperator):
             low = min(high, max(low, signals.n**2 // EDGE_LIMIT))
         default = max(low, min(1000, high))
         return ranged(self.params, num_clusters={"low": low, "high": high, "default": default})
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        return [f"cosine {number(params['cosine_threshold'])}", f"{params['num_clusters']:,} clusters"]
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals

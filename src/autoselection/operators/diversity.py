@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, ranged
+from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows
 from autoselection.operators.coverage import GROUND, facility_location, k_center
 from autoselection.operators.filters import searched_columns
 from autoselection.operators.groups import NO_VECTOR, group_codes, pool_vectors
+from autoselection.operators.param import Param, ranged
 from autoselection.operators.ranking import keep_in_order, random_ranking, ranking, share
-from autoselection.operators.sampling import allocate, size_params, sized, target_size
+from autoselection.operators.sampling import allocate, size_params, size_phrases, sized, target_size
+from autoselection.operators.wording import missing_phrases, number, percent
 from autoselection.signals.table import SignalTable
 
 
@@ -65,10 +67,18 @@ class Diversity(_InEmbeddings):
             high=1.0,
             searched=True,
             group="cut",
+            role="strength",
             help="share of the rows with a vector to keep, rounded up",
         ),
         Param("top_k", "int", low=1, group="cut", help="number of rows to keep"),
-        Param("missing", "choice", "drop", choices=("drop", "keep"), help="what to do with rows without a vector"),
+        Param(
+            "missing",
+            "choice",
+            "drop",
+            choices=("drop", "keep"),
+            role="missing",
+            help="what to do with rows without a vector",
+        ),
     )
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
@@ -79,6 +89,10 @@ class Diversity(_InEmbeddings):
         if params.get("fraction") is not None:
             return float(params["fraction"])
         return min(1.0, int(params["top_k"]) / max(1, signals.n))
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        size = percent(params["fraction"]) if params.get("fraction") is not None else f"{params['top_k']:,} rows"
+        return [str(params["method"]).replace("_", "-"), size, *missing_phrases(params)]
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         vectors = pool_vectors(context.signals)
@@ -150,23 +164,45 @@ class ClusterBalance(_InEmbeddings):
             help="number of clusters (unset: sqrt(N / 10), rounded to a power of two)",
         ),
         Param("within", "choice", "random", choices=("random", "best"), help="which rows of a cluster"),
-        Param("signal", "signal", when=("within", ("best",)), help="column that says which rows are best"),
-        Param("direction", "choice", "high", choices=("high", "low"), when=("within", ("best",)), help="which is best"),
+        Param(
+            "signal", "signal", when=("within", ("best",)), role="column", help="column that says which rows are best"
+        ),
+        Param(
+            "direction",
+            "choice",
+            "high",
+            choices=("high", "low"),
+            when=("within", ("best",)),
+            role="end",
+            help="which is best",
+        ),
         Param(
             "missing",
             "choice",
             "drop",
             choices=("drop", "keep"),
             when=("within", ("best",)),
+            role="missing",
             help="what to do with rows without that score",
         ),
     )
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return ("embeddings", str(params["signal"])) if params.get("signal") else ("embeddings",)
+        column = self.scored_by(params)
+        return ("embeddings",) if column is None else ("embeddings", column)
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return ranged(sized(self.params, signals), signal={"choices": searched_columns(signals, owned=True)})
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        spread = params["spread"]
+        found = [*size_phrases(params)]
+        found.append(f"temperature {number(params['temperature'])}" if spread == "temperature" else f"{spread} shares")
+        if params.get("clusters") is not None:
+            found.append(f"{params['clusters']:,} clusters")
+        if params["within"] == "best":
+            found.append(f"{'lowest' if params.get('direction') == 'low' else 'highest'} {params['signal']}")
+        return found + missing_phrases(params)
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals

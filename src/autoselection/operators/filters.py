@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
 from autoselection.operators.artefacts import pool_artefact
-from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows, ranged
+from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
 from autoselection.operators.groups import SCOPES, scopes_of
+from autoselection.operators.param import Param, ranged
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
+from autoselection.operators.wording import missing_phrases, number, percent, within
 from autoselection.signals.families.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
 from autoselection.signals.kinds import TOKEN_KINDS
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
@@ -66,6 +68,7 @@ def cut_params(
             high=1.0,
             searched=True,
             group="cut",
+            role="strength",
             help=f"share of the rows with a score to keep, rounded up{what}",
         ),
         Param("top_k", "int", low=1, group="cut", help=f"number of rows to keep{what}"),
@@ -77,16 +80,32 @@ def cut_params(
             group="cut",
             help="keep scores of at least (direction low: at most) this",
         ),
-        Param("direction", "choice", direction, choices=("high", "low"), searched=True, help="which end is kept"),
+        Param(
+            "direction",
+            "choice",
+            direction,
+            choices=("high", "low"),
+            searched=True,
+            role="end",
+            help="which end is kept",
+        ),
         Param(
             "scope",
             "choice",
             "whole",
             choices=SCOPES,
             searched=True,
+            role="scope",
             help="cut the whole subset, or each source, nearest task, cluster or set of tools called by itself",
         ),
-        Param("missing", "choice", "drop", choices=("drop", "keep"), help="what to do with rows without a score"),
+        Param(
+            "missing",
+            "choice",
+            "drop",
+            choices=("drop", "keep"),
+            role="missing",
+            help="what to do with rows without a score",
+        ),
     )
 
 
@@ -117,6 +136,11 @@ def _groups(params: Mapping[str, Any]) -> str | None:
 class CutFilter(BaseOperator):
     """What score filters share: pool-dependent ranges, and the strength of a cut as a share of the pool."""
 
+    #: What the highest and the lowest scores are called.
+    ends = ("highest", "lowest")
+    #: What the cut is made for anew, in words.
+    each = ""
+
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return ranged(self.params, top_k={"high": max(1, signals.n)}, scope={"choices": scopes_of(signals)})
 
@@ -135,6 +159,20 @@ class CutFilter(BaseOperator):
         rows = np.arange(signals.n, dtype=np.int64)
         kept = self(rows, full, Context(signals, 0, lambda _: rows)).rows
         return len(kept) / max(1, signals.n)
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        low = params["direction"] == "low"
+        cut = ""
+        if params.get("fraction") is not None:
+            cut = f"{self.ends[low]} {percent(params['fraction'])}{self.each}"
+        elif params.get("top_k") is not None:
+            cut = f"{self.ends[low]} {params['top_k']:,} rows{self.each}"
+        elif params.get("threshold") is not None:
+            cut = f"at {'most' if low else 'least'} {number(params['threshold'])}"
+        elif params.get("band_low") is not None:
+            cut = f"from {percent(params['band_low'])} to {percent(params['band_high'])} of the order"
+        scope = [] if params["scope"] == "whole" else [within(params["scope"])]
+        return [*([cut] if cut else []), *scope, *missing_phrases(params)]
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         raise NotImplementedError
@@ -192,6 +230,9 @@ class ScoreFilter(ColumnCut):
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         return (self.column, *self.scope_needs(params))
+
+    def scored_by(self, params: Mapping[str, Any]) -> str | None:
+        return self.column
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         return self._cut(self.column, rows, params, context.signals)
@@ -255,7 +296,13 @@ class ColumnFilter(ColumnCut):
     summary = "the rows that score best in any numeric signal: one that has no operator of its own, such as a reward"
     published = False
     params: tuple[Param, ...] = (
-        Param("signal", "signal", searched=True, help="column of the signal table, such as reward or loss_conditional"),
+        Param(
+            "signal",
+            "signal",
+            searched=True,
+            role="column",
+            help="column of the signal table, such as reward or loss_conditional",
+        ),
         *_CUT[:3],
         Param("band_low", "float", low=0.0, high=1.0, group="cut", help="keep from this quantile on, upwards"),
         Param("band_high", "float", low=0.0, high=1.0, when=("band_low", ()), help="and below this one, the higher"),
@@ -263,7 +310,10 @@ class ColumnFilter(ColumnCut):
     )
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return (*((str(params["signal"]),) if params.get("signal") else ()), *self.scope_needs(params))
+        return (*super().needs(params), *self.scope_needs(params))
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        return [str(params["signal"]), *super().phrases(params, names)]
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return ranged(super().space(signals), signal={"choices": searched_columns(signals)})
@@ -296,8 +346,17 @@ class LengthFilter(CutFilter):
     order = "the order in which the rows were given"
     searched = False
     published = False
+    ends = ("longest", "shortest")
     params: tuple[Param, ...] = (
-        Param("length", "choice", LENGTHS[0], choices=LENGTHS, searched=True, help="which length, in what it counts"),
+        Param(
+            "length",
+            "choice",
+            LENGTHS[0],
+            choices=LENGTHS,
+            searched=True,
+            role="column",
+            help="which length, in what it counts",
+        ),
         Param("min", "float", low=0.0, optional=True, help="keep lengths of at least this"),
         Param("max", "float", low=0.0, optional=True, help="keep lengths of at most this"),
         Param(
@@ -307,6 +366,7 @@ class LengthFilter(CutFilter):
             high=1.0,
             searched=True,
             group="share",
+            role="strength",
             help="share of the rows within the bounds to keep, rounded up",
         ),
         *_CUT[3:],  # direction, scope, missing
@@ -329,6 +389,17 @@ class LengthFilter(CutFilter):
             raise ValueError("give at least one of min, max and fraction")
         if low is not None and high is not None and low > high:
             raise ValueError(f"min ({low:g}) must not be above max ({high:g})")
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        low, high = params["min"], params["max"]
+        found = [str(params["length"]).removeprefix("n_").replace("_", " ")]
+        if low is not None and high is not None:
+            found.append(f"{number(low)} to {number(high)}")
+        elif low is not None:
+            found.append(f"at least {number(low)}")
+        elif high is not None:
+            found.append(f"at most {number(high)}")
+        return [*found, *super().phrases(params, names)]
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
@@ -360,6 +431,7 @@ class MonaFilter(CutFilter):
     family = "relevance"
     summary = "the rows closest to a task in SAE features (MONA); every task keeps its best, the union survives"
     order = "the order in which the rows were given"
+    each = " for each task"
     params: tuple[Param, ...] = cut_params(
         fraction=0.3, lowest_fraction=0.01, what=", for each task", bounds=(0.0, 1.0)
     )

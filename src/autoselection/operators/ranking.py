@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.operators.artefacts import pool_artefact
-from autoselection.operators.base import DIGITS, Rows
+from autoselection.operators.base import Rows
 from autoselection.operators.groups import group_codes
+from autoselection.operators.param import DIGITS
 from autoselection.signals.table import SignalTable
 
 Direction = Literal["high", "low"]

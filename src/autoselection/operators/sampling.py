@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
-from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Param, Rows, ranged
+from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows
+from autoselection.operators.param import Param, ranged
 from autoselection.operators.ranking import random_ranking, share
+from autoselection.operators.wording import listed, missing_phrases, number, percent
 from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable
 
@@ -67,6 +69,7 @@ def size_params(default: float | None, searched: bool, absent: str) -> tuple[Par
             high=1.0,
             searched=searched,
             group="size",
+            role="strength",
             help=f"size as a share of the rows given, rounded up{absent}",
         ),
         Param(
@@ -82,6 +85,13 @@ def size_params(default: float | None, searched: bool, absent: str) -> tuple[Par
 def sized(params: tuple[Param, ...], signals: SignalTable) -> tuple[Param, ...]:
     low, high = (max(1, min(bound, signals.n)) for bound in PUBLISHED_SAMPLES)
     return ranged(params, total_samples={"low": low, "high": high, "log": True})
+
+
+def size_phrases(params: Mapping[str, Any]) -> list[str]:
+    """The size of :func:`size_params` in words."""
+    if params.get("fraction") is not None:
+        return [percent(params["fraction"])]
+    return [f"{params['total_samples']:,} rows"] if params.get("total_samples") is not None else []
 
 
 def target_size(params: Mapping[str, Any], available: int) -> int | None:
@@ -122,6 +132,9 @@ class TruncateSamples(BaseOperator):
             return float(params["fraction"])
         return min(1.0, int(params["total_samples"]) / max(1, signals.n))
 
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        return [f"random {size}" for size in size_phrases(params)]
+
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         total = target_size(params, len(rows))
         capacity = _counts(rows, context.signals)
@@ -147,6 +160,9 @@ class SourceFilter(BaseOperator):
 
     def available(self, signals: SignalTable) -> bool:
         return len(signals.source_names) > 1
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        return [f"{params['mode']} {listed(params['sources'])}"]
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         named = np.zeros(len(context.signals.source_names), bool)
@@ -227,6 +243,13 @@ class SourceMix(BaseOperator):
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return sized(self.params, signals)
 
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        if params.get("weights") is None:
+            return [f"temperature {number(params['temperature'])}", *size_phrases(params)]
+        shares = [f"{name} {number(weight)}" for name, weight in params["weights"].items()]
+        shares += [f"others {number(params['other'])}"] if params.get("other") is not None else []
+        return [" : ".join(shares), *size_phrases(params)]
+
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
         if params["temperature"] is not None:
@@ -268,15 +291,25 @@ class VarentropyMix(BaseOperator):
             searched=True,
             help="softmax temperature (varentropy's unit, nats²)",
         ),
-        Param("missing", "choice", "drop", choices=("drop", "keep"), help="what to do with rows without a score"),
+        Param(
+            "missing",
+            "choice",
+            "drop",
+            choices=("drop", "keep"),
+            role="missing",
+            help="what to do with rows without a score",
+        ),
         *size_params(None, False, " (neither set: the largest exact mix)"),
     )
 
-    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return ("varentropy",)
+    def scored_by(self, params: Mapping[str, Any]) -> str | None:
+        return "varentropy"
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return sized(self.params, signals)
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        return [f"temperature {number(params['temperature'])}", *size_phrases(params), *missing_phrases(params)]
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals

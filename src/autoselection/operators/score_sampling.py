@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows, ranged
+from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
 from autoselection.operators.filters import searched_columns
+from autoselection.operators.param import Param, ranged
 from autoselection.operators.ranking import keep_in_order
-from autoselection.operators.sampling import size_params, sized, target_size
+from autoselection.operators.sampling import size_params, size_phrases, sized, target_size
+from autoselection.operators.wording import missing_phrases, number
 from autoselection.signals.table import SignalTable
 
 
@@ -32,7 +34,7 @@ class Sample(BaseOperator):
     searched = False
     published = False
     params: tuple[Param, ...] = (
-        Param("signal", "signal", searched=True, help="column of the signal table"),
+        Param("signal", "signal", searched=True, role="column", help="column of the signal table"),
         Param(
             "temperature",
             "float",
@@ -44,24 +46,36 @@ class Sample(BaseOperator):
             help="in standard deviations of the signal",
         ),
         *size_params(0.5, True, ", those without a score not counted"),
-        Param("direction", "choice", "high", choices=("high", "low"), searched=True, help="which end is likelier"),
+        Param(
+            "direction",
+            "choice",
+            "high",
+            choices=("high", "low"),
+            searched=True,
+            role="end",
+            help="which end is likelier",
+        ),
         Param(
             "missing",
             "choice",
             "drop",
             choices=("drop", "keep"),
+            role="missing",
             help="what to do with rows without a score; kept ones are added to the sample",
         ),
     )
-
-    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return (str(params["signal"]),) if params.get("signal") else ()
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return ranged(sized(self.params, signals), signal={"choices": searched_columns(signals, owned=True)})
 
     def available(self, signals: SignalTable) -> bool:
         return bool(searched_columns(signals, owned=True))
+
+    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        found = [str(params["signal"]), *size_phrases(params), f"{params['direction']} likelier"]
+        if params["temperature"] != 1.0:
+            found.append(f"temperature {number(params['temperature'])}")
+        return found + missing_phrases(params)
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals

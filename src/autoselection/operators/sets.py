@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from autoselection.operators.base import BaseOperator, Context, Outcome, Param, Rows
+from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
+from autoselection.operators.param import Param
 
 
 class Union(BaseOperator):
@@ -53,7 +54,13 @@ class Intersect(_Compared):
     name = "intersect"
     summary = "keeps the rows that another recipe selects too"
     params: tuple[Param, ...] = (
-        Param("source_recipe", "recipe", searched=True, help="id or hash of the recipe whose rows are kept"),
+        Param(
+            "source_recipe",
+            "recipe",
+            searched=True,
+            verb="kept only the rows shared with",
+            help="id or hash of the recipe whose rows are kept",
+        ),
     )
     _inside = True
 
@@ -64,6 +71,12 @@ class Subtract(_Compared):
     name = "subtract"
     summary = "drops the rows that another recipe selects"
     params: tuple[Param, ...] = (
-        Param("source_recipe", "recipe", searched=True, help="id or hash of the recipe whose rows are dropped"),
+        Param(
+            "source_recipe",
+            "recipe",
+            searched=True,
+            verb="dropped the rows of",
+            help="id or hash of the recipe whose rows are dropped",
+        ),
     )
     _inside = False

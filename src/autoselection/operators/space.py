@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
-from autoselection.operators.base import DIGITS, Operator, Param, validate_params
+from autoselection.operators.base import Operator, validate_params
+from autoselection.operators.param import DIGITS, Param, in_role
 from autoselection.signals.table import SignalTable
 
 #: A ``sources`` parameter is encoded with a bit a source up to this many sources, beyond it as the share of rows named.
@@ -129,15 +130,16 @@ def encode_params(operator: Operator, params: Mapping[str, Any], signals: Signal
 
     Numbers are scaled to the pool's range, a choice of two becomes a bit, one of more a bit each, sources a bit each;
     parameters that do not apply are 0, a signal is a bit for
-    each that is searched. A cut set by ``top_k``, ``threshold`` or ``total_samples`` is encoded as the
-    ``fraction`` of the pool it stands for. A ``recipe`` is not encoded here.
+    each that is searched. The parameter of role ``strength`` is encoded as the share of the pool that the step stands for
+    (:meth:`Operator.as_fraction`), whichever parameter decides it. A ``recipe`` is not encoded here.
     """
     values = dict(params)
-    as_fraction = getattr(operator, "as_fraction", None)
-    if as_fraction is not None:
-        values["fraction"] = as_fraction(validate_params(operator, params), signals)
+    space = operator.space(signals)
+    strength = in_role(space, "strength")
+    if strength is not None:
+        values[strength.name] = operator.as_fraction(validate_params(operator, params), signals)
     encoded: list[float] = []
-    for param in operator.space(signals):
+    for param in space:
         if param.searched:
             encoded += _encoded(param, values.get(param.name, param.default), param.active(values), signals)
     return np.asarray(encoded, np.float64)

@@ -300,8 +300,9 @@ def _apply(
 
 
 def _reasons(operator: Operator, step: Step, context: Context) -> Mapping[str, int]:
-    """Why rows of the pool lack what the step reads: the signal it names, else the first of which it is known."""
-    named = (step.params["signal"],) if step.params.get("signal") else ()
+    """Why rows of the pool lack what the step reads: the column it cuts by, else the first of which it is known."""
+    column = operator.scored_by(step.params)
+    named = () if column is None else (column,)
     found = (context.signals.why_unscored(need) for need in (*named, *operator.needs(step.params)))
     return next((why for why in found if why), {})
 

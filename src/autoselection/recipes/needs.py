@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from autoselection.operators import Operator, OperatorRegistry, default_registry
+from autoselection.operators import Operator, OperatorRegistry, default_registry, in_role
 from autoselection.operators.base import has_signal
 from autoselection.recipes.recipe import Recipe
 from autoselection.signals.table import MinHashParams, SignalTable, signal_of_column
@@ -48,7 +48,9 @@ def _needs(recipe: Recipe, registry: OperatorRegistry) -> Iterator[tuple[Operato
 
 
 def _held(operator: Operator, params: Mapping[str, Any], need: str, signals: SignalTable) -> bool:
-    if need == "embeddings" and params.get("scope") == "cluster" and signals.sae is not None:
+    scope = in_role(operator.params, "scope")
+    within = None if scope is None else params.get(scope.name)
+    if need == "embeddings" and within == "cluster" and signals.sae is not None:
         return True  # a pool without embeddings is clustered by its features
     if need == "minhash" and signals.near_duplicates is not None:
         return True

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autoselection.operators import default_registry, in_role
 from autoselection.recipes.materialize import LEFT_NOTHING, StepLineage
 
 #: More than this share of the rows given to a step without the score it cuts by is said aloud.
@@ -65,11 +66,17 @@ def shortfalls(lineage: Iterable[StepLineage | Mapping[str, Any]], inside: str =
         step = entry.to_dict() if isinstance(entry, StepLineage) else entry
         missing, rows_in, name = int(step.get("missing") or 0), int(step.get("rows_in") or 0), str(step["operator"])
         if missing > SAID_FROM * rows_in:
-            asked = str((step.get("params") or {}).get("missing"))
-            fate = {"drop": "dropped", "keep": "kept"}.get(asked, "")
+            fate = _fate(name, step.get("params") or {})
             found.append(Shortfall(number, name, rows_in, missing, fate, dict(step.get("reasons") or {}), inside))
         found += shortfalls(step.get("inner") or (), inside or f"step {number} ({name})")
     return found
+
+
+def _fate(operator: str, params: Mapping[str, Any]) -> str:
+    registry = default_registry()
+    declared = registry.get(operator).params if operator in registry.names() else ()  # a journal outlives its plugins
+    missing = in_role(declared, "missing")
+    return "" if missing is None else {"drop": "dropped", "keep": "kept"}.get(str(params.get(missing.name)), "")
 
 
 def lineage_remarks(lineage: Sequence[StepLineage | Mapping[str, Any]]) -> list[str]:

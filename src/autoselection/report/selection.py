@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from autoselection.operators import Rows
+from autoselection.operators import Rows, default_registry
 from autoselection.pool import Pool
 from autoselection.recipes import Materialization, Recipe, Step, state_vector
 from autoselection.signals import ScoreReport, SignalReport, SignalTable
@@ -84,25 +84,12 @@ def print_selection(
 
 def _range(step: Step, rows: Rows, signals: SignalTable) -> str:
     """Lowest and highest score, among the rows kept, of the column that a step cuts by; empty if it cuts by none."""
-    columns = (step.params.get("signal"), step.params.get("length"), _COLUMN_OF.get(step.operator))
-    column = next((name for name in columns if name in signals.columns), None)
-    if column is None:
+    column = default_registry().get(step.operator).scored_by(step.params)
+    if column is None or column not in signals.columns:
         return ""
     known = signals.columns[column][rows]
     known = known[~np.isnan(known)]
     return f"{known.min():.3g} to {known.max():.3g}" if len(known) else "none"
-
-
-#: The column of each filter that is named otherwise.
-_COLUMN_OF: Mapping[str, str] = {
-    "ifd_filter": "ifd",
-    "varentropy_filter": "varentropy",
-    "rsr_filter": "rsr",
-    "ngram_entropy": "ngram_entropy",
-    "action_object_branching": "action_object_branching",
-    "varentropy_mix": "varentropy",
-    "decontaminate": "contamination",
-}
 
 
 def _source_lines(result: Materialization, pool: Pool) -> list[tuple[str, ...]]:

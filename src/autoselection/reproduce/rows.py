@@ -17,7 +17,7 @@ from autoselection.compare.evaluations import UNTRAINED
 from autoselection.compare.method import Method
 from autoselection.compare.methods import METHODS
 from autoselection.errors import StudyError
-from autoselection.operators import OperatorRegistry, clamp_params, default_registry
+from autoselection.operators import OperatorRegistry, clamp_params, default_registry, in_role
 from autoselection.operators.base import has_signal
 from autoselection.recipes import Recipe, Step, load_recipe, materialize, subset_hash
 from autoselection.reproduce.config import ReproductionConfig
@@ -88,10 +88,10 @@ def single_rows(config: ReproductionConfig, registry: OperatorRegistry | None = 
     found = []
     for name in config.single_operators:
         operator = registry.get(name)
-        directed = any(param.name == "direction" for param in operator.params)
-        for direction in ("high", "low") if directed else (None,):
-            label = name if direction is None else f"{name}, {direction} end"
-            params = {} if direction is None else {"direction": direction}
+        end = in_role(operator.params, "end")
+        for kept in ("high", "low") if end is not None else (None,):
+            label = name if kept is None else f"{name}, {kept} end"
+            params = {} if end is None else {end.name: kept}
             found.append(FixedRow(label, "single", Recipe((Step(name, params),))))
     return found
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators import Operator, OperatorRegistry, Param, default_registry, validate_params
+from autoselection.operators import Operator, OperatorRegistry, Param, default_registry, in_role, validate_params
 from autoselection.operators.space import from_unit
 from autoselection.recipes import PrefixCache, Recipe, Step, materialize
 from autoselection.search.config import SearchConfig
@@ -63,16 +64,14 @@ def _variants(operator: Operator, space: Sequence[Param], signals: SignalTable) 
         for column in signal.choices:
             yield from ({signal.name: column, **params} for params in _variants(operator, rest, signals))
         return
-    if "fraction" in searched:
-        if searched["fraction"].default is not None:
-            yield {"fraction": searched["fraction"].default}
-        directions = searched["direction"].choices if "direction" in searched else (None,)
-        scopes = searched["scope"].choices if "scope" in searched else (None,)
-        for direction in directions:
-            for scope in scopes:
-                for strength in STRENGTHS:
-                    named = {"fraction": strength, "direction": direction, "scope": scope}
-                    yield {key: value for key, value in named.items() if value is not None}
+    strength, end, scope = (in_role(searched.values(), role) for role in ("strength", "end", "scope"))
+    if strength is not None:
+        if strength.default is not None:
+            yield {strength.name: strength.default}
+        chosen = [param for param in (end, scope) if param is not None]
+        for values in product(*(param.choices for param in chosen)):
+            named = {param.name: value for param, value in zip(chosen, values, strict=True)}
+            yield from ({strength.name: share, **named} for share in STRENGTHS)
         return
     sources = next((param for param in searched.values() if param.kind == "sources"), None)
     if sources is not None:

@@ -180,7 +180,7 @@ class SearchController:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the trials say, in sentences."""
-        return summarise(self.standing, self.credit)
+        return summarise(self.standing, self.credit, self.registry)
 
     @property
     def stagnation(self) -> int:
@@ -710,7 +710,7 @@ class SearchController:
             calibration=foretold,
             imputed=self._training()[2],
             credit=earned,
-            findings=summarise(self.standing, earned),
+            findings=summarise(self.standing, earned, self.registry),
             decisions=tuple(decisions),
             stopped=stopped,
         )

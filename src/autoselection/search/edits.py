@@ -190,8 +190,7 @@ class Editor:
         weights = np.array([source.weight for source in self.sources])
         source = self.sources[int(rng.choice(len(self.sources), p=weights / weights.sum()))]
         step = self.space.draw(unions[int(rng.integers(len(unions)))], rng, recipes=[source.key])
-        said = {"intersect": "kept only the rows shared with", "subtract": "dropped the rows of"}
-        return (*steps, step), f"{said.get(step.operator, 'added the rows of')} {source.trial} ({step.operator})"
+        return (*steps, step), f"{self.space.naming(step.operator).verb} {source.trial} ({step.operator})"
 
     def _cross(self, steps: Steps, rng: np.random.Generator) -> Edited:
         """The first steps of this recipe and the last ones of another good one, each operator once."""
@@ -227,7 +226,8 @@ class Editor:
 
     def _say(self, step: Step) -> str:
         kept = self.space.fraction(step)
-        parts = [str(step.params[name]) for name in ("signal", "length", "direction", "scope") if step.params.get(name)]
+        chosen = (self.space.in_role(step.operator, role) for role in ("column", "end", "scope"))
+        parts = [str(step.params[param.name]) for param in chosen if param and step.params.get(param.name)]
         if kept is not None:
             parts.append(f"{kept:.2f}")
         return f"{step.operator} ({', '.join(parts)})" if parts else step.operator

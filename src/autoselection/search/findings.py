@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
+from autoselection.operators import OperatorRegistry, in_role
+from autoselection.recipes import Step
 from autoselection.search.credit import Credit
 from autoselection.search.records import Finding, Trial
 
@@ -19,7 +21,7 @@ MIN_TRIALS_FOR_CORRELATION = 5
 STRONG_CORRELATION = 0.5
 
 
-def summarise(trials: Sequence[Trial], credit: Credit) -> tuple[Finding, ...]:
+def summarise(trials: Sequence[Trial], credit: Credit, registry: OperatorRegistry) -> tuple[Finding, ...]:
     """Findings of all told trials, in a fixed order of kinds, the strongest of a kind first."""
     scored = [trial for trial in trials if trial.score is not None]
     failed = [trial for trial in trials if trial.score is None]
@@ -33,7 +35,7 @@ def summarise(trials: Sequence[Trial], credit: Credit) -> tuple[Finding, ...]:
         return tuple(findings)
     scores = np.array([trial.score for trial in scored], np.float64)
     findings += _leader(scored, scores)
-    findings += sorted(_operators(scored, scores), key=_strength)[:4]
+    findings += sorted(_operators(scored, scores, registry), key=_strength)[:4]
     findings += _credit(credit)
     findings += sorted(_correlations(scored, scores), key=_strength)[:3]
     findings += _tasks(scored)
@@ -57,9 +59,9 @@ def _leader(scored: Sequence[Trial], scores: np.ndarray) -> Iterator[Finding]:
     )
 
 
-def _operators(scored: Sequence[Trial], scores: np.ndarray) -> Iterator[Finding]:
-    """Mean score with and without each operator (filters by direction), where both sides have two trials."""
-    labels = [{_label(step.operator, step.params) for step in trial.candidate.recipe.steps} for trial in scored]
+def _operators(scored: Sequence[Trial], scores: np.ndarray, registry: OperatorRegistry) -> Iterator[Finding]:
+    """Mean score with and without each operator (filters by the end they keep), where both sides have two trials."""
+    labels = [{_label(step, registry) for step in trial.candidate.recipe.steps} for trial in scored]
     for label in sorted(set().union(*labels)):
         has = np.array([label in present for present in labels])
         if has.sum() < 2 or (~has).sum() < 2:
@@ -74,9 +76,10 @@ def _operators(scored: Sequence[Trial], scores: np.ndarray) -> Iterator[Finding]
         )
 
 
-def _label(operator: str, params: object) -> str:
-    direction = params.get("direction") if hasattr(params, "get") else None
-    return f"{operator} ({direction})" if direction else operator
+def _label(step: Step, registry: OperatorRegistry) -> str:
+    end = in_role(registry.get(step.operator).params, "end")
+    kept = None if end is None else step.params.get(end.name)
+    return f"{step.operator} ({kept})" if kept else step.operator
 
 
 def _credit(credit: Credit) -> Iterator[Finding]:

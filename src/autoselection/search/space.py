@@ -14,9 +14,11 @@ from autoselection.operators import (
     Operator,
     OperatorRegistry,
     Param,
+    Role,
     clamp_params,
     encode_params,
     encoding_names,
+    in_role,
     perturb_params,
     sample_params,
 )
@@ -35,7 +37,7 @@ class _OnPool:
         self._operator = operator
         self._space = tuple(
             replace(param, choices=tuple(choice for choice in param.choices if choice not in hidden))
-            if param.name == "scope"
+            if param.role == "scope"
             else param
             for param in operator.space(signals)
         )
@@ -160,18 +162,28 @@ class RecipeSpace:
     @property
     def caps(self) -> tuple[str, ...]:
         """Operators that cap the size at random."""
-        return tuple(op.name for op in self.operators if op.family == "size" and self._param(op, "fraction"))
+        return tuple(op.name for op in self.operators if op.family == "size" and self._searched_in(op, "strength"))
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """Score filters: operators that keep a fraction at one end of a score."""
-        return tuple(op.name for op in self.operators if self._param(op, "fraction") and self._param(op, "direction"))
+        """Score filters: operators that keep a share at one end of a score."""
+        return tuple(
+            op.name for op in self.operators if self._searched_in(op, "strength") and self._searched_in(op, "end")
+        )
 
     def operator(self, name: str) -> Operator:
         return self.registry.get(name)
 
     def family(self, name: str) -> str:
         return self.registry.get(name).family
+
+    def in_role(self, name: str, role: Role) -> Param | None:
+        """The operator's parameter of a role, searched or not."""
+        return in_role(self.registry.get(name).params, role)
+
+    def naming(self, name: str) -> Param:
+        """The parameter of a union that names another recipe."""
+        return next(param for param in self.registry.get(name).params if param.kind == "recipe")
 
     def params(self, name: str) -> tuple[Param, ...]:
         """Declared parameters with the ranges searched on this pool."""
@@ -193,10 +205,8 @@ class RecipeSpace:
 
     def scope_odds(self, operator: Operator) -> dict[str, float]:
         """Probability of each scope that the operator has on this pool; ``whole`` gets what the others leave."""
-        scope = next(
-            (param for param in operator.space(self.signals) if param.name == "scope" and param.searched), None
-        )
-        if scope is None:
+        scope = in_role(operator.space(self.signals), "scope")
+        if scope is None or not scope.searched:
             return {}
         draws = self.draws
         chances = {"source": draws.source_scope, "task": draws.task_scope, "cluster": draws.cluster_scope}
@@ -206,22 +216,22 @@ class RecipeSpace:
     def draw(
         self, name: str, rng: np.random.Generator, *, ratio: float | None = None, recipes: Sequence[str] = ()
     ) -> Step:
-        """A random step; direction and scope follow the configured probabilities.
+        """A random step; end and scope follow the configured probabilities.
 
         Args:
-            ratio: share of its rows that the step is to keep, for an operator with a ``fraction``.
+            ratio: share of its rows that the step is to keep, for an operator with a strength.
             recipes: recipes that a union may name.
         """
         operator = self._moving(name)
         params = sample_params(operator, self.signals, rng, recipes=recipes)
-        if self._param(operator, "direction"):
-            params["direction"] = "low" if rng.random() < self.low_probability(name) else "high"
+        if end := self._searched_in(operator, "end"):
+            params[end.name] = "low" if rng.random() < self.low_probability(name) else "high"
         if odds := self.scope_odds(operator):
-            params["scope"] = _drawn(odds, float(rng.random()))
-        fraction = self._param(operator, "fraction")
-        if ratio is not None and fraction is not None:
-            params = {**params, **{p.name: None for p in operator.params if p.group and p.group == fraction.group}}
-            params["fraction"] = ratio
+            params[self._scope(operator)] = _drawn(odds, float(rng.random()))
+        strength = self._searched_in(operator, "strength")
+        if ratio is not None and strength is not None:
+            params = {**params, **{p.name: None for p in operator.params if p.group and p.group == strength.group}}
+            params[strength.name] = ratio
         return self.clamp(Step(name, params))
 
     def low_probability(self, name: str) -> float:
@@ -229,9 +239,10 @@ class RecipeSpace:
         return self.draws.low_direction_of.get(name, self.draws.low_direction)
 
     def perturb(self, step: Step, rng: np.random.Generator, scale: float, *, recipes: Sequence[str] = ()) -> Step:
-        """A step with one or two parameters moved; direction and scope stay (they have their own edit)."""
+        """A step with one or two parameters moved; end and scope stay (they have their own edit)."""
         operator = self._moving(step.operator)
-        fixed = {name: step.params[name] for name in ("direction", "scope") if step.params.get(name) is not None}
+        kept = [param.name for param in operator.params if param.role in ("end", "scope")]
+        fixed = {name: step.params[name] for name in kept if step.params.get(name) is not None}
         params = step.params
         for _ in range(8):
             params = {**perturb_params(operator, step.params, self.signals, rng, scale, recipes=recipes), **fixed}
@@ -240,18 +251,18 @@ class RecipeSpace:
         return self.clamp(Step(step.operator, params))
 
     def flips(self, step: Step) -> tuple[dict[str, Any], ...]:
-        """Changes of direction and scope that the configured probabilities allow."""
+        """Changes of end and scope that the configured probabilities allow."""
         operator = self._whole(step.operator)
         turned: list[dict[str, Any]] = []
-        if self._param(operator, "direction"):
-            flipped = "low" if step.params.get("direction") == "high" else "high"
+        if end := self._searched_in(operator, "end"):
+            flipped = "low" if step.params.get(end.name) == "high" else "high"
             low = self.low_probability(step.operator)
             if (low if flipped == "low" else 1.0 - low) > 0:
-                turned.append({"direction": flipped})
-        current = step.params.get("scope")
-        scopes = [
-            {"scope": name} for name, chance in self.scope_odds(operator).items() if name != current and chance > 0
-        ]
+                turned.append({end.name: flipped})
+        odds = self.scope_odds(operator)
+        scope = self._scope(operator) if odds else ""
+        current = step.params.get(scope)
+        scopes = [{scope: name} for name, chance in odds.items() if name != current and chance > 0]
         return (*turned, *scopes, *({**turn, **scope} for turn in turned for scope in scopes))
 
     def clamp(self, step: Step) -> Step:
@@ -260,11 +271,12 @@ class RecipeSpace:
 
     def fraction(self, step: Step) -> float | None:
         """The share of its rows that a step is set to keep, if it is set that way."""
-        value = step.params.get("fraction")
+        strength = self.in_role(step.operator, "strength")
+        value = None if strength is None else step.params.get(strength.name)
         return None if value is None else float(value)
 
     def encode(self, recipe: Recipe) -> NDArray[np.float64]:
-        """The recipe as numbers in [0, 1] (REFERENCE §5.6).
+        """The recipe as numbers in [0, 1].
 
         For every operator of the space but unions, in catalog order: 1 if the recipe uses it, then its parameters
         (those of its first step). Then three blocks of the same width — the encoding of the union's source recipe, the
@@ -273,8 +285,7 @@ class RecipeSpace:
         own = self._encode_plain(recipe)
         for step in recipe.steps:
             if step.operator in self.unions:
-                key = next(param.name for param in self.operator(step.operator).params if param.kind == "recipe")
-                other = self._encode_plain(recipe.library[step.params[key]])
+                other = self._encode_plain(recipe.library[step.params[self.naming(step.operator).name]])
                 return np.concatenate([own, other, np.abs(own - other), np.maximum(own, other), [1.0]])
         return np.concatenate([own, np.zeros(3 * len(own) + 1)])
 
@@ -292,5 +303,14 @@ class RecipeSpace:
                 blocks.append(np.concatenate([[1.0], encoded]))
         return np.concatenate(blocks)
 
-    def _param(self, operator: Operator, name: str) -> Param | None:
-        return next((param for param in operator.params if param.name == name and param.searched), None)
+    @staticmethod
+    def _searched_in(operator: Operator, role: Role) -> Param | None:
+        param = in_role(operator.params, role)
+        return param if param is not None and param.searched else None
+
+    @staticmethod
+    def _scope(operator: Operator) -> str:
+        """Name of the scope of an operator that has one."""
+        scope = in_role(operator.params, "scope")
+        assert scope is not None
+        return scope.name

@@ -1,0 +1,178 @@
+"""What an operator declares of each of its parameters, and how their values are checked."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from autoselection.schema import clipped
+
+Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources", "weights", "signal"]
+#: What a parameter is to the search, to tables and to sentences, whatever its name; see :class:`Param`.
+Role: TypeAlias = Literal["strength", "end", "scope", "column", "missing"]
+
+#: Decimal digits kept of every float parameter, so that equal recipes have equal hashes.
+DIGITS = 6
+#: Numbers lie between minus this and this.
+LARGEST = 2**53
+#: Choices that a parameter of a role must offer.
+_CHOICES_OF_ROLE: Mapping[str, frozenset[str]] = {
+    "end": frozenset({"high", "low"}),
+    "scope": frozenset({"whole"}),
+    "missing": frozenset({"drop", "keep"}),
+}
+
+
+@dataclass(frozen=True)
+class Param:
+    """One declared parameter of an operator.
+
+    Attributes:
+        name: its key in a recipe.
+        kind: float, int, choice, bool; ``recipe`` (id of a recipe), ``sources`` (source names), ``weights`` (a number
+            >= 0 per source name), ``signal`` (name of a numeric column of the signal table; that it exists is checked
+            when the step runs).
+        default: value when it is not given; ``None`` for a parameter that is neither optional, grouped nor conditional
+            means that it must be given.
+        low, high: inclusive range of a number; ``None`` leaves the end open.
+        log: searched on a logarithmic scale.
+        choices: allowed values of a choice; known names in a searched ``sources`` or ``signal`` parameter.
+        optional: ``None`` is allowed.
+        searched: part of the default search space.
+        help: one phrase for people, with the unit.
+        group: exactly one parameter of a group is set; if none is given, the one with a default decides.
+        when: ``(parameter, values)``: applies only while that choice has one of these values, and is refused otherwise;
+            without values: applies, and is then required, only while that parameter is set.
+        implicit: left out of canonical parameters while it has its default, so that a parameter declared later does not
+            change the hashes of recipes that were stored before it.
+        role: what the parameter is to others than its operator, whatever it is called; one parameter a role at most.
+
+            - ``strength``: share of the rows given that the step keeps, from 0 to 1. A search draws it to reach a size;
+              baselines take it through a few values.
+            - ``end``: which end of a score is kept (or likelier), a choice of ``high`` and ``low``. Drawn by
+              ``search.draws``, turned round by an edit of its own, never moved by another.
+            - ``scope``: what the cut is made within, a choice that offers ``whole``; ``source``, ``task`` and
+              ``cluster`` are drawn by ``search.draws`` too, anything else is never drawn.
+            - ``column``: name of the signal table's column that the step cuts by.
+            - ``missing``: what becomes of rows without that score, a choice of ``drop`` and ``keep``.
+        verb: of a ``recipe`` parameter, what an edit that names one did, as a sentence says it.
+    """
+
+    name: str
+    kind: Kind
+    default: Any = None
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+    searched: bool = False
+    help: str = ""
+    group: str | None = None
+    when: tuple[str, tuple[str, ...]] | None = None
+    implicit: bool = False
+    role: Role | None = None
+    verb: str = "added the rows of"
+
+    def __post_init__(self) -> None:
+        wanted = _CHOICES_OF_ROLE.get(self.role or "", frozenset())
+        if wanted and not (self.kind == "choice" and wanted <= set(self.choices)):
+            raise ValueError(
+                f"parameter '{self.name}' has the role {self.role}: declare it as a choice that offers "
+                f"{' and '.join(sorted(wanted))}."
+            )
+        if self.role == "strength" and self.kind != "float":
+            raise ValueError(f"parameter '{self.name}' has the role strength: declare it as a float from 0 to 1.")
+
+    def active(self, params: Mapping[str, Any]) -> bool:
+        """Whether the parameter applies, given the others."""
+        if self.when is None:
+            return True
+        value = params.get(self.when[0])
+        return value in self.when[1] if self.when[1] else value is not None
+
+    @property
+    def domain(self) -> str:
+        """The allowed values, in words."""
+        if self.kind == "choice":
+            return "one of " + ", ".join(self.choices)
+        if self.kind in ("float", "int"):
+            noun = "a number" if self.kind == "float" else "a whole number"
+            if self.low is not None and self.high is not None:
+                return f"{noun} from {self.low:g} to {self.high:,g}"
+            if self.low is not None:
+                return f"{noun} of at least {self.low:g}"
+            return noun if self.high is None else f"{noun} of at most {self.high:g}"
+        return {
+            "bool": "true or false",
+            "recipe": "the id of a recipe",
+            "signal": "the name of a numeric signal",
+            "sources": "a list of distinct source names, not empty",
+            "weights": "a mapping from source name to a weight of at least 0, not all 0",
+        }[self.kind]
+
+    def checked(self, value: Any) -> Any:
+        """Return ``value`` in canonical form; ``ValueError`` if it is not in the domain."""
+        result = self._coerced(value)
+        if result is None:
+            raise ValueError(f"must be {self.domain}, not {shown(value)}")
+        return result
+
+    def _coerced(self, value: Any) -> Any:
+        if self.kind in ("float", "int"):
+            return self._number(value)
+        if self.kind == "choice":
+            return value if isinstance(value, str) and value in self.choices else None
+        if self.kind == "bool":
+            return value if isinstance(value, bool) else None
+        if self.kind in ("recipe", "signal"):
+            return value if isinstance(value, str) and value else None
+        if self.kind == "sources":
+            names = [value] if isinstance(value, str) else value
+            if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
+                return None
+            return sorted(names) if len(set(names)) == len(names) else None
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            return None
+        weights = {name: _real(weight) for name, weight in sorted(value.items())}
+        if any(weight is None or weight < 0 for weight in weights.values()) or not any(weights.values()):
+            return None
+        return weights
+
+    def _number(self, value: Any) -> float | int | None:
+        number = _real(value)
+        if number is None or (self.low is not None and number < self.low):
+            return None
+        if self.high is not None and number > self.high:
+            return None
+        if self.kind == "float":
+            return number
+        return int(number) if number == int(number) else None
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it."""
+    return clipped(repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value))
+
+
+def _real(value: Any) -> float | None:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return None
+    if isinstance(value, int) and abs(value) > LARGEST:  # floats, which whole numbers become, are exact below
+        return None
+    number = round(float(value), DIGITS)
+    return number if abs(number) <= LARGEST else None
+
+
+def ranged(params: tuple[Param, ...], **changes: Mapping[str, Any]) -> tuple[Param, ...]:
+    """A copy of ``params`` with fields of the named ones replaced: ``ranged(params, top_k={"high": 10})``."""
+    return tuple(replace(param, **changes.get(param.name, {})) for param in params)
+
+
+def in_role(params: Iterable[Param], role: Role) -> Param | None:
+    """The parameter of a role, if one of ``params`` has it."""
+    return next((param for param in params if param.role == role), None)
