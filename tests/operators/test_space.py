@@ -189,7 +189,6 @@ def test_the_default_space_holds_what_the_pool_has_signals_for():
         "semantic_dedup",
         "union",
     ]
-    assert registry.missing_signals(bare)["mona_filter"] == ("mona",)
     dedup = {param.name: param for param in registry.get("semantic_dedup").space(bare)}
     assert dedup["strategy"].choices == ("exact",)
     assert [op.name for op in registry.default_space(TABLE)] == NAMES

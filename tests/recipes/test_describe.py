@@ -72,8 +72,11 @@ def test_no_operator_is_left_without_words() -> None:
 
 
 def test_what_cannot_run_is_shown_as_it_stands() -> None:
-    steps = (Step("nobody", {"x": 0.123456, "y": None}), Step("ifd_filter", {"fraction": 7, "direction": "up"}))
-    assert Recipe(steps).describe() == "nobody(x=0.123) → ifd_filter(fraction=7, direction=up)"
+    assert describe_step("nobody", {"x": 0.123456, "y": None}, {}) == "nobody(x=0.123)"  # uninstalled since
+    assert (
+        Recipe((Step("ifd_filter", {"fraction": 7, "direction": "up"}),)).describe()
+        == "ifd_filter(fraction=7, direction=up)"
+    )
 
 
 @given(st.floats(1e-9, 1))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
 from autoselection.errors import RecipeError
-from autoselection.recipes import MAX_STEPS, Recipe, RecipeBook, Step
+from autoselection.operators import BaseOperator, OperatorRegistry, Outcome, builtin_operators
+from autoselection.recipes import MAX_STEPS, Recipe, RecipeBook, Step, materialize
+from autoselection.signals.table import SignalTable
 
 
 def recipe(*steps: tuple[str, dict], name: str | None = None) -> Recipe:
@@ -47,6 +50,32 @@ def test_canonical_is_complete_and_idempotent():
     assert canonical.steps[0].params == {"strategy": "exact"}
     assert canonical.steps[1].params["fraction"] is None
     assert canonical.canonical() == canonical and canonical.canonical().hash == canonical.hash
+
+
+def test_a_misspelt_operator_fails_where_the_step_is_written():
+    for name in ("ifd_filtr", "idf_filter"):
+        with pytest.raises(RecipeError, match=f"unknown operator '{name}'; did you mean 'ifd_filter'"):
+            Step(name, {"fraction": 0.5})
+    with pytest.raises(RecipeError, match=r"unknown operator '\['ifd_filter'\]'"):
+        Step(["ifd_filter"])  # type: ignore[arg-type]
+
+
+def test_steps_of_a_registry_of_ones_own_are_written_like_all_others():
+    class Halved(BaseOperator):
+        name, family, summary, order = "first_half_of_own_registry", "size", "keeps half", "as given"
+
+        def __call__(self, rows, params, context):
+            return Outcome(rows[: len(rows) // 2])
+
+    with pytest.raises(RecipeError, match="unknown operator"):
+        Step(Halved.name)
+    registry = OperatorRegistry([*builtin_operators(), Halved()])
+    steps = (Step("truncate_samples", {"fraction": 1.0}), Step(Halved.name))
+    table = SignalTable.from_arrays({"ifd": np.arange(10.0)})
+    assert materialize(Recipe(steps), table, registry=registry).rows.tolist() == [0, 1, 2, 3, 4]
+    assert Recipe.from_dict(Recipe(steps).to_dict(), registry=registry) == Recipe(steps)
+    with pytest.raises(RecipeError, match=r"here: step 2: unknown operator 'first_half_of_own_registry'"):
+        Recipe.from_dict(Recipe(steps).to_dict(), where="here")  # known to the process, not to the default registry
 
 
 def test_describe_says_what_decides_in_each_step():

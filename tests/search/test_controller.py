@@ -211,8 +211,8 @@ def test_initial_recipes_come_first_and_repeats_of_a_subset_are_left_out(small, 
     assert len(controller.candidates[0].rows) == small.signals.n
     assert controller.candidates[1].recipe.name == "today"
     assert controller.rounds[0].decisions[0].notes == {"initial recipes left out as repeats": 1}
-    with pytest.raises(RecipeError, match="unknown operator"):
-        SearchController(small.signals, initial=[Recipe((Step("ifd"),))])
+    with pytest.raises(RecipeError, match="unknown parameter"):
+        SearchController(small.signals, initial=[Recipe((Step("ifd_filter", {"part": 0.5}),))])
 
 
 def test_unions_name_evaluated_recipes_and_bring_their_rows(small):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 
 from autoselection.errors import RecipeError
@@ -15,7 +15,7 @@ from autoselection.operators.sampling import SourceFilter, SourceMix, TruncateSa
 from autoselection.operators.score_sampling import Sample
 from autoselection.operators.sets import Intersect, Subtract, Union
 from autoselection.plugins import has_members, load_entry_points
-from autoselection.schema import suggestion
+from autoselection.schema import clipped, suggestion
 from autoselection.signals.table import SignalTable
 
 ENTRY_POINT_GROUP = "autoselection.operators"
@@ -44,6 +44,10 @@ def builtin_operators() -> tuple[Operator, ...]:
     )
 
 
+#: Names of the operators of every registry of this process, in the order in which they were registered.
+_registered: dict[str, None] = {}
+
+
 class OperatorRegistry:
     """Operators by name, in catalog order."""
 
@@ -61,6 +65,7 @@ class OperatorRegistry:
         if operator.name in self._operators:
             raise RecipeError(f"Two operators are called '{operator.name}': rename the one that was added.")
         self._operators[operator.name] = operator
+        _registered[operator.name] = None
 
     def get(self, name: str) -> Operator:
         """The operator called ``name``; RecipeError with the closest known name otherwise."""
@@ -78,9 +83,18 @@ class OperatorRegistry:
         """The operators a search uses on this pool: those in the default space whose signals exist."""
         return tuple(op for op in self._operators.values() if op.searched and op.available(signals))
 
-    def missing_signals(self, signals: SignalTable) -> Mapping[str, tuple[str, ...]]:
-        """Operators of the default space that this pool cannot use, each with the signals it reads."""
-        return {op.name: op.needs({}) for op in self._operators.values() if op.searched and not op.available(signals)}
+
+def check_name(name: str) -> None:
+    """See that some registry of this process has an operator called ``name``.
+
+    A step does not know the registry that its recipe will be run with, so one made for a single search counts too.
+
+    Raises:
+        RecipeError: none has; gives the closest known name.
+    """
+    default_registry()
+    if not isinstance(name, str) or name not in _registered:
+        raise RecipeError(f"unknown operator '{clipped(str(name))}'{suggestion(str(name), _registered)}")
 
 
 @lru_cache(maxsize=1)

@@ -34,6 +34,7 @@ from autoselection.documents import dump_yaml, read_yaml
 from autoselection.errors import RecipeError
 from autoselection.files import write_text
 from autoselection.operators import Operator, OperatorRegistry, default_registry, validate_params
+from autoselection.operators.registry import check_name
 from autoselection.recipes.describe import describe_step
 from autoselection.schema import clipped, suggestion
 
@@ -46,10 +47,19 @@ _STEP_KEYS = ("operator", "params")
 
 @dataclass(frozen=True)
 class Step:
-    """One step: an operator's name and its parameters (those not given have their defaults)."""
+    """One step: an operator's name and its parameters (those not given have their defaults).
+
+    Raises:
+        RecipeError: no operator has this name, neither a built-in or installed one nor one of any
+            :class:`~autoselection.operators.OperatorRegistry` made so far; gives the closest known name. Parameters are
+            checked by :meth:`canonical`.
+    """
 
     operator: str
     params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.operator)
 
     def canonical(self, registry: OperatorRegistry | None = None) -> Step:
         """The step with complete, rounded parameters; RecipeError if it is not valid."""
@@ -326,8 +336,9 @@ def _steps(data: Mapping[str, Any], where: str, registry: OperatorRegistry) -> t
         name = entry.get("operator")
         if not isinstance(name, str):
             raise RecipeError(f"{place}: the key 'operator' must name an operator, not {_short(name)}.")
-        step = Step(name, entry.get("params") or {})
         try:
+            registry.get(name)  # its message knows this registry's names
+            step = Step(name, entry.get("params") or {})
             step.canonical(registry)
         except RecipeError as error:
             raise RecipeError(f"{place}: {error}") from None
