@@ -112,7 +112,9 @@ def method_digest(method: Method) -> str:
         path = package / name
         files += sorted(path.glob("*.py")) if path.is_dir() else [path]
     draws = SearchConfig()
-    return _digest(files, method.settings, draws.zones.model_dump(), draws.draws.model_dump(), draws.max_steps)
+    return _digest(
+        files, method.settings, [zone.model_dump() for zone in draws.zones], draws.draws.model_dump(), draws.max_steps
+    )
 
 
 # Runs

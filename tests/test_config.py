@@ -113,7 +113,7 @@ def test_the_commented_template_is_the_schema_and_loads(tmp_path: Path) -> None:
         ("search=[]", r"search: expected keys and values, found a list\."),
         ("search.operators=3", r"search\.operators: expected a list \(got 3\)\."),
         ("search.evaluations=null", r"search\.evaluations: expected a whole number, found nothing\."),
-        ("search.kappa=-1", r"search\.kappa: expected at least 0 \(got -1\)\."),
+        ("search.surrogate.kappa=-1", r"search\.surrogate\.kappa: expected at least 0 \(got -1\)\."),
         ("final.enabled=maybe", r"final\.enabled: expected true or false \(got 'maybe'\)\."),
         ("evaluation.sft.method=x", r"evaluation\.sft\.method: expected 'full' or 'lora' \(got 'x'\)\."),
     ],

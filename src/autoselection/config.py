@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from autoselection import former_keys
 from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
@@ -200,10 +201,16 @@ def load_config(path: Path, overrides: Sequence[str] = (), paths: Mapping[str, s
     document, tree = read_document(path, overrides)
     if paths is not None:
         document = substituted(document, paths, str(path))
+    _refuse(former_keys.problems(document), path, tree)
     config = validate(StudyConfig, document, str(path), tree)
-    if wrong := operator_problems(config.search, default_registry()):
-        raise ConfigError("\n".join(problem_at(("search", *key), why, str(path), tree) for key, why in wrong))
+    wrong = operator_problems(config.search, default_registry())
+    _refuse(((("search", *key), why) for key, why in wrong), path, tree)
     return absolute(config, path.resolve().parent)
+
+
+def _refuse(problems: Iterable[tuple[Sequence[int | str], str]], path: Path, tree: yaml.Node | None) -> None:
+    if told := [problem_at(key, why, str(path), tree) for key, why in problems]:
+        raise ConfigError("\n".join(told))
 
 
 def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], yaml.Node | None]:

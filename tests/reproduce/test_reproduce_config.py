@@ -36,7 +36,7 @@ def test_the_published_settings_are_those_of_the_paper() -> None:
     sft = study.evaluation.sft
     assert (sft.method, sft.epochs, sft.learning_rate, sft.scheduler) == ("full", 3.0, 2e-5, "cosine")
     assert (sft.warmup_ratio, sft.batch_size, sft.max_length) == (0.1, 32, 2048)
-    assert (config.budget, study.search.warmup, study.search.patience) == (15, 3, 4)
+    assert (config.budget, study.search.warmup, study.search.reseed.patience) == (15, 3, 4)
     assert [task.name for task in study.tasks] == ["gpqa", "gsm8k", "bbh", "mmlu"]
     assert [task.name for task in config.ood] == ["graphwiz", "nlgraph"]
     assert study.model.path == "/data/models/Qwen2.5-1.5B" and study.sae == Path("/data/sae/Qwen2.5-1.5B")
@@ -94,6 +94,6 @@ def test_trainings_are_counted() -> None:
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_changes_a_study_s_own_search(name: str) -> None:
-    own = SearchConfig(kappa=2.5, without=("score_filter",), warmup=5)
+    own = SearchConfig(surrogate={"kappa": 2.5}, without=("score_filter",), warmup=5)
     changed = ablated(own, name)
-    assert changed != own and changed.kappa == 2.5 and "score_filter" in changed.without
+    assert changed != own and changed.surrogate.kappa == 2.5 and "score_filter" in changed.without

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autoselection.errors import RecipeError, StudyError
 from autoselection.recipes import Recipe, Step, materialize
 from autoselection.search import Observation, SearchConfig, SearchController, published_settings
-from autoselection.search.config import EditConfig, ReseedConfig, SurrogateConfig, WarmupConfig
+from autoselection.search.config import PUBLISHED_ZONES, EditConfig, ReseedConfig, SurrogateConfig
 from autoselection.signals.table import SignalTable
 
 FAST = {"proposals": 12, "min_rows": 10}
@@ -48,7 +48,7 @@ def test_the_same_configuration_asks_the_same(small):
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("stop", [1, 4, 6])
 def test_a_search_killed_anywhere_and_replayed_goes_on_as_if_it_had_not_been(small, batch, stop):
-    config = SearchConfig(evaluations=8, batch=batch, seed=1, patience=2, **FAST)
+    config = SearchConfig(evaluations=8, batch=batch, seed=1, reseed={"patience": 2}, **FAST)
     whole = told(SearchController(small.signals, config), small)
     again = SearchController(small.signals, config)
     again.replay(trial.observation for trial in whole.history[:stop])
@@ -90,7 +90,7 @@ def test_pending_candidates_are_asked_again(small):
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1000), batch=st.integers(1, 4))
 def test_no_realized_subset_is_asked_twice_and_all_are_large_and_distinct(small, seed, batch):
-    config = SearchConfig(evaluations=9, seed=seed, batch=batch, patience=2, max_jaccard=0.9, **FAST)
+    config = SearchConfig(evaluations=9, seed=seed, batch=batch, reseed={"patience": 2}, max_jaccard=0.9, **FAST)
     controller = told(SearchController(small.signals, config), small)
     subsets = [frozenset(candidate.rows.tolist()) for candidate in controller.candidates]
     assert len(set(subsets)) == len(subsets) == 9
@@ -112,7 +112,7 @@ def test_a_candidate_is_what_its_recipe_selects(small):
 
 
 def test_the_parent_is_the_best_so_far_and_the_later_of_equals(small):
-    controller = SearchController(small.signals, SearchConfig(evaluations=7, patience=9, **LOCAL))
+    controller = SearchController(small.signals, SearchConfig(evaluations=7, reseed={"patience": 9}, **LOCAL))
     for score in (0.5, 0.7, 0.7):
         controller.tell(Observation(controller.ask()[0].id, score))
     (child,) = controller.ask()
@@ -127,7 +127,7 @@ def test_warmup_probes_reach_their_zones(small):
     for seed in range(4):
         controller = told(SearchController(small.signals, config.model_copy(update={"seed": seed})), small)
         for position, candidate in enumerate(controller.candidates):
-            zone = WarmupConfig().zones[position % 3]
+            zone = PUBLISHED_ZONES[position % 3]
             kept = len(candidate.rows) / small.signals.n
             assert candidate.origin == "warmup" and candidate.parent is None
             assert zone.low / 1.5 - 1e-9 <= kept <= zone.high * 1.5 + 1e-9
@@ -144,7 +144,7 @@ def test_a_probe_whose_zone_is_below_min_rows_takes_another_zone(small):
 
 @pytest.mark.parametrize("patience", [1, 2, 4])
 def test_a_reseed_comes_exactly_after_patience_edits_without_a_new_best(small, patience):
-    controller = SearchController(small.signals, SearchConfig(evaluations=14, patience=patience, **LOCAL))
+    controller = SearchController(small.signals, SearchConfig(evaluations=14, reseed={"patience": patience}, **LOCAL))
     origins = []
     while candidates := controller.ask():
         origins.append(candidates[0].origin)
@@ -159,7 +159,7 @@ def test_a_reseed_comes_exactly_after_patience_edits_without_a_new_best(small, p
 
 
 def test_a_new_best_starts_the_count_again_and_edits_follow_its_trajectory(small):
-    controller = SearchController(small.signals, SearchConfig(evaluations=9, patience=2, **LOCAL))
+    controller = SearchController(small.signals, SearchConfig(evaluations=9, reseed={"patience": 2}, **LOCAL))
     scores = [0.1, 0.2, 0.3, 0.25, 0.4, 0.1, 0.1, 0.9, 0.1]
     for score in scores:
         controller.tell(Observation(controller.ask()[0].id, score))
@@ -169,7 +169,7 @@ def test_a_new_best_starts_the_count_again_and_edits_follow_its_trajectory(small
 
 
 def test_reseeding_can_be_switched_off(small):
-    config = SearchConfig(evaluations=8, patience=1, reseed=ReseedConfig(enabled=False), **LOCAL)
+    config = SearchConfig(evaluations=8, reseed=ReseedConfig(enabled=False), **LOCAL)
     controller = SearchController(small.signals, config)
     while candidates := controller.ask():
         controller.tell(Observation(candidates[0].id, -candidates[0].number))
@@ -177,7 +177,7 @@ def test_reseeding_can_be_switched_off(small):
 
 
 def test_failed_evaluations_count_and_are_never_a_parent_or_source(small):
-    config = SearchConfig(evaluations=9, patience=3, **LOCAL)
+    config = SearchConfig(evaluations=9, reseed={"patience": 3}, **LOCAL)
     controller = told(SearchController(small.signals, config), small, fail={1, 2, 3, 4, 7})
     assert len(controller.history) == 9
     assert [c.origin for c in controller.candidates[:5]] == ["warmup"] * 5  # no score yet: one probe more
@@ -257,7 +257,9 @@ def test_a_second_generation_edits_the_leading_proposals(small):
 
 def test_both_acquisitions_rank_by_their_own_value(small):
     for name in ("ucb", "log_ei"):
-        controller = told(SearchController(small.signals, SearchConfig(evaluations=6, acquisition=name, **FAST)), small)
+        controller = told(
+            SearchController(small.signals, SearchConfig(evaluations=6, surrogate={"acquisition": name}, **FAST)), small
+        )
         ranked = [p.prediction for p in controller.rounds[-1].decisions[0].ranked]
         values = [getattr(prediction, name) for prediction in ranked]
         assert values == sorted(values, reverse=True) and len(values) > 3
@@ -282,7 +284,7 @@ def test_every_proposal_is_accounted_for(small):
 
 @pytest.mark.parametrize("features", ["realized", "state", "subset", "encoding", "both"])
 def test_every_surrogate_runs_a_whole_search(small, features):
-    config = SearchConfig(evaluations=6, surrogate=SurrogateConfig(features=features, restarts=0), **FAST)
+    config = SearchConfig(evaluations=6, surrogate=SurrogateConfig(features=features), **FAST)
     assert len(told(SearchController(small.signals, config), small).history) == 6
 
 

@@ -180,8 +180,7 @@ def described(controller, candidates, fidelity=None):
     [
         ("one by one", {"evaluations": 11}),
         ("batches", {"evaluations": 12, "batch": 3, "warmup": 2}),
-        ("improvement", {"evaluations": 9, "acquisition": "log_ei"}),
-        ("early kappa", {"evaluations": 9, "kappa_early": 0.5}),
+        ("improvement", {"evaluations": 9, "surrogate": {"acquisition": "log_ei"}}),
         ("seeds", {"evaluations": 9, "seed": 7}),
     ],
 )
@@ -210,9 +209,7 @@ def test_what_a_candidate_is_expected_to_score_is_foretold_from_everything_told_
                 y = np.append(y, [p.mu for p in predict(parts, y, 0.0)[len(told) :]])
             train = described(controller, [*told, *waiting])
             parts = KernelParts(train, described(controller, [candidate]), config.surrogate, weights)
-            spent = candidate.number - 1
-            kappa = {"early kappa": 0.5 + 2.5 * min(1.0, spent / 8)}.get(kind, 3.0)
-            expected = predict(parts, y, kappa)[-1]
+            expected = predict(parts, y, 3.0)[-1]
             found = candidate.prediction
             for name in ("mu", "sigma", "ucb", "log_ei"):
                 assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-6, abs=1e-7), (name, kind)
@@ -343,23 +340,19 @@ def origins(small, scores, **extra):
     return [c.origin for c in controller.candidates]
 
 
-def test_steps_below_the_least_improvement_are_stagnation(small):
+def test_an_equal_score_is_no_new_best_and_a_reseed_starts_the_count_again(small):
     scores = [0.0, 0.0, 1.0, 1.05, 1.10, 1.15, 1.3, 1.35, 1.4, 1.45, 1.5]
-    common = {"evaluations": 11, "patience": 3, "fresh": 0.0}
-    patient = origins(small, scores, min_improvement=0.1, **common)
-    # 1.05, 1.10 and 1.15 are each less than 0.1 above the best before; 1.3 (a reseed) starts the count again.
-    assert patient == ["warmup"] * 3 + ["edit"] * 3 + ["reseed"] + ["edit"] * 3 + ["reseed"]
-    assert "reseed" not in origins(small, scores, min_improvement=0.0, **common)
-    exact = [0.0, 0.0, 1.0, 1.5, 1.5, 1.5, 1.5]
-    assert origins(small, exact, min_improvement=0.5, evaluations=7, patience=3, fresh=0.0)[3:] == ["edit"] * 3 + [
-        "reseed"
-    ], "a step of exactly that much is none, nor is an equal score"
+    common = {"reseed": {"patience": 3}, "fresh": 0.0}
+    assert "reseed" not in origins(small, scores, evaluations=11, **common)
+    equal = [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    expected = ["edit"] * 3 + ["reseed"] + ["edit"] * 3 + ["reseed"]
+    assert origins(small, equal, evaluations=11, **common)[3:] == expected
 
 
 def test_repeats_count_for_patience(small):
     """Every score is noise around one value: leaders are repeated, and every fourth evaluation without a new best is a reseed."""
     config = SearchConfig(
-        evaluations=24, seed=2, patience=4, repeats=RepeatConfig(enabled=True, after=3, most=4), **FAST
+        evaluations=24, seed=2, reseed={"patience": 4}, repeats=RepeatConfig(enabled=True, after=3, most=4), **FAST
     )
     rng = np.random.default_rng(3)
     controller = SearchController(small.signals, config)
@@ -420,9 +413,7 @@ def test_every_trial_and_every_seed_draws_anew(small):
     """The same scores, told to searches of other seeds, lead elsewhere; trials do not repeat each other's draws."""
     subsets, reasons = [], []
     for seed in range(3):
-        config = SearchConfig(
-            evaluations=6, seed=seed, warmup=3, reseed={"enabled": False}, zones={"zones": [ZONE]}, **FAST
-        )
+        config = SearchConfig(evaluations=6, seed=seed, warmup=3, reseed={"enabled": False}, zones=[ZONE], **FAST)
         controller = SearchController(small.signals, config, default_registry())
         while candidates := controller.ask():
             for candidate in candidates:
@@ -461,7 +452,7 @@ def test_proposals_are_edited_again_in_later_generations_only(small, generations
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_share_of_fresh_recipes_is_as_set(small, share):
-    config = SearchConfig(evaluations=8, proposals=8, min_rows=10, fresh=share, patience=9, max_jaccard=1.0)
+    config = SearchConfig(evaluations=8, proposals=8, min_rows=10, fresh=share, reseed={"patience": 9}, max_jaccard=1.0)
     controller = run(small, config)
     ranked = [p.edit for r in controller.rounds for d in r.decisions if d.origin in ("edit", "fresh") for p in d.ranked]
     fresh = np.mean([edit.startswith("fresh") for edit in ranked])
@@ -471,7 +462,7 @@ def test_the_share_of_fresh_recipes_is_as_set(small, share):
 def test_a_subset_is_never_asked_for_twice_even_where_any_overlap_is_allowed(small):
     """Few subsets are possible: whole sources."""
     config = SearchConfig(
-        evaluations=12, operators=("source_filter",), max_jaccard=1.0, min_rows=1, proposals=20, patience=3
+        evaluations=12, operators=("source_filter",), max_jaccard=1.0, min_rows=1, proposals=20, reseed={"patience": 3}
     )
     controller = run(small, config)
     hashes = [candidate.subset_hash for candidate in controller.candidates]

@@ -10,9 +10,9 @@ from synthetic_pool import make_pool
 
 from autoselection.operators import default_registry
 from autoselection.recipes import Recipe, Step, materialize, state_vector
-from autoselection.search import Observation, SearchConfig
+from autoselection.search import Observation, SearchConfig, edits, reseed, warmup
 from autoselection.search.baselines import random_recipes, random_subset
-from autoselection.search.config import DrawConfig, EditConfig, ReseedConfig, WarmupConfig
+from autoselection.search.config import DrawConfig, EditConfig, ZoneConfig
 from autoselection.search.credit import Credit, Share
 from autoselection.search.edits import Editor, Source
 from autoselection.search.records import Candidate, Trial
@@ -22,7 +22,7 @@ from autoselection.search.warmup import draw_probe
 
 SIGNALS = make_pool(0, n=300).signals
 REGISTRY = default_registry()
-UNCAPPED = ReseedConfig(min_cap=1.0, max_cap=1.0)
+UNCAPPED = (1.0, 1.0)
 
 
 def space(**config) -> RecipeSpace:
@@ -54,13 +54,14 @@ def fractions(recipes, operator="ifd_filter"):
     )
 
 
-def reseeds(trials, credit=None, config=UNCAPPED, count=300, step=1e-6, max_steps=5, **settings):
+def reseeds(trials, credit=None, caps=UNCAPPED, count=300, step=1e-6, max_steps=5, **settings):
+    """New trajectories, without caps and with hardly a step, so that parameters tell where they come from."""
     here = space(**settings)
     credit = Credit() if credit is None else credit
-    return [
-        draw_reseed(here, trials, credit, config, max_steps, step, np.random.default_rng(seed))[0]
-        for seed in range(count)
-    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reseed, "CAPS", caps)
+        patch.setattr(reseed, "SMALL_STEP", step)
+        return [draw_reseed(here, trials, credit, max_steps, np.random.default_rng(seed))[0] for seed in range(count)]
 
 
 IFD = {"operators": ("ifd_filter", "ngram_entropy", "varentropy_filter", "semantic_dedup")}
@@ -97,10 +98,10 @@ def test_a_new_trajectory_starts_from_a_credited_pair_and_shuns_what_lost():
 
 
 def test_a_new_trajectory_begins_with_a_cap_within_its_range():
-    made = reseeds([], config=ReseedConfig(min_cap=0.3, max_cap=0.5), count=80)
+    made = reseeds([], caps=reseed.CAPS, count=120)
     assert {recipe.steps[0].operator for recipe in made} == {"truncate_samples"}
     caps = fractions(made, "truncate_samples")
-    assert 0.3 <= caps.min() < 0.34 and 0.46 < caps.max() <= 0.5
+    assert 0.1 <= caps.min() < 0.14 and 0.96 < caps.max() <= 1.0
     assert len(fractions(reseeds([], count=80), "truncate_samples")) == 0
 
 
@@ -119,12 +120,13 @@ def test_a_second_edit_is_as_likely_as_set(chance, share):
     assert np.mean(["; then" in said for _, said in made]) == pytest.approx(share, abs=0.07)
 
 
-def test_a_redundant_family_is_as_unlikely_as_set():
+def test_a_redundant_family_is_as_unlikely_as_set(monkeypatch):
     families = {name: REGISTRY.get(name).family for name in space().plain}
     own = {families[step.operator] for step in PARENT.steps}
 
     def share(factor):
-        config = EditConfig(weights={"add": 1.0}, second_edit=0.0, redundant_family=factor)
+        monkeypatch.setattr(edits, "REDUNDANT_FAMILY", factor)
+        config = EditConfig(weights={"add": 1.0}, second_edit=0.0)
         added = [next(s.operator for s in steps if s not in PARENT.steps) for steps, _ in edited(PARENT, config)]
         return np.mean([families[name] in own for name in added])
 
@@ -135,9 +137,10 @@ def test_a_redundant_family_is_as_unlikely_as_set():
     assert share(0.0) == 0.0
 
 
-def test_what_earned_credit_is_added_more_often():
+def test_what_earned_credit_is_added_more_often(monkeypatch):
     credit = Credit({"ngram_entropy": Share(0.4, 2), "varentropy_filter": Share(-0.2, 1)})
-    config = EditConfig(weights={"add": 1.0}, second_edit=0.0, redundant_family=1.0, credit=1.0)
+    monkeypatch.setattr(edits, "REDUNDANT_FAMILY", 1.0)
+    config = EditConfig(weights={"add": 1.0}, second_edit=0.0, credit=1.0)
     counts = Counter(step.operator for steps, _ in edited(PARENT, config, 900, credit=credit) for step in steps)
     # exp(1) and exp(-1): seven to one.
     assert counts["ngram_entropy"] / counts["varentropy_filter"] == pytest.approx(np.exp(2.0), rel=0.45)
@@ -153,10 +156,11 @@ def test_sources_are_drawn_by_their_weight(kind):
     assert counts["t2"] == 0 and counts["t0"] / len(made) == pytest.approx(0.75, abs=0.08)
 
 
-def test_steps_of_parameters_are_as_large_as_set():
+def test_steps_of_parameters_are_as_large_as_set(monkeypatch):
     parent = Recipe((Step("truncate_samples", {"fraction": 0.505}),)).canonical()
-    config = EditConfig(weights={"reparametrise": 1.0}, second_edit=0.0, small_step=0.02, large_step=0.2)
-    made = edited(parent, config, 400)
+    monkeypatch.setattr(edits, "SMALL_STEP", 0.02)  # far from the ends of the range, where a step is cut
+    monkeypatch.setattr(edits, "LARGE_STEP", 0.2)
+    made = edited(parent, EditConfig(weights={"reparametrise": 1.0}, second_edit=0.0), 400)
     small = [steps[0].params["fraction"] - 0.505 for steps, said in made if "small step" in said]
     large = [steps[0].params["fraction"] - 0.505 for steps, said in made if "large step" in said]
     assert np.std(small) == pytest.approx(0.02 * 0.99, rel=0.2) and np.std(large) == pytest.approx(0.2 * 0.99, rel=0.2)
@@ -222,11 +226,12 @@ def test_operators_are_left_out_as_set():
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.08])
-def test_every_step_of_a_probe_keeps_the_root_of_the_target_up_to_the_jitter(jitter):
-    config = WarmupConfig(jitter=jitter, zones=[{"name": "z", "low": 0.25, "high": 0.25}])
+def test_every_step_of_a_probe_keeps_the_root_of_the_target_up_to_the_jitter(jitter, monkeypatch):
+    monkeypatch.setattr(warmup, "JITTER", jitter)
+    zone = ZoneConfig(name="z", low=0.25, high=0.25)
     off = []
     for seed in range(60):
-        recipe, target = draw_probe(space(), config.zones[0], config, 5, np.random.default_rng(seed))
+        recipe, target = draw_probe(space(), zone, 5, np.random.default_rng(seed))
         kept = np.array([step.params["fraction"] for step in recipe.steps])
         assert target == 0.25
         off += (kept / 0.25 ** (1 / len(kept))).tolist()

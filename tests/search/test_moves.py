@@ -9,7 +9,14 @@ from synthetic_pool import make_pool
 from autoselection.errors import ConfigError, RecipeError
 from autoselection.operators import default_registry, validate_params
 from autoselection.recipes import Recipe, RecipeBook, Step
-from autoselection.search.config import DrawConfig, EditConfig, SearchConfig, WarmupConfig, published_settings
+from autoselection.search.config import (
+    PUBLISHED_ZONES,
+    DrawConfig,
+    EditConfig,
+    SearchConfig,
+    ZoneConfig,
+    published_settings,
+)
 from autoselection.search.credit import Credit, Share
 from autoselection.search.edits import Editor, Source, operator_preference
 from autoselection.search.space import RecipeSpace
@@ -40,9 +47,8 @@ def within(recipe: Recipe, of: RecipeSpace) -> bool:
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), probe=st.integers(0, 5))
 def test_probes_are_valid_aim_at_their_zone_and_use_distinct_operators(seed, probe):
-    config = WarmupConfig()
-    zone = zone_of(probe, config)
-    recipe, target = draw_probe(space(), zone, config, 5, np.random.default_rng(seed))
+    zone = zone_of(probe, PUBLISHED_ZONES)
+    recipe, target = draw_probe(space(), zone, 5, np.random.default_rng(seed))
     assert zone.low <= target <= zone.high
     assert within(recipe, space())
     names = [step.operator for step in recipe.steps]
@@ -54,12 +60,12 @@ def test_probes_are_valid_aim_at_their_zone_and_use_distinct_operators(seed, pro
 
 
 def test_zones_take_turns():
-    names = [zone_of(probe, WarmupConfig()).name for probe in range(4)]
+    names = [zone_of(probe, PUBLISHED_ZONES).name for probe in range(4)]
     assert names == ["moderate", "aggressive", "exploratory", "moderate"]
 
 
 def test_distance_to_a_zone_is_zero_inside_and_a_log_factor_outside():
-    zone = WarmupConfig().zones[0]
+    zone = PUBLISHED_ZONES[0]
     assert distance_to_zone(0.65, zone) == 0
     assert distance_to_zone(0.30, zone) == pytest.approx(np.log(2))
     assert distance_to_zone(0.77, zone) == pytest.approx(np.log(1.1))
@@ -70,7 +76,7 @@ def test_distance_to_a_zone_is_zero_inside_and_a_log_factor_outside():
 def test_edits_stay_within_the_space_and_are_distinct(seed):
     rng = np.random.default_rng(seed)
     here = space()
-    parent = draw_probe(here, zone_of(seed, WarmupConfig()), WarmupConfig(), 5, rng)[0].canonical()
+    parent = draw_probe(here, zone_of(seed, PUBLISHED_ZONES), 5, rng)[0].canonical()
     other = Recipe((here.draw("source_filter", rng),)).canonical()
     editor = Editor(here, EditConfig(), 5, [Source(other, other.hash, "t002", 1.0)], Credit())
     proposals, _ = editor.propose(parent, 40, rng)
@@ -208,8 +214,7 @@ def test_settings_refuse_what_makes_no_sense():
     with pytest.raises(ValueError, match="at least one kind"):
         EditConfig(weights={"add": 0})
     with pytest.raises(ValueError, match="low"):
-        WarmupConfig(zones=[{"name": "z", "low": 0.5, "high": 0.4}])
+        ZoneConfig(name="z", low=0.5, high=0.4)
     assert SearchConfig().minimum_rows(3000) == 60
     assert SearchConfig().minimum_rows(90_000) == 500
     assert SearchConfig().minimum_rows(10) == 10
-    assert SearchConfig(kappa=1, kappa_early=3, evaluations=5).kappa_at(2.0) == 2

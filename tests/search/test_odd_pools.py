@@ -43,7 +43,9 @@ def test_pools_of_one_two_and_three_sources_are_searched_with_every_seed(sources
     worth = np.where(signals.source == 0, 1.0, 0.0) + np.random.default_rng(0).normal(size=signals.n)
     moved = 0
     for seed in range(6):
-        config = SearchConfig(evaluations=8, seed=seed, proposals=16, min_rows=10, patience=2, operators=operators)
+        config = SearchConfig(
+            evaluations=8, seed=seed, proposals=16, min_rows=10, reseed={"patience": 2}, operators=operators
+        )
         whole = searched(signals, config, worth)
         hashes = [candidate.subset_hash for candidate in whole.candidates]
         assert len(hashes) == len(set(hashes)) == 8
@@ -92,7 +94,7 @@ SETTINGS = {
     "default": {},
     "every operator": {"draws": DrawConfig(source_scope=0.3, task_scope=0.2, cluster_scope=0.2)},
     "short trainings": {"fidelity": FidelityConfig(level=0.3, warmup=3)},
-    "repeats": {"repeats": RepeatConfig(enabled=True, after=2), "batch": 2, "acquisition": "log_ei"},
+    "repeats": {"repeats": RepeatConfig(enabled=True, after=2), "batch": 2, "surrogate": {"acquisition": "log_ei"}},
 }
 
 
@@ -104,7 +106,7 @@ def test_odd_pools_are_searched_without_a_crash(name, kind):
     registry = default_registry()
     if kind == "every operator":
         extra["also"] = tuple(name for name in MORE if registry.get(name).available(signals))
-    config = SearchConfig(evaluations=7, proposals=8, min_rows=1, patience=2, **extra)
+    config = SearchConfig(evaluations=7, proposals=8, min_rows=1, reseed={"patience": 2}, **extra)
     controller = searched(signals, config, np.random.default_rng(0).normal(size=signals.n))
     full = [candidate for candidate in controller.candidates if candidate.origin not in ("repeat", "promotion")]
     assert full and len({candidate.subset_hash for candidate in full}) == len(full)
@@ -129,7 +131,9 @@ def test_baselines_of_odd_pools_are_valid_recipes(name):
 def test_no_recipe_is_longer_than_asked_for(small, max_steps):
     reseeded = 0
     for seed in range(6):
-        config = SearchConfig(evaluations=9, seed=seed, proposals=10, min_rows=10, patience=1, max_steps=max_steps)
+        config = SearchConfig(
+            evaluations=9, seed=seed, proposals=10, min_rows=10, reseed={"patience": 1}, max_steps=max_steps
+        )
         controller = searched(small.signals, config, -np.arange(small.signals.n, dtype=float))
         reseeded += sum(candidate.origin == "reseed" for candidate in controller.candidates)
         assert max(len(candidate.recipe.steps) for candidate in controller.candidates) <= max_steps

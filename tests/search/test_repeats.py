@@ -87,7 +87,7 @@ def test_the_most_trainings_of_a_subset_bind(small, most):
         seed=1,
         proposals=12,
         min_rows=10,
-        patience=9,
+        reseed={"patience": 9},
         repeats={"enabled": True, "after": 3, "most": most},
     )
     controller = SearchController(small.signals, config)

@@ -41,7 +41,14 @@ def small_document(pool: dict[str, Any]) -> dict[str, Any]:
             "threads": 1,
             "sft": {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "max_length": 128},
         },
-        "search": {"evaluations": 5, "warmup": 2, "batch": 2, "proposals": 8, "min_rows": 20, "patience": 2},
+        "search": {
+            "evaluations": 5,
+            "warmup": 2,
+            "batch": 2,
+            "proposals": 8,
+            "min_rows": 20,
+            "reseed": {"patience": 2},
+        },
         "executor": {"workers": 2},
         "final": {"single_operators": 1},
     }

@@ -36,7 +36,7 @@ def config_of(study_config: Path, evaluations: int, *more: str) -> StudyConfig:
     return load_config(study_config, [*quick, f"search.evaluations={evaluations}", *more])
 
 
-DEPENDENT = ("search.kappa_early=0.5", "search.fidelity.level=0.3", "search.fidelity.warmup=2", "final.enabled=false")
+DEPENDENT = ("search.fidelity.level=0.3", "search.fidelity.warmup=2", "final.enabled=false")
 """Settings by which a decision depends on what is left to spend."""
 
 
@@ -86,7 +86,7 @@ def test_a_finished_study_goes_on_and_keeps_every_decision(
 def test_a_study_goes_on_step_by_step(study_config: Path, tmp_path: Path, ends: Any) -> None:
     ends(by_rows)
     for evaluations in (3, 4, 6, 7):
-        study = run_study(config_of(study_config, evaluations, *DEPENDENT[:1], "final.enabled=false"), tmp_path / "s")
+        study = run_study(config_of(study_config, evaluations, "final.enabled=false"), tmp_path / "s")
         assert len(study.trials()) == evaluations
         assert [event["round"]["number"] for event in study.journal.of("round")] == list(
             range(1, len(study.journal.of("round")) + 1)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autoselection import former_keys
 from autoselection.config import ModelConfig, StudyConfig
 from autoselection.language.chat.options import chat_template_text
 from autoselection.language.models import files_fingerprint, model_fingerprint
@@ -82,7 +83,8 @@ def _model(config: StudyConfig) -> dict[str, Any]:
 
 
 def _evaluation(config: StudyConfig) -> dict[str, Any]:
-    return config.evaluation.model_dump(exclude=_INDIFFERENT)
+    evaluation = former_keys.as_before(config.model_dump())["evaluation"]
+    return {key: value for key, value in evaluation.items() if key not in _INDIFFERENT}
 
 
 def _digest(pool: str, model: Any, tasks: Any, evaluation: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import former_keys
 from autoselection.compare.evaluations import evaluation_key
 from autoselection.compare.settings import stored_digest
 from autoselection.config import StudyConfig
@@ -44,7 +45,7 @@ def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, 
         }
     decisive = {
         "settings": settings,
-        "search": study.search.model_dump(mode="json"),
+        "search": former_keys.as_before(study.model_dump(mode="json"))["search"],
         "training_seeds": study.evaluation.seeds,
         "rows": rows,
         **config.model_dump(mode="json", include={"seeds", "final_seeds", "budget"}),

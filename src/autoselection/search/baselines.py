@@ -14,7 +14,7 @@ from autoselection.operators.space import from_unit
 from autoselection.recipes import PrefixCache, Recipe, Step, materialize
 from autoselection.search.config import SearchConfig
 from autoselection.search.space import RecipeSpace
-from autoselection.search.warmup import distance_to_zone, draw_probe, zone_of
+from autoselection.search.warmup import TOLERANCE, distance_to_zone, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 
 STRENGTHS = (0.75, 0.5, 0.25, 0.1)
@@ -113,9 +113,9 @@ def random_recipes(
         if len(found) == count:
             break
         zone = zone_of(len(found), config.zones)
-        recipe, _ = draw_probe(space, zone, config.zones, config.max_steps, rng)
+        recipe, _ = draw_probe(space, zone, config.max_steps, rng)
         outcome = materialize(recipe, signals, seed=config.seed, registry=registry, cache=cache)
-        near = distance_to_zone(len(outcome.rows) / signals.n, zone) <= np.log(config.zones.tolerance)
+        near = distance_to_zone(len(outcome.rows) / signals.n, zone) <= np.log(TOLERANCE)
         if near and len(outcome.rows) >= config.minimum_rows(signals.n):
             found.setdefault(outcome.subset_hash, outcome.recipe)
     return list(found.values())

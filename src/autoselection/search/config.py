@@ -39,26 +39,6 @@ PUBLISHED_ZONES = (
 )
 
 
-class WarmupConfig(StrictModel):
-    """The first probes, drawn before anything is known."""
-
-    zones: tuple[ZoneConfig, ...] = Field(
-        PUBLISHED_ZONES, min_length=1, description="Retention zones; the probes cycle through them."
-    )
-    max_filters: int = Field(3, ge=1, description="Most random filters in a probe, beside the size cap (count).")
-    jitter: float = Field(
-        0.08, ge=0, lt=1, description="Each step's ratio is the target's n-th root times U(1 - jitter, 1 + jitter)."
-    )
-    tolerance: float = Field(
-        1.5,
-        ge=1,
-        description="A probe that keeps less than low / tolerance or more than high * tolerance is redrawn (factor).",
-    )
-    tries: int = Field(
-        20, ge=1, description="Draws for one probe; after the last the draw nearest to its zone is taken (count)."
-    )
-
-
 class DrawConfig(StrictModel):
     """How direction and scope of score filters are drawn. The published loop keeps the high end of the whole subset."""
 
@@ -114,16 +94,8 @@ class EditConfig(StrictModel):
         },
         description="Relative frequency of each kind of edit: " + ", ".join(EDIT_KINDS) + "; 0 switches a kind off.",
     )
-    small_step: float = Field(0.1, gt=0, le=1, description="Scale of a small step of a parameter (share of its range).")
-    large_step: float = Field(0.4, gt=0, le=1, description="Scale of a large step (share of its range).")
     second_edit: float = Field(
         0.3, ge=0, le=1, description="Probability that a proposal is edited once more; 0 in the published loop."
-    )
-    redundant_family: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="Factor on the chance of adding an operator whose family the recipe already has.",
     )
     credit: float = Field(
         0.5,
@@ -157,10 +129,12 @@ class SurrogateConfig(StrictModel):
         description="Compress scores far from the median, so that one bad recipe does not hide differences among good "
         "ones (not used with features: encoding).",
     )
-    noise: float = Field(
-        1e-2, gt=0, description="Noise variance for features: encoding, in units of the scores' variance."
+    acquisition: Literal["log_ei", "ucb"] = Field(
+        "ucb", description="How proposals are ranked: ucb = mu + kappa * sigma, log_ei = expected improvement."
     )
-    restarts: int = Field(2, ge=0, description="Optimiser restarts for features: encoding (count).")
+    kappa: float = Field(
+        3.0, ge=0, description="Weight of uncertainty where acquisition is ucb; 1 in the published loop."
+    )
 
 
 class FidelityConfig(StrictModel):
@@ -198,15 +172,7 @@ class ReseedConfig(StrictModel):
     """A new trajectory after stagnation."""
 
     enabled: bool = Field(True, description="Start a new trajectory after 'patience' evaluations without a new best.")
-    min_cap: float = Field(0.1, gt=0, le=1, description="Smallest random size cap (share of the pool's rows).")
-    max_cap: float = Field(1.0, gt=0, le=1, description="Largest random size cap; at 1 no cap is added (share).")
-    tries: int = Field(20, ge=1, description="Draws until a valid, new subset is found (count).")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> ReseedConfig:
-        if self.min_cap > self.max_cap:
-            raise ValueError(f"min_cap ({self.min_cap}) is above max_cap ({self.max_cap})")
-        return self
+    patience: int = Field(4, ge=1, description="Evaluations without a new best before a reseed (count).")
 
 
 class SearchConfig(StrictModel):
@@ -246,20 +212,6 @@ class SearchConfig(StrictModel):
         description="Rounds of edits in which proposals are made: from the second on the leading proposals themselves "
         "are edited (count); 1 in the published loop.",
     )
-    acquisition: Literal["log_ei", "ucb"] = Field(
-        "ucb", description="How proposals are ranked: ucb = mu + kappa * sigma, log_ei = expected improvement."
-    )
-    patience: int = Field(4, ge=1, description="Evaluations without a new best before a reseed (count).")
-    min_improvement: float = Field(0.0, ge=0, description="Score gain that counts as a new best (score units).")
-    kappa: float = Field(
-        3.0, ge=0, description="Weight of uncertainty where acquisition is ucb; 1 in the published loop."
-    )
-    kappa_early: float | None = Field(
-        None,
-        ge=0,
-        description="That weight at the first evaluation, from where it moves evenly to kappa at the last; null: kappa "
-        "throughout.",
-    )
     batch: int = Field(1, ge=1, description="Candidates asked at once, for evaluations side by side (count).")
     max_steps: int = Field(5, ge=1, le=6, description="Most steps of a proposed recipe (count).")
     min_rows: int | None = Field(
@@ -285,7 +237,9 @@ class SearchConfig(StrictModel):
     published_operators: bool = Field(False, description="Search over the operators of the published space only.")
     seed: int = Field(0, ge=0, description="Seed of every random decision of the search.")
     draws: DrawConfig = Field(default_factory=DrawConfig, description="Direction and scope of drawn filters.")
-    zones: WarmupConfig = Field(default_factory=WarmupConfig, description="The warmup probes.")
+    zones: tuple[ZoneConfig, ...] = Field(
+        PUBLISHED_ZONES, min_length=1, description="Retention zones of the warmup probes, which take turns in them."
+    )
     edits: EditConfig = Field(default_factory=EditConfig, description="Local edits of the best recipe.")
     surrogate: SurrogateConfig = Field(default_factory=SurrogateConfig, description="Ranking of proposals.")
     reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")
@@ -299,13 +253,6 @@ class SearchConfig(StrictModel):
         None,
         description="A language model that proposes, summarises or ranks beside the rules (docs/llm.md); null: none.",
     )
-
-    def kappa_at(self, spent: float) -> float:
-        """Weight of uncertainty when ``spent`` evaluations are paid for."""
-        if self.kappa_early is None or self.evaluations == 1:
-            return self.kappa
-        share = min(1.0, spent / (self.evaluations - 1))
-        return self.kappa_early + (self.kappa - self.kappa_early) * share
 
     def check_pool_size(self, rows: int, excluded: int = 0) -> None:
         """See that a pool is large enough for a search to leave something out.
@@ -350,7 +297,6 @@ def published_settings(**changes: Any) -> SearchConfig:
         "parents": 1,
         "fresh": 0.0,
         "generations": 1,
-        "kappa": 1.0,
         "draws": DrawConfig(
             low_direction=0.0, low_direction_of={}, source_scope=0.0, task_scope=0.0, cluster_scope=0.0
         ),
@@ -359,7 +305,7 @@ def published_settings(**changes: Any) -> SearchConfig:
             second_edit=0.0,
             credit=0.0,
         ),
-        "surrogate": SurrogateConfig(features="encoding", robust=False),
+        "surrogate": SurrogateConfig(features="encoding", robust=False, kappa=1.0),
         "max_jaccard": 1.0,
         "published_operators": True,
         **changes,

@@ -40,6 +40,7 @@ from autoselection.errors import StudyError
 from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes import Recipe, StateVector, load_recipe, state_vector
 from autoselection.recipes.recipe import digest_steps
+from autoselection.search import reseed, warmup
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.edits import Editor, Source
@@ -184,7 +185,7 @@ class SearchController:
 
     @property
     def stagnation(self) -> int:
-        """Full evaluations of edits since the best improved by more than ``min_improvement`` or a reseed was asked for.
+        """Full evaluations of edits since there was a new best or a reseed was asked for.
 
         Initial recipes and warmup probes raise the best but do not count as evaluations without improvement.
         """
@@ -193,7 +194,7 @@ class SearchController:
             observation = self._observations.get(candidate.id)
             full = candidate.fidelity == 1.0
             score = observation.score if observation and full else None
-            improved = score is not None and score > best + self.config.min_improvement
+            improved = score is not None and score > best
             best = max(best, -math.inf if score is None else score)
             if improved or candidate.origin == "reseed":
                 count = 0
@@ -326,7 +327,7 @@ class SearchController:
         )
         if best is None:
             return self._make_probe(number, probes) or "No new subset was found for a warmup probe."
-        if self.config.reseed.enabled and self.stagnation >= self.config.patience:
+        if self.config.reseed.enabled and self.stagnation >= self.config.reseed.patience:
             made = self._make_reseed(number, {})
         else:
             made = self._make_edit(number, best)
@@ -372,7 +373,7 @@ class SearchController:
         if not waiting:
             return None
         believed = self._believed([replace(self.beliefs.known(item), fidelity=1.0) for item in waiting], number)
-        value = attrgetter(self.config.acquisition)
+        value = attrgetter(self.config.surrogate.acquisition)
         order = sorted(range(len(waiting)), key=lambda place: (-value(believed[place]), place))
         first, expected = waiting[order[0]], believed[order[0]]
         candidate = _again(first, number, "promotion", expected)
@@ -401,15 +402,15 @@ class SearchController:
 
     def _make_probe(self, number: int, probe: int) -> tuple[Candidate, Decision] | None:
         """A probe in its zone; if the zone has no new subset large enough, in one of the others."""
-        config = self.config.zones
+        zones = self.config.zones
         rng = self._rng(number, WARMUP)
         dropped: Counter[str] = Counter()
         drawn = 0
-        for turn in range(len(config.zones)):
-            zone = zone_of(probe + turn, config)
+        for turn in range(len(zones)):
+            zone = zone_of(probe + turn, zones)
             nearest: tuple[float, Draft] | None = None
-            for _ in range(config.tries):
-                recipe, target = draw_probe(self.space, zone, config, self.config.max_steps, rng)
+            for _ in range(warmup.TRIES):
+                recipe, target = draw_probe(self.space, zone, self.config.max_steps, rng)
                 drawn += 1
                 draft = self._drafts.make(recipe, f"random probe, {zone.name} zone (target {target:.0%} of the pool)")
                 problem = self._drafts.problem(draft)
@@ -419,7 +420,7 @@ class SearchController:
                 distance = distance_to_zone(len(draft.outcome.rows) / self.signals.n, zone)
                 if nearest is None or distance < nearest[0]:
                     nearest = (distance, draft)
-                if distance <= math.log(config.tolerance):
+                if distance <= math.log(warmup.TOLERANCE):
                     break
                 dropped["far outside its zone"] += 1
             if nearest is None:
@@ -427,7 +428,7 @@ class SearchController:
             distance, draft = nearest
             share = len(draft.outcome.rows) / self.signals.n
             reason = f"keeps {share:.1%} of the rows, aimed at the {zone.name} zone ({zone.low:.0%} to {zone.high:.0%})"
-            if distance > math.log(config.tolerance):
+            if distance > math.log(warmup.TOLERANCE):
                 dropped["far outside its zone"] -= 1  # the nearest of them is used
                 reason += "; the nearest of all draws, none came near"
             notes: Notes = {"zone": zone.name, "redraws": drawn - 1}
@@ -442,10 +443,8 @@ class SearchController:
         earned = self.credit
         scored = [trial for trial in self.standing if trial.score is not None]
         trajectory = 1 + sum(candidate.origin == "reseed" for candidate in self._candidates.values())
-        for drawn in range(1, config.reseed.tries + 1):
-            recipe, edit = draw_reseed(
-                self.space, scored, earned, config.reseed, config.max_steps, config.edits.small_step, rng
-            )
+        for drawn in range(1, reseed.TRIES + 1):
+            recipe, edit = draw_reseed(self.space, scored, earned, config.max_steps, rng)
             draft = self._drafts.make(recipe, edit)
             problem = self._drafts.problem(draft)
             if problem:
@@ -490,8 +489,8 @@ class SearchController:
         parent = chosen.parent
         found = (
             f"highest expected improvement of {len(ranked)} proposals"
-            if config.acquisition == "log_ei"
-            else f"highest mu + {config.kappa_at(self.spent):.2g} sigma of {len(ranked)} proposals: {expected.ucb:.4f}"
+            if config.surrogate.acquisition == "log_ei"
+            else f"highest mu + {config.surrogate.kappa:.2g} sigma of {len(ranked)} proposals: {expected.ucb:.4f}"
         )
         reason = f"{found} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}; {best.id} scored {best.score:.4f})"
         trajectory = 0 if parent is None else parent.candidate.trajectory
@@ -554,7 +553,7 @@ class SearchController:
                 recipe = draw_any(self.space, self.config.max_steps, rng)
             else:
                 zone = zone_of(place // 2, self.config.zones)
-                recipe, _ = draw_probe(self.space, zone, self.config.zones, self.config.max_steps, rng)
+                recipe, _ = draw_probe(self.space, zone, self.config.max_steps, rng)
             self._propose(proposals, recipe, "fresh random recipe")
 
     def _propose(
@@ -632,7 +631,7 @@ class SearchController:
         made = iter(self.beliefs.points([draft.outcome.recipe for draft in new], [draft.outcome.rows for draft in new]))
         points = [draft.point or replace(next(made), similarity=draft.similarity) for draft in drafts]
         predictions = self._believed(points, number)
-        value = attrgetter(self.config.acquisition)
+        value = attrgetter(self.config.surrogate.acquisition)
         order = sorted(range(len(drafts)), key=lambda place: (-value(predictions[place]), place))
         return [replace(drafts[place], point=points[place], prediction=predictions[place]) for place in order]
 
@@ -643,7 +642,7 @@ class SearchController:
         """
         told, scores, _ = self._training()
         pending = list(self.pending)
-        kappa = self.config.kappa_at(self.spent)
+        kappa = self.config.surrogate.kappa
         seed = int(self._rng(number, SURROGATE).integers(2**31))
         if pending:
             parts = self.beliefs.parts(told, [self.beliefs.known(candidate) for candidate in pending])

@@ -14,6 +14,13 @@ from autoselection.search.credit import Credit
 from autoselection.search.space import RecipeSpace
 
 ADDED_RATIO = (0.25, 0.98)
+# Both moves are drawn equally often, so the search has a fine and a coarse one whatever their scales are exactly.
+SMALL_STEP = 0.1
+"""Scale of a small step of a parameter (share of its range)."""
+LARGE_STEP = 0.4
+"""Scale of a large step (share of its range)."""
+REDUNDANT_FAMILY = 0.3
+"""Factor on the chance of adding an operator whose family the recipe already has: seldom of use, not never."""
 """Share of its rows that a newly added filter or cap keeps: extreme cuts are reached in several edits."""
 
 
@@ -157,7 +164,7 @@ class Editor:
             return None
         place = int(rng.integers(len(steps)))
         small = bool(rng.random() < 0.5)
-        scale = self.config.small_step if small else self.config.large_step
+        scale = SMALL_STEP if small else LARGE_STEP
         old = steps[place]
         step = self.space.perturb(old, rng, scale, recipes=[source.key for source in self.sources])
         if dict(step.params) == dict(old.params):
@@ -216,7 +223,7 @@ class Editor:
         names = [name for name in self.space.plain if name not in used and name != but]
         weights = np.array(
             [
-                self.preference[name] * (self.config.redundant_family if self.space.family(name) in families else 1.0)
+                self.preference[name] * (REDUNDANT_FAMILY if self.space.family(name) in families else 1.0)
                 for name in names
             ]
         )

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoselection.recipes import Recipe, Step
-from autoselection.search.config import ReseedConfig
 from autoselection.search.credit import Credit
-from autoselection.search.edits import ADDED_RATIO
+from autoselection.search.edits import ADDED_RATIO, SMALL_STEP
 from autoselection.search.records import Trial
 from autoselection.search.space import RecipeSpace
 
+TRIES = 20
+"""Draws until a valid, new subset is found; bounds work in a pool that is nearly exhausted."""
+CAPS = (0.1, 1.0)
+"""Range of the random size cap (share of the pool's rows): any size that a search looks at."""
 MAX_OPERATORS = 4
 BASE_WEIGHT = 0.1
 """Chance of an operator without credit, relative to the one with most."""
@@ -22,9 +25,7 @@ def draw_reseed(
     space: RecipeSpace,
     trials: Sequence[Trial],
     credit: Credit,
-    config: ReseedConfig,
     max_steps: int,
-    step_scale: float,
     rng: np.random.Generator,
 ) -> tuple[Recipe, str]:
     """A random recipe of credited operators, and the sentence that says how it was made.
@@ -35,10 +36,9 @@ def draw_reseed(
 
     Args:
         trials: scored trials.
-        step_scale: size of the small step of a parameter.
     """
     names = [name for name in space.plain if name not in space.caps] or list(space.plain)
-    cap = float(rng.uniform(config.min_cap, config.max_cap)) if space.caps else 1.0
+    cap = float(rng.uniform(*CAPS)) if space.caps else 1.0
     capped = cap < 1.0 and max_steps > 1
     most = max(1, min(MAX_OPERATORS, max_steps - int(capped), len(names)))
     count = int(rng.integers(min(2, most), most + 1))
@@ -49,7 +49,7 @@ def draw_reseed(
         weights = np.array([_weight(name, credit) for name in left])
         chosen.append(left[int(rng.choice(len(left), p=weights / weights.sum()))])
     good = _better_half(trials)
-    steps = [_step(space, chosen[int(place)], good, step_scale, rng) for place in rng.permutation(len(chosen))]
+    steps = [_step(space, chosen[int(place)], good, rng) for place in rng.permutation(len(chosen))]
     said = f"new trajectory of {', '.join(step.operator for step in steps)}"
     said += f" (credited pair: {from_pair})" if from_pair else ""
     if capped:
@@ -84,9 +84,9 @@ def _better_half(trials: Sequence[Trial]) -> list[Trial]:
     return scored[: (len(scored) + 1) // 2]
 
 
-def _step(space: RecipeSpace, name: str, good: Sequence[Trial], scale: float, rng: np.random.Generator) -> Step:
+def _step(space: RecipeSpace, name: str, good: Sequence[Trial], rng: np.random.Generator) -> Step:
     known = [step for trial in good for step in trial.candidate.recipe.steps if step.operator == name]
     if not known:
         return space.draw(name, rng, ratio=float(rng.uniform(*ADDED_RATIO)))
     weights = 1.0 / np.arange(1.0, len(known) + 1.0)
-    return space.perturb(known[int(rng.choice(len(known), p=weights / weights.sum()))], rng, scale)
+    return space.perturb(known[int(rng.choice(len(known), p=weights / weights.sum()))], rng, SMALL_STEP)

@@ -51,7 +51,7 @@ class Beliefs:
         rng = generator(config.seed, 0, SCALE)
         subsets = []
         for probe in range(SCALE_RECIPES):
-            recipe, _ = draw_probe(self._space, zone_of(probe, config.zones), config.zones, config.max_steps, rng)
+            recipe, _ = draw_probe(self._space, zone_of(probe, config.zones), config.max_steps, rng)
             subsets.append(self._drafts.make(recipe, "").outcome.rows)
         return Scale.of(np.array(self._features.many(subsets)))
 
@@ -81,4 +81,4 @@ class Beliefs:
     def predict(self, train: Sequence[Point], scores: NDArray[np.float64], test: Sequence[Point]) -> list[Prediction]:
         """Predictions of ``test`` from the scores of ``train``, for points of any origin."""
         parts = KernelParts(train, test, self._config.surrogate, self._drafts.weights)
-        return predict(parts, scores, self._config.kappa, self._config.seed)[len(train) :]
+        return predict(parts, scores, self._config.surrogate.kappa, self._config.seed)[len(train) :]

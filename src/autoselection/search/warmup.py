@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from autoselection.recipes import Recipe, Step
-from autoselection.search.config import WarmupConfig, ZoneConfig
+from autoselection.search.config import ZoneConfig
 from autoselection.search.space import RecipeSpace
 
+# The zones are the dial of the warmup; these say how a zone is met.
+MAX_FILTERS = 3
+"""Most filters of a probe beside the size cap: with more, each would cut next to nothing."""
+JITTER = 0.08
+"""Steps of a probe keep unequal shares, so that it tells more than where a zone lies."""
+TOLERANCE = 1.5
+"""A probe that keeps less than low / TOLERANCE or more than high * TOLERANCE of the rows missed its zone (factor)."""
+TRIES = 20
+"""Draws for a probe; after the last the one nearest to its zone is taken. Bounds work where a zone is out of reach."""
 
-def zone_of(probe: int, config: WarmupConfig) -> ZoneConfig:
+
+def zone_of(probe: int, zones: Sequence[ZoneConfig]) -> ZoneConfig:
     """The zone of the probe with that index (from 0): they take turns."""
-    return config.zones[probe % len(config.zones)]
+    return zones[probe % len(zones)]
 
 
-def draw_probe(
-    space: RecipeSpace, zone: ZoneConfig, config: WarmupConfig, max_steps: int, rng: np.random.Generator
-) -> tuple[Recipe, float]:
+def draw_probe(space: RecipeSpace, zone: ZoneConfig, max_steps: int, rng: np.random.Generator) -> tuple[Recipe, float]:
     """A random recipe whose steps together keep about a target retention, and that target.
 
-    The target is drawn from the zone. A size cap and one to ``max_filters`` distinct score filters stand in random
-    order; each of the n steps keeps the n-th root of the target times U(1 - jitter, 1 + jitter) of its rows.
+    The target is drawn from the zone. A size cap and one to ``MAX_FILTERS`` distinct score filters stand in random
+    order; each of the n steps keeps the n-th root of the target times U(1 - JITTER, 1 + JITTER) of its rows.
     """
     target = float(rng.uniform(zone.low, zone.high))
     caps, filters = space.caps, space.filters
     names = [caps[int(rng.integers(len(caps)))]] if caps else []
-    most = min(config.max_filters, max_steps - len(names), len(filters))
+    most = min(MAX_FILTERS, max_steps - len(names), len(filters))
     if most > 0:
         count = int(rng.integers(1, most + 1))
         names += [filters[int(i)] for i in rng.choice(len(filters), count, replace=False)]
@@ -34,7 +44,7 @@ def draw_probe(
     root = target ** (1.0 / len(names))
     steps: list[Step] = []
     for place in rng.permutation(len(names)):
-        ratio = min(1.0, root * float(rng.uniform(1.0 - config.jitter, 1.0 + config.jitter)))
+        ratio = min(1.0, root * float(rng.uniform(1.0 - JITTER, 1.0 + JITTER)))
         steps.append(space.draw(names[int(place)], rng, ratio=ratio))
     return Recipe(tuple(steps)), target
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection import files
+from autoselection import files, former_keys
 from autoselection.config import StudyConfig, parse_config, to_yaml
 from autoselection.documents import parse_yaml, read_yaml
 from autoselection.errors import ConfigError, StudyError
@@ -275,7 +275,7 @@ def _stored_config(path: Path) -> StudyConfig:
     """The configuration in a study's folder.
 
     Raises:
-        StudyError: it is missing, cannot be read, or was changed since it was written.
+        StudyError: it is missing, cannot be read, was changed since it was written, or needs an earlier version.
     """
     file = path / CONFIG
     mend = "restore it from a copy, or run 'autoselection search CONFIG.yaml' on the study again without that file"
@@ -288,7 +288,7 @@ def _stored_config(path: Path) -> StudyConfig:
         document, _ = read_yaml(file)
         if not isinstance(document, dict):
             raise StudyError(f"{file} is damaged, it holds no keys and values: {mend}.")
-        return parse_config(document, path)
+        return parse_config(former_keys.updated(document, str(file)), path)
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise StudyError(f"{file} cannot be read ({error}): {mend}.") from error
 

@@ -1,0 +1,123 @@
+"""Keys that study configurations had in earlier versions: constants now, or keys elsewhere.
+
+Study folders hold a copy of their configuration, and fingerprints of settings were made with all keys of their time.
+Both go on: :func:`updated` reads such a copy, :func:`as_before` gives the settings that a fingerprint is made of. What a user
+writes today is told what became of a key (:func:`problems`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from autoselection.errors import StudyError
+from autoselection.schema import clipped
+from autoselection.search import edits, reseed, surrogate, warmup
+
+#: What became of a key's value, by the key's path.
+CONSTANTS: Mapping[str, Any] = {
+    "search.edits.large_step": edits.LARGE_STEP,
+    "search.edits.redundant_family": edits.REDUNDANT_FAMILY,
+    "search.edits.small_step": edits.SMALL_STEP,
+    "search.kappa_early": None,
+    "search.min_improvement": 0.0,
+    "search.reseed.max_cap": reseed.CAPS[1],
+    "search.reseed.min_cap": reseed.CAPS[0],
+    "search.reseed.tries": reseed.TRIES,
+    "search.surrogate.noise": surrogate.PUBLISHED_NOISE,
+    "search.surrogate.restarts": surrogate.PUBLISHED_RESTARTS,
+    "search.zones.jitter": warmup.JITTER,
+    "search.zones.max_filters": warmup.MAX_FILTERS,
+    "search.zones.tolerance": warmup.TOLERANCE,
+    "search.zones.tries": warmup.TRIES,
+}
+
+#: Where a key went, by the path that it had.
+MOVED: Mapping[str, str] = {
+    "search.acquisition": "search.surrogate.acquisition",
+    "search.kappa": "search.surrogate.kappa",
+    "search.patience": "search.reseed.patience",
+    "search.zones.zones": "search.zones",
+}
+
+
+def problems(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The former keys in a configuration that a user wrote, each with what became of it."""
+    for key, value in CONSTANTS.items():
+        if _at(document, key) is not _NOTHING:
+            yield (
+                tuple(key.split(".")),
+                f"this became a constant ({_shown(value)}) and is no key any more: leave it out.",
+            )
+    for key, place in MOVED.items():
+        if _at(document, key) is not _NOTHING:
+            yield tuple(key.split(".")), f"this key is now '{place}'."
+
+
+def updated(document: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A stored configuration of an earlier version, as this version writes it.
+
+    Args:
+        where: its file, named in the message.
+
+    Raises:
+        StudyError: it set a key that became a constant to another value.
+    """
+    found: dict[str, Any] = deepcopy(dict(document))
+    for key, value in CONSTANTS.items():
+        if _at(found, key) is not _NOTHING and (own := _take(found, key)) != value:
+            raise StudyError(
+                f"{where}: {key} is {_shown(own)} in this study, but became a constant of {_shown(value)}: go on with the "
+                "version of autoselection that the study began with, or start a new study."
+            )
+    for key, place in MOVED.items():
+        if _at(found, key) is not _NOTHING:
+            _put(found, place, _take(found, key))
+    return found
+
+
+def as_before(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole configuration with the keys, and in the places, of earlier versions."""
+    found: dict[str, Any] = deepcopy(dict(document))
+    for key, place in MOVED.items():
+        _put(found, key, _take(found, place))
+    for key, value in CONSTANTS.items():
+        if isinstance(_at(found, key.rpartition(".")[0]), dict):
+            _put(found, key, value)
+    return found
+
+
+_NOTHING = object()
+
+
+def _at(document: Any, key: str) -> Any:
+    """The value of a dotted key, or ``_NOTHING``."""
+    for word in key.split("."):
+        if not isinstance(document, Mapping) or word not in document:
+            return _NOTHING
+        document = document[word]
+    return document
+
+
+def _take(document: dict[str, Any], key: str) -> Any:
+    """Remove a key that is there, and the sections that this leaves empty; its value."""
+    word, _, rest = key.partition(".")
+    if not rest:
+        return document.pop(word)
+    value = _take(document[word], rest)
+    if not document[word]:
+        del document[word]
+    return value
+
+
+def _put(document: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        document = document.setdefault(section, {})
+    document[last] = value
+
+
+def _shown(value: Any) -> str:
+    return clipped(json.dumps(value, default=str), 40)
