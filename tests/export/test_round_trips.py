@@ -16,7 +16,7 @@ from typed_rows import conversations, own_columns
 
 from autoselection.conversation import Conversation
 from autoselection.export import LAYOUTS, DatasetCard, export_hf_dataset, export_rows, export_subset
-from autoselection.export.columns import plain
+from autoselection.export.containers import plain
 from autoselection.pool import IngestConfig, Pool, ingest
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".csv.zst")

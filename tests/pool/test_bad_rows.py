@@ -263,7 +263,7 @@ def test_missing_unknown_and_repeated_files(write: Write, tmp_path: Path) -> Non
     path = write("rows.jsonl", GOOD)
     with pytest.raises(PoolError, match="was given twice"):
         ingest([path, tmp_path / "." / "rows.jsonl"], tmp_path / "pool")
-    with pytest.raises(PoolError, match="No pool file was given"):
+    with pytest.raises(PoolError, match="No pool file was given, and no row"):
         ingest([], tmp_path / "pool")
 
 

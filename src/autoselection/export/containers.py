@@ -15,12 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autoselection.errors import ConfigError
-from autoselection.export.columns import plain
 from autoselection.export.layouts import CannotHold
 from autoselection.files import whole_file
 from autoselection.pool.suffixes import COMPRESSIONS, CONTAINERS
+from autoselection.pool.typed_tables import Records, table_of
 
-Records = Sequence[Mapping[str, Any]]
 Write = Callable[[Records], None]
 
 #: Container of each suffix that is written.
@@ -76,34 +75,12 @@ def open_container(path: Path, container: str, schema: pa.Schema) -> Iterator[Wr
                 yield _csv_writer(raw, "\t" if container == "tsv" else ",", schema.names)
 
 
-def table_of(records: Records, schema: pa.Schema) -> pa.Table:
-    """Rows as a table; values in fields of type JSON are written as JSON text."""
-    storage = pa.schema([(field.name, _stored(field.type)) for field in schema])
-    encoded = {field.name: field.type for field in schema if storage.field(field.name).type != field.type}
-    rows = [
-        {**record, **{name: _as_stored(record.get(name), kind) for name, kind in encoded.items()}} for record in records
+def plain(values: Sequence[Any]) -> list[str]:
+    """Cells of a CSV file: text as it is, nothing for None, JSON for all else."""
+    return [
+        "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for value in values
     ]
-    return pa.Table.from_pylist(rows, schema=storage).cast(schema)
-
-
-def _stored(kind: pa.DataType) -> pa.DataType:
-    if isinstance(kind, pa.JsonType):
-        return kind.storage_type
-    return pa.list_(kind.value_type.storage_type) if _lists_json(kind) else kind
-
-
-def _lists_json(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) and isinstance(kind.value_type, pa.JsonType)
-
-
-def _as_stored(value: Any, kind: pa.DataType) -> Any:
-    if value is None:
-        return None
-    return [_json(item) for item in value] if _lists_json(kind) else _json(value)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def json_line(record: Mapping[str, Any]) -> str:

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from autoselection.export.card import DatasetCard, render_card
-from autoselection.export.columns import OwnColumns, own_columns
-from autoselection.export.containers import table_of
 from autoselection.export.layouts import LAYOUTS, Shape
 from autoselection.export.target import check_folder
 from autoselection.export.written import ExportReport, Written, batches, remarks_on, shape_of
 from autoselection.files import whole_folder
+from autoselection.pool.own_columns import OwnColumns, own_columns
 from autoselection.pool.pool import Pool, Rows
+from autoselection.pool.typed_tables import table_of
 
 _SHARD_BYTES = 256 * 2**20
 _IDENTITY = {"id": pa.string(), "source": pa.string()}

@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from autoselection.export.axolotl import export_axolotl
 from autoselection.export.card import DatasetCard
-from autoselection.export.columns import own_columns
 from autoselection.export.containers import has_types, open_container
 from autoselection.export.dataset_folder import export_hf_dataset
 from autoselection.export.layouts import LAYOUTS, LayoutName
 from autoselection.export.llamafactory import export_sharegpt
 from autoselection.export.target import DATASET_NAME, FormatName, export_target
 from autoselection.export.written import ExportReport, Written, batches, remarks_on, shape_of
+from autoselection.pool.own_columns import own_columns
 from autoselection.pool.pool import Pool, Rows
 
 _IDENTITY = {"id": pa.string(), "source": pa.string()}

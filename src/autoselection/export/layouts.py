@@ -13,7 +13,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from autoselection.conversation import Conversation, Message
-from autoselection.export.turns import has_huge_number, openai_message, sharegpt_turn
+from autoselection.export.turns import sharegpt_turn
+from autoselection.pool.openai_messages import has_huge_number, openai_message
 from autoselection.pool.turns import MESSAGES_KEY
 
 LayoutName = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]

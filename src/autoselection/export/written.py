@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.conversation import Conversation
-from autoselection.export.columns import OwnColumns
 from autoselection.export.containers import checked_cells, has_types
 from autoselection.export.layouts import CannotHold, Layout, Shape, has_more
+from autoselection.pool.own_columns import OwnColumns
 from autoselection.pool.pool import Pool
 
 BATCH_ROWS = 1024

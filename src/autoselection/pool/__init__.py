@@ -10,6 +10,7 @@ from autoselection.pool.pool import FileRecord, Pool, PoolManifest, PoolState, S
 from autoselection.pool.skipped import BadRow, Fault
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
 from autoselection.pool.stats import Distribution, Duplicates, PoolDescription, describe_pool
+from autoselection.pool.subset import Row, Subset
 from autoselection.pool.turns import ROLES
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "PoolDescription",
     "PoolManifest",
     "PoolState",
+    "Row",
     "RowFormat",
     "SpecialTokenRecord",
+    "Subset",
     "describe_pool",
     "ingest",
     "parse_map",

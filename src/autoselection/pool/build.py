@@ -22,6 +22,7 @@ from autoselection.pool.columns import Layout, layout_of
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input
 from autoselection.pool.json_reader import RawRow, Record
+from autoselection.pool.memory import MemoryRows
 from autoselection.pool.pool import (
     FORMAT_VERSION,
     RULES,
@@ -174,7 +175,7 @@ class Build:
             os.fsync(file.fileno())
             self.skipped.sync()
 
-    def read(self, reader: Reader, given: FileInput) -> Iterator[None]:
+    def read(self, reader: Reader | MemoryRows, given: FileInput) -> Iterator[None]:
         """Take in one input; yields now and then, for progress."""
         path = printable(reader.path)
         file_number = len(self._paths)
@@ -197,7 +198,7 @@ class Build:
                 yield
         self.skipped.end_file()
         self.notes += [*given.input.notes, *reader.guesses]
-        if counts.nameless and not given.fixed and self.config.source is None:
+        if counts.nameless and not given.fixed and self.config.source is None and given.input.rows is None:
             self._nameless.setdefault(given.source, []).append(reader.path)
         if not counts.rows:
             raise self._no_usable_row(path, counts)
@@ -223,7 +224,7 @@ class Build:
         return PoolError(f"{path} holds no usable row{said}.")
 
     def _layout(
-        self, reader: Reader, path: str, given: Input, counts: _Counts
+        self, reader: Reader | MemoryRows, path: str, given: Input, counts: _Counts
     ) -> tuple[Layout, FileEvidence, Iterator[RawRow]]:
         """How the rows of an input are read, what its first rows say, and all rows but bad ones in front, which are counted.
 

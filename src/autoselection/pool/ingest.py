@@ -1,4 +1,4 @@
-"""Ingest: files in any of the known formats to one pool directory.
+"""Ingest: files in any of the known formats, or rows in memory, to one pool directory.
 
 The pool is built in a temporary folder next to its destination and moved there when it is whole: an interrupted ingest
 leaves nothing that looks like a pool.
@@ -13,19 +13,22 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autoselection import notebook
 from autoselection.errors import OtherPoolError, PoolError
 from autoselection.pool.build import Build, FileInput
 from autoselection.pool.destination import base_pool, check_destination, extend, move_into_place, temporary_folder
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input, expand, is_description
+from autoselection.pool.memory import SOURCE, MemoryRows, rows_or_paths
 from autoselection.pool.pool import FileRecord, Pool, PoolManifest
-from autoselection.pool.readers import Reader, container_of, stem_of
+from autoselection.pool.readers import Reader, ReadOptions, container_of, stem_of
+from autoselection.pool.settings import in_python
 from autoselection.pool.skipped import BadRow, Fault
 from autoselection.pool.sources import named_sources, source_names
 from autoselection.pool.special_tokens import SpecialTokenScanner
@@ -85,6 +88,24 @@ class IngestReport:
     notes: tuple[str, ...] = ()
     files: tuple[FileRecord, ...] = ()
 
+    @property
+    def pool(self) -> Pool:
+        """The pool itself, opened."""
+        return Pool.open(self.path, fingerprint=self.fingerprint)
+
+    def __repr__(self) -> str:
+        return notebook.line("IngestReport", f"{self.path}: {_told(self)}")
+
+    def _repr_html_(self) -> str:
+        sources = sorted(self.sources.items(), key=lambda source: -source[1])
+        parts = [notebook.table(("source", "rows"), sources, what="sources")]
+        if self.faults:
+            faults = [(fault.rows, fault.first.kind, fault.first.field, str(fault.first)) for fault in self.faults]
+            parts.append(notebook.table(("bad rows", "kind", "field", "the first of them"), faults, what="kinds"))
+        if self.notes:
+            parts.append(notebook.table(("notes",), [(note,) for note in self.notes], what="notes", cell=400))
+        return notebook.page(f"{self.path}: {_told(self)}", {"fingerprint": self.fingerprint}, *parts)
+
     def to_dict(self) -> dict[str, Any]:
         """The report as a JSON document."""
         return {
@@ -108,8 +129,17 @@ class IngestReport:
         }
 
 
+def _told(report: IngestReport) -> str:
+    """What an ingest did, in one line."""
+    added = f", {report.appended:,} of them new" if 0 < report.appended < report.rows else ""
+    skipped = f", {notebook.counted(report.skipped, 'bad row')} skipped" if report.skipped else ""
+    return (
+        f"{notebook.counted(report.rows, 'row')}{added}{skipped}{' (it was there already)' if report.unchanged else ''}"
+    )
+
+
 def ingest(
-    files: Sequence[Path | str],
+    data: Path | str | Iterable[Any],
     out: Path | str,
     config: IngestConfig | None = None,
     tokenizer_special_tokens: Sequence[str] = (),
@@ -117,24 +147,26 @@ def ingest(
     overwrite: bool = False,
     append: bool = False,
 ) -> IngestReport:
-    """Read ``files``, in order, into the pool directory ``out``.
+    """Read files, in order, or rows in memory into the pool directory ``out``.
 
-    The same content gives the same fingerprint; if ``out`` already holds it, it is left alone. If the files begin with
-    the rows of the pool that ``out`` holds, that pool is extended as if by ``append``.
+    The same content gives the same fingerprint; if ``out`` already holds it, it is left alone. If the rows begin with
+    those of the pool that ``out`` holds, that pool is extended as if by ``append``.
 
     Args:
-        files: JSON Lines, JSON, CSV, TSV or Parquet files (or gzip or zstd of those), Excel workbooks, or Hugging Face
-            dataset folders.
+        data: a path, or several: JSON Lines, JSON, CSV, TSV or Parquet files (or gzip or zstd of those), Excel workbooks, or
+            Hugging Face dataset folders. Or rows: a data frame of pandas or Polars, an Arrow table, a ``datasets.Dataset``, or
+            any iterable of mappings from column to value. Rows in memory that name no source have the source ``rows``; else
+            they give the pool that the same rows in a file give.
         out: the pool directory to make.
         config: how to read them.
         tokenizer_special_tokens: the base model's special tokens, looked for besides the configured ones.
         overwrite: replace another pool at ``out``, with the signals computed from it.
-        append: add the rows of the files, all of them new, behind those of the pool at ``out``. Its signals stay and
-            are computed for the new rows alone, and ``Pool.open(out, fingerprint=...)`` still opens the pool as it was.
+        append: add the rows, all of them new, behind those of the pool at ``out``. Its signals stay and are computed for the
+            new rows alone, and ``Pool.open(out, fingerprint=...)`` still opens the pool as it was.
 
     Raises:
         PoolError: a file is missing, damaged, of unknown format or without a usable row; a row is bad and
-            ``on_bad_row`` is ``refuse``; ``out`` holds something else, or nothing to append to.
+            ``on_bad_row`` is ``refuse``; ``out`` holds something else, or nothing to append to; ``data`` is no rows.
         MissingExtraError: a dataset folder, and ``datasets`` is not installed.
     """
     started = time.monotonic()
@@ -142,14 +174,61 @@ def ingest(
         raise PoolError("A pool is either overwritten or appended to: leave one of the two out.")
     config = config or IngestConfig()
     out = Path(out)
-    wanted = _inputs(files, config)
+    given = rows_or_paths(data, config.split)
+    command = "" if isinstance(given, MemoryRows) else _command(given, out, config, overwrite=overwrite, append=append)
+
+    def words(text: str) -> str:
+        """What helps, said for who called: by options of the command, or as arguments of this function."""
+        return in_python(text) if isinstance(given, MemoryRows) else text
+
+    try:
+        build, manifest, unchanged = _built(given, out, config, tokenizer_special_tokens, command, overwrite, append)
+    except PoolError as error:
+        raise type(error)(words(str(error))) from error.__cause__
+    notes = [words(note) for note in build.notes]
+    for note in notes[:_SHOWN_NOTES]:
+        console.say(styled("note:", "yellow"), f" {note}")
+    if len(notes) > _SHOWN_NOTES:
+        console.say(f"… and {len(notes) - _SHOWN_NOTES:,} more notes in the report.")
+    former = build.former
+    return IngestReport(
+        path=out,
+        rows=manifest.rows,
+        skipped=manifest.skipped,
+        format=manifest.format,
+        fingerprint=manifest.fingerprint,
+        sources=manifest.sources,
+        special_tokens=manifest.special_tokens.counts,
+        special_token_rows=manifest.special_tokens.rows,
+        special_token_handling=manifest.special_tokens.handling,
+        ignored=manifest.ignored,
+        seconds=time.monotonic() - started,
+        bad=tuple(bad.worded(words) for bad in build.bad),
+        unchanged=unchanged,
+        appended=0 if unchanged else manifest.rows - (len(former) if former is not None else 0),
+        faults=tuple(Fault(fault.first.worded(words), fault.rows) for fault in build.skipped.faults()),
+        notes=tuple(notes),
+        files=manifest.files,
+    )
+
+
+def _built(
+    given: MemoryRows | Sequence[Path | str],
+    out: Path,
+    config: IngestConfig,
+    special_tokens: Sequence[str],
+    command: str,
+    overwrite: bool,
+    append: bool,
+) -> tuple[Build, PoolManifest, bool]:
+    """The finished build and the manifest of the pool that is now there; and whether it was there already."""
+    wanted = [Input(given.path, rows=given)] if isinstance(given, MemoryRows) else _inputs(given, config)
     present = check_destination(out, overwrite)
-    scanner = SpecialTokenScanner([*config.special_token_list, *tokenizer_special_tokens])
+    scanner = SpecialTokenScanner([*config.special_token_list, *special_tokens])
     with ExitStack() as stack:
         base = stack.enter_context(base_pool(out)) if append else None
         folder = stack.enter_context(temporary_folder(out))
         inputs = _with_sources(wanted, config, base, None if overwrite else present)
-        command = _command(files, out, config, overwrite=overwrite, append=append)
         build = Build(folder, config, scanner, inputs, command, base, present)
         _read_all(build, config)
         manifest = build.finish()
@@ -175,29 +254,7 @@ def ingest(
             manifest = present.manifest
         elif not unchanged:
             move_into_place(folder, out)
-    for note in build.notes[:_SHOWN_NOTES]:
-        console.say(styled("note:", "yellow"), f" {note}")
-    if len(build.notes) > _SHOWN_NOTES:
-        console.say(f"… and {len(build.notes) - _SHOWN_NOTES:,} more notes in the report.")
-    return IngestReport(
-        path=out,
-        rows=manifest.rows,
-        skipped=manifest.skipped,
-        format=manifest.format,
-        fingerprint=manifest.fingerprint,
-        sources=manifest.sources,
-        special_tokens=manifest.special_tokens.counts,
-        special_token_rows=manifest.special_tokens.rows,
-        special_token_handling=manifest.special_tokens.handling,
-        ignored=manifest.ignored,
-        seconds=time.monotonic() - started,
-        bad=tuple(build.bad),
-        unchanged=unchanged,
-        appended=0 if unchanged else manifest.rows - (len(former) if former is not None else 0),
-        faults=tuple(build.skipped.faults()),
-        notes=tuple(build.notes),
-        files=manifest.files,
-    )
+    return build, manifest, unchanged
 
 
 def _command(files: Sequence[Path | str], out: Path, config: IngestConfig, *, overwrite: bool, append: bool) -> str:
@@ -246,6 +303,7 @@ def _with_sources(
         known = {path: known[path] for path in paths if path in known}
     given = named_sources(paths, config.sources)
     names = source_names(paths, known)
+    names = [name if one.rows is None else SOURCE for one, name in zip(wanted, names, strict=True)]
     return [
         FileInput(one, fixed or config.source or name, fixed is not None)
         for one, fixed, name in zip(wanted, given, names, strict=True)
@@ -255,12 +313,11 @@ def _with_sources(
 def _read_all(build: Build, config: IngestConfig) -> None:
     """Read every input into ``build``, with progress."""
     options = config.read_options()
-    total = sum(math.ceil(Reader(given.input.path).bytes / _MEGABYTE) for given in build.inputs)
-    with build, progress("Ingest (MB)", total) as advance:
+    total = sum(math.ceil(_reader(given.input, options).bytes / _MEGABYTE) for given in build.inputs)
+    with build, progress("Ingest (MB)", total or None) as advance:
         for given in build.inputs:
             before = 0
-            own = options if given.input.split is None else replace(options, split=given.input.split)
-            with Reader(given.input.path, own) as reader:
+            with _reader(given.input, options) as reader:
                 for _ in build.read(reader, given):
                     now = reader.position() // _MEGABYTE
                     advance(now - before)
@@ -268,11 +325,15 @@ def _read_all(build: Build, config: IngestConfig) -> None:
                 advance(math.ceil(reader.bytes / _MEGABYTE) - before)
 
 
+def _reader(given: Input, options: ReadOptions) -> Reader | MemoryRows:
+    if given.rows is not None:
+        return given.rows
+    return Reader(given.path, options if given.split is None else replace(options, split=given.split))
+
+
 def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Input]:
-    if isinstance(files, (str, Path)):
-        raise TypeError("ingest takes a sequence of files")
     if not files:
-        raise PoolError("No pool file was given.")
+        raise PoolError("No pool file was given, and no row.")
     inputs = [one for file in files for one in expand(Path(file), config.split)]
     kinds = {container_of(one.path) for one in inputs}
     kinds |= {"dataset" for file in files if is_description(Path(file))}

@@ -16,10 +16,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, ValidationError
 
-from autoselection import files
+from autoselection import files, notebook
 from autoselection.conversation import Conversation, Message
 from autoselection.errors import PoolError
 from autoselection.pool.rows import (
@@ -40,10 +40,16 @@ from autoselection.pool.rows import (
     turns_digest,
     without_unused_fields,
 )
+from autoselection.pool.subset import Row, Subset
 from autoselection.progress import console
 from autoselection.schema import StrictModel
 from autoselection.validation import reason_of
 
+if TYPE_CHECKING:
+    import polars
+
+#: Stands for a file's path where rows were in memory.
+IN_MEMORY = "<rows>"
 #: Layout of pool directories. 2 added to the rows of 1 what tool calls and reasoning need; 1 is read and extended.
 FORMAT_VERSION = 2
 #: Version of the rules by which ingest reads files: raised when the same file gives other rows or sources.
@@ -61,7 +67,7 @@ Rows = Sequence[int] | npt.NDArray[np.integer[Any]]
 class FileRecord(StrictModel):
     """One input file and what came of it."""
 
-    path: str = Field(description="Path as it was given to ingest.")
+    path: str = Field(description="Path as it was given to ingest; <rows> for rows in memory.")
     bytes: int = Field(description="Size on disk (bytes).")
     format: str = Field(description="Row format read: messages, sharegpt, alpaca or prompt-completion.")
     rows: int = Field(description="Rows taken into the pool (count).")
@@ -133,9 +139,12 @@ class PoolManifest(PoolState):
         return PoolState(**{name: getattr(self, name) for name in PoolState.model_fields})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pool:
     """A fixed pool of conversations on disk. Rows are numbered 0…N-1; the table is memory-mapped.
+
+    ``pool[3]`` and ``pool["id7"]`` are rows, ``pool[10:20]``, ``pool[[1, 5]]`` and ``pool[mask]`` subsets; ``for row in pool`` goes
+    through all rows.
 
     Attributes:
         path: the pool directory.
@@ -145,7 +154,7 @@ class Pool:
 
     path: Path
     manifest: PoolManifest
-    table: Any = field(repr=False)
+    table: Any
 
     @classmethod
     def open(cls, path: Path | str, *, fingerprint: str | None = None) -> Pool:
@@ -181,6 +190,54 @@ class Pool:
 
     def __len__(self) -> int:
         return self.manifest.rows
+
+    @property
+    def all(self) -> Subset:
+        """All rows, in order."""
+        return Subset(self, np.arange(len(self), dtype=np.int64))
+
+    @overload
+    def __getitem__(self, index: int | str) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice | Rows | npt.NDArray[np.bool_]) -> Subset: ...
+
+    def __getitem__(self, index: int | str | slice | Rows | npt.NDArray[np.bool_]) -> Row | Subset:
+        """A row by id or number, or some of the rows by a slice, numbers or a mask.
+
+        Raises:
+            PoolError: no row has the id.
+            IndexError: a number is out of range.
+        """
+        return self.all[index]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.all)
+
+    def __contains__(self, item: object) -> bool:
+        """Whether there is a row of this id."""
+        return isinstance(item, str) and bool(pc.index(self.ids, item).as_py() >= 0)
+
+    def to_polars(self) -> polars.DataFrame:
+        """All rows as a data frame, see :meth:`Subset.to_polars`."""
+        return self.all.to_polars()
+
+    def to_dataset(self) -> Any:
+        """All rows as a ``datasets.Dataset``, see :meth:`Subset.to_dataset`."""
+        return self.all.to_dataset()
+
+    def __repr__(self) -> str:
+        return notebook.line(
+            "Pool",
+            f"{self.path}:",
+            f"{notebook.counted(len(self), 'row')} of {notebook.counted(len(self.source_names), 'source')}",
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {"fingerprint": self.fingerprint, "rows": f"{len(self):,}"}
+        if self.manifest.skipped:
+            facts["bad rows skipped"] = f"{self.manifest.skipped:,}"
+        return notebook.page(f"Pool {self.path}", facts, *self.all.tables())
 
     @property
     def fingerprint(self) -> str:
@@ -440,6 +497,8 @@ def _check_old(pool: Pool, names: Sequence[str]) -> None:
 def _mend(path: Path, manifest: PoolManifest) -> str:
     """How to get a damaged pool back."""
     names = [record.path for record in manifest.files]
+    if IN_MEMORY in names:
+        return "restore it from a copy, or ingest its rows again, with overwrite=True"
     inputs = shlex.join(names) if 0 < len(names) <= 4 else "FILE…"
     return (
         "restore it from a copy, or ingest its files again: "

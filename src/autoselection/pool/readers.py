@@ -13,7 +13,7 @@ import shlex
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +23,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autoselection.errors import MissingExtraError, PoolError
+from autoselection.pool.columnar import BATCH_ROWS, ColumnarRows
 from autoselection.pool.csv_reader import NAMES, Quotes, csv_rows, sniff_delimiter
 from autoselection.pool.encodings import Recoded, Survey, marked_encoding, survey
-from autoselection.pool.json_reader import BUFFER_BYTES, TEXT_DECODER, KeyTwiceError, RawRow, Record, json_rows
-from autoselection.pool.row_error import RowError
+from autoselection.pool.json_reader import BUFFER_BYTES, RawRow, json_rows
 from autoselection.pool.settings import setting
 from autoselection.pool.spreadsheet import workbook_rows
 from autoselection.pool.suffixes import COMPRESSIONS, CONTAINERS
 
-#: Rows converted at once from columnar files.
-BATCH_ROWS = 1024
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 #: First bytes of what has to be unpacked first, and the command that does it.
 _UNREAD = {
@@ -146,8 +144,6 @@ class Reader:
         encoding: the encoding of a text file that is not UTF-8, else None (known once rows are read).
         delimiter: what separates the cells of a CSV file, if it is not what the suffix says, else None.
         guesses: what was guessed about the file, for people to judge.
-        filled: columns whose objects have all keys that any of them has, so that nulls in them say nothing: those of
-            Arrow's structures (known once rows are read).
     """
 
     def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
@@ -157,7 +153,7 @@ class Reader:
         self.encoding: str | None = None
         self.delimiter: str | None = None
         self.guesses: list[str] = []
-        self.filled: frozenset[str] = frozenset()
+        self._columnar: ColumnarRows | None = None
         self._options = options or ReadOptions()
         self._stack = ExitStack()
         self._raw: io.BufferedReader | None = None
@@ -168,6 +164,11 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """Columns whose objects have all keys that any of them has (known once rows are read)."""
+        return self._columnar.filled if self._columnar is not None else frozenset()
 
     def position(self) -> int:
         """Bytes of the input read so far (for progress)."""
@@ -305,93 +306,6 @@ class Reader:
         return self._batches((batch for table in tables for batch in table.to_batches()), len(data))
 
     def _batches(self, batches: Iterator[Any], total: int) -> Iterator[RawRow]:
-        row = 0
-        self._share = lambda: row / max(total, 1)
-        for batch in batches:
-            if row == 0:
-                self.filled = frozenset(field.name for field in batch.schema if _has_structures(field.type))
-            if row == 0 and (twice := _twice(batch.schema)) is not None:
-                raise PoolError(f"{self.path}: the column {twice!r} appears twice: rename one.")
-            for record, problem in _records(batch):
-                row += 1
-                yield row, record, problem
-
-
-def _records(batch: Any) -> Iterator[tuple[Record | None, RowError | None]]:
-    decoders = {field.name: decode for field in batch.schema if (decode := _json_decoder(field.type)) is not None}
-    try:
-        records = batch.to_pylist()
-        for record in records:
-            _decode(record, decoders)
-    except (ValueError, OverflowError, KeyError, RecursionError):
-        # Text that is not UTF-8, or no JSON in a column of JSON; dates and durations that Python has not.
-        for start in range(batch.num_rows):
-            yield _record(batch.slice(start, 1), decoders)
-        return
-    for record in records:
-        yield record, None
-
-
-def _record(row: Any, decoders: Mapping[str, Callable[[Any], Any]]) -> tuple[Record | None, RowError | None]:
-    """The one row of a batch, or what is wrong with it."""
-    record: Record = {}
-    for name, column in zip(row.schema.names, row.columns, strict=True):
-        try:
-            record[name] = column[0].as_py()
-        except UnicodeDecodeError:
-            return None, RowError("a text is not valid UTF-8", "not UTF-8", name)
-        except (ValueError, OverflowError, KeyError) as error:
-            return None, RowError(
-                f"the column {name!r} has a value of type {column.type} that cannot be read ({error})",
-                "a value that cannot be read",
-                name,
-            )
-        try:
-            _decode(record, {name: decoders[name]} if name in decoders else {})
-        except KeyTwiceError as error:
-            return None, RowError(f"the column {name!r} holds JSON in which {error}", "key twice", name)
-        except (ValueError, RecursionError):
-            return None, RowError(f"the column {name!r} is typed as JSON and holds what is not", "not valid JSON", name)
-    return record, None
-
-
-def _decode(record: Record, decoders: Mapping[str, Callable[[Any], Any]]) -> None:
-    for name, decode in decoders.items():
-        record[name] = decode(record[name])
-
-
-def _json_decoder(kind: Any) -> Callable[[Any], Any] | None:
-    """What makes values of JSON text in a column typed as JSON; None if nothing in its type is."""
-    if isinstance(kind, pa.JsonType):
-        return lambda value: None if value is None else TEXT_DECODER.decode(value)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        inner = _json_decoder(kind.value_type)
-        return inner and (lambda value: None if value is None else [inner(item) for item in value])
-    if pa.types.is_struct(kind):
-        fields = {field.name: decode for field in kind if (decode := _json_decoder(field.type)) is not None}
-
-        def decoded(value: Any) -> Any:
-            if value is not None:
-                _decode(value, fields)
-            return value
-
-        return decoded if fields else None
-    return None
-
-
-def _has_structures(kind: Any) -> bool:
-    """Whether a type has structures in it, and not values of JSON, whose nulls are their own."""
-    return "struct<" in str(kind) and _json_decoder(kind) is None
-
-
-def _twice(fields: Iterable[Any]) -> str | None:
-    """A name that two of a table's columns have, or two fields of a structure in it."""
-    fields = list(fields)
-    names = [field.name for field in fields]
-    for field in fields:
-        if names.count(field.name) > 1:
-            return str(field.name)
-        inner = [field.type.field(place) for place in range(field.type.num_fields)]
-        if not pa.types.is_map(field.type) and (found := _twice(inner)) is not None:
-            return found
-    return None
+        self._columnar = ColumnarRows(batches, total, self.path)
+        self._share = self._columnar.share
+        return iter(self._columnar)

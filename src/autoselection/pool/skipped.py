@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +56,10 @@ class BadRow:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}"
+
+    def worded(self, words: Callable[[str], str]) -> BadRow:
+        """The same row, with what would read it in other words."""
+        return replace(self, reason=words(self.reason), hint=words(self.hint))
 
     def described(self, command: str) -> str:
         """Place, reason, kind, field and what would read the row, in one sentence without its full stop.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoselection.errors import PoolError
 from autoselection.pool.dialects import Dialect
 from autoselection.pool.formats import RowFormat
+from autoselection.pool.memory import MemoryRows
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tags import Parsed
 from autoselection.pool.values import from_json, is_missing, kind_of, transposed
@@ -18,15 +19,16 @@ from autoselection.pool.values import from_json, is_missing, kind_of, transposed
 
 @dataclass(frozen=True)
 class Input:
-    """One file (or dataset folder) to read.
+    """One file (or dataset folder) to read, or rows in memory.
 
     Attributes:
-        path: the file.
+        path: the file, or what stands for rows in memory.
         split: the split to take from it; None: as the user says.
         format: its row format, where its description says it.
         dialect: what its rows are written in, where its description says it.
         parse: what is parsed from its texts besides what the user wants parsed.
         notes: what people should know of its description.
+        rows: the rows, if they are in memory.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Input:
     dialect: Dialect | None = None
     parse: tuple[Parsed, ...] = ()
     notes: tuple[str, ...] = ()
+    rows: MemoryRows | None = field(default=None, compare=False)
 
 
 def is_there(path: Path) -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from autoselection.errors import PoolError
 from autoselection.pool.inputs.axolotl import AXOLOTL_FILE, yaml_inputs
-from autoselection.pool.inputs.base import Input
+from autoselection.pool.inputs.base import Input, is_there
 from autoselection.pool.inputs.llamafactory import INFO_FILE, llamafactory_inputs
 from autoselection.pool.readers import choose_split, inner_name
 from autoselection.pool.suffixes import CONTAINERS
+from autoselection.schema import clipped
 
 _YAML = (".yml", ".yaml")
 
@@ -27,11 +28,11 @@ def expand(path: Path, split: str | None) -> list[Input]:
     Raises:
         PoolError: the path does not exist, or a folder or a description is of no known kind or has no such split.
     """
-    if not path.exists():
+    if not is_there(path):
         if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
             address = re.sub(":/+", "://", str(path), count=1)
             raise PoolError(f"{address} is an address: nothing is fetched; download the file and name the copy.")
-        raise PoolError(f"The pool file {path} does not exist.")
+        raise PoolError(f"The pool file {clipped(str(path), 200)} does not exist.")
     if path.is_file() and path.suffix.lower() in _YAML:
         return yaml_inputs(path, split, expand)
     if path.is_file() and path.name == INFO_FILE:

@@ -8,18 +8,20 @@ refuse, as JSON text; both are reported.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
-from autoselection.export.turns import has_huge_number
-from autoselection.pool.pool import Pool
+from autoselection.pool.openai_messages import has_huge_number
 from autoselection.schema import suggestion
+
+if TYPE_CHECKING:
+    from autoselection.pool.pool import Pool
 
 #: Where the row was read: file as it was given to ``ingest``, and line (for Parquet and folders the row), from 1.
 FILE, LINE = "_file", "_line"
@@ -70,13 +72,14 @@ class OwnColumns:
 
 
 def own_columns(
-    pool: Pool, rows: NDArray[np.int64], wanted: Collection[str] | None, taken: Collection[str]
+    pool: Pool, rows: NDArray[np.int64], wanted: Collection[str] | None, taken: Collection[str], *, places: bool = True
 ) -> OwnColumns:
     """Find the columns of ``rows`` and their types.
 
     Args:
         wanted: names to write; None for all.
         taken: names that the format itself uses: a column of such a name is written as ``own_NAME``.
+        places: the file and line of each row are columns, too.
 
     Raises:
         ConfigError: the rows have no column that is wanted.
@@ -85,7 +88,7 @@ def own_columns(
     for start in range(0, len(rows), _BATCH_ROWS):
         for row in _own(pool, rows[start : start + _BATCH_ROWS]):
             for name, value in row.items():
-                if value is not None and (wanted is None or name in wanted):
+                if value is not None and (wanted is None or name in wanted) and (places or name not in (FILE, LINE)):
                     kinds.setdefault(name, set()).add(_kind(value))
     known = set(kinds)
     for name in wanted or ():
@@ -180,11 +183,3 @@ def _scalar(kinds: Collection[str]) -> str | None:
     if found <= {"whole", "number"}:
         return "number"
     return next(iter(found)) if len(found) == 1 and found <= set(_ARROW) else None
-
-
-def plain(values: Sequence[Any]) -> list[str]:
-    """Cells of a CSV file: text as it is, nothing for None, JSON for all else."""
-    return [
-        "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for value in values
-    ]
