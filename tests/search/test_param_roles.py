@@ -80,7 +80,7 @@ def test_a_search_decides_the_same_whatever_the_parameters_are_called(table, fea
         config = SearchConfig(
             evaluations=8,
             proposals=24,
-            patience=2,
+            reseed={"patience": 2},
             also=("score_filter",),
             draws={"task_scope": 0.2},
             surrogate={"features": features},
