@@ -14,7 +14,7 @@ from autoselection.terminal import visible
 
 #: Longest text of a cell (characters); a cell that is a turn of a conversation may be longer.
 CELL, TURN = 120, 600
-#: Rows of a table (count); the rest is counted.
+#: Rows of a table, if nothing else is said (count).
 ROWS = 10
 
 _CELL = '<td style="text-align:left;vertical-align:top">{}</td>'
@@ -55,22 +55,24 @@ def table(
     total: int | None = None,
     what: str = "rows",
     cell: int = CELL,
+    shown: int = ROWS,
 ) -> str:
     """An HTML table; numbers stand to the right.
 
     Args:
         headings: of the columns.
-        rows: cells; at most :data:`ROWS` of them are shown.
+        rows: cells of each row.
         total: how many there are, if ``rows`` are not all.
         what: is counted, in the plural.
         cell: longest text of a cell (characters).
+        shown: most rows that are shown (count); the others are counted.
     """
-    shown = [list(row) for row in rows]
-    count = len(shown) if total is None else total
-    shown = shown[:ROWS]
+    cells = [list(row) for row in rows]
+    count = len(cells) if total is None else total
+    cells = cells[:shown]
     head = "".join(f'<th style="text-align:left">{_escaped(short(heading))}</th>' for heading in headings)
-    body = "".join(f"<tr>{''.join(_cell(value, cell) for value in row)}</tr>" for row in shown)
-    more = f"<div>… {count - len(shown):,} more {_escaped(what)}</div>" if count > len(shown) else ""
+    body = "".join(f"<tr>{''.join(_cell(value, cell) for value in row)}</tr>" for row in cells)
+    more = f"<div>… {count - len(cells):,} more {_escaped(what)}</div>" if count > len(cells) else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
@@ -80,6 +82,12 @@ def turns(spoken: Iterable[tuple[str, str]]) -> str:
         f"<tr>{_CELL.format(_escaped(short(who)))}{_TEXT.format(_escaped(_cut(said)))}</tr>" for who, said in spoken
     )
     return f"<table><tbody>{body}</tbody></table>"
+
+
+def bullets(sentences: Iterable[object]) -> str:
+    """Sentences as a list; nothing without any."""
+    items = "".join(f"<li>{_escaped(short(sentence, 400))}</li>" for sentence in sentences)
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,9 +1,9 @@
 """Recipes, what they select from a pool, and what the selection looks like."""
 
+from autoselection.recipes.lineage import StepLineage
 from autoselection.recipes.materialize import (
     Materialization,
     PrefixCache,
-    StepLineage,
     dropped_rows,
     materialize,
     ordered_hash,

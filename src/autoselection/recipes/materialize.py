@@ -4,68 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.errors import AutoSelectionError, RecipeError, SignalError
+from autoselection import notebook
+from autoselection.errors import AutoSelectionError, PoolError, RecipeError, SignalError
 from autoselection.operators import Context, Operator, OperatorRegistry, Rows, default_registry
-from autoselection.operators.base import Note
+from autoselection.pool import Pool, Row, Subset
+from autoselection.recipes.lineage import LEFT_NOTHING, StepLineage
 from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps
+from autoselection.recipes.remarks import lineage_remarks
 from autoselection.signals.table import SignalTable
+
+if TYPE_CHECKING:
+    import polars
 
 Mask = NDArray[np.bool_]
 
-#: The note of a step that dropped every row: it keeps the best one, whose number the note holds.
-LEFT_NOTHING = "would leave nothing; kept the best row"
 
-
-@dataclass(frozen=True)
-class StepLineage:
-    """What one step did.
-
-    Attributes:
-        operator: its name.
-        params: its complete parameters.
-        rows_in: rows it was given.
-        rows_out: rows it returned.
-        dropped: rows it was given and did not return.
-        missing: rows that lacked the score it needs.
-        notes: further counts.
-        reasons: if some lacked it, the rows of the whole pool that lack it, by reason in words.
-        inner: of the recipe that a set operation names, the steps that were given rows without a score.
-    """
-
-    operator: str
-    params: Mapping[str, Any]
-    rows_in: int
-    rows_out: int
-    dropped: int
-    missing: int
-    notes: Mapping[str, Note] = field(default_factory=dict)
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    inner: tuple[StepLineage, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; ``reasons`` and ``inner`` only if there are any."""
-        return {
-            "operator": self.operator,
-            "params": dict(self.params),
-            "rows_in": self.rows_in,
-            "rows_out": self.rows_out,
-            "dropped": self.dropped,
-            "missing": self.missing,
-            "notes": dict(self.notes),
-            **({"reasons": dict(self.reasons)} if self.reasons else {}),
-            **({"inner": [step.to_dict() for step in self.inner]} if self.inner else {}),
-        }
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Materialization:
     """The rows a recipe selects from a pool.
 
@@ -74,17 +36,81 @@ class Materialization:
         rows: distinct row indices, int64, read-only, in the order of the last step.
         subset_hash: 16 hex digits of the set of rows.
         lineage: what each step did.
+        pool: the pool, if the signals were loaded from one.
+
+    It is a sequence as its ``subset`` is: of rows, by id, place and slice.
     """
 
     recipe: Recipe
     rows: Rows
     subset_hash: str
     lineage: tuple[StepLineage, ...]
+    pool: Pool | None = None
 
     @cached_property
     def ordered_hash(self) -> str:
         """16 hex digits of the rows in their order."""
         return _row_hash(self.rows)
+
+    @property
+    def subset(self) -> Subset:
+        """The rows themselves.
+
+        Raises:
+            PoolError: the signals were not loaded from a pool.
+        """
+        if self.pool is None:
+            raise PoolError(
+                "The signals were made from arrays, so that the rows are numbers alone (.rows): load the signals from a pool "
+                "(load_table) to have their ids and texts."
+            )
+        return Subset(self.pool, self.rows)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the rows, in their order."""
+        return self.subset.ids
+
+    def to_polars(self) -> polars.DataFrame:
+        """The rows as a data frame, see :meth:`~autoselection.pool.Subset.to_polars`."""
+        return self.subset.to_polars()
+
+    def to_dataset(self) -> Any:
+        """The rows as a ``datasets.Dataset``, see :meth:`~autoselection.pool.Subset.to_dataset`."""
+        return self.subset.to_dataset()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int | str) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Subset: ...
+
+    def __getitem__(self, index: int | str | slice) -> Row | Subset:
+        return self.subset[index]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.subset)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.subset
+
+    def __repr__(self) -> str:
+        return notebook.line("Materialization", f"{notebook.counted(len(self.rows), 'row')}:", self.recipe.describe())
+
+    def _repr_html_(self) -> str:
+        facts = {"recipe": self.recipe.describe(), "hash of the rows": self.subset_hash}
+        steps = [
+            (phrase, step.rows_in, step.rows_out, step.dropped, step.missing)
+            for phrase, step in zip(self.recipe.describe_steps(), self.lineage, strict=True)
+        ]
+        headings = ("step", "rows in", "rows out", "dropped", "without a score")
+        parts = [notebook.table(headings, steps, what="steps")] if steps else []
+        parts += [notebook.bullets(lineage_remarks([step.to_dict() for step in self.lineage]))]
+        parts += self.subset.tables() if self.pool is not None else []
+        return notebook.page(f"{notebook.counted(len(self.rows), 'row')} selected", facts, *parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data without the rows themselves."""
@@ -170,6 +196,7 @@ def materialize(
         rows=rows,
         subset_hash=_row_hash(np.flatnonzero(members)),
         lineage=lineage,
+        pool=signals.pool,
     )
 
 

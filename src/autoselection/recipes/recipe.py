@@ -30,6 +30,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from autoselection import notebook
 from autoselection.documents import dump_yaml, read_yaml
 from autoselection.errors import RecipeError
 from autoselection.files import write_text
@@ -70,7 +71,7 @@ class Step:
         return {"operator": self.operator, "params": dict(self.params)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """An ordered list of at most :data:`MAX_STEPS` steps; without steps it selects the whole pool in row order.
 
@@ -127,10 +128,21 @@ class Recipe:
 
     def describe(self) -> str:
         """One line for people: each step with what decides in it."""
-        if not self.steps:
-            return "whole pool"
+        return " → ".join(self.describe_steps()) or "whole pool"
+
+    def describe_steps(self) -> list[str]:
+        """Each step with what decides in it, for people."""
         names = {key: recipe.name or key for key, recipe in self.library.items()}
-        return " → ".join(describe_step(step.operator, step.params, names) for step in self.steps)
+        return [describe_step(step.operator, step.params, names) for step in self.steps]
+
+    def __repr__(self) -> str:
+        return notebook.line("Recipe", f"'{self.name}':" if self.name else "", self.describe())
+
+    def _repr_html_(self) -> str:
+        steps = enumerate(self.describe_steps(), 1)
+        return notebook.page(
+            f"Recipe {self.name or ''}", {}, notebook.table(("step", "what it does"), steps, what="steps", cell=400)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON or YAML; the recipes that unions name are inlined under ``recipes``."""

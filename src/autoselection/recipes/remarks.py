@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoselection.operators import default_registry, in_role
-from autoselection.recipes.materialize import LEFT_NOTHING, StepLineage
+from autoselection.recipes.lineage import LEFT_NOTHING, StepLineage
 
 #: More than this share of the rows given to a step without the score it cuts by is said aloud.
 SAID_FROM = 0.1

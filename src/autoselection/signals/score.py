@@ -50,7 +50,7 @@ __all__ = ["SIGNALS", "ScoreReport", "SignalReport", "SignalsConfig", "load_tabl
 
 def score_pool(
     pool: Pool,
-    config: SignalsConfig,
+    config: SignalsConfig | None = None,
     *,
     model: Path | str | None = None,
     sae: Path | str | None = None,
@@ -66,6 +66,7 @@ def score_pool(
     old ones. Of a pool to which rows were appended, only the new rows are scored.
 
     Args:
+        config: how; the defaults are the signals of the rows' text, and those that ``model`` and ``sae`` give.
         model: base model; without it there are no language-model signals, and tokens are words and symbols.
         sae: SAE folder in sparsify format.
         tasks: tasks whose ``target`` samples give the task vectors; tasks without such a file have no MONA.
@@ -78,6 +79,7 @@ def score_pool(
         EvaluationError: the model cannot be loaded.
     """
     started = time.monotonic()
+    config = config or SignalsConfig()
     store = SignalStore.of(pool)
     skipped: dict[str, str] = {}
     names = _choose(signals if signals is not None else config.signals, config, model, sae, tasks, skipped)
@@ -375,6 +377,7 @@ def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTa
         keys={**chosen, "pool": pool.fingerprint},
         folder=store.root,
         unscored=unscored,
+        pool=pool,
         **extra,
     )
 

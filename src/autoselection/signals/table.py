@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import notebook
 from autoselection.errors import SignalError
 from autoselection.signals.kinds import KIND_COLUMNS
 from autoselection.signals.pairs import NearDuplicates
+
+if TYPE_CHECKING:
+    import polars
+
+    from autoselection.pool import Pool
 
 #: Signals that are more than a function of a row's own text, in the order in which they are computed: ``score.py`` knows
 #: how. All others are in ``registry.py``.
@@ -178,7 +184,7 @@ class SparseRows:
         return cls(indptr, columns.astype(np.int32), dense[rows, columns], int(dense.shape[1]))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SignalTable:
     """All signals of a pool, aligned with its rows.
 
@@ -198,6 +204,9 @@ class SignalTable:
         near_duplicates: pairs of rows with similar wording.
         folder: where the signals are stored, and what is derived from them; None for a table built from arrays.
         unscored: by column (or ``sae``, ``embeddings``) the pool's rows without a score, by reason in words.
+        pool: the pool, if the table was loaded from one.
+
+    ``table["ifd"]`` is a column, ``len(table)`` the number of rows, ``"ifd" in table`` and ``list(table)`` are about names.
     """
 
     n: int
@@ -216,6 +225,7 @@ class SignalTable:
     near_duplicates: NearDuplicates | None = None
     folder: Path | None = None
     unscored: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    pool: Pool | None = None
 
     def __post_init__(self) -> None:
         arrays: dict[str, Any] = {**self.columns, "source": self.source}
@@ -226,6 +236,48 @@ class SignalTable:
                 raise SignalError(
                     f"Signal '{name}' has {len(array)} rows but the pool has {self.n}: score the pool again."
                 )
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, name: str) -> Any:
+        """The scores called ``name``, or what else the table holds under it; errors as of :meth:`column`."""
+        return getattr(self, name) if name not in self.columns and name in self.names else self.column(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def to_polars(self) -> polars.DataFrame:
+        """The columns of scores as a data frame (missing ones null), behind each row's id, where there is a pool, and source."""
+        import polars
+
+        named: dict[str, Any] = {} if self.pool is None else {"id": self.pool.row_ids()}
+        named["source"] = np.asarray(self.source_names, np.str_)[self.source]
+        return polars.DataFrame(
+            {**named, **{name: self.columns[name] for name in sorted(self.columns)}}, nan_to_null=True
+        )
+
+    def __repr__(self) -> str:
+        return notebook.line(
+            "SignalTable", f"{notebook.counted(self.n, 'row')}:", ", ".join(self.names) or "no signals"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name in sorted(self.columns):
+            known = self.columns[name][~np.isnan(self.columns[name])]
+            three = np.quantile(known, (0, 0.5, 1)).tolist() if len(known) else (None, None, None)
+            rows.append((name, len(known), self.n - len(known), *three))
+        facts = {"rows": f"{self.n:,}", "sources": ", ".join(self.source_names)}
+        if others := [name for name in self.names if name not in self.columns]:
+            facts["also"] = ", ".join(others)
+        if self.excluded is not None:
+            facts["rows that no recipe may select"] = f"{int(self.excluded.sum()):,}"
+        headings = ("signal", "rows with a score", "without", "lowest", "median", "highest")
+        return notebook.page("Signals", facts, notebook.table(headings, rows, what="signals", shown=100))
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -1,0 +1,53 @@
+"""What the steps of a recipe did to the rows they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoselection.operators.base import Note
+
+#: The note of a step that dropped every row: it keeps the best one, whose number the note holds.
+LEFT_NOTHING = "would leave nothing; kept the best row"
+
+
+@dataclass(frozen=True)
+class StepLineage:
+    """What one step did.
+
+    Attributes:
+        operator: its name.
+        params: its complete parameters.
+        rows_in: rows it was given.
+        rows_out: rows it returned.
+        dropped: rows it was given and did not return.
+        missing: rows that lacked the score it needs.
+        notes: further counts.
+        reasons: if some lacked it, the rows of the whole pool that lack it, by reason in words.
+        inner: of the recipe that a set operation names, the steps that were given rows without a score.
+    """
+
+    operator: str
+    params: Mapping[str, Any]
+    rows_in: int
+    rows_out: int
+    dropped: int
+    missing: int
+    notes: Mapping[str, Note] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    inner: tuple[StepLineage, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; ``reasons`` and ``inner`` only if there are any."""
+        return {
+            "operator": self.operator,
+            "params": dict(self.params),
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "dropped": self.dropped,
+            "missing": self.missing,
+            "notes": dict(self.notes),
+            **({"reasons": dict(self.reasons)} if self.reasons else {}),
+            **({"inner": [step.to_dict() for step in self.inner]} if self.inner else {}),
+        }

@@ -1,0 +1,101 @@
+"""What a recipe selected, as rows: by id, as data frame and dataset; signals by name; what a notebook shows of both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autoselection.errors import PoolError, SignalError
+from autoselection.pool import Pool, ingest
+from autoselection.recipes import Materialization, Recipe, Step, materialize
+from autoselection.signals import SignalsConfig, SignalTable, load_table, score_pool
+
+RECIPE = Recipe(
+    (Step("length_filter", {"min": 3.0}), Step("ngram_entropy", {"fraction": 0.5})), "<b>half</b> of the long ones"
+)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
+    rows = [
+        {
+            "id": f"r{i}",
+            "prompt": f"Say <i>{i}</i>?",
+            "completion": " ".join(words[: 1 + i % 8] * 2),
+            "source": "ab"[i % 2],
+        }
+        for i in range(24)
+    ]
+    return ingest(rows, tmp_path_factory.mktemp("pools") / "pool").pool
+
+
+@pytest.fixture(scope="module")
+def signals(pool: Pool) -> SignalTable:
+    score_pool(pool, SignalsConfig(), signals=["tokens", "lengths", "ngram_entropy"])
+    return load_table(pool)
+
+
+@pytest.fixture(scope="module")
+def result(signals: SignalTable) -> Materialization:
+    return materialize(RECIPE, signals)
+
+
+def test_the_selected_rows_have_ids_texts_and_columns(result: Materialization, pool: Pool):
+    assert result.ids == pool.row_ids(result.rows) and len(result) == len(result.rows) > 3
+    assert [row.id for row in result] == result.ids and result[0].id == result.ids[0]
+    assert result.ids[1] in result and result[result.ids[1]].row == result.rows[1]
+    assert result[1:3].ids == result.ids[1:3]
+    assert result.to_polars()["id"].to_list() == result.ids
+    dropped = next(row_id for row_id in pool.row_ids() if row_id not in result)
+    with pytest.raises(PoolError, match="is not among the"):
+        result[dropped]
+
+
+def test_the_selected_rows_are_a_dataset(result: Materialization):
+    pytest.importorskip("datasets")
+    assert result.to_dataset()["id"] == result.ids
+
+
+def test_of_arrays_rows_are_numbers_alone():
+    table = SignalTable.from_arrays({"ifd": np.arange(10.0)})
+    selected = materialize(Recipe((Step("ifd_filter", {"top_k": 2}),)), table)
+    assert len(selected) == 2
+    with pytest.raises(PoolError, match=r"numbers alone \(\.rows\): load the signals from a pool"):
+        selected.ids
+    assert "2 rows selected" in selected._repr_html_()
+
+
+def test_signals_by_name(signals: SignalTable, pool: Pool):
+    np.testing.assert_array_equal(signals["ngram_entropy"], signals.column("ngram_entropy"))
+    assert len(signals) == len(pool) and "n_tokens" in signals and "ifd" not in signals
+    assert tuple(signals) == signals.names
+    with pytest.raises(SignalError, match=r"no signal 'ifd': run `autoselection score .* --signals ifd"):
+        signals["ifd"]
+    hashes = np.arange(3, dtype=np.uint64)
+    assert SignalTable.from_arrays(text_hash=hashes)["text_hash"].tolist() == [0, 1, 2]
+
+
+def test_signals_as_a_data_frame_have_ids_and_nulls(signals: SignalTable):
+    frame = signals.to_polars()
+    assert frame.columns[:2] == ["id", "source"] and len(frame) == 24
+    assert frame["source"][1] == "b"
+    table = SignalTable.from_arrays({"ifd": [0.5, np.nan]})
+    assert table.to_polars()["ifd"].to_list() == [0.5, None] and "id" not in table.to_polars().columns
+
+
+def test_what_is_shown_says_what_is_in_it(result: Materialization, signals: SignalTable):
+    assert repr(RECIPE).startswith("<Recipe '<b>half</b> of the long ones': length_filter(")
+    assert repr(result) == f"<Materialization {len(result)} rows: {RECIPE.describe()}>"
+    assert repr(signals).startswith("<SignalTable 24 rows: ") and "ngram_entropy" in repr(signals)
+    for shown in (result, signals, RECIPE):
+        page = shown._repr_html_()
+        assert "<b>" not in page and "<i>" not in page and "ngram_entropy" in page
+    page = result._repr_html_()
+    assert f'right;vertical-align:top">{result.lineage[0].rows_out}</td>' in page
+    empty = Recipe()
+    assert repr(empty) == "<Recipe whole pool>" and empty._repr_html_()
+
+
+def test_a_column_without_any_score_is_shown():
+    assert "nothing" in SignalTable.from_arrays({"nothing": [np.nan, np.nan]})._repr_html_()
