@@ -56,6 +56,11 @@ def test_a_setting_that_is_no_more_needs_the_version_that_had_it(tmp_path: Path)
         Study(folder(tmp_path / "study", text))
 
 
+def test_patience_with_a_machine_decides_nothing_so_an_old_study_may_have_had_any(tmp_path: Path) -> None:
+    text = OLD.read_text().replace("give_up_after: 3", "give_up_after: 9")
+    assert Study(folder(tmp_path / "study", text)).config == config()
+
+
 def test_moved_settings_of_an_old_study_are_kept(tmp_path: Path) -> None:
     document = yaml.safe_load(OLD.read_text())
     document["search"] |= {"kappa": 1.5, "patience": 7}

@@ -14,7 +14,7 @@ from typing import Any
 
 from autoselection.errors import StudyError
 from autoselection.schema import clipped
-from autoselection.search import edits, reseed, surrogate, warmup
+from autoselection.search import edits, llm_config, reseed, surrogate, warmup
 
 #: What became of a key's value, by the key's path.
 CONSTANTS: Mapping[str, Any] = {
@@ -22,6 +22,9 @@ CONSTANTS: Mapping[str, Any] = {
     "search.edits.redundant_family": edits.REDUNDANT_FAMILY,
     "search.edits.small_step": edits.SMALL_STEP,
     "search.kappa_early": None,
+    "search.llm.example_chars": llm_config.EXAMPLE_CHARACTERS,
+    "search.llm.give_up_after": llm_config.GIVE_UP_AFTER,
+    "search.llm.rank_top": llm_config.RANKED,
     "search.min_improvement": 0.0,
     "search.reseed.max_cap": reseed.CAPS[1],
     "search.reseed.min_cap": reseed.CAPS[0],
@@ -33,6 +36,9 @@ CONSTANTS: Mapping[str, Any] = {
     "search.zones.tolerance": warmup.TOLERANCE,
     "search.zones.tries": warmup.TRIES,
 }
+
+#: Of these, patience with a machine: it decides nothing that a study did, so an old one may have had any.
+_PATIENCE = frozenset({"search.llm.give_up_after"})
 
 #: Where a key went, by the path that it had.
 MOVED: Mapping[str, str] = {
@@ -67,7 +73,7 @@ def updated(document: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = deepcopy(dict(document))
     for key, value in CONSTANTS.items():
-        if _at(found, key) is not _NOTHING and (own := _take(found, key)) != value:
+        if _at(found, key) is not _NOTHING and (own := _take(found, key)) != value and key not in _PATIENCE:
             raise StudyError(
                 f"{where}: {key} is {_shown(own)} in this study, but became a constant of {_shown(value)}: go on with the "
                 "version of autoselection that the study began with, or start a new study."

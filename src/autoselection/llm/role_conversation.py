@@ -12,6 +12,7 @@ from autoselection.llm.budget import Usage, cost, estimate, refusal
 from autoselection.llm.endpoint import Endpoint, Given
 from autoselection.llm.exchanges import ExchangeLog, request_key
 from autoselection.llm.prompts import Prompt, load_prompt
+from autoselection.search.llm_config import GIVE_UP_AFTER
 
 T = TypeVar("T")
 Messages = Sequence[Mapping[str, str]]
@@ -97,7 +98,7 @@ class Desk:
             return known
         config = self.endpoint.config
         obstacle = refusal(self.log.records, estimate(request["messages"], config.max_tokens), config)
-        if obstacle is None and self._failures >= config.give_up_after:
+        if obstacle is None and self._failures >= GIVE_UP_AFTER:
             obstacle = f"not asked: {self._failures} calls in a row failed"
         if obstacle is not None:
             given = Given(None, None, Usage(), 0.0, 0, obstacle)

@@ -22,7 +22,7 @@ from autoselection.llm.prompts import load_prompt
 from autoselection.llm.recipes import Suggestions, read_suggestions
 from autoselection.llm.role_conversation import Desk, RoleFailed
 from autoselection.llm.view import View, document
-from autoselection.search.llm_config import LLMConfig
+from autoselection.search.llm_config import RANKED, LLMConfig
 from autoselection.search.roles import Briefing, Choice, Option, Reply, Roles, Suggestion
 from autoselection.signals import SignalTable
 
@@ -50,7 +50,7 @@ def build_roles(config: LLMConfig | None, signals: SignalTable, log: Path | None
         propose=Proposer(desk, view) if "proposer" in config.roles else None,
         summarise=Summariser(desk, view) if "summariser" in config.roles else None,
         rank=Ranker(desk, view) if "ranker" in config.roles else None,
-        top=config.rank_top,
+        top=RANKED,
     )
 
 

@@ -12,6 +12,14 @@ from autoselection.schema import StrictModel
 Role = Literal["proposer", "summariser", "ranker"]
 
 
+RANKED = 10
+"""Leading proposals shown to the ranker: an order of more says little about those behind, and costs tokens."""
+EXAMPLE_CHARACTERS = 600
+"""Characters of a row shown to the proposer: enough to see what it is about."""
+GIVE_UP_AFTER = 3
+"""Calls that fail in a row after which a run of the study asks no more: each was repeated already, so this is an outage."""
+
+
 class LLMConfig(StrictModel):
     """A language model, behind any OpenAI-compatible endpoint, that proposes, summarises or ranks beside the rules."""
 
@@ -33,7 +41,6 @@ class LLMConfig(StrictModel):
         "OPENAI_API_KEY, but no key at all if base_url is set, so that OpenAI's key goes to nobody else.",
     )
     proposals: int = Field(4, ge=1, le=32, description="Most recipes taken from one answer of the proposer (count).")
-    rank_top: int = Field(10, ge=2, le=30, description="Leading proposals shown to the ranker (count).")
     history: int = Field(12, ge=1, description="Evaluated recipes shown, the best ones (count).")
     source_names: bool = Field(True, description="Show the names of the pool's sources; false: s1, s2 and so on.")
     include_examples: int = Field(
@@ -43,7 +50,6 @@ class LLMConfig(StrictModel):
         description="Rows of the best subset that the proposer sees, quoted as untrusted data (count); 0: pool text "
         "never leaves the machine.",
     )
-    example_chars: int = Field(600, ge=20, description="Characters of a row shown to the proposer (count).")
     answer_format: Literal["text", "json_object", "json_schema"] = Field(
         "text",
         description="Constraint asked of the server: text (none, works everywhere), json_object or json_schema. Answers "
@@ -60,9 +66,6 @@ class LLMConfig(StrictModel):
     timeout: float = Field(60.0, gt=0, description="Longest wait for one attempt, whole answer included (seconds).")
     retries: int = Field(3, ge=0, le=10, description="Repeats after 408, 409, 429, 5xx, a timeout or no connection.")
     backoff: float = Field(1.0, ge=0, description="Wait before the first repeat; doubles each time, 60 at most (s).")
-    give_up_after: int = Field(
-        3, ge=1, description="Calls that fail in a row after which a run of the study asks no more (count)."
-    )
     max_total_tokens: int | None = Field(
         1_000_000, ge=1, description="Budget of a study, questions and answers together (tokens); null: no limit."
     )

@@ -42,7 +42,6 @@ FREE_NESTED_SETTINGS = frozenset({"search.evaluations"}) | frozenset(
         "timeout",
         "retries",
         "backoff",
-        "give_up_after",
         "max_total_tokens",
         "max_cost",
         "input_price",
