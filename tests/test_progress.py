@@ -14,6 +14,7 @@ import pytest
 
 from autoselection import progress as progress_module
 from autoselection.progress import progress
+from autoselection.progress_bar import Bar
 
 SLOW = """
 import time
@@ -126,7 +127,7 @@ def test_the_bar_of_work_that_goes_on_begins_its_rate_anew(monkeypatch: pytest.M
     with progress("Search", 10) as advance:
         for _ in range(6):
             advance(found=True)
-        (task,) = progress_module._Bar._display.tasks  # type: ignore[union-attr]
+        (task,) = Bar._display.tasks  # type: ignore[union-attr]
         assert task.completed == 6 and task.speed is None
         advance()
         assert task.completed == 7

@@ -24,12 +24,13 @@ from autoselection.language.chat.options import DATE, ChatOptions, ControlText
 from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
-from autoselection.schema import StrictModel, clipped, kind_of, suggestion
+from autoselection.schema import StrictModel
 from autoselection.search import SearchConfig
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
 from autoselection.tasks import TaskConfig
 from autoselection.validation import nested_model, problem_at, validate
+from autoselection.wording import clipped, kind_of, suggestion
 
 SCHEMA_VERSION = 1
 

@@ -28,13 +28,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO, TYPE_CHECKING, Any
 
 from autoselection.progress import console
 from autoselection.system import naming
+
+if TYPE_CHECKING:  # the command line imports this module, and shall be there at once
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Name of the file that remembers good checks; beside the data, as it goes where the data goes.
 STAMPS_FILE = ".checked.json"
@@ -161,6 +162,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write an ``.npy`` file whole or not at all."""
+    import numpy as np
+
     with whole_file(path, "wb") as stream:
         np.save(stream, array, allow_pickle=False)
 
@@ -380,6 +383,8 @@ def read_rows(path: Path) -> NDArray[np.int64]:
     Raises:
         ValueError: the file is missing or holds no list of whole numbers.
     """
+    import numpy as np
+
     try:
         rows = np.lib.format.read_array(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except UNREADABLE_ARRAY as error:

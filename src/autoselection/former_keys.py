@@ -13,8 +13,8 @@ from copy import deepcopy
 from typing import Any
 
 from autoselection.errors import StudyError
-from autoselection.schema import clipped
 from autoselection.search import edits, llm_config, reseed, surrogate, warmup
+from autoselection.wording import clipped
 
 #: What became of a key's value, by the key's path.
 CONSTANTS: Mapping[str, Any] = {

@@ -8,20 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from autoselection.terminal import Terminal
 
-from autoselection.terminal import Terminal, visible
+if TYPE_CHECKING:
+    from autoselection.progress_bar import Bar
 
 SHOW_AFTER_SECONDS = 2.0
 
@@ -35,12 +27,6 @@ class Advance(Protocol):
     def __call__(self, n: int = 1, *, found: bool = False) -> None: ...
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2f}/s")
-
-
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Advance]:
     """Show that ``total`` units of work are under way: at once, and how long they will take as soon as that is known.
@@ -50,7 +36,7 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
     inside of other work has a bar of its own below.
     """
     started = time.monotonic()
-    shown: _Bar | _Lines = _Bar(description, total) if sys.stderr.isatty() else _Lines(description, total)
+    shown = _bar(description, total) if sys.stderr.isatty() else _Lines(description, total)
     try:
         yield shown.advance
     finally:
@@ -60,50 +46,10 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
             console.say(f"{description}: {shown.done - shown.found:,} in {seconds:,.1f} s")
 
 
-class _Bar:
-    """A bar on a terminal; all bars share one display, as a terminal has one cursor."""
+def _bar(description: str, total: int | None) -> Bar | _Lines:
+    from autoselection.progress_bar import Bar  # what Rich takes longest to import
 
-    _display: ClassVar[Progress | None] = None
-    _tasks: ClassVar[int] = 0
-
-    def __init__(self, description: str, total: int | None) -> None:
-        self.done = self.found = 0
-        if _Bar._display is None:
-            _Bar._display = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                _Rate(),
-                TimeRemainingColumn(),
-                console=console,
-                transient=True,
-            )
-            _Bar._display.start()
-        _Bar._tasks += 1
-        self._task = _Bar._display.add_task(visible(description), total=total)
-
-    def advance(self, n: int = 1, *, found: bool = False) -> None:
-        """Tell of ``n`` more units."""
-        at_first = self.done == self.found
-        self.done += n
-        self.found += n * found
-        if _Bar._display is None:
-            return
-        if found and at_first:
-            _Bar._display.reset(self._task, completed=self.done)  # the rate begins here
-        else:
-            _Bar._display.update(self._task, advance=n)
-
-    def stop(self) -> None:
-        """Take the bar away, and the display with the last one."""
-        display = _Bar._display
-        if display is None:
-            return
-        display.remove_task(self._task)
-        _Bar._tasks -= 1
-        if _Bar._tasks == 0:
-            _Bar._display = None
-            display.stop()
+    return Bar(description, total, console)
 
 
 class _Lines:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoselection.errors import ConfigError
-from autoselection.schema import clipped, kind_of, suggestion
+from autoselection.wording import clipped, kind_of, suggestion
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -16,9 +16,9 @@ import typer
 
 from autoselection.errors import AutoSelectionError
 from autoselection.progress import console
-from autoselection.schema import clipped
 from autoselection.system import told, unmasked
 from autoselection.terminal import document_written, prepare_streams, styled, write_json
+from autoselection.wording import clipped
 
 #: Longest line of a message: it may quote an id or a name of a megabyte (characters).
 _LONGEST_LINE = 2_000

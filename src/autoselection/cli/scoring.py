@@ -144,8 +144,8 @@ def _named_signals(signals: str | None, recipe: Path | None) -> list[str] | None
         ConfigError, SignalError, RecipeError: none is named, one does not exist, or the recipe is wrong.
     """
     from autoselection.recipes import load_recipe, recipe_signals
-    from autoselection.schema import suggestion
     from autoselection.signals.registry import signal_names
+    from autoselection.wording import suggestion
 
     if recipe is not None:
         if signals is not None:

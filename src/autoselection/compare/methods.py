@@ -12,7 +12,7 @@ from autoselection.compare.multifidelity import MULTIFIDELITY
 from autoselection.compare.optuna_search import OPTUNA
 from autoselection.compare.simple import SIMPLE
 from autoselection.errors import ConfigError, MissingExtraError
-from autoselection.schema import suggestion
+from autoselection.wording import suggestion
 
 METHODS: dict[str, Method] = {method.name: method for method in (*SIMPLE, *OPTUNA, *MULTIFIDELITY, *AUTOCURATE, *OURS)}
 #: What is compared unless methods are named: those that need no further package.

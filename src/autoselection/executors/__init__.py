@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoselection.errors import ConfigError
 from autoselection.executors.base import Executor, ExecutorConfig
 from autoselection.executors.local import LocalExecutor
-from autoselection.schema import suggestion
+from autoselection.wording import suggestion
 
 __all__ = ["Executor", "ExecutorConfig", "LocalExecutor", "make_executor"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.language.chat.options import ChatOptions
-from autoselection.schema import kind_of, suggestion
+from autoselection.wording import kind_of, suggestion
 
 if TYPE_CHECKING:
     import torch

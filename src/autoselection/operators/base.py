@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from autoselection.errors import RecipeError
 from autoselection.operators.param import Param, in_role, shown
 from autoselection.operators.wording import default_phrases
-from autoselection.schema import clipped, suggestion
 from autoselection.signals.table import SignalTable
+from autoselection.wording import clipped, suggestion
 
 Rows: TypeAlias = NDArray[np.int64]
 Note: TypeAlias = int | float | str

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from autoselection.schema import clipped
+from autoselection.wording import clipped
 
 Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources", "weights", "signal"]
 #: What a parameter is to the search, to tables and to sentences, whatever its name; see :class:`Param`.

@@ -15,8 +15,8 @@ from autoselection.operators.sampling import SourceFilter, SourceMix, TruncateSa
 from autoselection.operators.score_sampling import Sample
 from autoselection.operators.sets import Intersect, Subtract, Union
 from autoselection.plugins import has_members, load_entry_points
-from autoselection.schema import clipped, suggestion
 from autoselection.signals.table import SignalTable
+from autoselection.wording import clipped, suggestion
 
 ENTRY_POINT_GROUP = "autoselection.operators"
 

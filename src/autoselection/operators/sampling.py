@@ -18,8 +18,8 @@ from autoselection.operators.base import BaseOperator, Context, Note, Outcome, R
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.ranking import random_ranking, share
 from autoselection.operators.wording import listed, missing_phrases, number, percent
-from autoselection.schema import suggestion
 from autoselection.signals.table import SignalTable
+from autoselection.wording import suggestion
 
 #: The published range of ``total_samples``; on a pool, the ends are clipped to its size.
 PUBLISHED_SAMPLES = (500, 100_000)

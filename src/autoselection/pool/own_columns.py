@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
 from autoselection.pool.openai_messages import has_huge_number
-from autoselection.schema import suggestion
+from autoselection.wording import suggestion
 
 if TYPE_CHECKING:
     from autoselection.pool.pool import Pool

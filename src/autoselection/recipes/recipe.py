@@ -37,7 +37,7 @@ from autoselection.files import write_text
 from autoselection.operators import Operator, OperatorRegistry, default_registry, validate_params
 from autoselection.operators.registry import check_name
 from autoselection.recipes.describe import describe_step
-from autoselection.schema import clipped, suggestion
+from autoselection.wording import clipped, suggestion
 
 MAX_STEPS = 6
 VERSION = 1

@@ -14,9 +14,10 @@ from autoselection.compare.methods import METHODS
 from autoselection.config import StudyConfig, absolute, load_config, read_document, substituted
 from autoselection.errors import ConfigError
 from autoselection.recipes import is_ready_name
-from autoselection.schema import StrictModel, suggestion
+from autoselection.schema import StrictModel
 from autoselection.tasks import Answer, Metric, TaskConfig
 from autoselection.validation import validate
+from autoselection.wording import suggestion
 
 Section = Literal["main", "ood", "ablation", "transfer"]
 SECTIONS: tuple[Section, ...] = ("main", "ood", "ablation", "transfer")

@@ -10,12 +10,13 @@ from pydantic import Field, field_validator, model_validator
 from autoselection.errors import SignalError
 from autoselection.language.chat import Turns
 from autoselection.language.models import DType
-from autoselection.schema import StrictModel, suggestion
+from autoselection.schema import StrictModel
 from autoselection.signals.builtin import BUILTIN_SIGNALS
 from autoselection.signals.families.near_duplicates import DEFAULT_RECALL
 from autoselection.signals.kinds import RewardScore, RewardText, SaeValues
 from autoselection.signals.registry import default_registry, signal_names
 from autoselection.signals.table import SPECIAL_SIGNALS, MinHashParams
+from autoselection.wording import suggestion
 
 #: The signals of this package; ``signal_names()`` has those of installed plugins too.
 SIGNALS: tuple[str, ...] = (*(str(signal.name) for signal in BUILTIN_SIGNALS), *SPECIAL_SIGNALS)

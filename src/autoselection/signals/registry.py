@@ -11,11 +11,11 @@ import numpy as np
 
 from autoselection.errors import SignalError
 from autoselection.plugins import has_members, load_entry_points
-from autoselection.schema import suggestion
 from autoselection.signals.builtin import BUILTIN_SIGNALS
 from autoselection.signals.contract import Signal
 from autoselection.signals.store import Shard
 from autoselection.signals.table import SPECIAL_SIGNALS, TABLE_ARRAYS, column_signal
+from autoselection.wording import suggestion
 
 ENTRY_POINT_GROUP = "autoselection.signals"
 

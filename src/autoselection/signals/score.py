@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from autoselection.errors import SignalError
 from autoselection.language.chat import ChatOptions
 from autoselection.language.models import model_fingerprint
-from autoselection.schema import suggestion
 from autoselection.signals.config import SIGNALS, SignalsConfig
 from autoselection.signals.contract import Signal
 from autoselection.signals.families import contamination as overlap
@@ -32,6 +31,7 @@ from autoselection.signals.report import ScoreReport, SignalReport
 from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore, StoredSignal
 from autoselection.signals.table import LM_SIGNALS, LOSS_PREFIX, MONA_PREFIX, MinHashParams, SignalTable
 from autoselection.tasks import TaskConfig, TaskItem, items_fingerprint, load_items
+from autoselection.wording import suggestion
 
 if TYPE_CHECKING:
     from autoselection.pool import Pool

@@ -16,10 +16,10 @@ from autoselection.errors import ConfigError, PoolError
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
 from autoselection.pool import Pool
 from autoselection.progress import console
-from autoselection.schema import clipped
 from autoselection.study.prepare import scratch_pool
 from autoselection.tasks import Split
 from autoselection.terminal import styled
+from autoselection.wording import clipped
 
 
 def read_ids(path: Path) -> list[str]:

@@ -19,8 +19,8 @@ from typing import Any
 
 from autoselection.documents import check_yaml
 from autoselection.errors import ConfigError, MissingExtraError
-from autoselection.schema import suggestion
 from autoselection.tasks.items import LETTERS, Split, TaskConfig, TaskItem
+from autoselection.wording import suggestion
 
 #: Of a task with a single scored split, the share of items that becomes dev; the others are test.
 DEV_SHARE = 1 / 3

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoselection.errors import EvaluationError
-from autoselection.schema import suggestion
+from autoselection.wording import suggestion
 
 ControlText = Literal["refuse", "follow"]
 

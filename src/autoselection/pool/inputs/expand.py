@@ -12,7 +12,7 @@ from autoselection.pool.inputs.base import Input, is_there
 from autoselection.pool.inputs.llamafactory import INFO_FILE, llamafactory_inputs
 from autoselection.pool.readers import choose_split, inner_name
 from autoselection.pool.suffixes import CONTAINERS
-from autoselection.schema import clipped
+from autoselection.wording import clipped
 
 _YAML = (".yml", ".yaml")
 

@@ -18,7 +18,7 @@ from autoselection.documents import parse_yaml
 from autoselection.errors import RecipeError
 from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes.recipe import Recipe
-from autoselection.schema import suggestion
+from autoselection.wording import suggestion
 
 
 @dataclass(frozen=True)

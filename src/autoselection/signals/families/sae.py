@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from autoselection.documents import parse_json
 from autoselection.errors import SignalError
 from autoselection.language.models import files_fingerprint
-from autoselection.schema import kind_of
 from autoselection.signals.kinds import SaeValues
 from autoselection.signals.table import SparseRows
+from autoselection.wording import kind_of
 
 if TYPE_CHECKING:
     from torch import Tensor

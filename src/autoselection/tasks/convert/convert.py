@@ -19,13 +19,13 @@ from typing import Any, TypeAlias
 
 from autoselection.errors import ConfigError
 from autoselection.files import write_texts
-from autoselection.schema import suggestion
 from autoselection.tasks import LETTERS, TASK_NAME
 from autoselection.tasks.answers.plain import normalised
 from autoselection.tasks.convert.formats import BENCHMARKS, BenchmarkFormat, Draft
 from autoselection.tasks.convert.golds import Unusable
 from autoselection.tasks.convert.harness_file import harness_file
 from autoselection.tasks.convert.sources import Reading, SourceFile, records, source_files
+from autoselection.wording import suggestion
 
 #: Which split keeps an item that several files hold.
 _KEEPS = ("test", "dev", "validation", "target", "train", None)

@@ -15,7 +15,7 @@ from autoselection.errors import ConfigError, PoolError
 from autoselection.pool.csv_reader import sniff_delimiter
 from autoselection.pool.encodings import survey
 from autoselection.progress import console
-from autoselection.schema import suggestion
+from autoselection.wording import suggestion
 
 #: What the delimiter of a file is told by (characters).
 _HEAD = 1 << 16
