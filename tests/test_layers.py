@@ -1,0 +1,88 @@
+"""The package's layers: a module imports only from its left, and no modules import one another in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import autoselection
+
+ROOT = Path(autoselection.__file__).parent
+
+#: Modules and packages of the top level, left to right. What is new gets a place here: as far left as it can stand.
+LAYERS = (
+    *("_version", "errors", "system", "schema", "validation", "secret", "plugins", "segmentation", "conversation"),
+    *("terminal", "markup", "documents", "progress", "notebook", "files", "jsonl", "statistics"),
+    *("pool", "language", "tasks", "signals", "operators", "recipes", "search", "llm", "export"),
+    *("evaluation", "executors", "testing", "former_keys", "config", "ledger", "study", "demo"),
+    *("diagnose", "compare", "reproduce", "report", "doctor", "autoselection", "cli", "__main__"),
+)
+
+#: Packages with a circle that is still to be opened, among the imports that run and with those of annotations.
+KNOWN_CIRCLES = {"what runs": {"signals"}, "annotations too": {"pool", "signals"}}
+
+Edges = Mapping[str, frozenset[str]]
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {_module(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def _imports(tree: ast.AST, annotations: bool) -> Iterator[str]:
+    """What is imported anywhere in a file, within functions too; ``annotations``: also what only type checkers read."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            yield from (f"{module}.{name.name}" if f"{module}.{name.name}" in FILES else module for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif annotations or not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            yield from _imports(node, annotations)
+
+
+def _edges(annotations: bool) -> Edges:
+    trees = {module: ast.parse(path.read_text("utf-8")) for module, path in FILES.items()}
+    return {module: frozenset(_imports(tree, annotations)) & FILES.keys() for module, tree in trees.items()}
+
+
+def _reached(edges: Edges, start: str) -> set[str]:
+    found, ahead = set[str](), [start]
+    while ahead:
+        new = edges[ahead.pop()] - found
+        found |= new
+        ahead += new
+    return found
+
+
+def _circles(edges: Edges) -> set[frozenset[str]]:
+    """Modules that reach one another, themselves included."""
+    reached = {module: _reached(edges, module) for module in edges}
+    inside = [module for module in edges if module in reached[module]]
+    return {frozenset(other for other in reached[module] if module in reached[other]) for module in inside}
+
+
+def _layer(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {_layer(module) for module in FILES} - set(LAYERS) == set(), "give it a place in LAYERS"
+
+
+def test_nothing_imports_from_its_right() -> None:
+    edges = _edges(annotations=True)
+    pairs = [(module, other) for module in edges for other in sorted(edges[module])]
+    assert [pair for pair in pairs if LAYERS.index(_layer(pair[0])) < LAYERS.index(_layer(pair[1]))] == []
+
+
+@pytest.mark.parametrize("which", KNOWN_CIRCLES)
+def test_no_modules_import_one_another_in_a_circle(which: str) -> None:
+    circles = _circles(_edges(annotations=which != "what runs"))
+    assert [sorted(circle) for circle in circles if not {_layer(m) for m in circle} <= KNOWN_CIRCLES[which]] == []
