@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Literal, TypeVar
 
 import yaml
@@ -39,7 +40,9 @@ class PoolConfig(StrictModel):
     """Where the pool comes from: a directory made by ``autoselection ingest``, or raw files."""
 
     path: Path | None = Field(None, description="Pool directory made by 'autoselection ingest'.")
-    files: tuple[Path, ...] = Field((), description="Raw files, read once into the study's own pool directory.")
+    files: tuple[Path, ...] = Field(
+        (), description="Raw files (JSONL, CSV, Parquet, …), read once into the study's own pool directory."
+    )
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="How raw files are read.")
     on_contamination: Literal["warn", "accept", "drop", "refuse"] = Field(
         "warn",
@@ -146,19 +149,23 @@ class StudyConfig(StrictModel):
 
     version: int = Field(SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION, description="Version of this schema.")
     name: str = Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name shown in tables and cards.")
-    pool: PoolConfig = Field(description="The pool of instruction-response rows.")
+    pool: PoolConfig = Field(description="The rows that subsets are selected from.")
     model: ModelConfig = Field(description="The base model that is fine-tuned.")
     sae: Path | None = Field(
-        None, description="Sparse autoencoder in sparsify format (cfg.json, sae.safetensors); null: no SAE signals."
+        None,
+        description="Sparse autoencoder of the model in sparsify format (cfg.json, sae.safetensors), from which the relevance of "
+        "rows to the tasks (MONA) is computed; null: without.",
     )
-    tasks: tuple[TaskConfig, ...] = Field(min_length=1, description="The target benchmarks.")
+    tasks: tuple[TaskConfig, ...] = Field(
+        min_length=1, description="What the model is to be good at: one entry a benchmark."
+    )
     benchmarks_check: Literal["refuse", "warn"] = Field(
         "refuse",
         description="Repeated items, items shared by target, dev and test, one answer for all items, ids used for two "
         "items: refuse (the study does not start) or warn (named in the journal and the report).",
     )
     signals: SignalsConfig = Field(default_factory=SignalsConfig, description="How signals are computed.")
-    search: SearchConfig = Field(default_factory=SearchConfig, description="The search controller.")
+    search: SearchConfig = Field(default_factory=SearchConfig, description="The search for the best subset.")
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="Fine-tuning and scoring of one subset."
     )
@@ -166,7 +173,7 @@ class StudyConfig(StrictModel):
     incumbent: IncumbentConfig = Field(
         default_factory=IncumbentConfig, description="What the winner has to beat on dev to be exported."
     )
-    final: FinalConfig = Field(default_factory=FinalConfig, description="The final table on test.")
+    final: FinalConfig = Field(default_factory=FinalConfig, description="What is scored on test, once, at the end.")
     export: ExportConfig = Field(default_factory=ExportConfig, description="Files written for what is exported.")
 
     @model_validator(mode="after")
@@ -335,13 +342,12 @@ def to_yaml(config: StudyConfig) -> str:
 
 #: The keys that decide most studies, which ``autoselection init`` writes; all others have defaults that seldom need a change.
 MAIN_KEYS = (
-    "name",
     "pool.files",
     "model.path",
     "sae",
     "tasks",
     "search.evaluations",
-    "search.seed",
+    "evaluation.sft.method",
     "evaluation.sft.epochs",
     "evaluation.sft.learning_rate",
     "evaluation.sft.batch_size",
@@ -349,7 +355,6 @@ MAIN_KEYS = (
     "evaluation.seeds",
     "executor.workers",
     "incumbent.recipe",
-    "final.seeds",
 )
 
 
@@ -378,8 +383,7 @@ def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int, wa
         nested = _section(field)
         if depth == 0 or nested:
             yield ""
-        if field.description:
-            yield f"{indent}# {field.description}"
+        yield from _comment(field, indent)
         if nested:
             yield f"{indent}{name}:"
             yield from _commented(nested, values.get(name, {}), depth + 1, below)
@@ -392,6 +396,10 @@ def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int, wa
             yield f"{indent}{name}: {_inline(value)}"
 
 
+def _comment(field: FieldInfo, indent: str) -> Iterator[str]:
+    return (f"{indent}# {line}" for line in wrap(field.description or "", 110 - len(indent)))
+
+
 def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int) -> Iterator[str]:
     """Entries of a list of models: keys of the first are documented, the others only named."""
     indent = "  " * depth
@@ -399,8 +407,8 @@ def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int) -
     for position, entry in enumerate(values):
         for number, (key, value) in enumerate(entry.items()):
             known = model.model_fields.get(key) if model else None
-            if position == 0 and known is not None and known.description:
-                yield f"{indent}{'' if number == 0 else '  '}# {known.description}"
+            if position == 0 and known is not None:
+                yield from _comment(known, indent if number == 0 else f"{indent}  ")
             yield f"{indent}{'- ' if number == 0 else '  '}{key}: {_inline(value)}"
 
 

@@ -179,8 +179,15 @@ class SearchConfig(StrictModel):
     """The search controller: budget, warmup, proposals, ranking, restart."""
 
     evaluations: int = Field(
-        15, ge=1, description="Full evaluations to spend, failed ones included; short ones count their share (count)."
+        15,
+        ge=1,
+        description="Evaluations to spend (count): one trains on a subset and scores it on dev. Failed ones count, short ones by "
+        "their share.",
     )
+    batch: int = Field(1, ge=1, description="Candidates asked at once, for evaluations side by side (count).")
+    seed: int = Field(0, ge=0, description="Seed of every random decision of the search.")
+    warmup: int = Field(3, ge=0, description="Random probes before edits start (count).")
+    include_full: bool = Field(False, description="Evaluate the whole pool first; counts as an evaluation.")
     initial: tuple[Path, ...] = Field(
         (),
         description="Recipes evaluated first, such as the one used today: YAML files or names of ready recipes (see "
@@ -192,8 +199,28 @@ class SearchConfig(StrictModel):
         "evaluated first and count as evaluations, chosen before anything is evaluated (scores do not carry over).",
     )
     warm_start_probes: int = Field(3, ge=1, description="Most recipes taken from the studies of warm_start (count).")
-    include_full: bool = Field(False, description="Evaluate the whole pool first; counts as an evaluation.")
-    warmup: int = Field(3, ge=0, description="Random probes before edits start (count).")
+    operators: tuple[str, ...] | None = Field(
+        None, description="Operators to search over, by name; null: all whose signals the pool has."
+    )
+    also: tuple[str, ...] = Field(
+        (),
+        description="Operators to search over besides the default ones, by name, such as length_filter, cluster_balance, "
+        "intersect, subtract, diversity, sample or source_mix.",
+    )
+    without: tuple[str, ...] = Field((), description="Operators to leave out of the search, by name.")
+    published_operators: bool = Field(False, description="Search over the operators of the published space only.")
+    max_steps: int = Field(5, ge=1, le=6, description="Most steps of a proposed recipe (count).")
+    min_rows: int | None = Field(
+        None,
+        ge=1,
+        description="Smallest subset worth an evaluation (rows); null: 2% of the pool, at least 32 and at most 500.",
+    )
+    max_jaccard: float = Field(
+        0.98,
+        gt=0,
+        le=1,
+        description="A subset whose token-weighted Jaccard with an evaluated one is above this is not evaluated.",
+    )
     proposals: int = Field(
         160, ge=1, description="Recipes materialized and ranked for a candidate (count); 5 in the published loop."
     )
@@ -212,34 +239,10 @@ class SearchConfig(StrictModel):
         description="Rounds of edits in which proposals are made: from the second on the leading proposals themselves "
         "are edited (count); 1 in the published loop.",
     )
-    batch: int = Field(1, ge=1, description="Candidates asked at once, for evaluations side by side (count).")
-    max_steps: int = Field(5, ge=1, le=6, description="Most steps of a proposed recipe (count).")
-    min_rows: int | None = Field(
-        None,
-        ge=1,
-        description="Smallest subset worth an evaluation (rows); null: 2% of the pool, at least 32 and at most 500.",
-    )
-    max_jaccard: float = Field(
-        0.98,
-        gt=0,
-        le=1,
-        description="A subset whose token-weighted Jaccard with an evaluated one is above this is not evaluated.",
-    )
-    operators: tuple[str, ...] | None = Field(
-        None, description="Operators to search over, by name; null: all whose signals the pool has."
-    )
-    also: tuple[str, ...] = Field(
-        (),
-        description="Operators to search over besides the default ones, by name, such as length_filter, cluster_balance, "
-        "intersect, subtract, diversity, sample or source_mix.",
-    )
-    without: tuple[str, ...] = Field((), description="Operators to leave out of the search, by name.")
-    published_operators: bool = Field(False, description="Search over the operators of the published space only.")
-    seed: int = Field(0, ge=0, description="Seed of every random decision of the search.")
-    draws: DrawConfig = Field(default_factory=DrawConfig, description="Direction and scope of drawn filters.")
     zones: tuple[ZoneConfig, ...] = Field(
         PUBLISHED_ZONES, min_length=1, description="Retention zones of the warmup probes, which take turns in them."
     )
+    draws: DrawConfig = Field(default_factory=DrawConfig, description="Direction and scope of drawn filters.")
     edits: EditConfig = Field(default_factory=EditConfig, description="Local edits of the best recipe.")
     surrogate: SurrogateConfig = Field(default_factory=SurrogateConfig, description="Ranking of proposals.")
     reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")

@@ -41,7 +41,9 @@ class TaskConfig(StrictModel):
     name: str = Field(pattern=rf"^{TASK_NAME}$", description="Short name, used in every table.")
     dev: Path | None = Field(None, description="JSONL of the items that guide the search (or name lm_eval).")
     test: Path | None = Field(None, description="JSONL of the items scored once, at the end.")
-    target: Path | None = Field(None, description="JSONL of the samples that build the task vector (MONA).")
+    target: Path | None = Field(
+        None, description="JSONL of samples of the task, by which the relevance of rows is told (MONA)."
+    )
     metric: Metric = Field(
         "nll",
         description="What the search maximises: minus the gold answer's negative log-likelihood per token (nll) or per "
