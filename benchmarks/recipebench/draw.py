@@ -19,7 +19,7 @@ from autoselection.search.baselines import (
 )
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit
-from autoselection.search.edits import Editor, Source
+from autoselection.search.edits import Editor, UnionSource
 from autoselection.search.space import RecipeSpace
 from autoselection.signals.table import SignalTable
 
@@ -69,7 +69,7 @@ class Drawer:
         """Round ``number`` of edits of the best recipes so far (best first)."""
         rng = np.random.default_rng([SEED, 2, number])
         sources = [
-            Source(recipe, recipe.digest(self.registry), f"r{place}", 1.0 / (1 + place))
+            UnionSource(recipe, recipe.digest(self.registry), f"r{place}", 1.0 / (1 + place))
             for place, recipe in enumerate(best)
         ]
         entries: list[Entry] = []

@@ -79,8 +79,8 @@ def surrogate_lines(
     config = SearchConfig()
     if config.surrogate.features in ("encoding", "both"):
         raise SystemExit("The table's random subsets have no recipe: a surrogate of recipe encodings cannot see them.")
-    controller = SearchController(table, config)
-    points = controller.beliefs.points([Recipe()] * len(subsets), subsets)
+    predictions = SearchController(table, config).predictions
+    points = predictions.inputs.points([Recipe()] * len(subsets), subsets)
     lines, calibrations = [], []
     with progress("Surrogate", draws * len(TRAINED_ON)) as advance:
         for size in TRAINED_ON:
@@ -89,7 +89,7 @@ def surrogate_lines(
                 rng = np.random.default_rng([seed, size, draw])
                 order = rng.permutation(len(subsets))
                 train, rest = order[:size], np.sort(order[size:])
-                found = controller.beliefs.predict(
+                found = predictions.elsewhere(
                     [points[place] for place in train], truth[train], [points[place] for place in rest]
                 )
                 mu = np.array([prediction.mu for prediction in found])

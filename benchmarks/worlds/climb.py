@@ -13,7 +13,7 @@ from autoselection.recipes import PrefixCache, Recipe, materialize
 from autoselection.search.baselines import latin_hypercube_recipes, random_recipes, single_operator_recipes
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit
-from autoselection.search.edits import Editor, Source
+from autoselection.search.edits import Editor, UnionSource
 from autoselection.search.space import RecipeSpace
 from autoselection.signals.table import SignalTable
 
@@ -66,7 +66,7 @@ def climb(
     for _ in range(generations):
         best = sorted(known.values(), key=lambda item: -item[0])[:parents]
         sources = [
-            Source(recipe, recipe.digest(registry), f"r{place}", 1.0 / (1 + place))
+            UnionSource(recipe, recipe.digest(registry), f"r{place}", 1.0 / (1 + place))
             for place, (_, recipe, _) in enumerate(best)
         ]
         for _, recipe, _ in best:

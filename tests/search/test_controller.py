@@ -196,8 +196,7 @@ def test_the_surrogate_keeps_away_from_failures(small):
     for controller, third in zip(controllers, (0.9, None), strict=True):
         for score in (0.5, 0.6, third):
             controller.tell(Observation(controller.ask()[0].id, score))
-    drafts = [controller._drafts.make(controller.candidates[2].recipe, "") for controller in controllers]
-    bold, wary = (c._rank([d], 4)[0].prediction.mu for c, d in zip(controllers, drafts, strict=True))
+    bold, wary = (c.predictions.of_candidates([c.candidates[2]], 4)[0].mu for c in controllers)
     assert wary < 0.6 < bold
 
 

@@ -16,13 +16,11 @@ from autoselection.recipes import Recipe, Step
 from autoselection.search import Observation, SearchConfig, SearchController
 from autoselection.search.config import FidelityConfig, RepeatConfig, SurrogateConfig
 from autoselection.search.credit import shares
+from autoselection.search.ranker import Point, Prediction, log_expected_improvement
 from autoselection.search.repeats import leader_to_repeat
 from autoselection.search.surrogate import (
     KernelParts,
-    Point,
-    Prediction,
     leave_one_out,
-    log_expected_improvement,
     noise_deviation,
     predict,
 )
@@ -168,7 +166,7 @@ def run(small, config, score=None):
 
 def described(controller, candidates, fidelity=None):
     """What the surrogate should see of candidates: their rows, what they were trained with, and nothing kept from before."""
-    bare = controller.beliefs.points([c.recipe for c in candidates], [c.rows for c in candidates])
+    bare = controller.predictions.inputs.points([c.recipe for c in candidates], [c.rows for c in candidates])
     return [
         dataclasses.replace(point, fidelity=candidate.fidelity if fidelity is None else fidelity)
         for point, candidate in zip(bare, candidates, strict=True)
@@ -315,7 +313,7 @@ def test_no_candidate_shares_more_tokens_with_another_than_allowed(small, limit)
         assert any(counts.get("nearly the subset of a known trial") for counts in dropped)
         for candidate in done:
             expected = [jaccard(candidate.rows, other.rows, tokens) for other in done]
-            assert controller.beliefs.known(candidate).similarity == pytest.approx(expected)
+            assert controller.predictions.inputs.known(candidate).similarity == pytest.approx(expected)
     assert above or limit > 0.5, "by rows these would have been refused"
 
 

@@ -14,8 +14,8 @@ from autoselection.search import Observation, SearchConfig, edits, reseed, warmu
 from autoselection.search.baselines import random_recipes, random_subset
 from autoselection.search.config import DrawConfig, EditConfig, ZoneConfig
 from autoselection.search.credit import Credit, Share
-from autoselection.search.edits import Editor, Source
-from autoselection.search.records import Candidate, Trial
+from autoselection.search.edits import Editor, UnionSource
+from autoselection.search.records import Candidate, EvaluatedCandidate
 from autoselection.search.reseed import draw_reseed
 from autoselection.search.space import RecipeSpace
 from autoselection.search.warmup import draw_probe
@@ -29,7 +29,7 @@ def space(**config) -> RecipeSpace:
     return RecipeSpace(SIGNALS, REGISTRY, SearchConfig(**config))
 
 
-def trial(number: int, score: float | None, *steps: Step) -> Trial:
+def trial(number: int, score: float | None, *steps: Step) -> EvaluatedCandidate:
     made = materialize(Recipe(steps), SIGNALS)
     candidate = Candidate(
         f"t{number:03d}",
@@ -45,7 +45,7 @@ def trial(number: int, score: float | None, *steps: Step) -> Trial:
         "",
         0,
     )
-    return Trial(candidate, Observation(candidate.id, score))
+    return EvaluatedCandidate(candidate, Observation(candidate.id, score))
 
 
 def fractions(recipes, operator="ifd_filter"):
@@ -150,7 +150,7 @@ def test_what_earned_credit_is_added_more_often(monkeypatch):
 def test_sources_are_drawn_by_their_weight(kind):
     recipes = [Recipe((Step("ngram_entropy", {"fraction": kept}),)).canonical() for kept in (0.2, 0.4, 0.6)]
     weights = (3.0, 1.0, 0.0)
-    sources = [Source(r, r.hash, f"t{i}", w) for i, (r, w) in enumerate(zip(recipes, weights, strict=True))]
+    sources = [UnionSource(r, r.hash, f"t{i}", w) for i, (r, w) in enumerate(zip(recipes, weights, strict=True))]
     made = edited(PARENT, EditConfig(weights={kind: 1.0}, second_edit=0.0), sources=sources)
     counts = Counter(next(name for name in ("t0", "t1", "t2") if name in said) for _, said in made)
     assert counts["t2"] == 0 and counts["t0"] / len(made) == pytest.approx(0.75, abs=0.08)
@@ -180,7 +180,7 @@ def test_a_swapped_step_keeps_the_share_of_the_old_one_and_its_place():
 
 def test_a_full_recipe_gets_nothing_added():
     for kind in ("add", "union"):
-        source = Source(PARENT, PARENT.hash, "t009", 1.0)
+        source = UnionSource(PARENT, PARENT.hash, "t009", 1.0)
         config = EditConfig(weights={kind: 1.0}, second_edit=0.0)
         assert edited(PARENT, config, 20, [source], max_steps=2) == []
         assert {len(steps) for steps, _ in edited(PARENT, config, 20, [source], max_steps=3)} == {3}
@@ -188,7 +188,7 @@ def test_a_full_recipe_gets_nothing_added():
 
 def test_a_cross_uses_each_operator_once():
     other = Recipe((Step("ifd_filter", {"fraction": 0.9}), Step("ngram_entropy"))).canonical()
-    made = edited(PARENT, EditConfig(weights={"cross": 1.0}), sources=[Source(other, other.hash, "t002", 1.0)])
+    made = edited(PARENT, EditConfig(weights={"cross": 1.0}), sources=[UnionSource(other, other.hash, "t002", 1.0)])
     for steps, _ in made:
         assert len({step.operator for step in steps}) == len(steps)
 

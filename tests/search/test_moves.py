@@ -18,7 +18,7 @@ from autoselection.search.config import (
     published_settings,
 )
 from autoselection.search.credit import Credit, Share
-from autoselection.search.edits import Editor, Source, operator_preference
+from autoselection.search.edits import Editor, UnionSource, operator_preference
 from autoselection.search.space import RecipeSpace
 from autoselection.search.warmup import distance_to_zone, draw_any, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
@@ -78,7 +78,7 @@ def test_edits_stay_within_the_space_and_are_distinct(seed):
     here = space()
     parent = draw_probe(here, zone_of(seed, PUBLISHED_ZONES), 5, rng)[0].canonical()
     other = Recipe((here.draw("source_filter", rng),)).canonical()
-    editor = Editor(here, EditConfig(), 5, [Source(other, other.hash, "t002", 1.0)], Credit())
+    editor = Editor(here, EditConfig(), 5, [UnionSource(other, other.hash, "t002", 1.0)], Credit())
     proposals, _ = editor.propose(parent, 40, rng)
     assert len(proposals) == 40
     assert len({parent.hash, *(proposal.recipe.hash for proposal in proposals)}) == 41
@@ -102,7 +102,7 @@ def test_each_kind_of_edit_alone_does_what_it_says(kind):
     ).canonical()
     other = Recipe((Step("truncate_samples"),)).canonical()
     config = EditConfig(weights={kind: 1.0}, second_edit=0.0)
-    editor = Editor(here, config, 5, [Source(other, other.hash, "t002", 1.0)], Credit())
+    editor = Editor(here, config, 5, [UnionSource(other, other.hash, "t002", 1.0)], Credit())
     proposals, _ = editor.propose(parent, 6, rng)
     assert proposals
     before = [step.operator for step in parent.steps]
@@ -134,7 +134,7 @@ def test_crossing_takes_first_steps_of_one_recipe_and_last_ones_of_another():
     own = Recipe((Step("ifd_filter"), Step("ngram_entropy"))).canonical()
     other = Recipe((Step("truncate_samples"), Step("varentropy_filter"), Step("ifd_filter", {"fraction": 0.3})))
     config = EditConfig(weights={"cross": 1.0}, second_edit=0.0)
-    editor = Editor(space(), config, 4, [Source(other.canonical(), other.hash, "t002", 1.0)], Credit())
+    editor = Editor(space(), config, 4, [UnionSource(other.canonical(), other.hash, "t002", 1.0)], Credit())
     proposals, _ = editor.propose(own, 8, rng)
     assert len(proposals) >= 3
     tails = [[step.operator for step in other.steps[start:]] for start in range(3)]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoselection.search import Observation, SearchConfig, SearchController
+from autoselection.search.ranker import Prediction
 from autoselection.search.repeats import gain, leader_to_repeat
-from autoselection.search.surrogate import Prediction
 
 REPEATS = {"enabled": True, "after": 4, "most": 3}
 

@@ -13,7 +13,7 @@ from autoselection.recipes import Recipe, Step, materialize
 from autoselection.search import SearchConfig, SearchController, latin_hypercube_recipes, single_operator_recipes
 from autoselection.search.config import DrawConfig, EditConfig
 from autoselection.search.credit import Credit
-from autoselection.search.edits import Editor, Source
+from autoselection.search.edits import Editor, UnionSource
 from autoselection.search.space import RecipeSpace
 from autoselection.signals.table import SignalTable
 
@@ -80,7 +80,7 @@ def test_every_set_operation_is_proposed_with_evaluated_recipes(table):
     other = Recipe((Step("truncate_samples", {"fraction": 0.5}),)).canonical(registry)
     space = RecipeSpace(table, registry, SearchConfig(also=("intersect", "subtract")))
     config = EditConfig(weights={"union": 1.0}, second_edit=0.0)
-    editor = Editor(space, config, 5, [Source(other, other.digest(registry), "t007", 1.0)], Credit())
+    editor = Editor(space, config, 5, [UnionSource(other, other.digest(registry), "t007", 1.0)], Credit())
     parent = Recipe((Step("ifd_filter", {"fraction": 0.4}),)).canonical(registry)
     proposals, _ = editor.propose(parent, 3, np.random.default_rng(0))
     assert sorted(proposal.edit for proposal in proposals) == [

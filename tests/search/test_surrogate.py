@@ -6,15 +6,14 @@ from scipy.stats import spearmanr
 
 from autoselection.search import surrogate
 from autoselection.search.config import SurrogateConfig
+from autoselection.search.ranker import Point, log_expected_improvement
 from autoselection.search.surrogate import (
     KernelParts,
-    Point,
-    Scale,
     leave_one_out,
-    log_expected_improvement,
     matern,
     predict,
 )
+from autoselection.search.surrogate_inputs import Scale
 
 
 def points(count: int, n: int = 60, seed: int = 0) -> list[Point]:

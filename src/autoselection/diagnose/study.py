@@ -101,12 +101,12 @@ def _left_out(
     """Predict each trial by the study's own surrogate from all others."""
     settings = study.config.search.model_copy(update={"initial": (), "include_full": False, "min_rows": 1})
     recipes = [Recipe.from_dict(trial.record["recipe"]) for trial in trials]
-    controller = SearchController(table, settings)
-    points = controller.beliefs.points(recipes, rows)
+    predictions = SearchController(table, settings).predictions
+    points = predictions.inputs.points(recipes, rows)
     found = []
     for place, point in enumerate(points):
         others = [*points[:place], *points[place + 1 :]]
-        found += controller.beliefs.predict(others, np.delete(truth, place), [point])
+        found += predictions.elsewhere(others, np.delete(truth, place), [point])
     mu = np.array([prediction.mu for prediction in found], np.float64)
     sigma = np.array([prediction.sigma for prediction in found], np.float64)
     return Predicted(LEFT_OUT, mu, sigma)

@@ -14,7 +14,7 @@ from autoselection.llm.recipes import allowed_choices, searched_params
 from autoselection.operators import Param
 from autoselection.recipes import Recipe, StateVector
 from autoselection.search.llm_config import EXAMPLE_CHARACTERS, LLMConfig
-from autoselection.search.records import Candidate, Trial
+from autoselection.search.records import Candidate, EvaluatedCandidate
 from autoselection.search.roles import Briefing, Option
 from autoselection.search.space import RecipeSpace
 
@@ -116,7 +116,7 @@ class View:
             shown[name] = {key: number(v) for key, v in value.items()} if isinstance(value, dict) else number(value)
         return shown
 
-    def trial(self, trial: Trial, space: RecipeSpace, trials: Mapping[str, str]) -> dict[str, Any]:
+    def trial(self, trial: EvaluatedCandidate, space: RecipeSpace, trials: Mapping[str, str]) -> dict[str, Any]:
         observed = trial.observation
         return {
             "id": trial.id,

@@ -14,6 +14,7 @@ from autoselection.search.credit import Credit
 from autoselection.search.space import RecipeSpace
 
 ADDED_RATIO = (0.25, 0.98)
+"""Share of its rows that a newly added filter or cap keeps: extreme cuts are reached in several edits."""
 # Both moves are drawn equally often, so the search has a fine and a coarse one whatever their scales are exactly.
 SMALL_STEP = 0.1
 """Scale of a small step of a parameter (share of its range)."""
@@ -21,11 +22,10 @@ LARGE_STEP = 0.4
 """Scale of a large step (share of its range)."""
 REDUNDANT_FAMILY = 0.3
 """Factor on the chance of adding an operator whose family the recipe already has: seldom of use, not never."""
-"""Share of its rows that a newly added filter or cap keeps: extreme cuts are reached in several edits."""
 
 
 @dataclass(frozen=True)
-class Source:
+class UnionSource:
     """An evaluated recipe that a union may name: canonical, with its hash, its trial, and how likely it is drawn."""
 
     recipe: Recipe
@@ -35,7 +35,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class Edit:
     """An edited recipe (canonical), its hash and the sentence that says what was done."""
 
     recipe: Recipe
@@ -59,7 +59,7 @@ class Editor:
     """
 
     def __init__(
-        self, space: RecipeSpace, config: EditConfig, max_steps: int, sources: Sequence[Source], credit: Credit
+        self, space: RecipeSpace, config: EditConfig, max_steps: int, sources: Sequence[UnionSource], credit: Credit
     ) -> None:
         self.space = space
         self.config = config
@@ -77,7 +77,7 @@ class Editor:
             "cross": self._cross,
         }
 
-    def propose(self, parent: Recipe, count: int, rng: np.random.Generator) -> tuple[list[Proposal], int]:
+    def propose(self, parent: Recipe, count: int, rng: np.random.Generator) -> tuple[list[Edit], int]:
         """Up to ``count`` distinct recipes near ``parent``, and how many draws led nowhere or repeated another.
 
         Gives up after ``8 * count + 40`` draws.
@@ -85,7 +85,7 @@ class Editor:
         library = {**parent.library, **{source.key: source.recipe for source in self.sources}}
         registry = self.space.registry
         own = parent.digest(registry)
-        found: dict[str, Proposal] = {}
+        found: dict[str, Edit] = {}
         wasted = 0
         for _ in range(8 * count + 40):
             if len(found) == count:
@@ -99,7 +99,7 @@ class Editor:
             if key in found or key == own:
                 wasted += 1
                 continue
-            found[key] = Proposal(recipe, key, edited[1])
+            found[key] = Edit(recipe, key, edited[1])
         return list(found.values()), wasted
 
     def edit(self, steps: Steps, rng: np.random.Generator) -> Edited:

@@ -14,14 +14,14 @@ from scipy.stats import spearmanr
 from autoselection.operators import OperatorRegistry, in_role
 from autoselection.recipes import Step
 from autoselection.search.credit import Credit
-from autoselection.search.records import Finding, Trial
+from autoselection.search.records import EvaluatedCandidate, Finding
 
 MIN_TRIALS = 3
 MIN_TRIALS_FOR_CORRELATION = 5
 STRONG_CORRELATION = 0.5
 
 
-def summarise(trials: Sequence[Trial], credit: Credit, registry: OperatorRegistry) -> tuple[Finding, ...]:
+def summarise(trials: Sequence[EvaluatedCandidate], credit: Credit, registry: OperatorRegistry) -> tuple[Finding, ...]:
     """Findings of all told trials, in a fixed order of kinds, the strongest of a kind first."""
     scored = [trial for trial in trials if trial.score is not None]
     failed = [trial for trial in trials if trial.score is None]
@@ -46,7 +46,7 @@ def _strength(finding: Finding) -> tuple[float, str]:
     return -abs(finding.value), finding.text
 
 
-def _leader(scored: Sequence[Trial], scores: np.ndarray) -> Iterator[Finding]:
+def _leader(scored: Sequence[EvaluatedCandidate], scores: np.ndarray) -> Iterator[Finding]:
     order = sorted(range(len(scored)), key=lambda i: (-scores[i], -scored[i].candidate.number))
     best, second = scored[order[0]], scored[order[1]]
     gap = float(scores[order[0]] - scores[order[1]])
@@ -59,7 +59,9 @@ def _leader(scored: Sequence[Trial], scores: np.ndarray) -> Iterator[Finding]:
     )
 
 
-def _operators(scored: Sequence[Trial], scores: np.ndarray, registry: OperatorRegistry) -> Iterator[Finding]:
+def _operators(
+    scored: Sequence[EvaluatedCandidate], scores: np.ndarray, registry: OperatorRegistry
+) -> Iterator[Finding]:
     """Mean score with and without each operator (filters by the end they keep), where both sides have two trials."""
     labels = [{_label(step, registry) for step in trial.candidate.recipe.steps} for trial in scored]
     for label in sorted(set().union(*labels)):
@@ -98,11 +100,11 @@ def _credit(credit: Credit) -> Iterator[Finding]:
         )
 
 
-def _correlations(scored: Sequence[Trial], scores: np.ndarray) -> Iterator[Finding]:
+def _correlations(scored: Sequence[EvaluatedCandidate], scores: np.ndarray) -> Iterator[Finding]:
     """State fields whose rank correlation with the score is strong."""
     if len(scored) < MIN_TRIALS_FOR_CORRELATION or np.ptp(scores) == 0:
         return
-    fields: dict[str, Callable[[Trial], float | None]] = {
+    fields: dict[str, Callable[[EvaluatedCandidate], float | None]] = {
         "retain_ratio": lambda trial: trial.candidate.state.retain_ratio,
         "token_ratio": lambda trial: trial.candidate.state.token_ratio,
         "distribution_drift": lambda trial: trial.candidate.state.distribution_drift,
@@ -127,7 +129,7 @@ def _correlations(scored: Sequence[Trial], scores: np.ndarray) -> Iterator[Findi
             )
 
 
-def _tasks(scored: Sequence[Trial]) -> Iterator[Finding]:
+def _tasks(scored: Sequence[EvaluatedCandidate]) -> Iterator[Finding]:
     """Tasks on which the leader is far from the best that any trial reached."""
     leader = max(scored, key=lambda trial: (trial.score or 0.0, trial.candidate.number))
     for task in sorted(leader.observation.tasks):

@@ -13,8 +13,8 @@ from autoselection.recipes import Materialization, PrefixCache, Recipe, material
 from autoselection.recipes.recipe import digest_steps
 from autoselection.search.config import SearchConfig
 from autoselection.search.overlaps import Overlaps
-from autoselection.search.records import Candidate, Ranked, Trial
-from autoselection.search.surrogate import Point, Prediction
+from autoselection.search.ranker import Point, Prediction
+from autoselection.search.records import Candidate, EvaluatedCandidate, Ranked
 from autoselection.signals.table import SignalTable
 
 
@@ -33,7 +33,7 @@ class Draft:
     key: str
     edit: str
     similarity: NDArray[np.float64]
-    parent: Trial | None = None
+    parent: EvaluatedCandidate | None = None
     point: Point | None = None
     prediction: Prediction | None = None
 

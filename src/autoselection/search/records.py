@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.recipes import Recipe, StateVector, StepLineage
 from autoselection.search.credit import Credit
-from autoselection.search.surrogate import LeaveOneOut, Prediction
+from autoselection.search.ranker import LeaveOneOut, Prediction
 
+Note: TypeAlias = int | float | str
 Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "promotion", "repeat", "baseline"]
+
+RANKED_KEPT = 10
+"""Leading proposals kept in a decision's record."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +125,7 @@ class Observation:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class EvaluatedCandidate:
     """A candidate and what became of it."""
 
     candidate: Candidate
@@ -198,7 +202,31 @@ class Decision:
     valid: int
     ranked: tuple[Ranked, ...]
     reason: str
-    notes: Mapping[str, int | float | str] = field(default_factory=dict)
+    notes: Mapping[str, Note] = field(default_factory=dict)
+
+    @classmethod
+    def about(
+        cls,
+        candidate: Candidate,
+        generated: int,
+        dropped: Mapping[str, int],
+        ranked: Sequence[Ranked],
+        reason: str,
+        notes: Mapping[str, Note],
+        valid: int | None = None,
+    ) -> Decision:
+        """The decision for a candidate; ``valid`` is by default the number of ``ranked``."""
+        return cls(
+            candidate=candidate.id,
+            origin=candidate.origin,
+            parent=candidate.parent,
+            generated=generated,
+            dropped=dict(sorted(dropped.items())),
+            valid=len(ranked) if valid is None else valid,
+            ranked=tuple(ranked[:RANKED_KEPT]),
+            reason=reason,
+            notes=dict(notes),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -258,3 +286,8 @@ class Round:
             "decisions": [decision.to_dict() for decision in self.decisions],
             "stopped": self.stopped,
         }
+
+
+def trial_id(number: int) -> str:
+    """The id of the trial with a number."""
+    return f"t{number:03d}"

@@ -1,17 +1,24 @@
-"""Is another training of a leader worth more than a training of something new?
+"""Second trainings of a subset: full ones after short ones, and repeats of leaders.
 
-Both are judged by what they are expected to add to the final choice, the recipe with the highest expected score (the
+A repeat is chosen where another training of a leader is worth more than a training of something new. Both are judged by what they are expected to add to the final choice, the recipe with the highest expected score (the
 knowledge gradient: Frazier, Powell and Dayanik, "The knowledge-gradient policy for correlated normal beliefs", INFORMS J.
 Comput. 21, 2009; here one recipe's belief changes at a time).
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from autoselection.search.surrogate import Prediction
+from autoselection.operators import OperatorRegistry
+from autoselection.search.history import SearchHistory
+from autoselection.search.predictions import Predictions
+from autoselection.search.ranker import Prediction
+from autoselection.search.records import Candidate, Decision, Origin, Ranked, trial_id
 
 Array = NDArray[np.float64]
 
@@ -55,3 +62,75 @@ def leader_to_repeat(known: list[Prediction], new: Prediction | None, noise: flo
         fresh = float(gain(np.array([new.mu]), np.array([new.sigma]), mu[order[:1]], noise)[0])
     best = int(np.argmax(gains))
     return (best, float(gains[best]), fresh) if gains[best] > fresh else None
+
+
+def repeat(
+    history: SearchHistory,
+    predictions: Predictions,
+    registry: OperatorRegistry,
+    number: int,
+    new: Candidate | None,
+) -> tuple[Candidate, Decision] | None:
+    """Another evaluation of a leader, if that is worth more than the evaluation of ``new``."""
+    config = history.config.repeats
+    asked = Counter(item.subset_hash for item in history.candidates if item.fidelity == 1.0)
+    leaders = [trial.candidate for trial in history.scored if trial.full]
+    if not config.enabled or len(leaders) < config.after or (new is not None and new.fidelity < 1.0):
+        return None
+    believed = predictions.of_candidates(leaders, number)
+    noise = predictions.noise()
+    chosen = leader_to_repeat(believed, new.prediction if new else None, noise)
+    if chosen is None or asked[leaders[chosen[0]].subset_hash] >= config.most:
+        return None
+    place, rise, instead = chosen
+    first, expected = leaders[place], believed[place]
+    candidate = _again(first, number, "repeat", expected, asked[first.subset_hash])
+    reason = (
+        f"another training of {first.id} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}) is expected to improve the "
+        f"choice by {rise:.2g}, the best new recipe by {instead:.2g} (noise of one training: {noise:.2g})"
+    )
+    return candidate, Decision.about(candidate, 1, {}, [_record(first, expected, registry)], reason, {})
+
+
+def promotion(
+    history: SearchHistory, predictions: Predictions, registry: OperatorRegistry, number: int
+) -> tuple[Candidate, Decision] | None:
+    """A full training of the shortly trained recipe with the highest value; None if none waits for one."""
+    full = {candidate.subset_hash for candidate in history.candidates if candidate.fidelity == 1.0}
+    waiting = [
+        trial.candidate
+        for trial in history.told
+        if not trial.full and trial.score is not None and trial.candidate.subset_hash not in full
+    ]
+    if not waiting:
+        return None
+    believed = predictions.of_candidates(waiting, number, full=True)
+    order = predictions.order(believed)
+    first, expected = waiting[order[0]], believed[order[0]]
+    candidate = _again(first, number, "promotion", expected)
+    ranked = [_record(waiting[place], believed[place], registry) for place in order]
+    reason = (
+        f"{first.id} is the most promising of {len(waiting)} shortly trained recipes "
+        f"(mu {expected.mu:.4f}, sigma {expected.sigma:.4f})"
+    )
+    return candidate, Decision.about(candidate, len(waiting), {}, ranked, reason, {})
+
+
+def _again(first: Candidate, number: int, origin: Origin, expected: Prediction, replicate: int = 0) -> Candidate:
+    """A full evaluation of the subset that ``first`` evaluated before."""
+    return replace(
+        first,
+        id=trial_id(number),
+        number=number,
+        origin=origin,
+        prediction=expected,
+        fidelity=1.0,
+        of=first.id,
+        replicate=replicate,
+    )
+
+
+def _record(candidate: Candidate, expected: Prediction, registry: OperatorRegistry) -> Ranked:
+    """What a decision remembers of a candidate that might be trained again."""
+    recipe = candidate.recipe
+    return Ranked(recipe.describe(), recipe.digest(registry), candidate.edit, len(candidate.rows), expected)

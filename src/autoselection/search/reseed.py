@@ -9,7 +9,7 @@ import numpy as np
 from autoselection.recipes import Recipe, Step
 from autoselection.search.credit import Credit
 from autoselection.search.edits import ADDED_RATIO, SMALL_STEP
-from autoselection.search.records import Trial
+from autoselection.search.records import EvaluatedCandidate
 from autoselection.search.space import RecipeSpace
 
 TRIES = 20
@@ -23,7 +23,7 @@ BASE_WEIGHT = 0.1
 
 def draw_reseed(
     space: RecipeSpace,
-    trials: Sequence[Trial],
+    trials: Sequence[EvaluatedCandidate],
     credit: Credit,
     max_steps: int,
     rng: np.random.Generator,
@@ -75,7 +75,7 @@ def _weight(name: str, credit: Credit) -> float:
     return BASE_WEIGHT + max(0.0, credit.operators[name].total) / largest
 
 
-def _better_half(trials: Sequence[Trial]) -> list[Trial]:
+def _better_half(trials: Sequence[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
     """The better half of the scored trials, best first (ties: the later one)."""
     scored = sorted(
         (trial for trial in trials if trial.score is not None),
@@ -84,7 +84,7 @@ def _better_half(trials: Sequence[Trial]) -> list[Trial]:
     return scored[: (len(scored) + 1) // 2]
 
 
-def _step(space: RecipeSpace, name: str, good: Sequence[Trial], rng: np.random.Generator) -> Step:
+def _step(space: RecipeSpace, name: str, good: Sequence[EvaluatedCandidate], rng: np.random.Generator) -> Step:
     known = [step for trial in good for step in trial.candidate.recipe.steps if step.operator == name]
     if not known:
         return space.draw(name, rng, ratio=float(rng.uniform(*ADDED_RATIO)))

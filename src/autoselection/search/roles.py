@@ -14,10 +14,10 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from autoselection.recipes import Recipe, StateVector
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit
-from autoselection.search.edits import Proposal
-from autoselection.search.records import Candidate, Decision, Finding, Trial
+from autoselection.search.edits import Edit
+from autoselection.search.ranker import Prediction
+from autoselection.search.records import Candidate, Decision, EvaluatedCandidate, Finding
 from autoselection.search.space import RecipeSpace
-from autoselection.search.surrogate import Prediction
 
 T = TypeVar("T")
 Notes: TypeAlias = Mapping[str, int | float | str]
@@ -42,9 +42,9 @@ class Briefing:
     number: int
     space: RecipeSpace
     config: SearchConfig
-    history: tuple[Trial, ...]
+    history: tuple[EvaluatedCandidate, ...]
     pending: tuple[Candidate, ...]
-    parent: Trial
+    parent: EvaluatedCandidate
     credit: Credit
     findings: tuple[Finding, ...]
     summary: str | None = None
@@ -130,7 +130,7 @@ class Advice:
             self._known = self._make()
         return self._known
 
-    def proposals(self) -> list[Proposal]:
+    def proposals(self) -> list[Edit]:
         """Recipes to rank beside the rule-based ones; the summariser speaks first."""
         if self.roles.summarise is not None:
             said = self.roles.summarise(self._briefing)
@@ -142,7 +142,7 @@ class Advice:
         self.notes.update(reply.notes)
         registry = self._briefing.space.registry
         return [
-            Proposal(item.recipe, item.recipe.digest(registry), f"proposed by the language model: {item.reason}")
+            Edit(item.recipe, item.recipe.digest(registry), f"proposed by the language model: {item.reason}")
             for item in reply.value or ()
         ]
 

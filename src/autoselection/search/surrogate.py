@@ -1,6 +1,6 @@
-"""Gaussian processes that predict the score of a recipe before it is trained.
+"""The ranker that comes with the package: Gaussian processes that predict the score of a recipe before it is trained.
 
-Two models behind one function pair, :func:`predict` and :func:`leave_one_out`:
+Two models behind one class, :class:`GaussianProcess`:
 
 * ``features: encoding`` is the published one: scikit-learn's ``GaussianProcessRegressor`` with constant × Matérn 5/2
   over the recipe's encoded parameters, noise 1e-2 and normalised scores.
@@ -24,15 +24,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
-from autoselection.search.config import SurrogateConfig
+from autoselection.search.config import SearchConfig, SurrogateConfig
 from autoselection.search.overlaps import overlap
+from autoselection.search.ranker import (
+    MIN_POINTS_FOR_LEAVE_ONE_OUT,
+    Known,
+    LeaveOneOut,
+    Point,
+    Prediction,
+    calibration,
+    log_expected_improvement,
+)
 
 # The process over recipe encodings stands in for the published one; nobody tunes what is compared with.
 PUBLISHED_NOISE = 1e-2
@@ -52,64 +60,6 @@ NOISES = (1e-3, 1e-2, 5e-2, 0.2)
 """Noise variances, relative to the amplitude of the kernel."""
 AMPLITUDE_SHAPE, AMPLITUDE_RATE = 2.0, 1.0
 """Inverse-gamma prior of the amplitude of standardised scores: mean 1, heavy upper tail."""
-MIN_POINTS_FOR_LEAVE_ONE_OUT = 5
-CENTRAL_80 = 1.2815515655446004
-"""Standard deviations on either side of a normal mean that hold 80%."""
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """What the surrogate sees of a recipe.
-
-    Attributes:
-        rows: distinct rows of the realized subset, in any order.
-        state: features of the subset, scaled by :class:`Scale`.
-        encoding: encoded parameters of the recipe.
-        fidelity: share of the training budget; 1 is a full evaluation.
-        similarity: weighted Jaccard of the subset with each one asked for so far; empty if that is not known.
-    """
-
-    rows: NDArray[np.int64]
-    state: Array
-    encoding: Array
-    fidelity: float = 1.0
-    similarity: Array = field(default_factory=lambda: np.zeros(0))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted score: mean, standard deviation and upper confidence bound, in score units; and the logarithm of the
-    expected improvement on the best evaluated recipe, on the scale of the model."""
-
-    mu: float
-    sigma: float
-    ucb: float
-    log_ei: float
-
-    def to_dict(self) -> dict[str, float]:
-        return {"mu": self.mu, "sigma": self.sigma, "ucb": self.ucb, "log_ei": self.log_ei}
-
-
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """Centre and spread of each state feature over recipes drawn at random, so that features compare."""
-
-    centre: Array
-    spread: Array
-
-    @classmethod
-    def of(cls, vectors: Array) -> Scale:
-        """From an (n, k) array of raw vectors; NaN is left out; a feature that never varies gets spread 1."""
-        known = np.isfinite(vectors)
-        count = np.maximum(known.sum(axis=0), 1)
-        centre = np.where(known, vectors, 0.0).sum(axis=0) / count
-        spread = np.sqrt((np.where(known, vectors - centre, 0.0) ** 2).sum(axis=0) / count)
-        return cls(centre, np.where(spread > 1e-9, spread, 1.0))
-
-    def __call__(self, vector: Array) -> Array:
-        """Scaled vector; a missing (NaN) feature becomes 0, the centre."""
-        scaled = (vector - self.centre) / self.spread
-        return np.where(np.isfinite(scaled), scaled, 0.0)
 
 
 def matern(distance: Array) -> Array:
@@ -221,6 +171,25 @@ def _distance(features: Array, n_train: int) -> Array:
     return np.asarray(cdist(features[:n_train], features) / np.sqrt(features.shape[1]))
 
 
+class GaussianProcess:
+    """Ranks by ``search.surrogate``; see :class:`autoselection.search.ranker.Ranker`."""
+
+    def __init__(self, config: SearchConfig) -> None:
+        self.config = config.surrogate
+
+    def _parts(self, known: Known, points: Sequence[Point] = ()) -> KernelParts:
+        return KernelParts(known.points, points, self.config, known.weights, known.places)
+
+    def predict(self, known: Known, points: Sequence[Point], kappa: float, seed: int) -> list[Prediction]:
+        return predict(self._parts(known, points), known.scores, kappa, seed)
+
+    def noise(self, known: Known) -> float:
+        return noise_deviation(self._parts(known), known.scores)
+
+    def leave_one_out(self, known: Known, seed: int) -> LeaveOneOut | None:
+        return leave_one_out(self._parts(known), known.scores, seed)
+
+
 def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> list[Prediction]:
     """Predictions for all points of ``parts``, the evaluated ones (whose ``scores`` are given) first."""
     transform = _Transform.of(scores, parts.config.robust and parts.config.features != "encoding")
@@ -247,24 +216,6 @@ def noise_deviation(parts: KernelParts, scores: Array) -> float:
     mean, _, noise = _averaged(parts, everything, transform.forward(scores), everything)
     edges = transform.backward(mean.max() + np.array([-noise, noise]))
     return float(edges[1] - edges[0]) / 2.0
-
-
-def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
-    """``log E[max(0, f - best)]`` for a normal f, stable far below ``best`` (Ament et al. 2023, "LogEI").
-
-    With noisy scores ``best`` is the highest posterior mean among the evaluated points, not the best score.
-    """
-    from scipy.special import erfcx, log_ndtr
-
-    z = (mean - best) / deviation
-    # log(phi(z) + z Phi(z)); for z << 0 by Phi's scaled complement, where the difference would cancel.
-    near = np.log(np.maximum(np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi) + z * np.exp(log_ndtr(z)), 1e-300))
-    far_z = np.minimum(z, -1.0)
-    ratio = np.sqrt(np.pi / 2) * erfcx(-far_z / np.sqrt(2))
-    far = -0.5 * far_z**2 - 0.5 * np.log(2 * np.pi) + np.log(np.maximum(1.0 + far_z * ratio, 1e-300))
-    # Below -1e4 or so 1 + z * ratio is rounding; its expansion there is 1 / z².
-    far = np.where(far_z < -1e3, -0.5 * far_z**2 - 0.5 * np.log(2 * np.pi) - 2 * np.log(-far_z), far)
-    return np.asarray(np.where(z > -1.0, near, far) + np.log(deviation))
 
 
 def _averaged(
@@ -318,28 +269,6 @@ def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:
     return np.asarray(mean), np.maximum(np.asarray(deviation), 1e-6)
 
 
-@dataclass(frozen=True)
-class LeaveOneOut:
-    """How well the surrogate foretells each evaluated score from the others.
-
-    Attributes:
-        correlation: Spearman correlation of scores and predictions.
-        within_80: share of the scores inside their central 80% predictive interval (noise included); below 0.8 the
-            surrogate is too sure of itself.
-        rms_error: root mean square of the errors over the predictive standard deviation, on the scale of the model;
-            above 1 it is too sure of itself.
-        points: scores foretold.
-    """
-
-    correlation: float
-    within_80: float
-    rms_error: float
-    points: int
-
-    def to_dict(self) -> dict[str, float | int]:
-        return dict(vars(self))
-
-
 def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> LeaveOneOut | None:
     """Rank correlation and calibration of predictions of the evaluated points' scores made without them.
 
@@ -349,14 +278,7 @@ def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> LeaveOneO
     if n < MIN_POINTS_FOR_LEAVE_ONE_OUT or np.ptp(scores) == 0:
         return None
     predicted, errors = np.array([_without(parts, left_out, scores, seed) for left_out in range(n)]).T
-    if np.ptp(predicted) == 0:
-        return None
-    return LeaveOneOut(
-        correlation=float(spearmanr(scores, predicted).statistic),
-        within_80=float(np.mean(np.abs(errors) <= CENTRAL_80)),
-        rms_error=float(np.sqrt(np.mean(errors**2))),
-        points=n,
-    )
+    return calibration(scores, predicted, errors)
 
 
 def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> tuple[float, float]:

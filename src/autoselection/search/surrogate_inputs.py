@@ -1,9 +1,9 @@
-"""What the surrogate sees of recipes, evaluated ones and others."""
+"""What the ranker sees of recipes, evaluated ones and others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,9 +14,9 @@ from autoselection.search.config import SearchConfig
 from autoselection.search.features import SubsetFeatures
 from autoselection.search.proposals import Drafts
 from autoselection.search.random_streams import SCALE, generator
+from autoselection.search.ranker import Known, Point
 from autoselection.search.records import Candidate
 from autoselection.search.space import RecipeSpace
-from autoselection.search.surrogate import KernelParts, Point, Prediction, Scale, predict
 from autoselection.search.warmup import draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 
@@ -24,8 +24,30 @@ SCALE_RECIPES = 24
 """Random recipes whose spread sets the scale of the surrogate's state features."""
 
 
-class Beliefs:
-    """Describes recipes of one search to the surrogate.
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Centre and spread of each state feature over recipes drawn at random, so that features compare."""
+
+    centre: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float64]) -> Scale:
+        """From an (n, k) array of raw vectors; NaN is left out; a feature that never varies gets spread 1."""
+        known = np.isfinite(vectors)
+        count = np.maximum(known.sum(axis=0), 1)
+        centre = np.where(known, vectors, 0.0).sum(axis=0) / count
+        spread = np.sqrt((np.where(known, vectors - centre, 0.0) ** 2).sum(axis=0) / count)
+        return cls(centre, np.where(spread > 1e-9, spread, 1.0))
+
+    def __call__(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scaled vector; a missing (NaN) feature becomes 0, the centre."""
+        scaled = (vector - self.centre) / self.spread
+        return np.where(np.isfinite(scaled), scaled, 0.0)
+
+
+class SurrogateInputs:
+    """Describes recipes of one search to its ranker.
 
     Args:
         drafts: of the same search.
@@ -72,13 +94,11 @@ class Beliefs:
             self._points[candidate.id] = replace(point, fidelity=candidate.fidelity)
         return replace(self._points[candidate.id], similarity=self._drafts.among[candidate.number - 1])
 
-    def parts(self, train: Sequence[Candidate], test: Sequence[Point]) -> KernelParts:
-        """Kernels of candidates with themselves and with points that know their similarity with all candidates."""
-        points = [self.known(candidate) for candidate in train]
-        places = [candidate.number - 1 for candidate in train]
-        return KernelParts(points, test, self._config.surrogate, self._drafts.weights, places)
+    def evaluated(self, candidates: Sequence[Candidate], scores: NDArray[np.float64]) -> Known:
+        """What is known of candidates, with their scores; their similarities with all candidates are known."""
+        places = [candidate.number - 1 for candidate in candidates]
+        return Known([self.known(candidate) for candidate in candidates], scores, self._drafts.weights, places)
 
-    def predict(self, train: Sequence[Point], scores: NDArray[np.float64], test: Sequence[Point]) -> list[Prediction]:
-        """Predictions of ``test`` from the scores of ``train``, for points of any origin."""
-        parts = KernelParts(train, test, self._config.surrogate, self._drafts.weights)
-        return predict(parts, scores, self._config.surrogate.kappa, self._config.seed)[len(train) :]
+    def elsewhere(self, points: Sequence[Point], scores: NDArray[np.float64]) -> Known:
+        """What is known of subsets of this pool that another search evaluated."""
+        return Known(points, scores, self._drafts.weights)

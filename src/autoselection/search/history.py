@@ -1,0 +1,197 @@
+"""What a search asked and was told so far, and what follows from that without any prediction."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import StudyError
+from autoselection.search.config import SearchConfig
+from autoselection.search.credit import Credit, credit
+from autoselection.search.fidelity import on_full_scale
+from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
+
+
+class SearchHistory:
+    """The candidates of one search in the order of their numbers, and what became of them.
+
+    Attributes:
+        config: settings of the search; the budget may be changed while it runs.
+    """
+
+    def __init__(self, config: SearchConfig) -> None:
+        self.config = config
+        self._candidates: dict[str, Candidate] = {}
+        self._observations: dict[str, Observation] = {}
+
+    def ask(self, candidate: Candidate) -> None:
+        """Take note of a candidate that was asked for."""
+        self._candidates[candidate.id] = candidate
+
+    def tell(self, observation: Observation) -> None:
+        """Take the outcome of an evaluation; errors as of :meth:`SearchController.tell`."""
+        key = observation.candidate_id
+        candidate = self._candidates.get(key)
+        if candidate is None:
+            raise StudyError(f"Trial '{key}' was never asked for: tell only what ask() gave.")
+        if observation.score is not None and not math.isfinite(observation.score):
+            raise StudyError(f"Trial {key}: the score is {observation.score}; tell None for a failed evaluation.")
+        if observation.subset_hash is not None and observation.subset_hash != candidate.subset_hash:
+            raise StudyError(
+                f"Trial {key} was evaluated on another subset ({observation.subset_hash}) than this search gives "
+                f"({candidate.subset_hash}): the pool, its signals, the configuration or the package's version changed."
+            )
+        known = self._observations.get(key)
+        if known is not None and known != observation:
+            raise StudyError(f"Trial {key} was already told with another outcome (score {known.score}).")
+        self._observations[key] = observation
+
+    # What was asked and told
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Everything asked so far, in order."""
+        return tuple(self._candidates.values())
+
+    @property
+    def pending(self) -> tuple[Candidate, ...]:
+        """Asked and not told."""
+        return tuple(c for c in self._candidates.values() if c.id not in self._observations)
+
+    @property
+    def told(self) -> tuple[EvaluatedCandidate, ...]:
+        """Everything told so far, in the order of trial numbers."""
+        return tuple(
+            EvaluatedCandidate(candidate, self._observations[candidate.id])
+            for candidate in self._candidates.values()
+            if candidate.id in self._observations
+        )
+
+    def count(self, origin: Origin) -> int:
+        """How many candidates came about that way."""
+        return sum(candidate.origin == origin for candidate in self._candidates.values())
+
+    # The budget
+
+    @property
+    def spent(self) -> float:
+        """Cost of everything asked so far, in full evaluations."""
+        return sum(candidate.fidelity for candidate in self._candidates.values())
+
+    @property
+    def spent_share(self) -> float:
+        """Cost of everything told so far, as a share of the budget."""
+        return sum(self._candidates[key].fidelity for key in self._observations) / self.config.evaluations
+
+    def can_pay(self, fidelity: float = 1.0) -> bool:
+        """Whether the budget has room for a full evaluation behind one of ``fidelity`` (itself, if it is full)."""
+        cost = 1.0 if fidelity == 1.0 else 1.0 + fidelity
+        return self.config.evaluations - self.spent > cost - 1e-9
+
+    @property
+    def next_fidelity(self) -> float:
+        """Fidelity of the next recipe that was not evaluated yet."""
+        level = self.config.fidelity.level
+        return level if level is not None and self.can_pay(level) else 1.0
+
+    @property
+    def short_is_due(self) -> bool:
+        """Whether short trainings have had less than their share of the budget, and another one can be paid."""
+        level, share = self.next_fidelity, self.config.fidelity.share
+        short = sum(candidate.fidelity for candidate in self._candidates.values() if candidate.fidelity < 1.0)
+        return level < 1.0 and short + level <= share * (self.spent + level) + 1e-9
+
+    # What the scores say
+
+    @property
+    def best(self) -> EvaluatedCandidate | None:
+        """The fully evaluated subset with the best score, the mean of its repeats (ties: the later one); None before
+        such a score is told. It is the subset's first evaluation that did not fail, with that mean."""
+        return _leader([trial for trial in self.standing if trial.full])
+
+    @property
+    def leader(self) -> EvaluatedCandidate | None:
+        """:attr:`best`, or the best short evaluation before there is one."""
+        return self.best or _leader(list(self.standing))
+
+    @property
+    def standing(self) -> tuple[EvaluatedCandidate, ...]:
+        """What was told, one a subset: its first full evaluation where there is one, with the mean score of its repeats,
+        else its short one, with the score moved to the scale of full ones."""
+        groups: dict[str, list[tuple[EvaluatedCandidate, float]]] = {}
+        for trial, score in zip(self.told, self._full_scale(), strict=True):
+            groups.setdefault(trial.candidate.subset_hash, []).append((trial, float(score)))
+        found = []
+        for group in groups.values():
+            told = [item for item in group if item[0].full] or group
+            told = [item for item in told if item[0].score is not None] or told[:1]
+            first, score = told[0]
+            mean = float(np.mean([score for _, score in told])) if len(told) > 1 else score
+            if first.score is not None and mean != first.score:
+                first = replace(first, observation=replace(first.observation, score=mean))
+            found.append(first)
+        return tuple(sorted(found, key=lambda trial: trial.candidate.number))
+
+    @property
+    def scored(self) -> list[EvaluatedCandidate]:
+        """:attr:`standing` without what failed."""
+        return [trial for trial in self.standing if trial.score is not None]
+
+    @property
+    def credit(self) -> Credit:
+        """Operator credit of all edits with two scores of the same fidelity."""
+        told = self.told
+        scores = {(trial.candidate.subset_hash, trial.full): trial.score for trial in told if trial.score is not None}
+        changes = []
+        for trial in told:
+            parent = self._candidates.get(trial.candidate.parent) if trial.candidate.parent else None
+            before = scores.get((parent.subset_hash, trial.full)) if parent is not None else None
+            if parent is not None and before is not None and trial.score is not None:
+                changes.append((parent.recipe, trial.candidate.recipe, trial.score - before))
+        return credit(changes)
+
+    @property
+    def stagnation(self) -> int:
+        """Full evaluations of edits since there was a new best or a reseed was asked for.
+
+        Initial recipes and warmup probes raise the best but do not count as evaluations without improvement.
+        """
+        best, count = -math.inf, 0
+        for candidate in self._candidates.values():
+            observation = self._observations.get(candidate.id)
+            full = candidate.fidelity == 1.0
+            score = observation.score if observation and full else None
+            improved = score is not None and score > best
+            best = max(best, -math.inf if score is None else score)
+            if improved or candidate.origin == "reseed":
+                count = 0
+            elif candidate.origin in ("edit", "fresh", "promotion", "repeat") and full and observation is not None:
+                count += 1
+        return count
+
+    def training(self) -> tuple[list[Candidate], NDArray[np.float64], int]:
+        """Told candidates, their scores (the worst one for a failure), and how many are such failures."""
+        scores = self._full_scale()
+        failed = np.isnan(scores)
+        scores[failed] = np.nanmin(scores) if not failed.all() else 0.0
+        return [trial.candidate for trial in self.told], scores, int(failed.sum())
+
+    def _full_scale(self) -> NDArray[np.float64]:
+        """Scores of what was told on the scale of full evaluations; NaN for failed ones."""
+        told = self.told
+        scores = np.array([np.nan if trial.score is None else trial.score for trial in told], np.float64)
+        known = np.flatnonzero(np.isfinite(scores))
+        scores[known] = on_full_scale(
+            scores[known],
+            [told[place].candidate.fidelity for place in known],
+            [told[place].candidate.subset_hash for place in known],
+        )
+        return scores
+
+
+def _leader(trials: list[EvaluatedCandidate]) -> EvaluatedCandidate | None:
+    scored = [trial for trial in trials if trial.score is not None]
+    return max(scored, key=lambda trial: (trial.score, trial.candidate.number), default=None)

@@ -1,0 +1,254 @@
+"""Which recipe to evaluate next: starting points, probes, edits, new trajectories; with the reasons.
+
+Each decision looks at the search's history alone and draws from its own generator, seeded by the search's seed, the trial
+number and the purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.recipes import Recipe, StateVector, state_vector
+from autoselection.search import reseed, warmup
+from autoselection.search.findings import summarise
+from autoselection.search.history import SearchHistory
+from autoselection.search.predictions import Predictions
+from autoselection.search.proposals import Draft, Drafts, Proposals, shares
+from autoselection.search.proposer import ProposalRequest, Proposer, StartingPoint
+from autoselection.search.random_streams import EDIT, RESEED, WARMUP, generator
+from autoselection.search.records import RANKED_KEPT, Candidate, Decision, EvaluatedCandidate, Note, Origin, trial_id
+from autoselection.search.repeats import promotion, repeat
+from autoselection.search.roles import Advice, Briefing, Option, Roles
+from autoselection.search.space import RecipeSpace
+from autoselection.signals.table import SignalTable
+
+Chosen = tuple[Candidate, Decision]
+
+
+class Policy:
+    """Chooses candidates for one search.
+
+    Args:
+        signals: the pool's signals.
+        space: operators, and moves among their parameters.
+        history: what was asked and told.
+        drafts: materializes recipes.
+        predictions: what the ranker expects of them.
+        proposer: makes the recipes that are ranked.
+        roles: who advises beside the rules.
+        initial: recipes evaluated first; those that select the same subset as an earlier one are left out.
+    """
+
+    def __init__(
+        self,
+        signals: SignalTable,
+        space: RecipeSpace,
+        history: SearchHistory,
+        drafts: Drafts,
+        predictions: Predictions,
+        proposer: Proposer,
+        roles: Roles | None,
+        initial: Sequence[Recipe],
+    ) -> None:
+        self.signals = signals
+        self.space = space
+        self.history = history
+        self.drafts = drafts
+        self.predictions = predictions
+        self.proposer = proposer
+        self.roles = roles
+        given: dict[str, Draft] = {}
+        for recipe in initial:
+            draft = drafts.make(recipe, recipe.name or "given at the start")
+            given.setdefault(draft.outcome.subset_hash, draft)
+        self._initial = list(given.values())
+        self._repeated_initial = len(initial) - len(given)
+
+    def next(self) -> Chosen | str:
+        """The next candidate with its decision, or why there is none."""
+        history, config = self.history, self.history.config
+        number = len(history.candidates) + 1
+        if number <= len(self._initial):
+            return self._starting_point(number)
+        probes, level = history.count("warmup"), config.fidelity.level
+        if probes < (config.warmup if level is None else config.fidelity.warmup):
+            return self._probe(number, probes) or "No new subset was found for a warmup probe."
+        if level is not None and not history.short_is_due:
+            promoted = promotion(history, self.predictions, self.space.registry, number)
+            if promoted is not None:
+                return promoted
+        best = history.leader
+        if best is None:
+            return self._probe(number, probes) or "No new subset was found for a warmup probe."
+        if config.reseed.enabled and history.stagnation >= config.reseed.patience:
+            made = self._new_trajectory(number, {})
+        else:
+            made = self._edit(number, best)
+            again = repeat(history, self.predictions, self.space.registry, number, made[0] if made else None)
+            made = again or made
+        return made or "No new subset was found: edits, reseeds and random probes all gave known or too small ones."
+
+    def _starting_point(self, number: int) -> Chosen:
+        draft = self._initial[number - 1]
+        notes = {"initial recipes left out as repeats": self._repeated_initial} if self._repeated_initial else {}
+        candidate = self._candidate(number, draft, "initial", None, 0)
+        return candidate, Decision.about(candidate, 1, {}, [draft.record], "given as a starting point", notes)
+
+    def _probe(self, number: int, probe: int) -> Chosen | None:
+        """A probe in its zone; if the zone has no new subset large enough, in one of the others."""
+        zones = self.history.config.zones
+        rng = self._rng(number, WARMUP)
+        dropped: Counter[str] = Counter()
+        drawn = 0
+        for turn in range(len(zones)):
+            zone = warmup.zone_of(probe + turn, zones)
+            nearest: tuple[float, Draft] | None = None
+            for _ in range(warmup.TRIES):
+                recipe, target = warmup.draw_probe(self.space, zone, self.history.config.max_steps, rng)
+                drawn += 1
+                draft = self.drafts.make(recipe, f"random probe, {zone.name} zone (target {target:.0%} of the pool)")
+                problem = self.drafts.problem(draft)
+                if problem:
+                    dropped[problem] += 1
+                    continue
+                distance = warmup.distance_to_zone(len(draft.outcome.rows) / self.signals.n, zone)
+                if nearest is None or distance < nearest[0]:
+                    nearest = (distance, draft)
+                if distance <= math.log(warmup.TOLERANCE):
+                    break
+                dropped["far outside its zone"] += 1
+            if nearest is None:
+                continue
+            distance, draft = nearest
+            share = len(draft.outcome.rows) / self.signals.n
+            reason = f"keeps {share:.1%} of the rows, aimed at the {zone.name} zone ({zone.low:.0%} to {zone.high:.0%})"
+            if distance > math.log(warmup.TOLERANCE):
+                dropped["far outside its zone"] -= 1  # the nearest of them is used
+                reason += "; the nearest of all draws, none came near"
+            notes: Mapping[str, Note] = {"zone": zone.name, "redraws": drawn - 1}
+            candidate = self._candidate(number, draft, "warmup", None, 0)
+            return candidate, Decision.about(candidate, drawn, +dropped, [draft.record], reason, notes)
+        return None
+
+    def _new_trajectory(self, number: int, notes: Mapping[str, Note]) -> Chosen | None:
+        history, config = self.history, self.history.config
+        rng = self._rng(number, RESEED)
+        dropped: Counter[str] = Counter()
+        earned, scored = history.credit, history.scored
+        trajectory = 1 + history.count("reseed")
+        for drawn in range(1, reseed.TRIES + 1):
+            recipe, edit = reseed.draw_reseed(self.space, scored, earned, config.max_steps, rng)
+            draft = self.drafts.make(recipe, edit)
+            problem = self.drafts.problem(draft)
+            if problem:
+                dropped[problem] += 1
+                continue
+            reason = f"no new best for {history.stagnation} evaluations"
+            if notes:
+                reason = "; ".join(map(str, notes))
+            candidate = self._candidate(number, draft, "reseed", None, trajectory)
+            return candidate, Decision.about(candidate, drawn, dropped, [draft.record], reason, notes)
+        return self._probe(number, history.count("warmup"))
+
+    def _edit(self, number: int, best: EvaluatedCandidate) -> Chosen | None:
+        """The leader of a ranking of what the proposer and the roles propose."""
+        config = self.history.config
+        proposals, advice = Proposals(), Advice(self.roles, config, lambda: self._briefing(number, best))
+        ranked = self._ranked(number, best, proposals, advice)
+        if not ranked:
+            made = self._new_trajectory(number, {"no edit of the best recipe gave a new subset": proposals.generated})
+            return made and (made[0], advice.noted(made[1]))
+        ranked = advice.order(ranked, self._option)
+        chosen = ranked[0]
+        expected = chosen.prediction
+        assert expected is not None
+        parent = chosen.parent
+        found = (
+            f"highest expected improvement of {len(ranked)} proposals"
+            if config.surrogate.acquisition == "log_ei"
+            else f"highest mu + {config.surrogate.kappa:.2g} sigma of {len(ranked)} proposals: {expected.ucb:.4f}"
+        )
+        reason = f"{found} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}; {best.id} scored {best.score:.4f})"
+        trajectory = 0 if parent is None else parent.candidate.trajectory
+        origin: Origin = "fresh" if parent is None else "edit"
+        candidate = self._candidate(number, chosen, origin, parent.id if parent else None, trajectory)
+        notes = {"draws that led nowhere": proposals.wasted}
+        kept = [draft.record for draft in ranked[:RANKED_KEPT]]
+        decision = Decision.about(
+            candidate, proposals.generated, proposals.dropped, kept, advice.reason or reason, notes, len(ranked)
+        )
+        return candidate, advice.noted(decision)
+
+    def _ranked(self, number: int, best: EvaluatedCandidate, proposals: Proposals, advice: Advice) -> list[Draft]:
+        """What is proposed in all generations, the best of it first; empty if nothing of it is a new subset."""
+        config = self.history.config
+        rng = self._rng(number, EDIT)
+        scored, earned = self.history.scored, self.history.credit
+        fresh = round(config.fresh * config.proposals)
+        first, *later = shares(np.ones(config.generations), config.proposals - fresh)
+        starts = [StartingPoint(trial.candidate.recipe, trial) for trial in self.predictions.most_promising(best)]
+        ranked: list[Draft] = []
+        for generation, count in enumerate((first + fresh, *later)):
+            request = ProposalRequest(count, generation, starts, scored, earned, self.space, rng)
+            answer = self.proposer.propose(request)
+            proposals.wasted += answer.wasted
+            for made in answer.recipes:
+                self._add(proposals, made.recipe, made.made, made.key, made.parent)
+            if generation == 0:
+                for advised in advice.proposals():
+                    self._add(proposals, advised.recipe, advised.edit, advised.key, best)
+            if not proposals.drafts:
+                break
+            ranked = self.predictions.ranked(list(proposals.drafts.values()), number)
+            proposals.drafts.update((draft.outcome.subset_hash, draft) for draft in ranked)  # described once
+            leaders = ranked[: config.parents]
+            starts = [StartingPoint(draft.outcome.recipe, draft.parent, draft.edit) for draft in leaders]
+        return ranked
+
+    def _add(
+        self, proposals: Proposals, recipe: Recipe, made: str, key: str | None, parent: EvaluatedCandidate | None
+    ) -> None:
+        draft = replace(self.drafts.make(recipe, made, key), parent=parent)
+        proposals.add(draft, self.drafts.problem(draft))
+
+    def _briefing(self, number: int, parent: EvaluatedCandidate) -> Briefing:
+        history = self.history
+        standing, earned = history.standing, history.credit
+        findings = summarise(standing, earned, self.space.registry)
+        return Briefing(number, self.space, history.config, standing, history.pending, parent, earned, findings)
+
+    def _option(self, draft: Draft) -> Option:
+        assert draft.prediction is not None
+        rows = draft.outcome.rows
+        return Option(draft.outcome.recipe, len(rows), self._state(rows), draft.prediction)
+
+    def _candidate(self, number: int, draft: Draft, origin: Origin, parent: str | None, trajectory: int) -> Candidate:
+        outcome = draft.outcome
+        return Candidate(
+            id=trial_id(number),
+            number=number,
+            recipe=outcome.recipe,
+            rows=outcome.rows,
+            subset_hash=outcome.subset_hash,
+            ordered_hash=outcome.ordered_hash,
+            lineage=outcome.lineage,
+            state=self._state(outcome.rows),
+            origin=origin,
+            parent=parent,
+            edit=draft.edit,
+            trajectory=trajectory,
+            prediction=draft.prediction,
+            fidelity=1.0 if origin == "initial" else self.history.next_fidelity,
+        )
+
+    def _state(self, rows: NDArray[np.int64]) -> StateVector:
+        return state_vector(rows, self.signals, cost_ratio=self.history.spent_share)
+
+    def _rng(self, number: int, purpose: int) -> np.random.Generator:
+        return generator(self.history.config.seed, number, purpose)

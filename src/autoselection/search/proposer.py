@@ -1,0 +1,150 @@
+"""The contract of a proposer: what makes the recipes that a search chooses from.
+
+For every candidate that is no starting point, probe or new trajectory, the search asks its proposer for recipes, sees
+which of them select a new subset of allowed size, ranks these, and (with ``search.generations`` above 1) asks again with
+the leading proposals as starting points. :class:`EditProposer` is the one that comes with the package. Another is an object
+with the same member, given to ``SearchController(proposer=...)`` itself or by the name under which its package registers
+the class::
+
+    [project.entry-points."autoselection.proposers"]
+    mutations = "my_package.proposer:Mutations"
+
+The class is called with the search's :class:`~autoselection.search.config.SearchConfig`. A proposer keeps nothing between
+calls and draws from the request's generator alone, so that a search can be replayed. A language model that proposes beside
+it is another thing: a role (:mod:`autoselection.search.roles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from autoselection.recipes import Recipe
+from autoselection.recipes.recipe import digest_steps
+from autoselection.search.config import SearchConfig
+from autoselection.search.credit import Credit
+from autoselection.search.edits import Editor, UnionSource
+from autoselection.search.proposals import by_rank, shares
+from autoselection.search.records import EvaluatedCandidate
+from autoselection.search.space import RecipeSpace
+from autoselection.search.warmup import draw_any, draw_probe, zone_of
+
+
+@dataclass(frozen=True, eq=False)
+class StartingPoint:
+    """A recipe that is worth editing.
+
+    Attributes:
+        recipe: in canonical form.
+        parent: the evaluated candidate it is, or was made from; None for a fresh one.
+        made: how it was made from its parent, if it is a proposal itself.
+    """
+
+    recipe: Recipe
+    parent: EvaluatedCandidate | None
+    made: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ProposalRequest:
+    """What a proposer is asked for.
+
+    Attributes:
+        count: how many recipes; fewer are taken, more are ranked too.
+        generation: 0 first; from 1 on the starting points are the leaders of what was proposed so far.
+        starts: starting points, the most promising first.
+        scored: evaluated candidates with a score, one a subset.
+        credit: operator credit.
+        space: operators, and the ranges of their parameters on this pool.
+        rng: all random draws.
+    """
+
+    count: int
+    generation: int
+    starts: Sequence[StartingPoint]
+    scored: Sequence[EvaluatedCandidate]
+    credit: Credit
+    space: RecipeSpace
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class ProposedRecipe:
+    """A recipe to rank.
+
+    Attributes:
+        recipe: any valid recipe of the space's operators.
+        made: how it was made, as a sentence without a full stop.
+        parent: the evaluated candidate it was made from; None for one that was made afresh.
+        key: digest of its canonical steps, if that is known.
+    """
+
+    recipe: Recipe
+    made: str
+    parent: EvaluatedCandidate | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ProposedRecipes:
+    """An answer: recipes in the order in which ties are broken, and how many draws led nowhere."""
+
+    recipes: Sequence[ProposedRecipe]
+    wasted: int = 0
+
+
+class Proposer(Protocol):
+    """Makes recipes to choose from; see the module's docstring."""
+
+    def propose(self, request: ProposalRequest) -> ProposedRecipes:
+        """Recipes for a request. None at all start a new trajectory."""
+        ...
+
+
+class EditProposer:
+    """Edits of the starting points, the first ones more often, and in the first generation fresh random recipes too."""
+
+    def __init__(self, config: SearchConfig) -> None:
+        self.config = config
+
+    def propose(self, request: ProposalRequest) -> ProposedRecipes:
+        config = self.config
+        fresh = 0 if request.generation else round(config.fresh * config.proposals)
+        made: list[ProposedRecipe] = []
+        wasted = 0
+        counts = shares(by_rank(len(request.starts)), request.count - fresh)
+        for start, count in zip(request.starts, counts, strict=True):
+            sources = union_sources(request.scored, start.parent)
+            editor = Editor(request.space, config.edits, config.max_steps, sources, request.credit)
+            found, nowhere = editor.propose(start.recipe, count, request.rng)
+            wasted += nowhere
+            for edit in found:
+                said = f"{start.made}; then {edit.edit}" if start.made else edit.edit
+                made.append(ProposedRecipe(edit.recipe, said, start.parent, edit.key))
+        recipes = [self._fresh(place, request) for place in range(fresh)]
+        made += [ProposedRecipe(recipe, "fresh random recipe") for recipe in recipes]
+        return ProposedRecipes(made, wasted)
+
+    def _fresh(self, place: int, request: ProposalRequest) -> Recipe:
+        """A random recipe, every other one aimed at one of the warmup zones in turn."""
+        config = self.config
+        if place % 2:
+            return draw_any(request.space, config.max_steps, request.rng)
+        zone = zone_of(place // 2, config.zones)
+        return draw_probe(request.space, zone, config.max_steps, request.rng)[0]
+
+
+def union_sources(scored: Sequence[EvaluatedCandidate], parent: EvaluatedCandidate | None) -> list[UnionSource]:
+    """Evaluated candidates that a union with the parent may name, weighted by one over their rank."""
+    own = parent.id if parent else None
+    ranked = sorted(
+        (trial for trial in scored if trial.id != own),
+        key=lambda trial: (-(trial.score or 0.0), -trial.candidate.number),
+    )
+    return [
+        UnionSource(trial.candidate.recipe, digest_steps(trial.candidate.recipe.steps), trial.id, 1.0 / (1.0 + rank))
+        for rank, trial in enumerate(ranked)
+    ]
