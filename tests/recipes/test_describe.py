@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoselection.operators import default_registry, validate_params
-from autoselection.operators.wording import number, percent
+from autoselection.operators.phrases import number, percent
 from autoselection.recipes import Recipe, Step, ready_recipes
 from autoselection.recipes.describe import describe_step
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
 from autoselection.operators.param import Param, in_role, shown
-from autoselection.operators.wording import default_phrases
+from autoselection.operators.phrases import default_phrases
 from autoselection.signals.table import SignalTable
 from autoselection.wording import clipped, suggestion
 

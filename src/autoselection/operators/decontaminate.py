@@ -9,7 +9,7 @@ import numpy as np
 
 from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
 from autoselection.operators.param import Param
-from autoselection.operators.wording import missing_phrases, number, percent
+from autoselection.operators.phrases import missing_phrases, number, percent
 
 COLUMN = "contamination"
 COSINE_COLUMN = "contamination_cosine"

@@ -33,7 +33,7 @@ from autoselection.operators.cosine_pairs import (
     sampled,
 )
 from autoselection.operators.param import Param, ranged
-from autoselection.operators.wording import number
+from autoselection.operators.phrases import number
 from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
 from autoselection.signals.table import MinHashParams, SignalTable, how_to_get
 

@@ -13,9 +13,9 @@ from autoselection.operators.coverage import GROUND, facility_location, k_center
 from autoselection.operators.filters import searched_columns
 from autoselection.operators.groups import NO_VECTOR, group_codes, pool_vectors
 from autoselection.operators.param import Param, ranged
+from autoselection.operators.phrases import missing_phrases, number, percent
 from autoselection.operators.ranking import keep_in_order, random_ranking, ranking, share
 from autoselection.operators.sampling import allocate, size_params, size_phrases, sized, target_size
-from autoselection.operators.wording import missing_phrases, number, percent
 from autoselection.signals.table import SignalTable
 
 

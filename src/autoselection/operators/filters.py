@@ -13,8 +13,8 @@ from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
 from autoselection.operators.groups import SCOPES, scopes_of
 from autoselection.operators.param import Param, ranged
+from autoselection.operators.phrases import missing_phrases, number, percent, within
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
-from autoselection.operators.wording import missing_phrases, number, percent, within
 from autoselection.signals.families.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
 from autoselection.signals.kinds import TOKEN_KINDS
 from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get

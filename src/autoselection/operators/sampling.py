@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from autoselection.errors import RecipeError
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows
 from autoselection.operators.param import Param, ranged
+from autoselection.operators.phrases import listed, missing_phrases, number, percent
 from autoselection.operators.ranking import random_ranking, share
-from autoselection.operators.wording import listed, missing_phrases, number, percent
 from autoselection.signals.table import SignalTable
 from autoselection.wording import suggestion
 

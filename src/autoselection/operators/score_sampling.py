@@ -10,9 +10,9 @@ import numpy as np
 from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
 from autoselection.operators.filters import searched_columns
 from autoselection.operators.param import Param, ranged
+from autoselection.operators.phrases import missing_phrases, number
 from autoselection.operators.ranking import keep_in_order
 from autoselection.operators.sampling import size_params, size_phrases, sized, target_size
-from autoselection.operators.wording import missing_phrases, number
 from autoselection.signals.table import SignalTable
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from autoselection.errors import RecipeError
 from autoselection.operators import default_registry, validate_params
-from autoselection.operators.wording import in_words
+from autoselection.operators.phrases import in_words
 
 
 def describe_step(name: str, given: Mapping[str, Any], names: Mapping[str, str]) -> str:
