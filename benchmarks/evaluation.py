@@ -71,7 +71,7 @@ def model_steps() -> list[tuple[Any, str]]:
     from transformers import GenerationMixin
 
     from autoselection.evaluation.engines.lm_eval_model import ConversationLM
-    from autoselection.evaluation.trainers.trl import SubsetTrainer
+    from autoselection.evaluation.trainers.subset_trainer import SubsetTrainer
 
     return [
         (SubsetTrainer, "training_step"),

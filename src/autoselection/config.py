@@ -23,6 +23,7 @@ from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
 from autoselection.language.chat.options import DATE, ChatOptions, ControlText
 from autoselection.operators import default_registry
+from autoselection.plugins import Configured
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
 from autoselection.schema import StrictModel
@@ -296,8 +297,7 @@ def _place(override: str, node: dict[str, Any] | list[Any], word: str) -> Any:
 def absolute(config: Model, base: Path) -> Model:
     """Make every relative path absolute; a model name that is not a folder stays a hub id."""
     changes: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        value = getattr(config, name)
+    for name, value in config:  # sections of options among them
         if isinstance(config, (SearchConfig, FinalConfig)) and name in ("initial", "recipes"):
             changed: Any = tuple(item if is_ready_name(item) else _absolute_value(item, base) for item in value)
             changed = value if changed == value else changed
@@ -394,6 +394,12 @@ def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int, wa
             yield from _listed(field, value, depth + 1)
         else:
             yield f"{indent}{name}: {_inline(value)}"
+    for name, options in model.sections().items() if issubclass(model, Configured) else ():
+        below = _below(wanted, name)
+        if below is None or below:
+            yield f"\n{indent}# {(options.__doc__ or '').partition(chr(10))[0]}"
+            yield f"{indent}{name}:"
+            yield from _commented(options, values.get(name, {}), depth + 1, below)
 
 
 def _comment(field: FieldInfo, indent: str) -> Iterator[str]:

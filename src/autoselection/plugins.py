@@ -1,13 +1,22 @@
-"""What other packages register as entry points, and whether it is what was asked for."""
+"""What other packages register as entry points, whether it is what was asked for, and its section of a configuration."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, ClassVar
 
-from autoselection.errors import AutoSelectionError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, create_model, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+
+from autoselection.errors import AutoSelectionError, ConfigError
+from autoselection.schema import StrictModel, suggestion
+
+#: Kind of complaint about a name that no class of a registry has; its message is a whole sentence.
+UNKNOWN_NAME = "unknown_name"
 
 
 def load_entry_points(group: str, what: str, error: type[AutoSelectionError]) -> Iterator[tuple[EntryPoint, Any]]:
@@ -18,14 +27,17 @@ def load_entry_points(group: str, what: str, error: type[AutoSelectionError]) ->
         error: raised for one that cannot be imported.
     """
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
-        try:
-            loaded = point.load()
-        except (ImportError, AttributeError) as reason:
-            raise error(
-                f"The {what} '{point.name}' ({point.value}) cannot be imported ({reason}): "
-                f"mend or uninstall the package that registers it."
-            ) from reason
-        yield point, loaded
+        yield point, _load(point, what, error)
+
+
+def _load(point: EntryPoint, what: str, error: type[AutoSelectionError]) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as reason:
+        raise error(
+            f"The {what} '{point.name}' ({point.value}) cannot be imported ({reason}): "
+            f"mend or uninstall the package that registers it."
+        ) from reason
 
 
 def has_members(instance: object, protocol: type) -> bool:
@@ -44,3 +56,152 @@ def _has(instance: object, name: str) -> bool:
     except AttributeError:
         return False
     return True
+
+
+class Registry:
+    """Classes of one contract by name: ours, and those that other packages register.
+
+    All are named by text as entry points are, ``module:Class``, and imported when they are asked for. So a registry
+    imports nothing, and the configuration, which names what is in it, can stand below the classes that read it.
+
+    A class in it is called with the configuration that names it, and, if its attribute ``options`` is a model of options
+    and not None, with these.
+
+    Args:
+        group: of the entry points.
+        what: what it holds, for messages: trainer, engine, executor.
+        contract: the protocol, ``module:Class``.
+        builtin: ours, by name.
+        sections: the class of each section of options that every configuration holds, given or not; digests of
+            configurations depend on them. Any other class has a section of its own name, where it is given.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        *,
+        what: str,
+        contract: str,
+        builtin: Mapping[str, str],
+        sections: Mapping[str, str] | None = None,
+    ) -> None:
+        self.group, self.what = group, what
+        self.standing = dict(sections or {})
+        self._contract = EntryPoint("contract", contract, group)
+        self._builtin = {name: EntryPoint(name, value, group) for name, value in builtin.items()}
+
+    def names(self) -> tuple[str, ...]:
+        """All names, ours first; nothing is imported."""
+        return tuple(self._points())
+
+    def _points(self) -> dict[str, EntryPoint]:
+        points = dict(self._builtin)
+        for point in sorted(entry_points(group=self.group), key=lambda point: point.name):
+            if point.name in points or point.name in self.standing:
+                raise ConfigError(f"Two {self.what}s are called '{point.name}': rename the one that was added.")
+            points[point.name] = point
+        return points
+
+    def get(self, name: str) -> Any:
+        """The class called ``name``.
+
+        Raises:
+            ConfigError: there is none (the closest name is suggested), it cannot be imported, or it lacks a member.
+        """
+        points = self._points()
+        if name not in points:
+            raise ConfigError(self.unknown(name))
+        found = _load(points[name], self.what, ConfigError)
+        if not has_members(found, self._contract.load()):
+            raise ConfigError(
+                f"{points[name].value} is no {self.what}: it must have the members of "
+                f"{self._contract.value.replace(':', '.')}."
+            )
+        return found
+
+    def unknown(self, name: str) -> str:
+        """What to say of a name that is not there."""
+        return f"there is no {self.what} '{name}'{suggestion(name, self.names())}"
+
+    def make(self, config: Configured) -> Any:
+        """The object that a configuration names, with its options.
+
+        Raises:
+            ConfigError: see :meth:`get`.
+        """
+        name = getattr(config, config.chosen_by)
+        found = self.get(name)
+        if found.options is None:
+            return found(config)
+        section = self.section_of(name)
+        options = (config.model_extra or {}).get(section)
+        return found(config, found.options.model_validate({}) if options is None else options)
+
+    def section_of(self, name: str) -> str:
+        """The section of the class called ``name``."""
+        return next((section for section, owner in self.standing.items() if owner == name), name)
+
+    def options(self, section: str) -> type[StrictModel] | None:
+        """The options that stand in a section; None where there is no such section."""
+        name = self.standing.get(section, section)
+        if name not in self.names() or self.section_of(name) != section:
+            return None
+        options: type[StrictModel] | None = self.get(name).options
+        return options
+
+
+class Configured(StrictModel):
+    """A configuration that names a class of a registry, and holds the options of these classes in sections.
+
+    A section that is unknown, or holds what its class does not take, is refused like any other key.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    registry: ClassVar[Registry]
+    #: The key that names the class.
+    chosen_by: ClassVar[str]
+
+    @classmethod
+    def sections(cls) -> dict[str, type[StrictModel]]:
+        """The options by section, of every class that has some, those of other packages included."""
+        names = (name for name in cls.registry.names() if name not in cls.registry.standing.values())
+        found = {section: cls.registry.options(section) for section in (*cls.registry.standing, *names)}
+        return {section: options for section, options in found.items() if options is not None}
+
+    @model_validator(mode="after")
+    def _read_sections(self) -> Configured:
+        given = self.model_extra
+        assert given is not None
+        name = getattr(self, self.chosen_by)
+        if name not in self.registry.names():
+            why = PydanticCustomError(UNKNOWN_NAME, "{why}", {"why": self.registry.unknown(name)})
+            raise self._wrong(self.chosen_by, why, name)
+        read: dict[str, Any] = {}
+        for section in (*self.registry.standing, *(key for key in given if key not in self.registry.standing)):
+            value, options = given.get(section, {}), self.registry.options(section)
+            if options is None:
+                raise self._wrong(section, "extra_forbidden", value)
+            read[section] = getattr(_one_section(section, options).model_validate({section: value}), section)
+        given.clear()
+        given.update(read)
+        return self
+
+    def _wrong(self, key: str, what: PydanticCustomError | str, value: object) -> ValidationError:
+        detail = InitErrorDetails(type=what, loc=(key,), input=value)
+        return ValidationError.from_exception_data(type(self).__name__, [detail])
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(core_schema)
+        schema = handler.resolve_ref_schema(found)
+        sections = {name: handler(options.__pydantic_core_schema__) for name, options in cls.sections().items()}
+        schema["properties"] = {**schema.get("properties", {}), **sections}
+        schema["additionalProperties"] = False
+        return found
+
+
+@lru_cache(maxsize=64)
+def _one_section(section: str, options: type[StrictModel]) -> type[BaseModel]:
+    """A model of nothing but the section: what it complains of is told with the section's name."""
+    return create_model("Section", **{section: (options, ...)})  # type: ignore[call-overload, no-any-return]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoselection.errors import ConfigError
+from autoselection.plugins import UNKNOWN_NAME, Configured
 from autoselection.wording import clipped, kind_of, suggestion
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -49,8 +50,10 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
     field = clipped(".".join(map(str, location)))
     if detail["type"] == "extra_forbidden":
         parent = _model_at(model, location[:-1])
-        known = parent.model_fields if parent else {}
+        known = (*parent.model_fields, *_sections(parent)) if parent else ()
         return f"{place}: unknown key '{field}'{suggestion(str(location[-1]), known)}"
+    if detail["type"] == UNKNOWN_NAME:
+        return f"{place}: {field}: {detail['msg']}"
     if detail["type"] == "missing":
         return f"{place}: key '{field}' is missing ({_description(model, location)})"
     shown = f" (got {clipped(repr(detail['input']))})" if isinstance(detail["input"], (str, int, float, bool)) else ""
@@ -124,9 +127,15 @@ def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Bas
         if isinstance(part, int):
             continue
         if current is None or part not in current.model_fields:
-            return None
+            current = _sections(current).get(part)
+            continue
         current = nested_model(current.model_fields[part].annotation)
     return current
+
+
+def _sections(model: type[BaseModel] | None) -> Mapping[str, type[BaseModel]]:
+    """Sections of options below a model, besides its fields."""
+    return model.sections() if model is not None and issubclass(model, Configured) else {}
 
 
 def nested_model(annotation: Any) -> type[BaseModel] | None:

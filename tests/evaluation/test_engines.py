@@ -16,10 +16,10 @@ import torch
 
 from autoselection.errors import ConfigError, EvaluationError, MissingExtraError
 from autoselection.evaluation import EvaluationConfig, evaluate
-from autoselection.evaluation.config import EndpointConfig
-from autoselection.evaluation.engines.openai import Endpoint
+from autoselection.evaluation.engines.openai import Endpoint, EndpointOptions
 from autoselection.evaluation.engines.vllm import (
     VllmLM,
+    VllmOptions,
     engine_arguments,
     likelihood_of,
     sampling_arguments,
@@ -133,7 +133,7 @@ def server(tiny_model_dir: Path, tiny_tokenizer: Any) -> Iterator[TinyServer]:
 
 def served(server: TinyServer, **fields: Any) -> dict[str, Any]:
     endpoint = {"base_url": server.url, "model": "tiny", "retry_pause": 0.0, "retries": 2, **fields}
-    return {"engine": "openai", "endpoint": EndpointConfig(**endpoint)}
+    return {"engine": "openai", "endpoint": EndpointOptions(**endpoint)}
 
 
 def test_a_server_gives_the_scores_of_the_model_in_memory(make_job, server, sums, choices):
@@ -179,7 +179,7 @@ def test_another_models_tokens_are_noticed(server):
 
 
 def test_the_key_comes_from_the_environment(server, monkeypatch):
-    endpoint = Endpoint(EndpointConfig(base_url=server.url, model="tiny", api_key_env="TINY_KEY"))
+    endpoint = Endpoint(EndpointOptions(base_url=server.url, model="tiny", api_key_env="TINY_KEY"))
     monkeypatch.delenv("TINY_KEY", raising=False)
     with pytest.raises(EvaluationError, match="variable TINY_KEY"):
         endpoint.likelihoods([1, 2])
@@ -207,7 +207,7 @@ def test_a_redirect_takes_neither_prompts_nor_the_key_elsewhere(server, monkeypa
     http = ThreadingHTTPServer(("127.0.0.1", 0), Redirects)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     endpoint = Endpoint(
-        EndpointConfig(base_url=f"http://127.0.0.1:{http.server_address[1]}/v1", model="tiny", api_key_env="TINY_KEY")
+        EndpointOptions(base_url=f"http://127.0.0.1:{http.server_address[1]}/v1", model="tiny", api_key_env="TINY_KEY")
     )
     with pytest.raises(EvaluationError, match=r"sends on to .*/stolen; that is not followed"):
         endpoint.gives_likelihoods([1, 2])
@@ -237,7 +237,7 @@ def test_the_key_is_blotted_out_of_answers_and_errors(monkeypatch):
     http = ThreadingHTTPServer(("127.0.0.1", 0), Echoes)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     endpoint = Endpoint(
-        EndpointConfig(base_url=f"http://127.0.0.1:{http.server_address[1]}/v1", model="tiny", api_key_env="TINY_KEY")
+        EndpointOptions(base_url=f"http://127.0.0.1:{http.server_address[1]}/v1", model="tiny", api_key_env="TINY_KEY")
     )
     assert "***" in str(endpoint.chat([{"role": "user", "content": "good"}], Generation(5)))
     assert key not in str(endpoint.chat([{"role": "user", "content": "good"}], Generation(5)))
@@ -444,13 +444,13 @@ def test_vllms_answers_become_the_same_scores(make_job, tiny_model_dir, tiny_tok
 def test_vllm_is_started_with_room_for_the_adapters():
     config = EvaluationConfig.model_validate({"engine": "vllm", "sft": {"method": "lora", "lora_r": 24}})
     base = {"context_length": 2048, "seed": 0, "trust_remote_code": False}
-    with_adapters = engine_arguments(config, "folder", adapters=True, **base)
+    with_adapters = engine_arguments(config, VllmOptions(), "folder", adapters=True, **base)
     assert (with_adapters["enable_lora"], with_adapters["max_lora_rank"], with_adapters["max_loras"]) == (True, 32, 1)
     assert (with_adapters["dtype"], with_adapters["max_model_len"]) == ("auto", 2048)
-    assert "enable_lora" not in engine_arguments(config, "folder", adapters=False, **base)
+    assert "enable_lora" not in engine_arguments(config, VllmOptions(), "folder", adapters=False, **base)
     large = EvaluationConfig.model_validate({"sft": {"method": "lora", "lora_r": 700}})
     with pytest.raises(EvaluationError, match="up to rank 512, not 700"):
-        engine_arguments(large, "folder", adapters=True, **base)
+        engine_arguments(large, VllmOptions(), "folder", adapters=True, **base)
 
 
 def test_vllms_sampling_is_greedy_and_reads_prompts_or_writes_answers():

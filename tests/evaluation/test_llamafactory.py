@@ -28,14 +28,14 @@ from autoselection.errors import EvaluationError
 from autoselection.evaluation import SFTConfig, evaluate
 from autoselection.evaluation.encoding import RowCache
 from autoselection.evaluation.runtime import MachineFailure, TrainingFailure, failure_of
+from autoselection.evaluation.schedule import plan
+from autoselection.evaluation.trainers.contract import make_trainer
 from autoselection.evaluation.trainers.llamafactory import (
+    LlamaFactoryTrainer,
     holdable,
-    run_training,
     told_refused,
-    train_arguments,
     write_training,
 )
-from autoselection.evaluation.trainers.sft import plan
 from autoselection.language.chat import ConversationEncoder
 from autoselection.pool import Pool, ingest
 
@@ -61,7 +61,9 @@ def written(
     subset = RowCache().subset(pool, np.arange(len(pool)), ConversationEncoder(tokenizer, max_length=256), True)
     schedule = plan(subset, config, seed)
     settings = {"model": "base", "folder": folder, "seed": seed, "max_length": 256, "device": "cpu", "bf16": False}
-    arguments = train_arguments(config, schedule, **{**settings, **more})
+    trainer = make_trainer(config)
+    assert isinstance(trainer, LlamaFactoryTrainer)
+    arguments = trainer.train_arguments(schedule, **{**settings, **more})
     path = write_training(pool, subset.pool_rows[schedule.order], folder, arguments)
     lines = (folder / "data" / "subset.jsonl").read_text(encoding="utf-8").splitlines()
     return yaml.safe_load(path.read_text(encoding="utf-8")), [json.loads(line) for line in lines], subset, schedule
@@ -352,7 +354,7 @@ def test_it_does_not_outlive_the_process_that_started_it(stand_in, tmp_path):
     child = os.fork()
     if child == 0:
         config = sft_of(llamafactory={"command": command})
-        run_training(config, tmp_path / "train.yaml")
+        make_trainer(config).run_training(tmp_path / "train.yaml")
         os._exit(0)
     deadline = time.monotonic() + 20
     seen = tmp_path / "bin" / "seen.json"

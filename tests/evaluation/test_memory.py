@@ -77,7 +77,7 @@ from pathlib import Path
 from autoselection.evaluation import evaluate
 job = pickle.loads(Path(sys.argv[1]).read_bytes())
 import dataclasses
-import autoselection.evaluation.trainers.trl, lm_eval.models.huggingface
+import autoselection.evaluation.trainers.subset_trainer, lm_eval.models.huggingface
 evaluate(dataclasses.replace(job, rows=None))
 from autoselection.evaluation.memory import _status
 limit = _status("VmSize") + (48 << 20)

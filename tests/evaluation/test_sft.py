@@ -7,6 +7,7 @@ import json
 import math
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from pydantic import ValidationError
 from trl import SFTConfig as SFTArguments
 
 from autoselection.errors import EvaluationError, MissingExtraError
-from autoselection.evaluation import EvaluationConfig, SFTConfig
+from autoselection.evaluation import SFTConfig
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
-from autoselection.evaluation.schedule import TrainingSchedule
-from autoselection.evaluation.trainers.sft import Trained, micro_batch_tokens, plan, train, training_arguments
+from autoselection.evaluation.schedule import TrainingSchedule, plan
+from autoselection.evaluation.trainers.contract import TrainingPlan
+from autoselection.evaluation.trainers.trl import TRLTrainer, micro_batch_tokens, training_arguments
 from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_model
 from autoselection.pool import Pool, ingest
@@ -47,11 +49,16 @@ def encode(
 
 def run(
     model_dir: Path, tokenizer: Any, subset: EncodedSubset, folder: Path, model: Any = None, seed: int = 0, **sft: Any
-) -> Trained:
+) -> SimpleNamespace:
+    """Train as planned: the fields of ``Trained``, and the schedule."""
     model = model if model is not None else load_model(model_dir, "cpu", "float32")
-    config = EvaluationConfig(sft=SFTConfig(**{"learning_rate": 1e-3, "batch_size": 8, **sft}))
-    schedule = plan(subset, config.sft, seed)
-    return train(model, tokenizer, subset, schedule, config, dtype=torch.float32, seed=seed, work_dir=folder)
+    config = SFTConfig(**{"learning_rate": 1e-3, "batch_size": 8, **sft})
+    schedule = plan(subset, config, seed)
+    asked = TrainingPlan(
+        base=str(model_dir), model=model, tokenizer=tokenizer, pool=None, subset=subset, schedule=schedule, seed=seed,
+        device="cpu", dtype=torch.float32, max_length=256, work_dir=folder,
+    )  # fmt: skip
+    return SimpleNamespace(**vars(TRLTrainer(config).train(asked)), schedule=schedule)
 
 
 def batches_of(model: Any) -> list[dict[str, torch.Tensor]]:
@@ -198,7 +205,7 @@ def test_max_steps_are_exact_optimiser_steps_of_full_batches(rows, tiny_model_di
 def test_the_loss_off_the_gpu_is_trls_own(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
     from trl import SFTTrainer
 
-    from autoselection.evaluation.trainers.trl import SubsetTrainer
+    from autoselection.evaluation.trainers.subset_trainer import SubsetTrainer
 
     subset = encode(pool_dir, tiny_tokenizer, range(8))
     config = SFTConfig(max_steps=1, batch_size=8)
@@ -289,7 +296,7 @@ def test_adapters_have_the_scale_the_dropout_and_the_seed_that_are_asked_for(
     name = "model.layers.0.mlp.up_proj.weight"
     before = load_model(tiny_model_dir, "cpu", "float32").state_dict()[name]
 
-    def trained(steps: int = 1, seed: int = 0, **lora: Any) -> Trained:
+    def trained(steps: int = 1, seed: int = 0, **lora: Any) -> SimpleNamespace:
         settings = {"method": "lora", "lora_r": 2, "lora_alpha": 2, "lora_dropout": 0.0, "learning_rate": 1e-2, **lora}
         subset = encode(pool_dir, tiny_tokenizer, [1])  # one row: its order is the same for every seed
         return run(
@@ -442,7 +449,7 @@ def packs_of(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 def test_packed_rows_do_not_see_each_other(implementation, tiny_model_dir):
-    from autoselection.evaluation.trainers.trl import attends_across
+    from autoselection.evaluation.trainers.subset_trainer import attends_across
 
     model = load_model(tiny_model_dir, "cpu", "float32")
     model.set_attn_implementation(implementation)
@@ -471,7 +478,7 @@ def test_a_budget_of_response_tokens_gives_every_subset_the_same_supervision(
         subset = encode(pool_dir, tiny_tokenizer, rows)
         trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_tokens=300, budget_counts="response")
         taught = sum(int((batch["trained"] != -100).sum()) for batch in seen)
-        assert taught == trained.response_tokens
+        assert taught == subset.responses(trained.schedule.order).sum()
         assert 300 <= taught < 300 + subset.responses(np.arange(len(subset))).max()
         assert trained.schedule.tokens > 2 * taught
 
@@ -555,7 +562,7 @@ def test_a_deepspeed_configuration_reaches_the_training_arguments(tiny_model_dir
     settings = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}, "train_batch_size": "auto"}
     path.write_text(json.dumps(settings))
     monkeypatch.setattr(trl, "SFTConfig", lambda **arguments: given.update(arguments))
-    monkeypatch.setattr("autoselection.evaluation.trainers.sft.importlib.util.find_spec", lambda _: object())
+    monkeypatch.setattr("autoselection.evaluation.trainers.trl.importlib.util.find_spec", lambda _: object())
     arguments_of(tiny_model_dir, tmp_path, deepspeed=path)
     assert given["deepspeed"] == settings
     assert {"deepspeed", "fsdp", "bf16"} <= set(inspect.signature(SFTArguments).parameters)

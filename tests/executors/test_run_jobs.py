@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from autoselection.config import load_config
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig, EvaluationJob, EvaluationResult
-from autoselection.executors import ExecutorConfig, make_executor
-from autoselection.executors.base import run_jobs
+from autoselection.executors.contract import run_jobs
 from autoselection.tasks import TaskConfig
 
 
@@ -51,7 +51,7 @@ def test_lost_jobs_run_again_until_the_retries_are_used_up() -> None:
 
 def test_a_lost_job_waits_before_it_runs_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("autoselection.executors.base.time.sleep", waits.append)
+    monkeypatch.setattr("autoselection.executors.contract.time.sleep", waits.append)
     script = {0: ["memory", "memory", "ok"], 1: ["ok", "ok"]}
     results = dict(run_jobs(ScriptedBackend(script), [job(0), job(1)], workers=2, retries=2, pause=3.0))
     assert results[0].score == 1.0
@@ -63,6 +63,14 @@ def test_a_training_failure_is_a_result() -> None:
     assert results[0].failure_kind == "training"
 
 
-def test_an_unknown_executor_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'local'"):
-        make_executor(ExecutorConfig(kind="locall"))
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [("executor.kind", "local"), ("evaluation.engine", "transformers"), ("evaluation.sft.trainer", "llamafactory")],
+)
+def test_an_unknown_name_is_refused_where_it_stands_with_a_suggestion(key: str, known: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("{pool: {path: p}, model: {path: m}, tasks: [{name: t, dev: d.jsonl}]}")
+    what = {"kind": "executor"}.get(key.rpartition(".")[2], key.rpartition(".")[2])
+    with pytest.raises(ConfigError) as told:
+        load_config(path, [f"{key}={known[:-1]}"])
+    assert str(told.value) == f"{path}:1: {key}: there is no {what} '{known[:-1]}'; did you mean '{known}'?"

@@ -124,7 +124,7 @@ def test_a_body_that_is_no_completion(serve: Serve, body: bytes) -> None:
 def test_an_enormous_answer_is_not_read_to_its_end(serve: Serve) -> None:
     server = serve(lambda request, number: Behaviour("x" * 40_000_000))
     given = ask(settings(server))
-    assert given.answer is None and given.error is not None and "longer than 1024 KiB" in given.error
+    assert given.answer is None and given.error is not None and "longer than 1 MiB" in given.error
 
 
 @pytest.mark.parametrize(

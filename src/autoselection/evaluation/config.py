@@ -7,39 +7,28 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from autoselection.schema import StrictModel
+from autoselection.evaluation.engines.registry import ENGINES
+from autoselection.evaluation.trainers.registry import TRAINERS
+from autoselection.plugins import Configured
 
 DEFAULT_EPOCHS = 3.0
 
 
-class LlamaFactoryConfig(StrictModel):
-    """The trainer ``llamafactory``: LLaMA-Factory, installed in an environment of its own."""
-
-    command: str = Field("llamafactory-cli", description="The command, by name or path.")
-    template: str | None = Field(
-        None, description="LLaMA-Factory's name for the model's chat template (qwen, llama3, …); required."
-    )
-    processes: int = Field(1, ge=1, description="Processes (GPUs) of one training (count); above 1 by torchrun.")
-    timeout: float | None = Field(None, gt=0.0, description="Longest training (s); null waits.")
-    extra: dict[str, bool | int | float | str] = Field(
-        default_factory=dict, description="Further arguments for its YAML, as they are; they win over ours."
-    )
-
-
-class SFTConfig(StrictModel):
+class SFTConfig(Configured):
     """Supervised fine-tuning on the response tokens of a subset.
 
     Exactly one budget decides the length of training; without any, it is three epochs. ``max_steps`` and
     ``max_tokens`` cost the same whatever the size of the subset, so that a comparison of subsets is one of rows.
     """
 
-    trainer: Literal["trl", "llamafactory"] = Field(
-        "trl", description="What trains: TRL in the worker process, or LLaMA-Factory by its own command (llamafactory)."
-    )
-    llamafactory: LlamaFactoryConfig = Field(
-        default_factory=lambda: LlamaFactoryConfig.model_validate({}), description="Trainer llamafactory."
-    )
+    registry = TRAINERS
+    chosen_by = "trainer"
 
+    trainer: str = Field(
+        "trl",
+        description="What trains: TRL in the worker process (trl), LLaMA-Factory by its own command (llamafactory), or a "
+        "trainer that another package registers.",
+    )
     method: Literal["full", "lora"] = Field(
         "full", description="Train all weights (full) or low-rank adapters that are merged before scoring (lora)."
     )
@@ -142,71 +131,21 @@ class SFTConfig(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _llamafactory_is_complete(self) -> SFTConfig:
-        if self.trainer != "llamafactory":
-            return self
-        if self.llamafactory.template is None:
-            raise ValueError("trainer llamafactory needs llamafactory.template, its name for the chat template")
-        if self.turns == "each":
-            raise ValueError("trainer llamafactory renders conversations itself: turns can be all or last, not each")
-        if self.packing or self.group_by_length:
-            raise ValueError(
-                "trainer llamafactory makes up its own batches: leave packing and group_by_length off "
-                "(its own packing is llamafactory.extra: {neat_packing: true}, with other steps)"
-            )
-        passes = self.llamafactory.processes * (self.micro_batch_size or 1)
-        if self.batch_size % passes:
-            raise ValueError(
-                f"trainer llamafactory: batch_size {self.batch_size} is no multiple of micro_batch_size x processes "
-                f"({passes})"
-            )
+    def _trainer_can_follow(self) -> SFTConfig:
+        self.registry.make(self).check_settings()
         return self
 
 
-class VllmConfig(StrictModel):
-    """The engine ``vllm`` (extra of the same name, needs a GPU)."""
-
-    gpu_memory_utilization: float = Field(
-        0.45, gt=0.0, le=1.0, description="Share of a GPU's memory for vLLM; training needs the rest."
-    )
-    max_model_len: int | None = Field(
-        None, ge=8, description="Longest prompt with its answer (tokens); null is the model's context."
-    )
-    tensor_parallel_size: int = Field(1, ge=1, description="GPUs the model is spread over (count).")
-    enforce_eager: bool = Field(False, description="Do not capture CUDA graphs: starts faster, runs slower.")
-
-
-class EndpointConfig(StrictModel):
-    """The engine ``openai``: a server that speaks OpenAI's protocol."""
-
-    base_url: str | None = Field(None, description="Address of the server, such as http://127.0.0.1:8000/v1.")
-    model: str | None = Field(
-        None, description="Name under which the server knows the model (model.path has its tokenizer)."
-    )
-    api_key_env: str | None = Field(None, description="Environment variable that holds the key; null sends none.")
-    load_adapters: bool = Field(
-        False,
-        description="Score subsets trained with LoRA by loading each adapter into the server for a while (a vLLM server "
-        "with VLLM_ALLOW_RUNTIME_LORA_UPDATING that sees the same files).",
-    )
-    concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once (count).")
-    timeout: float = Field(120.0, gt=0.0, description="Longest wait for one answer (s).")
-    retries: int = Field(3, ge=0, description="Further attempts after a busy or broken answer (count).")
-    retry_pause: float = Field(1.0, ge=0.0, description="First pause between attempts, doubled each time (s).")
-    seed: int = Field(0, description="Seed sent with every request; decoding is greedy.")
-
-
-class EvaluationConfig(StrictModel):
+class EvaluationConfig(Configured):
     """How one subset is trained on and scored."""
 
-    engine: Literal["transformers", "vllm", "openai"] = Field(
+    registry = ENGINES
+    chosen_by = "engine"
+
+    engine: str = Field(
         "transformers",
-        description="What scores a model: the model in memory (transformers), vLLM with native LoRA (extra vllm), or a "
-        "server that speaks OpenAI's protocol (openai).",
-    )
-    vllm: VllmConfig = Field(default_factory=lambda: VllmConfig.model_validate({}), description="Engine vllm.")
-    endpoint: EndpointConfig = Field(
-        default_factory=lambda: EndpointConfig.model_validate({}), description="Engine openai."
+        description="What scores a model: the model in memory (transformers), vLLM with native LoRA (extra vllm), a server "
+        "that speaks OpenAI's protocol (openai, extra llm), or an engine that another package registers.",
     )
     compile: bool = Field(
         False,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoselection.evaluation.engines import check_engine
+from autoselection.evaluation.config import EvaluationConfig
+from autoselection.evaluation.engines.contract import adapter_folder, make_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
 from autoselection.evaluation.runtime import (
     borrowed_process,
@@ -21,6 +22,8 @@ from autoselection.evaluation.runtime import (
     quiet_libraries,
     require_packages,
 )
+from autoselection.evaluation.schedule import plan
+from autoselection.evaluation.trainers.contract import TrainingPlan, make_trainer
 from autoselection.language.chat import ChatOptions
 from autoselection.tasks import TaskConfig, load_items, sign_of
 
@@ -28,11 +31,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from autoselection.evaluation.encoding import EncodedSubset
     from autoselection.evaluation.harness import Benchmark, TaskScores
-    from autoselection.evaluation.schedule import TrainingSchedule
-    from autoselection.evaluation.trainers.sft import Trained
-    from autoselection.pool import Pool
 
 
 def evaluate(job: EvaluationJob) -> EvaluationResult:
@@ -48,7 +47,7 @@ def evaluate(job: EvaluationJob) -> EvaluationResult:
         MissingExtraError: the ``train`` extra is not installed.
     """
     require_packages()
-    check_engine(job.config, trains=job.rows is not None)
+    check_machine(job.config, trains=job.rows is not None)
     started = time.perf_counter()
     for task in job.tasks:
         load_items(task, job.split)
@@ -66,6 +65,21 @@ def evaluate(job: EvaluationJob) -> EvaluationResult:
             run.release()
 
 
+def check_machine(config: EvaluationConfig, *, trains: bool = True) -> None:
+    """Refuse what the trainer or the engine cannot do here, before anything is loaded.
+
+    Args:
+        trains: whether subsets are trained here, not only the configured model scored.
+
+    Raises:
+        ConfigError, EvaluationError, MissingExtraError: a package, command, file, key or address is missing, or does not
+            fit the others.
+    """
+    if trains:
+        make_trainer(config.sft).check()
+    make_engine(config).check(trains=trains)
+
+
 class _Run:
     """The state of one evaluation, so that a failure can tell what had been done."""
 
@@ -73,9 +87,10 @@ class _Run:
         self.job = job
         self.started = started
         self.costs: dict[str, Any] = {}
+        self.engine = make_engine(job.config)
+        self.trainer = make_trainer(job.config.sft)
 
     def result(self) -> EvaluationResult:
-        from autoselection.evaluation.engines import gives_likelihoods
         from autoselection.evaluation.harness import load_benchmarks
         from autoselection.language.models import (
             load_model,
@@ -97,26 +112,22 @@ class _Run:
         # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
         weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
         model: PreTrainedModel | None = None
-        external = job.rows is not None and job.config.sft.trainer == "llamafactory"
-        if not external and (job.rows is not None or job.config.engine == "transformers"):
+        if self.trainer.in_process if job.rows is not None else self.engine.reads == "memory":
             model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
         context_length = _context_length(job, model)
-        scored_length = context_length
-        if job.config.engine == "vllm" and job.config.vllm.max_model_len is not None:
-            scored_length = job.config.vllm.max_model_len
         benchmarks = load_benchmarks(
             job.tasks,
             job.split,
             tokenizer,
-            context_length=scored_length,
+            context_length=self.engine.context_length(context_length),
             config=job.config,
             full_metrics=job.full_metrics,
             tokenizer_key=tokenizer_key,
-            likelihoods=gives_likelihoods(job.config, tokenizer),
+            likelihoods=self.engine.gives_likelihoods(tokenizer),
         )
         loaded = time.perf_counter()
         if job.rows is not None:
-            model = self._train(model, tokenizer, dtype, tokenizer_key, context_length)
+            model = self._train(model, tokenizer, device, dtype, tokenizer_key, context_length)
         trained = time.perf_counter()
         scores = self._scores(model, tokenizer, benchmarks, dtype, context_length)
         self.costs["remarks"] = (*self.costs.get("remarks", ()), *_remarks(benchmarks, scores))
@@ -151,7 +162,6 @@ class _Run:
     ) -> dict[str, TaskScores]:
         """Scores of every task, from the cache as far as it has them."""
         from autoselection.evaluation.cache import ScoreCache
-        from autoselection.evaluation.engines import language_model
         from autoselection.evaluation.harness import score
 
         job = self.job
@@ -163,7 +173,7 @@ class _Run:
             self.costs["settings"]["cached_tasks"] = sorted(known)
         if not missing:
             return known
-        with language_model(job, model, tokenizer, dtype=dtype, context_length=context_length) as scored:
+        with self.engine.language_model(job, model, tokenizer, dtype=dtype, context_length=context_length) as scored:
             found = score(scored, missing)
         for name, scores in found.items():
             if cache is not None:
@@ -181,7 +191,7 @@ class _Run:
         settings = {
             "model": weights,
             "engine": config.engine,
-            "served": [config.endpoint.base_url, config.endpoint.model] if config.engine == "openai" else None,
+            "served": self.engine.served(),
             "dtype": _name(dtype),
             "device": self.costs["settings"]["device"].split(":")[0],
         }
@@ -191,15 +201,13 @@ class _Run:
         self,
         model: PreTrainedModel | None,
         tokenizer: Any,
+        device: str,
         dtype: torch.dtype,
         tokenizer_key: tuple[object, ...],
         context_length: int,
     ) -> PreTrainedModel:
         """Train on the job's rows; ``model`` is the base model, None if the trainer loads it."""
         from autoselection.evaluation.encoding import lost_rows, row_cache
-        from autoselection.evaluation.engines import adapter_folder
-        from autoselection.evaluation.trainers.llamafactory import holdable, told_refused
-        from autoselection.evaluation.trainers.sft import plan, train
         from autoselection.language.chat import ConversationEncoder
         from autoselection.pool import Pool
 
@@ -207,11 +215,8 @@ class _Run:
         assert job.rows is not None and job.pool_dir is not None
         pool = Pool.open(job.pool_dir)
         wanted = np.asarray(job.rows, np.int64)
-        rows = wanted
-        refused: dict[str, int] = {}
-        if model is None:
-            kept, refused = holdable(pool, wanted)
-            rows = wanted[kept]
+        kept, refusals = self.trainer.holdable(pool, wanted)
+        rows = wanted[kept]
         max_length = min(sft.max_length, context_length)
         encoder = ConversationEncoder(tokenizer, max_length=max_length, turns=sft.turns)
         cache = row_cache((pool.fingerprint, *tokenizer_key, max_length, sft.turns, sft.completion_only))
@@ -229,30 +234,33 @@ class _Run:
                 dropped={name: count for name, count in dropped.items() if count},
                 remarks=(
                     *lost_rows(read, dropped, subset.truncated, max_length, subset.unlearnt, units=subset.units),
-                    *told_refused(refused, len(wanted)),
+                    *refusals,
                 ),
             )
-        if model is None:
-            trained = self._train_outside(pool, subset, schedule, dtype, max_length)
-        else:
-            trained = train(
-                model,
-                tokenizer,
-                subset,
-                schedule,
-                job.config,
-                dtype=dtype,
+        trained = self.trainer.train(
+            TrainingPlan(
+                base=job.model,
+                model=model,
+                tokenizer=tokenizer,
+                pool=pool,
+                subset=subset,
+                schedule=schedule,
                 seed=job.seed,
+                device=device,
+                dtype=dtype,
+                max_length=max_length,
                 work_dir=job.work_dir,
-                adapter_dir=adapter_folder(job),
+                adapter_dir=adapter_folder(self.engine, job),
+                trust_remote_code=job.trust_remote_code,
             )
+        )
         tenth = max(1, len(trained.losses) // 10)
         ends = (trained.losses[:tenth], trained.losses[-tenth:]) if trained.losses else ()
         self.costs.update(
-            steps=trained.schedule.steps,
-            train_tokens=trained.schedule.tokens,
-            response_tokens=trained.response_tokens,
-            train_rows=len(trained.schedule.order),
+            steps=schedule.steps,
+            train_tokens=schedule.tokens,
+            response_tokens=int(subset.responses(schedule.order).sum()),
+            train_rows=len(schedule.order),
             train_loss=tuple(float(np.mean(losses)) for losses in ends),
             settings={
                 **self.costs["settings"],
@@ -261,57 +269,6 @@ class _Run:
             },
         )
         return trained.model
-
-    def _train_outside(
-        self, pool: Pool, subset: EncodedSubset, schedule: TrainingSchedule, dtype: torch.dtype, max_length: int
-    ) -> Trained:
-        """Train by LLaMA-Factory on the rows of the schedule, in its order."""
-        from autoselection.evaluation.engines import adapter_folder
-        from autoselection.evaluation.trainers.llamafactory import (
-            load_trained,
-            remove_bulk,
-            run_training,
-            train_arguments,
-            write_training,
-        )
-        from autoselection.evaluation.trainers.sft import Trained
-        from autoselection.language.models import resolve_model
-
-        job, sft = self.job, self.job.config.sft
-        started = time.perf_counter()
-        folder = job.work_dir.resolve() / "llamafactory"
-        device = self.costs["settings"]["device"]
-        arguments = train_arguments(
-            sft,
-            schedule,
-            model=resolve_model(job.model).resolve(),
-            folder=folder,
-            seed=job.seed,
-            max_length=max_length,
-            device=device,
-            bf16=_name(dtype) == "bfloat16",
-            trust_remote_code=job.trust_remote_code,
-        )
-        yaml_file = write_training(pool, subset.pool_rows[schedule.order], folder, arguments)
-        try:
-            run = run_training(sft, yaml_file)
-            model, trainable = load_trained(
-                run,
-                sft,
-                base=job.model,
-                dtype="float32" if sft.method == "full" else _name(dtype),
-                device=device,
-                trust_remote_code=job.trust_remote_code,
-            )
-            adapters = adapter_folder(job)
-            if adapters is not None:
-                shutil.copytree(run.output, adapters, dirs_exist_ok=True)
-        finally:
-            remove_bulk(folder)
-        passes = schedule.steps * int(arguments["gradient_accumulation_steps"])
-        responses = int(subset.responses(schedule.order).sum())
-        seconds = time.perf_counter() - started
-        return Trained(model, schedule, run.losses, responses, passes, trainable, seconds)
 
     def _save(self, model: PreTrainedModel, tokenizer: Any) -> str:
         from autoselection.language.models import save_tokenizer

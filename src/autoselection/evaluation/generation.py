@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoselection.errors import ConfigError
 from autoselection.evaluation.config import EvaluationConfig
+from autoselection.evaluation.engines.registry import ENGINES
 from autoselection.tasks import TaskConfig
 from autoselection.tasks.harness import TaskGeneration, harness_generation
 
@@ -128,10 +129,10 @@ def task_generation(
                 f"Task '{task.name}': its file asks for answers of up to {asked.max_gen_toks:,} tokens, and {why} allows "
                 f"{limit:,}."
             )
-    if asked.top_k is not None and config.engine == "openai":
+    if asked.top_k is not None and not ENGINES.get(config.engine).has_top_k:
         raise ConfigError(
-            f"Task '{task.name}': its file samples with top_k, which OpenAI's protocol does not have: use another engine, "
-            "or a task file without it (lm_eval_path)."
+            f"Task '{task.name}': its file samples with top_k, which evaluation.engine '{config.engine}' does not have: use "
+            "another engine, or a task file without it (lm_eval_path)."
         )
     until = [*asked.until, *([stop_text] if stop_text else [])]
     # A stop text that is a control token never stands in decoded text: its token is looked for.

@@ -32,7 +32,7 @@ import numpy as np
 
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.config import EvaluationConfig
-from autoselection.evaluation.engines import check_metrics
+from autoselection.evaluation.engines.contract import LanguageModel, make_engine
 from autoselection.evaluation.generation import AT_LIMIT, Generation, Limited, task_generation
 from autoselection.evaluation.job import EvaluationSplit, rounded
 from autoselection.evaluation.runtime import TrainingFailure
@@ -107,7 +107,7 @@ def load_benchmarks(
         EvaluationError: a task's metric is not available from the engine.
     """
     if not likelihoods:
-        check_metrics(tasks)
+        check_metrics(tasks, config)
     benchmarks = []
     for task in tasks:
         items = load_items(task, split)
@@ -160,19 +160,47 @@ _MAX_BENCHMARKS = 64
 _BENCHMARKS: dict[tuple[object, ...], Benchmark] = {}
 
 
-def score(language_model: Any, benchmarks: Sequence[Benchmark]) -> dict[str, TaskScores]:
-    """Score a language model of the harness on encoded tasks.
+def check_metrics(tasks: Sequence[TaskConfig], config: EvaluationConfig) -> None:
+    """Refuse tasks that are scored by likelihoods, of an engine that gives none.
+
+    Raises:
+        EvaluationError: there is such a task.
+    """
+    for task in tasks:
+        if task.metric != "exact_match":
+            raise EvaluationError(
+                f"Task '{task.name}': metric '{task.metric}' needs log-probabilities of prompts, which evaluation.engine "
+                f"'{config.engine}' does not give here (nll, nll_per_byte, greedy_match, accuracy and option_likelihood are "
+                "not available from it): set tasks[].metric to exact_match, or use another server or engine."
+            )
+
+
+def check_asked(config: EvaluationConfig, tasks: Sequence[TaskConfig], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Ask the engine (a server, if it is one) for what the tasks' metrics need of it.
+
+    Raises:
+        EvaluationError: it does not answer, or gives no log-probabilities and a metric needs them.
+    """
+    if any(task.metric != "exact_match" for task in tasks) and not make_engine(config).gives_likelihoods(tokenizer):
+        check_metrics(tasks, config)
+
+
+def score(language_model: LanguageModel, benchmarks: Sequence[Benchmark]) -> dict[str, TaskScores]:
+    """Score an engine's model on encoded tasks.
 
     Raises:
         TrainingFailure: a gold answer has no finite likelihood.
     """
     from lm_eval.evaluator import evaluate
 
+    from autoselection.evaluation.lm_eval_classes import AskedModel
+
+    asked = AskedModel(language_model)
     harness_tasks = {
         f"{benchmark.config.name}/{kind}": task for benchmark in benchmarks for kind, task in benchmark.tasks.items()
     }
-    output = evaluate(language_model, {"tasks": harness_tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
-    return {benchmark.config.name: _scores(benchmark, output, language_model.limited) for benchmark in benchmarks}
+    output = evaluate(asked, {"tasks": harness_tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
+    return {benchmark.config.name: _scores(benchmark, output, asked.limited) for benchmark in benchmarks}
 
 
 def _scores(benchmark: Benchmark, output: Mapping[str, Any], limited: Limited) -> TaskScores:
@@ -334,7 +362,7 @@ def _text_after_answer(item: TaskItem, encoder: ConversationEncoder) -> str:
 def _task(name: str, documents: list[dict[str, Any]], **config: Any) -> Any:
     from datasets import Dataset
 
-    from autoselection.evaluation.engines.lm_eval_model import LocalTask
+    from autoselection.evaluation.lm_eval_classes import LocalTask
 
     dataset = {"items": Dataset.from_list(documents)}
     return LocalTask(

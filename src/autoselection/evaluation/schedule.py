@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.evaluation.config import DEFAULT_EPOCHS, SFTConfig
+from autoselection.evaluation.encoding import DROPPED, EncodedSubset
+from autoselection.evaluation.runtime import TrainingFailure
 
 #: Batches among which ``group_by_length`` sorts rows: enough to even out lengths, few enough to keep batches mixed.
 GROUPED_BATCHES = 16
@@ -62,6 +64,25 @@ class Countable(Protocol):
     def responses(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of each row at ``positions`` that have a loss."""
         ...
+
+
+def plan(subset: EncodedSubset, config: SFTConfig, seed: int) -> TrainingSchedule:
+    """The schedule of training on ``subset``.
+
+    Raises:
+        TrainingFailure: no row can be trained on.
+    """
+    schedule = training_schedule(subset, config, seed)
+    if not schedule.steps:
+        raise TrainingFailure(
+            "No row of the subset can be trained on: "
+            + (
+                "; ".join(f"{count:,} because {DROPPED[name]}" for name, count in subset.dropped.items() if count)
+                or "it has none"
+            )
+            + "."
+        )
+    return schedule
 
 
 def training_schedule(rows: Countable, config: SFTConfig, seed: int) -> TrainingSchedule:

@@ -20,7 +20,7 @@ from multiprocessing.sharedctypes import Synchronized
 from types import FrameType
 
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
-from autoselection.executors.base import ExecutorConfig, run_jobs
+from autoselection.executors.contract import Executor, ExecutorConfig, run_jobs
 
 _PARENT_POLL_SECONDS = 1.0
 
@@ -63,8 +63,10 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Runs jobs in ``config.workers`` processes."""
+
+    local = True
 
     def __init__(self, config: ExecutorConfig) -> None:
         self.config = config

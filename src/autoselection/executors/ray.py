@@ -8,10 +8,10 @@ from typing import Any
 
 from autoselection.errors import MissingExtraError
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
-from autoselection.executors.base import ExecutorConfig, run_jobs
+from autoselection.executors.contract import Executor, ExecutorConfig, run_jobs
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Runs jobs as Ray tasks; connects to ``RAY_ADDRESS`` or starts Ray on this machine.
 
     The pool, model and task paths of a job must be visible on every node (a shared file system).

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoselection.config import StudyConfig
+from autoselection.evaluation.engines.contract import make_engine
+from autoselection.evaluation.trainers.contract import make_trainer
 from autoselection.reproduce.checks import count_lines, parameters_of, pool_size, target_check
 from autoselection.reproduce.config import EstimateConfig, ModelEntry, ReproductionConfig, study_of, target_study
 from autoselection.reproduce.plan import planned, transfer_rows
@@ -164,7 +166,8 @@ def _disk(config: ReproductionConfig, study: StudyConfig, size: Size, trainings:
         items_of(task.task(), "test", estimates) for task in config.ood
     )
     results = trainings * (_RESULT_BYTES + 10 * items * _ITEM_BYTES)
-    external = study.evaluation.engine == "vllm" or study.evaluation.sft.trainer != "trl"
+    evaluation = study.evaluation
+    external = make_engine(evaluation).reads == "folder" or not make_trainer(evaluation.sft).in_process
     checkpoints = (size.parameters or 0.0) * 4 * study.executor.workers if external else 0.0
     found = {
         "pool": pool,

@@ -22,7 +22,7 @@ from autoselection.compare.session import Session, standings
 from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, EvaluationError, StudyError
 from autoselection.executors import make_executor
-from autoselection.executors.base import Executor
+from autoselection.executors.contract import Executor
 from autoselection.language.models import resolve_model
 from autoselection.progress import console
 from autoselection.reproduce.config import (

@@ -16,10 +16,11 @@ from autoselection.config import NO_RECIPE, StudyConfig
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.encoding import RowCache, lost_rows
-from autoselection.evaluation.engines import check_engine, check_served_metrics
-from autoselection.evaluation.harness import check_items
+from autoselection.evaluation.evaluate import check_machine
+from autoselection.evaluation.harness import check_asked, check_items
 from autoselection.evaluation.runtime import require_packages
-from autoselection.evaluation.trainers.sft import check_adapters, distribution
+from autoselection.evaluation.trainers.trl import check_adapters
+from autoselection.executors import make_executor
 from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import (
     check_model_files,
@@ -59,11 +60,8 @@ def check_setup(config: StudyConfig) -> None:
     check_settings(config.search.llm)
     for folder in config.search.warm_start:
         ranked_trials(folder)
-    if config.executor.kind == "ray" and importlib.util.find_spec("ray") is None:
-        raise MissingExtraError("ray", "ray", "executor.kind 'ray'")
-    _check_devices(config)
-    check_engine(config.evaluation)
-    distribution(config.evaluation.sft)
+    _check_devices(config, here=make_executor(config.executor).local)
+    check_machine(config.evaluation)
     model = config.model
     tokenizer = load_tokenizer(model.path, model.chat_options(), model.trust_remote_code)
     check_model_files(model.path)
@@ -72,7 +70,7 @@ def check_setup(config: StudyConfig) -> None:
     ConversationEncoder(tokenizer, max_length=length)
     check_adapters(config.evaluation.sft, loaded, model.trust_remote_code)
     _check_signals(config)
-    check_served_metrics(config.evaluation, config.tasks, tokenizer)
+    check_asked(config.evaluation, config.tasks, tokenizer)
     for task in config.tasks:
         check_items(task, "dev", tokenizer, context_length=length, config=config.evaluation)
         if config.final.enabled:
@@ -118,10 +116,10 @@ def check_operators(config: StudyConfig) -> None:
                 )
 
 
-def _check_devices(config: StudyConfig) -> None:
-    """See that devices asked for by name are there; a cluster's workers have their own."""
+def _check_devices(config: StudyConfig, *, here: bool) -> None:
+    """See that devices asked for by name are there; a cluster's workers have their own (``here`` is false)."""
     places = {"signals": config.signals.device}
-    if config.executor.kind == "local":
+    if here:
         places["evaluation"] = config.evaluation.device
     for section, asked in places.items():
         device = pick_device(asked)

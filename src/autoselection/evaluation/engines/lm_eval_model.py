@@ -1,4 +1,6 @@
-"""lm-evaluation-harness's model and task classes for token-exact, offline scoring. Imports it: imported when scoring starts."""
+"""A model in memory that scores and answers token ids, by lm-evaluation-harness's batches. Imports it: imported when scoring
+starts.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lm_eval.api.instance import Instance
-from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 from transformers import StoppingCriteria
 
-from autoselection.evaluation.generation import Generation, Limited
+from autoselection.evaluation.engines.contract import Continuation, Question
+from autoselection.evaluation.generation import Generation
 
 #: Bytes that the logits of one batch may take, with their log-probabilities.
 _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30, "mps": 1 << 30}
@@ -44,25 +45,8 @@ class _StopTexts(StoppingCriteria):  # type: ignore[misc]
         return done.to(input_ids.device)
 
 
-class LocalTask(ConfigurableTask):  # type: ignore[misc]
-    """A harness task whose documents carry their token ids; contexts are taken as they are, without few-shot examples."""
-
-    def build_all_requests(self, *, limit: int | None = None, **_: Any) -> None:
-        """Make the requests of every document."""
-        instances: list[Instance] = []
-        for index, document in self.doc_iterator(limit=limit):
-            made = self.construct_requests(
-                doc=document, ctx=document["context"], metadata=(self.config["task"], index, self.config.repeats)
-            )
-            instances.extend(made if isinstance(made, list) else [made])
-        self._instances = instances
-
-
 class ConversationLM(HFLM):  # type: ignore[misc]
-    """``HFLM`` around a model in memory that scores the token ids of the documents.
-
-    Texts are never tokenized here: the harness would strip the white space that ends a chat prompt and score it as a
-    part of the answer, and it would turn control words inside item text into control tokens.
+    """``HFLM`` around a model in memory: a :class:`~autoselection.evaluation.engines.contract.LanguageModel`.
 
     Args:
         seed: of sampled answers.
@@ -91,7 +75,6 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             mixed_precision_dtype="bfloat16" if autocast else None,
             add_bos_token=False,
         )
-        self.limited = Limited()
         self._seed = seed
         self._rows = batch_size
         self._tokens = batch_tokens
@@ -99,12 +82,9 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         self._kept = 0
         self._forward = torch.compile(model, dynamic=True) if compiled else model
 
-    def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+    def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Log-probability of every continuation, and whether greedy decoding would write it."""
-        encoded: list[Request] = [
-            ((request.args[0], request.args[1]), request.doc["context_ids"], request.doc["continuations"][request.idx])
-            for request in requests
-        ]
+        encoded: list[Request] = [(("", ""), each.context, each.ids) for each in asked]
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(encoded)
         for batch in self._batches(encoded):
             pieces = [encoded[index] for index in batch]
@@ -152,27 +132,26 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             logits: torch.Tensor = self._forward(inps, use_cache=False, logits_to_keep=self._kept).logits
         return logits
 
-    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
-        """Answers to the documents' contexts."""
+    def answers(self, asked: Sequence[Question]) -> list[tuple[str, bool]]:
+        """The answer to every question, and whether it ended because it may be no longer."""
         groups: dict[Generation, list[int]] = {}
-        for index, request in enumerate(requests):
-            groups.setdefault(Generation.of(request), []).append(index)
-        answers = [""] * len(requests)
+        for index, question in enumerate(asked):
+            groups.setdefault(question.generation, []).append(index)
+        answers = [("", False)] * len(asked)
         torch.manual_seed(self._seed)  # sampled answers must not depend on what training drew
         for settings, order in groups.items():
-            order.sort(key=lambda index: -len(requests[index].doc["context_ids"]))
+            order.sort(key=lambda index: -len(asked[index].context))
             room = max(1, self.max_length - settings.max_gen_toks)
             while order:
-                width = min(room, len(requests[order[0]].doc["context_ids"]))
+                width = min(room, len(asked[order[0]].context))
                 rows = max(1, _GENERATED_SHARE * (self._tokens or _MAX_TOKENS) // (width + settings.max_gen_toks))
                 rows = min(rows, self._rows or rows)
                 batch, order = order[:rows], order[rows:]
-                contexts = [requests[index].doc["context_ids"][-room:] for index in batch]
+                contexts = [asked[index].context[-room:] for index in batch]
                 for index, tokens in zip(batch, self._continued(contexts, width, settings), strict=True):
                     ended = next((i for i, token in enumerate(tokens) if token in settings.stop_ids), None)
                     text = self.tokenizer.decode(tokens[:ended], skip_special_tokens=True)
-                    full = ended is None and len(tokens) >= settings.max_gen_toks
-                    answers[index] = self.limited.note(requests[index], text, full)
+                    answers[index] = text, ended is None and len(tokens) >= settings.max_gen_toks
         return answers
 
     def _continued(self, contexts: Sequence[list[int]], width: int, settings: Generation) -> list[list[int]]:

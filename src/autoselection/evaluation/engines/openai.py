@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server, over the standard library's HTTP client.
+"""The engine ``openai``: a model behind an OpenAI-compatible server.
 
 Generated answers come from ``/chat/completions``: the server renders the conversation. Likelihoods come from
 ``/completions`` with the prompt's token ids, ``echo`` and ``logprobs`` (vLLM, llama.cpp and TGI servers have them, hosted
@@ -8,38 +8,110 @@ chat models do not); whether they do is asked once. A trained LoRA adapter is lo
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
+from pydantic import Field
 
-from autoselection.errors import EvaluationError
-from autoselection.evaluation.config import EndpointConfig
-from autoselection.evaluation.engines.http import StatusError, send
-from autoselection.evaluation.generation import Generation, Limited
-from autoselection.secret import Secret
+from autoselection.conversation import Message
+from autoselection.errors import ConfigError, EvaluationError
+from autoselection.evaluation.config import EvaluationConfig
+from autoselection.evaluation.engines.contract import Continuation, Engine, Question, adapter_folder
+from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.job import EvaluationJob
+from autoselection.schema import StrictModel
+from autoselection.server import Server
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+#: Longest answer that is read (bytes): likelihoods of 100,000 tokens take a tenth.
+LONGEST = 64 << 20
 #: Stop texts that the protocol allows; answers are cut at all of them when they arrive.
 _MOST_STOPS = 4
 #: What rounding may make of a log-probability of 0.
 _ABOVE_ZERO = 0.01
 
-
-_RETRIED = (408, 409, 429, 500, 502, 503, 504)
-
-Request = TypeVar("Request")
+Asked = TypeVar("Asked", Continuation, Question)
 Answer = TypeVar("Answer")
+
+
+class EndpointOptions(StrictModel):
+    """Engine openai: a server that speaks OpenAI's protocol."""
+
+    base_url: str | None = Field(None, description="Address of the server, such as http://127.0.0.1:8000/v1.")
+    model: str | None = Field(
+        None, description="Name under which the server knows the model (model.path has its tokenizer)."
+    )
+    api_key_env: str | None = Field(None, description="Environment variable that holds the key; null sends none.")
+    load_adapters: bool = Field(
+        False,
+        description="Score subsets trained with LoRA by loading each adapter into the server for a while (a vLLM server "
+        "with VLLM_ALLOW_RUNTIME_LORA_UPDATING that sees the same files).",
+    )
+    concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once (count).")
+    timeout: float = Field(120.0, gt=0.0, description="Longest wait for one answer (s).")
+    retries: int = Field(3, ge=0, description="Further attempts after a busy or broken answer (count).")
+    retry_pause: float = Field(1.0, ge=0.0, description="First pause between attempts, doubled each time (s).")
+    seed: int = Field(0, description="Seed sent with every request; decoding is greedy.")
+
+
+class OpenAIEngine(Engine):
+    """A server; adapters are lent to it."""
+
+    options = EndpointOptions
+    reads = "server"
+    has_top_k = False
+
+    def __init__(self, config: EvaluationConfig, options: EndpointOptions) -> None:
+        self.config, self.own = config, options
+
+    def check(self, *, trains: bool) -> None:
+        """See that address, name and key are there, and that trained subsets can reach the server."""
+        Endpoint(self.own).server  # noqa: B018
+        if trains and not self.own.load_adapters:
+            raise EvaluationError(
+                "evaluation.engine 'openai' scores the model that a server holds, and a subset is trained here: set "
+                "evaluation.endpoint.load_adapters (and sft.method to lora), or use another engine."
+            )
+        if trains and self.config.sft.method != "lora":
+            raise ConfigError("evaluation.endpoint.load_adapters needs evaluation.sft.method 'lora'.")
+
+    def gives_likelihoods(self, tokenizer: Any) -> bool:
+        """Whether the server does: it is asked for those of a short prompt."""
+        return Endpoint(self.own).gives_likelihoods(tokenizer("One, two", add_special_tokens=False)["input_ids"])
+
+    def served(self) -> Sequence[str | None] | None:
+        """The server, and its name for the model."""
+        return [self.own.base_url, self.own.model]
+
+    @contextmanager
+    def language_model(
+        self,
+        job: EvaluationJob,
+        model: PreTrainedModel | None,
+        tokenizer: Any,
+        *,
+        dtype: torch.dtype,
+        context_length: int,
+    ) -> Iterator[EndpointLM]:
+        """The server's model, with the job's adapters if it was trained."""
+        endpoint = Endpoint(self.own)
+        served = EndpointLM(endpoint, context_length=context_length)
+        folder = adapter_folder(self, job)
+        if folder is None:
+            yield served
+            return
+        with endpoint.adapter(f"autoselection-{job.work_dir.name}", folder):
+            yield served
 
 
 class Endpoint:
@@ -47,66 +119,59 @@ class Endpoint:
 
     Raises (every method):
         EvaluationError: the server cannot be reached, refuses, or answers with something else than documented.
+        MissingExtraError: the package ``openai`` is not installed.
     """
 
-    def __init__(self, config: EndpointConfig) -> None:
-        if not config.base_url or not config.model:
+    def __init__(self, options: EndpointOptions) -> None:
+        if not options.base_url or not options.model:
             raise EvaluationError(
                 "evaluation.engine 'openai' needs evaluation.endpoint.base_url (such as http://127.0.0.1:8000/v1) and "
                 "evaluation.endpoint.model (the name under which the server knows the model)."
             )
-        if not config.base_url.startswith(("http://", "https://")):
-            raise EvaluationError(f"evaluation.endpoint.base_url must be an http address, not '{config.base_url}'.")
-        self.config = config
-        self.base_url = config.base_url.rstrip("/")
-        self.model = config.model
+        if not options.base_url.startswith(("http://", "https://")):
+            raise EvaluationError(f"evaluation.endpoint.base_url must be an http address, not '{options.base_url}'.")
+        self.options = options
+        self.base_url = options.base_url.rstrip("/")
+        self.model = options.model
 
-    def headers(self) -> tuple[dict[str, str], Secret]:
-        """The headers of a request, and the key in them."""
-        headers = {"Content-Type": "application/json"}
-        if not self.config.api_key_env:
-            return headers, Secret("")
-        key = os.environ.get(self.config.api_key_env)
-        if not key:
+    @cached_property
+    def server(self) -> Server:
+        """The server, with its key."""
+        options = self.options
+        key = os.environ.get(options.api_key_env, "") if options.api_key_env else ""
+        if options.api_key_env and not key:
             raise EvaluationError(
-                f"The environment variable {self.config.api_key_env} (evaluation.endpoint.api_key_env) is empty: "
+                f"The environment variable {options.api_key_env} (evaluation.endpoint.api_key_env) is empty: "
                 "set it to the server's key."
             )
-        return {**headers, "Authorization": f"Bearer {key}"}, Secret(key)
+        return Server(
+            base_url=self.base_url,
+            key=key,
+            timeout=options.timeout,
+            retries=options.retries,
+            pause=options.retry_pause,
+            longest=LONGEST,
+            setting="evaluation.endpoint.base_url",
+            purpose="evaluation.engine 'openai'",
+        )
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """The JSON answer to one request; busy and broken answers are asked again, with growing pauses."""
-        headers, secret = self.headers()
-        request = urllib.request.Request(self.base_url + path, json.dumps(body).encode(), headers, method="POST")
-        reason = ""
-        for attempt in range(self.config.retries + 1):
-            if attempt:
-                time.sleep(min(self.config.retry_pause * 2 ** (attempt - 1), 60.0))
-            try:
-                text = send(request, self.config.timeout).decode("utf-8", "replace")
-            except StatusError as error:
-                if 300 <= error.code < 400:
-                    elsewhere = secret.hidden(error.location or "another address")
-                    raise EvaluationError(
-                        f"{self.base_url}{path} sends on to {elsewhere[:200]}; that is not followed, as prompts and the "
-                        "key would go there: set evaluation.endpoint.base_url to the address that answers."
-                    ) from error
-                said = secret.hidden(error.body.decode("utf-8", "replace"))
-                reason = f"status {error.code}: {' '.join(said.split())[:200]}"
-                if error.code not in _RETRIED:
-                    raise _Refused(f"{self.base_url}{path} refused the request ({reason}).") from error
-                continue
-            except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as error:
-                reason = " ".join(secret.hidden(str(error)).split())[:200] or type(error).__name__
-                continue
-            try:
-                return secret.hide(json.loads(text) if text.strip().startswith(("{", "[")) else text)
-            except (ValueError, RecursionError) as error:
-                shown = secret.hidden(text)[:120]
-                raise EvaluationError(f"{self.base_url}{path} answered with broken JSON: {shown!r}.") from error
-        raise EvaluationError(
-            f"{self.base_url}{path} did not answer in {self.config.retries + 1} attempts ({reason}): is the server up?"
-        )
+        reply = self.server.post(path, body)
+        where = f"{self.base_url}{path}"
+        if reply.body is None:
+            if reply.redirected:
+                raise EvaluationError(f"{where}: {reply.error}.")
+            if reply.refused:
+                raise _Refused(f"{where} refused the request ({reply.error}).")
+            raise EvaluationError(
+                f"{where} did not answer in {reply.attempts} attempts ({reply.error}): is the server up?"
+            )
+        text = reply.body.decode("utf-8", "replace")
+        try:
+            return self.server.hide(json.loads(text) if text.strip().startswith(("{", "[")) else text)
+        except (ValueError, RecursionError) as error:
+            raise EvaluationError(f"{where} answered with broken JSON: {self.server.hide(text)[:120]!r}.") from error
 
     def gives_likelihoods(self, ids: Sequence[int]) -> bool:
         """Ask for the likelihoods of a short prompt; a server that refuses, or leaves them out, has none."""
@@ -122,7 +187,7 @@ class Endpoint:
             "prompt": list(ids),
             "max_tokens": 1,  # some servers refuse 0; the generated token is cut off
             "temperature": 0,
-            "seed": self.config.seed,
+            "seed": self.options.seed,
             "echo": True,
             "logprobs": 1,
         }
@@ -145,14 +210,14 @@ class Endpoint:
             )
         return pairs[: len(ids)]
 
-    def chat(self, messages: list[dict[str, str]], settings: Generation) -> tuple[str, bool]:
+    def chat(self, messages: Sequence[Message], settings: Generation) -> tuple[str, bool]:
         """The answer to a conversation, and whether it ended because it may be no longer."""
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": messages,
+            "messages": list(messages),
             "max_tokens": settings.max_gen_toks,
             "temperature": settings.temperature,
-            "seed": self.config.seed,
+            "seed": self.options.seed,
         }
         if settings.temperature and settings.top_p < 1:
             body["top_p"] = settings.top_p
@@ -198,44 +263,34 @@ class _Unlike(EvaluationError):
     """The server's answer lacks what the protocol says it has."""
 
 
-class EndpointLM(LM):  # type: ignore[misc]
-    """The server as a language model of the harness; requests run side by side, longest first."""
+class EndpointLM:
+    """The server as a :class:`~autoselection.evaluation.engines.contract.LanguageModel`; requests run side by side, longest
+    first.
+    """
 
     def __init__(self, endpoint: Endpoint, *, context_length: int) -> None:
-        super().__init__()
-        self.limited = Limited()
         self._endpoint = endpoint
         self._context = context_length
 
-    def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+    def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Log-probability of every continuation, and whether greedy decoding would write it."""
 
-        def ask(request: Instance) -> tuple[float, bool]:
-            continuation = request.doc["continuations"][request.idx]
-            ids = [*request.doc["context_ids"], *continuation][-(self._context - 1) :]
-            pairs = self._endpoint.likelihoods(ids)[-len(continuation) :]
+        def ask(each: Continuation) -> tuple[float, bool]:
+            ids = [*each.context, *each.ids][-(self._context - 1) :]
+            pairs = self._endpoint.likelihoods(ids)[-len(each.ids) :]
             if any(value is None for value, _ in pairs):
                 raise EvaluationError("The server gives no log-probability for a token of a gold answer.")
             greedy = all(best is not None and value is not None and value >= best for value, best in pairs)
             return float(sum(value for value, _ in pairs if value is not None)), greedy
 
-        return self._side_by_side(ask, requests)
+        return self._side_by_side(ask, asked)
 
-    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[float]:
-        """Not used: no task here asks for the likelihood of whole texts."""
-        raise NotImplementedError
+    def answers(self, asked: Sequence[Question]) -> list[tuple[str, bool]]:
+        """The answer to every question, and whether it ended because it may be no longer."""
+        return self._side_by_side(lambda each: self._endpoint.chat(each.messages, each.generation), asked)
 
-    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
-        """Answers to the documents' conversations."""
-
-        def ask(request: Instance) -> str:
-            text, full = self._endpoint.chat(json.loads(request.doc["messages"]), Generation.of(request))
-            return self.limited.note(request, text, full)
-
-        return self._side_by_side(ask, requests)
-
-    def _side_by_side(self, ask: Callable[[Instance], Answer], requests: Sequence[Instance]) -> list[Answer]:
-        order = sorted(range(len(requests)), key=lambda index: -len(requests[index].doc["context_ids"]))
-        with ThreadPoolExecutor(self._endpoint.config.concurrency) as pool:
-            found = list(pool.map(ask, [requests[index] for index in order]))
+    def _side_by_side(self, ask: Callable[[Asked], Answer], asked: Sequence[Asked]) -> list[Answer]:
+        order = sorted(range(len(asked)), key=lambda index: -len(asked[index].context))
+        with ThreadPoolExecutor(self._endpoint.options.concurrency) as pool:
+            found = list(pool.map(ask, [asked[index] for index in order]))
         return [answer for _, answer in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]

@@ -1,4 +1,4 @@
-"""vLLM, with trained LoRA adapters served natively beside the base model.
+"""The engine ``vllm``: vLLM, with trained LoRA adapters served natively beside the base model.
 
 Written against vLLM's documented interface (``LLM``, ``SamplingParams``, ``LoRARequest``, prompts as token ids,
 ``prompt_logprobs``); it needs a GPU and has not been run where this was written. What needs no GPU (arguments, requests,
@@ -13,17 +13,24 @@ from __future__ import annotations
 import gc
 import importlib.util
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
+from pydantic import Field
 
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation.config import EvaluationConfig
-from autoselection.evaluation.generation import Generation, Limited
+from autoselection.evaluation.engines.contract import Continuation, Engine, Question, adapter_folder
+from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.job import EvaluationJob
+from autoselection.language.models import save_tokenizer
+from autoselection.schema import StrictModel
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 #: Ranks that vLLM has kernels for.
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -31,29 +38,105 @@ _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _ALL_TOKENS = -1
 
 
-def require_vllm() -> None:
-    """Raise MissingExtraError if vLLM is not installed."""
-    if importlib.util.find_spec("vllm") is None:
-        raise MissingExtraError("vllm", "vllm", "evaluation.engine 'vllm'")
+class VllmOptions(StrictModel):
+    """Engine vllm (extra of the same name, needs a GPU)."""
+
+    gpu_memory_utilization: float = Field(
+        0.45, gt=0.0, le=1.0, description="Share of a GPU's memory for vLLM; training needs the rest."
+    )
+    max_model_len: int | None = Field(
+        None, ge=8, description="Longest prompt with its answer (tokens); null is the model's context."
+    )
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs the model is spread over (count).")
+    enforce_eager: bool = Field(False, description="Do not capture CUDA graphs: starts faster, runs slower.")
+
+
+class VllmEngine(Engine):
+    """vLLM in this process."""
+
+    options = VllmOptions
+    reads = "folder"
+
+    def __init__(self, config: EvaluationConfig, options: VllmOptions) -> None:
+        self.config, self.own = config, options
+
+    def check(self, *, trains: bool) -> None:
+        """See that vLLM is installed."""
+        if importlib.util.find_spec("vllm") is None:
+            raise MissingExtraError("vllm", "vllm", "evaluation.engine 'vllm'")
+
+    def context_length(self, length: int) -> int:
+        """The configured length, or the model's own."""
+        return self.own.max_model_len or length
+
+    @contextmanager
+    def language_model(
+        self,
+        job: EvaluationJob,
+        model: PreTrainedModel | None,
+        tokenizer: Any,
+        *,
+        dtype: torch.dtype,
+        context_length: int,
+    ) -> Iterator[VllmLM]:
+        """The base model with the job's adapters, or the trained model, saved and loaded again."""
+        import torch
+
+        folder = adapter_folder(self, job)
+        path, merged = job.model, job.rows is not None and folder is None
+        if merged:
+            assert model is not None
+            path = str(job.work_dir / "model")
+            model.save_pretrained(path)
+            save_tokenizer(tokenizer, Path(path))
+            release_engines()
+        if model is not None:
+            model.to("cpu")  # vLLM wants the GPU
+            torch.cuda.empty_cache()
+        arguments = engine_arguments(
+            self.config,
+            self.own,
+            path,
+            context_length=context_length,
+            seed=job.seed if merged else 0,
+            trust_remote_code=job.trust_remote_code,
+            adapters=self.config.sft.method == "lora" and not merged,
+        )
+        llm = load_engine(arguments, keep=not merged)
+        from vllm import SamplingParams
+        from vllm.lora.request import LoRARequest
+
+        adapter = None
+        if folder is not None:
+            _ADAPTERS.append(str(folder))
+            adapter = LoRARequest(f"subset-{len(_ADAPTERS)}", len(_ADAPTERS), str(folder))
+        length = int(arguments["max_model_len"])
+        yield VllmLM(llm, SamplingParams, adapter=adapter, context_length=length, seed=job.seed)
 
 
 def engine_arguments(
-    config: EvaluationConfig, model: str, *, context_length: int, seed: int, trust_remote_code: bool, adapters: bool
+    config: EvaluationConfig,
+    options: VllmOptions,
+    model: str,
+    *,
+    context_length: int,
+    seed: int,
+    trust_remote_code: bool,
+    adapters: bool,
 ) -> dict[str, Any]:
     """Keyword arguments of ``vllm.LLM``.
 
     Raises:
         EvaluationError: the rank of the adapters is larger than vLLM serves.
     """
-    settings = config.vllm
     arguments: dict[str, Any] = {
         "model": model,
         "dtype": config.dtype,
         "seed": seed,
-        "max_model_len": settings.max_model_len or context_length,
-        "gpu_memory_utilization": settings.gpu_memory_utilization,
-        "tensor_parallel_size": settings.tensor_parallel_size,
-        "enforce_eager": settings.enforce_eager,
+        "max_model_len": options.max_model_len or context_length,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "enforce_eager": options.enforce_eager,
         "trust_remote_code": trust_remote_code,
     }
     if adapters:
@@ -106,17 +189,8 @@ def likelihood_of(
     return (total if not math.isnan(total) else math.nan), greedy
 
 
-@dataclass(frozen=True)
-class Adapter:
-    """A saved LoRA adapter; ``number`` must differ between adapters of one engine."""
-
-    name: str
-    number: int
-    folder: Path
-
-
-class VllmLM(LM):  # type: ignore[misc]
-    """A ``vllm.LLM`` as a language model of the harness.
+class VllmLM:
+    """A ``vllm.LLM`` as a :class:`~autoselection.evaluation.engines.contract.LanguageModel`.
 
     Args:
         llm: the engine.
@@ -133,48 +207,34 @@ class VllmLM(LM):  # type: ignore[misc]
         context_length: int,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.limited = Limited()
         self._llm, self._sampling, self._adapter = llm, sampling, adapter
         self._context, self._seed = context_length, seed
 
-    def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+    def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Log-probability of every continuation, and whether greedy decoding would write it."""
-        continuations = [request.doc["continuations"][request.idx] for request in requests]
-        prompts = [
-            [*request.doc["context_ids"], *continuation][-(self._context - 1) :]  # one token must be generated
-            for request, continuation in zip(requests, continuations, strict=True)
-        ]
+        # one token must be generated
+        prompts = [[*each.context, *each.ids][-(self._context - 1) :] for each in asked]
         parameters = self._sampling(**sampling_arguments(None, seed=self._seed))
         outputs = self._generate(prompts, parameters)
         return [
-            likelihood_of(output.prompt_logprobs, ids, len(continuation))
-            for output, ids, continuation in zip(outputs, prompts, continuations, strict=True)
+            likelihood_of(output.prompt_logprobs, ids, len(each.ids))
+            for output, ids, each in zip(outputs, prompts, asked, strict=True)
         ]
 
-    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[float]:
-        """Not used: no task here asks for the likelihood of whole texts."""
-        raise NotImplementedError
-
-    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
-        """Answers to the documents' contexts."""
-        asked = [Generation.of(request) for request in requests]
-        prompts = [
-            request.doc["context_ids"][-max(1, self._context - settings.max_gen_toks) :]
-            for request, settings in zip(requests, asked, strict=True)
-        ]
-        parameters = [self._sampling(**sampling_arguments(settings, seed=self._seed)) for settings in asked]
+    def answers(self, asked: Sequence[Question]) -> list[tuple[str, bool]]:
+        """The answer to every question, and whether it ended because it may be no longer."""
+        prompts = [each.context[-max(1, self._context - each.generation.max_gen_toks) :] for each in asked]
+        parameters = [self._sampling(**sampling_arguments(each.generation, seed=self._seed)) for each in asked]
         answers = [output.outputs[0] for output in self._generate(prompts, parameters)]
-        return [
-            self.limited.note(request, answer.text, answer.finish_reason == "length")
-            for request, answer in zip(requests, answers, strict=True)
-        ]
+        return [(answer.text, answer.finish_reason == "length") for answer in answers]
 
     def _generate(self, prompts: Sequence[Sequence[int]], parameters: Any) -> Any:
         asked = [{"prompt_token_ids": list(ids)} for ids in prompts]
         return self._llm.generate(asked, parameters, use_tqdm=False, lora_request=self._adapter)
 
 
+#: Adapters this process has served; vLLM knows them by number.
+_ADAPTERS: list[str] = []
 _LOADED: dict[str, Any] = {}
 
 

@@ -1,4 +1,4 @@
-"""LLaMA-Factory as the trainer: its YAML, its data, its command, and the model it leaves.
+"""The trainer ``llamafactory``: its YAML, its data, its command, and the model it leaves.
 
 It runs as a command of its own (its requirements differ from ours: install it in another environment and name its
 ``llamafactory-cli``). To keep the meaning of a budget, the rows are written in our order of training, repetitions
@@ -20,7 +20,7 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,14 +28,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from pydantic import Field
 
 from autoselection.errors import EvaluationError
 from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.memory import asked_bytes, blame, told_memory
 from autoselection.evaluation.runtime import MachineFailure, TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule
+from autoselection.evaluation.trainers.contract import Trained, Trainer, TrainingPlan
 from autoselection.export import CannotHold, export_sharegpt, llamafactory_row
+from autoselection.language.models import load_model, resolve_model
 from autoselection.pool import Pool
+from autoselection.schema import StrictModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,6 +66,201 @@ class LlamaFactoryRun:
 
     output: Path
     losses: list[float]
+
+
+class LlamaFactoryOptions(StrictModel):
+    """Trainer llamafactory: LLaMA-Factory, installed in an environment of its own."""
+
+    command: str = Field("llamafactory-cli", description="The command, by name or path.")
+    template: str | None = Field(
+        None, description="LLaMA-Factory's name for the model's chat template (qwen, llama3, …); required."
+    )
+    processes: int = Field(1, ge=1, description="Processes (GPUs) of one training (count); above 1 by torchrun.")
+    timeout: float | None = Field(None, gt=0.0, description="Longest training (s); null waits.")
+    extra: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="Further arguments for its YAML, as they are; they win over ours."
+    )
+
+
+class LlamaFactoryTrainer(Trainer):
+    """LLaMA-Factory by its own command."""
+
+    options = LlamaFactoryOptions
+    in_process = False
+
+    def __init__(self, config: SFTConfig, options: LlamaFactoryOptions) -> None:
+        self.config, self.own = config, options
+
+    def check_settings(self) -> None:
+        """Refuse what it cannot follow."""
+        config = self.config
+        if self.own.template is None:
+            raise ValueError("trainer llamafactory needs llamafactory.template, its name for the chat template")
+        if config.turns == "each":
+            raise ValueError("trainer llamafactory renders conversations itself: turns can be all or last, not each")
+        if config.packing or config.group_by_length:
+            raise ValueError(
+                "trainer llamafactory makes up its own batches: leave packing and group_by_length off "
+                "(its own packing is llamafactory.extra: {neat_packing: true}, with other steps)"
+            )
+        passes = self._rows_a_pass()
+        if config.batch_size % passes:
+            raise ValueError(
+                f"trainer llamafactory: batch_size {config.batch_size} is no multiple of micro_batch_size x processes "
+                f"({passes})"
+            )
+
+    def _rows_a_pass(self) -> int:
+        return self.own.processes * (self.config.micro_batch_size or 1)
+
+    def check(self) -> None:
+        """See that its command is there."""
+        find_command(self.own.command)
+
+    def holdable(self, pool: Pool, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], Sequence[str]]:
+        """Which rows it can train on as they are."""
+        kept, reasons = holdable(pool, rows)
+        return kept, told_refused(reasons, len(rows))
+
+    def train(self, plan: TrainingPlan) -> Trained:
+        """Train on the rows of the schedule, in its order, and load what it leaves."""
+        folder = plan.work_dir.resolve() / "llamafactory"
+        dtype = str(plan.dtype).removeprefix("torch.")
+        arguments = self.train_arguments(
+            plan.schedule,
+            model=resolve_model(plan.base).resolve(),
+            folder=folder,
+            seed=plan.seed,
+            max_length=plan.max_length,
+            device=plan.device,
+            bf16=dtype == "bfloat16",
+            trust_remote_code=plan.trust_remote_code,
+        )
+        yaml_file = write_training(plan.pool, plan.subset.pool_rows[plan.schedule.order], folder, arguments)
+        try:
+            run = self.run_training(yaml_file)
+            model, trainable = load_trained(
+                run,
+                self.config,
+                base=plan.base,
+                dtype="float32" if self.config.method == "full" else dtype,
+                device=plan.device,
+                trust_remote_code=plan.trust_remote_code,
+            )
+            if plan.adapter_dir is not None:
+                shutil.copytree(run.output, plan.adapter_dir, dirs_exist_ok=True)
+        finally:
+            remove_bulk(folder)
+        passes = plan.schedule.steps * int(arguments["gradient_accumulation_steps"])
+        return Trained(model, run.losses, passes, trainable)
+
+    def train_arguments(
+        self,
+        schedule: TrainingSchedule,
+        *,
+        model: Path | str,
+        folder: Path,
+        seed: int,
+        max_length: int,
+        device: str,
+        bf16: bool,
+        trust_remote_code: bool = False,
+    ) -> dict[str, Any]:
+        """The document of ``train.yaml``; ``llamafactory.extra`` wins over everything else."""
+        config, own = self.config, self.own
+        passes = self._rows_a_pass()
+        arguments: dict[str, Any] = {
+            "model_name_or_path": str(model),
+            "trust_remote_code": trust_remote_code,
+            "stage": "sft",
+            "do_train": True,
+            "finetuning_type": config.method,
+            "dataset": DATASET,
+            "dataset_dir": str(folder / "data"),
+            "template": own.template,
+            "cutoff_len": max_length,
+            "train_on_prompt": not config.completion_only,
+            "mask_history": config.turns == "last" and config.completion_only,
+            "disable_shuffling": True,
+            "packing": False,
+            "output_dir": str(folder / "output"),
+            "per_device_train_batch_size": config.micro_batch_size or 1,
+            "gradient_accumulation_steps": config.batch_size // passes,
+            "num_train_epochs": 1.0,
+            "learning_rate": config.learning_rate,
+            "lr_scheduler_type": _SCHEDULERS.get(config.scheduler, config.scheduler),
+            "warmup_steps": math.ceil(config.warmup_ratio * schedule.steps),
+            "weight_decay": config.weight_decay,
+            "max_grad_norm": config.max_grad_norm,
+            "disable_gradient_checkpointing": not config.gradient_checkpointing,
+            "bf16": bf16,
+            "use_cpu": device == "cpu",
+            "seed": seed,
+            "data_seed": seed,
+            "logging_steps": 1,
+            "logging_nan_inf_filter": False,
+            "save_strategy": "no",
+            "report_to": "none",
+            "plot_loss": False,
+        }
+        if config.method == "lora":
+            modules = config.lora_target_modules
+            arguments |= {
+                "lora_rank": config.lora_r,
+                "lora_alpha": round(config.lora_alpha),
+                "lora_dropout": config.lora_dropout,
+                "lora_target": "all" if modules == "all-linear" else ",".join(modules),
+            }
+        if config.deepspeed is not None:
+            arguments["deepspeed"] = str(config.deepspeed)
+        if config.fsdp is not None:
+            arguments |= {"fsdp": "full_shard auto_wrap", "fsdp_config": str(config.fsdp)}
+        return arguments | dict(own.extra)
+
+    def run_training(self, yaml_file: Path) -> LlamaFactoryRun:
+        """Run ``llamafactory-cli train`` on a YAML file and read what it left.
+
+        Raises:
+            TrainingFailure: it ran out of memory, took no row, or its loss is not finite.
+            MachineFailure: the machine ended it.
+            EvaluationError: it is not installed, or it refuses what it is asked (its log is named).
+        """
+        own = self.own
+        command = find_command(own.command)
+        folder = yaml_file.parent
+        log = folder / _LOG
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [command, "train", str(yaml_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=self._environment(folder),
+                preexec_fn=_end_with_parent,
+            )
+            try:
+                code = process.wait(own.timeout)
+            except subprocess.TimeoutExpired:
+                raise TrainingFailure(
+                    f"LLaMA-Factory trained longer than evaluation.sft.llamafactory.timeout ({own.timeout:g} s)."
+                ) from None
+            finally:
+                if process.poll() is None:
+                    _stop(process)
+        if code != 0:
+            _explain(code, log)
+        return _read(folder / "output", log)
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        # PYTHONPATH is of this environment, not of LLaMA-Factory's; its cache of data must not outlive the training.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment["HF_DATASETS_CACHE"] = str(folder / "cache")
+        if self.own.processes > 1 or self.config.deepspeed is not None or self.config.fsdp is not None:
+            environment["FORCE_TORCHRUN"] = "1"
+        # It starts a process for every GPU it sees unless it is told how many; the batch size counts on this number.
+        environment["NPROC_PER_NODE"] = str(self.own.processes)
+        return environment
 
 
 def find_command(command: str) -> str:
@@ -101,70 +300,6 @@ def told_refused(reasons: Mapping[str, int], rows: int) -> list[str]:
     return [f"LLaMA-Factory does not train on {sum(reasons.values()):,} of {rows:,} rows: {why}."]
 
 
-def train_arguments(
-    config: SFTConfig,
-    schedule: TrainingSchedule,
-    *,
-    model: Path | str,
-    folder: Path,
-    seed: int,
-    max_length: int,
-    device: str,
-    bf16: bool,
-    trust_remote_code: bool = False,
-) -> dict[str, Any]:
-    """The document of ``train.yaml``; ``llamafactory.extra`` wins over everything else."""
-    own = config.llamafactory
-    passes = own.processes * (config.micro_batch_size or 1)
-    arguments: dict[str, Any] = {
-        "model_name_or_path": str(model),
-        "trust_remote_code": trust_remote_code,
-        "stage": "sft",
-        "do_train": True,
-        "finetuning_type": config.method,
-        "dataset": DATASET,
-        "dataset_dir": str(folder / "data"),
-        "template": own.template,
-        "cutoff_len": max_length,
-        "train_on_prompt": not config.completion_only,
-        "mask_history": config.turns == "last" and config.completion_only,
-        "disable_shuffling": True,
-        "packing": False,
-        "output_dir": str(folder / "output"),
-        "per_device_train_batch_size": config.micro_batch_size or 1,
-        "gradient_accumulation_steps": config.batch_size // passes,
-        "num_train_epochs": 1.0,
-        "learning_rate": config.learning_rate,
-        "lr_scheduler_type": _SCHEDULERS.get(config.scheduler, config.scheduler),
-        "warmup_steps": math.ceil(config.warmup_ratio * schedule.steps),
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-        "disable_gradient_checkpointing": not config.gradient_checkpointing,
-        "bf16": bf16,
-        "use_cpu": device == "cpu",
-        "seed": seed,
-        "data_seed": seed,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "no",
-        "report_to": "none",
-        "plot_loss": False,
-    }
-    if config.method == "lora":
-        modules = config.lora_target_modules
-        arguments |= {
-            "lora_rank": config.lora_r,
-            "lora_alpha": round(config.lora_alpha),
-            "lora_dropout": config.lora_dropout,
-            "lora_target": "all" if modules == "all-linear" else ",".join(modules),
-        }
-    if config.deepspeed is not None:
-        arguments["deepspeed"] = str(config.deepspeed)
-    if config.fsdp is not None:
-        arguments |= {"fsdp": "full_shard auto_wrap", "fsdp_config": str(config.fsdp)}
-    return arguments | dict(own.extra)
-
-
 def write_training(pool: Pool, rows: NDArray[np.int64], folder: Path, arguments: Mapping[str, Any]) -> Path:
     """Write ``data/`` (rows in order, ``dataset_info.json``) and ``train.yaml`` into an empty ``folder``.
 
@@ -178,53 +313,6 @@ def write_training(pool: Pool, rows: NDArray[np.int64], folder: Path, arguments:
     path = folder / "train.yaml"
     path.write_text(yaml.safe_dump(dict(arguments), sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
-
-
-def run_training(config: SFTConfig, yaml_file: Path) -> LlamaFactoryRun:
-    """Run ``llamafactory-cli train`` on a YAML file and read what it left.
-
-    Raises:
-        TrainingFailure: it ran out of memory, took no row, or its loss is not finite.
-        MachineFailure: the machine ended it.
-        EvaluationError: it is not installed, or it refuses what it is asked (its log is named).
-    """
-    own = config.llamafactory
-    command = find_command(own.command)
-    folder = yaml_file.parent
-    log = folder / _LOG
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [command, "train", str(yaml_file)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=_environment(config, folder),
-            preexec_fn=_end_with_parent,
-        )
-        try:
-            code = process.wait(own.timeout)
-        except subprocess.TimeoutExpired:
-            raise TrainingFailure(
-                f"LLaMA-Factory trained longer than evaluation.sft.llamafactory.timeout ({own.timeout:g} s)."
-            ) from None
-        finally:
-            if process.poll() is None:
-                _stop(process)
-    if code != 0:
-        _explain(code, log)
-    return _read(folder / "output", log)
-
-
-def _environment(config: SFTConfig, folder: Path) -> dict[str, str]:
-    # PYTHONPATH is of this environment, not of LLaMA-Factory's; its cache of data must not outlive the training.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment["HF_DATASETS_CACHE"] = str(folder / "cache")
-    if config.llamafactory.processes > 1 or config.deepspeed is not None or config.fsdp is not None:
-        environment["FORCE_TORCHRUN"] = "1"
-    # It starts a process for every GPU it sees unless it is told how many; the batch size counts on this number.
-    environment["NPROC_PER_NODE"] = str(config.llamafactory.processes)
-    return environment
 
 
 def _end_with_parent() -> None:
@@ -300,8 +388,6 @@ def load_trained(
     run: LlamaFactoryRun, config: SFTConfig, *, base: str, dtype: str, device: str, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, int]:
     """The trained model, adapters merged, and how many of its parameters were trained."""
-    from autoselection.language.models import load_model
-
     if config.method == "full":
         model = load_model(run.output, device, dtype, trust_remote_code=trust_remote_code)
         return model, sum(parameter.numel() for parameter in model.parameters())

@@ -1,211 +1,237 @@
-"""TRL's trainer on a planned sequence of token rows. Imports torch and TRL: imported when training starts."""
+"""The trainer ``trl``: supervised fine-tuning by TRL's ``SFTTrainer`` on rows that are already tokens.
+
+TRL receives ``input_ids`` and ``labels`` and is told to prepare nothing: no template, no tokenizer, no end-of-sequence
+token, no truncation of its own. The loss is the mean over the response tokens of a whole batch, however it is split
+into micro-batches.
+
+Weights are float32 unless LoRA runs in bfloat16; with bfloat16, full fine-tuning computes under autocast, because
+updates of a small learning rate vanish in bfloat16 weights.
+"""
 
 from __future__ import annotations
 
-import inspect
+import importlib.util
+import json
 import math
-from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import datasets
-import numpy as np
-import pyarrow as pa
-import torch
-from transformers import PrinterCallback
-from trl import SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from autoselection.errors import EvaluationError, MissingExtraError
+from autoselection.evaluation.config import SFTConfig
+from autoselection.evaluation.runtime import seed_generators
+from autoselection.evaluation.schedule import TrainingSchedule
+from autoselection.evaluation.trainers.contract import Trained, Trainer, TrainingPlan
 
-from autoselection.evaluation.encoding import IGNORED, EncodedRow, EncodedSubset
-from autoselection.evaluation.runtime import TrainingFailure
-from autoselection.evaluation.schedule import TrainingSchedule, micro_batches, packed_batches
-
-#: What one more forward and backward pass costs, in tokens: measured on a CPU; a GPU is idle during small passes.
-_PASS_COST = {"cpu": 64, "cuda": 4096}
-
-#: Steps whose mean loss tells divergence: one step may be an odd batch.
-_WATCHED_STEPS = 5
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
-class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
-    """``SFTTrainer`` that trains on a schedule and stops at the first loss that is not finite.
+#: Memory that the activations of one micro-batch may take where there is no GPU; on one, a quarter of its memory.
+#: More gains nothing on a CPU: fresh pages for larger blocks cost more time than they save.
+_ACTIVATION_BYTES = 1 << 30
+_MICRO_TOKENS_RANGE = (256, 2048)
+_GPU_MICRO_TOKENS_RANGE = (1024, 65_536)
 
-    The Trainer's own gradient accumulation takes micro-batches of a fixed number of rows, which the longest row of the
-    pool would dictate. Here a batch arrives whole, longest rows first, and is cut by tokens instead.
 
-    Attributes:
-        losses: mean loss per response token of every optimiser step.
-        forward_passes: forward passes so far.
-    """
+class TRLTrainer(Trainer):
+    """TRL in the worker process."""
 
-    def __init__(
-        self,
-        *,
-        model: Any,
-        arguments: Any,
-        tokenizer: Any,
-        subset: EncodedSubset,
-        schedule: TrainingSchedule,
-        micro_rows: int | None,
-        micro_tokens: int,
-        adapters: Any | None,
-        packing: bool = False,
-        divergence: float | None = None,
-    ) -> None:
-        self.losses: list[float] = []
-        self._packing = packing
-        self._divergence = divergence
-        self._uniform = math.log(model.config.get_text_config().vocab_size)
-        self._latest: deque[float] = deque(maxlen=_WATCHED_STEPS)
-        self.forward_passes = 0
-        self._micro_rows = micro_rows
-        self._micro_tokens = micro_tokens
-        trained, order = np.unique(schedule.order, return_inverse=True)
-        self._order: list[int] = order.tolist()
-        if arguments.n_gpu > 1:
-            # Evaluations use one GPU each; the Trainer would otherwise wrap the model in DataParallel.
-            arguments._n_gpu = 1
-        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        super().__init__(
-            model=model,
-            args=arguments,
-            train_dataset=_dataset(subset.trainable(trained)),
-            # Passed explicitly, so that TRL changes neither the tokenizer's nor the model's padding token.
-            data_collator=DataCollatorForLanguageModeling(pad_token_id=padding or 0),
-            processing_class=tokenizer,
-            peft_config=adapters,
-        )
-        self.remove_callback(PrinterCallback)
-        self._plain_head = (
-            arguments.device.type != "cuda" and "logits_to_keep" in inspect.signature(model.forward).parameters
-        )
+    def __init__(self, config: SFTConfig) -> None:
+        self.config = config
 
-    def _send_telemetry(self) -> None:
-        """TRL reports every trainer to the hub; what a study trains is nobody else's business."""
+    def check(self) -> None:
+        """See that the files for accelerate can be used."""
+        distribution(self.config)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sequence[int]:
-        return self._order
+    def train(self, plan: TrainingPlan) -> Trained:
+        """Fine-tune the model in place.
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        """TRL's loss, off the GPU without its detour.
-
-        TRL's chunked head skips prompt tokens on a GPU only; elsewhere it projects every position on the vocabulary,
-        twice, which costs as much as the rest of a small model. Micro-batches bound the memory of plain logits.
+        Raises:
+            TrainingFailure: a loss that is not finite or rises far above its start.
+            EvaluationError: packing is asked for and the model attends across packed rows; a file of the settings is wrong.
         """
-        if not self._plain_head or return_outputs or self.aux_loss_enabled:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs["labels"][:, 1:]
-        positions = (labels != IGNORED).any(0).nonzero()[:, 0]
-        where = {name: inputs[name] for name in ("attention_mask", "position_ids") if name in inputs}
-        outputs = model(input_ids=inputs["input_ids"], **where, use_cache=False, logits_to_keep=positions)
-        labels = labels[:, positions].flatten()
-        trained = labels != IGNORED
-        logits = outputs.logits.flatten(0, 1)[trained].float()
-        loss = torch.nn.functional.cross_entropy(logits, labels[trained], reduction="sum")
-        return loss / (trained.sum() if num_items_in_batch is None else num_items_in_batch)
+        import torch
 
-    def floating_point_ops(self, inputs: Any) -> int:
-        """Not counted: the Trainer would walk through all modules in every step for a number nobody reads."""
-        return 0
+        from autoselection.evaluation.trainers.subset_trainer import SubsetTrainer, attends_across
 
-    def training_step(
-        self, model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | int | None = None
-    ) -> torch.Tensor:
-        """Accumulate the gradients of one batch; every micro-batch counts by its share of the response tokens."""
-        total = torch.zeros((), device=self.args.device)
-        pieces = self._micro_batches(inputs)
-        for number, micro_batch in enumerate(pieces, start=1):
-            # DeepSpeed would take a step after every backward pass; this is how the Trainer itself tells it the last.
-            self.accelerator.gradient_state._set_sync_gradients(number == len(pieces))
-            total = total + super().training_step(model, micro_batch, num_items_in_batch)
-            self.forward_passes += 1
-        self._watch(total.item())
-        return total
-
-    def _watch(self, loss: float) -> None:
-        """Take note of a step's loss, and fail if training has diverged."""
-        step = f"step {self.state.global_step + 1} of {self.state.max_steps}"
-        advice = "lower evaluation.sft.learning_rate"
-        if not math.isfinite(loss):
-            raise TrainingFailure(f"Training diverged: the loss became {loss} in {step}; {advice}.")
-        self.losses.append(loss)
-        self._latest.append(loss)
-        mean = sum(self._latest) / len(self._latest)
-        start = max(self.losses[0], self._uniform)
-        if self._divergence and len(self._latest) == _WATCHED_STEPS and mean > self._divergence * start:
-            raise TrainingFailure(
-                f"Training diverged: the mean loss of {_WATCHED_STEPS} steps rose to {mean:.3g} in {step} (it began at "
-                f"{self.losses[0]:.3g}; a uniform guess has {self._uniform:.3g}); {advice}."
+        config, model, schedule = self.config, plan.model, plan.schedule
+        assert model is not None
+        if config.packing and attends_across(model):
+            raise EvaluationError(
+                f"The model '{model.name_or_path}' lets packed rows see each other ({type(model).__name__}, attention "
+                f"'{model.config._attn_implementation}'): switch evaluation.sft.packing off."
             )
-
-    def _micro_batches(self, inputs: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-        lengths = inputs["attention_mask"].sum(1).numpy(force=True)
-        if self._packing:
-            packs = packed_batches(lengths, max_rows=self._micro_rows, max_tokens=self._micro_tokens)
-            return [_packed(inputs, lengths, start, end) for start, end in packs]
-        pieces = micro_batches(
-            lengths,
-            max_rows=self._micro_rows,
-            max_tokens=self._micro_tokens,
-            pass_cost=_PASS_COST.get(self.args.device.type, 1024),
+        if config.method == "lora":
+            _check_targets(config.lora_target_modules, model)
+        seed_generators(plan.seed)  # adapters are initialised before the trainer seeds anything
+        autocast = plan.dtype == torch.bfloat16
+        trainer = SubsetTrainer(
+            model=model,
+            arguments=training_arguments(
+                config, schedule, model, autocast=autocast, seed=plan.seed, work_dir=plan.work_dir
+            ),
+            tokenizer=plan.tokenizer,
+            subset=plan.subset,
+            schedule=schedule,
+            micro_rows=config.micro_batch_size,
+            micro_tokens=config.micro_batch_tokens
+            or micro_batch_tokens(model, plan.dtype, config.gradient_checkpointing),
+            adapters=_adapters(config) if config.method == "lora" else None,
+            packing=config.packing,
+            divergence=config.divergence,
         )
-        return [
-            {name: tensor[start:end, : int(lengths[start])] for name, tensor in inputs.items()} for start, end in pieces
-        ]
+        trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+        trainer.train()
+        trained = trainer.model
+        if config.method == "lora":
+            if plan.adapter_dir is not None:
+                trained.save_pretrained(str(plan.adapter_dir))
+            trained = trained.merge_and_unload()
+        trained.eval()
+        return Trained(trained, trainer.losses, trainer.forward_passes, trainable)
 
 
-def _packed(
-    inputs: dict[str, torch.Tensor], lengths: np.ndarray[Any, Any], start: int, end: int
-) -> dict[str, torch.Tensor]:
-    """Rows start to end as one row without padding, in the form of TRL's padding-free collator.
+def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing: bool) -> int:
+    """Tokens of a forward pass whose activations fit in memory, by a rule of thumb.
 
-    Positions start again with every row, which is what keeps attention within it; a row's first token has no label, so
-    that it is not predicted from the row before.
+    A transformer layer keeps about 18 vectors of the hidden and 6 of the intermediate size per token for the backward
+    pass; the head keeps four of the vocabulary's size, in float32. With checkpointing a layer keeps its input, and one
+    layer at a time the rest.
     """
-    kept = inputs["attention_mask"][start:end].bool()
-    labels = inputs["labels"][start:end].clone()
-    labels[:, 0] = IGNORED
-    positions = torch.cat([torch.arange(int(length)) for length in lengths[start:end]])
-    return {
-        "input_ids": inputs["input_ids"][start:end][kept][None],
-        "labels": labels[kept][None],
-        "position_ids": positions[None].to(kept.device),
-    }
+    import torch
+
+    config = model.config.get_text_config()
+    hidden = int(config.hidden_size)
+    layers = int(config.num_hidden_layers)
+    intermediate = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    layer = 18 * hidden + 6 * intermediate
+    kept = layers * hidden + layer if checkpointing else layers * layer
+    per_token = kept * dtype.itemsize + 16 * int(config.vocab_size)
+    if model.device.type == "cuda":
+        lowest, highest = _GPU_MICRO_TOKENS_RANGE
+        memory = torch.cuda.get_device_properties(model.device).total_memory // 4
+    else:
+        lowest, highest = _MICRO_TOKENS_RANGE
+        memory = _ACTIVATION_BYTES
+    return min(max(memory // per_token, lowest), highest)
 
 
-def attends_across(model: Any) -> bool:
-    """Whether a row packed behind another one sees it: the logits of the second change with the first."""
-    vocabulary = int(model.config.get_text_config().vocab_size)
-    generator = torch.Generator().manual_seed(0)
-    first, other, second = (torch.randint(vocabulary, (length,), generator=generator) for length in (9, 9, 7))
-    positions = torch.cat([torch.arange(9), torch.arange(7)])[None].to(model.device)
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        seen = [
-            model(
-                input_ids=torch.cat([before, second])[None].to(model.device), position_ids=positions, use_cache=False
-            ).logits[0, 9:]
-            for before in (first, other)
-        ]
-    model.train(training)
-    # Nothing of the first row reaches the second: the very same sums, up to the order a GPU adds in.
-    return not torch.allclose(seen[0], seen[1], rtol=1e-4, atol=1e-4 * float(seen[0].abs().max()))
+def training_arguments(
+    config: SFTConfig, schedule: TrainingSchedule, model: PreTrainedModel, *, autocast: bool, seed: int, work_dir: Path
+) -> Any:
+    """TRL's configuration for one schedule: no preparation of rows, no logs, no checkpoints, nothing on disk."""
+    from trl import SFTConfig as TRLConfig
+
+    cpu = model.device.type == "cpu"
+    return TRLConfig(
+        **distribution(config),
+        output_dir=str(work_dir),
+        max_steps=schedule.steps,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(config.scheduler, config.scheduler),
+        warmup_steps=math.ceil(config.warmup_ratio * schedule.steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=autocast,
+        fp16=False,
+        gradient_checkpointing=config.gradient_checkpointing,
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=not cpu,
+        use_cpu=cpu,
+        seed=seed,
+        data_seed=seed,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
 
 
-def _dataset(rows: Sequence[EncodedRow]) -> datasets.Dataset:
-    """Rows as the two columns that TRL takes without preparing them."""
-    offsets = np.concatenate([[0], np.cumsum([len(row.input_ids) for row in rows])])
-    columns = {
-        name: pa.LargeListArray.from_arrays(
-            pa.array(offsets, pa.int64()), pa.array(np.concatenate([getattr(row, name) for row in rows]))
-        )
-        for name in ("input_ids", "labels")
-    }
-    return datasets.Dataset(pa.table(columns))
+def distribution(config: SFTConfig) -> dict[str, Any]:
+    """Arguments for accelerate: the DeepSpeed or FSDP configuration, read and checked.
+
+    Raises:
+        EvaluationError: a file is missing or no JSON object, or asks for parameters cut into pieces (ZeRO 3).
+        MissingExtraError: DeepSpeed is not installed.
+    """
+    if config.deepspeed is not None:
+        settings = _json_object(config.deepspeed, "deepspeed")
+        if int((settings.get("zero_optimization") or {}).get("stage", 0)) == 3:
+            raise EvaluationError(
+                f"{config.deepspeed}: ZeRO stage 3 cuts the parameters into pieces, and the trained model is scored in "
+                "the same process: use stage 2 (with offload), or evaluation.sft.trainer llamafactory."
+            )
+        if importlib.util.find_spec("deepspeed") is None:
+            raise MissingExtraError("deepspeed", "deepspeed", "evaluation.sft.deepspeed")
+        return {"deepspeed": settings}
+    if config.fsdp is not None:
+        return {"fsdp": True, "fsdp_config": _json_object(config.fsdp, "fsdp")}
+    return {}
+
+
+def _json_object(path: Path, key: str) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"evaluation.sft.{key}: {path} cannot be read as JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise EvaluationError(f"evaluation.sft.{key}: {path} must hold a JSON object.")
+    return document
+
+
+def _adapters(config: SFTConfig) -> Any:
+    from peft import LoraConfig
+
+    modules = config.lora_target_modules
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+    )
+
+
+def check_adapters(config: SFTConfig, model_config: PretrainedConfig, trust_remote_code: bool = False) -> None:
+    """See that LoRA finds its modules in a model of this configuration; no weights are made.
+
+    Raises:
+        EvaluationError: a module of ``lora_target_modules`` is not there, or is none that takes adapters.
+    """
+    if config.method != "lora" or isinstance(config.lora_target_modules, str):
+        return
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from autoselection.language.models import load_errors, one_line
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(model_config, trust_remote_code=trust_remote_code)
+    except load_errors() as error:
+        raise EvaluationError(f"The model's configuration makes no model: {one_line(error)}") from error
+    _check_targets(config.lora_target_modules, model)
+
+
+def _check_targets(targets: Sequence[str] | str, model: PreTrainedModel) -> None:
+    if isinstance(targets, str):
+        return
+    weighted = [
+        name for name, module in model.named_modules() if not list(module.children()) and hasattr(module, "weight")
+    ]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in weighted):
+            known = sorted({name.rsplit(".", 1)[-1] for name in weighted if "norm" not in name.lower()})
+            raise EvaluationError(
+                f"evaluation.sft.lora_target_modules: the model has no layer '{target}' with weights; it has {', '.join(known)}."
+            )

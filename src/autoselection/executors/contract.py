@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field
 
 from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.executors.registry import EXECUTORS
+from autoselection.plugins import Configured
 from autoselection.progress import console
 from autoselection.schema import StrictModel
 from autoselection.terminal import styled
@@ -17,10 +19,16 @@ from autoselection.terminal import styled
 Handle = TypeVar("Handle")
 
 
-class ExecutorConfig(StrictModel):
+class ExecutorConfig(Configured):
     """Where and how many evaluations run side by side."""
 
-    kind: str = Field("local", description="Registered executor: 'local' (processes on this machine) or 'ray'.")
+    registry = EXECUTORS
+    chosen_by = "kind"
+
+    kind: str = Field(
+        "local",
+        description="Where: local (processes on this machine), ray, or an executor that another package registers.",
+    )
     workers: int = Field(1, ge=1, le=256, description="Evaluations that run side by side (count).")
     retries: int = Field(
         2,
@@ -44,19 +52,43 @@ class ExecutorConfig(StrictModel):
 
 
 class Executor(Protocol):
-    """Runs evaluation jobs."""
+    """Runs evaluation jobs. Made of the configuration that names it (and its options, if it has some); nothing is started,
+    and nothing but what is missing here is complained of, before :meth:`run`.
+
+    Contract (:func:`autoselection.testing.check_executor` checks it):
+
+    - every job yields one result, that of :func:`~autoselection.evaluation.evaluate`, as soon as it is there;
+    - a job lost to the infrastructure (a killed worker, a full disk) is run again, ``config.retries`` times; then its result
+      carries ``failure_kind == "infrastructure"``;
+    - an error that is a mistake of the user's or ours (:class:`~autoselection.errors.AutoSelectionError`) is raised;
+    - it can run again after jobs, and be closed twice.
+
+    :func:`run_jobs` does the second for whoever can start a job and tell which one ended.
+    """
+
+    #: Model of its options, None if it has none: see :class:`~autoselection.plugins.Registry`.
+    options: ClassVar[type[StrictModel] | None] = None
+    #: Whether jobs run on this machine, so that what they need can be looked for here.
+    local: ClassVar[bool] = False
 
     def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
-        """Yield (index of the job, its result) in the order of completion.
-
-        A job lost to the infrastructure is run again; when the retries are used up its result carries
-        ``failure_kind == "infrastructure"``.
-        """
+        """Yield (index of the job, its result) in the order of completion."""
         ...
 
     def close(self) -> None:
         """Stop the workers; jobs still running are lost."""
         ...
+
+
+def make_executor(config: ExecutorConfig) -> Executor:
+    """The executor that a configuration names.
+
+    Raises:
+        ConfigError: there is none of this name, or the package that registers it is broken.
+        MissingExtraError: Ray is asked for and not installed.
+    """
+    executor: Executor = EXECUTORS.make(config)
+    return executor
 
 
 class Backend(Protocol, Generic[Handle]):

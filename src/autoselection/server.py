@@ -1,0 +1,211 @@
+"""One OpenAI-compatible server, asked through the official client (package ``openai``).
+
+What that client lacks is here: a limit for the whole answer (its own holds for each read, so a trickle of bytes would be
+waited for without end), a limit of size, repeats that are counted, no redirects, and keys blotted out of what is said.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Expired
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from autoselection.errors import MissingExtraError
+from autoselection.secret import Secret
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+T = TypeVar("T")
+
+#: Longest wait between two attempts, whatever the server asks for (s).
+MAX_PAUSE = 60.0
+#: Longest text about a failure (characters).
+_LONGEST_ERROR = 300
+_REPEATED_STATUS = frozenset({408, 409, 429})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a request.
+
+    Attributes:
+        body: the whole answer; None if there is none.
+        error: why there is none: part of a sentence, without the key.
+        status: the server's status, where that is why.
+        attempts: requests sent.
+        lost: of these, those that the server may have answered, and charged, without anything of use.
+        seconds: time over all attempts (s).
+    """
+
+    body: bytes | None
+    error: str | None
+    status: int | None
+    attempts: int
+    lost: int
+    seconds: float
+
+    @property
+    def redirected(self) -> bool:
+        """Whether the server sends on to another address, which is not followed."""
+        return self.status is not None and 300 <= self.status < 400
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server understood the request and will never answer it."""
+        return self.status is not None and not self.redirected and not _passes(self.status)
+
+
+class _TooLong(Exception):
+    """An answer of more bytes than are read."""
+
+
+class Server:
+    """A server, asked by any number of threads at once.
+
+    Args:
+        base_url: its address; None is OpenAI's own.
+        key: "" for a server that needs none.
+        timeout: longest wait for a whole answer (s).
+        retries: further attempts after trouble that may pass: 408, 409, 429, 5xx, no connection, no answer in time.
+        pause: wait before the second attempt (s), doubled each time; a server that asks for a longer one gets it.
+        longest: longest answer that is read (bytes).
+        setting: configuration key of the address, for messages.
+        purpose: what needs the server, for the message about a missing package.
+
+    Raises:
+        MissingExtraError: the package ``openai`` is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None,
+        key: str,
+        timeout: float,
+        retries: int,
+        pause: float,
+        longest: int,
+        setting: str,
+        purpose: str,
+    ) -> None:
+        self.base_url = base_url
+        self._key, self._secret = key, Secret(key)
+        self._timeout, self._retries, self._pause, self._longest = timeout, retries, pause, longest
+        self._setting, self._purpose = setting, purpose
+        #: One client a thread: to end a request that takes too long, its client is closed.
+        self._idle = [self._open()]
+
+    def _open(self) -> OpenAI:
+        try:
+            from openai import DefaultHttpxClient, OpenAI
+        except ImportError as error:
+            raise MissingExtraError("openai", "llm", self._purpose) from error
+        # Repeats are ours: the client's would be neither counted nor told. Redirects would take prompts, and the key, to an
+        # address that nobody configured.
+        return OpenAI(
+            base_url=self.base_url,
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=self._timeout,
+            http_client=DefaultHttpxClient(follow_redirects=False),
+        )
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Reply:
+        """Send a request, again if that may help; never raises for what the server does."""
+        import openai
+
+        started, lost = time.monotonic(), 0
+        attempt, error, status = 0, "", None
+        for attempt in range(1, self._retries + 2):
+            again, wish, status = True, None, None
+            try:
+                found = self._in_time(path, body)
+                return Reply(found, None, None, attempt, lost, time.monotonic() - started)
+            except (openai.APITimeoutError, Expired):
+                error, lost = f"no answer within {self._timeout:g} s", lost + 1
+            except _TooLong:
+                error, lost, again = f"the answer is longer than {self._longest >> 20} MiB", lost + 1, False
+            except openai.APIStatusError as problem:
+                status, wish = problem.status_code, problem.response.headers.get("retry-after")
+                again, error = _passes(status), f"status {status}: {problem.message}"
+                if 300 <= status < 400:
+                    elsewhere = problem.response.headers.get("location", "another address")
+                    error = (
+                        f"status {status}: it sends on to {elsewhere[: _LONGEST_ERROR // 3]}; that is not followed, as "
+                        f"prompts and the key would go there: set {self._setting} to the address that answers"
+                    )
+            except openai.APIConnectionError as problem:
+                error = f"no connection: {problem.__cause__ or problem}"
+            except openai.OpenAIError as problem:
+                error, again = f"{type(problem).__name__}: {problem}", False
+            if not again or attempt > self._retries:
+                break
+            time.sleep(self._wait(attempt, wish))
+        return Reply(None, self._said(error), status, attempt, lost, time.monotonic() - started)
+
+    def _wait(self, attempt: int, wished: str | None) -> float:
+        """Seconds before the next attempt: doubled each time, or what the server wishes if that is longer."""
+        pause = self._pause * 2.0 ** (attempt - 1)
+        if wished is not None and wished.strip().isdecimal() and len(wished) < 10:
+            pause = max(pause, float(wished))
+        return min(MAX_PAUSE, pause)
+
+    def _said(self, text: str) -> str:
+        return " ".join(self._secret.hidden(text).split())[:_LONGEST_ERROR]
+
+    def _in_time(self, path: str, body: Mapping[str, Any]) -> bytes:
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = self._open()
+        worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server")
+        try:
+            found = worker.submit(self._once, client, path, body).result(self._timeout)
+        except Expired:
+            client.close()  # ends the abandoned attempt at its next read
+            raise
+        except Exception:
+            self._idle.append(client)
+            raise
+        finally:
+            worker.shutdown(wait=False)
+        self._idle.append(client)
+        return found
+
+    def _once(self, client: OpenAI, path: str, body: Mapping[str, Any]) -> bytes:
+        from httpx2 import HTTPError, Response, TimeoutException
+        from openai import APIConnectionError, APITimeoutError, Stream
+
+        found = bytearray()
+        try:
+            response: Any = client.post(path, cast_to=Response, body=dict(body), stream=True, stream_cls=Stream[Any])
+            with closing(response):
+                for chunk in response.iter_bytes():
+                    found += chunk
+                    if len(found) > self._longest:
+                        raise _TooLong
+        except TimeoutException as error:  # while the body is read the client does not wrap these
+            raise APITimeoutError(request=error.request) from error
+        except HTTPError as error:
+            raise APIConnectionError(request=error.request) from error
+        return bytes(found)
+
+    def hide(self, value: T) -> T:
+        """The value with the key blotted out of its texts: some servers repeat it in answers and errors."""
+        found: T = self._secret.hide(value)
+        return found
+
+    def models(self, timeout: float) -> list[str]:
+        """Names of the models that the server lists; raises the client's errors."""
+        client = self._open().with_options(timeout=min(timeout, self._timeout))
+        return [self._secret.hidden(model.id) for model in client.models.list()]
+
+
+def _passes(status: int) -> bool:
+    """Whether a status tells of trouble that may pass."""
+    return status in _REPEATED_STATUS or status >= 500
