@@ -68,9 +68,9 @@ def test_a_training_failure_is_a_result() -> None:
     [("executor.kind", "local"), ("evaluation.engine", "transformers"), ("evaluation.sft.trainer", "llamafactory")],
 )
 def test_an_unknown_name_is_refused_where_it_stands_with_a_suggestion(key: str, known: str, tmp_path: Path) -> None:
-    path = tmp_path / "study.yaml"
-    path.write_text("{pool: {path: p}, model: {path: m}, tasks: [{name: t, dev: d.jsonl}]}")
-    what = {"kind": "executor"}.get(key.rpartition(".")[2], key.rpartition(".")[2])
+    path, wrong = tmp_path / "study.yaml", known[:-1]
+    path.write_text("pool: {path: p}\nmodel: {path: m}\ntasks: [{name: t, dev: d.jsonl}]\n")
+    what = "executor" if key == "executor.kind" else key.rpartition(".")[2]
     with pytest.raises(ConfigError) as told:
-        load_config(path, [f"{key}={known[:-1]}"])
-    assert str(told.value) == f"{path}:1: {key}: there is no {what} '{known[:-1]}'; did you mean '{known}'?"
+        load_config(path, [f"{key}={wrong}"])
+    assert str(told.value) == f"{path}: {key}: there is no {what} '{wrong}'; did you mean '{known}'?"
