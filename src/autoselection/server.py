@@ -132,7 +132,9 @@ class Server:
                 error, lost, again = f"the answer is longer than {self._longest >> 20} MiB", lost + 1, False
             except openai.APIStatusError as problem:
                 status, wish = problem.status_code, problem.response.headers.get("retry-after")
-                again, error = _passes(status), f"status {status}: {problem.message}"
+                # The client tells the designated field of an error alone; many servers have another.
+                said = problem.message.partition(" - ")[2] or problem.response.text
+                again, error = _passes(status), f"status {status}: {said}"
                 if 300 <= status < 400:
                     elsewhere = problem.response.headers.get("location", "another address")
                     error = (

@@ -10,6 +10,7 @@ from pages import PAGES, ROOT, code_blocks, prose
 from pydantic import BaseModel
 
 from autoselection.config import StudyConfig
+from autoselection.plugins import Configured
 from autoselection.recipes import Recipe
 from autoselection.reproduce.config import ReproductionConfig
 
@@ -27,6 +28,9 @@ def exists(key: str, *models: type[BaseModel]) -> bool:
     name, _, rest = key.partition(".")
     if name.isdigit():
         return not rest or exists(rest, *models)
+    sections = [model.sections() for model in models if issubclass(model, Configured)]
+    if options := [known[name] for known in sections if name in known]:
+        return not rest or exists(rest, *options)
     fields = [model.model_fields[name] for model in models if name in model.model_fields]
     if not fields or not rest:
         return bool(fields)
