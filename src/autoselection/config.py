@@ -23,10 +23,9 @@ from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
 from autoselection.language.chat.options import DATE, ChatOptions, ControlText
 from autoselection.operators import default_registry
-from autoselection.plugins import Configured
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
-from autoselection.schema import StrictModel
+from autoselection.schema import Configured, StrictModel
 from autoselection.search import SearchConfig
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig

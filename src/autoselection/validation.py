@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoselection.errors import ConfigError
-from autoselection.plugins import UNKNOWN_NAME, Configured
+from autoselection.schema import UNKNOWN_NAME, Configured
 from autoselection.wording import clipped, kind_of, suggestion
 
 Model = TypeVar("Model", bound=BaseModel)

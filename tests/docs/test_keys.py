@@ -10,9 +10,9 @@ from pages import PAGES, ROOT, code_blocks, prose
 from pydantic import BaseModel
 
 from autoselection.config import StudyConfig
-from autoselection.plugins import Configured
 from autoselection.recipes import Recipe
 from autoselection.reproduce.config import ReproductionConfig
+from autoselection.schema import Configured
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -250,7 +250,7 @@ def test_what_cannot_be_honoured_is_refused(task_file, make_job, settings, field
 
 def test_what_a_protocol_lacks_is_refused(task_file, make_job, server: TinyServer):  # noqa: F811
     task = task_file({"until": [], "do_sample": True, "temperature": 0.5, "top_k": 5})
-    with pytest.raises(ConfigError, match="samples with top_k, which evaluation.engine 'openai' does not have"):
+    with pytest.raises(ConfigError, match=r"samples with top_k, which evaluation\.engine 'openai' does not have"):
         evaluate(make_job(rows=None, tasks=(task,), config=served(server)))
 
 

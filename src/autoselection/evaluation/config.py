@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from autoselection.evaluation.engines.registry import ENGINES
 from autoselection.evaluation.trainers.registry import TRAINERS
-from autoselection.plugins import Configured
+from autoselection.schema import Configured
 
 DEFAULT_EPOCHS = 3.0
 

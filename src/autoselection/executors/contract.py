@@ -11,9 +11,8 @@ from pydantic import Field
 
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.executors.registry import EXECUTORS
-from autoselection.plugins import Configured
 from autoselection.progress import console
-from autoselection.schema import StrictModel
+from autoselection.schema import Configured, StrictModel
 from autoselection.terminal import styled
 
 Handle = TypeVar("Handle")
