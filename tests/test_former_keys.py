@@ -11,7 +11,7 @@ import yaml
 
 from autoselection import former_keys
 from autoselection.compare.settings import settings_digest
-from autoselection.config import StudyConfig, load_config, parse_config
+from autoselection.config import SEAL, StudyConfig, load_config, parse_config
 from autoselection.errors import ConfigError, StudyError
 from autoselection.reproduce.config import ReproductionConfig
 from autoselection.reproduce.results import plan_settings
@@ -83,6 +83,12 @@ def test_fingerprints_of_unchanged_settings_are_those_of_earlier_versions() -> N
     assert settings_digest(openai, "p") == "5ff92eff72bc"
     assert plan_settings(plan, plain, "main", "s") == "70d7caaf04b1"
     assert plan_settings(plan, llm, "ablation", "s") == "ac0e0167ffa2"
+
+
+def test_the_copy_in_an_old_study_can_be_given_as_a_configuration(tmp_path: Path) -> None:
+    copy = tmp_path / "config.yaml"
+    copy.write_text(OLD.read_text() + f"{SEAL}0\n")
+    assert load_config(copy) == config()
 
 
 @pytest.mark.parametrize(

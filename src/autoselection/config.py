@@ -191,6 +191,9 @@ _LOCAL_OR_NAMED: Mapping[type[BaseModel], tuple[str, ...]] = {
     SignalsConfig: ("embedding_model", "reward_model", "trajectory_models"),
 }
 
+#: Begins the last line of the copy of its configuration that a study keeps, with the checksum of the lines before it.
+SEAL = "# checksum of the lines above; remove this line if you change them: "
+
 Model = TypeVar("Model", bound=BaseModel)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -205,10 +208,13 @@ def load_config(path: Path, overrides: Sequence[str] = (), paths: Mapping[str, s
 
     Raises:
         ConfigError: the file is missing, not YAML, or does not fit the schema (file, line and field are named).
+        StudyError: it is a study's copy, and needs an earlier version.
     """
     document, tree = read_document(path, overrides)
     if paths is not None:
         document = substituted(document, paths, str(path))
+    if SEAL in path.read_text(encoding="utf-8"):
+        document = former_keys.updated(document, str(path))
     _refuse(former_keys.problems(document), path, tree)
     config = validate(StudyConfig, document, str(path), tree)
     wrong = operator_problems(config.search, default_registry())

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection import files, former_keys
-from autoselection.config import StudyConfig, parse_config, to_yaml
+from autoselection.config import SEAL, StudyConfig, parse_config, to_yaml
 from autoselection.documents import parse_yaml, read_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
@@ -27,8 +27,6 @@ from autoselection.study.identity import check_identity
 from autoselection.study.journal import SUBSETS, Journal
 
 JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
-#: Begins the last line of a stored configuration, with the checksum of those before it.
-_SEAL = "# checksum of the lines above; remove this line if you change them: "
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
 FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "incumbent", "name", "version"})
@@ -144,7 +142,7 @@ class Study:
         if identity is not None:
             check_identity(journal, identity)
         text = to_yaml(config)
-        files.write_text(stored, f"{text}{_SEAL}{_text_checksum(text)}\n")
+        files.write_text(stored, f"{text}{SEAL}{_text_checksum(text)}\n")
         (path / JOURNAL).touch()
         study = cls(path, journal)
         study.stored_evaluations = evaluations
@@ -279,7 +277,7 @@ def _stored_config(path: Path) -> StudyConfig:
     file = path / CONFIG
     mend = "restore it from a copy, or run 'autoselection search CONFIG.yaml' on the study again without that file"
     try:
-        text, seal, checksum = file.read_text(encoding="utf-8").rpartition(_SEAL)
+        text, seal, checksum = file.read_text(encoding="utf-8").rpartition(SEAL)
         if seal and checksum.strip() != _text_checksum(text):
             raise StudyError(
                 f"{file} was changed since it was written: {mend}; or remove its last line if it is right."
