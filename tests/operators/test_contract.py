@@ -1,70 +1,209 @@
-"""What holds for every operator."""
+"""What holds for every operator: the contract that ``autoselection.testing`` checks, and that it finds what breaks it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from operator_tables import apply, random_params, tables_and_rows
+from operator_tables import random_params
 
-from autoselection.operators import Operator, builtin_operators
-from autoselection.plugins import has_members
+from autoselection.operators import BaseOperator, Operator, Outcome, Param, builtin_operators
+from autoselection.testing import check_operator
 
-NAMES = [operator.name for operator in builtin_operators()]
-KEEP_INPUT_ORDER = [
-    operator.name for operator in builtin_operators() if operator.order.startswith("the order in which")
-]
+#: Which rows these keep depends on the order in which they are given.
+GREEDY = ("semantic_dedup", "semdedup", "union")
 
 
-@pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25, deadline=None)
-@given(case=tables_and_rows(), seed=st.integers(0, 1000))
-def test_returns_distinct_given_rows_and_the_same_again(name, case, seed):
-    table, rows = case
-    params = random_params(name, table, seed)
-    before = rows.copy()
-    outcome = apply(table, name, params, rows, seed=seed)
-    again = apply(table, name, params, rows, seed=seed)
-    assert outcome.rows.dtype == np.int64
-    assert len(np.unique(outcome.rows)) == len(outcome.rows)
-    if name != "union":
-        assert np.isin(outcome.rows, rows).all()
-    np.testing.assert_array_equal(outcome.rows, again.rows)
-    assert outcome.missing == again.missing
-    assert outcome.notes == again.notes
-    np.testing.assert_array_equal(rows, before)
-    if outcome.best is not None:
-        assert outcome.best in rows
+@pytest.mark.parametrize("operator", builtin_operators(), ids=lambda operator: operator.name)
+def test_operators_keep_their_contract(operator: Operator):
+    check_operator(
+        operator,
+        params=lambda table, seed: random_params(operator.name, table, seed),
+        seeds=range(36),
+        greedy=operator.name in GREEDY,
+    )
 
 
-@pytest.mark.parametrize("name", KEEP_INPUT_ORDER)
-@settings(max_examples=25, deadline=None)
-@given(case=tables_and_rows(), seed=st.integers(0, 1000))
-def test_keeps_the_order_given(name, case, seed):
-    table, rows = case
-    kept = apply(table, name, random_params(name, table, seed), rows, seed=seed).rows
-    np.testing.assert_array_equal(kept, rows[np.isin(rows, kept)])
+class Half(BaseOperator):
+    """The rows of even number, an operator that keeps its contract; those below break it in one place each."""
+
+    name = "half"
+    family = "size"
+    summary = "the rows of even number"
+    order = "the order in which the rows were given"
+    params: tuple[Param, ...] = (
+        Param("above", "float", 0.5, low=0.0, high=1.0, searched=True),
+        Param("missing", "choice", "drop", choices=("drop", "keep"), role="missing"),
+        Param("signal", "signal", "ifd", choices=("ifd",), role="column"),
+    )
+
+    def needs(self, params):
+        return ("ifd",)
+
+    def kept(self, rows, params, context):
+        scores = context.signals.column("ifd")[rows]
+        return np.where(np.isnan(scores), params["missing"] == "keep", scores > params["above"])
+
+    def __call__(self, rows, params, context):
+        missing = int(np.isnan(context.signals.column("ifd")[rows]).sum())
+        return Outcome(rows[self.kept(rows, params, context)], missing=missing)
 
 
-ORDER_FREE = [name for name in NAMES if name not in ("semantic_dedup", "semdedup", "union")]
+class Silent(Half):
+    summary = ""
 
 
-@pytest.mark.parametrize("name", ORDER_FREE)
-@settings(max_examples=25, deadline=None)
-@given(case=tables_and_rows(), seed=st.integers(0, 1000))
-def test_the_order_of_the_input_does_not_change_which_rows_are_kept(name, case, seed):
-    table, rows = case
-    params = random_params(name, table, seed)
-    forward = apply(table, name, params, rows, seed=seed).rows
-    backward = apply(table, name, params, rows[::-1].copy(), seed=seed).rows
-    np.testing.assert_array_equal(np.sort(forward), np.sort(backward))
-    if name not in KEEP_INPUT_ORDER:
-        np.testing.assert_array_equal(forward, backward)
+class BadDefault(Half):
+    params = (Param("above", "float", 2.0, low=0.0, high=1.0), *Half.params[1:])
 
 
-@pytest.mark.parametrize("operator", builtin_operators(), ids=NAMES)
-def test_satisfies_the_protocol(operator):
-    assert has_members(operator, Operator)
-    assert operator.family and operator.summary and operator.order
-    assert len({param.name for param in operator.params}) == len(operator.params)
+class OtherSpace(Half):
+    def space(self, signals):
+        return Half.params[1:]
+
+
+class Refusing(Half):
+    def check(self, params):
+        if params["above"] > 0.1:
+            raise ValueError("too much")
+
+
+class Shouting(Half):
+    def phrases(self, params, names):
+        return "HALF"
+
+
+class Invents(Half):
+    def __call__(self, rows, params, context):
+        return Outcome(np.arange(context.signals.n, dtype=np.int64))
+
+
+class Repeats(Half):
+    def __call__(self, rows, params, context):
+        return Outcome(np.concatenate([rows, rows[:1]]))
+
+
+class Floats(Half):
+    def __call__(self, rows, params, context):
+        return Outcome(rows.astype(float))
+
+
+class Sorts(Half):
+    def __call__(self, rows, params, context):
+        outcome = super().__call__(rows, params, context)
+        return Outcome(np.sort(outcome.rows), missing=outcome.missing)
+
+
+class SortsInPlace(Half):
+    def __call__(self, rows, params, context):
+        outcome = super().__call__(rows, params, context)
+        rows.sort()
+        return outcome
+
+
+class ChangesSignals(Half):
+    def __call__(self, rows, params, context):
+        outcome = super().__call__(rows, params, context)
+        context.signals.column("ifd")[rows] += 1
+        return outcome
+
+
+class FirstOnes(Half):
+    def __call__(self, rows, params, context):
+        outcome = super().__call__(rows, params, context)
+        return Outcome(outcome.rows[: len(outcome.rows) // 2 + 1], missing=outcome.missing)
+
+
+class GlobalRandom(Half):
+    def kept(self, rows, params, context):
+        return super().kept(rows, params, context) & (np.random.random(context.signals.n)[rows] < 0.5)
+
+
+class Undeclared(Half):
+    def kept(self, rows, params, context):
+        return super().kept(rows, params, context) & (context.rng().random(context.signals.n)[rows] < 0.5)
+
+
+class Remembers(Half):
+    calls = 0
+
+    def kept(self, rows, params, context):
+        self.calls += 1
+        return super().kept(rows, params, context) & (rows % 7 != self.calls % 7)
+
+
+class SmallSeeds(Half):
+    randomized = True
+
+    def kept(self, rows, params, context):
+        if context.seed > 2**32:
+            raise OverflowError("seed")
+        return super().kept(rows, params, context)
+
+
+class Uncounted(Half):
+    def __call__(self, rows, params, context):
+        return Outcome(rows[self.kept(rows, params, context)])
+
+
+class KeepsAll(Half):
+    def kept(self, rows, params, context):
+        scores = context.signals.column("ifd")[rows]
+        return np.isnan(scores) | (scores > params["above"])
+
+
+class WantsRows(Half):
+    def __call__(self, rows, params, context):
+        return super().__call__(rows, params, context) if len(rows) else Outcome(np.arange(1, dtype=np.int64))
+
+
+class Alone(Half):
+    made = 0
+
+    def __init__(self):
+        Alone.made += 1
+        self.number = Alone.made
+
+    def kept(self, rows, params, context):
+        return super().kept(rows, params, context) & (rows % 7 != self.number % 7)
+
+
+class Demanding(Half):
+    def available(self, signals):
+        return "unheard" in signals.columns
+
+
+def test_an_operator_that_keeps_its_contract_passes():
+    check_operator(Half)
+    check_operator(Half())
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (Silent, "'summary' must be a text of one line"),
+        (BadDefault, "the default of 'above' must be a number from 0 to 1"),
+        (OtherSpace, r"space\(\) must have the parameters of 'params'"),
+        (Refusing, "its space holds parameters that it refuses"),
+        (Shouting, r"phrases\(\) must be a list of texts"),
+        (Invents, "it returns rows that it was not given|step 1"),
+        (Repeats, "it returns a row twice"),
+        (Floats, "rows must be one array of int64"),
+        (Sorts, "it does not keep the order in which the rows were given"),
+        (SortsInPlace, "it changes the rows that it is given"),
+        (ChangesSignals, "it changes the signals"),
+        (FirstOnes, "given in another order, other rows are kept"),
+        (GlobalRandom, "draws from NumPy's global random numbers"),
+        (Undeclared, "is not declared as 'randomized'"),
+        (Remembers, "the same call keeps other rows"),
+        (SmallSeeds, "seed"),
+        (Uncounted, "it counts 0 rows without a score in 'ifd', of"),
+        (KeepsAll, "it keeps rows without a score that 'missing: drop' drops"),
+        (WantsRows, "given no row, it returns"),
+        (Alone, "another object of the class keeps other rows"),
+        (Demanding, "none of the tables has what it needs"),
+    ],
+    ids=lambda case: case.__name__ if isinstance(case, type) else "",
+)
+def test_what_breaks_the_contract_is_named(broken: type, said: str):
+    with pytest.raises((AssertionError, OverflowError), match=said):
+        check_operator(broken)
