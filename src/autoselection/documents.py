@@ -41,7 +41,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST_PROBLEM = 200
 
 
-class _Refused(yaml.MarkedYAMLError):
+class _RefusedYaml(yaml.MarkedYAMLError):
     """A document that is YAML, but none that is read."""
 
     def __init__(self, problem: str, mark: Any) -> None:
@@ -71,18 +71,18 @@ class _Loader(yaml.SafeLoader):
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _Refused(f"it is nested deeper than {MAX_DEPTH} levels", mark)
+            raise _RefusedYaml(f"it is nested deeper than {MAX_DEPTH} levels", mark)
         self._count += 1
         if self._count > MAX_VALUES:  # before the rest is read, which takes its time
-            raise _Refused(f"it holds more than {MAX_VALUES:,} values", mark)
+            raise _RefusedYaml(f"it holds more than {MAX_VALUES:,} values", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and id(node) not in self._sizes:
             if self._open(node):
-                raise _Refused("an alias stands inside of what it stands for", mark)
+                raise _RefusedYaml("an alias stands inside of what it stands for", mark)
             self._sizes[id(node)] = 1 + sum(self._sizes.get(id(child), 1) for child in _children(node))
             if self._sizes[id(node)] > MAX_VALUES:
-                raise _Refused(f"lists and aliases stand for more than {MAX_VALUES:,} values here", mark)
+                raise _RefusedYaml(f"lists and aliases stand for more than {MAX_VALUES:,} values here", mark)
         return node
 
     def scan_flow_scalar_non_spaces(self, double: bool, start_mark: Any) -> list[str]:
@@ -90,7 +90,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().scan_flow_scalar_non_spaces(double, start_mark)
         except (ValueError, OverflowError):
-            raise _Refused("an escape in quotes stands for no character", start_mark) from None
+            raise _RefusedYaml("an escape in quotes stands for no character", start_mark) from None
 
     def _open(self, node: yaml.Node) -> bool:
         """Whether an alias led to a list or mapping that is still being composed: only those have no end yet."""
@@ -102,11 +102,11 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _Refused("a key must be a word, not a list or mapping", key.start_mark)
+                raise _RefusedYaml("a key must be a word, not a list or mapping", key.start_mark)
             merge = key.tag == f"{_PREFIX}merge"
             value = "<<" if merge else self.construct_object(key)
             if value in seen:
-                raise _Refused(f"the key '{_short(key.value)}' stands twice", key.start_mark)
+                raise _RefusedYaml(f"the key '{_short(key.value)}' stands twice", key.start_mark)
             seen.add(value)
         return node
 
@@ -116,9 +116,9 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         number = node.tag in (f"{_PREFIX}int", f"{_PREFIX}float")
         if number and len(node.value) > _LONGEST_NUMBER:
-            raise _Refused(f"the number '{_short(node.value)}' is too long", node.start_mark)
+            raise _RefusedYaml(f"the number '{_short(node.value)}' is too long", node.start_mark)
         if number and _OTHER_BASES.fullmatch(node.value):
-            raise _Refused(
+            raise _RefusedYaml(
                 f"'{_short(node.value)}' is a number in eights or sixties for YAML: put text in quotes, write numbers as "
                 "10 or 0.5",
                 node.start_mark,
@@ -129,13 +129,13 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, KeyError, IndexError) as error:
             said = (
                 str(error)
-                if isinstance(error, _Unusable)
+                if isinstance(error, _UnusableYaml)
                 else f"'{_short(node.value)}' cannot be read as {_SAID.get(node.tag, 'what its tag says')}"
             )
-            raise _Refused(said, node.start_mark) from None
+            raise _RefusedYaml(said, node.start_mark) from None
 
 
-class _Unusable(ValueError):
+class _UnusableYaml(ValueError):
     """A value that is not read, with the reason."""
 
 
@@ -171,7 +171,7 @@ def parse_yaml(
     except ReaderError as problem:
         line = text.count("\n", 0, problem.position) + 1
         raise error(f"{where}:{line}: not valid YAML: the character {_code(problem)} is not allowed.") from None
-    except _Refused as problem:
+    except _RefusedYaml as problem:
         raise error(f"{where}:{_line(problem)}: {problem.problem}.") from None
     except ConstructorError as problem:
         said = str(problem.problem)
@@ -200,7 +200,7 @@ def parse_json(content: bytes | str, where: str, error: type[AutoSelectionError]
         raise error(f"{where}: it is nested deeper than {MAX_DEPTH} levels.") from None
     except json.JSONDecodeError as problem:
         raise error(f"{where}:{problem.lineno}: not valid JSON: {problem.msg}.") from None
-    except _Unusable as problem:
+    except _UnusableYaml as problem:
         raise error(f"{where}: {problem}.") from None
 
 
@@ -269,33 +269,33 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 
 def _number(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        raise _Unusable("infinity and not-a-number are not allowed, nor numbers too large to be held")
+        raise _UnusableYaml("infinity and not-a-number are not allowed, nor numbers too large to be held")
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
-        raise _Unusable(f"the number {_short(str(value))} is too large")
+        raise _UnusableYaml(f"the number {_short(str(value))} is too large")
     return value
 
 
 def _refuse_number(word: str) -> Any:
-    raise _Unusable(f"the number {_short(word)} is not allowed")
+    raise _UnusableYaml(f"the number {_short(word)} is not allowed")
 
 
 def _text(value: str) -> str:
     """The text with pairs of escapes (as JSON writes characters beyond U+FFFF) as the characters they mean."""
     if "\0" in value:
-        raise _Unusable("text must not hold the character U+0000")
+        raise _UnusableYaml("text must not hold the character U+0000")
     if value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value):
         return value
     try:
         return value.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise _Unusable(f"'{visible(_short(value))}' holds half a character") from None
+        raise _UnusableYaml(f"'{visible(_short(value))}' holds half a character") from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _Unusable(f"the key '{_short(key)}' stands twice")
+            raise _UnusableYaml(f"the key '{_short(key)}' stands twice")
         found[_text(key)] = value
     return found
 
@@ -315,7 +315,7 @@ def _check_depth(document: Any) -> None:
         ]
         if not level:
             return
-    raise _Unusable(f"it is nested deeper than {MAX_DEPTH} levels")
+    raise _UnusableYaml(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
 def _short(text: str, length: int = 60) -> str:

@@ -153,7 +153,7 @@ def kinds() -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutTexts:
     """Many texts, cut into units.
 
     Attributes:
@@ -172,7 +172,7 @@ class Cut:
     kinds: NDArray[np.uint8] | None
 
 
-def cut(texts: Sequence[str], *, with_kinds: bool = False) -> Cut:
+def cut(texts: Sequence[str], *, with_kinds: bool = False) -> CutTexts:
     """Cut texts into units; all of them ASCII or none of them costs least (see :func:`by_alphabet`)."""
     joined = "\n".join(["", *texts, _TAIL])
     return _cut_ascii(joined, texts, with_kinds) if joined.isascii() else _cut_unicode(texts, with_kinds)
@@ -184,7 +184,7 @@ def by_alphabet(texts: Sequence[str]) -> list[NDArray[np.int64]]:
     return [group for group in (np.flatnonzero(ascii_only), np.flatnonzero(~ascii_only)) if len(group)]
 
 
-def _cut_ascii(joined: str, texts: Sequence[str], with_kinds: bool) -> Cut:
+def _cut_ascii(joined: str, texts: Sequence[str], with_kinds: bool) -> CutTexts:
     """One pass over bytes; letters become lower-case, all that is no word becomes 0."""
     data = np.frombuffer(joined.encode(), np.uint8)
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -199,10 +199,10 @@ def _cut_ascii(joined: str, texts: Sequence[str], with_kinds: bool) -> Cut:
     starts = np.flatnonzero(begins) + 1
     lowered *= word.view(np.uint8)
     counts = np.diff(np.searchsorted(starts, np.cumsum(lengths + 1)), prepend=0)
-    return Cut(lowered, starts, data, counts, kinds()[data.take(starts)] if with_kinds else None)
+    return CutTexts(lowered, starts, data, counts, kinds()[data.take(starts)] if with_kinds else None)
 
 
-def _cut_unicode(texts: Sequence[str], with_kinds: bool) -> Cut:
+def _cut_unicode(texts: Sequence[str], with_kinds: bool) -> CutTexts:
     """By code points: a blank is put between units that touch, then all goes to UTF-8."""
     whole = [normalised(text) for text in texts]  # text by text: the form of a final sigma depends on what follows
     codes = np.frombuffer("\n".join(["", *whole, _TAIL]).encode("utf-32-le", "surrogatepass"), "<u4").copy()
@@ -224,7 +224,7 @@ def _cut_unicode(texts: Sequence[str], with_kinds: bool) -> Cut:
     inside = data > _SPACE
     starts = np.flatnonzero(inside[1:] > inside[:-1]) + 1
     counts = np.diff(np.searchsorted(starts, ends), prepend=0)
-    return Cut(data * inside.view(np.uint8), starts, data, counts, kind[begins] if with_kinds else None)
+    return CutTexts(data * inside.view(np.uint8), starts, data, counts, kind[begins] if with_kinds else None)
 
 
 def _begins(kind: NDArray[np.uint8]) -> NDArray[np.bool_]:

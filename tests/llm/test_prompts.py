@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from autoselection.llm.answers import ProposerAnswer, RankerAnswer, SummariserAnswer
 from autoselection.llm.prompts import load_prompt
 
 ROOT = Path(__file__).parents[2]
@@ -37,3 +38,11 @@ def test_marks_are_filled_in() -> None:
     assert "up to 7 recipes" in load_prompt("proposer").fill(proposals=7, max_steps=3)
     with pytest.raises(KeyError):
         load_prompt("repair").fill()
+
+
+def test_the_names_in_the_schemas_of_answers_stay() -> None:
+    """They are part of what a server is sent, and so of the keys under which a study finds its exchanges again."""
+    names = {"ProposerAnswer", "RecipeAnswer", "StepAnswer", "SummariserAnswer", "RankerAnswer", "Place"}
+    schemas = [model.model_json_schema() for model in (ProposerAnswer, SummariserAnswer, RankerAnswer)]
+    found = {name for schema in schemas for name in (schema["title"], *schema.get("$defs", ()))}
+    assert found == names

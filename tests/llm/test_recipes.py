@@ -21,8 +21,8 @@ from autoselection.llm.answers import (
     printable,
     read_answer,
 )
-from autoselection.llm.names import SourceNames
 from autoselection.llm.recipes import Suggestions, read_suggestions
+from autoselection.llm.source_names import SourceNames
 from autoselection.recipes import materialize
 from autoselection.search import SearchController
 from autoselection.search.roles import Briefing

@@ -18,7 +18,7 @@ from autoselection.recipes import Recipe, Step, materialize, subset_hash
 from autoselection.study import Study, read_events, run_study
 from autoselection.study.final import changed_request, final_request, rows_of_entry
 from autoselection.study.incumbent import Incumbent, verdict_plan
-from autoselection.study.places import open_place
+from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.prepare import Prepared, prepare
 
 
@@ -126,7 +126,7 @@ def test_fresh_seeds_are_those_that_no_trial_of_the_search_used(
 ) -> None:
     ends(lambda job: scored(job, 0.0))
     study = run_study(config_with(study_config, 3), tmp_path / "study")
-    full = Incumbent("full pool", materialize(Recipe(name="full"), open_place(scored_pool).table))
+    full = Incumbent("full pool", materialize(Recipe(name="full"), open_scored_pool(scored_pool).table))
     best = study.best()
     assert best is not None
     assert verdict_plan(study, full)["fresh_seeds"] == [1, 2, 3]

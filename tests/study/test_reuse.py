@@ -19,12 +19,12 @@ from autoselection.demo import pool_file
 from autoselection.errors import ConfigError, SignalError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool, ingest
-from autoselection.recipes import Place, Recipe, Step, transfer
+from autoselection.recipes import Recipe, ScoredPool, Step, transfer
 from autoselection.report import study_markdown
 from autoselection.signals import SignalTable, load_table, score_pool
 from autoselection.study import Study, read_events, run_study
 from autoselection.study.compute import measure_compute
-from autoselection.study.places import open_place
+from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.reuse import warm_start
 
 pytestmark = pytest.mark.usefixtures("inline_module")
@@ -105,7 +105,7 @@ def test_a_recipe_on_a_grown_pool_tells_what_changed(
     )  # fmt: skip
     written = json.loads(report.read_text())
     old, new = Pool.open(scored_pool), Pool.open(grown)
-    before = set(old.row_ids(open_place(scored_pool).table.selectable))
+    before = set(old.row_ids(open_scored_pool(scored_pool).table.selectable))
     lines = [json.loads(line)["id"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert shown["rows"] == len(lines) == 230 and shown["changes"]["shared_rows"] == len(old) == 400
     assert set(written["kept"]) | set(written["gained"]) | set(written["added"]) == set(lines)
@@ -136,7 +136,7 @@ def test_another_models_signals_on_the_same_pool(scored_pool: Path) -> None:
         folder=table.folder,
     )
     recipe = Recipe((Step("ifd_filter", {"fraction": 0.3}),))
-    found = transfer(recipe, Place("tiny", pool, table), Place("large", pool, other))
+    found = transfer(recipe, ScoredPool("tiny", pool, table), ScoredPool("large", pool, other))
     assert found.shared == 400 and found.added == found.gone == () and "lm" in found.other_signals
     assert len(found.gained) == len(found.lost) > 0
     ids = set(pool.row_ids(found.after.rows))
@@ -147,7 +147,7 @@ def test_another_models_signals_on_the_same_pool(scored_pool: Path) -> None:
 def test_a_place_that_lacks_a_signal_is_named(grown: Path, scored_pool: Path) -> None:
     recipe = Recipe((Step("ifd_filter", {"fraction": 0.3}),))
     with pytest.raises(SignalError, match=f"{grown}: .*ifd"):
-        transfer(recipe, open_place(scored_pool), open_place(grown))
+        transfer(recipe, open_scored_pool(scored_pool), open_scored_pool(grown))
 
 
 def test_a_search_begins_with_the_best_recipes_of_an_earlier_one(
@@ -163,7 +163,7 @@ def test_a_search_begins_with_the_best_recipes_of_an_earlier_one(
     document |= {"final": {"enabled": False}, "incumbent": {"recipe": "none"}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
     config = load_config(tmp_path / "study.yaml")
-    table = open_place(finished_study.path).table
+    table = open_scored_pool(finished_study.path).table
     chosen = warm_start(table, config.search)
     assert chosen == warm_start(table, config.search) and len(chosen["recipes"]) == 2
     ranked = sorted(finished_study.trials(), key=lambda trial: (-(trial.score or 0.0), trial.id))
@@ -196,7 +196,7 @@ def test_studies_take_turns_and_no_rows_are_tried_twice(
     search = load_config(study_config).search.model_copy(
         update={"warm_start": (finished_study.path, other), "warm_start_probes": 99}
     )
-    chosen = warm_start(open_place(finished_study.path).table, search)
+    chosen = warm_start(open_scored_pool(finished_study.path).table, search)
     ranked = [
         trial.id for trial in sorted(finished_study.subsets(), key=lambda trial: (-(trial.score or 0.0), trial.id))
     ]
@@ -265,7 +265,7 @@ def test_recipes_that_are_not_valid_here_are_passed_over_and_counted(finished_st
 def test_a_folder_without_a_study_is_named(study_config: Path, finished_study: Study, tmp_path: Path) -> None:
     search = load_config(study_config).search.model_copy(update={"warm_start": (tmp_path,)})
     with pytest.raises(StudyError, match="holds no study"):
-        warm_start(open_place(finished_study.path).table, search)
+        warm_start(open_scored_pool(finished_study.path).table, search)
 
 
 def test_doctor_and_search_check_the_benchmarks_first(study_config: Path, tmp_path: Path) -> None:

@@ -253,10 +253,10 @@ def sae_train(
 ) -> None:
     """Train a small k-sparse SAE on the pool, so that no released checkpoint is needed."""
     from autoselection.signals import train_sae
-    from autoselection.study.places import open_source
+    from autoselection.study.named_pools import open_named_pool
 
     result = train_sae(
-        open_source(places).pool,
+        open_named_pool(places).pool,
         model,
         out,
         num_latents=features,
@@ -278,9 +278,9 @@ def pool_stats_command(places: PoolPlace, as_json: Json = False) -> None:
     """Describe a pool: sources, lengths, turns, duplicates, and what its cached signals say of each source."""
     from autoselection.report import print_pool_stats
     from autoselection.signals import pool_stats
-    from autoselection.study.places import open_source
+    from autoselection.study.named_pools import open_named_pool
 
-    source = open_source(places)
+    source = open_named_pool(places)
     stats = pool_stats(source.pool)
     if as_json:
         emit(stats.to_dict(), True, "")
@@ -292,9 +292,9 @@ def pool_stats_command(places: PoolPlace, as_json: Json = False) -> None:
 def pool_verify(places: PoolPlace, as_json: Json = False) -> None:
     """Read a pool's rows and its cached signals anew and compare their checksums, whatever was checked before."""
     from autoselection.signals.store import SignalStore
-    from autoselection.study.places import open_source
+    from autoselection.study.named_pools import open_named_pool
 
-    source = open_source(places)
+    source = open_named_pool(places)
     source.pool.verify()
     counted = {"rows": len(source.pool), "signals": SignalStore.of(source.pool).verify()}
     emit(counted, as_json, f"Pool {source.name} is sound")

@@ -73,11 +73,11 @@ def materialize(
     from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector
     from autoselection.recipes import materialize as run_recipe
     from autoselection.report import print_selection
-    from autoselection.study.places import open_place
+    from autoselection.study.named_pools import open_scored_pool
 
     _check_not_read({"--ids": ids}, places, None, recipe, config)
     loaded = load_recipe(recipe)
-    place = open_place(places, loaded, _config(config), str(recipe))
+    place = open_scored_pool(places, loaded, _config(config), str(recipe))
     cache = PrefixCache()
     result = run_recipe(loaded, place.table, seed=seed, cache=cache)
     if ids is not None:
@@ -156,7 +156,7 @@ def apply_command(
     from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector, transfer
     from autoselection.recipes import materialize as run_recipe
     from autoselection.report import print_selection, print_transfer
-    from autoselection.study.places import open_place
+    from autoselection.study.named_pools import open_scored_pool
 
     if report_file is not None and against is None:
         raise ConfigError("--report tells what changed: name the pool or study to compare with by --against.")
@@ -172,9 +172,9 @@ def apply_command(
         raise ConfigError(f"--columns {columns!r} names no column: give all, none, or names with commas between.")
     loaded = load_recipe(recipe)
     settings, cache = _config(config), PrefixCache()
-    place = open_place(places, loaded, settings, str(recipe))
+    place = open_scored_pool(places, loaded, settings, str(recipe))
     pool, table = place.pool, place.table
-    other = None if against is None else open_place(against, loaded, settings, str(recipe))
+    other = None if against is None else open_scored_pool(against, loaded, settings, str(recipe))
     changed = None if other is None else transfer(loaded, other, place, seed=seed)
     result = run_recipe(loaded, table, seed=seed, cache=cache)
     lineage = [step.to_dict() for step in result.lineage]
@@ -240,11 +240,11 @@ def _check_not_read(
 ) -> None:
     """Refuse outputs that would replace what the command reads, or what its pools were made from."""
     from autoselection.export import check_not_read
-    from autoselection.study.places import open_source, own_files
+    from autoselection.study.named_pools import open_named_pool, own_files
 
     named = [*places, *([] if against is None else [against])]
     check_not_read(outputs, [*(path for place in named for path in own_files(place)), recipe, config])
-    sources = [open_source(places), *([] if against is None else [open_source(against)])]
+    sources = [open_named_pool(places), *([] if against is None else [open_named_pool(against)])]
     check_not_read(outputs, [], [record for source in sources for record in source.pool.manifest.files])
 
 

@@ -76,7 +76,7 @@ def score(
     from autoselection.signals import SignalsConfig, missing_scores, score_pool
     from autoselection.signals.families.sae import read_sae_info
     from autoselection.signals.score import obstacles
-    from autoselection.study.places import needed_options, open_source
+    from autoselection.study.named_pools import needed_options, open_named_pool
 
     if overrides and config is None:
         raise ConfigError("--set overrides keys of a configuration: name one with --config.")
@@ -85,7 +85,7 @@ def score(
     if sae is not None:
         read_sae_info(sae)  # a missing folder is told first
     study = None if config is None else load_config(config, overrides or ())
-    source = open_source(places)
+    source = open_named_pool(places)
     study = study or source.config
     given = {
         "--model": model,

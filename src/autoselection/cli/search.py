@@ -213,7 +213,7 @@ def benchmark(
 ) -> None:
     """Convert a benchmark's public files into task files, offline."""
     from autoselection.pool import IngestConfig
-    from autoselection.tasks.convert import BENCHMARKS, Reading, convert
+    from autoselection.tasks.convert import BENCHMARKS, ReadingOptions, convert
     from autoselection.validation import validate
 
     if name == "list":
@@ -240,7 +240,7 @@ def benchmark(
         keep_constant=keep_constant,
         overwrite=overwrite,
         task=task,
-        reading=Reading(named, read.encoding, read.delimiter),
+        reading=ReadingOptions(named, read.encoding, read.delimiter),
     )
     if as_json:
         emit(report.to_dict(), True, "")

@@ -14,7 +14,7 @@ from typing import Any
 
 from autoselection.documents import dump_yaml
 from autoselection.markup import escape, one_line
-from autoselection.recipes.remarks import lineage_remarks
+from autoselection.recipes.lineage_warnings import lineage_remarks
 
 _MAX_NAME = 200
 _MAX_SOURCES = 50

@@ -30,6 +30,10 @@ Names = Annotated[list[Text], Field(max_length=1000)]
 Value = StrictBool | Whole | Number | Text | Names | None
 
 
+# Names of classes and fields are never changed: they stand in the schema that a server may be sent, and so in the keys under
+# which a study finds its exchanges again.
+
+
 class StepAnswer(_Lenient):
     operator: Text
     params: Annotated[dict[Text, Value], Field(max_length=40)] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ from typing import Any
 
 from autoselection.errors import RecipeError
 from autoselection.llm.answers import AnswerError, ProposerAnswer, RecipeAnswer, StepAnswer, printable
-from autoselection.llm.names import SourceNames
+from autoselection.llm.source_names import SourceNames
 from autoselection.operators import Param
 from autoselection.operators.param import DIGITS
 from autoselection.recipes import Recipe, Step

@@ -25,7 +25,7 @@ class RoleFailed(Exception):
     """A role has no usable answer; the text says why and ends without a full stop."""
 
 
-class Desk:
+class RoleConversation:
     """Asks the model on behalf of the roles, within the budget, and keeps every exchange.
 
     Args:

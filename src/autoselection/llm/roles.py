@@ -17,10 +17,10 @@ from autoselection.llm.answers import (
 )
 from autoselection.llm.endpoint import Endpoint
 from autoselection.llm.exchanges import ExchangeLog
-from autoselection.llm.names import SourceNames
 from autoselection.llm.prompts import load_prompt
 from autoselection.llm.recipes import Suggestions, read_suggestions
-from autoselection.llm.role_conversation import Desk, RoleFailed
+from autoselection.llm.role_conversation import RoleConversation, RoleFailed
+from autoselection.llm.source_names import SourceNames
 from autoselection.llm.view import View, document
 from autoselection.search.llm_config import RANKED, LLMConfig
 from autoselection.search.roles import Briefing, Choice, Option, Reply, Roles, Suggestion
@@ -43,26 +43,26 @@ def build_roles(config: LLMConfig | None, signals: SignalTable, log: Path | None
         return None
     if config.include_examples and signals.texts is None:
         raise ConfigError("search.llm.include_examples: the rows' texts are not at hand here; set it to 0.")
-    desk = Desk(Endpoint(config), ExchangeLog(log))
+    conversation = RoleConversation(Endpoint(config), ExchangeLog(log))
     names = SourceNames(signals.source_names, config.source_names)
     view = View(config, names)
     return Roles(
-        propose=Proposer(desk, view) if "proposer" in config.roles else None,
-        summarise=Summariser(desk, view) if "summariser" in config.roles else None,
-        rank=Ranker(desk, view) if "ranker" in config.roles else None,
+        propose=ModelProposer(conversation, view) if "proposer" in config.roles else None,
+        summarise=ModelSummariser(conversation, view) if "summariser" in config.roles else None,
+        rank=ModelRanker(conversation, view) if "ranker" in config.roles else None,
         top=RANKED,
     )
 
 
-class Proposer:
+class ModelProposer:
     """Proposes recipes; see :class:`autoselection.search.roles.Roles`."""
 
-    def __init__(self, desk: Desk, view: View) -> None:
-        self.desk = desk
+    def __init__(self, conversation: RoleConversation, view: View) -> None:
+        self.conversation = conversation
         self.view = view
 
     def __call__(self, briefing: Briefing) -> Reply[tuple[Suggestion, ...]]:
-        config = self.desk.endpoint.config
+        config = self.conversation.endpoint.config
         prompt = load_prompt("proposer")
         told = self.view.history(briefing)
         data = {
@@ -78,7 +78,7 @@ class Proposer:
             return read_suggestions(answer, briefing, self.view.names, config.proposals)
 
         try:
-            found, repaired = self.desk.consult(
+            found, repaired = self.conversation.consult(
                 briefing.number,
                 "proposer",
                 prompt,
@@ -96,11 +96,11 @@ class Proposer:
         return Reply(found.kept, {"llm proposer": said + _mended(repaired)})
 
 
-class Summariser:
+class ModelSummariser:
     """Sums the trials up for the proposer."""
 
-    def __init__(self, desk: Desk, view: View) -> None:
-        self.desk = desk
+    def __init__(self, conversation: RoleConversation, view: View) -> None:
+        self.conversation = conversation
         self.view = view
 
     def __call__(self, briefing: Briefing) -> Reply[str]:
@@ -113,7 +113,7 @@ class Summariser:
             return summary
 
         try:
-            summary, repaired = self.desk.consult(
+            summary, repaired = self.conversation.consult(
                 briefing.number,
                 "summariser",
                 prompt,
@@ -126,11 +126,11 @@ class Summariser:
         return Reply(summary, {"llm summariser": summary + _mended(repaired)})
 
 
-class Ranker:
+class ModelRanker:
     """Orders the leading proposals."""
 
-    def __init__(self, desk: Desk, view: View) -> None:
-        self.desk = desk
+    def __init__(self, conversation: RoleConversation, view: View) -> None:
+        self.conversation = conversation
         self.view = view
 
     def __call__(self, briefing: Briefing, options: Sequence[Option]) -> Reply[tuple[Choice, ...]]:
@@ -150,7 +150,7 @@ class Ranker:
             return tuple(Choice(p.option - 1, printable(p.reason) or "no reason given") for p in known)
 
         try:
-            choices, repaired = self.desk.consult(
+            choices, repaired = self.conversation.consult(
                 briefing.number, "ranker", prompt, _messages(prompt.fill(), document(data)), RankerAnswer, read
             )
         except RoleFailed as failure:

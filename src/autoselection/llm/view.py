@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from autoselection.errors import ConfigError
-from autoselection.llm.names import SourceNames
 from autoselection.llm.recipes import allowed_choices, searched_params
+from autoselection.llm.source_names import SourceNames
 from autoselection.operators import Param
 from autoselection.recipes import Recipe, StateVector
 from autoselection.search.llm_config import EXAMPLE_CHARACTERS, LLMConfig

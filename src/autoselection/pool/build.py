@@ -18,7 +18,7 @@ import pyarrow as pa
 from autoselection.errors import PoolError
 from autoselection.files import checksum
 from autoselection.pool.batch import Batch, meta_of
-from autoselection.pool.columns import Layout, layout_of
+from autoselection.pool.columns import ColumnLayout, layout_of
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input
 from autoselection.pool.json_reader import RawRow, Record
@@ -225,7 +225,7 @@ class Build:
 
     def _layout(
         self, reader: Reader | MemoryRows, path: str, given: Input, counts: _Counts
-    ) -> tuple[Layout, FileEvidence, Iterator[RawRow]]:
+    ) -> tuple[ColumnLayout, FileEvidence, Iterator[RawRow]]:
         """How the rows of an input are read, what its first rows say, and all rows but bad ones in front, which are counted.
 
         Raises:
@@ -260,7 +260,7 @@ class Build:
     def _row(
         self,
         record: Record,
-        layout: Layout,
+        layout: ColumnLayout,
         evidence: FileEvidence,
         given: FileInput,
         file_number: int,

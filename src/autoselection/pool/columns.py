@@ -110,7 +110,7 @@ def check_map(columns: Iterable[str]) -> None:
 
 
 @dataclass
-class Layout:
+class ColumnLayout:
     """How the rows of one file are read.
 
     Attributes:
@@ -279,7 +279,7 @@ def layout_of(
     command: str,
     only_file: bool,
     described: Dialect | RowFormat | None = None,
-) -> Layout:
+) -> ColumnLayout:
     """How to read a file whose first rows are ``records``.
 
     Args:
@@ -292,7 +292,7 @@ def layout_of(
     """
     present = {fold(column) for record in records for column in record}
 
-    def layout(row_format: str | Dialect, renamed: Mapping[str, str], exclusive: bool = False) -> Layout:
+    def layout(row_format: str | Dialect, renamed: Mapping[str, str], exclusive: bool = False) -> ColumnLayout:
         def own(role: str, usual: str) -> str:
             named = request.map.get(role, usual)  # a file that has none of the mapped columns is read as if without map
             return named if exclusive or only_file or fold(named) in present else usual
@@ -300,7 +300,7 @@ def layout_of(
         id_field, source_field = own("id", request.id_field), own("source", request.source_field)
         dialect = row_format if isinstance(row_format, Dialect) else DIALECTS.get(row_format)
         base = row_format if dialect is None else dialect.base
-        return Layout(base, renamed, exclusive, id_field, source_field, dialect)  # type: ignore[arg-type]
+        return ColumnLayout(base, renamed, exclusive, id_field, source_field, dialect)  # type: ignore[arg-type]
 
     if described is not None:
         return layout(described, {})

@@ -91,14 +91,14 @@ def _fit(head: str, delimiter: str) -> float | None:
     return sum(width == widths[0] for width in rows) / len(rows) if rows else 1.0
 
 
-class _Lines:
+class _CsvLines:
     """Lines on their way to the parser, kept until their row is whole."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
         self.kept: list[str] = []
 
-    def __iter__(self) -> _Lines:
+    def __iter__(self) -> _CsvLines:
         return self
 
     def __next__(self) -> str:
@@ -121,7 +121,7 @@ def csv_rows(stream: BinaryIO, path: Path, delimiter: str, quotes: Quotes, newli
     # The limit is the process's, and by default (128 KiB) shorter than real rows; only ever raised here.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
-    lines = _Lines(iter(text))
+    lines = _CsvLines(iter(text))
     quoting: Literal[0, 3] = csv.QUOTE_NONE if quotes == "none" else csv.QUOTE_MINIMAL
     reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
     header = _header(reader, path, delimiter)

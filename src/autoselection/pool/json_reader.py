@@ -163,7 +163,7 @@ def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
     return error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
 
 
-class _Text:
+class _JsonText:
     """Decoded text of a JSON file, read piece by piece; ``line`` is the number of the line at ``position``."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -198,7 +198,7 @@ class _Text:
 
 
 def _array(stream: BinaryIO, path: Path) -> Iterator[RawRow]:
-    text = _Text(stream)
+    text = _JsonText(stream)
     if text.next_character() == "\ufeff":
         text.move(text.position + 1)
     text.next_character()
@@ -237,7 +237,7 @@ def _cut_off(path: Path, line: int, rows: int) -> PoolError:
     )
 
 
-def _element(text: _Text, path: Path, rows: int) -> tuple[Any, int, RowError | None]:
+def _element(text: _JsonText, path: Path, rows: int) -> tuple[Any, int, RowError | None]:
     """Decode the value at the position: (value, its end, problem). Reads on while the value may be incomplete."""
     while True:
         problem: RowError | None = None

@@ -1,6 +1,7 @@
 """Recipes, what they select from a pool, and what the selection looks like."""
 
 from autoselection.recipes.lineage import StepLineage
+from autoselection.recipes.lineage_warnings import Shortfall, lineage_remarks, shortfalls
 from autoselection.recipes.materialize import (
     Materialization,
     PrefixCache,
@@ -10,21 +11,20 @@ from autoselection.recipes.materialize import (
     rows_by_step,
     subset_hash,
 )
-from autoselection.recipes.needs import lacking_signals, recipe_signals
 from autoselection.recipes.ready import ReadyRecipe, is_ready_name, load_recipe, ready_recipe, ready_recipes
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
-from autoselection.recipes.remarks import Shortfall, lineage_remarks, shortfalls
+from autoselection.recipes.required_signals import lacking_signals, recipe_signals
 from autoselection.recipes.state import StateVector, state_vector, state_vectors
-from autoselection.recipes.transfer import Place, Transfer, transfer
+from autoselection.recipes.transfer import ScoredPool, Transfer, transfer
 
 __all__ = [
     "MAX_STEPS",
     "Materialization",
-    "Place",
     "PrefixCache",
     "ReadyRecipe",
     "Recipe",
     "RecipeBook",
+    "ScoredPool",
     "Shortfall",
     "StateVector",
     "Step",

@@ -17,8 +17,8 @@ from autoselection.errors import AutoSelectionError, PoolError, RecipeError, Sig
 from autoselection.operators import Context, Operator, OperatorRegistry, Rows, default_registry
 from autoselection.pool import Pool, Row, Subset
 from autoselection.recipes.lineage import LEFT_NOTHING, StepLineage
+from autoselection.recipes.lineage_warnings import lineage_remarks
 from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps
-from autoselection.recipes.remarks import lineage_remarks
 from autoselection.signals.table import SignalTable
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from autoselection.signals import SignalTable
 
 
 @dataclass(frozen=True)
-class Place:
+class ScoredPool:
     """A pool with signals, where a recipe is applied."""
 
     name: str
@@ -95,7 +95,7 @@ class Transfer:
         return said
 
 
-def transfer(recipe: Recipe, before: Place, after: Place, *, seed: int = 0) -> Transfer:
+def transfer(recipe: Recipe, before: ScoredPool, after: ScoredPool, *, seed: int = 0) -> Transfer:
     """Apply a recipe in two places and tell what changed; rows are matched by their stable ids.
 
     Raises:
@@ -133,14 +133,14 @@ def transfer(recipe: Recipe, before: Place, after: Place, *, seed: int = 0) -> T
     )
 
 
-def _apply(recipe: Recipe, place: Place, seed: int) -> Materialization:
+def _apply(recipe: Recipe, place: ScoredPool, seed: int) -> Materialization:
     try:
         return materialize(recipe, place.table, seed=seed)
     except (RecipeError, SignalError) as error:
         raise type(error)(f"{place.name}: {error}") from error
 
 
-def _about(place: Place) -> dict[str, Any]:
+def _about(place: ScoredPool) -> dict[str, Any]:
     return {"pool": place.pool.fingerprint, "rows": len(place.pool)}
 
 
@@ -148,7 +148,7 @@ def _texts(ids: Any) -> tuple[str, ...]:
     return tuple(str(row) for row in ids)
 
 
-def _other_signals(before: Place, after: Place) -> tuple[str, ...]:
+def _other_signals(before: ScoredPool, after: ScoredPool) -> tuple[str, ...]:
     """Keys of signals hold their settings and models, but also the pool: they compare only on one pool."""
     old, new = (dict(place.table.keys or {}) for place in (before, after))
     if before.pool.fingerprint == after.pool.fingerprint:

@@ -17,7 +17,7 @@ from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
 from autoselection.markup import bullets, inline, table
 from autoselection.recipes import Recipe, Shortfall, shortfalls
-from autoselection.recipes.remarks import why
+from autoselection.recipes.lineage_warnings import why
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on

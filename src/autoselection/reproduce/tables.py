@@ -12,7 +12,7 @@ import numpy as np
 
 from autoselection.reproduce.results import Floats, Stored, item_values
 from autoselection.reproduce.rows import AUTOSELECTION, Entry
-from autoselection.statistics import Comparison, Interval, bootstrap_interval, compare_all
+from autoselection.statistics import BaselineComparison, Interval, bootstrap_interval, compare_all
 from autoselection.tasks import TaskConfig
 
 TableMetric = Literal["score", "right"]
@@ -20,7 +20,7 @@ DRAWS = 2000
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table.
 
     Attributes:
@@ -43,7 +43,7 @@ class Row:
     dev: float | None
     tasks: Mapping[str, Interval] = field(default_factory=dict)
     average: Interval | None = None
-    versus: Comparison | None = None
+    versus: BaselineComparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -72,7 +72,7 @@ class Table:
     title: str
     metric: TableMetric
     tasks: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -125,7 +125,7 @@ def _content(title: str, metric: str, entries: Sequence[Entry], scored: Mapping[
     return digest.hexdigest()
 
 
-def _rows(by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored]) -> tuple[Row, ...]:
+def _rows(by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored]) -> tuple[TableRow, ...]:
     values = {name: found[0] for name, found in scored.items()}
     versus = _compared(values)
     rows = []
@@ -137,7 +137,7 @@ def _rows(by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored]) -
         devs = [entry.dev for entry in own if entry.dev is not None]
         sizes = [entry.rows for entry in own if entry.subset is not None]
         rows.append(
-            Row(
+            TableRow(
                 name,
                 own[0].kind,
                 tuple(sorted(found)),
@@ -187,7 +187,7 @@ def _stacked(found: Replicates, seeds: Sequence[int]) -> dict[str, Floats]:
     return {task: np.stack([found[seed][task] for seed in seeds]) for task in found[seeds[0]]}
 
 
-def _compared(values: Mapping[str, Replicates]) -> dict[str, Comparison]:
+def _compared(values: Mapping[str, Replicates]) -> dict[str, BaselineComparison]:
     """AutoSelection against every other row, in the replicates both have; Holm over all rows."""
     ours = values.get(AUTOSELECTION, {})
     pairs = {}

@@ -53,7 +53,7 @@ class Credit:
 
 
 @dataclass(frozen=True)
-class Difference:
+class RecipeChange:
     """How a child differs from its parent, by operator names (sorted, without repeats)."""
 
     added: tuple[str, ...]
@@ -62,7 +62,7 @@ class Difference:
     turned: tuple[Pair, ...]
 
 
-def difference(parent: Recipe, child: Recipe) -> Difference:
+def difference(parent: Recipe, child: Recipe) -> RecipeChange:
     """Compare two recipes by operator; steps of the same operator are compared in their order."""
     before, after = _by_operator(parent.steps), _by_operator(child.steps)
     added = tuple(sorted(name for name in after if len(after[name]) > len(before.get(name, ()))))
@@ -82,7 +82,7 @@ def difference(parent: Recipe, child: Recipe) -> Difference:
             for a, b in combinations(sorted(place_before), 2)
             if (place_before[a] < place_before[b]) != (place_after[a] < place_after[b])
         )
-    return Difference(added, changed, removed, turned)
+    return RecipeChange(added, changed, removed, turned)
 
 
 def shares(parent: Recipe, child: Recipe, change: float) -> tuple[dict[str, float], dict[Pair, float]]:

@@ -5,7 +5,7 @@ higher is better. The score of a table is the mean over tasks of the mean over s
 """
 
 from autoselection.statistics.bootstrap import Interval, bootstrap_interval, table_score
-from autoselection.statistics.compare import Comparison, compare_all
+from autoselection.statistics.compare import BaselineComparison, compare_all
 from autoselection.statistics.compute import Curve, Multiplier, Payback, Reach, compute_multiplier, payback, reach
 from autoselection.statistics.paired import crossed_test, holm, mcnemar, sign_flip_test
 from autoselection.statistics.selection import (
@@ -19,7 +19,7 @@ from autoselection.statistics.selection import (
 from autoselection.statistics.variance import VarianceComponents, crossed_components, table_components
 
 __all__ = [
-    "Comparison",
+    "BaselineComparison",
     "Curve",
     "Flattery",
     "Interval",

@@ -17,7 +17,7 @@ NamedTable = Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BaselineComparison:
     """The winner against one baseline on the same items.
 
     Attributes:
@@ -61,7 +61,7 @@ def compare_all(
     level: float = 0.95,
     draws: int = 4000,
     seed: int = 0,
-) -> list[Comparison]:
+) -> list[BaselineComparison]:
     """Compare the winner with every baseline.
 
     Args:
@@ -79,7 +79,9 @@ def compare_all(
     for name, entry, p_adjusted, p_items in zip(pairs, found, adjusted, by_items, strict=True):
         significant = p_adjusted <= 1 - level
         verdict = _verdict(winner, name, entry, p_adjusted, significant, p_items <= 1 - level)
-        comparisons.append(Comparison(name, **entry, p_adjusted=p_adjusted, significant=significant, verdict=verdict))
+        comparisons.append(
+            BaselineComparison(name, **entry, p_adjusted=p_adjusted, significant=significant, verdict=verdict)
+        )
     return comparisons
 
 

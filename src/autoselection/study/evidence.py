@@ -39,7 +39,7 @@ def item_table(results: Sequence[EvaluationResult], metrics: Mapping[str, str]) 
 def final_evidence(study: Study) -> dict[str, Any] | None:
     """Statistics of the final table as plain data; None before the winner is scored on test.
 
-    Keys: ``winner``, ``level``, ``comparisons`` (see :class:`~autoselection.statistics.Comparison`), ``not_compared``
+    Keys: ``winner``, ``level``, ``comparisons`` (see :class:`~autoselection.statistics.BaselineComparison`), ``not_compared``
     (baseline: why), ``variance`` (of the winner's test scores, by task), ``shrinkage`` (from dev to test),
     ``test_touched`` (each time test was read, with the reason) and ``sentences``.
 

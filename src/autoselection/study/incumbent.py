@@ -22,7 +22,7 @@ from autoselection.config import StudyConfig
 from autoselection.errors import RecipeError, SignalError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Materialization, Recipe, RecipeBook, load_recipe, materialize
-from autoselection.statistics import Comparison, Flattery, compare_all, selection_flattery
+from autoselection.statistics import BaselineComparison, Flattery, compare_all, selection_flattery
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import LEVEL, Table, check_items, item_table
 from autoselection.study.prepare import Prepared
@@ -167,7 +167,7 @@ def verdict(study: Study) -> dict[str, Any]:
     ``exported`` (``found`` or ``incumbent``), ``sentences`` and, where they were compared, ``seeds``, ``measured``
     (difference of the scores as they are), ``flattery`` (taken off: ``items`` from every training, ``training`` from
     those of the search; ``training_known``) and ``comparison`` (what is left, see
-    :class:`~autoselection.statistics.Comparison`).
+    :class:`~autoselection.statistics.BaselineComparison`).
 
     Raises:
         StudyError: they were scored on other dev items.
@@ -274,7 +274,7 @@ def _said(
     outcome: str,
     winner: str,
     name: str,
-    shown: Comparison,
+    shown: BaselineComparison,
     measured: float,
     taken: float,
     trials: int,

@@ -22,7 +22,7 @@ from autoselection.signals.families.contamination import ANY_STAT, MIN_WORDS, ST
 from autoselection.signals.store import SignalStore
 from autoselection.study.checks import check_operators, check_recipes, check_setup
 from autoselection.tasks import Split, load_items
-from autoselection.tasks.check import Finding, check_benchmarks
+from autoselection.tasks.check import TaskProblem, check_benchmarks
 from autoselection.terminal import styled
 
 LIST_FILE = "contamination.jsonl"
@@ -112,7 +112,7 @@ class Prepared:
     ingest: IngestReport | None
     score: ScoreReport
     contamination: Contamination
-    benchmarks: tuple[Finding, ...] = ()
+    benchmarks: tuple[TaskProblem, ...] = ()
 
 
 def _open(path: Path, fingerprint: str | None) -> Pool:
@@ -244,7 +244,7 @@ def _as_begun(score: ScoreReport, pool: Pool, begun: Mapping[str, Any]) -> Score
     return replace(score, signals=tuple(signals))
 
 
-def trusted_benchmarks(config: StudyConfig, *, refuse: bool = True) -> list[Finding]:
+def trusted_benchmarks(config: StudyConfig, *, refuse: bool = True) -> list[TaskProblem]:
     """Findings about the benchmarks, said aloud.
 
     Raises:

@@ -21,7 +21,7 @@ Key = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Finding:
+class TaskProblem:
     """Something wrong with the benchmarks.
 
     Attributes:
@@ -41,7 +41,7 @@ class Finding:
         return asdict(self)
 
 
-def check_benchmarks(tasks: Sequence[TaskConfig], *, test: bool = True) -> list[Finding]:
+def check_benchmarks(tasks: Sequence[TaskConfig], *, test: bool = True) -> list[TaskProblem]:
     """Look through target, dev and (with ``test``) test of every task, as far as they are configured.
 
     Raises:
@@ -72,7 +72,7 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _within(where: str, split: str, items: Sequence[TaskItem]) -> list[Finding]:
+def _within(where: str, split: str, items: Sequence[TaskItem]) -> list[TaskProblem]:
     first: dict[Key, str] = {}
     repeated = []
     for item in items:
@@ -82,11 +82,11 @@ def _within(where: str, split: str, items: Sequence[TaskItem]) -> list[Finding]:
     found = []
     if repeated:
         sentence = f"{where}: {len(repeated):,} of {len(items):,} items repeat an earlier one ({_listed(repeated)})."
-        found.append(Finding("repeated", (where,), tuple(repeated), sentence))
+        found.append(TaskProblem("repeated", (where,), tuple(repeated), sentence))
     answers = {_plain(item.answer) for item in items}
     if split != "target" and len(answers) == 1 and len(items) >= _ANSWERS_FROM:
         sentence = f"{where}: all {len(items):,} items have the answer '{items[0].answer[:40]}'."
-        found.append(Finding("one answer", (where,), (), sentence))
+        found.append(TaskProblem("one answer", (where,), (), sentence))
     return found
 
 
@@ -95,20 +95,20 @@ def _between(
     second: tuple[str, str],
     keys: Mapping[tuple[str, str], Mapping[Key, str]],
     parts: Mapping[tuple[str, str], Sequence[TaskItem]],
-) -> list[Finding]:
+) -> list[TaskProblem]:
     where = tuple("/".join(part) for part in (first, second))
     found = []
     pairs = [(keys[second][key], name) for key, name in keys[first].items() if key in keys[second]]
     shared = [name if other == name else f"{other} = {name}" for other, name in pairs]
     if shared:
         sentence = f"{where[0]} and {where[1]} share {len(shared):,} items ({_listed(shared)})."
-        found.append(Finding("shared", where, tuple(shared), sentence))
+        found.append(TaskProblem("shared", where, tuple(shared), sentence))
     if first[0] == second[0]:
         known = {item.id: _key(item) for item in parts[first]}
         twice = [item.id for item in parts[second] if item.id in known and known[item.id] != _key(item)]
         if twice:
             sentence = f"{where[0]} and {where[1]} use {len(twice):,} ids for different items ({_listed(twice)})."
-            found.append(Finding("ids", where, tuple(twice), sentence))
+            found.append(TaskProblem("ids", where, tuple(twice), sentence))
     return found
 
 

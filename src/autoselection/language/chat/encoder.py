@@ -30,7 +30,7 @@ from autoselection.language.chat.options import ChatOptions
 from autoselection.language.chat.shapes import Shapes
 from autoselection.language.chat.template import ChatTemplate, TemplateBroken, check_template, limited_memory
 from autoselection.language.chat.tokens import Offsets, Span, TextTokenizer, control_pattern
-from autoselection.language.chat.writing import Rendering, Sample, Turns, Writer
+from autoselection.language.chat.writing import RenderedSample, Rendering, Turns, Writer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -73,7 +73,7 @@ class _Segment:
 
 
 @dataclass(frozen=True)
-class _Text:
+class _SegmentedText:
     """A text to tokenize: its pieces in order, and the control tokens in it that are text."""
 
     segments: list[_Segment]
@@ -243,22 +243,22 @@ class ConversationEncoder:
     def _spells(self, given: TemplateInput) -> bool:
         return self._control is not None and any(map(self._control.search, texts_of(given)))
 
-    def _texts(self, row: Row, turns: Turns) -> list[_Text]:
+    def _texts(self, row: Row, turns: Turns) -> list[_SegmentedText]:
         with limited_memory():
             return self._rendered(as_conversation(row), turns)
 
-    def _rendered(self, row: Conversation, turns: Turns) -> list[_Text]:
+    def _rendered(self, row: Conversation, turns: Turns) -> list[_SegmentedText]:
         trained = len(_trained(row, turns))
         covered = 0
         texts = []
         for sample, spelled in self._samples(row, turns):
             covered += len(sample.written)
-            texts.append(_Text(self._pieces(sample), spelled))
+            texts.append(_SegmentedText(self._pieces(sample), spelled))
         if covered < trained:
-            texts[0] = _Text(texts[0].segments, texts[0].spelled, trained - covered)
+            texts[0] = _SegmentedText(texts[0].segments, texts[0].spelled, trained - covered)
         return texts
 
-    def _samples(self, row: Conversation, turns: Turns) -> list[tuple[Sample, list[Span]]]:
+    def _samples(self, row: Conversation, turns: Turns) -> list[tuple[RenderedSample, list[Span]]]:
         """Texts with what has a loss in them, and the control tokens that are text."""
         given, shapes = self._given(row)
         trained = _trained(row, turns)
@@ -273,7 +273,7 @@ class ConversationEncoder:
 
     def _marked_samples(
         self, given: TemplateInput, shapes: Shapes, trained: Sequence[int], turns: Turns
-    ) -> list[tuple[Sample, list[Span]]]:
+    ) -> list[tuple[RenderedSample, list[Span]]]:
         """The same where row text spells control tokens: rendered with marks in their places."""
         assert self._control is not None
         shapes.check(given)
@@ -291,12 +291,12 @@ class ConversationEncoder:
             if text != real.text(_count(sample, len(given.messages), samples)):
                 return self._conflict(real, shapes, trained, turns)
             written = tuple(turn.shifted(lambda at, of=sample.text: marker.place(of, at)) for turn in sample.written)
-            found.append((Sample(text, written), spelled))
+            found.append((RenderedSample(text, written), spelled))
         return found
 
     def _conflict(
         self, real: Rendering, shapes: Shapes, trained: Sequence[int], turns: Turns
-    ) -> list[tuple[Sample, list[Span]]]:
+    ) -> list[tuple[RenderedSample, list[Span]]]:
         """The template acts upon control tokens in the row's text."""
         if self.control_text == "refuse":
             raise EvaluationError(
@@ -306,7 +306,7 @@ class ConversationEncoder:
             )
         return [(sample, []) for sample in shapes.writer.samples(real, trained, turns)]
 
-    def _pieces(self, sample: Sample) -> list[_Segment]:
+    def _pieces(self, sample: RenderedSample) -> list[_Segment]:
         """A sample's text in pieces by what they are."""
         text = sample.text
         pieces: list[_Segment] = []
@@ -326,7 +326,7 @@ class ConversationEncoder:
         return [piece for piece in pieces if piece.text]
 
     def _batch(self, rows: Sequence[Row], turns: Turns, most: int | None) -> list[list[Encoded] | None]:
-        texts: list[list[_Text] | None] = []
+        texts: list[list[_SegmentedText] | None] = []
         with limited_memory():
             for row in rows:
                 try:
@@ -338,7 +338,7 @@ class ConversationEncoder:
         encoded = iter(self._encoded([text for found in texts if found is not None for text in found]))
         return [None if found is None else [next(encoded) for _ in found] for found in texts]
 
-    def _encoded(self, texts: Sequence[_Text]) -> list[Encoded]:
+    def _encoded(self, texts: Sequence[_SegmentedText]) -> list[Encoded]:
         found = self._tokens([(text.text, text.spelled) for text in texts])
         results = []
         for text, (ids, offsets) in zip(texts, found, strict=True):
@@ -362,7 +362,7 @@ def _trained(row: Conversation, turns: Turns) -> list[int]:
     return [number for number in chosen if row.messages[number].get("weight", 1)]
 
 
-def _count(sample: Sample, messages: int, samples: Sequence[Sample]) -> int:
+def _count(sample: RenderedSample, messages: int, samples: Sequence[RenderedSample]) -> int:
     """How many messages a sample has: the first is the whole conversation, the others end with their last turn."""
     return messages if sample is samples[0] else sample.written[-1].turn + 1
 

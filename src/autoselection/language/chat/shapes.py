@@ -19,7 +19,7 @@ from autoselection.errors import EvaluationError
 from autoselection.language.chat.form import MARK, Form, TemplateInput, has_marks, mark
 from autoselection.language.chat.kinds import kinds_of
 from autoselection.language.chat.template import TOOL, TemplateBroken
-from autoselection.language.chat.writing import Rendering, Sample, Turns, Writer, Written
+from autoselection.language.chat.writing import RenderedSample, Rendering, Turns, Writer, WrittenTurn
 
 #: Shapes remembered; more are seldom seen.
 _MOST_SHAPES = 2000
@@ -46,7 +46,7 @@ class _Pattern:
 
     pieces: list[str]
     order: list[int]
-    written: tuple[Written, ...]
+    written: tuple[WrittenTurn, ...]
     anchors: Mapping[int, _Anchor]
 
     def text(self, contents: Sequence[str]) -> str:
@@ -55,11 +55,11 @@ class _Pattern:
             parts += [contents[number], piece]
         return "".join(parts)
 
-    def sample(self, messages: Sequence[Form], text: str) -> Sample:
+    def sample(self, messages: Sequence[Form], text: str) -> RenderedSample:
         lengths = list(accumulate((len(messages[number]["content"]) for number in self.order), initial=0))
         places = {at: anchor.characters + lengths[anchor.marks] for at, anchor in self.anchors.items()}
         turns = (turn.shifted(places.__getitem__) for turn in self.written)
-        return Sample(text, tuple(_with_kinds(messages[turn.turn], text, turn) for turn in turns))
+        return RenderedSample(text, tuple(_with_kinds(messages[turn.turn], text, turn) for turn in turns))
 
 
 class Shapes:
@@ -115,7 +115,7 @@ class Shapes:
         except EvaluationError:
             return False
 
-    def sample(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> list[Sample] | None:
+    def sample(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> list[RenderedSample] | None:
         """The samples of a row of plain texts; None if the template has to tell.
 
         Raises:
@@ -254,14 +254,14 @@ def _marks_in(text: str) -> set[str]:
     return set(MARK.findall(text))
 
 
-def _with_kinds(message: Form, text: str, turn: Written) -> Written:
+def _with_kinds(message: Form, text: str, turn: WrittenTurn) -> WrittenTurn:
     """The turn with the kinds of what its content holds: a mark in its place has no reasoning and no calls."""
     if "<" not in message["content"] and "[" not in message["content"]:
         return turn
     return replace(turn, parts=kinds_of(message, text, turn.start, turn.content, turn.content_end, turn.end))
 
 
-def _pattern_of(sample: Sample) -> _Pattern:
+def _pattern_of(sample: RenderedSample) -> _Pattern:
     found = list(MARK.finditer(sample.text))
     pieces = MARK.split(sample.text)
     ends = {at for turn in sample.written for at in (turn.header, turn.start, turn.content, turn.content_end, turn.end)}

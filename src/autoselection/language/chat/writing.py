@@ -26,7 +26,7 @@ _TAG = re.compile(r"<[^<>\s]{1,60}>|\[/?[A-Z_]{1,30}\]")
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenTurn:
     """What one turn has to write, as places (characters) in a rendered text.
 
     Attributes:
@@ -47,7 +47,7 @@ class Written:
     end: int
     parts: tuple[tuple[int, int], ...] = ()
 
-    def shifted(self, place: object) -> Written:
+    def shifted(self, place: object) -> WrittenTurn:
         """The same in another text: ``place`` maps characters."""
         assert callable(place)
         names = ("header", "start", "content", "content_end", "end")
@@ -56,11 +56,11 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Sample:
+class RenderedSample:
     """A rendered text and the turns in it that have a loss."""
 
     text: str
-    written: tuple[Written, ...]
+    written: tuple[WrittenTurn, ...]
 
 
 class Rendering:
@@ -138,7 +138,7 @@ class Writer:
         prompt = self.template.render(asked, add_generation_prompt=True)
         return text.startswith(prompt) and not text[len(prompt) :].partition(_FILLERS[0])[0].strip()
 
-    def samples(self, rendering: Rendering, trained: Sequence[int], turns: Turns) -> list[Sample]:
+    def samples(self, rendering: Rendering, trained: Sequence[int], turns: Turns) -> list[RenderedSample]:
         """The texts to train on, and what has a loss in them.
 
         The first is the whole conversation. With ``all`` it is the only one, and a turn has a loss where it stands
@@ -154,17 +154,17 @@ class Writer:
         whole = rendering.text(len(rendering))
         wanted = list(trained[-1:] if turns == "last" else trained)
         found = {turn: self.written(rendering, turn) for turn in wanted}
-        samples: list[Sample] = []
+        samples: list[RenderedSample] = []
         text = whole
         while True:
             here = [turn for turn in wanted if _stands(rendering.text(turn + 1), text, found[turn])]
-            samples.append(Sample(text, tuple(found[turn] for turn in here)))
+            samples.append(RenderedSample(text, tuple(found[turn] for turn in here)))
             wanted = [turn for turn in wanted if turn not in here]
             if turns != "each" or not wanted:
                 return samples
             text = rendering.text(wanted[-1] + 1)
 
-    def written(self, rendering: Rendering, turn: int) -> Written:
+    def written(self, rendering: Rendering, turn: int) -> WrittenTurn:
         """What the model has to write at a turn, as places in ``rendering.text(turn + 1)``.
 
         Raises:
@@ -178,7 +178,7 @@ class Writer:
         end, behind = self._end(rendering, turn, text, start)
         content, content_end = content_of(message, text, start, behind)
         parts = kinds_of(message, text, start, content, content_end, end)
-        return Written(turn, header, start, content, content_end, end, parts)
+        return WrittenTurn(turn, header, start, content, content_end, end, parts)
 
     def _start(self, rendering: Rendering, turn: int, text: str) -> tuple[int, int]:
         """Where the header and what the model writes begin."""
@@ -300,7 +300,7 @@ class Writer:
         return position
 
 
-def _stands(alone: str, text: str, written: Written) -> bool:
+def _stands(alone: str, text: str, written: WrittenTurn) -> bool:
     """Whether a turn stands in ``text`` as where it was the last."""
     return text[: written.end] == alone[: written.end]
 

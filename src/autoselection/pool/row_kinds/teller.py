@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoselection.conversation import Conversation
-from autoselection.pool.columns import Layout
+from autoselection.pool.columns import ColumnLayout
 from autoselection.pool.dialects import OtherFields, dialects_of, unreadable
 from autoselection.pool.formats import matching_formats
 from autoselection.pool.json_reader import RawRow, Record
@@ -163,7 +163,7 @@ class Teller:
                 _check_placeholders(record, conversation, evidence)
                 return
 
-    def explained(self, record: Record, layout: Layout, error: RowError) -> RowError:
+    def explained(self, record: Record, layout: ColumnLayout, error: RowError) -> RowError:
         """A better reason why a row cannot be read, if there is one: it has media, or is written in another format."""
         if self.rows_from != "sft":
             for name, value in record.items():

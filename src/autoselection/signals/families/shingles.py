@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.segmentation import Cut, by_alphabet, cut
+from autoselection.segmentation import CutTexts, by_alphabet, cut
 
 #: Raised whenever the hash of a shingle changes, so that no signature made before is compared with one made after.
 VERSION = 3
@@ -74,7 +74,7 @@ def units_of(texts: Sequence[str], *, with_kinds: bool = False) -> Units:
     return Units(hashes, counts, kinds)
 
 
-def _hashed(found: Cut) -> Hashes:
+def _hashed(found: CutTexts) -> Hashes:
     starts = found.starts
     hashes, open_units = _folded(_eight_from(found.data, starts))
     symbols = np.flatnonzero(hashes == 0)  # of ASCII texts: one byte, which is not in ``data``

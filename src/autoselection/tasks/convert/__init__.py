@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from autoselection.tasks.convert.convert import ConversionReport, convert
 from autoselection.tasks.convert.formats import BENCHMARKS, BenchmarkFormat
-from autoselection.tasks.convert.sources import Reading
+from autoselection.tasks.convert.sources import ReadingOptions
 
-__all__ = ["BENCHMARKS", "BenchmarkFormat", "ConversionReport", "Reading", "convert"]
+__all__ = ["BENCHMARKS", "BenchmarkFormat", "ConversionReport", "ReadingOptions", "convert"]

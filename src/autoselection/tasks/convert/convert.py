@@ -21,10 +21,10 @@ from autoselection.errors import ConfigError
 from autoselection.files import write_texts
 from autoselection.tasks import LETTERS, TASK_NAME
 from autoselection.tasks.answers.plain import normalised
-from autoselection.tasks.convert.formats import BENCHMARKS, BenchmarkFormat, Draft
+from autoselection.tasks.convert.formats import BENCHMARKS, BenchmarkFormat, ItemDraft
 from autoselection.tasks.convert.golds import Unusable
 from autoselection.tasks.convert.harness_file import harness_file
-from autoselection.tasks.convert.sources import Reading, SourceFile, records, source_files
+from autoselection.tasks.convert.sources import ReadingOptions, SourceFile, records, source_files
 from autoselection.wording import suggestion
 
 #: Which split keeps an item that several files hold.
@@ -37,7 +37,7 @@ _CONSTANT_ITEMS = 10
 _MOST_REFUSED = 20
 
 #: Items with the split that their file says.
-_Drafts: TypeAlias = list[tuple[Draft, str | None]]
+_Drafts: TypeAlias = list[tuple[ItemDraft, str | None]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def convert(
     keep_constant: bool = False,
     overwrite: bool = False,
     task: str | None = None,
-    reading: Reading | None = None,
+    reading: ReadingOptions | None = None,
 ) -> ConversionReport:
     """Convert the files of benchmark ``name`` into the folder ``out``.
 
@@ -172,10 +172,10 @@ def convert(
 
 
 def _drafts(
-    kind: BenchmarkFormat, files: Sequence[SourceFile], reading: Reading | None = None
-) -> tuple[list[tuple[Draft, str | None]], Counter[str], list[str]]:
+    kind: BenchmarkFormat, files: Sequence[SourceFile], reading: ReadingOptions | None = None
+) -> tuple[list[tuple[ItemDraft, str | None]], Counter[str], list[str]]:
     """Drafts with their splits, reasons of unusable records, and the places of answers that could be two numbers."""
-    drafts: list[tuple[Draft, str | None]] = []
+    drafts: list[tuple[ItemDraft, str | None]] = []
     places: list[str] = []
     unusable: Counter[str] = Counter()
     for file in files:
@@ -202,7 +202,7 @@ def _drafts(
     return [entry for entry in drafts if entry[0].form != "ambiguous"], unusable, refused
 
 
-def _check_text(draft: Draft) -> None:
+def _check_text(draft: ItemDraft) -> None:
     texts = (draft.prompt, draft.answer, *draft.choices, *draft.aliases, draft.rationale or "", draft.subtask or "")
     try:
         "".join((*texts, draft.source_id or "")).encode("utf-8")
@@ -210,7 +210,7 @@ def _check_text(draft: Draft) -> None:
         raise Unusable("half a character in its text (a lone surrogate)") from None
 
 
-def _content(draft: Draft) -> str:
+def _content(draft: ItemDraft) -> str:
     """What makes two items the same: the text and the set of options, case and blanks aside."""
     parts = [draft.prompt, *sorted(draft.choices)]
     return "\0".join(" ".join(part.casefold().split()) for part in parts)
@@ -231,15 +231,15 @@ def _without_contradictions(drafts: _Drafts) -> tuple[_Drafts, int]:
 
 
 def _unique(drafts: _Drafts) -> tuple[_Drafts, int]:
-    kept: dict[str, tuple[Draft, str | None]] = {}
+    kept: dict[str, tuple[ItemDraft, str | None]] = {}
     for entry in sorted(drafts, key=lambda entry: _KEEPS.index(entry[1])):
         kept.setdefault(_content(entry[0]), entry)
     return list(kept.values()), len(drafts) - len(kept)
 
 
 def _without_constant(
-    kind: BenchmarkFormat, drafts: Sequence[tuple[Draft, str | None]]
-) -> tuple[list[tuple[Draft, str | None]], dict[str, int]]:
+    kind: BenchmarkFormat, drafts: Sequence[tuple[ItemDraft, str | None]]
+) -> tuple[list[tuple[ItemDraft, str | None]], dict[str, int]]:
     if kind.answer != "yes_no":
         return list(drafts), {}
     answers: dict[str, Counter[str]] = {}
@@ -254,15 +254,15 @@ def _without_constant(
 
 
 def _split(
-    drafts: Sequence[tuple[Draft, str | None]], kind: BenchmarkFormat, limits: Mapping[str, int | None], seed: int
-) -> tuple[dict[str, list[Draft]], int]:
+    drafts: Sequence[tuple[ItemDraft, str | None]], kind: BenchmarkFormat, limits: Mapping[str, int | None], seed: int
+) -> tuple[dict[str, list[ItemDraft]], int]:
     """Cut into target, dev and test; the order within each is that of the seeded hashes."""
-    parts: dict[str | None, list[Draft]] = {}
+    parts: dict[str | None, list[ItemDraft]] = {}
     for draft, label in sorted(drafts, key=lambda entry: _rank(entry[0], seed)):
         parts.setdefault({"validation": "dev"}.get(label or "", label), []).append(draft)
     free, train = parts.get(None, []), parts.get("train", [])
     for_test = None if parts.get("test") else free or train
-    chosen: dict[str, list[Draft]] = {}
+    chosen: dict[str, list[ItemDraft]] = {}
     for split in ("target", "dev", "test"):
         own, limit = parts.get(split, []), limits[split]
         if own:
@@ -277,11 +277,11 @@ def _split(
     return chosen, len(drafts) - sum(map(len, chosen.values()))
 
 
-def _rank(draft: Draft, seed: int) -> bytes:
+def _rank(draft: ItemDraft, seed: int) -> bytes:
     return hashlib.blake2b(f"{seed}\0{_content(draft)}".encode(), digest_size=16).digest()
 
 
-def _record(kind: BenchmarkFormat, draft: Draft, seed: int) -> dict[str, Any]:
+def _record(kind: BenchmarkFormat, draft: ItemDraft, seed: int) -> dict[str, Any]:
     content = hashlib.blake2b(_content(draft).encode(), digest_size=6).hexdigest()
     entry: dict[str, Any] = {"id": draft.source_id or content, "task": kind.name, "prompt": draft.prompt}
     if draft.choices:
@@ -323,9 +323,9 @@ def _answer_key(entry: Mapping[str, Any]) -> str:
 
 def _nothing_left(
     name: str,
-    kept: Sequence[tuple[Draft, str | None]],
+    kept: Sequence[tuple[ItemDraft, str | None]],
     files: Sequence[SourceFile],
-    splits: Mapping[str, Sequence[Draft]],
+    splits: Mapping[str, Sequence[ItemDraft]],
     reasons: str,
 ) -> str:
     """Why dev or test is empty, and what fills it."""

@@ -18,7 +18,7 @@ from autoselection.tasks.convert.sources import SourceFile
 
 
 @dataclass(frozen=True)
-class Draft:
+class ItemDraft:
     """An item before it has an id.
 
     Attributes:
@@ -40,7 +40,7 @@ class Draft:
     raw: str = ""
 
 
-Parser = Callable[[Any, SourceFile], Draft]
+Parser = Callable[[Any, SourceFile], ItemDraft]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _text(record: Mapping[str, Any], *names: str) -> str:
     raise Unusable(f"no {' or '.join(names)}")
 
 
-def _with_number(draft: Draft, value: Any) -> Draft:
+def _with_number(draft: ItemDraft, value: Any) -> ItemDraft:
     """The draft with a number, or several accepted ones, as its answer."""
     raw = accepted(value) if isinstance(value, (list, Mapping)) else (value,)
     read = [number(one) for one in raw]
@@ -99,14 +99,14 @@ def _yes_no(text: str) -> str:
     return found
 
 
-def _gsm8k(record: Any, file: SourceFile) -> Draft:
+def _gsm8k(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     worked, separator, result = _text(entry, "answer").rpartition("####")
     if not separator:
         raise Unusable("no '####' in the answer")
     # <<48/2=24>> are notes for a calculator
     rationale = re.sub(r"<<[^<>]*>>", "", worked).strip()
-    return _with_number(Draft(_text(entry, "question"), rationale=rationale or None), result)
+    return _with_number(ItemDraft(_text(entry, "question"), rationale=rationale or None), result)
 
 
 def _choice(
@@ -117,7 +117,7 @@ def _choice(
     subtask: str | None = None,
     source_id: Any = None,
     why: str | None = None,
-) -> Draft:
+) -> ItemDraft:
     if not prompt:
         raise Unusable("no question")
     options = tuple(str(choice).strip() for choice in choices)
@@ -127,10 +127,10 @@ def _choice(
         raise Unusable(f"more than {len(LETTERS)} options")
     if not 0 <= right < len(options):
         raise Unusable("the answer is none of the options")
-    return Draft(prompt, "", options, right, why, subtask, None if source_id is None else str(source_id))
+    return ItemDraft(prompt, "", options, right, why, subtask, None if source_id is None else str(source_id))
 
 
-def _mmlu(record: Any, file: SourceFile) -> Draft:
+def _mmlu(record: Any, file: SourceFile) -> ItemDraft:
     if isinstance(record, list):
         if len(record) < 4:
             raise Unusable("a row with fewer than four cells")
@@ -165,7 +165,7 @@ def _position(answer: Any, choices: Sequence[Any], labels: Sequence[str] = ()) -
     return texts.index(text)
 
 
-def _bbh(record: Any, file: SourceFile) -> Draft:
+def _bbh(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     if "worked" in entry:
         answer = extract_text(entry["worked"])
@@ -173,14 +173,14 @@ def _bbh(record: Any, file: SourceFile) -> Draft:
         if found is None:
             raise Unusable("a worked example without an answer")
         written = re.findall(re.escape(answer), entry["worked"], re.IGNORECASE)[-1]
-        return Draft(entry["question"], written, rationale=entry["worked"], subtask=file.topic)
-    return Draft(_text(entry, "input"), _text(entry, "target"), subtask=file.topic)
+        return ItemDraft(entry["question"], written, rationale=entry["worked"], subtask=file.topic)
+    return ItemDraft(_text(entry, "input"), _text(entry, "target"), subtask=file.topic)
 
 
 _GPQA_WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
-def _gpqa(record: Any, file: SourceFile) -> Draft:
+def _gpqa(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     choices = [_text(entry, name) for name in ("Correct Answer", *_GPQA_WRONG)]
     if len(set(choices)) < len(choices):
@@ -191,19 +191,19 @@ def _gpqa(record: Any, file: SourceFile) -> Draft:
     )
 
 
-def _nlgraph(record: Any, file: SourceFile) -> Draft:
+def _nlgraph(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     answer = _text(entry, "answer")
-    return Draft(_text(entry, "question"), _yes_no(answer), rationale=answer, subtask=file.topic)
+    return ItemDraft(_text(entry, "question"), _yes_no(answer), rationale=answer, subtask=file.topic)
 
 
-def _graphwiz(record: Any, file: SourceFile) -> Draft:
+def _graphwiz(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     worked, _, answer = _text(entry, "answer").rpartition("###")
     if not re.fullmatch(r"(?:yes|no)\b.{0,3}", answer.strip(), re.IGNORECASE | re.DOTALL):
         raise Unusable("the answer is not yes or no")
     task = entry.get("task")
-    return Draft(
+    return ItemDraft(
         _text(entry, "input_prompt", "query"),
         _yes_no(answer),
         rationale=worked.strip() or None,
@@ -211,7 +211,7 @@ def _graphwiz(record: Any, file: SourceFile) -> Draft:
     )
 
 
-def _labelled(record: Any, file: SourceFile) -> Draft:
+def _labelled(record: Any, file: SourceFile) -> ItemDraft:
     """CommonsenseQA and ARC: a stem, labelled choices, ``answerKey``; as published, or as data sets hold them."""
     entry = _object(record)
     question = entry.get("question")
@@ -234,12 +234,12 @@ def _labelled(record: Any, file: SourceFile) -> Draft:
     return _choice(stem.strip(), texts, right, source_id=entry.get("id"))
 
 
-def _svamp(record: Any, file: SourceFile) -> Draft:
+def _svamp(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     body, question = _text(entry, "Body", "body"), _text(entry, "Question", "question")
     prompt = f"{body}{'' if body.endswith(('.', '?', '!')) else '.'} {question}"
     subtask = entry.get("Type") or entry.get("type")
-    draft = Draft(
+    draft = ItemDraft(
         prompt,
         subtask=str(subtask) if subtask else None,
         source_id=str(entry["ID"]) if entry.get("ID") else None,
@@ -263,9 +263,9 @@ def _answers(entry: Mapping[str, Any]) -> Any:
     return [_answer(entry), *further] if further else _answer(entry)
 
 
-def _common(entry: Mapping[str, Any], answer: str) -> Draft:
+def _common(entry: Mapping[str, Any], answer: str) -> ItemDraft:
     named = {name: entry.get(name) for name in ("rationale", "subtask", "id")}
-    return Draft(
+    return ItemDraft(
         _text(entry, *_QUESTION),
         answer,
         rationale=str(named["rationale"]) if named["rationale"] else None,
@@ -291,7 +291,7 @@ def _lettered(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {letter: "" if cell is None else cell for letter, cell in zip(LETTERS[:count], cells, strict=False)}
 
 
-def _multiple_choice(record: Any, file: SourceFile) -> Draft:
+def _multiple_choice(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     choices = _listed(entry.get("choices") or entry.get("options") or _lettered(entry))
     labels: Sequence[str] = ()
@@ -304,18 +304,18 @@ def _multiple_choice(record: Any, file: SourceFile) -> Draft:
                    source_id=common.source_id, why=common.rationale)  # fmt: skip
 
 
-def _number(record: Any, file: SourceFile) -> Draft:
+def _number(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     return _with_number(_common(entry, ""), _answers(entry))
 
 
-def _short_answer(record: Any, file: SourceFile) -> Draft:
+def _short_answer(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     answer, *aliases = accepted(_answers(entry))
     return replace(_common(entry, answer), aliases=tuple(aliases))
 
 
-def _yes_no_item(record: Any, file: SourceFile) -> Draft:
+def _yes_no_item(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     said = {_yes_no(answer) for answer in accepted(_answers(entry))}
     if len(said) > 1:

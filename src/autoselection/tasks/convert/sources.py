@@ -27,7 +27,7 @@ _LABELS |= {"test": "test", "target": "target"}
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingOptions:
     """How files are read, where they do not tell it themselves.
 
     Attributes:
@@ -106,13 +106,13 @@ def _file(path: Path, given: str | None) -> SourceFile:
     return SourceFile(path, label, topic, given is not None)
 
 
-def records(file: SourceFile, reading: Reading | None = None) -> Iterator[Any]:
+def records(file: SourceFile, reading: ReadingOptions | None = None) -> Iterator[Any]:
     """The records of a file: objects, or rows of a CSV file without a header as lists of cells.
 
     Raises:
         ConfigError: the file is not what its name says, or it has none of the mapped columns.
     """
-    reading = reading or Reading()
+    reading = reading or ReadingOptions()
     missing = set(reading.columns.values())
     names: list[str] = []
     for record in _records(file, reading):
@@ -128,7 +128,7 @@ def records(file: SourceFile, reading: Reading | None = None) -> Iterator[Any]:
         )
 
 
-def _records(file: SourceFile, reading: Reading) -> Iterator[Any]:
+def _records(file: SourceFile, reading: ReadingOptions) -> Iterator[Any]:
     path, suffix = file.path, file.path.suffix.lower()
     if suffix == ".parquet":
         yield from _parquet(path)

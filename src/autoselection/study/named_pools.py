@@ -12,7 +12,7 @@ from autoselection.errors import PoolError, SignalError, StudyError
 from autoselection.pool import Pool
 from autoselection.pool.cached import cached_pool
 from autoselection.progress import console
-from autoselection.recipes import Place, Recipe, lacking_signals
+from autoselection.recipes import Recipe, ScoredPool, lacking_signals
 from autoselection.signals import ScoreReport, SignalsConfig, load_table, score_pool
 from autoselection.signals.score import obstacles
 from autoselection.signals.table import LM_SIGNALS
@@ -31,7 +31,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class NamedPool:
     """A pool and how it was named.
 
     Attributes:
@@ -52,7 +52,7 @@ class Source:
         return ", ".join(map(str, self.paths))
 
 
-def open_source(paths: Sequence[Path] | Path) -> Source:
+def open_named_pool(paths: Sequence[Path] | Path) -> NamedPool:
     """The pool of a pool directory, of a study directory, or of raw files (kept in the cache, which is said aloud).
 
     Raises:
@@ -68,16 +68,16 @@ def open_source(paths: Sequence[Path] | Path) -> Source:
     if kinds[0] == "study":
         return _study(named[0])
     if kinds[0] == "pool":
-        return Source((named[0],), Pool.open(named[0]))
+        return NamedPool((named[0],), Pool.open(named[0]))
     pool, report = cached_pool(named)
-    source = Source(tuple(named), pool)
+    named_pool = NamedPool(tuple(named), pool)
     if report is not None:
         skipped = f", {report.skipped:,} bad rows skipped" if report.skipped else ""
         console.say(
-            f"Read {source.name}: {report.rows:,} rows{skipped}. They are kept in {pool.path} until the file changes; "
+            f"Read {named_pool.name}: {report.rows:,} rows{skipped}. They are kept in {pool.path} until the file changes; "
             "`autoselection ingest` makes a pool of your own."
         )
-    return source
+    return named_pool
 
 
 def own_files(path: Path) -> list[Path]:
@@ -93,19 +93,19 @@ def _kind(path: Path) -> str:
     return "pool" if (path / "manifest.json").exists() else "files"
 
 
-def _study(path: Path) -> Source:
+def _study(path: Path) -> NamedPool:
     study = Study(path.resolve())
     opening = study.journal.of("study")
     if not opening:
         raise StudyError(f"{path}: the study has not opened its pool yet; run it first.")
     pool = Pool.open(study.config.pool.path or study.path / "pool", fingerprint=opening[0]["pool"])
     signals = opening[0]["signal_report"]["signals"]
-    return Source((path,), pool, study.config, {name: entry["key"] for name, entry in signals.items()})
+    return NamedPool((path,), pool, study.config, {name: entry["key"] for name, entry in signals.items()})
 
 
-def open_place(
+def open_scored_pool(
     paths: Sequence[Path] | Path, recipe: Recipe | None = None, config: StudyConfig | None = None, named: str = "RECIPE"
-) -> Place:
+) -> ScoredPool:
     """A pool, study or raw files with signals: those it has, and those that ``recipe`` needs.
 
     Signals of the rows' text are computed where they are lacking. Others are if ``config`` (or the study's own
@@ -115,24 +115,26 @@ def open_place(
         named: how the user named the recipe, for messages.
 
     Raises:
-        PoolError, StudyError: see :func:`open_source`.
+        PoolError, StudyError: see :func:`open_named_pool`.
         SignalError: a signal is damaged, or one is lacking and nothing says how to compute it: the message is the command.
     """
-    source = open_source(paths)
-    config = config or source.config
-    keys = source.keys
-    table = load_table(source.pool, keys=keys)
+    named_pool = open_named_pool(paths)
+    config = config or named_pool.config
+    keys = named_pool.keys
+    table = load_table(named_pool.pool, keys=keys)
     names = () if recipe is None else lacking_signals(recipe, table)
     if names:
-        report = compute_signals(source, names, config, named)
-        table = load_table(source.pool, keys=None if keys is None else {**keys, **report.keys})
-    if source.config is not None and source.config.pool.on_contamination == "drop":
-        dirty = contaminated(table, source.config.pool.contamination_cosine)
+        report = compute_signals(named_pool, names, config, named)
+        table = load_table(named_pool.pool, keys=None if keys is None else {**keys, **report.keys})
+    if named_pool.config is not None and named_pool.config.pool.on_contamination == "drop":
+        dirty = contaminated(table, named_pool.config.pool.contamination_cosine)
         table = without(table, dirty) if dirty.any() else table
-    return Place(source.name, source.pool, table)
+    return ScoredPool(named_pool.name, named_pool.pool, table)
 
 
-def compute_signals(source: Source, names: Sequence[str], config: StudyConfig | None, recipe: str) -> ScoreReport:
+def compute_signals(
+    named_pool: NamedPool, names: Sequence[str], config: StudyConfig | None, recipe: str
+) -> ScoreReport:
     """Compute the signals ``names`` that a recipe needs, as ``config`` says.
 
     Raises:
@@ -146,13 +148,13 @@ def compute_signals(source: Source, names: Sequence[str], config: StudyConfig | 
     impossible = [name for name in names if name in blocked]
     if impossible:
         raise SignalError(
-            f"The recipe needs {', '.join(impossible)}, which {source.name} does not have and which cannot be computed: "
-            f"{blocked[impossible[0]]}. Run: {score_command(source, recipe, impossible)}"
+            f"The recipe needs {', '.join(impossible)}, which {named_pool.name} does not have and which cannot be computed: "
+            f"{blocked[impossible[0]]}. Run: {score_command(named_pool, recipe, impossible)}"
         )
     counted = " (by a pattern: no model is named)" if "tokens" in names and model is None else ""
     console.say(f"Computing what the recipe needs and the pool lacks: {', '.join(names)}{counted}.")
     return score_pool(
-        source.pool,
+        named_pool.pool,
         settings,
         model=model,
         sae=sae,
@@ -163,10 +165,10 @@ def compute_signals(source: Source, names: Sequence[str], config: StudyConfig | 
     )
 
 
-def score_command(source: Source, recipe: str, names: Sequence[str]) -> str:
+def score_command(named_pool: NamedPool, recipe: str, names: Sequence[str]) -> str:
     """The command that computes what a recipe needs of a pool."""
-    places = " ".join(shlex.quote(str(path)) for path in source.paths)
-    return f"autoselection score {places} --for {shlex.quote(recipe)} {needed_options(names)}".rstrip()
+    paths = " ".join(shlex.quote(str(path)) for path in named_pool.paths)
+    return f"autoselection score {paths} --for {shlex.quote(recipe)} {needed_options(names)}".rstrip()
 
 
 def needed_options(names: Sequence[str]) -> str:

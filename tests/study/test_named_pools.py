@@ -17,7 +17,7 @@ from autoselection.pool import Pool, ingest
 from autoselection.pool.cached import cached_pool
 from autoselection.recipes import Recipe, Step
 from autoselection.study import Study
-from autoselection.study.places import open_place, open_source
+from autoselection.study.named_pools import open_named_pool, open_scored_pool
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +52,10 @@ def test_raw_files_are_read_once_and_again_when_they_change(tmp_path: Path, cach
 
 def test_several_raw_files_are_one_pool(tmp_path: Path) -> None:
     first, second = small_file(tmp_path, "a.jsonl", 3), small_file(tmp_path, "b.jsonl", 4)
-    assert len(open_source([first, second]).pool) == 7
+    assert len(open_named_pool([first, second]).pool) == 7
     ingest([first], tmp_path / "pool")
     with pytest.raises(PoolError, match="name it alone"):
-        open_source([first, tmp_path / "pool"])
+        open_named_pool([first, tmp_path / "pool"])
 
 
 def test_a_half_read_cache_is_read_again(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_only_what_a_recipe_needs_is_computed(tmp_path: Path) -> None:
     recipe = Recipe(
         (Step("ngram_entropy", {}), Step("length_filter", {"length": "n_response_tokens", "fraction": 0.5}))
     )
-    place = open_place(path, recipe)
+    place = open_scored_pool(path, recipe)
     assert set(place.table.keys) == {"ngram_entropy", "tokens", "pool"}
     document("score", path, "--for", "text-only")
     stored = {entry.name for entry in (place.pool.path / "signals").iterdir() if entry.is_dir()}
@@ -126,9 +126,9 @@ def test_a_model_is_taken_from_the_configuration_or_asked_for_by_a_command_that_
 
 def test_a_study_computes_what_it_lacks_with_its_own_model(finished_study: Study) -> None:
     lacking = Recipe((Step("score_filter", {"signal": "repetition"}), Step("ifd_filter", {})))
-    before = open_place(finished_study.path)
+    before = open_scored_pool(finished_study.path)
     assert "repetition" not in before.table.columns
-    place = open_place(finished_study.path, lacking)
+    place = open_scored_pool(finished_study.path, lacking)
     assert "repetition" in place.table.columns
     assert {name: place.table.keys[name] for name in before.table.keys} == before.table.keys
 
