@@ -23,7 +23,7 @@ LAYERS = (
 )
 
 #: Packages with a circle that is still to be opened, among the imports that run and with those of annotations.
-KNOWN_CIRCLES = {"what runs": {"signals"}, "annotations too": {"pool", "signals"}}
+KNOWN_CIRCLES = {"what runs": {"signals"}, "annotations too": {"signals"}}
 
 Edges = Mapping[str, frozenset[str]]
 

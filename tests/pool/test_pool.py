@@ -66,12 +66,6 @@ def test_rows_out_of_range_are_refused(rows: Any, pool: Pool) -> None:
         pool.texts(rows)
 
 
-def test_iter_messages(pool: Pool) -> None:
-    batches = list(pool.iter_messages(batch_rows=4))
-    assert [len(batch) for batch in batches] == [4, 4, 2]
-    assert [conversation for batch in batches for conversation in batch] == pool.messages()
-
-
 def test_row_of(pool: Pool) -> None:
     rows = pool.row_of(["r7", "r0", "r7"])
     assert rows.dtype == np.int64
@@ -139,11 +133,11 @@ def test_fingerprint_depends_on_content_and_order_alone(
 
 
 def test_same_content_again_is_left_alone(pool: Pool, tmp_path: Path) -> None:
-    (pool.signals_path / "computed").write_text("dear")
+    (pool.path / "signals" / "computed").write_text("dear")
     report = ingest([tmp_path / "rows.jsonl"], pool.path)
     assert report.unchanged
     assert report.fingerprint == pool.fingerprint
-    assert (pool.signals_path / "computed").exists()
+    assert (pool.path / "signals" / "computed").exists()
     assert ingest([tmp_path / "rows.jsonl"], pool.path, overwrite=True).unchanged
 
 

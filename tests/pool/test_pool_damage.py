@@ -108,7 +108,7 @@ def test_an_append_gives_an_old_pool_checksums(pool: Pool, write: Write) -> None
 
 
 def test_a_damaged_pool_is_ingested_again_and_keeps_what_was_computed_from_it(pool: Pool, tmp_path: Path) -> None:
-    (pool.signals_path / "computed").write_text("dear")
+    (pool.path / "signals" / "computed").write_text("dear")
     right = pool.messages()
     table = pool.path / "pool.arrow"
     table.write_bytes(table.read_bytes().replace(b"q7", b"Q7"))
@@ -117,9 +117,9 @@ def test_a_damaged_pool_is_ingested_again_and_keeps_what_was_computed_from_it(po
     assert str(tmp_path / "rows.jsonl") in str(caught.value)
     ingest([tmp_path / "rows.jsonl", tmp_path / "more.jsonl"], pool.path, overwrite=True)
     assert Pool.open(pool.path).messages() == right
-    assert (pool.signals_path / "computed").read_text() == "dear"
+    assert (pool.path / "signals" / "computed").read_text() == "dear"
     ingest([tmp_path / "rows.jsonl"], pool.path, overwrite=True)
-    assert not (pool.signals_path / "computed").exists(), "another pool has nothing of the old one's"
+    assert not (pool.path / "signals" / "computed").exists(), "another pool has nothing of the old one's"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 

@@ -19,7 +19,8 @@ from autoselection.export.target import AXOLOTL_FILE, DATASET_NAME
 from autoselection.export.written import ExportReport, Written, batches
 from autoselection.files import write_text
 from autoselection.pool.openai_messages import openai_message
-from autoselection.pool.pool import Pool, Rows
+from autoselection.pool.pool import Pool
+from autoselection.pool.table import Rows
 
 _HEAD = """\
 # An entry for `datasets` in a configuration of Axolotl. The path is as it was given to the export.

@@ -16,7 +16,8 @@ from autoselection.export.target import check_folder
 from autoselection.export.written import ExportReport, Written, batches, remarks_on, shape_of
 from autoselection.files import whole_folder
 from autoselection.pool.own_columns import OwnColumns, own_columns
-from autoselection.pool.pool import Pool, Rows
+from autoselection.pool.pool import Pool
+from autoselection.pool.table import Rows
 from autoselection.pool.typed_tables import table_of
 
 _SHARD_BYTES = 256 * 2**20

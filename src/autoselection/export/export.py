@@ -20,7 +20,8 @@ from autoselection.export.llamafactory import export_sharegpt
 from autoselection.export.target import DATASET_NAME, FormatName, export_target
 from autoselection.export.written import ExportReport, Written, batches, remarks_on, shape_of
 from autoselection.pool.own_columns import own_columns
-from autoselection.pool.pool import Pool, Rows
+from autoselection.pool.pool import Pool
+from autoselection.pool.table import Rows
 
 _IDENTITY = {"id": pa.string(), "source": pa.string()}
 

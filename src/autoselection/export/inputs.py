@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from autoselection.errors import ConfigError
-from autoselection.pool.pool import FileRecord
+from autoselection.pool.manifest import FileRecord
 
 
 def check_not_read(

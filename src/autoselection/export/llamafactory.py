@@ -29,7 +29,8 @@ from autoselection.export.turns import (
 )
 from autoselection.export.written import ExportReport, Written, batches
 from autoselection.files import write_text
-from autoselection.pool.pool import Pool, Rows
+from autoselection.pool.pool import Pool
+from autoselection.pool.table import Rows
 from autoselection.pool.turns import MESSAGES_KEY
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

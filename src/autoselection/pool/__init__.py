@@ -6,7 +6,8 @@ from autoselection.pool.columns import parse_map
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.ingest import IngestReport, ingest
 from autoselection.pool.ingest_config import IngestConfig
-from autoselection.pool.pool import FileRecord, Pool, PoolManifest, PoolState, SpecialTokenRecord
+from autoselection.pool.manifest import FileRecord, PoolManifest, PoolState, SpecialTokenRecord
+from autoselection.pool.pool import Pool
 from autoselection.pool.skipped import BadRow, Fault
 from autoselection.pool.special_tokens import KNOWN_SPECIAL_TOKENS
 from autoselection.pool.stats import Distribution, Duplicates, PoolDescription, describe_pool

@@ -22,20 +22,20 @@ from autoselection.pool.columns import ColumnLayout, layout_of
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input
 from autoselection.pool.json_reader import RawRow, Record
-from autoselection.pool.memory import MemoryRows
-from autoselection.pool.pool import (
+from autoselection.pool.manifest import (
     FORMAT_VERSION,
     RULES,
     SIGNALS_FOLDER,
     SKIPPED_FILE,
     TABLE_FILE,
     FileRecord,
-    Pool,
     PoolManifest,
     SpecialTokenRecord,
     TableRecord,
     write_manifest,
 )
+from autoselection.pool.memory import MemoryRows
+from autoselection.pool.pool import Pool
 from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
 from autoselection.pool.row_ids import RowIds

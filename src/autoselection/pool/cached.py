@@ -16,7 +16,8 @@ from pathlib import Path
 from autoselection.errors import PoolError
 from autoselection.pool.ingest import IngestReport, ingest
 from autoselection.pool.inputs import expand, is_description
-from autoselection.pool.pool import MANIFEST_FILE, Pool
+from autoselection.pool.manifest import MANIFEST_FILE
+from autoselection.pool.pool import Pool
 
 _FILES = "files.json"
 

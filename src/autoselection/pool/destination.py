@@ -10,15 +10,15 @@ from pathlib import Path
 
 from autoselection.errors import PoolError
 from autoselection.files import InUse, held, is_abandoned, locked, sync_folder, whole_file
-from autoselection.pool.pool import (
+from autoselection.pool.manifest import (
     MANIFEST_FILE,
     SIGNALS_FOLDER,
     SKIPPED_FILE,
     TABLE_FILE,
-    Pool,
     PoolManifest,
     read_manifest,
 )
+from autoselection.pool.pool import Pool
 from autoselection.pool.skipped import skipped_rows_of
 
 

@@ -14,12 +14,12 @@ from autoselection.errors import MissingExtraError, PoolError
 from autoselection.pool.openai_messages import has_huge_number, openai_message
 from autoselection.pool.own_columns import own_columns
 from autoselection.pool.rows import PLAIN_FIELDS, TYPED_FIELDS
+from autoselection.pool.table import PoolTable
 from autoselection.pool.typed_tables import table_of
 
 if TYPE_CHECKING:
     import polars
 
-    from autoselection.pool.pool import Pool
 
 _BATCH_ROWS = 4096
 _TEXT = pa.string()
@@ -27,7 +27,7 @@ _JSON = pa.json_(_TEXT)
 _NAMES = ("id", "source", "messages", "tools")
 
 
-def polars_frame(pool: Pool, rows: NDArray[np.int64]) -> polars.DataFrame:
+def polars_frame(pool: PoolTable, rows: NDArray[np.int64]) -> polars.DataFrame:
     """Rows as a data frame of Polars.
 
     Its columns are ``id``, ``source``, ``messages`` (a list of structures: role, content, and what else a turn of these rows
@@ -41,7 +41,7 @@ def polars_frame(pool: Pool, rows: NDArray[np.int64]) -> polars.DataFrame:
     return frame
 
 
-def hf_dataset(pool: Pool, rows: NDArray[np.int64]) -> Any:
+def hf_dataset(pool: PoolTable, rows: NDArray[np.int64]) -> Any:
     """Rows as a ``datasets.Dataset``: what ``load_dataset`` gives of an exported dataset folder.
 
     Where turns have more than role and content, each is a value of type JSON, so that none has the keys of others as nulls,
@@ -61,7 +61,7 @@ def hf_dataset(pool: Pool, rows: NDArray[np.int64]) -> Any:
     return Dataset(_with_own_columns(pool, rows, picked, json_type=_JSON))
 
 
-def _picked(pool: Pool, rows: NDArray[np.int64]) -> Any:
+def _picked(pool: PoolTable, rows: NDArray[np.int64]) -> Any:
     """The rows' id, source and messages, and tools if there are any; turns have those fields only that one of them has."""
     table = pool.table.select(_NAMES)
     if len(rows) < len(pool) or not np.array_equal(rows, np.arange(len(pool))):
@@ -92,7 +92,7 @@ def _only(conversations: Any, fields: dict[str, Any]) -> Any:
     return pa.ListArray.from_arrays(conversations.offsets, inner)
 
 
-def _with_json(pool: Pool, rows: NDArray[np.int64], tools: bool) -> Any:
+def _with_json(pool: PoolTable, rows: NDArray[np.int64], tools: bool) -> Any:
     """The rows with turns, and tools, of type JSON."""
     schema = pa.schema(
         [("id", _TEXT), ("source", _TEXT), ("messages", pa.list_(_JSON)), *([("tools", _JSON)] if tools else [])]
@@ -100,7 +100,7 @@ def _with_json(pool: Pool, rows: NDArray[np.int64], tools: bool) -> Any:
     return pa.concat_tables([table_of(_json_records(pool, part), schema) for part in _parts(rows)])
 
 
-def _json_records(pool: Pool, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+def _json_records(pool: PoolTable, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
     records = []
     for row_id, source, conversation in zip(
         pool.row_ids(rows), pool.sources(rows), pool.conversations(rows), strict=True
@@ -116,7 +116,7 @@ def _json_records(pool: Pool, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
     return records
 
 
-def _with_own_columns(pool: Pool, rows: NDArray[np.int64], table: Any, json_type: Any) -> Any:
+def _with_own_columns(pool: PoolTable, rows: NDArray[np.int64], table: Any, json_type: Any) -> Any:
     """The table and behind it the user's own columns of its rows."""
     own = own_columns(pool, rows, None, _NAMES, places=False)
     if not own.names:

@@ -25,8 +25,9 @@ from autoselection.pool.build import Build, FileInput
 from autoselection.pool.destination import base_pool, check_destination, extend, move_into_place, temporary_folder
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input, expand, is_description
+from autoselection.pool.manifest import FileRecord, PoolManifest
 from autoselection.pool.memory import SOURCE, MemoryRows, rows_or_paths
-from autoselection.pool.pool import FileRecord, Pool, PoolManifest
+from autoselection.pool.pool import Pool
 from autoselection.pool.readers import Reader, ReadOptions, container_of, stem_of
 from autoselection.pool.settings import in_python
 from autoselection.pool.skipped import BadRow, Fault

@@ -20,7 +20,7 @@ import pyarrow as pa
 from autoselection.errors import PoolError
 from autoselection.pool.columnar import BATCH_ROWS, ColumnarRows
 from autoselection.pool.json_reader import RawRow, Record
-from autoselection.pool.pool import IN_MEMORY
+from autoselection.pool.manifest import IN_MEMORY
 from autoselection.pool.readers import choose_split
 from autoselection.pool.row_error import RowError
 from autoselection.pool.settings import in_python

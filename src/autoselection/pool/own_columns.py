@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
 from autoselection.pool.openai_messages import has_huge_number
+from autoselection.pool.table import PoolTable
 from autoselection.wording import suggestion
-
-if TYPE_CHECKING:
-    from autoselection.pool.pool import Pool
 
 #: Where the row was read: file as it was given to ``ingest``, and line (for Parquet and folders the row), from 1.
 FILE, LINE = "_file", "_line"
@@ -55,7 +53,7 @@ class OwnColumns:
         """Names in the file and types."""
         return [(self.renamed.get(name, name), self.types[name]) for name in self.names]
 
-    def values(self, pool: Pool, rows: NDArray[np.int64], *, typed: bool) -> list[dict[str, Any]]:
+    def values(self, pool: PoolTable, rows: NDArray[np.int64], *, typed: bool) -> list[dict[str, Any]]:
         """The columns of ``rows``, by their names in the file; ``typed``: as the types say, None where there is none."""
         own = _own(pool, rows)
         if not typed:
@@ -72,7 +70,12 @@ class OwnColumns:
 
 
 def own_columns(
-    pool: Pool, rows: NDArray[np.int64], wanted: Collection[str] | None, taken: Collection[str], *, places: bool = True
+    pool: PoolTable,
+    rows: NDArray[np.int64],
+    wanted: Collection[str] | None,
+    taken: Collection[str],
+    *,
+    places: bool = True,
 ) -> OwnColumns:
     """Find the columns of ``rows`` and their types.
 
@@ -119,12 +122,12 @@ def own_columns(
     return OwnColumns(names, written, frozenset(untyped - as_text), as_text, renamed)
 
 
-def _all_names(pool: Pool, rows: NDArray[np.int64]) -> list[str]:
+def _all_names(pool: PoolTable, rows: NDArray[np.int64]) -> list[str]:
     batches = (rows[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
     return sorted({name for batch in batches for row in _own(pool, batch) for name in row})
 
 
-def _own(pool: Pool, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+def _own(pool: PoolTable, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
     """The user's fields of each row and its place; a place that an earlier export wrote is the row's first and stays.
 
     A column of the user's own that is called like one half of a place is ``own_NAME``.

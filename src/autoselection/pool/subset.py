@@ -14,11 +14,11 @@ from autoselection import notebook
 from autoselection.conversation import Conversation, Message, turn_text
 from autoselection.errors import PoolError
 from autoselection.pool.frames import hf_dataset, polars_frame
+from autoselection.pool.table import PoolTable
 
 if TYPE_CHECKING:
     import polars
 
-    from autoselection.pool.pool import Pool
 
 #: Rows read at once where all are gone through.
 _BATCH_ROWS = 256
@@ -86,7 +86,7 @@ class Subset(Sequence[Row]):
         rows: row numbers of the pool, int64, in the order of the subset.
     """
 
-    pool: Pool
+    pool: PoolTable
     rows: NDArray[np.int64]
 
     @property
@@ -182,7 +182,7 @@ def _sides(row: Row) -> tuple[str, str]:
     return first.get("user", ""), first.get("assistant", "")
 
 
-def rows_of(pool: Pool, rows: Sequence[int] | NDArray[np.int64]) -> list[Row]:
+def rows_of(pool: PoolTable, rows: Sequence[int] | NDArray[np.int64]) -> list[Row]:
     """Rows of a pool by their numbers, in that order.
 
     Raises:
