@@ -6,6 +6,8 @@ import importlib
 import pytest
 from pages import PAGES, ROOT, code_blocks
 
+import autoselection
+
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_imports_from_the_package_is_there(page):
@@ -17,4 +19,6 @@ def test_what_a_page_imports_from_the_package_is_there(page):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("autoselection"):
                 module = importlib.import_module(node.module)
                 missing += [f"{node.module}.{name.name}" for name in node.names if not hasattr(module, name.name)]
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "au":
+                missing += [] if hasattr(autoselection, node.attr) else [f"autoselection.{node.attr}"]
     assert not missing

@@ -42,10 +42,17 @@ def test_the_commands_write_the_rows_kept_and_the_rows_left_out(folder, capsys):
     assert [row["dropped_by"] for row in dropped].count("semantic_dedup") >= 10
 
 
-def test_the_python_lines_select_the_same_number_of_rows(folder, capsys):
+def test_the_python_lines_select_the_same_rows(folder, capsys):
     (program,) = blocks("python")
     exec(compile(program, "README.md", "exec"), {})
-    printed = capsys.readouterr().out
-    assert run(app, ["apply", "text-only", "--pool", "mine.csv", "--out", "subset.jsonl"]) == 0
-    kept = len((folder / "subset.jsonl").read_text().splitlines())
-    assert f"{kept} of 80" in printed
+    written = [json.loads(line)["id"] for line in (folder / "subset.jsonl").read_text().splitlines()]
+    assert run(app, ["apply", "text-only", "--pool", "mine.csv", "--out", "same.jsonl"]) == 0
+    assert written == [json.loads(line)["id"] for line in (folder / "same.jsonl").read_text().splitlines()]
+
+
+def test_the_search_with_a_trainer_of_ones_own_runs(folder, capsys):
+    (program,) = [block for _, block in code_blocks(README) if "train_and_score" in block]
+    (first,) = blocks("python")
+    scores = {"train_and_score": lambda rows: -abs(len(rows) - 40.0)}
+    exec(compile(first + program, "README.md", "exec"), scores)
+    assert "(" in capsys.readouterr().out.splitlines()[-1]
