@@ -16,7 +16,7 @@ from autoselection.config import StudyConfig, load_config
 from autoselection.errors import StudyError
 from autoselection.recipes import Recipe, Step, materialize, subset_hash
 from autoselection.study import Study, read_events, run_study
-from autoselection.study.final import changed_request, final_request, rows_of_entry
+from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
 from autoselection.study.incumbent import Incumbent, verdict_plan
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.prepare import Prepared, prepare
@@ -59,6 +59,18 @@ def test_recipes_of_the_final_table_count_by_what_they_say(study_config: Path, t
     told = {**plan, "request": final_request(same)}
     write_recipe(path, 0.4)
     assert changed_request(told, same) == ["incumbent.recipe"]
+
+
+def test_recipe_files_of_one_name_are_two_rows_of_the_final_table(
+    study: Study, prepared: Prepared, study_config: Path, tmp_path: Path
+) -> None:
+    one, two = (write_recipe(tmp_path / name / "mine.yaml", share) for name, share in (("a", 0.5), ("b", 0.4)))
+    other = write_recipe(tmp_path / "a" / "other.yaml", 0.3)
+    named = json.dumps([str(path) for path in (one, two, other, one)])
+    study.config = load_config(study_config, [f"final.recipes={named}"])
+    found = {entry.name: entry for entry in final_entries(study, prepared, study.best()) if entry.kind == "recipe"}
+    assert list(found) == list(final_request(study.config)["recipes"]) == [str(one), str(two), "other"]
+    assert len({entry.subset_hash for entry in found.values()}) == 3
 
 
 @pytest.mark.parametrize("kind", ["winner", "full", "random", "single"])

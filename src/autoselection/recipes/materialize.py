@@ -186,11 +186,8 @@ def materialize(
         RecipeError: the recipe is not valid, or names an unknown recipe.
         SignalError: a step needs a signal that the pool does not have; names the step.
     """
-    registry = registry or default_registry()
-    if len(signals.selectable) == 0:
-        raise RecipeError("the pool has no rows to select from.")
-    inlined = (RecipeBook() if book is None else book).inline(recipe, registry=registry).canonical(registry)
-    rows, lineage, members = _run(inlined, signals, seed, registry, PrefixCache() if cache is None else cache)
+    registry, inlined, cache = _prepared(recipe, signals, book, registry, cache)
+    rows, lineage, members = _run(inlined, signals, seed, registry, cache)
     return Materialization(
         recipe=inlined,
         rows=rows,
@@ -210,11 +207,9 @@ def rows_by_step(
     cache: PrefixCache | None = None,
 ) -> list[Rows]:
     """The rows after each step of a recipe, in the order of its lineage; arguments and errors as of :func:`materialize`."""
-    registry = registry or default_registry()
-    inlined = (RecipeBook() if book is None else book).inline(recipe, registry=registry).canonical(registry)
-    cache = PrefixCache() if cache is None else cache
-    prefixes = (Recipe(inlined.steps[: count + 1], library=inlined.library) for count in range(len(inlined.steps)))
-    return [materialize(prefix, signals, seed=seed, registry=registry, cache=cache).rows for prefix in prefixes]
+    registry, inlined, cache = _prepared(recipe, signals, book, registry, cache)
+    prefixes = (replace(inlined, steps=inlined.steps[:count]) for count in range(1, len(inlined.steps) + 1))
+    return [_run(prefix, signals, seed, registry, cache)[0] for prefix in prefixes]
 
 
 def dropped_rows(
@@ -254,6 +249,21 @@ def subset_hash(rows: Rows, n: int | None = None) -> str:
 def ordered_hash(rows: Rows) -> str:
     """16 hex digits of rows in their order."""
     return _row_hash(rows)
+
+
+def _prepared(
+    recipe: Recipe,
+    signals: SignalTable,
+    book: RecipeBook | None,
+    registry: OperatorRegistry | None,
+    cache: PrefixCache | None,
+) -> tuple[OperatorRegistry, Recipe, PrefixCache]:
+    """What a recipe is applied with: the operators, the recipe in canonical form with all it names, the cache."""
+    if len(signals.selectable) == 0:
+        raise RecipeError("the pool has no rows to select from.")
+    registry = registry or default_registry()
+    inlined = (RecipeBook() if book is None else book).inline(recipe, registry=registry).canonical(registry)
+    return registry, inlined, PrefixCache() if cache is None else cache
 
 
 def _mask(rows: Rows, n: int) -> Mask:

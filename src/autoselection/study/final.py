@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ def final_request(config: StudyConfig) -> dict[str, Any]:
         "full": final.full,
         "random": final.random,
         "single_operators": final.single_operators,
-        "recipes": {path.stem: load_recipe(path).hash for path in final.recipes},
+        "recipes": {name: recipe.hash for name, recipe in _baselines(config).items()},
         "incumbent": incumbent[1].hash if incumbent is not None and incumbent[1].steps else None,
     }
 
@@ -83,7 +84,7 @@ def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[Final
         drawn = _random_rows(study, prepared, size)
         entries.append(FinalEntry(f"random {size}", "random", size, subset_hash(drawn)))
     seen = {entry.subset_hash for entry in entries}
-    chosen = [("recipe", path.stem, load_recipe(path)) for path in final.recipes]
+    chosen = [("recipe", name, recipe) for name, recipe in _baselines(study.config).items()]
     incumbent = incumbent_recipe(study.config)
     if incumbent is not None and incumbent[1].steps and incumbent[1].hash not in {entry[2].hash for entry in chosen}:
         chosen.append(("incumbent", f"incumbent ({incumbent[0]})", incumbent[1]))
@@ -100,6 +101,14 @@ def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[Final
         rows = materialize(recipe, prepared.table, seed=study.config.search.seed, book=RecipeBook()).rows
         entries.append(FinalEntry(name, kind, len(rows), subset_hash(rows), recipe.to_dict()))
     return entries
+
+
+def _baselines(config: StudyConfig) -> dict[str, Recipe]:
+    """The recipes of ``final.recipes`` by the names of their rows: the file's without suffix, or the whole path where
+    several files are called the same."""
+    paths = list(dict.fromkeys(config.final.recipes))
+    stems = Counter(path.stem for path in paths)
+    return {path.stem if stems[path.stem] == 1 else str(path): load_recipe(path) for path in paths}
 
 
 def rows_of_entry(entry: dict[str, Any], study: Study, prepared: Prepared) -> NDArray[np.int64] | None:
