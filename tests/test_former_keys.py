@@ -57,7 +57,9 @@ def test_a_setting_that_is_no_more_needs_the_version_that_had_it(tmp_path: Path)
 
 
 def test_patience_with_a_machine_decides_nothing_so_an_old_study_may_have_had_any(tmp_path: Path) -> None:
-    text = OLD.read_text().replace("give_up_after: 3", "give_up_after: 9")
+    text = (
+        OLD.read_text().replace("give_up_after: 3", "give_up_after: 9").replace("retry_pause: 1.0", "retry_pause: 5.0")
+    )
     assert Study(folder(tmp_path / "study", text)).config == config()
 
 

@@ -12,16 +12,23 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from autoselection import server
 from autoselection.errors import StudyError
+from autoselection.evaluation.engines import openai
+from autoselection.executors.contract import FIRST_PAUSE
 from autoselection.search import edits, llm_config, reseed, surrogate, warmup
 from autoselection.wording import clipped
 
 #: What became of a key's value, by the key's path.
 CONSTANTS: Mapping[str, Any] = {
+    "evaluation.endpoint.retry_pause": server.FIRST_PAUSE,
+    "evaluation.endpoint.seed": openai.SEED,
+    "executor.retry_pause": FIRST_PAUSE,
     "search.edits.large_step": edits.LARGE_STEP,
     "search.edits.redundant_family": edits.REDUNDANT_FAMILY,
     "search.edits.small_step": edits.SMALL_STEP,
     "search.kappa_early": None,
+    "search.llm.backoff": server.FIRST_PAUSE,
     "search.llm.example_chars": llm_config.EXAMPLE_CHARACTERS,
     "search.llm.give_up_after": llm_config.GIVE_UP_AFTER,
     "search.llm.rank_top": llm_config.RANKED,
@@ -38,7 +45,14 @@ CONSTANTS: Mapping[str, Any] = {
 }
 
 #: Of these, patience with a machine: it decides nothing that a study did, so an old one may have had any.
-_PATIENCE = frozenset({"search.llm.give_up_after"})
+_PATIENCE = frozenset(
+    {
+        "evaluation.endpoint.retry_pause",
+        "executor.retry_pause",
+        "search.llm.backoff",
+        "search.llm.give_up_after",
+    }
+)
 
 #: Where a key went, by the path that it had.
 MOVED: Mapping[str, str] = {

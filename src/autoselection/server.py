@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Wait before the second attempt (s), doubled each time: a busy server says itself how long, and a lost connection is
+#: soon back or stays away.
+FIRST_PAUSE = 1.0
 #: Longest wait between two attempts, whatever the server asks for (s).
 MAX_PAUSE = 60.0
 #: Longest text about a failure (characters).
@@ -72,7 +75,6 @@ class Server:
         key: "" for a server that needs none.
         timeout: longest wait for a whole answer (s).
         retries: further attempts after trouble that may pass: 408, 409, 429, 5xx, no connection, no answer in time.
-        pause: wait before the second attempt (s), doubled each time; a server that asks for a longer one gets it.
         longest: longest answer that is read (bytes).
         setting: configuration key of the address, for messages.
         purpose: what needs the server, for the message about a missing package.
@@ -88,14 +90,13 @@ class Server:
         key: str,
         timeout: float,
         retries: int,
-        pause: float,
         longest: int,
         setting: str,
         purpose: str,
     ) -> None:
         self.base_url = base_url
         self._key, self._secret = key, Secret(key)
-        self._timeout, self._retries, self._pause, self._longest = timeout, retries, pause, longest
+        self._timeout, self._retries, self._longest = timeout, retries, longest
         self._setting, self._purpose = setting, purpose
         #: One client a thread: to end a request that takes too long, its client is closed.
         self._idle = [self._open()]
@@ -152,7 +153,7 @@ class Server:
 
     def _wait(self, attempt: int, wished: str | None) -> float:
         """Seconds before the next attempt: doubled each time, or what the server wishes if that is longer."""
-        pause = self._pause * 2.0 ** (attempt - 1)
+        pause = FIRST_PAUSE * 2.0 ** (attempt - 1)
         if wished is not None and wished.strip().isdecimal() and len(wished) < 10:
             pause = max(pause, float(wished))
         return min(MAX_PAUSE, pause)

@@ -102,6 +102,11 @@ class TinyServer:
         return 200, "Success"
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoselection.server.FIRST_PAUSE", 0.0)
+
+
 @pytest.fixture
 def server(tiny_model_dir: Path, tiny_tokenizer: Any) -> Iterator[TinyServer]:
     model = load_model(tiny_model_dir, "cpu", "float32")
@@ -132,7 +137,7 @@ def server(tiny_model_dir: Path, tiny_tokenizer: Any) -> Iterator[TinyServer]:
 
 
 def served(server: TinyServer, **fields: Any) -> dict[str, Any]:
-    endpoint = {"base_url": server.url, "model": "tiny", "retry_pause": 0.0, "retries": 2, **fields}
+    endpoint = {"base_url": server.url, "model": "tiny", "retries": 2, **fields}
     return {"engine": "openai", "endpoint": EndpointOptions(**endpoint)}
 
 

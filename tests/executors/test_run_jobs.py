@@ -41,7 +41,8 @@ class ScriptedBackend:
         return [(handle, step)]
 
 
-def test_lost_jobs_run_again_until_the_retries_are_used_up() -> None:
+def test_lost_jobs_run_again_until_the_retries_are_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoselection.executors.contract.FIRST_PAUSE", 0.0)
     backend = ScriptedBackend({0: ["worker killed", "ok"], 1: ["ok"], 2: ["disk full", "disk full", "disk full"]})
     results = dict(run_jobs(backend, [job(0), job(1), job(2)], workers=2, retries=2))
     assert results[0].score == 1.0 and results[1].score == 1.0
@@ -53,9 +54,9 @@ def test_a_lost_job_waits_before_it_runs_again_alone(monkeypatch: pytest.MonkeyP
     waits: list[float] = []
     monkeypatch.setattr("autoselection.executors.contract.time.sleep", waits.append)
     script = {0: ["memory", "memory", "ok"], 1: ["ok", "ok"]}
-    results = dict(run_jobs(ScriptedBackend(script), [job(0), job(1)], workers=2, retries=2, pause=3.0))
+    results = dict(run_jobs(ScriptedBackend(script), [job(0), job(1)], workers=2, retries=2))
     assert results[0].score == 1.0
-    assert waits == [6.0]  # the first time, the other job was still running
+    assert waits == [2.0]  # the first time, the other job was still running
 
 
 def test_a_training_failure_is_a_result() -> None:

@@ -14,6 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "search"))
 from synthetic_pool import KnownPool, make_pool
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoselection.server.FIRST_PAUSE", 0.01)
+
+
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Starts servers; the key is in the environment."""

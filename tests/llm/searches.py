@@ -15,7 +15,7 @@ from autoselection.search import LLMConfig, SearchConfig, SearchController
 def settings(server: ChatServer, **changes: Any) -> LLMConfig:
     """Quick settings for a test server."""
     values: dict[str, Any] = {"model": "tester", "base_url": server.url, "api_key_env": "TEST_LLM_KEY", "timeout": 5.0}
-    return LLMConfig(**{**values, "backoff": 0.01, "retries": 2, **changes})
+    return LLMConfig(**{**values, "retries": 2, **changes})
 
 
 def search_config(llm: LLMConfig | None, **changes: Any) -> SearchConfig:

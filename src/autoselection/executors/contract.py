@@ -15,6 +15,10 @@ from autoselection.progress import console
 from autoselection.schema import Configured, StrictModel
 from autoselection.terminal import styled
 
+#: Wait before a lost evaluation runs again where nothing else runs (s), doubled with every attempt: others' memory may be
+#: free by then, and if not, it is by one of the later attempts.
+FIRST_PAUSE = 1.0
+
 Handle = TypeVar("Handle")
 
 
@@ -34,12 +38,6 @@ class ExecutorConfig(Configured):
         ge=0,
         le=10,
         description="How often an evaluation lost to the infrastructure (a killed worker, a full disk) is run again.",
-    )
-    retry_pause: float = Field(
-        1.0,
-        ge=0.0,
-        description="Wait before a lost evaluation runs again where nothing else runs (s), doubled with every attempt: "
-        "others' memory may be free by then.",
     )
     devices: tuple[str, ...] = Field(
         (),
@@ -103,11 +101,11 @@ class Backend(Protocol, Generic[Handle]):
 
 
 def run_jobs(
-    backend: Backend[Handle], jobs: Sequence[EvaluationJob], *, workers: int, retries: int, pause: float = 0.0
+    backend: Backend[Handle], jobs: Sequence[EvaluationJob], *, workers: int, retries: int
 ) -> Iterator[tuple[int, EvaluationResult]]:
     """Run ``jobs``, at most ``workers`` at once, lost ones again up to ``retries`` times; yield as they finish.
 
-    Before a lost job runs again with nothing beside it, ``pause`` seconds pass, twice as many with every attempt.
+    Before a lost job runs again with nothing beside it, ``FIRST_PAUSE`` seconds pass, twice as many with every attempt.
     """
     queue = deque(range(len(jobs)))
     attempts = [0] * len(jobs)
@@ -116,7 +114,7 @@ def run_jobs(
         while queue and len(running) < workers:
             index = queue.popleft()
             if attempts[index] and not running:
-                time.sleep(pause * 2 ** (attempts[index] - 1))
+                time.sleep(FIRST_PAUSE * 2 ** (attempts[index] - 1))
             attempts[index] += 1
             running[backend.start(jobs[index])] = index
         for handle, outcome in backend.finished(list(running)):

@@ -76,7 +76,7 @@ class LocalExecutor(Executor):
     def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
         """Yield (index, result) in the order of completion; see :class:`Executor`."""
         config = self.config
-        return run_jobs(self, jobs, workers=config.workers, retries=config.retries, pause=config.retry_pause)
+        return run_jobs(self, jobs, workers=config.workers, retries=config.retries)
 
     def start(self, job: EvaluationJob) -> Future[EvaluationResult]:
         """Hand a job to the worker processes, which are started on first use."""

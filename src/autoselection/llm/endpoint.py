@@ -94,7 +94,6 @@ class Endpoint:
             key=key,
             timeout=config.timeout,
             retries=config.retries,
-            pause=config.backoff,
             longest=MAX_BODY,
             setting="search.llm.base_url",
             purpose="A language-model role",

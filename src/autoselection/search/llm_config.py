@@ -65,7 +65,6 @@ class LLMConfig(StrictModel):
     )
     timeout: float = Field(60.0, gt=0, description="Longest wait for one attempt, whole answer included (seconds).")
     retries: int = Field(3, ge=0, le=10, description="Repeats after 408, 409, 429, 5xx, a timeout or no connection.")
-    backoff: float = Field(1.0, ge=0, description="Wait before the first repeat; doubles each time, 60 at most (s).")
     max_total_tokens: int | None = Field(
         1_000_000, ge=1, description="Budget of a study, questions and answers together (tokens); null: no limit."
     )

@@ -39,7 +39,6 @@ FREE_NESTED_SETTINGS = frozenset({"search.evaluations"}) | frozenset(
         "api_key_env",
         "timeout",
         "retries",
-        "backoff",
         "max_total_tokens",
         "max_cost",
         "input_price",

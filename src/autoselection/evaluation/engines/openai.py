@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Longest answer that is read (bytes): likelihoods of 100,000 tokens take a tenth.
 LONGEST = 64 << 20
+#: Seed sent with every request. Decoding is greedy, so it decides nothing where a server keeps to that.
+SEED = 0
 #: Stop texts that the protocol allows; answers are cut at all of them when they arrive.
 _MOST_STOPS = 4
 #: What rounding may make of a log-probability of 0.
@@ -60,8 +62,6 @@ class EndpointOptions(StrictModel):
     concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once (count).")
     timeout: float = Field(120.0, gt=0.0, description="Longest wait for one answer (s).")
     retries: int = Field(3, ge=0, description="Further attempts after a busy or broken answer (count).")
-    retry_pause: float = Field(1.0, ge=0.0, description="First pause between attempts, doubled each time (s).")
-    seed: int = Field(0, description="Seed sent with every request; decoding is greedy.")
 
 
 class OpenAIEngine(Engine):
@@ -149,7 +149,6 @@ class Endpoint:
             key=key,
             timeout=options.timeout,
             retries=options.retries,
-            pause=options.retry_pause,
             longest=LONGEST,
             setting="evaluation.endpoint.base_url",
             purpose="evaluation.engine 'openai'",
@@ -187,7 +186,7 @@ class Endpoint:
             "prompt": list(ids),
             "max_tokens": 1,  # some servers refuse 0; the generated token is cut off
             "temperature": 0,
-            "seed": self.options.seed,
+            "seed": SEED,
             "echo": True,
             "logprobs": 1,
         }
@@ -217,7 +216,7 @@ class Endpoint:
             "messages": list(messages),
             "max_tokens": settings.max_gen_toks,
             "temperature": settings.temperature,
-            "seed": self.options.seed,
+            "seed": SEED,
         }
         if settings.temperature and settings.top_p < 1:
             body["top_p"] = settings.top_p
