@@ -3,18 +3,14 @@ from __future__ import annotations
 import math
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from autoselection.compare.comparison import Run, compare_runs, first_at, item_scores, paired_difference
-from autoselection.compare.evaluations import Evaluations, Wanted
 from autoselection.compare.outputs import markdown, print_comparison, write_plot
-from autoselection.config import parse_config
 from autoselection.evaluation import EvaluationResult
-from autoselection.study.journal import Journal
 from autoselection.terminal import Terminal
 
 NAN = math.nan
@@ -115,43 +111,6 @@ def test_items_of_every_metric_are_read_with_its_sign_and_those_that_were_not_ke
         "a": {"p": 0.1, "q": 0.2}
     }
     assert item_scores([result(nll=[1.0, 2.0])], {"a": "nll_per_byte"}) is None  # as earlier versions kept them
-
-
-def test_a_short_training_is_never_taken_for_a_full_one(tmp_path: Path) -> None:
-    """Each thing that makes an evaluation another one makes another key, and is evaluated again."""
-    rows, others = np.arange(9), np.arange(8)
-    base = Wanted(rows, 0, "dev")
-    different = [
-        Wanted(others, 0, "dev"), Wanted(None, 0, "dev"), Wanted(rows, 1, "dev"), Wanted(rows, 0, "test"),
-        Wanted(rows, 0, "dev", 1 / 3), Wanted(rows, 0, "dev", 1 / 9),
-    ]  # fmt: skip
-    keys = [item.key("s") for item in (base, *different)] + [base.key("t")]
-    assert len(set(keys)) == len(keys)
-    assert Wanted(rows[::-1], 0, "dev").key("s") == base.key("s")  # the order of rows is no part of it
-
-    class Steps:
-        """Stands for a trainer: the score is the number of steps that the job asks for."""
-
-        def run(self, jobs: list[Any]) -> Any:
-            for index, job in enumerate(jobs):
-                steps = float(job.config.sft.max_steps)
-                yield index, EvaluationResult(job.split, job.seed, steps, scores={"a": steps})
-
-    document = {
-        "pool": {"path": "pool"}, "model": {"path": "m"}, "tasks": [{"name": "a", "dev": "d"}],
-        "evaluation": {"sft": {"max_steps": 90}},
-    }  # fmt: skip
-    pool = SimpleNamespace(fingerprint="f" * 32, path=tmp_path)
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        made = Evaluations(
-            parse_config(document, tmp_path), SimpleNamespace(pool=pool), journal, Steps(), tmp_path
-        )  # fmt: skip
-        for wanted, steps in ((different[4], 30.0), (base, 90.0), (different[5], 10.0), (different[2], 90.0)):
-            assert made.find(wanted) is None
-            made.evaluate([wanted])
-            found = made.find(wanted)
-            assert found is not None and found.score == steps
-        assert made.made == 4
 
 
 def test_what_evaluations_remarked_is_in_every_output(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_smaller_number_than_spent_is_refused_and_one_not_yet_spent_ends_it_ea
 def test_a_study_of_an_older_version_whose_journal_does_not_tell_its_budget_goes_on(
     study_config: Path, tmp_path: Path, ends: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autoselection.study.journal import Journal
+    from autoselection.ledger.journal import Journal
 
     append = Journal.append
 

@@ -12,9 +12,9 @@ from tests.study.test_incumbent import scored
 
 from autoselection.config import load_config
 from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.ledger.journal import Journal
 from autoselection.study import Study, run_study
 from autoselection.study.checkpoints import prune_checkpoints
-from autoselection.study.journal import Journal
 
 
 @pytest.fixture(autouse=True)

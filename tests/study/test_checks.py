@@ -13,10 +13,10 @@ from autoselection.config import load_config
 from autoselection.demo import model_dir
 from autoselection.doctor import examine, examine_config
 from autoselection.errors import AutoSelectionError, ConfigError, PoolError, StudyError
+from autoselection.ledger.journal import Journal
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.study import Study
 from autoselection.study.checks import check_setup, foretell_training
-from autoselection.study.journal import Journal
 from autoselection.study.prepare import prepare
 from autoselection.study.run import run_study
 

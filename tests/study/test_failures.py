@@ -12,9 +12,9 @@ import pytest
 from autoselection.config import StudyConfig, load_config
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.ledger.journal import Journal
 from autoselection.report import study_markdown
 from autoselection.study import Study, decisions, run_study
-from autoselection.study.journal import Journal
 
 REASON = "Training diverged: the loss became nan in step 3 of 4; lower evaluation.sft.learning_rate."
 

@@ -8,7 +8,7 @@ import pytest
 
 from autoselection import files
 from autoselection.errors import StudyError
-from autoselection.study.journal import Journal, repair
+from autoselection.ledger.journal import Journal, repair
 
 
 @pytest.mark.parametrize("name", ["good.yaml", "chats.jsonl", "journal.jsonl", "study.json"])

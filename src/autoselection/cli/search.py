@@ -136,7 +136,7 @@ def repair(
     as_json: Json = False,
 ) -> None:
     """Keep the sound first lines of a damaged journal; the damaged file is kept beside it."""
-    from autoselection.study.journal import repair as repair_file
+    from autoselection.ledger.journal import repair as repair_file
 
     lines, damaged = repair_file(file)
     shown = {"file": str(file), "lines": lines, "damaged": None if damaged is None else str(damaged)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoselection import files
 from autoselection.compare.comparison import Comparison, Difference, Standings
-from autoselection.compare.settings import mixed
+from autoselection.ledger.settings import mixed
 from autoselection.markup import inline, label, table
 from autoselection.progress import console as notices
 from autoselection.terminal import Terminal

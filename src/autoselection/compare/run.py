@@ -12,20 +12,18 @@ import numpy as np
 
 from autoselection import files
 from autoselection.compare.comparison import Comparison, Items, Run, compare_runs, item_scores
-from autoselection.compare.evaluations import Evaluations, Wanted
-from autoselection.compare.method import Method
 from autoselection.compare.methods import choose_methods
 from autoselection.compare.outputs import write_comparison
 from autoselection.compare.rounds import Rounds
-from autoselection.compare.searches import open_sessions, run_sessions, stop_if_lost
+from autoselection.compare.searches import open_sessions, run_sessions
 from autoselection.compare.session import Session, standings
 from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
+from autoselection.ledger import Journal, KeyedAccount, KeyedLedger, Wanted
 from autoselection.recipes import subset_hash
-from autoselection.study.journal import Journal
-from autoselection.study.run import check_kind, prepare_journalled
+from autoselection.study.opening import check_kind, prepare_journalled
 from autoselection.study.study import CONFIG, JOURNAL, check_folder
 
 
@@ -58,17 +56,21 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
     with Journal(out / JOURNAL) as journal, closing(make_executor(config.executor)) as executor:
         check_kind(journal, "comparison")
         prepared = prepare_journalled(config, out, journal, "comparison")
-        evaluations = Evaluations(config, prepared, journal, executor, out)
-        plan = {"methods": sorted(names), "budget": budget, "seeds": sorted(seeds), "settings": evaluations.settings}
+        account = KeyedAccount(config, prepared.pool.fingerprint, journal, out)
+        ledger = KeyedLedger(config, prepared.pool.path, journal, executor, account)
+        plan = {"methods": sorted(names), "budget": budget, "seeds": sorted(seeds), "settings": account.settings}
         _check_plan(journal, plan, out)
         files.write_text(out / CONFIG, to_yaml(config))
-        sessions, seconds = _search(evaluations, methods, budget, seeds)
+        rounds: Rounds[Wanted] = Rounds(ledger.attempt)
+        # Sessions have one seed: all methods see the same score of a subset.
+        sessions = open_sessions(prepared.table, ledger, rounds, methods, budget, dict.fromkeys(seeds, 0))
+        seconds = run_sessions(ledger, rounds, sessions, methods)
         runs = {key: _run(*key, session, seconds[key], budget) for key, session in sessions.items()}
         items: dict[str, Items] = {}
         if config.final.enabled:
-            runs, items = _score_test(config, evaluations, journal, sessions, runs, plan, budget)
-        listed, made_with = list(runs.values()), evaluations.arithmetics
-        comparison = compare_runs(config.name, budget, listed, items, evaluations.made, made_with, evaluations.remarks)
+            runs, items = _score_test(ledger, journal, sessions, runs, plan, budget)
+        listed, made_with = list(runs.values()), account.arithmetics
+        comparison = compare_runs(config.name, budget, listed, items, ledger.made, made_with, account.remarks)
     write_comparison(comparison, out)
     _write_incumbents(out, sessions, budget, prepared.pool)
     return comparison
@@ -83,16 +85,6 @@ def _check_plan(journal: Journal, plan: dict[str, Any], out: Path) -> None:
                 f"{out}: test was already scored for a comparison of other {', '.join(changed)}; "
                 "restore them, or name another --out folder."
             )
-
-
-def _search(
-    evaluations: Evaluations, methods: Sequence[Method], budget: int, seeds: Sequence[int]
-) -> tuple[dict[tuple[str, int], Session], dict[tuple[str, int], float]]:
-    """Let every method spend its budget; its session and the seconds it took itself. One method's error is raised when the others are done."""
-    rounds: Rounds[Wanted] = Rounds(evaluations.evaluate)
-    # Sessions have one seed: all methods see the same score of a subset.
-    sessions = open_sessions(evaluations, rounds, methods, budget, dict.fromkeys(seeds, 0))
-    return sessions, run_sessions(rounds, sessions, methods)
 
 
 def _run(method: str, seed: int, session: Session, seconds: float, budget: int) -> Run:
@@ -111,8 +103,7 @@ def _run(method: str, seed: int, session: Session, seconds: float, budget: int) 
 
 
 def _score_test(
-    config: StudyConfig,
-    evaluations: Evaluations,
+    ledger: KeyedLedger,
     journal: Journal,
     sessions: dict[tuple[str, int], Session],
     runs: dict[tuple[str, int], Run],
@@ -127,17 +118,12 @@ def _score_test(
     for session in sessions.values():
         if (pick := standings(session.log, budget)[-1]) is not None:
             subsets[subset_hash(pick.rows)] = pick.rows
-    wanted = {key: [Wanted(rows, seed, "test") for seed in config.final.seeds] for key, rows in sorted(subsets.items())}
-    evaluations.evaluate([item for listed in wanted.values() for item in listed])
-    stop_if_lost(
-        [f"test: {why}" for listed in wanted.values() for item in listed if (why := evaluations.why_lost(item))]
-    )
-    metrics: dict[str, str] = {task.name: task.metric for task in config.tasks}
+    wanted = [Wanted(rows, seed, "test") for _, rows in sorted(subsets.items()) for seed in ledger.config.final.seeds]
     scored: dict[str, list[EvaluationResult]] = {}
-    for key, listed in wanted.items():
-        results = [result for item in listed if (result := evaluations.find(item)) is not None]
-        if not any(result.failure for result in results):
-            scored[key] = results
+    for item, result in zip(wanted, ledger.evaluate(wanted), strict=True):
+        scored.setdefault(item.subset, []).append(result)
+    scored = {key: results for key, results in scored.items() if not any(result.failure for result in results)}
+    metrics: dict[str, str] = {task.name: task.metric for task in ledger.config.tasks}
     items = {key: found for key, results in scored.items() if (found := item_scores(results, metrics)) is not None}
     return {key: _with_test(run, scored.get(run.incumbent or "")) for key, run in runs.items()}, items
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from autoselection.compare.evaluations import Evaluations, StudyScorer, Wanted
 from autoselection.compare.method import Method
 from autoselection.compare.rounds import Lost, Rounds
+from autoselection.compare.scorer import StudyScorer
 from autoselection.compare.session import Session
-from autoselection.errors import StudyError
+from autoselection.ledger import KeyedLedger, Wanted
 from autoselection.progress import console
+from autoselection.signals import SignalTable
 from autoselection.terminal import styled
 
 Key = tuple[str, int]
 
 
 def open_sessions(
-    evaluations: Evaluations,
+    table: SignalTable,
+    ledger: KeyedLedger,
     rounds: Rounds[Wanted],
     methods: Sequence[Method],
     budget: int,
@@ -29,8 +31,8 @@ def open_sessions(
         seeds: seed of the methods to seed of the session, which is added to the training seeds. Sessions of one seed see
             the same score of a subset, whatever their method.
     """
-    scorer = StudyScorer(evaluations, rounds)
-    search = evaluations.config.search
+    scorer = StudyScorer(table, ledger, rounds)
+    search = ledger.config.search
     return {
         (method.name, seed): Session(scorer, budget, training, search)
         for seed, training in seeds.items()
@@ -39,7 +41,7 @@ def open_sessions(
 
 
 def run_sessions(
-    rounds: Rounds[Wanted], sessions: Mapping[Key, Session], methods: Sequence[Method]
+    ledger: KeyedLedger, rounds: Rounds[Wanted], sessions: Mapping[Key, Session], methods: Sequence[Method]
 ) -> dict[Key, float]:
     """Let every method spend its budget; the seconds each took itself.
 
@@ -61,16 +63,6 @@ def run_sessions(
         if error is not None and not isinstance(error, Lost):
             console.say(styled(f"{name}, seed {seed}", "red"), f": {error}")
             raise error
-    stop_if_lost(
-        [f"{name}, seed {seed}: {e}" for (name, seed), e in zip(sessions, raised, strict=True) if e is not None]
-    )
+    if any(raised):
+        raise ledger.loss()
     return seconds
-
-
-def stop_if_lost(lost: Sequence[str]) -> None:
-    """Raise StudyError if the list names evaluations that the machine lost."""
-    if lost:
-        raise StudyError(
-            f"{len(lost)} run(s) stopped, as the machine lost an evaluation ({'; '.join(lost)}). Mend that and run the "
-            "same command again; finished evaluations are kept."
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autoselection.compare.settings import mixed
+from autoselection.ledger.settings import mixed
 from autoselection.markup import Markup, bullets, inline, table
 from autoselection.reproduce.rows import AUTOSELECTION
 from autoselection.statistics.compare import p_text

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from autoselection import files
-from autoselection.compare.settings import arithmetics
 from autoselection.config import StudyConfig
 from autoselection.diagnose.correlation import Correlation, correlate
 from autoselection.evaluation import EvaluationResult
+from autoselection.ledger.settings import arithmetics
 from autoselection.reproduce.config import ModelEntry, ReproductionConfig, plain, study_of, target_study, with_ood
 from autoselection.reproduce.markdown import paper_markdown
 from autoselection.reproduce.results import Stored

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection import former_keys
-from autoselection.compare.evaluations import evaluation_key
-from autoselection.compare.settings import stored_digest
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationResult
+from autoselection.ledger.account import evaluation_key
+from autoselection.ledger.journal import read_events
+from autoselection.ledger.settings import stored_digest
 from autoselection.recipes import load_recipe
 from autoselection.reproduce.config import ReproductionConfig
 from autoselection.reproduce.rows import Entry
-from autoselection.study.journal import read_events
 from autoselection.tasks import sign_of
 
 PLAN = "test_plan"
@@ -33,7 +33,7 @@ def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, 
     """Changes with whatever decides what a section scores on test.
 
     Args:
-        settings: :func:`~autoselection.compare.settings.settings_digest` of the study (of the larger model's, for a
+        settings: :func:`~autoselection.ledger.settings.settings_digest` of the study (of the larger model's, for a
             transfer).
     """
     rows: dict[str, Any] = {"ablations": config.ablations}

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from autoselection import files
 from autoselection.compare.ablations import ablated
 from autoselection.compare.controller import controller
-from autoselection.compare.evaluations import UNTRAINED
 from autoselection.compare.method import Method
 from autoselection.compare.methods import METHODS
 from autoselection.errors import StudyError
+from autoselection.ledger import UNTRAINED
 from autoselection.operators import OperatorRegistry, clamp_params, default_registry, in_role
 from autoselection.operators.base import has_signal
 from autoselection.recipes import Recipe, Step, load_recipe, materialize, subset_hash

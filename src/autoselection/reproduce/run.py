@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from autoselection import files
-from autoselection.compare.evaluations import UNTRAINED, Evaluations, Wanted
 from autoselection.compare.method import Method
 from autoselection.compare.rounds import Rounds
-from autoselection.compare.searches import open_sessions, run_sessions, stop_if_lost
+from autoselection.compare.searches import open_sessions, run_sessions
 from autoselection.compare.session import Session, standings
 from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, EvaluationError, StudyError
 from autoselection.executors import make_executor
 from autoselection.executors.contract import Executor
 from autoselection.language.models import resolve_model
+from autoselection.ledger import UNTRAINED, Journal, KeyedAccount, KeyedLedger, Wanted
 from autoselection.progress import console
 from autoselection.reproduce.config import (
     ModelEntry,
@@ -55,9 +55,8 @@ from autoselection.reproduce.rows import (
     search_rows,
     stored_rows,
 )
-from autoselection.study.journal import Journal
+from autoselection.study.opening import check_kind, prepare_journalled
 from autoselection.study.prepare import Prepared
-from autoselection.study.run import check_kind, prepare_journalled
 from autoselection.study.study import CONFIG, JOURNAL, check_folder
 from autoselection.tasks import load_items
 from autoselection.terminal import styled
@@ -147,13 +146,15 @@ class _Runner:
     journal: Journal
     executor: Executor
     folder: Path
-    dev: Evaluations = field(init=False)
+    dev: KeyedLedger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dev = self._store(self.study)
+        self.dev = self._ledger(self.study)
 
-    def _store(self, study: StudyConfig) -> Evaluations:
-        return Evaluations(study, self.prepared, self.journal, self.executor, self.folder)
+    def _ledger(self, study: StudyConfig) -> KeyedLedger:
+        pool = self.prepared.pool
+        account = KeyedAccount(study, pool.fingerprint, self.journal, self.folder)
+        return KeyedLedger(study, pool.path, self.journal, self.executor, account)
 
     @property
     def _subsets(self) -> Path:
@@ -180,7 +181,7 @@ class _Runner:
             entries += self._best_single(entries) + self._winners(searched, "search")
             entries.sort(key=_place)  # stable: replicates and operators stay in their order
             self._plan("main", self.dev, entries, left_out=left_out)
-        self._score(self._store(with_ood(self.study, self.config)), "main, test", entries, self.config.seeds)
+        self._score(self._ledger(with_ood(self.study, self.config)), "main, test", entries, self.config.seeds)
 
     def ablation(self) -> None:
         """Searches with a part taken away; the whole one is that of the main table."""
@@ -188,7 +189,7 @@ class _Runner:
             searched = self._search("ablation", ablation_rows(self.config, self.study.search))
             entries = self._winners(searched, "ablation")
             self._plan("ablation", self.dev, entries)
-        self._score(self._store(with_ood(self.study, self.config)), "ablation, test", entries, self.config.seeds)
+        self._score(self._ledger(with_ood(self.study, self.config)), "ablation, test", entries, self.config.seeds)
 
     def transfer(self, target: TransferTarget) -> None:
         """What the main table found, trained into a larger model: the same rows, no signal of the larger one needed."""
@@ -199,12 +200,12 @@ class _Runner:
                 "(--sections main,transfer)."
             )
         label = f"transfer to {target.name}"
-        store = self._store(with_ood(target_study(self.config, self.model, target), self.config))
+        ledger = self._ledger(with_ood(target_study(self.config, self.model, target), self.config))
         seeds = self.config.seeds[: target.seeds]
         kept = [entry for entry in entries if transferred(entry) and entry.seed in seeds]
-        if self._planned(label, store) is None:
-            self._plan(label, store, kept)
-        self._score(store, label, kept, seeds)
+        if self._planned(label, ledger) is None:
+            self._plan(label, ledger, kept)
+        self._score(ledger, label, kept, seeds)
 
     def _fixed(self) -> tuple[list[tuple[FixedRow, dict[int, Rows]]], dict[str, str]]:
         """Rows without a search with their subsets by replicate, and those that the pool lacks signals for."""
@@ -243,13 +244,13 @@ class _Runner:
 
         def evaluate(wanted: list[Wanted]) -> None:
             left = sum(int(session.left) for session in sessions.values()) * passes - len(wanted)
-            self._evaluate(self.dev, f"{section}, search", wanted, max(0, left) + on_test, strict=False)
+            self._attempt(self.dev, f"{section}, search", wanted, max(0, left) + on_test)
 
         rounds: Rounds[Wanted] = Rounds(evaluate)
         listed = list(methods.values())
         seeds = {seed: seed for seed in self.config.seeds}
-        sessions |= open_sessions(self.dev, rounds, listed, self.config.budget, seeds)
-        run_sessions(rounds, sessions, listed)
+        sessions |= open_sessions(self.prepared.table, self.dev, rounds, listed, self.config.budget, seeds)
+        run_sessions(self.dev, rounds, sessions, listed)
         names = {method.name: row for row, method in methods.items()}
         return {(names[name], seed): session for (name, seed), session in sessions.items()}
 
@@ -268,13 +269,13 @@ class _Runner:
             files.write_text(path, json.dumps(list(map(str, ids))) + "\n")
         return entries
 
-    def _planned(self, section: str, store: Evaluations) -> list[Entry] | None:
+    def _planned(self, section: str, ledger: KeyedLedger) -> list[Entry] | None:
         """What a section scores on test, if that is fixed already.
 
         Raises:
             StudyError: it was fixed by other settings.
         """
-        settings = plan_settings(self.config, self.study, section, store.settings)
+        settings = plan_settings(self.config, self.study, section, ledger.account.settings)
         for event in self.journal.of(PLAN):
             if event["section"] == section:
                 if event["settings"] != settings:
@@ -285,41 +286,42 @@ class _Runner:
                 return [Entry(**entry) for entry in event["entries"]]
         return None
 
-    def _plan(self, section: str, store: Evaluations, entries: Sequence[Entry], **notes: Any) -> None:
-        settings = plan_settings(self.config, self.study, section, store.settings)
+    def _plan(self, section: str, ledger: KeyedLedger, entries: Sequence[Entry], **notes: Any) -> None:
+        settings = plan_settings(self.config, self.study, section, ledger.account.settings)
         listed = [entry.to_dict() for entry in entries]
         self.journal.append(PLAN, section=section, settings=settings, entries=listed, **notes)
 
-    def _score(self, store: Evaluations, label: str, entries: Sequence[Entry], seeds: Iterable[int]) -> None:
+    def _score(self, ledger: KeyedLedger, label: str, entries: Sequence[Entry], seeds: Iterable[int]) -> None:
         """Score planned entries on test, with the final seeds; a subset of several rows is trained once."""
         wanted = []
         for entry in entries:
             if entry.subset is not None and entry.seed in set(seeds):
                 rows = stored_rows(self._subsets, entry.subset)
                 wanted += [Wanted(rows, seed, "test") for seed in test_seeds(self.config, entry)]
-        self._evaluate(store, label, wanted)
+        self._evaluate(ledger, label, wanted)
 
-    def _evaluate(
-        self, store: Evaluations, label: str, wanted: Sequence[Wanted], later: int = 0, *, strict: bool = True
-    ) -> None:
-        """Evaluate what is missing and say how much is left; with ``strict`` a lost evaluation stops everything now."""
-        missing = {item.key(store.settings) for item in wanted if store.find(item) is None}
+    def _evaluate(self, ledger: KeyedLedger, label: str, wanted: Sequence[Wanted], later: int = 0) -> None:
+        """Evaluate what is missing; a lost evaluation stops everything when the others are done."""
+        self._attempt(ledger, label, wanted, later)
+        ledger.evaluate(wanted)
+
+    def _attempt(self, ledger: KeyedLedger, label: str, wanted: Sequence[Wanted], later: int) -> None:
+        """Evaluate what is missing and say how much is left."""
+        missing = len(ledger.missing(wanted))
         if missing:
             done = sum(event["event"] == "evaluation" for event in self.journal.events)
             console.say(
                 styled(label, "bold"),
-                f": {len(missing)} trainings now",
+                f": {missing} trainings now",
                 f", then at most {later} more in this section" if later else "",
                 f"; {done} made so far",
             )
         started = time.monotonic()
-        store.evaluate(wanted)
+        ledger.attempt(wanted)
         if missing:
-            each = (time.monotonic() - started) / len(missing)
+            each = (time.monotonic() - started) / missing
             after = f"; at most {later * each / 60:.0f} min more at this pace" if later else ""
             console.say(f"{label}: {each:.1f} s a training{after}")
-        if strict:
-            stop_if_lost(list(dict.fromkeys(f"{label}: {why}" for item in wanted if (why := store.why_lost(item)))))
 
     def _counts(self, section: str) -> Mapping[str, int]:
         return planned(self.config, self.model, len(self.study.evaluation.seeds))[section]

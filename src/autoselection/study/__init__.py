@@ -1,6 +1,6 @@
 """Studies: a folder, a crash-safe journal, and the loop that fills it."""
 
-from autoselection.study.journal import Journal, decisions, read_events
+from autoselection.ledger.journal import Journal, decisions, read_events
 from autoselection.study.run import run_study, summary
 from autoselection.study.single import evaluate_subset
 from autoselection.study.study import Study, Trial

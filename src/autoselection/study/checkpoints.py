@@ -23,8 +23,13 @@ _HEAVY = ("model", "adapter", "llamafactory/data", "llamafactory/cache", "llamaf
 
 
 def work_folder(study: Path, label: str, seed: int) -> Path:
-    """Where the evaluation of ``label`` (a trial, or ``testNN``) with ``seed`` writes."""
+    """Where the evaluation of ``label`` (a trial, or that of a row of the final table) with ``seed`` writes."""
     return study / "work" / f"{label}-seed{seed}"
+
+
+def entry_label(number: int) -> str:
+    """What a row of the final table is called in folders, by its number in the plan."""
+    return f"test{number:02d}"
 
 
 def prune_checkpoints(study: Study) -> list[Path]:
@@ -80,6 +85,6 @@ def _finished(study: Study) -> set[tuple[str, int]]:
 def _plans(study: Study) -> list[list[tuple[str, dict[str, Any]]]]:
     """The rows of every plan for test with their labels."""
     return [
-        [(f"test{number:02d}", entry) for number, entry in enumerate(plan["entries"])]
+        [(entry_label(number), entry) for number, entry in enumerate(plan["entries"])]
         for plan in study.journal.of("final_plan")
     ]

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 
 from autoselection import files
 from autoselection.errors import ConfigError, StudyError
-from autoselection.evaluation import EvaluationConfig, EvaluationResult
+from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
+from autoselection.ledger import Journal, Ledger, Wanted
 from autoselection.markup import label
-from autoselection.progress import console, progress
+from autoselection.progress import console
 from autoselection.search import random_subset
 from autoselection.statistics import Curve, Multiplier, compute_multiplier, payback
+from autoselection.study.accounts import CurveAccount
 from autoselection.study.identity import check_identity, study_identity
-from autoselection.study.journal import Journal
 from autoselection.study.prepare import Prepared, prepare
-from autoselection.study.run import Work, evaluation_job, run_work
 from autoselection.study.study import Study
 
 ARMS = ("winner", "full", "random")
@@ -78,27 +78,19 @@ def measure_compute(
         unit = float(np.mean([result.train_tokens for result in best.results.values()]))
         tokens = sorted({max(1, round(unit * budget)) for budget in budgets})
         with Journal(study.path / FOLDER / "journal.jsonl") as curves:
-            done = {(run["arm"], run["tokens"], run["seed"], run["split"]) for run in curves.of("run")}
+            ledger = Ledger(study.config, prepared.pool.path, curves, executor, CurveAccount(study, curves, split))
             rows = {(arm, seed): _rows(arm, study, prepared, best.id, seed) for arm in ARMS for seed in seeds}
-            work = [
-                Work(f"{arm}/{budget}", seed, _job(study, prepared, rows[arm, seed], split, seed, arm, budget))
+            wanted = [
+                Wanted(rows[arm, seed], seed, split, tokens=budget, name=f"{arm}/{budget}")
                 for budget in tokens
                 for arm in ARMS
                 for seed in seeds
-                if (arm, budget, seed, split) not in done
             ]
             given = [event["reason"] for event in journal.of("test_access") if event["what"] == PURPOSE]
-            if split == "test" and work and rescore not in given:  # the same reason: a pass that was cut off goes on
+            # The same reason: a pass that was cut off goes on.
+            if split == "test" and ledger.missing(wanted) and rescore not in given:
                 journal.append("test_access", what=PURPOSE, reason=rescore)
-            with progress("Compute curves", len(work)) as advance:
-                for item, result in run_work(work, executor, curves):
-                    advance()
-                    arm, budget = item.name.split("/")
-                    curves.append(
-                        "run", arm=arm, tokens=int(budget), seed=item.seed, split=split, result=result.to_dict()
-                    )
-                    shown = f"{result.score:.4f}" if result.failure is None else f"failed: {result.failure}"
-                    console.say(f"{arm}  {int(budget):,} tokens  seed {item.seed}  ", shown)
+            ledger.evaluate(wanted, title="Compute curves")
             document = compute_document(study, curves.of("run"), tokens, seeds, split)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     files.write_text(study.path / FOLDER / "compute.json", text + "\n")
@@ -225,17 +217,6 @@ def _rows(arm: str, study: Study, prepared: Prepared, winner: str, seed: int) ->
     if arm == "full":
         return selectable
     return selectable[random_subset(len(selectable), len(rows), seed=study.config.search.seed + seed)]
-
-
-def _job(
-    study: Study, prepared: Prepared, rows: NDArray[np.int64], split: Literal["dev", "test"], seed: int, arm: str, budget: int
-) -> Any:  # fmt: skip
-    evaluation = study.config.evaluation
-    sft = evaluation.sft.model_copy(
-        update={"epochs": None, "max_steps": None, "max_tokens": budget, "budget_counts": "all"}
-    )
-    changed: EvaluationConfig = evaluation.model_copy(update={"sft": sft, "keep_model": False})
-    return evaluation_job(study, prepared, rows, split, seed, f"compute-{arm}-{budget}", changed)
 
 
 def _finite(value: float) -> float | None:

@@ -142,17 +142,13 @@ def dev_label(study: Study, subset_hash: str) -> str:
     return trial.id if trial is not None else f"incumbent-{subset_hash[:8]}"
 
 
-def missing(study: Study) -> list[tuple[str, int]]:
-    """Subset hashes and seeds that the last plan still has to train; nothing where the verdict is known without."""
+def verdict_trainings(study: Study) -> list[tuple[str, int]]:
+    """Subset hashes and seeds that the last plan compares; nothing where the verdict is known without."""
     plan = study.journal.of("incumbent_plan")[-1]
     winner, incumbent = plan["winner_hash"], plan["incumbent_hash"]
-    if winner in (None, incumbent):
+    if winner in (None, incumbent) or any(found.failure for found in dev_results(study, incumbent).values()):
         return []
-    known = {subset: dev_results(study, subset) for subset in (incumbent, winner)}
-    if any(result.failure for result in known[incumbent].values()):
-        return []
-    wanted = [*plan["seeds"], *plan["fresh_seeds"]]
-    return [(subset, seed) for seed in wanted for subset, results in known.items() if seed not in results]
+    return [(subset, seed) for seed in (*plan["seeds"], *plan["fresh_seeds"]) for subset in (incumbent, winner)]
 
 
 def _trial_of(study: Study, subset_hash: str) -> Trial | None:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
-from autoselection.evaluation import EvaluationConfig, EvaluationJob, EvaluationResult
+from autoselection.evaluation import EvaluationConfig
 from autoselection.evaluation.runtime import MACHINE_ERRNOS
 from autoselection.executors import Executor, make_executor
+from autoselection.ledger import Account, Journal, Ledger, Wanted
 from autoselection.llm import build_roles, check_settings
 from autoselection.llm.exchanges import FILE as EXCHANGES
-from autoselection.progress import Advance, console, progress
+from autoselection.progress import console, progress
 from autoselection.recipes import lineage_remarks, shortfalls
 from autoselection.search import Candidate, Observation, SearchController
+from autoselection.study.accounts import FinalAccount, TrialAccount, VerdictAccount
 from autoselection.study.budget import budgets, change_budget
-from autoselection.study.checkpoints import prune_checkpoints, work_folder
+from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.evidence import final_evidence, other_winner
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
 from autoselection.study.identity import study_identity
@@ -32,32 +32,25 @@ from autoselection.study.incumbent import (
     current_verdict,
     dev_label,
     is_planned,
-    missing,
     open_incumbent,
     verdict,
     verdict_plan,
+    verdict_trainings,
     went_on,
 )
-from autoselection.study.journal import Journal
+from autoselection.study.opening import check_kind, prepare_journalled
 from autoselection.study.outputs import write_outputs
 from autoselection.study.phase import study_phase
-from autoselection.study.prepare import Contamination, Prepared, prepare
+from autoselection.study.prepare import Contamination, Prepared
 from autoselection.study.reuse import warm_recipes, warm_start
 from autoselection.study.study import JOURNAL, Study, Trial, check_folder
 from autoselection.system import told
 from autoselection.terminal import Text, styled
 
+Lines = TypeVar("Lines", bound=Account)
+
 #: A search of which so many evaluations fail at its beginning, and all, is not gone on with.
 _FIRST = 2
-
-
-@dataclass(frozen=True)
-class Work:
-    """One training and scoring the study still needs: whose, with which seed, and the job itself."""
-
-    name: str
-    seed: int
-    job: EvaluationJob
 
 
 def run_study(config: StudyConfig, out: Path) -> Study:
@@ -113,70 +106,11 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
     return study
 
 
-def prepare_journalled(
-    config: StudyConfig, folder: Path, journal: Journal, kind: str, identity: Mapping[str, str] | None = None
-) -> Prepared:
-    """Pool and signals in ``folder``, as the journal opened with them, or newly opened; contamination told once.
+def _ledger(study: Study, prepared: Prepared, executor: Executor, account: Lines) -> Ledger[Lines]:
+    def prune() -> None:
+        prune_checkpoints(study)
 
-    Args:
-        kind: what the journal is of, see :func:`check_kind`.
-        identity: what the opening event notes of model and tasks, see :mod:`autoselection.study.identity`.
-
-    Raises:
-        StudyError: the pool or its signals are not those that the journal opened with.
-    """
-    opening = journal.of("study")
-    prepared = prepare(config, folder, opening[0] if opening else None)
-    _open_journal(journal, prepared, config.search.evaluations, kind, identity)
-    if not journal.of("contamination"):
-        journal.append("contamination", **prepared.contamination.to_dict())
-    return prepared
-
-
-def check_kind(journal: Journal, kind: str) -> None:
-    """Refuse the journal of something else, whose events would be taken for one's own.
-
-    Args:
-        kind: study, comparison or reproduction.
-
-    Raises:
-        StudyError: it is of another kind.
-    """
-    if not journal.events:
-        return
-    found = (journal.of("study") or [{}])[0].get("kind")
-    if found is None:  # of an older version: a study has trials, the others note settings
-        found = (
-            kind if (kind == "study") == (not journal.of("settings")) else "comparison" if kind == "study" else "study"
-        )
-    if found != kind:
-        raise StudyError(f"{journal.path.parent} holds a {found}, no {kind}: choose another --out.")
-
-
-def _open_journal(
-    journal: Journal, prepared: Prepared, evaluations: int, kind: str, about: Mapping[str, str] | None
-) -> None:
-    """Write the opening event, or check that the pool and its signals are still those of the study."""
-    identity = {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
-    opening = journal.of("study")
-    if not opening:
-        journal.append(
-            "study",
-            kind=kind,
-            **identity,
-            **({} if about is None else {"identity": dict(about)}),
-            rows=len(prepared.pool),
-            evaluations=evaluations,
-            ingest_report=prepared.ingest.to_dict() if prepared.ingest else None,
-            signal_report=prepared.score.to_dict(),
-        )
-        return
-    for key, value in identity.items():
-        if opening[0][key] != value:
-            raise StudyError(
-                f"The {key} of the study changed since it was started (was {opening[0][key][:12]}, is {value[:12]}): "
-                "restore it, or start a new study in another folder."
-            )
+    return Ledger(study.config, prepared.pool.path, study.journal, executor, account, prune)
 
 
 def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
@@ -185,6 +119,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
         study.journal.append("warm_start", **warm_start(prepared.table, settings))
     chosen = study.journal.of("warm_start")
     roles = build_roles(settings.llm, prepared.table, study.path / EXCHANGES)
+    ledger = _ledger(study, prepared, executor, TrialAccount(study))
     first, *later = budgets(study)
     controller = SearchController(
         prepared.table,
@@ -199,7 +134,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
                 controller.set_budget(later.pop(0).evaluations)
             candidates = controller.ask(settings.batch)
             if candidates:
-                evaluated = _evaluate_round(study, prepared, executor, controller, candidates)
+                evaluated = _evaluate_round(study, ledger, controller, candidates)
                 _stop_if_none_trains(study)
                 advance(int(controller.spent) - paid, found=not evaluated)
                 paid = int(controller.spent)
@@ -211,36 +146,29 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
 
 
 def _evaluate_round(
-    study: Study,
-    prepared: Prepared,
-    executor: Executor,
-    controller: SearchController,
-    candidates: Sequence[Candidate],
+    study: Study, ledger: Ledger[TrialAccount], controller: SearchController, candidates: Sequence[Candidate]
 ) -> int:
     """Evaluate what the journal lacks of a round, tell the controller, and return how many trainings that took."""
-    config, journal = study.config, study.journal
     known = {trial.id: trial for trial in study.all_trials()}
     _tell_of_missing(candidates, known)
     for candidate in candidates:
         _record(study, candidate, known)
-    _journal_rounds(controller, journal)
-    work = [
-        Work(candidate.id, seed, _trial_job(study, prepared, candidate, seed))
+    _journal_rounds(controller, study.journal)
+    made = ledger.made
+    wanted = [
+        Wanted(candidate.rows, seed, "dev", candidate.fidelity, name=candidate.id)
         for candidate in candidates
-        for seed in training_seeds(config.evaluation, candidate.replicate)
-        if seed not in known[candidate.id].results
+        for seed in training_seeds(study.config.evaluation, candidate.replicate)
     ]
-    for item, result in run_work(work, executor, journal):
-        fidelity = known[item.name].fidelity
-        journal.append("evaluation", trial=item.name, seed=item.seed, fidelity=fidelity, result=result.to_dict())
-        prune_checkpoints(study)
+    ledger.evaluate(wanted, quiet=True)
+    made = ledger.made - made
     known = {trial.id: trial for trial in study.all_trials()}
     for candidate in candidates:
         trial = known[candidate.id]
         controller.tell(Observation(trial.id, trial.score, trial.tasks, trial.failure))
-        if work:
+        if made:
             _announce(trial, study, controller)
-    return len(work)
+    return made
 
 
 def _tell_of_missing(candidates: Sequence[Candidate], known: Mapping[str, Trial]) -> None:
@@ -274,15 +202,6 @@ def training_seeds(evaluation: EvaluationConfig, replicate: int) -> tuple[int, .
     return tuple(seed + replicate * (max(evaluation.seeds) + 1) for seed in evaluation.seeds)
 
 
-def _trial_job(study: Study, prepared: Prepared, candidate: Candidate, seed: int) -> EvaluationJob:
-    settings = study.config.evaluation
-    if candidate.fidelity < 1.0:
-        # A short training's model is of no use later: promotion trains anew.
-        short = {"sft": settings.sft.shortened(candidate.fidelity), "keep_model": False}
-        settings = settings.model_copy(update=short)
-    return evaluation_job(study, prepared, candidate.rows, "dev", seed, candidate.id, settings)
-
-
 def _journal_rounds(controller: SearchController, journal: Journal) -> None:
     for record in controller.rounds[len(journal.of("round")) :]:
         journal.append("round", round=record.to_dict())
@@ -306,50 +225,6 @@ def _record(study: Study, candidate: Candidate, known: dict[str, Trial]) -> None
     except StudyError as error:
         console.say(f"{str(error).partition(': ')[0]}: it is written anew.", style="yellow")
         study.save_rows(candidate.id, candidate.rows)
-
-
-def evaluation_job(
-    study: Study,
-    prepared: Prepared,
-    rows: NDArray[np.int64] | None,
-    split: Literal["dev", "test"],
-    seed: int,
-    label: str,
-    evaluation: EvaluationConfig | None = None,
-) -> EvaluationJob:
-    """The job that trains on ``rows`` as the study does, or as ``evaluation`` says."""
-    model = study.config.model
-    return EvaluationJob(
-        model=model.path,
-        chat_template=model.chat_options(),
-        trust_remote_code=model.trust_remote_code,
-        pool_dir=prepared.pool.path,
-        rows=rows,
-        tasks=study.config.tasks,
-        split=split,
-        seed=seed,
-        config=evaluation or study.config.evaluation,
-        work_dir=work_folder(study.path, label, seed),
-        full_metrics=split == "test",
-    )
-
-
-def run_work(work: Sequence[Work], executor: Executor, journal: Journal) -> Iterator[tuple[Work, EvaluationResult]]:
-    """Yield results as they come; an evaluation lost for good stops the study, with everything else kept."""
-    lost: list[str] = []
-    for index, result in executor.run([item.job for item in work]):
-        if result.failure_kind == "infrastructure":
-            lost.append(f"{work[index].name} (seed {work[index].seed}): {result.failure}")
-            journal.append("interruption", name=work[index].name, seed=work[index].seed, reason=result.failure)
-        else:
-            for remark in result.remarks:
-                console.say(styled(work[index].name, "yellow"), f": {remark}")
-            yield work[index], result
-    if lost:
-        raise StudyError(
-            f"{len(lost)} evaluation(s) were lost to the machine, not to the recipe: {'; '.join(lost)}. "
-            "Mend that and run the same command again; finished evaluations are kept."
-        )
 
 
 def _announce(trial: Trial, study: Study, controller: SearchController) -> None:
@@ -384,26 +259,10 @@ def _judge(study: Study, prepared: Prepared, executor: Executor, incumbent: Incu
     rows = {plan["incumbent_hash"]: incumbent.selected.rows}
     if plan["winner"] is not None:
         rows[plan["winner_hash"]] = study.rows(plan["winner"])
-    labels = {dev_label(study, subset): subset for subset in rows}
-    hashes = {subset: label for label, subset in labels.items()}
-    # Models of these trainings are of no use later: the policy keeps those of trials and of the final winner.
-    settings = study.config.evaluation.model_copy(update={"keep_model": False})
-    work = [
-        Work(hashes[subset], seed, evaluation_job(study, prepared, rows[subset], "dev", seed, hashes[subset], settings))
-        for subset, seed in missing(study)
+    wanted = [
+        Wanted(rows[subset], seed, "dev", name=dev_label(study, subset)) for subset, seed in verdict_trainings(study)
     ]
-    with progress("Incumbent", len(work)) as advance:
-        for item, result in run_work(work, executor, journal):
-            advance()
-            journal.append(
-                "incumbent_evaluation",
-                label=item.name,
-                subset_hash=labels[item.name],
-                seed=item.seed,
-                result=result.to_dict(),
-            )
-            prune_checkpoints(study)
-            console.say(f"dev  {item.name}, seed {item.seed}  ", *_shown(result))
+    _ledger(study, prepared, executor, VerdictAccount(study)).evaluate(wanted, title="Incumbent")
     found = journal.append("verdict", **verdict(study))
     console.say(found["sentences"][0])
 
@@ -440,34 +299,13 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
         console.say(other_winner(study))
     plan = journal.of("final_plan")[-1]
     done = study.final_results()
-    work = []
-    for number, entry in enumerate(plan["entries"]):
-        rows = rows_of_entry(entry, study, prepared)
+    wanted = []
+    for entry in plan["entries"]:
+        name, rows = entry["name"], rows_of_entry(entry, study, prepared)
         # Without training there is nothing for a seed to change.
-        seeds = (() if done[entry["name"]] else plan["seeds"][:1]) if rows is None else plan["seeds"]
-        for seed in seeds:
-            if seed not in done[entry["name"]]:
-                work.append(
-                    Work(entry["name"], seed, evaluation_job(study, prepared, rows, "test", seed, f"test{number:02d}"))
-                )
-    with progress("Final table", len(work)) as advance:
-        _score_entries(study, work, executor, advance)
-
-
-def _score_entries(study: Study, work: Sequence[Work], executor: Executor, advance: Advance) -> None:
-    journal = study.journal
-    for item, result in run_work(work, executor, journal):
-        advance()
-        number = len(journal.of("final_plan"))
-        journal.append("test", name=item.name, seed=item.seed, plan=number, result=result.to_dict())
-        prune_checkpoints(study)
-        console.say(f"test  {item.name}  ", *_shown(result), f"  {result.seconds['total']:.1f} s")
-
-
-def _shown(result: EvaluationResult) -> tuple[str | Text, ...]:
-    return (
-        (f"score {result.score:.4f}",) if result.failure is None else (styled("failed", "red"), f": {result.failure}")
-    )
+        seeds = plan["seeds"] if rows is not None else [*done[name], *plan["seeds"]][:1]
+        wanted += [Wanted(rows, seed, "test", name=name) for seed in seeds]
+    _ledger(study, prepared, executor, FinalAccount(study)).evaluate(wanted, title="Final table")
 
 
 def summary(study: Study) -> dict[str, Any]:

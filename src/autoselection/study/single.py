@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig
 from autoselection.errors import ConfigError, PoolError
-from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.evaluation import EvaluationResult
+from autoselection.ledger import Wanted, evaluate_here
 from autoselection.pool import Pool
-from autoselection.progress import console
 from autoselection.study.prepare import scratch_pool
 from autoselection.tasks import Split
-from autoselection.terminal import styled
 from autoselection.wording import clipped
 
 
@@ -100,21 +99,5 @@ def evaluate_subset(
         folder = Path(scratch)
         pool = scratch_pool(config, folder)
         rows = _rows_of(ids, pool, subset, config)
-        result = evaluate(
-            EvaluationJob(
-                model=config.model.path,
-                chat_template=config.model.chat_options(),
-                trust_remote_code=config.model.trust_remote_code,
-                pool_dir=pool.path,
-                rows=rows,
-                tasks=config.tasks,
-                split="test" if split == "test" else "dev",
-                seed=seed,
-                config=config.evaluation,
-                work_dir=work_dir or folder / "work",
-                full_metrics=True,
-            )
-        )
-        for remark in result.remarks:
-            console.say(styled("evaluate", "yellow"), f": {remark}")
-        return result
+        wanted = Wanted(rows, seed, "test" if split == "test" else "dev", name=subset.name)
+        return evaluate_here(config, pool.path, wanted, work_dir or folder / "work")

@@ -22,9 +22,9 @@ from autoselection.config import SEAL, StudyConfig, parse_config, to_yaml
 from autoselection.documents import parse_yaml, read_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
+from autoselection.ledger.journal import SUBSETS, Journal
 from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
-from autoselection.study.journal import SUBSETS, Journal
 
 JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
 

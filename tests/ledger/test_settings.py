@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from autoselection.compare.settings import arithmetics, mixed, settings_digest, settings_record, stored_digest
 from autoselection.config import StudyConfig, parse_config
 from autoselection.demo import model_dir, task_file
+from autoselection.ledger.settings import arithmetics, mixed, settings_digest, settings_record, stored_digest
 
 
 def place(folder: Path) -> Path:

@@ -1,0 +1,102 @@
+"""A training and scoring that somebody needs, and the job that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.config import StudyConfig
+from autoselection.evaluation import EvaluationJob, SFTConfig
+from autoselection.evaluation.job import EvaluationSplit
+from autoselection.recipes import ordered_hash, subset_hash
+
+Rows = NDArray[np.int64]
+
+#: Stands for the hash of the rows where there was no training.
+UNTRAINED = "untrained"
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A training and scoring that somebody needs.
+
+    Attributes:
+        rows: rows of the subset, in the order in which they are given to the training (searches give that of the recipe,
+            comparisons that of the pool); None is the base model without training.
+        seed: training seed.
+        split: what is scored.
+        fidelity: share of the configured training budget; 1 is a full evaluation.
+        tokens: train on so many tokens instead of the configured budget; None leaves it.
+        name: what it is called in messages, and in journals that name evaluations; no part of what it is.
+    """
+
+    rows: Rows | None
+    seed: int
+    split: EvaluationSplit
+    fidelity: float = 1.0
+    tokens: int | None = None
+    name: str = ""
+
+    @property
+    def content(self) -> Hashable:
+        """What makes two of them one training, under the same settings: order is part of it."""
+        rows = UNTRAINED if self.rows is None else ordered_hash(self.rows)
+        return rows, self.split, self.seed, self.fidelity, self.tokens
+
+    @property
+    def subset(self) -> str:
+        """Hash of the set of rows."""
+        return UNTRAINED if self.rows is None else subset_hash(self.rows)
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return 0 if self.rows is None else len(self.rows)
+
+    def __str__(self) -> str:
+        return f"{self.name or f'{self.size:,} rows'} (seed {self.seed})"
+
+    def training(self, sft: SFTConfig) -> SFTConfig:
+        """The configured training with the budget that is wanted."""
+        if self.tokens is not None:
+            budget = {"epochs": None, "max_steps": None, "max_tokens": self.tokens, "budget_counts": "all"}
+            return sft.model_copy(update=budget)
+        return sft.shortened(self.fidelity) if self.fidelity < 1.0 else sft
+
+
+def evaluation_job(
+    config: StudyConfig,
+    pool: Path,
+    wanted: Wanted,
+    work: Path,
+    *,
+    keep_model: bool = False,
+    full_metrics: bool | None = None,
+) -> EvaluationJob:
+    """The job that trains and scores what is wanted as ``config`` says.
+
+    Args:
+        pool: its directory.
+        work: folder for what the evaluation writes.
+        keep_model: whether its model may be kept, where the configuration asks for that.
+        full_metrics: see :class:`~autoselection.evaluation.EvaluationJob`; None is on test only.
+    """
+    model, settings = config.model, config.evaluation
+    update = {"sft": wanted.training(settings.sft), "keep_model": settings.keep_model and keep_model}
+    return EvaluationJob(
+        model=model.path,
+        chat_template=model.chat_options(),
+        trust_remote_code=model.trust_remote_code,
+        pool_dir=pool,
+        rows=wanted.rows,
+        tasks=config.tasks,
+        split=wanted.split,
+        seed=wanted.seed,
+        config=settings.model_copy(update=update),
+        work_dir=work,
+        full_metrics=wanted.split == "test" if full_metrics is None else full_metrics,
+    )

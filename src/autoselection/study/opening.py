@@ -1,0 +1,77 @@
+"""How a journal begins: what it is of, with which pool and signals, and what the contamination guard found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoselection.config import StudyConfig
+from autoselection.errors import StudyError
+from autoselection.ledger import Journal
+from autoselection.study.prepare import Prepared, prepare
+
+
+def prepare_journalled(
+    config: StudyConfig, folder: Path, journal: Journal, kind: str, identity: Mapping[str, str] | None = None
+) -> Prepared:
+    """Pool and signals in ``folder``, as the journal opened with them, or newly opened; contamination told once.
+
+    Args:
+        kind: what the journal is of, see :func:`check_kind`.
+        identity: what the opening event notes of model and tasks, see :mod:`autoselection.study.identity`.
+
+    Raises:
+        StudyError: the pool or its signals are not those that the journal opened with.
+    """
+    opening = journal.of("study")
+    prepared = prepare(config, folder, opening[0] if opening else None)
+    _open_journal(journal, prepared, config.search.evaluations, kind, identity)
+    if not journal.of("contamination"):
+        journal.append("contamination", **prepared.contamination.to_dict())
+    return prepared
+
+
+def check_kind(journal: Journal, kind: str) -> None:
+    """Refuse the journal of something else, whose events would be taken for one's own.
+
+    Args:
+        kind: study, comparison or reproduction.
+
+    Raises:
+        StudyError: it is of another kind.
+    """
+    if not journal.events:
+        return
+    found = (journal.of("study") or [{}])[0].get("kind")
+    if found is None:  # of an older version: a study has trials, the others note settings
+        found = (
+            kind if (kind == "study") == (not journal.of("settings")) else "comparison" if kind == "study" else "study"
+        )
+    if found != kind:
+        raise StudyError(f"{journal.path.parent} holds a {found}, no {kind}: choose another --out.")
+
+
+def _open_journal(
+    journal: Journal, prepared: Prepared, evaluations: int, kind: str, about: Mapping[str, str] | None
+) -> None:
+    """Write the opening event, or check that the pool and its signals are still those of the study."""
+    identity = {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
+    opening = journal.of("study")
+    if not opening:
+        journal.append(
+            "study",
+            kind=kind,
+            **identity,
+            **({} if about is None else {"identity": dict(about)}),
+            rows=len(prepared.pool),
+            evaluations=evaluations,
+            ingest_report=prepared.ingest.to_dict() if prepared.ingest else None,
+            signal_report=prepared.score.to_dict(),
+        )
+        return
+    for key, value in identity.items():
+        if opening[0][key] != value:
+            raise StudyError(
+                f"The {key} of the study changed since it was started (was {opening[0][key][:12]}, is {value[:12]}): "
+                "restore it, or start a new study in another folder."
+            )
