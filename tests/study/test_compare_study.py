@@ -165,7 +165,7 @@ def test_a_failed_training_counts_and_a_lost_one_does_not(
 
     executor.fails, executor.loses = set(), {first[1]}
     out = tmp_path / "lost"
-    with pytest.raises(StudyError, match=r"1 run\(s\) stopped.*the disk is full.*same command again"):
+    with pytest.raises(StudyError, match=r"1 evaluation\(s\) were lost.*the disk is full.*same command again"):
         _compare(study_config, out, seeds=(0,))
     kept = _keys(out)
     assert len(kept) >= 2 * BUDGET, "the other methods spent their budgets"

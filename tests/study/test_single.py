@@ -23,7 +23,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[EvaluationJob]:
         asked.append(job)
         return EvaluationResult.failed(job, "nothing is trained here")
 
-    monkeypatch.setattr(single, "evaluate", record)
+    monkeypatch.setattr("autoselection.ledger.ledger.evaluate", record)
     return asked
 
 

@@ -12,10 +12,10 @@ from typing import get_args
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
+from autoselection.language.models import model_parts, resolve_model
 from autoselection.ledger.journal import Journal
-from autoselection.models import model_parts, resolve_model
 from autoselection.progress import console
-from autoselection.signals.sae import read_sae_info, sae_fingerprint
+from autoselection.signals.families.sae import read_sae_info, sae_fingerprint
 from autoselection.tasks import Split, items_fingerprint, load_items
 
 #: Event that adds to the fingerprints of the opening event.
