@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from autoselection import former_keys
-from autoselection.compare.settings import settings_digest
 from autoselection.config import SEAL, StudyConfig, load_config, parse_config
 from autoselection.errors import ConfigError, StudyError
+from autoselection.ledger.settings import settings_digest
 from autoselection.reproduce.config import ReproductionConfig
 from autoselection.reproduce.results import plan_settings
 from autoselection.study import Study
