@@ -18,7 +18,7 @@ LAYERS = (
     *("segmentation", "conversation"),
     *("terminal", "markup", "documents", "progress_bar", "progress", "notebook", "files", "jsonl", "statistics"),
     *("pool", "language", "tasks", "signals", "operators", "recipes", "search", "llm", "export"),
-    *("evaluation", "executors", "testing", "former_keys", "config", "ledger", "study", "demo"),
+    *("evaluation", "executors", "demo", "testing", "former_keys", "config", "ledger", "study"),
     *("diagnose", "compare", "reproduce", "report", "doctor", "autoselection", "cli", "__main__"),
 )
 
