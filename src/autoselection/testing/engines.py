@@ -26,11 +26,7 @@ _NEW_TOKENS = 6
 
 
 def check_engine(
-    make: Callable[[EvaluationConfig], Engine],
-    folder: Path,
-    *,
-    model: Path | str | None = None,
-    tolerance: float = 1e-3,
+    make: Callable[[EvaluationConfig], Engine], *, model: Path | str | None = None, tolerance: float = 1e-3
 ) -> None:
     """See that an engine keeps the contract of :mod:`autoselection.evaluation.engines.contract`.
 
