@@ -58,6 +58,15 @@ from benchmarks.worlds.synthetic import SyntheticWorld, world_seed
 FAMILIES, SPLITS = ("synthetic", "recipebench"), ("tune", "heldout")
 REFERENCE_BUDGET = 15
 BOOTSTRAPS = 4000
+_RECIPES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
+#: Files of the package that the methods of a module depend on besides it: kept runs are of the same code. Default: the search.
+CODE = {
+    "simple": _RECIPES,
+    "multifidelity": _RECIPES,
+    "optuna_search": _RECIPES,
+    "optimisers": _RECIPES,
+    "autocurate_search": (),
+}
 _HERE = Path(__file__).parent
 
 
@@ -107,8 +116,9 @@ def _digest(files: Iterable[Path], *more: Any) -> str:
 def method_digest(method: Method) -> str:
     """Changes with the method's settings and with the code it depends on."""
     package = Path(autoselection.__file__).parent
-    files: list[Path] = [package / "compare" / "method.py", Path(method.run.__code__.co_filename)]
-    for name in method.package:
+    own = Path(method.run.__code__.co_filename)
+    files: list[Path] = [package / "compare" / "method.py", own]
+    for name in CODE.get(own.stem, ("operators", "recipes", "search", "signals/table.py")):
         path = package / name
         files += sorted(path.glob("*.py")) if path.is_dir() else [path]
     draws = SearchConfig()

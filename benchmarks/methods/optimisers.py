@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autoselection.compare import Materializer, Method
-from autoselection.compare.optuna_search import OPTUNA, PACKAGE, STARTS
+from autoselection.compare.optuna_search import OPTUNA, STARTS
 from autoselection.compare.spaces import ENDS, SLOTS, Slots
 from benchmarks.worlds.base import Session
 
@@ -96,5 +96,5 @@ def _botorch(session: Session, seed: int) -> None:
 
 OPTIMISERS = (
     *OPTUNA,
-    Method("botorch-mixed-gp", _botorch, {"starts": STARTS, "fit": FIT_STEPS}, PACKAGE, "botorch"),
+    Method("botorch-mixed-gp", _botorch, {"starts": STARTS, "fit": FIT_STEPS}, "botorch"),
 )

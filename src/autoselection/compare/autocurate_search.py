@@ -108,6 +108,6 @@ def _quiet() -> Any:
 
 
 AUTOCURATE = (
-    Method("autocurate-tpe", _search("tpe"), {"version": "0.3.0"}, (), "autocurate"),
-    Method("autocurate-random", _search("random"), {"version": "0.3.0"}, (), "autocurate"),
+    Method("autocurate-tpe", _search("tpe"), {"version": "0.3.0"}, "autocurate"),
+    Method("autocurate-random", _search("random"), {"version": "0.3.0"}, "autocurate"),
 )

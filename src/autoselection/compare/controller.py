@@ -9,12 +9,10 @@ from autoselection.compare.method import Method
 from autoselection.compare.session import Session
 from autoselection.search import Observation, SearchConfig, SearchController, published_settings
 
-_PACKAGE = ("operators", "recipes", "search", "signals/table.py")
-
 
 def controller(name: str, config: SearchConfig) -> Method:
     """A method that runs the controller with these settings (budget and seed are set by the session)."""
-    return Method(name, _running(lambda session: config), config.model_dump(mode="json"), _PACKAGE)
+    return Method(name, _running(lambda session: config), config.model_dump(mode="json"))
 
 
 def _running(settings_of: Callable[[Session], SearchConfig]) -> Callable[[Session, int], None]:
@@ -34,12 +32,11 @@ def _running(settings_of: Callable[[Session], SearchConfig]) -> Callable[[Sessio
 
 
 OURS = (
-    Method("ours", _running(lambda session: session.search), SearchConfig().model_dump(mode="json"), _PACKAGE),
+    Method("ours", _running(lambda session: session.search), SearchConfig().model_dump(mode="json")),
     Method(
         "published",
         _running(lambda session: published_settings(min_rows=session.search.min_rows)),
         published_settings().model_dump(mode="json"),
-        _PACKAGE,
     ),
 )
 """``ours`` takes the study's own search settings (the defaults where there is no study)."""

@@ -20,14 +20,12 @@ class Method:
         run: spends the session's budget; the seed is the method's own. The same scores lead to the same requests: an
             interrupted comparison replays the method.
         settings: everything that distinguishes this method from one of the same code, for a cache's key.
-        package: files of the package that it depends on, for a cache's key (relative to ``src/autoselection``).
         requires: package that has to be installed for it (extra ``compare``), or None.
     """
 
     name: str
     run: Callable[[Session, int], None]
     settings: Any = None
-    package: tuple[str, ...] = ("operators", "recipes")
     requires: str | None = None
 
 

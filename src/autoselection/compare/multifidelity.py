@@ -121,9 +121,7 @@ def _bohb(session: Session, seed: int) -> None:
     _halving(session, propose)
 
 
-_RANDOM = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
-
 MULTIFIDELITY = (
-    Method("asha", _asha, {"eta": ETA}, _RANDOM),
-    Method("bohb", _bohb, {"eta": ETA, "enough": ENOUGH}, ("operators", "recipes", "search/space.py"), "optuna"),
+    Method("asha", _asha, {"eta": ETA}),
+    Method("bohb", _bohb, {"eta": ETA, "enough": ENOUGH}, "optuna"),
 )

@@ -24,8 +24,6 @@ REFUSALS = 5
 STARTS = 5
 """Random or space-filling points before a model is used (of 15; fewer than the optimisers' defaults)."""
 
-PACKAGE = ("operators", "recipes", "search/space.py")
-
 
 def _optuna(make_sampler: Callable[[int], Any], slots: bool) -> Callable[[Session, int], None]:
     def run(session: Session, seed: int) -> None:
@@ -95,7 +93,7 @@ def _gp(seed: int) -> Any:
 
 
 OPTUNA = tuple(
-    Method(name, _optuna(sampler, slots), {"starts": STARTS}, PACKAGE, "optuna")
+    Method(name, _optuna(sampler, slots), {"starts": STARTS}, "optuna")
     for name, sampler, slots in (
         ("optuna-tpe", _tpe, False),
         ("optuna-gp", _gp, False),

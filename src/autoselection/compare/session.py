@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -61,7 +61,6 @@ class Evaluated:
         tasks: score by task.
         fidelity: cost as a share of a full evaluation.
         spent: what the whole run had cost by then, in full evaluations.
-        recommended: the subset that the method would pick after it, if it said so.
         failure: why it failed, or None.
     """
 
@@ -70,7 +69,6 @@ class Evaluated:
     tasks: dict[str, float]
     fidelity: float
     spent: float
-    recommended: Rows | None = None
     failure: str | None = None
 
 
@@ -160,10 +158,6 @@ class Session:
         self._inside += time.perf_counter() - entered
         return score, tasks
 
-    def recommend(self, rows: Rows) -> None:
-        """What the method would pick now; without it the subset with the best mean score is taken."""
-        self.log[-1] = replace(self.log[-1], recommended=np.unique(rows))
-
     def begin(self) -> None:
         """Start the clock now, if the method starts later than the session was made."""
         self._started = time.perf_counter()
@@ -189,8 +183,8 @@ class Standing:
 def standings(log: Sequence[Evaluated], budget: int) -> list[Standing | None]:
     """What a method would pick after 1, 2, ... ``budget`` full evaluations' worth; None before it has any score.
 
-    The method's own recommendation if it made one, else the subset with the best mean score at the highest fidelity
-    seen so far (ties: the earlier one). Failed evaluations count for nothing.
+    The subset with the best mean score at the highest fidelity seen so far (ties: the earlier one). Failed evaluations
+    count for nothing.
     """
     picks: list[Standing | None] = []
     for cost in range(1, budget + 1):
@@ -206,9 +200,8 @@ def incumbents(log: Sequence[Evaluated], budget: int) -> list[Rows | None]:
 
 def _pick(past: Sequence[Evaluated]) -> Standing | None:
     scored = [item for item in past if item.failure is None]
-    recommended = [item.recommended for item in past if item.recommended is not None]
     if not scored:
-        return Standing(recommended[-1], math.nan) if recommended else None
+        return None
     highest = max(item.fidelity for item in scored)
     scores: dict[str, list[float]] = {}
     rows: dict[str, Rows] = {}
@@ -217,7 +210,5 @@ def _pick(past: Sequence[Evaluated]) -> Standing | None:
             key = subset_hash(item.rows)
             scores.setdefault(key, []).append(item.observed)
             rows.setdefault(key, item.rows)
-    if recommended:
-        return Standing(recommended[-1], float(np.mean(scores.get(subset_hash(recommended[-1]), [math.nan]))))
     best = max(scores, key=lambda key: float(np.mean(scores[key])))
     return Standing(rows[best], float(np.mean(scores[best])))

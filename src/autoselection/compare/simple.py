@@ -12,7 +12,6 @@ from autoselection.operators.filters import method_columns
 from autoselection.recipes import subset_hash
 from autoselection.search.baselines import latin_hypercube_recipes, random_recipes, single_operator_recipes
 
-_BASELINES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
 SMALLEST_SHARE = 0.03
 
 
@@ -94,9 +93,9 @@ def _random_rows(session: Session, seed: int) -> None:
 
 
 SIMPLE = (
-    Method("random", _random, package=_BASELINES),
-    Method("latin-hypercube", _hypercube, package=_BASELINES),
-    Method("single-operators", _single, package=_BASELINES),
-    Method("random-top-k", _top_k, package=()),
-    Method("random-rows", _random_rows, package=()),
+    Method("random", _random),
+    Method("latin-hypercube", _hypercube),
+    Method("single-operators", _single),
+    Method("random-top-k", _top_k),
+    Method("random-rows", _random_rows),
 )
