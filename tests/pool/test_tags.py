@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from autoselection.conversation import Conversation
 from autoselection.pool import IngestConfig, Pool, ingest
-from autoselection.pool.tags import PARSED, Tally, parse
+from autoselection.pool.tags import Parsed, Tally, parse
 
 _MARKS = re.compile(r"(</?(?:think|tool_call|tool_response)>)")
 
@@ -27,7 +27,9 @@ def assistant(text: str, **more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": text, **more}
 
 
-def parsed(*messages: dict[str, Any], tools: str | None = None, wanted: Any = PARSED) -> tuple[Conversation, Tally]:
+def parsed(
+    *messages: dict[str, Any], tools: str | None = None, wanted: Any = get_args(Parsed)
+) -> tuple[Conversation, Tally]:
     tally = Tally()
     return parse(Conversation(messages, tools), wanted, tally), tally
 

@@ -20,7 +20,6 @@ from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.tasks.answers import (
     answers_match,
     extract_letter,
-    extract_number,
     extract_text,
     extract_yes_no,
     kind_of,
@@ -32,6 +31,7 @@ from answer_cases import (
     OPTIONS,
     agreement,
     cases,
+    extract_number,
     extracted,
     harness_answers,
     judgements,
@@ -229,10 +229,11 @@ def test_hostile_answers_end_soon_and_are_no_numbers():
         "import json, resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
         "from autoselection.tasks.answers import *\n"
+        "from autoselection.tasks.answers.numbers import Number, read_number\n"
         "for text in json.load(sys.stdin):\n"
         "    for form in (text, f'\\\\boxed{{{text}}}', f'The answer is {text}.'):\n"
         "        extract_letter(form, 'ABCDEFGHIJ', ['a', 'b']), extract_yes_no(form), extract_text(form)\n"
-        "        assert extract_number(form) is None, form[:80]\n"
+        "        assert not isinstance(read_number(form), Number), form[:80]\n"
         "        assert not answers_match(form, '\\\\sqrt{2}') and not answers_match(form, '7')\n"
     )
     run = subprocess.run(

@@ -36,7 +36,6 @@ from autoselection.pool.values import (
 )
 
 RowFormat = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
-FORMATS: tuple[RowFormat, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion")
 
 _MESSAGES_USED, _SHAREGPT_USED = frozenset(("messages", "system")), frozenset(("conversations", "system"))
 _PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"))

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from autoselection.conversation import Conversation, Message, ToolCall
 from autoselection.pool.json_reader import KeyTwiceError, unique_object
@@ -28,7 +28,6 @@ from autoselection.pool.row_error import RowError
 from autoselection.pool.tools import declared_tools
 
 Parsed = Literal["think", "tool_calls"]
-PARSED: tuple[Parsed, ...] = get_args(Parsed)
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _ANSWER, _ANSWER_END = "<tool_response>", "</tool_response>"

@@ -133,7 +133,6 @@ class PrefixCache:
     def __init__(self, limit: int = 20_000_000) -> None:
         self.limit = limit
         self.hits = 0
-        self.misses = 0
         self._held = 0
         self._table: SignalTable | None = None
         self._entries: OrderedDict[tuple[int, str], tuple[Rows, StepLineage]] = OrderedDict()
@@ -145,7 +144,6 @@ class PrefixCache:
             self._entries.clear()
         entry = self._entries.get((seed, prefix))
         if entry is None:
-            self.misses += 1
             return None
         self.hits += 1
         self._entries.move_to_end((seed, prefix))

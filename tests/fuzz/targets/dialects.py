@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 from tests.fuzz.harness import Target
 from tests.pool.dialect_examples import EXAMPLES, REFUSED
@@ -10,7 +11,7 @@ from tests.pool.dialect_examples import EXAMPLES, REFUSED
 from autoselection.pool import formats
 from autoselection.pool.dialects import DIALECTS, dialects_of, unreadable
 from autoselection.pool.row_error import RowError
-from autoselection.pool.tags import PARSED, Tally, parse
+from autoselection.pool.tags import Parsed, Tally, parse
 from autoselection.pool.turns import Reading
 
 
@@ -31,7 +32,7 @@ def _parse(data: bytes) -> None:
             assert str(error)
         else:
             tally = Tally()
-            again = parse(conversation, PARSED, tally)
+            again = parse(conversation, get_args(Parsed), tally)
             assert bool(tally.parsed) == (again != conversation)
             assert all(set(message) >= {"role", "content"} for message in again.messages)
 

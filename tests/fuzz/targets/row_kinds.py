@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from tests.fuzz.harness import Target
 
 from autoselection.pool import formats
-from autoselection.pool.formats import FORMATS, RowError
+from autoselection.pool.formats import RowError, RowFormat
 from autoselection.pool.row_kinds import ROWS_FROM, Teller
 from autoselection.pool.turns import Reading
 
@@ -33,7 +33,7 @@ def tell(record: dict[str, Any]) -> None:
             continue
         assert told is not None
         evidence = teller.evidence([told, told])
-        for row_format in FORMATS:
+        for row_format in get_args(RowFormat):
             reading = Reading()
             try:
                 conversation, _ = formats.convert(row_format, told, reading)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tests.fuzz.harness import Target
 
 from autoselection.conversation import turn_text
 from autoselection.pool import formats
-from autoselection.pool.formats import FORMATS, RowError
+from autoselection.pool.formats import RowError, RowFormat
 from autoselection.pool.readers import Reader
 from autoselection.pool.turns import Reading
 
@@ -28,7 +28,7 @@ def read_rows(path: Path) -> None:
 def convert(record: dict[str, Any]) -> None:
     """Convert a row in every format; a row that cannot be used says so by RowError, which ingest counts."""
     formats.matching_formats(record)
-    for row_format in FORMATS:
+    for row_format in get_args(RowFormat):
         try:
             conversation, _ = formats.convert(row_format, record, Reading())
         except RowError as error:

@@ -160,10 +160,6 @@ class ConversationEncoder:
         given, shapes = self._given(as_conversation(messages))
         return shapes.template.render(given.messages, given.tools, add_generation_prompt=True)
 
-    def has_control_text(self, row: Row) -> bool:
-        """True if some text of the row spells one of the tokenizer's control tokens."""
-        return self._spells(template_input(as_conversation(row)))
-
     def encode(self, row: Row) -> Encoded:
         """Encode one conversation as a whole; L <= ``max_length``.
 
@@ -231,16 +227,13 @@ class ConversationEncoder:
         before = sample.text[: sample.written[-1].start]
         return self._tokens([(before, [span for span in spelled if span[1] <= len(before)])])[0][0]
 
-    def _segments(self, messages: Sequence[Message]) -> list[_Segment]:
-        """The pieces of the whole conversation's text."""
-        return self._texts(messages, "all")[0].segments
-
     def _given(self, row: Conversation) -> tuple[TemplateInput, Shapes]:
         """What the template is given for a row, and what is known of that template."""
         shapes = self._plain if row.tools is None else self._tooled
         return template_input(row, arguments_as_text=shapes.arguments_as_text), shapes
 
     def _spells(self, given: TemplateInput) -> bool:
+        """Whether some text of the row spells one of the tokenizer's control tokens."""
         return self._control is not None and any(map(self._control.search, texts_of(given)))
 
     def _texts(self, row: Row, turns: Turns) -> list[_SegmentedText]:
