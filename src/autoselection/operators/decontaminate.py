@@ -19,8 +19,8 @@ class Decontaminate(BaseOperator):
     """Drop the rows that contain text of a benchmark's dev or test items.
 
     ``contamination`` is the largest share of one item's n-grams (13 words by default) that a row contains; the default
-    drops a row that shares a single one. Text that many items of a task share, such as its instruction, tells nothing of
-    an item and does not count. The other signal, ``contamination_cosine``, is the highest cosine of
+    drops a row that shares a single one. Text that many items of a task share, such as its instruction, says nothing
+    about an item and does not count. The other signal, ``contamination_cosine``, is the highest cosine of
     a row's embedding with an item's and finds paraphrases; it is read only if ``cosine_threshold`` is set. A step of
     hygiene, not of taste: it is never searched.
     """

@@ -43,7 +43,7 @@ class Diversity(_InEmbeddings):
 
     The cost is bounded. ``k_center`` chooses at most 5·10¹⁰ / (rows · width) rows one by one, 1,446 of 90,000 rows with
     384 numbers; the rest follows in the order of distance from these. ``facility_location`` chooses among and covers at
-    most 4,096 rows, drawn at random (by seed); more than those follow likewise. The lineage tells how many were chosen
+    most 4,096 rows, drawn at random (by seed); more than those follow likewise. The lineage says how many were chosen
     greedily. Seconds a step on a large pool: too slow for hundreds of candidates a round, so not searched unless named.
     """
 

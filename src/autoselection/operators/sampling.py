@@ -201,8 +201,8 @@ class SourceMix(BaseOperator):
     """Mix the sources by random draws without repetition.
 
     The shares are proportional to the given ``weights``, or to ``size^(1 / temperature)`` of each source's rows among
-    those given: 1 leaves the sources as they are, a high temperature approaches equal shares. A search that is told to
-    use this operator (``search.operators``) moves temperature and size; weights are for people.
+    those given: 1 leaves the sources as they are, a high temperature approaches equal shares. A search that
+    uses this operator (``search.operators``) varies temperature and size; weights are for people.
     """
 
     name = "source_mix"
