@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from autoselection.config import MAIN_KEYS, commented_yaml, config_schema, load_config, to_yaml
+from autoselection.config import config_schema, load_config, to_yaml
+from autoselection.config_text import MAIN_KEYS, commented_yaml
 from autoselection.errors import ConfigError, PoolError, RecipeError
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe

@@ -18,7 +18,7 @@ LAYERS = (
     *("segmentation", "conversation"),
     *("terminal", "markup", "documents", "progress_bar", "progress", "notebook", "files", "jsonl", "statistics"),
     *("pool", "language", "tasks", "signals", "operators", "recipes", "search", "llm", "export"),
-    *("evaluation", "executors", "demo", "testing", "former_keys", "config", "ledger", "study"),
+    *("evaluation", "executors", "demo", "testing", "former_keys", "config", "config_text", "ledger", "study"),
     *("diagnose", "compare", "reproduce", "report", "doctor", "autoselection", "cli", "__main__"),
 )
 

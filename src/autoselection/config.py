@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from autoselection import former_keys
 from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
@@ -25,12 +21,12 @@ from autoselection.language.chat.options import DATE, ChatOptions, ControlText
 from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
-from autoselection.schema import Configured, StrictModel
+from autoselection.schema import StrictModel
 from autoselection.search import SearchConfig
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
 from autoselection.tasks import TaskConfig
-from autoselection.validation import nested_model, problem_at, validate
+from autoselection.validation import problem_at, validate
 from autoselection.wording import clipped, kind_of, suggestion
 
 SCHEMA_VERSION = 1
@@ -343,103 +339,3 @@ def config_schema() -> dict[str, Any]:
 def to_yaml(config: StudyConfig) -> str:
     """The configuration with every key, as YAML without comments."""
     return dump_yaml(config.model_dump(mode="json"))
-
-
-#: The keys that decide most studies, which ``autoselection init`` writes; all others have defaults that seldom need a change.
-MAIN_KEYS = (
-    "pool.files",
-    "model.path",
-    "sae",
-    "tasks",
-    "search.evaluations",
-    "evaluation.sft.method",
-    "evaluation.sft.epochs",
-    "evaluation.sft.learning_rate",
-    "evaluation.sft.batch_size",
-    "evaluation.sft.max_length",
-    "evaluation.seeds",
-    "executor.workers",
-    "incumbent.recipe",
-)
-
-
-def commented_yaml(values: Mapping[str, Any], keys: Sequence[str] | None = None) -> str:
-    """A configuration with every key documented; ``values`` fills the required keys and overrides defaults.
-
-    Args:
-        keys: dotted names of the keys to write, such as ``MAIN_KEYS``; None writes all of them.
-    """
-    return "\n".join(_commented(StudyConfig, values, 0, None if keys is None else set(keys))) + "\n"
-
-
-def _below(wanted: set[str] | None, name: str) -> set[str] | None:
-    """The keys wanted of the section ``name``, without its name; None for all of them."""
-    if wanted is None or name in wanted:
-        return None
-    return {key.partition(".")[2] for key in wanted if key.partition(".")[0] == name}
-
-
-def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int, wanted: set[str] | None) -> Iterator[str]:
-    indent = "  " * depth
-    for name, field in model.model_fields.items():
-        below = _below(wanted, name)
-        if below is not None and not below:
-            continue
-        nested = _section(field)
-        if depth == 0 or nested:
-            yield ""
-        yield from _comment(field, indent)
-        if nested:
-            yield f"{indent}{name}:"
-            yield from _commented(nested, values.get(name, {}), depth + 1, below)
-            continue
-        value = values[name] if name in values else _default(field)
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            yield f"{indent}{name}:"
-            yield from _listed(field, value, depth + 1)
-        else:
-            yield f"{indent}{name}: {_inline(value)}"
-    for name, options in model.sections().items() if issubclass(model, Configured) else ():
-        below = _below(wanted, name)
-        if below is None or below:
-            yield f"\n{indent}# {(options.__doc__ or '').partition(chr(10))[0]}"
-            yield f"{indent}{name}:"
-            yield from _commented(options, values.get(name, {}), depth + 1, below)
-
-
-def _comment(field: FieldInfo, indent: str) -> Iterator[str]:
-    return (f"{indent}# {line}" for line in wrap(field.description or "", 110 - len(indent)))
-
-
-def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int) -> Iterator[str]:
-    """Entries of a list of models: keys of the first are documented, the others only named."""
-    indent = "  " * depth
-    model = nested_model(field.annotation)
-    for position, entry in enumerate(values):
-        for number, (key, value) in enumerate(entry.items()):
-            known = model.model_fields.get(key) if model else None
-            if position == 0 and known is not None:
-                yield from _comment(known, indent if number == 0 else f"{indent}  ")
-            yield f"{indent}{'- ' if number == 0 else '  '}{key}: {_inline(value)}"
-
-
-def _section(field: FieldInfo) -> type[BaseModel] | None:
-    annotation = field.annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-
-
-def _default(field: FieldInfo) -> Any:
-    if field.default is not PydanticUndefined:
-        return field.default
-    return field.default_factory() if field.default_factory is not None else None  # type: ignore[call-arg]
-
-
-def _inline(value: Any) -> str:
-    plain = json.loads(json.dumps(value, default=_plain))
-    return dump_yaml(plain, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return str(value)

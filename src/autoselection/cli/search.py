@@ -39,7 +39,7 @@ def init(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a configuration to fill in: the keys that most studies set, each documented, or all of them (--full)."""
-    from autoselection.config import MAIN_KEYS, commented_yaml
+    from autoselection.config_text import MAIN_KEYS, commented_yaml
 
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists: name another file, or replace it with --overwrite.")
@@ -58,16 +58,20 @@ def init(
 @app.command("config", rich_help_panel=SEARCH, epilog="Example: autoselection config study.yaml")
 def config_command(
     path: Annotated[Optional[Path], typer.Argument(help="Configuration file to check.")] = None,  # noqa: UP045
+    keys: Annotated[bool, typer.Option("--keys", help="Print all keys and what they decide instead.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
     overrides: Set = None,
 ) -> None:
-    """Check a configuration and print it with all defaults filled in, or print the schema."""
+    """Check a configuration and print it with all defaults filled in, or print what configurations may hold."""
     from autoselection.config import config_schema, load_config, to_yaml
+    from autoselection.config_text import key_reference
 
-    if schema:
+    if keys:
+        write_text(key_reference())
+    elif schema:
         write_text(json.dumps(config_schema(), indent=2) + "\n")
     elif path is None:
-        raise ConfigError("Name a configuration file, or pass --schema.")
+        raise ConfigError("Name a configuration file, or pass --keys or --schema.")
     else:
         write_text(to_yaml(load_config(path, overrides or ())))
 

@@ -1,0 +1,170 @@
+"""A configuration as text for people: a commented file to fill in, and the page of all keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from autoselection.config import StudyConfig
+from autoselection.documents import dump_yaml
+from autoselection.schema import Configured
+from autoselection.validation import nested_model
+from autoselection.wording import clipped
+
+#: The keys that decide most studies, which ``autoselection init`` writes; all others have defaults that seldom need a change.
+MAIN_KEYS = (
+    "pool.files",
+    "model.path",
+    "sae",
+    "tasks",
+    "search.evaluations",
+    "evaluation.sft.method",
+    "evaluation.sft.epochs",
+    "evaluation.sft.learning_rate",
+    "evaluation.sft.batch_size",
+    "evaluation.sft.max_length",
+    "evaluation.seeds",
+    "executor.workers",
+    "incumbent.recipe",
+)
+
+
+def commented_yaml(values: Mapping[str, Any], keys: Sequence[str] | None = None) -> str:
+    """A configuration with every key documented; ``values`` fills the required keys and overrides defaults.
+
+    Args:
+        keys: dotted names of the keys to write, such as ``MAIN_KEYS``; None writes all of them.
+    """
+    return "\n".join(_commented(StudyConfig, values, 0, None if keys is None else set(keys))) + "\n"
+
+
+def key_reference() -> str:
+    """All keys by section, with their defaults and what they decide, as Markdown."""
+    return "\n".join([*_HEAD, *_reference(StudyConfig, "", ())]) + "\n"
+
+
+_HEAD = (
+    "# Configuration: all keys",
+    "",
+    "One YAML file says what a study is. `autoselection init` writes the keys that most studies set; every other key has a",
+    "default, and stands here. Any of them can be set on the command line: `--set search.evaluations=30`.",
+    "`autoselection config study.yaml` prints a configuration with its defaults, `autoselection config --keys` this page.",
+)
+
+
+def _reference(model: type[BaseModel], key: str, said: Sequence[str]) -> Iterator[str]:
+    """The part of a section: a table of its own keys, then its sections."""
+    if key:
+        yield from ("", f"{'#' * min(2 + key.count('.'), 4)} `{key}`", "", *said)
+    rows, sections = [], []
+    for name, field in model.model_fields.items():
+        if (section := nested_model(field.annotation)) is not None:
+            listed = "" if _section(field) or not _is_list(field) else "[]"
+            sections.append((section, f"{name}{listed}", field.description or ""))
+        if _section(field) is None:
+            cells = (f"`{name}`", _shown_default(field), field.description or "")
+            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    if rows:
+        yield from ("", "| key | default | |", "| --- | --- | --- |", *rows)
+    for name, options in _options(model):
+        sections.append((options, name, _first_line(options)))
+    for section, name, description in sections:
+        yield from _reference(section, f"{key}.{name}" if key else name, [description])
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return "tuple" in str(field.annotation)
+
+
+def _shown_default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return f"`{clipped(_inline(_default(field)), 30)}`"
+
+
+def _options(model: type[BaseModel]) -> Sequence[tuple[str, type[BaseModel]]]:
+    """Sections of options besides the model's fields."""
+    return tuple(model.sections().items()) if issubclass(model, Configured) else ()
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").partition("\n")[0]
+
+
+def _below(wanted: set[str] | None, name: str) -> set[str] | None:
+    """The keys wanted of the section ``name``, without its name; None for all of them."""
+    if wanted is None or name in wanted:
+        return None
+    return {key.partition(".")[2] for key in wanted if key.partition(".")[0] == name}
+
+
+def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int, wanted: set[str] | None) -> Iterator[str]:
+    indent = "  " * depth
+    for name, field in model.model_fields.items():
+        below = _below(wanted, name)
+        if below is not None and not below:
+            continue
+        nested = _section(field)
+        if depth == 0 or nested:
+            yield ""
+        yield from _comment(field, indent)
+        if nested:
+            yield f"{indent}{name}:"
+            yield from _commented(nested, values.get(name, {}), depth + 1, below)
+            continue
+        value = values[name] if name in values else _default(field)
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield f"{indent}{name}:"
+            yield from _listed(field, value, depth + 1)
+        else:
+            yield f"{indent}{name}: {_inline(value)}"
+    for name, options in _options(model):
+        below = _below(wanted, name)
+        if below is None or below:
+            yield f"\n{indent}# {_first_line(options)}"
+            yield f"{indent}{name}:"
+            yield from _commented(options, values.get(name, {}), depth + 1, below)
+
+
+def _comment(field: FieldInfo, indent: str) -> Iterator[str]:
+    return (f"{indent}# {line}" for line in wrap(field.description or "", 110 - len(indent)))
+
+
+def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int) -> Iterator[str]:
+    """Entries of a list of models: keys of the first are documented, the others only named."""
+    indent = "  " * depth
+    model = nested_model(field.annotation)
+    for position, entry in enumerate(values):
+        for number, (key, value) in enumerate(entry.items()):
+            known = model.model_fields.get(key) if model else None
+            if position == 0 and known is not None:
+                yield from _comment(known, indent if number == 0 else f"{indent}  ")
+            yield f"{indent}{'- ' if number == 0 else '  '}{key}: {_inline(value)}"
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _default(field: FieldInfo) -> Any:
+    if field.default is not PydanticUndefined:
+        return field.default
+    return field.default_factory() if field.default_factory is not None else None  # type: ignore[call-arg]
+
+
+def _inline(value: Any) -> str:
+    plain = json.loads(json.dumps(value, default=_plain))
+    return dump_yaml(plain, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return str(value)
