@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 
 from autoselection.operators.base import Operator
 from autoselection.operators.param import Param
@@ -21,7 +22,7 @@ A step that would leave nothing keeps the single best row. Ties are broken by ro
 - `scope` says what a cut is made in: the `whole` subset, each `source`, the rows nearest to each `task` (highest MONA
   score, ties to the task first by name), each `cluster` of the pool, or the rows that call the same `tools` (never
   searched). Rows without any MONA score, without an embedding, or without a call, are a group of their own.
-- Clusters are those of the whole pool, whatever rows are given: spherical k-means of the sentence embeddings (of the SAE
+- Clusters are always those of the whole pool: spherical k-means of the sentence embeddings (of the SAE
   features if there are none), with a fixed seed and sqrt(N / 10) clusters for a pool of N rows, rounded to a power of
   two from 2 to 1,024.
 - Rows without a score are dropped or kept as `missing` says and counted in the lineage; they are never scored 0.
@@ -34,10 +35,23 @@ A step that would leave nothing keeps the single best row. Ties are broken by ro
 def document(registry: OperatorRegistry | None = None) -> str:
     """Markdown reference of all operators of a registry (default: the built-in ones)."""
     operators = (registry or OperatorRegistry()).operators()
-    return "\n".join([_HEAD, *(_section(operator) for operator in operators)])
+    first: dict[tuple[str, ...], str] = {}  # operators by their parameters: equal ones are written out once
+    sections = []
+    for operator in operators:
+        rows = tuple(_row(param, operator) for param in operator.params)
+        sections.append(_section(operator, rows, same_as=first.setdefault(rows, operator.name)))
+    return "\n".join([_HEAD, *_overview(operators), *sections])
 
 
-def _section(operator: Operator) -> str:
+def _overview(operators: Sequence[Operator]) -> list[str]:
+    lines = ["| operator | does | family | searched by default |", "| --- | --- | --- | --- |"]
+    for operator in operators:
+        searched = "yes" if operator.searched else "no"
+        lines.append(f"| [{operator.name}](#{operator.name}) | {operator.summary} | {operator.family} | {searched} |")
+    return [*lines, ""]
+
+
+def _section(operator: Operator, rows: Sequence[str], same_as: str) -> str:
     kind = "published" if operator.published else "ours"
     where = "in the default search space" if operator.searched else "outside the default search space"
     needs = ", ".join(f"`{name}`" for name in operator.needs({})) or "none"
@@ -52,10 +66,11 @@ def _section(operator: Operator) -> str:
         "",
         inspect.getdoc(type(operator)) or "",
         "",
-        "| parameter | values | default | searched | meaning |",
-        "| --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*lines, *(_row(param, operator) for param in operator.params), ""])
+    if rows and same_as != operator.name:
+        return "\n".join([*lines, f"Parameters: those of [{same_as}](#{same_as}).", ""])
+    head = ["| parameter | values | default | searched | meaning |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*lines, *head, *rows, ""])
 
 
 def _conditional(operator: Operator) -> bool:
