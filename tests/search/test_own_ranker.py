@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from autoselection.errors import ConfigError
 from autoselection.search import Known, Observation, Point, SearchConfig, SearchController
 from autoselection.search.proposer import EditProposer
 from autoselection.search.ranker import BaseRanker, normal_predictions
+from autoselection.search.registry import PROPOSERS, RANKERS
 from autoselection.search.surrogate import GaussianProcess
+from autoselection.testing import check_proposer, check_ranker
 
 FAST = {"proposals": 16, "min_rows": 10, "warmup": 4}
 PLUGIN = Path(__file__).parents[2] / "examples" / "plugin" / "src"
@@ -47,7 +50,47 @@ def hashes(controller):
 def test_what_comes_with_the_package_can_be_given_too(small):
     config = SearchConfig(evaluations=7, **FAST)
     given = {"ranker": GaussianProcess(config), "proposer": EditProposer(config)}
-    assert hashes(searched(small, config, **given)) == hashes(searched(small, config))
+    named = {"ranker": "gaussian_process", "proposer": "edits"}
+    expected = hashes(searched(small, config))
+    assert hashes(searched(small, config, **given)) == hashes(searched(small, config, **named)) == expected
+
+
+@pytest.mark.parametrize(("registry", "check"), [(RANKERS, check_ranker), (PROPOSERS, check_proposer)])
+def test_ours_and_the_example_keep_the_contract(installed, registry, check):
+    for name in registry.names():
+        if name != "dict":
+            check(registry.get(name))
+
+
+def test_what_breaks_the_contract_is_said():
+    class Forgetful(Constant):
+        def predict(self, known, points, kappa, seed):
+            return super().predict(known, points, kappa, seed)[len(known.points) :]
+
+    class Changing(Constant):
+        asked = 0
+
+        def predict(self, known, points, kappa, seed):
+            self.asked += 1
+            return [replace(found, mu=found.mu + self.asked) for found in super().predict(known, points, kappa, seed)]
+
+    class Unseeded(EditProposer):
+        def propose(self, request):
+            return super().propose(replace(request, rng=np.random.default_rng()))
+
+    class Speechless(EditProposer):
+        def propose(self, request):
+            found = super().propose(request)
+            return replace(found, recipes=[replace(made, made="") for made in found.recipes])
+
+    for check, broken, said in (
+        (check_ranker, Forgetful, r"Forgetful: one prediction a point \(six points\)"),
+        (check_ranker, Changing, "the same question has the same answer"),
+        (check_proposer, Unseeded, "random draws are the request's alone"),
+        (check_proposer, Speechless, "a recipe says how it was made: "),
+    ):
+        with pytest.raises(AssertionError, match=said):
+            check(broken)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +128,12 @@ def test_a_proposer_that_proposes_nothing_starts_new_trajectories(small):
 
 def test_names_that_nobody_registered_and_what_is_no_ranker_are_refused(small, installed):
     for parts, said in (
-        ({"ranker": "linaer"}, r"unknown ranker 'linaer'; did you mean 'linear'\?"),
-        ({"proposer": "mutations"}, r"unknown proposer 'mutations'; known: last_step\."),
-        ({"ranker": "dict"}, r"is no ranker: it must have the members of autoselection\.search\.ranker\.Ranker"),
+        ({"ranker": "linaer"}, r"there is no ranker 'linaer'; did you mean 'linear'\?"),
+        ({"proposer": "mutations"}, r"there is no proposer 'mutations'; known: edits, last_step\."),
+        (
+            {"ranker": "dict"},
+            r"builtins:dict is no ranker: it must have the members of autoselection\.search\.ranker\.Ranker",
+        ),
         ({"proposer": object()}, "is no proposer"),
     ):
         with pytest.raises(ConfigError, match=said):
@@ -96,6 +142,9 @@ def test_names_that_nobody_registered_and_what_is_no_ranker_are_refused(small, i
 
 class Constant(BaseRanker):
     """Expects the mean of the known scores everywhere."""
+
+    def __init__(self, config=None) -> None:
+        self.config = config
 
     def predict(self, known, points, kappa, seed):
         count = len(known.points) + len(points)

@@ -37,13 +37,13 @@ from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit
 from autoselection.search.findings import summarise
 from autoselection.search.history import SearchHistory
-from autoselection.search.plugins import proposer_of, ranker_of
 from autoselection.search.policy import Policy
 from autoselection.search.predictions import Predictions
 from autoselection.search.proposals import Drafts
 from autoselection.search.proposer import Proposer
 from autoselection.search.ranker import Ranker
 from autoselection.search.records import Candidate, Decision, EvaluatedCandidate, Finding, Observation, Round
+from autoselection.search.registry import proposer_of, ranker_of
 from autoselection.search.roles import Roles
 from autoselection.search.space import RecipeSpace
 from autoselection.search.surrogate_inputs import SurrogateInputs
@@ -59,10 +59,9 @@ class SearchController:
         registry: operators (default: built-in ones and entry points).
         initial: recipes evaluated first, before those of ``config.initial``.
         roles: who advises beside the rules (see :mod:`autoselection.search.roles`).
-        ranker: what predicts scores: an object, or the name of a class that a package registers as an entry point of group
-            ``autoselection.rankers`` (default: the Gaussian process that ``config.surrogate`` sets).
-        proposer: what makes the recipes that are ranked: an object, or a name in the group ``autoselection.proposers``
-            (default: edits and fresh recipes as ``config`` sets them).
+        ranker: what predicts scores: an object, or the name of a class, ours or one that a package registers as an entry
+            point of group ``autoselection.rankers``.
+        proposer: what makes the recipes that are ranked: an object, or a name of the group ``autoselection.proposers``.
 
     Attributes:
         predictions: what the ranker expects of this search's recipes.
@@ -81,8 +80,8 @@ class SearchController:
         *,
         initial: Sequence[Recipe] = (),
         roles: Roles | None = None,
-        ranker: Ranker | str | None = None,
-        proposer: Proposer | str | None = None,
+        ranker: Ranker | str = "gaussian_process",
+        proposer: Proposer | str = "edits",
     ) -> None:
         self.signals = signals
         config = config or SearchConfig()

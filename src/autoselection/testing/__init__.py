@@ -14,7 +14,16 @@ from __future__ import annotations
 from autoselection.testing.engines import check_engine
 from autoselection.testing.executors import check_executor
 from autoselection.testing.operators import check_operator
+from autoselection.testing.search import check_proposer, check_ranker
 from autoselection.testing.tables import signal_table
 from autoselection.testing.trainers import check_trainer
 
-__all__ = ["check_engine", "check_executor", "check_operator", "check_trainer", "signal_table"]
+__all__ = [
+    "check_engine",
+    "check_executor",
+    "check_operator",
+    "check_proposer",
+    "check_ranker",
+    "check_trainer",
+    "signal_table",
+]
