@@ -158,7 +158,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "rows": len(pool),
         "faulty": len(faulty & set(pool.row_ids())),
         "with_tools": sum(row.tools is not None for row in pool.conversations()),
-        "evaluations": len(study.trials()),
+        "evaluations": len(study.trials),
         "seconds": round(time.perf_counter() - started, 1),
         "best": Recipe.from_dict(best.record["recipe"]).describe(),
         "best_score": best.score,

@@ -150,7 +150,7 @@ def test_a_pool_whose_prompts_fill_the_context_says_where_its_rows_went(tmp_path
 
 def test_a_report_names_the_worst_trial_of_each_operator():
     from autoselection.report.tables import unscored_notes
-    from autoselection.study.study import Trial
+    from autoselection.study import Trial
 
     def trial(name: str, scored: int, operator: str) -> Trial:
         lineage = materialize(Recipe((Step(operator, {}),)), table(scored)).lineage

@@ -87,7 +87,7 @@ def test_a_study_goes_on_step_by_step(study_config: Path, tmp_path: Path, ends: 
     ends(by_rows)
     for evaluations in (3, 4, 6, 7):
         study = run_study(config_of(study_config, evaluations, "final.enabled=false"), tmp_path / "s")
-        assert len(study.trials()) == evaluations
+        assert len(study.trials) == evaluations
         assert [event["round"]["number"] for event in study.journal.of("round")] == list(
             range(1, len(study.journal.of("round")) + 1)
         )
@@ -109,7 +109,7 @@ def test_a_smaller_number_than_spent_is_refused_and_one_not_yet_spent_ends_it_ea
     with pytest.raises(StudyError, match=r"has spent 4 of 9 evaluations already.*cannot be 3: give 4 or more"):
         run_study(config_of(study_config, 3, "search.batch=1", "final.enabled=false"), tmp_path / "s")
     study = run_study(config_of(study_config, 5, "search.batch=1", "final.enabled=false"), tmp_path / "s")
-    assert len(study.trials()) == 5 and study.finished
+    assert len(study.trials) == 5 and study.finished
     with pytest.raises(StudyError, match=r"spent 5 of 5 evaluations already.*cannot be 4"):
         run_study(config_of(study_config, 4, "search.batch=1", "final.enabled=false"), tmp_path / "s")
     assert Study(tmp_path / "s").config.search.evaluations == 5, "what is refused changes nothing"
@@ -179,9 +179,9 @@ def test_a_search_that_found_nothing_new_and_is_given_more_ends_again(
     few = ('search.operators=["semantic_dedup"]', "final.enabled=false", "search.min_rows=398")
     study = run_study(config_of(study_config, 9, *few), tmp_path / "s")
     rounds = len(study.journal.of("round"))
-    assert len(study.trials()) < 9 and study.journal.of("round")[-1]["round"]["stopped"]
+    assert len(study.trials) < 9 and study.journal.of("round")[-1]["round"]["stopped"]
     longer = run_study(config_of(study_config, 12, *few), tmp_path / "s")
-    assert longer.finished and len(longer.trials()) == len(study.trials())
+    assert longer.finished and len(longer.trials) == len(study.trials)
     assert len(longer.journal.of("round")) == rounds
 
 

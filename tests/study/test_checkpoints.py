@@ -27,7 +27,7 @@ def saved(study: Path) -> set[str]:
 
 
 def best_of(study: Study, count: int) -> set[str]:
-    scored = [(trial.score or 0.0, index, trial.id) for index, trial in enumerate(study.trials()) if trial.results]
+    scored = [(trial.score or 0.0, index, trial.id) for index, trial in enumerate(study.trials) if trial.results]
     return {f"{name}-seed0" for _, _, name in sorted(scored, reverse=True)[:count]}
 
 

@@ -99,7 +99,7 @@ def test_predictions_count_only_where_there_was_one(diagnosis: Diagnosis) -> Non
 def test_cheap_runs_are_a_proxy_and_no_full_evaluation(diagnosis: Diagnosis, planted: Path) -> None:
     cheap = _line(diagnosis, "dev score at fidelity 0.333")
     assert cheap.kind == "fidelity" and cheap.correlation.trials == TRIALS and not cheap.correlation.excludes_zero
-    scores = [trial.score for trial in Study(planted).trials() if trial.score is not None]
+    scores = [trial.score for trial in Study(planted).trials if trial.score is not None]
     assert all(0 < score < 1.1 for score in scores)
 
 

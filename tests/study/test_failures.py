@@ -35,7 +35,7 @@ def test_a_recipe_whose_training_diverges_is_penalised_and_the_search_goes_on(
 
     ends(end)
     study = run_study(config_of(study_config), tmp_path / "study")
-    trials = study.trials()
+    trials = study.trials
     assert len(trials) == 5  # the failure has used up one evaluation of the budget
     assert [trial.failure for trial in trials] == [None, REASON, None, None, None]
     assert trials[1].score is None
@@ -93,11 +93,11 @@ def test_an_evaluation_lost_to_the_machine_runs_again_and_changes_no_decision(
     with pytest.raises(StudyError, match=r"lost to the machine, not to the recipe: t003 .* taken by others"):
         run_study(config_of(study_config), tmp_path / "lost")
     lost = Study(tmp_path / "lost")
-    assert lost.trials()[2].results == {} and lost.trials()[2].failure is None
+    assert lost.trials[2].results == {} and lost.trials[2].failure is None
     assert [event["name"] for event in lost.journal.of("interruption")] == ["t003"]
     ends(lambda _: None)
     again = run_study(config_of(study_config), tmp_path / "lost")
-    assert [trial.score for trial in again.trials()] == [trial.score for trial in calm.trials()]
+    assert [trial.score for trial in again.trials] == [trial.score for trial in calm.trials]
 
     def settled(study: Study) -> list[str]:
         plain = decisions([event for event in study.journal.events if event["event"] != "interruption"])
@@ -131,7 +131,7 @@ def test_a_full_disk_stops_the_study_with_a_sentence_and_loses_nothing(
     monkeypatch.setattr(Journal, "append", append)
     study = run_study(config_of(study_config), tmp_path / "study")
     assert len(study.journal.of("evaluation")) == 5
-    assert all(trial.score is not None for trial in study.trials())
+    assert all(trial.score is not None for trial in study.trials)
 
 
 def test_rows_cut_and_tokens_lost_are_in_the_journal_and_in_the_report(
@@ -157,7 +157,7 @@ def test_a_setting_that_a_later_version_adds_does_not_stop_an_old_study(finished
     document = yaml.safe_load((copy / "config.yaml").read_text())
     del document["evaluation"]["sft"]["packing"], document["evaluation"]["sft"]["budget_counts"]
     (copy / "config.yaml").write_text(yaml.safe_dump(document))
-    assert Study.create_or_open(finished_study.config, copy).trials()
+    assert Study.create_or_open(finished_study.config, copy).trials
     document["evaluation"]["sft"]["packing"] = True
     (copy / "config.yaml").write_text(yaml.safe_dump(document))
     with pytest.raises(StudyError, match=r"evaluation\.sft\.packing"):

@@ -91,7 +91,7 @@ def test_a_clear_winner_is_exported(study_config: Path, scored_pool: Path, tmp_p
     label = study.journal.of("incumbent_evaluation")[0]["label"]
     assert label.startswith("incumbent-")
     assert sorted(trained(study)) == sorted([(label, 0), (label, 1), (best.id, 1)]), "seed 0 of the winner is known"
-    assert best.score == study.trials()[[t.id for t in study.trials()].index(best.id)].results[0].score
+    assert best.score == study.trials[[t.id for t in study.trials].index(best.id)].results[0].score
 
 
 def test_a_lead_within_noise_leaves_the_incumbent(
@@ -177,7 +177,7 @@ def test_a_bad_incumbent_stops_before_the_search(study_config: Path, tmp_path: P
         run_study(config_of(study_config, f"incumbent.recipe={foreign}"), tmp_path / "study")
     with pytest.raises(RecipeError, match=r"missing\.yaml"):
         run_study(config_of(study_config, "incumbent.recipe=missing.yaml"), tmp_path / "study")
-    assert not Study(tmp_path / "study").trials()
+    assert not Study(tmp_path / "study").trials
 
 
 def test_an_incumbent_that_cannot_be_trained_is_replaced_without_a_comparison(

@@ -180,7 +180,7 @@ def test_a_damaged_subset_is_never_exported_and_the_search_mends_it(
 
 def test_rows_in_another_order_are_other_rows(config: StudyConfig, tmp_path: Path) -> None:
     study = run_study(config, tmp_path / "study")
-    trial = study.trials()[0]
+    trial = study.trials[0]
     study.save_rows(trial.id, study.rows(trial.id)[::-1].copy())
     with pytest.raises(StudyError, match="other rows than were evaluated"):
         study.rows(trial.id)

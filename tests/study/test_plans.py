@@ -87,7 +87,7 @@ def test_other_rows_than_planned_are_never_scored_on_test(kind: str, study: Stud
 def test_the_winner_is_that_of_the_plan_in_force(study: Study, prepared: Prepared) -> None:
     events = read_events(study.journal.path)
     plan = next(event for event in events if event["event"] == "final_plan")
-    other = next(trial for trial in study.trials() if trial.score is not None and trial.id != plan["winner"])
+    other = next(trial for trial in study.trials if trial.score is not None and trial.id != plan["winner"])
     entry = {**plan["entries"][0], "name": f"winner ({other.id})", "subset_hash": other.record["subset_hash"]}
     entry["rows"] = other.record["rows"]
     second = {**plan, "winner": other.id, "entries": [entry], "reason": "another one"}

@@ -166,7 +166,7 @@ def test_a_search_begins_with_the_best_recipes_of_an_earlier_one(
     table = open_scored_pool(finished_study.path).table
     chosen = warm_start(table, config.search)
     assert chosen == warm_start(table, config.search) and len(chosen["recipes"]) == 2
-    ranked = sorted(finished_study.trials(), key=lambda trial: (-(trial.score or 0.0), trial.id))
+    ranked = sorted(finished_study.trials, key=lambda trial: (-(trial.score or 0.0), trial.id))
     taken = [entry["trial"] for entry in chosen["recipes"]]
     assert taken == [trial.id for trial in ranked if trial.id in taken] and taken[0] == ranked[0].id
     study = run_study(config, tmp_path / "study")
@@ -174,7 +174,7 @@ def test_a_search_begins_with_the_best_recipes_of_an_earlier_one(
     assert event["recipes"] == chosen["recipes"]
     kinds = [e["event"] for e in study.journal.events]
     assert kinds.index("warm_start") < kinds.index("trial")
-    first = study.trials()[:2]
+    first = study.trials[:2]
     assert [trial.record["origin"] for trial in first] == ["initial", "initial"]
     assert [trial.record["rows"] for trial in first] == [entry["rows"] for entry in chosen["recipes"]]
     assert f"{taken[0]} of {finished_study.path}" in study_markdown(study)

@@ -24,7 +24,7 @@ from autoselection.study import Study, decisions, read_events, run_study, summar
 
 
 def test_the_journal_tells_the_whole_search(finished_study: Study) -> None:
-    trials = finished_study.trials()
+    trials = finished_study.trials
     assert [trial.id for trial in trials] == ["t001", "t002", "t003", "t004", "t005"]
     assert all(trial.score is not None and set(trial.tasks) == {"addition", "boolean"} for trial in trials)
     hashes = [trial.record["subset_hash"] for trial in trials]

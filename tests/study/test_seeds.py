@@ -60,8 +60,8 @@ def test_a_trial_is_judged_by_the_mean_of_its_seeds_and_of_two_equals_the_later_
             ("full", "e", {0: 0.2, 1: 0.3}),
         ],
     )
-    assert [trial.score for trial in study.trials()] == [0.5, 0.5, None, 0.25]
-    assert study.trials()[0].tasks == {"a": 0.5, "b": 0.5}
+    assert [trial.score for trial in study.trials] == [0.5, 0.5, None, 0.25]
+    assert study.trials[0].tasks == {"a": 0.5, "b": 0.5}
     best = study.best()
     assert best is not None and best.id == "t002"
 
@@ -107,4 +107,4 @@ def test_trainings_use_the_seeds_of_the_configuration(
     ends(lambda job: scored(job, 0.0))
     config = config_of(study_config, 2, f"evaluation.seeds={list(seeds)}", "final.enabled=false")
     study = run_study(config, tmp_path / "s")
-    assert all(set(trial.results) == set(seeds) for trial in study.trials())
+    assert all(set(trial.results) == set(seeds) for trial in study.trials)

@@ -23,7 +23,8 @@ from autoselection.study.evidence import final_evidence, touched_sentence, touch
 from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
-from autoselection.study.study import Study, Trial
+from autoselection.study.study import Study
+from autoselection.study.trials import Trial
 from autoselection.terminal import Terminal
 
 

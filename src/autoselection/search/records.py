@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import notebook
 from autoselection.recipes import Recipe, StateVector, StepLineage
 from autoselection.search.credit import Credit
 from autoselection.search.ranker import LeaveOneOut, Prediction
@@ -20,7 +21,7 @@ RANKED_KEPT = 10
 """Leading proposals kept in a decision's record."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Candidate:
     """A recipe to evaluate.
 
@@ -60,6 +61,14 @@ class Candidate:
     fidelity: float = 1.0
     of: str | None = None
     replicate: int = 0
+
+    def __repr__(self) -> str:
+        return notebook.line(
+            "Candidate", f"{self.id}: {notebook.counted(len(self.rows), 'row')},", self.recipe.describe()
+        )
+
+    def _repr_html_(self) -> str:
+        return notebook.page(f"Candidate {self.id}", _facts(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows themselves, of which it gives the number."""
@@ -124,7 +133,13 @@ class Observation:
         )
 
 
-@dataclass(frozen=True, eq=False)
+def _facts(candidate: Candidate) -> dict[str, str]:
+    """What people want to know of a candidate."""
+    facts = {"rows": f"{len(candidate.rows):,}", "recipe": candidate.recipe.describe(), "origin": candidate.origin}
+    return facts | {name: said for name in ("parent", "edit") if (said := getattr(candidate, name))}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class EvaluatedCandidate:
     """A candidate and what became of it."""
 
@@ -143,6 +158,17 @@ class EvaluatedCandidate:
     def full(self) -> bool:
         """Whether this was a full evaluation."""
         return self.candidate.fidelity == 1.0
+
+    def __repr__(self) -> str:
+        score = "failed" if self.score is None else f"{self.score:.4f}"
+        size = notebook.counted(len(self.candidate.rows), "row")
+        return notebook.line("EvaluatedCandidate", f"{self.id}: {score}, {size},", self.candidate.recipe.describe())
+
+    def _repr_html_(self) -> str:
+        score = f"failed: {self.observation.reason}" if self.score is None else f"{self.score:.4f}"
+        tasks = notebook.table(("task", "score"), self.observation.tasks.items(), what="tasks")
+        facts = {"score": score, **_facts(self.candidate)}
+        return notebook.page(f"Candidate {self.id}", facts, *([tasks] if self.observation.tasks else []))
 
 
 @dataclass(frozen=True)

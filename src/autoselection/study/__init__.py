@@ -3,6 +3,7 @@
 from autoselection.ledger.journal import Journal, decisions, read_events
 from autoselection.study.run import run_study, summary
 from autoselection.study.single import evaluate_subset
-from autoselection.study.study import Study, Trial
+from autoselection.study.study import Study
+from autoselection.study.trials import Trial, Trials
 
-__all__ = ["Journal", "Study", "Trial", "decisions", "evaluate_subset", "read_events", "run_study", "summary"]
+__all__ = ["Journal", "Study", "Trial", "Trials", "decisions", "evaluate_subset", "read_events", "run_study", "summary"]

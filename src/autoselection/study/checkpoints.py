@@ -53,7 +53,7 @@ def _kept_labels(study: Study) -> set[str] | None:
         return set()
     if settings.keep_best is None:
         return None
-    trials = study.trials()
+    trials = study.trials
     # The place of a trial whose other seeds are still to come is not decided, and it takes nobody else's.
     pending = {trial.id for trial in trials if not trial.failure and len(trial.results) < len(settings.seeds)}
     scored = [

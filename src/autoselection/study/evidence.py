@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.statistics import compare_all, selection_bias, table_components, trial_noise
-from autoselection.study.study import Study, Trial
+from autoselection.study.study import Study
+from autoselection.study.trials import Trial
 from autoselection.tasks import sign_of
 
 Table = dict[str, NDArray[np.float64]]

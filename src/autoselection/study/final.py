@@ -16,7 +16,8 @@ from autoselection.recipes import Recipe, RecipeBook, load_recipe, materialize, 
 from autoselection.search import random_subset, single_operator_recipes
 from autoselection.study.incumbent import incumbent_recipe
 from autoselection.study.prepare import Prepared
-from autoselection.study.study import Study, Trial
+from autoselection.study.study import Study
+from autoselection.study.trials import Trial
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from autoselection.statistics import BaselineComparison, Flattery, compare_all, 
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import LEVEL, Table, check_items, item_table
 from autoselection.study.prepare import Prepared
-from autoselection.study.study import Study, Trial
+from autoselection.study.study import Study
+from autoselection.study.trials import Trial
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoselection.config import StudyConfig
-from autoselection.errors import PoolError, SignalError, StudyError
+from autoselection.errors import PoolError, SignalError
 from autoselection.pool import Pool
 from autoselection.pool.cached import cached_pool
 from autoselection.progress import console
@@ -95,11 +95,8 @@ def _kind(path: Path) -> str:
 
 def _study(path: Path) -> NamedPool:
     study = Study(path.resolve())
-    opening = study.journal.of("study")
-    if not opening:
-        raise StudyError(f"{path}: the study has not opened its pool yet; run it first.")
-    pool = Pool.open(study.config.pool.path or study.path / "pool", fingerprint=opening[0]["pool"])
-    signals = opening[0]["signal_report"]["signals"]
+    pool = study.pool
+    signals = study.journal.of("study")[0]["signal_report"]["signals"]
     return NamedPool((path,), pool, study.config, {name: entry["key"] for name, entry in signals.items()})
 
 

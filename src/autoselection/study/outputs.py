@@ -23,7 +23,8 @@ from autoselection.progress import console
 from autoselection.recipes import Recipe, state_vector
 from autoselection.study.incumbent import current_verdict, dev_results, open_incumbent
 from autoselection.study.prepare import Prepared
-from autoselection.study.study import Study, Trial
+from autoselection.study.study import Study
+from autoselection.study.trials import Trial
 from autoselection.terminal import visible
 
 BEST, FOUND, VERDICT = "best", "found", "verdict.txt"

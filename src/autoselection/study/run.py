@@ -43,7 +43,8 @@ from autoselection.study.outputs import write_outputs
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination, Prepared
 from autoselection.study.reuse import warm_recipes, warm_start
-from autoselection.study.study import JOURNAL, Study, Trial, check_folder
+from autoselection.study.study import JOURNAL, Study, check_folder
+from autoselection.study.trials import Trial
 from autoselection.system import told
 from autoselection.terminal import Text, styled
 

@@ -10,21 +10,22 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection import files, former_keys
+from autoselection import files, former_keys, notebook
 from autoselection.config import SEAL, StudyConfig, parse_config, to_yaml
 from autoselection.documents import parse_yaml, read_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.journal import SUBSETS, Journal
+from autoselection.pool import Pool, Subset
 from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
+from autoselection.study.trials import Trial, Trials
 
 JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
 
@@ -47,45 +48,6 @@ FREE_NESTED_SETTINGS = frozenset({"search.evaluations"}) | frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One evaluated (or pending) subset of the search, as the journal tells it."""
-
-    id: str
-    record: Mapping[str, Any]
-    results: Mapping[int, EvaluationResult] = field(default_factory=dict)
-
-    @property
-    def fidelity(self) -> float:
-        """Share of the training budget that the evaluation gets; 1 is a full evaluation."""
-        return float(self.record.get("fidelity", 1.0))
-
-    @property
-    def failure(self) -> str | None:
-        """Why the evaluation failed, or None."""
-        return next((result.failure for result in self.results.values() if result.failure), None)
-
-    @property
-    def score(self) -> float | None:
-        """Mean dev score over the training seeds (higher is better); None while pending or if a seed failed."""
-        if not self.results or self.failure:
-            return None
-        return float(np.mean([result.score for result in self.results.values()]))
-
-    @property
-    def tasks(self) -> dict[str, float]:
-        """Mean dev score of each task over the seeds."""
-        if self.score is None:
-            return {}
-        results = list(self.results.values())
-        return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
-
-    @property
-    def seconds(self) -> float:
-        """Time spent on the evaluation, all seeds together (s)."""
-        return float(sum(result.seconds["total"] for result in self.results.values()))
-
-
 class Study:
     """A study directory.
 
@@ -96,7 +58,8 @@ class Study:
         StudyError: the directory holds no study, one of another configuration, or a damaged one.
     """
 
-    def __init__(self, path: Path, journal: Journal | None = None) -> None:
+    def __init__(self, path: Path | str, journal: Journal | None = None) -> None:
+        path = Path(path)
         if not (path / JOURNAL).exists():
             raise StudyError(f"{path}: no study there; 'autoselection search CONFIG.yaml --out {path}' starts one.")
         self.path = path
@@ -160,9 +123,51 @@ class Study:
                 f"search.evaluations cannot be {evaluations}: give {math.ceil(spent - 1e-9)} or more; a larger number goes on."
             )
 
-    def trials(self) -> list[Trial]:
+    @property
+    def trials(self) -> Trials:
         """Full evaluations, in the order in which they were asked."""
-        return self._full(math.inf)
+        return Trials(self._full(math.inf))
+
+    @property
+    def pool(self) -> Pool:
+        """The pool, as the study knows it: without rows that were appended since.
+
+        Raises:
+            StudyError: the study has not opened it yet.
+            PoolError: it is not there any more, or damaged.
+        """
+        opening = self.journal.of("study")
+        if not opening:
+            raise StudyError(f"{self.path}: the study has not opened its pool yet; run it first.")
+        return Pool.open(self.config.pool.path or self.path / "pool", fingerprint=opening[0]["pool"])
+
+    def subset(self, trial_id: str) -> Subset:
+        """The rows of a trial, in the order of their training.
+
+        Raises:
+            StudyError: there is no such trial, or its rows are damaged.
+        """
+        self.all_trials()[trial_id]
+        return Subset(self.pool, self.rows(trial_id))
+
+    def __repr__(self) -> str:
+        return notebook.line("Study", f"{self.path}: {self._told()}")
+
+    def _repr_html_(self) -> str:
+        best = self.best()
+        facts = {"evaluations": f"{len(self.trials)} of {self.config.search.evaluations}"}
+        if best is not None:
+            facts |= {
+                "best": f"{best.id}, dev score {best.score:.4f}, {notebook.counted(best.size, 'row')}",
+                "recipe": best.recipe.describe(),
+            }
+        return notebook.page(f"Study {self.path}: {self._told()}", facts, self.trials.table())
+
+    def _told(self) -> str:
+        best, trials = self.best(), self.trials
+        state = "finished" if self.finished else "not finished"
+        found = "" if best is None else f", the best {best.score:.4f} ({best.id})"
+        return f"{state}, {len(trials)} of {notebook.counted(self.config.search.evaluations, 'evaluation')}{found}"
 
     def _full(self, before: float) -> list[Trial]:
         return [trial for trial in self.all_trials(before) if trial.fidelity == 1.0]
@@ -173,7 +178,7 @@ class Study:
         last = [event["event"] for event in self.journal.events if event["event"] in ("finished", "budget")]
         return last[-1:] == ["finished"]
 
-    def all_trials(self, before: float = math.inf) -> list[Trial]:
+    def all_trials(self, before: float = math.inf) -> Trials:
         """Trials in the order in which they were asked, short trainings among them.
 
         Args:
@@ -184,10 +189,10 @@ class Study:
             if event["seq"] >= before:
                 break
             results.setdefault(event["trial"], {})[event["seed"]] = EvaluationResult.from_dict(event["result"])
-        return [
+        return Trials(
             Trial(event["trial"]["id"], event["trial"], results.get(event["trial"]["id"], {}))
             for event in self.journal.of("trial")
-        ]
+        )
 
     def subsets(self, before: float = math.inf) -> list[Trial]:
         """Full evaluations, one a subset: its first one that did not fail, with the results of its repeats too.

@@ -1,0 +1,165 @@
+"""The trials of a study: subsets with what their evaluations gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from autoselection import notebook
+from autoselection.errors import StudyError
+from autoselection.evaluation import EvaluationResult
+from autoselection.recipes import Recipe
+from autoselection.wording import suggestion
+
+if TYPE_CHECKING:
+    import polars
+
+
+@dataclass(frozen=True, repr=False)
+class Trial:
+    """One evaluated (or pending) subset of the search, as the journal tells it."""
+
+    id: str
+    record: Mapping[str, Any]
+    results: Mapping[int, EvaluationResult] = field(default_factory=dict)
+
+    @property
+    def fidelity(self) -> float:
+        """Share of the training budget that the evaluation gets; 1 is a full evaluation."""
+        return float(self.record.get("fidelity", 1.0))
+
+    @property
+    def failure(self) -> str | None:
+        """Why the evaluation failed, or None."""
+        return next((result.failure for result in self.results.values() if result.failure), None)
+
+    @property
+    def score(self) -> float | None:
+        """Mean dev score over the training seeds (higher is better); None while pending or if a seed failed."""
+        if not self.results or self.failure:
+            return None
+        return float(np.mean([result.score for result in self.results.values()]))
+
+    @property
+    def tasks(self) -> dict[str, float]:
+        """Mean dev score of each task over the seeds."""
+        if self.score is None:
+            return {}
+        results = list(self.results.values())
+        return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the evaluation, all seeds together (s)."""
+        return float(sum(result.seconds["total"] for result in self.results.values()))
+
+    @property
+    def size(self) -> int:
+        """Rows of the subset (count)."""
+        return int(self.record["rows"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that selected the subset."""
+        return Recipe.from_dict(self.record["recipe"])
+
+    @property
+    def outcome(self) -> str:
+        """The score with four digits, or why there is none, in a word."""
+        return "failed" if self.failure else "pending" if self.score is None else f"{self.score:.4f}"
+
+    def __repr__(self) -> str:
+        return notebook.line(
+            "Trial", f"{self.id}: {self.outcome}, {notebook.counted(self.size, 'row')},", self.recipe.describe()
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {"score": self.outcome, "rows": f"{self.size:,}", "recipe": self.recipe.describe()}
+        facts |= {name: str(self.record[name]) for name in ("origin", "parent", "edit") if self.record.get(name)}
+        if self.failure:
+            facts["failure"] = self.failure
+        tasks = notebook.table(("task", "dev score"), self.tasks.items(), what="tasks") if self.tasks else ""
+        return notebook.page(f"Trial {self.id}", facts, tasks)
+
+
+class Trials(Sequence[Trial]):
+    """Trials in order: by place, by id (``trials["t003"]``), by slice."""
+
+    def __init__(self, trials: Iterable[Trial] = ()) -> None:
+        self._trials = tuple(trials)
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    @overload
+    def __getitem__(self, index: int | str) -> Trial: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Trials: ...
+
+    def __getitem__(self, index: int | str | slice) -> Trial | Trials:
+        """A trial by place or id, or some of them.
+
+        Raises:
+            StudyError: there is no trial of this id.
+        """
+        if isinstance(index, slice):
+            return Trials(self._trials[index])
+        if isinstance(index, int):
+            return self._trials[index]
+        for trial in self._trials:
+            if trial.id == index:
+                return trial
+        known = suggestion(str(index), [trial.id for trial in self]) if self._trials else ": there is none yet."
+        raise StudyError(f"There is no trial '{index}'{known}")
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._trials)
+
+    def __contains__(self, item: object) -> bool:
+        return any(item in (trial, trial.id) for trial in self._trials)
+
+    def to_polars(self) -> polars.DataFrame:
+        """A row each: ``trial``, ``score`` (null while pending, and of a failure), ``rows``, ``recipe`` in words, ``origin``, ``parent``,
+        ``fidelity``, ``seeds`` (trainings), ``seconds``, ``failure``, ``subset`` (hash of the rows), and ``score/TASK``.
+        """
+        import polars
+
+        tasks = list(dict.fromkeys(name for trial in self for name in trial.tasks))
+        rows = [
+            {
+                "trial": trial.id,
+                "score": trial.score,
+                "rows": trial.size,
+                "recipe": trial.recipe.describe(),
+                "origin": trial.record["origin"],
+                "parent": trial.record["parent"],
+                "fidelity": trial.fidelity,
+                "seeds": len(trial.results),
+                "seconds": trial.seconds,
+                "failure": trial.failure,
+                "subset": trial.record["subset_hash"],
+                **{f"score/{name}": trial.tasks.get(name) for name in tasks},
+            }
+            for trial in self
+        ]
+        text, number = polars.String, polars.Float64
+        schema = {"trial": text, "score": number, "rows": polars.Int64, "recipe": text, "origin": text, "parent": text}
+        schema |= {"fidelity": number, "seeds": polars.Int64, "seconds": number, "failure": text, "subset": text}
+        return polars.DataFrame(rows, schema=schema | dict.fromkeys((f"score/{name}" for name in tasks), number))
+
+    def __repr__(self) -> str:
+        return notebook.line("Trials", notebook.counted(len(self), "trial"))
+
+    def _repr_html_(self) -> str:
+        return notebook.page(notebook.counted(len(self), "trial"), {}, self.table())
+
+    def table(self) -> str:
+        """An HTML table, a row each."""
+        rows = [
+            (trial.id, trial.outcome, trial.size, trial.record["origin"], trial.recipe.describe()) for trial in self
+        ]
+        return notebook.table(("trial", "score", "rows", "origin", "recipe"), rows, what="trials", cell=400, shown=100)
