@@ -29,7 +29,7 @@ def check_executor(make: Callable[[ExecutorConfig], Executor], *, workers: int =
         MissingExtraError: the ``train`` extra is not installed.
     """
     require_packages()
-    executor = make(ExecutorConfig.model_validate({"workers": workers, "retries": 1, "retry_pause": 0.0}))
+    executor = make(ExecutorConfig.model_validate({"workers": workers, "retries": 1}))
     assert has_members(executor, Executor), f"{executor!r} lacks a member of Executor."
     try:
         with tempfile.TemporaryDirectory() as folder:
