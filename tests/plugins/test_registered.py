@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from autoselection.config import commented_yaml, config_schema, load_config, parse_config, to_yaml
+from autoselection.config import config_schema, load_config, parse_config, to_yaml
+from autoselection.config_text import commented_yaml
 from autoselection.demo import model_dir, pool_file, task_file
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationJob
