@@ -142,20 +142,6 @@ class EvaluationConfig(Configured):
     registry = ENGINES
     chosen_by = "engine"
 
-    engine: str = Field(
-        "transformers",
-        description="What scores a model: the model in memory (transformers), vLLM with native LoRA (extra vllm), a server "
-        "that speaks OpenAI's protocol (openai, extra llm), or an engine that another package registers.",
-    )
-    compile: bool = Field(
-        False,
-        description="Compile the forward pass of likelihoods (engine transformers; pays on a GPU with many items).",
-    )
-    cache_dir: Path | None = Field(
-        None,
-        description="Folder of scores already computed, by model or adapter, task and settings; null keeps none.",
-    )
-
     sft: SFTConfig = Field(default_factory=lambda: SFTConfig.model_validate({}), description="Supervised fine-tuning.")
     seeds: tuple[int, ...] = Field(
         (0,), min_length=1, description="Training seeds of every evaluation; scores are averaged over them."
@@ -168,12 +154,10 @@ class EvaluationConfig(Configured):
         description="Arithmetic: auto is bfloat16 on a GPU that has it and float32 elsewhere. With bfloat16, full "
         "fine-tuning keeps float32 weights and computes under autocast; LoRA loads the base model in bfloat16.",
     )
-    batch_size: int | None = Field(None, ge=1, description="Sequences scored at once (count); null: by batch_tokens.")
-    batch_tokens: int | None = Field(
-        None,
-        ge=1,
-        description="Tokens scored at once (count); null fits the logits of the model's vocabulary into "
-        "1 GiB (8 GiB on a GPU).",
+    engine: str = Field(
+        "transformers",
+        description="What scores a model: the model in memory (transformers), vLLM with native LoRA (extra vllm), a server "
+        "that speaks OpenAI's protocol (openai, extra llm), or an engine that another package registers.",
     )
     max_new_tokens: int | None = Field(
         None,
@@ -181,8 +165,23 @@ class EvaluationConfig(Configured):
         description="Longest generated answer (tokens); null is what a task file of lm-evaluation-harness says (its default "
         "is 256), else twice the task's longest gold answer plus 16.",
     )
+    batch_size: int | None = Field(None, ge=1, description="Sequences scored at once (count); null: by batch_tokens.")
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens scored at once (count); null fits the logits of the model's vocabulary into "
+        "1 GiB (8 GiB on a GPU).",
+    )
+    compile: bool = Field(
+        False,
+        description="Compile the forward pass of likelihoods (engine transformers; pays on a GPU with many items).",
+    )
     threads: int | None = Field(
         None, ge=1, description="PyTorch threads of an evaluation (count); null leaves PyTorch's choice."
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="Folder of scores already computed, by model or adapter, task and settings; null keeps none.",
     )
     keep_model: bool = Field(
         False, description="Save every fine-tuned model (safetensors, tokenizer) in the evaluation's folder."
