@@ -14,7 +14,7 @@ import pytest
 
 from autoselection.errors import EvaluationError
 from autoselection.evaluation.engines import openai as engine
-from autoselection.evaluation.engines.openai import Endpoint, EndpointOptions
+from autoselection.evaluation.engines.openai import CompletionsEndpoint, EndpointOptions
 from autoselection.evaluation.generation import Generation
 
 SETTINGS = Generation(max_gen_toks=8)
@@ -25,7 +25,7 @@ Reply = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def endpoint(reply: Reply, timeout: float = 20.0) -> Iterator[Endpoint]:
+def endpoint(reply: Reply, timeout: float = 20.0) -> Iterator[CompletionsEndpoint]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -43,7 +43,7 @@ def endpoint(reply: Reply, timeout: float = 20.0) -> Iterator[Endpoint]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        yield Endpoint(EndpointOptions(base_url=url, model="m", retries=0, timeout=timeout))
+        yield CompletionsEndpoint(EndpointOptions(base_url=url, model="m", retries=0, timeout=timeout))
     finally:
         server.shutdown()
 

@@ -16,7 +16,7 @@ import torch
 
 from autoselection.errors import ConfigError, EvaluationError, MissingExtraError
 from autoselection.evaluation import EvaluationConfig, evaluate
-from autoselection.evaluation.engines.openai import Endpoint, EndpointOptions
+from autoselection.evaluation.engines.openai import CompletionsEndpoint, EndpointOptions
 from autoselection.evaluation.engines.vllm import (
     VllmLM,
     VllmOptions,
@@ -180,11 +180,11 @@ def test_a_busy_server_is_asked_again_and_a_dead_one_is_named(make_job, server):
 def test_another_models_tokens_are_noticed(server):
     server.extra_token = True
     with pytest.raises(EvaluationError, match="counts 4 tokens where the tokenizer counts 3"):
-        Endpoint(served(server)["endpoint"]).likelihoods([1, 2, 3])
+        CompletionsEndpoint(served(server)["endpoint"]).likelihoods([1, 2, 3])
 
 
 def test_the_key_comes_from_the_environment(server, monkeypatch):
-    endpoint = Endpoint(EndpointOptions(base_url=server.url, model="tiny", api_key_env="TINY_KEY"))
+    endpoint = CompletionsEndpoint(EndpointOptions(base_url=server.url, model="tiny", api_key_env="TINY_KEY"))
     monkeypatch.delenv("TINY_KEY", raising=False)
     with pytest.raises(EvaluationError, match="variable TINY_KEY"):
         endpoint.likelihoods([1, 2])
@@ -211,7 +211,7 @@ def test_a_redirect_takes_neither_prompts_nor_the_key_elsewhere(server, monkeypa
     monkeypatch.setenv("TINY_KEY", "sk-a-secret-key")
     http = ThreadingHTTPServer(("127.0.0.1", 0), Redirects)
     threading.Thread(target=http.serve_forever, daemon=True).start()
-    endpoint = Endpoint(
+    endpoint = CompletionsEndpoint(
         EndpointOptions(base_url=f"http://127.0.0.1:{http.server_address[1]}/v1", model="tiny", api_key_env="TINY_KEY")
     )
     with pytest.raises(EvaluationError, match=r"sends on to .*/stolen; that is not followed"):
@@ -241,7 +241,7 @@ def test_the_key_is_blotted_out_of_answers_and_errors(monkeypatch):
     monkeypatch.setenv("TINY_KEY", key)
     http = ThreadingHTTPServer(("127.0.0.1", 0), Echoes)
     threading.Thread(target=http.serve_forever, daemon=True).start()
-    endpoint = Endpoint(
+    endpoint = CompletionsEndpoint(
         EndpointOptions(base_url=f"http://127.0.0.1:{http.server_address[1]}/v1", model="tiny", api_key_env="TINY_KEY")
     )
     assert "***" in str(endpoint.chat([{"role": "user", "content": "good"}], Generation(5)))

@@ -23,7 +23,7 @@ from autoselection.llm.role_conversation import RoleConversation, RoleFailed
 from autoselection.llm.source_names import SourceNames
 from autoselection.llm.view import View, document
 from autoselection.search.llm_config import RANKED, LLMConfig
-from autoselection.search.roles import Briefing, Choice, Option, Reply, Roles, Suggestion
+from autoselection.search.roles import Briefing, Choice, Option, RoleReply, Roles, Suggestion
 from autoselection.signals import SignalTable
 
 
@@ -61,7 +61,7 @@ class ModelProposer:
         self.conversation = conversation
         self.view = view
 
-    def __call__(self, briefing: Briefing) -> Reply[tuple[Suggestion, ...]]:
+    def __call__(self, briefing: Briefing) -> RoleReply[tuple[Suggestion, ...]]:
         config = self.conversation.endpoint.config
         prompt = load_prompt("proposer")
         told = self.view.history(briefing)
@@ -87,13 +87,13 @@ class ModelProposer:
                 read,
             )
         except RoleFailed as failure:
-            return Reply(None, {"llm proposer": f"fell back to the rules: {failure}"})
+            return RoleReply(None, {"llm proposer": f"fell back to the rules: {failure}"})
         said = f"{len(found.kept)} recipes joined the rules' proposals"
         if found.adjusted:
             said += f", {found.adjusted} parameters moved into the space"
         if found.refused:
             said += f", {len(found.refused)} refused ({found.refused[0].rstrip('.')})"
-        return Reply(found.kept, {"llm proposer": said + _mended(repaired)})
+        return RoleReply(found.kept, {"llm proposer": said + _mended(repaired)})
 
 
 class ModelSummariser:
@@ -103,7 +103,7 @@ class ModelSummariser:
         self.conversation = conversation
         self.view = view
 
-    def __call__(self, briefing: Briefing) -> Reply[str]:
+    def __call__(self, briefing: Briefing) -> RoleReply[str]:
         prompt = load_prompt("summariser")
 
         def read(text: str) -> str:
@@ -122,8 +122,8 @@ class ModelSummariser:
                 read,
             )
         except RoleFailed as failure:
-            return Reply(None, {"llm summariser": f"fell back to the rules: {failure}"})
-        return Reply(summary, {"llm summariser": summary + _mended(repaired)})
+            return RoleReply(None, {"llm summariser": f"fell back to the rules: {failure}"})
+        return RoleReply(summary, {"llm summariser": summary + _mended(repaired)})
 
 
 class ModelRanker:
@@ -133,7 +133,7 @@ class ModelRanker:
         self.conversation = conversation
         self.view = view
 
-    def __call__(self, briefing: Briefing, options: Sequence[Option]) -> Reply[tuple[Choice, ...]]:
+    def __call__(self, briefing: Briefing, options: Sequence[Option]) -> RoleReply[tuple[Choice, ...]]:
         prompt = load_prompt("ranker")
         told = self.view.history(briefing)
         data = {
@@ -154,8 +154,8 @@ class ModelRanker:
                 briefing.number, "ranker", prompt, _messages(prompt.fill(), document(data)), RankerAnswer, read
             )
         except RoleFailed as failure:
-            return Reply(None, {"llm ranker": f"fell back to the rules: {failure}"})
-        return Reply(choices, {"llm ranker": f"ordered {len(options)} proposals" + _mended(repaired)})
+            return RoleReply(None, {"llm ranker": f"fell back to the rules: {failure}"})
+        return RoleReply(choices, {"llm ranker": f"ordered {len(options)} proposals" + _mended(repaired)})
 
 
 def _messages(system: str, data: str) -> list[Mapping[str, str]]:

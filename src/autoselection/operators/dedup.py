@@ -185,8 +185,9 @@ class SemanticDedup(BaseOperator):
     )
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        if params.get("part", "row") != "row":
-            return ()
+        made = MinHashParams().ngram_size
+        if params.get("part", "row") != "row" or params.get("ngram_size", made) != made:
+            return ()  # read from the pool's texts, as are n-grams of another length than the signatures'
         return (_SIGNAL_OF_STRATEGY[params.get("strategy", "minhash")],)
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from autoselection.operators import Operator, OperatorRegistry, default_registry, in_role
 from autoselection.operators.base import has_signal
 from autoselection.recipes.recipe import Recipe
-from autoselection.signals.table import MinHashParams, SignalTable, signal_of_column
+from autoselection.signals.table import SignalTable, signal_of_column
 
 #: Arrays of a table and the signal that yields them, where the names differ: near duplicates come with their signatures.
 _SIGNAL_OF: Mapping[str, str] = {"minhash": "near_duplicates"}
@@ -41,8 +41,7 @@ def _needs(recipe: Recipe, registry: OperatorRegistry) -> Iterator[tuple[Operato
     for step in canonical.steps:
         operator = registry.get(step.operator)
         for need in operator.needs(step.params):
-            if need != "minhash" or step.params.get("ngram_size") == MinHashParams().ngram_size:
-                yield operator, step.params, need  # n-grams of another length are made from the texts
+            yield operator, step.params, need
     for inner in canonical.library.values():
         yield from _needs(inner, registry)
 

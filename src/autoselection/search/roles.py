@@ -77,7 +77,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Reply(Generic[T]):
+class RoleReply(Generic[T]):
     """A role's answer: ``None`` if the rules have to do without, and what the decision's record says about it."""
 
     value: T | None
@@ -92,9 +92,9 @@ class Roles:
         top: how many leading proposals ``rank`` is shown.
     """
 
-    propose: Callable[[Briefing], Reply[tuple[Suggestion, ...]]] | None = None
-    summarise: Callable[[Briefing], Reply[str]] | None = None
-    rank: Callable[[Briefing, Sequence[Option]], Reply[tuple[Choice, ...]]] | None = None
+    propose: Callable[[Briefing], RoleReply[tuple[Suggestion, ...]]] | None = None
+    summarise: Callable[[Briefing], RoleReply[str]] | None = None
+    rank: Callable[[Briefing, Sequence[Option]], RoleReply[tuple[Choice, ...]]] | None = None
     top: int = 10
 
 

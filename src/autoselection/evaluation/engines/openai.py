@@ -76,7 +76,7 @@ class OpenAIEngine(Engine):
 
     def check(self, *, trains: bool) -> None:
         """See that address, name and key are there, and that trained subsets can reach the server."""
-        Endpoint(self.own).server  # noqa: B018
+        CompletionsEndpoint(self.own).server  # noqa: B018
         if trains and not self.own.load_adapters:
             raise EvaluationError(
                 "evaluation.engine 'openai' scores the model that a server holds, and a subset is trained here: set "
@@ -87,7 +87,9 @@ class OpenAIEngine(Engine):
 
     def gives_likelihoods(self, tokenizer: Any) -> bool:
         """Whether the server does: it is asked for those of a short prompt."""
-        return Endpoint(self.own).gives_likelihoods(tokenizer("One, two", add_special_tokens=False)["input_ids"])
+        return CompletionsEndpoint(self.own).gives_likelihoods(
+            tokenizer("One, two", add_special_tokens=False)["input_ids"]
+        )
 
     def served(self) -> Sequence[str | None] | None:
         """The server, and its name for the model."""
@@ -104,7 +106,7 @@ class OpenAIEngine(Engine):
         context_length: int,
     ) -> Iterator[EndpointLM]:
         """The server's model, with the job's adapters if it was trained."""
-        endpoint = Endpoint(self.own)
+        endpoint = CompletionsEndpoint(self.own)
         served = EndpointLM(endpoint, context_length=context_length)
         folder = adapter_folder(self, job)
         if folder is None:
@@ -114,7 +116,7 @@ class OpenAIEngine(Engine):
             yield served
 
 
-class Endpoint:
+class CompletionsEndpoint:
     """Requests to one server.
 
     Raises (every method):
@@ -267,7 +269,7 @@ class EndpointLM:
     first.
     """
 
-    def __init__(self, endpoint: Endpoint, *, context_length: int) -> None:
+    def __init__(self, endpoint: CompletionsEndpoint, *, context_length: int) -> None:
         self._endpoint = endpoint
         self._context = context_length
 

@@ -50,7 +50,7 @@ class TemplateBroken(EvaluationError):
     """A template that renders nothing at all, or does not end: no row can be encoded."""
 
 
-class _TooLong(Exception):
+class _RenderingTooLong(Exception):
     """A template has executed more than it may."""
 
 
@@ -80,7 +80,7 @@ def _fault(text: str) -> str | None:
             return _fault_within_limits(environment, text)
     except jinja2.TemplateSyntaxError as error:  # an unknown filter, too
         return f"{str(error.message).rstrip('.')} (line {error.lineno})"
-    except (SyntaxError, RecursionError, MemoryError, _TooLong):  # the Python it becomes is refused
+    except (SyntaxError, RecursionError, MemoryError, _RenderingTooLong):  # the Python it becomes is refused
         return "it is nested too deeply, or asks for something huge"
 
 
@@ -205,7 +205,7 @@ class ChatTemplate:
             raise TemplateBroken(
                 f"The chat template of '{self.name}' cannot be used: {str(error.message).rstrip('.')} (line {error.lineno})."
             ) from error
-        except _TooLong as error:
+        except _RenderingTooLong as error:
             raise TemplateBroken(
                 f"The chat template of '{self.name}' does not come to an end ({error}): mend it or name another template."
             ) from error
@@ -377,9 +377,9 @@ class _Steps:
     def _more(self, steps: int) -> None:
         before, self._done = self._done, self._done + steps
         if self._done > _MOST_STEPS:
-            raise _TooLong(f"more than {_MOST_STEPS:,} steps for one conversation")
+            raise _RenderingTooLong(f"more than {_MOST_STEPS:,} steps for one conversation")
         if before >> 4 != self._done >> 4 and time.thread_time() > self._until:
-            raise _TooLong(f"more than {_MOST_SECONDS:.0f} s for one conversation")
+            raise _RenderingTooLong(f"more than {_MOST_SECONDS:.0f} s for one conversation")
 
 
 _memory_lock = threading.RLock()
@@ -435,10 +435,10 @@ class _Limit:
     def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
         self._lines += 1
         if self._lines > _MOST_STEPS:
-            raise _TooLong(f"more than {_MOST_STEPS:,} steps for one conversation")
+            raise _RenderingTooLong(f"more than {_MOST_STEPS:,} steps for one conversation")
         self._look()
         return self._line
 
     def _look(self) -> None:
         if time.thread_time() > self._until:
-            raise _TooLong(f"more than {_MOST_SECONDS:.0f} s for one conversation")
+            raise _RenderingTooLong(f"more than {_MOST_SECONDS:.0f} s for one conversation")
