@@ -74,6 +74,18 @@ class Operator(Protocol):
 
     What others than the operator need to know of a parameter is its :class:`~autoselection.operators.param.Param.role`:
     nothing is read from names.
+
+    Attributes:
+        name: its name in recipes.
+        family: operators that do much the same: an edit seldom adds a second one. Two families mean more: ``set`` may return
+            rows it was not given, ``size`` caps the number of rows whatever they hold, so that probes and new trajectories
+            begin with one.
+        summary: what it does, one line for people and language models.
+        order: the order of the rows returned, one line.
+        params: what a recipe may set.
+        randomized: it draws from :meth:`Context.rng`.
+        searched: part of the default search space, where the pool has what it needs.
+        published: part of the published search space.
     """
 
     name: str

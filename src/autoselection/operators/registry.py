@@ -60,7 +60,8 @@ class OperatorRegistry:
         """Add an operator; RecipeError if the name is taken or the object is not an operator."""
         if not has_members(operator, Operator):
             raise RecipeError(
-                f"{operator!r} is not an operator: it must have the members of autoselection.operators.Operator."
+                f"{operator!r} is not an operator: it must have the members of autoselection.operators.Operator "
+                "(BaseOperator has defaults)."
             )
         if operator.name in self._operators:
             raise RecipeError(f"Two operators are called '{operator.name}': rename the one that was added.")
