@@ -12,7 +12,7 @@ import pytest
 from autoselection.config import StudyConfig, parse_config
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
-from autoselection.ledger import Journal, KeyedAccount, KeyedLedger, Ledger, Wanted
+from autoselection.ledger import Account, Journal, Ledger, Wanted, keyed_account
 
 ROWS = np.arange(9)
 
@@ -51,33 +51,19 @@ class Steps:
         pass
 
 
-class Named:
-    """Evaluations that a journal knows by names, as a study's trials."""
+def named(journal: Journal, folder: Path) -> Account:
+    """Evaluations that a journal calls by names, as a study's trials."""
 
-    event = "scored"
+    def known() -> dict[Any, EvaluationResult]:
+        return {(e["name"], e["seed"]): EvaluationResult.from_dict(e["result"]) for e in journal.of("scored")}
 
-    def __init__(self, journal: Journal, folder: Path) -> None:
-        self.journal, self.folder = journal, folder
-
-    def known(self) -> dict[Any, EvaluationResult]:
-        return {(e["name"], e["seed"]): EvaluationResult.from_dict(e["result"]) for e in self.journal.of("scored")}
-
-    def name(self, wanted: Wanted) -> tuple[str, int]:
-        return wanted.name, wanted.seed
-
-    def fields(self, wanted: Wanted) -> dict[str, Any]:
-        return {"name": wanted.name, "seed": wanted.seed}
-
-    lost = fields
-
-    def work(self, wanted: Wanted) -> Path:
-        return self.folder / wanted.name
-
-    def keeps(self, wanted: Wanted) -> bool:
-        return wanted.name == "kept"
-
-
-Opened = Callable[[], KeyedLedger]
+    return Account(
+        "scored",
+        known,
+        lambda wanted: {"name": wanted.name, "seed": wanted.seed},
+        lambda wanted: folder / wanted.name,
+        keeps=lambda wanted: wanted.name == "kept",
+    )
 
 
 @pytest.fixture
@@ -87,10 +73,10 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @pytest.fixture
-def keyed(config: StudyConfig, journal: Journal, tmp_path: Path) -> Callable[[Steps], KeyedLedger]:
-    def opened(executor: Steps) -> KeyedLedger:
-        account = KeyedAccount(config, "f" * 32, journal, tmp_path)
-        return KeyedLedger(config, tmp_path / "pool", journal, executor, account)
+def keyed(config: StudyConfig, journal: Journal, tmp_path: Path) -> Callable[[Steps], Ledger]:
+    def opened(executor: Steps) -> Ledger:
+        account = keyed_account(config, "f" * 32, journal, tmp_path)
+        return Ledger(config, tmp_path / "pool", journal, executor, account)
 
     return opened
 
@@ -123,14 +109,14 @@ def test_other_settings_are_another_evaluation_in_the_same_journal(
     keyed(executor).evaluate([Wanted(ROWS, 0, "dev")])
     sft = config.evaluation.sft.model_copy(update={"max_steps": 7})
     other = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"sft": sft})})
-    account = KeyedAccount(other, "f" * 32, journal, tmp_path)
-    (found,) = KeyedLedger(other, tmp_path, journal, executor, account).evaluate([Wanted(ROWS, 0, "dev")])
+    account = keyed_account(other, "f" * 32, journal, tmp_path)
+    (found,) = Ledger(other, tmp_path, journal, executor, account).evaluate([Wanted(ROWS, 0, "dev")])
     assert found.score == 7 and len(journal.of("settings")) == 2
 
 
 def test_tokens_take_the_place_of_the_configured_budget(config: StudyConfig, journal: Journal, tmp_path: Path) -> None:
     executor = Steps()
-    ledger = Ledger(config, tmp_path, journal, executor, Named(journal, tmp_path))
+    ledger = Ledger(config, tmp_path, journal, executor, named(journal, tmp_path))
     found = ledger.evaluate([Wanted(ROWS, 0, "dev", tokens=tokens, name=str(tokens)) for tokens in (50, 60)])
     assert [result.score for result in found] == [50, 60]
     assert {job.config.sft.budget_counts for job in executor.jobs} == {"all"}
@@ -140,7 +126,7 @@ def test_two_names_of_the_same_rows_in_the_same_order_are_trained_once(
     config: StudyConfig, journal: Journal, tmp_path: Path
 ) -> None:
     executor = Steps()
-    ledger = Ledger(config, tmp_path, journal, executor, Named(journal, tmp_path))
+    ledger = Ledger(config, tmp_path, journal, executor, named(journal, tmp_path))
     wanted = [Wanted(ROWS, 0, "test", name="kept"), Wanted(ROWS, 0, "test", name="alike")]
     backwards = Wanted(ROWS[::-1], 0, "test", name="backwards")
     ledger.evaluate([*wanted, backwards])
@@ -181,12 +167,12 @@ def test_results_of_several_arithmetics_are_warned_of_once(keyed: Any, capfd: An
     for seed in (1, 2):
         ledger.evaluate([Wanted(ROWS, seed, "dev")])
     assert "".join(capfd.readouterr()).count("different arithmetics") == 1
-    assert ledger.account.arithmetics == ["cpu float32", "cuda float32"]
+    assert ledger.arithmetics == ["cpu float32", "cuda float32"]
 
 
 def test_after_is_called_when_a_result_is_in_the_journal(config: StudyConfig, journal: Journal, tmp_path: Path) -> None:
     counts: list[int] = []
-    account = Named(journal, tmp_path)
+    account = named(journal, tmp_path)
     ledger = Ledger(config, tmp_path, journal, Steps(), account, lambda: counts.append(len(account.known())))
     ledger.evaluate([Wanted(ROWS, seed, "dev", name="t001") for seed in (0, 1)])
     assert counts == [1, 2]

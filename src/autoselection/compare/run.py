@@ -21,7 +21,7 @@ from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
-from autoselection.ledger import Journal, KeyedAccount, KeyedLedger, Wanted
+from autoselection.ledger import Journal, Ledger, Wanted, keyed_account
 from autoselection.recipes import subset_hash
 from autoselection.study.opening import check_kind, prepare_journalled
 from autoselection.study.study import CONFIG, JOURNAL, check_folder
@@ -56,8 +56,8 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
     with Journal(out / JOURNAL) as journal, closing(make_executor(config.executor)) as executor:
         check_kind(journal, "comparison")
         prepared = prepare_journalled(config, out, journal, "comparison")
-        account = KeyedAccount(config, prepared.pool.fingerprint, journal, out)
-        ledger = KeyedLedger(config, prepared.pool.path, journal, executor, account)
+        account = keyed_account(config, prepared.pool.fingerprint, journal, out)
+        ledger = Ledger(config, prepared.pool.path, journal, executor, account)
         plan = {"methods": sorted(names), "budget": budget, "seeds": sorted(seeds), "settings": account.settings}
         _check_plan(journal, plan, out)
         files.write_text(out / CONFIG, to_yaml(config))
@@ -69,8 +69,8 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         items: dict[str, Items] = {}
         if config.final.enabled:
             runs, items = _score_test(ledger, journal, sessions, runs, plan, budget)
-        listed, made_with = list(runs.values()), account.arithmetics
-        comparison = compare_runs(config.name, budget, listed, items, ledger.made, made_with, account.remarks)
+        listed, made_with = list(runs.values()), ledger.arithmetics
+        comparison = compare_runs(config.name, budget, listed, items, ledger.made, made_with, ledger.remarks)
     write_comparison(comparison, out)
     _write_incumbents(out, sessions, budget, prepared.pool)
     return comparison
@@ -103,7 +103,7 @@ def _run(method: str, seed: int, session: Session, seconds: float, budget: int) 
 
 
 def _score_test(
-    ledger: KeyedLedger,
+    ledger: Ledger,
     journal: Journal,
     sessions: dict[tuple[str, int], Session],
     runs: dict[tuple[str, int], Run],

@@ -10,7 +10,7 @@ import numpy as np
 from autoselection.compare.rounds import Lost, Rounds
 from autoselection.compare.session import EvaluationFailed, Rows
 from autoselection.config import StudyConfig
-from autoselection.ledger import KeyedLedger, Wanted
+from autoselection.ledger import Ledger, Wanted
 from autoselection.signals import SignalTable
 
 
@@ -19,7 +19,7 @@ class StudyScorer:
     """Scores subsets by trainings that a ledger knows or makes, averaged over ``evaluation.seeds``."""
 
     table: SignalTable
-    ledger: KeyedLedger
+    ledger: Ledger
     rounds: Rounds[Wanted]
 
     @property

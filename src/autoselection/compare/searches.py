@@ -9,7 +9,7 @@ from autoselection.compare.method import Method
 from autoselection.compare.rounds import Lost, Rounds
 from autoselection.compare.scorer import StudyScorer
 from autoselection.compare.session import Session
-from autoselection.ledger import KeyedLedger, Wanted
+from autoselection.ledger import Ledger, Wanted
 from autoselection.progress import console
 from autoselection.signals import SignalTable
 from autoselection.terminal import styled
@@ -19,7 +19,7 @@ Key = tuple[str, int]
 
 def open_sessions(
     table: SignalTable,
-    ledger: KeyedLedger,
+    ledger: Ledger,
     rounds: Rounds[Wanted],
     methods: Sequence[Method],
     budget: int,
@@ -41,7 +41,7 @@ def open_sessions(
 
 
 def run_sessions(
-    ledger: KeyedLedger, rounds: Rounds[Wanted], sessions: Mapping[Key, Session], methods: Sequence[Method]
+    ledger: Ledger, rounds: Rounds[Wanted], sessions: Mapping[Key, Session], methods: Sequence[Method]
 ) -> dict[Key, float]:
     """Let every method spend its budget; the seconds each took itself.
 

@@ -2,123 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationResult
-from autoselection.evaluation.remarks import remark_notes
 from autoselection.ledger.journal import Journal
-from autoselection.ledger.settings import EVENT, arithmetics, known_digest, settings_record
+from autoselection.ledger.settings import EVENT, known_digest, settings_record
 from autoselection.ledger.wanted import Wanted
 
+#: What a journal calls an evaluation: a key of its content, or who was trained and the seed.
+Name = str | tuple[str, int]
 
-class Account(Protocol):
-    """One kind of evaluations in a journal: its lines and where the trainings work.
 
-    A line calls an evaluation by a name of its own (a trial, a row of a plan, a key): the journal is what ties that name
-    to rows, so the account, not the ledger, says what a line is of.
+@dataclass(frozen=True)
+class Account:
+    """Lines of a journal that tell of evaluations of one kind, and where those work.
+
+    It is the journal that ties a name (a trial, a row of a plan) to rows: so the account says what a line is of.
+
+    Attributes:
+        event: kind of the lines.
+        known: results that the journal holds now, by name.
+        fields: what the line about an evaluation holds before the result.
+        work: folder that training and scoring write into.
+        keeps: whether the model is of use later, where the configuration keeps models.
+        name: what the journal calls an evaluation.
+        settings: digest of what decides its scores besides, where one journal has evaluations under several.
     """
 
-    @property
-    def event(self) -> str:
-        """Kind of its lines."""
-        ...
-
-    def known(self) -> Mapping[Hashable, EvaluationResult]:
-        """Results that the journal holds now, by name."""
-        ...
-
-    def name(self, wanted: Wanted) -> Hashable:
-        """The name under which the journal has, or gets, what is wanted."""
-        ...
-
-    def fields(self, wanted: Wanted) -> dict[str, Any]:
-        """What a line holds before the result."""
-        ...
-
-    def lost(self, wanted: Wanted) -> dict[str, Any]:
-        """What the line about an evaluation that the machine lost holds before the reason."""
-        ...
-
-    def work(self, wanted: Wanted) -> Path:
-        """Folder that the training and scoring writes into."""
-        ...
-
-    def keeps(self, wanted: Wanted) -> bool:
-        """Whether its model is of use later, where the configuration keeps models."""
-        ...
+    event: str
+    known: Callable[[], Mapping[Name, EvaluationResult]]
+    fields: Callable[[Wanted], dict[str, Any]]
+    work: Callable[[Wanted], Path]
+    keeps: Callable[[Wanted], bool] = lambda wanted: False
+    name: Callable[[Wanted], Name] = lambda wanted: (wanted.name, wanted.seed)
+    settings: str = ""
 
 
 def evaluation_key(subset: str, split: str, seed: int, settings: str) -> str:
-    """How a full evaluation is named by its content; ``subset`` is the hash of its rows."""
+    """What a full evaluation is called by its content; ``subset`` is the hash of its rows."""
     return f"{subset}/{split}/{seed}/{settings}"
 
 
-class KeyedAccount:
+def keyed_account(config: StudyConfig, pool: str, journal: Journal, folder: Path) -> Account:
     """Evaluations under keys of their content, for whoever trains in the order of the pool: comparisons, reproductions.
 
     Args:
         config: its model, tasks and evaluation are part of every key; noted in the journal if they are new.
         pool: fingerprint of the pool.
-        journal: open for writing.
         folder: trainings work below it.
     """
+    record = settings_record(config, pool)
+    settings = record["digest"]
+    if known_digest(record["named"], journal.events) != settings:
+        journal.append(EVENT, **record)
+    results: dict[Name, EvaluationResult] = {}
+    read = 0
 
-    event = "evaluation"
+    def known() -> Mapping[Name, EvaluationResult]:
+        nonlocal read
+        for event in journal.events[read:]:
+            if event["event"] == "evaluation":
+                results[event["key"]] = EvaluationResult.from_dict(event["result"])
+        read = len(journal.events)
+        return results
 
-    def __init__(self, config: StudyConfig, pool: str, journal: Journal, folder: Path) -> None:
-        record = settings_record(config, pool)
-        self.settings = record["digest"]
-        if known_digest(record["named"], journal.events) != self.settings:
-            journal.append(EVENT, **record)
-        self._journal, self._folder = journal, folder
-        self._results: dict[Hashable, EvaluationResult] = {}
-        self._read = 0
-
-    def known(self) -> Mapping[Hashable, EvaluationResult]:
-        """Results by key, those made under other settings too."""
-        for event in self._journal.events[self._read :]:
-            if event["event"] == self.event:
-                self._results[event["key"]] = EvaluationResult.from_dict(event["result"])
-        self._read = len(self._journal.events)
-        return self._results
-
-    def name(self, wanted: Wanted) -> str:
-        """Subset hash, split, training seed, settings and fidelity; rows are in the order of the pool."""
+    def key(wanted: Wanted) -> str:
         short = "" if wanted.fidelity == 1.0 else f"/{wanted.fidelity:.6f}"
-        return evaluation_key(wanted.subset, wanted.split, wanted.seed, self.settings) + short
+        return evaluation_key(wanted.subset, wanted.split, wanted.seed, settings) + short
 
-    def fields(self, wanted: Wanted) -> dict[str, Any]:
-        """Key and what it is made of."""
-        return {
-            "key": self.name(wanted),
-            "subset_hash": wanted.subset,
-            "rows": wanted.size,
-            "split": wanted.split,
-            "seed": wanted.seed,
-            "fidelity": wanted.fidelity,
-        }
+    def fields(wanted: Wanted) -> dict[str, Any]:
+        own = {name: getattr(wanted, name) for name in ("split", "seed", "fidelity")}
+        return {"key": key(wanted), "subset_hash": wanted.subset, "rows": wanted.size, **own}
 
-    def lost(self, wanted: Wanted) -> dict[str, Any]:
-        """The key."""
-        return {"key": self.name(wanted)}
+    def work(wanted: Wanted) -> Path:
+        return folder / "work" / key(wanted).replace("/", "-")
 
-    def work(self, wanted: Wanted) -> Path:
-        """A folder of the key's name."""
-        return self._folder / "work" / self.name(wanted).replace("/", "-")
-
-    def keeps(self, wanted: Wanted) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def remarks(self) -> list[str]:
-        """What the evaluations in the journal remarked."""
-        return remark_notes([(f"{result.train_rows:,} rows", result) for result in self.known().values()])
-
-    @property
-    def arithmetics(self) -> list[str]:
-        """Kinds of device and number that the evaluations in the journal were made with."""
-        return arithmetics(result.settings for result in self.known().values())
+    return Account("evaluation", known, fields, work, name=key, settings=settings)

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
-from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.evaluation import EvaluationResult, evaluate
+from autoselection.evaluation.remarks import remark_notes
 from autoselection.executors import Executor
-from autoselection.ledger.account import Account, KeyedAccount
+from autoselection.ledger.account import Account, Name
 from autoselection.ledger.journal import Journal
 from autoselection.ledger.settings import arithmetics, mixed
 from autoselection.ledger.wanted import Wanted, evaluation_job
 from autoselection.progress import console, progress
 from autoselection.terminal import Text, styled
 
-Lines = TypeVar("Lines", bound=Account)
 
-
-class Ledger(Generic[Lines]):
+class Ledger:
     """Evaluations of one kind, under one configuration, on one pool.
 
     Args:
@@ -40,14 +38,14 @@ class Ledger(Generic[Lines]):
         pool: Path,
         journal: Journal,
         executor: Executor,
-        account: Lines,
+        account: Account,
         after: Callable[[], object] = lambda: None,
     ) -> None:
         self.config = config
         self.made = 0
         self._pool, self._journal, self._executor = pool, journal, executor
         self.account, self._after = account, after
-        self._lost: dict[Hashable, str] = {}  # until the journal is opened again
+        self._lost: dict[Name, str] = {}  # until the journal is opened again
         self._warned = False
 
     def find(self, wanted: Wanted) -> EvaluationResult | None:
@@ -103,27 +101,27 @@ class Ledger(Generic[Lines]):
 
     def _make(self, groups: Sequence[Sequence[Wanted]], title: str | None, quiet: bool) -> None:
         """Train and score once for each group of names."""
-        jobs = [self._job(group[0]) for group in groups]
-        kinds = set(arithmetics(result.settings for result in self.account.known().values()))
+        account, firsts = self.account, [group[0] for group in groups]
+        jobs = [
+            evaluation_job(self.config, self._pool, item, account.work(item), keep_model=account.keeps(item))
+            for item in firsts
+        ]
         with progress(title, len(jobs)) if title else nullcontext() as advance:
             for index, result in self._executor.run(jobs):
                 if advance is not None:
                     advance()
                 for item in groups[index]:
                     self._take(item, result, quiet)
-                kinds |= set(arithmetics([result.settings]))
-                if len(kinds) > 1 and not self._warned:
-                    self._warned = True
-                    console.say(mixed(sorted(kinds)), style="yellow")
-
-    def _job(self, item: Wanted) -> EvaluationJob:
-        account = self.account
-        return evaluation_job(self.config, self._pool, item, account.work(item), keep_model=account.keeps(item))
+        if not self._warned and len(kinds := self.arithmetics) > 1:
+            self._warned = True
+            console.say(mixed(kinds), style="yellow")
 
     def _take(self, item: Wanted, result: EvaluationResult, quiet: bool) -> None:
         if result.failure_kind == "infrastructure":
-            self._lost[self.account.name(item)] = f"{item}: {result.failure}"
-            self._journal.append("interruption", **self.account.lost(item), reason=result.failure)
+            name = self.account.name(item)
+            self._lost[name] = f"{item}: {result.failure}"
+            told = {"key": name} if isinstance(name, str) else {"name": name[0], "seed": name[1]}
+            self._journal.append("interruption", **told, reason=result.failure)
             return
         self._note(item, result)
         _say_remarks(item, result)
@@ -135,15 +133,22 @@ class Ledger(Generic[Lines]):
         self.made += 1
         self._after()
 
+    @property
+    def remarks(self) -> list[str]:
+        """What the evaluations in the journal remarked."""
+        return remark_notes([(f"{result.train_rows:,} rows", result) for result in self.account.known().values()])
+
+    @property
+    def arithmetics(self) -> list[str]:
+        """Kinds of device and number that the evaluations in the journal were made with."""
+        return arithmetics(result.settings for result in self.account.known().values())
+
     def loss(self) -> StudyError:
         """What to raise where evaluations were lost."""
         return StudyError(
             f"{len(self._lost)} evaluation(s) were lost to the machine, not to the recipe: {'; '.join(self._lost.values())}. "
             "Mend that and run the same command again; finished evaluations are kept."
         )
-
-
-KeyedLedger = Ledger[KeyedAccount]
 
 
 def evaluate_here(config: StudyConfig, pool: Path, wanted: Wanted, work: Path) -> EvaluationResult:

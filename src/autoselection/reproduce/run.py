@@ -23,7 +23,7 @@ from autoselection.errors import ConfigError, EvaluationError, StudyError
 from autoselection.executors import make_executor
 from autoselection.executors.contract import Executor
 from autoselection.language.models import resolve_model
-from autoselection.ledger import UNTRAINED, Journal, KeyedAccount, KeyedLedger, Wanted
+from autoselection.ledger import UNTRAINED, Journal, Ledger, Wanted, keyed_account
 from autoselection.progress import console
 from autoselection.reproduce.config import (
     ModelEntry,
@@ -146,15 +146,15 @@ class _Runner:
     journal: Journal
     executor: Executor
     folder: Path
-    dev: KeyedLedger = field(init=False)
+    dev: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
         self.dev = self._ledger(self.study)
 
-    def _ledger(self, study: StudyConfig) -> KeyedLedger:
+    def _ledger(self, study: StudyConfig) -> Ledger:
         pool = self.prepared.pool
-        account = KeyedAccount(study, pool.fingerprint, self.journal, self.folder)
-        return KeyedLedger(study, pool.path, self.journal, self.executor, account)
+        account = keyed_account(study, pool.fingerprint, self.journal, self.folder)
+        return Ledger(study, pool.path, self.journal, self.executor, account)
 
     @property
     def _subsets(self) -> Path:
@@ -269,7 +269,7 @@ class _Runner:
             files.write_text(path, json.dumps(list(map(str, ids))) + "\n")
         return entries
 
-    def _planned(self, section: str, ledger: KeyedLedger) -> list[Entry] | None:
+    def _planned(self, section: str, ledger: Ledger) -> list[Entry] | None:
         """What a section scores on test, if that is fixed already.
 
         Raises:
@@ -286,12 +286,12 @@ class _Runner:
                 return [Entry(**entry) for entry in event["entries"]]
         return None
 
-    def _plan(self, section: str, ledger: KeyedLedger, entries: Sequence[Entry], **notes: Any) -> None:
+    def _plan(self, section: str, ledger: Ledger, entries: Sequence[Entry], **notes: Any) -> None:
         settings = plan_settings(self.config, self.study, section, ledger.account.settings)
         listed = [entry.to_dict() for entry in entries]
         self.journal.append(PLAN, section=section, settings=settings, entries=listed, **notes)
 
-    def _score(self, ledger: KeyedLedger, label: str, entries: Sequence[Entry], seeds: Iterable[int]) -> None:
+    def _score(self, ledger: Ledger, label: str, entries: Sequence[Entry], seeds: Iterable[int]) -> None:
         """Score planned entries on test, with the final seeds; a subset of several rows is trained once."""
         wanted = []
         for entry in entries:
@@ -300,12 +300,12 @@ class _Runner:
                 wanted += [Wanted(rows, seed, "test") for seed in test_seeds(self.config, entry)]
         self._evaluate(ledger, label, wanted)
 
-    def _evaluate(self, ledger: KeyedLedger, label: str, wanted: Sequence[Wanted], later: int = 0) -> None:
+    def _evaluate(self, ledger: Ledger, label: str, wanted: Sequence[Wanted], later: int = 0) -> None:
         """Evaluate what is missing; a lost evaluation stops everything when the others are done."""
         self._attempt(ledger, label, wanted, later)
         ledger.evaluate(wanted)
 
-    def _attempt(self, ledger: KeyedLedger, label: str, wanted: Sequence[Wanted], later: int) -> None:
+    def _attempt(self, ledger: Ledger, label: str, wanted: Sequence[Wanted], later: int) -> None:
         """Evaluate what is missing and say how much is left."""
         missing = len(ledger.missing(wanted))
         if missing:

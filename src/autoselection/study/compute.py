@@ -26,7 +26,7 @@ from autoselection.markup import label
 from autoselection.progress import console
 from autoselection.search import random_subset
 from autoselection.statistics import Curve, Multiplier, compute_multiplier, payback
-from autoselection.study.accounts import CurveAccount
+from autoselection.study.accounts import curve_account
 from autoselection.study.identity import check_identity, study_identity
 from autoselection.study.prepare import Prepared, prepare
 from autoselection.study.study import Study
@@ -78,7 +78,7 @@ def measure_compute(
         unit = float(np.mean([result.train_tokens for result in best.results.values()]))
         tokens = sorted({max(1, round(unit * budget)) for budget in budgets})
         with Journal(study.path / FOLDER / "journal.jsonl") as curves:
-            ledger = Ledger(study.config, prepared.pool.path, curves, executor, CurveAccount(study, curves, split))
+            ledger = Ledger(study.config, prepared.pool.path, curves, executor, curve_account(study, curves, split))
             rows = {(arm, seed): _rows(arm, study, prepared, best.id, seed) for arm in ARMS for seed in seeds}
             wanted = [
                 Wanted(rows[arm, seed], seed, split, tokens=budget, name=f"{arm}/{budget}")

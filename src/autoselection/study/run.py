@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.progress import console, progress
 from autoselection.recipes import lineage_remarks, shortfalls
 from autoselection.search import Candidate, Observation, SearchController
-from autoselection.study.accounts import FinalAccount, TrialAccount, VerdictAccount
+from autoselection.study.accounts import final_account, trial_account, verdict_account
 from autoselection.study.budget import budgets, change_budget
 from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.evidence import final_evidence, other_winner
@@ -47,8 +47,6 @@ from autoselection.study.study import JOURNAL, Study, check_folder
 from autoselection.study.trials import Trial
 from autoselection.system import told
 from autoselection.terminal import Text, styled
-
-Lines = TypeVar("Lines", bound=Account)
 
 #: A search of which so many evaluations fail at its beginning, and all, is not gone on with.
 _FIRST = 2
@@ -107,11 +105,9 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
     return study
 
 
-def _ledger(study: Study, prepared: Prepared, executor: Executor, account: Lines) -> Ledger[Lines]:
-    def prune() -> None:
-        prune_checkpoints(study)
-
-    return Ledger(study.config, prepared.pool.path, study.journal, executor, account, prune)
+def _ledger(study: Study, prepared: Prepared, executor: Executor, account: Account) -> Ledger:
+    pool = prepared.pool.path
+    return Ledger(study.config, pool, study.journal, executor, account, lambda: prune_checkpoints(study))
 
 
 def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
@@ -120,7 +116,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
         study.journal.append("warm_start", **warm_start(prepared.table, settings))
     chosen = study.journal.of("warm_start")
     roles = build_roles(settings.llm, prepared.table, study.path / EXCHANGES)
-    ledger = _ledger(study, prepared, executor, TrialAccount(study))
+    ledger = _ledger(study, prepared, executor, trial_account(study))
     first, *later = budgets(study)
     controller = SearchController(
         prepared.table,
@@ -146,9 +142,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
     _journal_rounds(controller, study.journal)  # one without candidates says why the search ended early
 
 
-def _evaluate_round(
-    study: Study, ledger: Ledger[TrialAccount], controller: SearchController, candidates: Sequence[Candidate]
-) -> int:
+def _evaluate_round(study: Study, ledger: Ledger, controller: SearchController, candidates: Sequence[Candidate]) -> int:
     """Evaluate what the journal lacks of a round, tell the controller, and return how many trainings that took."""
     known = {trial.id: trial for trial in study.all_trials()}
     _tell_of_missing(candidates, known)
@@ -263,7 +257,7 @@ def _judge(study: Study, prepared: Prepared, executor: Executor, incumbent: Incu
     wanted = [
         Wanted(rows[subset], seed, "dev", name=dev_label(study, subset)) for subset, seed in verdict_trainings(study)
     ]
-    _ledger(study, prepared, executor, VerdictAccount(study)).evaluate(wanted, title="Incumbent")
+    _ledger(study, prepared, executor, verdict_account(study)).evaluate(wanted, title="Incumbent")
     found = journal.append("verdict", **verdict(study))
     console.say(found["sentences"][0])
 
@@ -306,7 +300,7 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
         # Without training there is nothing for a seed to change.
         seeds = plan["seeds"] if rows is not None else [*done[name], *plan["seeds"]][:1]
         wanted += [Wanted(rows, seed, "test", name=name) for seed in seeds]
-    _ledger(study, prepared, executor, FinalAccount(study)).evaluate(wanted, title="Final table")
+    _ledger(study, prepared, executor, final_account(study)).evaluate(wanted, title="Final table")
 
 
 def summary(study: Study) -> dict[str, Any]:
