@@ -37,7 +37,7 @@ def test_rows_by_id_number_slice_list_and_mask(pool: Pool):
     assert pool["r3"].row == 3 and pool[3].id == "r3" and pool[-1].id == "r5"
     assert pool[3].messages[1]["content"] == "a3" and pool[3].meta["level"] == 3 and pool[3].source == "b"
     assert pool[1:6:2].ids == ["r1", "r3", "r5"]
-    assert pool[[5, 0]].ids == ["r5", "r0"] and pool[[]].ids == []
+    assert pool[[5, 0]].ids == ["r5", "r0"] and pool[["r5", "r0"]].ids == ["r5", "r0"] and pool[[]].ids == []
     assert pool[np.arange(6) > 3].ids == ["r4", "r5"]
     assert [row.id for row in pool] == [f"r{i}" for i in range(6)]
     assert "r3" in pool and "r9" not in pool and 3 not in pool
@@ -52,8 +52,36 @@ def test_a_subset_is_a_sequence_in_its_own_order(pool: Pool):
         subset["r0"]
     with pytest.raises(PoolError, match="has no row with the id 'nobody'"):
         subset["nobody"]
-    with pytest.raises(IndexError):
-        subset[3]
+    with pytest.raises(PoolError, match="'r0' of the pool"):
+        subset[["r4", "r0"]]
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "said"),
+    [
+        (6, IndexError, "There is no row 6: there are 6 rows, counted from 0"),
+        (-7, IndexError, "There is no row -7"),
+        ([0, 9], IndexError, "There is no row 9"),
+        ([True] * 3, IndexError, "The mask has 3 values, and there are 6 rows"),
+        (1.5, TypeError, "Rows are named by number, id, slice.* not by float"),
+        (None, TypeError, "not by NoneType"),
+        (True, TypeError, "not by bool"),
+        ([0.5], TypeError, "whole numbers, not by values such as 0.5"),
+        ([1, "r1"], TypeError, "whole numbers, not by values such as '1'"),
+        (np.zeros((2, 2), int), TypeError, "not by ndarray"),
+    ],
+    ids=str,
+)
+def test_what_names_no_row_is_refused_in_a_sentence(pool: Pool, index: Any, error: type[Exception], said: str):
+    with pytest.raises(error, match=said):
+        pool[index]
+
+
+def test_rows_of_a_pool_become_a_pool(typed: Pool, pool: Pool, tmp_path: Path):
+    again = ingest(typed, tmp_path / "all").pool
+    assert again.fingerprint == typed.fingerprint and again.conversations() == typed.conversations()
+    some = ingest(pool[[4, 1]], tmp_path / "some").pool
+    assert some.row_ids() == ["r4", "r1"] and some.metas() == pool.metas([4, 1]) and some.sources() == ["a", "b"]
 
 
 def test_a_data_frame_has_the_rows_and_their_own_columns(pool: Pool, typed: Pool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autoselection.errors import PoolError, SignalError
+from autoselection.errors import PoolError, RecipeError, SignalError
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Materialization, Recipe, Step, materialize
 from autoselection.signals import SignalsConfig, SignalTable, load_table, score_pool
@@ -64,6 +64,19 @@ def test_of_arrays_rows_are_numbers_alone():
     with pytest.raises(PoolError, match=r"numbers alone \(\.rows\): load the signals from a pool"):
         selected.ids
     assert "2 rows selected" in selected._repr_html_()
+
+
+def test_what_is_no_recipe_and_no_signals_is_refused_in_a_sentence(signals: SignalTable, pool: Pool):
+    with pytest.raises(RecipeError, match="takes a Recipe, not str: load_recipe"):
+        materialize("text-only", signals)  # type: ignore[arg-type]
+    with pytest.raises(SignalError, match=r"takes signals, not Pool: load_table\(pool\)"):
+        materialize(RECIPE, pool)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="made of steps"):
+        Recipe("ngram_entropy")  # type: ignore[arg-type]
+    alone = Step("ngram_entropy")
+    assert Recipe([alone]) == Recipe((alone,)) == Recipe(alone)  # type: ignore[arg-type]
+    with pytest.raises(SignalError, match="Signals go by name"):
+        signals[3]  # type: ignore[index]
 
 
 def test_signals_by_name(signals: SignalTable, pool: Pool):

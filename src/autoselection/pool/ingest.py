@@ -156,7 +156,7 @@ def ingest(
     Args:
         data: a path, or several: JSON Lines, JSON, CSV, TSV or Parquet files (or gzip or zstd of those), Excel workbooks, or
             Hugging Face dataset folders. Or rows: a data frame of pandas or Polars, an Arrow table, a ``datasets.Dataset``, or
-            any iterable of mappings from column to value. Rows in memory that name no source have the source ``rows``; else
+            any iterable of mappings from column to value, or of a pool's rows. Rows in memory that name no source have the source ``rows``; else
             they give the pool that the same rows in a file give.
         out: the pool directory to make.
         config: how to read them.

@@ -1,4 +1,4 @@
-"""Rows that are in memory already: data frames, Arrow tables, datasets and any iterable of mappings.
+"""Rows that are in memory already: data frames, Arrow tables, datasets, and any iterable of mappings or rows of pools.
 
 They become the rows that the same rows in a file would: NaN and NA are missing values, values of NumPy are plain ones, and
 what cannot be used is a bad row with its number, from 1. A library is known by being imported: whoever has a data frame has
@@ -24,6 +24,7 @@ from autoselection.pool.manifest import IN_MEMORY
 from autoselection.pool.readers import choose_split
 from autoselection.pool.row_error import RowError
 from autoselection.pool.settings import in_python
+from autoselection.pool.subset import Row
 from autoselection.pool.values import kind_of
 
 #: What stands for a file's path, and the source of rows that name none.
@@ -169,6 +170,8 @@ def _numbered(rows: Iterable[Any]) -> Iterator[RawRow]:
     )
     for number, row in enumerate(rows, 1):
         try:
+            if isinstance(row, Row):
+                row = row.record()
             if not isinstance(row, Mapping):
                 hint = "a mapping from column to value"
                 raise RowError(f"not a mapping from column to value, but {kind_of(row)}", "not a mapping", None, hint)

@@ -89,15 +89,10 @@ class Pool(PoolTable):
     def __getitem__(self, index: int | str) -> Row: ...
 
     @overload
-    def __getitem__(self, index: slice | Rows | npt.NDArray[np.bool_]) -> Subset: ...
+    def __getitem__(self, index: slice | list[str] | Rows | npt.NDArray[np.bool_]) -> Subset: ...
 
-    def __getitem__(self, index: int | str | slice | Rows | npt.NDArray[np.bool_]) -> Row | Subset:
-        """A row by id or number, or some of the rows by a slice, numbers or a mask.
-
-        Raises:
-            PoolError: no row has the id.
-            IndexError: a number is out of range.
-        """
+    def __getitem__(self, index: int | str | slice | list[str] | Rows | npt.NDArray[np.bool_]) -> Row | Subset:
+        """A row by id or number, or some of the rows by a slice, ids, numbers or a mask; errors as of :class:`Subset`."""
         return self.all[index]
 
     def __iter__(self) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from autoselection import notebook
 from autoselection.conversation import Conversation, Message, turn_text
 from autoselection.errors import PoolError
 from autoselection.pool.frames import hf_dataset, polars_frame
+from autoselection.pool.openai_messages import openai_message
 from autoselection.pool.table import PoolTable
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ class Row:
     def text(self) -> str:
         r"""The texts of its turns joined by ``\n``."""
         return "\n".join(map(turn_text, self.messages))
+
+    def record(self) -> dict[str, Any]:
+        """The row as a mapping that ``ingest`` reads: id, source, messages, tools and the other columns."""
+        told: dict[str, Any] = {"id": self.id, "source": self.source}
+        told["messages"] = [openai_message(message) for message in self.messages]
+        return {**told, **({} if self.tools is None else {"tools": self.tools}), **self.meta}
 
     def __repr__(self) -> str:
         said = " → ".join(notebook.short(turn_text(message), 60) for message in self.messages[:3])
@@ -107,28 +114,61 @@ class Subset(Sequence[Row]):
     def __getitem__(self, index: int | str) -> Row: ...
 
     @overload
-    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> Subset: ...
+    def __getitem__(self, index: slice | Sequence[int] | list[str] | NDArray[Any]) -> Subset: ...
 
-    def __getitem__(self, index: int | str | slice | Sequence[int] | NDArray[Any]) -> Row | Subset:
-        """A row by id or place, or some of the rows by a slice, places or a mask.
+    def __getitem__(self, index: int | str | slice | Sequence[int] | list[str] | NDArray[Any]) -> Row | Subset:
+        """A row by id or place, or some of the rows by a slice, ids, places or a mask.
 
         Raises:
             PoolError: no row of the subset has the id.
-            IndexError: a place is out of range.
+            IndexError: a place is out of range, or a mask has another length.
+            TypeError: it is something else.
         """
-        if isinstance(index, str):
-            row = int(self.pool.row_of([index])[0])
-            if not np.any(self.rows == row):
-                raise PoolError(
-                    f"The row {index!r} of the pool {self.pool.path} is not among the {len(self):,} selected."
-                )
-            return rows_of(self.pool, [row])[0]
         if isinstance(index, slice):
             return Subset(self.pool, self.rows[index])
-        if isinstance(index, (int, np.integer)):
-            return rows_of(self.pool, [int(self.rows[index])])[0]
-        places = np.asarray(index)
-        return Subset(self.pool, self.rows[places if places.size else places.astype(np.int64)])
+        if isinstance(index, str):
+            return rows_of(self.pool, self._numbers([index]))[0]
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            return rows_of(self.pool, self.rows[self._places(np.array([index]))])[0]
+        places = np.asarray(index) if isinstance(index, (Sequence, np.ndarray)) else np.empty((0, 0))
+        if places.ndim != 1:
+            raise TypeError(
+                "Rows are named by number, id, slice, a list of numbers or ids, or a mask of true and false, not by "
+                f"{type(index).__name__}."
+            )
+        if places.dtype.kind in "OU" and all(isinstance(name, str) for name in index):  # type: ignore[union-attr]
+            return Subset(self.pool, self._numbers(list(index)))  # type: ignore[arg-type]
+        return Subset(self.pool, self.rows[self._places(places)])
+
+    def _places(self, places: NDArray[Any]) -> NDArray[Any]:
+        """Places, or a mask, once they are seen to be there."""
+        if places.dtype == np.bool_ and len(places) != len(self):
+            raise IndexError(
+                f"The mask has {len(places):,} values, and there are {notebook.counted(len(self), 'row')}."
+            )
+        if not places.size or places.dtype == np.bool_:
+            return places.astype(np.bool_ if places.size else np.int64)
+        if places.dtype.kind not in "iu":
+            raise TypeError(f"Rows are numbered by whole numbers, not by values such as {places.tolist()[0]!r}.")
+        outside = places[(places < -len(self)) | (places >= len(self))]
+        if outside.size:
+            raise IndexError(
+                f"There is no row {outside[0]}: there are {notebook.counted(len(self), 'row')}, counted from 0."
+            )
+        return places
+
+    def _numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The numbers in the pool of rows that are among these.
+
+        Raises:
+            PoolError: one is not.
+        """
+        numbers = self.pool.row_of(ids)
+        absent = ~np.isin(numbers, self.rows)
+        if absent.any():
+            first = ids[int(np.argmax(absent))]
+            raise PoolError(f"The row {first!r} of the pool {self.pool.path} is not among the {len(self):,} selected.")
+        return numbers
 
     def __iter__(self) -> Iterator[Row]:
         for start in range(0, len(self), _BATCH_ROWS):

@@ -184,6 +184,14 @@ def materialize(
         RecipeError: the recipe is not valid, or names an unknown recipe.
         SignalError: a step needs a signal that the pool does not have; names the step.
     """
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(
+            f"materialize takes a Recipe, not {type(recipe).__name__}: load_recipe(name or file) gives one."
+        )
+    if not isinstance(signals, SignalTable):
+        raise SignalError(
+            f"materialize takes signals, not {type(signals).__name__}: load_table(pool) gives those of a pool."
+        )
     registry, inlined, cache = _prepared(recipe, signals, book, registry, cache)
     rows, lineage, members = _run(inlined, signals, seed, registry, cache)
     return Materialization(

@@ -85,6 +85,13 @@ class Recipe:
     name: str | None = field(default=None, compare=False)
     library: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
+    def __post_init__(self) -> None:
+        given: Any = self.steps
+        steps = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+        if not all(isinstance(step, Step) for step in steps):
+            raise RecipeError(f"a recipe is made of steps, such as Step('ngram_entropy'), not of {_short(given)}.")
+        object.__setattr__(self, "steps", steps)
+
     def canonical(self, registry: OperatorRegistry | None = None) -> Recipe:
         """The recipe with defaults filled in, floats rounded, and each union naming the hash of its inlined recipe.
 

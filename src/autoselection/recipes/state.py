@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection import notebook
 from autoselection.operators import Rows
 from autoselection.operators.artefacts import pool_artefact
 from autoselection.recipes.drift import drift, feature_counts
@@ -56,6 +57,12 @@ class StateVector:
             for item in fields(self)
             for value in (getattr(self, item.name),)
         }
+
+    def _repr_html_(self) -> str:
+        shown = [(name, "" if value is None else value) for name, value in self.flat().items()]
+        return notebook.page(
+            "State of a subset", {}, notebook.table(("field", "value"), shown, what="fields", shown=200)
+        )
 
     def flat(self) -> dict[str, float | None]:
         """Every number by name; those of a mapping are called ``field/key``."""

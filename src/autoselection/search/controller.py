@@ -30,7 +30,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from autoselection.errors import StudyError
+from autoselection import notebook
+from autoselection.errors import SignalError, StudyError
 from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes import Recipe, load_recipe
 from autoselection.search.config import SearchConfig
@@ -83,6 +84,10 @@ class SearchController:
         ranker: Ranker | str = "gaussian_process",
         proposer: Proposer | str = "edits",
     ) -> None:
+        if not isinstance(signals, SignalTable):
+            raise SignalError(
+                f"A search takes signals, not {type(signals).__name__}: load_table(pool) gives those of a pool."
+            )
         self.signals = signals
         config = config or SearchConfig()
         selectable = len(signals.selectable)
@@ -106,6 +111,11 @@ class SearchController:
             roles,
             recipes,
         )
+
+    def __repr__(self) -> str:
+        found = "" if self.best is None else f", the best {self.best.score:.4f} ({self.best.id})"
+        of = notebook.counted(self.config.evaluations, "evaluation")
+        return notebook.line("SearchController", f"{len(self.history)} of {of} told{found}")
 
     # What is known
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autoselection import notebook
 from autoselection.signals.missing import reasons
 from autoselection.signals.store import Computed
 
@@ -87,7 +88,7 @@ def missing_scores(report: ScoreReport, share: float = 0.1) -> list[str]:
     return said
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScoreReport:
     """What ``score_pool`` did.
 
@@ -100,6 +101,25 @@ class ScoreReport:
     signals: tuple[SignalReport, ...]
     skipped: Mapping[str, str]
     seconds: float
+
+    def __repr__(self) -> str:
+        made = sum(not signal.cached for signal in self.signals)
+        there = f", {len(self.signals) - made} were there" if made < len(self.signals) else ""
+        return notebook.line("ScoreReport", f"{notebook.counted(self.rows, 'row')}: {made} signals computed{there}")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                signal.name,
+                "was there" if signal.cached else f"{signal.seconds:,.1f} s",
+                max(signal.missing.values(), default=0),
+            )
+            for signal in self.signals
+        ]
+        parts = [notebook.table(("signal", "computed in", "rows without a score"), rows, what="signals", shown=100)]
+        skipped = [f"{name}: not computed, {reason}" for name, reason in self.skipped.items()]
+        said = [*missing_scores(self), *skipped]
+        return notebook.page(f"Signals of {notebook.counted(self.rows, 'row')}", {}, *parts, notebook.bullets(said))
 
     @property
     def keys(self) -> dict[str, str]:

@@ -242,6 +242,10 @@ class SignalTable:
 
     def __getitem__(self, name: str) -> Any:
         """The scores called ``name``, or what else the table holds under it; errors as of :meth:`column`."""
+        if not isinstance(name, str):
+            raise SignalError(
+                "Signals go by name: table['n_tokens'] is a column, table['n_tokens'][:3] its first scores."
+            )
         return getattr(self, name) if name not in self.columns and name in self.names else self.column(name)
 
     def __contains__(self, name: object) -> bool:

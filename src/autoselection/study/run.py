@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autoselection.config import StudyConfig
+from autoselection.config import StudyConfig, load_config
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.evaluation.runtime import MACHINE_ERRNOS
@@ -52,15 +52,19 @@ from autoselection.terminal import Text, styled
 _FIRST = 2
 
 
-def run_study(config: StudyConfig, out: Path) -> Study:
-    """Run, or go on with, the study of ``config`` in the folder ``out``.
+def run_study(config: StudyConfig | Path | str, out: Path | str) -> Study:
+    """Run, or go on with, the study of ``config`` (or of a configuration file) in the folder ``out``.
 
     Everything finished stays finished: evaluations in the journal are not repeated, signals come from the cache,
     and the controller repeats its decisions from what it is told.
 
     Raises:
+        ConfigError: the configuration file cannot be used.
         StudyError: the folder belongs to another study or is in use, or the infrastructure failed for good.
     """
+    out = Path(out)
+    if isinstance(config, (str, Path)):
+        config = load_config(Path(config))
     check_settings(config.search.llm)  # not after hours of signals
     try:
         return _run_study(config, out.resolve())
