@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -30,6 +31,12 @@ def _load(point: EntryPoint, what: str, error: type[AutoSelectionError]) -> Any:
             f"The {what} '{point.name}' ({point.value}) cannot be imported ({reason}): "
             f"mend or uninstall the package that registers it."
         ) from reason
+
+
+@lru_cache(maxsize=64)
+def _installed(find: Callable[..., Iterable[EntryPoint]], group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group by name; finding them takes milliseconds, and configurations ask again and again."""
+    return tuple(sorted(find(group=group), key=lambda point: point.name))
 
 
 def has_members(instance: object, protocol: type) -> bool:
@@ -88,7 +95,7 @@ class Registry:
 
     def _points(self) -> dict[str, EntryPoint]:
         points = dict(self._builtin)
-        for point in sorted(entry_points(group=self.group), key=lambda point: point.name):
+        for point in _installed(entry_points, self.group):
             if point.name in points or point.name in self.standing:
                 raise ConfigError(f"Two {self.what}s are called '{point.name}': rename the one that was added.")
             points[point.name] = point

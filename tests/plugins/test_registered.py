@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,15 @@ PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 GROUPS = ("trainers", "engines", "executors")
 
 
+def install(monkeypatch: pytest.MonkeyPatch, found: list[EntryPoint]) -> None:
+    """Let these entry points be all that are installed."""
+    monkeypatch.setattr(
+        "autoselection.plugins.entry_points", lambda group: [point for point in found if point.group == group]
+    )
+
+
 @pytest.fixture
-def points(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
+def points(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
     """The example's entry points as its ``pyproject.toml`` has them, as if it were installed."""
     text = (PLUGIN / "pyproject.toml").read_text(encoding="utf-8")
     found = [
@@ -39,10 +45,8 @@ def points(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     assert len(found) == len(GROUPS)
     monkeypatch.syspath_prepend(str(PLUGIN / "src"))
     monkeypatch.setenv("PYTHONPATH", str(PLUGIN / "src"), prepend=":")
-    monkeypatch.setattr(
-        "autoselection.plugins.entry_points", lambda group: [point for point in found if point.group == group]
-    )
-    yield found
+    install(monkeypatch, found)
+    return found
 
 
 def document(**sections: Any) -> dict[str, Any]:
@@ -145,7 +149,9 @@ def test_sections_are_in_a_configuration_only_where_they_are_given(points: list[
         (EntryPoint("trl", "builtins:dict", "autoselection.trainers"), "Two trainers are called 'trl'"),
     ],
 )  # fmt: skip
-def test_broken_packages_are_named(point: EntryPoint, told: str, points: list[EntryPoint], tmp_path: Path) -> None:
-    points[:] = [point]
+def test_broken_packages_are_named(
+    point: EntryPoint, told: str, points: list[EntryPoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, [point])
     with pytest.raises(ConfigError, match=told):
         parse_config(document(evaluation={"sft": {"trainer": "partial"}}), tmp_path)
