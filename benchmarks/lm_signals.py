@@ -43,8 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     from autoselection.language.chat import ConversationEncoder
     from autoselection.language.models import load_model, load_tokenizer
-    from autoselection.signals.families.lm import LanguageModelScorer
-    from autoselection.signals.families.sae import SparseEncoder, read_sae_info
+    from autoselection.signals.families.lm import LanguageModelSignal
+    from autoselection.signals.families.sae import SaeFeatures, SaeOptions, SparseEncoder, read_sae_info
+    from autoselection.signals.model_pass import LanguageModelScorer
 
     if options.shape:
         random_weights(options.model, options.shape)
@@ -54,17 +55,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     encoder = ConversationEncoder(tokenizer, max_length=options.max_length or min(2048, longest))
     sae = None if options.shape else SparseEncoder(read_sae_info(options.sae), model)
     rows, source = conversations(options.pool, options.rows, options.seed)
-    scorer = LanguageModelScorer(model, encoder, batch_tokens=options.batch_tokens, sae=sae)
+    scorer = LanguageModelScorer(model, encoder, batch_tokens=options.batch_tokens)
+    signals: list[Any] = [LanguageModelSignal()]
+    if sae is not None:
+        features_signal = SaeFeatures(SaeOptions(values="float32"))
+        features_signal._encoder = sae
+        signals.append(features_signal)
 
     def ours() -> dict[str, Any]:
-        losses, features = scorer.score(rows, losses=True, features=sae is not None)
-        assert losses is not None
+        found = scorer.run(rows, signals)
+        losses, features = found["lm"], found.get("sae")
         if features is None:
             return dict(losses.arrays)
         counts = features.arrays["counts"]
-        found = np.zeros((len(rows), sae.info.num_latents), np.float32)
-        found[np.repeat(np.arange(len(rows)), counts), features.arrays["indices"]] = features.arrays["values"]
-        return {**losses.arrays, "sae": found}
+        dense = np.zeros((len(rows), sae.info.num_latents), np.float32)
+        dense[np.repeat(np.arange(len(rows)), counts), features.arrays["indices"]] = features.arrays["values"]
+        return {**losses.arrays, "sae": dense}
 
     def ours_without_ranks() -> dict[str, Any]:
         with no_ranks():
@@ -73,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     methods: dict[str, Callable[[], dict[str, Any]]] = {OURS: ours, WITHOUT: ours_without_ranks}
     if not options.shape:
         methods = {BASELINE: lambda: published(model, encoder, sae, rows), **methods}
-    scorer.score(rows[:2], features=sae is not None)
+    scorer.run(rows[:2], signals)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     cpu: dict[str, list[float]] = {name: [] for name in methods}
     results: dict[str, dict[str, Any]] = {}

@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 
 from autoselection.search import Candidate, Observation, SearchConfig, SearchController
-from autoselection.signals.table import MONA_PREFIX, SignalTable
+from autoselection.signals.families.mona import MONA_PREFIX
+from autoselection.signals.table import SignalTable
 from benchmarks.tables import ensure_table, load_table
 
 BEST_SHARE = 0.2

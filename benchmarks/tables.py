@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from autoselection.signals.arrays import MinHashParams, SparseRows
 from autoselection.signals.families.minhash import minhash_signatures
 from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, near_duplicates
 from autoselection.signals.pairs import Edges, NearDuplicates
-from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
+from autoselection.signals.table import SignalTable
 from benchmarks.synthetic import texts
 
 TASKS = ("bbh", "gpqa", "gsm8k", "mmlu")

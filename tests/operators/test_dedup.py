@@ -23,9 +23,10 @@ from autoselection.operators.cosine_pairs import (
     normalized,
 )
 from autoselection.operators.dedup import cluster_count
+from autoselection.signals.arrays import MinHashParams, SparseRows
 from autoselection.signals.families import near_duplicates as near
 from autoselection.signals.families.minhash import shingles
-from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
+from autoselection.signals.table import SignalTable
 
 
 def greedy(rows, alike):

@@ -12,7 +12,8 @@ from autoselection.operators import coverage as cover
 from autoselection.operators.coverage import facility_location, k_center
 from autoselection.operators.groups import group_codes, pool_vectors
 from autoselection.operators.sampling import allocate
-from autoselection.signals.table import SignalTable, unit_rows
+from autoselection.signals.arrays import unit_rows
+from autoselection.signals.table import SignalTable
 
 TOLERANCE = 2e-5  # cosines are compared in steps of 1e-5
 

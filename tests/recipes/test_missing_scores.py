@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import PrefixCache, Recipe, RecipeBook, Step, lineage_remarks, materialize, shortfalls
 from autoselection.signals import SignalsConfig, load_table, score_pool
-from autoselection.signals.missing import REASONS, UNKNOWN, reasons
 from autoselection.signals.table import SignalTable
+from autoselection.signals.unscored import REASONS, UNKNOWN, reasons
 
 NAN = float("nan")
 CUT = REASONS["response_cut_off"]

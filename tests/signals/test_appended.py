@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from autoselection.signals.builtin import NgramEntropy
 
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, SignalStore, load_table, score_pool, train_sae
-from autoselection.signals.builtin import NgramEntropy
 from autoselection.signals.families.lm import LanguageModelScorer
 from autoselection.signals.store import Shard, SignalSpec
 from autoselection.tasks import TaskConfig

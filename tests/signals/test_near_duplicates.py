@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from autoselection import segmentation
 from autoselection.segmentation import units
+from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.families import near_duplicates as near
 from autoselection.signals.families import shingles as hashed
 from autoselection.signals.families.minhash import minhash_signatures, shingles
 from autoselection.signals.families.near_duplicates import banding, expected_recall, near_duplicates
-from autoselection.signals.table import MinHashParams
 
 CHARACTERS = st.one_of(
     st.sampled_from("ab_ 1\n\t.,-ÄßΣσςİıǅ²½٣\u0301\u200d\u2028\x00\x1c한字😀\ud800ª"), st.characters()

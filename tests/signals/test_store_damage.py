@@ -13,7 +13,7 @@ import pytest
 from tests.signals.test_signal_store import ROWS, SPEC, VECTORS, Work, compute, files
 
 from autoselection.errors import SignalError
-from autoselection.signals.cut import Cut
+from autoselection.signals.shard_plan import ShardPlan
 from autoselection.signals.store import SignalStore
 
 
@@ -89,7 +89,7 @@ def test_no_flipped_bit_in_a_shard_is_taken_for_a_result(tmp_path: Path) -> None
         np.load(shard, allow_pickle=False).close()  # a plain archive for others, checksum or not
         for _ in range(150):
             shard.write_bytes(flipped(sound, draw))
-            assert store._shard_state(spec, range(10, 20), Cut(10)) == "damaged"
+            assert store._shard_state(spec, range(10, 20), ShardPlan(10)) == "damaged"
         shard.write_bytes(sound)
     square, vectors = compute(store, Work(), SPEC, VECTORS)
     assert (square.shards_resumed, vectors.shards_resumed, vectors.shards_damaged) == (2, 2, 0)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from autoselection import segmentation
 from autoselection.language.chat import ConversationEncoder
+from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.families.minhash import minhash_signatures, shingles, text_hashes
 from autoselection.signals.families.text import count_model_tokens, count_tokens, ngram_entropy, words
-from autoselection.signals.table import MinHashParams
 
 CHAT = [
     {"role": "system", "content": "Be brief."},

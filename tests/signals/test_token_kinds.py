@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_lm_signals import bigrams
@@ -24,7 +25,6 @@ from autoselection.recipes import Recipe, Step, lacking_signals, materialize
 from autoselection.signals import SignalsConfig, load_table, score_pool
 from autoselection.signals.families.lm import COLUMNS, LanguageModelScorer
 from autoselection.signals.families.sae import SparseEncoder, read_sae_info
-from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
 
 #: Writes reasoning and calls, and with ``HISTORY`` leaves the reasoning of earlier turns out, as Qwen3's template does.
 TEMPLATE = (

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from autoselection.signals.builtin import NgramEntropy
 
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, model_pass, score_pool
-from autoselection.signals.builtin import NgramEntropy
 from autoselection.signals.families import text
 from autoselection.signals.store import SignalStore
 from autoselection.study.prepare import _as_begun

@@ -11,7 +11,8 @@ from test_cli import document, run
 from autoselection.config import load_config
 from autoselection.pool import Pool
 from autoselection.signals import SignalStore
-from autoselection.signals.cut import Cut, finished_signals, unfinished_signals
+from autoselection.signals.scored import finished_signals, unfinished_signals
+from autoselection.signals.shard_plan import ShardPlan
 from autoselection.signals.store import Shard, SignalSpec
 from autoselection.study import Study
 
@@ -54,7 +55,7 @@ def test_a_study_with_evaluations_is_in_no_such_phase(finished_study: Study) -> 
 
 @pytest.mark.parametrize("start", [0, 5, 399])
 @pytest.mark.parametrize(
-    "cut", [Cut(512), Cut(16_384), Cut(10), Cut(1), Cut(400, at_once=True)], ids=lambda cut: cut.folder
+    "cut", [ShardPlan(512), ShardPlan(16_384), ShardPlan(10), ShardPlan(1), ShardPlan(400, at_once=True)], ids=lambda cut: cut.folder
 )
 def test_shards_cover_all_rows_once_and_the_first_are_small(cut: Cut, start: int) -> None:
     spans = cut.spans(start, 40_000)
@@ -62,5 +63,5 @@ def test_shards_cover_all_rows_once_and_the_first_are_small(cut: Cut, start: int
     assert all(len(span) <= cut.rows for span in spans) and len(spans[0]) <= max(
         16, cut.rows // 32, cut.at_once * cut.rows
     )
-    assert Cut.of(cut.folder) is not None and Cut.of(cut.folder).folder == cut.folder  # type: ignore[union-attr]
+    assert ShardPlan.of(cut.folder) is not None and ShardPlan.of(cut.folder).folder == cut.folder  # type: ignore[union-attr]
     assert cut.spans(7, 7) == []

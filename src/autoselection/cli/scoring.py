@@ -15,19 +15,8 @@ from autoselection.errors import ConfigError, SignalError
 if TYPE_CHECKING:
     from autoselection.tasks import TaskConfig
 
-#: Which signals an option is for.
-_USES: Mapping[str, frozenset[str]] = {
-    "--model": frozenset({"tokens", "ifd", "loss", "varentropy", "rsr", "token_kinds", "sae", "mona"}),
-    "--chat-template": frozenset(
-        {"tokens", "ifd", "loss", "varentropy", "rsr", "token_kinds", "sae", "mona", "trajectory"}
-    ),
-    "--sae": frozenset({"sae", "mona"}),
-    "--target": frozenset({"mona"}),
-    "--embedding-model": frozenset({"embeddings", "contamination_cosine"}),
-    "--reward-model": frozenset({"reward"}),
-    "--reward-label": frozenset({"reward"}),
-    "--trajectory-model": frozenset({"trajectory"}),
-}
+#: An option that is part of what another one gives.
+_GIVES = {"--reward-label": "--reward-model"}
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: autoselection score pool --model models/base")
@@ -208,10 +197,12 @@ def _effects(given: Collection[str], named: Sequence[str] | None, blocked: Mappi
     Raises:
         ConfigError: another option would have no effect.
     """
+    from autoselection.signals import default_registry
+
+    registry = default_registry()
     said = []
-    for option, uses in _USES.items():
-        if option not in given:
-            continue
+    for option in sorted(given):
+        uses = registry.rendered() if option == "--chat-template" else registry.users(_GIVES.get(option, option))
         if named is None:
             stopped = [name for name in uses if name in blocked]
             if len(stopped) == len(uses):

@@ -34,8 +34,10 @@ from autoselection.operators.cosine_pairs import (
 )
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import number
+from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
-from autoselection.signals.table import MinHashParams, SignalTable, how_to_get
+from autoselection.signals.registry import default_registry as signal_registry
+from autoselection.signals.table import SignalTable
 
 #: semdedup's clusters hold at least this many rows on average.
 ROWS_PER_CLUSTER = 10
@@ -265,7 +267,7 @@ def _part_groups(signals: SignalTable, part: str) -> Arrays:
     fetch = signals.require_parts(part)
 
     def build() -> Arrays:
-        from autoselection.signals.families.minhash import text_hashes
+        from autoselection.signals.families.text_hash import text_hashes
 
         hashes = np.empty(signals.n, np.uint64)
         absent = np.empty(signals.n, bool)
@@ -405,7 +407,7 @@ def _few(signals: SignalTable, ngram_size: int, num_perm: int) -> NDArray[np.uin
     made = signals.minhash_params or MinHashParams()
     cached = signals.minhash
     if cached is None:
-        raise SignalError(f"The pool has no MinHash signatures: {how_to_get('minhash')}")
+        raise SignalError(f"The pool has no MinHash signatures: {signal_registry().how_to_get('minhash')}")
     if made.ngram_size != ngram_size or cached.shape[1] < num_perm:
         raise SignalError(
             f"The pool's MinHash signatures are for ngram_size {made.ngram_size} and num_perm {cached.shape[1]}, and "

@@ -15,9 +15,11 @@ from autoselection.operators.groups import SCOPES, scopes_of
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import missing_phrases, number, percent, within
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
+from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.families.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
 from autoselection.signals.kinds import TOKEN_KINDS
-from autoselection.signals.table import MONA_PREFIX, SignalTable, how_to_get
+from autoselection.signals.registry import default_registry as signal_registry
+from autoselection.signals.table import SignalTable
 
 #: Columns that count something of a row, in the order in which the first one present is the default.
 LENGTHS = (
@@ -443,7 +445,7 @@ class MonaFilter(CutFilter):
         signals = context.signals
         tasks = signals.tasks
         if not tasks:
-            raise SignalError(f"The pool has no relevance scores for any task: {how_to_get('mona')}")
+            raise SignalError(f"The pool has no relevance scores for any task: {signal_registry().how_to_get('mona')}")
         chosen = np.zeros(signals.n, bool)
         unscored: NDArray[np.bool_] | None = np.ones(len(rows), bool)  # by any task; None: every row has a score
         notes: dict[str, int] = {}

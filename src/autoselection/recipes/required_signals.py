@@ -8,7 +8,9 @@ from typing import Any
 from autoselection.operators import Operator, OperatorRegistry, default_registry, in_role
 from autoselection.operators.base import has_signal
 from autoselection.recipes.recipe import Recipe
-from autoselection.signals.table import SignalTable, signal_of_column
+from autoselection.signals.arrays import MinHashParams
+from autoselection.signals.registry import default_registry as signal_registry
+from autoselection.signals.table import SignalTable
 
 #: Arrays of a table and the signal that yields them, where the names differ: near duplicates come with their signatures.
 _SIGNAL_OF: Mapping[str, str] = {"minhash": "near_duplicates"}
@@ -58,5 +60,7 @@ def _held(operator: Operator, params: Mapping[str, Any], need: str, signals: Sig
 
 def _signals(needs: Iterable[str]) -> tuple[str, ...]:
     arrays = ("mona", "text_hash", "sae", "embeddings", "near_duplicates")
-    named = (_SIGNAL_OF.get(need) or (need if need in arrays else signal_of_column(need)) for need in needs)
+    named = (
+        _SIGNAL_OF.get(need) or (need if need in arrays else signal_registry().signal_of_column(need)) for need in needs
+    )
     return tuple(dict.fromkeys(name for name in named if name is not None))

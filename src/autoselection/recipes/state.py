@@ -13,7 +13,8 @@ from autoselection import notebook
 from autoselection.operators import Rows
 from autoselection.operators.artefacts import pool_artefact
 from autoselection.recipes.drift import drift, feature_counts
-from autoselection.signals.table import MONA_PREFIX, SignalTable
+from autoselection.signals.families.mona import MONA_PREFIX
+from autoselection.signals.table import SignalTable
 
 DRIFT_AND_RELEVANCE = ("distribution_drift", "score_mean", "score_std")
 """The fields that :func:`drift_and_relevance` gives."""

@@ -1,5 +1,6 @@
 """Per-row scores of a pool: computed once, cached by content, read through one ``SignalTable``."""
 
+from autoselection.signals.arrays import MinHashParams, SparseRows
 from autoselection.signals.config import SIGNALS, SignalsConfig
 from autoselection.signals.contract import Signal
 from autoselection.signals.families.sae_training import SaeTraining, train_sae
@@ -8,7 +9,7 @@ from autoselection.signals.report import ScoreReport, SignalReport, missing_scor
 from autoselection.signals.score import load_table, score_pool
 from autoselection.signals.statistics import PoolStats, SignalStats, pool_stats
 from autoselection.signals.store import Shard, SignalStore
-from autoselection.signals.table import MinHashParams, SignalTable, SparseRows
+from autoselection.signals.table import SignalTable
 
 __all__ = [
     "SIGNALS",

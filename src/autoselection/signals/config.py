@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from autoselection.errors import SignalError
-from autoselection.language.chat import Turns
-from autoselection.language.models import DType
-from autoselection.schema import StrictModel
-from autoselection.signals.builtin import BUILTIN_SIGNALS
+from autoselection.signals.families import BUILTIN_SIGNALS
+from autoselection.signals.families.embeddings import EmbeddingText
 from autoselection.signals.families.near_duplicates import DEFAULT_RECALL
-from autoselection.signals.kinds import RewardScore, RewardText, SaeValues
-from autoselection.signals.registry import default_registry, signal_names
-from autoselection.signals.table import SPECIAL_SIGNALS, MinHashParams
+from autoselection.signals.families.reward import RewardScore, RewardText
+from autoselection.signals.families.sae import SaeValues
+from autoselection.signals.registry import SignalRegistry, default_registry, signal_names
+from autoselection.signals.settings import PassSettings
 from autoselection.wording import suggestion
 
 #: The signals of this package; ``signal_names()`` has those of installed plugins too.
-SIGNALS: tuple[str, ...] = (*(str(signal.name) for signal in BUILTIN_SIGNALS), *SPECIAL_SIGNALS)
+SIGNALS: tuple[str, ...] = SignalRegistry(BUILTIN_SIGNALS).names()
 
-EmbeddingText = Literal["prompt", "response", "both"]
+#: Options of signals that have a key of their own in this section: key, signal, option.
+_OWN_KEYS = (
+    ("ngram", "ngram_entropy", "n"),
+    ("spacy_model", "action_object_branching", "parser"),
+    ("spacy_max_characters", "action_object_branching", "max_characters"),
+    ("rsr_max_rank", "lm", "max_rank"),
+    ("sae_layer", "sae", "layer"),
+    ("max_features", "sae", "max_features"),
+    ("sae_values", "sae", "values"),
+    ("reward_model", "reward", "model"),
+    ("reward_label", "reward", "label"),
+    ("reward_score", "reward", "score"),
+    ("reward_text", "reward", "text"),
+    ("trajectory_models", "trajectory", "models"),
+    ("minhash_ngram", "minhash", "ngram_size"),
+    ("minhash_permutations", "minhash", "num_perm"),
+    ("minhash_seed", "minhash", "seed"),
+    ("minhash_recall", "near_duplicates", "recall"),
+    ("contamination_ngram", "contamination", "n"),
+    ("embedding_model", "embeddings", "model"),
+    ("embedding_text", "embeddings", "text"),
+    ("embedding_batch", "embeddings", "batch"),
+)
 
 
-class SignalsConfig(StrictModel):
+class SignalsConfig(PassSettings):
     """How the rows of a pool are scored."""
 
     signals: tuple[str, ...] | None = Field(
@@ -43,18 +64,6 @@ class SignalsConfig(StrictModel):
     spacy_max_characters: int = Field(
         100_000, ge=1, description="Longer texts are not parsed and have no score (characters)."
     )
-    max_length: int = Field(
-        2048, ge=2, description="Longer rows are cut from the right for the model, whose own limit holds too (tokens)."
-    )
-    turns: Turns = Field(
-        "all",
-        description="Score all assistant turns of a conversation, only the last, or each in the samples that inference would produce.",
-    )
-    batch_tokens: int | None = Field(
-        None,
-        ge=1,
-        description="Size of a batch of forward passes, padding included (tokens); null: 1,024 on a CPU, else 8,192.",
-    )
     rsr_max_rank: int | None = Field(
         100,
         ge=1,
@@ -66,11 +75,6 @@ class SignalsConfig(StrictModel):
         description="Whether null in signals also stands for token_kinds: IFD, loss and varentropy of the answer's, the "
         "reasoning's and the calls' tokens each (columns such as ifd_reasoning). A list in signals names it instead.",
     )
-    shard_rows: int = Field(
-        512, ge=1, description="Rows computed between two saves in the passes of the model; a kill loses at most these."
-    )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    dtype: DType = Field("auto", description="auto (bfloat16 on CUDA, else float32), float32, bfloat16 or float16.")
     sae_layer: int | None = Field(
         None,
         description="Layer whose output the SAE reads (0 is the first; negative counts from the end). null: as the "
@@ -143,10 +147,8 @@ class SignalsConfig(StrictModel):
     @classmethod
     def _options_fit(cls, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, values in options.items():
-            if name in SPECIAL_SIGNALS:
-                raise ValueError(f"the signal '{name}' has no options; its settings are keys of this section")
             try:
-                default_registry().make(name, values)
+                default_registry().options(name, values)
             except SignalError as error:
                 raise ValueError(str(error).rstrip(".")) from error
         return options
@@ -157,23 +159,19 @@ class SignalsConfig(StrictModel):
             raise ValueError("token_kinds: true is for signals: null; name token_kinds in the list of signals instead")
         return self
 
-    @property
-    def minhash(self) -> MinHashParams:
-        """The signature parameters."""
-        return MinHashParams(self.minhash_ngram, self.minhash_permutations, self.minhash_seed)
-
     def options_of(self, name: str) -> Mapping[str, Any]:
-        """What the signal ``name`` is made with: its own keys of this section, then ``options``."""
-        own: Mapping[str, Mapping[str, Any]] = {
-            "ngram_entropy": {"n": self.ngram},
-            "action_object_branching": {
-                "parser": self.spacy_model,
-                "max_characters": self.spacy_max_characters,
-            },
-            "minhash": {
-                "ngram_size": self.minhash_ngram,
-                "num_perm": self.minhash_permutations,
-                "seed": self.minhash_seed,
-            },
-        }
-        return {**own.get(name, {}), **self.options.get(name, {})}
+        """The options of the signal ``name``: its own keys of this section, then ``options``."""
+        own = {option: getattr(self, key) for key, signal, option in _OWN_KEYS if signal == name}
+        return {**own, **self.options.get(name, {})}
+
+    def all_options(self) -> dict[str, Mapping[str, Any]]:
+        """The options of all signals that have any, by name."""
+        return {name: self.options_of(name) for name in {*(signal for _, signal, _ in _OWN_KEYS), *self.options}}
+
+    def pass_settings(self) -> PassSettings:
+        """How a model reads rows."""
+        return PassSettings(**{name: getattr(self, name) for name in PassSettings.model_fields})
+
+    def names_by_default(self, signal: str) -> bool:
+        """Whether a signal that is only computed by name is computed without it."""
+        return signal == "token_kinds" and self.token_kinds

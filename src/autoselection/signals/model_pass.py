@@ -1,248 +1,452 @@
-"""The signals of the language model: losses, SAE features and relevance, from as few forward passes as possible."""
+"""The pass of the base model over the rows, which several signals share: each row is encoded once and read at most twice.
+
+Let y₁…y_T be the response tokens of a row: the trained assistant turns with their end marks, as training sees them. With
+``turns: each`` a row may be several samples; then y is the response tokens of all of them, each scored in its own sample.
+They are read in two passes:
+
+* conditional: in the whole conversation;
+* alone: the *same* tokens after only the beginning-of-sequence token (if the chat template starts with one) and the bare
+  assistant header (``<|im_start|>assistant\\n``), so that the first response token is scored in both. In a conversation of
+  several turns the headers and responses follow each other without the other turns. A template without header and
+  without beginning-of-sequence token gets the tokenizer's bos (else eos) token in front; if there is none either, the
+  first response token is left out of both passes.
+
+A signal of the pass is a :class:`PassSignal`. It says which values of each response token it wants, as functions of the
+logits (``token_values``, and ``token_values_alone`` for the second pass), which hidden states it reads
+(``state_reader``), and what it makes of a batch of rows (``finish``). What nobody wants is not computed: no logits
+without token values, no second pass without values alone, and no layers behind the last one that is read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.errors import SignalError
-from autoselection.language.chat import ChatOptions, ConversationEncoder
-from autoselection.language.models import (
-    load_model,
-    load_tokenizer,
-    model_fingerprint,
-    pick_device,
-    pick_dtype,
-    resolve_model,
-)
-from autoselection.signals.config import SignalsConfig
-from autoselection.signals.families import sae, text
-from autoselection.signals.families.trajectory import score_trajectory
-from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
-from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
-from autoselection.signals.table import LM_SIGNALS, MONA_PREFIX, SparseRows
-from autoselection.tasks import TaskItem, items_fingerprint
+from autoselection.conversation import Message, turn_text
+from autoselection.language.chat import ANSWER, CALL, REASONING, ConversationEncoder, Encoded, Row, Turns
+from autoselection.language.chat.form import as_conversation
+from autoselection.signals.contract import PassGroup, Reads, Rows, Signal
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.needs import BASE_MODEL, Need
+from autoselection.signals.store import Shard, SignalSpec
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
-    from autoselection.pool import Pool
-    from autoselection.signals.families.lm import LanguageModelScorer
+#: Kinds of response tokens, and the code of each in ``Encoded.kinds``.
+TOKEN_KINDS: Mapping[str, int] = {"answer": ANSWER, "reasoning": REASONING, "call": CALL}
 
-#: Version of each signal, raised whenever its definition changes, and of all when the encoder gives other tokens.
-VERSIONS = {"tokens": 2, "lm": 2, "token_kinds": 1, "sae": 4, "mona": 2}
-_MONA_SHARD = 65_536
-_TOKENS_SHARD = 4096
+#: Largest block of logits held at once, in numbers. On a CPU 16 MB in float32: softmax and ranks take half the time or less
+#: that they take in blocks of 64 MB.
+_LOGITS, _LOGITS_ON_A_DEVICE = 1 << 22, 1 << 24
 
-
-def _by_signal(losses: Shard) -> dict[str, Shard]:
-    """A shard of losses as those of the signals ``lm`` and, if it has their columns, ``token_kinds``."""
-    of_kinds = {name: array for name, array in losses.arrays.items() if name in KIND_COLUMNS}
-    rest = {name: array for name, array in losses.arrays.items() if name not in of_kinds}
-    stats = {name: count for name, count in losses.stats.items() if name.removeprefix("no_prompt_") not in TOKEN_KINDS}
-    stats = {name: count for name, count in stats.items() if name.removeprefix("no_") not in TOKEN_KINDS}
-    found = {"lm": Shard(rest, stats)}
-    return found | ({"token_kinds": Shard(of_kinds, losses.stats)} if of_kinds else {})
+#: Values of response tokens by name, each float[M], from their logits, float32[M, V], and ids, int64[M].
+TokenValues = Callable[["Tensor", "Tensor"], Mapping[str, "Tensor"]]
 
 
-def given(signal: str, value: Path | str | None, what: str, option: str) -> Path | str:
-    """``value``, which ``signal`` needs; SignalError if it was not given."""
-    if value is None:
-        raise SignalError(f"The signal '{signal}' needs a {what}: give {option}, or leave the signal out.")
-    return value
+@dataclass(frozen=True)
+class PassText:
+    """What one pass reads.
+
+    Attributes:
+        row: the conversation it belongs to.
+        ids: token ids.
+        scored: positions whose tokens are scored; each has a token before it.
+        kinds: kind of each scored token, a code of :data:`TOKEN_KINDS`.
+    """
+
+    row: int
+    ids: list[int]
+    scored: list[int] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)
 
 
-@dataclass
-class ModelSignals:
-    """What one call of ``score_pool`` asks of the base model, which is loaded at most once, and only if needed."""
+class StateReader(Protocol):
+    """What reads hidden states."""
 
-    pool: Pool
-    store: SignalStore
-    config: SignalsConfig
-    model_path: Path | str | None
-    chat_template: str | ChatOptions | None
-    trust_remote_code: bool
-    sae_info: sae.SaeInfo | None = None
-    _tokenizer: PreTrainedTokenizerBase | None = field(default=None, init=False)
-    _model: PreTrainedModel | None = field(default=None, init=False)
-    _scorers: dict[bool, LanguageModelScorer] = field(default_factory=dict, init=False)
+    @property
+    def hookpoint(self) -> str:
+        """The module whose output it reads: a name below the base model, such as ``layers.14``."""
+        ...
 
-    def tokens(self) -> list[Computed]:
-        """Token counts by the model's tokenizer."""
-        path = self._path("tokens")
-        params = {"tokenizer": "model", "template": self._template_key(path)}
-        spec = SignalSpec("tokens", VERSIONS["tokens"], params, model=model_fingerprint(path))
+    def read(self, states: Tensor, mask: Tensor, texts: Sequence[PassText]) -> Sequence[Any]:
+        """What it takes of each text of a batch, from states [B, L, d] and the mask of real tokens [B, L]."""
+        ...
 
-        def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
-            encoder = ConversationEncoder(self._load_tokenizer(), max_length=1 << 30, turns="all")
-            return {"tokens": Shard(*text.count_model_tokens(self.pool.conversations(rows), encoder))}
 
-        return self.store.compute([spec], shard, shard_rows=_TOKENS_SHARD, description="Token counts")
+class RowSums:
+    """Sums over the scored tokens of each row by kind of token; those of a row may come from several batches."""
 
-    def passes(self, names: set[str]) -> list[Computed]:
-        """Losses, varentropy, rsr and SAE features, those of ``names``, from the same passes."""
-        specs: list[SignalSpec] = []
-        asked = [name for name in LM_SIGNALS if name in names]
-        if set(asked) - {"token_kinds"}:
-            specs.append(self._lm_spec("lm", asked[0]))
-        if "token_kinds" in names:
-            specs.append(self._lm_spec("token_kinds", "token_kinds"))
-        if names & {"sae", "mona"}:
-            specs.append(self._sae_spec())
-        if not specs:
-            return []
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._sums: dict[str, NDArray[np.float64]] = {}
 
-        def shard(rows: range, wanted: frozenset[str]) -> dict[str, Shard]:
-            scorer = self._scorer("sae" in wanted)
-            losses, features = scorer.score(
-                self.pool.conversations(rows),
-                losses=bool(wanted & {"lm", "token_kinds"}),
-                features="sae" in wanted,
-                kinds="token_kinds" in wanted,
-            )
-            found = {"sae": features} if features is not None else {}
-            return found if losses is None else found | _by_signal(losses)
+    def add(self, texts: Sequence[PassText], values: Mapping[str, NDArray[np.float64]]) -> None:
+        """Add what was found for all scored tokens of ``texts``, in order."""
+        rows = np.repeat([text.row for text in texts], [len(text.scored) for text in texts])
+        cells = np.concatenate([text.kinds for text in texts]).astype(np.int64) * self._rows + rows
+        for name, added in values.items():
+            table = self._table(name)
+            table += np.bincount(cells, weights=added, minlength=table.size).reshape(table.shape)
 
-        titles = {"lm": "IFD, varentropy, rsr", "token_kinds": "the same by kind of token", "sae": "SAE features"}
-        what = " and ".join(titles[spec.name] for spec in specs)
-        return self.store.compute(specs, shard, shard_rows=self.config.shard_rows, description=what)
+    def means(self, name: str, kind: str | None = None) -> NDArray[np.float64]:
+        """The mean over a row's tokens, of one kind or all, float64[rows]; NaN for rows without any."""
+        sums, counts = (
+            table.sum(axis=0) if kind is None else table[TOKEN_KINDS[kind]]
+            for table in (self._table(name), self._table("count"))
+        )
+        return ratio(sums, counts)
 
-    def trajectory(self) -> list[Computed]:
-        """Losses under the checkpoints of ``signals.trajectory_models``."""
-        models, shard_rows = self.config.trajectory_models, self.config.shard_rows
-        params = [{**self._pass_params(model), "turns": self.config.turns} for model in models]
-        return score_trajectory(self.pool, self.store, models, params, self._checkpoint_scorer, shard_rows)
+    def _table(self, name: str) -> NDArray[np.float64]:
+        return self._sums.setdefault(name, np.zeros((len(TOKEN_KINDS) + 1, self._rows)))
 
-    def _checkpoint_scorer(self, path: Path | str) -> LanguageModelScorer:
-        from autoselection.signals.families.lm import LanguageModelScorer
 
-        config = self.config
-        model = load_model(path, config.device, config.dtype, trust_remote_code=self.trust_remote_code)
-        tokenizer = load_tokenizer(path, self.chat_template, self.trust_remote_code)
-        encoder = ConversationEncoder(tokenizer, max_length=self._length(model), turns=config.turns)
-        return LanguageModelScorer(model, encoder, batch_tokens=config.batch_tokens)
+@dataclass(frozen=True)
+class PassResult:
+    """What the pass found for a batch of rows.
 
-    def _length(self, model: PreTrainedModel) -> int:
-        longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        return min(self.config.max_length, longest or self.config.max_length)
+    Attributes:
+        sums: values of response tokens; those of the pass alone have ``alone/`` before their names.
+        states: by signal, for each row what its reader took of each of the row's texts.
+        scored: rows of which a response token was scored.
+        prompted: bool[rows], those of them that have a prompt.
+        counts: rows refused by the template, truncated, and turns that it rewrote.
+        unscored: rows without a response, and those whose response was cut off.
+        whole_logits: whether the model's own logits had to be computed at all positions.
+    """
 
-    def mona(self, targets: Mapping[str, Sequence[TaskItem]], parent: Computed) -> list[Computed]:
-        """Relevance to each task of ``targets``, from the SAE features of ``parent``."""
-        features = self.store.open("sae", parent.key).sparse()
-        specs = [
-            SignalSpec(
-                MONA_PREFIX + task,
-                VERSIONS["mona"],
-                {"samples": len(items)},
-                targets=items_fingerprint(items),
-                uses={"sae": parent.spec},
-            )
-            for task, items in targets.items()
-        ]
-        vectors: dict[str, NDArray[np.float64]] = {}  # made on first use: a cached signal needs no model
+    sums: RowSums
+    states: Mapping[str, Sequence[Sequence[Any]]]
+    scored: frozenset[int]
+    prompted: NDArray[np.bool_]
+    counts: Mapping[str, int]
+    unscored: Mapping[str, int]
+    whole_logits: bool
 
-        def vector(name: str) -> NDArray[np.float64]:
-            if name not in vectors:
-                vectors[name] = sae.task_vector(self._target_features(targets[name[len(MONA_PREFIX) :]]))
-            return vectors[name]
+    def __len__(self) -> int:
+        return len(self.prompted)
 
-        def shard(rows: range, wanted: frozenset[str]) -> dict[str, Shard]:
-            names = sorted(wanted)
-            scores = sae.mona_matrix(features, np.stack([vector(name) for name in names]), rows)
-            return {name: Shard({"mona": column}) for name, column in zip(names, scores, strict=True)}
+    def means(self, name: str, kind: str | None = None, *, alone: bool = False) -> NDArray[np.float64]:
+        """Mean of a value over each row's response tokens, of one kind or all; NaN for rows without any."""
+        return self.sums.means(f"alone/{name}" if alone else name, kind)
 
-        def stored_vector(name: str) -> Mapping[str, NDArray[np.float32]]:
-            return {"task_vector": vector(name).astype(np.float32)}
 
-        extras = {spec.name: partial(stored_vector, spec.name) for spec in specs}
-        return self.store.compute(
-            specs, shard, shard_rows=_MONA_SHARD, description=f"MONA of {', '.join(targets)}", extra=extras
+class BaseModelPass:
+    """The pass group of the base model: loads it when a batch has to be read."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+
+    def run(self, rows: Rows, signals: Sequence[PassSignal]) -> Mapping[str, Shard]:
+        """The shards of all ``signals`` for these rows, by name."""
+        return self.scorer().run(rows.conversations, signals)
+
+    def scorer(self) -> LanguageModelScorer:
+        """Of the base model; one for all batches."""
+        inputs = self.inputs
+
+        def make() -> LanguageModelScorer:
+            model = inputs.language_model
+            encoder = inputs.encoder(model, inputs.tokenizer)
+            return LanguageModelScorer(model, encoder, batch_tokens=inputs.settings.batch_tokens)
+
+        return inputs.keep(LanguageModelScorer, make)
+
+
+class PassSignal(Signal):
+    """A signal from the pass of the base model."""
+
+    pass_group: ClassVar[type[PassGroup] | None] = BaseModelPass
+    reads: Reads = "conversations"
+    needs: ClassVar[tuple[Need, ...]] = (BASE_MODEL,)
+    cost = 5
+
+    @property
+    def token_values(self) -> Sequence[TokenValues]:
+        """Functions of the logits of each response token in the whole conversation; equal ones are called once."""
+        return ()
+
+    @property
+    def token_values_alone(self) -> Sequence[TokenValues]:
+        """The same where the response stands alone."""
+        return ()
+
+    def state_reader(self, model: PreTrainedModel) -> StateReader | None:
+        """What reads hidden states of ``model``; the same object each time."""
+        return None
+
+    def finish(self, found: PassResult) -> Shard:
+        """The shard of a batch of rows."""
+        raise NotImplementedError(f"the signal '{self.name}' has no 'finish'")
+
+    def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
+        spec = super().spec(inputs, needed)
+        params = {**inputs.pass_params(inputs.base_model), "turns": inputs.settings.turns, **self.params}
+        return replace(spec, params=params)
+
+    def rows_at_once(self, inputs: Inputs) -> int:
+        return inputs.settings.shard_rows
+
+
+def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Group items of similar length: within a batch, count × longest length ≤ ``budget`` (or a single item).
+
+    A batch that holds at least an eighth of the budget is closed early where going on would pad an item by more than a
+    tenth. Longest first, so that a batch too large for memory shows at once; ties by index.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    batches: list[list[int]] = []
+    longest = 0
+    for i in order:
+        count = len(batches[-1]) if batches else 0
+        padded = 10 * lengths[i] < 9 * longest and 8 * count * longest >= budget
+        if count and (count + 1) * longest <= budget and not padded:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+            longest = lengths[i]
+    return batches
+
+
+def default_batch_tokens(device: str) -> int:
+    """Padded tokens a batch where none are set: small on a CPU, where activations should stay in its caches."""
+    return 1024 if device.startswith("cpu") else 8192
+
+
+class LanguageModelScorer:
+    """Reads conversations with a causal language model, for several signals at once.
+
+    Args:
+        model: in evaluation mode, on its device.
+        encoder: encodes conversations with the model's chat template.
+        batch_tokens: padded tokens a batch; None: ``default_batch_tokens`` of the model's device.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, encoder: ConversationEncoder, *, batch_tokens: int | None = None
+    ) -> None:
+        self.model = model
+        self.encoder = encoder
+        self.batch_tokens = default_batch_tokens(str(model.device)) if batch_tokens is None else batch_tokens
+        self.full_logits: bool | None = None  # whether the output head alone does not give the model's logits
+        self.masked = True  # whether padding behind a row changes it, so that it must be masked
+
+    def run(self, rows: Sequence[Row], signals: Sequence[PassSignal]) -> dict[str, Shard]:
+        """The shards of ``signals`` for conversations, by name."""
+        import torch
+
+        encoded = self.encoder.sample_batch(rows)
+        texts = _texts(encoded)
+        values = list(dict.fromkeys(value for signal in signals for value in signal.token_values))
+        alone = list(dict.fromkeys(value for signal in signals for value in signal.token_values_alone))
+        readers = {signal.name: reader for signal in signals if (reader := signal.state_reader(self.model))}
+        pairs, unscored = self._scored_texts(rows, encoded, texts) if values else ({}, {})
+        sums = RowSums(len(rows))
+        states: dict[str, list[list[Any]]] = {name: [[] for _ in rows] for name in readers}
+        with torch.inference_mode():
+            for batch in self._batches([pair[0] for pair in pairs.values()]):
+                found = self._forward(batch, values, readers, states)
+                sums.add(batch, {"count": np.ones(sum(len(text.scored) for text in batch)), **found})
+            for batch in self._batches([pair[1] for pair in pairs.values()] if alone else []):
+                sums.add(batch, {f"alone/{name}": each for name, each in self._forward(batch, alone).items()})
+            rest = [PassText(row, item.input_ids) for place, (row, item) in enumerate(texts) if place not in pairs]
+            for batch in self._batches(rest if readers else []):
+                self._forward(batch, (), readers, states)
+        scored = frozenset(pair[0].row for pair in pairs.values())
+        prompted = np.asarray([i in scored and self._has_prompt(row) for i, row in enumerate(rows)], bool)
+        result = PassResult(sums, states, scored, prompted, _counts(encoded), unscored, bool(self.full_logits))
+        return {signal.name: signal.finish(result) for signal in signals}
+
+    def _scored_texts(
+        self, rows: Sequence[Row], encoded: Sequence[list[Encoded] | None], texts: Sequence[tuple[int, Encoded]]
+    ) -> tuple[dict[int, tuple[PassText, PassText]], dict[str, int]]:
+        """The texts (by their place) that have a response left, in the conversation and alone; rows that have none."""
+        answered = [found is not None and self._has_response(row) for row, found in zip(rows, encoded, strict=True)]
+        pairs = {place: self._pair(*text) for place, text in enumerate(texts) if answered[text[0]]}
+        pairs = {place: pair for place, pair in pairs.items() if pair[0].scored}
+        read = {row for row, _ in texts}
+        left = {pair[0].row for pair in pairs.values()}
+        stats = {
+            "empty_response": sum(not answered[row] for row in read),
+            "response_cut_off": sum(answered[row] and row not in left for row in read),
+        }
+        return pairs, stats
+
+    def _batches(self, texts: Sequence[PassText]) -> Iterator[list[PassText]]:
+        """The texts in batches of similar length."""
+        for batch in token_batches([len(text.ids) for text in texts], self.batch_tokens):
+            yield [texts[i] for i in batch]
+
+    def _pair(self, row: int, encoded: Encoded) -> tuple[PassText, PassText]:
+        """A text in the conversation and alone, with the same scored tokens in both."""
+        positions = [i for i, scored in enumerate(encoded.response) if scored]
+        kinds = [encoded.kinds[i] for i in positions]
+        kept = [i for i, alone in enumerate(encoded.alone) if alone]
+        alone_ids = [encoded.input_ids[i] for i in kept]
+        alone_positions = [new for new, old in enumerate(kept) if encoded.response[old]]
+        if alone_positions and alone_positions[0] == 0:
+            tokenizer = self.encoder.tokenizer
+            start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+            if start is not None:
+                alone_ids = [start, *alone_ids]
+                alone_positions = [position + 1 for position in alone_positions]
+        first = 1 if positions and (positions[0] == 0 or alone_positions[0] == 0) else 0
+        return (
+            PassText(row, encoded.input_ids, positions[first:], kinds[first:]),
+            PassText(row, alone_ids, alone_positions[first:], kinds[first:]),
         )
 
-    def _target_features(self, items: Sequence[TaskItem]) -> SparseRows:
-        """SAE features of target samples, rendered and encoded as the rows of the pool are."""
-        _, shard = self._scorer(True).score([item.messages() for item in items], losses=False, features=True)
-        assert shard is not None
-        indptr = np.zeros(len(items) + 1, np.int64)
-        np.cumsum(shard.arrays["counts"], out=indptr[1:])
-        arrays = shard.arrays
-        return SparseRows(indptr, arrays["indices"], arrays["values"], self._sae().num_latents, arrays.get("scale"))
+    def _has_response(self, row: Row) -> bool:
+        messages = as_conversation(row).messages
+        return any(turn_text(messages[i]).strip() for i in _scored_turns(messages, self.encoder.turns))
 
-    def _lm_spec(self, name: str, signal: str) -> SignalSpec:
-        params = {**self._pass_params(self._path(signal)), "turns": self.config.turns}
-        if name == "lm":
-            params["max_rank"] = self.config.rsr_max_rank
-        return SignalSpec(name, VERSIONS[name], params, model=model_fingerprint(self._path(signal)))
+    def _has_prompt(self, row: Row) -> bool:
+        conversation = as_conversation(row)
+        scored = _scored_turns(conversation.messages, self.encoder.turns)
+        before = conversation.messages[: scored[0] if scored else 0]
+        tools = conversation.tools is not None and self.encoder.shows_tools
+        return tools or any(turn_text(message).strip() for message in before)
 
-    def _sae_spec(self) -> SignalSpec:
-        info = self._sae()
-        params = {
-            **self._pass_params(self._path("sae")),
-            **({"turns": "each"} if self.config.turns == "each" else {}),  # else all tokens of the conversation count
-            "max_features": self.config.max_features,
-            "values": self.config.sae_values,
-            "d": info.num_latents,
-            "k": info.k,
-            "layer": self.config.sae_layer if self.config.sae_layer is not None else info.hookpoint,
-        }
-        both = f"{model_fingerprint(self._path('sae'))}+{sae.sae_fingerprint(info)}"
-        return SignalSpec("sae", VERSIONS["sae"], params, model=both, sparse=True)
+    def _forward(
+        self,
+        batch: Sequence[PassText],
+        values: Sequence[TokenValues],
+        readers: Mapping[str, StateReader] | None = None,
+        states: Mapping[str, list[list[Any]]] | None = None,
+    ) -> dict[str, NDArray[np.float64]]:
+        """One right-padded batch: the values of each scored token, in order; what readers take goes to ``states``.
 
-    def _pass_params(self, model: Path | str) -> dict[str, Any]:
-        """What all signals from a pass of ``model`` depend on besides it."""
-        return {
-            "max_length": self.config.max_length,
-            "template": self._template_key(model),
-            "dtype": str(pick_dtype(pick_device(self.config.device), self.config.dtype)).removeprefix("torch."),
-        }
+        Where no position is scored, the pass ends at the last layer that is read.
+        """
+        import torch
 
-    def _template_key(self, model: Path | str) -> str:
-        """By which chat template, date and rule for control text conversations are rendered for ``model``."""
-        return ChatOptions.of(self.chat_template).key(resolve_model(model))
+        device = self.model.device
+        if self.full_logits is None:
+            self._probe(batch[0].ids)
+        lengths = [len(row.ids) for row in batch]
+        tokens = torch.full((len(batch), max(lengths)), self.encoder.tokenizer.pad_token_id or 0)
+        for i, row in enumerate(batch):
+            tokens[i, : len(row.ids)] = torch.as_tensor(row.ids)
+        tokens = tokens.to(device)
+        mask = (torch.arange(max(lengths)) < torch.as_tensor(lengths)[:, None]).long().to(device)
+        given = mask if self.masked and min(lengths) < max(lengths) else None
+        rows = np.repeat(np.arange(len(batch)), [len(row.scored) for row in batch])
+        hookpoints = {reader.hookpoint for reader in (readers or {}).values()}
+        with capture(self.model, hookpoints, stop=not len(rows)) as captured:
+            hidden = self.model.base_model(input_ids=tokens, attention_mask=given, use_cache=False)[0]
+        if states is not None:
+            for name, reader in (readers or {}).items():
+                for text, taken in zip(batch, reader.read(captured[reader.hookpoint], mask, batch), strict=True):
+                    states[name][text.row].append(taken)
+        scores: dict[str, NDArray[np.float64]] = {}
+        if len(rows):
+            whole = self._whole_logits(tokens, given) if self.full_logits else None
+            positions = torch.as_tensor([p for row in batch for p in row.scored], device=device)
+            row_index = torch.as_tensor(rows, device=device)
+            block = _LOGITS if device.type == "cpu" else _LOGITS_ON_A_DEVICE
+            chunk = max(1, block // self.model.config.get_text_config().vocab_size)
+            for start in range(0, len(rows), chunk):
+                part = slice(start, start + chunk)
+                before = (row_index[part], positions[part] - 1)
+                logits = self._head(hidden[before]) if whole is None else whole[before]
+                logits, targets = logits.float(), tokens[row_index[part], positions[part]]
+                for value in values:
+                    for name, each in value(logits, targets).items():
+                        scores.setdefault(name, np.empty(len(rows)))[part] = each.cpu().numpy()
+        return scores
 
-    def _path(self, signal: str) -> Path | str:
-        return given(signal, self.model_path, "model", "--model")
+    def _head(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        return logits
 
-    def _sae(self) -> sae.SaeInfo:
-        assert self.sae_info is not None
-        return self.sae_info
+    def _whole_logits(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        logits: Tensor = self.model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
+        return logits
 
-    def _load_tokenizer(self) -> PreTrainedTokenizerBase:
-        if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(self._path("tokens"), self.chat_template, self.trust_remote_code)
-        return self._tokenizer
+    def _probe(self, ids: Sequence[int]) -> None:
+        """Find out on the first row which short cuts give what the model itself gives.
 
-    def _load_model(self) -> PreTrainedModel:
-        if self._model is None:
-            config = self.config
-            self._model = load_model(
-                self._path("ifd"), config.device, config.dtype, trust_remote_code=self.trust_remote_code
-            )
-        return self._model
+        In most architectures the output head applied to chosen positions gives the model's logits, and what stands
+        behind a token cannot change it, so that right padding needs no mask (attention is faster without one). A model
+        that does more with its logits (soft caps, scaling) or looks ahead is computed whole, or masked.
+        """
+        import torch
 
-    def _scorer(self, with_sae: bool) -> LanguageModelScorer:
-        from autoselection.signals.families.lm import LanguageModelScorer
+        few = torch.as_tensor(ids[:64], device=self.model.device)[None]
+        mask = torch.ones_like(few)
+        logits = self.model(input_ids=few, attention_mask=mask, use_cache=False).logits
+        tolerance = 1e-3 if logits.dtype == torch.float32 else 5e-2
 
-        if with_sae not in self._scorers:
-            config, model = self.config, self._load_model()
-            encoder = ConversationEncoder(self._load_tokenizer(), max_length=self._length(model), turns=config.turns)
-            features = None
-            if with_sae:
-                features = sae.SparseEncoder(
-                    self._sae(), model, layer=config.sae_layer, max_features=config.max_features
-                )
-            self._scorers[with_sae] = LanguageModelScorer(
-                model,
-                encoder,
-                batch_tokens=config.batch_tokens,
-                sae=features,
-                sae_values=config.sae_values,
-                max_rank=config.rsr_max_rank,
-            )
-        return self._scorers[with_sae]
+        def differ(ours: Tensor, own: Tensor) -> bool:
+            return float((ours - own).abs().max()) > tolerance * (float(own.abs().max()) + 1e-6)
+
+        hidden = self.model.base_model(input_ids=few, attention_mask=mask, use_cache=False)[0]
+        longer = self.model.base_model(input_ids=torch.cat([few, few.flip(1)], 1), use_cache=False)[0]
+        self.masked = differ(longer[:, : few.shape[1]], hidden)
+        self.full_logits = self.model.get_output_embeddings() is None or differ(self._head(hidden), logits)
+
+
+class _Enough(Exception):
+    """Ends a forward pass whose remaining layers nobody reads."""
+
+
+@contextmanager
+def capture(model: PreTrainedModel, hookpoints: Collection[str], *, stop: bool = False) -> Iterator[dict[str, Any]]:
+    """Collect the outputs of modules (names below the base model) of the forward pass run inside.
+
+    With ``stop`` the pass, and with it the block, ends at the last of these modules.
+    """
+    captured: dict[str, Any] = {}
+
+    def hook(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
+        def collect(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+            captured[name] = output[0] if isinstance(output, tuple) else output
+            if stop and len(captured) == len(hookpoints):
+                raise _Enough
+
+        return collect
+
+    base = model.base_model
+    handles = [base.get_submodule(name).register_forward_hook(hook(name)) for name in hookpoints]
+    try:
+        yield captured
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def ratio(
+    over: NDArray[np.float64], under: NDArray[np.float64], where: NDArray[np.bool_] | bool = True
+) -> NDArray[np.float64]:
+    """``over / under``; NaN where ``under`` is no positive number, or where not asked for."""
+    ratio: NDArray[np.float64] = np.divide(over, under, out=np.full_like(over, np.nan), where=where & (under > 0))
+    return ratio
+
+
+def _texts(encoded: Sequence[list[Encoded] | None]) -> list[tuple[int, Encoded]]:
+    """The texts of all rows that hold any token, each with its row."""
+    return [(row, item) for row, found in enumerate(encoded) for item in found or () if item.input_ids]
+
+
+def _counts(encoded: Sequence[list[Encoded] | None]) -> dict[str, int]:
+    return {
+        "refused_by_template": sum(found is None for found in encoded),
+        "truncated": sum(any(item.truncated for item in found or ()) for found in encoded),
+        "turns_rewritten": sum(item.rewritten for found in encoded for item in found or ()),
+    }
+
+
+def _scored_turns(messages: Sequence[Message], turns: Turns) -> list[int]:
+    """The assistant's turns that have a loss."""
+    assistants = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    chosen = assistants[-1:] if turns == "last" else assistants
+    return [i for i in chosen if messages[i].get("weight", 1)]

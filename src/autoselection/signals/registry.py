@@ -1,112 +1,180 @@
-"""Which signals of a row's text exist: the built-in ones and those that other packages register as entry points."""
+"""Which signals exist: the built-in ones and those that other packages register as entry points."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from autoselection.errors import SignalError
 from autoselection.plugins import has_members, load_entry_points
-from autoselection.signals.builtin import BUILTIN_SIGNALS
 from autoselection.signals.contract import Signal
+from autoselection.signals.families import BUILTIN_SIGNALS
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.needs import Need
 from autoselection.signals.store import Shard
-from autoselection.signals.table import SPECIAL_SIGNALS, TABLE_ARRAYS, column_signal
+from autoselection.validation import reason_of
 from autoselection.wording import suggestion
 
 ENTRY_POINT_GROUP = "autoselection.signals"
 
-#: Makes a signal from the options of the configuration; without any, the signal with its defaults.
-Factory = Callable[..., Signal]
-
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+
+#: A class of signals. (One of another package may be a function that makes them from options.)
+Kind = type[Signal]
 
 
 class SignalRegistry:
-    """Signals by name, the built-in ones first."""
+    """Classes of signals by name, the built-in ones first."""
 
-    def __init__(self, factories: Iterable[Factory] = BUILTIN_SIGNALS) -> None:
-        self._factories: dict[str, Factory] = {}
+    def __init__(self, kinds: Iterable[Kind] = BUILTIN_SIGNALS) -> None:
+        self._kinds: dict[str, Kind] = {}
+        self._asked: dict[str, str] = {}
         self._columns: dict[str, str] = {}
-        for factory in factories:
-            self.register(factory)
+        for kind in kinds:
+            self.register(kind)
 
-    def register(self, factory: Factory) -> None:
-        """Add a signal by what makes it, most often its class.
+    def register(self, kind: Kind) -> None:
+        """Add a class of signals.
 
         Raises:
             SignalError: it is no signal, or its name or one of its columns is taken or no plain name.
         """
-        signal = factory()
-        if not has_members(signal, Signal):
-            raise SignalError(f"{signal!r} is not a signal: it must have the members of autoselection.signals.Signal.")
-        name = signal.name
-        for word in (name, *signal.columns):
-            if not _NAME.match(word):
+        if not isinstance(kind, type) or not has_members(kind, Signal):
+            raise SignalError(f"{kind!r} is no class of signals: derive it from autoselection.signals.Signal.")
+        name = kind.name
+        asked = {name: (*kind.columns, *kind.arrays)} if kind.asked_as is None else kind.asked_as
+        columns = {column: owner for owner, owned in asked.items() for column in owned}
+        for word in (name, *asked, *columns):
+            if not isinstance(word, str) or not _NAME.match(word):
                 raise SignalError(
                     f"The signal '{name}' uses the name '{word}': only letters, digits, '_', '-' and '.' are allowed."
                 )
-        if name in self._factories or name in SPECIAL_SIGNALS:
+        if name in self._kinds or set(asked) & set(self._asked):
             raise SignalError(f"Two signals are called '{name}': rename the one that was added.")
-        for column in signal.columns:
-            owner = self._columns.get(column) or column_signal(column)
-            if owner not in (None, name):
+        for column in columns:
+            owner = self.signal_of_column(column)
+            if owner is not None:
                 raise SignalError(
                     f"The signals '{owner}' and '{name}' both have a column '{column}': rename that of the one added."
                 )
-        self._factories[name] = factory
-        self._columns |= dict.fromkeys(signal.columns, name)
+        self._kinds[name] = kind
+        self._asked |= dict.fromkeys(asked, name)
+        self._columns |= columns
 
     def names(self) -> tuple[str, ...]:
-        return tuple(self._factories)
+        """What signals can be asked for by, in the order of registration."""
+        return tuple(self._asked)
+
+    def kinds(self) -> tuple[Kind, ...]:
+        """All classes, in the order of registration."""
+        return tuple(self._kinds.values())
+
+    def kind(self, name: str) -> Kind:
+        """The class that is asked for as ``name``.
+
+        Raises:
+            SignalError: there is none.
+        """
+        if name not in self._asked:
+            raise SignalError(f"There is no signal '{name}'{suggestion(str(name), self._asked)}")
+        return self._kinds[self._asked[name]]
+
+    def kind_of_stored(self, name: str) -> Kind | None:
+        """The class of a stored signal (of ``mona/gsm8k`` that of ``mona``); None if its package is not installed."""
+        return self._kinds.get(name) or self._kinds.get(name.partition("/")[0])
 
     def signal_of_column(self, column: str) -> str | None:
-        """The signal that yields ``column``, or None."""
-        return self._columns.get(column)
+        """What the signal is asked for by that yields ``column``, or None."""
+        if column in self._columns:
+            return self._columns[column]
+        prefixed = (kind for kind in self._kinds.values() if column.startswith(kind.column_prefixes))
+        return next((kind.name for kind in prefixed if kind.column_prefixes), None)
 
-    def make(self, name: str, options: Mapping[str, Any] | None = None) -> Signal:
-        """The signal called ``name`` with ``options``.
+    def needs(self, name: str) -> tuple[Need, ...]:
+        """What has to be given for a signal: what it needs itself, then what those need that it is made from."""
+        kind = self.kind(name)
+        found = [*kind.needs, *(need for other in kind.made_from for need in self.needs(other))]
+        return tuple(dict.fromkeys(found))
+
+    def users(self, option: str) -> frozenset[str]:
+        """The signals that read what an option of ``autoselection score`` gives, such as ``--model``."""
+        return frozenset(name for name in self.names() if self._reads(name, option))
+
+    def rendered(self) -> frozenset[str]:
+        """The signals for which rows are rendered by the chat template."""
+        return frozenset(name for name in self.names() if any(need.renders for need in self._used(name)))
+
+    def _reads(self, name: str, option: str) -> bool:
+        return any(option in need.option.split(" ") for need in self._used(name))
+
+    def _used(self, name: str) -> tuple[Need, ...]:
+        return (*self.needs(name), *self.kind(name).may_use)
+
+    def how_to_get(self, name: str) -> str:
+        """The sentence that tells which command computes ``name``."""
+        options = " ".join(need.option for need in self.needs(name) if need.option)
+        return f"run `autoselection score POOL_DIR --signals {name}{' ' if options else ''}{options}` first."
+
+    def obstacles(self, inputs: Inputs) -> dict[str, str]:
+        """The signals that cannot be computed from what is given, each with the reason."""
+        absent = {
+            name: [need.absent for need in self.needs(name) if not need.is_given(inputs)] for name in self.names()
+        }
+        return {name: reasons[0] for name, reasons in absent.items() if reasons}
+
+    def options(self, name: str, values: Mapping[str, Any] | None = None) -> Any:
+        """The options of the class called ``name`` (as in the cache, or as it is asked for).
 
         Raises:
             SignalError: there is no such signal, or it refuses the options.
         """
-        if name not in self._factories:
-            raise SignalError(f"There is no signal '{name}'{suggestion(str(name), self._factories)}")
+        kind = self._kinds.get(name) or self.kind(name)
         try:
-            return self._factories[name](**(options or {}))
-        except (TypeError, ValueError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise SignalError(f"The options of the signal '{name}' are wrong: {reason}.") from error
+            return kind.options_model(**(values or {}))
+        except ValidationError as error:
+            detail = error.errors()[0]
+            field = ".".join(map(str, detail["loc"]))
+            raise SignalError(
+                f"The options of the signal '{name}' are wrong: {field}{': ' if field else ''}{reason_of(detail)}."
+            ) from error
+
+    def ordered(self, names: Iterable[str]) -> Iterator[Kind]:
+        """The classes asked for as ``names`` and all that they are made from: what is needed first, then by cost."""
+        done: dict[str, Kind] = {}
+
+        def add(kind: Kind) -> None:
+            for other in kind.made_from:
+                add(self.kind(other))
+            done.setdefault(kind.name, kind)
+
+        place = {name: number for number, name in enumerate(self._kinds)}
+        asked = {self._asked[name] for name in names}
+        for name in sorted(asked, key=lambda name: (self._kinds[name].cost, place[name])):
+            add(self._kinds[name])
+        return iter(done.values())
 
 
 @lru_cache(maxsize=1)
 def default_registry() -> SignalRegistry:
-    """The built-in signals and the entry points of group ``autoselection.signals``.
-
-    An entry point names a class of signals, or a function that makes one; it is called with the options that the
-    configuration gives under ``signals.options``.
+    """The built-in signals and the entry points of group ``autoselection.signals``, each of which names a class.
 
     Raises:
         SignalError: an entry point cannot be imported, or what it names is not a signal.
     """
     registry = SignalRegistry()
-    for point, factory in load_entry_points(ENTRY_POINT_GROUP, "signal", SignalError):
-        try:
-            registry.register(factory)
-        except (TypeError, ValueError) as error:
-            raise SignalError(
-                f"The signal '{point.name}' ({point.value}) cannot be made without options ({error}): "
-                f"mend or uninstall the package that registers it."
-            ) from error
+    for _, kind in load_entry_points(ENTRY_POINT_GROUP, "signal", SignalError):
+        registry.register(kind)
     return registry
 
 
 def signal_names() -> tuple[str, ...]:
-    """All signals that ``autoselection score --signals`` knows, in the order in which they are computed."""
-    return (*default_registry().names(), *SPECIAL_SIGNALS)
+    """All signals that ``autoselection score --signals`` knows."""
+    return default_registry().names()
 
 
 def checked(signal: Signal, shard: Shard, rows: int) -> Shard:
@@ -116,13 +184,19 @@ def checked(signal: Signal, shard: Shard, rows: int) -> Shard:
         SignalError: it has other columns than declared, or not one number a row.
     """
     arrays = {name: np.asarray(array) for name, array in shard.arrays.items()}
-    if set(arrays) != set(signal.columns):
+    declared = (*signal.columns, *signal.arrays)
+    if set(arrays) != set(declared):
         raise SignalError(
             f"The signal '{signal.name}' returned the columns {', '.join(sorted(arrays)) or 'none'} but declares "
-            f"{', '.join(signal.columns)}: mend the package that registers it."
+            f"{', '.join(declared)}: mend the package that registers it."
         )
     for name, array in arrays.items():
-        if name in TABLE_ARRAYS:
+        if name in signal.arrays:
+            if array.shape[:1] != (rows,):
+                raise SignalError(
+                    f"The signal '{signal.name}' returned an array of shape {array.shape} as '{name}' for {rows} rows; "
+                    "expected one entry a row: mend the package that registers it."
+                )
             continue
         if array.shape != (rows,) or array.dtype.kind not in "buif":
             raise SignalError(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoselection import notebook
-from autoselection.signals.missing import reasons
 from autoselection.signals.store import Computed
+from autoselection.signals.unscored import reasons
 
 
 @dataclass(frozen=True)

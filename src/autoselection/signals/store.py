@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from autoselection import files
 from autoselection.errors import SignalError
 from autoselection.progress import console, progress
-from autoselection.signals.cut import Cut
-from autoselection.signals.table import SparseRows
+from autoselection.signals.arrays import SparseRows
+from autoselection.signals.shard_plan import ShardPlan
 
 if TYPE_CHECKING:
     from autoselection.pool import Pool
@@ -316,7 +316,7 @@ class SignalStore:
                     spec, self.key(spec), True, 0.0, stored.meta["missing"], stored.meta["stats"]
                 )
         for inherited, group in self._by_inheritance(pending):
-            done = self._compute_group(group, inherited, work, Cut(shard_rows, at_once), description, extra)
+            done = self._compute_group(group, inherited, work, ShardPlan(shard_rows, at_once), description, extra)
             results |= {computed.spec.name: computed for computed in done}
         return [results[spec.name] for spec in specs]
 
@@ -346,20 +346,20 @@ class SignalStore:
         specs: Sequence[SignalSpec],
         inherited: Mapping[str, Inherited],
         work: Callable[[range, frozenset[str]], Mapping[str, Shard]],
-        cut: Cut,
+        plan: ShardPlan,
         description: str,
         extra: Extra | Mapping[str, Extra] | None,
     ) -> list[Computed]:
         started = time.monotonic()
         first = next((known.rows for known in inherited.values()), 0)
-        spans = cut.spans(first, self.rows)
+        spans = plan.spans(first, self.rows)
         resumed = dict.fromkeys((spec.name for spec in specs), 0)
         damaged = dict(resumed)
         with progress(description, self.rows - first) as advance:
             for span in spans:
                 wanted = []
                 for spec in specs:
-                    state = self._shard_state(spec, span, cut)
+                    state = self._shard_state(spec, span, plan)
                     resumed[spec.name] += state == "sound"
                     damaged[spec.name] += state == "damaged"
                     if state != "sound":
@@ -367,13 +367,13 @@ class SignalStore:
                 if wanted:
                     shards = work(span, frozenset(spec.name for spec in wanted))
                     for spec in wanted:
-                        self._write_shard(self._shard_path(spec, span, cut), shards[spec.name])
+                        self._write_shard(self._shard_path(spec, span, plan), shards[spec.name])
                 advance(len(span), found=not wanted)
         common = extra() if callable(extra) else {}
         results = []
         for spec in specs:
             extras = extra[spec.name]() if isinstance(extra, Mapping) else common
-            meta = self._finish(spec, inherited.get(spec.name), spans, cut, extras)
+            meta = self._finish(spec, inherited.get(spec.name), spans, plan, extras)
             results.append(
                 Computed(
                     spec,
@@ -405,11 +405,11 @@ class SignalStore:
             shutil.rmtree(folder)
             return None
 
-    def _shard_path(self, spec: SignalSpec, span: range, cut: Cut) -> Path:
-        return self._folder(spec.name, self.key(spec)) / cut.folder / f"{span.start:010d}.npz"
+    def _shard_path(self, spec: SignalSpec, span: range, plan: ShardPlan) -> Path:
+        return self._folder(spec.name, self.key(spec)) / plan.folder / f"{span.start:010d}.npz"
 
-    def _shard_state(self, spec: SignalSpec, span: range, cut: Cut) -> str:
-        path = self._shard_path(spec, span, cut)
+    def _shard_state(self, spec: SignalSpec, span: range, plan: ShardPlan) -> str:
+        path = self._shard_path(spec, span, plan)
         if not path.exists():
             return "absent"
         try:
@@ -434,7 +434,7 @@ class SignalStore:
         spec: SignalSpec,
         inherited: Inherited | None,
         spans: Sequence[range],
-        cut: Cut,
+        plan: ShardPlan,
         extras: Mapping[str, Array],
     ) -> dict[str, Any]:
         """Join what was known and the shards into one file an array, write the metadata last, and drop the shards."""
@@ -451,7 +451,7 @@ class SignalStore:
                 if spec.sparse:
                     counts[: inherited.rows] = inherited.counts
             for span in spans:
-                shard = _read_shard(self._shard_path(spec, span, cut))
+                shard = _read_shard(self._shard_path(spec, span, plan))
                 for name, count in shard.stats.items():
                     stats[name] = stats.get(name, 0) + count
                 for name, array in shard.arrays.items():

@@ -7,181 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection import notebook
 from autoselection.errors import SignalError
-from autoselection.signals.kinds import KIND_COLUMNS
+from autoselection.signals.arrays import MinHashParams, SparseRows, unit_rows
+from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.pairs import NearDuplicates
+from autoselection.signals.registry import default_registry
 
 if TYPE_CHECKING:
     import polars
 
     from autoselection.pool import Pool
-
-#: Signals that are more than a function of a row's own text, in the order in which they are computed: ``score.py`` knows
-#: how. All others are in ``registry.py``.
-SPECIAL_SIGNALS = (
-    "near_duplicates",
-    "contamination",
-    "embeddings",
-    "contamination_cosine",
-    "ifd",
-    "loss",
-    "varentropy",
-    "rsr",
-    "token_kinds",
-    "sae",
-    "mona",
-    "reward",
-    "trajectory",
-)
-#: Signals that come together from the two passes of a base model over each row.
-LM_SIGNALS = ("ifd", "loss", "varentropy", "rsr", "token_kinds")
-#: Arrays of a table that are not columns of scores.
-TABLE_ARRAYS = frozenset({"text_hash", "minhash", "near_duplicates", "sae", "embeddings"})
-#: Which signal (the name given to ``autoselection score --signals``) yields each column, if it is not in ``registry.py``.
-SIGNAL_OF_COLUMN: Mapping[str, str] = MappingProxyType(
-    {
-        "ifd": "ifd",
-        "loss": "loss",
-        "varentropy": "varentropy",
-        "rsr": "rsr",
-        **dict.fromkeys(KIND_COLUMNS, "token_kinds"),
-        "loss_conditional": "ifd",
-        "loss_unconditional": "ifd",
-        "contamination": "contamination",
-        "contamination_cosine": "contamination_cosine",
-        "reward": "reward",
-        "loss_drop": "trajectory",
-        "loss_slope": "trajectory",
-    }
-)
-MONA_PREFIX = "mona/"
-#: ``loss/0``, ``loss/1``, …: a row's loss under the checkpoints of a trajectory.
-LOSS_PREFIX = "loss/"
-
-
-def column_signal(column: str) -> str | None:
-    """The signal of the model that yields ``column``, or None."""
-    prefixes = {MONA_PREFIX: "mona", LOSS_PREFIX: "trajectory"}
-    return SIGNAL_OF_COLUMN.get(column) or next((prefixes[p] for p in prefixes if column.startswith(p)), None)
-
-
-def signal_of_column(column: str) -> str | None:
-    """The signal, of this package or another, that yields ``column``; None if no signal does."""
-    from autoselection.signals.registry import default_registry  # which knows this module
-
-    return column_signal(column) or default_registry().signal_of_column(column)
-
-
-def how_to_get(signal: str) -> str:
-    """The sentence that tells which command computes ``signal``."""
-    model = " --model MODEL"
-    needs = {
-        "contamination": " --config CONFIG",
-        "contamination_cosine": " --config CONFIG --embedding-model MODEL",
-        "embeddings": " --embedding-model MODEL",
-        **dict.fromkeys(LM_SIGNALS, model),
-        "sae": model + " --sae SAE",
-        "mona": model + " --sae SAE",
-        "reward": " --reward-model MODEL",
-        "trajectory": " --trajectory-model FIRST --trajectory-model LAST",
-    }
-    return f"run `autoselection score POOL_DIR --signals {signal}{needs.get(signal, '')}` first."
-
-
-@dataclass(frozen=True)
-class MinHashParams:
-    """How the signatures of a table were made: word n-grams of ``ngram_size``, ``num_perm`` permutations, ``seed``."""
-
-    ngram_size: int = 5
-    num_perm: int = 128
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class SparseRows:
-    """Non-negative sparse vectors, one a row, in compressed sparse row form; the arrays may be memory-mapped.
-
-    Row i holds ``values[indptr[i]:indptr[i+1]]`` at the dimensions ``indices[...]``, ascending and distinct.
-
-    Attributes:
-        indptr: int64[N+1].
-        indices: int32[nnz].
-        values: float32, float16 or uint8 [nnz], all > 0.
-        d: width of the vectors.
-        scale: float32[N] if the values are uint8: row i holds ``scale[i] * values``.
-    """
-
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    values: NDArray[Any]
-    d: int
-    scale: NDArray[np.float32] | None = None
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Non-zeros of each row, int64[N]."""
-        return np.diff(self.indptr)
-
-    def row(self, i: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Indices and values of one row."""
-        span = slice(int(self.indptr[i]), int(self.indptr[i + 1]))
-        return self.indices[span], self.floats(i, i + 1)
-
-    def floats(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """The values of rows ``start`` to ``stop`` (default: all) as float32."""
-        stop = len(self) if stop is None else stop
-        bounds = np.asarray(self.indptr[start : stop + 1])
-        values: NDArray[np.float32] = np.asarray(self.values[int(bounds[0]) : int(bounds[-1])], np.float32)
-        return values if self.scale is None else values * np.repeat(self.scale[start:stop], np.diff(bounds))
-
-    def take(self, rows: NDArray[np.int64]) -> SparseRows:
-        """The given rows, in the given order, in memory."""
-        counts = self.counts[rows]
-        indptr = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(counts, out=indptr[1:])
-        where = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], counts)
-        scale = None if self.scale is None else self.scale[rows]
-        return SparseRows(indptr, self.indices[where], self.values[where], self.d, scale)
-
-    def to_scipy(self) -> Any:
-        """The same rows as ``scipy.sparse.csr_matrix`` of shape (N, d), float32; indices share memory where they can."""
-        return self._matrix(self.floats())
-
-    def active(self) -> Any:
-        """Where the rows are not zero, as ``scipy.sparse.csr_matrix`` of int8 ones; the values are not read."""
-        return self._matrix(np.ones(len(self.indices), np.int8))
-
-    def _matrix(self, data: NDArray[Any]) -> Any:
-        from scipy.sparse import csr_matrix
-
-        matrix = csr_matrix((len(self), self.d), dtype=data.dtype)
-        matrix.data = data
-        matrix.indices = np.asarray(self.indices)
-        matrix.indptr = np.asarray(self.indptr)
-        if matrix.indptr[-1] <= np.iinfo(np.int32).max:  # scipy wants both index arrays alike
-            matrix.indptr = matrix.indptr.astype(np.int32)
-        else:
-            matrix.indices = matrix.indices.astype(np.int64)
-        return matrix
-
-    @classmethod
-    def from_dense(cls, dense: NDArray[Any]) -> SparseRows:
-        """Keep the positive entries of a dense (N, d) array."""
-        dense = np.asarray(dense, np.float32)
-        rows, columns = np.nonzero(dense > 0)
-        indptr = np.zeros(len(dense) + 1, np.int64)
-        np.cumsum(np.bincount(rows, minlength=len(dense)), out=indptr[1:])
-        return cls(indptr, columns.astype(np.int32), dense[rows, columns], int(dense.shape[1]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -204,6 +45,7 @@ class SignalTable:
         near_duplicates: pairs of rows with similar wording.
         folder: where the signals are stored, and what is derived from them; None for a table built from arrays.
         unscored: by column (or ``sae``, ``embeddings``) the pool's rows without a score, by reason in words.
+        arrays: what signals of other packages yield besides columns, by name.
         pool: the pool, if the table was loaded from one.
 
     ``table["ifd"]`` is a column, ``len(table)`` the number of rows, ``"ifd" in table`` and ``list(table)`` are about names.
@@ -225,7 +67,11 @@ class SignalTable:
     near_duplicates: NearDuplicates | None = None
     folder: Path | None = None
     unscored: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    arrays: Mapping[str, Any] = field(default_factory=dict)
     pool: Pool | None = None
+
+    #: What signals yield besides columns and has an attribute of its own.
+    ARRAYS: ClassVar = ("text_hash", "minhash", "minhash_params", "near_duplicates", "sae", "embeddings")
 
     def __post_init__(self) -> None:
         arrays: dict[str, Any] = {**self.columns, "source": self.source}
@@ -246,7 +92,9 @@ class SignalTable:
             raise SignalError(
                 "Signals go by name: table['n_tokens'] is a column, table['n_tokens'][:3] its first scores."
             )
-        return getattr(self, name) if name not in self.columns and name in self.names else self.column(name)
+        if name in self.columns or name not in self.names:
+            return self.column(name)
+        return self.arrays[name] if name in self.arrays else getattr(self, name)
 
     def __contains__(self, name: object) -> bool:
         return name in self.names
@@ -305,7 +153,8 @@ class SignalTable:
     def names(self) -> tuple[str, ...]:
         """Everything the table holds: column names, then the other kinds that are present."""
         extra = ("text_hash", "minhash", "near_duplicates", "sae", "embeddings")
-        return (*sorted(self.columns), *(name for name in extra if getattr(self, name) is not None))
+        held = (name for name in extra if getattr(self, name) is not None)
+        return (*sorted(self.columns), *held, *sorted(self.arrays))
 
     def column(self, name: str) -> NDArray[np.float32]:
         """The scores called ``name``.
@@ -319,30 +168,30 @@ class SignalTable:
             task = name[len(MONA_PREFIX) :]
             known = ", ".join(self.tasks) or "none"
             raise SignalError(
-                f"The pool has no relevance scores for task '{task}' (tasks scored: {known}): {how_to_get('mona')}"
+                f"The pool has no relevance scores for task '{task}' (tasks scored: {known}): {default_registry().how_to_get('mona')}"
             )
-        signal = signal_of_column(name)
+        signal = default_registry().signal_of_column(name)
         if signal is not None:
-            raise SignalError(f"The pool has no signal '{name}': {how_to_get(signal)}")
+            raise SignalError(f"The pool has no signal '{name}': {default_registry().how_to_get(signal)}")
         known = ", ".join(self.names) or "none"
         raise SignalError(f"There is no signal called '{name}'; this pool has: {known}.")
 
     def require_sae(self) -> SparseRows:
         """The SAE features; SignalError if they were not computed."""
         if self.sae is None:
-            raise SignalError(f"The pool has no SAE features: {how_to_get('sae')}")
+            raise SignalError(f"The pool has no SAE features: {default_registry().how_to_get('sae')}")
         return self.sae
 
     def require_embeddings(self) -> NDArray[Any]:
         """The sentence embeddings; SignalError if they were not computed."""
         if self.embeddings is None:
-            raise SignalError(f"The pool has no embeddings: {how_to_get('embeddings')}")
+            raise SignalError(f"The pool has no embeddings: {default_registry().how_to_get('embeddings')}")
         return self.embeddings
 
     def require_text_hash(self) -> NDArray[np.uint64]:
         """The hashes of the texts; SignalError if they were not computed."""
         if self.text_hash is None:
-            raise SignalError(f"The pool has no text hashes: {how_to_get('text_hash')}")
+            raise SignalError(f"The pool has no text hashes: {default_registry().how_to_get('text_hash')}")
         return self.text_hash
 
     def require_parts(self, part: str) -> Callable[[NDArray[np.int64]], list[str]]:
@@ -442,9 +291,3 @@ class SignalTable:
             texts=fetch,
             parts=None if parts is None else lambda part, rows: [parts[part][row] for row in rows.tolist()],
         )
-
-
-def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """The rows of a dense array scaled to unit length, float32; rows of zeros become NaN: they have no direction."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, np.nan), np.float32)

@@ -35,9 +35,9 @@ from autoselection.operators import default_registry
 from autoselection.pool import Pool
 from autoselection.recipes import load_recipe
 from autoselection.search.space import operator_problems
+from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.registry import signal_names
 from autoselection.signals.score import obstacles
-from autoselection.signals.table import signal_of_column
 from autoselection.study.reuse import ranked_trials
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def check_operators(config: StudyConfig) -> None:
     for place, names in (("operators", search.operators or ()), ("also", search.also)):
         for name in names:
             for need in () if name in search.without else registry.get(name).needs({}):
-                yields = _YIELDS.get(need) or (need if need in signal_names() else signal_of_column(need),)
+                yields = _YIELDS.get(need) or (
+                    need if need in signal_names() else signal_registry().signal_of_column(need),
+                )
                 if yields == (None,):
                     continue
                 if asked is not None and not {*asked, "contamination"} & set(yields):

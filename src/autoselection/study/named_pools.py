@@ -14,20 +14,10 @@ from autoselection.pool.cached import cached_pool
 from autoselection.progress import console
 from autoselection.recipes import Recipe, ScoredPool, lacking_signals
 from autoselection.signals import ScoreReport, SignalsConfig, load_table, score_pool
+from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.score import obstacles
-from autoselection.signals.table import LM_SIGNALS
 from autoselection.study.prepare import contaminated, without
 from autoselection.study.study import Study
-
-_OPTIONS: Mapping[str, frozenset[str]] = {
-    "--model MODEL": frozenset({*LM_SIGNALS, "sae", "mona"}),
-    "--sae SAE": frozenset({"sae", "mona"}),
-    "--target TASK=FILE": frozenset({"mona"}),
-    "--embedding-model MODEL": frozenset({"embeddings", "contamination_cosine"}),
-    "--reward-model MODEL": frozenset({"reward"}),
-    "--trajectory-model FIRST --trajectory-model LAST": frozenset({"trajectory"}),
-    "--config CONFIG": frozenset({"contamination", "contamination_cosine"}),
-}
 
 
 @dataclass(frozen=True)
@@ -170,4 +160,5 @@ def score_command(named_pool: NamedPool, recipe: str, names: Sequence[str]) -> s
 
 def needed_options(names: Sequence[str]) -> str:
     """The options of ``autoselection score`` that say what the signals ``names`` are computed from."""
-    return " ".join(option for option, uses in _OPTIONS.items() if uses & set(names))
+    needs = (need for name in names for need in signal_registry().needs(name))
+    return " ".join(dict.fromkeys(need.option for need in needs if need.option))

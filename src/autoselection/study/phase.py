@@ -7,7 +7,7 @@ from typing import Any
 
 from autoselection.errors import AutoSelectionError
 from autoselection.pool import Pool
-from autoselection.signals.cut import finished_signals, unfinished_signals
+from autoselection.signals.scored import finished_signals, unfinished_signals
 from autoselection.signals.store import SignalStore
 from autoselection.study.study import Study
 

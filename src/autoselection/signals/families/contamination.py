@@ -21,10 +21,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from autoselection.schema import StrictModel
 from autoselection.segmentation import CHARACTER, CLUSTER, PUNCTUATION, for_batches
+from autoselection.signals.contract import Reads, Rows, Signal
 from autoselection.signals.families import shingles
 from autoselection.signals.families.near_duplicates import distinct as distinct_of
+from autoselection.signals.needs import BENCHMARK_ITEMS
+from autoselection.signals.store import Shard
 from autoselection.tasks import TaskItem
 
 MIN_WORDS = 5
@@ -298,18 +303,33 @@ def _share(row: Ints, gram: Ints, items: ItemGrams, shares: NDArray[np.float32],
     )
 
 
-def contamination_cosine(rows: NDArray[Any], items: NDArray[Any], block: int = 8192) -> NDArray[np.float32]:
-    """The highest cosine of each row's embedding with an item's, float32[N]; NaN for a row without an embedding.
+class ContaminationOptions(StrictModel):
+    """Options of ``contamination``."""
 
-    Args:
-        rows: (N, d) unit vectors of the pool; rows of NaN have none.
-        items: (M, d) unit vectors of the items, made by the same model; M >= 1.
-    """
-    towards = np.asarray(items, np.float32)
-    towards = towards[~np.isnan(towards).any(axis=1)].T
-    if towards.shape[1] == 0:
-        return np.full(len(rows), np.nan, np.float32)
-    highest = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), block):
-        highest[start : start + block] = (np.asarray(rows[start : start + block], np.float32) @ towards).max(axis=1)
-    return highest
+    n: int = Field(
+        13,
+        ge=5,
+        le=50,
+        description="Length of the n-grams by which rows are compared with dev and test items (words; in scripts without "
+        "spaces 1.5 characters in Chinese and Japanese or 3 in Thai and the like stand for one).",
+    )
+
+
+class Contamination(Signal):
+    """How much of a benchmark item's text each row contains."""
+
+    name = "contamination"
+    columns = ("contamination",)
+    version = 2
+    options_model = ContaminationOptions
+    reads: Reads = "texts"
+    needs = (BENCHMARK_ITEMS,)
+
+    def compute(self, rows: Rows) -> Shard:
+        grams = rows.inputs.keep(("item grams", self.options.n), lambda: item_grams(rows.inputs.items, self.options.n))
+        shares, touched = contamination(rows.texts, grams)
+        stats = {STAT + part: int(touched[:, code].sum()) for code, part in enumerate(grams.parts)}
+        stats[ANY_STAT] = int(np.count_nonzero(shares))
+        if rows.span.start == 0:  # counts of the items, not of rows
+            stats |= grams.stats
+        return Shard({"contamination": shares}, stats)

@@ -8,22 +8,27 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
 from autoselection.conversation import Message, turn_text
 from autoselection.errors import MissingExtraError, SignalError
 from autoselection.language.models import files_fingerprint, load_errors, one_line, pick_device
-from autoselection.signals.contract import Signal, prompt_of, response_of
-from autoselection.signals.store import Shard
-from autoselection.signals.table import unit_rows
+from autoselection.schema import StrictModel
+from autoselection.signals.arrays import unit_rows
+from autoselection.signals.contract import Loaded, Rows, Signal, prompt_of, response_of
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.needs import Need, demand
+from autoselection.signals.store import Shard, StoredSignal
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+EmbeddingText = Literal["prompt", "response", "both"]
 
 _TEXT_OF: Mapping[str, Callable[[Sequence[Message]], str]] = {
     "prompt": prompt_of,
@@ -33,67 +38,86 @@ _TEXT_OF: Mapping[str, Callable[[Sequence[Message]], str]] = {
 #: Files that decide what a model computes. Its other files (ONNX and the like) are neither fetched nor hashed.
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.py")
 _OTHER_BACKENDS = ("onnx/*", "openvino/*")
-#: What the library raises for a folder or weights it cannot use.
 
 
-@dataclass(frozen=True)
+class EmbeddingOptions(StrictModel):
+    """Options of ``embeddings``."""
+
+    model: str | None = Field(
+        None,
+        description="Folder or hub id of a sentence-transformers or static (model2vec) model; null: no embeddings.",
+    )
+    text: EmbeddingText = Field(
+        "both", description="What is embedded: prompt (all turns but the assistant's), response, or both."
+    )
+    batch: int = Field(64, ge=1, description="Texts a forward pass of the model (count).")
+
+
+def _folder(inputs: Inputs) -> Path:
+    return inputs.keep("embedding folder", lambda: embedding_folder(str(inputs.option("embeddings", "model"))))
+
+
+#: The model of sentence embeddings.
+EMBEDDING_MODEL = Need(
+    "no embedding model was given (signals.embedding_model)",
+    demand("sentence embedding model", "--embedding-model"),
+    lambda inputs: inputs.option("embeddings", "model") is not None,
+    "--embedding-model MODEL",
+    model=lambda inputs: embedding_fingerprint(_folder(inputs)),
+)
+
+
 class Embeddings(Signal):
-    """One unit vector a row, float16. A row whose text is empty, or without direction, is NaN and counted.
-
-    Args:
-        folder: the model, as ``embedding_folder`` gives it.
-        text: ``prompt`` (all turns but the assistant's), ``response`` (the assistant's turns) or ``both``.
-        batch_size: texts a forward pass.
-        device: auto, cpu, cuda, cuda:N or mps.
-        trust_remote_code: run Python code shipped with the model; off unless asked for.
-    """
-
-    folder: Path
-    text: str = "both"
-    batch_size: int = 64
-    device: str = "auto"
-    trust_remote_code: bool = False
+    """One unit vector a row, float16. A row whose text is empty, or without direction, is NaN and counted."""
 
     name = "embeddings"
-    columns = ("embeddings",)
+    arrays = ("embeddings",)
+    options_model = EmbeddingOptions
+    needs = (EMBEDDING_MODEL,)
     shard_rows = 2048
+    cost = 2
 
     @property
     def params(self) -> Mapping[str, Any]:
-        return {"text": self.text}
+        return {"text": self.options.text}
 
-    @cached_property
-    def model(self) -> SentenceTransformer:
-        """The loaded model, on its device."""
-        return load_embedder(self.folder, self.device, self.trust_remote_code)
+    def compute(self, rows: Rows) -> Shard:
+        vectors, stats = embed_messages(rows.messages, rows.inputs)
+        return Shard({"embeddings": vectors}, stats)
 
-    def compute(self, rows: Sequence[Any]) -> Shard:
-        texts = [_TEXT_OF[self.text](messages) for messages in rows]
-        filled = [i for i, text in enumerate(texts) if text.strip()]
-        chosen = [texts[i] for i in filled]
-        width = int(self.model.get_embedding_dimension() or 0)
-        vectors = np.full((len(rows), width), np.nan, np.float32)
-        if filled:
-            vectors[filled] = unit_rows(
-                self.model.encode(
-                    chosen, batch_size=self.batch_size, show_progress_bar=False, convert_to_numpy=True
-                ).astype(np.float32)
-            )
-        no_direction = int(np.isnan(vectors[filled]).any(axis=1).sum())
-        stats = {"empty": len(rows) - len(filled), "truncated": self._truncated(chosen), "no_direction": no_direction}
-        return Shard({"embeddings": vectors.astype(np.float16)}, stats)
+    @classmethod
+    def load(cls, stored: StoredSignal) -> Loaded:
+        return Loaded(arrays={"embeddings": stored.arrays["embeddings"]})
 
-    def _truncated(self, texts: Sequence[str]) -> int:
-        """Texts of which the model sees only the beginning."""
-        limit = self.model.max_seq_length
-        if limit is None or math.isinf(limit):
-            return 0
-        # No tokenizer makes more tokens than there are bytes, its two end marks aside.
-        long = [text for text in texts if len(text.encode("utf-8", "surrogatepass")) + 2 > limit]
-        if not long:
-            return 0
-        tokens = self.model.tokenizer(long, truncation=False, padding=False, verbose=False)["input_ids"]
-        return sum(len(ids) > limit for ids in tokens)
+
+def embed_messages(rows: Sequence[Sequence[Message]], inputs: Inputs) -> tuple[NDArray[np.float16], dict[str, int]]:
+    """Unit vectors of conversations, float16[len(rows), width], and counts of those that have none or were cut."""
+    options = EmbeddingOptions(**inputs.options["embeddings"])
+    folder = _folder(inputs)
+    model = inputs.keep("embedder", lambda: load_embedder(folder, inputs.settings.device, inputs.trust_remote_code))
+    texts = [_TEXT_OF[options.text](messages) for messages in rows]
+    filled = [i for i, text in enumerate(texts) if text.strip()]
+    chosen = [texts[i] for i in filled]
+    vectors = np.full((len(rows), int(model.get_embedding_dimension() or 0)), np.nan, np.float32)
+    if filled:
+        found = model.encode(chosen, batch_size=options.batch, show_progress_bar=False, convert_to_numpy=True)
+        vectors[filled] = unit_rows(found.astype(np.float32))
+    no_direction = int(np.isnan(vectors[filled]).any(axis=1).sum())
+    stats = {"empty": len(rows) - len(filled), "truncated": _truncated(chosen, model), "no_direction": no_direction}
+    return vectors.astype(np.float16), stats
+
+
+def _truncated(texts: Sequence[str], model: SentenceTransformer) -> int:
+    """Texts of which the model sees only the beginning."""
+    limit = model.max_seq_length
+    if limit is None or math.isinf(limit):
+        return 0
+    # No tokenizer makes more tokens than there are bytes, its two end marks aside.
+    long = [text for text in texts if len(text.encode("utf-8", "surrogatepass")) + 2 > limit]
+    if not long:
+        return 0
+    tokens = model.tokenizer(long, truncation=False, padding=False, verbose=False)["input_ids"]
+    return sum(len(ids) > limit for ids in tokens)
 
 
 def embedding_folder(model: str) -> Path:

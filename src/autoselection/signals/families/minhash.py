@@ -1,4 +1,4 @@
-"""What finds duplicates: a hash of the text, and MinHash signatures of n-grams of its words and symbols.
+"""MinHash signatures of n-grams of words and symbols, which find near duplicates.
 
 Signatures are made by one-permutation hashing: one hash of a shingle names its place in the signature and its value, and
 the lowest value of a place stays (Li, Owen & Zhang 2012). A place that no shingle fell into copies another, chosen by
@@ -8,28 +8,27 @@ equal at any place with a probability that is the Jaccard similarity of the two 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from autoselection.segmentation import for_batches, same_text, units
+from autoselection.schema import StrictModel
+from autoselection.segmentation import for_batches, units
+from autoselection.signals.arrays import MinHashParams
+from autoselection.signals.contract import Loaded, Reads, Signal
+from autoselection.signals.families import shingles as hashed
 from autoselection.signals.families.shingles import Shingles, mixed, shingles_of
-from autoselection.signals.table import MinHashParams
+from autoselection.signals.store import Shard, StoredSignal
 
 _EMPTY = np.uint32(0xFFFFFFFF)
 #: A value has 28 bits; those above say in which turn it was borrowed, 0 for a place's own, at most 14 (15 is _EMPTY).
 _TURN_BITS, _VALUE_BITS, _LAST_TURN = 4, 28, 14
 #: While more than this share of the places is empty, all are filled at once.
 _MANY = 0.01
-
-
-def text_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
-    """64-bit BLAKE2b hash of each text (little-endian): equal for texts that are the same (``segmentation.same_text``)."""
-    hashed = (hashlib.blake2b(same_text(text).encode("utf-8", "surrogatepass"), digest_size=8) for text in texts)
-    return np.frombuffer(b"".join(found.digest() for found in hashed), dtype="<u8").astype(np.uint64)
 
 
 def shingles(text: str, ngram_size: int) -> list[str]:
@@ -105,3 +104,34 @@ def _turns(places: int, seed: int) -> NDArray[np.int64]:
     """int64[places, places]: where each place (column) looks for a value in each turn (row): a random order of all."""
     rng = np.random.default_rng([seed, places])
     return np.argsort(rng.random((places, places)), axis=0)
+
+
+class MinHashOptions(StrictModel):
+    """Options of ``minhash``."""
+
+    ngram_size: int = Field(5, ge=1, description="Length of the n-grams (words and symbols).")
+    num_perm: int = Field(128, ge=16, description="Length of a signature (numbers).")
+    seed: int = Field(0, ge=0, description="Seed of the permutations.")
+
+
+class MinHash(Signal):
+    """MinHash signatures of n-grams of words and symbols."""
+
+    name = "minhash"
+    arrays = ("minhash",)
+    version = 3
+    options_model = MinHashOptions
+    reads: Reads = "texts"
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return {**self.options.model_dump(), "shingles": hashed.VERSION}
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard({"minhash": minhash_signatures(rows, MinHashParams(**self.options.model_dump()))})
+
+    @classmethod
+    def load(cls, stored: StoredSignal) -> Loaded:
+        params = stored.meta["params"]
+        made = MinHashParams(params["ngram_size"], params["num_perm"], params["seed"])
+        return Loaded(arrays={"minhash": stored.arrays["minhash"], "minhash_params": made})

@@ -9,15 +9,20 @@ few rows concerned, so that no false pair is left and similarities carry no erro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from autoselection.schema import StrictModel
 from autoselection.segmentation import for_batches
+from autoselection.signals.contract import Loaded, Rows, Signal
 from autoselection.signals.families.shingles import mixed, shingles_of
+from autoselection.signals.inputs import Inputs
 from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
+from autoselection.signals.store import Shard, SignalSpec, StoredSignal
 
 #: Raised whenever other pairs would be found.
 VERSION = 2
@@ -286,3 +291,59 @@ def _set_keys(sets: Any) -> NDArray[np.uint64]:
     """A 64-bit hash of each set, whatever its order."""
     keys: NDArray[np.uint64] = np.add.reduceat(mixed(sets.indices.astype(np.uint64)), sets.indptr[:-1])
     return keys
+
+
+class NearDuplicateOptions(StrictModel):
+    """Options of ``near_duplicates``."""
+
+    recall: float = Field(
+        DEFAULT_RECALL,
+        ge=0.5,
+        le=0.9999,
+        description="Share of the near duplicates with a Jaccard similarity of 0.5 that are found (of more similar "
+        "ones: more, 0.9999 at 0.7 with the default); a higher share takes longer.",
+    )
+
+
+class NearDuplicatePairs(Signal):
+    """All near duplicates, from the signatures of the pool and, exactly, from its texts."""
+
+    name = "near_duplicates"
+    version = VERSION
+    arrays = ("node",)
+    options_model = NearDuplicateOptions
+    made_from = ("minhash",)
+    retired_with = ()  # pairs are exact whatever signatures proposed them
+    rowwise = False
+    asked_as: ClassVar[Mapping[str, tuple[str, ...]]] = {"near_duplicates": ("near_duplicates",)}
+
+    _found: NearDuplicates | None = None
+
+    def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
+        params = {**needed["minhash"].params, "recall": self.options.recall, "floor": JACCARD_FLOOR}
+        return SignalSpec(self.name, self.version, params, rowwise=False)
+
+    def compute(self, rows: Rows) -> Shard:
+        found = self._pairs(rows)
+        return Shard({"node": found.node}, found.stats)
+
+    def whole(self, rows: Rows) -> Mapping[str, Any]:
+        edges = self._pairs(rows).edges
+        return {"left": edges.left, "right": edges.right, "jaccard": edges.similarity}
+
+    def _pairs(self, rows: Rows) -> NearDuplicates:
+        if self._found is None:
+            stored = rows.needed["minhash"]
+            ngram_size = int(stored.meta["params"]["ngram_size"])
+            signatures = stored.arrays["minhash"]
+            self._found = near_duplicates(signatures, rows.pool.texts, ngram_size, recall=self.options.recall)
+        return self._found
+
+    @classmethod
+    def load(cls, stored: StoredSignal) -> Loaded:
+        params, arrays, stats = stored.meta["params"], stored.arrays, stored.meta["stats"]
+        edges = Edges(arrays["left"], arrays["right"], arrays["jaccard"])
+        nodes = len(arrays["node"]) - stats["rows_equal_to_an_earlier_one"]
+        recall = 1.0 if nodes <= ALL_PAIRS else params["recall"]
+        pairs = NearDuplicates(arrays["node"], edges, params["ngram_size"], params["floor"], recall, True, stats)
+        return Loaded(arrays={"near_duplicates": pairs})

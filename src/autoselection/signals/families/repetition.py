@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from autoselection.schema import StrictModel
 from autoselection.segmentation import normalised
+from autoselection.signals.contract import Signal, response_of
+from autoselection.signals.store import Shard
 
 #: A text's letters are hashed, in this many bits, beside its number in the block.
 _HASH_BITS = 44
@@ -73,3 +78,23 @@ def _repeated(texts: Sequence[str], n: int) -> NDArray[np.float64]:
     scores[grams == 0] = 0.0
     scores[lengths == 0] = np.nan
     return scores
+
+
+class RepetitionOptions(StrictModel):
+    """Options of ``repetition``."""
+
+    n: int = Field(8, ge=1, description="Length of the n-grams (characters).")
+
+
+class Repetition(Signal):
+    """Share of the response's character n-grams that repeat earlier ones."""
+
+    name = "repetition"
+    columns = ("repetition",)
+    version = 2
+    options_model = RepetitionOptions
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        responses = [response_of(messages) for messages in rows]
+        empty = sum(not response.strip() for response in responses)
+        return Shard({"repetition": repetition(responses, self.options.n)}, {"empty_response": empty})

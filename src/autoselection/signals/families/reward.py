@@ -11,23 +11,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from autoselection.errors import SignalError
 from autoselection.language.chat import ChatOptions, ConversationEncoder, Row
 from autoselection.language.chat.form import as_conversation
-from autoselection.language.models import load_errors, load_tokenizer, one_line, pick_device, pick_dtype, resolve_model
-from autoselection.signals.contract import Reads, Signal, prompt_of, response_of
-from autoselection.signals.families.lm import default_batch_tokens, token_batches
-from autoselection.signals.kinds import RewardScore, RewardText
-from autoselection.signals.store import Shard
+from autoselection.language.models import (
+    load_errors,
+    load_tokenizer,
+    model_fingerprint,
+    one_line,
+    pick_device,
+    pick_dtype,
+    resolve_model,
+)
+from autoselection.schema import StrictModel
+from autoselection.signals.contract import Reads, Rows, Signal, prompt_of, response_of
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.model_pass import default_batch_tokens, token_batches
+from autoselection.signals.needs import Need, demand
+from autoselection.signals.store import Shard, SignalSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+RewardScore = Literal["logit", "probability"]
+RewardText = Literal["chat", "both", "pair", "response"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +52,8 @@ class _Input:
 
 
 @dataclass(frozen=True)
-class Reward(Signal):
-    """One score a row. A row without a response, or that the template refuses, is NaN and counted.
+class Classifier:
+    """Judges conversations, one score each. A row without a response, or that the template refuses, is NaN and counted.
 
     Args:
         model_path: folder or hub id of a sequence classifier with safetensors weights.
@@ -62,20 +77,6 @@ class Reward(Signal):
     dtype: str = "auto"
     trust_remote_code: bool = False
     chat: ChatOptions = field(default_factory=ChatOptions)
-
-    name = "reward"
-    columns = ("reward",)
-    version = 2
-    shard_rows = 512
-    reads: ClassVar[Reads] = "conversations"
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        dtype = str(pick_dtype(pick_device(self.device), self.dtype)).removeprefix("torch.")
-        facts = {"label": self.label, "score": self.score, "text": self.text}
-        if self.text == "chat":
-            facts["chat"] = self.chat.key(resolve_model(self.model_path))
-        return {**facts, "max_length": self.max_length, "dtype": dtype}
 
     @cached_property
     def model(self) -> PreTrainedModel:
@@ -121,7 +122,8 @@ class Reward(Signal):
             f"The classifier '{self.model_path}' has no label '{self.label}' (signals.reward_label); it has: {known}."
         )
 
-    def compute(self, rows: Sequence[Row]) -> Shard:
+    def judge(self, rows: Sequence[Row]) -> Shard:
+        """One score a row, as a shard."""
         import torch
 
         answered = [i for i, row in enumerate(rows) if response_of(as_conversation(row).messages).strip()]
@@ -236,3 +238,76 @@ def load_classifier(
         )
     classifier: PreTrainedModel = model.eval()
     return classifier
+
+
+#: The sequence classifier.
+REWARD_MODEL = Need(
+    "no classifier was given (signals.reward_model)",
+    demand("sequence classifier", "--reward-model"),
+    lambda inputs: inputs.option("reward", "model") is not None,
+    "--reward-model MODEL",
+    model=lambda inputs: model_fingerprint(inputs.option("reward", "model")),
+)
+
+
+class RewardOptions(StrictModel):
+    """Options of ``reward``."""
+
+    model: str | None = Field(
+        None,
+        description="Folder or hub id of a sequence classifier that judges rows (regression head, or see label); "
+        "null: no rewards.",
+    )
+    label: str | None = Field(
+        None,
+        description="Label of the classifier whose score is the reward (name or number); null: the only logit of a "
+        "regression head.",
+    )
+    score: RewardScore = Field(
+        "logit", description="Score of the label: its logit, or its probability among all labels."
+    )
+    text: RewardText = Field(
+        "chat",
+        description="What the classifier reads: chat (its own chat template; without one like both), both (prompt, line "
+        "feed, response), pair (prompt and response as two segments), response.",
+    )
+
+
+class Reward(Signal):
+    """What a sequence classifier says of each row's conversation."""
+
+    name = "reward"
+    columns = ("reward",)
+    version = 2
+    options_model = RewardOptions
+    reads: Reads = "conversations"
+    needs = (REWARD_MODEL,)
+    shard_rows = 512
+    cost = 4
+
+    def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
+        options, settings = self.options, inputs.settings
+        dtype = str(pick_dtype(pick_device(settings.device), settings.dtype)).removeprefix("torch.")
+        params = {"label": options.label, "score": options.score, "text": options.text}
+        if options.text == "chat":
+            params["chat"] = inputs.without_template().key(resolve_model(options.model))
+        params = {**params, "max_length": settings.max_length, "dtype": dtype}
+        return SignalSpec(self.name, self.version, params, model=model_fingerprint(options.model))
+
+    def compute(self, rows: Rows) -> Shard:
+        return rows.inputs.keep("classifier", lambda: self._classifier(rows.inputs)).judge(rows.conversations)
+
+    def _classifier(self, inputs: Inputs) -> Classifier:
+        options, settings = self.options, inputs.settings
+        return Classifier(
+            options.model,
+            options.label,
+            options.score,
+            options.text,
+            settings.max_length,
+            settings.batch_tokens,
+            settings.device,
+            settings.dtype,
+            inputs.trust_remote_code,
+            inputs.without_template(),  # the classifier has a template of its own
+        )

@@ -1,4 +1,4 @@
-"""SAE features of rows, and MONA: how much of a task's features a row shares.
+"""SAE features of rows.
 
 Checkpoints are those of EleutherAI's ``sparsify``: a folder with ``cfg.json`` and ``sae.safetensors``. They are read and
 applied here in plain PyTorch (top-k of ``relu(W (h − b_dec) + b_enc)``); only training needs the library.
@@ -12,16 +12,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from autoselection.documents import parse_json
 from autoselection.errors import SignalError
 from autoselection.language.models import files_fingerprint
-from autoselection.signals.kinds import SaeValues
-from autoselection.signals.table import SparseRows
+from autoselection.schema import StrictModel
+from autoselection.signals.contract import Loaded
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.model_pass import PassResult, PassSignal, PassText, StateReader
+from autoselection.signals.needs import BASE_MODEL, Need, demand
+from autoselection.signals.store import Shard, SignalSpec, StoredSignal
 from autoselection.wording import kind_of
 
 if TYPE_CHECKING:
@@ -29,14 +34,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+SaeValues = Literal["float16", "uint8", "float32"]
+
 SparseVector = tuple[NDArray[np.int32], NDArray[np.float32]]
 #: Features of a text: indices, ascending; sums of the activations over its tokens, all > 0; number of tokens.
 FeatureSums = tuple[NDArray[np.int32], NDArray[np.float32], int]
 
 _HOOKPOINT = re.compile(r"^[A-Za-z_]+\.\d+(\.[A-Za-z_.]+)?$")
 
-#: Entries of sparse rows read at once (their buffers stay in a processor's cache).
-_ENTRIES = 1 << 17
 #: A state so many times longer than the median one of its row is an attention sink's. Other tokens reach 1.5 times the
 #: median in SmolLM2-135M and 3 times in the demo's model; the first token of the former 140 times.
 SINK_RATIO = 10.0
@@ -217,6 +222,10 @@ class SparseEncoder:
             indices, sums = indices[kept], sums[kept]
         return indices, sums / np.float32(sum(text[2] for text in texts))
 
+    def read(self, states: Tensor, mask: Tensor, texts: Sequence[PassText]) -> list[FeatureSums]:
+        """The features of each text of a pass."""
+        return self.sum_features(states, mask)
+
     def sum_features(self, states: Tensor, mask: Tensor) -> list[FeatureSums]:
         """Features of each sequence of a batch: [B, L, d_in] and its padding mask → B sparse vectors of sums.
 
@@ -269,51 +278,6 @@ def sinks(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return mask.bool() & (lengths > SINK_RATIO * median.values[:, None]), median.indices
 
 
-def task_vector(features: SparseRows) -> NDArray[np.float64]:
-    """Mean feature vector of a task's target samples, dense float64[d]."""
-    total = np.bincount(features.indices, weights=features.floats().astype(np.float64), minlength=features.d)
-    mean: NDArray[np.float64] = total / max(1, len(features))
-    return mean
-
-
-def mona_scores(features: SparseRows, target: NDArray[np.float64], rows: range | None = None) -> NDArray[np.float32]:
-    """Generalized Jaccard similarity of each row with a task vector: ``Σ min(a, v) / Σ max(a, v)``; float32[N]."""
-    scores: NDArray[np.float32] = mona_matrix(features, np.asarray(target)[None], rows)[0]
-    return scores
-
-
-def mona_matrix(features: SparseRows, targets: NDArray[Any], rows: range | None = None) -> NDArray[np.float32]:
-    """The same for several task vectors [T, d] at once: float32[T, N], in one pass over the features.
-
-    Only a row's active dimensions are touched: since min + max = a + v, ``Σ max = Σ a + Σ v − Σ min`` and ``Σ min`` runs
-    over the active dimensions. A row without features is NaN. Blocks of rows keep what is held at once to a few
-    megabytes. The terms are float32, each row's summed pairwise: within 1e-5 (relative) of the dense formula.
-    """
-    rows = range(len(features)) if rows is None else rows
-    indptr = np.asarray(features.indptr[rows.start : rows.stop + 1])
-    vectors = np.ascontiguousarray(targets, np.float32)
-    totals = np.asarray(targets, np.float64).sum(axis=1)
-    scores = np.full((len(vectors), len(rows)), np.nan, np.float32)
-    start = 0
-    while start < len(rows):
-        stop = max(start + 1, int(np.searchsorted(indptr, indptr[start] + _ENTRIES, side="right")) - 1)
-        bounds = indptr[start : stop + 1]
-        filled = np.flatnonzero(np.diff(bounds))
-        if len(filled):
-            indices = np.asarray(features.indices[int(bounds[0]) : int(bounds[-1])])
-            values = features.floats(rows.start + start, rows.start + stop)
-            first = (bounds[:-1] - bounds[0])[filled]  # empty rows would repeat a neighbour's entry
-            own = np.add.reduceat(values, first).astype(np.float64)
-            shared_terms = np.empty_like(values)
-            for score, vector, total in zip(scores, vectors, totals, strict=True):
-                np.take(vector, indices, out=shared_terms, mode="clip")
-                np.minimum(shared_terms, values, out=shared_terms)
-                shared = np.add.reduceat(shared_terms, first).astype(np.float64)
-                score[start + filled] = shared / (own + total - shared)
-        start = stop
-    return scores
-
-
 def stored_values(
     values: NDArray[np.float32], counts: NDArray[np.int64], kind: SaeValues
 ) -> tuple[dict[str, NDArray[Any]], int]:
@@ -337,3 +301,101 @@ def stored_values(
         quantized = np.clip(np.rint(values / scale[row]), 1, 255).astype(np.uint8)
         return {"values": quantized, "scale": scale}, len(raised)
     return {"values": values}, 0
+
+
+def sparse_shard(rows: Sequence[SparseVector], stats: dict[str, int], kind: SaeValues = "float32") -> Shard:
+    """Join sparse vectors into a shard; ``kind`` is how their values are stored."""
+    counts = np.asarray([len(indices) for indices, _ in rows], np.int64)
+    indices = np.concatenate([np.zeros(0, np.int32), *(indices for indices, _ in rows)])
+    values = np.concatenate([np.zeros(0, np.float32), *(values for _, values in rows)])
+    stored, clipped = stored_values(values, counts, kind)
+    stats = stats if kind == "float32" else {**stats, "values_clipped": clipped}
+    return Shard({"counts": counts, "indices": indices, **stored}, stats)
+
+
+def sae_info(inputs: Inputs) -> SaeInfo:
+    """What the checkpoint says of itself; read once."""
+    assert inputs.sae is not None
+    path = inputs.sae
+    return inputs.keep("sae info", lambda: read_sae_info(path))
+
+
+#: The sparse autoencoder.
+SAE = Need(
+    "no SAE was given",
+    demand("SAE folder", "--sae"),
+    lambda inputs: inputs.sae is not None,
+    "--sae SAE",
+    model=lambda inputs: sae_fingerprint(sae_info(inputs)),
+)
+
+
+class SaeOptions(StrictModel):
+    """Options of ``sae``."""
+
+    layer: int | None = Field(
+        None,
+        description="Layer whose output the SAE reads (0 is the first; negative counts from the end). null: as the "
+        "checkpoint says, else the last but one.",
+    )
+    max_features: int = Field(256, ge=1, description="Features kept a row (count).")
+    values: SaeValues = Field(
+        "float16",
+        description="How the features' values are stored: float16, uint8 (255 steps up to the row's largest), float32.",
+    )
+
+
+class SaeFeatures(PassSignal):
+    """The mean activations of an SAE over each row, the largest kept."""
+
+    name = "sae"
+    version = 4
+    sparse = True
+    options_model = SaeOptions
+    needs = (BASE_MODEL, SAE)
+    title = "SAE features"
+    asked_as: ClassVar[Mapping[str, tuple[str, ...]]] = {"sae": ("sae",)}
+
+    _encoder: SparseEncoder | None = None
+    _info: SaeInfo
+
+    @classmethod
+    def instances(cls, options: Any, inputs: Inputs) -> Sequence[SaeFeatures]:
+        def make() -> SaeFeatures:
+            made = cls(options)
+            made._info = sae_info(inputs)
+            return made
+
+        return [inputs.keep(cls, make)]
+
+    def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
+        info, options = self._info, self.options
+        params = {
+            **inputs.pass_params(inputs.base_model),
+            **({"turns": "each"} if inputs.settings.turns == "each" else {}),  # else all tokens of a row count
+            "max_features": options.max_features,
+            "values": options.values,
+            "d": info.num_latents,
+            "k": info.k,
+            "layer": options.layer if options.layer is not None else info.hookpoint,
+        }
+        model = f"{inputs.model_fingerprint}+{sae_fingerprint(info)}"
+        return SignalSpec(self.name, self.version, params, model=model, sparse=True)
+
+    def state_reader(self, model: PreTrainedModel) -> StateReader:
+        return self._encoder_of(model)
+
+    def _encoder_of(self, model: PreTrainedModel) -> SparseEncoder:
+        if self._encoder is None:
+            options = self.options
+            self._encoder = SparseEncoder(self._info, model, layer=options.layer, max_features=options.max_features)
+        return self._encoder
+
+    def finish(self, found: PassResult) -> Shard:
+        assert self._encoder is not None
+        rows = [self._encoder.mean(texts) for texts in found.states[self.name]]
+        return sparse_shard(rows, dict(found.counts), self.options.values)
+
+    @classmethod
+    def load(cls, stored: StoredSignal) -> Loaded:
+        return Loaded(arrays={"sae": stored.sparse()})

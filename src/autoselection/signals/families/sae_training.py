@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from autoselection.errors import MissingExtraError, SignalError
 from autoselection.language.chat import ChatOptions, ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
-from autoselection.signals.families.lm import capture
 from autoselection.signals.families.sae import layer_hookpoint, sinks
+from autoselection.signals.model_pass import capture
 
 if TYPE_CHECKING:
     import torch

@@ -6,15 +6,19 @@ import importlib.metadata
 import importlib.util
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from autoselection.errors import MissingExtraError, SignalError
+from autoselection.schema import StrictModel
+from autoselection.signals.contract import Reads, Signal
+from autoselection.signals.store import Shard
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -142,3 +146,34 @@ def action_object_branching(
         for score, i in found:
             scores[i] = score
     return scores, stats
+
+
+class BranchingOptions(StrictModel):
+    """Options of ``action_object_branching``."""
+
+    parser: str = Field("en_core_web_sm", description="spaCy model with tagger and parser.")
+    max_characters: int = Field(
+        100_000, ge=1, description="Longer texts are not parsed and have no score (characters)."
+    )
+
+
+class ActionObjectBranching(Signal):
+    """Verbs and what hangs on them; the spaCy model is looked up when the parameters are asked for."""
+
+    name = SIGNAL
+    columns = (SIGNAL,)
+    options_model = BranchingOptions
+    reads: Reads = "texts"
+    shard_rows = 1024
+    cost = 1
+    package = ("spacy", "syntax")
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        package, version = find_parser(self.options.parser)
+        return {"parser": f"{package}-{version}", "max_characters": self.options.max_characters}
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        parser = load_parser(find_parser(self.options.parser)[0])
+        scores, stats = action_object_branching(rows, parser, max_characters=self.options.max_characters)
+        return Shard({SIGNAL: scores}, stats)

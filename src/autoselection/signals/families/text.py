@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from autoselection.conversation import Message, turn_text
 from autoselection.language.chat import ConversationEncoder, Row
+from autoselection.schema import StrictModel
 from autoselection.segmentation import BATCH_BITS, counted, for_batches
 from autoselection.segmentation import units as words
+from autoselection.signals.contract import Reads, Rows, Signal
 from autoselection.signals.families.shingles import mixed, ngrams, units_of
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.needs import BASE_MODEL
+from autoselection.signals.store import Shard, SignalSpec
 
 __all__ = ["count_model_tokens", "count_tokens", "lengths", "ngram_entropy", "words"]
 
@@ -116,3 +123,57 @@ class _Sides:
 
 def _columns(prompt: NDArray[np.float32], response: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {"n_tokens": prompt + response, "n_prompt_tokens": prompt, "n_response_tokens": response}
+
+
+class Tokens(Signal):
+    """Tokens of the base model's tokenizer and chat template; without a model, words and symbols."""
+
+    name = "tokens"
+    columns = ("n_tokens", "n_prompt_tokens", "n_response_tokens")
+    version = 2
+    shard_rows = 4096
+    may_use = (BASE_MODEL,)
+
+    title = "Token counts"
+
+    def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
+        if inputs.model is None:
+            return SignalSpec(self.name, self.version, {"tokenizer": "words and symbols"})
+        params = {"tokenizer": "model", "template": inputs.template_key(inputs.model)}
+        return SignalSpec(self.name, self.version, params, model=inputs.model_fingerprint)
+
+    def compute(self, rows: Rows) -> Shard:
+        if rows.inputs.model is None:
+            return Shard(count_tokens(rows.messages))
+        encoder = ConversationEncoder(rows.inputs.tokenizer, max_length=1 << 30, turns="all")
+        return Shard(*count_model_tokens(rows.conversations, encoder))
+
+
+class Lengths(Signal):
+    """Words, characters and turns."""
+
+    name = "lengths"
+    columns = ("n_prompt_words", "n_response_words", "n_prompt_characters", "n_response_characters", "n_turns")
+    version = 2
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard(lengths(rows))
+
+
+class NgramOptions(StrictModel):
+    """Options of ``ngram_entropy``."""
+
+    n: int = Field(1, ge=1, description="Length of the n-grams (words and symbols).")
+
+
+class NgramEntropy(Signal):
+    """Entropy of the distribution of n-grams of words and symbols."""
+
+    name = "ngram_entropy"
+    columns = ("ngram_entropy",)
+    version = 2
+    options_model = NgramOptions
+    reads: Reads = "texts"
+
+    def compute(self, rows: Sequence[Any]) -> Shard:
+        return Shard({"ngram_entropy": ngram_entropy(rows, self.options.n)})

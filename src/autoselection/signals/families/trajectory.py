@@ -1,29 +1,137 @@
 """Loss trajectory: each row's loss under several checkpoints of one model, and how it falls.
 
-Losses are ``loss_conditional`` of ``lm.py`` (nats a response token). Each checkpoint's losses are cached under its own
+Losses are ``loss_conditional`` of ``lm`` (nats a response token). Each checkpoint's losses are cached under its own
 fingerprint: one more checkpoint costs one pass, and the order costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from autoselection.errors import SignalError
-from autoselection.language.models import model_fingerprint
-from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore
-from autoselection.signals.table import LOSS_PREFIX
+from autoselection.language.models import load_tokenizer, model_fingerprint
+from autoselection.schema import StrictModel
+from autoselection.signals.contract import Loaded, PassGroup, Reads, Rows, Signal
+from autoselection.signals.families.lm import cross_entropy
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.model_pass import LanguageModelScorer, PassResult, PassSignal, TokenValues
+from autoselection.signals.needs import Need
+from autoselection.signals.store import Shard, SignalSpec, StoredSignal
 
-if TYPE_CHECKING:
-    from autoselection.pool import Pool
-    from autoselection.signals.families.lm import LanguageModelScorer
+#: How the stored losses of a checkpoint are called: ``loss/`` and the beginning of its fingerprint. The table's columns
+#: are ``loss/0``, ``loss/1``, … in the order of the checkpoints.
+LOSS_PREFIX = "loss/"
 
-_SHARD = 65_536
+
+class TrajectoryOptions(StrictModel):
+    """Options of ``trajectory``."""
+
+    models: tuple[str, ...] = Field(
+        (),
+        description="Checkpoints (folders or hub ids), in the order of training, under which rows' losses are compared.",
+    )
+
+
+class CheckpointLoss(PassSignal):
+    """The loss of each row's response under one checkpoint, in a pass of that checkpoint."""
+
+    name = "loss"
+    version = 2
+    columns = ("loss",)
+    pass_group: ClassVar[type[PassGroup] | None] = None  # the pass is another model's
+    asked_as: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __init__(self, options: Any = None, model: str = "") -> None:
+        super().__init__(options)
+        self._model = model
+        if model:
+            self.name = f"{LOSS_PREFIX}{model_fingerprint(model)[:12]}"
+
+    @property
+    def title(self) -> str:
+        return f"Loss under {Path(self._model).name}"
+
+    @property
+    def token_values(self) -> Sequence[TokenValues]:
+        return (cross_entropy,)
+
+    def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
+        params = {**inputs.pass_params(self._model), "turns": inputs.settings.turns}
+        return SignalSpec(self.name, self.version, params, model=model_fingerprint(self._model))
+
+    def compute(self, rows: Rows) -> Shard:
+        inputs, path = rows.inputs, self._model
+
+        def make() -> LanguageModelScorer:
+            model = inputs.load(path)
+            tokenizer = load_tokenizer(path, inputs.chat, inputs.trust_remote_code)
+            return LanguageModelScorer(
+                model, inputs.encoder(model, tokenizer), batch_tokens=inputs.settings.batch_tokens
+            )
+
+        held = inputs.keep("checkpoint", dict[str, LanguageModelScorer])
+        if path not in held:
+            held.clear()  # one checkpoint is in memory at a time
+            held[path] = make()
+        return held[path].run(rows.conversations, [self])[self.name]
+
+    def finish(self, found: PassResult) -> Shard:
+        return Shard({"loss": found.means("loss").astype(np.float32)}, {**found.counts, **found.unscored})
+
+    @classmethod
+    def load(cls, stored: StoredSignal) -> Loaded:
+        return Loaded()  # the columns are those of the trajectory
+
+
+CHECKPOINTS = Need(
+    "no checkpoints were given (signals.trajectory_models)",
+    "The signal '{signal}' compares at least two checkpoints: list them in signals.trajectory_models.",
+    lambda inputs: bool(inputs.option("trajectory", "models")),
+    "--trajectory-model FIRST --trajectory-model LAST",
+    renders=True,
+)
+
+
+class Trajectory(Signal):
+    """The columns drawn from the losses under all checkpoints."""
+
+    name = "trajectory"
+    version = 2
+    options_model = TrajectoryOptions
+    reads: Reads = "texts"
+    needs = (CHECKPOINTS,)
+    column_prefixes = (LOSS_PREFIX,)
+    shard_rows = 65_536
+    cost = 6
+    title = "Loss trajectory"
+    asked_as: ClassVar[Mapping[str, tuple[str, ...]]] = {"trajectory": ("loss_drop", "loss_slope")}
+
+    def __init__(self, options: Any = None, losses: Sequence[CheckpointLoss] = ()) -> None:
+        super().__init__(options)
+        self._losses = losses
+        self.columns = (*(f"{LOSS_PREFIX}{i}" for i in range(len(losses))), "loss_drop", "loss_slope")
+        self.parts = tuple(loss.name for loss in losses)
+
+    @classmethod
+    def instances(cls, options: Any, inputs: Inputs) -> Sequence[Signal]:
+        if len(options.models) < 2:
+            raise SignalError(CHECKPOINTS.demand.format(signal=cls.name))
+        losses = [CheckpointLoss(None, model) for model in options.models]
+        return [*losses, cls(options, losses)]
+
+    def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
+        uses = {f"checkpoint {i}": loss.spec(inputs, {}) for i, loss in enumerate(self._losses)}
+        return SignalSpec(self.name, self.version, uses=uses)
+
+    def compute(self, rows: Rows) -> Shard:
+        losses = [rows.needed[part].arrays["loss"][rows.span.start : rows.span.stop] for part in self.parts]
+        return Shard(trajectory_columns(np.stack([np.asarray(column) for column in losses])))
 
 
 def trajectory_columns(losses: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
@@ -40,62 +148,3 @@ def trajectory_columns(losses: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
     columns["loss_drop"] = np.where(complete, values[0] - values[-1], np.nan)
     columns["loss_slope"] = slope
     return {name: column.astype(np.float32) for name, column in columns.items()}
-
-
-def score_trajectory(
-    pool: Pool,
-    store: SignalStore,
-    models: tuple[str, ...],
-    params: Sequence[dict[str, Any]],
-    scorer: Callable[[Path | str], LanguageModelScorer],
-    shard_rows: int,
-) -> list[Computed]:
-    """Compute the losses under each checkpoint that are not cached, and the columns drawn from them.
-
-    Args:
-        models: checkpoints, in the order of training.
-        params: what the losses under each checkpoint depend on besides it.
-        scorer: loads a checkpoint; called only if something has to be computed with it.
-
-    Raises:
-        SignalError: fewer than two checkpoints.
-    """
-    if len(models) < 2:
-        raise SignalError(
-            "The signal 'trajectory' compares at least two checkpoints: list them in signals.trajectory_models."
-        )
-    results = [
-        _checkpoint(pool, store, model, own, scorer, shard_rows) for model, own in zip(models, params, strict=True)
-    ]
-    specs = [done.spec for done in results]
-    uses = {f"checkpoint {i}": spec for i, spec in enumerate(specs)}
-    losses = [store.open(spec.name, store.key(spec)).arrays["loss"] for spec in specs]
-
-    def shard(rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
-        part = np.stack([np.asarray(column[rows.start : rows.stop]) for column in losses])
-        return {"trajectory": Shard(trajectory_columns(part))}
-
-    spec = SignalSpec("trajectory", 2, uses=uses)
-    results += store.compute([spec], shard, shard_rows=_SHARD, description="Loss trajectory")
-    return results
-
-
-def _checkpoint(
-    pool: Pool,
-    store: SignalStore,
-    model: str,
-    params: dict[str, Any],
-    scorer: Callable[[Path | str], LanguageModelScorer],
-    shard_rows: int,
-) -> Computed:
-    fingerprint = model_fingerprint(model)
-    spec = SignalSpec(f"{LOSS_PREFIX}{fingerprint[:12]}", 2, params, model=fingerprint)
-    loaded: list[LanguageModelScorer] = []  # freed with this call: one checkpoint is in memory at a time
-
-    def shard(name: str, rows: range, _wanted: frozenset[str]) -> dict[str, Shard]:
-        if not loaded:
-            loaded.append(scorer(model))
-        return {name: loaded[0].conditional_loss(pool.conversations(rows))}
-
-    work = partial(shard, spec.name)
-    return store.compute([spec], work, shard_rows=shard_rows, description=f"Loss under {Path(model).name}")[0]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
+from autoselection.signals.families.token_kinds import KIND_COLUMNS
+from autoselection.signals.model_pass import TOKEN_KINDS
 
 _NO_PROMPT = "no prompt before the response"
 _IN_RESPONSES: Mapping[str, str] = dict(zip(TOKEN_KINDS, ("answer", "reasoning", "call of a tool"), strict=True))

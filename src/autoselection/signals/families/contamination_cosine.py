@@ -1,0 +1,56 @@
+"""How close each row's embedding comes to a benchmark item's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.signals.contract import Rows, Signal
+from autoselection.signals.families.embeddings import EMBEDDING_MODEL, embed_messages
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.needs import BENCHMARK_ITEMS, items_digest
+from autoselection.signals.store import Shard, SignalSpec
+
+
+class ContaminationCosine(Signal):
+    """The highest cosine of each row's embedding with that of a benchmark item, prompt and gold answer as a row."""
+
+    name = "contamination_cosine"
+    columns = ("contamination_cosine",)
+    needs = (BENCHMARK_ITEMS, EMBEDDING_MODEL)
+    made_from = ("embeddings",)
+    cost = 3
+
+    def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
+        params = {"embeddings": needed["embeddings"].key("")}
+        return SignalSpec(self.name, self.version, params, targets=items_digest(inputs.items))
+
+    def compute(self, rows: Rows) -> Shard:
+        def embed() -> NDArray[Any]:
+            items = rows.inputs.items
+            turns = [item.messages() for part in sorted(items) for item in items[part]]
+            return np.asarray(embed_messages(turns, rows.inputs)[0])
+
+        items = rows.inputs.keep("embedded items", embed)
+        own = rows.needed["embeddings"].arrays["embeddings"][rows.span.start : rows.span.stop]
+        return Shard({"contamination_cosine": contamination_cosine(own, items)})
+
+
+def contamination_cosine(rows: NDArray[Any], items: NDArray[Any], block: int = 8192) -> NDArray[np.float32]:
+    """The highest cosine of each row's embedding with an item's, float32[N]; NaN for a row without an embedding.
+
+    Args:
+        rows: (N, d) unit vectors of the pool; rows of NaN have none.
+        items: (M, d) unit vectors of the items, made by the same model; M >= 1.
+    """
+    towards = np.asarray(items, np.float32)
+    towards = towards[~np.isnan(towards).any(axis=1)].T
+    if towards.shape[1] == 0:
+        return np.full(len(rows), np.nan, np.float32)
+    highest = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), block):
+        highest[start : start + block] = (np.asarray(rows[start : start + block], np.float32) @ towards).max(axis=1)
+    return highest

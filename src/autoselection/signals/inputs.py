@@ -1,0 +1,142 @@
+"""What one call of ``score_pool`` was given, and what signals share of it: the tokenizer, the model, the items of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from autoselection.errors import SignalError
+from autoselection.language.chat import ChatOptions, ConversationEncoder
+from autoselection.language.models import (
+    load_model,
+    load_tokenizer,
+    model_fingerprint,
+    pick_device,
+    pick_dtype,
+    resolve_model,
+)
+from autoselection.signals.settings import PassSettings
+from autoselection.tasks import TaskConfig, TaskItem, load_items
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from autoselection.pool import Pool
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Inputs:
+    """What signals may be computed from. What is loaded is loaded at most once, and only when a signal asks for it.
+
+    Attributes:
+        pool: the rows; None where only what is possible is asked.
+        settings: how a model reads rows: length, turns, batches, device, type of numbers.
+        options: of each signal that has any, by its name.
+        model: base model, folder or hub id.
+        sae: SAE folder in sparsify format.
+        tasks: benchmark tasks, for their target samples and for items to keep out of the pool.
+        chat: the chat template, date and rule for control text by which rows are rendered.
+        trust_remote_code: run Python code shipped with a model.
+    """
+
+    pool: Pool | None
+    settings: PassSettings
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    model: Path | str | None = None
+    sae: Path | str | None = None
+    tasks: Sequence[TaskConfig] = ()
+    chat: ChatOptions = field(default_factory=ChatOptions)
+    trust_remote_code: bool = False
+    _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def option(self, signal: str, name: str) -> Any:
+        """An option of a signal as it was given, or None."""
+        return self.options.get(signal, {}).get(name)
+
+    def keep(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make()`` returned the first time; signals of one call share it."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
+
+    @property
+    def base_model(self) -> Path | str:
+        """The base model; SignalError if none was given."""
+        if self.model is None:
+            raise SignalError("This signal needs a model: give --model, or leave the signal out.")
+        return self.model
+
+    @cached_property
+    def model_fingerprint(self) -> str:
+        """Content of the base model's configuration, weights and tokenizer."""
+        return model_fingerprint(self.base_model)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base model's tokenizer, with the chat template."""
+        return load_tokenizer(self.base_model, self.chat, self.trust_remote_code)
+
+    @cached_property
+    def language_model(self) -> PreTrainedModel:
+        """The base model on its device, in evaluation mode."""
+        return self.load(self.base_model)
+
+    def load(self, path: Path | str) -> PreTrainedModel:
+        """A model on the device, in evaluation mode; not kept."""
+        settings = self.settings
+        return load_model(path, settings.device, settings.dtype, trust_remote_code=self.trust_remote_code)
+
+    def encoder(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ConversationEncoder:
+        """What cuts rows to the length that the settings and the model allow, and marks the turns to score."""
+        longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        length = min(self.settings.max_length, longest or self.settings.max_length)
+        return ConversationEncoder(tokenizer, max_length=length, turns=self.settings.turns)
+
+    def template_key(self, model: Path | str) -> str:
+        """By which chat template, date and rule for control text conversations are rendered for ``model``."""
+        return self.chat.key(resolve_model(model))
+
+    def without_template(self) -> ChatOptions:
+        """The date and the rule for control text, for a model that brings a template of its own."""
+        return replace(self.chat, template=None)
+
+    def pass_params(self, model: Path | str) -> dict[str, Any]:
+        """What everything from a pass of ``model`` depends on besides it."""
+        return {
+            "max_length": self.settings.max_length,
+            "template": self.template_key(model),
+            "dtype": str(pick_dtype(pick_device(self.settings.device), self.settings.dtype)).removeprefix("torch."),
+        }
+
+    @cached_property
+    def targets(self) -> Mapping[str, Sequence[TaskItem]]:
+        """The target samples of each task that has any.
+
+        Raises:
+            SignalError: no task has any.
+            ConfigError: a file of them is wrong.
+        """
+        aimed = [task for task in self.tasks if task.target is not None]
+        return {task.name: load_items(task, "target") for task in aimed}
+
+    @property
+    def benchmarks(self) -> list[TaskConfig]:
+        """Tasks with items to keep out of the pool: with ``--target`` the file of target samples stands for dev too."""
+        return [task for task in self.tasks if task.dev is None or task.dev != task.target]
+
+    @cached_property
+    def items(self) -> Mapping[str, Sequence[TaskItem]]:
+        """The dev and test items of the benchmarks, by ``task/split``.
+
+        Raises:
+            ConfigError: a file of them is wrong.
+        """
+        tasks = self.benchmarks
+        items = {f"{task.name}/dev": load_items(task, "dev") for task in tasks}
+        return items | {f"{task.name}/test": load_items(task, "test") for task in tasks if task.test or task.lm_eval}
