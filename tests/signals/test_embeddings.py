@@ -19,7 +19,23 @@ from autoselection.tasks import TaskConfig
 
 pytest.importorskip("sentence_transformers")
 
-from autoselection.signals.families.embeddings import Embeddings, embedding_fingerprint, embedding_folder
+from autoselection.signals import Shard
+from autoselection.signals.families.embeddings import (
+    Embeddings,
+    embed_messages,
+    embedding_fingerprint,
+    embedding_folder,
+)
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.settings import PassSettings
+
+
+def embed(folder: Path, rows: list[Any], text: str = "both") -> Shard:
+    """Embeddings of conversations, without a pool."""
+    options = {"embeddings": {"model": str(folder), "text": text}}
+    vectors, stats = embed_messages(rows, Inputs(None, PassSettings(device="cpu"), options))
+    return Shard({"embeddings": vectors}, stats)
+
 
 WORDS = [
     "the",
@@ -120,7 +136,7 @@ def pool(tmp_path: Path) -> Pool:
 
 def test_rows_are_unit_vectors_and_empty_ones_are_missing(bert: Path) -> None:
     rows = [chat("the cat sat", "on a mat"), chat("", ""), chat("the dog ran " * 5, "home"), chat(" ", "\n")]
-    shard = Embeddings(bert, device="cpu").compute(rows)
+    shard = embed(bert, rows)
     vectors = shard.arrays["embeddings"]
     assert (vectors.shape, vectors.dtype) == ((4, 16), np.float16)
     np.testing.assert_allclose(np.linalg.norm(vectors[[0, 2]].astype(np.float64), axis=1), 1, atol=2e-3)
@@ -137,22 +153,19 @@ def test_the_vectors_are_those_of_the_library(bert: Path) -> None:
         ("prompt", ["the cat sat", "king and queen"]),
         ("response", ["on a mat", "in rice"]),
     ):
-        ours = Embeddings(bert, text, device="cpu").compute(rows).arrays["embeddings"]
+        ours = embed(bert, rows, text).arrays["embeddings"]
         theirs = SentenceTransformer(str(bert), device="cpu").encode(texts, normalize_embeddings=True)
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 def test_what_the_model_cuts_off_is_counted(bert: Path) -> None:
     fits, longer = " ".join(["cat"] * 10), " ".join(["cat"] * 11)  # 12 tokens with the two marks
-    signal = Embeddings(bert, "prompt", device="cpu")
-    assert signal.compute([chat(fits, "")]).stats["truncated"] == 0
-    assert signal.compute([chat(longer, ""), chat(fits, "")]).stats["truncated"] == 1
+    assert embed(bert, [chat(fits, "")], "prompt").stats["truncated"] == 0
+    assert embed(bert, [chat(longer, ""), chat(fits, "")], "prompt").stats["truncated"] == 1
 
 
 def test_static_embeddings(static: Path) -> None:
-    shard = Embeddings(static, device="cpu").compute(
-        [chat("cat", "dog"), chat("dog", "cat"), chat("the", "the"), chat("word " * 2000, "king")]
-    )
+    shard = embed(static, [chat("cat", "dog"), chat("dog", "cat"), chat("the", "the"), chat("word " * 2000, "king")])
     vectors = shard.arrays["embeddings"].astype(np.float64)
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-3)
     assert np.isnan(vectors[2]).all()
@@ -170,7 +183,7 @@ def test_static_embeddings_saved_by_sentence_transformers(static: Path, tmp_path
 
     SentenceTransformer(modules=[StaticEmbedding.load(str(static))], device="cpu").save_pretrained(str(tmp_path / "st"))
     rows = [chat("the cat", "sat"), chat("rice", "water")]
-    one, two = (Embeddings(embedding_folder(str(f)), device="cpu").compute(rows) for f in (static, tmp_path / "st"))
+    one, two = (embed(embedding_folder(str(f)), rows) for f in (static, tmp_path / "st"))
     np.testing.assert_allclose(one.arrays["embeddings"], two.arrays["embeddings"], atol=1e-3)
 
 
@@ -198,8 +211,7 @@ def test_embeddings_of_a_pool_are_cached_by_model_and_text(
     assert isinstance(embeddings, np.memmap)
     assert (embeddings.shape, embeddings.dtype) == ((11, 8), np.float16)
     assert table.names == ("embeddings",)
-    whole = Embeddings(static, device="cpu")
-    np.testing.assert_allclose(embeddings, compute(whole, pool.messages()).arrays["embeddings"], atol=1e-3)
+    np.testing.assert_allclose(embeddings, embed(static, pool.messages()).arrays["embeddings"], atol=1e-3)
     assert score_pool(pool, config, signals=["embeddings"]).cached
     prompts = config.model_copy(update={"embedding_text": "prompt"})
     assert score_pool(pool, prompts, signals=["embeddings"]).keys != first.keys
@@ -229,7 +241,7 @@ def test_models_that_cannot_be_used_are_named(
     shutil.copytree(bert, broken)
     next(broken.rglob("model.safetensors")).write_bytes(b"no weights")
     with pytest.raises(SignalError, match="cannot be loaded"):
-        Embeddings(broken, device="cpu").compute([chat("a", "b")])
+        embed(broken, [chat("a", "b")])
     import builtins
 
     imports = builtins.__import__
@@ -269,7 +281,7 @@ def test_real_embeddings_put_like_beside_like() -> None:
         chat("Who was Napoleon?", "A French emperor."),
         chat("word " * 400, "and more"),
     ]
-    shard = Embeddings(folder, device="cpu").compute(rows)
+    shard = embed(folder, rows)
     vectors = shard.arrays["embeddings"].astype(np.float32)
     assert vectors.shape == (4, 384)
     similarity = vectors @ vectors.T
@@ -291,7 +303,7 @@ def test_rows_are_compared_with_benchmark_items(pool: Pool, static: Path, tmp_pa
     assert set(report.keys) == {"embeddings", "contamination_cosine"}
     table = load_table(pool)
     turns = [[{"role": "user", "content": i["prompt"]}, {"role": "assistant", "content": i["answer"]}] for i in items]
-    towards = Embeddings(static, device="cpu").compute(turns).arrays["embeddings"].astype(np.float32)
+    towards = embed(static, turns).arrays["embeddings"].astype(np.float32)
     expected = (np.asarray(table.require_embeddings(), np.float32) @ towards.T).max(axis=1)
     np.testing.assert_allclose(table.column("contamination_cosine"), expected, atol=1e-6)
     assert table.column("contamination_cosine")[3] > 0.999

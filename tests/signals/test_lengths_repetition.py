@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from autoselection.signals.builtin import Repetition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoselection.signals.families import repetition as module
-from autoselection.signals.families.repetition import repetition
+from autoselection.signals.families.repetition import Repetition, repetition
 from autoselection.signals.families.text import lengths
 
 

@@ -11,11 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_pass import score
 
 from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
-from autoselection.signals.families import lm
-from autoselection.signals.families.lm import LanguageModelScorer, token_batches, token_ranks, token_scores
+from autoselection.signals import model_pass
+from autoselection.signals.families.lm import LanguageModelSignal, token_ranks, token_scores
+from autoselection.signals.model_pass import LanguageModelScorer, token_batches
 
 HEADER = "<|im_start|>assistant\n"
 
@@ -42,8 +44,10 @@ def scorer(model: Any, tokenizer: Any, *, batch_tokens: int = 4096, **options: A
     return LanguageModelScorer(model, encoder, batch_tokens=batch_tokens)
 
 
-def columns(subject: LanguageModelScorer, rows: list[list[dict[str, str]]]) -> tuple[dict[str, Any], dict[str, int]]:
-    shard, _ = subject.score(rows)
+def columns(
+    subject: LanguageModelScorer, rows: list[list[dict[str, str]]], **options: Any
+) -> tuple[dict[str, Any], dict[str, int]]:
+    shard, _ = score(subject, rows, **options)
     assert shard is not None
     return dict(shard.arrays), dict(shard.stats)
 
@@ -112,23 +116,23 @@ def test_scores_do_not_depend_on_the_batch(model: Any, tiny_tokenizer: Any) -> N
     single, _ = columns(scorer(model, tiny_tokenizer, batch_tokens=1), ROWS)
     many, _ = columns(scorer(model, tiny_tokenizer, batch_tokens=1 << 20), ROWS)
     turned, _ = columns(scorer(model, tiny_tokenizer, batch_tokens=300), ROWS[::-1])
-    for name in lm.COLUMNS:
+    for name in LanguageModelSignal.columns:
         np.testing.assert_allclose(many[name], single[name], rtol=2e-5)
         np.testing.assert_allclose(turned[name][::-1], single[name], rtol=2e-5)
 
 
 def test_logits_in_small_chunks_give_the_same(model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = columns(scorer(model, tiny_tokenizer), ROWS)
-    monkeypatch.setattr(lm, "_LOGITS", 3 * model.config.vocab_size)
+    monkeypatch.setattr(model_pass, "_LOGITS", 3 * model.config.vocab_size)
     chunked, _ = columns(scorer(model, tiny_tokenizer), ROWS)
-    for name in lm.COLUMNS:
+    for name in LanguageModelSignal.columns:
         np.testing.assert_allclose(chunked[name], whole[name], rtol=1e-6)
 
 
 def test_rows_without_a_response_have_no_scores(model: Any, tiny_tokenizer: Any) -> None:
     rows = [chat("a", ""), chat("a", " \n"), [{"role": "user", "content": "alone"}], chat("a", "b")]
     found, stats = columns(scorer(model, tiny_tokenizer), rows)
-    for name in lm.COLUMNS:
+    for name in LanguageModelSignal.columns:
         assert np.isnan(found[name]).tolist() == [True, True, True, False]
     assert stats["empty_response"] == 3
 
@@ -241,10 +245,8 @@ def test_ranks_are_those_of_sorting(rows: int, size: int, seed: int) -> None:
 
 @pytest.mark.parametrize("limit", [None, 100, 20, 1])
 def test_rsr_is_that_of_sorting_the_whole_distribution(model: Any, tiny_tokenizer: Any, limit: int | None) -> None:
-    subject = LanguageModelScorer(
-        model, ConversationEncoder(tiny_tokenizer, max_length=512), batch_tokens=200, max_rank=limit
-    )
-    found, _ = columns(subject, [*ROWS, [*ROWS[0], *ROWS[3]]])
+    subject = scorer(model, tiny_tokenizer, batch_tokens=200)
+    found, _ = columns(subject, [*ROWS, [*ROWS[0], *ROWS[3]]], max_rank=limit)
     for i, row in enumerate([*ROWS, [*ROWS[0], *ROWS[3]]]):
         encoded = subject.encoder.encode(row)
         with torch.no_grad():

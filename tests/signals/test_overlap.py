@@ -18,7 +18,8 @@ from autoselection.errors import ConfigError, SignalError
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
 from autoselection.signals.families import contamination as overlap
-from autoselection.signals.families.contamination import contamination, contamination_cosine, item_grams
+from autoselection.signals.families.contamination import contamination, item_grams
+from autoselection.signals.families.contamination_cosine import contamination_cosine
 from autoselection.tasks import TaskConfig, TaskItem
 
 

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 from autoselection.errors import ConfigError, MissingExtraError, SignalError
-from autoselection.plugins import has_members
+from autoselection.schema import StrictModel
 from autoselection.signals import (
     SIGNALS,
     Shard,
@@ -25,30 +25,25 @@ from autoselection.signals.registry import checked
 from autoselection.validation import validate
 
 
-@dataclass(frozen=True)
+class VowelOptions(StrictModel):
+    letters: str = Field("aeiou", min_length=1)
+
+
 class Vowels(Signal):
     """Vowels a text has; a plugin as one would write it."""
 
-    letters: str = "aeiou"
-
     name = "vowels"
     columns = ("n_vowels",)
-
-    def __post_init__(self) -> None:
-        if not self.letters:
-            raise ValueError("'letters' is empty")
+    options_model = VowelOptions
 
     def compute(self, rows: Sequence[Any]) -> Shard:
         return Shard({"n_vowels": np.asarray([len(row) for row in rows])})
 
 
-class Structural:
-    """A signal that inherits from nothing of ours."""
+class Other(Vowels):
+    """A second plugin."""
 
-    name, columns, version, params, reads, shard_rows = "structural", ("one",), 1, {}, "texts", 10
-
-    def compute(self, rows: Sequence[Any]) -> Shard:
-        return Shard({"one": np.ones(len(rows))})
+    name, columns = "other", ("one",)
 
 
 def point(name: str, target: str) -> EntryPoint:
@@ -68,15 +63,14 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
 def test_built_in_signals_come_first_and_are_signals(plugins: list[EntryPoint]) -> None:
     registry = SignalRegistry()
     assert registry.names()[0] == "tokens"
-    assert all(has_members(registry.make(name), Signal) for name in registry.names())
+    assert all(issubclass(kind, Signal) for kind in registry.kinds())
     assert signal_names() == SIGNALS, "without plugins"
     plugins.append(point("vowels", "Vowels"))
     default_registry.cache_clear()
-    own = len(registry.names())
-    assert signal_names() == (*SIGNALS[:own], "vowels", *SIGNALS[own:])
+    assert signal_names() == (*SIGNALS, "vowels")
 
 
-class NeedsAPackage(Structural):
+class NeedsAPackage(Vowels):
     """Its parameters cannot be asked for here."""
 
     name, columns = "needs_a_package", ("two",)
@@ -90,12 +84,12 @@ def test_a_signal_is_known_without_the_package_it_needs() -> None:
     registry = SignalRegistry([NeedsAPackage])
     assert registry.names() == ("needs_a_package",)
     with pytest.raises(MissingExtraError):
-        _ = registry.make("needs_a_package").params
+        _ = registry.kind("needs_a_package")().params
 
 
 def test_plugins_are_found_in_the_order_of_their_names(plugins: list[EntryPoint]) -> None:
-    plugins += [point("vowels", "Vowels"), point("structural", "Structural")]
-    assert default_registry().names()[-2:] == ("structural", "vowels")
+    plugins += [point("vowels", "Vowels"), point("other", "Other")]
+    assert default_registry().names()[-2:] == ("other", "vowels")
     assert default_registry().signal_of_column("n_vowels") == "vowels"
     assert SignalsConfig(signals=("vowels",)).signals == ("vowels",)
     with pytest.raises(SignalError, match="no signal 'n_vowels': run `autoselection score POOL_DIR --signals vowels`"):
@@ -106,8 +100,9 @@ def test_plugins_are_found_in_the_order_of_their_names(plugins: list[EntryPoint]
     ("target", "message"),
     [
         ("Nothing", r"The signal 'broken' \(.*:Nothing\) cannot be imported .*: mend or uninstall"),
-        ("plain", "is not a signal: it must have the members"),
-        ("needy", "cannot be made without options"),
+        ("plain", "is no class of signals: derive it from autoselection.signals.Signal"),
+        ("unrelated", "is no class of signals"),
+        ("nameless", "is no class of signals: .* has no 'name'"),
         ("taken", "Two signals are called 'tokens'"),
         ("of_the_model", "Two signals are called 'ifd'"),
         ("column", "The signals 'lengths' and 'vowels2' both have a column 'n_turns'"),
@@ -125,8 +120,8 @@ def plain() -> object:
     return object()
 
 
-def needy(must: int) -> Signal:
-    return Vowels("e" * must)
+unrelated = dict
+nameless = type("Nameless", (Signal,), {})
 
 
 def _renamed(**members: Any) -> Any:
@@ -143,18 +138,18 @@ path = _renamed(name="../up")
 def test_options_are_checked_by_the_signal(plugins: list[EntryPoint]) -> None:
     plugins.append(point("vowels", "Vowels"))
     config = SignalsConfig(options={"vowels": {"letters": "ä"}})
-    made = default_registry().make("vowels", config.options_of("vowels"))
-    assert isinstance(made, Vowels)
-    assert made.letters == "ä"
-    for options, message in (
-        ({"vowels": {"letters": ""}}, r"options.*signal 'vowels' are wrong: 'letters' is empty"),
-        ({"vowels": {"lettres": "a"}}, "unexpected keyword argument 'lettres'"),
+    options = default_registry().options("vowels", config.options_of("vowels"))
+    assert Vowels(options).params == {"letters": "ä"}
+    for values, message in (
+        ({"vowels": {"letters": ""}}, r"options.*signal 'vowels' are wrong: letters: expected text of at least 1"),
+        ({"vowels": {"lettres": "a"}}, "'vowels' are wrong: lettres: is unknown; did you mean 'letters'"),
         ({"vowel": {}}, "no signal 'vowel'; did you mean 'vowels'"),
-        ({"repetition": {"n": 0}}, "'n' must be a whole number of at least 1"),
-        ({"ifd": {}}, "the signal 'ifd' has no options"),
+        ({"repetition": {"n": 0}}, "'repetition' are wrong: n: expected at least 1"),
+        ({"ifd": {"n": 1}}, "'ifd' are wrong: n: is unknown"),
+        ({"text_hash": {"n": 1}}, "'text_hash' are wrong: n: is unknown; it has no options"),
     ):
         with pytest.raises(ConfigError, match=message):
-            validate(SignalsConfig, {"options": options}, "study.yaml")
+            validate(SignalsConfig, {"options": values}, "study.yaml")
 
 
 def test_unknown_signals_get_a_suggestion() -> None:
@@ -164,8 +159,8 @@ def test_unknown_signals_get_a_suggestion() -> None:
 
 def test_own_keys_are_the_options_of_built_in_signals() -> None:
     config = SignalsConfig(ngram=3, minhash_permutations=32)
-    assert default_registry().make("ngram_entropy", config.options_of("ngram_entropy")).params == {"n": 3}
-    assert config.options_of("minhash")["num_perm"] == config.minhash.num_perm == 32
+    assert config.options_of("ngram_entropy") == {"n": 3}
+    assert config.options_of("minhash")["num_perm"] == 32
     assert SignalsConfig(options={"ngram_entropy": {"n": 2}}).options_of("ngram_entropy") == {"n": 2}
 
 

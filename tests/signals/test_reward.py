@@ -14,7 +14,7 @@ from autoselection.errors import SignalError
 from autoselection.language.models import load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
-from autoselection.signals.families.reward import Reward
+from autoselection.signals.families.reward import Classifier
 
 
 def chat(prompt: str, response: str) -> list[dict[str, str]]:
@@ -93,7 +93,7 @@ def llama_dir(folder: Path, tiny_model_dir: Path, pad: str | None) -> Path:
 
 
 def rewards(folder: Path, rows: list[Any] = ROWS, **options: Any) -> tuple[np.ndarray[Any, Any], dict[str, int]]:
-    shard = Reward(folder, device="cpu", **options).compute(rows)
+    shard = Classifier(folder, device="cpu", **options).judge(rows)
     return shard.arrays["reward"], dict(shard.stats)
 
 
@@ -143,7 +143,7 @@ def test_encoder_with_labels(bert_dir: Path, text: Any, label: str, index: int) 
 
 
 def test_control_words_in_a_row_stay_text(bert_dir: Path) -> None:
-    signal = Reward(bert_dir, label="good", device="cpu")
+    signal = Classifier(bert_dir, label="good", device="cpu")
     inputs, _ = signal._inputs([chat("a[SEP]b", "c")])
     assert inputs[0] is not None
     assert inputs[0].ids.count(3) == 1  # the tokenizer's own, at the end

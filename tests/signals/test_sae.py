@@ -9,21 +9,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_pass import score
 
 from autoselection.errors import SignalError
 from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_model
 from autoselection.signals import SparseRows
-from autoselection.signals.families import sae
-from autoselection.signals.families.lm import LanguageModelScorer
+from autoselection.signals.families import mona
+from autoselection.signals.families.mona import mona_matrix, task_vector
 from autoselection.signals.families.sae import (
     SparseEncoder,
-    mona_matrix,
-    mona_scores,
     read_sae_info,
+    sinks,
     stored_values,
-    task_vector,
 )
+from autoselection.signals.model_pass import LanguageModelScorer
 
 ROWS = [
     [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
@@ -53,9 +53,7 @@ def model(tiny_model_dir: Path) -> Any:
 
 def features(model: Any, tokenizer: Any, sae: SparseEncoder, batch_tokens: int = 4096) -> np.ndarray[Any, Any]:
     encoder = ConversationEncoder(tokenizer, max_length=512)
-    _, shard = LanguageModelScorer(model, encoder, batch_tokens=batch_tokens, sae=sae).score(
-        ROWS, losses=False, features=True
-    )
+    _, shard = score(LanguageModelScorer(model, encoder, batch_tokens=batch_tokens), ROWS, losses=False, sae=sae)
     assert shard is not None
     indptr = np.concatenate([[0], np.cumsum(shard.arrays["counts"])])
     rows = SparseRows(indptr, shard.arrays["indices"], shard.arrays["values"], sae.info.num_latents)
@@ -137,7 +135,7 @@ def test_padding_has_no_part_in_what_counts_as_a_sink(padding: float, side: str)
     for i, (row, begin) in enumerate(zip(rows, begins, strict=True)):
         states[i, begin : begin + len(row)] = torch.tensor(row)[:, None] * torch.tensor([0.6, 0.8])
         mask[i, begin : begin + len(row)] = True
-    found, median = sae.sinks(states, mask)
+    found, median = sinks(states, mask)
     for i, (row, begin) in enumerate(zip(rows, begins, strict=True)):
         assert torch.nonzero(found[i]).reshape(-1).tolist() == [begin + place for place in expected[i]]
         place = int(median[i]) - begin
@@ -156,14 +154,14 @@ def test_only_the_largest_features_are_kept(model: Any, tiny_tokenizer: Any, tmp
 def test_losses_and_features_come_from_one_conditional_pass(model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
     sae = SparseEncoder(read_sae_info(write_sae(tmp_path / "layers.0")), model)
     encoder = ConversationEncoder(tiny_tokenizer, max_length=512)
-    subject = LanguageModelScorer(model, encoder, batch_tokens=4096, sae=sae)
-    subject.score(ROWS[:1])  # settles how logits are computed
+    subject = LanguageModelScorer(model, encoder, batch_tokens=4096)
+    score(subject, ROWS[:1])  # settles how logits are computed
     passes = []
     handle = model.model.register_forward_hook(lambda *_: passes.append(1))
-    both = subject.score(ROWS, losses=True, features=True)
+    both = score(subject, ROWS, sae=sae)
     handle.remove()
     assert len(passes) == 2
-    np.testing.assert_array_equal(both[0].arrays["ifd"], subject.score(ROWS)[0].arrays["ifd"])
+    np.testing.assert_array_equal(both[0].arrays["ifd"], score(subject, ROWS)[0].arrays["ifd"])
 
 
 def test_wrong_width_names_both(model: Any, tmp_path: Path) -> None:
@@ -237,7 +235,7 @@ def test_unusable_checkpoints(model: Any, tmp_path: Path) -> None:
 def test_mona_by_hand() -> None:
     rows = SparseRows.from_dense(np.array([[1.0, 0, 2.0], [0, 0, 0], [0.5, 1.0, 0]]))
     target = np.array([0.5, 1.0, 1.0])
-    scores = mona_scores(rows, target)
+    scores = mona_matrix(rows, target[None])[0]
     assert scores[0] == pytest.approx((0.5 + 0 + 1) / (1 + 1 + 2))
     assert np.isnan(scores[1])
     assert scores[2] == pytest.approx((0.5 + 1 + 0) / (0.5 + 1 + 1))
@@ -253,7 +251,7 @@ def test_mona_is_the_dense_formula(seed: int, n: int, d: int) -> None:
     np.testing.assert_allclose(vector, targets.astype(float).mean(0))
     rows = SparseRows.from_dense(dense)
     start = int(rng.integers(0, n))
-    found = mona_scores(rows, vector, range(start, n))
+    found = mona_matrix(rows, vector[None], range(start, n))[0]
     for i in range(start, n):
         low, high = np.minimum(dense[i], vector).sum(), np.maximum(dense[i], vector).sum()
         if dense[i].any():
@@ -273,7 +271,7 @@ def test_mona_of_all_tasks_in_blocks_is_the_dense_formula(seed: int, kind: Any, 
     stored, _ = stored_values(plain.values, plain.counts, kind)
     rows = SparseRows(plain.indptr, plain.indices, stored["values"], d, stored.get("scale"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sae, "_ENTRIES", block)  # less than a row, and several rows
+        patch.setattr(mona, "_ENTRIES", block)  # less than a row, and several rows
         found = mona_matrix(rows, targets)
     as_stored = rows.to_scipy().toarray().astype(np.float64)
     for t, target in enumerate(targets):
@@ -319,7 +317,7 @@ def test_mona_golden() -> None:
     vector = task_vector(SparseRows.from_dense(np.array([[2.0, 0, 4, 0], [0, 0, 2, 6]])))
     assert vector.tolist() == [1, 0, 3, 3]
     rows = SparseRows.from_dense(np.array([[4.0, 1, 1, 0], [1, 0, 3, 3], [0, 5, 0, 0]]))
-    np.testing.assert_allclose(mona_scores(rows, vector), [2 / 11, 1.0, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(mona_matrix(rows, vector[None])[0], [2 / 11, 1.0, 0.0], rtol=1e-6)
     assert task_vector(SparseRows.from_dense(np.zeros((0, 4)))).tolist() == [0, 0, 0, 0]
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from one_pass import score
 
 from autoselection.errors import EvaluationError, MissingExtraError, SignalError
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SIGNALS, SignalsConfig, load_table, score_pool, train_sae
 from autoselection.signals.families import sae_training
-from autoselection.signals.families.lm import COLUMNS as LM_COLUMNS
-from autoselection.signals.families.lm import LanguageModelScorer
+from autoselection.signals.families.lm import LanguageModelSignal
+from autoselection.signals.model_pass import LanguageModelScorer
 from autoselection.signals.store import SignalStore
 from autoselection.tasks import TaskConfig
 
@@ -139,7 +140,7 @@ def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, 
     report = score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, tasks=tasks)
     assert set(report.skipped) == {"contamination", "contamination_cosine", "embeddings", "reward", "trajectory"}
     by_name = {signal.name: signal for signal in report.signals}
-    assert by_name["lm"].missing == dict.fromkeys(LM_COLUMNS, 0)
+    assert by_name["lm"].missing == dict.fromkeys(LanguageModelSignal.columns, 0)
     assert by_name["lm"].stats["empty_response"] == 0
     assert by_name["sae"].missing == {"rows": 0}
     assert by_name["tokens"].params["tokenizer"] == "model"
@@ -157,7 +158,7 @@ def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, 
 
     model, tokenizer = load_model(tiny_model_dir, "cpu"), load_tokenizer(tiny_model_dir)
     scorer = LanguageModelScorer(model, ConversationEncoder(tokenizer, max_length=200), batch_tokens=4096)
-    shard, _ = scorer.score(pool.messages())
+    shard, _ = score(scorer, pool.messages())
     assert shard is not None
     np.testing.assert_allclose(table.column("ifd"), shard.arrays["ifd"], rtol=2e-5)
 
@@ -183,17 +184,17 @@ def test_a_killed_run_loses_one_shard(
     expected = load_table(pool, keys=whole.keys)
     ifd, features = expected.column("ifd").copy(), expected.require_sae().to_scipy().toarray().copy()
     shutil.rmtree(pool.path / "signals")
-    score = LanguageModelScorer.score
+    run = LanguageModelScorer.run
     rows: list[int] = []
 
-    def stopping(self: LanguageModelScorer, conversations: Any, **options: Any) -> Any:
+    def stopping(self: LanguageModelScorer, conversations: Any, *signals: Any) -> Any:
         if len(rows) == 2:
             rows.append(0)
             raise KeyboardInterrupt
         rows.append(len(conversations))
-        return score(self, conversations, **options)
+        return run(self, conversations, *signals)
 
-    monkeypatch.setattr(LanguageModelScorer, "score", stopping)
+    monkeypatch.setattr(LanguageModelScorer, "run", stopping)
     with pytest.raises(KeyboardInterrupt):
         score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, signals=names)
     rows[:] = [9, 9, 9]
@@ -275,7 +276,7 @@ def test_tokens_are_those_of_whole_rows_however_short_the_model_reads(
     [
         (["ifdd"], "no signal 'ifdd'; did you mean 'ifd'"),
         (["varentropy"], "'varentropy' needs a model: give --model"),
-        (["sae"], "'sae' needs a SAE folder: give --sae"),
+        (["sae"], "'sae' needs a model: give --model"),
     ],
 )
 def test_what_is_missing_is_named(pool: Pool, signals: list[str], message: str) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from autoselection import segmentation
 from autoselection.language.chat import ConversationEncoder
 from autoselection.signals.arrays import MinHashParams
-from autoselection.signals.families.minhash import minhash_signatures, shingles, text_hashes
+from autoselection.signals.families.minhash import minhash_signatures, shingles
 from autoselection.signals.families.text import count_model_tokens, count_tokens, ngram_entropy, words
+from autoselection.signals.families.text_hash import text_hashes
 
 CHAT = [
     {"role": "system", "content": "Be brief."},

@@ -14,6 +14,7 @@ import torch
 from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_pass import score
 from test_lm_signals import bigrams
 from test_sae import write_sae
 
@@ -23,8 +24,10 @@ from autoselection.operators.filters import searched_columns
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.recipes import Recipe, Step, lacking_signals, materialize
 from autoselection.signals import SignalsConfig, load_table, score_pool
-from autoselection.signals.families.lm import COLUMNS, LanguageModelScorer
+from autoselection.signals.families.lm import LanguageModelSignal
 from autoselection.signals.families.sae import SparseEncoder, read_sae_info
+from autoselection.signals.families.token_kinds import KIND_COLUMNS
+from autoselection.signals.model_pass import TOKEN_KINDS, LanguageModelScorer
 
 #: Writes reasoning and calls, and with ``HISTORY`` leaves the reasoning of earlier turns out, as Qwen3's template does.
 TEMPLATE = (
@@ -102,8 +105,8 @@ def slow(model: Any, samples: Sequence[Encoded], kind: int | None) -> tuple[floa
 
 
 def check(model: Any, subject: LanguageModelScorer, rows: Sequence[Any]) -> dict[str, Any]:
-    shard, _ = subject.score(rows, kinds=True)
-    assert shard is not None and tuple(shard.arrays) == (*COLUMNS, *KIND_COLUMNS)
+    shard, _ = score(subject, rows, kinds=True)
+    assert shard is not None and tuple(shard.arrays) == (*LanguageModelSignal.columns, *KIND_COLUMNS)
     found = shard.arrays
     for i, row in enumerate(rows):
         samples = subject.encoder.samples(row)
@@ -150,7 +153,7 @@ def test_golden_scores_by_kind(tiny_model_dir: Path) -> None:
     encodes = encoder(tiny_model_dir)
     size = len(encodes.tokenizer)
     model = bigrams(encodes.tokenizer, {(">", "b"): 1 / 2, ("c", "<|im_end|>"): 1 / 8})
-    found, _ = LanguageModelScorer(model, encodes).score([[user("a"), said("c", "b")]], kinds=True)  # type: ignore[arg-type]
+    found, _ = score(LanguageModelScorer(model, encodes), [[user("a"), said("c", "b")]], kinds=True)  # type: ignore[arg-type]
     chance, other = (
         math.log(size),
         math.log(2 * (size - 1)),
@@ -185,9 +188,9 @@ def test_features_of_several_samples_are_means_over_all_their_tokens(
         encodes = encoder(tiny_model_dir, HISTORY, turns="each")
         rows = [ROWS[4], ROWS[2], ROWS[7]]
         for budget in (1, 4096):
-            scorer = LanguageModelScorer(model, encodes, batch_tokens=budget, sae=subject)
+            scorer = LanguageModelScorer(model, encodes, batch_tokens=budget)
             for losses in (True, False):
-                _, shard = scorer.score(rows, losses=losses, features=True)
+                _, shard = score(scorer, rows, losses=losses, sae=subject)
                 assert shard is not None
                 ends = np.cumsum(shard.arrays["counts"])
                 for i, row in enumerate(rows):
@@ -213,7 +216,7 @@ def test_tools_are_a_prompt_where_the_template_shows_them(model: Any, tiny_model
     tools = json.dumps([{"type": "function", "function": {"name": "find"}}])
     row = Conversation([said("hello")], tools)
     for template, prompted in ((shows, True), (KEPT, False)):
-        found, _ = LanguageModelScorer(model, encoder(tiny_model_dir, template)).score([row])
+        found, _ = score(LanguageModelScorer(model, encoder(tiny_model_dir, template)), [row])
         assert found is not None and np.isfinite(found.arrays["ifd"]).tolist() == [prompted]
 
 
@@ -266,7 +269,7 @@ def test_scores_by_kind_are_computed_only_where_asked_for(tiny_model_dir: Path, 
 def test_turns_without_a_weight_are_neither_scored_nor_no_prompt(model: Any, tiny_model_dir: Path) -> None:
     shown = {**said("text"), "weight": 0}
     rows = [[user("a"), shown, user("b"), said("")], [shown, user("b"), said("c")]]
-    found, _ = LanguageModelScorer(model, encoder(tiny_model_dir)).score(rows)
+    found, _ = score(LanguageModelScorer(model, encoder(tiny_model_dir)), rows)
     assert found is not None and np.isfinite(found.arrays["ifd"]).tolist() == [False, True]
     assert (found.stats["empty_response"], found.stats["no_prompt"]) == (1, 0)
 

@@ -328,7 +328,7 @@ def test_signals_of_a_pool_and_the_ready_recipe(tmp_path: Path) -> None:
 
 def test_a_row_without_turns_has_no_score() -> None:
     for name in ("trace_faults", "traces"):
-        shard = default_registry().make(name).compute([Conversation([]), row(ASK, DONE)])
+        shard = default_registry().kind(name)().compute([Conversation([]), row(ASK, DONE)])
         column = shard.arrays["trace_faults" if name == "trace_faults" else "reasoning_share"]
         assert np.isnan(column[0]) and column[1] == 0
         assert sum(shard.stats.values()) == 1

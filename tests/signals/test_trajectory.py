@@ -11,8 +11,8 @@ from autoselection.errors import SignalError
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
-from autoselection.signals.families.lm import LanguageModelScorer
 from autoselection.signals.families.trajectory import trajectory_columns
+from autoselection.signals.model_pass import LanguageModelScorer
 
 
 def test_columns_by_hand() -> None:
@@ -56,13 +56,13 @@ def test_one_more_checkpoint_computes_only_itself(
     pool = Pool.open(tmp_path / "pool")
     folders = [str(tiny_model_dir), *(checkpoint(tmp_path / f"m{x}", tiny_model_dir, x) for x in (0.7, 0.4))]
     scored: list[int] = []
-    plain = LanguageModelScorer.conditional_loss
+    plain = LanguageModelScorer.run
 
-    def counting(self: LanguageModelScorer, conversations: Any) -> Any:
+    def counting(self: LanguageModelScorer, conversations: Any, signals: Any) -> Any:
         scored.append(len(conversations))
-        return plain(self, conversations)
+        return plain(self, conversations, signals)
 
-    monkeypatch.setattr(LanguageModelScorer, "conditional_loss", counting)
+    monkeypatch.setattr(LanguageModelScorer, "run", counting)
 
     def score(models: list[str]) -> dict[str, Any]:
         config = SignalsConfig(trajectory_models=tuple(models), device="cpu")

@@ -11,8 +11,9 @@ import pytest
 from autoselection.signals.builtin import NgramEntropy
 
 from autoselection.pool import Pool, ingest
-from autoselection.signals import SignalsConfig, load_table, model_pass, score_pool
-from autoselection.signals.families import text
+from autoselection.signals import SignalsConfig, load_table, score_pool
+from autoselection.signals.families import BUILTIN_SIGNALS, text
+from autoselection.signals.families.text import NgramEntropy
 from autoselection.signals.store import SignalStore
 from autoselection.study.prepare import _as_begun
 from autoselection.tasks import TaskConfig
@@ -81,11 +82,12 @@ def test_signals_of_the_model_by_an_earlier_encoder_stay_those_of_the_study(raw_
     tasks = [TaskConfig(name="maths", dev=target, target=target)]
     given = {"model": demo.model_dir(), "sae": demo.sae_dir(), "tasks": tasks}
     names = ["tokens", "ifd", "sae", "mona"]
-    later = dict(model_pass.VERSIONS)
-    assert later == {"tokens": 2, "lm": 2, "token_kinds": 1, "sae": 4, "mona": 2}
-    monkeypatch.setattr(model_pass, "VERSIONS", {name: version - 1 for name, version in later.items()})
-    before = score_pool(pool, SignalsConfig(), signals=names, **given)
-    monkeypatch.setattr(model_pass, "VERSIONS", later)
+    with monkeypatch.context() as earlier:
+        kinds = {kind.name: kind for kind in BUILTIN_SIGNALS}
+        for name, version in {"tokens": 2, "lm": 2, "token_kinds": 1, "sae": 4, "mona": 2}.items():
+            assert kinds[name].version == version
+            earlier.setattr(kinds[name], "version", version - 1)
+        before = score_pool(pool, SignalsConfig(), signals=names, **given)
     after = score_pool(pool, SignalsConfig(), signals=[*names, "token_kinds"], **given)
     assert not after.cached and set(after.keys) == {"tokens", "lm", "token_kinds", "sae", "mona/maths"}
     assert not set(after.keys.values()) & set(before.keys.values())

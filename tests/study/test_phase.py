@@ -55,9 +55,11 @@ def test_a_study_with_evaluations_is_in_no_such_phase(finished_study: Study) -> 
 
 @pytest.mark.parametrize("start", [0, 5, 399])
 @pytest.mark.parametrize(
-    "cut", [ShardPlan(512), ShardPlan(16_384), ShardPlan(10), ShardPlan(1), ShardPlan(400, at_once=True)], ids=lambda cut: cut.folder
+    "cut",
+    [ShardPlan(512), ShardPlan(16_384), ShardPlan(10), ShardPlan(1), ShardPlan(400, at_once=True)],
+    ids=lambda cut: cut.folder,
 )
-def test_shards_cover_all_rows_once_and_the_first_are_small(cut: Cut, start: int) -> None:
+def test_shards_cover_all_rows_once_and_the_first_are_small(cut: ShardPlan, start: int) -> None:
     spans = cut.spans(start, 40_000)
     assert [row for span in spans for row in span] == list(range(start, 40_000))
     assert all(len(span) <= cut.rows for span in spans) and len(spans[0]) <= max(

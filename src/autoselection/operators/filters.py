@@ -17,7 +17,7 @@ from autoselection.operators.phrases import missing_phrases, number, percent, wi
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.families.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
-from autoselection.signals.kinds import TOKEN_KINDS
+from autoselection.signals.model_pass import TOKEN_KINDS
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.table import SignalTable
 

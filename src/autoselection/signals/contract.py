@@ -123,7 +123,7 @@ class Signal:
         column_prefixes: how columns begin whose full names depend on what is given, such as ``mona/``.
         cost: signals of a higher one are computed later: the cheap ones are there while one waits.
         by_default: it is computed where no signals are named.
-        package: module that it imports and the extra of this package that installs it, if it is no part of the core.
+        package: module that it imports, what that is called, and the extra of this package that installs it.
         retired_with: signals whose newest result it must be made from; with another one it is no longer current.
         replaces_siblings: results of other instances (``mona/a``) stop being current when one is computed (``mona/b``).
     """
@@ -145,7 +145,7 @@ class Signal:
     column_prefixes: ClassVar[tuple[str, ...]] = ()
     cost: ClassVar[int] = 0
     by_default: ClassVar[bool] = True
-    package: ClassVar[tuple[str, str] | None] = None
+    package: ClassVar[tuple[str, str, str] | None] = None
     retired_with: ClassVar[tuple[str, ...] | None] = None
     replaces_siblings: ClassVar[bool] = False
 

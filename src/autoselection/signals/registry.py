@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from autoselection.errors import SignalError
-from autoselection.plugins import has_members, load_entry_points
+from autoselection.plugins import load_entry_points
 from autoselection.signals.contract import Signal
 from autoselection.signals.families import BUILTIN_SIGNALS
 from autoselection.signals.inputs import Inputs
@@ -44,8 +44,10 @@ class SignalRegistry:
         Raises:
             SignalError: it is no signal, or its name or one of its columns is taken or no plain name.
         """
-        if not isinstance(kind, type) or not has_members(kind, Signal):
+        if not isinstance(kind, type) or not issubclass(kind, Signal):
             raise SignalError(f"{kind!r} is no class of signals: derive it from autoselection.signals.Signal.")
+        if not hasattr(kind, "name"):
+            raise SignalError(f"{kind!r} is no class of signals: it has no 'name'.")
         name = kind.name
         asked = {name: (*kind.columns, *kind.arrays)} if kind.asked_as is None else kind.asked_as
         columns = {column: owner for owner, owned in asked.items() for column in owned}
@@ -139,9 +141,11 @@ class SignalRegistry:
         except ValidationError as error:
             detail = error.errors()[0]
             field = ".".join(map(str, detail["loc"]))
-            raise SignalError(
-                f"The options of the signal '{name}' are wrong: {field}{': ' if field else ''}{reason_of(detail)}."
-            ) from error
+            reason = f"{field}{': ' if field else ''}{reason_of(detail)}"
+            if detail["type"] == "extra_forbidden":
+                known = kind.options_model.model_fields
+                reason += suggestion(field, known).rstrip(".") if known else "; it has no options"
+            raise SignalError(f"The options of the signal '{name}' are wrong: {reason}.") from error
 
     def ordered(self, names: Iterable[str]) -> Iterator[Kind]:
         """The classes asked for as ``names`` and all that they are made from: what is needed first, then by cost."""

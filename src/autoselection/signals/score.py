@@ -95,7 +95,7 @@ def _possible(registry: SignalRegistry, config: SignalsConfig, inputs: Inputs, s
     for name in registry.names():
         package = registry.kind(name).package
         if package is not None and importlib.util.find_spec(package[0]) is None:
-            blocked[name] = f"{package[0]} is not installed: pip install 'autoselection[{package[1]}]'"
+            blocked[name] = f"{package[1]} is not installed: pip install 'autoselection[{package[2]}]'"
     skipped |= {name: why for name, why in blocked.items() if name in wanted}
     return wanted - set(skipped)
 

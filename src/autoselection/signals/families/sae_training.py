@@ -236,9 +236,9 @@ def _quality(model: PreTrainedModel, coder: Any, hookpoint: str, sequences: Tens
     """Unexplained variance and share of silent features on the given sequences."""
     import torch
 
-    with torch.inference_mode(), capture(model, hookpoint) as captured:
+    with torch.inference_mode(), capture(model, {hookpoint}) as captured:
         model.base_model(input_ids=sequences.to(model.device), use_cache=False)
-        states = captured["states"].flatten(0, 1).float()
+        states = captured[hookpoint].flatten(0, 1).float()
         output = coder(states)
     active = torch.zeros(coder.num_latents, dtype=torch.bool, device=states.device)
     active[output.latent_indices[output.latent_acts > 0]] = True

@@ -166,7 +166,7 @@ class ActionObjectBranching(Signal):
     reads: Reads = "texts"
     shard_rows = 1024
     cost = 1
-    package = ("spacy", "syntax")
+    package = ("spacy", "spaCy", "syntax")
 
     @property
     def params(self) -> Mapping[str, Any]:
