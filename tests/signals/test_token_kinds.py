@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from autoselection.signals.kinds import KIND_COLUMNS, TOKEN_KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_pass import score

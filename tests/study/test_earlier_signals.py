@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from autoselection.signals.builtin import NgramEntropy
 
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool

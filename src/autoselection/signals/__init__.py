@@ -2,8 +2,11 @@
 
 from autoselection.signals.arrays import MinHashParams, SparseRows
 from autoselection.signals.config import SIGNALS, SignalsConfig
-from autoselection.signals.contract import Signal
+from autoselection.signals.contract import Loaded, PassGroup, Rows, Signal
 from autoselection.signals.families.sae_training import SaeTraining, train_sae
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.model_pass import PassResult, PassSignal, TokenValues
+from autoselection.signals.needs import Need
 from autoselection.signals.registry import SignalRegistry, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport, missing_scores
 from autoselection.signals.score import load_table, score_pool
@@ -13,8 +16,15 @@ from autoselection.signals.table import SignalTable
 
 __all__ = [
     "SIGNALS",
+    "Inputs",
+    "Loaded",
     "MinHashParams",
+    "Need",
+    "PassGroup",
+    "PassResult",
+    "PassSignal",
     "PoolStats",
+    "Rows",
     "SaeTraining",
     "ScoreReport",
     "Shard",
@@ -26,6 +36,7 @@ __all__ = [
     "SignalTable",
     "SignalsConfig",
     "SparseRows",
+    "TokenValues",
     "default_registry",
     "load_table",
     "missing_scores",

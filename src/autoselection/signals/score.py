@@ -39,6 +39,7 @@ def score_pool(
     signals: Sequence[str] | None = None,
     chat_template: str | ChatOptions | None = None,
     trust_remote_code: bool = False,
+    registry: SignalRegistry | None = None,
 ) -> ScoreReport:
     """Compute the signals of a pool that are not cached, and make them the current ones.
 
@@ -52,6 +53,7 @@ def score_pool(
         sae: SAE folder in sparsify format.
         tasks: tasks whose ``target`` samples give the task vectors; tasks without such a file have no MONA.
         signals: names to compute, instead of ``config.signals``.
+        registry: the signals that exist; None: the built-in ones and those of installed packages.
 
     Raises:
         SignalError: an unknown signal, one that needs a model, an SAE or tasks that were not given, or an SAE that does
@@ -61,7 +63,7 @@ def score_pool(
     """
     started = time.monotonic()
     config = SignalsConfig() if config is None else config
-    registry = default_registry()
+    registry = registry or default_registry()
     chat = ChatOptions.of(chat_template)
     inputs = Inputs(pool, config.pass_settings(), config.all_options(), model, sae, tasks, chat, trust_remote_code)
     asked = signals if signals is not None else config.signals
@@ -225,17 +227,20 @@ def _make_current(store: SignalStore, registry: SignalRegistry, results: Sequenc
     store.set_current({**kept, **new})
 
 
-def load_table(pool: Pool, *, keys: Mapping[str, str] | None = None) -> SignalTable:
+def load_table(
+    pool: Pool, *, keys: Mapping[str, str] | None = None, registry: SignalRegistry | None = None
+) -> SignalTable:
     """The signals of a pool as one table; large ones stay memory-mapped.
 
     Args:
         keys: cache keys, as ``ScoreReport.keys`` gives them; None loads the current ones.
+        registry: as in :func:`score_pool`.
 
     Raises:
         SignalError: a signal is absent or damaged. (A pool that was never scored gives a table without columns.)
     """
     store = SignalStore.of(pool)
-    registry = default_registry()
+    registry = registry or default_registry()
     chosen = dict(keys) if keys is not None else store.current()
     columns: dict[str, NDArray[np.float32]] = {}
     arrays: dict[str, Any] = {}

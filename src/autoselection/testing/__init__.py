@@ -15,6 +15,7 @@ from autoselection.testing.engines import check_engine
 from autoselection.testing.executors import check_executor
 from autoselection.testing.operators import check_operator
 from autoselection.testing.search import check_proposer, check_ranker
+from autoselection.testing.signals import check_signal
 from autoselection.testing.tables import signal_table
 from autoselection.testing.trainers import check_trainer
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_operator",
     "check_proposer",
     "check_ranker",
+    "check_signal",
     "check_trainer",
     "signal_table",
 ]

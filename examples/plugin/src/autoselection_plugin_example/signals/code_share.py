@@ -1,39 +1,34 @@
-"""A signal of one's own: how much of a response is code, and how many questions its prompt asks."""
+"""A signal of a row's text: how much of a response is code, and how many questions its prompt asks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from autoselection.signals import Shard, Signal
+from autoselection.schema import StrictModel
+from autoselection.signals import Rows, Shard, Signal
 
 
-@dataclass(frozen=True)
+class CodeShareOptions(StrictModel):
+    """What users set under ``signals.options.code_share``."""
+
+    fence: str = Field("```", pattern=r"\S", description="Begins and ends a block of code.")
+
+
 class CodeShare(Signal):
     """Share of the response's lines that stand in fenced code blocks, and question marks in the prompt.
 
-    A response without any line has no share: NaN, counted as ``empty_response``. The fields of the class are the options
-    that users set under ``signals.options.code_share``.
+    A response without any line has no share: NaN, counted as ``empty_response``.
     """
-
-    fence: str = "```"
 
     name = "code_share"
     version = 1
     columns = ("code_share", "n_questions")
+    options_model = CodeShareOptions
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.fence, str) or not self.fence.strip():
-            raise ValueError("'fence' must be a text such as ``` that begins and ends a block of code")
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        return {"fence": self.fence}
-
-    def compute(self, rows: Sequence[Any]) -> Shard:
+    def compute(self, rows: Rows) -> Shard:
         shares, questions, empty = [], [], 0
         for messages in rows:
             questions.append(sum(m["content"].count("?") for m in messages if m["role"] != "assistant"))
@@ -44,10 +39,10 @@ class CodeShare(Signal):
         arrays = {"code_share": np.asarray(shares, np.float32), "n_questions": np.asarray(questions, np.float32)}
         return Shard(arrays, {"empty_response": empty})
 
-    def _share(self, lines: Sequence[str]) -> float:
+    def _share(self, lines: list[Any]) -> float:
         inside, code, fences = False, 0, 0
         for line in lines:
-            if line.lstrip().startswith(self.fence):
+            if line.lstrip().startswith(self.options.fence):
                 inside, fences = not inside, fences + 1
             else:
                 code += inside

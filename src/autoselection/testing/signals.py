@@ -1,0 +1,165 @@
+"""The contract of signals (``autoselection.signals.contract``), tried on a small pool."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoselection.pool import Pool, ingest
+from autoselection.signals import (
+    ScoreReport,
+    Signal,
+    SignalRegistry,
+    SignalsConfig,
+    load_table,
+    score_pool,
+)
+from autoselection.tasks import TaskConfig
+
+#: Rows with what signals stumble over: several turns, short and repeated responses, other scripts, code, equal texts.
+ROWS: tuple[Mapping[str, Any], ...] = (
+    {"messages": [("user", "What is 2 + 3?"), ("assistant", "2 + 3 = 5.")]},
+    {"messages": [("system", "Be brief."), ("user", "Capital of Peru?"), ("assistant", "Lima.")]},
+    {"messages": [("user", "Hi"), ("assistant", "Hello!"), ("user", "And now?"), ("assistant", "Now we talk.")]},
+    {"messages": [("user", "Say nothing."), ("assistant", ".")]},
+    {"messages": [("user", "Code, please?"), ("assistant", "So:\n```\na = 1\nprint(a)\n```\nDone.")]},
+    {"messages": [("user", "日本の首都は？"), ("assistant", "東京です。")]},
+    {"messages": [("user", "What is 2 + 3?"), ("assistant", "2 + 3 = 5.")]},
+    {"messages": [("user", "What is 2 + 4?"), ("assistant", "2 + 4 = 6. " * 12)]},
+    {"messages": [("user", "One."), ("user", "Two."), ("assistant", "Three.")]},
+    {"messages": [("user", "e\u0301 or é?"), ("assistant", "Both 👍🏽.")]},
+)
+
+
+def check_signal(
+    kind: type[Signal],
+    *,
+    options: Mapping[str, Any] | None = None,
+    rows: Sequence[Mapping[str, Any]] = ROWS,
+    model: Path | str | None = None,
+    sae: Path | str | None = None,
+    tasks: Sequence[TaskConfig] = (),
+    tolerance: float = 1e-4,
+) -> None:
+    """Try a signal against its contract.
+
+    It is registered beside the built-in ones and scored on a small pool, as ``autoselection score`` does: the result must
+    be the declared columns with one number a row, the same each time, cached, and, of a ``rowwise`` signal, the same
+    whatever rows stand beside a row, and when rows are appended.
+
+    Args:
+        kind: the class.
+        options: as users give them under ``signals.options``.
+        rows: conversations, each ``{"messages": [(role, content), …]}``; at least three.
+        model, sae, tasks: what the signal needs.
+        tolerance: relative difference that other rows of a batch may make to a value.
+
+    Raises:
+        AssertionError: a rule is broken; the sentence names it.
+        ValueError: ``rows`` holds what no pool takes.
+        SignalError: the class cannot be registered, or something that it needs was not given.
+    """
+    registry = SignalRegistry()
+    if kind not in registry.kinds():
+        registry.register(kind)
+    registry.options(kind.name, options)
+    case = _Case(registry, kind, dict(options or {}), {"model": model, "sae": sae, "tasks": tasks}, tolerance)
+    case.expect(isinstance(kind.version, int) and kind.version >= 1, "'version' is a whole number from 1 on")
+    named = [{**row, "id": f"row {i}"} for i, row in enumerate(rows)]
+    with tempfile.TemporaryDirectory() as folder:
+        columns = _values(case, named, Path(folder))
+        _elsewhere(case, named, Path(folder), columns)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A signal and what it is computed from."""
+
+    registry: SignalRegistry
+    kind: type[Signal]
+    options: Mapping[str, Any]
+    given: Mapping[str, Any]
+    tolerance: float
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        return (self.kind.name,) if self.kind.asked_as is None else tuple(self.kind.asked_as)
+
+    def score(self, pool: Pool) -> ScoreReport:
+        # A plugin that is not installed is unknown to the configuration, whose validators know installed ones.
+        config = SignalsConfig().model_copy(update={"options": {self.kind.name: self.options}})
+        return score_pool(pool, config, signals=self.asked[:1], registry=self.registry, **self.given)
+
+    def columns(self, pool: Pool) -> dict[str, Any]:
+        """The columns of the signal, by name, float32[N]."""
+        table = load_table(pool, keys=self.score(pool).keys, registry=self.registry)
+        return {
+            name: each for name, each in table.columns.items() if self.registry.signal_of_column(name) in self.asked
+        }
+
+    def expect(self, kept: bool, rule: str) -> None:
+        """Raise AssertionError unless a rule was kept."""
+        if not kept:
+            raise AssertionError(f"The signal '{self.kind.name}' breaks a rule: {rule}.")
+
+    def same(self, one: Mapping[str, Any], other: Mapping[str, Any], rule: str) -> None:
+        self.expect(set(one) == set(other), f"{rule}, but the columns are others")
+        for name, values in one.items():
+            wrong = np.flatnonzero(~np.isclose(values, other[name], rtol=self.tolerance, atol=1e-6, equal_nan=True))
+            self.expect(not len(wrong), f"{rule}, but '{name}' of row {wrong[:1].tolist()} differs")
+
+
+def _values(case: _Case, rows: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
+    """The columns of a pool, once their form, their counts and the cache were looked at."""
+    pool = _pool(rows, folder / "pool")
+    if len(pool) != len(rows):
+        raise ValueError(
+            f"{len(rows) - len(pool)} of the rows to check are no rows of a pool: see autoselection ingest."
+        )
+    report = case.score(pool)
+    own = [signal for signal in report.signals if case.registry.kind_of_stored(signal.name) is case.kind]
+    case.expect(bool(own), "it is stored under its name")
+    for signal in own:
+        case.expect(_is_json(signal.params), f"'params' are JSON values, not {dict(signal.params)!r}")
+    table = load_table(pool, keys=report.keys, registry=case.registry)
+    columns = case.columns(pool)
+    for name, values in columns.items():
+        case.expect(values.shape == (len(rows),), f"'{name}' has one value a row, not the shape {values.shape}")
+        missing = int(np.isnan(values).sum())
+        counted = sum(table.unscored.get(name, {}).values())
+        case.expect(counted == missing, f"the {missing} rows without '{name}' are counted ({counted} are)")
+    case.expect(case.score(pool).cached, "what was computed once is found in the cache")
+    return columns
+
+
+def _elsewhere(case: _Case, rows: Sequence[Mapping[str, Any]], folder: Path, columns: Mapping[str, Any]) -> None:
+    """The same rows in another pool, in another order, and appended to others."""
+    case.same(columns, case.columns(_pool(rows, folder / "again")), "it computes the same each time")
+    if case.kind.rowwise:
+        turned = case.columns(_pool(rows[::-1], folder / "turned"))
+        turned = {name: each[::-1] for name, each in turned.items()}
+        case.same(columns, turned, "a row's value does not depend on the others ('rowwise')")
+    half = len(rows) // 2
+    case.score(_pool(rows[:half], folder / "grown"))
+    grown = case.columns(_pool(rows[half:], folder / "grown", append=True))
+    case.same(columns, grown, "appended rows get the values that they have in a pool made at once")
+
+
+def _pool(rows: Sequence[Mapping[str, Any]], path: Path, append: bool = False) -> Pool:
+    turns = [[{"role": role, "content": content} for role, content in row["messages"]] for row in rows]
+    read = [{**row, "messages": each} for row, each in zip(rows, turns, strict=True)]
+    return Pool.open(ingest(read, path, append=append).path)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
