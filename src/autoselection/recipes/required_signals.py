@@ -8,7 +8,6 @@ from typing import Any
 from autoselection.operators import Operator, OperatorRegistry, default_registry, in_role
 from autoselection.operators.base import has_signal
 from autoselection.recipes.recipe import Recipe
-from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.table import SignalTable
 
