@@ -115,11 +115,34 @@ def search(folder: Path) -> None:
     expect("torch" not in sys.modules, "torch was imported")
 
 
+def notebook(folder: Path) -> None:
+    """The first lines of docs/python.md, with a data frame of Polars."""
+    import autoselection as au
+
+    expect(
+        set(sys.modules).isdisjoint(("numpy", "pydantic", "polars")), "import autoselection imports more than itself"
+    )
+    import polars as pl
+
+    pool = au.ingest(pl.DataFrame(rows()), folder / "notebook").pool
+    au.score_pool(pool)
+    result = au.materialize(au.load_recipe("text-only"), au.load_table(pool))
+    expect(len(result.to_polars()) == len(result.ids) > 0, "the frame has other rows than were selected")
+    expect("<table>" in pool._repr_html_() + result._repr_html_(), "a notebook shows nothing")
+    try:
+        result.to_dataset()
+    except au.AutoSelectionError as error:
+        expect("autoselection[train]" in str(error), f"to_dataset says: {error}")
+    else:
+        expect(False, "to_dataset works without datasets")
+
+
 def main() -> None:
     """Run all checks in the folder that the command line names."""
     folder = Path(sys.argv[1]).resolve()
     there = [name for name in EXTRAS if importlib.util.find_spec(name) is not None]
     expect(not there, f"not a core install: {', '.join(there)} are there")
+    notebook(folder)
     command_line(folder)
     refusals(folder)
     search(folder)

@@ -41,7 +41,7 @@ def page(title: str, facts: Mapping[str, object], *tables: str) -> str:
     parts = ['<div class="tex2jax_ignore mathjax_ignore">', f"<strong>{_escaped(short(title, 200))}</strong>"]
     if facts:
         rows = "".join(
-            f"<tr>{_CELL.format(_escaped(name))}{_CELL.format(_escaped(short(value, 200)))}</tr>"
+            f"<tr>{_CELL.format(_escaped(short(name)))}{_CELL.format(_escaped(short(value, 200)))}</tr>"
             for name, value in facts.items()
         )
         parts.append(f"<table>{rows}</table>")
@@ -72,7 +72,7 @@ def table(
     cells = cells[:shown]
     head = "".join(f'<th style="text-align:left">{_escaped(short(heading))}</th>' for heading in headings)
     body = "".join(f"<tr>{''.join(_cell(value, cell) for value in row)}</tr>" for row in cells)
-    more = f"<div>… {count - len(cells):,} more {_escaped(what)}</div>" if count > len(cells) else ""
+    more = f"<div>… {count - len(cells):,} more {_escaped(short(what))}</div>" if count > len(cells) else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
@@ -96,10 +96,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def number(value: float | int | None) -> str:
-    """A number in a table: whole ones with separators, others with four significant digits, nothing for none."""
+    """A number in a table: whole and large ones with separators, others with four significant digits, nothing for none."""
     if value is None or value != value:
         return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def _cell(value: object, limit: int) -> str:
