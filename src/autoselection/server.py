@@ -6,6 +6,7 @@ waited for without end), a limit of size, repeats that are counted, no redirects
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -108,13 +109,17 @@ class Server:
             raise MissingExtraError("openai", "llm", self._purpose) from error
         # Repeats are ours: the client's would be neither counted nor told. Redirects would take prompts, and the key, to an
         # address that nobody configured.
-        return OpenAI(
+        client = OpenAI(
             base_url=self.base_url,
             api_key=self._key or "none",
             max_retries=0,
             timeout=self._timeout,
             http_client=DefaultHttpxClient(follow_redirects=False),
         )
+        if self._key != os.environ.get("OPENAI_API_KEY"):
+            # The client takes them from the environment; they go where OpenAI's key goes, and nowhere else.
+            client.organization = client.project = None
+        return client
 
     def post(self, path: str, body: Mapping[str, Any]) -> Reply:
         """Send a request, again if that may help; never raises for what the server does."""
