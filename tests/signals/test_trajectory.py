@@ -10,7 +10,7 @@ import pytest
 from autoselection.errors import SignalError
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
-from autoselection.signals import SignalsConfig, load_table, score_pool
+from autoselection.signals import SignalsConfig, SignalStore, load_table, score_pool
 from autoselection.signals.families.trajectory import trajectory_columns
 from autoselection.signals.model_pass import LanguageModelScorer
 
@@ -73,6 +73,7 @@ def test_one_more_checkpoint_computes_only_itself(
 
     first = score(folders[:2])
     assert (scored, sorted(first)) == ([4, 4], ["loss/0", "loss/1", "loss_drop", "loss_slope"])
+    assert SignalStore.of(pool).verify() == 3
     second = score(folders)
     assert scored == [4, 4, 4]
     np.testing.assert_array_equal(first["loss/1"], second["loss/1"])

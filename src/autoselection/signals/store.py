@@ -254,7 +254,7 @@ class SignalStore:
             name = path.parent.parent.relative_to(self.root).as_posix()
             stored = self.open(name, path.parent.name)
             for file, facts in stored.meta["files"].items():
-                array = path.with_name(f"{file}.npy")
+                array = path.parent / f"{file}.npy"  # "loss/0" lies in a folder of its own
                 if files.checksum(array) != facts["blake2b"]:
                     raise SignalError(f"{array} is damaged: run `autoselection score {self.root.parent}` again.")
         return len(metas)
