@@ -14,9 +14,9 @@ Nothing is imported before it is used, so that ``import autoselection`` costs no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from autoselection._version import __version__
+
+TYPE_CHECKING = False  # what type checkers take for true; the module typing would take longer than all else here
 
 __all__ = [
     "AutoSelectionError",
