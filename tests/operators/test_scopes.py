@@ -14,7 +14,7 @@ from operator_tables import apply, make_table, tables_and_rows
 
 from autoselection.errors import RecipeError, SignalError
 from autoselection.operators import default_registry
-from autoselection.operators.filters import method_columns
+from autoselection.operators.columns import method_columns
 from autoselection.operators.groups import clusters, group_codes, number_of_clusters, pool_vectors, scopes_of
 from autoselection.signals.table import SignalTable
 

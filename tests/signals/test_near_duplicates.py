@@ -15,13 +15,19 @@ from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.families import near_duplicates as near
 from autoselection.signals.families import shingles as hashed
 from autoselection.signals.families.minhash import minhash_signatures, shingles
-from autoselection.signals.families.near_duplicates import banding, expected_recall, near_duplicates
+from autoselection.signals.families.near_duplicates import JACCARD_FLOOR, banding, near_duplicates
 
 CHARACTERS = st.one_of(
     st.sampled_from("ab_ 1\n\t.,-ÄßΣσςİıǅ²½٣\u0301\u200d\u2028\x00\x1c한字😀\ud800ª"), st.characters()
 )
 TEXTS = st.lists(st.text(CHARACTERS, max_size=30), max_size=8)
 LONG = st.text(st.sampled_from("abÄ字 "), min_size=6, max_size=90)
+
+
+def expected_recall(num_perm: int, recall: float, jaccard: float) -> float:
+    """Share of the pairs at this Jaccard similarity that are found with the banding for ``recall`` at the floor."""
+    width, bands = banding(num_perm, recall, JACCARD_FLOOR)
+    return float(1.0 - (1.0 - jaccard**width) ** bands)
 
 
 @settings(max_examples=400, deadline=None)

@@ -19,7 +19,7 @@ from test_sae import write_sae
 
 from autoselection.language.chat import Conversation, ConversationEncoder, Encoded
 from autoselection.language.models import load_model, load_tokenizer
-from autoselection.operators.filters import searched_columns
+from autoselection.operators.columns import searched_columns
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.recipes import Recipe, Step, lacking_signals, materialize
 from autoselection.signals import SignalsConfig, load_table, score_pool

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from autoselection.compare.method import Method
 from autoselection.compare.session import Session
-from autoselection.operators.filters import method_columns
+from autoselection.operators.columns import method_columns
 from autoselection.signals.table import SignalTable
 
 MOST_SEEDS = 4000

@@ -8,7 +8,7 @@ import numpy as np
 
 from autoselection.compare.method import Materializer, Method, evaluate_in_turn
 from autoselection.compare.session import Rows, Session
-from autoselection.operators.filters import method_columns
+from autoselection.operators.columns import method_columns
 from autoselection.recipes import subset_hash
 from autoselection.search.baselines import latin_hypercube_recipes, random_recipes, single_operator_recipes
 

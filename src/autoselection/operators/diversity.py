@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows
+from autoselection.operators.columns import searched_columns
 from autoselection.operators.coverage import GROUND, facility_location, k_center
-from autoselection.operators.filters import searched_columns
 from autoselection.operators.groups import NO_VECTOR, group_codes, pool_vectors
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import missing_phrases, number, percent

@@ -9,175 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
-from autoselection.operators.artefacts import pool_artefact
-from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
-from autoselection.operators.groups import SCOPES, scopes_of
+from autoselection.operators.base import Context, Outcome, Rows
+from autoselection.operators.columns import LENGTHS, searched_columns
+from autoselection.operators.cuts import CutFilter, best_positions, cut_groups, cut_params, quota
+from autoselection.operators.groups import scopes_of
 from autoselection.operators.param import Param, ranged
-from autoselection.operators.phrases import missing_phrases, number, percent, within
+from autoselection.operators.phrases import number
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
 from autoselection.signals.families.mona import MONA_PREFIX
-from autoselection.signals.families.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
-from autoselection.signals.model_pass import TOKEN_KINDS
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.table import SignalTable
-
-#: Columns that count something of a row, in the order in which the first one present is the default.
-LENGTHS = (
-    "n_response_tokens",
-    "n_prompt_tokens",
-    "n_tokens",
-    "n_response_words",
-    "n_prompt_words",
-    "n_response_characters",
-    "n_prompt_characters",
-    "n_turns",
-)
-#: Not searched by ``score_filter``: columns that have an operator of their own, the losses that IFD is made of, so that
-#: no cut is searched twice, and repetition and those of traces, which every pool has and which seldom decide.
-OWNED = frozenset(
-    {
-        "ifd",
-        "loss",
-        "loss_conditional",
-        "loss_unconditional",
-        "varentropy",
-        "ngram_entropy",
-        "action_object_branching",
-        "repetition",
-        "rsr",
-        *CONTENTS,
-        *(f"loss_{kind}" for kind in TOKEN_KINDS),
-        *LENGTHS,
-    }
-)
-
-
-_NEVER = frozenset({"trace_faults", *FAULTS, BAD_SCHEMAS, TOOL_NAMES})
-_OF_TRACES = _NEVER | frozenset(CONTENTS)
-
-
-def cut_params(
-    *, fraction: float, lowest_fraction: float, what: str, bounds: tuple[float, float] | None, direction: str = "high"
-) -> tuple[Param, ...]:
-    """The parameters of every score filter."""
-    low, high = bounds or (None, None)
-    return (
-        Param(
-            "fraction",
-            "float",
-            fraction,
-            low=lowest_fraction,
-            high=1.0,
-            searched=True,
-            group="cut",
-            role="strength",
-            help=f"share of the rows with a score to keep, rounded up{what}",
-        ),
-        Param("top_k", "int", low=1, group="cut", help=f"number of rows to keep{what}"),
-        Param(
-            "threshold",
-            "float",
-            low=low,
-            high=high,
-            group="cut",
-            help="keep scores of at least (direction low: at most) this",
-        ),
-        Param(
-            "direction",
-            "choice",
-            direction,
-            choices=("high", "low"),
-            searched=True,
-            role="end",
-            help="which end is kept",
-        ),
-        Param(
-            "scope",
-            "choice",
-            "whole",
-            choices=SCOPES,
-            searched=True,
-            role="scope",
-            help="cut the whole subset, or each source, nearest task, cluster or set of tools called by itself",
-        ),
-        Param(
-            "missing",
-            "choice",
-            "drop",
-            choices=("drop", "keep"),
-            role="missing",
-            help="what to do with rows without a score",
-        ),
-    )
-
-
-def best_positions(
-    ranked: Ranking, positions: Positions, scores: NDArray[np.float32], params: Mapping[str, Any]
-) -> Positions:
-    """Those of the ascending ``positions`` in a ranking that pass the cut; ``scores`` is the whole column."""
-    if params["threshold"] is not None:
-        limit = np.float32(params["threshold"])
-        values = scores[ranked.order[positions]]
-        return positions[values >= limit if params["direction"] == "high" else values <= limit]
-    if params["scope"] == "whole":
-        return positions[: int(_quota(params, len(positions)))]
-    return ranked.first_of_groups(positions, _quota(params, ranked.sizes(positions)))
-
-
-def _quota(params: Mapping[str, Any], total: NDArray[np.int64] | int) -> NDArray[np.int64]:
-    if params["top_k"] is not None:
-        return np.minimum(np.int64(params["top_k"]), np.asarray(total, np.int64))
-    return share(params["fraction"], total)
-
-
-def _groups(params: Mapping[str, Any]) -> str | None:
-    """What the pool is ranked by; a threshold is the same cut in every group."""
-    return None if params["scope"] == "whole" or params["threshold"] is not None else str(params["scope"])
-
-
-class CutFilter(BaseOperator):
-    """What score filters share: pool-dependent ranges, and the strength of a cut as a share of the pool."""
-
-    #: What the highest and the lowest scores are called.
-    ends = ("highest", "lowest")
-    #: What the cut is made for anew, in words.
-    each = ""
-
-    def space(self, signals: SignalTable) -> tuple[Param, ...]:
-        return ranged(self.params, top_k={"high": max(1, signals.n)}, scope={"choices": scopes_of(signals)})
-
-    @staticmethod
-    def scope_needs(params: Mapping[str, Any]) -> tuple[str, ...]:
-        """What the scope reads; a pool without embeddings is clustered by its SAE features."""
-        return {"task": ("mona",), "cluster": ("embeddings",), "tools": (TOOL_NAMES,)}.get(
-            params.get("scope", "whole"), ()
-        )
-
-    def as_fraction(self, params: Mapping[str, Any], signals: SignalTable) -> float:
-        """The cut as a share of the whole pool's rows, whichever parameter decides it."""
-        if params.get("fraction") is not None:
-            return float(params["fraction"])
-        full = {**params, "missing": "drop"}
-        rows = np.arange(signals.n, dtype=np.int64)
-        kept = self(rows, full, Context(signals, 0, lambda _: rows)).rows
-        return len(kept) / max(1, signals.n)
-
-    def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-        low = params["direction"] == "low"
-        cut = ""
-        if params.get("fraction") is not None:
-            cut = f"{self.ends[low]} {percent(params['fraction'])}{self.each}"
-        elif params.get("top_k") is not None:
-            cut = f"{self.ends[low]} {params['top_k']:,} rows{self.each}"
-        elif params.get("threshold") is not None:
-            cut = f"at {'most' if low else 'least'} {number(params['threshold'])}"
-        elif params.get("band_low") is not None:
-            cut = f"from {percent(params['band_low'])} to {percent(params['band_high'])} of the order"
-        scope = [] if params["scope"] == "whole" else [within(params["scope"])]
-        return [*([cut] if cut else []), *scope, *missing_phrases(params)]
-
-    def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
-        raise NotImplementedError
 
 
 class ColumnCut(CutFilter):
@@ -191,7 +32,7 @@ class ColumnCut(CutFilter):
     def _cut(self, column: str, rows: Rows, params: Mapping[str, Any], signals: SignalTable) -> Outcome:
         scores, direction = signals.column(column), params["direction"]
         overall = ranking(signals, column, direction)
-        groups = _groups(params)
+        groups = cut_groups(params)
         ranked = overall if groups is None else ranking(signals, column, direction, groups)
         scored, unscored = ranked.split(rows)
         if params.get("band_low") is not None:
@@ -208,7 +49,7 @@ class ColumnCut(CutFilter):
 
 def _band(column: str, scored: Rows, params: Mapping[str, Any], signals: SignalTable) -> Rows:
     """Those of the rows, all with a score, that lie between two quantiles of their group, see :class:`ColumnFilter`."""
-    upward = ranking(signals, column, "low", _groups(params))
+    upward = ranking(signals, column, "low", cut_groups(params))
     positions = upward.positions(scored)
     sizes = upward.sizes(positions)
     below, inside = (
@@ -247,38 +88,6 @@ def _best(overall: Ranking, ranked: Ranking, scored: Positions) -> int | None:
     if ranked is overall:
         return int(overall.order[scored[0]])
     return int(overall.order[overall.rank[ranked.order[scored]].min()])
-
-
-def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str, ...]:
-    """Columns that a search may name, sorted: those with two different scores at least.
-
-    Without those that are matters of hygiene, not of taste: contamination and faults of traces; and without what is
-    only the name of a group.
-
-    Args:
-        owned: also those that have an operator of their own.
-    """
-
-    def build() -> tuple[str, ...]:
-        return tuple(
-            name
-            for name in sorted(signals.columns)
-            if not (name.startswith("contamination") or name in _NEVER) and _varies(signals.columns[name])
-        )
-
-    found = pool_artefact(signals, "columns that vary", build)
-    return found if owned else tuple(name for name in found if name not in OWNED and not name.startswith(MONA_PREFIX))
-
-
-def method_columns(signals: SignalTable) -> list[str]:
-    """Columns that other methods than ours choose among, sorted: all but faults of traces and what says nothing of traces."""
-    said = searched_columns(signals, owned=True)
-    return [name for name in sorted(signals.columns) if name in said or name not in _OF_TRACES]
-
-
-def _varies(values: NDArray[np.float32]) -> bool:
-    known = values[~np.isnan(values)]
-    return bool(len(known) and known.min() < known.max())
 
 
 _CUT = cut_params(fraction=0.5, lowest_fraction=0.05, what="", bounds=None)
@@ -416,7 +225,7 @@ class LengthFilter(CutFilter):
         kept = rows[inside]
         if params["fraction"] is not None:
             cut = {**params, "top_k": None, "threshold": None}
-            ranked = ranking(signals, params["length"], params["direction"], _groups(cut))
+            ranked = ranking(signals, params["length"], params["direction"], cut_groups(cut))
             kept = ranked.rows(best_positions(ranked, ranked.positions(kept), lengths, cut))
         chosen = np.concatenate([kept, rows[~known]]) if params["missing"] == "keep" else kept
         return Outcome(keep_in_order(rows, chosen, signals.n), missing=int(np.count_nonzero(~known)))
@@ -450,21 +259,21 @@ class MonaFilter(CutFilter):
         unscored: NDArray[np.bool_] | None = np.ones(len(rows), bool)  # by any task; None: every row has a score
         notes: dict[str, int] = {}
         for task in tasks:
-            ranked = ranking(signals, MONA_PREFIX + task, params["direction"], _groups(params))
+            ranked = ranking(signals, MONA_PREFIX + task, params["direction"], cut_groups(params))
             scored = ranked.count_scored(rows)
             if scored == len(rows):
                 unscored = None
             elif unscored is not None:
                 unscored &= ranked.rank[rows] >= ranked.scored
             if params["scope"] == "whole" and params["threshold"] is None:
-                quota = int(_quota(params, scored))
-                chosen |= ranked.rank <= ranked.cutoff(rows, quota)
+                count = int(quota(params, scored))
+                chosen |= ranked.rank <= ranked.cutoff(rows, count)
             else:
                 positions = ranked.split(rows)[0]
                 kept = best_positions(ranked, positions, signals.column(MONA_PREFIX + task), params)
                 chosen[ranked.order[kept]] = True
-                quota = len(kept)
-            notes[f"kept for {task}"] = quota
+                count = len(kept)
+            notes[f"kept for {task}"] = count
         if unscored is not None and params["missing"] == "keep":
             chosen[rows[unscored]] = True
         kept_rows = rows[chosen[rows]]

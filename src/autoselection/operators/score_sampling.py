@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
-from autoselection.operators.filters import searched_columns
+from autoselection.operators.columns import searched_columns
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import missing_phrases, number
 from autoselection.operators.ranking import keep_in_order

@@ -54,12 +54,6 @@ def banding(num_perm: int, recall: float, floor: float = JACCARD_FLOOR) -> tuple
     return 1, num_perm
 
 
-def expected_recall(num_perm: int, recall: float, jaccard: float, floor: float = JACCARD_FLOOR) -> float:
-    """Share of the pairs at this Jaccard similarity that are found with the banding for ``recall`` at ``floor``."""
-    width, bands = banding(num_perm, recall, floor)
-    return float(1.0 - (1.0 - jaccard**width) ** bands)
-
-
 def near_duplicates(
     signatures: NDArray[np.uint32],
     texts: Texts | None,
