@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,11 @@ def evaluation_key(subset: str, split: str, seed: int, settings: str) -> str:
     return f"{subset}/{split}/{seed}/{settings}"
 
 
+def keyed_results(events: Iterable[Mapping[str, Any]]) -> dict[Name, EvaluationResult]:
+    """Results by key of the lines of a :func:`keyed_account`."""
+    return {e["key"]: EvaluationResult.from_dict(e["result"]) for e in events if e["event"] == "evaluation"}
+
+
 def keyed_account(config: StudyConfig, pool: str, journal: Journal, folder: Path) -> Account:
     """Evaluations under keys of their content, for whoever trains in the order of the pool: comparisons, reproductions.
 
@@ -64,9 +69,7 @@ def keyed_account(config: StudyConfig, pool: str, journal: Journal, folder: Path
 
     def known() -> Mapping[Name, EvaluationResult]:
         nonlocal read
-        for event in journal.events[read:]:
-            if event["event"] == "evaluation":
-                results[event["key"]] = EvaluationResult.from_dict(event["result"])
+        results.update(keyed_results(journal.events[read:]))
         read = len(journal.events)
         return results
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoselection import former_keys
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationResult
-from autoselection.ledger.account import evaluation_key
+from autoselection.ledger.account import Name, evaluation_key, keyed_results
 from autoselection.ledger.journal import read_events
 from autoselection.ledger.settings import stored_digest
 from autoselection.recipes import load_recipe
@@ -114,19 +114,12 @@ class Stored:
         return self.digest(self.study)
 
     @cached_property
-    def _records(self) -> dict[str, Mapping[str, Any]]:
-        return {event["key"]: event["result"] for event in self.of("evaluation")}
-
-    @cached_property
-    def _parsed(self) -> dict[str, EvaluationResult]:
-        return {}
+    def _results(self) -> Mapping[Name, EvaluationResult]:
+        return keyed_results(self.events)
 
     def result(self, subset: str, split: str, seed: int, settings: str) -> EvaluationResult | None:
         """One evaluation, if it was made."""
-        key = evaluation_key(subset, split, seed, settings)
-        if key not in self._parsed and key in self._records:
-            self._parsed[key] = EvaluationResult.from_dict(self._records[key])
-        return self._parsed.get(key)
+        return self._results.get(evaluation_key(subset, split, seed, settings))
 
     def on_dev(self, entry: Entry) -> list[EvaluationResult]:
         """Evaluations on dev of a planned entry in its replicate, failed ones left out; empty if it was not scored."""

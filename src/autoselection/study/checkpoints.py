@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from autoselection.study.study import Study
 
@@ -63,28 +62,12 @@ def _kept_labels(study: Study) -> set[str] | None:
     ]
     # The later of two equal ones is the better one, as in Study.best.
     best = {name for _, _, name in sorted(scored, reverse=True)[: settings.keep_best]}
-    winners = {label for plan in _plans(study) for label, entry in plan if entry["kind"] == "winner"}
-    return best | pending | winners
+    return best | pending | {entry_label(0)}  # the winner's row comes first
 
 
 def _finished(study: Study) -> set[tuple[str, int]]:
-    """Labels and seeds with a result; not those that the last plan for test gives to rows it has yet to train on."""
+    """Labels and seeds with a result; of rows of the final table, one that counts for the last plan."""
     found = {(event["trial"], event["seed"]) for event in study.journal.of("evaluation")}
     found |= {(event["label"], event["seed"]) for event in study.journal.of("incumbent_evaluation")}
-    plans = _plans(study)
-    for event in study.journal.of("test"):
-        labels = {entry["name"]: label for label, entry in plans[event.get("plan", 1) - 1]}
-        found.add((labels[event["name"]], event["seed"]))
-    if plans:
-        results = study.final_results()
-        seeds = study.journal.of("final_plan")[-1]["seeds"]
-        found -= {(label, seed) for label, entry in plans[-1] for seed in seeds if seed not in results[entry["name"]]}
-    return found
-
-
-def _plans(study: Study) -> list[list[tuple[str, dict[str, Any]]]]:
-    """The rows of every plan for test with their labels."""
-    return [
-        [(entry_label(number), entry) for number, entry in enumerate(plan["entries"])]
-        for plan in study.journal.of("final_plan")
-    ]
+    tested = study.final_results().values()  # in the order of the plan
+    return found | {(entry_label(number), seed) for number, seeds in enumerate(tested) for seed in seeds}

@@ -28,6 +28,7 @@ from autoselection.search import random_subset
 from autoselection.statistics import Curve, Multiplier, compute_multiplier, payback
 from autoselection.study.accounts import curve_account
 from autoselection.study.identity import check_identity, study_identity
+from autoselection.study.opening import check_opening
 from autoselection.study.prepare import Prepared, prepare
 from autoselection.study.study import Study
 
@@ -72,9 +73,7 @@ def measure_compute(
             raise StudyError(f"{study.path}: the search has not ended; run 'autoselection search' to its end first.")
         check_identity(journal, study_identity(study.config))
         prepared = prepare(study.config, study.path, journal.of("study")[0])
-        for key, value in (("pool", prepared.pool.fingerprint), ("signals", prepared.table.fingerprint)):
-            if journal.of("study")[0][key] != value:
-                raise StudyError(f"{study.path}: the {key} changed since the study; restore it.")
+        check_opening(journal, prepared)
         unit = float(np.mean([result.train_tokens for result in best.results.values()]))
         tokens = sorted({max(1, round(unit * budget)) for budget in budgets})
         with Journal(study.path / FOLDER / "journal.jsonl") as curves:

@@ -25,7 +25,19 @@ def prepare_journalled(
     """
     opening = journal.of("study")
     prepared = prepare(config, folder, opening[0] if opening else None)
-    _open_journal(journal, prepared, config.search.evaluations, kind, identity)
+    if opening:
+        check_opening(journal, prepared)
+    else:
+        journal.append(
+            "study",
+            kind=kind,
+            **_fingerprints(prepared),
+            **({} if identity is None else {"identity": dict(identity)}),
+            rows=len(prepared.pool),
+            evaluations=config.search.evaluations,
+            ingest_report=prepared.ingest.to_dict() if prepared.ingest else None,
+            signal_report=prepared.score.to_dict(),
+        )
     if not journal.of("contamination"):
         journal.append("contamination", **prepared.contamination.to_dict())
     return prepared
@@ -51,27 +63,20 @@ def check_kind(journal: Journal, kind: str) -> None:
         raise StudyError(f"{journal.path.parent} holds a {found}, no {kind}: choose another --out.")
 
 
-def _open_journal(
-    journal: Journal, prepared: Prepared, evaluations: int, kind: str, about: Mapping[str, str] | None
-) -> None:
-    """Write the opening event, or check that the pool and its signals are still those of the study."""
-    identity = {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
-    opening = journal.of("study")
-    if not opening:
-        journal.append(
-            "study",
-            kind=kind,
-            **identity,
-            **({} if about is None else {"identity": dict(about)}),
-            rows=len(prepared.pool),
-            evaluations=evaluations,
-            ingest_report=prepared.ingest.to_dict() if prepared.ingest else None,
-            signal_report=prepared.score.to_dict(),
-        )
-        return
-    for key, value in identity.items():
-        if opening[0][key] != value:
+def check_opening(journal: Journal, prepared: Prepared) -> None:
+    """See that the pool and its signals are those that a journal opened with.
+
+    Raises:
+        StudyError: one of them changed.
+    """
+    for key, value in _fingerprints(prepared).items():
+        begun = journal.of("study")[0][key]
+        if begun != value:
             raise StudyError(
-                f"The {key} of the study changed since it was started (was {opening[0][key][:12]}, is {value[:12]}): "
+                f"The {key} of the study changed since it was started (was {begun[:12]}, is {value[:12]}): "
                 "restore it, or start a new study in another folder."
             )
+
+
+def _fingerprints(prepared: Prepared) -> dict[str, str]:
+    return {"pool": prepared.pool.fingerprint, "signals": prepared.table.fingerprint}
