@@ -25,8 +25,9 @@ from safetensors.torch import load_file, save_file
 from transformers import Seq2SeqTrainingArguments
 
 from autoselection.errors import EvaluationError
-from autoselection.evaluation import SFTConfig, evaluate
+from autoselection.evaluation import EvaluationConfig, SFTConfig, evaluate
 from autoselection.evaluation.encoding import RowCache
+from autoselection.evaluation.evaluate import check_machine
 from autoselection.evaluation.runtime import MachineFailure, TrainingFailure, failure_of
 from autoselection.evaluation.schedule import plan
 from autoselection.evaluation.trainers.contract import make_trainer
@@ -254,6 +255,15 @@ def job_of(make_job: Any, command: str, **fields: Any) -> Any:
 def test_a_missing_command_is_one_sentence_before_anything_is_loaded(make_job):
     with pytest.raises(EvaluationError, match=r"runs 'no-such-cli', which is not there: install LLaMA-Factory"):
         evaluate(job_of(make_job, "no-such-cli"))
+
+
+def test_deepspeed_is_its_own_matter(stand_in, tmp_path):
+    """ZeRO 3 and the package are there where LLaMA-Factory is installed, not here."""
+    zero = tmp_path / "zero.json"
+    zero.write_text('{"zero_optimization": {"stage": 3}}')
+    check_machine(EvaluationConfig(sft=sft_of(deepspeed=zero, llamafactory={"command": stand_in()})))
+    with pytest.raises(EvaluationError, match=r"ZeRO stage 3 .* or evaluation\.sft\.trainer llamafactory"):
+        check_machine(EvaluationConfig(sft=SFTConfig(deepspeed=zero)))
 
 
 def test_the_model_it_leaves_is_scored(make_job, stand_in, tiny_model_dir, tmp_path):
