@@ -11,19 +11,13 @@ from hypothesis import strategies as st
 from operator_tables import apply, tables_and_rows
 
 from autoselection.errors import SignalError
-from autoselection.operators import cosine_pairs as similar
 from autoselection.operators import dedup, default_registry
-from autoselection.operators.cosine_pairs import (
-    cosine_edges,
-    cosine_keep,
-    equal_rows,
-    feature_clusters,
-    keep_by_edges,
-    keep_first,
-    normalized,
-)
+from autoselection.operators import greedy as greedy_rule
 from autoselection.operators.dedup import cluster_count
+from autoselection.operators.greedy import cosine_keep, keep_by_edges, keep_first
 from autoselection.signals.arrays import MinHashParams, SparseRows
+from autoselection.signals.derived import cosine as similar
+from autoselection.signals.derived.cosine import cosine_edges, equal_rows, feature_clusters, normalized
 from autoselection.signals.families import near_duplicates as near
 from autoselection.signals.families.minhash import shingles
 from autoselection.signals.table import SignalTable
@@ -149,7 +143,7 @@ def test_keep_first_is_the_greedy_rule(graph):
 
 @pytest.mark.parametrize("block", [7, 1 << 20])
 def test_a_long_chain_keeps_every_other_item(block, monkeypatch):
-    monkeypatch.setattr(similar, "_EDGE_BLOCK", block)
+    monkeypatch.setattr(greedy_rule, "_EDGE_BLOCK", block)
     kept = keep_first(20_001, np.arange(20_000)[::-1], np.arange(1, 20_001)[::-1])
     assert np.flatnonzero(kept).tolist() == list(range(0, 20_001, 2))
 
@@ -223,7 +217,7 @@ def sparse_pool(n: int, d: int, active: int, seed: int) -> SparseRows:
 @pytest.mark.parametrize("worth", [2.0, 0.0], ids=["prefix filter", "all pairs"])
 @pytest.mark.parametrize("threshold", [0.7, 0.8, 0.95])
 def test_no_similar_pair_is_missed(threshold, worth, monkeypatch):
-    monkeypatch.setattr(similar, "_BLOCK", 64)
+    monkeypatch.setattr(similar, "BLOCK", 64)
     monkeypatch.setattr(similar, "_PREFIX_WORTH", worth)
     unit = normalized(sparse_pool(500, 3000, 20, 0).to_scipy())
     cosine = np.triu((unit @ unit.T).toarray(), 1)
@@ -259,7 +253,7 @@ def uneven_pool(n: int, d: int, seed: int) -> Any:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_rows_of_unequal_length_and_heavy_tails_lose_no_pair(threshold, seed, monkeypatch):
     """The bound of the prefix filter needs the larger rest of the two rows: with one of them, pairs are lost."""
-    monkeypatch.setattr(similar, "_BLOCK", 64)
+    monkeypatch.setattr(similar, "BLOCK", 64)
     monkeypatch.setattr(similar, "_PREFIX_WORTH", 2.0)
     unit = uneven_pool(450, 900, seed)
     cosine = (unit.astype(np.float64) @ unit.T.astype(np.float64)).toarray()
@@ -284,7 +278,7 @@ def shared_pool(n: int, seed: int) -> SparseRows:
 
 def test_rows_that_share_their_features_are_multiplied_and_others_filtered(monkeypatch):
     """The filter leaves every pair of the first pool to be multiplied on its own: hours at 16,000 rows."""
-    monkeypatch.setattr(similar, "_BLOCK", 64)
+    monkeypatch.setattr(similar, "BLOCK", 64)
     ways = []
     for way in ("_plain_blocks", "_prefix_blocks"):
         blocks = getattr(similar, way)

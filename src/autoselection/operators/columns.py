@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators.artefacts import pool_artefact
+from autoselection.signals.derived.memory import kept_with
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.families.traces import BAD_SCHEMAS, CONTENTS, FAULTS, TOOL_NAMES
 from autoselection.signals.model_pass import TOKEN_KINDS
@@ -63,7 +63,7 @@ def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str,
             if not (name.startswith("contamination") or name in _NEVER) and _varies(signals.columns[name])
         )
 
-    found = pool_artefact(signals, "columns that vary", build)
+    found = kept_with(signals, "columns that vary", build)
     return found if owned else tuple(name for name in found if name not in OWNED and not name.startswith(MONA_PREFIX))
 
 

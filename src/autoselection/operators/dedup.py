@@ -7,97 +7,39 @@ duplicates is the one kept. A row is compared with *kept* rows only: in a chain 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autoselection.errors import SignalError
-from autoselection.operators.artefacts import Arrays, pool_artefact, stored_artefact
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows, has_signal
-from autoselection.operators.cosine_pairs import (
-    COSINE_SLACK,
-    EDGE_LIMIT,
-    cluster_edges,
-    clusters_of,
-    cosine_edges,
-    cosine_keep,
-    equal_rows,
-    feature_clusters,
-    first_of_each,
-    keep_by_edges,
-    listable_floor,
-    normalized,
-    sampled,
-)
+from autoselection.operators.greedy import cosine_keep, first_of_each, keep_by_edges
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import number
 from autoselection.signals.arrays import MinHashParams
-from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
-from autoselection.signals.registry import default_registry as signal_registry
+from autoselection.signals.derived.cosine import COSINE_SLACK, EDGE_LIMIT, clusters_of
+from autoselection.signals.derived.cosine_pairs import (
+    CLUSTER_FLOOR,
+    COSINE_FLOOR,
+    ClusterPairs,
+    CosinePairs,
+    FeatureClusters,
+    SimilarRows,
+    listable,
+    unit_vectors,
+)
+from autoselection.signals.derived.ngram_pairs import PartPairs, near_duplicates_of
+from autoselection.signals.derived.text_groups import PartGroups, TextGroups
+from autoselection.signals.pairs import NearDuplicates
 from autoselection.signals.table import SignalTable
 
 #: semdedup's clusters hold at least this many rows on average.
 ROWS_PER_CLUSTER = 10
-#: Lowest cosine similarities offered: similar pairs are listed once, from these on.
-COSINE_FLOOR = 0.8
-CLUSTER_FLOOR = 0.7
 _COSINE = 0.9
 #: In larger pools all pairs of rows are compared only where a recipe says so, and not in a search: it takes hours.
 ALL_PAIRS_ROWS = 200_000
-#: Raised whenever the pairs or clusters of the same features change.
-_VERSION = 1
-#: Raised whenever other texts count as the same.
-_TEXT_VERSION = 2
-#: Rows whose texts are in memory at once.
-_TEXTS = 1 << 16
-
 _BY_COSINE = ("embedding", "sentence")
 _SIGNAL_OF_STRATEGY = {"exact": "text_hash", "minhash": "minhash", "embedding": "sae", "sentence": "embeddings"}
-
-
-@dataclass(frozen=True, eq=False)
-class _Similar:
-    """Rows similar by cosine: which row stands for each (equal ones are one node), and pairs of nodes from ``floor`` on."""
-
-    node: NDArray[Any]
-    edges: Edges
-    floor: float
-
-    @classmethod
-    def stored(
-        cls,
-        signals: SignalTable,
-        name: str,
-        params: Mapping[str, Any],
-        needs: str,
-        find: Callable[[], tuple[IntArray, Edges, float]],
-    ) -> _Similar:
-        def build() -> Arrays:
-            node, edges, floor = find()
-            return _edge_arrays(edges) | {"node": node.astype(np.int32), "floor": np.array(floor)}
-
-        arrays = stored_artefact(signals, name, params, build, version=_VERSION, needs=(needs,))
-        return cls(arrays["node"], _edges_from(arrays), float(arrays["floor"]))
-
-    def note(self, threshold: float) -> dict[str, Note]:
-        if threshold >= self.floor - COSINE_SLACK:
-            return {}
-        return {"compared": f"directly: the pool has too many pairs more similar than {self.floor:g} to list"}
-
-
-def _edge_arrays(edges: Edges) -> dict[str, NDArray[Any]]:
-    return {"left": edges.left, "right": edges.right, "similarity": edges.similarity}
-
-
-def _edges_from(arrays: Arrays) -> Edges:
-    return Edges(arrays["left"], arrays["right"], arrays["similarity"])
-
-
-def _unit_features(signals: SignalTable) -> Any:
-    return pool_artefact(signals, "unit features", lambda: normalized(signals.require_sae().to_scipy()))
 
 
 def _featureless(rows: Rows, signals: SignalTable) -> int:
@@ -200,7 +142,7 @@ class SemanticDedup(BaseOperator):
             return self.params
         default = "minhash" if "minhash" in present else present[0]
         vectors = [_SIGNAL_OF_STRATEGY[name] for name in present if name in _BY_COSINE]
-        low = min((_listable(signals, signal, COSINE_FLOOR) for signal in vectors), default=COSINE_FLOOR)
+        low = min((listable(signals, signal, COSINE_FLOOR) for signal in vectors), default=COSINE_FLOOR)
         return ranged(
             self.params,
             strategy={"choices": present, "default": default},
@@ -230,127 +172,42 @@ class SemanticDedup(BaseOperator):
         if part != "row":
             return _by_part(rows, signals, part, params)
         if params["strategy"] == "exact":
-            return Outcome(rows[_exact(rows, signals)])
+            codes = TextGroups().of(signals)["group"]
+            return Outcome(rows[first_of_each(codes[rows], signals.n)[0]])
         if params["strategy"] == "minhash":
-            near = _near(signals, params["ngram_size"], params["num_perm"])
+            near = near_duplicates_of(signals, params["ngram_size"], params["num_perm"])
             kept = keep_by_edges(rows, near.node, near.edges, params["jaccard_threshold"])
             return Outcome(rows[kept], notes=_near_notes(near))
         if params["strategy"] == "sentence":
-            return _by_cosine(rows, signals, params["cosine_threshold"], "sentence pairs", "embeddings")
-        return _by_cosine(rows, signals, params["cosine_threshold"], "feature pairs", "sae")
-
-
-def _exact(rows: Rows, signals: SignalTable) -> IntArray:
-    hashes = signals.require_text_hash()
-
-    def build() -> Arrays:
-        groups = np.unique(hashes, return_inverse=True)[1].reshape(-1)
-        return {"group": groups.astype(np.int32)}
-
-    codes = stored_artefact(signals, "text groups", {}, build, version=_VERSION, needs=("text_hash",))["group"]
-    return first_of_each(codes[rows], signals.n)[0]
+            return _by_cosine(rows, signals, params["cosine_threshold"], "embeddings")
+        return _by_cosine(rows, signals, params["cosine_threshold"], "sae")
 
 
 def _by_part(rows: Rows, signals: SignalTable, part: str, params: Mapping[str, Any]) -> Outcome:
     """Deduplication by the prompts or the responses alone."""
     if params["strategy"] == "exact":
-        groups = _part_groups(signals, part)
+        groups = PartGroups(part).of(signals)
         kept = first_of_each(groups["group"][rows], signals.n)[0]
         return Outcome(rows[kept], missing=int(np.count_nonzero(groups["absent"][rows])))
-    near, absent = _part_pairs(signals, part, params["ngram_size"])
+    near, absent = PartPairs(part, params["ngram_size"]).pairs(signals)
     mask = keep_by_edges(rows, near.node, near.edges, params["jaccard_threshold"])
     return Outcome(rows[mask], missing=int(np.count_nonzero(absent[rows])), notes=_near_notes(near))
 
 
-def _part_groups(signals: SignalTable, part: str) -> Arrays:
-    """``group``, int32[N]: equal for rows with the same part, one of its own where it is empty (``absent``)."""
-    fetch = signals.require_parts(part)
-
-    def build() -> Arrays:
-        from autoselection.signals.families.text_hash import text_hashes
-
-        hashes = np.empty(signals.n, np.uint64)
-        absent = np.empty(signals.n, bool)
-        for block in _blocks(signals.n):
-            texts = fetch(block)
-            hashes[block] = text_hashes(texts)
-            absent[block] = [not text.strip() for text in texts]
-        group = np.empty(signals.n, np.int32)
-        group[~absent] = np.unique(hashes[~absent], return_inverse=True)[1].reshape(-1)
-        group[absent] = int(group[~absent].max(initial=-1)) + 1 + np.arange(np.count_nonzero(absent))
-        return {"group": group, "absent": absent}
-
-    return stored_artefact(signals, "part groups", {"part": part}, build, version=_TEXT_VERSION, needs=())
-
-
-def _part_pairs(signals: SignalTable, part: str, ngram_size: int) -> tuple[NearDuplicates, NDArray[np.bool_]]:
-    """The near duplicates by one part of the rows, and the rows in which it is empty: they are similar to none."""
-    from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
-
-    fetch = signals.require_parts(part)
-    made = replace(MinHashParams(), ngram_size=ngram_size)
-
-    def build() -> Arrays:
-        from autoselection.signals.families.minhash import minhash_signatures
-
-        signatures = np.empty((signals.n, made.num_perm), np.uint32)
-        absent = np.empty(signals.n, bool)
-        for block in _blocks(signals.n):
-            texts = fetch(block)
-            signatures[block] = minhash_signatures(texts, made)
-            absent[block] = [not text.strip() for text in texts]
-        found = near_duplicates(signatures, fetch, ngram_size)
-        node = np.where(absent, np.arange(signals.n, dtype=np.int32), found.node)
-        facts = np.array([found.stats["pairs_not_compared"], found.recall])
-        return _edge_arrays(found.edges) | {"node": node, "facts": facts, "absent": absent}
-
-    params = {"part": part, "ngram_size": ngram_size, "recall": DEFAULT_RECALL, "seed": made.seed, "finder": VERSION}
-    arrays = stored_artefact(signals, "part pairs", params, build, version=_VERSION, needs=())
-    skipped, recall = arrays["facts"].tolist()
-    stats = {"pairs_not_compared": int(skipped)}
-    edges = _edges_from(arrays)
-    return NearDuplicates(arrays["node"], edges, ngram_size, JACCARD_FLOOR, recall, True, stats), arrays["absent"]
-
-
-def _blocks(rows: int) -> Iterator[IntArray]:
-    """Consecutive row numbers, so many that their texts are held in memory at once."""
-    for start in range(0, rows, _TEXTS):
-        yield np.arange(start, min(start + _TEXTS, rows))
-
-
-def _by_cosine(rows: Rows, signals: SignalTable, threshold: float, name: str, signal: str) -> Outcome:
-    def unit() -> Any:
-        return _unit_features(signals) if signal == "sae" else signals.require_embeddings()
-
-    def find() -> tuple[IntArray, Edges, float]:
-        vectors = unit()
-        node = equal_rows(vectors)
-        nodes = np.flatnonzero(node == np.arange(len(node)))
-        edges, floor = cosine_edges(vectors if len(nodes) == len(node) else vectors[nodes], COSINE_FLOOR)
-        edges = Edges(nodes[edges.left].astype(np.int32), nodes[edges.right].astype(np.int32), edges.similarity)
-        return node, edges, floor
-
+def _by_cosine(rows: Rows, signals: SignalTable, threshold: float, signal: str) -> Outcome:
     absent = _featureless(rows, signals) if signal == "sae" else _unembedded(rows, signals)
-    similar = _Similar.stored(signals, name, {"floor": COSINE_FLOOR}, signal, find)
+    similar = CosinePairs(signal).pairs(signals)
     if threshold < similar.floor - COSINE_SLACK:
-        kept = cosine_keep(unit()[rows], threshold)
+        kept = cosine_keep(unit_vectors(signals, signal)[rows], threshold)
     else:
         kept = keep_by_edges(rows, similar.node, similar.edges, threshold - COSINE_SLACK)
-    return Outcome(rows[kept], missing=absent, notes=similar.note(threshold))
+    return Outcome(rows[kept], missing=absent, notes=_directly(similar, threshold))
 
 
-def _listable(signals: SignalTable, signal: str, floor: float) -> float:
-    """The lowest cosine searched, ``floor`` or higher: below it the pool has too many similar pairs to list."""
-
-    def find() -> float:
-        rows = sampled(signals.n)
-        if signal == "sae":
-            sample = normalized(signals.require_sae().take(rows).to_scipy())
-        else:
-            sample = signals.require_embeddings()[rows]
-        return listable_floor(sample, signals.n, floor)
-
-    return pool_artefact(signals, ("listable", signal, floor), find)
+def _directly(similar: SimilarRows, threshold: float) -> dict[str, Note]:
+    if threshold >= similar.floor - COSINE_SLACK:
+        return {}
+    return {"compared": f"directly: the pool has too many pairs more similar than {similar.floor:g} to list"}
 
 
 def _unembedded(rows: Rows, signals: SignalTable) -> int:
@@ -366,55 +223,6 @@ def _near_notes(near: NearDuplicates) -> dict[str, Note]:
     if near.stats.get("pairs_not_compared"):
         notes["pairs not compared (groups too large)"] = near.stats["pairs_not_compared"]
     return notes
-
-
-def _near(signals: SignalTable, ngram_size: int, num_perm: int) -> NearDuplicates:
-    """The pool's near duplicates: scored ones, those found earlier for these n-grams, or found now and stored."""
-    from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
-
-    scored = signals.near_duplicates
-    if scored is not None and scored.ngram_size == ngram_size:
-        return scored
-    made = signals.minhash_params or MinHashParams()
-    texts = signals.texts
-    signatures = signals.minhash if made.ngram_size == ngram_size else None
-    if texts is None:
-        signatures = _few(signals, ngram_size, num_perm)
-
-    def build() -> Arrays:
-        from autoselection.signals.families.minhash import minhash_signatures
-
-        values = signatures
-        if values is None:
-            assert texts is not None
-            values = minhash_signatures(texts(np.arange(signals.n)), replace(made, ngram_size=ngram_size))
-        found = near_duplicates(values, texts, ngram_size)
-        facts = np.array([found.stats["pairs_not_compared"], found.recall])
-        return _edge_arrays(found.edges) | {"node": found.node, "facts": facts}
-
-    params = {"ngram_size": ngram_size, "recall": DEFAULT_RECALL, "seed": made.seed, "finder": VERSION}
-    if texts is None:
-        params["num_perm"] = num_perm
-    needs = () if signatures is None else ("minhash",)
-    arrays = stored_artefact(signals, "near_duplicates", params, build, version=_VERSION, needs=needs)
-    skipped, recall = arrays["facts"].tolist()
-    exact, stats = texts is not None, {"pairs_not_compared": int(skipped)}
-    return NearDuplicates(arrays["node"], _edges_from(arrays), ngram_size, JACCARD_FLOOR, recall, exact, stats)
-
-
-def _few(signals: SignalTable, ngram_size: int, num_perm: int) -> NDArray[np.uint32]:
-    """The first ``num_perm`` values of the signatures of a pool without texts."""
-    made = signals.minhash_params or MinHashParams()
-    cached = signals.minhash
-    if cached is None:
-        raise SignalError(f"The pool has no MinHash signatures: {signal_registry().how_to_get('minhash')}")
-    if made.ngram_size != ngram_size or cached.shape[1] < num_perm:
-        raise SignalError(
-            f"The pool's MinHash signatures are for ngram_size {made.ngram_size} and num_perm {cached.shape[1]}, and "
-            f"without its texts none can be made for ngram_size {ngram_size} and num_perm {num_perm}: use the former, "
-            f"or score the pool again with the latter."
-        )
-    return np.ascontiguousarray(cached[:, :num_perm])
 
 
 def cluster_count(asked: int, rows: int) -> int:
@@ -460,7 +268,7 @@ class SemDeDup(BaseOperator):
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         high = max(1, min(10_000, signals.n // ROWS_PER_CLUSTER))
         low = max(1, min(100, high // 10))
-        if has_signal(signals, "sae") and _listable(signals, "sae", CLUSTER_FLOOR) > CLUSTER_FLOOR:
+        if has_signal(signals, "sae") and listable(signals, "sae", CLUSTER_FLOOR) > CLUSTER_FLOOR:
             # Rows that share most features are similar wherever they are: only small clusters have few enough pairs.
             low = min(high, max(low, signals.n**2 // EDGE_LIMIT))
         default = max(low, min(1000, high))
@@ -473,30 +281,16 @@ class SemDeDup(BaseOperator):
         signals = context.signals
         clusters = cluster_count(params["num_clusters"], signals.n)
         threshold = params["cosine_threshold"]
-        facts = {"clusters": clusters, "seed": context.seed}
-
-        def cluster() -> Arrays:
-            return {"label": feature_clusters(_unit_features(signals), clusters, context.seed).astype(np.int32)}
-
-        def labels() -> IntArray:
-            stored = stored_artefact(signals, "clusters", facts, cluster, version=_VERSION, needs=("sae",))
-            return stored["label"].astype(np.int64)
-
-        def find() -> tuple[IntArray, Edges, float]:
-            unit = _unit_features(signals)
-            node = equal_rows(unit)
-            label = np.where(node == np.arange(len(node)), labels(), -1)
-            return node, *cluster_edges(unit, label, CLUSTER_FLOOR)
-
-        similar = _Similar.stored(signals, "cluster pairs", facts | {"floor": CLUSTER_FLOOR}, "sae", find)
+        found = FeatureClusters(clusters, context.seed)
+        similar = ClusterPairs(found).pairs(signals)
         if threshold >= similar.floor - COSINE_SLACK:
             kept = keep_by_edges(rows, similar.node, similar.edges, threshold - COSINE_SLACK)
         else:
-            unit = _unit_features(signals)
+            unit = unit_vectors(signals, "sae")
             kept = np.ones(len(rows), bool)
-            for members in clusters_of(labels()[rows]):
+            for members in clusters_of(found.labels(signals)[rows]):
                 kept[members] = cosine_keep(unit[rows[members]], threshold)
         notes: dict[str, Note] = {"clusters": clusters}
         if clusters != params["num_clusters"]:
             notes["num_clusters moved from"] = params["num_clusters"]
-        return Outcome(rows[kept], missing=_featureless(rows, signals), notes=notes | similar.note(threshold))
+        return Outcome(rows[kept], missing=_featureless(rows, signals), notes=notes | _directly(similar, threshold))

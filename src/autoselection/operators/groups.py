@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
-from autoselection.operators.artefacts import pool_artefact
-from autoselection.operators.kmeans import spherical_kmeans
 from autoselection.signals.arrays import unit_rows
+from autoselection.signals.derived.kmeans import spherical_kmeans
+from autoselection.signals.derived.memory import kept_with
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.families.traces import TOOL_NAMES
 from autoselection.signals.registry import default_registry as signal_registry
@@ -48,11 +48,11 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
     if scope == "whole":
         return np.zeros(signals.n, np.int32), ("whole",)
     if scope == "task":
-        return pool_artefact(signals, ("groups", scope), lambda: _nearest_tasks(signals))
+        return kept_with(signals, ("groups", scope), lambda: _nearest_tasks(signals))
     if scope == "tools":
-        return pool_artefact(signals, ("groups", scope), lambda: _sets_of_tools(signals))
+        return kept_with(signals, ("groups", scope), lambda: _sets_of_tools(signals))
     count = int(scope.partition("/")[2] or number_of_clusters(signals.n))
-    return pool_artefact(signals, ("groups", "cluster", count), lambda: _pool_clusters(signals, count))
+    return kept_with(signals, ("groups", "cluster", count), lambda: _pool_clusters(signals, count))
 
 
 def scopes_of(signals: SignalTable) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def pool_vectors(signals: SignalTable) -> Vectors:
     Raises:
         SignalError: the pool has neither.
     """
-    return pool_artefact(signals, "vectors", lambda: _vectors(signals))
+    return kept_with(signals, "vectors", lambda: _vectors(signals))
 
 
 def _vectors(signals: SignalTable) -> Vectors:
@@ -125,7 +125,7 @@ def _vectors(signals: SignalTable) -> Vectors:
 def clusters(unit: Vectors, count: int, seed: int = _SEED) -> Codes:
     """Cluster of each unit row by k-means on the sphere (Dhillon and Modha 2001), int32[N]; -1 for a row of NaN.
 
-    See :func:`~autoselection.operators.kmeans.spherical_kmeans`; 15 rounds. Clusters are numbered by their smallest row.
+    See :func:`~autoselection.signals.derived.kmeans.spherical_kmeans`; 15 rounds. Clusters are numbered by their smallest row.
     """
     labels = np.full(len(unit), -1, np.int32)
     filled = np.flatnonzero(~np.isnan(unit[:, 0])) if unit.shape[1] else np.zeros(0, np.int64)

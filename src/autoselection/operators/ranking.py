@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators.artefacts import pool_artefact
 from autoselection.operators.base import Rows
 from autoselection.operators.groups import group_codes
 from autoselection.operators.param import DIGITS
+from autoselection.signals.derived.memory import kept_with
 from autoselection.signals.table import SignalTable
 
 Direction = Literal["high", "low"]
@@ -127,7 +127,7 @@ def ranking(signals: SignalTable, column: str, direction: Direction, groups: str
             grouped = (codes, len(names))
         return _ranked(_ordinal(scores, direction), np.isnan(scores), grouped)
 
-    return pool_artefact(signals, ("ranking", column, direction, groups), build)
+    return kept_with(signals, ("ranking", column, direction, groups), build)
 
 
 def random_ranking(
@@ -152,7 +152,7 @@ def random_ranking(
         codes, names = group_codes(signals, groups)
         return _ranked(values, None, (codes, len(names)))
 
-    return pool_artefact(signals, ("random ranking", groups, *key), build)
+    return kept_with(signals, ("random ranking", groups, *key), build)
 
 
 def _ordinal(scores: NDArray[Any], direction: Direction) -> NDArray[np.uint32]:

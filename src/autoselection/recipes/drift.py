@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.operators import Rows
-from autoselection.operators.artefacts import pool_artefact
+from autoselection.signals.derived.memory import kept_with
 from autoselection.signals.table import SignalTable
 
 Mask = NDArray[np.bool_]
@@ -55,7 +55,7 @@ def forget(signals: SignalTable) -> None:
 
 
 def _counter(signals: SignalTable) -> _Counter:
-    return pool_artefact(signals, "feature counter", lambda: _Counter(signals))
+    return kept_with(signals, "feature counter", lambda: _Counter(signals))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from autoselection import notebook
 from autoselection.operators import Rows
-from autoselection.operators.artefacts import pool_artefact
 from autoselection.recipes.drift import drift, feature_counts
+from autoselection.signals.derived.memory import kept_with
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.table import SignalTable
 
@@ -190,11 +190,11 @@ def _std(values: NDArray[Any]) -> float | None:
 
 def _tokens(signals: SignalTable) -> NDArray[np.float32]:
     """Tokens of each row, 0 where they are not known."""
-    return pool_artefact(signals, "tokens", lambda: np.nan_to_num(signals.column("n_tokens")))
+    return kept_with(signals, "tokens", lambda: np.nan_to_num(signals.column("n_tokens")))
 
 
 def _pool_tokens(signals: SignalTable) -> float:
-    return pool_artefact(signals, "all tokens", lambda: float(_tokens(signals).sum(dtype=np.float64)))
+    return kept_with(signals, "all tokens", lambda: float(_tokens(signals).sum(dtype=np.float64)))
 
 
 def _combined_relevance(signals: SignalTable) -> NDArray[np.float32]:
@@ -210,13 +210,13 @@ def _combined_relevance(signals: SignalTable) -> NDArray[np.float32]:
             scored += present
         return np.where(scored > 0, total / np.maximum(scored, 1), np.nan).astype(np.float32)
 
-    return pool_artefact(signals, "combined relevance", build)
+    return kept_with(signals, "combined relevance", build)
 
 
 def _ratio(name: str, rows: Rows, signals: SignalTable) -> float | None:
     if name not in signals.columns:
         return None
-    pool = pool_artefact(signals, ("mean", name), lambda: _mean(signals.column(name)))
+    pool = kept_with(signals, ("mean", name), lambda: _mean(signals.column(name)))
     mean = _mean(signals.column(name)[rows])
     if mean is None or not pool:
         return None

@@ -8,17 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from operator_tables import make_table
 
-from autoselection.operators import artefacts
-from autoselection.operators.artefacts import pool_artefact, stored_artefact
+from autoselection.signals.derived import memory as memory_module
+from autoselection.signals.derived.contract import DerivedSignal
+from autoselection.signals.derived.memory import kept_with
+from autoselection.testing.tables import signal_table as make_table
 
 
 @pytest.fixture
 def memory(monkeypatch):
     """An empty memory of its own."""
-    fresh = artefacts._Memory()
-    monkeypatch.setattr(artefacts, "_MEMORY", fresh)
+    fresh = memory_module._Memory()
+    monkeypatch.setattr(memory_module, "_MEMORY", fresh)
     return fresh
 
 
@@ -36,15 +37,27 @@ class Builder:
         return {"values": np.array(self.values), "empty": np.zeros(0, np.float32)}
 
 
+class Things(DerivedSignal):
+    name = "things"
+    uses = ("sae",)
+
+    def __init__(self, make, version, params):
+        super().__init__(**params)
+        self.make, self.version = make, version
+
+    def build(self, table):
+        return self.make()
+
+
 def fetch(table, build, version=1, **params):
-    return stored_artefact(table, "things", params, build, version=version, needs=("sae",))
+    return Things(build, version, params).of(table)
 
 
 def test_artefacts_are_built_once_for_a_table_and_vanish_with_it(memory):
     calls = []
     first, second = make_table(0), make_table(0)
     for table in (first, first, second):
-        pool_artefact(table, "x", lambda: calls.append(1) or np.zeros(10))
+        kept_with(table, "x", lambda: calls.append(1) or np.zeros(10))
     assert len(calls) == 2 and memory.held == 160
     del first, second, table
     gc.collect()
@@ -52,12 +65,12 @@ def test_artefacts_are_built_once_for_a_table_and_vanish_with_it(memory):
 
 
 def test_the_least_recently_used_go_first(memory, monkeypatch):
-    monkeypatch.setattr(artefacts, "MEMORY_LIMIT", 250)
-    monkeypatch.setattr(artefacts, "MEMORY_PER_ROW", 0)
+    monkeypatch.setattr(memory_module, "MEMORY_LIMIT", 250)
+    monkeypatch.setattr(memory_module, "MEMORY_PER_ROW", 0)
     table, built = make_table(0), []
 
     def get(name, size):
-        pool_artefact(table, name, lambda: built.append(name) or {"a": np.zeros(size, np.uint8)})
+        kept_with(table, name, lambda: built.append(name) or {"a": np.zeros(size, np.uint8)})
 
     for name, size in [("a", 100), ("b", 100), ("a", 100), ("c", 100), ("a", 100), ("b", 100)]:
         get(name, size)
@@ -70,7 +83,7 @@ def test_the_least_recently_used_go_first(memory, monkeypatch):
 def test_arrays_are_read_again_by_the_next_process(memory, tmp_path, monkeypatch):
     build = Builder()
     first = fetch(stored_table(tmp_path), build, threshold=0.5)
-    monkeypatch.setattr(artefacts, "_MEMORY", artefacts._Memory())
+    monkeypatch.setattr(memory_module, "_MEMORY", memory_module._Memory())
     again = fetch(stored_table(tmp_path), build, threshold=0.5)
     assert build.calls == 1
     assert again["values"].tolist() == first["values"].tolist() == [1, 2, 3]
@@ -102,12 +115,12 @@ def test_what_is_damaged_is_built_again_and_logged(memory, tmp_path, monkeypatch
         meta.unlink()
     else:
         meta.write_text("[1]")
-    monkeypatch.setattr(artefacts, "_MEMORY", artefacts._Memory())
+    monkeypatch.setattr(memory_module, "_MEMORY", memory_module._Memory())
     build = Builder()
     with caplog.at_level(logging.WARNING):
         assert fetch(stored_table(tmp_path), build)["values"].tolist() == [1, 2, 3]
     assert build.calls == 1 and "built again" in caplog.text
-    monkeypatch.setattr(artefacts, "_MEMORY", artefacts._Memory())
+    monkeypatch.setattr(memory_module, "_MEMORY", memory_module._Memory())
     fetch(stored_table(tmp_path), build)
     assert build.calls == 1, "it was mended on disk"
 
@@ -116,7 +129,7 @@ def test_two_processes_may_build_the_same(memory, tmp_path):
     outer = Builder()
 
     def slow():
-        artefacts._MEMORY = artefacts._Memory()  # a second process begins and ends meanwhile
+        memory_module._MEMORY = memory_module._Memory()  # a second process begins and ends meanwhile
         fetch(stored_table(tmp_path), outer)
         return {"values": np.array([1, 2, 3]), "empty": np.zeros(0, np.float32)}
 

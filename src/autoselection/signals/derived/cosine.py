@@ -1,12 +1,8 @@
-"""Pairs of similar rows by cosine, found exactly, and the greedy rule that turns pairs into duplicates.
+"""Pairs of similar rows by cosine, found exactly.
 
-The rule of every deduplication here: go through the rows in the order given and drop a row if it is similar enough to
-an earlier row that was *kept*. Two ways lead to the same answer:
-
-- *edges*: all similar pairs of the pool are found once, down to the lowest threshold offered, and stored; any threshold,
-  subset and order then costs milliseconds;
-- *direct*: if the pool has too many similar pairs to list (:data:`EDGE_LIMIT`), those from a higher similarity on are
-  listed, and for lower thresholds rows are compared with kept rows only.
+All similar pairs of the pool are found once, down to the lowest threshold offered, and stored; any threshold, subset and
+order then costs milliseconds. If the pool has too many similar pairs to list (:data:`EDGE_LIMIT`), those from a higher
+similarity on are listed.
 
 Where few pairs are similar, cosine candidates come from a prefix filter (Bayardo et al. 2007, "Scaling up all pairs
 similarity search"): features are ordered rarest first, and a row's frequent features whose joint norm is below the
@@ -23,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators.kmeans import spherical_kmeans
+from autoselection.signals.derived.kmeans import spherical_kmeans
 from autoselection.signals.pairs import Edges, IntArray
 
 #: At most this many similar pairs of a pool are listed and stored (12 bytes each).
@@ -33,85 +29,15 @@ FLOOR_STEP = 0.02
 #: Cosine similarities are single precision: this much below the threshold still counts as equal to it.
 COSINE_SLACK = 1e-6
 _HIGHEST_FLOOR = 0.999
-_BLOCK = 1024
+BLOCK = 1024
 _PREFIX_MARGIN = 0.1
 #: Share of pairs that the prefix filter may leave: multiplying a pair on its own costs about a hundred times more than
 #: in a block.
 _PREFIX_WORTH = 0.01
 #: A feature that so large a share of the rows has is cheaper to multiply as a dense column.
 _COMMON = 0.1
-#: Edges whose greedy pass is finished edge by edge are turned into Python numbers in blocks of this many.
-_EDGE_BLOCK = 1 << 20
 
-Mask = NDArray[np.bool_]
 Found = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
-
-
-def keep_first(n: int, earlier: IntArray, later: IntArray) -> Mask:
-    """Which of n ordered items the greedy rule keeps, given all similar pairs (earlier < later).
-
-    In rounds: an item without an undecided earlier neighbour is kept and its later neighbours go. In most orders few
-    rounds decide all (Blelloch et al. 2012); once a round no longer halves the pairs, as in a long chain, the rest is
-    done pair by pair.
-    """
-    kept = np.ones(n, bool)
-    waiting = np.zeros(n, bool)
-    while len(earlier):
-        waiting[later] = True
-        decided = ~waiting[earlier]
-        waiting[later] = False
-        kept[later[decided]] = False
-        left = ~decided & kept[earlier] & kept[later]
-        halved = 2 * np.count_nonzero(left) <= len(left)
-        earlier, later = earlier[left], later[left]
-        if not halved:
-            return _finished(kept, earlier, later)
-    return kept
-
-
-def _finished(kept: Mask, earlier: IntArray, later: IntArray) -> Mask:
-    """The greedy rule pair by pair, in the order of the earlier items: then each of them is decided when its turn comes."""
-    from scipy.sparse import csr_matrix
-
-    n = len(kept)
-    pairs = csr_matrix((np.ones(len(earlier), np.int8), (earlier, later)), shape=(n, n))  # sorts by counting
-    sources, targets = np.repeat(np.arange(n), np.diff(pairs.indptr)), pairs.indices
-    alive = bytearray(kept.tobytes())
-    for start in range(0, len(targets), _EDGE_BLOCK):
-        block = slice(start, start + _EDGE_BLOCK)
-        for source, target in zip(sources[block].tolist(), targets[block].tolist(), strict=True):
-            if alive[source]:
-                alive[target] = 0
-    return np.frombuffer(alive, bool)
-
-
-def first_of_each(codes: NDArray[Any], groups: int) -> tuple[IntArray, IntArray]:
-    """Positions of the first item of every group present, ascending, and each such item's group."""
-    first = np.full(groups, -1, np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last assignment, that of the first item, stays
-    found = np.zeros(len(codes), bool)
-    found[first[first >= 0]] = True
-    positions = np.flatnonzero(found)
-    return positions, codes[positions]
-
-
-def keep_by_edges(rows: IntArray, node: NDArray[Any], edges: Edges, threshold: float) -> Mask:
-    """Which of ``rows``, in their order, the greedy rule keeps.
-
-    Args:
-        node: the row that stands for each row of the pool: rows of one node are equal.
-        edges: pairs of nodes.
-        threshold: similarity from which on a pair counts.
-    """
-    positions, nodes = first_of_each(node[rows], len(node))
-    order = np.full(len(node), -1, np.int64)
-    order[nodes] = np.arange(len(nodes))
-    kept = np.zeros(len(rows), bool)
-    kept[positions[keep_first(len(nodes), *edges.at_least(threshold, order))]] = True
-    return kept
-
-
-# ----------------------------------------------------------------------------------------------------- cosine
 
 
 def normalized(matrix: Any) -> Any:
@@ -121,8 +47,8 @@ def normalized(matrix: Any) -> Any:
     data = np.array(matrix.data, np.float32)
     counts = np.diff(matrix.indptr)
     filled = np.flatnonzero(counts)
-    for start in range(0, len(filled), _BLOCK * 16):
-        rows = filled[start : start + _BLOCK * 16]
+    for start in range(0, len(filled), BLOCK * 16):
+        rows = filled[start : start + BLOCK * 16]
         first, last = int(matrix.indptr[rows[0]]), int(matrix.indptr[rows[-1] + 1])
         squares = np.add.reduceat(np.square(data[first:last], dtype=np.float64), matrix.indptr[rows] - first)
         norms = np.sqrt(squares)
@@ -145,14 +71,14 @@ def equal_rows(unit: Any) -> IntArray:
     if isinstance(unit, np.ndarray):
         filled = np.flatnonzero(~np.isnan(unit[:, 0])) if unit.shape[1] else np.zeros(0, np.int64)
         places = np.arange(unit.shape[1], dtype=np.uint64) << np.uint64(32)
-        for start in range(0, len(filled), _BLOCK):
-            part = filled[start : start + _BLOCK]
+        for start in range(0, len(filled), BLOCK):
+            part = filled[start : start + BLOCK]
             bits = np.ascontiguousarray(unit[part], np.float32).view(np.uint32)
             keys[part] = mixed(bits | places).sum(axis=1, dtype=np.uint64)
     else:
         filled = np.flatnonzero(np.diff(unit.indptr))
-        for start in range(0, len(filled), _BLOCK * 16):
-            part = filled[start : start + _BLOCK * 16]
+        for start in range(0, len(filled), BLOCK * 16):
+            part = filled[start : start + BLOCK * 16]
             first, last = int(unit.indptr[part[0]]), int(unit.indptr[part[-1] + 1])
             bits = np.ascontiguousarray(unit.data[first:last], np.float32).view(np.uint32)
             features = mixed((unit.indices[first:last].astype(np.uint64) << np.uint64(32)) | bits)
@@ -164,7 +90,7 @@ def equal_rows(unit: Any) -> IntArray:
     return node
 
 
-class _Halves:
+class Halves:
     """Sparse unit rows in two parts: the features that many rows have, and the others."""
 
     def __init__(self, common: Any, rare: Any) -> None:
@@ -173,7 +99,7 @@ class _Halves:
         self.shape: tuple[int, int] = (common.shape[0], common.shape[1] + rare.shape[1])
 
     @classmethod
-    def of(cls, unit: Any) -> _Halves:
+    def of(cls, unit: Any) -> Halves:
         from scipy.sparse import csr_matrix
 
         frequent = np.bincount(unit.indices, minlength=unit.shape[1]) >= _COMMON * unit.shape[0]
@@ -186,23 +112,23 @@ class _Halves:
             parts.append(csr_matrix((unit.data[kept], name[unit.indices[kept]], indptr), shape=shape))
         return cls(*parts)
 
-    def __getitem__(self, rows: slice | IntArray) -> _Halves:
-        return _Halves(self.common[rows], self.rare[rows])
+    def __getitem__(self, rows: slice | IntArray) -> Halves:
+        return Halves(self.common[rows], self.rare[rows])
 
-    def above(self, below: _Halves) -> _Halves:
+    def above(self, below: Halves) -> Halves:
         from scipy.sparse import vstack
 
-        return _Halves(vstack([self.common, below.common], format="csr"), vstack([self.rare, below.rare], format="csr"))
+        return Halves(vstack([self.common, below.common], format="csr"), vstack([self.rare, below.rare], format="csr"))
 
-    def products(self, other: _Halves) -> NDArray[np.float32]:
+    def products(self, other: Halves) -> NDArray[np.float32]:
         products: NDArray[np.float32] = self.common.toarray() @ other.common.toarray().T
         products += (self.rare @ other.rare.T).toarray()
         return products
 
 
-def _similar(left: Any, right: Any, limit: float) -> tuple[IntArray, IntArray, NDArray[Any]]:
+def products_from(left: Any, right: Any, limit: float) -> tuple[IntArray, IntArray, NDArray[Any]]:
     """All (i, j, cosine) with cosine >= limit - COSINE_SLACK between two blocks of unit rows, dense or in halves."""
-    products = left.products(right) if isinstance(left, _Halves) else left @ right.T
+    products = left.products(right) if isinstance(left, Halves) else left @ right.T
     i, j = np.nonzero(products >= limit - COSINE_SLACK)
     return i, j, products[i, j]
 
@@ -253,7 +179,7 @@ def cosine_edges(unit: Any, floor: float, limit: int | None = None) -> tuple[Edg
 
 def sampled(rows: int) -> IntArray:
     """About a thousand evenly spaced rows: what a pool's pairs are judged by."""
-    return np.arange(0, rows, max(1, -(-rows // _BLOCK)))
+    return np.arange(0, rows, max(1, -(-rows // BLOCK)))
 
 
 def listable_floor(sample: Any, rows: int, floor: float) -> float:
@@ -275,17 +201,17 @@ def _similar_pairs(unit: Any, listing: _Listing) -> Iterator[Found]:
     """The pairs of unit rows that a listing wants, by the cheaper of two ways."""
     if isinstance(unit, np.ndarray):
         return _plain_blocks(unit, listing)
-    if unit.shape[0] > _BLOCK and _possible_share(unit, listing.floor) < _PREFIX_WORTH:
+    if unit.shape[0] > BLOCK and _possible_share(unit, listing.floor) < _PREFIX_WORTH:
         return _prefix_blocks(unit, listing.floor)
-    return _plain_blocks(_Halves.of(unit), listing)
+    return _plain_blocks(Halves.of(unit), listing)
 
 
 def _plain_blocks(unit: Any, listing: _Listing) -> Iterator[Found]:
     """All pairs are multiplied; what is below the listing's floor, which may rise between blocks, is left out."""
-    for start in range(0, unit.shape[0], _BLOCK):
-        block = unit[start : start + _BLOCK]
-        for other in range(start, unit.shape[0], _BLOCK * 4):
-            left, right, similarity = _similar(block, unit[other : other + _BLOCK * 4], listing.floor)
+    for start in range(0, unit.shape[0], BLOCK):
+        block = unit[start : start + BLOCK]
+        for other in range(start, unit.shape[0], BLOCK * 4):
+            left, right, similarity = products_from(block, unit[other : other + BLOCK * 4], listing.floor)
             left, right = left + start, right + other
             upper = left < right
             yield left[upper], right[upper], similarity[upper]
@@ -308,7 +234,7 @@ def _prefix_blocks(unit: Any, threshold: float) -> Iterator[Found]:
     """
     rows = unit.shape[0]
     prefix, rest = _prefix(unit, threshold)
-    step = max(1, _BLOCK // 4)  # the product of a block with all later rows has many non-zeros
+    step = max(1, BLOCK // 4)  # the product of a block with all later rows has many non-zeros
     for start in range(0, rows, step):
         if start % (step * 16) == 0:
             base, later = start, prefix[start:].T.tocsr()
@@ -319,8 +245,8 @@ def _prefix_blocks(unit: Any, threshold: float) -> Iterator[Found]:
         bound = partial.data[reaching] + np.maximum(rest[left], rest[right])
         possible = (left < right) & (bound >= threshold - 2 * COSINE_SLACK)
         left, right = left[possible], right[possible]
-        for part in range(0, len(left), _BLOCK * 64):
-            i, j = left[part : part + _BLOCK * 64], right[part : part + _BLOCK * 64]
+        for part in range(0, len(left), BLOCK * 64):
+            i, j = left[part : part + BLOCK * 64], right[part : part + BLOCK * 64]
             similarity = np.asarray(unit[i].multiply(unit[j]).sum(axis=1)).reshape(-1)
             strong = similarity >= threshold - COSINE_SLACK
             yield i[strong], j[strong], similarity[strong]
@@ -338,8 +264,8 @@ def _prefix(unit: Any, threshold: float) -> tuple[Any, NDArray[np.float32]]:
     kept = np.empty(len(ordered.data), bool)
     rest = np.zeros(unit.shape[0], np.float32)
     sizes = np.zeros(unit.shape[0], np.int64)
-    for start in range(0, unit.shape[0], _BLOCK * 16):
-        block = slice(start, min(start + _BLOCK * 16, unit.shape[0]))
+    for start in range(0, unit.shape[0], BLOCK * 16):
+        block = slice(start, min(start + BLOCK * 16, unit.shape[0]))
         first, last = int(ordered.indptr[block.start]), int(ordered.indptr[block.stop])
         counts = np.diff(ordered.indptr[block.start : block.stop + 1])
         squares = np.cumsum(np.append(0.0, ordered.data[first:last].astype(np.float64) ** 2))
@@ -352,41 +278,6 @@ def _prefix(unit: Any, threshold: float) -> tuple[Any, NDArray[np.float32]]:
         kept[first:last] = ~in_rest
     indptr = np.append(0, np.cumsum(sizes))
     return csr_matrix((ordered.data[kept], ordered.indices[kept], indptr), shape=unit.shape), rest
-
-
-def cosine_keep(unit: Any, threshold: float) -> Mask:
-    """Which of the unit rows, in their order, the greedy rule keeps: block by block against the rows kept so far."""
-    if not isinstance(unit, np.ndarray):
-        unit = _Halves.of(unit)
-    rows = unit.shape[0]
-    kept = np.ones(rows, bool)
-    chunks: list[Any] = []
-    for start in range(0, rows, _BLOCK):
-        block = unit[start : start + _BLOCK]
-        alive = np.ones(block.shape[0], bool)
-        for chunk in chunks:
-            alive[_similar(block, chunk, threshold)[0]] = False
-        open_rows = np.flatnonzero(alive)
-        inner = block[open_rows]
-        left, right, _ = _similar(inner, inner, threshold)
-        upper = left < right
-        survivors = open_rows[keep_first(len(open_rows), left[upper], right[upper])]
-        kept[start : start + _BLOCK] = False
-        kept[start + survivors] = True
-        if len(survivors):
-            fresh = block[survivors]
-            if chunks and chunks[-1].shape[0] + len(survivors) <= _BLOCK * 4:
-                chunks[-1] = _stacked(chunks[-1], fresh)
-            else:
-                chunks.append(fresh)
-    return kept
-
-
-def _stacked(above: Any, below: Any) -> Any:
-    return above.above(below) if isinstance(above, _Halves) else np.concatenate([above, below])
-
-
-# --------------------------------------------------------------------------------------------------- clusters
 
 
 def feature_clusters(unit: Any, clusters: int, seed: int, *, dims: int = 64, rounds: int = 10) -> IntArray:
