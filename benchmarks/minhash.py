@@ -64,9 +64,9 @@ def ngrams(text: str) -> list[str]:
 
 
 def run_autoselection(texts: Sequence[str]) -> Found:
+    from autoselection.signals.arrays import MinHashParams
     from autoselection.signals.families.minhash import minhash_signatures
     from autoselection.signals.families.near_duplicates import near_duplicates
-    from autoselection.signals.arrays import MinHashParams
 
     started = time.perf_counter()
     signatures = minhash_signatures(texts, MinHashParams(NGRAM, PLACES, 0))
