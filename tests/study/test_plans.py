@@ -14,6 +14,7 @@ from tests.study.test_incumbent import config_of, scored
 
 from autoselection.config import StudyConfig, load_config
 from autoselection.errors import StudyError
+from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.recipes import Recipe, Step, materialize, subset_hash
 from autoselection.study import Study, read_events, run_study
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
@@ -151,6 +152,30 @@ def test_fresh_seeds_are_those_that_no_trial_of_the_search_used(
     plan = verdict_plan(study, full)
     assert plan["seeds"] == [0] and plan["fresh_seeds"] == [1, 3, 4]
     assert verdict_plan(study, full) == plan
+
+
+def test_rows_of_the_final_table_that_are_alike_are_trained_once_and_both_have_their_line(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    same = tmp_path / "everything.yaml"
+    same.write_text(yaml.safe_dump({"version": 1, "steps": []}))
+    jobs: list[str] = []
+
+    def end(job: EvaluationJob) -> EvaluationResult:
+        if job.split == "test":
+            jobs.append(job.work_dir.name)
+        return scored(job, 0.0)
+
+    ends(end)
+    more = ["final.enabled=true", f"final.recipes=[{json.dumps(str(same))}]", "final.single_operators=0"]
+    study = run_study(config_of(study_config, "incumbent.recipe=none", *more), tmp_path / "study")
+    names = [entry["name"] for entry in study.journal.of("final_plan")[0]["entries"]]
+    assert {"full pool", "everything"} <= set(names) == set(study.final_results())
+    assert len(jobs) == len(names) - 1
+    found = study.final_results()
+    assert found["everything"] == found["full pool"]
+    study = run_study(study.config, study.path)
+    assert len(jobs) == len(names) - 1, "and not again"
 
 
 def test_a_recipe_is_hashed_by_its_steps_alone() -> None:
