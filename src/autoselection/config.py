@@ -98,7 +98,7 @@ class FinalConfig(StrictModel):
     full: bool = Field(True, description="Score training on the full pool.")
     random: bool = Field(True, description="Score a random subset of the winner's size.")
     single_operators: int = Field(
-        0, ge=0, description="Score the first so many single-operator recipes, in catalog order (count)."
+        0, ge=0, description="Single-operator recipes to score, the first ones in catalog order (count)."
     )
     recipes: tuple[Path, ...] = Field(
         (), description="Further recipes to score as baselines: YAML files or names of ready recipes."
@@ -107,7 +107,7 @@ class FinalConfig(StrictModel):
         None,
         min_length=1,
         description="Why test is scored again, by another plan (other seeds or baselines) than the one fixed before it "
-        "was touched; without a reason the study refuses. Recorded in the journal and told in the report.",
+        "was touched; without a reason the study refuses. Recorded in the journal and shown in the report.",
     )
 
 

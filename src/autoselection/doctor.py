@@ -67,7 +67,7 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
     """Look at a study's benchmarks and at what its pool shares with them, before anything is trained.
 
     Returns:
-        ``benchmarks``, ``contamination``, ``training`` (what of the rows training and signals will lose, foretold from a
+        ``benchmarks``, ``contamination``, ``training`` (which rows training and signals will lose, estimated from a
         sample) and ``language_model`` (sentences; whether its endpoint answers, None without ``search.llm``) and
         ``problems``: why a search would refuse to start.
 
@@ -106,7 +106,7 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         why = refusal(found, int(dirty.sum()), len(pool), config)
         if why is not None:
             problems.append(f"{why} {list_contamination(pool, table, dirty, config)}")
-        training = foretell_training(config, pool).sentences if usable else ("Not foretold: see the problems.",)
+        training = foretell_training(config, pool).sentences if usable else ("Not estimated: see the problems.",)
     said = found.sentence(len(pool)) or "No row of the pool shares text with a benchmark item."
     llm = config.search.llm
     return {

@@ -1,6 +1,6 @@
 """Errors a user can act on.
 
-Every error names what is wrong, where (file, line, field) and how to mend it, in one sentence.
+Every error names what is wrong, where (file, line, field) and how to fix it, in one sentence.
 The command line prints the sentence and exits with the class's ``exit_code``; a traceback means a bug of ours.
 """
 

@@ -1,7 +1,7 @@
 """Append-only JSON lines, each flushed and fsynced before anything depends on it, each vouching for all before it.
 
 A line ends with ``"chain"``: a checksum of its own bytes and of the chain before it. So a line that was changed, doubled,
-moved or removed breaks the chain, and is told apart from the torn last line of a process that was killed while it wrote:
+moved or removed breaks the chain, and is distinguished from the torn last line of a process that was killed while it wrote:
 that one is ignored by readers and cut off before the next append. Blank lines carry nothing. Lines of older versions carry no
 checksum; the first line appended to them vouches for them as they are then.
 """
@@ -38,7 +38,7 @@ class LineLog:
 
     Args:
         what: what an error calls the file, such as "the journal".
-        mend: what an error tells to do.
+        mend: what an error says to do.
         fields: what every record holds, and of which type.
         strict: raise if a line is damaged; else what comes before it is there, and ``broken`` tells.
 
@@ -46,7 +46,7 @@ class LineLog:
         records: the records, in order.
         unchecked: lines at the beginning that no checksum vouches for.
         sound_bytes: length of the whole and sound lines.
-        broken: what is wrong, where, and how to mend it; None if nothing is.
+        broken: what is wrong, where, and how to fix it; None if nothing is.
 
     Raises:
         StudyError: a line that is not a torn last one is damaged.

@@ -29,7 +29,7 @@ def _load(point: EntryPoint, what: str, error: type[AutoSelectionError]) -> Any:
     except (ImportError, AttributeError) as reason:
         raise error(
             f"The {what} '{point.name}' ({point.value}) cannot be imported ({reason}): "
-            f"mend or uninstall the package that registers it."
+            f"fix or uninstall the package that registers it."
         ) from reason
 
 

@@ -32,7 +32,7 @@ _MEANINGS: dict[int, tuple[str, str]] = {
     errno.ENODEV: ("there is no such device", "See whether it is connected and mounted"),
     errno.ENXIO: ("there is no such device or address", "See whether it is connected and mounted"),
     errno.EIO: ("the device failed to read or write", "See the system's log; copy what is there before you go on"),
-    errno.ELOOP: ("the symbolic links of this path lead in a circle", "Mend the links"),
+    errno.ELOOP: ("the symbolic links of this path lead in a circle", "Fix the links"),
     errno.EBUSY: ("this is in use", "End what uses it"),
     errno.EAGAIN: (
         "the system starts no more threads or processes",

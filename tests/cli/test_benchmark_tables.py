@@ -48,7 +48,7 @@ def test_encodings_and_delimiters_that_cannot_be_told_are_named(tmp_path: Path, 
     arguments = ("benchmark", "short_answer", "--source", file, "--out", out)
     assert command(*arguments, "--encoding", "cp1251", "--delimiter", "~").code == 0
     assert {item["prompt"] for item in items(out)} == {f"вопрос {number}" for number in range(40)}
-    assert "mend" not in command(*arguments, "--encoding", "nonsense").err
+    assert "fix" not in command(*arguments, "--encoding", "nonsense").err
     assert command(*arguments, "--map", "question=Frag", "--encoding", "cp1251", "--delimiter", "~").code == 2
 
 

@@ -136,7 +136,7 @@ def test_an_interrupt_that_a_library_made_an_error_of_is_one(command: Command, m
         ),
         (
             RuntimeError("Symlink loop from '/a/b'"),
-            "error: /a/b: the symbolic links of this path lead in a circle. Mend",
+            "error: /a/b: the symbolic links of this path lead in a circle. Fix",
         ),
     ],
 )

@@ -253,7 +253,7 @@ def job_of(make_job: Any, command: str, **fields: Any) -> Any:
 
 
 def test_a_missing_command_is_one_sentence_before_anything_is_loaded(make_job):
-    with pytest.raises(EvaluationError, match=r"runs 'no-such-cli', which is not there: install LLaMA-Factory"):
+    with pytest.raises(EvaluationError, match=r"runs 'no-such-cli', which does not exist: install LLaMA-Factory"):
         evaluate(job_of(make_job, "no-such-cli"))
 
 

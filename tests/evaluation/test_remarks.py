@@ -19,7 +19,7 @@ def test_alike_remarks_are_one_note_and_others_stay() -> None:
         ("t004", result()),
     ])  # fmt: skip
     assert notes == [
-        "t001: Training drops 30 of 40 rows (75%). (And so, in other numbers, with 1 more.)",
+        "t001: Training drops 30 of 40 rows (75%). (The same, with other numbers, for 1 more.)",
         "t003: Training cuts 9 of 10 rows (90%).",
     ]
 

@@ -225,7 +225,7 @@ def test_every_row_of_a_folder_comes_back(rows: list[tuple[Conversation, dict[st
         (Conversation([USER, USER, {"role": "assistant", "content": "b"}]),
          "that LLaMA-Factory skips: they do not alternate, or do not end with an answer"),
         (Conversation([USER, {"role": "assistant", "content": "see <tool_call>", "tool_calls": [{"name": "f", "arguments": "{}"}]}]),
-         "with <tool_call> in what is said before calls, where LLaMA-Factory would look for the calls"),
+         "with <tool_call> in the text before calls, where LLaMA-Factory would look for the calls"),
     ],
     ids=["weight", "order", "mark"],
 )  # fmt: skip

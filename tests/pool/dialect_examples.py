@@ -526,7 +526,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             "custom_id": "a",
             "response": {"body": {"choices": [{"message": {"role": "assistant", "content": "4"}}]}},
         },
-        "answers of a batch without what was asked",
+        "answers of a batch without the questions",
     ),
     "batch-input": (
         {

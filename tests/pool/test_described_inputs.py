@@ -189,7 +189,7 @@ def test_own_columns_of_a_described_data_set_stay(tmp_path: Path) -> None:
         ({"columns": {"promt": "Q"}}, "'columns' has the unknown key 'promt'"),
         ({"tags": {"role": "Q"}, "formatting": "sharegpt"}, "'tags' has the unknown key 'role'"),
         ({"columns": ["Q"]}, "'columns' must map names to names"),
-        ({"file_name": "gone.json"}, r"gone\.json, which is not there"),
+        ({"file_name": "gone.json"}, r"gone\.json, which does not exist"),
         ({"file_name": None, "hf_hub_url": "a/b"}, "names no data set with a 'file_name'"),
     ],
 )

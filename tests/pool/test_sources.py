@@ -194,7 +194,7 @@ def test_an_old_pool_that_was_read_otherwise_is_left_as_it_is_and_said(tmp_path:
     made_old(tmp_path / "pool")
     again = ingest([path], tmp_path / "pool")
     assert (again.unchanged, again.fingerprint, again.rows) == (True, first.fingerprint, 2)
-    assert "by an older version, which read them otherwise (2 rows, now 1)" in again.notes[-1]
+    assert "by an older version, which read them differently (2 rows, now 1)" in again.notes[-1]
     path.write_text(path.read_text() + "\n")
     with pytest.raises(PoolError, match="already holds another pool"):
         ingest([path], tmp_path / "pool")

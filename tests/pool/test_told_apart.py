@@ -93,7 +93,7 @@ def test_a_llamafactory_folder_is_read_by_its_list(write: Write, tmp_path: Path)
         ingest([folder], tmp_path / "two")
     assert ingest([folder], tmp_path / "two", IngestConfig(split="b")).rows == 1
     (folder / "b.jsonl").unlink()
-    with pytest.raises(PoolError, match="is not there"):
+    with pytest.raises(PoolError, match="does not exist"):
         ingest([folder], tmp_path / "three", IngestConfig(split="b"))
     info.write_text("[1]")
     with pytest.raises(PoolError, match="does not list data sets"):

@@ -99,7 +99,7 @@ def test_plugins_are_found_in_the_order_of_their_names(plugins: list[EntryPoint]
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("Nothing", r"The signal 'broken' \(.*:Nothing\) cannot be imported .*: mend or uninstall"),
+        ("Nothing", r"The signal 'broken' \(.*:Nothing\) cannot be imported .*: fix or uninstall"),
         ("plain", "is no class of signals: derive it from autoselection.signals.Signal"),
         ("unrelated", "is no class of signals"),
         ("nameless", "is no class of signals: .* has no 'name'"),

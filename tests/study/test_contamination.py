@@ -113,7 +113,7 @@ def test_items_that_cannot_be_looked_for_are_shown(planted, tmp_path, capsys):
     found = prepared.contamination
     assert (found.rows, found.items, found.too_short, found.template_only) == (0, 12, 4, 2)
     sentence = (
-        "6 of 12 benchmark items cannot be looked for: 4 of fewer than 5 words and 2 of nothing but text that many items "
+        "6 of 12 benchmark items cannot be searched for: 4 of fewer than 5 words and 2 of nothing but text that many items "
         "of their task share. No row shares text with the others."
     )
     assert found.sentence(prepared.table.n) == sentence
@@ -225,4 +225,4 @@ def test_rows_that_are_like_items_count_and_are_dropped(planted, tmp_path):
     config = config.model_copy(update={"pool": config.pool.model_copy(update={"contamination_cosine": 0.9})})
     measured, dirty = measure_contamination(table, found.score, config)
     assert measured.similar == 2 and dirty[[3, 5]].all() and dirty.sum() == PLANTED + 2
-    assert "2 rows are alike (cosine of 0.9 or more)" in measured.sentence(table.n)
+    assert "2 rows are similar to an item (cosine of 0.9 or more)" in measured.sentence(table.n)

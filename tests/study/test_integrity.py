@@ -112,7 +112,7 @@ def test_what_a_study_is_about_may_not_change(change: str, config: StudyConfig, 
     before = (out / "journal.jsonl").read_bytes()
     how, named = CHANGES[change]
     how(own)
-    with pytest.raises(StudyError, match=rf"what it is about changed: {named}\."):
+    with pytest.raises(StudyError, match=rf"these changed: {named}\."):
         run_study(config, out)
     assert (out / "journal.jsonl").read_bytes() == before, "nothing was evaluated"
 
@@ -131,7 +131,7 @@ def test_every_part_is_noted_and_spaces_between_items_are_none(config: StudyConf
     with pytest.raises(StudyError, match="addition/test"):
         run_study(final, out)
     weights(own)
-    with pytest.raises(StudyError, match="what it is about changed"):
+    with pytest.raises(StudyError, match="these changed"):
         measure_compute(out, [0.5, 1.0])
 
 
@@ -143,9 +143,9 @@ def test_an_old_study_goes_on_and_is_compared_from_then_on(
     old = [{key: value for key, value in opening.items() if key not in ("identity", "kind")}, *rest]
     write_unchecked(out / "journal.jsonl", old)
     assert run_study(config, out).journal.of("finished")
-    assert capsys.readouterr().err.count("did not note what its model") == 1
+    assert capsys.readouterr().err.count("did not record the contents of its model") == 1
     run_study(config, out)
-    assert "did not note" not in capsys.readouterr().err
+    assert "did not record" not in capsys.readouterr().err
     weights(own)
     with pytest.raises(StudyError, match="changed: model"):
         run_study(config, out)
@@ -174,7 +174,7 @@ def test_a_damaged_subset_is_never_exported_and_the_search_mends_it(
     ):
         damage()
         again = run_study(config, study.path)
-        assert "written anew" in capsys.readouterr().err
+        assert "written again" in capsys.readouterr().err
         assert again.rows(best.id).tolist() == right and (study.path / "best" / "ids.json").read_bytes() == ids
 
 

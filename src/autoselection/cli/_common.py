@@ -52,11 +52,11 @@ ChatTemplate = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Delimiter = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="What separates CSV cells: a character, or tab (default: told by each header)."),
+    typer.Option(help="What separates CSV cells: a character, or tab (default: read from each header)."),
 ]
 Encoding = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="Encoding of text files, such as cp1252 (default: told by each file)."),
+    typer.Option(help="Encoding of text files, such as cp1252 (default: recognized in each file)."),
 ]
 Set = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer evaluates annotations on Python 3.10

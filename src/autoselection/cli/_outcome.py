@@ -47,7 +47,7 @@ class Terminated(KeyboardInterrupt):
 
 
 class _Told(Exception):
-    """A failure as it is told."""
+    """A failure as it is shown."""
 
     def __init__(self, code: int, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class _Told(Exception):
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code.
 
-    Errors of ours, of usage and of the system are told in a sentence on standard error, with ``--json`` also as a document on
+    Errors of ours, of usage and of the system are shown as a sentence on standard error, with ``--json`` also as a document on
     standard output. Any other exception is a bug, and raised.
     """
     prepare_streams()

@@ -144,7 +144,7 @@ def ingest(
         BadRows, typer.Option(help="A row that cannot be used is skipped (and counted), or refused.")
     ] = BadRows.skip,
     assistant_opens: Annotated[
-        bool, typer.Option("--assistant-opens", help="Take conversations that the assistant opens, unasked.")
+        bool, typer.Option("--assistant-opens", help="Take conversations that the assistant opens.")
     ] = False,
     special_tokens: Annotated[
         SpecialTokens,
@@ -198,7 +198,7 @@ def _source_patterns(entries: Sequence[str]) -> dict[str, str]:
 
 def _print_ingest(report: IngestReport, terminal: Terminal) -> None:
     """Print what was read: rows, sources, and why rows were skipped."""
-    state = "was there already and is as it was" if report.unchanged else "is new"
+    state = "existed already and was not changed" if report.unchanged else "is new"
     if report.appended and report.appended < report.rows:
         state = f"grew by {report.appended:,} rows"
     lines = [
@@ -275,7 +275,7 @@ def sae_train(
 
 @pool_app.command("stats", epilog="Example: autoselection pool stats pool")
 def pool_stats_command(places: PoolPlace, as_json: Json = False) -> None:
-    """Describe a pool: sources, lengths, turns, duplicates, and what its cached signals say of each source."""
+    """Describe a pool: sources, lengths, turns, duplicates, and the mean of its cached signals in each source."""
     from autoselection.report import print_pool_stats
     from autoselection.signals import pool_stats
     from autoselection.study.named_pools import open_named_pool
@@ -290,7 +290,7 @@ def pool_stats_command(places: PoolPlace, as_json: Json = False) -> None:
 
 @pool_app.command("verify", epilog="Example: autoselection pool verify pool")
 def pool_verify(places: PoolPlace, as_json: Json = False) -> None:
-    """Read a pool's rows and its cached signals anew and compare their checksums, whatever was checked before."""
+    """Read a pool's rows and its cached signals again and compare their checksums."""
     from autoselection.signals.store import SignalStore
     from autoselection.study.named_pools import open_named_pool
 

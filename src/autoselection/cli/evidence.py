@@ -55,7 +55,7 @@ def diagnose(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Tell which cheap numbers of a study go with the score of the full evaluation, with bootstrap intervals."""
+    """Correlate cheap numbers of a study with the score of the full evaluation, with bootstrap intervals."""
     from autoselection.diagnose import diagnose_study, write_table
     from autoselection.report import print_diagnosis
     from autoselection.study import Study
@@ -75,7 +75,7 @@ def diagnose(
 )
 def compare(
     config: Annotated[Path, typer.Argument(help="Study configuration whose pool, signals and evaluator are used.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder; an unfinished comparison there goes on.")],
+    out: Annotated[Path, typer.Option("--out", help="Output folder; an unfinished comparison in it is continued.")],
     methods: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Comma-separated methods (default: all that need no further package)."),
@@ -88,7 +88,7 @@ def compare(
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Run search methods under one budget on a study's own pool and evaluator. Running it again goes on."""
+    """Run search methods under one budget on a study's own pool and evaluator. Run it again to continue."""
     from autoselection.compare import DEFAULT, print_comparison, run_compare
     from autoselection.config import load_config
 
@@ -105,7 +105,10 @@ def compare(
 @reproduce_app.command("paper", epilog="Example: autoselection reproduce paper tiny --out paper")
 def reproduce_paper(
     config: Annotated[str, typer.Argument(help="Reproduction file, or a name: tiny, qwen2.5-1.5b, …")],
-    out: Annotated[Optional[Path], typer.Option("--out", help="Folder; an unfinished run there goes on.")] = None,  # noqa: UP045
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Output folder; an unfinished run in it is continued."),
+    ] = None,
     sections: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Comma-separated: main, ood, ablation, transfer (default: those of the configuration)."),
@@ -117,7 +120,7 @@ def reproduce_paper(
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Main table, out of distribution, ablation and transfer, with intervals. Running it again goes on."""
+    """Main table, out of distribution, ablation and transfer, with intervals. Run it again to continue."""
     from autoselection import reproduce
 
     loaded = reproduce.load_reproduction(config, overrides or ())

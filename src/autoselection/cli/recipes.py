@@ -69,7 +69,7 @@ def materialize(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Run a recipe and describe the realized subset; signals that it needs are computed where they are lacking."""
+    """Run a recipe and describe the realized subset; missing signals that it needs are computed."""
     from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector
     from autoselection.recipes import materialize as run_recipe
     from autoselection.report import print_selection
@@ -141,7 +141,7 @@ def apply_command(
     seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
     against: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Tell what changed against this pool, or this study's pool and signals."),
+        typer.Option(help="Show what changed against this pool, or this study's pool and signals."),
     ] = None,
     report_file: Annotated[
         Optional[Path],  # noqa: UP045
@@ -151,7 +151,7 @@ def apply_command(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Run a recipe and write the selected rows; signals that it needs are computed where they are lacking."""
+    """Run a recipe and write the selected rows; missing signals that it needs are computed."""
     from autoselection.export import DatasetCard, export_dropped, export_subset, export_target
     from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector, transfer
     from autoselection.recipes import materialize as run_recipe
@@ -159,7 +159,7 @@ def apply_command(
     from autoselection.study.named_pools import open_scored_pool
 
     if report_file is not None and against is None:
-        raise ConfigError("--report tells what changed: name the pool or study to compare with by --against.")
+        raise ConfigError("--report writes what changed: name the pool or study to compare with by --against.")
     form: FormatName | None = None if export_format is None else export_format.value
     export_target(out, form, overwrite=overwrite)  # what cannot be written is refused before anything is computed
     if dropped is not None:

@@ -82,7 +82,7 @@ def config_command(
 )
 def search(
     config: Annotated[Path, typer.Argument(help="Study configuration.")],
-    out: Annotated[Path, typer.Option("--out", help="Study directory; an unfinished study there goes on.")],
+    out: Annotated[Path, typer.Option("--out", help="Study directory; an unfinished study in it is continued.")],
     rescore_test: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="REASON", help="Score test again, by another final plan; recorded and reported."),
@@ -90,7 +90,7 @@ def search(
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Run the whole job: pool, signals, search, test, exports. Running it again goes on where it stopped."""
+    """Run the whole job: pool, signals, search, test, exports. Run it again to continue where it stopped."""
     from autoselection.config import load_config
     from autoselection.study import run_study
 
@@ -139,7 +139,7 @@ def repair(
     file: Annotated[Path, typer.Argument(help="A damaged journal.jsonl or llm.jsonl.")],
     as_json: Json = False,
 ) -> None:
-    """Keep the sound first lines of a damaged journal; the damaged file is kept beside it."""
+    """Keep the undamaged first lines of a damaged journal; the damaged file is kept beside it."""
     from autoselection.ledger.journal import repair as repair_file
 
     lines, damaged = repair_file(file)
@@ -271,7 +271,7 @@ def doctor(
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what is installed and what will be slow; with a configuration, whether its benchmarks can be trusted."""
+    """Show what is installed and what will be slow; with a configuration, check its benchmarks, pool and model."""
     from autoselection.doctor import examine, examine_config
     from autoselection.report import print_checks
 

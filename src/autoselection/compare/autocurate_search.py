@@ -27,7 +27,7 @@ from autoselection.signals.table import SignalTable
 MOST_SEEDS = 4000
 """It multiplies its seed by a million and hands the product to NumPy, which takes 32 bits."""
 FAILED = -1e6
-"""Score told for a failure before any score is known."""
+"""Score reported for a failure before any score is known."""
 
 
 def columns_of(table: SignalTable) -> dict[str, Any]:

@@ -119,11 +119,11 @@ class Diagnosis:
             said.append(f"Spearman's interval excludes 0 for {len(clear)} of {len(known)} proxies: {listed}.")
         else:
             said.append(
-                f"Spearman's interval includes 0 for all {len(known)} proxies: none is shown to tell the score."
+                f"Spearman's interval includes 0 for all {len(known)} proxies: none is shown to predict the score."
             )
         if len(known) > 1:
             said.append(
-                f"Of {len(known)} proxies that tell nothing, about {max(1, round(0.05 * len(known)))} would exclude 0 by "
+                f"Of {len(known)} proxies that predict nothing, about {max(1, round(0.05 * len(known)))} would exclude 0 by "
                 "chance at 95%: read single ones accordingly."
             )
         missing: dict[str, list[str]] = {}

@@ -174,7 +174,7 @@ class EvaluationConfig(Configured):
     )
     compile: bool = Field(
         False,
-        description="Compile the forward pass of likelihoods (engine transformers; pays on a GPU with many items).",
+        description="Compile the forward pass of likelihoods (engine transformers; useful on a GPU with many items).",
     )
     threads: int | None = Field(
         None, ge=1, description="PyTorch threads of an evaluation (count); null leaves PyTorch's choice."

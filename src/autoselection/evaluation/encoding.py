@@ -68,7 +68,7 @@ def lost_rows(
     if unlearnt.get("rows", 0) > _TOLD_SHARE * read:
         said.append(
             f"{unlearnt['answers']:,} answers in {unlearnt['rows']:,} of {read:,} {units} have no loss: the chat template "
-            "writes them otherwise once more turns follow (evaluation.sft.turns: each trains them, too)."
+            "writes them differently once more turns follow (evaluation.sft.turns: each trains them, too)."
         )
     for name, what in _LEFT_OUT.items():
         if unlearnt.get(name, 0) > _TOLD_SHARE * read:
@@ -83,7 +83,7 @@ class EncodedRow:
     Attributes:
         responses: tokens that are learnt from.
         lost: tokens cut off its end to fit the maximum length.
-        rewritten: answers without a loss, since the chat template writes them otherwise once more turns follow.
+        rewritten: answers without a loss, since the chat template writes them differently once more turns follow.
         left_out: what the row has and the template never writes, see ``ConversationEncoder.left_out``.
     """
 

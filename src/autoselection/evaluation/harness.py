@@ -307,7 +307,7 @@ def _shots(item: TaskItem, examples: Sequence[TaskItem], task: TaskConfig) -> Tu
     chosen = solved_examples(item, examples, task.fewshot)
     if len(chosen) < task.fewshot:
         raise ConfigError(
-            f"Task '{task.name}': {task.fewshot} examples are asked for and {len(chosen)} target items are there for "
+            f"Task '{task.name}': {task.fewshot} examples are asked for, but there are only {len(chosen)} target items for "
             f"item '{item.id}'; lower tasks[].fewshot or raise target_limit."
         )
     return [turn for example in chosen for turn in example.messages()]

@@ -23,7 +23,7 @@ def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:
     notes = []
     for told in alike.values():
         others = len({name for name, _ in told}) - 1
-        more = f" (And so, in other numbers, with {others:,} more.)" if others else ""
+        more = f" (The same, with other numbers, for {others:,} more.)" if others else ""
         notes.append(f"{told[0][0]}: {told[0][1]}{more}")
     if limited:
         most = "; ".join(

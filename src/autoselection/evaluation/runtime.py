@@ -1,4 +1,4 @@
-"""The surroundings of an evaluation: quiet libraries, untouched global generators, and failures told apart."""
+"""The surroundings of an evaluation: quiet libraries, untouched global generators, and kinds of failures."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def export_axolotl(pool: Pool, rows: Rows | None, directory: Path | str) -> Expo
     write_text(directory / AXOLOTL_FILE, _HEAD + dump_yaml({"datasets": [entry]}))
     moved = (
         f"{len(first):,} rows stand before the others: they have keys (of tools, calls, reasoning or weights) that no row in the "
-        "first megabytes has, and Axolotl would stop at them further down. It shuffles rows unless told otherwise."
+        "first megabytes has, and Axolotl would stop at them further down. It shuffles rows by default."
     )
     return found.report(directory, [moved] if first else [])
 

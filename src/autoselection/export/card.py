@@ -78,7 +78,7 @@ def render_card(
         _front_matter(card, rows),
         f"# {escape(card.title)}",
         f"{rows:,} of the {pool_rows:,} rows ({share:.1%}) of a fixed instruction pool, selected by the recipe below "
-        "with AutoSelection. No row was changed or written anew.",
+        "with AutoSelection. No row was changed or rewritten.",
     ]
     if card.description:
         parts.append(escape(card.description, limit=4000))

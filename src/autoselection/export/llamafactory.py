@@ -61,9 +61,7 @@ def llamafactory_row(conversation: Conversation) -> dict[str, Any]:
     if any("weight" in message for message in messages):
         raise CannotHold("with answers of weight 0, which LLaMA-Factory would train on")
     if any(message.get("tool_calls") and CALL_MARKS[0] in said_before_calls(message) for message in messages):
-        raise CannotHold(
-            f"with {CALL_MARKS[0]} in what is said before calls, where LLaMA-Factory would look for the calls"
-        )
+        raise CannotHold(f"with {CALL_MARKS[0]} in the text before calls, where LLaMA-Factory would look for the calls")
     opens = [message for message in messages[:1] if message["role"] == "system"]
     turns = list(_turns(messages[len(opens) :]))
     answers = [turn["from"] in (SHAREGPT_ROLES["assistant"], FUNCTION_CALL) for turn in turns]
@@ -157,7 +155,7 @@ def _read_dataset_info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); mend it or export into another folder.") from error
+        raise ConfigError(f"{path} cannot be read ({error}); fix it or export into another folder.") from error
     if not isinstance(info, dict):
-        raise ConfigError(f"{path} must hold a JSON object of datasets; mend it or export into another folder.")
+        raise ConfigError(f"{path} must hold a JSON object of datasets; fix it or export into another folder.")
     return info

@@ -78,7 +78,7 @@ def load_errors() -> tuple[type[BaseException], ...]:
 
 
 def one_line(error: BaseException) -> str:
-    """A library's error as part of a sentence, up to 240 characters; bare values are told with their kind."""
+    """A library's error as part of a sentence, up to 240 characters; bare values are shown with their kind."""
     text = " ".join(str(error).split())
     if isinstance(error, (KeyError, IndexError, TypeError, ArithmeticError, AssertionError)) or not text:
         text = f"{type(error).__name__} {text}".strip()
@@ -364,7 +364,7 @@ def _check_config(file: Path) -> None:
             raise EvaluationError(f"{file}: {name} must be a whole number above 0, not {value!r:.40}.")
         most = _MOST_LAYERS if name == "num_hidden_layers" else _MOST_OF_A_SIZE
         if value is not None and value > most and name != "max_position_embeddings":
-            raise EvaluationError(f"{file}: {name} is {value!r:.40}, and no model has more than {most:,}: mend it.")
+            raise EvaluationError(f"{file}: {name} is {value!r:.40}, and no model has more than {most:,}: fix it.")
 
 
 def context_length(config: PretrainedConfig) -> int:

@@ -147,7 +147,7 @@ class Ledger:
         """What to raise where evaluations were lost."""
         return StudyError(
             f"{len(self._lost)} evaluation(s) were lost to the machine, not to the recipe: {'; '.join(self._lost.values())}. "
-            "Mend that and run the same command again; finished evaluations are kept."
+            "Fix that and run the same command again; finished evaluations are kept."
         )
 
 

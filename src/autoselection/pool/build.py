@@ -54,7 +54,7 @@ _MOST_EMPTY = 1000
 #: Bad rows kept in the report (all of them are in skipped.jsonl).
 REPORTED_BAD_ROWS = 20
 
-_MEND = "mend the row, or leave out --on-bad-row refuse (in a configuration: pool.ingest.on_bad_row)"
+_MEND = "fix the row, or leave out --on-bad-row refuse (in a configuration: pool.ingest.on_bad_row)"
 _COMPARED_ROWS = 4096
 
 
@@ -229,7 +229,7 @@ class Build:
         """How the rows of an input are read, what its first rows say, and all rows but bad ones in front, which are counted.
 
         Raises:
-            PoolError: the rows cannot be told, or none can be read.
+            PoolError: the rows cannot be recognized, or none can be read.
         """
         described = given.dialect or given.format
         fields = given.dialect.others if given.dialect is not None else None
@@ -315,7 +315,7 @@ class Build:
                 f"a text is not valid Unicode: it has the lone surrogate or undecodable byte U+{ord(character):04X}",
                 "not valid Unicode",
                 None,
-                "text in UTF-8, written anew from its origin",
+                "text in UTF-8, written again from its origin",
             ) from error
         self._ids.add(row_id, content, file_number, line)
         self._fingerprint.add(row_id, digest.digest(), meta)
@@ -370,7 +370,7 @@ class Build:
         if not self._mapped and set(config.map) - {"id", "source"}:
             columns = ", ".join(repr(column) for column in config.map.values())
             raise PoolError(
-                f"No file has the columns that --map (in a configuration: pool.ingest.map) names ({columns}): mend it, or leave it out."
+                f"No file has the columns that --map (in a configuration: pool.ingest.map) names ({columns}): fix it, or leave it out."
             )
         for name, field_name, found in (
             ("id", self._wanted_id, self._named_ids),
@@ -378,7 +378,7 @@ class Build:
         ):
             if field_name != name and not found and not (name == "source" and all(file.fixed for file in self.inputs)):
                 raise PoolError(
-                    f"No row has a value in the field {field_name!r}, which was named as its {name}: mend the name."
+                    f"No row has a value in the field {field_name!r}, which was named as its {name}: fix the name."
                 )
 
     def _note_what_was_done(self) -> None:
@@ -392,7 +392,7 @@ class Build:
         if self._twice_declared:
             self.notes.append(
                 f"{self._twice_declared:,} rows declare their tools in a field and in the text of their system prompt, so that a "
-                "template writes them twice: --parse tool_calls (in a configuration: pool.ingest.parse) makes one of both."
+                "template writes them twice: --parse tool_calls (in a configuration: pool.ingest.parse) reads both as one."
             )
         if self._ids.renumbered:
             self.notes.append(

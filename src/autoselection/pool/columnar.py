@@ -82,7 +82,9 @@ def _record(row: Any, decoders: Mapping[str, Callable[[Any], Any]]) -> tuple[Rec
         except KeyTwiceError as error:
             return None, RowError(f"the column {name!r} holds JSON in which {error}", "key twice", name)
         except (ValueError, RecursionError):
-            return None, RowError(f"the column {name!r} is typed as JSON and holds what is not", "not valid JSON", name)
+            return None, RowError(
+                f"the column {name!r} is typed as JSON and holds something else", "not valid JSON", name
+            )
     return record, None
 
 

@@ -1,7 +1,7 @@
 """The user's own column names, and the row format they make.
 
-A file's columns are told by the names that ``formats`` knows, whatever their case; else by other usual names (a
-question's pair, a conversation); else by the map that the user gives. What cannot be told is refused with the columns
+A file's columns are recognized by the names that ``formats`` knows, whatever their case; else by other usual names (a
+question's pair, a conversation); else by the map that the user gives. What is not recognized is refused with the columns
 that were found and, where there is a likely reading, with the command for it.
 """
 
@@ -288,7 +288,7 @@ def layout_of(
         described: what a description beside the file says that its rows are written in.
 
     Raises:
-        PoolError: the columns cannot be told, or a mapped one is not there.
+        PoolError: the columns cannot be recognized, or a mapped one does not exist.
     """
     present = {fold(column) for record in records for column in record}
 

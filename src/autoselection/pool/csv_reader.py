@@ -293,7 +293,7 @@ class _MergeCheck:
         raise PoolError(
             f"{self._path}:{merge.first}: one cell of this row holds the lines {merge.first:,} to {merge.last:,}{more}, "
             f"which look like rows of their own, with {self._width} cells each: a stray quote seems to have swallowed "
-            "them; mend the quotes, or give --quotes trust (in a configuration: pool.ingest.quotes) if this is meant."
+            "them; fix the quotes, or give --quotes trust (in a configuration: pool.ingest.quotes) if this is meant."
         )
 
     def _is_without_quotes(self, merge: _Merge) -> bool:

@@ -1,4 +1,4 @@
-"""What the bytes of a text file mean: told by a byte order mark, by what is valid, by name; guessed only where little else fits.
+"""What the bytes of a text file mean: by a byte order mark, by what is valid, by name; guessed only where little else fits.
 
 A file is looked at once, from its beginning to its end, before it is read: a guess from a few kilobytes misses the one
 byte at the end of the file that proves it wrong.
@@ -80,10 +80,10 @@ def marked_encoding(head: bytes) -> str | None:
 
 
 def survey(stream: BinaryIO, path: Path, given: str | None) -> Survey:
-    """Look at all bytes of ``stream``; its encoding is the ``given`` one, or told by its bytes.
+    """Look at all bytes of ``stream``; its encoding is the ``given`` one, or recognized by its bytes.
 
     Raises:
-        PoolError: the bytes are of an encoding that cannot be told, or are not of the given one.
+        PoolError: the bytes are of an encoding that cannot be recognized, or are not of the given one.
     """
     first = stream.read(_CHUNK_BYTES)
     encoding = given or marked_encoding(first) or "utf-8"
@@ -101,7 +101,7 @@ def survey(stream: BinaryIO, path: Path, given: str | None) -> Survey:
         return Survey("utf-8", None, head, newline)  # damaged here and there: rows with such bytes are bad
     if judge.other * 50 > judge.high or judge.zeros or judge.valid:
         raise PoolError(
-            f"{path}:{judge.line}: the file is not UTF-8, and what else it is cannot be told: name it with "
+            f"{path}:{judge.line}: the file is not UTF-8, and its encoding cannot be recognized: name it with "
             f"{setting('encoding')}, one of {_OTHERS}"
         )
     return Survey("cp1252", f"line {judge.line}: {judge.example!r}", head.decode("cp1252", "replace").encode(), newline)

@@ -249,8 +249,8 @@ def _built(
                 )
             unchanged = True
             build.notes.append(
-                f"{out} was made from these files by an older version, which read them otherwise ({len(present):,} rows, "
-                f"now {manifest.rows:,}): it is left as it is; --overwrite reads them anew."
+                f"{out} was made from these files by an older version, which read them differently ({len(present):,} rows, "
+                f"now {manifest.rows:,}): it is kept unchanged; --overwrite reads them again."
             )
             manifest = present.manifest
         elif not unchanged:

@@ -28,7 +28,7 @@ _FROM = {
         RowsFrom,
         Field(
             default="auto",
-            description="What rows are taken for: auto tells conversations from rows of other kinds (preference pairs, answers "
+            description="What rows are taken for: auto separates conversations from rows of other kinds (preference pairs, answers "
             "labelled bad, rows with an image, audio or video, text without a question), which are left out and counted; sft "
             "takes every row as a conversation; preference:chosen takes the chosen side of preference pairs; kto:true leaves out "
             "answers labelled false.",
@@ -45,7 +45,8 @@ class IngestConfig(_Told):
     """How files become a pool."""
 
     format: FormatName = Field(
-        default="auto", description="Row format of every file; auto tells it from the fields of each file's first rows."
+        default="auto",
+        description="Row format of every file; auto recognizes it by the fields of each file's first rows.",
     )
     map: dict[ColumnRole, str] = Field(
         default_factory=dict,
@@ -63,7 +64,7 @@ class IngestConfig(_Told):
     )
     assistant_opens: bool = Field(
         default=False,
-        description="Take conversations that the assistant opens with nobody asking; by default they are bad rows.",
+        description="Take conversations that the assistant opens; by default they are bad rows.",
     )
     special_tokens: Literal["keep", "strip", "refuse"] = Field(
         default="keep",
@@ -72,7 +73,7 @@ class IngestConfig(_Told):
     )
     special_token_list: tuple[str, ...] = Field(
         default=KNOWN_SPECIAL_TOKENS,
-        description="The special tokens looked for; the base model's own are added to them.",
+        description="The special tokens searched for; the base model's own are added to them.",
     )
     id_field: str = Field(
         default="id", min_length=1, description="Field with the row's id (text or whole number), if any."
@@ -93,11 +94,12 @@ class IngestConfig(_Told):
         default=None, description="Split to take from a Hugging Face dataset, or sheet of a workbook, that has several."
     )
     encoding: str | None = Field(
-        default=None, description="Encoding of text files, such as cp1252 or utf-16; by default each file tells it."
+        default=None,
+        description="Encoding of text files, such as cp1252 or utf-16; by default it is recognized in each file.",
     )
     delimiter: str | None = Field(
         default=None,
-        description="What separates the cells of CSV files (a character, or tab); by default each file's header tells it.",
+        description="What separates the cells of CSV files (a character, or tab); by default it is read from each file's header.",
     )
     quotes: Quotes = Field(
         default="check",

@@ -233,7 +233,7 @@ def _array(stream: BinaryIO, path: Path) -> Iterator[RawRow]:
 def _cut_off(path: Path, line: int, rows: int) -> PoolError:
     return PoolError(
         f"{path}:{line}: the file ends in the middle of the JSON array, behind {rows:,} whole rows: it is half-written "
-        "or cut off; get it again, or mend its end."
+        "or cut off; get it again, or fix its end."
     )
 
 

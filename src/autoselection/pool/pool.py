@@ -76,7 +76,7 @@ class Pool(PoolTable):
         if former is None:
             raise PoolError(
                 f"The pool {path} never had the fingerprint {fingerprint} (it has {manifest.fingerprint}): it was made "
-                "anew from other rows; restore the old pool, or go on with the new one."
+                "again from other rows; restore the old pool, or continue with the new one."
             )
         return cls(path, former, table.slice(0, former.rows))
 

@@ -62,8 +62,8 @@ class ReadOptions:
 
     Attributes:
         split: split to take from a dataset that has several, or sheet of a workbook.
-        encoding: of text files; None: told by each file.
-        delimiter: of CSV files; None: told by each file.
+        encoding: of text files; None: recognized in each file.
+        delimiter: of CSV files; None: recognized in each file.
         quotes: what quotes in CSV files are worth (see ``csv_reader.csv_rows``).
     """
 
@@ -224,7 +224,7 @@ class Reader:
         return choose_split(self.path, filled, wanted)
 
     def _open(self) -> io.BufferedReader:
-        """The decompressed bytes; compression is told by the file's first bytes, not by its name."""
+        """The decompressed bytes; compression is recognized by the file's first bytes, not by its name."""
         self._raw = raw = self._stack.enter_context(self.path.open("rb"))
         return self._unpacked(raw)
 

@@ -1,4 +1,4 @@
-"""Names of the sources that files are: one a dataset, told apart by file name, and by folders as far as needed.
+"""Names of the sources that files are: one for each dataset, distinguished by file name, and by folders as far as needed.
 
 The shards of a dataset are one source. A file is a shard if its name says so (``-00001-of-00003``, ``part-1``, a number
 with leading zeros such as ``train-00007``), or if the numbers at the end of the names of one folder's files count up

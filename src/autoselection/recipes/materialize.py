@@ -363,7 +363,7 @@ def _checked(number: int, operator: Operator, given: Mask, kept: Rows) -> tuple[
             problem = "returned a row it was not given"
         else:
             return members, inside
-    raise RecipeError(f"step {number}: operator '{operator.name}' {problem}: mend the operator.")
+    raise RecipeError(f"step {number}: operator '{operator.name}' {problem}: fix the operator.")
 
 
 def _located(error: AutoSelectionError, number: int, name: str) -> AutoSelectionError:

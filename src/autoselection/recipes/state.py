@@ -1,4 +1,4 @@
-"""The state vector: a few numbers that tell what a subset looks like next to its pool."""
+"""The state vector: a few numbers that describe a subset next to its pool."""
 
 from __future__ import annotations
 

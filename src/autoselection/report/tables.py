@@ -104,7 +104,7 @@ def _surrogate_sheet(rounds: Sequence[Mapping[str, Any]]) -> Sheet:
     ]
     headings = ("round", "trials", "rank correlation", "in 80% intervals", "standardised error")
     return Sheet(
-        "The surrogate, each trial foretold by the others (too sure: below 80%, above 1)", headings, tuple(rows)
+        "The surrogate: each trial predicted from the others (too certain: below 80%, above 1)", headings, tuple(rows)
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether everything a study names is there, told from file names and headers alone."""
+"""Whether everything that a study names exists, judged by file names and headers alone."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def parameters_of(path: str) -> int | None:
 
 
 def pool_size(study: StudyConfig) -> tuple[int, float] | None:
-    """Rows of the pool and bytes of a row, from the manifest or by counting lines; None if that cannot be told."""
+    """Rows of the pool and bytes of a row, from the manifest or by counting lines; None if that is unknown."""
     if study.pool.path is not None:
         manifest = study.pool.path / "manifest.json"
         tables = sorted(study.pool.path.glob("pool*.arrow"))

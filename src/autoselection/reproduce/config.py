@@ -53,7 +53,9 @@ class TransferTarget(StrictModel):
 
     name: str = Field(pattern=NAME, description="Name shown in the table.")
     model: str = Field(description="Folder of the model, or a hub id.")
-    parameters: float | None = Field(None, gt=0, description="Its size, for estimates while it is not there (count).")
+    parameters: float | None = Field(
+        None, gt=0, description="Its size, for estimates while its files are missing (count)."
+    )
     set: tuple[str, ...] = Field(
         (), description="Overrides of the study for this model, such as model.chat_template=x."
     )
@@ -68,7 +70,9 @@ class ModelEntry(StrictModel):
     name: str = Field(pattern=NAME, description="Name shown in tables; names its folder.")
     study: Path = Field(description="Study configuration: pool, tasks, signals, search, evaluation, executor.")
     set: tuple[str, ...] = Field((), description="Overrides of its keys, such as model.path=${root}/base.")
-    parameters: float | None = Field(None, gt=0, description="Its size, for estimates while it is not there (count).")
+    parameters: float | None = Field(
+        None, gt=0, description="Its size, for estimates while its files are missing (count)."
+    )
     transfer: tuple[TransferTarget, ...] = Field((), description="Larger models for which its winners are used.")
 
 

@@ -26,7 +26,7 @@ def paper_markdown(document: Mapping[str, Any]) -> str:
         f"`autoselection reproduce paper {document['name']}`: {seeds} replicate{'s' * (seeds != 1)} (seeds "
         f"{', '.join(map(str, config['seeds']))}), {config['budget']} evaluations a search. A replicate is a seed of the "
         "method and of its trainings. Searches saw dev only; what is scored on test was fixed and journalled before, and is "
-        f"trained anew with other seeds ({', '.join(f'{seed} + replicate' for seed in config['final_seeds'])}).",
+        f"trained again with other seeds ({', '.join(f'{seed} + replicate' for seed in config['final_seeds'])}).",
         "",
         "Intervals are 95%: over items and replicates (crossed bootstrap), over items alone with one replicate. "
         f"Differences are {AUTOSELECTION} minus the row, paired by replicate and item, p after Holm's correction for all "

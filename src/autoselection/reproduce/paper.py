@@ -21,7 +21,7 @@ from autoselection.reproduce.rows import AUTOSELECTION, Entry
 from autoselection.reproduce.tables import TableMetric, make_table
 from autoselection.tasks import TaskConfig
 
-#: What is told of each task on test beside the score, where it was measured.
+#: What is shown of each task on test beside the score, where it was measured.
 METRICS = ("nll", "accuracy", "exact_match", "greedy_match")
 _TABLES: tuple[TableMetric, ...] = ("score", "right")
 

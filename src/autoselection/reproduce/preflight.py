@@ -36,7 +36,7 @@ def dry_run(config: ReproductionConfig, sections: Sequence[str] = ()) -> dict[st
         unknown = [name for name, size in found["sizes"].items() if size["parameters"] is None]
         if unknown:
             raise ConfigError(
-                f"{config.name}: nothing tells the size of {', '.join(unknown)}: set parameters beside its name."
+                f"{config.name}: the size of {', '.join(unknown)} is unknown: set parameters beside its name."
             )
         models.append({"name": model.name, "checks": [check.to_dict() for check in checks], "estimate": found})
     return {

@@ -105,7 +105,7 @@ def available_targets(model: ModelEntry) -> list[TransferTarget]:
             hint = f" {target.hint[:1].upper()}{target.hint[1:]}." if target.hint else ""
             if not target.optional:
                 raise ConfigError(f"Transfer to {target.name}: {error}{hint}") from error
-            console.say(f"Transfer to {target.name} is left out, as its model is not there.{hint}")
+            console.say(f"Transfer to {target.name} is left out, as its model does not exist.{hint}")
             continue
         found.append(target)
     return found

@@ -27,7 +27,7 @@ class LLMConfig(StrictModel):
         ("proposer", "summariser", "ranker"),
         min_length=1,
         description="What the model does: proposer (recipes that join the rule-based ones), summariser (a text on the "
-        "trials so far, for the proposer), ranker (an order of the leading proposals). The rules do the others.",
+        "trials so far, for the proposer), ranker (an order of the leading proposals). Roles not named are left to the rules.",
     )
     model: str | None = Field(None, min_length=1, description="Model name at the endpoint; null: $OPENAI_MODEL.")
     base_url: str | None = Field(
@@ -38,7 +38,7 @@ class LLMConfig(StrictModel):
         None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
         description="Name of the environment variable that holds the key; the key itself is never written down. null: "
-        "OPENAI_API_KEY, but no key at all if base_url is set, so that OpenAI's key goes to nobody else.",
+        "OPENAI_API_KEY, but no key at all if base_url is set, so that OpenAI's key is sent nowhere else.",
     )
     proposals: int = Field(4, ge=1, le=32, description="Most recipes taken from one answer of the proposer (count).")
     history: int = Field(12, ge=1, description="Evaluated recipes shown, the best ones (count).")
@@ -58,7 +58,7 @@ class LLMConfig(StrictModel):
     temperature: float | None = Field(None, ge=0, le=2, description="Sampling temperature; null: the server's own.")
     max_tokens: int = Field(2048, ge=16, description="Longest answer (tokens).")
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="How the endpoint calls that limit; OpenAI's reasoning models want the second."
+        "max_tokens", description="How the endpoint calls that limit; OpenAI's reasoning models need the second."
     )
     extra: dict[str, Any] = Field(
         default_factory=dict, description="Further fields of the request, such as reasoning_effort or seed."

@@ -87,7 +87,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """How well the ranker foretells each evaluated score from the others.
+    """How well the ranker predicts each evaluated score from the others.
 
     Attributes:
         correlation: Spearman correlation of scores and predictions.
@@ -95,7 +95,7 @@ class LeaveOneOut:
             ranker is too sure of itself.
         rms_error: root mean square of the errors over the predictive standard deviation, on the scale of the model;
             above 1 it is too sure of itself.
-        points: scores foretold.
+        points: scores predicted.
     """
 
     correlation: float

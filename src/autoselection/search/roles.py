@@ -25,7 +25,7 @@ Notes: TypeAlias = Mapping[str, int | float | str]
 
 @dataclass(frozen=True, eq=False)
 class Briefing:
-    """What a role is told of the search when a trial is decided.
+    """What a role gets to know of the search when a trial is decided.
 
     Attributes:
         number: the trial that is being decided.

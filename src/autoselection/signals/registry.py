@@ -192,20 +192,20 @@ def checked(signal: Signal, shard: Shard, rows: int) -> Shard:
     if set(arrays) != set(declared):
         raise SignalError(
             f"The signal '{signal.name}' returned the columns {', '.join(sorted(arrays)) or 'none'} but declares "
-            f"{', '.join(declared)}: mend the package that registers it."
+            f"{', '.join(declared)}: fix the package that registers it."
         )
     for name, array in arrays.items():
         if name in signal.arrays:
             if array.shape[:1] != (rows,):
                 raise SignalError(
                     f"The signal '{signal.name}' returned an array of shape {array.shape} as '{name}' for {rows} rows; "
-                    "expected one entry a row: mend the package that registers it."
+                    "expected one entry a row: fix the package that registers it."
                 )
             continue
         if array.shape != (rows,) or array.dtype.kind not in "buif":
             raise SignalError(
                 f"The signal '{signal.name}' returned an array of shape {array.shape} and type {array.dtype} as "
-                f"'{name}' for {rows} rows; expected one number a row: mend the package that registers it."
+                f"'{name}' for {rows} rows; expected one number a row: fix the package that registers it."
             )
         arrays[name] = array.astype(np.float32)
     return Shard(arrays, shard.stats)

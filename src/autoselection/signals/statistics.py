@@ -17,7 +17,7 @@ from autoselection.signals.table import SignalTable
 
 #: Similarities at which near duplicates are counted.
 NEAR_LEVELS = (0.5, 0.7, 0.8, 0.9)
-#: Shares of the rows of a source whose values are told.
+#: Quantiles of a source's values that are shown.
 SOURCE_QUANTILES = (0.05, 0.5, 0.95)
 _BLOCK_ROWS = 1 << 16
 

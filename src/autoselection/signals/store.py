@@ -212,7 +212,7 @@ class SignalStore:
             SignalError: it is absent or damaged.
         """
         folder = self._folder(name, key)
-        again = f"run `autoselection score {self.root.parent}` again, which computes what is damaged anew."
+        again = f"run `autoselection score {self.root.parent}` again, which computes the damaged part again."
         try:
             meta = self._read_meta(folder, name, key)
         except FileNotFoundError as error:
@@ -280,7 +280,7 @@ class SignalStore:
         # Older versions wrote no checksum, but most of what the metadata says is in the key.
         said = ("pool", "name", "version", "params", "model", "targets")
         if not sealed and not set(meta) <= {*shapes, *said, "format"}:
-            raise ValueError("it holds what no version wrote")
+            raise ValueError("its content was written by no version")
         if not sealed and (_key([FORMAT, *map(meta.get, said)]), meta.get("name")) != (key, name):
             raise ValueError("it is that of another signal")
         return meta

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 #: What operators need, and the signals that yield it, where the names differ or several do.
 _YIELDS: dict[str, tuple[str, ...]] = {"minhash": ("minhash", "near_duplicates")}
 
-#: Rows that a training is foretold from.
+#: Rows from which a training's losses are estimated.
 SAMPLE = 512
 
 
@@ -89,7 +89,7 @@ def check_recipes(config: StudyConfig) -> None:
 
 
 def check_operators(config: StudyConfig) -> None:
-    """See that the operators that the search is told to use exist, and that their signals will be there.
+    """See that the operators that the search names exist, and that their signals will be there.
 
     Raises:
         ConfigError: one does not, or none is left; the key is named.

@@ -1,6 +1,6 @@
 """How much training compute the found subset saves: the same model trained at several token budgets, measured.
 
-Three arms (the winner's rows, all rows, random rows of the winner's number) are trained anew at every budget and seed; a
+Three arms (the winner's rows, all rows, random rows of the winner's number) are trained again at every budget and seed; a
 budget's learning-rate schedule is its own, so that every point is a finished training. Results are journalled in
 ``STUDY_DIR/compute/journal.jsonl`` as they come: more budgets or seeds later add to them.
 """

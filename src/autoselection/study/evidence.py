@@ -82,7 +82,7 @@ def _evidence(study: Study) -> dict[str, Any] | None:
     sentences += [f"{winner} is not compared with {name}: {why}." for name, why in left_out.items()]
     if comparisons and all(comparison.p_seeds is None for comparison in comparisons):
         sentences.append(
-            "One training seed a row: the tests tell of other items, not of other trainings (final.seeds)."
+            "One training seed a row: the tests say what other items would show, not what other trainings would (final.seeds)."
         )
     sentences += shrinkage["sentences"] if shrinkage else []
     sentences.append(touched_sentence(touched))

@@ -61,14 +61,14 @@ def check_identity(journal: Journal, identity: Mapping[str, str]) -> None:
     changed = [name for name, value in identity.items() if name in known and known[name] != value]
     if changed:
         raise StudyError(
-            f"{journal.path.parent}: since the study was started, what it is about changed: {', '.join(changed)}. Scores "
+            f"{journal.path.parent}: since the study was started, these changed: {', '.join(changed)}. Scores "
             "from before and after cannot be compared: restore the files, or start a new study in another folder."
         )
     new = {name: value for name, value in identity.items() if name not in known}
     if new:
         if not known:
             console.say(
-                "The study was started by an older version, which did not note what its model, tokenizer, SAE and tasks "
-                "hold: they are noted now, and compared from now on."
+                "The study was started by an older version, which did not record the contents of its model, tokenizer, "
+                "SAE and tasks: they are recorded now, and compared from now on."
             )
         journal.append(EVENT, parts=new)

@@ -188,7 +188,7 @@ def verdict(study: Study) -> dict[str, Any]:
         return {**head, "outcome": outcome, "exported": exported, **more, "sentences": [said, *again]}
 
     if winner is None:
-        return found("nothing found", f"Every trial failed, so {name} stays, untried: best/ holds its rows.")
+        return found("nothing found", f"Every trial failed, so {name} stays, without a training: best/ holds its rows.")
     if plan["winner_hash"] == plan["incumbent_hash"]:
         return found("same rows", f"The best trial, {winner}, has the rows of the incumbent, {name}: best/ holds them.")
     seeds = [*plan["seeds"], *plan["fresh_seeds"]]
@@ -294,5 +294,5 @@ def _said(
     if not known:
         how += "; chance in training is not counted: one seed everywhere, see incumbent.fresh_seeds"
     elif outcome == "no difference" and shown.p_items <= 1 - LEVEL and interval.estimate > 0:
-        how += "; the items alone would show one, other trainings may not: incumbent.fresh_seeds makes more"
+        how += "; by the items alone it would be significant, but other trainings may not show it: raise incumbent.fresh_seeds"
     return f"{verb}; {how}."

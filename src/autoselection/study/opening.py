@@ -14,7 +14,7 @@ from autoselection.study.prepare import Prepared, prepare
 def prepare_journalled(
     config: StudyConfig, folder: Path, journal: Journal, kind: str, identity: Mapping[str, str] | None = None
 ) -> Prepared:
-    """Pool and signals in ``folder``, as the journal opened with them, or newly opened; contamination told once.
+    """Pool and signals in ``folder``, as the journal opened with them, or newly opened; contamination reported once.
 
     Args:
         kind: what the journal is of, see :func:`check_kind`.

@@ -38,7 +38,7 @@ class Phase:
         if self.name == "pool":
             return f"The study is reading its pool; nothing else has begun. {again}"
         if self.name == "search":
-            return f"The signals of {self.rows:,} rows are there; no recipe has been evaluated yet. {again}"
+            return f"The signals of {self.rows:,} rows are computed; no recipe has been evaluated yet. {again}"
         done = f"{len(self.finished)} signal(s) are finished" + (
             f" ({', '.join(self.finished)})" if self.finished else ""
         )

@@ -78,7 +78,7 @@ class Contamination:
                 f"with benchmark items and are {done} ({parts})."
             )
         if self.similar:
-            said.append(f"{self.similar:,} rows are alike (cosine of {self.cosine:g} or more).")
+            said.append(f"{self.similar:,} rows are similar to an item (cosine of {self.cosine:g} or more).")
         reasons = [
             f"{count:,} {why}"
             for count, why in (
@@ -90,7 +90,7 @@ class Contamination:
         if reasons:
             found = "" if self.rows else "No row shares text with the others."
             said.append(
-                f"{self.too_short + self.template_only:,} of {self.items:,} benchmark items cannot be looked for: "
+                f"{self.too_short + self.template_only:,} of {self.items:,} benchmark items cannot be searched for: "
                 f"{' and '.join(reasons)}. {found}".strip()
             )
         return " ".join(said)
@@ -123,7 +123,7 @@ def _open(path: Path, fingerprint: str | None) -> Pool:
         return pool
     former = Pool.open(path, fingerprint=fingerprint)
     console.say(
-        f"The pool has {len(pool) - len(former):,} rows that were appended since the study began; it goes on without."
+        f"The pool has {len(pool) - len(former):,} rows that were appended since the study began; it continues without them."
     )
     return former
 
@@ -255,7 +255,7 @@ def trusted_benchmarks(config: StudyConfig, *, refuse: bool = True) -> list[Task
         raise ConfigError(
             "The benchmarks cannot be trusted: "
             + " ".join(finding.sentence for finding in findings)
-            + " Mend the task files, or accept this with benchmarks_check: warn."
+            + " Fix the task files, or accept this with benchmarks_check: warn."
         )
     for finding in findings:
         console.say(styled("Benchmarks", "yellow"), f": {finding.sentence}")

@@ -190,8 +190,8 @@ def _stop_if_none_trains(study: Study) -> None:
     if len(tried) >= _FIRST and all(trial.failure for trial in tried):
         why = "; ".join(f"{trial.id}: {trial.failure}" for trial in tried[:_FIRST])
         raise StudyError(
-            f"{study.path}: none of the first {len(tried)} evaluations could be trained and scored ({why}) Mend that "
-            "(autoselection doctor CONFIG looks at it) and start a new study in another folder: other settings make another "
+            f"{study.path}: none of the first {len(tried)} evaluations could be trained and scored ({why}) Fix that "
+            "(autoselection doctor CONFIG checks it) and start a new study in another folder: other settings make another "
             "study."
         )
 
@@ -222,7 +222,7 @@ def _record(study: Study, candidate: Candidate, known: dict[str, Trial]) -> None
     try:
         study.rows(candidate.id)
     except StudyError as error:
-        console.say(f"{str(error).partition(': ')[0]}: it is written anew.", style="yellow")
+        console.say(f"{str(error).partition(': ')[0]}: it is written again.", style="yellow")
         study.save_rows(candidate.id, candidate.rows)
 
 

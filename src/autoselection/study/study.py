@@ -120,7 +120,7 @@ class Study:
         if evaluations != self.config.search.evaluations and evaluations < spent - 1e-9:
             raise StudyError(
                 f"{self.path}: the search has spent {spent:g} of {self.config.search.evaluations} evaluations already, so "
-                f"search.evaluations cannot be {evaluations}: give {math.ceil(spent - 1e-9)} or more; a larger number goes on."
+                f"search.evaluations cannot be {evaluations}: give {math.ceil(spent - 1e-9)} or more."
             )
 
     @property
@@ -222,7 +222,7 @@ class Study:
             StudyError: the file is missing, or holds other rows than the journal tells of.
         """
         path = self.path / SUBSETS / f"{trial_id}.npy"
-        again = "restore it from a copy, or run 'autoselection search' on the study again, which writes it anew"
+        again = "restore it from a copy, or run 'autoselection search' on the study again, which writes it again"
         try:
             rows = files.read_rows(path)
         except ValueError as error:

@@ -42,7 +42,7 @@ class TaskConfig(StrictModel):
     dev: Path | None = Field(None, description="JSONL of the items that guide the search (or name lm_eval).")
     test: Path | None = Field(None, description="JSONL of the items scored once, at the end.")
     target: Path | None = Field(
-        None, description="JSONL of samples of the task, by which the relevance of rows is told (MONA)."
+        None, description="JSONL of samples of the task, by which the relevance of rows is measured (MONA)."
     )
     metric: Metric = Field(
         "nll",

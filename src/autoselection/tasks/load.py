@@ -107,7 +107,7 @@ def _record(line: bytes, where: str) -> dict[str, Any]:
         byte = line[error.start]
         raise ConfigError(f"{where}: not UTF-8 text (byte 0x{byte:02x}); save the file as UTF-8.") from None
     except UnicodeEncodeError:
-        raise ConfigError(f"{where}: half a character (a lone surrogate such as \\ud800); mend the text.") from None
+        raise ConfigError(f"{where}: half a character (a lone surrogate such as \\ud800); fix the text.") from None
     except RecursionError:
         raise ConfigError(f"{where}: nested too deeply; a task file holds one flat JSON object a line.") from None
     except ValueError as error:

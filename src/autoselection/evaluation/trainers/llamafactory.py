@@ -272,7 +272,7 @@ def find_command(command: str) -> str:
     found = shutil.which(command)
     if found is None:
         raise EvaluationError(
-            f"evaluation.sft.trainer 'llamafactory' runs '{command}', which is not there: install LLaMA-Factory (in an "
+            f"evaluation.sft.trainer 'llamafactory' runs '{command}', which does not exist: install LLaMA-Factory (in an "
             "environment of its own: pip install llamafactory) and name its llamafactory-cli in "
             "evaluation.sft.llamafactory.command."
         )

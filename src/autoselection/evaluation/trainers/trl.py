@@ -1,6 +1,6 @@
 """The trainer ``trl``: supervised fine-tuning by TRL's ``SFTTrainer`` on rows that are already tokens.
 
-TRL receives ``input_ids`` and ``labels`` and is told to prepare nothing: no template, no tokenizer, no end-of-sequence
+TRL receives ``input_ids`` and ``labels`` and prepares nothing: no template, no tokenizer, no end-of-sequence
 token, no truncation of its own. The loss is the mean over the response tokens of a whole batch, however it is split
 into micro-batches.
 

@@ -51,7 +51,7 @@ class Encoded:
             beginning-of-sequence token if the template starts with it, the bare assistant header of each trained turn
             (``<|im_start|>assistant\n``), and the response tokens.
         kinds: kind of each token: 0 without a loss, 1 answer, 2 reasoning, 3 call of a tool; length L.
-        rewritten: trained turns without a loss here, since the template writes them otherwise once more turns follow.
+        rewritten: trained turns without a loss here, since the template writes them differently once more turns follow.
     """
 
     input_ids: list[int]
@@ -94,7 +94,7 @@ class ConversationEncoder:
         turns: which assistant turns have a loss: ``all`` that stand in the conversation as the model would have to write
             them, only the ``last``, or ``each`` in the samples that inference would produce.
         options: the date that the template takes for today, and ``control_text``: what happens to a row whose text
-            spells a control token that the template acts upon, so that what it writes cannot be told from the row's
+            spells a control token that the template acts upon, so that what it writes cannot be separated from the row's
             text: ``refuse`` it, or ``follow`` the template, which makes control tokens of it. By default those by which
             the tokenizer was loaded.
 
@@ -294,7 +294,7 @@ class ConversationEncoder:
         if self.control_text == "refuse":
             raise EvaluationError(
                 f"The chat template of '{self.template.name}' acts upon control tokens that the row's text spells, so what "
-                "it writes cannot be told from the row: remove them (ingest --special-tokens strip), or set "
+                "it writes cannot be separated from the row: remove them (ingest --special-tokens strip), or set "
                 "model.control_text to follow."
             )
         return [(sample, []) for sample in shapes.writer.samples(real, trained, turns)]

@@ -1,4 +1,4 @@
-"""Conversations in the form in which chat templates read them, and the marks by which row text is told apart in what
+"""Conversations in the form in which chat templates read them, and the marks by which row text is recognized in what
 they write.
 """
 
@@ -14,7 +14,7 @@ from autoselection.conversation import Conversation, Message
 
 Form = dict[str, Any]
 
-#: Private-use characters around a number: no template writes them, and row text that has them is told by ``has_marks``.
+#: Private-use characters around a number: no template writes them, and row text that has them is found by ``has_marks``.
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"
 MARK = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 

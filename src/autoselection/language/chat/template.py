@@ -63,7 +63,7 @@ def check_template(text: str, name: str) -> None:
     reason = _fault(text)
     if reason is not None:
         raise TemplateBroken(
-            f"The chat template of '{name}' cannot be used: {reason}; mend it or name another template."
+            f"The chat template of '{name}' cannot be used: {reason}; fix it or name another template."
         )
 
 
@@ -207,12 +207,12 @@ class ChatTemplate:
             ) from error
         except _RenderingTooLong as error:
             raise TemplateBroken(
-                f"The chat template of '{self.name}' does not come to an end ({error}): mend it or name another template."
+                f"The chat template of '{self.name}' does not come to an end ({error}): fix it or name another template."
             ) from error
         except MemoryError as error:
             raise TemplateBroken(
                 f"The chat template of '{self.name}' asks for more than {_MOST_MEMORY >> 30} GiB of memory for one "
-                "conversation: mend it or name another template."
+                "conversation: fix it or name another template."
             ) from error
         except (TemplateError, *_RUNTIME) as error:
             roles = ", ".join(message["role"] for message in messages)

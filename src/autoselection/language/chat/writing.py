@@ -168,7 +168,7 @@ class Writer:
         """What the model has to write at a turn, as places in ``rendering.text(turn + 1)``.
 
         Raises:
-            EvaluationError: it cannot be told.
+            EvaluationError: it cannot be found.
             TemplateBroken: the template writes nothing that ends a turn.
         """
         assert self._tails, "a template that ends no turn is refused"
@@ -205,7 +205,7 @@ class Writer:
         return (position if position >= 0 and not text[position + len(asked) : start].strip() else start), start
 
     def _content_start(self, rendering: Rendering, turn: int, text: str) -> int:
-        """Where the content of a turn begins, told by what changes with it."""
+        """Where the content of a turn begins, found by what changes with it."""
         if rendering.given.messages[turn]["content"].strip():
             one, other = (rendering.with_content(turn + 1, filler) for filler in _FILLERS)
             start = _common(one, other)

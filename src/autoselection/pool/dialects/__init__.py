@@ -1,4 +1,4 @@
-"""Shapes of rows that are not one of the four formats but can be written as one: each is told by its fields.
+"""Shapes of rows that are not one of the four formats but can be written as one: each is recognized by its fields.
 
 A dialect rewrites a row into the fields that ``formats`` reads (``messages``, ``tools``, ``system``); what a row is worth
 is judged there, in one place.

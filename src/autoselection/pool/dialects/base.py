@@ -40,7 +40,7 @@ class Dialect:
         rewrite: the row in the fields of ``base``; counts, by name, what is not kept; raises RowError.
         base: the format that it is rewritten to.
         over: the formats that such a row fits too.
-        others: the fields that say of what other kind a row is; told by its own fields where this is None.
+        others: the fields that say of what other kind a row is; recognized by its own fields where this is None.
     """
 
     name: str
@@ -90,5 +90,5 @@ def unpacked(value: Any) -> Any:
 
 
 def call(name: Any, arguments: Any) -> dict[str, Any]:
-    """A call as an OpenAI turn holds it; arguments that are an object stay one, so that a table's nulls can be told."""
+    """A call as an OpenAI turn holds it; arguments that are an object stay one, so that a table's nulls can be found."""
     return {"type": "function", "function": {"name": name, "arguments": arguments}}

@@ -21,7 +21,7 @@ def unreadable(records: Sequence[Record]) -> str | None:
         if isinstance(record.get("prompt"), dict) and "replies" in record["prompt"]:
             return f"it holds trees of messages, in which a question has several answers: {_TREE}"
         if is_json(record.get("response"), "{") and "custom_id" in present:
-            return f"it holds the answers of a batch without what was asked: {_JOIN}"
+            return f"it holds the answers of a batch without the questions: {_JOIN}"
         if is_json(record.get("body"), "{") and {"custom_id", "method"} & present:
             return f"it holds the requests of a batch without their answers: {_JOIN}"
     return None

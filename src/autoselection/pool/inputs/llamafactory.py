@@ -77,7 +77,7 @@ def llamafactory_inputs(folder: Path, wanted: str | None) -> list[Input]:
 
 def _damaged(info: Path, reason: str) -> str:
     return (
-        f"{info} does not list data sets as LLaMA-Factory's does ({reason.removesuffix('.')}): mend it, or give the files in "
+        f"{info} does not list data sets as LLaMA-Factory's does ({reason.removesuffix('.')}): fix it, or give the files in "
         "the folder by name."
     )
 
@@ -109,7 +109,7 @@ def _inputs_of(info: Path, name: str, entry: Mapping[str, Any]) -> list[Input]:
     where = f"{info}, {name!r}"
     file = info.parent / entry["file_name"]
     if not is_there(file):
-        raise PoolError(f"{info} names the file {file}, which is not there: restore it, or mend the entry.")
+        raise PoolError(f"{info} names the file {file}, which does not exist: restore it, or fix the entry.")
     formatting = entry.get("formatting") or "alpaca"
     if formatting not in ("alpaca", *_DEFAULT_TAGS):
         raise PoolError(f"{where}: the formatting {formatting!r} is unknown: expected alpaca, sharegpt or openai.")

@@ -1,4 +1,4 @@
-"""Rows that are no conversations to learn from: told apart, counted by kind, and said with what would read them."""
+"""Rows that are not conversations to learn from: recognized, counted by kind, reported with what would read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that hold no answer to a question: told by their columns, where they have none that a conversation is made of."""
+"""Rows that hold no answer to a question: recognized by their columns, if they have none that a conversation is made of."""
 
 from __future__ import annotations
 
@@ -176,7 +176,9 @@ def plain_text(record: Record, columns: Folded) -> OtherRow | None:
         )
         return OtherRow("texts with a class label", [column, labels[0]], hint)
     if transcript(text) or any(mark in text for mark in _RENDERED[:1]) or _looks_rendered(text):
-        hint = "the same as turns (messages with role and content), for which parts are answers cannot be told from the text"
+        hint = (
+            "the same as turns (messages with role and content), because the text does not show which parts are answers"
+        )
         return OtherRow("conversations written out as one text", [column], hint)
     hint = "nothing, for there is no question and no answer; or two columns named with --map prompt=…,response=…"
     return OtherRow("pre-training text", [column], hint)

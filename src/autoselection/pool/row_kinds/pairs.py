@@ -1,4 +1,4 @@
-"""Preference pairs: told by their columns, and their chosen side as a conversation.
+"""Preference pairs: recognized by their columns, and their chosen side as a conversation.
 
 ======================  ==============================================================================================
 prompt                  ``prompt`` (``question``, ``instruction`` with ``input``, ``query``): text or turns; or the turns in

@@ -61,7 +61,7 @@ class Teller:
     Args:
         rows_from: what rows are taken for: ``auto`` tells their kind, ``sft`` takes all for conversations,
             ``preference:chosen`` makes conversations of preference pairs, ``kto:true`` leaves out unwanted answers.
-        mapped: columns of texts that the user named: rows that have them are not told by other columns.
+        mapped: columns of texts that the user named: rows that have them are not recognized by other columns.
     """
 
     def __init__(self, rows_from: RowsFrom = "auto", mapped: Iterable[str] = ()) -> None:

@@ -16,7 +16,7 @@ from autoselection.pool.json_reader import Record
 from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_truth
 
 KIND = "unpaired preferences, label false"
-HINT = f"`--from kto:true`, which leaves these out as told and takes those labelled true; {SFT_ANYWAY}"
+HINT = f"`--from kto:true`, which leaves these out and takes those labelled true; {SFT_ANYWAY}"
 _TAGS = ("kto_tag", "kto_label", "is_desirable", "desirable")
 _CLASSES = frozenset(("yes", "no", "true", "false", "y", "n", "0", "1"))
 #: Rows with an answer that tell whether a label is a class.

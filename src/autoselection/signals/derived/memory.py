@@ -66,7 +66,7 @@ _MEMORY = _Memory()
 def kept_with(table: SignalTable, key: Hashable, build: Callable[[], T]) -> T:
     """Return what ``build()`` returned for this table object and key, calling it only if that is no longer held.
 
-    Tables are told apart by identity, so loading a pool's signals again makes them again.
+    Tables are distinguished by identity, so loading a pool's signals again makes them again.
     """
     result: T = _MEMORY.get(table, key, build)
     return result

@@ -59,7 +59,7 @@ class SaeInfo:
         d_in: width of the hidden states it reads.
         num_latents: number of features.
         k: active features a token.
-        hookpoint: module it reads (a name below the base model, such as ``layers.14``); None if not told.
+        hookpoint: module it reads (a name below the base model, such as ``layers.14``); None if the checkpoint does not say.
     """
 
     folder: Path

@@ -17,7 +17,7 @@ from autoselection.pool.encodings import survey
 from autoselection.progress import console
 from autoselection.wording import suggestion
 
-#: What the delimiter of a file is told by (characters).
+#: How much of a file is read to recognize its delimiter (characters).
 _HEAD = 1 << 16
 #: Suffixes that are read; other files of a source folder (licences, code) are passed over.
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
@@ -223,7 +223,7 @@ def _json_lines(text: str, path: Path, of_document: ValueError) -> Iterator[Any]
             problem, number = (of_document, of_document.lineno) if whole else (problem, number)  # type: ignore[attr-defined]
             reason = problem.msg if isinstance(problem, json.JSONDecodeError) else str(problem)[:160]
             raise ConfigError(
-                f"{path}:{number}: not valid JSON ({reason}); the file may be cut off: fetch it again, or mend the line."
+                f"{path}:{number}: not valid JSON ({reason}); the file may be cut off: fetch it again, or fix the line."
             ) from None
         read += 1
         yield record
@@ -234,7 +234,7 @@ def _csv(text: str, path: Path, given: str | None) -> Iterator[Any]:
     try:
         delimiter = given or sniff_delimiter(text[:_HEAD], path, ",")
     except PoolError:
-        raise ConfigError(f"{path}:1: what separates the cells cannot be told: name it with --delimiter.") from None
+        raise ConfigError(f"{path}:1: the delimiter cannot be recognized: name it with --delimiter.") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header: list[str] | None = None
     headless = False
@@ -249,18 +249,18 @@ def _csv(text: str, path: Path, given: str | None) -> Iterator[Any]:
                 headless = len(row) >= 4 and re.fullmatch(r"[A-J]", row[-1].strip()) is not None
             elif not headless and len(row) != len(header):
                 raise ConfigError(
-                    f"{path}:{line}: {len(row)} cells under a header of {len(header)}; a stray quote or comma: mend the line."
+                    f"{path}:{line}: {len(row)} cells under a header of {len(header)}; a stray quote or comma: fix the line."
                 )
             if swallowed := _swallowed(row, len(header), delimiter):
                 raise ConfigError(
-                    f"{path}:{line}: a quoted cell holds {swallowed} lines that look like rows; a stray quote: mend the line."
+                    f"{path}:{line}: a quoted cell holds {swallowed} lines that look like rows; a stray quote: fix the line."
                 )
             if headless:
                 yield row
             elif row is not header:
                 yield dict(zip(header, row, strict=True))
     except csv.Error as problem:
-        raise ConfigError(f"{path}:{start}: not valid CSV ({problem}); a stray quote: mend the line.") from None
+        raise ConfigError(f"{path}:{start}: not valid CSV ({problem}); a stray quote: fix the line.") from None
 
 
 def _swallowed(row: Sequence[str], cells: int, delimiter: str) -> int:

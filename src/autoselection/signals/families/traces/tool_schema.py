@@ -130,7 +130,7 @@ def _with_properties(parameters: Any) -> Any:
 
 
 def _closed_names(root: Any) -> frozenset[str] | None:
-    """The only arguments a tool takes; None where others are allowed, or where it cannot be told."""
+    """The only arguments a tool takes; None where others are allowed, or where that is unknown."""
     if not isinstance(root, dict) or "properties" not in root:
         return None
     if {"additionalProperties", "patternProperties", "$ref", "if", *_OF_SCHEMAS} & set(root):
