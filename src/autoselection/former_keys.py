@@ -63,6 +63,26 @@ MOVED: Mapping[str, str] = {
 }
 
 
+#: Where options of signals went, by the path that they had, each with its default.
+OPTIONS: Mapping[str, tuple[str, Any]] = {
+    "signals.ngram": ("signals.options.ngram_entropy.n", 1),
+    "signals.spacy_max_characters": ("signals.options.action_object_branching.max_characters", 100_000),
+    "signals.rsr_max_rank": ("signals.options.lm.max_rank", 100),
+    "signals.sae_layer": ("signals.options.sae.layer", None),
+    "signals.max_features": ("signals.options.sae.max_features", 256),
+    "signals.sae_values": ("signals.options.sae.values", "float16"),
+    "signals.reward_score": ("signals.options.reward.score", "logit"),
+    "signals.reward_text": ("signals.options.reward.text", "chat"),
+    "signals.minhash_ngram": ("signals.options.minhash.ngram_size", 5),
+    "signals.minhash_permutations": ("signals.options.minhash.num_perm", 128),
+    "signals.minhash_seed": ("signals.options.minhash.seed", 0),
+    "signals.minhash_recall": ("signals.options.near_duplicates.recall", 0.95),
+    "signals.contamination_ngram": ("signals.options.contamination.n", 13),
+    "signals.embedding_text": ("signals.options.embeddings.text", "both"),
+    "signals.embedding_batch": ("signals.options.embeddings.batch", 64),
+}
+
+
 def problems(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """The former keys in a configuration that a user wrote, each with what became of it."""
     for key, value in CONSTANTS.items():
@@ -71,7 +91,7 @@ def problems(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str
                 tuple(key.split(".")),
                 f"this became a constant ({_shown(value)}) and is no key any more: leave it out.",
             )
-    for key, place in MOVED.items():
+    for key, place in {**MOVED, **{key: place for key, (place, _) in OPTIONS.items()}}.items():
         if _at(document, key) is not _NOTHING:
             yield tuple(key.split(".")), f"this key is now '{place}'."
 
@@ -95,6 +115,10 @@ def updated(document: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key, place in MOVED.items():
         if _at(found, key) is not _NOTHING:
             _put(found, place, _take(found, key))
+    for key, (place, default) in OPTIONS.items():
+        # What stood there by default is left out, as in a configuration of today.
+        if _at(found, key) is not _NOTHING and (own := _take(found, key)) != default and _at(found, place) is _NOTHING:
+            _put(found, place, own)
     return found
 
 
@@ -103,6 +127,9 @@ def as_before(document: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = deepcopy(dict(document))
     for key, place in MOVED.items():
         _put(found, key, _take(found, place))
+    for key, (place, default) in OPTIONS.items():
+        if isinstance(_at(found, "signals"), dict):
+            _put(found, key, default if (own := _at(found, place)) is _NOTHING else own)
     for key, value in CONSTANTS.items():
         if isinstance(_at(found, key.rpartition(".")[0]), dict):
             _put(found, key, value)

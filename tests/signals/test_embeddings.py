@@ -213,7 +213,7 @@ def test_embeddings_of_a_pool_are_cached_by_model_and_text(
     assert table.names == ("embeddings",)
     np.testing.assert_allclose(embeddings, embed(static, pool.messages()).arrays["embeddings"], atol=1e-3)
     assert score_pool(pool, config, signals=["embeddings"]).cached
-    prompts = config.model_copy(update={"embedding_text": "prompt"})
+    prompts = config.model_copy(update={"options": {"embeddings": {"text": "prompt"}}})
     assert score_pool(pool, prompts, signals=["embeddings"]).keys != first.keys
     other = tmp_path / "other"
     shutil.copytree(static, other)

@@ -158,10 +158,11 @@ def test_unknown_signals_get_a_suggestion() -> None:
 
 
 def test_own_keys_are_the_options_of_built_in_signals() -> None:
-    config = SignalsConfig(ngram=3, minhash_permutations=32)
-    assert config.options_of("ngram_entropy") == {"n": 3}
-    assert config.options_of("minhash")["num_perm"] == 32
-    assert SignalsConfig(options={"ngram_entropy": {"n": 2}}).options_of("ngram_entropy") == {"n": 2}
+    config = SignalsConfig(embedding_model="m", options={"embeddings": {"text": "prompt"}, "minhash": {"num_perm": 32}})
+    assert config.options_of("embeddings") == {"model": "m", "text": "prompt"}
+    assert config.made_options("embeddings").batch == 64
+    assert config.made_options("minhash").model_dump() == {"ngram_size": 5, "num_perm": 32, "seed": 0}
+    assert SignalsConfig(options={"embeddings": {"model": "other"}}).options_of("embeddings") == {"model": "other"}
 
 
 @pytest.mark.parametrize(

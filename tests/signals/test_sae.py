@@ -184,7 +184,7 @@ def test_layer_from_settings_folder_or_default(
 @pytest.mark.parametrize(("folder", "layer"), [("layers.7", None), ("sae", 2), ("sae", -3)])
 def test_layers_that_do_not_exist(model: Any, tmp_path: Path, folder: str, layer: int | None) -> None:
     info = read_sae_info(write_sae(tmp_path / folder))
-    with pytest.raises(SignalError, match="sae_layer"):
+    with pytest.raises(SignalError, match=r"options\.sae\.layer"):
         SparseEncoder(info, model, layer=layer)
 
 

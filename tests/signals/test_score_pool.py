@@ -115,7 +115,9 @@ def test_near_duplicates_are_found_once_and_memory_mapped(pool: Pool, monkeypatc
     assert found.stats["pairs"] == len(found.edges) == report.signals[1].stats["pairs"]
     again = score_pool(pool, CONFIG, signals=["near_duplicates"])
     assert again.cached and again.keys == report.keys
-    other = score_pool(pool, CONFIG.model_copy(update={"minhash_recall": 0.99}), signals=["near_duplicates"])
+    other = score_pool(
+        pool, CONFIG.model_copy(update={"options": {"near_duplicates": {"recall": 0.99}}}), signals=["near_duplicates"]
+    )
     assert other.keys["minhash"] == report.keys["minhash"]
     assert other.keys["near_duplicates"] != report.keys["near_duplicates"]
 
@@ -207,7 +209,7 @@ def test_a_killed_run_loses_one_shard(
 
 def test_changed_settings_change_only_what_depends_on_them(pool: Pool, tiny_model_dir: Path) -> None:
     first = score_pool(pool, CONFIG, model=tiny_model_dir, signals=[*QUICK, "ifd"])
-    changed = CONFIG.model_copy(update={"ngram": 2, "turns": "last", "batch_tokens": 64})
+    changed = CONFIG.model_copy(update={"options": {"ngram_entropy": {"n": 2}}, "turns": "last", "batch_tokens": 64})
     second = score_pool(pool, changed, model=tiny_model_dir, signals=[*QUICK, "ifd"])
     same = {name for name in first.keys if first.keys[name] == second.keys[name]}
     assert same == {"tokens", "text_hash", "minhash"}
@@ -222,9 +224,9 @@ def test_changed_settings_change_only_what_depends_on_them(pool: Pool, tiny_mode
         ({"max_length": 50}, {"lm", "sae"}),
         ({"chat_template": "plain"}, {"lm", "sae"}),
         ({"turns": "last"}, {"lm"}),
-        ({"max_features": 8}, {"sae"}),
-        ({"sae_values": "uint8"}, {"sae"}),
-        ({"sae_layer": 1}, {"sae"}),
+        ({"options": {"sae": {"max_features": 8}}}, {"sae"}),
+        ({"options": {"sae": {"values": "uint8"}}}, {"sae"}),
+        ({"options": {"sae": {"layer": 1}}}, {"sae"}),
         ({"batch_tokens": 64}, set()),
     ],
     ids=lambda value: "-".join(sorted(map(str, value))),
@@ -246,7 +248,7 @@ def test_relevance_scores_follow_the_tasks(pool: Pool, tiny_model_dir: Path, sae
     assert load_table(pool).tasks == ("art", "maths")
     score_pool(pool, CONFIG, tasks=[task(tmp_path, "maths")], **options)
     assert load_table(pool).tasks == ("maths",)
-    other = CONFIG.model_copy(update={"max_features": 8})
+    other = CONFIG.model_copy(update={"options": {"sae": {"max_features": 8}}})
     score_pool(pool, other, model=tiny_model_dir, sae=sae_dir, signals=["sae"])
     assert load_table(pool).tasks == ()
     untargeted = TaskConfig(name="open", dev=tmp_path / "art.jsonl")

@@ -52,7 +52,7 @@ def test_what_is_not_earlier_or_of_something_else_is_not_taken(pool, monkeypatch
     store = SignalStore.of(pool)
     first = scored(pool).keys["ngram_entropy"]
     assert store.earlier("ngram_entropy", first, first) is None
-    config = SignalsConfig(ngram=2)
+    config = SignalsConfig(options={"ngram_entropy": {"n": 2}})
     other = score_pool(pool, config, signals=["ngram_entropy"]).keys["ngram_entropy"]
     assert store.earlier("ngram_entropy", first, other) is None, "of one version, with other settings"
     monkeypatch.setattr(NgramEntropy, "version", NgramEntropy.version + 1)

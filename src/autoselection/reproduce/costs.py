@@ -161,7 +161,7 @@ def _disk(config: ReproductionConfig, study: StudyConfig, size: Size, trainings:
     """Gigabytes by what takes them."""
     estimates = config.estimates
     pool = size.rows * size.row_tokens * BYTES_A_TOKEN * (0 if study.pool.path is not None else 1)
-    sae = size.rows * study.signals.max_features * (_FLOAT + _INDEX) if study.sae is not None else 0
+    sae = size.rows * study.signals.made_options("sae").max_features * (_FLOAT + _INDEX) if study.sae is not None else 0
     items = sum(items_of(task, "test", estimates) for task in study.tasks) + sum(
         items_of(task.task(), "test", estimates) for task in config.ood
     )

@@ -19,7 +19,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "no_prompt": _NO_PROMPT,
         "refused_by_template": "refused by the chat template",
         "empty": "no text",
-        "too_long": "longer than the limit of the parser (signals.spacy_max_characters)",
+        "too_long": "longer than the limit of the parser (signals.options.action_object_branching.max_characters)",
         "failed": "the parser failed",
         "no_direction": "the embedding has no direction",
         **{

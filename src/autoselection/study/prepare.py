@@ -281,7 +281,7 @@ def measure_contamination(
     found = Contamination(
         stats[ANY_STAT],
         parts,
-        config.signals.contamination_ngram,
+        config.signals.made_options("contamination").n,
         config.pool.on_contamination,
         similar,
         limit or SIMILAR,
@@ -356,7 +356,7 @@ def list_contamination(
         for split in _SCORED
         if getattr(task, split) is not None
     }
-    grams = item_grams(items, config.signals.contamination_ngram)
+    grams = item_grams(items, config.signals.made_options("contamination").n)
     _, touched = contamination(pool.texts(rows), grams)
     cosines = table.column(_COSINE)[rows] if _COSINE in table.columns else np.full(len(rows), np.nan)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -142,7 +142,7 @@ def layer_hookpoint(model: PreTrainedModel, layer: int | None) -> str:
         raise SignalError(f"The layers of '{model.name_or_path}' cannot be found: its architecture is not supported.")
     index = max(0, count - 2) if layer is None else layer + count if layer < 0 else layer
     if not 0 <= index < count:
-        raise SignalError(f"signals.sae_layer: {layer} is out of range; the model has layers 0 to {count - 1}.")
+        raise SignalError(f"signals.options.sae.layer: {layer} is out of range; the model has layers 0 to {count - 1}.")
     return f"{lists[0]}.{index}"
 
 
@@ -177,7 +177,7 @@ class SparseEncoder:
         except AttributeError as error:
             raise SignalError(
                 f"The SAE {info.folder} was trained on '{self.hookpoint}', which the model '{model.name_or_path}' "
-                "does not have; set signals.sae_layer."
+                "does not have; set signals.options.sae.layer."
             ) from error
         path = info.folder / "sae.safetensors"
         device = str(model.device)
