@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from autoselection.errors import OtherPoolError, PoolError
+from autoselection.errors import ConfigError, OtherPoolError, PoolError
 from autoselection.pool import IngestConfig, Pool, ingest
 
 ROWS: list[dict[str, Any]] = [
@@ -140,6 +140,11 @@ def test_what_is_no_rows_is_refused(given: Any, said: str, tmp_path: Path):
         ingest(given, tmp_path / "pool")
     assert len(str(refused.value)) < 400
     assert not (tmp_path / "pool").exists()
+
+
+def test_a_mapping_is_no_configuration(tmp_path: Path):
+    with pytest.raises(ConfigError, match="said by an IngestConfig, not by dict"):
+        ingest(ROWS, tmp_path / "pool", {"map": {"prompt": "q"}})  # type: ignore[arg-type]
 
 
 def test_a_dataset_of_several_splits_wants_one_named(tmp_path: Path):

@@ -79,6 +79,12 @@ def test_what_is_no_recipe_and_no_signals_is_refused_in_a_sentence(signals: Sign
         signals[3]  # type: ignore[index]
 
 
+def test_signals_of_a_path_are_refused_in_a_sentence():
+    for refused in (load_table, score_pool):
+        with pytest.raises(SignalError, match=r"not of its path: Pool.open\('mine'\) opens it"):
+            refused("mine")  # type: ignore[operator]
+
+
 def test_signals_by_name(signals: SignalTable, pool: Pool):
     np.testing.assert_array_equal(signals["ngram_entropy"], signals.column("ngram_entropy"))
     assert len(signals) == len(pool) and "n_tokens" in signals and "ifd" not in signals

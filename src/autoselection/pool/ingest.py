@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from autoselection import notebook
-from autoselection.errors import OtherPoolError, PoolError
+from autoselection.errors import ConfigError, OtherPoolError, PoolError
 from autoselection.pool.build import Build, FileInput
 from autoselection.pool.destination import base_pool, check_destination, extend, move_into_place, temporary_folder
 from autoselection.pool.ingest_config import IngestConfig
@@ -166,6 +166,7 @@ def ingest(
             new rows alone, and ``Pool.open(out, fingerprint=...)`` still opens the pool as it was.
 
     Raises:
+        ConfigError: ``config`` is something else.
         PoolError: a file is missing, damaged, of unknown format or without a usable row; a row is bad and
             ``on_bad_row`` is ``refuse``; ``out`` holds something else, or nothing to append to; ``data`` is no rows.
         MissingExtraError: a dataset folder, and ``datasets`` is not installed.
@@ -173,7 +174,11 @@ def ingest(
     started = time.monotonic()
     if append and overwrite:
         raise PoolError("A pool is either overwritten or appended to: leave one of the two out.")
-    config = config or IngestConfig()
+    config = IngestConfig() if config is None else config
+    if not isinstance(config, IngestConfig):
+        raise ConfigError(
+            f"How rows are read is said by an IngestConfig, not by {type(config).__name__}: IngestConfig(map=…)."
+        )
     out = Path(out)
     given = rows_or_paths(data, config.split)
     command = "" if isinstance(given, MemoryRows) else _command(given, out, config, overwrite=overwrite, append=append)

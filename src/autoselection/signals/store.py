@@ -163,6 +163,8 @@ class SignalStore:
     @classmethod
     def of(cls, pool: Pool) -> SignalStore:
         """The signals of ``pool``."""
+        if isinstance(pool, (str, Path)):
+            raise SignalError(f"Signals are those of a pool, not of its path: Pool.open({str(pool)!r}) opens it.")
         return cls(pool.path, pool.fingerprint, len(pool), pool.parents)
 
     def key(self, spec: SignalSpec) -> str:
