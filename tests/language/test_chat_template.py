@@ -110,6 +110,19 @@ def test_what_fails_for_these_messages_is_a_refusal(encoder_with, fault):
     assert encoder.encode_batch([CHAT[:1]])[0] is not None
 
 
+def test_what_is_only_tried_may_be_refused_but_not_broken(encoder_with):
+    """A conversation that is rendered to learn about a template: a refusal is an answer, a loop without end is none."""
+    refusing = encoder_with("{% if tools %}{{ raise_exception('no tools') }}{% endif %}" + LOOP)
+    assert refusing.template.render_or_none(CHAT, [{}]) is None
+    assert refusing.template.render_or_none(CHAT) == refusing.template.render(CHAT)
+    assert not refusing.shows_tools and refusing.encode_batch([CHAT])[0] is not None
+    endless = encoder_with("{% for a in range(99999 if tools else 0) %}" * 2 + "{% endfor %}" * 2 + LOOP)
+    with pytest.raises(TemplateBroken, match="does not come to an end"):
+        endless.template.render_or_none(CHAT, [{}])
+    with pytest.raises(TemplateBroken, match="does not come to an end"):
+        _ = endless.shows_tools
+
+
 def test_long_conversations_and_published_statements_are_within_the_limits(encoder_with):
     long = [{"role": "user" if i % 2 == 0 else "assistant", "content": f"turn {i}"} for i in range(4000)]
     template = encoder_with(LOOP).template

@@ -147,7 +147,7 @@ class ConversationEncoder:
     def left_out(self, row: Row) -> frozenset[str]:
         """What a row has that its template never writes, by name: ``tools``, ``reasoning``."""
         conversation = as_conversation(row)
-        shapes = self._plain if conversation.tools is None else self._tooled
+        shapes = self._shapes_of(conversation)
         found = set()
         if conversation.tools is not None and not shapes.shows_tools:
             found.add("tools")
@@ -166,7 +166,7 @@ class ConversationEncoder:
         Raises:
             EvaluationError: the chat template refuses the conversation, or cannot be followed.
         """
-        return self._encoded([self._texts(row, "all" if self.turns == "each" else self.turns)[0]])[0]
+        return self._encoded([self._texts(row, self._turns_of_the_whole)[0]])[0]
 
     def samples(self, row: Row) -> list[Encoded]:
         """What is trained on of one conversation: one sample, or with ``each`` as many as it takes.
@@ -178,8 +178,8 @@ class ConversationEncoder:
 
     def encode_batch(self, rows: Sequence[Row]) -> list[Encoded | None]:
         """Encode many conversations as wholes, which is several times faster; None where the template refuses one."""
-        turns = "all" if self.turns == "each" else self.turns
-        return [None if found is None else found[0] for found in self._batch(rows, turns, 1)]
+        batch = self._batch(rows, self._turns_of_the_whole, 1)
+        return [None if found is None else found[0] for found in batch]
 
     def sample_batch(self, rows: Sequence[Row]) -> list[list[Encoded] | None]:
         """:meth:`samples` of many conversations; None where the template refuses one."""
@@ -229,8 +229,17 @@ class ConversationEncoder:
 
     def _given(self, row: Conversation) -> tuple[TemplateInput, Shapes]:
         """What the template is given for a row, and what is known of that template."""
-        shapes = self._plain if row.tools is None else self._tooled
+        shapes = self._shapes_of(row)
         return template_input(row, arguments_as_text=shapes.arguments_as_text), shapes
+
+    def _shapes_of(self, row: Conversation) -> Shapes:
+        """What is known of the template that writes a row: some tokenizers have another one for rows with tools."""
+        return self._plain if row.tools is None else self._tooled
+
+    @property
+    def _turns_of_the_whole(self) -> Turns:
+        """Which turns have a loss where a conversation stays one sample."""
+        return "all" if self.turns == "each" else self.turns
 
     def _spells(self, given: TemplateInput) -> bool:
         """Whether some text of the row spells one of the tokenizer's control tokens."""

@@ -83,13 +83,8 @@ class Shapes:
             call = {"type": "function", "id": "call00000", "function": {"name": "f", "arguments": arguments}}
             asked = {"role": "user", "content": "x"}
             called: Form = {"role": "assistant", "content": "", "tool_calls": [call]}
-            try:
-                text = self.template.render([asked, called], [TOOL])
-            except TemplateBroken:
-                raise
-            except EvaluationError:
-                continue
-            if "{'k': 'v'}" not in text:  # an object printed by Python
+            text = self.template.render_or_none([asked, called], [TOOL])
+            if text is not None and "{'k': 'v'}" not in text:  # an object printed by Python
                 return as_text
         return False
 
@@ -97,23 +92,15 @@ class Shapes:
     def shows_tools(self) -> bool:
         """Whether the template writes the definitions of tools into the prompt."""
         tool = {"type": "function", "function": {**TOOL["function"], "name": mark(0)}}
-        try:
-            return mark(0) in self.template.render([{"role": "user", "content": "x"}], [tool])
-        except TemplateBroken:
-            raise
-        except EvaluationError:
-            return False
+        text = self.template.render_or_none([{"role": "user", "content": "x"}], [tool])
+        return text is not None and mark(0) in text
 
     @cached_property
     def shows_reasoning(self) -> bool:
         """Whether the template writes the reasoning of a last answer."""
         answer = {"role": "assistant", "content": "x", "reasoning_content": mark(0)}
-        try:
-            return mark(0) in self.template.render([{"role": "user", "content": "x"}, answer])
-        except TemplateBroken:
-            raise
-        except EvaluationError:
-            return False
+        text = self.template.render_or_none([{"role": "user", "content": "x"}, answer])
+        return text is not None and mark(0) in text
 
     def sample(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> list[RenderedSample] | None:
         """The samples of a row of plain texts; None if the template has to tell.

@@ -222,6 +222,21 @@ class ChatTemplate:
                 "another template."
             ) from error
 
+    def render_or_none(
+        self, messages: Sequence[Mapping[str, Any]], tools: Any = None, *, add_generation_prompt: bool = False
+    ) -> str | None:
+        """:meth:`render`; None if the template refuses these messages.
+
+        Raises:
+            TemplateBroken: it can be used for no messages, or does not come to an end.
+        """
+        try:
+            return self.render(messages, tools, add_generation_prompt=add_generation_prompt)
+        except TemplateBroken:
+            raise
+        except EvaluationError:
+            return None
+
     def _rendered(self, messages: Sequence[Mapping[str, Any]], tools: Any, prompt: bool) -> str:
         if not messages:
             raise ValueError("there is no message")

@@ -69,21 +69,26 @@ class Rendering:
     def __init__(self, template: ChatTemplate, given: TemplateInput) -> None:
         self.given = given
         self._template = template
-        self._texts: dict[tuple[int, bool], str] = {}
+        self._texts: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.given.messages)
 
     def text(self, count: int) -> str:
         """The first ``count`` messages."""
-        return self._text(count, False)
+        if count not in self._texts:
+            self._texts[count] = self._template.render(self.given.messages[:count], self.given.tools)
+        return self._texts[count]
 
-    def prompt(self, count: int) -> str:
-        """The first ``count`` messages, and the assistant asked to speak."""
-        return self._text(count, True)
+    def prompt(self, count: int) -> str | None:
+        """The first ``count`` messages, and the assistant asked to speak; None if inference could not ask so."""
+        return self._template.render_or_none(self.given.messages[:count], self.given.tools, add_generation_prompt=True)
 
-    def followed(self, count: int) -> str:
-        """The first ``count`` messages and what comes behind them: results of the calls of the last, or a user's turn."""
+    def followed(self, count: int) -> str | None:
+        """The first ``count`` messages and what comes behind them: results of the calls of the last, or a user's turn.
+
+        None if the template refuses what comes behind.
+        """
         last = self.given.messages[count - 1]
         results: list[Form] = []
         for call in last.get("tool_calls", ()):
@@ -91,19 +96,12 @@ class Rendering:
             if "id" in call:
                 results[-1]["tool_call_id"] = call["id"]
         behind = results or [{"role": "user", "content": "x"}]
-        return self._template.render([*self.given.messages[:count], *behind], self.given.tools)
+        return self._template.render_or_none([*self.given.messages[:count], *behind], self.given.tools)
 
     def with_content(self, count: int, content: str) -> str:
         """The first ``count`` messages, the last of which says ``content``."""
         messages = self.given.messages[:count]
         return self._template.render([*messages[:-1], {**messages[-1], "content": content}], self.given.tools)
-
-    def _text(self, count: int, prompt: bool) -> str:
-        if (count, prompt) not in self._texts:
-            self._texts[count, prompt] = self._template.render(
-                self.given.messages[:count], self.given.tools, add_generation_prompt=prompt
-            )
-        return self._texts[count, prompt]
 
 
 class Writer:
@@ -124,8 +122,9 @@ class Writer:
     @cached_property
     def generation_prompt(self) -> str:
         """What asks the assistant to speak; "" if the template has nothing for it."""
-        asked = Rendering(self.template, TemplateInput([{"role": "user", "content": "x"}]))
-        plain, prompted = asked.text(1), asked.prompt(1)
+        asked = [{"role": "user", "content": "x"}]
+        plain = self.template.render(asked)
+        prompted = self.template.render(asked, add_generation_prompt=True)
         return prompted[self._whole(prompted, _common(plain, prompted)) :]
 
     @cached_property
@@ -185,12 +184,7 @@ class Writer:
         asked = self.generation_prompt
         prompt = ""
         if turn and (asked or self._asks_without):
-            try:
-                prompt = rendering.prompt(turn)
-            except TemplateBroken:
-                raise
-            except EvaluationError:  # a prompt that inference could not ask with
-                prompt = ""
+            prompt = rendering.prompt(turn) or ""
         if asked and prompt.endswith(asked):
             header = len(prompt) - len(asked)
             if text.startswith(prompt):
@@ -241,12 +235,10 @@ class Writer:
 
     def _of_the_turn(self, rendering: Rendering, turn: int, text: str, ends: Sequence[int]) -> int:
         """How many of the control tokens at the end belong to the turn, not to the end of the conversation (Phi-3)."""
-        try:
-            common = _common(text, rendering.followed(turn + 1))
-        except TemplateBroken:
-            raise
-        except EvaluationError:
+        followed = rendering.followed(turn + 1)
+        if followed is None:
             return len(ends)
+        common = _common(text, followed)
         return sum(end <= common for end in ends) or 1
 
     @cached_property
@@ -269,23 +261,18 @@ class Writer:
         for name, value in (("f", 1), ("g", "g")):
             call = {"type": "function", "id": "call00000", "function": {"name": name, "arguments": {name: value}}}
             messages: list[dict[str, Any]] = [asked, {"role": "assistant", "content": "", "tool_calls": [call]}]
-            try:
-                called.append(self.template.render(messages, [TOOL])[::-1])
-            except TemplateBroken:
-                raise
-            except EvaluationError:  # it knows no such calls
+            written = self.template.render_or_none(messages, [TOOL])
+            if written is None:  # it knows no such calls
                 return tails
+            called.append(written[::-1])
         one, other = called
         tail = one[: _common(one, other)][::-1]
         return [*tails, (tail, len(tail.rstrip()))] if tail.strip() and _FILLERS[0] not in tail else tails
 
     def _kept_of(self, tail: str, answered: Sequence[Form]) -> int:
         """How much of what stands behind an answer is written whether or not the conversation goes on; all if nothing is."""
-        try:
-            more = self.template.render([*answered, {"role": "user", "content": "x"}])
-        except TemplateBroken:
-            raise
-        except EvaluationError:
+        more = self.template.render_or_none([*answered, {"role": "user", "content": "x"}])
+        if more is None:
             return len(tail.rstrip())
         common = self._whole(tail, _common(tail, more.rpartition(_FILLERS[0])[2]))
         return len(tail[:common].rstrip()) or len(tail.rstrip())
