@@ -75,7 +75,7 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         ConfigError, PoolError: a task file or the pool cannot be read.
     """
     from autoselection.signals import load_table, score_pool
-    from autoselection.study.checks import check_setup, foretell_training
+    from autoselection.study.checks import check_setup, estimate_training
     from autoselection.study.prepare import (
         check_inputs,
         list_contamination,
@@ -106,7 +106,7 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         why = refusal(found, int(dirty.sum()), len(pool), config)
         if why is not None:
             problems.append(f"{why} {list_contamination(pool, table, dirty, config)}")
-        training = foretell_training(config, pool).sentences if usable else ("Not estimated: see the problems.",)
+        training = estimate_training(config, pool).sentences if usable else ("Not estimated: see the problems.",)
     said = found.sentence(len(pool)) or "No row of the pool shares text with a benchmark item."
     llm = config.search.llm
     return {

@@ -405,7 +405,7 @@ class InUse(Exception):
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock on a file (made if need be) as long as this process lives, and no longer than the block.
 
-    Where the file system has no locks this is said, and the work goes on without.
+    Where the file system has no locks, a note says so and the work goes on without.
 
     Args:
         wait: wait for another process that holds it.

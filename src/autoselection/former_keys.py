@@ -2,7 +2,7 @@
 
 Study folders hold a copy of their configuration, and fingerprints of settings were made with all keys of their time.
 Both go on: :func:`updated` reads such a copy, :func:`as_before` gives the settings that a fingerprint is made of. What a user
-writes today is told what became of a key (:func:`problems`).
+writes today gets to know what became of a key (:func:`problems`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from autoselection.terminal import visible
 
 #: Longest text of a cell (characters); a cell that is a turn of a conversation may be longer.
 CELL, TURN = 120, 600
-#: Rows of a table, if nothing else is said (count).
+#: Rows of a table by default (count).
 ROWS = 10
 
 _CELL = '<td style="text-align:left;vertical-align:top">{}</td>'

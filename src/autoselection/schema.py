@@ -74,5 +74,5 @@ class Configured(StrictModel):
 
 @lru_cache(maxsize=64)
 def _one_section(section: str, options: type[StrictModel]) -> type[BaseModel]:
-    """A model of nothing but the section: what it complains of is told with the section's name."""
+    """A model of nothing but the section: its complaints are shown with the section's name."""
     return create_model("Section", **{section: (options, ...)})  # type: ignore[call-overload, no-any-return]

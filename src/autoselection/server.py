@@ -1,7 +1,7 @@
 """One OpenAI-compatible server, asked through the official client (package ``openai``).
 
 What that client lacks is here: a limit for the whole answer (its own holds for each read, so a trickle of bytes would be
-waited for without end), a limit of size, repeats that are counted, no redirects, and keys blotted out of what is said.
+waited for without end), a limit of size, repeats that are counted, no redirects, and keys blotted out of messages.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from autoselection.errors import AutoSelectionError, ConfigError, PoolError, Stu
 from autoselection.ledger.journal import Journal
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.study import Study
-from autoselection.study.checks import check_setup, foretell_training
+from autoselection.study.checks import check_setup, estimate_training
 from autoselection.study.prepare import prepare
 from autoselection.study.run import run_study
 
@@ -143,7 +143,7 @@ def test_doctor_foretells_what_training_and_signals_lose(fresh, tmp_path):
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = fresh(f"pool.files=[{source}]", "evaluation.sft.max_length=64", "signals.max_length=64")
     ingest([source], tmp_path / "pool")
-    found = foretell_training(config, Pool.open(tmp_path / "pool"))
+    found = estimate_training(config, Pool.open(tmp_path / "pool"))
     assert (found.rows, found.dropped, found.truncated, found.no_ifd) == (200, {"max_length": 100}, 120, 100)
     assert found.sentences[0].startswith(
         "Training drops 100 of 200 rows (50%): 100 because their prompts fill the maximum length."
@@ -164,7 +164,7 @@ def test_doctor_counts_the_turns_that_the_signals_read(fresh, tmp_path, turns, l
     source.write_text("".join(json.dumps({**row, "id": str(index)}) + "\n" for index in range(40)))
     config = fresh(f"pool.files=[{source}]", "signals.max_length=64", f"signals.turns={turns}")
     ingest([source], tmp_path / "pool")
-    assert foretell_training(config, Pool.open(tmp_path / "pool")).no_ifd == lost
+    assert estimate_training(config, Pool.open(tmp_path / "pool")).no_ifd == lost
 
 
 @pytest.mark.parametrize(
@@ -259,9 +259,9 @@ def test_a_study_whose_files_hold_another_pool_now_names_no_option_of_another_co
 
 def test_doctor_foretells_that_few_rows_of_a_subset_decide_its_score(fresh: Any, scored_pool: Path) -> None:
     pool = Pool.open(scored_pool)
-    said = foretell_training(fresh(), pool).sentences
+    said = estimate_training(fresh(), pool).sentences
     assert any("A training sees 32 rows (4 steps of 8" in sentence and "has 400" in sentence for sentence in said)
-    enough = foretell_training(fresh("evaluation.sft.max_steps=40"), pool).sentences
+    enough = estimate_training(fresh("evaluation.sft.max_steps=40"), pool).sentences
     assert not any("A training sees" in sentence for sentence in enough)
 
 

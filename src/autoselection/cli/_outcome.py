@@ -96,7 +96,7 @@ def _invoke(app: typer.Typer, arguments: list[str]) -> int:
         # Not the command's own main(): it makes exits of interrupts and of closed pipes before they come here.
         with command.make_context("autoselection", arguments) as context:
             code = _exit_code(command, context)
-        _flush()  # here, where a full disk or a closed pipe can still be told
+        _flush()  # here, where a full disk or a closed pipe can still be reported
         return code
     except typer.Exit as end:  # --help and --version
         _flush()

@@ -72,7 +72,7 @@ def score(
     named = _named_signals(signals, recipe)
     targets = _target_tasks(target or ())
     if sae is not None:
-        read_sae_info(sae)  # a missing folder is told first
+        read_sae_info(sae)  # a missing folder is reported first
     study = None if config is None else load_config(config, overrides or ())
     source = open_named_pool(places)
     study = study or source.config

@@ -33,7 +33,7 @@ _LEFT_OUT = {
     "tools": "declare tools that the chat template does not write: the model never sees them",
     "reasoning": "hold reasoning that the chat template does not write: it is not learnt",
 }
-#: Share of the rows that may be dropped, or cut, before it is said.
+#: Share of the rows that may be dropped, or cut, before a warning says so.
 _TOLD_SHARE = 0.1
 
 

@@ -27,7 +27,7 @@ _HARNESS_TOKENS = 256
 
 #: Metric and item value: generated answers that ended because they may be no longer.
 AT_LIMIT = "at_limit"
-#: Share of them up to which nothing is said.
+#: Share of them up to which there is no warning.
 _LIMITED_SHARE = 0.01
 
 

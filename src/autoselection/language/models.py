@@ -303,7 +303,7 @@ def load_model(
         "trust_remote_code": trust_remote_code,
         "use_safetensors": True,
         "output_loading_info": True,
-        "ignore_mismatched_sizes": True,  # told below, in a sentence
+        "ignore_mismatched_sizes": True,  # reported below, in a sentence
     }
     if attn_implementation is not None:
         options["attn_implementation"] = attn_implementation

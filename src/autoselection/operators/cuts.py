@@ -102,7 +102,7 @@ class CutFilter(BaseOperator):
 
     #: What the highest and the lowest scores are called.
     ends = ("highest", "lowest")
-    #: What the cut is made for anew, in words.
+    #: What the cut is made for again, in words.
     each = ""
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:

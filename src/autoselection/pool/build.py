@@ -63,7 +63,7 @@ class FileInput:
     """One input file.
 
     Attributes:
-        input: the file, and what is said of it elsewhere.
+        input: the file, and what is known of it from elsewhere.
         source: source of its rows that name none.
         fixed: it is the source of all its rows, whatever they say.
     """

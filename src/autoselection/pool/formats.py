@@ -13,7 +13,7 @@ A turn is an object with ``role`` and ``content`` or with ``from`` and ``value``
 ``user``, ``assistant`` and ``tool``. Containers without nesting (CSV) hold lists as JSON strings. A text of nothing but
 white space and characters that show nothing (zero-width spaces, byte order marks, variation selectors, …) is empty, and
 a number that is none (NaN, infinity: what tables hold where a value is missing) is no value. Other names of these
-fields are told by ``columns``, which gives the rows the names above.
+fields are recognized by ``columns``, which gives the rows the names above.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def ingest(
     config = IngestConfig() if config is None else config
     if not isinstance(config, IngestConfig):
         raise ConfigError(
-            f"How rows are read is said by an IngestConfig, not by {type(config).__name__}: IngestConfig(map=…)."
+            f"How rows are read is set by an IngestConfig, not by {type(config).__name__}: IngestConfig(map=…)."
         )
     out = Path(out)
     given = rows_or_paths(data, config.split)

@@ -130,7 +130,7 @@ class Pool(PoolTable):
         return tuple((state.fingerprint, state.rows) for state in self.manifest.parents)
 
     def verify(self) -> None:
-        """Read everything anew, whatever was checked before: tables and fingerprint (a second or two for 100,000 rows).
+        """Read everything again, even what was checked before: tables and fingerprint (a second or two for 100,000 rows).
 
         Raises:
             PoolError: a table does not have its checksum, or the rows are not those the manifest speaks of.

@@ -9,7 +9,7 @@ from typing import Any
 from autoselection.operators import default_registry, in_role
 from autoselection.recipes.lineage import LEFT_NOTHING, StepLineage
 
-#: More than this share of the rows given to a step without the score it cuts by is said aloud.
+#: More than this share of the rows given to a step without the score it cuts by brings a warning.
 SAID_FROM = 0.1
 
 

@@ -85,7 +85,7 @@ def _trial_sheet(study: Study) -> Sheet:
 
 
 def _foretold(study: Study) -> list[Mapping[str, Any]]:
-    """Rounds that know how well the surrogate foretells; those of older studies do not."""
+    """Rounds that know how well the surrogate predicts; those of older studies do not."""
     rounds = [event["round"] for event in study.journal.of("round")]
     return [entry for entry in rounds if entry.get("calibration")]
 
@@ -140,7 +140,7 @@ def _incumbent_sheet(judged: Mapping[str, Any]) -> Sheet:
     """The winner against what is used today, on dev; the sentence is in the notes."""
     found, flattery = judged["comparison"], judged["flattery"]
     interval, wide = found["difference"], found["interval_seeds"]
-    corrected = judged["outcome"] != "worse"  # which is told of the scores as they are
+    corrected = judged["outcome"] != "worse"  # which is judged by the scores as they are
     row = (
         judged["incumbent"],
         f"{judged['measured']:+.4f}",

@@ -12,7 +12,7 @@ _COLOURS = {"found": "green", "missing": "red", "optional": "yellow", "hub": "ye
 
 
 def print_dry_run(document: Mapping[str, Any], console: Terminal) -> None:
-    """Print what is there, how many trainings it takes, and the estimates with their assumptions."""
+    """Print what exists, how many trainings it takes, and the estimates with their assumptions."""
     for model in document["models"]:
         checks = [
             (check["what"], check["where"], styled(check["state"], _COLOURS[check["state"]]), check["note"])

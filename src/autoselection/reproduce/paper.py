@@ -27,7 +27,7 @@ _TABLES: tuple[TableMetric, ...] = ("score", "right")
 
 
 def write_paper(config: ReproductionConfig, out: Path) -> dict[str, Any]:
-    """Write ``paper.md`` and ``paper.json`` from what is there; what is missing is named in both. Trains nothing.
+    """Write ``paper.md`` and ``paper.json`` from what exists; what is missing is named in both. Trains nothing.
 
     Returns:
         The document of ``paper.json``.

@@ -67,7 +67,7 @@ def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[s
 
     An evaluation (subset, training seed, settings) is made once, whoever asks for it, and kept as it ends. What a section
     scores on test is fixed by dev scores and journalled before the first test item is read. After every section
-    ``paper.md`` and ``paper.json`` are written from what is there.
+    ``paper.md`` and ``paper.json`` are written from what exists.
 
     Args:
         sections: of these (default: those of the configuration); ``ood`` is scored with ``main``, ``transfer`` needs it.
@@ -84,7 +84,7 @@ def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[s
     out.mkdir(parents=True, exist_ok=True)
     for model in config.models:
         if "transfer" in chosen:
-            available_targets(model)  # a missing model is said before hours of work
+            available_targets(model)  # a missing model is reported before hours of work
     document: dict[str, Any] = {}
     for model in config.models:
         document = _run_model(config, model, out, chosen)

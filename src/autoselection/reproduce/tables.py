@@ -107,7 +107,7 @@ def make_table(
     return _KNOWN[key]
 
 
-#: Tables made in this process by their content: they are written anew after every section, and most have not changed.
+#: Tables made in this process by their content: they are written again after every section, and most have not changed.
 _KNOWN: dict[str, Table] = {}
 
 Replicates = dict[int, dict[str, Floats]]

@@ -209,7 +209,7 @@ class SearchController:
         """Take the outcome of an evaluation.
 
         Raises:
-            StudyError: the candidate was not asked for, was told already with another outcome, has another subset than
+            StudyError: the candidate was not asked for, has another outcome already, has another subset than
                 the one evaluated, or the score is not a finite number.
         """
         self._history.tell(observation)

@@ -245,7 +245,7 @@ class SignalStore:
         return one if same and one.meta["version"] < two.meta["version"] else None
 
     def verify(self) -> int:
-        """Read every finished signal anew, whatever was checked before; how many there are.
+        """Read every finished signal again, even what was checked before; how many there are.
 
         Raises:
             SignalError: one is damaged.
@@ -396,7 +396,7 @@ class SignalStore:
         return self.root / name / key
 
     def _finished(self, spec: SignalSpec) -> StoredSignal | None:
-        """The stored signal, or None if it is absent or damaged (which is said, and what is left of it removed)."""
+        """The stored signal, or None if it is absent or damaged (which is reported, and what is left of it removed)."""
         folder = self._folder(spec.name, self.key(spec))
         if not (folder / "meta.json").exists():
             return None

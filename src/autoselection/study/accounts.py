@@ -13,7 +13,7 @@ from autoselection.study.study import Study
 
 
 def trial_account(study: Study) -> Account:
-    """The search's evaluations on dev, called by trial. A short training's model is of no use: promotion trains anew."""
+    """The search's evaluations on dev, called by trial. A short training's model is of no use: promotion trains again."""
     return Account(
         "evaluation",
         lambda: _by_name({trial.id: trial.results for trial in study.all_trials()}),

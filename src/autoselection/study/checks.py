@@ -148,7 +148,7 @@ def _check_signals(config: StudyConfig) -> None:
 
 
 @dataclass(frozen=True)
-class Foretold:
+class TrainingEstimate:
     """What a training would make of a sample of the pool.
 
     Attributes:
@@ -170,7 +170,7 @@ class Foretold:
         return {**vars(self), "sentences": list(self.sentences)}
 
 
-def foretell_training(config: StudyConfig, pool: Pool) -> Foretold:
+def estimate_training(config: StudyConfig, pool: Pool) -> TrainingEstimate:
     """Encode rows spread evenly over the pool as training and signals would, and count what is lost.
 
     Raises:
@@ -193,9 +193,9 @@ def foretell_training(config: StudyConfig, pool: Pool) -> Foretold:
             f"{no_ifd:,} of {len(rows):,} rows ({no_ifd / len(rows):.0%}) will have no IFD: their prompts fill the "
             f"{read:,} tokens that signals read of a row (signals.max_length, or the model's context)."
         )
-    more = f" Foretold from {len(rows):,} of {len(pool):,} rows." if len(rows) < len(pool) else ""
+    more = f" Estimated from {len(rows):,} of {len(pool):,} rows." if len(rows) < len(pool) else ""
     sentences = (*(sentence + more for sentence in said), *_few_rows(sft, len(pool)))
-    return Foretold(len(rows), dropped, subset.truncated, no_ifd, sentences)
+    return TrainingEstimate(len(rows), dropped, subset.truncated, no_ifd, sentences)
 
 
 def _few_rows(sft: SFTConfig, rows: int) -> list[str]:

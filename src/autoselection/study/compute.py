@@ -48,7 +48,7 @@ def measure_compute(
 
     Args:
         budgets: multiples of the tokens that one training of the search's winner took; at least two.
-        seeds: training seeds (default: those of the study's evaluations); random rows are drawn anew for each.
+        seeds: training seeds (default: those of the study's evaluations); random rows are drawn again for each.
         split: where the curves are scored; dev chose the winner and so favours it.
         rescore: why test is scored; needed for ``split="test"``, and recorded in the study's journal.
 

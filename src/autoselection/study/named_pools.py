@@ -43,7 +43,7 @@ class NamedPool:
 
 
 def open_named_pool(paths: Sequence[Path] | Path) -> NamedPool:
-    """The pool of a pool directory, of a study directory, or of raw files (kept in the cache, which is said aloud).
+    """The pool of a pool directory, of a study directory, or of raw files (kept in the cache, with a note).
 
     Raises:
         PoolError, StudyError: it is none of these, or damaged.

@@ -225,7 +225,7 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
 
 
 def _as_begun(score: ScoreReport, pool: Pool, begun: Mapping[str, Any]) -> ScoreReport:
-    """Signals that this version defines anew as a study began with them, if they are still there."""
+    """Signals that this version defines differently, as a study began with them, if they still exist."""
     store = SignalStore.of(pool)
     signals, former = [], []
     for signal in score.signals:

@@ -132,7 +132,9 @@ def _check_answers(
             f"{each.generation.max_gen_toks} tokens, in the order asked."
         )
         if cut == text:
-            assert full == limited, f"Whether the answer {text!r} ended because it may be no longer is told wrongly."
+            assert full == limited, (
+                f"Whether the answer {text!r} ended because it may be no longer is reported wrongly."
+            )
     assert asked.answers(wanted) == found, "Greedy answers change from one time to the next."
 
 

@@ -2,7 +2,7 @@
 
 Most rows are questions and answers, and most templates write around these whatever they say. For such a row what the
 marks showed is taken over, if the text that it gives is what the template writes of the row itself; else, and for rows
-that are more, everything is rendered anew.
+that are more, everything is rendered again.
 """
 
 from __future__ import annotations

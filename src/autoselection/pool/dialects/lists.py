@@ -107,7 +107,7 @@ NEMOTRON = Dialect(
 
 
 def _is_smoltalk(record: Record) -> bool:
-    # Told by the column, not by what it holds: the first rows of a file may have nothing in it.
+    # Recognized by the column, not by what it holds: the first rows of a file may have nothing in it.
     given = record.get("chat_template_kwargs")
     return "chat_template_kwargs" in record and "messages" in record and (is_missing(given) or is_json(given, "{"))
 

@@ -1,4 +1,4 @@
-"""One file to read, and what is said of it elsewhere; what descriptions share."""
+"""One file to read, and what is known of it from elsewhere; what descriptions share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a row that is no conversation to learn from."""
+"""What is reported of a row that is not a conversation to learn from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of other kinds, counted: what is said of them in one line."""
+"""Rows of other kinds, counted and reported in one line."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def fold_key(key: Any) -> str:
 
 
 def media_of(record: Record, columns: Iterable[tuple[str, str]]) -> OtherRow | None:
-    """What is said of a row one of whose columns holds media."""
+    """What is reported of a row one of whose columns holds media."""
     for medium, column in columns:
         value = record[column]
         if value is not None and is_media(value):
@@ -92,7 +92,7 @@ def medium_of_part(part: Any) -> str | None:
 
 
 def media_in_turns(turns: Any, column: str) -> OtherRow | None:
-    """What is said of a conversation with media in its turns: parts of contents, or fields such as ``images``."""
+    """What is reported of a conversation with media in its turns: parts of contents, or fields such as ``images``."""
     if not isinstance(turns, list):
         return None
     for place, turn in enumerate(turns):

@@ -52,7 +52,7 @@ _RENDERED = (
     "<|user|>",
 )
 
-#: Of a row and its columns by folded name: what is said of it, if it is of this kind.
+#: Of a row and its columns by folded name: what is reported of it, if it is of this kind.
 Check = Callable[[Record, Folded], "OtherRow | None"]
 
 
@@ -210,7 +210,7 @@ def may_be_other(columns: Folded) -> bool:
 
 
 def other_of(record: Record, columns: Folded) -> OtherRow | None:
-    """What is said of a row that has no answer; None if it may be a conversation, or if it says nothing of itself."""
+    """What is reported of a row that has no answer; None if it may be a conversation, or shows nothing of its kind."""
     answers = present(record, columns, ANSWERS)
     if all(column == columns.get("answer") for column in answers) and (found := multiple_choice(record, columns)):
         return found

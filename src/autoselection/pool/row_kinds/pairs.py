@@ -87,7 +87,7 @@ def sides_of(columns: Folded) -> Sides | None:
 
 
 def pair_found(record: Record, columns: Folded, sides: Sides) -> OtherRow:
-    """What is said of a pair that is not taken."""
+    """What is reported of a pair that is not taken."""
     prompts = [columns[name] for name in (*_PROMPTS, *_FRONTS) if name in columns and record.get(columns[name])]
     hint = f"{HINT}; {SFT_ANYWAY}" if matching_formats(record) else HINT
     return OtherRow(KIND, [*prompts[:2], sides.chosen, sides.rejected], hint)

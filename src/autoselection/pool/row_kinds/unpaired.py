@@ -65,7 +65,7 @@ def label_evidence(labelled: Iterable[tuple[Any, str]], prompted: bool) -> Label
 def unwanted(
     record: Mapping[str, Any], column: str, sure: bool, evidence: LabelEvidence, *, told: bool = False
 ) -> OtherRow | None:
-    """What is said of a row whose answer is not wanted.
+    """What is reported of a row whose answer is not wanted.
 
     Args:
         sure: the column's name alone says what it is.

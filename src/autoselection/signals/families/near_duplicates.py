@@ -93,7 +93,7 @@ def near_duplicates(
 
 def _nodes(signatures: NDArray[np.uint32], texts: Texts | None, ngram_size: int) -> IntArray:
     """The lowest row with the same shingles (without texts: the same signature) as each row."""
-    # With texts the first values do: whoever shares them is told apart by the shingles.
+    # With texts the first values do: whoever shares them is distinguished by the shingles.
     keys = _signature_keys(signatures if texts is None else signatures[:, :_FIRST_VALUES])
     order, starts, sizes = _groups(keys)
     if texts is not None:

@@ -80,7 +80,7 @@ def train_sae(
     """Train a k-sparse autoencoder on the pool with ``sparsify``'s own trainer, eagerly and offline.
 
     The pool's conversations are rendered with the chat template, shuffled by ``seed`` and packed into contexts without
-    padding; the pool is repeated (shuffled anew) until ``max_tokens`` are reached. One more batch is held out to measure
+    padding; the pool is repeated (shuffled again) until ``max_tokens`` are reached. One more batch is held out to measure
     the result. States of attention sinks are left out. The checkpoint is ``out/cfg.json`` (with the hookpoint added) and ``out/sae.safetensors``.
 
     Args:

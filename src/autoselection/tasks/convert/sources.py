@@ -50,7 +50,7 @@ class ReadingOptions:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of a benchmark and the split it is said to be (None: it says nothing).
+    """A file of a benchmark and the split it is declared to be (None: undeclared).
 
     Attributes:
         topic: name of its subtask: the file's name without the split, or its folder's where the file is named for one.
@@ -159,7 +159,7 @@ def _text_of(path: Path, given: str | None) -> str:
 
 
 def _guessed(content: bytes, path: Path) -> str:
-    """The text of a table that spreadsheets wrote in their old encoding, as for pools; what was guessed is said."""
+    """The text of a table that spreadsheets wrote in their old encoding, as for pools; what was guessed is reported."""
     try:
         seen = survey(io.BytesIO(content), path, None)
         text = content.decode(seen.encoding)

@@ -267,7 +267,7 @@ _SERVICE = re.compile(
 def is_refusal(answer: str, asked: str) -> bool:
     """Whether an answer declines to answer.
 
-    Told by how it begins, so that one which quotes a refusal is none; long answers and those with code are none either.
+    Recognized by how it begins, so that one which quotes a refusal is none; long answers and those with code are none either.
 
     Args:
         asked: the user's last turn: declining what is harmful, and writing a refusal on demand, are answers.

@@ -52,7 +52,7 @@ class Declared:
     """The tools that a row declares.
 
     Attributes:
-        schemas: by name; None where nothing is said of the arguments, or nothing sound.
+        schemas: by name; None where the arguments are not described, or not soundly.
         complete: whether every declaration could be read, so that a tool without one is not declared.
         malformed: declarations that could not be read, or whose schema is not sound.
     """
