@@ -75,7 +75,7 @@ class ModelConfig(StrictModel):
     )
     template_date: datetime.date = Field(
         DATE,
-        description="What chat templates that ask for the date of today are told, so that no score changes over night.",
+        description="The date that chat templates get when they ask for today's, so that no score changes over night.",
     )
     control_text: ControlText = Field(
         "refuse",
