@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from autoselection.language.models import load_model, load_tokenizer
     from autoselection.signals.families.lm import LanguageModelSignal
     from autoselection.signals.families.sae import SaeFeatures, SaeOptions, SparseEncoder, read_sae_info
-    from autoselection.signals.model_pass import LanguageModelScorer
+    from autoselection.signals.model_pass import PassReader
 
     if options.shape:
         random_weights(options.model, options.shape)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     encoder = ConversationEncoder(tokenizer, max_length=options.max_length or min(2048, longest))
     sae = None if options.shape else SparseEncoder(read_sae_info(options.sae), model)
     rows, source = conversations(options.pool, options.rows, options.seed)
-    scorer = LanguageModelScorer(model, encoder, batch_tokens=options.batch_tokens)
+    scorer = PassReader(model, encoder, batch_tokens=options.batch_tokens)
     signals: list[Any] = [LanguageModelSignal()]
     if sae is not None:
         features_signal = SaeFeatures(SaeOptions(values="float32"))

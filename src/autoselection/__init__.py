@@ -14,6 +14,8 @@ Nothing is imported before it is used, so that ``import autoselection`` costs no
 
 from __future__ import annotations
 
+import sys
+
 from autoselection._version import __version__
 
 TYPE_CHECKING = False  # what type checkers take for true; the module typing would take longer than all else here
@@ -70,3 +72,18 @@ else:
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *_HOMES})
+
+
+class _FormerModules:
+    """Modules by the names that they had in earlier versions; asked first, as what lies in a moved package is found too."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: object = None, target: object = None) -> object:
+        if not fullname.startswith(f"{__name__}.") or fullname == f"{__name__}.former_modules":
+            return None
+        from autoselection.former_modules import FormerModules
+
+        return FormerModules().find_spec(fullname)
+
+
+sys.meta_path.insert(0, _FormerModules)  # type: ignore[arg-type]

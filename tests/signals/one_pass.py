@@ -9,7 +9,7 @@ from autoselection.signals import Shard
 from autoselection.signals.families.lm import MAX_RANK, LanguageModelOptions, LanguageModelSignal
 from autoselection.signals.families.sae import SaeFeatures, SaeOptions, SparseEncoder
 from autoselection.signals.families.token_kinds import TokenKinds
-from autoselection.signals.model_pass import LanguageModelScorer, PassSignal
+from autoselection.signals.model_pass import PassReader, PassSignal
 
 
 def features_of(sae: SparseEncoder, values: Any = "float32") -> SaeFeatures:
@@ -20,7 +20,7 @@ def features_of(sae: SparseEncoder, values: Any = "float32") -> SaeFeatures:
 
 
 def score(
-    scorer: LanguageModelScorer,
+    scorer: PassReader,
     rows: Sequence[Any],
     *,
     losses: bool = True,

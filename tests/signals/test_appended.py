@@ -12,7 +12,7 @@ import pytest
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, SignalStore, load_table, score_pool, train_sae
 from autoselection.signals.families.text import NgramEntropy
-from autoselection.signals.model_pass import LanguageModelScorer
+from autoselection.signals.model_pass import PassReader
 from autoselection.signals.store import Shard, SignalSpec
 from autoselection.tasks import TaskConfig
 
@@ -116,23 +116,23 @@ def test_signals_of_the_model_go_on_where_the_old_pool_ends(
     }
     score_pool(pool, CONFIG, **options)
     grown = grow(pool, files)
-    run = LanguageModelScorer.run
+    run = PassReader.run
     rows: list[int] = []
 
-    def stopping(self: LanguageModelScorer, conversations: Any, *signals: Any) -> Any:
+    def stopping(self: PassReader, conversations: Any, *signals: Any) -> Any:
         rows.append(len(conversations))
         if len(rows) == 2:
             raise KeyboardInterrupt
         return run(self, conversations, *signals)
 
-    monkeypatch.setattr(LanguageModelScorer, "run", stopping)
+    monkeypatch.setattr(PassReader, "run", stopping)
     with pytest.raises(KeyboardInterrupt):
         score_pool(grown, CONFIG, **options)
     report = score_pool(grown, CONFIG, **options)
     assert rows == [8, 5, 5, 3]  # one shard, the kill, the other shard, the three target samples
     inherited = {signal.name: signal.inherited for signal in report.signals}
     assert inherited == {"tokens": 0, "lm": OLD, "sae": OLD, "mona/maths": OLD}  # tokens: finished before the kill
-    monkeypatch.setattr(LanguageModelScorer, "run", run)
+    monkeypatch.setattr(PassReader, "run", run)
     whole = Pool.open(ingest(files, tmp_path / "whole").path)
     score_pool(whole, CONFIG, **options)
     same(load_table(grown), load_table(whole))

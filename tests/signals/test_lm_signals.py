@@ -17,7 +17,7 @@ from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.signals import model_pass
 from autoselection.signals.families.lm import LanguageModelSignal, token_ranks, token_scores
-from autoselection.signals.model_pass import LanguageModelScorer, token_batches
+from autoselection.signals.model_pass import PassReader, token_batches
 
 HEADER = "<|im_start|>assistant\n"
 
@@ -39,13 +39,13 @@ def model(tiny_model_dir: Path) -> Any:
     return load_model(tiny_model_dir, "cpu")
 
 
-def scorer(model: Any, tokenizer: Any, *, batch_tokens: int = 4096, **options: Any) -> LanguageModelScorer:
+def scorer(model: Any, tokenizer: Any, *, batch_tokens: int = 4096, **options: Any) -> PassReader:
     encoder = ConversationEncoder(tokenizer, **{"max_length": 512, **options})
-    return LanguageModelScorer(model, encoder, batch_tokens=batch_tokens)
+    return PassReader(model, encoder, batch_tokens=batch_tokens)
 
 
 def columns(
-    subject: LanguageModelScorer, rows: list[list[dict[str, str]]], **options: Any
+    subject: PassReader, rows: list[list[dict[str, str]]], **options: Any
 ) -> tuple[dict[str, Any], dict[str, int]]:
     shard, _ = score(subject, rows, **options)
     assert shard is not None

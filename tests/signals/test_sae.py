@@ -23,7 +23,7 @@ from autoselection.signals.families.sae import (
     sinks,
     stored_values,
 )
-from autoselection.signals.model_pass import LanguageModelScorer
+from autoselection.signals.model_pass import PassReader
 
 ROWS = [
     [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
@@ -53,7 +53,7 @@ def model(tiny_model_dir: Path) -> Any:
 
 def features(model: Any, tokenizer: Any, sae: SparseEncoder, batch_tokens: int = 4096) -> np.ndarray[Any, Any]:
     encoder = ConversationEncoder(tokenizer, max_length=512)
-    _, shard = score(LanguageModelScorer(model, encoder, batch_tokens=batch_tokens), ROWS, losses=False, sae=sae)
+    _, shard = score(PassReader(model, encoder, batch_tokens=batch_tokens), ROWS, losses=False, sae=sae)
     assert shard is not None
     indptr = np.concatenate([[0], np.cumsum(shard.arrays["counts"])])
     rows = SparseRows(indptr, shard.arrays["indices"], shard.arrays["values"], sae.info.num_latents)
@@ -154,7 +154,7 @@ def test_only_the_largest_features_are_kept(model: Any, tiny_tokenizer: Any, tmp
 def test_losses_and_features_come_from_one_conditional_pass(model: Any, tiny_tokenizer: Any, tmp_path: Path) -> None:
     sae = SparseEncoder(read_sae_info(write_sae(tmp_path / "layers.0")), model)
     encoder = ConversationEncoder(tiny_tokenizer, max_length=512)
-    subject = LanguageModelScorer(model, encoder, batch_tokens=4096)
+    subject = PassReader(model, encoder, batch_tokens=4096)
     score(subject, ROWS[:1])  # settles how logits are computed
     passes = []
     handle = model.model.register_forward_hook(lambda *_: passes.append(1))

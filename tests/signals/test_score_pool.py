@@ -15,7 +15,7 @@ from autoselection.pool import Pool, ingest
 from autoselection.signals import SIGNALS, SignalsConfig, load_table, score_pool, train_sae
 from autoselection.signals.families import sae_training
 from autoselection.signals.families.lm import LanguageModelSignal
-from autoselection.signals.model_pass import LanguageModelScorer
+from autoselection.signals.model_pass import PassReader
 from autoselection.signals.store import SignalStore
 from autoselection.tasks import TaskConfig
 
@@ -159,7 +159,7 @@ def test_whole_table_with_model_sae_and_tasks(pool: Pool, tiny_model_dir: Path, 
     from autoselection.language.chat import ConversationEncoder
 
     model, tokenizer = load_model(tiny_model_dir, "cpu"), load_tokenizer(tiny_model_dir)
-    scorer = LanguageModelScorer(model, ConversationEncoder(tokenizer, max_length=200), batch_tokens=4096)
+    scorer = PassReader(model, ConversationEncoder(tokenizer, max_length=200), batch_tokens=4096)
     shard, _ = score(scorer, pool.messages())
     assert shard is not None
     np.testing.assert_allclose(table.column("ifd"), shard.arrays["ifd"], rtol=2e-5)
@@ -186,17 +186,17 @@ def test_a_killed_run_loses_one_shard(
     expected = load_table(pool, keys=whole.keys)
     ifd, features = expected.column("ifd").copy(), expected.require_sae().to_scipy().toarray().copy()
     shutil.rmtree(pool.path / "signals")
-    run = LanguageModelScorer.run
+    run = PassReader.run
     rows: list[int] = []
 
-    def stopping(self: LanguageModelScorer, conversations: Any, *signals: Any) -> Any:
+    def stopping(self: PassReader, conversations: Any, *signals: Any) -> Any:
         if len(rows) == 2:
             rows.append(0)
             raise KeyboardInterrupt
         rows.append(len(conversations))
         return run(self, conversations, *signals)
 
-    monkeypatch.setattr(LanguageModelScorer, "run", stopping)
+    monkeypatch.setattr(PassReader, "run", stopping)
     with pytest.raises(KeyboardInterrupt):
         score_pool(pool, CONFIG, model=tiny_model_dir, sae=sae_dir, signals=names)
     rows[:] = [9, 9, 9]

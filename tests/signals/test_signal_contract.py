@@ -82,7 +82,7 @@ def test_a_signal_of_another_package_shares_the_pass_of_the_base_model(
     example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scored together with losses and SAE features, it costs no pass of its own, and says what it says alone."""
-    from autoselection.signals.model_pass import LanguageModelScorer
+    from autoselection.signals.model_pass import PassReader
 
     confidence = example("confidence").Confidence
     registry = SignalRegistry()
@@ -92,13 +92,13 @@ def test_a_signal_of_another_package_shares_the_pass_of_the_base_model(
     ]
     pools = [Pool.open(ingest([{"messages": t} for t in turns], tmp_path / name).path) for name in ("both", "alone")]
     batches: list[list[str]] = []
-    run = LanguageModelScorer.run
+    run = PassReader.run
 
     def counting(self: Any, rows: Any, signals: Any) -> Any:
         batches.append(sorted(signal.name for signal in signals))
         return run(self, rows, signals)
 
-    monkeypatch.setattr(LanguageModelScorer, "run", counting)
+    monkeypatch.setattr(PassReader, "run", counting)
     options: dict[str, Any] = {"model": demo.model_dir(), "sae": demo.sae_dir(), "registry": registry}
     config = SignalsConfig(device="cpu")
     report = score_pool(pools[0], config, signals=["ifd", "sae", "confidence"], **options)

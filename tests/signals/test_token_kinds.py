@@ -26,7 +26,7 @@ from autoselection.signals import SignalsConfig, load_table, score_pool
 from autoselection.signals.families.lm import LanguageModelSignal
 from autoselection.signals.families.sae import SparseEncoder, read_sae_info
 from autoselection.signals.families.token_kinds import KIND_COLUMNS
-from autoselection.signals.model_pass import TOKEN_KINDS, LanguageModelScorer
+from autoselection.signals.model_pass import TOKEN_KINDS, PassReader
 
 #: Writes reasoning and calls, and with ``HISTORY`` leaves the reasoning of earlier turns out, as Qwen3's template does.
 TEMPLATE = (
@@ -103,7 +103,7 @@ def slow(model: Any, samples: Sequence[Encoded], kind: int | None) -> tuple[floa
     return tuple(np.mean(found, axis=0)) if found else (math.nan,) * 4  # type: ignore[return-value]
 
 
-def check(model: Any, subject: LanguageModelScorer, rows: Sequence[Any]) -> dict[str, Any]:
+def check(model: Any, subject: PassReader, rows: Sequence[Any]) -> dict[str, Any]:
     shard, _ = score(subject, rows, kinds=True)
     assert shard is not None and tuple(shard.arrays) == (*LanguageModelSignal.columns, *KIND_COLUMNS)
     found = shard.arrays
@@ -130,7 +130,7 @@ def test_scores_are_those_of_a_plain_loop(
     model: Any, tiny_model_dir: Path, turns: str, template: str, batch_tokens: int
 ) -> None:
     encodes = encoder(tiny_model_dir, template, turns=turns)
-    stats = check(model, LanguageModelScorer(model, encodes, batch_tokens=batch_tokens), ROWS[:-1])
+    stats = check(model, PassReader(model, encodes, batch_tokens=batch_tokens), ROWS[:-1])
     assert stats["turns_rewritten"] == (1 if (turns, template) == ("all", HISTORY) else 0)
     several = [i for i, row in enumerate(ROWS[:-1]) if len(encodes.samples(row)) > 1]
     assert several == ([4] if (turns, template) == ("each", HISTORY) else [])
@@ -144,7 +144,7 @@ answers = st.builds(said, words, st.none() | words, st.lists(st.sampled_from(["f
 @given(st.lists(st.lists(st.tuples(words, answers), min_size=1, max_size=3), min_size=1, max_size=4))
 def test_any_rows_score_as_in_a_plain_loop(model: Any, tiny_model_dir: Path, turns: list[Any]) -> None:
     rows = [[message for asked, answer in row for message in (user(asked), answer)] for row in turns]
-    check(model, LanguageModelScorer(model, encoder(tiny_model_dir, HISTORY, turns="each"), batch_tokens=200), rows)
+    check(model, PassReader(model, encoder(tiny_model_dir, HISTORY, turns="each"), batch_tokens=200), rows)
 
 
 def test_golden_scores_by_kind(tiny_model_dir: Path) -> None:
@@ -152,7 +152,7 @@ def test_golden_scores_by_kind(tiny_model_dir: Path) -> None:
     encodes = encoder(tiny_model_dir)
     size = len(encodes.tokenizer)
     model = bigrams(encodes.tokenizer, {(">", "b"): 1 / 2, ("c", "<|im_end|>"): 1 / 8})
-    found, _ = score(LanguageModelScorer(model, encodes), [[user("a"), said("c", "b")]], kinds=True)  # type: ignore[arg-type]
+    found, _ = score(PassReader(model, encodes), [[user("a"), said("c", "b")]], kinds=True)  # type: ignore[arg-type]
     chance, other = (
         math.log(size),
         math.log(2 * (size - 1)),
@@ -187,7 +187,7 @@ def test_features_of_several_samples_are_means_over_all_their_tokens(
         encodes = encoder(tiny_model_dir, HISTORY, turns="each")
         rows = [ROWS[4], ROWS[2], ROWS[7]]
         for budget in (1, 4096):
-            scorer = LanguageModelScorer(model, encodes, batch_tokens=budget)
+            scorer = PassReader(model, encodes, batch_tokens=budget)
             for losses in (True, False):
                 _, shard = score(scorer, rows, losses=losses, sae=subject)
                 assert shard is not None
@@ -215,7 +215,7 @@ def test_tools_are_a_prompt_where_the_template_shows_them(model: Any, tiny_model
     tools = json.dumps([{"type": "function", "function": {"name": "find"}}])
     row = Conversation([said("hello")], tools)
     for template, prompted in ((shows, True), (KEPT, False)):
-        found, _ = score(LanguageModelScorer(model, encoder(tiny_model_dir, template)), [row])
+        found, _ = score(PassReader(model, encoder(tiny_model_dir, template)), [row])
         assert found is not None and np.isfinite(found.arrays["ifd"]).tolist() == [prompted]
 
 
@@ -268,7 +268,7 @@ def test_scores_by_kind_are_computed_only_where_asked_for(tiny_model_dir: Path, 
 def test_turns_without_a_weight_are_neither_scored_nor_no_prompt(model: Any, tiny_model_dir: Path) -> None:
     shown = {**said("text"), "weight": 0}
     rows = [[user("a"), shown, user("b"), said("")], [shown, user("b"), said("c")]]
-    found, _ = score(LanguageModelScorer(model, encoder(tiny_model_dir)), rows)
+    found, _ = score(PassReader(model, encoder(tiny_model_dir)), rows)
     assert found is not None and np.isfinite(found.arrays["ifd"]).tolist() == [False, True]
     assert (found.stats["empty_response"], found.stats["no_prompt"]) == (1, 0)
 

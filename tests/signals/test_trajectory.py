@@ -12,7 +12,7 @@ from autoselection.language.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, SignalStore, load_table, score_pool
 from autoselection.signals.families.trajectory import trajectory_columns
-from autoselection.signals.model_pass import LanguageModelScorer
+from autoselection.signals.model_pass import PassReader
 
 
 def test_columns_by_hand() -> None:
@@ -56,13 +56,13 @@ def test_one_more_checkpoint_computes_only_itself(
     pool = Pool.open(tmp_path / "pool")
     folders = [str(tiny_model_dir), *(checkpoint(tmp_path / f"m{x}", tiny_model_dir, x) for x in (0.7, 0.4))]
     scored: list[int] = []
-    plain = LanguageModelScorer.run
+    plain = PassReader.run
 
-    def counting(self: LanguageModelScorer, conversations: Any, signals: Any) -> Any:
+    def counting(self: PassReader, conversations: Any, signals: Any) -> Any:
         scored.append(len(conversations))
         return plain(self, conversations, signals)
 
-    monkeypatch.setattr(LanguageModelScorer, "run", counting)
+    monkeypatch.setattr(PassReader, "run", counting)
 
     def score(models: list[str]) -> dict[str, Any]:
         config = SignalsConfig(trajectory_models=tuple(models), device="cpu")

@@ -14,8 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoselection.tasks.answers import answers_match, extract_letter, extract_text, extract_yes_no, mathematics
-from autoselection.tasks.answers.numbers import Expression, Number, read_number
+from autoselection.tasks.answers import (
+    answers_match,
+    extract_letter,
+    extract_number,
+    extract_text,
+    extract_yes_no,
+)
 
 #: The options of every multiple-choice case.
 OPTIONS = ("cat", "dog", "hot dog", "bird")
@@ -53,14 +58,6 @@ class Case:
 def cases() -> list[Case]:
     path = Path(__file__).with_suffix(".jsonl")
     return [Case(*json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def extract_number(text: str) -> Fraction | None:
-    """The number ``text`` gives as its answer, exactly, or None; a percentage is the number before the sign."""
-    found = read_number(text)
-    if isinstance(found, Expression):
-        return mathematics.value(found.latex)
-    return found.value if isinstance(found, Number) else None
 
 
 def extracted(case: Case) -> Any:

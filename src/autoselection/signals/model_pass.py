@@ -148,16 +148,16 @@ class BaseModelPass:
         """The shards of all ``signals`` for these rows, by name."""
         return self.scorer().run(rows.conversations, signals)
 
-    def scorer(self) -> LanguageModelScorer:
+    def scorer(self) -> PassReader:
         """Of the base model; one for all batches."""
         inputs = self.inputs
 
-        def make() -> LanguageModelScorer:
+        def make() -> PassReader:
             model = inputs.language_model
             encoder = inputs.encoder(model, inputs.tokenizer)
-            return LanguageModelScorer(model, encoder, batch_tokens=inputs.settings.batch_tokens)
+            return PassReader(model, encoder, batch_tokens=inputs.settings.batch_tokens)
 
-        return inputs.keep(LanguageModelScorer, make)
+        return inputs.keep(PassReader, make)
 
 
 class PassSignal(Signal):
@@ -220,7 +220,7 @@ def default_batch_tokens(device: str) -> int:
     return 1024 if device.startswith("cpu") else 8192
 
 
-class LanguageModelScorer:
+class PassReader:
     """Reads conversations with a causal language model, for several signals at once.
 
     Args:

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
+from autoselection.language.chat import Row
 from autoselection.schema import StrictModel
 from autoselection.signals.contract import Loaded
-from autoselection.signals.model_pass import PassResult, PassSignal, TokenValues, ratio
+from autoselection.signals.model_pass import PassReader, PassResult, PassSignal, TokenValues, ratio
 from autoselection.signals.store import Shard, StoredSignal
 
 if TYPE_CHECKING:
@@ -36,6 +37,18 @@ if TYPE_CHECKING:
 
 #: Ranks that count as they are in rsr; those behind count as this.
 MAX_RANK = 100
+
+
+class LanguageModelScorer(PassReader):
+    """Scores conversations that are in no pool."""
+
+    def score(
+        self, rows: Sequence[Row], *, features: PassSignal | None = None, max_rank: int | None = MAX_RANK
+    ) -> tuple[Shard, Shard | None]:
+        """Losses, IFD, varentropy and rsr of conversations, and their SAE features if that signal is given."""
+        losses = LanguageModelSignal(LanguageModelOptions(max_rank=max_rank))
+        found = self.run(rows, [losses] if features is None else [losses, features])
+        return found[losses.name], None if features is None else found[features.name]
 
 
 class LanguageModelOptions(StrictModel):

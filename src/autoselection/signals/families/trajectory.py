@@ -20,7 +20,7 @@ from autoselection.schema import StrictModel
 from autoselection.signals.contract import Loaded, PassGroup, Reads, Rows, Signal
 from autoselection.signals.families.lm import cross_entropy
 from autoselection.signals.inputs import Inputs
-from autoselection.signals.model_pass import LanguageModelScorer, PassResult, PassSignal, TokenValues
+from autoselection.signals.model_pass import PassReader, PassResult, PassSignal, TokenValues
 from autoselection.signals.needs import Need
 from autoselection.signals.store import Shard, SignalSpec, StoredSignal
 
@@ -68,14 +68,12 @@ class CheckpointLoss(PassSignal):
     def compute(self, rows: Rows) -> Shard:
         inputs, path = rows.inputs, self._model
 
-        def make() -> LanguageModelScorer:
+        def make() -> PassReader:
             model = inputs.load(path)
             tokenizer = load_tokenizer(path, inputs.chat, inputs.trust_remote_code)
-            return LanguageModelScorer(
-                model, inputs.encoder(model, tokenizer), batch_tokens=inputs.settings.batch_tokens
-            )
+            return PassReader(model, inputs.encoder(model, tokenizer), batch_tokens=inputs.settings.batch_tokens)
 
-        held = inputs.keep("checkpoint", dict[str, LanguageModelScorer])
+        held = inputs.keep("checkpoint", dict[str, PassReader])
         if path not in held:
             held.clear()  # one checkpoint is in memory at a time
             held[path] = make()

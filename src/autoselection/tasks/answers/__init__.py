@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from autoselection.tasks.answers.letters import extract_letter
-from autoselection.tasks.answers.numbers import is_number, number_matches
+from autoselection.tasks.answers.numbers import extract_number, is_number, number_matches
 from autoselection.tasks.answers.plain import normalised
 from autoselection.tasks.answers.short_text import extract_text, text_matches
 from autoselection.tasks.answers.yes_no import YES_NO, extract_yes_no
 
-__all__ = ["answers_match", "extract_letter", "extract_text", "extract_yes_no", "kind_of"]
+__all__ = ["answers_match", "extract_letter", "extract_number", "extract_text", "extract_yes_no", "kind_of"]
 
 AnswerKind = Literal["auto", "choice", "number", "yes_no", "text"]
 

@@ -74,6 +74,18 @@ UNREADABLE: Final = Unreadable()
 Reading = Number | Expression | Several | Unreadable
 
 
+def extract_number(text: str) -> Fraction | None:
+    """The number ``text`` gives as its answer, exactly, or None; a percentage is the number before the sign.
+
+    Raises:
+        MissingExtraError: the answer is an expression, and math-verify is not installed.
+    """
+    found = read_number(text)
+    if isinstance(found, Expression):
+        return mathematics.value(found.latex)
+    return found.value if isinstance(found, Number) else None
+
+
 def number_matches(generated: str, gold: str) -> bool:
     """Whether ``generated`` gives the number or the expression ``gold``.
 
