@@ -149,7 +149,7 @@ def test_a_second_append_goes_on_from_the_longest_result(pool: Pool, files: list
 def test_other_settings_and_damage_inherit_nothing(pool: Pool, files: list[Path]) -> None:
     score_pool(pool, CONFIG, signals=["ngram_entropy", "lengths"])
     grown = grow(pool, files)
-    bigrams = CONFIG.model_copy(update={"ngram": 2})
+    bigrams = CONFIG.model_copy(update={"options": {"ngram_entropy": {"n": 2}}})
     (report,) = score_pool(grown, bigrams, signals=["ngram_entropy"]).signals
     assert report.inherited == 0
     for path in (pool.path / "signals" / "lengths").rglob("n_turns.npy"):

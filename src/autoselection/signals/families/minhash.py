@@ -34,7 +34,7 @@ _MANY = 0.01
 def shingles(text: str, ngram_size: int) -> list[str]:
     """The n-grams of a text's units; a text with fewer units is one shingle.
 
-    This defines what signatures and Jaccard similarities are computed from; ``signals.shingles`` hashes them at once.
+    This defines what signatures and Jaccard similarities are computed from; ``families.shingles`` hashes them at once.
     """
     found = units(text)
     return [" ".join(found[i : i + ngram_size]) for i in range(max(1, len(found) - ngram_size + 1))]
