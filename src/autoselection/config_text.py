@@ -14,6 +14,8 @@ from pydantic_core import PydanticUndefined
 from autoselection.config import StudyConfig
 from autoselection.documents import dump_yaml
 from autoselection.schema import Configured
+from autoselection.signals.config import OWN_KEYS
+from autoselection.signals.registry import default_registry
 from autoselection.validation import nested_model
 from autoselection.wording import clipped
 
@@ -68,14 +70,38 @@ def _reference(model: type[BaseModel], key: str, said: Sequence[str]) -> Iterato
             listed = "" if _section(field) or not _is_list(field) else "[]"
             sections.append((section, f"{name}{listed}", field.description or ""))
         if _section(field) is None:
-            cells = (f"`{name}`", _shown_default(field), field.description or "")
-            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    if rows:
-        yield from ("", "| key | default | |", "| --- | --- | --- |", *rows)
+            rows.append(_row(name, field))
+    yield from _table(rows)
+    if key == "signals":
+        yield from _options_of_signals()
     for name, options in _options(model):
         sections.append((options, name, _first_line(options)))
     for section, name, description in sections:
         yield from _reference(section, f"{key}.{name}" if key else name, [description])
+
+
+def _options_of_signals() -> Iterator[str]:
+    """Options of single signals, but those that have a key of their own."""
+    own = {(signal, option) for _, signal, option in OWN_KEYS}
+    yield from ("", "### `signals.options`", "", "Options of single signals, as `NAME: {OPTION: VALUE}`.")
+    yield from _table(
+        [
+            _row(f"{kind.name}.{option}", field)
+            for kind in default_registry().kinds()
+            for option, field in kind.options_model.model_fields.items()
+            if (kind.name, option) not in own
+        ]
+    )
+
+
+def _table(rows: Sequence[str]) -> Iterator[str]:
+    if rows:
+        yield from ("", "| key | default | |", "| --- | --- | --- |", *rows)
+
+
+def _row(key: str, field: FieldInfo) -> str:
+    cells = (f"`{key}`", _shown_default(field), field.description or "")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _is_list(field: FieldInfo) -> bool:

@@ -1,5 +1,6 @@
 """Every configuration key that a page names exists, and every piece of YAML on it is one that is taken."""
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -13,9 +14,12 @@ from autoselection.config import StudyConfig
 from autoselection.recipes import Recipe
 from autoselection.reproduce.config import ReproductionConfig
 from autoselection.schema import Configured
+from autoselection.signals.registry import SignalRegistry
 
 #: Options of the example plugin, which need not be installed.
-OF_THE_EXAMPLE = ("evaluation.sft.partial", "executor.folders")
+OF_THE_EXAMPLE = ("evaluation.sft.partial", "executor.folders", "signals.options.code_share")
+SECTIONS = "|".join(name for name in StudyConfig.model_fields if name not in ("name", "version", "sae"))
+MODULES = sorted((ROOT / "src" / "autoselection").rglob("*.py"))
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -29,6 +33,8 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def exists(key: str, *models: type[BaseModel]) -> bool:
     """Whether a dotted key leads to a field; positions in lists are passed over, mappings take any name."""
     name, _, rest = key.partition(".")
+    if key.startswith("signals.options."):
+        return is_option(key.removeprefix("signals.options."))
     if name.isdigit():
         return not rest or exists(rest, *models)
     sections = [model.sections() for model in models if issubclass(model, Configured)]
@@ -41,13 +47,21 @@ def exists(key: str, *models: type[BaseModel]) -> bool:
     return exists(rest, *inside) if inside else any("dict" in str(field.annotation).lower() for field in fields)
 
 
+def is_option(key: str) -> bool:
+    """Whether ``signal`` or ``signal.option`` is what the options of signals may hold; ``NAME`` stands for any."""
+    signal, _, option = key.partition(".")
+    kinds = {kind.name: kind for kind in SignalRegistry().kinds()}
+    if signal == "NAME":
+        return option in ("", "OPTION")
+    return signal in kinds and (not option or option in kinds[signal].options_model.model_fields)
+
+
 def named(text: str) -> Iterator[str]:
     """Dotted keys in inline code, those that --set overrides, and those of YAML blocks."""
-    sections = "|".join(name for name in StudyConfig.model_fields if name not in ("name", "version", "sae"))
     for code in re.findall(r"`([^`\n]+)`", prose(text)):
         if code.endswith((".py", ".jsonl", ".npy", ".arrow", ".yaml")):
             continue
-        if found := re.fullmatch(rf"((?:{sections})(?:\.[a-z0-9_]+)+)(?:[:=].*)?", code):
+        if found := re.fullmatch(rf"((?:{SECTIONS})(?:\.\w+)+)(?:[:=].*)?", code):
             yield found[1]
     yield from re.findall(r"--set\s+['\"]?([\w.]+)=", text)
     for value in yaml_blocks(text):
@@ -78,6 +92,20 @@ def test_every_configuration_key_on_a_page_exists(page):
     assert not wrong
 
 
+def test_every_configuration_key_in_a_message_or_docstring_exists():
+    key = re.compile(rf"(?<![\w./`*])((?:{SECTIONS})(?:\.\w+)+)(?![\w(/])")
+    files = re.compile(r"\.(?:jsonl|arrow|safetensors)$")
+    wrong = []
+    for module in MODULES:
+        if module.name == "former_keys.py":  # speaks of keys that are gone
+            continue
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found = [word for word in key.findall(node.value) if not files.search(word)]
+                wrong += [(module.name, word) for word in found if not exists(word, StudyConfig, ReproductionConfig)]
+    assert not wrong
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_recipe_on_a_page_is_valid(page):
     for value in yaml_blocks(page.read_text(encoding="utf-8")):
@@ -85,6 +113,8 @@ def test_every_recipe_on_a_page_is_valid(page):
             assert Recipe.from_dict(value).steps
 
 
-@pytest.mark.parametrize("key", ["search.evalutions", "evaluation.sft.packing.deep", "nothing"])
+@pytest.mark.parametrize(
+    "key", ["search.evalutions", "evaluation.sft.packing.deep", "nothing", "signals.options.minhash.recall"]
+)
 def test_a_key_that_does_not_exist_is_found(key):
     assert not exists(key, StudyConfig, ReproductionConfig)

@@ -17,7 +17,7 @@ from autoselection.wording import suggestion
 SIGNALS: tuple[str, ...] = SignalRegistry(BUILTIN_SIGNALS).names()
 
 #: Options that have a key of their own in this section, for they name models: key, signal, option.
-_OWN_KEYS = (
+OWN_KEYS = (
     ("spacy_model", "action_object_branching", "parser"),
     ("embedding_model", "embeddings", "model"),
     ("reward_model", "reward", "model"),
@@ -36,7 +36,7 @@ class SignalsConfig(PassSettings):
     )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="Options of single signals by name, those of plugins among them: {repetition: {n: 8}}; docs/signals.md lists them.",
+        description="Options of single signals by name, those of plugins among them: {repetition: {n: 8}}; autoselection config --keys lists them.",
     )
     spacy_model: str = Field(
         "en_core_web_sm", description="spaCy model with tagger and parser, for action_object_branching."
@@ -91,7 +91,7 @@ class SignalsConfig(PassSettings):
 
     def options_of(self, name: str) -> Mapping[str, Any]:
         """The options of the signal ``name``: its own keys of this section, then ``options``."""
-        own = {option: getattr(self, key) for key, signal, option in _OWN_KEYS if signal == name}
+        own = {option: getattr(self, key) for key, signal, option in OWN_KEYS if signal == name}
         return {**own, **self.options.get(name, {})}
 
     def made_options(self, name: str) -> Any:
@@ -100,7 +100,7 @@ class SignalsConfig(PassSettings):
 
     def all_options(self) -> dict[str, Mapping[str, Any]]:
         """The options of all signals that have any, by name."""
-        return {name: self.options_of(name) for name in {*(signal for _, signal, _ in _OWN_KEYS), *self.options}}
+        return {name: self.options_of(name) for name in {*(signal for _, signal, _ in OWN_KEYS), *self.options}}
 
     def pass_settings(self) -> PassSettings:
         """How a model reads rows."""
