@@ -133,7 +133,7 @@ def test_hints_of_other_kinds_of_rows_are_python_too(tmp_path: Path):
         ("What is this text doing here? " * 300, "does not exist"),
         (pl.DataFrame({"prompt": [object()]}), "The column 'prompt' holds Python objects"),
     ],
-    ids=str,
+    ids=["number", "nothing", "mapping", "bytes", "empty", "numbers", "absent file", "long text", "objects"],
 )
 def test_what_is_no_rows_is_refused(given: Any, said: str, tmp_path: Path):
     with pytest.raises(PoolError, match=said) as refused:

@@ -13,7 +13,7 @@ from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, SignalStore, load_table, score_pool, train_sae
 from autoselection.signals.families.text import NgramEntropy
 from autoselection.signals.model_pass import PassReader
-from autoselection.signals.store import Shard, SignalSpec
+from autoselection.signals.stored import Shard, SignalSpec
 from autoselection.tasks import TaskConfig
 
 WORDS = ["red", "cat", "runs", "home", "and", "sings", "loud", "songs", "of", "rain"]

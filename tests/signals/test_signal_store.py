@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from autoselection.errors import SignalError
-from autoselection.signals.store import Shard, SignalSpec, SignalStore
+from autoselection.signals.store import SignalStore
+from autoselection.signals.stored import Shard, SignalSpec
 
 ROWS = 25
 SPEC = SignalSpec("square", 1, {"power": 2})

@@ -13,7 +13,7 @@ from autoselection.pool import Pool
 from autoselection.signals import SignalStore
 from autoselection.signals.scored import finished_signals, unfinished_signals
 from autoselection.signals.shard_plan import ShardPlan
-from autoselection.signals.store import Shard, SignalSpec
+from autoselection.signals.stored import Shard, SignalSpec
 from autoselection.study import Study
 
 

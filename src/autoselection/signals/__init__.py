@@ -11,7 +11,8 @@ from autoselection.signals.registry import SignalRegistry, default_registry, sig
 from autoselection.signals.report import ScoreReport, SignalReport, missing_scores
 from autoselection.signals.score import load_table, score_pool
 from autoselection.signals.statistics import PoolStats, SignalStats, pool_stats
-from autoselection.signals.store import Shard, SignalStore
+from autoselection.signals.store import SignalStore
+from autoselection.signals.stored import Shard
 from autoselection.signals.table import SignalTable
 
 __all__ = [

@@ -22,7 +22,7 @@ from autoselection.conversation import Conversation, Message, turn_text
 from autoselection.schema import StrictModel
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import Need
-from autoselection.signals.store import Shard, SignalSpec, StoredSignal
+from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 
 Reads = Literal["messages", "texts", "conversations"]
 

@@ -33,7 +33,7 @@ from autoselection.language.chat.form import as_conversation
 from autoselection.signals.contract import PassGroup, Reads, Rows, Signal
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import BASE_MODEL, Need
-from autoselection.signals.store import Shard, SignalSpec
+from autoselection.signals.stored import Shard, SignalSpec
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from autoselection.signals.contract import Signal
 from autoselection.signals.families import BUILTIN_SIGNALS
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import Need
-from autoselection.signals.store import Shard
+from autoselection.signals.stored import Shard
 from autoselection.validation import reason_of
 from autoselection.wording import suggestion
 

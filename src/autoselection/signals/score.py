@@ -20,7 +20,8 @@ from autoselection.signals.contract import Loaded, Rows, Signal
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.registry import SignalRegistry, checked, default_registry
 from autoselection.signals.report import ScoreReport, SignalReport
-from autoselection.signals.store import Computed, Shard, SignalSpec, SignalStore, StoredSignal
+from autoselection.signals.store import Computed, SignalStore
+from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 from autoselection.signals.table import SignalTable
 from autoselection.signals.unscored import reasons
 from autoselection.tasks import TaskConfig

@@ -12,104 +12,27 @@ and only the rows behind them are computed.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import shutil
-import struct
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoselection import files
 from autoselection.errors import SignalError
 from autoselection.progress import console, progress
-from autoselection.signals.arrays import SparseRows
 from autoselection.signals.shard_plan import ShardPlan
+from autoselection.signals.store_files import UNREADABLE, ArrayFiles, read_shard, write_shard
+from autoselection.signals.stored import FORMAT, Array, Shard, SignalSpec, StoredSignal, key_of
 
 if TYPE_CHECKING:
     from autoselection.pool import Pool
 
-FORMAT = 1
-_STAT = "stat:"
-#: Rows (or sparse entries) copied at once from one array file to another.
-_COPY_ROWS = 1 << 16
-_UNREADABLE = (*files.UNREADABLE_ARRAY, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
-#: How the archive of a shard ends that carries no checksum: with an empty comment.
-_END_OF_ARCHIVE, _CHECKSUM_BYTES = b"PK\x05\x06", 32
-
-Array = NDArray[Any]
 Extra = Callable[[], Mapping[str, Array]]
-
-
-@dataclass(frozen=True)
-class SignalSpec:
-    """What a cached signal depends on besides the pool.
-
-    Attributes:
-        name: directory name, such as ``tokens`` or ``mona/gsm8k``.
-        version: raised by us whenever the definition changes.
-        params: JSON values that change the result.
-        model: fingerprint of the model (and SAE) it was computed with.
-        targets: fingerprint of the task's target items.
-        sparse: the result is one sparse vector a row.
-        uses: other signals of the same pool that it is computed from, by the name of the parameter that holds their key.
-        rowwise: what it says of a row depends on nothing but this row (and the above). If not, nothing is taken over
-            from before rows were appended to the pool.
-    """
-
-    name: str
-    version: int
-    params: Mapping[str, Any] = field(default_factory=dict)
-    model: str | None = None
-    targets: str | None = None
-    sparse: bool = False
-    uses: Mapping[str, SignalSpec] = field(default_factory=dict)
-    rowwise: bool = True
-
-    def resolved(self, pool_fingerprint: str) -> dict[str, Any]:
-        """The parameters, with the keys of the signals it uses."""
-        return {**self.params, **{name: used.key(pool_fingerprint) for name, used in self.uses.items()}}
-
-    def key(self, pool_fingerprint: str) -> str:
-        """16 hex digits."""
-        params = self.resolved(pool_fingerprint)
-        return _key([FORMAT, pool_fingerprint, self.name, self.version, params, self.model, self.targets])
-
-
-def _key(parts: Sequence[Any]) -> str:
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Results for consecutive rows: aligned arrays (or ``counts``, ``indices``, ``values``), and counts to be summed."""
-
-    arrays: Mapping[str, Array]
-    stats: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StoredSignal:
-    """A finished signal: its metadata and its memory-mapped arrays."""
-
-    meta: Mapping[str, Any]
-    arrays: Mapping[str, Array]
-
-    def sparse(self) -> SparseRows:
-        """The arrays of a sparse signal as rows."""
-        arrays, d = self.arrays, int(self.meta["params"]["d"])
-        return SparseRows(arrays["indptr"], arrays["indices"], arrays["values"], d, arrays.get("scale"))
 
 
 @dataclass(frozen=True)
@@ -228,7 +151,7 @@ class SignalStore:
                 if path.stat().st_size != facts["bytes"] or not files.is_sound(path, facts["blake2b"], self._stamps):
                     raise SignalError(f"{path} is damaged (not the size or content that was written): {again}")
                 arrays[file] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 raise SignalError(f"{path} cannot be read ({error}): {again}") from error
         return StoredSignal(meta, arrays)
 
@@ -283,7 +206,7 @@ class SignalStore:
         said = ("pool", "name", "version", "params", "model", "targets")
         if not sealed and not set(meta) <= {*shapes, *said, "format"}:
             raise ValueError("its content was written by no version")
-        if not sealed and (_key([FORMAT, *map(meta.get, said)]), meta.get("name")) != (key, name):
+        if not sealed and (key_of([FORMAT, *map(meta.get, said)]), meta.get("name")) != (key, name):
             raise ValueError("it is that of another signal")
         return meta
 
@@ -369,7 +292,7 @@ class SignalStore:
                 if wanted:
                     shards = work(span, frozenset(spec.name for spec in wanted))
                     for spec in wanted:
-                        self._write_shard(self._shard_path(spec, span, plan), shards[spec.name])
+                        write_shard(self._shard_path(spec, span, plan), shards[spec.name])
                 advance(len(span), found=not wanted)
         common = extra() if callable(extra) else {}
         results = []
@@ -415,21 +338,11 @@ class SignalStore:
         if not path.exists():
             return "absent"
         try:
-            shard = _read_shard(path)
+            shard = read_shard(path)
             lengths = [len(shard.arrays["counts"])] if spec.sparse else [len(array) for array in shard.arrays.values()]
-        except _UNREADABLE:
+        except UNREADABLE:
             return "damaged"
         return "sound" if all(length == len(span) for length in lengths) else "damaged"
-
-    @staticmethod
-    def _write_shard(path: Path, shard: Shard) -> None:
-        content: dict[str, Any] = dict(shard.arrays)
-        content |= {_STAT + name: np.int64(count) for name, count in shard.stats.items()}
-        archive = io.BytesIO()
-        np.savez(archive, **content)
-        data = archive.getvalue()[:-2] + struct.pack("<H", _CHECKSUM_BYTES)  # the checksum is the archive's comment
-        with files.whole_file(path, "wb") as stream:
-            stream.write(data + hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES // 2).hexdigest().encode())
 
     def _finish(
         self,
@@ -444,7 +357,7 @@ class SignalStore:
         stats: dict[str, int] = {}
         missing: dict[str, int] = {}
         counts = np.zeros(self.rows, np.int64)
-        with _ArrayFiles(folder) as arrays:
+        with ArrayFiles(folder) as arrays:
             if inherited is not None:
                 stats, missing = dict(inherited.stored.meta["stats"]), dict(inherited.stored.meta["missing"])
                 for name, array in inherited.stored.arrays.items():
@@ -453,7 +366,7 @@ class SignalStore:
                 if spec.sparse:
                     counts[: inherited.rows] = inherited.counts
             for span in spans:
-                shard = _read_shard(self._shard_path(spec, span, plan))
+                shard = read_shard(self._shard_path(spec, span, plan))
                 for name, count in shard.stats.items():
                     stats[name] = stats.get(name, 0) + count
                 for name, array in shard.arrays.items():
@@ -487,81 +400,6 @@ class SignalStore:
         for leftover in folder.glob("shards-*"):
             shutil.rmtree(leftover)
         return meta
-
-
-class _ArrayFiles:
-    """Writes ``.npy`` files of one folder piece by piece, so that no array has to fit into memory; in place at the end."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._stack = ExitStack()
-        self._writers: dict[str, _ArrayWriter] = {}
-
-    def __enter__(self) -> _ArrayFiles:
-        return self
-
-    def append(self, name: str, array: Array) -> None:
-        """Add rows to the array called ``name``."""
-        if name not in self._writers:
-            stream = self._stack.enter_context(files.whole_file(self._folder / f"{name}.npy", "wb"))
-            self._writers[name] = _ArrayWriter(stream, array)
-        self._writers[name].append(array)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                for writer in self._writers.values():
-                    writer.header()
-        finally:
-            self._stack.__exit__(kind, error, traceback)
-
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Size and checksum of each file."""
-        paths = {name: self._folder / f"{name}.npy" for name in self._writers}
-        return {name: {"bytes": path.stat().st_size, "blake2b": files.checksum(path)} for name, path in paths.items()}
-
-
-class _ArrayWriter:
-    """Writes one array to a stream."""
-
-    def __init__(self, stream: IO[bytes], like: Array) -> None:
-        self.stream = stream
-        self.dtype, self.tail, self.length = like.dtype, like.shape[1:], 0
-        self.header()
-
-    def header(self) -> None:
-        """Write the header, or, as its version 1.0 leaves room for the length to grow, write it again."""
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self.dtype),
-            "fortran_order": False,
-            "shape": (self.length, *self.tail),
-        }
-        self.stream.seek(0)
-        np.lib.format.write_array_header_1_0(self.stream, header)
-
-    def append(self, array: Array) -> None:
-        for start in range(0, len(array), _COPY_ROWS):  # what is copied may be larger than memory
-            self.stream.write(np.ascontiguousarray(array[start : start + _COPY_ROWS], self.dtype).tobytes())
-        self.length += len(array)
-
-
-def _read_shard(path: Path) -> Shard:
-    """A shard's arrays.
-
-    Raises:
-        what ``_UNREADABLE`` names: it is damaged.
-    """
-    data = path.read_bytes()
-    if data[-22:-18] != _END_OF_ARCHIVE:  # only those of older versions end without a checksum
-        body, digest = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-        if hashlib.blake2b(body, digest_size=_CHECKSUM_BYTES // 2).hexdigest().encode() != digest:
-            raise ValueError("it does not have its checksum")
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    stats = {name[len(_STAT) :]: int(arrays.pop(name)) for name in list(arrays) if name.startswith(_STAT)}
-    return Shard(arrays, stats)
 
 
 def _are_facts(facts: Any) -> bool:

@@ -29,7 +29,7 @@ from autoselection.signals.contract import Reads, Rows, Signal
 from autoselection.signals.families import shingles
 from autoselection.signals.families.near_duplicates import distinct as distinct_of
 from autoselection.signals.needs import BENCHMARK_ITEMS
-from autoselection.signals.store import Shard
+from autoselection.signals.stored import Shard
 from autoselection.tasks import TaskItem
 
 MIN_WORDS = 5

@@ -12,7 +12,7 @@ from autoselection.signals.contract import Rows, Signal
 from autoselection.signals.families.embeddings import EMBEDDING_MODEL, embed_messages
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import BENCHMARK_ITEMS, items_digest
-from autoselection.signals.store import Shard, SignalSpec
+from autoselection.signals.stored import Shard, SignalSpec
 
 
 class ContaminationCosine(Signal):

@@ -23,7 +23,7 @@ from autoselection.signals.arrays import unit_rows
 from autoselection.signals.contract import Loaded, Rows, Signal, prompt_of, response_of
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import Need, demand
-from autoselection.signals.store import Shard, StoredSignal
+from autoselection.signals.stored import Shard, StoredSignal
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -30,7 +30,7 @@ from autoselection.language.chat import Row
 from autoselection.schema import StrictModel
 from autoselection.signals.contract import Loaded
 from autoselection.signals.model_pass import PassReader, PassResult, PassSignal, TokenValues, ratio
-from autoselection.signals.store import Shard, StoredSignal
+from autoselection.signals.stored import Shard, StoredSignal
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -22,7 +22,7 @@ from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.contract import Loaded, Reads, Signal
 from autoselection.signals.families import shingles as hashed
 from autoselection.signals.families.shingles import Shingles, mixed, shingles_of
-from autoselection.signals.store import Shard, StoredSignal
+from autoselection.signals.stored import Shard, StoredSignal
 
 _EMPTY = np.uint32(0xFFFFFFFF)
 #: A value has 28 bits; those above say in which turn it was borrowed, 0 for a place's own, at most 14 (15 is _EMPTY).

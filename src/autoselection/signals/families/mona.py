@@ -14,7 +14,7 @@ from autoselection.signals.families.sae import SAE, SaeFeatures, sae_info
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import BaseModelPass
 from autoselection.signals.needs import BASE_MODEL, TARGETS
-from autoselection.signals.store import Shard, SignalSpec, StoredSignal
+from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 from autoselection.tasks import items_fingerprint
 
 #: Entries of sparse rows read at once (their buffers stay in a processor's cache).

@@ -22,7 +22,7 @@ from autoselection.signals.contract import Loaded, Rows, Signal
 from autoselection.signals.families.shingles import mixed, shingles_of
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
-from autoselection.signals.store import Shard, SignalSpec, StoredSignal
+from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 
 #: Raised whenever other pairs would be found.
 VERSION = 2

@@ -12,7 +12,7 @@ from pydantic import Field
 from autoselection.schema import StrictModel
 from autoselection.segmentation import normalised
 from autoselection.signals.contract import Signal, response_of
-from autoselection.signals.store import Shard
+from autoselection.signals.stored import Shard
 
 #: A text's letters are hashed, in this many bits, beside its number in the block.
 _HASH_BITS = 44

@@ -34,7 +34,7 @@ from autoselection.signals.contract import Reads, Rows, Signal, prompt_of, respo
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import default_batch_tokens, token_batches
 from autoselection.signals.needs import Need, demand
-from autoselection.signals.store import Shard, SignalSpec
+from autoselection.signals.stored import Shard, SignalSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -26,7 +26,7 @@ from autoselection.signals.contract import Loaded
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import PassResult, PassSignal, PassText, StateReader
 from autoselection.signals.needs import BASE_MODEL, Need, demand
-from autoselection.signals.store import Shard, SignalSpec, StoredSignal
+from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 from autoselection.wording import kind_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pydantic import Field
 from autoselection.errors import MissingExtraError, SignalError
 from autoselection.schema import StrictModel
 from autoselection.signals.contract import Reads, Signal
-from autoselection.signals.store import Shard
+from autoselection.signals.stored import Shard
 
 if TYPE_CHECKING:
     from spacy.language import Language

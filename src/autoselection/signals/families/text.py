@@ -18,7 +18,7 @@ from autoselection.signals.contract import Reads, Rows, Signal
 from autoselection.signals.families.shingles import mixed, ngrams, units_of
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import BASE_MODEL
-from autoselection.signals.store import Shard, SignalSpec
+from autoselection.signals.stored import Shard, SignalSpec
 
 __all__ = ["count_model_tokens", "count_tokens", "lengths", "ngram_entropy", "words"]
 

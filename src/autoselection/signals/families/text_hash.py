@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autoselection.segmentation import same_text
 from autoselection.signals.contract import Loaded, Reads, Signal
-from autoselection.signals.store import Shard, StoredSignal
+from autoselection.signals.stored import Shard, StoredSignal
 
 
 class TextHash(Signal):

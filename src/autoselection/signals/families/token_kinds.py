@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autoselection.signals.families.lm import cross_entropy, distribution, response_counts
 from autoselection.signals.model_pass import TOKEN_KINDS, PassResult, PassSignal, TokenValues, ratio
-from autoselection.signals.store import Shard
+from autoselection.signals.stored import Shard
 
 KIND_COLUMNS = tuple(f"{column}_{kind}" for kind in TOKEN_KINDS for column in ("ifd", "varentropy", "loss"))
 

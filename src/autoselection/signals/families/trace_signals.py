@@ -9,7 +9,7 @@ import numpy as np
 
 from autoselection.signals.contract import Reads, Signal
 from autoselection.signals.families import traces
-from autoselection.signals.store import Shard
+from autoselection.signals.stored import Shard
 
 
 class TraceFaults(Signal):

@@ -22,7 +22,7 @@ from autoselection.signals.families.lm import cross_entropy
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import PassReader, PassResult, PassSignal, TokenValues
 from autoselection.signals.needs import Need
-from autoselection.signals.store import Shard, SignalSpec, StoredSignal
+from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 
 #: How the stored losses of a checkpoint are called: ``loss/`` and the beginning of its fingerprint. The table's columns
 #: are ``loss/0``, ``loss/1``, … in the order of the checkpoints.
