@@ -97,7 +97,7 @@ def test_every_configuration_key_in_a_message_or_docstring_exists():
     files = re.compile(r"\.(?:jsonl|arrow|safetensors)$")
     wrong = []
     for module in MODULES:
-        if module.name == "former_keys.py":  # speaks of keys that are gone
+        if module.name.startswith("former_"):  # speaks of keys that are gone, and of modules
             continue
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
