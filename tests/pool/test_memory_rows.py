@@ -143,7 +143,7 @@ def test_what_is_no_rows_is_refused(given: Any, said: str, tmp_path: Path):
 
 
 def test_a_mapping_is_no_configuration(tmp_path: Path):
-    with pytest.raises(ConfigError, match="said by an IngestConfig, not by dict"):
+    with pytest.raises(ConfigError, match="set by an IngestConfig, not by dict"):
         ingest(ROWS, tmp_path / "pool", {"map": {"prompt": "q"}})  # type: ignore[arg-type]
 
 
