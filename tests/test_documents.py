@@ -73,10 +73,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "message"), REFUSED)
 def test_what_is_refused_is_told_with_the_line_and_at_once(text: str | bytes, message: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(RecipeError) as caught:
         parse_yaml(text, "r.yaml", RecipeError)
-    assert time.monotonic() - started < 10  # seconds, not the age of the universe
+    assert time.process_time() - started < 10  # seconds, not the age of the universe
     assert f"r.yaml{message}" in str(caught.value)
     assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
 

@@ -59,9 +59,9 @@ def test_a_line_is_one_line():
 
 
 def test_a_text_of_megabytes_is_cut_at_once():
-    started = time.monotonic()
+    started = time.process_time()
     page = everywhere("\x00 word" * 2_000_000)
-    assert len(page) < 10_000 and time.monotonic() - started < 2.0
+    assert len(page) < 10_000 and time.process_time() - started < 2.0
     assert "…" in page
 
 

@@ -13,15 +13,16 @@ import time
 import pytest
 
 from autoselection import progress as progress_module
-from autoselection.progress import progress
+from autoselection.progress import SHOW_AFTER_SECONDS, progress
 from autoselection.progress_bar import Bar
 
 SLOW = """
 import time
+import autoselection.progress_bar  # loaded before the clock starts
 from autoselection.progress import console, progress
 print("ready", flush=True)
 with progress("Outer [/x] work", 4) as advance:
-    time.sleep(0.6)
+    input()
     for _ in range(4):
         with progress("Inner", 2) as inner:
             inner(); time.sleep(0.2); inner()
@@ -33,13 +34,17 @@ console.say("over")
 def test_a_terminal_shows_at_once_what_is_done_and_how_far_it_is() -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=follower, env={**os.environ, "TERM": "xterm"}
+        [sys.executable, "-c", SLOW],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm"},
     )
     os.close(follower)
-    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    assert process.stdin is not None and process.stdout is not None and process.stdout.readline() == b"ready\n"
     started, seen, first = time.monotonic(), b"", None
-    while True:
-        if select.select([leader], [], [], 30)[0]:
+    try:
+        while select.select([leader], [], [], 30)[0]:
             try:
                 part = os.read(leader, 65536)
             except OSError:  # the other end is closed
@@ -49,9 +54,13 @@ def test_a_terminal_shows_at_once_what_is_done_and_how_far_it_is() -> None:
             seen += part
             if first is None and b"0/4" in seen:
                 first = time.monotonic() - started
-    assert process.wait(timeout=60) == 0
+                process.stdin.write(b"seen\n")  # the first unit begins when the bar was seen
+                process.stdin.flush()
+        assert first is not None and first < SHOW_AFTER_SECONDS  # in a log nothing would be there yet
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
     text = seen.decode()
-    assert first is not None and first < 0.5  # before the first unit is done
     assert "Outer [/x] work" in text and "Inner" in text and "2/4" in text and "over" in text
     assert re.search(r"\d:\d\d:\d\d", text.replace("-:--:--", "")) is not None or "0:00:0" in text
     os.close(leader)

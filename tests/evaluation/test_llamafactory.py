@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -359,25 +359,33 @@ def test_many_processes_are_asked_of_torchrun(make_job, stand_in, tiny_model_dir
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent's death is told by Linux")
 def test_it_does_not_outlive_the_process_that_started_it(stand_in, tmp_path):
-    command = stand_in(sleep=60)
+    config = sft_of(llamafactory={"command": stand_in(sleep=60)})
     (tmp_path / "train.yaml").write_text("output_dir: x\n")
-    child = os.fork()
-    if child == 0:
-        config = sft_of(llamafactory={"command": command})
-        make_trainer(config).run_training(tmp_path / "train.yaml")
-        os._exit(0)
-    deadline = time.monotonic() + 20
-    seen = tmp_path / "bin" / "seen.json"
-    while not (seen.exists() and seen.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    started = stand_in.seen()["pid"]
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from autoselection.evaluation import SFTConfig\n"
+        "from autoselection.evaluation.trainers.contract import make_trainer\n"
+        "make_trainer(SFTConfig.model_validate_json(sys.argv[1])).run_training(Path(sys.argv[2]))\n"
+    )
+    # Not a fork of the test run: its threads hold locks, and an error would go on with the other tests.
+    child = subprocess.Popen([sys.executable, "-c", script, config.model_dump_json(), str(tmp_path / "train.yaml")])
+    try:
+        seen = tmp_path / "bin" / "seen.json"
+        deadline = time.monotonic() + 120
+        while not (seen.exists() and seen.stat().st_size) and time.monotonic() < deadline:
+            assert child.poll() is None
+            time.sleep(0.05)
+        started = stand_in.seen()["pid"]
+    finally:
+        child.kill()
+        child.wait()
 
     def alive() -> bool:
         stat = Path(f"/proc/{started}/stat")
         return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
+    deadline = time.monotonic() + 20
     while alive() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive()

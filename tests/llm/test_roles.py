@@ -183,10 +183,10 @@ def test_an_endpoint_that_fails_leaves_the_search_to_the_rules(
 
 
 def test_a_slow_endpoint_leaves_the_search_to_the_rules(serve: Serve, known_pool: KnownPool, ruled: list[str]) -> None:
-    server = serve(lambda request, number: Behaviour("{}", delay=2.0))
+    server = serve(lambda request, number: Behaviour("{}", delay=20.0))
     started = time.monotonic()
     controller = search(known_pool, settings(server, timeout=0.2, retries=0))
-    assert chosen(controller) == ruled and time.monotonic() - started < 5.0
+    assert chosen(controller) == ruled and time.monotonic() - started < 20.0
     assert "no answer within 0.2 s" in notes(controller)[0]["llm summariser"]
 
 

@@ -175,10 +175,10 @@ for _ in range(40):
     ],
 )
 def test_no_schema_hangs_or_recurses_for_ever(schema: Any, value: Any) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UncheckableError):
         ToolSchema(schema).fits(value)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_recursive_schemas_work() -> None:
@@ -188,10 +188,10 @@ def test_recursive_schemas_work() -> None:
 
 
 def test_patterns_take_linear_time_and_unknown_ones_rule_nothing_out() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert not matches(r"^(a+)+$", "a" * 100_000 + "!")
     assert not matches(r"^(([a-z])+.)+[A-Z]([a-z])+$", "a" * 50_000)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     for pattern in (r"(?=a)b", r"(a)\1", "(", "(a{1000}){1000}", "a" * 5_000, "\ud800"):
         assert matches(pattern, "anything")
     assert matches("a", "\ud800")
