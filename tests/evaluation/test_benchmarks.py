@@ -464,7 +464,7 @@ def test_few_shot_examples_are_earlier_turns(make_job, tiny_model_dir, tiny_toke
         share = float(options.softmax(0)[("yes", "no").index(item["answer"])])
         assert result.items["odd"]["option_likelihood"][index] == pytest.approx(share, abs=1e-4)
     assert result.score == pytest.approx(result.metrics["odd"]["option_likelihood"])
-    with pytest.raises(ConfigError, match="3 examples are asked for and 2 target items"):
+    with pytest.raises(ConfigError, match="3 examples are asked for, but there are only 2 target items"):
         evaluate(make_job(rows=None, tasks=(task.model_copy(update={"fewshot": 3}),)))
 
 

@@ -41,7 +41,7 @@ class Careless:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"), [("short", "that of all its"), ("sorted", "in the order asked"), ("flag", "told wrongly")]
+    ("fault", "told"), [("short", "that of all its"), ("sorted", "in the order asked"), ("flag", "reported wrongly")]
 )
 def test_an_engine_that_breaks_it_is_told_so(fault: str, told: str) -> None:
     class Broken(TransformersEngine):
