@@ -32,7 +32,7 @@ import numpy as np
 SMOLLM2 = Path(__file__).resolve().parents[1] / "examples" / "smollm2" / "config.yaml"
 
 #: What a worker imports before its first evaluation can do anything.
-_IMPORTS = "from autoselection.evaluation import _trainer, _language_model, evaluate; import peft"
+_IMPORTS = "from autoselection.evaluation import evaluate, lm_eval_classes; from autoselection.evaluation.trainers import subset_trainer; import peft"
 
 
 class Stopwatch:

@@ -55,7 +55,7 @@ def traces(rows: int, seed: int, *, held_out: int = 0) -> Iterator[Planted]:
 def measured(rows: int, seed: int, *, held_out: int = 0) -> tuple[dict[str, Any], list[tuple[str, Planted]]]:
     """Shares found, flagged and wrongly flagged; and the rows that were taken wrongly, each with what is wrong."""
     made = list(traces(rows, seed, held_out=held_out))
-    shard = default_registry().make("trace_faults").compute([row for _, _, row in made])
+    shard = default_registry().kind("trace_faults")().compute([row for _, _, row in made])
     planted, found, flagged = Counter[str](), Counter[str](), Counter[str]()
     looks, alarms, alarm_kinds = Counter[str](), Counter[str](), Counter[str]()
     wrong: list[tuple[str, Planted]] = []
