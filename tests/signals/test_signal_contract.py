@@ -164,7 +164,8 @@ class Uncounted(Base):
     """Has rows without a score that it does not count right."""
 
     def compute(self, rows: Rows) -> Shard:
-        return Shard({"value": np.full(len(rows), np.nan, np.float32)}, {"empty_response": len(rows) + 1})
+        values = np.where(np.asarray(rows.texts) == rows.texts[0], 1, np.nan).astype(np.float32)
+        return Shard({"value": values}, {"empty_response": len(rows) + 1})
 
 
 class Unstable(Base):
@@ -185,17 +186,70 @@ class Unnamed(Base):
     version = 0
 
 
+class Bare(Base):
+    def compute(self, rows: Rows) -> Any:
+        return np.zeros(len(rows))
+
+
+class Silent(Base):
+    def compute(self, rows: Rows) -> Shard:
+        return Shard({"value": np.full(len(rows), np.nan, np.float32)}, {"empty_response": len(rows)})
+
+
+class Endless(Base):
+    def compute(self, rows: Rows) -> Shard:
+        return Shard({"value": np.full(len(rows), np.inf, np.float32)})
+
+
+class Spelled(Base):
+    columns: Any = "value"
+
+
+class Needy(Base):
+    needs: Any = ("BASE_MODEL",)
+
+
+class Optional(Base):
+    options_model: Any = dict
+
+
+class MadeFromBase(Base):
+    name = "twice"
+    columns = ("twice",)
+    made_from = ("fine",)
+
+    def compute(self, rows: Rows) -> Shard:
+        return Shard({"twice": 2 * rows.needed["fine"].arrays["value"][rows.span.start : rows.span.stop]})
+
+
 @pytest.mark.parametrize(
     ("kind", "error", "message"),
     [
         (Position, AssertionError, "'fine' breaks a rule: a row's value does not depend on the others"),
-        (Uncounted, AssertionError, "the 10 rows without 'value' are counted"),
+        (Uncounted, AssertionError, "the 8 rows without 'value' are counted"),
         (Unstable, AssertionError, "it computes the same each time, but 'value' of row"),
         (Wide, SignalError, r"returned an array of shape \(10, 2\)"),
         (Unnamed, AssertionError, "'version' is a whole number"),
+        (Bare, SignalError, "'fine' returned ndarray where a Shard of arrays by column was expected"),
+        (Silent, AssertionError, "some row has a score"),
+        (Endless, AssertionError, "'value' is finite"),
+        (Spelled, SignalError, "'columns' must be a tuple of names, not 'value'"),
+        (Needy, SignalError, "'needs' must be a tuple of needs"),
+        (Optional, SignalError, "'options_model' must be a pydantic model"),
     ],
 )
 def test_a_broken_signal_is_found_out(kind: type[Signal], error: type[Exception], message: str) -> None:
     check_signal(Base)
     with pytest.raises(error, match=message):
         check_signal(kind)
+
+
+def test_a_signal_is_made_from_another_one_of_its_package() -> None:
+    check_signal(MadeFromBase, others=[Base])
+    with pytest.raises(SignalError, match="There is no signal 'fine'"):
+        check_signal(MadeFromBase)
+
+
+def test_one_signal_may_be_asked_for_by_its_name(tmp_path: Path) -> None:
+    pool = Pool.open(ingest([{"prompt": "a", "response": "b"}], tmp_path / "pool").path)
+    assert set(score_pool(pool, signals="lengths").keys) == {"lengths"}

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from autoselection.errors import SignalError
 from autoselection.plugins import load_entry_points
@@ -49,6 +49,7 @@ class SignalRegistry:
         if not hasattr(kind, "name"):
             raise SignalError(f"{kind!r} is no class of signals: it has no 'name'.")
         name = kind.name
+        _check_declared(kind)
         asked = {name: (*kind.columns, *kind.arrays)} if kind.asked_as is None else kind.asked_as
         columns = {column: owner for owner, owned in asked.items() for column in owned}
         for word in (name, *asked, *columns):
@@ -163,6 +164,21 @@ class SignalRegistry:
         return iter(done.values())
 
 
+def _check_declared(kind: Kind) -> None:
+    """See that what a class declares is of the right kind; SignalError names it."""
+    lists = {"columns": str, "arrays": str, "made_from": str, "needs": Need, "may_use": Need}
+    for member, wanted in lists.items():
+        value = getattr(kind, member)
+        if not isinstance(value, (tuple, list)) or not all(isinstance(one, wanted) for one in value):
+            what = "names" if wanted is str else "needs (autoselection.signals.Need, such as BASE_MODEL)"
+            raise SignalError(f"The signal '{kind.name}': '{member}' must be a tuple of {what}, not {value!r:.60}.")
+    if not isinstance(kind.options_model, type) or not issubclass(kind.options_model, BaseModel):
+        raise SignalError(
+            f"The signal '{kind.name}': 'options_model' must be a pydantic model (autoselection.schema.StrictModel), "
+            f"not {kind.options_model!r:.60}."
+        )
+
+
 @lru_cache(maxsize=1)
 def default_registry() -> SignalRegistry:
     """The built-in signals and the entry points of group ``autoselection.signals``, each of which names a class.
@@ -187,6 +203,11 @@ def checked(signal: Signal, shard: Shard, rows: int) -> Shard:
     Raises:
         SignalError: it has other columns than declared, or not one number a row.
     """
+    if not isinstance(shard, Shard):
+        raise SignalError(
+            f"The signal '{signal.name}' returned {type(shard).__name__} where a Shard of arrays by column was expected: "
+            "mend the package that registers it."
+        )
     arrays = {name: np.asarray(array) for name, array in shard.arrays.items()}
     declared = (*signal.columns, *signal.arrays)
     if set(arrays) != set(declared):

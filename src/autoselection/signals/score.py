@@ -37,7 +37,7 @@ def score_pool(
     model: Path | str | None = None,
     sae: Path | str | None = None,
     tasks: Sequence[TaskConfig] = (),
-    signals: Sequence[str] | None = None,
+    signals: Sequence[str] | str | None = None,
     chat_template: str | ChatOptions | None = None,
     trust_remote_code: bool = False,
     registry: SignalRegistry | None = None,
@@ -53,7 +53,7 @@ def score_pool(
         model: base model; without it there are no language-model signals, and tokens are words and symbols.
         sae: SAE folder in sparsify format.
         tasks: tasks whose ``target`` samples give the task vectors; tasks without such a file have no MONA.
-        signals: names to compute, instead of ``config.signals``.
+        signals: names to compute (or one), instead of ``config.signals``.
         registry: the signals that exist; None: the built-in ones and those of installed packages.
 
     Raises:
@@ -67,7 +67,8 @@ def score_pool(
     registry = registry or default_registry()
     chat = ChatOptions.of(chat_template)
     inputs = Inputs(pool, config.pass_settings(), config.all_options(), model, sae, tasks, chat, trust_remote_code)
-    asked = signals if signals is not None else config.signals
+    named = (signals,) if isinstance(signals, str) else signals
+    asked = named if named is not None else config.signals
     skipped: dict[str, str] = {}
     names = set(asked) if asked is not None else _possible(registry, config, inputs, skipped)
     wanted = _wanted(registry, names, inputs, skipped)

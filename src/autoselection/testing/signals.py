@@ -45,6 +45,7 @@ def check_signal(
     model: Path | str | None = None,
     sae: Path | str | None = None,
     tasks: Sequence[TaskConfig] = (),
+    others: Sequence[type[Signal]] = (),
     tolerance: float = 1e-4,
 ) -> None:
     """Try a signal against its contract.
@@ -58,6 +59,7 @@ def check_signal(
         options: as users give them under ``signals.options``.
         rows: conversations, each ``{"messages": [(role, content), …]}``; at least three.
         model, sae, tasks: what the signal needs.
+        others: signals of your package that this one is made from.
         tolerance: relative difference that other rows of a batch may make to a value.
 
     Raises:
@@ -66,8 +68,9 @@ def check_signal(
         SignalError: the class cannot be registered, or something that it needs was not given.
     """
     registry = SignalRegistry()
-    if kind not in registry.kinds():
-        registry.register(kind)
+    for one in (*others, kind):
+        if one not in registry.kinds():
+            registry.register(one)
     registry.options(kind.name, options)
     case = _Case(registry, kind, dict(options or {}), {"model": model, "sae": sae, "tasks": tasks}, tolerance)
     case.expect(isinstance(kind.version, int) and kind.version >= 1, "'version' is a whole number from 1 on")
@@ -129,8 +132,12 @@ def _values(case: _Case, rows: Sequence[Mapping[str, Any]], folder: Path) -> dic
         case.expect(_is_json(signal.params), f"'params' are JSON values, not {dict(signal.params)!r}")
     table = load_table(pool, keys=report.keys, registry=case.registry)
     columns = case.columns(pool)
+    if columns:
+        scored = any(not np.isnan(values).all() for values in columns.values())
+        case.expect(scored, "some row has a score (give 'rows' that have one)")
     for name, values in columns.items():
         case.expect(values.shape == (len(rows),), f"'{name}' has one value a row, not the shape {values.shape}")
+        case.expect(not np.isinf(values).any(), f"'{name}' is finite; a row without a score is NaN")
         missing = int(np.isnan(values).sum())
         counted = sum(table.unscored.get(name, {}).values())
         case.expect(counted == missing, f"the {missing} rows without '{name}' are counted ({counted} are)")
