@@ -81,6 +81,28 @@ def test_any_key_can_be_overridden(tmp_path: Path) -> None:
         load_config(path, ["search.evaluation=7"])
 
 
+def test_a_value_from_the_command_line_is_named_as_it_was_given(tmp_path: Path) -> None:
+    path = _write(tmp_path, {**GOOD, "search": {"evaluations": 5}})
+    for given, said in (
+        ("search.evaluations=zero", "search.evaluations: expected a whole number (got 'zero')."),
+        ("tasks.0.metrik=x", "unknown key 'tasks.0.metrik'; did you mean 'metric'?"),
+        (
+            "signals.signals=[repetitoin]",
+            "signals.signals: there is no signal 'repetitoin'; did you mean 'repetition'?",
+        ),
+        ("executor={wokers: 2}", "unknown key 'executor.wokers'; did you mean 'workers'?"),
+        (
+            "search.operators=[ngram_entrpy]",
+            "search.operators: unknown operator 'ngram_entrpy'; did you mean 'ngram_entropy'?",
+        ),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            load_config(path, ["name=other", given])
+        assert str(refused.value) == f"--set {given}: {said}"
+    with pytest.raises(ConfigError, match=r"study\.yaml:\d+: search\.evaluations"):  # what is the file's keeps its line
+        load_config(_write(tmp_path, {**GOOD, "search": {"evaluations": "zero"}}), ["search.seed=3"])
+
+
 def test_the_short_template_has_the_main_keys_and_all_else_by_default(tmp_path: Path) -> None:
     path = tmp_path / "short.yaml"
     path.write_text(commented_yaml(GOOD, MAIN_KEYS))

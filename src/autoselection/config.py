@@ -26,7 +26,7 @@ from autoselection.search import SearchConfig
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
 from autoselection.tasks import TaskConfig
-from autoselection.validation import problem_at, validate
+from autoselection.validation import mark_override, problem_at, validate
 from autoselection.wording import clipped, kind_of, suggestion
 
 SCHEMA_VERSION = 1
@@ -236,6 +236,7 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, 
         raise ConfigError(f"{path}: expected keys and values, found {kind_of(document)}.")
     for override in overrides:
         _apply_override(document, override)
+        mark_override(tree, override.partition("=")[0].split("."), f"--set {clipped(override)}")
     return document, tree
 
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from autoselection.errors import ConfigError
 from autoselection.schema import UNKNOWN_NAME, Configured
-from autoselection.wording import clipped, kind_of, suggestion
+from autoselection.wording import clipped, ended, kind_of, suggestion
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,24 +29,48 @@ def validate(model: type[Model], document: Mapping[str, Any], where: str, tree: 
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = [_sentence(model, detail, where, tree) for detail in error.errors()]
+        problems = [_sentence(model, detail, where, tree) for detail in _own_problems(error.errors())]
     raise ConfigError("\n".join(problems))
 
 
 def problem_at(location: Sequence[int | str], why: str, where: str, tree: yaml.Node | None = None) -> str:
     """A complaint about the key at ``location``, with file and line."""
-    line = _line(tree, location)
-    return (
-        f"{where}:{line}: {'.'.join(map(str, location))}: {why}"
-        if line
-        else f"{where}: {'.'.join(map(str, location))}: {why}"
-    )
+    return f"{_place(where, tree, location)}: {'.'.join(map(str, location))}: {why}"
+
+
+class _Override(yaml.ScalarNode):
+    """Stands in a composed document for a value that the command line gave; its value is how it was given."""
+
+
+def mark_override(tree: yaml.Node | None, key: Sequence[str], given: str) -> None:
+    """Note in a composed document that the value at ``key`` is none of the file's, so that messages name ``given`` instead."""
+    node = tree
+    for number, word in enumerate(key):
+        last = number == len(key) - 1
+        new: yaml.Node = _Override("", given) if last else yaml.MappingNode("", [])
+        if isinstance(node, yaml.SequenceNode):
+            if last or not isinstance(node.value[int(word)], yaml.CollectionNode):
+                node.value[int(word)] = new
+            node = node.value[int(word)]
+        elif isinstance(node, yaml.MappingNode):
+            kept = [pair for pair in node.value if pair[0].value == word]
+            if last or not kept or not isinstance(kept[-1][1], yaml.CollectionNode):
+                mark = kept[-1][0] if kept else yaml.ScalarNode("", word)
+                node.value = [pair for pair in node.value if pair[0].value != word] + [(mark, new)]
+                node = new
+            else:
+                node = kept[-1][1]
+
+
+def _own_problems(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """The complaints without those that follow from others: a list whose entries are wrong counts as too short."""
+    inner = {detail["loc"][: len(detail["loc"]) - back] for detail in details for back in range(1, len(detail["loc"]))}
+    return [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inner)]
 
 
 def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: yaml.Node | None) -> str:
     location = detail["loc"]
-    line = _line(tree, location)
-    place = f"{where}:{line}" if line else where
+    place = _place(where, tree, location)
     field = clipped(".".join(map(str, location)))
     if detail["type"] == "extra_forbidden":
         parent = _model_at(model, location[:-1])
@@ -59,7 +83,7 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
     shown = f" (got {clipped(repr(detail['input']))})" if isinstance(detail["input"], (str, int, float, bool)) else ""
     if detail["type"].endswith("_type") and not shown:
         shown = f", found {kind_of(detail['input'])}"
-    return f"{place}: {field}{': ' if field else ''}{reason_of(detail)}{shown}."
+    return ended(f"{place}: {field}{': ' if field else ''}{reason_of(detail)}{shown}")
 
 
 #: What is expected, in plain words, by pydantic's kind of complaint; fields in braces are of its context.
@@ -103,22 +127,29 @@ def reason_of(detail: ErrorDetails) -> str:
     return f"{message[0].lower()}{message[1:]}".removesuffix(".")
 
 
-def _line(tree: yaml.Node | None, location: Sequence[int | str]) -> int | None:
-    """Line of the deepest part of ``location`` that stands in the file."""
+def _place(where: str, tree: yaml.Node | None, location: Sequence[int | str]) -> str:
+    """File and line of the deepest part of ``location`` that stands in the file, or how the command line gave it."""
     node, line = tree, None
     for part in location:
         found = None
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if key.value == str(part):
-                    found, line = value, key.start_mark.line + 1
+                    found, line = value, _line(key) or line
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             found = node.value[part]
-            line = found.start_mark.line + 1
+            line = _line(found) or line
         if found is None:
             break
+        if isinstance(found, _Override):
+            return str(found.value)
         node = found
-    return line
+    return f"{where}:{line}" if line else where
+
+
+def _line(node: yaml.Node) -> int | None:
+    """The line a node begins on; None for one that :func:`mark_override` made."""
+    return None if node.start_mark is None else node.start_mark.line + 1
 
 
 def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:

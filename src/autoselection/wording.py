@@ -24,6 +24,11 @@ def kind_of(value: object) -> str:
     return "keys and values" if isinstance(value, dict) else "a list" if isinstance(value, list) else "something else"
 
 
+def ended(text: str) -> str:
+    """A sentence with its end mark: a full stop, unless it has one."""
+    return text if text.endswith((".", "?", "!", "…")) else f"{text}."
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or a list of the known ones."""
     names = sorted(known)

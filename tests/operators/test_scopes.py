@@ -113,9 +113,10 @@ def test_a_wrong_band_is_refused_with_its_reason(params, message):
         apply(make_table(0), "score_filter", {"signal": "reward", **params})
 
 
-def test_an_unknown_signal_is_named_with_those_that_exist():
-    with pytest.raises(SignalError, match=r"no signal called 'rewrad'; this pool has: .*reward"):
-        apply(make_table(0), "score_filter", {"signal": "rewrad"})
+def test_an_unknown_signal_is_named_with_the_nearest_or_those_that_exist():
+    for name, message in (("rewrad", r"did you mean 'reward'\?"), ("zzz", "this pool has: .*reward")):
+        with pytest.raises(SignalError, match=f"no signal called '{name}'; {message}"):
+            apply(make_table(0), "score_filter", {"signal": name})
 
 
 def test_score_filter_searches_columns_without_an_operator_of_their_own():

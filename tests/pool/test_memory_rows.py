@@ -129,11 +129,25 @@ def test_hints_of_other_kinds_of_rows_are_python_too(tmp_path: Path):
         (b"rows.jsonl", "No rows can be read from an object of type bytes"),
         ([], "No pool file was given, and no row"),
         ([3, 4], "<rows>:1: not a mapping from column to value, but a number"),
-        ("no.jsonl", "The pool file no.jsonl does not exist"),
+        ("no.jsonl", r"The pool file no\.jsonl does not exist\.$"),
+        (["my file.jsonl"], r"The pool file my file\.jsonl does not exist\.$"),
+        (["How are you?", "Fine?"], "How are you\\? does not exist; .* give rows as dicts"),
         ("What is this text doing here? " * 300, "does not exist"),
         (pl.DataFrame({"prompt": [object()]}), "The column 'prompt' holds Python objects"),
     ],
-    ids=["number", "nothing", "mapping", "bytes", "empty", "numbers", "absent file", "long text", "objects"],
+    ids=[
+        "number",
+        "nothing",
+        "mapping",
+        "bytes",
+        "empty",
+        "numbers",
+        "absent file",
+        "with a space",
+        "texts",
+        "long text",
+        "objects",
+    ],
 )
 def test_what_is_no_rows_is_refused(given: Any, said: str, tmp_path: Path):
     with pytest.raises(PoolError, match=said) as refused:

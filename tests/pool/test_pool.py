@@ -73,6 +73,8 @@ def test_row_of(pool: Pool) -> None:
     assert pool.row_of([]).tolist() == []
     with pytest.raises(PoolError, match=r"no row with the id 'no' \(2 unknown ids\)"):
         pool.row_of(["r1", "no", "nor"])
+    with pytest.raises(PoolError, match=r"\(1 unknown id\)"):
+        pool.row_of(["r1", "no"])
 
 
 def test_content_ids_are_stable_and_repeats_are_numbered(write: Write, tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ def test_pairs_among_conversations_are_counted_by_kind(write: Write, tmp_path: P
     assert note.startswith(
         "42 preference pairs (fields 'chosen', 'rejected') were left out; what would read them: `autoselection "
     )
+    alone, _ = read([pair, SFT], write, tmp_path / "one")
+    assert alone.notes[0].startswith("1 row (preference pairs; fields 'chosen', 'rejected') was left out; what would")
     taken, pool = read([pair] * 40 + [SFT] * 3 + [pair] * 2, write, tmp_path, **{"from": "preference:chosen"})
     assert (len(pool), taken.skipped, taken.notes) == (45, 0, ())
     assert pool.messages([0, 40]) == [QA, SFT["messages"]]

@@ -94,3 +94,11 @@ def test_to_dict_has_every_field():
         "source_share",
         "source_token_share",
     }
+
+
+def test_what_has_rows_is_described_by_them() -> None:
+    class Some:
+        rows = np.array([3, 1])
+
+    table = SignalTable.from_arrays({"n_tokens": np.arange(5.0)})
+    assert state_vector(Some(), table) == state_vector(np.array([1, 3]), table)

@@ -317,6 +317,9 @@ def test_wrong_observations_are_refused(small):
         controller.tell(Observation("t009", 0.1))
     with pytest.raises(StudyError, match="score is nan"):
         controller.tell(Observation("t001", float("nan")))
+    for score in ("0.3", [0.3]):
+        with pytest.raises(StudyError, match=r"Trial t001: the score is .*, not a number; tell None"):
+            controller.tell(Observation("t001", score))
     with pytest.raises(StudyError, match="another subset"):
         controller.tell(Observation("t001", 0.1, subset_hash="0" * 16))
     controller.tell(Observation("t001", 0.1, subset_hash=candidate.subset_hash))

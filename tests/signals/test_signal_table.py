@@ -30,6 +30,7 @@ def test_table_from_arrays() -> None:
         ("reward", "--signals reward --reward-model MODEL"),
         ("loss/3", "--signals trajectory --trajectory-model FIRST"),
         ("loss_slope", "--signals trajectory --trajectory-model FIRST"),
+        ("n_token", r"no signal called 'n_token'; did you mean 'n_tokens'\?$"),
         ("cleverness", "no signal called 'cleverness'; this pool has: n_tokens"),
     ],
 )

@@ -52,7 +52,10 @@ def init(
         "evaluation": {"sft": {"epochs": 3.0}},
     }
     files.write_text(path, commented_yaml(values, None if full else MAIN_KEYS))
-    console.say(f"Wrote {path}. Fill in pool, model and tasks, then run: autoselection search {path} --out STUDY_DIR")
+    console.say(
+        f"Wrote {path}. Fill in pool, model and tasks, then run: autoselection doctor {path}, then "
+        f"autoselection search {path} --out STUDY_DIR"
+    )
 
 
 @app.command("config", rich_help_panel=SEARCH, epilog="Example: autoselection config study.yaml")

@@ -11,6 +11,7 @@ with the rows of the pool at the destination (a file that has grown) extend it i
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from autoselection.pool.build import Build, FileInput
 from autoselection.pool.destination import base_pool, check_destination, extend, move_into_place, temporary_folder
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input, expand, is_description
+from autoselection.pool.inputs.base import is_there
 from autoselection.pool.manifest import FileRecord, PoolManifest
 from autoselection.pool.memory import SOURCE, MemoryRows, rows_or_paths
 from autoselection.pool.pool import Pool
@@ -35,6 +37,7 @@ from autoselection.pool.sources import named_sources, source_names
 from autoselection.pool.special_tokens import SpecialTokenScanner
 from autoselection.progress import console, progress
 from autoselection.terminal import styled
+from autoselection.wording import clipped
 
 #: Settings that only some containers obey.
 _MEANT_FOR = (
@@ -337,9 +340,24 @@ def _reader(given: Input, options: ReadOptions) -> Reader | MemoryRows:
     return Reader(given.path, options if given.split is None else replace(options, split=given.split))
 
 
+def _refuse_text(given: object) -> None:
+    """Refuse what is meant as a row's text: words that are no path and have no ending of a file."""
+    if (
+        isinstance(given, str)
+        and len(given.split()) > 1
+        and not re.search(r"\.\w+$", given)
+        and not is_there(Path(given))
+    ):
+        raise PoolError(
+            f"The pool file {clipped(given, 200)} does not exist; if this is the text of a row, give rows as dicts: "
+            "[{'prompt': …, 'response': …}]."
+        )
+
+
 def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Input]:
     if not files:
         raise PoolError("No pool file was given, and no row.")
+    _refuse_text(files[0])
     inputs = [one for file in files for one in expand(Path(file), config.split)]
     kinds = {container_of(one.path) for one in inputs}
     kinds |= {"dataset" for file in files if is_description(Path(file))}

@@ -54,7 +54,7 @@ class PoolTable:
 
     @property
     def ids(self) -> Any:
-        """The ids of all rows, an Arrow string array."""
+        """The ids of all rows, an Arrow string array; ``"id7" in pool`` asks for one, :meth:`row_ids` gives Python's strings."""
         return self.table.column("id")
 
     def row_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -67,7 +67,8 @@ class PoolTable:
         found = pc.index_in(wanted, value_set=self.ids)
         if found.null_count:
             first = wanted[int(np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))[0])].as_py()
-            raise PoolError(f"The pool {self.path} has no row with the id {first!r} ({found.null_count} unknown ids).")
+            unknown = "1 unknown id" if found.null_count == 1 else f"{found.null_count} unknown ids"
+            raise PoolError(f"The pool {self.path} has no row with the id {first!r} ({unknown}).")
         return found.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
 
     @cached_property

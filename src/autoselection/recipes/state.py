@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,9 +90,21 @@ class StateVector:
         return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
-def state_vector(rows: Rows, signals: SignalTable, *, cost_ratio: float = 0.0) -> StateVector:
-    """The state vector of distinct rows of a pool; what depends on the pool alone is computed once per table."""
-    return state_vectors([rows], signals, cost_ratio=cost_ratio)[0]
+class HasRows(Protocol):
+    """What knows its rows in a pool: a subset of it, what a recipe selected, a candidate of a search."""
+
+    @property
+    def rows(self) -> Rows: ...
+
+
+def state_vector(rows: Rows | HasRows, signals: SignalTable, *, cost_ratio: float = 0.0) -> StateVector:
+    """The state vector of distinct rows of a pool; what depends on the pool alone is computed once per table.
+
+    Args:
+        rows: row indices, or what has them as ``rows``.
+    """
+    given: Any = rows
+    return state_vectors([getattr(given, "rows", given)], signals, cost_ratio=cost_ratio)[0]
 
 
 def state_vectors(subsets: Sequence[Rows], signals: SignalTable, *, cost_ratio: float = 0.0) -> list[StateVector]:

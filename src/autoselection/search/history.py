@@ -13,6 +13,7 @@ from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.fidelity import on_full_scale
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
+from autoselection.wording import clipped
 
 
 class SearchHistory:
@@ -37,6 +38,12 @@ class SearchHistory:
         candidate = self._candidates.get(key)
         if candidate is None:
             raise StudyError(f"Trial '{key}' was never asked for: tell only what ask() gave.")
+        if observation.score is not None and (
+            isinstance(observation.score, str) or not hasattr(observation.score, "__float__")
+        ):
+            raise StudyError(
+                f"Trial {key}: the score is {clipped(repr(observation.score))}, not a number; tell None for a failed evaluation."
+            )
         if observation.score is not None and not math.isfinite(observation.score):
             raise StudyError(f"Trial {key}: the score is {observation.score}; tell None for a failed evaluation.")
         if observation.subset_hash is not None and observation.subset_hash != candidate.subset_hash:

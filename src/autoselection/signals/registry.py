@@ -18,7 +18,7 @@ from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import Need
 from autoselection.signals.stored import Shard
 from autoselection.validation import reason_of
-from autoselection.wording import suggestion
+from autoselection.wording import ended, suggestion
 
 ENTRY_POINT_GROUP = "autoselection.signals"
 
@@ -145,8 +145,8 @@ class SignalRegistry:
             reason = f"{field}{': ' if field else ''}{reason_of(detail)}"
             if detail["type"] == "extra_forbidden":
                 known = kind.options_model.model_fields
-                reason += suggestion(field, known).rstrip(".") if known else "; it has no options"
-            raise SignalError(f"The options of the signal '{name}' are wrong: {reason}.") from error
+                reason += suggestion(field, known) if known else "; it has no options"
+            raise SignalError(f"The options of the signal '{name}' are wrong: {ended(reason)}") from error
 
     def ordered(self, names: Iterable[str]) -> Iterator[Kind]:
         """The classes asked for as ``names`` and all that they are made from: what is needed first, then by cost."""

@@ -18,6 +18,7 @@ from autoselection.signals.arrays import MinHashParams, SparseRows, unit_rows
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.pairs import NearDuplicates
 from autoselection.signals.registry import default_registry
+from autoselection.wording import suggestion
 
 if TYPE_CHECKING:
     import polars
@@ -173,8 +174,8 @@ class SignalTable:
         signal = default_registry().signal_of_column(name)
         if signal is not None:
             raise SignalError(f"The pool has no signal '{name}': {default_registry().how_to_get(signal)}")
-        known = ", ".join(self.names) or "none"
-        raise SignalError(f"There is no signal called '{name}'; this pool has: {known}.")
+        known = suggestion(name, self.names).replace("; known:", "; this pool has:") if self.names else ": it has none."
+        raise SignalError(f"There is no signal called '{name}'{known}")
 
     def require_sae(self) -> SparseRows:
         """The SAE features; SignalError if they were not computed."""

@@ -141,12 +141,13 @@ class Study:
             raise StudyError(f"{self.path}: the study has not opened its pool yet; run it first.")
         return Pool.open(self.config.pool.path or self.path / "pool", fingerprint=opening[0]["pool"])
 
-    def subset(self, trial_id: str) -> Subset:
-        """The rows of a trial, in the order of their training.
+    def subset(self, trial: str | Trial) -> Subset:
+        """The rows of a trial (or of the one with this id), in the order of their training.
 
         Raises:
             StudyError: there is no such trial, or its rows are damaged.
         """
+        trial_id = trial.id if isinstance(trial, Trial) else trial
         self.all_trials()[trial_id]
         return Subset(self.pool, self.rows(trial_id))
 

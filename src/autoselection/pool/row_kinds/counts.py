@@ -54,5 +54,9 @@ class KindCounts:
             first = self._first[kind]
             hint = "" if first.told else f"; what would read them: {first.hint.replace('`--', f'`{command} --', 1)}"
             found = f" ({first.found})" if first.found else ""
-            lines.append(f"{rows:,} {kind}{found} were left out{hint}.")
+            if rows == 1:  # kinds are plurals
+                inner = f"{kind}; {first.found}" if first.found else kind
+                lines.append(f"1 row ({inner}) was left out{hint}.")
+            else:
+                lines.append(f"{rows:,} {kind}{found} were left out{hint}.")
         return lines
