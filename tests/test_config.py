@@ -99,6 +99,12 @@ def test_a_value_from_the_command_line_is_named_as_it_was_given(tmp_path: Path) 
         with pytest.raises(ConfigError) as refused:
             load_config(path, ["name=other", given])
         assert str(refused.value) == f"--set {given}: {said}"
+    with pytest.raises(ConfigError) as refused:
+        load_config(path, ["executor={wokers: 2}", "executor.wrkers=3", "signals.options.lm.rank=3"])
+    assert [line.partition(": ")[0] for line in str(refused.value).splitlines()] == [
+        "--set signals.options.lm.rank=3",
+        "--set executor={wokers",
+    ]
     with pytest.raises(ConfigError, match=r"study\.yaml:\d+: search\.evaluations"):  # what is the file's keeps its line
         load_config(_write(tmp_path, {**GOOD, "search": {"evaluations": "zero"}}), ["search.seed=3"])
 

@@ -38,28 +38,31 @@ def problem_at(location: Sequence[int | str], why: str, where: str, tree: yaml.N
     return f"{_place(where, tree, location)}: {'.'.join(map(str, location))}: {why}"
 
 
-class _Override(yaml.ScalarNode):
-    """Stands in a composed document for a value that the command line gave; its value is how it was given."""
+class _Override(yaml.MappingNode):
+    """Stands in a composed document for a value that the command line gave, and holds what further ones put into it."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__("", [])
+        self.given = given
 
 
 def mark_override(tree: yaml.Node | None, key: Sequence[str], given: str) -> None:
     """Note in a composed document that the value at ``key`` is none of the file's, so that messages name ``given`` instead."""
     node = tree
-    for number, word in enumerate(key):
-        last = number == len(key) - 1
-        new: yaml.Node = _Override("", given) if last else yaml.MappingNode("", [])
+    for number, word in enumerate(key, 1):
+        new = _Override(given)
         if isinstance(node, yaml.SequenceNode):
-            if last or not isinstance(node.value[int(word)], yaml.CollectionNode):
-                node.value[int(word)] = new
-            node = node.value[int(word)]
+            place = int(word)
+            if number == len(key) or not isinstance(node.value[place], yaml.CollectionNode):
+                node.value[place] = new
+            node = node.value[place]
         elif isinstance(node, yaml.MappingNode):
-            kept = [pair for pair in node.value if pair[0].value == word]
-            if last or not kept or not isinstance(kept[-1][1], yaml.CollectionNode):
-                mark = kept[-1][0] if kept else yaml.ScalarNode("", word)
-                node.value = [pair for pair in node.value if pair[0].value != word] + [(mark, new)]
-                node = new
-            else:
-                node = kept[-1][1]
+            old = next((value for name, value in node.value if name.value == word), None)
+            if number == len(key) or not isinstance(old, yaml.CollectionNode):
+                others = [pair for pair in node.value if pair[0].value != word]
+                node.value = [*others, (yaml.ScalarNode("", word), new)]
+                old = new
+            node = old
 
 
 def _own_problems(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
@@ -129,27 +132,21 @@ def reason_of(detail: ErrorDetails) -> str:
 
 def _place(where: str, tree: yaml.Node | None, location: Sequence[int | str]) -> str:
     """File and line of the deepest part of ``location`` that stands in the file, or how the command line gave it."""
-    node, line = tree, None
+    node, place = tree, where
     for part in location:
         found = None
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if key.value == str(part):
-                    found, line = value, _line(key) or line
+                    found = value
+                    place = value.given if isinstance(value, _Override) else f"{where}:{key.start_mark.line + 1}"
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             found = node.value[part]
-            line = _line(found) or line
+            place = found.given if isinstance(found, _Override) else f"{where}:{found.start_mark.line + 1}"
         if found is None:
             break
-        if isinstance(found, _Override):
-            return str(found.value)
         node = found
-    return f"{where}:{line}" if line else where
-
-
-def _line(node: yaml.Node) -> int | None:
-    """The line a node begins on; None for one that :func:`mark_override` made."""
-    return None if node.start_mark is None else node.start_mark.line + 1
+    return place
 
 
 def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
