@@ -26,9 +26,11 @@ def load_entry_points(group: str, what: str, error: type[AutoSelectionError]) ->
 def _load(point: EntryPoint, what: str, error: type[AutoSelectionError]) -> Any:
     try:
         return point.load()
-    except (ImportError, AttributeError) as reason:
+    except Exception as reason:  # the package may raise anything while it is imported
+        plain = isinstance(reason, (ImportError, AttributeError, AutoSelectionError))
+        why = str(reason) if plain else f"{type(reason).__name__}: {reason}"
         raise error(
-            f"The {what} '{point.name}' ({point.value}) cannot be imported ({reason}): "
+            f"The {what} '{point.name}' ({point.value}) cannot be imported ({why.rstrip('.')}): "
             f"fix or uninstall the package that registers it."
         ) from reason
 

@@ -7,7 +7,7 @@ import pytest
 from operator_tables import random_params
 
 from autoselection.operators import BaseOperator, Operator, Outcome, Param, builtin_operators
-from autoselection.testing import check_operator
+from autoselection.testing import check_operator, signal_table
 
 #: Which rows these keep depends on the order in which they are given.
 GREEDY = ("semantic_dedup", "semdedup", "union")
@@ -172,6 +172,58 @@ class Demanding(Half):
         return "unheard" in signals.columns
 
 
+class OwnColumn(BaseOperator):
+    """Cuts by a column that a signal of the same package makes."""
+
+    name, family, summary, order = (
+        "own_column",
+        "score",
+        "rows that score high",
+        "the order in which the rows were given",
+    )
+    params: tuple[Param, ...] = (Param("column", "signal", "politeness", role="column"),)
+
+    def __call__(self, rows, params, context):
+        scores = context.signals.column(params["column"])[rows]
+        return Outcome(rows[scores > 0.5], missing=int(np.isnan(scores).sum()))
+
+
+class TwoColumns(Half):
+    params = (*Half.params, Param("other", "signal", "rsr", choices=("rsr",), role="column"))
+
+
+class Blank(Half):
+    name = "the half"
+
+
+class BlankParameter(Half):
+    params = (Param("from above", "float", 0.5, low=0.0, high=1.0), *Half.params[1:])
+
+
+class Taken(Half):
+    name = "ifd_filter"
+
+
+class Bare(Half):
+    def __call__(self, rows, params, context):
+        return super().__call__(rows, params, context).rows
+
+
+class Unseeded(Half):
+    randomized = True
+
+    def kept(self, rows, params, context):
+        return super().kept(rows, params, context) & (np.random.default_rng().random(len(rows)) < 0.5)
+
+
+def test_an_operator_of_an_own_column_is_tried_on_tables_that_have_it():
+    check_operator(OwnColumn, columns=["politeness"])
+    check_operator(OwnColumn, params=lambda table, seed: {"column": "ifd"})
+    with pytest.raises(AssertionError, match=r"'own_column' .* reads 'politeness', .* columns=\[...\]"):
+        check_operator(OwnColumn)
+    assert np.isnan(signal_table(0, columns=["politeness"]).column("politeness")).any()
+
+
 def test_an_operator_that_keeps_its_contract_passes():
     check_operator(Half)
     check_operator(Half())
@@ -200,6 +252,12 @@ def test_an_operator_that_keeps_its_contract_passes():
         (KeepsAll, "it keeps rows without a score that 'missing: drop' drops"),
         (WantsRows, "given no row, it returns"),
         (Alone, "another object of the class keeps other rows"),
+        (TwoColumns, "the parameters 'signal' and 'other' both have the role column"),
+        (Blank, "its name, 'the half', is no plain word"),
+        (BlankParameter, "the name of a parameter, 'from above', is no plain word"),
+        (Taken, "an operator of AutoSelection's own has that name"),
+        (Bare, "'half' .* it returns a ndarray, not an Outcome"),
+        (Unseeded, r"the same call keeps other rows .* not drawn from context.rng\(\), such as np.random"),
         (Demanding, "none of the tables has what it needs"),
     ],
     ids=lambda case: case.__name__ if isinstance(case, type) else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoselection.errors import RecipeError
-from autoselection.operators import BaseOperator, Outcome, Param, default_registry, validate_params
+from autoselection.operators import BaseOperator, OperatorRegistry, Outcome, Param, default_registry, validate_params
 
 
 def check(name: str, params: object = None) -> dict:
@@ -91,7 +91,7 @@ class Nothing(BaseOperator):
         return Outcome(rows)
 
 
-def test_a_package_can_register_its_own_operator(monkeypatch):
+def test_a_package_can_register_its_own_operator(monkeypatch, tmp_path):
     from importlib.metadata import EntryPoint
 
     from autoselection.operators import registry
@@ -108,9 +108,41 @@ def test_a_package_can_register_its_own_operator(monkeypatch):
             points(EntryPoint("broken", "no_such_module:Nothing", registry.ENTRY_POINT_GROUP))
         with pytest.raises(RecipeError, match="is not an operator"):
             points(EntryPoint("dict", "builtins:dict", registry.ENTRY_POINT_GROUP))
+        folder = tmp_path / "wrong_package.py"
+        folder.write_text("from autoselection.operators import Param\nParam('a', 'flaot')\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        with pytest.raises(RecipeError, match=r"'wrong' .* cannot be imported \(ValueError: .* did you mean 'float'"):
+            points(EntryPoint("wrong", "wrong_package:Wrong", registry.ENTRY_POINT_GROUP))
     finally:
         monkeypatch.undo()
         registry.default_registry.cache_clear()
+
+
+def test_a_parameter_of_an_unknown_kind_or_role_is_refused():
+    with pytest.raises(ValueError, match="parameter 'a': there is no kind 'flaot'; did you mean 'float'"):
+        Param("a", "flaot")
+    with pytest.raises(ValueError, match="parameter 'a': there is no role 'strenght'; did you mean 'strength'"):
+        Param("a", "float", role="strenght")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "told"),
+    [
+        ("no thing", (), "Operator 'no thing': its name, 'no thing', is no plain word"),
+        ("nothing", (Param("a b", "bool", True),), "the name of a parameter, 'a b', is no plain word"),
+        ("nothing", (Param("a", "bool", True), Param("a", "bool", True)), "two parameters have one name"),
+        (
+            "nothing",
+            (Param("a", "float", 0.5, role="strength"), Param("b", "float", 0.5, role="strength")),
+            "Operator 'nothing': the parameters 'a' and 'b' both have the role strength",
+        ),
+    ],
+)
+def test_an_operator_that_is_declared_wrongly_is_not_registered(name, params, told):
+    wrong = Nothing()
+    wrong.name, wrong.params = name, params
+    with pytest.raises(RecipeError, match=told):
+        OperatorRegistry([wrong])
 
 
 def test_two_operators_may_not_share_a_name():

@@ -183,6 +183,18 @@ def test_an_operator_that_breaks_the_rules_is_refused(rows, problem):
         materialize(recipe(("ifd_filter", {}), ("broken", {})), table, registry=registry)
 
 
+def test_an_operator_that_returns_no_outcome_is_refused():
+    class Bare(BaseOperator):
+        name, family, summary, order = "bare", "test", "returns an array", "none"
+
+        def __call__(self, given, params, context):
+            return given
+
+    registry, table = OperatorRegistry([Bare()]), SignalTable.from_arrays({"ifd": [0.9]})
+    with pytest.raises(RecipeError, match="step 1: operator 'bare' returned a ndarray, not an Outcome"):
+        materialize(recipe(("bare", {})), table, registry=registry)
+
+
 def test_golden_rows():
     result = materialize(
         recipe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,20 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
     assert is_ready_name("clean-only")
     Path("clean-only").write_text("steps: []")
     assert load_recipe("clean-only").steps == () and not is_ready_name("clean-only")
+
+
+def test_a_broken_package_of_operators_is_all_that_is_told(monkeypatch):
+    broken = EntryPoint("broken", "no_such_module:Nothing", "autoselection.operators")
+    monkeypatch.setattr("autoselection.plugins.entry_points", lambda group: [broken])
+    for cached in (default_registry, ready_recipes):
+        cached.cache_clear()
+    try:
+        with pytest.raises(RecipeError, match=r"^The operator 'broken' .* cannot be imported"):
+            load_recipe("clean-only")
+    finally:
+        monkeypatch.undo()
+        for cached in (default_registry, ready_recipes):
+            cached.cache_clear()
 
 
 def test_a_name_that_is_neither_is_refused_with_the_closest():

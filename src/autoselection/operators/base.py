@@ -11,6 +11,7 @@ Contract of every operator:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,6 +28,9 @@ from autoselection.wording import clipped, suggestion
 
 Rows: TypeAlias = NDArray[np.int64]
 Note: TypeAlias = int | float | str
+
+#: Operators and parameters are keys of recipes, and words of sentences.
+_WORD = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,23 @@ class BaseOperator:
         """The parameters that have roles in the usual words, the others as ``name=value`` where they differ from their
         defaults."""
         return default_phrases(self.params, params, names)
+
+
+def declaration_problem(operator: Operator) -> str | None:
+    """What is wrong with the names and roles that an operator declares, as one clause; None: nothing."""
+    names = [param.name for param in operator.params]
+    for what, name in (("its name", operator.name), *(("the name of a parameter", each) for each in names)):
+        if not isinstance(name, str) or not _WORD.fullmatch(name):
+            return f"{what}, {name!r}, is no plain word: use letters, digits, '_' and '-'"
+    if len(set(names)) < len(names):
+        return f"two parameters have one name ({', '.join(names)})"
+    owners: dict[str, str] = {}
+    for param in operator.params:
+        if param.role is not None and owners.setdefault(param.role, param.name) != param.name:
+            return (
+                f"the parameters '{owners[param.role]}' and '{param.name}' both have the role {param.role}: one has it"
+            )
+    return None
 
 
 def has_signal(signals: SignalTable, name: str) -> bool:

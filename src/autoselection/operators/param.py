@@ -5,11 +5,11 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from autoselection.wording import clipped
+from autoselection.wording import clipped, suggestion
 
 Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources", "weights", "signal"]
 #: What a parameter is to the search, to tables and to sentences, whatever its name; see :class:`Param`.
@@ -79,6 +79,11 @@ class Param:
     verb: str = "added the rows of"
 
     def __post_init__(self) -> None:
+        for what, value, known in (("kind", self.kind, get_args(Kind)), ("role", self.role, get_args(Role))):
+            if value not in known and not (what == "role" and value is None):
+                raise ValueError(
+                    f"parameter '{self.name}': there is no {what} '{value}'{suggestion(str(value), known)}"
+                )
         wanted = _CHOICES_OF_ROLE.get(self.role or "", frozenset())
         if wanted and not (self.kind == "choice" and wanted <= set(self.choices)):
             raise ValueError(

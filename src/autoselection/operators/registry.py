@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from autoselection.errors import RecipeError
-from autoselection.operators.base import Operator
+from autoselection.operators.base import Operator, declaration_problem
 from autoselection.operators.decontaminate import Decontaminate
 from autoselection.operators.dedup import SemanticDedup, SemDeDup
 from autoselection.operators.diversity import ClusterBalance, Diversity
 from autoselection.operators.filters import BUILTIN_FILTERS, ColumnFilter, LengthFilter, MonaFilter
+from autoselection.operators.param import shown
 from autoselection.operators.sampling import SourceFilter, SourceMix, TruncateSamples, VarentropyMix
 from autoselection.operators.score_sampling import Sample
 from autoselection.operators.sets import Intersect, Subtract, Union
@@ -57,12 +58,14 @@ class OperatorRegistry:
             self.register(operator)
 
     def register(self, operator: Operator) -> None:
-        """Add an operator; RecipeError if the name is taken or the object is not an operator."""
+        """Add an operator; RecipeError if the name is taken, or the object is not an operator or declared wrongly."""
         if not has_members(operator, Operator):
             raise RecipeError(
                 f"{operator!r} is not an operator: it must have the members of autoselection.operators.Operator "
                 "(BaseOperator has defaults)."
             )
+        if problem := declaration_problem(operator):
+            raise RecipeError(f"Operator {shown(operator.name)}: {problem}.")
         if operator.name in self._operators:
             raise RecipeError(f"Two operators are called '{operator.name}': rename the one that was added.")
         self._operators[operator.name] = operator

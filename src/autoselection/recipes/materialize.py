@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autoselection import notebook
 from autoselection.errors import AutoSelectionError, PoolError, RecipeError, SignalError
-from autoselection.operators import Context, Operator, OperatorRegistry, Rows, default_registry
+from autoselection.operators import Context, Operator, OperatorRegistry, Outcome, Rows, default_registry
 from autoselection.pool import Pool, Row, Subset
 from autoselection.recipes.lineage import LEFT_NOTHING, StepLineage
 from autoselection.recipes.lineage_warnings import lineage_remarks
@@ -323,6 +323,11 @@ def _apply(
         outcome = operator(rows, step.params, context)
     except (RecipeError, SignalError) as error:
         raise _located(error, number, operator.name) from error
+    if not isinstance(outcome, Outcome):
+        raise RecipeError(
+            f"step {number}: operator '{operator.name}' returned a {type(outcome).__name__}, not an Outcome: "
+            "let it return Outcome(rows)."
+        )
     kept = np.ascontiguousarray(outcome.rows, np.int64)
     notes = dict(outcome.notes)
     if len(kept) == 0:

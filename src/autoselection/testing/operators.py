@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.errors import RecipeError
-from autoselection.operators import Context, Operator, OperatorRegistry, Outcome, Rows, sample_params, validate_params
+from autoselection.errors import RecipeError, SignalError
+from autoselection.operators import (
+    Context,
+    Operator,
+    OperatorRegistry,
+    Outcome,
+    Rows,
+    builtin_operators,
+    sample_params,
+    validate_params,
+)
+from autoselection.operators.base import declaration_problem, has_signal
 from autoselection.plugins import has_members
 from autoselection.recipes import Recipe, Step, materialize
 from autoselection.signals.table import SignalTable
@@ -23,6 +33,11 @@ Draw = Callable[[SignalTable, int], Mapping[str, Any]]
 
 _LARGEST_SEED = 2**63 - 1
 _OTHER = "other"
+#: Why two calls differ, most often.
+_RANDOM = (
+    "most often something random that is not drawn from context.rng(), such as np.random or random without context.seed, or "
+    "something that is kept from one call to the next"
+)
 #: Rows of the tables that are tried, beside two that have one row and two.
 _SIZES = (60, 1, 2, 7, 40, 25)
 
@@ -41,7 +56,19 @@ class _Case:
         """The outcome, with other rows, parameters or another seed where they are given."""
         case = replace(self, **changes)
         context = Context(case.table, case.seed, lambda _: np.arange(0, case.table.n, 2, dtype=np.int64))
-        return case.operator(case.rows, case.params, context)
+        try:
+            outcome = case.operator(case.rows, case.params, context)
+        except SignalError as error:
+            needs = (name for name in case.operator.needs(case.params) if not has_signal(case.table, name))
+            what = ", ".join(f"'{name}'" for name in needs) or "a signal"
+            raise AssertionError(
+                f"The operator '{case.operator.name}' cannot be tried: it reads {what}, which the tables that it is tried on "
+                f"do not have. Give columns=[...] with the names of columns of other signals than ours, params= that name "
+                f"other columns, or tables= that have them. (In a recipe the error would be: {error})"
+            ) from error
+        if not isinstance(outcome, Outcome):
+            case.expect(False, f"it returns a {type(outcome).__name__}, not an Outcome: let it return Outcome(rows)")
+        return outcome
 
     def expect(self, kept: bool, rule: str) -> None:
         """Raise AssertionError unless a rule was kept."""
@@ -54,6 +81,7 @@ def check_operator(
     *,
     params: Draw | None = None,
     tables: Iterable[SignalTable] | None = None,
+    columns: Iterable[str] = (),
     seeds: Iterable[int] = range(18),
     greedy: bool = False,
 ) -> None:
@@ -68,6 +96,8 @@ def check_operator(
         operator: the operator, or its class, which is then called without arguments.
         params: parameters for a table, drawn from a seed; by default the searched ones at random.
         tables: to try it on; by default tables with every signal, ties and gaps (:func:`signal_table`).
+        columns: names of further columns that the tables made by default have: those of signals of one's own that the
+            operator reads.
         seeds: one case each.
         greedy: which rows it keeps depends on the order in which they are given, as with greedy deduplication.
 
@@ -75,11 +105,12 @@ def check_operator(
         AssertionError: a rule is broken; the message names it, the parameters and the rows.
     """
     made: Operator = operator() if isinstance(operator, type) else operator
+    further = tuple(columns)
     _check_declaration(made)
     given = None if tables is None else list(tables)
     tried = 0
     for number, seed in enumerate(seeds):
-        table = _table(number) if given is None else given[number % len(given)]
+        table = _table(number, further) if given is None else given[number % len(given)]
         if not _is_available(made, table):
             continue
         _check_space(made, table, seed)
@@ -95,13 +126,16 @@ def check_operator(
             if isinstance(operator, type):
                 again = replace(case, operator=operator()).run()
                 case.expect(_same(again, case.run()), "another object of the class keeps other rows")
-    _expect(tried > 0, made, "none of the tables has what it needs: give 'tables' that have")
-
-
-def _table(number: int) -> SignalTable:
-    return signal_table(
-        number, n=_SIZES[number % len(_SIZES)], sources=1 + number % 4, missing=(0.1, 0.4, 0.0)[number % 3]
+    _expect(
+        tried > 0,
+        made,
+        "none of the tables has what it needs: give 'columns' of other signals than ours, or 'tables' that have it",
     )
+
+
+def _table(number: int, columns: tuple[str, ...]) -> SignalTable:
+    size, missing = _SIZES[number % len(_SIZES)], (0.1, 0.4, 0.0)[number % 3]
+    return signal_table(number, n=size, sources=1 + number % 4, missing=missing, columns=columns)
 
 
 def _some(rows: NDArray[Any]) -> str:
@@ -129,8 +163,10 @@ def _check_declaration(operator: Operator) -> None:
         value = getattr(operator, name)
         said = isinstance(value, str) and bool(value.strip()) and "\n" not in value
         _expect(said, operator, f"'{name}' must be a text of one line, not {value!r}")
-    names = [param.name for param in operator.params]
-    _expect(len(set(names)) == len(names), operator, f"two parameters have one name ({', '.join(names)})")
+    problem = declaration_problem(operator)
+    _expect(problem is None, operator, str(problem))
+    ours = next((each for each in builtin_operators() if each.name == operator.name), operator)
+    _expect(type(ours) is type(operator), operator, "an operator of AutoSelection's own has that name: choose another")
     for param in operator.params:
         if param.default is None:
             continue
@@ -227,7 +263,7 @@ def _check_recipe(case: _Case) -> None:
         materialize(recipe, case.table, seed=case.seed, registry=registry),
     )
     if len(outcome.rows):
-        case.expect(np.array_equal(outcome.rows, selected.rows), "a recipe of this step selects other rows")
+        case.expect(np.array_equal(outcome.rows, selected.rows), f"a recipe of this step selects other rows: {_RANDOM}")
 
 
 def _check_rows(case: _Case) -> None:
@@ -257,7 +293,7 @@ def _check_purity(case: _Case) -> None:
     case.expect(unchanged, "it draws from NumPy's global random numbers: draw from context.rng()")
     other = case.run(seed=case.seed + 1)
     np.random.seed(2)
-    case.expect(_same(case.run(), first), "the same call keeps other rows the second time")
+    case.expect(_same(case.run(), first), f"the same call keeps other rows the second time: {_RANDOM}")
     if not case.operator.randomized:
         case.expect(_same(other, first), "with another seed it keeps other rows, but is not declared as 'randomized'")
     large = replace(case, seed=_LARGEST_SEED)

@@ -98,7 +98,9 @@ def load_recipe(path: Path | str, *, registry: OperatorRegistry | None = None) -
     path = Path(path)
     if path.is_file() or path.suffix or len(path.parts) != 1:
         return Recipe.load(path, registry=registry)
-    try:
-        return ready_recipe(path.name).recipe
-    except RecipeError as error:
-        raise RecipeError(f"{path}: there is no such recipe file, and {error}") from None
+    known = ready_recipes()  # a broken package of operators is told of as it is
+    if path.name not in known:
+        raise RecipeError(
+            f"{path}: there is no such recipe file, and there is no ready recipe '{path.name}'{suggestion(path.name, known)}"
+        )
+    return known[path.name].recipe
