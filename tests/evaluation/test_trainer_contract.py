@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.trainers.contract import Trained, TrainingPlan
 from autoselection.evaluation.trainers.trl import TRLTrainer
 from autoselection.testing import check_trainer
@@ -32,7 +33,32 @@ class Idle(TRLTrainer):
         return Trained(plan.model.eval(), [1.0] * plan.schedule.steps, plan.schedule.steps, 1)
 
 
-@pytest.mark.parametrize(("trainer", "told"), [(Lazy, "There are 2 losses of 3 steps"), (Idle, "changed nothing")])
+class Forgetful(TRLTrainer):
+    """Trains and returns nothing."""
+
+    def train(self, plan: TrainingPlan) -> Trained:
+        return None  # type: ignore[return-value]
+
+
+class WithOptions(TRLTrainer):
+    """Has options, which are not filled in where the class itself is checked."""
+
+    def __init__(self, config: SFTConfig, options: object) -> None:
+        super().__init__(config)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "told"),
+    [
+        (Lazy, "There are 2 losses of 3 steps"),
+        (Idle, "changed nothing"),
+        (Forgetful, r"Forgetful.train\(\) returned a NoneType"),
+        (
+            WithOptions,
+            r"WithOptions cannot be called with the settings alone \(missing .* 'options'\): fill in the options",
+        ),
+    ],
+)
 def test_a_trainer_that_breaks_it_is_told_so(trainer: type[TRLTrainer], told: str) -> None:
     with pytest.raises(AssertionError, match=told):
         check_trainer(trainer)

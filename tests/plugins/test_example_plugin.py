@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,9 @@ def test_the_example_plugin_passes_its_own_tests(tmp_path: Path):
         text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_the_operator_in_the_readme_keeps_its_contract():
+    blocks = re.findall(r"```python\n(.*?)```", (PLUGIN / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2 and "check_operator(CodeFilter" in blocks[1]
+    exec("\n".join(blocks), {"__name__": "readme"})

@@ -256,3 +256,18 @@ def test_settings_of_a_study_without_an_event_may_still_change(config: StudyConf
         run_study(broken, tmp_path / "study")
     assert run_study(config, tmp_path / "study").journal.of("finished")
     assert json.loads((tmp_path / "study" / "best" / "ids.json").read_text())
+
+
+def test_a_study_made_with_a_package_that_is_gone_says_so(config: StudyConfig, tmp_path: Path) -> None:
+    study = run_study(config, tmp_path / "study")
+    path = study.path / "config.yaml"
+    body = yaml.safe_load(path.read_text())
+    body["evaluation"]["sft"]["trainer"] = "partial"
+    body["signals"]["options"] = {"code_share": {"fence": "~~~"}}
+    path.write_text(yaml.safe_dump(body))
+    with pytest.raises(StudyError) as caught:
+        Study(study.path)
+    told = str(caught.value)
+    assert "evaluation.sft.trainer: there is no trainer 'partial'" in told
+    assert "signals.options: there is no signal 'code_share'" in told
+    assert "a package that registers what is unknown may not be installed any more: install it again" in told

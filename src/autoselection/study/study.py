@@ -277,7 +277,8 @@ def _stored_config(path: Path) -> StudyConfig:
     """The configuration in a study's folder.
 
     Raises:
-        StudyError: it is missing, cannot be read, was changed since it was written, or needs an earlier version.
+        StudyError: it is missing, cannot be read, was changed since it was written, names what is not installed, or needs
+            an earlier version.
     """
     file = path / CONFIG
     mend = "restore it from a copy, or run 'autoselection search CONFIG.yaml' on the study again without that file"
@@ -290,9 +291,17 @@ def _stored_config(path: Path) -> StudyConfig:
         document, _ = read_yaml(file)
         if not isinstance(document, dict):
             raise StudyError(f"{file} is damaged, it holds no keys and values: {mend}.")
-        return parse_config(former_keys.updated(document, str(file)), path)
+        document = former_keys.updated(document, str(file))
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise StudyError(f"{file} cannot be read ({error}): {mend}.") from error
+    try:
+        return parse_config(document, path)
+    except ConfigError as error:
+        problems = "; ".join(line.removeprefix("configuration: ").rstrip(".") for line in str(error).splitlines())
+        raise StudyError(
+            f"{file} cannot be used here ({problems}): a package that registers what is unknown may not be installed any "
+            f"more: install it again; if none is missing, {mend}."
+        ) from error
 
 
 def _text_checksum(text: str) -> str:

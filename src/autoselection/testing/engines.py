@@ -16,6 +16,7 @@ from autoselection.evaluation.job import EvaluationJob
 from autoselection.evaluation.runtime import quiet_libraries, require_packages
 from autoselection.plugins import has_members
 from autoselection.tasks import TaskConfig
+from autoselection.testing.factories import made_by
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,7 +48,7 @@ def check_engine(
 
     path = str(model_dir() if model is None else model)
     config = EvaluationConfig.model_validate({"device": "cpu"})
-    engine = make(config)
+    engine = made_by(make, config)
     assert has_members(engine, Engine), f"{engine!r} lacks a member of Engine."
     engine.check(trains=False)
     task = TaskConfig(name="addition", dev=task_file("addition", "dev"), dev_limit=1)

@@ -13,6 +13,7 @@ from autoselection.evaluation.runtime import require_packages
 from autoselection.executors.contract import Executor, ExecutorConfig
 from autoselection.plugins import has_members
 from autoselection.tasks import TaskConfig
+from autoselection.testing.factories import made_by
 
 
 def check_executor(make: Callable[[ExecutorConfig], Executor], *, workers: int = 2) -> None:
@@ -29,7 +30,7 @@ def check_executor(make: Callable[[ExecutorConfig], Executor], *, workers: int =
         MissingExtraError: the ``train`` extra is not installed.
     """
     require_packages()
-    executor = make(ExecutorConfig.model_validate({"workers": workers, "retries": 1}))
+    executor = made_by(make, ExecutorConfig.model_validate({"workers": workers, "retries": 1}))
     assert has_members(executor, Executor), f"{executor!r} lacks a member of Executor."
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -19,6 +19,7 @@ from autoselection.evaluation.schedule import plan
 from autoselection.evaluation.trainers.contract import Trained, Trainer, TrainingPlan
 from autoselection.plugins import has_members
 from autoselection.pool import Pool, ingest
+from autoselection.testing.factories import made_by
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,7 @@ def check_trainer(make: Callable[[SFTConfig], Trainer], *, settings: Mapping[str
     """
     require_packages()
     config = SFTConfig.model_validate({**_SETTINGS, **(settings or {})})
-    trainer = make(config)
+    trainer = made_by(make, config)
     assert has_members(trainer, Trainer), f"{trainer!r} lacks a member of Trainer."
     trainer.check_settings()
     trainer.check()
@@ -109,6 +110,10 @@ class _Trial:
                 work_dir=work,
                 adapter_dir=adapters,
             )
+        )
+        assert isinstance(found, Trained), (
+            f"{type(trainer).__name__}.train() returned a {type(found).__name__}: let it return Trained(model, losses, "
+            "forward_passes, trainable_parameters)."
         )
         left = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
         weights = (model_dir() / "model.safetensors").stat().st_size
