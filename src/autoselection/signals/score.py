@@ -183,8 +183,10 @@ class _Scoring:
         def rows(span: range) -> Rows:
             return Rows(span, self.inputs, signals[0].reads, self.needed)
 
+        everything = rows(range(len(self.pool)))  # what a signal of all rows reads in ``compute`` serves ``whole`` too
+
         def shards(span: range, names: frozenset[str]) -> Mapping[str, Shard]:
-            batch = rows(span)
+            batch = rows(span) if rowwise else everything
             chosen = [signal for signal in signals if signal.name in names]
             found = {one.name: one.compute(batch) for one in chosen} if group is None else group.run(batch, chosen)
             return {
@@ -197,7 +199,7 @@ class _Scoring:
             shards,
             shard_rows=signals[0].rows_at_once(self.inputs) if rowwise else whole,
             description=" and ".join(signal.title for signal in signals),
-            extra={signal.name: partial(signal.whole, rows(range(len(self.pool)))) for signal in signals},
+            extra={signal.name: partial(signal.whole, everything) for signal in signals},
             at_once=not rowwise,
         ):
             self.done[done.spec.name] = done

@@ -22,8 +22,8 @@ class SamePrompt(Signal):
     rowwise = False
 
     def compute(self, rows: Rows) -> Shard:
-        counts = np.bincount(self._groups(rows))
-        return Shard({"n_same_prompt": counts[self._groups(rows)] - 1})
+        groups = self._groups(rows)
+        return Shard({"n_same_prompt": np.bincount(groups)[groups] - 1})
 
     def whole(self, rows: Rows) -> Mapping[str, Any]:
         groups = self._groups(rows)
