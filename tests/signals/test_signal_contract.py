@@ -15,6 +15,7 @@ from autoselection import demo
 from autoselection.errors import SignalError
 from autoselection.pool import Pool, ingest
 from autoselection.signals import (
+    PassSignal,
     Rows,
     Shard,
     Signal,
@@ -253,3 +254,29 @@ def test_a_signal_is_made_from_another_one_of_its_package() -> None:
 def test_one_signal_may_be_asked_for_by_its_name(tmp_path: Path) -> None:
     pool = Pool.open(ingest([{"prompt": "a", "response": "b"}], tmp_path / "pool").path)
     assert set(score_pool(pool, signals="lengths").keys) == {"lengths"}
+
+
+class Late(Base):
+    name, columns, cost = "late", ("late",), 9
+
+    def compute(self, rows: Rows) -> Shard:
+        return Shard({"late": np.arange(rows.span.start, rows.span.stop)})
+
+
+class MadeFromLate(PassSignal):
+    """Shares the pass of signals that cost less than what it is made from."""
+
+    name, columns, made_from = "made_from_late", ("made_from_late",), ("late",)
+
+    def finish(self, found: Any) -> Shard:
+        return Shard({"made_from_late": np.ones(len(found), np.float32)}, dict(found.counts))
+
+
+def test_a_signal_of_the_shared_pass_waits_for_what_it_is_made_from(tmp_path: Path) -> None:
+    registry = SignalRegistry()
+    registry.register(Late)
+    registry.register(MadeFromLate)
+    pool = Pool.open(ingest([{"prompt": "Say a", "response": "a b"}], tmp_path / "pool").path)
+    given = {"model": demo.model_dir(), "registry": registry}
+    report = score_pool(pool, SignalsConfig(device="cpu"), signals=["ifd", "made_from_late"], **given)
+    assert set(report.keys) == {"lm", "late", "made_from_late"}

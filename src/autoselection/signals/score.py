@@ -163,9 +163,9 @@ class _Scoring:
         self.needed = _Needed(self.store, self.registry, self.done)
         for kind, instances in wanted:
             if kind.pass_group is not None:
-                group = [one for other, found in wanted if other.pass_group is kind.pass_group for one in found]
-                group = [one for one in group if one.name not in self.done]
-                self._compute(group, kind)
+                sharing = [(other, found) for other, found in wanted if other.pass_group is kind.pass_group]
+                ready = [one for other, found in sharing if self._is_ready(other) for one in found]
+                self._compute([one for one in ready if one.name not in self.done], kind)
             else:
                 for instance in instances:
                     self._compute([instance], kind)
@@ -203,6 +203,10 @@ class _Scoring:
             at_once=not rowwise,
         ):
             self.done[done.spec.name] = done
+
+    def _is_ready(self, kind: type[Signal]) -> bool:
+        """Whether all that a class of signals is made from is computed; if not, it has a turn of its own later."""
+        return all(_stored_name(self.registry, name, self.done) in self.done for name in kind.made_from)
 
     def _group(self, kind: type[Signal]) -> Any:
         assert kind.pass_group is not None
