@@ -15,7 +15,7 @@ ROOT = Path(autoselection.__file__).parent
 #: Modules and packages of the top level, left to right. What is new gets a place here: as far left as it can stand.
 LAYERS = (
     *("_version", "former_modules", "errors", "system", "wording", "plugins", "schema", "validation"),
-    *("secret", "server", "segmentation", "conversation"),
+    *("secret", "server", "segmentation", "conversation", "hashing"),
     *("terminal", "markup", "documents", "progress_bar", "progress", "notebook", "files", "jsonl", "statistics"),
     *("pool", "language", "tasks", "signals", "operators", "recipes", "search", "llm", "export"),
     *("evaluation", "executors", "demo", "testing", "former_keys", "config", "config_text", "ledger", "study"),

@@ -12,15 +12,22 @@ from pydantic import ValidationError
 
 from autoselection.evaluation import SFTConfig
 from autoselection.evaluation.schedule import micro_batches, packed_batches, training_schedule
+from autoselection.hashing import mixed
 
 
 @dataclass
 class Counted:
-    """Rows of known lengths that remember which of them were counted."""
+    """Rows of known lengths that remember which of them were counted; ``numbers`` tells them apart."""
 
     tokens: NDArray[np.int64]
     with_loss: NDArray[np.int64] | None = None
     read: set[int] = field(default_factory=set)
+    numbers: NDArray[np.int64] | None = None
+
+    @property
+    def identities(self) -> NDArray[np.uint64]:
+        numbers = np.arange(len(self.tokens)) if self.numbers is None else self.numbers
+        return mixed(numbers.astype(np.uint64) + np.uint64(1))
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -147,6 +154,73 @@ def test_the_order_of_a_budget_is_the_order_of_a_larger_one():
     ]
     assert (orders[1][: len(orders[0])] == orders[0]).all()
     assert len(orders[1]) > 700
+
+
+SUBSETS = st.sets(st.integers(0, 99), min_size=1, max_size=60).map(sorted)
+
+
+def _trained(rows: list[int], config: SFTConfig, seed: int = 0) -> list[int]:
+    """Numbers of the rows in the order of training; the tokens of a row are a matter of its number."""
+    numbers = np.array(rows, np.int64)
+    schedule = training_schedule(Counted(5 + numbers % 7, numbers=numbers), config, seed)
+    return numbers[schedule.order].tolist()
+
+
+@given(SUBSETS, st.randoms(use_true_random=False), st.integers(1, 4), st.booleans())
+def test_the_order_in_which_rows_are_given_does_not_matter(rows, random, seed, grouped):
+    shuffled = random.sample(rows, len(rows))
+    for budget in ({"epochs": 2.5}, {"max_steps": 7}, {"max_tokens": 400}):
+        config = SFTConfig(**budget, batch_size=3, group_by_length=grouped)
+        assert _trained(rows, config, seed) == _trained(shuffled, config, seed)
+
+
+@given(SUBSETS, st.data(), st.integers(0, 3))
+def test_each_pass_of_a_smaller_subset_is_that_of_a_larger_one_without_the_rows_it_lacks(rows, data, seed):
+    kept = sorted(data.draw(st.sets(st.sampled_from(rows), min_size=1)))
+    config = SFTConfig(epochs=3, batch_size=1)
+    large, small = _trained(rows, config, seed), _trained(kept, config, seed)
+    for number in range(3):
+        whole = large[number * len(rows) : (number + 1) * len(rows)]
+        assert small[number * len(kept) : (number + 1) * len(kept)] == [row for row in whole if row in set(kept)]
+
+
+@given(SUBSETS, SUBSETS, st.integers(1, 600), st.integers(0, 3))
+def test_up_to_the_end_of_a_budget_overlapping_subsets_train_on_what_they_share_in_one_order(one, other, budget, seed):
+    """In the first pass, whatever the budget: one's shared rows are the beginning of the other's, or the reverse."""
+    config = SFTConfig(max_tokens=budget, batch_size=1)
+    shared = set(one) & set(other)
+    orders = [_trained(rows, config, seed)[: len(rows)] for rows in (one, other)]
+    first, second = sorted(([row for row in order if row in shared] for order in orders), key=len)
+    assert second[: len(first)] == first
+
+
+def test_every_pass_and_every_seed_has_an_order_of_its_own():
+    rows = list(range(40))
+    order = _trained(rows, SFTConfig(epochs=2, batch_size=1))
+    assert order[:40] != order[40:]
+    assert order[:40] != rows
+    assert order != _trained(rows, SFTConfig(epochs=2, batch_size=1), seed=1)
+
+
+def test_rows_come_at_any_time_of_a_pass_alike():
+    """The order is random: a row's mean place over many seeds is the middle, whatever its number."""
+    config = SFTConfig(epochs=1, batch_size=1)
+    places = np.array([np.argsort(_trained(list(range(30)), config, seed)) for seed in range(400)])
+    assert np.abs(places.mean(axis=0) - 14.5).max() < 4 * np.sqrt((30**2 - 1) / 12 / 400)
+    assert np.abs(np.corrcoef(places.T) - np.eye(30)).max() < 0.3
+
+
+def test_a_row_more_shifts_batches_of_similar_length_by_that_row_at_most():
+    """Grouping keeps which lengths come when; rows may move to the neighbouring batch of their window."""
+    config = SFTConfig(epochs=1, batch_size=4, group_by_length=True)
+    rows = list(range(96))
+    without = [row for row in rows if row != 50]
+    batches, fewer = (
+        [set(order[start : start + 4]) for start in range(0, 64, 4)]
+        for order in (_trained(rows, config), _trained(without, config))
+    )
+    moved = [len(batch - other) for batch, other in zip(batches, fewer, strict=True)]
+    assert max(moved) <= 2
 
 
 def test_three_epochs_are_the_default_budget():

@@ -11,6 +11,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.evaluation.row_keys import identities
+from autoselection.hashing import Hashes
 from autoselection.language.chat import ConversationEncoder, Encoded
 from autoselection.pool import Pool
 
@@ -104,6 +106,7 @@ class EncodedSubset:
     Attributes:
         pool_rows: of every sample the row's number in the pool; every other method takes positions in this array.
         units: what the positions are, for messages: rows, or samples.
+        identities: of every sample what the order of training knows it by.
     """
 
     def __init__(
@@ -122,6 +125,7 @@ class EncodedSubset:
         if encoder.turns == "each":
             samples = self._encode(rows=self.pool_rows)
             self.pool_rows = np.repeat(self.pool_rows, [max(1, len(found)) for found in samples])
+        self.identities: Hashes = identities(pool, self.pool_rows)
         self._lengths = np.full(len(self.pool_rows), -1, np.int64)  # -1: not encoded yet
         self._responses = np.zeros(len(self.pool_rows), np.int64)
         for position, sample in enumerate(sample for found in samples for sample in found or (None,)):

@@ -15,6 +15,7 @@ import numpy as np
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.contract import adapter_folder, make_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
+from autoselection.evaluation.row_keys import ORDER
 from autoselection.evaluation.runtime import (
     borrowed_process,
     failure_of,
@@ -264,6 +265,7 @@ class _Run:
             train_loss=tuple(float(np.mean(losses)) for losses in ends),
             settings={
                 **self.costs["settings"],
+                "order": ORDER,
                 "forward_passes": trained.forward_passes,
                 "trainable_parameters": trained.trainable_parameters,
             },

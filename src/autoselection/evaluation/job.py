@@ -95,7 +95,8 @@ class EvaluationResult:
         dropped: why, rows by reason: ``max_length`` (the prompt fills it), ``no_response`` (none there), ``template``
             (does not render the turns), ``trainer`` (cannot hold the row).
         train_loss: mean loss over the first and over the last tenth of the steps; empty without training.
-        settings: what was resolved: ``device``, ``dtype``, ``forward_passes``, ``trainable_parameters``,
+        settings: what was resolved: ``device``, ``dtype``, and of a training ``order`` (of its rows; absent in trainings of
+            earlier versions, see :mod:`autoselection.evaluation.row_keys`), ``forward_passes``, ``trainable_parameters``,
             ``cached_tasks`` (tasks whose scores came from ``evaluation.cache_dir``, where one is set).
         remarks: what a reader has to know besides the numbers (sentences): many rows dropped or cut, answers that ended
             at the limit, settings that could not be kept.

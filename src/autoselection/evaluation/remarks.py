@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from autoselection.evaluation.generation import AT_LIMIT
 from autoselection.evaluation.job import EvaluationResult
+
+
+def orders_note(results: Iterable[EvaluationResult]) -> str | None:
+    """What to bear in mind where some trainings took rows in the order of an earlier version; None if none or all did."""
+    trained = [result for result in results if "trainable_parameters" in result.settings]
+    former = sum("order" not in result.settings for result in trained)
+    if former in (0, len(trained)):
+        return None
+    return (
+        f"{former:,} of {len(trained):,} trainings are of an earlier version, which shuffled the rows of each subset anew: "
+        "beside later ones, which take shared rows in a shared order, their scores have more luck in them."
+    )
 
 
 def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:
@@ -20,7 +32,7 @@ def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:
             count = int(metrics.get(AT_LIMIT, 0))
             if count and count > limited.get(task, (0,))[0]:
                 limited[task] = (count, int(metrics["items"]), result.split, name)
-    notes = []
+    notes = [note] if (note := orders_note(result for _, result in results)) else []
     for told in alike.values():
         others = len({name for name, _ in told}) - 1
         more = f" (The same, with other numbers, for {others:,} more.)" if others else ""

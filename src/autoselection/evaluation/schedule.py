@@ -1,8 +1,9 @@
 """Which rows an evaluation trains on, in which order, and how many steps that makes.
 
-Training order is an endless stream: a seeded permutation of the subset, then another one, and so on, without the rows
-that cannot be trained on. The stream is cut into batches of exactly ``batch_size`` rows (a batch may span two
-permutations), so that every optimiser step weighs the same whatever the size of the subset. A row's tokens are counted
+Training order is an endless stream of passes over the subset, without the rows that cannot be trained on. Within a pass
+rows come in the order of their keys (:mod:`autoselection.evaluation.row_keys`): the pass of a smaller subset is that of a
+larger one without the rows it lacks. The stream is cut into batches of exactly ``batch_size`` rows (a batch may span two
+passes), so that every optimiser step weighs the same whatever the size of the subset. A row's tokens are counted
 when the stream reaches it: rows behind the end of the budget are never encoded. The budget decides where that is:
 
 - ``epochs``: after ``round(epochs * rows)`` rows;
@@ -15,7 +16,9 @@ changes no gradient (the loss is a mean over the response tokens of the whole ba
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +26,9 @@ from numpy.typing import NDArray
 
 from autoselection.evaluation.config import DEFAULT_EPOCHS, SFTConfig
 from autoselection.evaluation.encoding import DROPPED, EncodedSubset
+from autoselection.evaluation.row_keys import training_keys
 from autoselection.evaluation.runtime import TrainingFailure
+from autoselection.hashing import Hashes
 
 #: Batches among which ``group_by_length`` sorts rows: enough to even out lengths, few enough to keep batches mixed.
 GROUPED_BATCHES = 16
@@ -31,8 +36,8 @@ GROUPED_BATCHES = 16
 #: Rows whose tokens are counted at once, until all have been: encoding many together is faster than one by one.
 _READ_AT_ONCE = 256
 
-#: First entry of the seed sequence of the training order, so that it differs from other uses of the same seed.
-_ORDER_STREAM = 7
+#: First entry of the seed sequence of the order of grouped batches, so that it differs from other uses of the same seed.
+_GROUPED_STREAM = 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class TrainingSchedule:
 
 class Countable(Protocol):
     """Rows whose tokens can be counted, by their positions in the subset."""
+
+    @property
+    def identities(self) -> Hashes:
+        """What the order of training knows rows by, see :func:`autoselection.evaluation.row_keys.identities`."""
+        ...
 
     def __len__(self) -> int:
         """Rows of the subset."""
@@ -77,7 +87,7 @@ def plan(subset: EncodedSubset, config: SFTConfig, seed: int) -> TrainingSchedul
         raise TrainingFailure(
             "No row of the subset can be trained on: "
             + (
-                "; ".join(f"{count:,} because {DROPPED[name]}" for name, count in subset.dropped.items() if count)
+                "; ".join(f"{rows:,} because {DROPPED[name]}" for name, rows in subset.dropped.items() if rows)
                 or "it has none"
             )
             + "."
@@ -87,21 +97,20 @@ def plan(subset: EncodedSubset, config: SFTConfig, seed: int) -> TrainingSchedul
 
 def training_schedule(rows: Countable, config: SFTConfig, seed: int) -> TrainingSchedule:
     """Plan training on ``rows``; an empty schedule if none can be trained on."""
-    rng = np.random.default_rng([_ORDER_STREAM, seed])
-    order = _stream(rows, config, rng)
+    order = _stream(rows, config, seed)
     if not len(order):
         return TrainingSchedule(order, 0, 0)
     lengths = rows.lengths(order)
     size = config.batch_size
     places = np.arange(len(order))
     if config.group_by_length:
-        places = _grouped(places, lengths, size, rng)
+        places = _grouped(places, lengths, size, seed)
     batches = [places[start : start + size] for start in range(0, len(places), size)]
     places = np.concatenate([batch[np.argsort(-lengths[batch], kind="stable")] for batch in batches])
     return TrainingSchedule(order[places], len(batches), int(lengths.sum()))
 
 
-def _stream(rows: Countable, config: SFTConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+def _stream(rows: Countable, config: SFTConfig, seed: int) -> NDArray[np.int64]:
     """Positions in the order of the stream, up to the end of the budget."""
     places = len(rows)
     budget, total = config.max_tokens, None
@@ -113,8 +122,7 @@ def _stream(rows: Countable, config: SFTConfig, rng: np.random.Generator) -> NDA
     parts: list[NDArray[np.int64]] = []
     taken, tokens = 0, 0
     chunk = _READ_AT_ONCE
-    while True:
-        part = rng.permutation(places)
+    for part in passes(rows, seed):
         for start in range(0, places, chunk):
             read = part[start : start + chunk]
             lengths = rows.lengths(read)
@@ -130,20 +138,30 @@ def _stream(rows: Countable, config: SFTConfig, rng: np.random.Generator) -> NDA
             if tokens >= budget if budget is not None else taken == total:
                 return np.concatenate(parts)
         if not taken:
-            return np.zeros(0, np.int64)
+            break
         chunk = places  # every row has been counted
+    return np.zeros(0, np.int64)
 
 
-def _grouped(
-    order: NDArray[np.int64], lengths: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Sort windows of the stream by length and shuffle their batches; the last, shorter batch stays last."""
+def passes(rows: Countable, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Positions of all rows in the order of their keys, pass after pass."""
+    for number in count():
+        yield np.argsort(training_keys(rows.identities, seed, number), kind="stable")
+
+
+def _grouped(order: NDArray[np.int64], lengths: NDArray[np.int64], size: int, seed: int) -> NDArray[np.int64]:
+    """Sort windows of the stream by length and shuffle their batches; the last, shorter batch stays last.
+
+    The shuffle depends on the seed and the window alone: for every subset the shortest rows of a window come at the same
+    step. One row more or less moves rows between neighbouring batches.
+    """
     window = GROUPED_BATCHES * size
     whole = len(order) - len(order) % size
     parts: list[NDArray[np.int64]] = []
     for start in range(0, whole, window):
         rows = order[start : min(start + window, whole)]
         batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, size)
+        rng = np.random.default_rng([_GROUPED_STREAM, seed, start // window])
         parts.extend(batches[rng.permutation(len(batches))])
     return np.concatenate([*parts, order[whole:]])
 

@@ -53,7 +53,7 @@ def keyed_results(events: Iterable[Mapping[str, Any]]) -> dict[Name, EvaluationR
 
 
 def keyed_account(config: StudyConfig, pool: str, journal: Journal, folder: Path) -> Account:
-    """Evaluations under keys of their content, for whoever trains in the order of the pool: comparisons, reproductions.
+    """Evaluations under keys of their content: of comparisons and reproductions.
 
     Args:
         config: its model, tasks and evaluation are part of every key; noted in the journal if they are new.

@@ -9,7 +9,7 @@ from pathlib import Path
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult, evaluate
-from autoselection.evaluation.remarks import remark_notes
+from autoselection.evaluation.remarks import orders_note, remark_notes
 from autoselection.executors import Executor
 from autoselection.ledger.account import Account, Name
 from autoselection.ledger.journal import Journal
@@ -112,9 +112,11 @@ class Ledger:
                     advance()
                 for item in groups[index]:
                     self._take(item, result, quiet)
-        if not self._warned and len(kinds := self.arithmetics) > 1:
+        several = [mixed(kinds)] if len(kinds := self.arithmetics) > 1 else []
+        several += [note] if (note := orders_note(account.known().values())) else []
+        for warning in several if not self._warned else ():
             self._warned = True
-            console.say(mixed(kinds), style="yellow")
+            console.say(warning, style="yellow")
 
     def _take(self, item: Wanted, result: EvaluationResult, quiet: bool) -> None:
         if result.failure_kind == "infrastructure":

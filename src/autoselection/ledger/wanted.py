@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationJob, SFTConfig
 from autoselection.evaluation.job import EvaluationSplit
-from autoselection.recipes import ordered_hash, subset_hash
+from autoselection.recipes import subset_hash
 
 Rows = NDArray[np.int64]
 
@@ -25,8 +25,7 @@ class Wanted:
     """A training and scoring that somebody needs.
 
     Attributes:
-        rows: rows of the subset, in the order in which they are given to the training (searches give that of the recipe,
-            comparisons that of the pool); None is the base model without training.
+        rows: rows of the subset, in any order (training has one of its own); None is the base model without training.
         seed: training seed.
         split: what is scored.
         fidelity: share of the configured training budget; 1 is a full evaluation.
@@ -43,9 +42,8 @@ class Wanted:
 
     @property
     def content(self) -> Hashable:
-        """What makes two of them one training, under the same settings: order is part of it."""
-        rows = UNTRAINED if self.rows is None else ordered_hash(self.rows)
-        return rows, self.split, self.seed, self.fidelity, self.tokens
+        """What makes two of them one training, under the same settings."""
+        return self.subset, self.split, self.seed, self.fidelity, self.tokens
 
     @property
     def subset(self) -> str:

@@ -64,7 +64,7 @@ def normalized(matrix: Any) -> Any:
 
 def equal_rows(unit: Any) -> IntArray:
     """The lowest row with the same features as each row, int64[N]; a row without features stands for itself."""
-    from autoselection.signals.families.shingles import mixed
+    from autoselection.hashing import mixed
 
     rows = unit.shape[0]
     keys = np.zeros(rows, np.uint64)

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from autoselection.hashing import mixed
 from autoselection.schema import StrictModel
 from autoselection.segmentation import for_batches, units
 from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.contract import Loaded, Reads, Signal
 from autoselection.signals.families import shingles as hashed
-from autoselection.signals.families.shingles import Shingles, mixed, shingles_of
+from autoselection.signals.families.shingles import Shingles, shingles_of
 from autoselection.signals.stored import Shard, StoredSignal
 
 _EMPTY = np.uint32(0xFFFFFFFF)

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from autoselection.hashing import mixed
 from autoselection.schema import StrictModel
 from autoselection.segmentation import for_batches
 from autoselection.signals.contract import Loaded, Rows, Signal
-from autoselection.signals.families.shingles import mixed, shingles_of
+from autoselection.signals.families.shingles import shingles_of
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
 from autoselection.signals.stored import Shard, SignalSpec, StoredSignal

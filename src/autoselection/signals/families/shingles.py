@@ -13,15 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.hashing import FACTORS, Hashes, mixed
 from autoselection.segmentation import CutTexts, by_alphabet, cut
 
 #: Raised whenever the hash of a shingle changes, so that no signature made before is compared with one made after.
 VERSION = 3
-_MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ONES, _HIGHS = (np.uint64(byte * 0x0101010101010101) for byte in (0x01, 0x80))
-
-Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,6 @@ class Shingles:
 
     hashes: Hashes
     offsets: NDArray[np.int64]
-
-
-def mixed(values: Hashes) -> Hashes:
-    """A bijection of 64-bit numbers that spreads every bit over all (the finalizer of MurmurHash3); ``values`` is spent."""
-    for factor in _MIX:
-        values ^= values >> np.uint64(33)
-        values *= factor
-    values ^= values >> np.uint64(33)
-    return values
 
 
 @dataclass(frozen=True)
@@ -124,9 +113,9 @@ def _folded(eight: Hashes) -> tuple[Hashes, NDArray[np.bool_]]:
 
 def _spread(values: Hashes) -> Hashes:
     """A bijection, as ``mixed`` but half as long: every bit of the result's halves depends on nearly all bits."""
-    values *= _MIX[0]
+    values *= FACTORS[0]
     values ^= values >> np.uint64(32)
-    values *= _MIX[1]
+    values *= FACTORS[1]
     return values
 
 

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from autoselection.conversation import Message, turn_text
+from autoselection.hashing import mixed
 from autoselection.language.chat import ConversationEncoder, Row
 from autoselection.schema import StrictModel
 from autoselection.segmentation import BATCH_BITS, counted, for_batches
 from autoselection.segmentation import units as words
 from autoselection.signals.contract import Reads, Rows, Signal
-from autoselection.signals.families.shingles import mixed, ngrams, units_of
+from autoselection.signals.families.shingles import ngrams, units_of
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import BASE_MODEL
 from autoselection.signals.stored import Shard, SignalSpec

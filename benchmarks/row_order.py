@@ -1,0 +1,220 @@
+"""How much luck is in the scores of overlapping subsets, by the order in which rows are trained on. Resumable.
+
+    python -m benchmarks.row_order --work DIR [--config STUDY.yaml] [--overlaps 0.5,0.9] [--budgets max_steps=50] [--json]
+
+Subsets that each leave out another random share of the pool hardly differ in what they teach: the spread of their scores is
+luck. It is measured in three orders: ``positions`` (each subset shuffled by itself, as before row keys), ``keys``
+(the package's order), and ``ranges`` (the same with batches cut at fixed values of the key, so that a row more or less
+shifts no other; batches then differ in size). Overlap is the share of one subset's rows that another has, on average.
+
+A pool of subsets of another pool, or the demo's with ``--config``'s default. Every training is a line of ``DIR/runs.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.config import StudyConfig, load_config
+from autoselection.demo import config_path
+from autoselection.evaluation import EvaluationJob, SFTConfig, evaluate, schedule
+from autoselection.evaluation.row_keys import training_keys
+from autoselection.study.prepare import prepare
+
+ORDERS = ("positions", "keys", "ranges")
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: subset ``number`` of those with an overlap."""
+
+    order: str
+    budget: str
+    overlap: float
+    number: int
+    seed: int
+
+    def rows(self, n: int) -> Rows:
+        """The subset: all rows but a random share."""
+        rng = np.random.default_rng([19, round(1000 * self.overlap), self.number])
+        return np.sort(rng.permutation(n)[: round(self.overlap * n)])
+
+    @property
+    def key(self) -> str:
+        return f"{self.order}/{self.budget}/{self.overlap:g}/{self.number}/{self.seed}"
+
+
+def by_position(rows: schedule.Countable, seed: int) -> Iterator[Rows]:
+    """Passes in seeded permutations of the subset's positions."""
+    rng = np.random.default_rng([7, seed])
+    while True:
+        yield rng.permutation(len(rows))
+
+
+def by_key(rows: schedule.Countable, seed: int) -> Iterator[Rows]:
+    """Passes in the order of the rows' keys."""
+    number = 0
+    while True:
+        yield np.argsort(training_keys(rows.identities, seed, number), kind="stable")
+        number += 1
+
+
+def range_batches(rows: schedule.Countable, config: SFTConfig, seed: int) -> list[Rows]:
+    """Batches of the rows whose keys lie between fixed bounds, up to the end of the budget."""
+    lengths = rows.lengths(np.arange(len(rows)))
+    a_pass = max(1, round(np.count_nonzero(lengths) / config.batch_size))
+    batches: list[Rows] = []
+    tokens, number = 0, 0
+    while True:
+        keys = training_keys(rows.identities, seed, number)
+        places = np.minimum((keys.astype(np.float64) / 2.0**64 * a_pass).astype(np.int64), a_pass - 1)
+        for place in range(a_pass):
+            batch = np.flatnonzero((places == place) & (lengths > 0))
+            if not len(batch):
+                continue
+            batches.append(batch[np.argsort(-lengths[batch], kind="stable")])
+            tokens += int(lengths[batch].sum())
+            if len(batches) == config.max_steps or (config.max_tokens and tokens >= config.max_tokens):
+                return batches
+        number += 1
+
+
+@contextmanager
+def ordered(order: str) -> Iterator[None]:
+    """Trainings take rows in this order."""
+    from torch.utils.data import DataLoader
+
+    from autoselection.evaluation.trainers import subset_trainer
+
+    whole, passes = schedule.training_schedule, schedule.passes
+    trainer, loader = subset_trainer.SubsetTrainer, subset_trainer.SubsetTrainer.get_train_dataloader
+    cut: list[int] = []
+
+    def in_ranges(rows: schedule.Countable, config: SFTConfig, seed: int) -> schedule.TrainingSchedule:
+        batches = range_batches(rows, config, seed)
+        cut[:] = np.cumsum([len(batch) for batch in batches])[:-1].tolist()
+        joined = np.concatenate(batches)
+        return schedule.TrainingSchedule(joined, len(batches), int(rows.lengths(joined).sum()))
+
+    def cut_loader(self: Any) -> Any:
+        batches = [batch.tolist() for batch in np.split(np.array(self._order), cut)]
+        loaded = DataLoader(self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loaded)
+
+    try:
+        if order == "positions":
+            schedule.passes = by_position
+        elif order == "ranges":
+            schedule.training_schedule = in_ranges
+            trainer.get_train_dataloader = cut_loader
+        yield
+    finally:
+        schedule.training_schedule, schedule.passes = whole, passes
+        trainer.get_train_dataloader = loader
+
+
+def train(run: Run, config: StudyConfig, pool: Path, n: int, work: Path) -> dict[str, float]:
+    """Dev scores by task of one training."""
+    name, _, value = run.budget.partition("=")
+    budget = {"epochs": None, "max_steps": None, "max_tokens": None, name: int(value)}
+    settings = config.evaluation.model_copy(update={"sft": config.evaluation.sft.model_copy(update=budget)})
+    job = EvaluationJob(
+        model=config.model.path,
+        chat_template=config.model.chat_options(),
+        pool_dir=pool,
+        rows=run.rows(n),
+        tasks=config.tasks,
+        split="dev",
+        seed=run.seed,
+        config=settings,
+        work_dir=work / "work",
+    )
+    with ordered(run.order):
+        result = evaluate(job)
+    if result.failure:
+        raise SystemExit(f"{run.key}: {result.failure}")
+    return {"mean": result.score, **result.scores, "rows": result.train_rows, "seconds": result.seconds["total"]}
+
+
+def spread(runs: Sequence[dict[str, Any]], name: str) -> tuple[float, float, float]:
+    """Standard deviation within groups of one seed, pooled over seeds, with the 95% interval of a normal sample's."""
+    from scipy.stats import chi2
+
+    groups: dict[int, list[float]] = {}
+    for run in runs:
+        groups.setdefault(run["seed"], []).append(run[name])
+    freedom = sum(len(group) - 1 for group in groups.values())
+    squares = float(sum(np.sum((np.array(group) - np.mean(group)) ** 2) for group in groups.values()))
+    return (
+        np.sqrt(squares / freedom),
+        np.sqrt(squares / chi2.ppf(0.975, freedom)),
+        np.sqrt(squares / chi2.ppf(0.025, freedom)),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=config_path())
+    parser.add_argument("--overlaps", default="0.5,0.7,0.9,0.97")
+    parser.add_argument("--budgets", default="max_steps=50,max_steps=200")
+    parser.add_argument("--orders", default=",".join(ORDERS))
+    parser.add_argument("--subsets", type=int, default=8)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--json", action="store_true", help="print a line an order, budget, overlap and task")
+    options = parser.parse_args()
+    runs = [
+        Run(order, budget, float(overlap), number, int(seed))
+        for seed in options.seeds.split(",")
+        for budget in options.budgets.split(",")
+        for number in range(options.subsets)
+        for overlap in options.overlaps.split(",")
+        for order in options.orders.split(",")
+    ]
+    config = load_config(options.config)
+    prepared = prepare(config, options.work)
+    path = options.work / "runs.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    known = {record["key"]: record for record in map(json.loads, lines)}
+    missing = [run for run in runs if run.key not in known]
+    with path.open("a", encoding="utf-8") as file:
+        for done, run in enumerate(missing, 1):
+            record = {"key": run.key, **vars(run)}
+            record |= train(run, config, prepared.pool.path, len(prepared.pool), options.work)
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            known[run.key] = record
+            if not options.json:
+                print(f"{done}/{len(missing)} {run.key} {record['mean']:.4f} {record['seconds']:.1f} s", flush=True)
+    tasks = ["mean", *(task.name for task in config.tasks)]
+    for budget in options.budgets.split(","):
+        for overlap in map(float, options.overlaps.split(",")):
+            for order in options.orders.split(","):
+                found = [
+                    known[run.key] for run in runs if (run.budget, run.overlap, run.order) == (budget, overlap, order)
+                ]
+                shown = {name: [round(value, 5) for value in spread(found, name)] for name in tasks}
+                if options.json:
+                    print(
+                        json.dumps({"order": order, "budget": budget, "overlap": overlap, "runs": len(found), **shown})
+                    )
+                else:
+                    print(
+                        f"{budget} overlap {overlap:g} {order}: "
+                        + ", ".join(f"{k} {v[0]:.4f}" for k, v in shown.items())
+                    )
+
+
+if __name__ == "__main__":
+    main()
