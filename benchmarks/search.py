@@ -20,8 +20,9 @@ the noisy scores it has paid for.
 * ``win_rate``: share of seeds on which it beats each other method (ties count half).
 * ``vs_ours``: its regret minus that of ``ours`` on the same seeds, mean and bootstrap interval; positive: ours is better.
 * ``seconds_per_round``: seconds of the controller an evaluation, median over seeds (evaluations themselves excluded).
-* ``refused``: evaluations of the budget not used, mean. ``strange``: share of evaluations unlike all of the table
-  (recipebench).
+* ``spent``: full evaluations' worth that it spent, mean; ``refused``: what it did not use of the budget, mean. Methods with
+  a budget of their own (``single-operators:all``) spend more; their ``curve`` ends at the common budget, ``final`` does not.
+* ``strange``: share of evaluations unlike all of the table (recipebench).
 
 Runs are kept in ``--folder`` under the family, split, world, method's settings and code, budget and seed: a second call
 prints at once, an interrupted one goes on.
@@ -61,11 +62,12 @@ BOOTSTRAPS = 4000
 _RECIPES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
 #: Files of the package that the methods of a module depend on besides it: kept runs are of the same code. Default: the search.
 CODE = {
-    "simple": _RECIPES,
-    "multifidelity": _RECIPES,
-    "optuna_search": _RECIPES,
-    "optimisers": _RECIPES,
-    "autocurate_search": (),
+    "simple": (*_RECIPES, "compare/spaces.py"),
+    "single_operators": _RECIPES,
+    "multifidelity": (*_RECIPES, "compare/spaces.py"),
+    "optuna_search": (*_RECIPES, "compare/spaces.py"),
+    "optimisers": (*_RECIPES, "compare/spaces.py"),
+    "autocurate_search": (*_RECIPES, "compare/spaces.py"),
 }
 _HERE = Path(__file__).parent
 
@@ -140,15 +142,17 @@ def run_one(setting: Setting, name: str, budget: int, seed: int, path: Path) -> 
     if path.is_file():
         return dict(json.loads(path.read_text("utf-8")))
     world = setting.world(seed)
-    session = Session(world, budget, setting.noise_seed(seed))
+    own = METHODS[name].budget(budget, world.table, SearchConfig())
+    session = Session(world, own, setting.noise_seed(seed))
     with threadpool_limits(1):  # runs stand side by side, a core each
         METHODS[name].run(session, setting.noise_seed(seed))
     seconds = session.controller_seconds
-    picks = incumbents(session.log, budget)
+    picks = incumbents(session.log, max(own, budget))
     full = [item for item in session.log if item.fidelity == 1.0] or session.log
     strange = getattr(world, "strangeness", None)
     record = {
-        "truth": [None if rows is None else round(world.truth(rows), 6) for rows in picks],
+        "truth": [None if rows is None else round(world.truth(rows), 6) for rows in picks[:budget]],
+        "final": None if picks[-1] is None else round(world.truth(picks[-1]), 6),
         "best_seen": round(max(world.truth(item.rows) for item in full), 6),
         "evaluations": len(session.log),
         "spent": round(session.spent, 4),
@@ -224,7 +228,8 @@ def lines(
     optimum = np.array([world.optimum for world in worlds])
     reachable = np.array([world.reachable for world in worlds])
     curves = {name: curve_of(runs[name, budget]) for name in names}
-    final = {name: curve[:, -1] for name, curve in curves.items()}
+    # Of a method with a budget of its own the last truth is that after all of its evaluations.
+    final = {name: np.array([run["final"] for run in runs[name, budget]], np.float64) for name in names}
     reference = {name: float(curve_of(runs[name, REFERENCE_BUDGET])[:, -1].mean()) for name in ("random", "published")}
     found = []
     for name in names:
@@ -247,7 +252,7 @@ def lines(
             "best_seen": float(np.mean([run["best_seen"] for run in mine])),
             "evals_to_random15": first_at(mean_curve, reference["random"]),
             "evals_to_published15": first_at(mean_curve, reference["published"]),
-            "seconds_per_round": float(np.median([run["seconds"] / budget for run in mine])),
+            "seconds_per_round": float(np.median([run["seconds"] / max(budget, run["spent"]) for run in mine])),
             "win_rate": {
                 other: float(np.mean((final[name] > final[other]) + 0.5 * (final[name] == final[other])))
                 for other in names
@@ -258,7 +263,8 @@ def lines(
                 bootstrap(column[np.isfinite(column)]) if np.isfinite(column).any() else None
                 for column in curves[name].T
             ],
-            "refused": float(np.mean([budget - run["spent"] for run in mine])),
+            "spent": float(np.mean([run["spent"] for run in mine])),
+            "refused": float(np.mean([max(0.0, budget - run["spent"]) for run in mine])),
             "final": final[name].tolist(),
         }
         if "ours" in names and name != "ours":

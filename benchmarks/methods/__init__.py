@@ -6,11 +6,12 @@ from autoselection.compare import Method
 from autoselection.compare.autocurate_search import AUTOCURATE
 from autoselection.compare.multifidelity import MULTIFIDELITY
 from autoselection.compare.simple import SIMPLE
+from autoselection.compare.single_operators import SINGLE_OPERATORS
 from benchmarks.methods.optimisers import OPTIMISERS
 from benchmarks.methods.ours import OURS
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*SIMPLE, *OPTIMISERS, *MULTIFIDELITY, *AUTOCURATE, *OURS)
+    method.name: method for method in (*SIMPLE, *SINGLE_OPERATORS, *OPTIMISERS, *MULTIFIDELITY, *AUTOCURATE, *OURS)
 }
 #: What is compared unless ``--methods`` says otherwise: everything but variants of ours.
 DEFAULT = tuple(name for name in METHODS if not name.startswith("ours:"))

@@ -15,7 +15,7 @@ import numpy as np
 
 from autoselection.compare import Materializer, Method
 from autoselection.compare.optuna_search import OPTUNA, STARTS
-from autoselection.compare.spaces import ENDS, SLOTS, Slots
+from autoselection.compare.spaces import SLOTS, Slots
 from benchmarks.worlds.base import Session
 
 FIT_STEPS = 60
@@ -36,14 +36,14 @@ def _botorch(session: Session, seed: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     made = Materializer(session, seed)
-    space = Slots(session.table)
+    space = Slots(session.table, session.search)
     rng = np.random.default_rng([seed, 21])
     categorical = [column for column in range(3 * SLOTS) if column % 3 != 1]
 
     def draw(count: int) -> np.ndarray:
         points = rng.random((count, 3 * SLOTS))
         points[:, 0::3] = rng.integers(len(space.operators), size=(count, SLOTS))
-        points[:, 2::3] = rng.integers(len(ENDS), size=(count, SLOTS))
+        points[:, 2::3] = rng.integers(len(space.ends), size=(count, SLOTS))
         return points
 
     def near(best: np.ndarray, count: int) -> np.ndarray:
@@ -55,7 +55,7 @@ def _botorch(session: Session, seed: int) -> None:
 
     def rows_at(point: np.ndarray) -> Any:
         slots = [
-            (space.operators[int(point[3 * i])], float(point[3 * i + 1]), ENDS[int(point[3 * i + 2])])
+            (space.operators[int(point[3 * i])], float(point[3 * i + 1]), space.ends[int(point[3 * i + 2])])
             for i in range(SLOTS)
         ]
         recipe = space.recipe(slots)

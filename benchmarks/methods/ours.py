@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from autoselection.compare.ablations import ABLATIONS, ablated
+from autoselection.compare.controller import OURS as STUDIES
 from autoselection.compare.controller import controller
-from autoselection.search import SearchConfig, published_settings
+from autoselection.search import SearchConfig
 
 VARIANTS: dict[str, SearchConfig] = {name: ablated(SearchConfig(), name) for name in ABLATIONS} | {
     name: SearchConfig.model_validate(changes)
@@ -32,7 +33,6 @@ VARIANTS: dict[str, SearchConfig] = {name: ablated(SearchConfig(), name) for nam
 """``ours:NAME`` on the command line; add settings here to compare them."""
 
 OURS = (
-    controller("ours", SearchConfig()),
-    controller("published", published_settings()),
+    *STUDIES,
     *(controller(f"ours:{name}", config) for name, config in VARIANTS.items()),
 )

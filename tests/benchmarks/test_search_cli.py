@@ -37,6 +37,13 @@ def small_worlds(monkeypatch):
     monkeypatch.setattr(search, "REFERENCE_BUDGET", 4)
 
 
+def test_a_method_with_a_budget_of_its_own_is_judged_after_all_of_it(tmp_path, capsys):
+    arguments = ["--budget", "4", "--seeds", "2", "--methods", "single-operators,single-operators:all"]
+    budgeted, everything = sorted(call(capsys, tmp_path / "runs", *arguments), key=lambda line: line["spent"])
+    assert budgeted["spent"] == 4 and everything["spent"] > 40 and everything["refused"] == 0
+    assert len(everything["curve"]) == 4 and everything["best_true"] > everything["curve"][-1]
+
+
 def test_one_valid_line_a_method_and_the_same_again(tmp_path, capsys):
     arguments = ["--budget", "4", "--seeds", "3", "--methods", METHODS, "--out", str(tmp_path / "out.jsonl")]
     lines = call(capsys, tmp_path / "runs", *arguments)

@@ -14,7 +14,6 @@ from operator_tables import apply, make_table, tables_and_rows
 
 from autoselection.errors import RecipeError, SignalError
 from autoselection.operators import default_registry
-from autoselection.operators.columns import method_columns
 from autoselection.operators.groups import clusters, group_codes, number_of_clusters, pool_vectors, scopes_of
 from autoselection.signals.table import SignalTable
 
@@ -142,7 +141,6 @@ def test_faults_of_traces_are_no_matter_of_taste():
     assert {param.name: param for param in default_registry().get("score_filter").space(table)}["signal"].choices == (
         "reward",
     )
-    assert method_columns(table) == ["flat", "reasoning_share", "reward"]
 
 
 def test_scopes_are_searched_where_the_pool_has_their_signals():

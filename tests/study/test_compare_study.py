@@ -133,10 +133,26 @@ def test_methods_share_evaluations(study_config: Path, tmp_path: Path, executor:
     spent = len(executor.jobs)
     more = _compare(study_config, tmp_path, ["random", "single-operators"], overrides=overrides)
     assert len(executor.jobs) - spent == more.evaluations <= 2 * BUDGET
-    longer = _compare(study_config, tmp_path, ["single-operators"], budget=BUDGET + 1, overrides=overrides)
+    longer = _compare(study_config, tmp_path, ["random"], budget=BUDGET + 1, overrides=overrides)
     assert longer.evaluations <= 2
     changed = _compare(study_config, tmp_path, ["random"], overrides=[*overrides, "evaluation.sft.max_steps=5"])
     assert changed.evaluations == spent, "another training is another evaluation"
+
+
+def test_all_single_operators_are_evaluated_whatever_the_budget(
+    study_config: Path, tmp_path: Path, executor: FastExecutor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = _compare(study_config, tmp_path, ["random", "single-operators", "single-operators:all"], seeds=[0])
+    by_name = {item.method: item for item in found.methods}
+    (run,) = by_name["single-operators:all"].runs
+    assert BUDGET < run.evaluations <= len(run.curve)
+    assert run.best_dev >= by_name["single-operators"].runs[0].best_dev
+    assert f"single-operators:all: {len(run.curve)} evaluations" in capsys.readouterr().err
+    text = (tmp_path / "comparison.md").read_text()
+    assert f"single-operators:all ({len(run.curve)} evaluations)" in text
+    lines = [line for line in text.splitlines() if line.startswith("| single-operators:all |")]
+    assert [line.count("|") for line in lines] == [BUDGET + 2], "its curve is shown up to the budget of the others"
+    assert len(set(executor.jobs)) == len(executor.jobs), "what methods share is trained once"
 
 
 def test_test_is_scored_after_the_search_and_for_one_comparison(

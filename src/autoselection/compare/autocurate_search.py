@@ -1,4 +1,4 @@
-"""``autocurate`` 0.3: its ``run_search`` with its own recipe space over the same columns.
+"""``autocurate`` 0.3: its ``run_search`` with its own recipe space over the columns that the study's search cuts by.
 
 Its knob space is what ``default_knob_space`` makes of the columns (one score, either direction, a band, the share kept,
 balancing by source, deduplication by group); rows come from its ``Recipe.select``, copies from upsampling collapse. A
@@ -21,24 +21,34 @@ from numpy.typing import NDArray
 
 from autoselection.compare.method import Method
 from autoselection.compare.session import Session
-from autoselection.operators.columns import method_columns
+from autoselection.compare.spaces import searched_scores
+from autoselection.operators import default_registry
+from autoselection.search.config import SearchConfig
+from autoselection.search.space import RecipeSpace
 from autoselection.signals.table import SignalTable
 
 MOST_SEEDS = 4000
 """It multiplies its seed by a million and hands the product to NumPy, which takes 32 bits."""
+DEDUPLICATION = "dedup"
+"""Family of the operators that take copies away."""
 FAILED = -1e6
 """Score reported for a failure before any score is known."""
 
 
-def columns_of(table: SignalTable) -> dict[str, Any]:
-    """The columns that a recipe of theirs may use, under names that SQL takes; rows that none may select are left out."""
+def columns_of(table: SignalTable, search: SearchConfig) -> dict[str, Any]:
+    """The columns that a recipe of theirs may use, under names that SQL takes; rows that none may select are left out.
+
+    Scores are those that the search cuts by; groups of copies are there if it may take copies away.
+    """
     columns: dict[str, Any] = {"id": np.arange(table.n, dtype=np.int64)}
-    for name in method_columns(table):
+    for name in searched_scores(table, search):
         columns[name.replace("/", "_")] = table.column(name).astype(np.float64)
     columns["source"] = table.source.astype(np.int64)
-    if table.text_hash is not None:
+    space = RecipeSpace(table, default_registry(), search)
+    deduplicates = any(space.family(name) == DEDUPLICATION for name in space.plain)
+    if table.text_hash is not None and deduplicates:
         columns["exact_group"] = np.unique(table.text_hash, return_inverse=True)[1].astype(np.int64)
-    if table.minhash is not None:
+    if table.minhash is not None and deduplicates:
         columns["near_group"] = _near_groups(table)
     return {name: values[table.selectable] for name, values in columns.items()}
 
@@ -65,7 +75,7 @@ def _search(strategy: str) -> Callable[[Session, int], None]:
         import pyarrow as pa
         from autocurate.research import run_search
 
-        columns = columns_of(session.table)
+        columns = columns_of(session.table, session.search)
         numeric = [name for name, values in columns.items() if values.dtype.kind == "f"]
         groups = [name for name in ("exact_group", "near_group") if name in columns]
         space = {

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from autoselection.compare.method import Method
 from autoselection.compare.session import Session
+from autoselection.operators import default_registry
 from autoselection.search import Observation, SearchConfig, SearchController, published_settings
+from autoselection.search.space import named_operators
 
 
 def controller(name: str, config: SearchConfig) -> Method:
@@ -31,12 +33,28 @@ def _running(settings_of: Callable[[Session], SearchConfig]) -> Callable[[Sessio
     return run
 
 
+def _published(session: Session) -> SearchConfig:
+    """The published loop over the study's operators; its space holds the published ones of them, if there are any."""
+    search = session.search
+    space = {name: getattr(search, name) for name in ("operators", "also", "without", "max_steps", "min_rows", "zones")}
+    registry = default_registry()
+    published = any(
+        operator.published and not any(param.kind == "recipe" for param in operator.params)
+        for operator in named_operators(search, registry, registry.default_space(session.table))
+    )
+    return published_settings(**space, published_operators=published)
+
+
+def _published_wide(session: Session) -> SearchConfig:
+    """The published loop in the study's own space."""
+    search = session.search
+    names = ("operators", "also", "without", "published_operators", "draws", "max_steps", "min_rows", "zones")
+    return published_settings(wide=True, **{name: getattr(search, name) for name in names})
+
+
 OURS = (
     Method("ours", _running(lambda session: session.search), SearchConfig().model_dump(mode="json")),
-    Method(
-        "published",
-        _running(lambda session: published_settings(min_rows=session.search.min_rows)),
-        published_settings().model_dump(mode="json"),
-    ),
+    Method("published", _running(_published), published_settings().model_dump(mode="json")),
+    Method("published:wide", _running(_published_wide), published_settings(wide=True).model_dump(mode="json")),
 )
 """``ours`` takes the study's own search settings (the defaults where there is no study)."""

@@ -9,6 +9,8 @@ from typing import Any
 from autoselection.compare.session import Rows, Session
 from autoselection.operators import default_registry
 from autoselection.recipes import PrefixCache, Recipe, materialize
+from autoselection.search import SearchConfig
+from autoselection.signals.table import SignalTable
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,21 @@ class Method:
             interrupted comparison replays the method.
         settings: everything that distinguishes this method from one of the same code, for a cache's key.
         requires: package that has to be installed for it (extra ``compare``), or None.
+        evaluations: what it spends, from the pool's signals and the search settings, whatever the budget of the others;
+            None: their budget.
+        most: the same at most, from the search settings alone: what can be said before a pool is scored.
     """
 
     name: str
     run: Callable[[Session, int], None]
     settings: Any = None
     requires: str | None = None
+    evaluations: Callable[[SignalTable, SearchConfig], int] | None = None
+    most: Callable[[SearchConfig], int] | None = None
+
+    def budget(self, shared: int, table: SignalTable, search: SearchConfig) -> int:
+        """Full evaluations that it may spend, where others may spend ``shared``."""
+        return shared if self.evaluations is None else self.evaluations(table, search)
 
 
 class Materializer:

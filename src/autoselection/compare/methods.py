@@ -11,12 +11,15 @@ from autoselection.compare.method import Method
 from autoselection.compare.multifidelity import MULTIFIDELITY
 from autoselection.compare.optuna_search import OPTUNA
 from autoselection.compare.simple import SIMPLE
+from autoselection.compare.single_operators import SINGLE_OPERATORS
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.wording import suggestion
 
-METHODS: dict[str, Method] = {method.name: method for method in (*SIMPLE, *OPTUNA, *MULTIFIDELITY, *AUTOCURATE, *OURS)}
-#: What is compared unless methods are named: those that need no further package.
-DEFAULT = tuple(name for name, method in METHODS.items() if method.requires is None)
+METHODS: dict[str, Method] = {
+    method.name: method for method in (*SIMPLE, *SINGLE_OPERATORS, *OPTUNA, *MULTIFIDELITY, *AUTOCURATE, *OURS)
+}
+#: What is compared unless methods are named: those that need no further package and no budget of their own.
+DEFAULT = tuple(name for name, method in METHODS.items() if method.requires is None and method.evaluations is None)
 
 
 def choose_methods(names: Sequence[str]) -> list[Method]:

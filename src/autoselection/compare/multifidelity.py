@@ -14,7 +14,7 @@ from typing import Any
 
 from autoselection.compare.method import Materializer, Method
 from autoselection.compare.session import Rows, Session
-from autoselection.compare.spaces import ENDS, SLOTS, Slots
+from autoselection.compare.spaces import SLOTS, Slots
 from autoselection.recipes import Recipe, subset_hash
 from autoselection.search.baselines import random_recipes
 
@@ -62,11 +62,11 @@ def _halving(session: Session, propose: Callable[[Ladder], Rows | None]) -> None
 
 
 def _asha(session: Session, seed: int) -> None:
-    made = Materializer(session, 0)
+    made = Materializer(session, session.search.seed)  # as random_recipes checks sizes and duplicates of its own
     most = int(session.budget / session.fidelities[0]) + 1
 
     def stream() -> Iterator[Rows]:
-        for recipe in random_recipes(session.table, most, seed):
+        for recipe in random_recipes(session.table, most, seed, config=session.search):
             rows = made.rows(recipe)
             if rows is not None:
                 yield rows
@@ -80,12 +80,12 @@ def _bohb(session: Session, seed: int) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     made = Materializer(session, seed)
-    space = Slots(session.table)
+    space = Slots(session.table, session.search)
     distributions: dict[str, Any] = {}
     for place in range(SLOTS):
         distributions[f"operator{place}"] = optuna.distributions.CategoricalDistribution(space.operators)
         distributions[f"strength{place}"] = optuna.distributions.FloatDistribution(0.0, 1.0)
-        distributions[f"end{place}"] = optuna.distributions.CategoricalDistribution(ENDS)
+        distributions[f"end{place}"] = optuna.distributions.CategoricalDistribution(space.ends)
     asked: list[dict[str, Any]] = []
     seen: set[str] = set()
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from autoselection.compare.method import Materializer, Method
 from autoselection.compare.session import Session
-from autoselection.compare.spaces import ENDS, SLOTS, Cube, Slots
+from autoselection.compare.spaces import SLOTS, Cube, Slots
 from autoselection.recipes import Recipe
 
 REFUSALS = 5
@@ -43,7 +43,7 @@ def _optuna(make_sampler: Callable[[int], Any], slots: bool) -> Callable[[Sessio
             for place in range(SLOTS):
                 name = trial.suggest_categorical(f"operator{place}", compact.operators)
                 strength = trial.suggest_float(f"strength{place}", 0.0, 1.0)
-                steps.append((name, strength, trial.suggest_categorical(f"end{place}", ENDS)))
+                steps.append((name, strength, trial.suggest_categorical(f"end{place}", compact.ends)))
             return compact.recipe(steps)
 
         with warnings.catch_warnings():

@@ -38,8 +38,9 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 def _row(method: Standings, comparison: Comparison) -> tuple[str, ...]:
     rounds = max(1, sum(run.evaluations for run in method.runs))
+    own = len(method.curve)
     return (
-        method.method,
+        method.method if own == comparison.budget else f"{method.method} ({own} evaluations)",
         str(len(method.runs)),
         _score(method.best_dev),
         "never" if method.evaluations_to_reference is None else str(method.evaluations_to_reference),
@@ -64,7 +65,10 @@ def _curve_headings(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _curve_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    return [(method.method, *(_score(value) for value in method.curve)) for method in comparison.methods]
+    return [
+        (method.method, *(_score(value) for value in method.curve[: comparison.budget]))
+        for method in comparison.methods
+    ]
 
 
 def print_comparison(comparison: Comparison, console: Terminal) -> None:
@@ -127,7 +131,7 @@ def write_plot(comparison: Comparison, path: Path) -> None:
         colour = qualitative.D3[number % len(qualitative.D3)]
         figure.add_scatter(
             x=x,
-            y=[None if math.isnan(value) else value for value in method.curve],
+            y=[None if math.isnan(value) else value for value in method.curve[: comparison.budget]],
             mode="lines",
             name=label(method.method),
             legendgroup=method.method,
@@ -136,7 +140,7 @@ def write_plot(comparison: Comparison, path: Path) -> None:
         for run in method.runs if len(method.runs) > 1 else ():
             figure.add_scatter(
                 x=x,
-                y=[None if math.isnan(value) else value for value in run.curve],
+                y=[None if math.isnan(value) else value for value in run.curve[: comparison.budget]],
                 mode="markers",
                 name=label(f"{method.method}, seed {run.seed}"),
                 legendgroup=method.method,

@@ -22,6 +22,7 @@ from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted, keyed_account
+from autoselection.progress import console
 from autoselection.recipes import subset_hash
 from autoselection.study.opening import check_kind, prepare_journalled
 from autoselection.study.study import CONFIG, JOURNAL, check_folder
@@ -37,7 +38,7 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
 
     Args:
         names: methods, see :data:`autoselection.compare.methods.METHODS`.
-        budget: evaluations a method and seed.
+        budget: evaluations a method and seed; of methods that have no number of their own.
         seeds: of the methods; training seeds are those of ``evaluation.seeds``, for all methods alike.
         out: gets ``journal.jsonl``, ``comparison.json``, ``comparison.md``, ``comparison.html``, ``incumbents/``.
 
@@ -64,15 +65,19 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         rounds: Rounds[Wanted] = Rounds(ledger.attempt)
         # Sessions have one seed: all methods see the same score of a subset.
         sessions = open_sessions(prepared.table, ledger, rounds, methods, budget, dict.fromkeys(seeds, 0))
+        for method in methods:
+            if method.evaluations is not None:
+                count = method.budget(budget, prepared.table, config.search)
+                console.say(f"{method.name}: {count} evaluations with each seed, whatever the budget of the others.")
         seconds = run_sessions(ledger, rounds, sessions, methods)
         runs = {key: _run(*key, session, seconds[key], budget) for key, session in sessions.items()}
         items: dict[str, Items] = {}
         if config.final.enabled:
-            runs, items = _score_test(ledger, journal, sessions, runs, plan, budget)
+            runs, items = _score_test(ledger, journal, sessions, runs, plan)
         listed, made_with = list(runs.values()), ledger.arithmetics
         comparison = compare_runs(config.name, budget, listed, items, ledger.made, made_with, ledger.remarks)
     write_comparison(comparison, out)
-    _write_incumbents(out, sessions, budget, prepared.pool)
+    _write_incumbents(out, sessions, prepared.pool)
     return comparison
 
 
@@ -88,7 +93,7 @@ def _check_plan(journal: Journal, plan: dict[str, Any], out: Path) -> None:
 
 
 def _run(method: str, seed: int, session: Session, seconds: float, budget: int) -> Run:
-    picks = standings(session.log, budget)
+    picks = standings(session.log, max(budget, session.budget))
     last = picks[-1]
     return Run(
         method=method,
@@ -108,7 +113,6 @@ def _score_test(
     sessions: dict[tuple[str, int], Session],
     runs: dict[tuple[str, int], Run],
     plan: dict[str, Any],
-    budget: int,
 ) -> tuple[dict[tuple[str, int], Run], dict[str, Items]]:
     """Score every incumbent on test; the plan is journalled before the first test item is read."""
     if not journal.of("test_plan"):
@@ -116,7 +120,7 @@ def _score_test(
         journal.append("test_plan", plan=plan, incumbents=chosen)
     subsets = {}
     for session in sessions.values():
-        if (pick := standings(session.log, budget)[-1]) is not None:
+        if (pick := standings(session.log, session.budget)[-1]) is not None:
             subsets[subset_hash(pick.rows)] = pick.rows
     wanted = [Wanted(rows, seed, "test") for _, rows in sorted(subsets.items()) for seed in ledger.config.final.seeds]
     scored: dict[str, list[EvaluationResult]] = {}
@@ -135,12 +139,12 @@ def _with_test(run: Run, results: Sequence[EvaluationResult] | None) -> Run:
     return Run(**{**vars(run), "test": float(np.mean([result.score for result in results])), "test_tasks": tasks})
 
 
-def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], budget: int, pool: Any) -> None:
+def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], pool: Any) -> None:
     """The row ids of every incumbent, as ``autoselection evaluate --subset`` reads them."""
     folder = out / "incumbents"
     folder.mkdir(exist_ok=True)
     for (name, seed), session in sessions.items():
-        pick = standings(session.log, budget)[-1]
+        pick = standings(session.log, session.budget)[-1]
         if pick is not None:
             ids = [str(pool.ids[int(row)]) for row in pick.rows]
             files.write_text(folder / f"{name}-seed{seed}.json", json.dumps(ids) + "\n")

@@ -28,13 +28,14 @@ def open_sessions(
     """A session for every method and seed.
 
     Args:
+        budget: evaluations of methods that have none of their own.
         seeds: seed of the methods to seed of the session, which is added to the training seeds. Sessions of one seed see
             the same score of a subset, whatever their method.
     """
     scorer = StudyScorer(table, ledger, rounds)
     search = ledger.config.search
     return {
-        (method.name, seed): Session(scorer, budget, training, search)
+        (method.name, seed): Session(scorer, method.budget(budget, table, search), training, search)
         for seed, training in seeds.items()
         for method in methods
     }

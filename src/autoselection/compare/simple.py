@@ -8,9 +8,8 @@ import numpy as np
 
 from autoselection.compare.method import Materializer, Method, evaluate_in_turn
 from autoselection.compare.session import Rows, Session
-from autoselection.operators.columns import method_columns
-from autoselection.recipes import subset_hash
-from autoselection.search.baselines import latin_hypercube_recipes, random_recipes, single_operator_recipes
+from autoselection.compare.spaces import searched_scores
+from autoselection.search.baselines import latin_hypercube_recipes, random_recipes
 
 SMALLEST_SHARE = 0.03
 
@@ -38,38 +37,23 @@ def _hypercube(session: Session, seed: int) -> None:
     evaluate_in_turn(session, subsets())
 
 
-def _single(session: Session, seed: int) -> None:
-    """Single operators at several strengths, in random order; no subset twice."""
-    made = Materializer(session, seed)
-    recipes = single_operator_recipes(session.table, config=session.search)
-    order = np.random.default_rng([seed, 11]).permutation(len(recipes))
-
-    def subsets() -> Iterator[Rows]:
-        seen: set[str] = set()
-        for place in order:
-            rows = made.rows(recipes[place])
-            if rows is not None and subset_hash(rows) not in seen:
-                seen.add(subset_hash(rows))
-                yield rows
-
-    evaluate_in_turn(session, subsets())
-
-
 def _top_k(session: Session, seed: int) -> None:
-    """The k rows at a random end of a random score, k log-uniform."""
+    """The k rows at a random end of a random score, k log-uniform; scores and ends are those of the search's filters."""
     table = session.table
     rng = np.random.default_rng([seed, 12])
-    names = method_columns(table)
+    ends = searched_scores(table, session.search)
+    names = list(ends)
     known_rows = [np.isfinite(table.column(name)[table.selectable]).sum() for name in names]
 
     def subsets() -> Iterator[Rows]:
         while (
             max(known_rows, default=0) >= session.min_rows
         ):  # else no score has enough rows, however often one is drawn
-            values = table.column(names[int(rng.integers(len(names)))])
+            name = names[int(rng.integers(len(names)))]
+            values = table.column(name)
             known = table.selectable[np.isfinite(values[table.selectable])]
             share = np.exp(rng.uniform(np.log(SMALLEST_SHARE), 0.0))
-            sign = rng.choice([-1.0, 1.0])
+            sign = rng.choice(ends[name])
             k = min(len(known), max(session.min_rows, round(share * len(table.selectable))))
             if k < session.min_rows:
                 continue  # a score that hardly any row has
@@ -95,7 +79,6 @@ def _random_rows(session: Session, seed: int) -> None:
 SIMPLE = (
     Method("random", _random),
     Method("latin-hypercube", _hypercube),
-    Method("single-operators", _single),
     Method("random-top-k", _top_k),
     Method("random-rows", _random_rows),
 )

@@ -1,4 +1,4 @@
-"""Which columns of a signal table are worth cutting by: for a search, and for other methods than ours."""
+"""Which columns of a signal table are worth cutting by in a search."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ OWNED = frozenset(
 
 
 _NEVER = frozenset({"trace_faults", *FAULTS, BAD_SCHEMAS, TOOL_NAMES})
-_OF_TRACES = _NEVER | frozenset(CONTENTS)
 
 
 def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str, ...]:
@@ -65,12 +64,6 @@ def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str,
 
     found = kept_with(signals, "columns that vary", build)
     return found if owned else tuple(name for name in found if name not in OWNED and not name.startswith(MONA_PREFIX))
-
-
-def method_columns(signals: SignalTable) -> list[str]:
-    """Columns that other methods than ours choose among, sorted: all but faults of traces and what says nothing of traces."""
-    said = searched_columns(signals, owned=True)
-    return [name for name in sorted(signals.columns) if name in said or name not in _OF_TRACES]
 
 
 def _varies(values: NDArray[np.float32]) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators import Operator, OperatorRegistry, Param, default_registry, in_role, validate_params
+from autoselection.operators import OperatorRegistry, Param, default_registry, in_role, validate_params
 from autoselection.operators.space import from_unit
 from autoselection.recipes import PrefixCache, Recipe, Step, materialize
 from autoselection.search.config import SearchConfig
-from autoselection.search.space import RecipeSpace
+from autoselection.search.space import RecipeSpace, drawn_options, named_operators
 from autoselection.search.warmup import TOLERANCE, distance_to_zone, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 
@@ -43,9 +45,11 @@ def single_operator_recipes(
     directions and scopes; no recipe twice."""
     registry = registry or default_registry()
     space = RecipeSpace(signals, registry, config or SearchConfig())
-    operators = [space.operator(name) for name in space.plain]
+    counts = np.bincount(signals.source, minlength=len(signals.source_names))
+    order = sorted(range(len(counts)), key=lambda code: (-int(counts[code]), code))
+    sources = [signals.source_names[code] for code in order]
     variants = {
-        operator.name: list(_variants(operator, space.params(operator.name), signals)) for operator in operators
+        name: list(_variants(space.params(name), partial(space.options, name), sources)) for name in space.plain
     }
     found: dict[str, Recipe] = {}
     heads = [(name, params) for name, listed in variants.items() for params in listed[:1]]
@@ -56,33 +60,59 @@ def single_operator_recipes(
     return list(found.values())
 
 
-def _variants(operator: Operator, space: Sequence[Param], signals: SignalTable) -> Iterator[dict[str, Any]]:
+def most_single_operators(config: SearchConfig, registry: OperatorRegistry | None = None) -> int:
+    """How many recipes :func:`single_operator_recipes` gives at most, before anything is known of the pool.
+
+    The pool is taken to have every signal that the operators need, :data:`MAX_SINGLE_SOURCES` sources, and one score of
+    the user's own.
+    """
+    registry = registry or default_registry()
+    sources = [str(number) for number in range(MAX_SINGLE_SOURCES)]
+    total = 0
+    default = [operator for operator in registry.operators() if operator.searched]
+    for operator in named_operators(config, registry, default):
+        if not any(param.kind == "recipe" for param in operator.params):
+            options = partial(drawn_options, config.draws, operator.name)
+            params = [
+                replace(param, choices=("score",)) if param.kind == "signal" else param for param in operator.params
+            ]
+            total += len({repr(sorted(variant.items())) for variant in _variants(params, options, sources)})
+    return total
+
+
+def _variants(
+    space: Sequence[Param], options: Callable[[Param], tuple[str, ...]], sources: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Parameters of an operator by itself, its defaults first.
+
+    Args:
+        options: choices of a parameter that are part of the space.
+        sources: names of the pool's sources, the largest first.
+    """
     searched = {param.name: param for param in space if param.searched}
     signal = next((param for param in searched.values() if param.kind == "signal"), None)
     if signal is not None and not signal.when:
         rest = [param for param in space if param is not signal]
         for column in signal.choices:
-            yield from ({signal.name: column, **params} for params in _variants(operator, rest, signals))
+            yield from ({signal.name: column, **params} for params in _variants(rest, options, sources))
         return
     strength, end, scope = (in_role(searched.values(), role) for role in ("strength", "end", "scope"))
     if strength is not None:
+        choices = {param.name: options(param) for param in (end, scope) if param is not None}
         if strength.default is not None:
-            yield {strength.name: strength.default}
-        chosen = [param for param in (end, scope) if param is not None]
-        for values in product(*(param.choices for param in chosen)):
-            named = {param.name: value for param, value in zip(chosen, values, strict=True)}
-            yield from ({strength.name: share, **named} for share in STRENGTHS)
+            usual = {param.name: param.default for param in (end, scope) if param is not None}
+            known = {name: usual[name] if usual[name] in choices[name] else choices[name][0] for name in choices}
+            yield {strength.name: strength.default, **known}
+        for values in product(*choices.values()):
+            yield from ({strength.name: share, **dict(zip(choices, values, strict=True))} for share in STRENGTHS)
         return
-    sources = next((param for param in searched.values() if param.kind == "sources"), None)
-    if sources is not None:
-        counts = np.bincount(signals.source, minlength=len(sources.choices))
-        order = sorted(range(len(sources.choices)), key=lambda code: (-int(counts[code]), code))
-        for code in order[:MAX_SINGLE_SOURCES]:
-            yield {sources.name: [sources.choices[code]]}
+    named = next((param for param in searched.values() if param.kind == "sources"), None)
+    if named is not None:
+        yield from ({named.name: [source]} for source in sources[:MAX_SINGLE_SOURCES])
         return
     yield {}
     choice = next((param for param in searched.values() if param.kind == "choice"), None)
-    for option in choice.choices if choice is not None else (None,):
+    for option in options(choice) if choice is not None else (None,):
         fixed = {} if choice is None else {choice.name: option}
         numbers = [param for param in searched.values() if param.kind in ("float", "int") and param.active(fixed)]
         yield fixed
@@ -174,6 +204,7 @@ def params_at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict
         elif param.kind == "bool":
             params[param.name] = unit >= 0.5
         elif param.kind in ("choice", "signal", "sources"):
-            option = param.choices[min(len(param.choices) - 1, int(unit * len(param.choices)))]
+            options = space.options(name, param)
+            option = options[min(len(options) - 1, int(unit * len(options)))]
             params[param.name] = [option] if param.kind == "sources" else option
     return validate_params(operator, params)

@@ -289,28 +289,30 @@ class SearchConfig(StrictModel):
         return min(pool_rows, max(SMALLEST_SUBSET, min(500, round(0.02 * pool_rows))))
 
 
-def published_settings(**changes: Any) -> SearchConfig:
+def published_settings(*, wide: bool = False, **changes: Any) -> SearchConfig:
     """The published loop: five proposals, high end of the whole subset, Gaussian process over the recipe encoding.
 
     Args:
+        wide: in the space of this package's search: all its operators, both ends of a score, scopes, and an edit that turns
+            them round. What is left of the difference to that search is the search.
         changes: fields of :class:`SearchConfig` that replace the published values.
     """
+    narrow: Mapping[str, Any] = {
+        "draws": DrawConfig(
+            low_direction=0.0, low_direction_of={}, source_scope=0.0, task_scope=0.0, cluster_scope=0.0
+        ),
+        "published_operators": True,
+    }
+    kinds = ("add", "drop", "swap", "reorder", "reparametrise", "union", *(("flip",) if wide else ()))
     settings: Mapping[str, Any] = {
         "proposals": 5,
         "parents": 1,
         "fresh": 0.0,
         "generations": 1,
-        "draws": DrawConfig(
-            low_direction=0.0, low_direction_of={}, source_scope=0.0, task_scope=0.0, cluster_scope=0.0
-        ),
-        "edits": EditConfig(
-            weights={"add": 1, "drop": 1, "swap": 1, "reorder": 1, "reparametrise": 1, "union": 1},
-            second_edit=0.0,
-            credit=0.0,
-        ),
+        "edits": EditConfig(weights=dict.fromkeys(kinds, 1.0), second_edit=0.0, credit=0.0),
         "surrogate": SurrogateConfig(features="encoding", robust=False, kappa=1.0),
         "max_jaccard": 1.0,
-        "published_operators": True,
+        **({} if wide else narrow),
         **changes,
     }
     return SearchConfig(**settings)

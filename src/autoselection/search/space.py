@@ -90,10 +90,7 @@ def operator_problems(config: SearchConfig, registry: OperatorRegistry) -> list[
             problems.append((key, str(error)))
     if problems:
         return problems
-    of_default = (operator.name for operator in registry.operators() if operator.searched)
-    names = {*(of_default if config.operators is None else config.operators), *config.also} - set(config.without)
-    left = [registry.get(name) for name in names]
-    left = [operator for operator in left if operator.published or not config.published_operators]
+    left = named_operators(config, registry, [operator for operator in registry.operators() if operator.searched])
     if all(any(param.kind == "recipe" for param in operator.params) for operator in left):
         blamed = "operators" if config.operators is not None else "without" if config.without else "published_operators"
         problems.append(
@@ -103,6 +100,47 @@ def operator_problems(config: SearchConfig, registry: OperatorRegistry) -> list[
             )
         )
     return problems
+
+
+def named_operators(
+    config: SearchConfig, registry: OperatorRegistry, default: Iterable[Operator]
+) -> tuple[Operator, ...]:
+    """The operators that the settings name, in catalog order of ``default``, whether or not a pool has their signals.
+
+    Args:
+        default: those taken where ``operators`` is null.
+
+    Raises:
+        RecipeError: a named operator does not exist.
+    """
+    chosen: Iterable[Operator] = default
+    if config.operators is not None:
+        chosen = [registry.get(name) for name in config.operators]
+    known = {operator.name: operator for operator in chosen}
+    chosen = {**known, **{name: registry.get(name) for name in config.also}}.values()
+    left_out = {registry.get(name).name for name in config.without}
+    chosen = [operator for operator in chosen if operator.name not in left_out]
+    if config.published_operators:
+        chosen = [operator for operator in chosen if operator.published]
+    return tuple(chosen)
+
+
+def drawn_options(draws: DrawConfig, name: str, param: Param) -> tuple[str, ...]:
+    """Choices of an operator's parameter that can be drawn: ends and scopes without a chance are no part of the space."""
+    if not param.searched or param.role not in ("end", "scope"):
+        return param.choices
+    if param.role == "end":
+        low = draws.low_direction_of.get(name, draws.low_direction)
+        odds = {"low": low, "high": 1.0 - low}
+    else:
+        odds = _scope_odds(draws, param.choices)
+    return tuple(choice for choice in param.choices if odds.get(choice, 0.0) > 0)
+
+
+def _scope_odds(draws: DrawConfig, scopes: Iterable[str]) -> dict[str, float]:
+    chances = {"source": draws.source_scope, "task": draws.task_scope, "cluster": draws.cluster_scope}
+    odds = {name: chances[name] for name in scopes if name in chances}
+    return {"whole": max(0.0, 1.0 - sum(odds.values())), **odds}
 
 
 class RecipeSpace:
@@ -124,16 +162,7 @@ class RecipeSpace:
         self.draws: DrawConfig = config.draws
         self._known: dict[str, Operator] = {}
         self._searched: dict[str, Operator] = {}
-        chosen: Iterable[Operator] = registry.default_space(signals)
-        if config.operators is not None:
-            chosen = [registry.get(name) for name in config.operators]
-        known = {operator.name: operator for operator in chosen}
-        chosen = {**known, **{name: registry.get(name) for name in config.also}}.values()
-        left_out = {registry.get(name).name for name in config.without}
-        chosen = [operator for operator in chosen if operator.name not in left_out]
-        if config.published_operators:
-            chosen = [operator for operator in chosen if operator.published]
-        self.operators: tuple[Operator, ...] = tuple(chosen)
+        self.operators = named_operators(config, registry, registry.default_space(signals))
         for operator in self.operators:
             if not operator.available(signals):
                 raise ConfigError(f"search.operators: '{operator.name}' {_lacks(operator)}")
@@ -189,6 +218,10 @@ class RecipeSpace:
         """Declared parameters with the ranges searched on this pool."""
         return self._spaces.get(name) or self._moving(name).space(self.signals)
 
+    def options(self, name: str, param: Param) -> tuple[str, ...]:
+        """Choices of one of :meth:`params` that this search can draw, see :func:`drawn_options`."""
+        return drawn_options(self.draws, name, param)
+
     def _moving(self, name: str) -> Operator:
         """The operator as it is drawn, moved and encoded: without the scopes that are never drawn."""
         if name not in self._searched:
@@ -208,10 +241,7 @@ class RecipeSpace:
         scope = in_role(operator.space(self.signals), "scope")
         if scope is None or not scope.searched:
             return {}
-        draws = self.draws
-        chances = {"source": draws.source_scope, "task": draws.task_scope, "cluster": draws.cluster_scope}
-        odds = {name: chances[name] for name in scope.choices if name in chances}
-        return {"whole": max(0.0, 1.0 - sum(odds.values())), **odds}
+        return _scope_odds(self.draws, scope.choices)
 
     def draw(
         self, name: str, rng: np.random.Generator, *, ratio: float | None = None, recipes: Sequence[str] = ()

@@ -90,7 +90,7 @@ def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[Final
     if incumbent is not None and incumbent[1].steps and incumbent[1].hash not in {entry[2].hash for entry in chosen}:
         chosen.append(("incumbent", f"incumbent ({incumbent[0]})", incumbent[1]))
     singles = 0
-    for recipe in single_operator_recipes(prepared.table):
+    for recipe in single_operator_recipes(prepared.table, config=study.config.search):
         if singles == final.single_operators:
             break
         rows = materialize(recipe, prepared.table, seed=study.config.search.seed).rows
