@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,17 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Task:
-    """One evaluation of an entry."""
+    """One evaluation of an entry; ``fidelity``: share of the full training's budget."""
 
     entry: Entry
     seed: int
+    fidelity: float = 1.0
 
-    @property
+    @cached_property
     def key(self) -> str:
-        return f"{subset_hash(self.entry.rows)}/{self.seed}"
+        """``HASH/SEED``, and ``HASH/SEED/FIDELITY`` for a short training."""
+        key = f"{subset_hash(self.entry.rows)}/{self.seed}"
+        return key if self.fidelity == 1.0 else f"{key}/{self.fidelity:.4f}"
 
 
 def evaluate_both(job: EvaluationJob) -> dict[str, Any]:
@@ -124,6 +128,27 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def job_of(task: Task, config: StudyConfig, pool_dir: Path, work: Path) -> EvaluationJob:
+    """The evaluation of a task, on dev; the trained model is kept for the test split."""
+    sft = config.evaluation.sft if task.fidelity == 1.0 else config.evaluation.sft.shortened(task.fidelity)
+    return EvaluationJob(
+        model=config.model.path,
+        pool_dir=pool_dir,
+        rows=task.entry.rows,
+        tasks=config.tasks,
+        split="dev",
+        seed=task.seed,
+        config=config.evaluation.model_copy(update={"keep_model": True, "sft": sft}),
+        work_dir=work / "evaluations" / task.key.replace("/", "-"),
+    )
+
+
+def processes(workers: int) -> ProcessPoolExecutor:
+    """Workers that end with this process."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),))
+
+
 def run(
     tasks: Iterable[Task], table: Table, config: StudyConfig, pool_dir: Path, n: int, work: Path, workers: int
 ) -> None:
@@ -131,22 +156,8 @@ def run(
     missing = list({task.key: task for task in tasks if task.key not in table.records}.values())
     if not missing:
         return
-    settings = config.evaluation.model_copy(update={"keep_model": True})
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool:
-        futures = {}
-        for task in missing:
-            job = EvaluationJob(
-                model=config.model.path,
-                pool_dir=pool_dir,
-                rows=task.entry.rows,
-                tasks=config.tasks,
-                split="dev",
-                seed=task.seed,
-                config=settings,
-                work_dir=work / "evaluations" / task.key.replace("/", "-"),
-            )
-            futures[pool.submit(evaluate_both, job)] = task
+    with processes(workers) as pool:
+        futures = {pool.submit(evaluate_both, job_of(task, config, pool_dir, work)): task for task in missing}
         for done, future in enumerate(as_completed(futures), 1):
             outcome, task = future.result(), futures[future]
             if outcome.get("kind") == "infrastructure":
