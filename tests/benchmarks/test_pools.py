@@ -20,7 +20,7 @@ from benchmarks.recipebench.build import Table
 from benchmarks.recipebench.draw import Drawer
 from benchmarks.worlds.synthetic import SyntheticWorld
 
-from autoselection.language.chat import Conversation, ConversationEncoder
+from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.tasks import load_items
@@ -97,15 +97,14 @@ def test_ingest_reads_every_row_and_the_model_writes_it(name, tmp_path):
             assert asked.isdisjoint(item.question() for item in load_items(task, split))
     tokenizer = load_tokenizer(MODELS["narrow"].path)
     encoder = ConversationEncoder(tokenizer, max_length=256)
-    some = range(0, len(rows), len(rows) // 60)
-    for messages, row in ((pool.messages([number])[0], rows[number]) for number in some):
-        (sample,) = encoder.samples(Conversation(messages, list(row.tools) or None))
+    for conversation in pool.conversations(np.arange(0, len(rows), len(rows) // 60)):
+        (sample,) = encoder.samples(conversation)
         assert tokenizer.unk_token_id not in sample.input_ids, "a character that the models do not know"
         assert any(sample.response)
     if name == "larch":
         calls = [row for row in rows if row.tools]
         assert len(calls) > 0.3 * len(rows)
-        turns = pool.messages([next(number for number, row in enumerate(rows) if row.tools)])[0]
+        turns = pool.messages(np.array([next(number for number, row in enumerate(rows) if row.tools)]))[0]
         assert turns[1]["tool_calls"] and turns[2]["role"] == "tool"
     if name == "hazel":
         letters = {sign for row in rows for sign in row.messages[0]["content"] if sign.isalpha()}
