@@ -37,6 +37,7 @@ from autoselection.search.config import SearchConfig
 from autoselection.study.prepare import prepare
 from benchmarks.pools.make import write_pool
 from benchmarks.pools.models import MODELS, study
+from benchmarks.pools.pack import shipped, unpack_cell
 from benchmarks.pools.specification import NAMES, specification
 from benchmarks.recipebench.build import Table, Task, evaluate_both, job_of, leaders, processes
 from benchmarks.recipebench.draw import Drawer, Entry
@@ -115,6 +116,8 @@ def open_cell(work: Path, pool: str, model: str) -> Cell:
     prepared = prepare(config, folder)
     least = SearchConfig().minimum_rows(prepared.table.n)
     drawer = Drawer(prepared.table, COUNTS, SEED, least)
+    if shipped(pool, model).is_file() and not (folder / "evaluations.jsonl").exists():
+        unpack_cell(shipped(pool, model), folder)
     full, short = (Table(folder / f"{name}.jsonl") for name in ("evaluations", "short"))
     return Cell(pool, model, config, prepared.pool.path, folder, drawer, full, short)
 

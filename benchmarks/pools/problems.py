@@ -67,7 +67,9 @@ class Problem:
 
     def asked(self, wording: str) -> str:
         """A wording with the options below it."""
-        return "\n".join([wording, *(f"{letter}. {choice}" for letter, choice in zip("ABCD", self.choices, strict=False))])
+        return "\n".join(
+            [wording, *(f"{letter}. {choice}" for letter, choice in zip("ABCD", self.choices, strict=False))]
+        )
 
 
 Skill = Callable[[random.Random], Problem]

@@ -113,7 +113,7 @@ def is_held_out(key: str) -> bool:
 def read_evaluations(path: Path, n: int) -> Evaluations:
     """Runs of a table, of its compact form (:mod:`benchmarks.recipebench.pack`) or of a build in progress.
 
-    Failed runs are left out. Runs without a test score are used only if none has one.
+    Failed runs and short trainings are left out. Runs without a test score are used only if none has one.
 
     Args:
         n: rows of the pool.
@@ -128,7 +128,7 @@ def read_evaluations(path: Path, n: int) -> Evaluations:
         record = json.loads(line)
         if "mask" in record and "failure" not in record:
             masks[record["key"].split("/")[0]] = record["mask"]
-        if "dev" in record:
+        if "dev" in record and record["key"].count("/") == 1:
             runs.append(record)
     if any("test" in run for run in runs):
         runs = [run for run in runs if "test" in run]

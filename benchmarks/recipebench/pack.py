@@ -58,9 +58,9 @@ def unpack(source: Path, target: Path) -> int:
     lines: list[dict[str, Any]] = []
     for line in gzip.decompress(source.read_bytes()).decode().splitlines():
         record = json.loads(line)
-        key, _, seed = record["key"].partition("/")
-        if seed:
-            lines.append({**subsets[key], **record, "seed": int(seed)})
+        key, _, run = record["key"].partition("/")
+        if run:
+            lines.append({**subsets[key], **record, "seed": int(run.partition("/")[0])})
         else:
             subsets[key] = record
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,11 +13,13 @@ from benchmarks.pools import build as building
 from benchmarks.pools.build import Builder, Cell
 from benchmarks.pools.make import make_rows, records, reserved_prompts, task_items, write_pool
 from benchmarks.pools.models import MODELS, study
+from benchmarks.pools.pack import pack_cell, unpack_cell
 from benchmarks.pools.scripts import chinese
 from benchmarks.pools.skills import roman
 from benchmarks.pools.specification import DEMANDS, MOST_FAULTS, NAMES, SKILLS, specification
 from benchmarks.recipebench.build import Table
 from benchmarks.recipebench.draw import Drawer
+from benchmarks.recipebench.interpolate import read_evaluations
 from benchmarks.worlds.synthetic import SyntheticWorld
 
 from autoselection.language.chat import ConversationEncoder
@@ -234,3 +236,19 @@ def test_what_fails_outside_of_a_training_is_left_for_the_next_run(cell_in, tmp_
     monkeypatch.setattr(building, "evaluate_both", good)
     building.build([cell], Builder(Inline(), 1, float("inf")))
     assert not cell.pending()
+
+
+def test_packed_tables_hold_full_and_short_runs(cell_in, tmp_path):
+    cell = cell_in(tmp_path / "built")
+    building.build([cell], Builder(Inline(), 1, float("inf")))
+    packed = tmp_path / "p-m.jsonl.gz"
+    counts = pack_cell(tmp_path / "built" / "p", packed)
+    assert counts["runs"] == len(cell.full.records) + len(cell.short.records)
+    assert pack_cell(tmp_path / "built" / "p", tmp_path / "again.gz") == counts
+    assert packed.read_bytes() == (tmp_path / "again.gz").read_bytes()
+    assert len(read_evaluations(packed, 300)) == len(cell.full.records)
+    assert unpack_cell(packed, tmp_path / "new" / "p") == counts["runs"]
+    again = cell_in(tmp_path / "new")
+    assert again.full.records.keys() == cell.full.records.keys()
+    assert again.short.records.keys() == cell.short.records.keys()
+    assert not again.pending()
