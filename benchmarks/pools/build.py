@@ -21,10 +21,10 @@ from __future__ import annotations
 import argparse
 import fcntl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ REPEATED, LEADERS = 10, 2
 """One subset in so many is trained with a second seed, and so are so many of the best after each round."""
 
 SHORT, SHORT_REPEATED = 10, 3
-BLOCK = 30
+BLOCK = 10
 
 
 @dataclass(frozen=True)
@@ -164,19 +164,27 @@ class Builder:
         return done
 
 
-def build(cells: Sequence[Cell], builder: Builder) -> None:
-    """Blocks of every cell in turn until all plans are done, or the time is over."""
-    left = list(cells)
+def build(openers: Sequence[Callable[[], Cell]], builder: Builder) -> list[Cell]:
+    """Blocks of every cell in turn until all plans are done, or the time is over; the cells that had a turn.
+
+    A cell is opened at its first turn: signals of large pools take minutes.
+    """
+    left, cells = list(range(len(openers))), dict[int, Cell]()
     while left and not builder.over:
-        for cell in list(left):
-            budget = BLOCK
+        for number in list(left):
+            if builder.over:
+                break
+            if number not in cells:
+                cells[number] = openers[number]()
+            cell, budget = cells[number], BLOCK
             while budget > 0 and not builder.over:
                 tasks = cell.pending()[:budget]
                 done = builder.run(cell, tasks)
                 budget -= done
                 if not tasks or (done < len(tasks) and not builder.over):
-                    left.remove(cell)  # finished, or what is left fails for a reason outside of it
+                    left.remove(number)  # finished, or what is left fails for a reason outside of it
                     break
+    return list(cells.values())
 
 
 def main() -> None:
@@ -194,13 +202,13 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             parser.error(f"another build is at work in {options.work}")
-        cells = [
-            open_cell(options.work, pool, model)
+        openers = [
+            partial(open_cell, options.work, pool, model)
             for pool in ([options.pool] if options.pool else NAMES)
             for model in ([options.model] if options.model else MODELS)
         ]
         with processes(options.workers) as executor:
-            build(cells, Builder(executor, options.workers, until))
+            cells = build(openers, Builder(executor, options.workers, until))
         for cell in cells:
             print(f"{cell.pool}/{cell.model}: {len(cell.full.records)} full, {len(cell.short.records)} short")
 
