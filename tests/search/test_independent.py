@@ -299,7 +299,9 @@ def test_no_candidate_shares_more_tokens_with_another_than_allowed(small, limit)
     columns = {**small.signals.columns, "n_tokens": tokens.astype(np.float32)}
     signals = dataclasses.replace(small.signals, columns=columns)
     above = 0
-    for seed in range(3):
+    for seed in range(8):
+        if seed >= 2 and (above or limit > 0.5):
+            break
         config = SearchConfig(evaluations=8, seed=seed, max_jaccard=limit, proposals=20, min_rows=10)
         controller = SearchController(signals, config)
         while candidates := controller.ask():

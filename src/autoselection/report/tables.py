@@ -279,6 +279,7 @@ def study_notes(study: Study) -> list[str]:
             f"Up to {truncated.truncated_rows:,} rows a training were cut to the maximum length "
             f"({truncated.truncated_tokens:,} tokens lost)."
         )
+    notes += [said for event in study.journal.of("round")[:1] for said in event["round"].get("unseen", ())]
     notes += unscored_notes(trials)
     notes += remark_notes(_results(study))
     evidence = final_evidence(study)

@@ -264,4 +264,5 @@ class SearchController:
             findings=summarise(standing, earned, self.registry),
             decisions=tuple(decisions),
             stopped=stopped,
+            unseen=() if self.rounds else self.predictions.inputs.unseen,
         )

@@ -284,6 +284,7 @@ class Round:
         findings: what the trials say.
         decisions: one for each candidate of the round.
         stopped: why fewer candidates were given than asked for, if so.
+        unseen: sentences about operators whose cuts the surrogate does not see; in the first round only.
     """
 
     number: int
@@ -297,6 +298,7 @@ class Round:
     findings: tuple[Finding, ...]
     decisions: tuple[Decision, ...]
     stopped: str | None = None
+    unseen: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -311,6 +313,7 @@ class Round:
             "findings": [finding.to_dict() for finding in self.findings],
             "decisions": [decision.to_dict() for decision in self.decisions],
             "stopped": self.stopped,
+            "unseen": list(self.unseen),
         }
 
 

@@ -16,6 +16,7 @@ from autoselection.search.proposals import Drafts
 from autoselection.search.random_streams import SCALE, generator
 from autoselection.search.ranker import Known, Point
 from autoselection.search.records import Candidate
+from autoselection.search.scores import CutScores, cut_scores
 from autoselection.search.space import RecipeSpace
 from autoselection.search.warmup import draw_probe, zone_of
 from autoselection.signals.table import SignalTable
@@ -60,11 +61,19 @@ class SurrogateInputs:
         self._drafts = drafts
         self._points: dict[str, Point] = {}
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Sentences about operators of the search whose cuts no feature tells of."""
+        return () if self._config.surrogate.features == "encoding" else self._scores.unseen
+
+    @cached_property
+    def _scores(self) -> CutScores:
+        return cut_scores(self._space)
+
     @cached_property
     def _features(self) -> SubsetFeatures:
-        """Describes subsets by the scores that the searched filters rank by."""
-        scores = {need for name in self._space.filters for need in self._space.operator(name).needs({})}
-        return SubsetFeatures(self._signals, sorted({*scores, "n_tokens"}))
+        """Describes subsets by the scores that the search may cut by, and by length."""
+        return SubsetFeatures(self._signals, sorted({*self._scores.columns, "n_tokens"}))
 
     @cached_property
     def _scale(self) -> Scale:
@@ -97,7 +106,8 @@ class SurrogateInputs:
     def evaluated(self, candidates: Sequence[Candidate], scores: NDArray[np.float64]) -> Known:
         """What is known of candidates, with their scores; their similarities with all candidates are known."""
         places = [candidate.number - 1 for candidate in candidates]
-        return Known([self.known(candidate) for candidate in candidates], scores, self._drafts.weights, places)
+        points = [self.known(candidate) for candidate in candidates]
+        return Known(points, scores, self._drafts.weights, places)
 
     def elsewhere(self, points: Sequence[Point], scores: NDArray[np.float64]) -> Known:
         """What is known of subsets of this pool that another search evaluated."""

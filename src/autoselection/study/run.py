@@ -128,6 +128,9 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
         initial=warm_recipes(chosen[0]) if chosen else (),
         roles=roles,
     )
+    if not study.journal.of("round"):
+        for said in controller.predictions.inputs.unseen:
+            console.say(styled("Surrogate", "yellow"), f": {said}")
     with progress("Search", settings.evaluations) as advance:
         paid = 0
         while True:
