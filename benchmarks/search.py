@@ -2,10 +2,13 @@
 
     python -m benchmarks.search --family synthetic --budget 15 --seeds 50 --json
     python -m benchmarks.search --family recipebench --budget 15 --seeds 50 --json --work runs/recipebench
+    python -m benchmarks.search --family pools --leave-one-out --budget 15 --seeds 10 --json --work runs/pools
 
 Families: ``synthetic`` (benchmarks/worlds/synthetic.py: a seed is another world; the whole pool scores 0, the optimum
-1) and ``recipebench`` (benchmarks/worlds/recipebench.py: real evaluations, interpolated; a seed is another noise and
-another seed of the method). ``--split heldout`` uses worlds, or a part of the table, that tuning never saw.
+1), ``recipebench`` (benchmarks/worlds/recipebench.py: real evaluations, interpolated; a seed is another noise and
+another seed of the method) and ``pools`` (benchmarks/worlds/pools.py: the same for ten drawn pools with two base models
+each). ``--split heldout`` uses worlds, or a part of the table, that tuning never saw; for pools, ``--leave-one-out``
+lets a method that learns (benchmarks/methods/learnt.py) learn from the other pools only.
 
 One JSON line a method. All scores are noise-free truths of the **incumbent**: the subset that a method would pick by
 the noisy scores it has paid for.
@@ -38,7 +41,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,14 +52,19 @@ from threadpoolctl import threadpool_limits
 
 import autoselection
 from autoselection.search import SearchConfig
-from benchmarks.methods import DEFAULT, METHODS, Method
+from benchmarks.methods import DEFAULT, KNOWN, Method, method_of
+from benchmarks.over_pools import pooled_lines
+from benchmarks.pools.models import MODELS
+from benchmarks.pools.specification import NAMES
 from benchmarks.recipebench.build import end_with
 from benchmarks.recipebench.interpolate import TableError
 from benchmarks.worlds.base import Session, World, incumbents
+from benchmarks.worlds.interpolated import InterpolatedWorld
+from benchmarks.worlds.pools import PoolWorld
 from benchmarks.worlds.recipebench import RecipeBench
 from benchmarks.worlds.synthetic import SyntheticWorld, world_seed
 
-FAMILIES, SPLITS = ("synthetic", "recipebench"), ("tune", "heldout")
+FAMILIES, SPLITS = ("synthetic", "recipebench", "pools"), ("tune", "heldout")
 REFERENCE_BUDGET = 15
 BOOTSTRAPS = 4000
 _RECIPES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
@@ -74,19 +82,30 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Setting:
-    """What all methods of a comparison share."""
+    """What all methods of a comparison share.
+
+    Attributes:
+        cell: pool and model, for the family of pools.
+        learn_from: names of the pools that a method may have learnt from.
+    """
 
     family: str
     split: str
     work: Path
     evaluations: Path | None = None
     noise: float = 1.0
+    cell: tuple[str, str] | None = None
+    learn_from: tuple[str, ...] = NAMES
 
     def world(self, seed: int) -> World:
         """The world of a seed."""
         if self.family == "synthetic":
             return SyntheticWorld(world_seed(self.split, seed), noise=self.noise)
-        return _recipebench(self)
+        return _interpolated(self)
+
+    def method(self, name: str) -> Method:
+        """The method with this name, learnt from what it may learn from."""
+        return method_of(name, self.learn_from)
 
     def noise_seed(self, seed: int) -> int:
         """Seed of a run's noise and of its method; no two splits share one."""
@@ -98,12 +117,15 @@ class Setting:
         files = [_HERE / "worlds" / "base.py", Path(autoselection.__file__).parent / "compare" / "session.py"]
         if self.family == "synthetic":
             return _digest([*files, _HERE / "worlds" / "synthetic.py"], self.noise)
-        bench = _recipebench(self)
-        return _digest([*files, _HERE / "worlds" / "recipebench.py"], bench.interpolator.digest, self.noise)
+        world = _interpolated(self)
+        files += [_HERE / "worlds" / name for name in ("interpolated.py", f"{self.family}.py")]
+        return _digest(files, world.interpolator.digest, self.noise)
 
 
 @lru_cache(maxsize=1)
-def _recipebench(setting: Setting) -> RecipeBench:
+def _interpolated(setting: Setting) -> InterpolatedWorld:
+    if setting.cell is not None:
+        return PoolWorld.load(setting.work, *setting.cell, setting.evaluations, setting.noise)
     return RecipeBench.load(setting.work, setting.split, setting.evaluations, setting.noise)
 
 
@@ -133,7 +155,8 @@ def method_digest(method: Method) -> str:
 
 
 def run_path(folder: Path, setting: Setting, world: str, method: Method, budget: int, seed: int) -> Path:
-    place = folder / f"{setting.family}-{setting.split}-{world}" / f"{method.name.replace(':', '_')}"
+    part = setting.split if setting.cell is None else "-".join(setting.cell)
+    place = folder / f"{setting.family}-{part}-{world}" / f"{method.name.replace(':', '_')}"
     return place / f"{method_digest(method)}-b{budget}-s{seed}.json"
 
 
@@ -142,10 +165,11 @@ def run_one(setting: Setting, name: str, budget: int, seed: int, path: Path) -> 
     if path.is_file():
         return dict(json.loads(path.read_text("utf-8")))
     world = setting.world(seed)
-    own = METHODS[name].budget(budget, world.table, SearchConfig())
+    method = setting.method(name)
+    own = method.budget(budget, world.table, SearchConfig())
     session = Session(world, own, setting.noise_seed(seed))
     with threadpool_limits(1):  # runs stand side by side, a core each
-        METHODS[name].run(session, setting.noise_seed(seed))
+        method.run(session, setting.noise_seed(seed))
     seconds = session.controller_seconds
     picks = incumbents(session.log, max(own, budget))
     full = [item for item in session.log if item.fidelity == 1.0] or session.log
@@ -174,7 +198,7 @@ def run_all(
     wanted += [(name, REFERENCE_BUDGET) for name in ("random", "published") if (name, REFERENCE_BUDGET) not in wanted]
     world = setting.digest
     paths = {
-        (name, size, seed): run_path(folder, setting, world, METHODS[name], size, seed)
+        (name, size, seed): run_path(folder, setting, world, setting.method(name), size, seed)
         for name, size in wanted
         for seed in range(seeds)
     }
@@ -272,10 +296,26 @@ def lines(
             line["vs_ours"] = {"difference": float(difference.mean()), "ci95": bootstrap(difference)}
         if mine[0]["strange"] is not None:
             line["strange"] = float(np.mean([run["strange"] for run in mine]))
-        if isinstance(worlds[0], RecipeBench):
+        if isinstance(worlds[0], InterpolatedWorld):
             line["judged_by"] = worlds[0].judged_by
+        if isinstance(worlds[0], PoolWorld):
+            line |= _of_cell(worlds[0], setting, final[name])
         found.append(_rounded(line))
     return sorted(found, key=lambda line: line["mean_regret"])
+
+
+def _of_cell(world: PoolWorld, setting: Setting, final: NDArray[np.float64]) -> dict[str, Any]:
+    """What a cell's lines have besides: the whole pool's truth, the unit in which pools are compared, and the share of
+    runs that end below the whole pool by more than the noise between two of its trainings."""
+    return {
+        "cell": world.name,
+        "pool": world.pool,
+        "model": world.model,
+        "left_out": world.pool not in setting.learn_from,
+        "full": world.full,
+        "spread": world.spread,
+        "below_full": float(np.mean(final < world.full - world.seed_noise)),
+    }
 
 
 def _rounded(value: Any) -> Any:
@@ -288,7 +328,8 @@ def _rounded(value: Any) -> Any:
 
 def _show(line: dict[str, Any]) -> str:
     against = line.get("vs_ours")
-    said = f"{line['method']:18} regret {line['mean_regret']:.4f} [{line['ci95'][0]:.4f}, {line['ci95'][1]:.4f}]"
+    where = f"{line['cell']:14} " if "cell" in line else ""
+    said = f"{where}{line['method']:18} regret {line['mean_regret']:.4f} [{line['ci95'][0]:.4f}, {line['ci95'][1]:.4f}]"
     said += f"  to random15 {line['evals_to_random15']}  to published15 {line['evals_to_published15']}"
     said += f"  {line['seconds_per_round']:.2f} s a round"
     if against:
@@ -309,27 +350,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="also write the JSON lines to this file")
     folder = Path(tempfile.gettempdir()) / "autoselection-search-benchmark"
     parser.add_argument("--folder", type=Path, default=folder, help="where finished runs are kept")
-    parser.add_argument("--work", type=Path, help="recipebench: folder of the demo's pool and signals")
-    parser.add_argument("--evaluations", type=Path, help="recipebench: another table than WORK's or the shipped one")
+    parser.add_argument("--work", type=Path, help="recipebench, pools: folder of the pools and their signals")
+    parser.add_argument(
+        "--evaluations",
+        type=Path,
+        help="recipebench: another table than WORK's or the shipped one; pools: another folder of packed tables",
+    )
+    parser.add_argument(
+        "--leave-one-out", action="store_true", help="pools: what is learnt is learnt from the other pools"
+    )
+    parser.add_argument("--pools", help=f"pools: comma-separated; default: {','.join(NAMES)}")
+    parser.add_argument("--models", help=f"pools: comma-separated; default: {','.join(MODELS)}")
     options = parser.parse_args(arguments)
     names = options.methods.split(",") if options.methods else list(DEFAULT)
-    unknown = [name for name in names if name not in METHODS]
+    unknown = [name for name in names if name not in KNOWN]
     if unknown:
-        parser.error(f"no method '{unknown[0]}'; known: {', '.join(METHODS)}")
+        parser.error(f"no method '{unknown[0]}'; known: {', '.join(KNOWN)}")
     if options.budget < 1 or options.seeds < 1:
         parser.error("--budget and --seeds must be at least 1")
-    work = options.work or options.folder / "demo"
+    work = options.work or options.folder / ("pools" if options.family == "pools" else "demo")
     setting = Setting(options.family, options.split, work, options.evaluations, options.noise)
+    found: list[dict[str, Any]] = []
     try:
-        runs = run_all(setting, names, options.budget, options.seeds, options.folder, options.jobs)
+        for part in cells(setting, options) if options.family == "pools" else [setting]:
+            runs = run_all(part, names, options.budget, options.seeds, options.folder, options.jobs)
+            found += lines(part, names, options.budget, runs)
     except TableError as error:
-        parser.error(f"recipebench: {error}")
-    found = lines(setting, names, options.budget, runs)
+        parser.error(f"{options.family}: {error}")
+    if options.family == "pools":
+        found += [_rounded(line) for line in pooled_lines(found)]
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text("".join(json.dumps(line) + "\n" for line in found), "utf-8")
     for line in found:
         print(json.dumps(line) if options.json else _show(line), flush=True)
+
+
+def cells(setting: Setting, options: argparse.Namespace) -> list[Setting]:
+    """A setting for every pool and model."""
+    pools = options.pools.split(",") if options.pools else NAMES
+    models = options.models.split(",") if options.models else tuple(MODELS)
+    return [
+        replace(
+            setting,
+            split="all",
+            cell=(pool, model),
+            learn_from=tuple(name for name in NAMES if name != pool or not options.leave_one_out),
+        )
+        for pool in pools
+        for model in models
+    ]
 
 
 if __name__ == "__main__":

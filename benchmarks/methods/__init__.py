@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autoselection.compare import Method
 from autoselection.compare.autocurate_search import AUTOCURATE
 from autoselection.compare.multifidelity import MULTIFIDELITY
 from autoselection.compare.simple import SIMPLE
 from autoselection.compare.single_operators import SINGLE_OPERATORS
+from benchmarks.methods.learnt import LEARNT
 from benchmarks.methods.optimisers import OPTIMISERS
 from benchmarks.methods.ours import OURS
 
@@ -15,5 +18,17 @@ METHODS: dict[str, Method] = {
 }
 #: What is compared unless ``--methods`` says otherwise: everything but variants of ours.
 DEFAULT = tuple(name for name in METHODS if not name.startswith("ours:"))
+#: All names that ``--methods`` takes.
+KNOWN = (*METHODS, *LEARNT)
 
-__all__ = ["DEFAULT", "METHODS", "Method"]
+
+def method_of(name: str, learn_from: Sequence[str]) -> Method:
+    """The method with this name; one that learns from pools learns from those with these names.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return LEARNT[name](tuple(learn_from)) if name in LEARNT else METHODS[name]
+
+
+__all__ = ["DEFAULT", "KNOWN", "METHODS", "Method", "method_of"]

@@ -34,7 +34,8 @@ from autoselection.compare.session import FIDELITIES
 from autoselection.config import StudyConfig
 from autoselection.recipes import Recipe
 from autoselection.search.config import SearchConfig
-from autoselection.study.prepare import prepare
+from autoselection.signals.table import SignalTable
+from autoselection.study.prepare import Prepared, prepare
 from benchmarks.pools.make import write_pool
 from benchmarks.pools.models import MODELS, study
 from benchmarks.pools.pack import shipped, unpack_cell
@@ -106,14 +107,23 @@ def _repeated(entries: Sequence[Entry]) -> list[Task]:
     return [Task(entry, seed) for n, entry in enumerate(entries) for seed in ((0, 1) if n % REPEATED == 0 else (0,))]
 
 
-def open_cell(work: Path, pool: str, model: str) -> Cell:
-    """Make the pool if it is not there, compute its signals under the model, and read the tables."""
-    place = work / pool
-    if not (place / "specification.json").is_file():
-        write_pool(specification(pool), place)
+def prepare_cell(work: Path, pool: str, model: str) -> tuple[StudyConfig, Prepared]:
+    """Make the pool if it is not there, and compute its signals under the model."""
+    if not (work / pool / "specification.json").is_file():
+        write_pool(specification(pool), work / pool)
     config = study(work, pool, model)
-    folder = place / model
-    prepared = prepare(config, folder)
+    return config, prepare(config, work / pool / model)
+
+
+def cell_table(work: Path, pool: str, model: str) -> SignalTable:
+    """The signals of a pool under a model."""
+    return prepare_cell(work, pool, model)[1].table
+
+
+def open_cell(work: Path, pool: str, model: str) -> Cell:
+    """The cell with its signals and its tables so far."""
+    config, prepared = prepare_cell(work, pool, model)
+    folder = work / pool / model
     least = SearchConfig().minimum_rows(prepared.table.n)
     drawer = Drawer(prepared.table, COUNTS, SEED, least)
     if shipped(pool, model).is_file() and not (folder / "evaluations.jsonl").exists():

@@ -44,10 +44,10 @@ def key_of(subset: str, seed: int, fidelity: float) -> str:
 
 
 def read_runs(path: Path) -> dict[str, dict[str, Any]]:
-    """Finished runs by key; a torn last line is left out."""
+    """Finished short runs by key; a torn last line is left out, and so is everything else that a table holds."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     lines = [json.loads(line) for line in data.rpartition(b"\n")[0].splitlines()]
-    return {line["key"]: line for line in lines if "dev" in line}
+    return {line["key"]: line for line in lines if "dev" in line and line["key"].count("/") == 2}
 
 
 def drawn(evaluations: Evaluations) -> list[int]:
@@ -146,7 +146,8 @@ def measured(evaluations: Evaluations, path: Path, fidelity: float) -> tuple[NDA
             continue
         full.append(np.log(evaluations.losses[places[0], columns]))
         short.append(np.log([line["dev"][task] for task in tasks]))
-        seconds.append(line["seconds"]["total"])
+        spent = line["seconds"]
+        seconds.append(spent["total"] if isinstance(spent, dict) else spent)
         again = runs.get(key_of(subset, 1, fidelity))
         if again is not None:
             differences.append(np.log([again["dev"][task] for task in tasks]) - short[-1])

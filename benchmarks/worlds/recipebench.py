@@ -1,53 +1,24 @@
-"""RecipeBench as a world: real evaluations of the embedded demo, interpolated; see benchmarks/recipebench.
-
-A search observes dev scores with the noise of real training runs; it is judged by the noise-free score on test (on dev
-while the table has no test scores; ``judged_by`` says which).
-
-**Cheaper fidelities** are modelled from real short trainings of subsets of the table
-(:mod:`benchmarks.recipebench.fidelity`): per task, a line from the full training's log loss, a lasting deviation (a short
-training prefers other subsets than a long one; drawn anew for every subset, although alike subsets may share it in truth)
-and noise. Their price is the share of training; in the real runs, scoring included, it is higher.
-
-**Optimum**: the best test score of a long search with the truth in hand (:mod:`benchmarks.worlds.climb`), for the
-interpolator at hand; stored beside it under its digest, as it takes minutes.
-"""
+"""RecipeBench as a world: real evaluations of the embedded demo, interpolated; see benchmarks/recipebench."""
 
 from __future__ import annotations
 
-import json
-import os
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from autoselection.compare.session import FIDELITIES
-from autoselection.recipes import Recipe
 from benchmarks.recipebench.fidelity import SHIPPED as SHORT_RUNS
 from benchmarks.recipebench.fidelity import Short, measured
-from benchmarks.recipebench.interpolate import SHIPPED, Interpolator, Rows, default_path, demo_table, read_evaluations
-from benchmarks.worlds.base import noise_generator
-from benchmarks.worlds.climb import climb
+from benchmarks.recipebench.interpolate import SHIPPED, Interpolator, default_path, demo_table, read_evaluations
+from benchmarks.worlds.interpolated import InterpolatedWorld
 
 OPTIMA = Path(__file__).parents[1] / "recipebench" / "data" / "optimum.json"
-CLIMBS, STARTS, GENERATIONS = 3, 600, 12
-"""Long searches for the optimum, the recipes each starts from, and its generations of edits."""
 
 
-class RecipeBench:
-    """The demo's pool with interpolated scores.
-
-    Args:
-        noise: factor on the spread that training seeds make.
-    """
+class RecipeBench(InterpolatedWorld):
+    """The demo's pool with interpolated scores; its optimum is stored beside the table, or in ``work``."""
 
     def __init__(self, interpolator: Interpolator, min_rows: int, work: Path, noise: float = 1.0) -> None:
-        self.noise = noise
-        self.interpolator = interpolator
-        self.table = interpolator.table
-        self.min_rows = min_rows
-        self.judged_by = "test" if interpolator.has_test else "dev"
-        self._work = work
+        super().__init__(interpolator, min_rows, "recipebench", (OPTIMA, work / "optimum.json"), noise)
 
     @classmethod
     def load(cls, work: Path, split: str, evaluations: Path | None = None, noise: float = 1.0) -> RecipeBench:
@@ -56,60 +27,8 @@ class RecipeBench:
         runs = read_evaluations(evaluations or default_path(work), table.n).split(split)
         return cls(Interpolator(table, runs), max(32, min(500, round(0.02 * table.n))), work, noise)
 
-    def truth_of_tasks(self, rows: Rows) -> dict[str, float]:
-        return self.interpolator.scores(rows, self.judged_by)
-
-    def truth(self, rows: Rows) -> float:
-        return float(np.mean(list(self.truth_of_tasks(rows).values())))
-
-    def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
-        rng = noise_generator(rows, seed, f"recipebench {fidelity:.4f}")
-        if fidelity >= 1:
-            return self.interpolator.draw(rows, rng, self.noise)
-        short = self._short[fidelity]
-        losses = np.log([-score for score in self.interpolator.scores(rows, "dev").values()])
-        lasting = noise_generator(rows, 0, f"recipebench lasting {fidelity:.4f}").normal(size=len(losses))
-        drawn = short.offset + short.slope * losses + short.lasting * lasting
-        drawn += self.noise * short.noise * rng.normal(size=len(losses))
-        return dict(zip(self.interpolator.tasks, (-np.exp(drawn)).tolist(), strict=True))
-
     @cached_property
     def _short(self) -> dict[float, Short]:
         """Models of the short trainings, of whichever part of the table: they are few."""
         evaluations = read_evaluations(SHIPPED, self.table.n)
         return {level: Short.of(*measured(evaluations, SHORT_RUNS, level)[:3]) for level in FIDELITIES}
-
-    def strangeness(self, rows: Rows) -> float:
-        """How far a subset is from all of the table, 0 where it is trusted."""
-        return float(self.interpolator.strangeness([rows])[0])
-
-    @cached_property
-    def optimum(self) -> float:
-        key = f"{self.interpolator.digest}/{self.judged_by}"
-        for path in (OPTIMA, self._work / "optimum.json"):
-            stored = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-            if key in stored:
-                return float(stored[key]["truth"])
-        best, recipe, rows = self._search()
-        stored[key] = {"truth": round(best, 6), "rows": len(rows), "recipe": recipe.describe()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}")
-        part.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n", "utf-8")
-        part.replace(path)
-        return round(best, 6)
-
-    def _search(self) -> tuple[float, Recipe, Rows]:
-        """The best of some long searches."""
-
-        def truths(subsets: list[Rows]) -> np.ndarray:
-            return self.interpolator.mean_scores(subsets, self.judged_by)
-
-        found = [
-            climb(self.table, truths, self.min_rows, seed, starts=STARTS, generations=GENERATIONS)
-            for seed in range(CLIMBS)
-        ]
-        return max(found, key=lambda item: item[0])
-
-    @property
-    def reachable(self) -> float:
-        return self.optimum

@@ -178,9 +178,9 @@ def test_it_is_a_world(interpolator, tmp_path):
 
 
 def test_the_optimum_is_stored_and_above_random_recipes(interpolator, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.worlds.recipebench.STARTS", 60)
-    monkeypatch.setattr("benchmarks.worlds.recipebench.GENERATIONS", 2)
-    monkeypatch.setattr("benchmarks.worlds.recipebench.CLIMBS", 1)
+    monkeypatch.setattr("benchmarks.worlds.interpolated.STARTS", 60)
+    monkeypatch.setattr("benchmarks.worlds.interpolated.GENERATIONS", 2)
+    monkeypatch.setattr("benchmarks.worlds.interpolated.CLIMBS", 1)
     world = RecipeBench(interpolator, min_rows=20, work=tmp_path)
     subsets = [materialize(recipe, world.table).rows for recipe in random_recipes(world.table, 30)]
     assert world.optimum >= max(world.truth(rows) for rows in subsets) - 1e-6

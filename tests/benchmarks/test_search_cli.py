@@ -84,9 +84,9 @@ def test_held_out_worlds_are_others(tmp_path, capsys):
 
 def test_a_changed_setting_or_world_is_another_run(tmp_path):
     setting = search.Setting("synthetic", "tune", tmp_path)
-    digests = {search.method_digest(search.METHODS[name]) for name in ("ours", "ours:state", "published", "random")}
+    digests = {search.method_digest(setting.method(name)) for name in ("ours", "ours:state", "published", "random")}
     assert len(digests) == 4
-    method = search.METHODS["ours"]
+    method = setting.method("ours")
     paths = {search.run_path(tmp_path, setting, world, method, b, s) for world in "xy" for b in (8, 15) for s in (0, 1)}
     assert len(paths) == 8
 
