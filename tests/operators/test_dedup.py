@@ -16,8 +16,12 @@ from autoselection.operators import greedy as greedy_rule
 from autoselection.operators.dedup import cluster_count
 from autoselection.operators.greedy import cosine_keep, keep_by_edges, keep_first
 from autoselection.signals.arrays import MinHashParams, SparseRows
+from autoselection.signals.derived import cluster_cosines
 from autoselection.signals.derived import cosine as similar
+from autoselection.signals.derived.cluster_cosines import ClusterCosines
 from autoselection.signals.derived.cosine import cosine_edges, equal_rows, feature_clusters, normalized
+from autoselection.signals.derived.cosine_pairs import FeatureClusters
+from autoselection.signals.derived.kmeans import spherical_kmeans
 from autoselection.signals.families import near_duplicates as near
 from autoselection.signals.families.minhash import shingles
 from autoselection.signals.table import SignalTable
@@ -148,6 +152,7 @@ def test_a_long_chain_keeps_every_other_item(block, monkeypatch):
     assert np.flatnonzero(kept).tolist() == list(range(0, 20_001, 2))
 
 
+@pytest.mark.parametrize("limit", [10**9, 0], ids=["edges", "direct"])
 @settings(max_examples=40, deadline=None)
 @given(
     case=tables_and_rows(),
@@ -155,16 +160,62 @@ def test_a_long_chain_keeps_every_other_item(block, monkeypatch):
     clusters=st.integers(1, 9),
     seed=st.integers(0, 5),
 )
-def test_semdedup_is_the_greedy_rule_inside_clusters_of_the_pool(case, threshold, clusters, seed):
+def test_semdedup_is_the_greedy_rule_inside_clusters_of_the_pool(limit, case, threshold, clusters, seed):
     table, rows = case
     used = cluster_count(clusters, table.n)
     labels = feature_clusters(normalized(table.sae.to_scipy()), used, seed)
     cosine = cosine_of(table)
     expected = greedy(rows, lambda a, b: labels[a] == labels[b] and cosine[a, b] >= threshold - 1e-6)
-    outcome = apply(table, "semdedup", {"num_clusters": clusters, "cosine_threshold": threshold}, rows, seed=seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similar, "EDGE_LIMIT", limit)
+        outcome = apply(table, "semdedup", {"num_clusters": clusters, "cosine_threshold": threshold}, rows, seed=seed)
     assert outcome.rows.tolist() == expected
     assert outcome.notes["clusters"] == used
     assert outcome.notes.get("num_clusters moved from", used) == clusters
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 120),
+    noise=st.sampled_from([0.0, 1e-4, 0.05, 0.2]),
+    threshold=st.integers(700, 990).map(lambda thousandths: thousandths / 1000),
+    clusters=st.integers(1, 12),
+    cells=st.sampled_from([1, 50, 1000, 1 << 22]),
+    strongest=st.sampled_from([0, 1, 8]),
+    seed=st.integers(0, 1000),
+)
+def test_where_rows_share_their_features_semdedup_is_the_same_rule(
+    rows, noise, threshold, clusters, cells, strongest, seed
+):
+    """Rows alike but for noise, some equal, some empty, in any order: from squares of cosines, cut in parts of any size."""
+    rng = np.random.default_rng(seed)
+    features = np.where(np.arange(40) < 30, rng.gamma(1.0, 1.0, 40), 0.0) * rng.lognormal(0, noise, (rows, 40))
+    features[:, 30:] = 30 * noise * (rng.random((rows, 10)) < 0.06)
+    features[rng.random(rows) < 0.1] = features[0]
+    features[rng.random(rows) < 0.05] = 0
+    table = SignalTable.from_arrays(sae=features)
+    order = rng.permutation(rows)[: rng.integers(1, rows + 1)]
+    used = cluster_count(clusters, rows)
+    labels = feature_clusters(normalized(table.sae.to_scipy()), used, seed)
+    cosine = cosine_of(table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClusterCosines, "suits", lambda *_: True)
+        patch.setattr(cluster_cosines, "_CELLS", cells)
+        patch.setattr(cluster_cosines, "STRONGEST", strongest)
+        outcome = apply(table, "semdedup", {"num_clusters": clusters, "cosine_threshold": threshold}, order, seed=seed)
+    expected = greedy(order, lambda a, b: labels[a] == labels[b] and cosine[a, b] >= threshold - 1e-6)
+    assert outcome.rows.tolist() == expected
+    assert outcome.missing == np.count_nonzero(np.diag(cosine)[order] < 0.5)
+
+
+def test_cosines_of_clusters_are_held_where_the_pool_has_too_many_similar_pairs_and_they_fit(monkeypatch):
+    """44,850 pairs in the pool, nearly all similar; about 5,000 of them in clusters."""
+    few = ClusterCosines(FeatureClusters(2, 0))
+    many = ClusterCosines(FeatureClusters(10, 0))
+    for limit, expected in ((10**6, (False, False)), (10_000, (False, True)), (1000, (False, False))):
+        monkeypatch.setattr(similar, "EDGE_LIMIT", limit)
+        table = SignalTable.from_arrays(sae=shared_pool(300, 0))
+        assert (few.suits(table), many.suits(table)) == expected
 
 
 def test_semdedup_depends_on_its_seed_and_on_nothing_before():
@@ -402,3 +453,30 @@ def test_kmeans_is_deterministic_and_finds_separate_directions():
     np.testing.assert_array_equal(labels, feature_clusters(unit, 8, 3))
     for label in np.unique(labels):
         assert len(np.unique(truth[labels == label])) <= 2
+
+
+def plain_kmeans(points, count, rng, rounds):
+    """k-means as it is defined, every centre compared with every point in every round."""
+    limit = max(20_000, 40 * count)
+    fit = points if len(points) <= limit else points[np.sort(rng.choice(len(points), limit, replace=False))]
+    centres = fit[np.sort(rng.choice(len(fit), min(count, len(fit)), replace=False))].astype(np.float64)
+    previous = None
+    for _ in range(rounds):
+        nearest = np.argmax(fit @ centres.T, axis=1)
+        if previous is not None and (nearest == previous).all():
+            break
+        for cluster in np.unique(nearest):
+            total = fit[nearest == cluster].sum(axis=0, dtype=np.float64)
+            centres[cluster] = total / np.linalg.norm(total)
+        previous = nearest
+    return np.argmax(points @ centres.T, axis=1)
+
+
+@pytest.mark.parametrize(("rows", "count", "rounds"), [(3000, 400, 12), (3000, 40, 30), (21_000, 100, 12), (50, 50, 3)])
+def test_kmeans_that_skips_centres_which_stay_is_kmeans(rows, count, rounds):
+    """Most centres stay after a few rounds of many small clusters; 21,000 rows are more than it is fitted on."""
+    rng = np.random.default_rng(rows)
+    points = rng.normal(size=(rows, 6)) + 2 * rng.integers(-1, 2, (rows, 6))
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    found = spherical_kmeans(points, count, np.random.default_rng(1), rounds=rounds)
+    np.testing.assert_array_equal(found, plain_kmeans(points, count, np.random.default_rng(1), rounds))

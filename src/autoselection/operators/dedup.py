@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows, has_signal
-from autoselection.operators.greedy import cosine_keep, first_of_each, keep_by_edges
+from autoselection.operators.greedy import Mask, cosine_keep, first_of_each, keep_by_edges, keep_in_squares
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import number
 from autoselection.signals.arrays import MinHashParams
+from autoselection.signals.derived.cluster_cosines import ClusterCosines
 from autoselection.signals.derived.cosine import COSINE_SLACK, EDGE_LIMIT, clusters_of
 from autoselection.signals.derived.cosine_pairs import (
     CLUSTER_FLOOR,
@@ -240,8 +241,8 @@ class SemDeDup(BaseOperator):
     not the one farthest from the centroid. The clusters are those of the whole pool, whatever rows are given, so that
     a step before this one does not reshuffle them; they depend on ``num_clusters`` and the seed. ``num_clusters`` is
     moved to the nearest of 1, 2, 5, 10, 20, … that leaves at least 10 rows a cluster on average, so that few clusterings
-    serve a whole search; clusterings and their similar pairs are stored. Where most rows share their features, clusters
-    too large to list their pairs are not searched. A row without SAE features is kept.
+    serve a whole search; clusterings and the similar pairs in them, or all cosines where most are similar, are stored. Where
+    most rows share their features, clusters too large to list their pairs are not searched. A row without SAE features is kept.
     """
 
     name = "semdedup"
@@ -281,16 +282,25 @@ class SemDeDup(BaseOperator):
         signals = context.signals
         clusters = cluster_count(params["num_clusters"], signals.n)
         threshold = params["cosine_threshold"]
-        found = FeatureClusters(clusters, context.seed)
-        similar = ClusterPairs(found).pairs(signals)
-        if threshold >= similar.floor - COSINE_SLACK:
-            kept = keep_by_edges(rows, similar.node, similar.edges, threshold - COSINE_SLACK)
-        else:
-            unit = unit_vectors(signals, "sae")
-            kept = np.ones(len(rows), bool)
-            for members in clusters_of(found.labels(signals)[rows]):
-                kept[members] = cosine_keep(unit[rows[members]], threshold)
+        kept, compared = _within(rows, signals, FeatureClusters(clusters, context.seed), threshold)
         notes: dict[str, Note] = {"clusters": clusters}
         if clusters != params["num_clusters"]:
             notes["num_clusters moved from"] = params["num_clusters"]
-        return Outcome(rows[kept], missing=_featureless(rows, signals), notes=notes | _directly(similar, threshold))
+        return Outcome(rows[kept], missing=_featureless(rows, signals), notes=notes | compared)
+
+
+def _within(
+    rows: Rows, signals: SignalTable, clusters: FeatureClusters, threshold: float
+) -> tuple[Mask, dict[str, Note]]:
+    """Which of ``rows`` the greedy rule keeps inside clusters, and how they were compared."""
+    cosines = ClusterCosines(clusters)
+    if cosines.suits(signals):
+        return keep_in_squares(rows, cosines.squares(signals), threshold - COSINE_SLACK), {}
+    similar = ClusterPairs(clusters).pairs(signals)
+    if threshold >= similar.floor - COSINE_SLACK:
+        return keep_by_edges(rows, similar.node, similar.edges, threshold - COSINE_SLACK), {}
+    unit = unit_vectors(signals, "sae")
+    kept = np.ones(len(rows), bool)
+    for members in clusters_of(clusters.labels(signals)[rows]):
+        kept[members] = cosine_keep(unit[rows[members]], threshold)
+    return kept, _directly(similar, threshold)

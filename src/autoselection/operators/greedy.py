@@ -1,8 +1,8 @@
 """The greedy rule of every deduplication here, exactly and fast.
 
 The rule: go through the rows in the order given and drop a row if it is similar enough to an earlier row that was *kept*.
-Two ways lead to the same answer: by *edges*, the pairs of similar rows of the pool that were found once, or *directly*,
-each row compared with kept rows only.
+Three ways lead to the same answer: by *edges*, the pairs of similar rows of the pool that were found once; by *squares*, the
+cosines of all rows of a cluster; or *directly*, each row compared with kept rows only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.signals.derived.cosine import BLOCK, Halves, products_from
+from autoselection.signals.derived.cluster_cosines import Squares
+from autoselection.signals.derived.cosine import BLOCK, COSINE_SLACK, Halves, products_from
 from autoselection.signals.pairs import Edges, IntArray
 
 #: Edges whose greedy pass is finished edge by edge are turned into Python numbers in blocks of this many.
@@ -82,6 +83,37 @@ def keep_by_edges(rows: IntArray, node: NDArray[Any], edges: Edges, threshold: f
     order[nodes] = np.arange(len(nodes))
     kept = np.zeros(len(rows), bool)
     kept[positions[keep_first(len(nodes), *edges.at_least(threshold, order))]] = True
+    return kept
+
+
+def keep_in_squares(rows: IntArray, squares: Squares, threshold: float) -> Mask:
+    """Which of ``rows``, in their order, the greedy rule keeps inside clusters.
+
+    In rounds: of every cluster the first row left is kept, and those that are similar to it go. Rows are compared with
+    kept ones only, so that a low threshold, which keeps few rows of a cluster, is soon done.
+
+    Args:
+        threshold: cosine from which on a pair counts.
+    """
+    if threshold >= squares.floor - COSINE_SLACK:
+        return keep_by_edges(rows, squares.node, squares.strongest, threshold)
+    positions, nodes = first_of_each(squares.node[rows], len(squares.node))
+    label = squares.label[nodes]
+    kept = np.zeros(len(rows), bool)
+    kept[positions[label < 0]] = True
+    order = np.argsort(label.astype(np.int16) if label.max(initial=0) < 1 << 15 else label, kind="stable")  # radix
+    order = order[np.count_nonzero(label < 0) :]
+    left, nodes, label = positions[order], nodes[order], label[order]
+    begin, place = squares.begin[nodes], squares.place[nodes]
+    limit = np.float32(threshold)
+    while len(left):
+        leads = np.append(True, label[1:] != label[:-1])
+        heads = np.flatnonzero(leads)
+        kept[left[heads]] = True
+        counts = np.diff(np.append(heads, len(left)))
+        open_ = squares.cosines.take(np.repeat(begin[heads], counts) + place) < limit
+        open_[heads] = False
+        left, label, begin, place = left[open_], label[open_], begin[open_], place[open_]
     return kept
 
 
