@@ -38,6 +38,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -371,13 +372,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = options.work or options.folder / ("pools" if options.family == "pools" else "demo")
     setting = Setting(options.family, options.split, work, options.evaluations, options.noise)
     found: list[dict[str, Any]] = []
-    try:
-        for part in cells(setting, options) if options.family == "pools" else [setting]:
+    for part in cells(setting, options) if options.family == "pools" else [setting]:
+        try:
             runs = run_all(part, names, options.budget, options.seeds, options.folder, options.jobs)
-            found += lines(part, names, options.budget, runs)
-    except TableError as error:
-        parser.error(f"{options.family}: {error}")
+        except TableError as error:
+            if part.cell is None:
+                parser.error(f"{options.family}: {error}")
+            print(f"{error} It is left out.", file=sys.stderr, flush=True)
+            continue
+        found += lines(part, names, options.budget, runs)
     if options.family == "pools":
+        if not found:
+            parser.error("pools: no pool has a table that can be used")
         found += [_rounded(line) for line in pooled_lines(found)]
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

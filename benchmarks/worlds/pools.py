@@ -18,6 +18,9 @@ from benchmarks.worlds.interpolated import InterpolatedWorld
 
 OPTIMA = DATA / "optimum.json"
 CLIMBS = (1, 200, 6)
+LEAST_SUBSETS = 40
+"""Subsets below which a table is not interpolated."""
+
 LEAST_SHORT = 5
 """Subsets that have to be trained shortly before a short training can be modelled."""
 
@@ -45,13 +48,16 @@ class PoolWorld(InterpolatedWorld):
             folder: of packed tables; None: those of the repository.
 
         Raises:
-            TableError: the cell has no table yet, or none with two seeds of a subset.
+            TableError: the cell has no table yet, or one of too few subsets.
         """
         path = shipped(pool, model) if folder is None else folder / shipped(pool, model).name
         if not path.is_file():
             raise TableError(f"{pool}/{model} has no table yet: run benchmarks.pools.build and benchmarks.pools.pack.")
         table = cell_table(work, pool, model)
-        return cls(Interpolator(table, read_evaluations(path, table.n)), pool, model, path, work, noise)
+        evaluations = read_evaluations(path, table.n)
+        if (subsets := len(set(evaluations.keys))) < LEAST_SUBSETS:
+            raise TableError(f"{pool}/{model} has a table of {subsets} subsets yet; {LEAST_SUBSETS} are needed.")
+        return cls(Interpolator(table, evaluations), pool, model, path, work, noise)
 
     @cached_property
     def full(self) -> float:

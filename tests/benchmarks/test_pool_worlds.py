@@ -9,8 +9,10 @@ import pytest
 from benchmarks import search
 from benchmarks.methods import KNOWN, learnt
 from benchmarks.over_pools import interval, pooled_lines
+from benchmarks.pools import report
+from benchmarks.pools.make import write_pool
 from benchmarks.pools.pack import shipped
-from benchmarks.pools.specification import NAMES
+from benchmarks.pools.specification import NAMES, specification
 from benchmarks.recipebench.interpolate import Interpolator, TableError, read_evaluations
 from benchmarks.recipebench.pack import pack
 from benchmarks.worlds.pools import PoolWorld
@@ -92,6 +94,38 @@ def test_worlds_of_two_pools_have_different_noise(world, tmp_path):
 def test_a_cell_without_a_table_is_named(tmp_path):
     with pytest.raises(TableError, match="oak/narrow has no table yet"):
         PoolWorld.load(tmp_path, "oak", "narrow", tmp_path)
+
+
+def test_cells_that_lack_a_table_are_left_out_and_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        arguments = ["--family", "pools", "--pools", "oak", "--models", "narrow", "--evaluations", str(tmp_path)]
+        search.main([*arguments, "--folder", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "oak/narrow has no table yet" in said and "no pool has a table" in said
+
+
+def test_a_report_names_the_whole_pool_and_the_best_by_dev(tmp_path, monkeypatch):
+    table, path = write_table(tmp_path, "ash", "wide", 3)
+    monkeypatch.setattr(report, "cell_table", lambda work, pool, model: table)
+    recipe = {"steps": []}
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    for line in lines:
+        if "mask" in line:
+            line |= {"kind": "full" if line["rows"] == N else "zones", "recipe": recipe}
+    path.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    line = report.cell_line(tmp_path, "ash", "wide", path, ["gaussian process"])
+    runs = report.runs_of(path)[1]
+    assert line["best"] == min(report.mean_loss(listed, "test") for listed in runs.values()), (
+        "dev and test are equal here"
+    )
+    assert line["gain"] == pytest.approx(line["full"] - line["best"]) and line["gain"] > 0
+    assert line["quality"]["gaussian process"]["runs"] == line["runs"]
+    assert -1 <= line["short"]["0.11"] <= line["short"]["0.33"] <= 1
+    write_pool(specification("ash"), tmp_path / "ash")
+    told = report.markdown(tmp_path, [line])
+    assert "| ash | 6 |" in told and f"| ash/wide | {line['runs']}" in told
+    skills, faults = report.truth_codes(tmp_path / "ash" / "truth.csv.gz")
+    assert len(skills) == len(faults) == specification("ash").rows and skills.min() == 0
 
 
 @pytest.fixture
