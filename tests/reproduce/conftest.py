@@ -110,7 +110,7 @@ def reproduction_file(small_pool: Path, tmp_path_factory: pytest.TempPathFactory
         "budget": 3,
         "single_operators": ["truncate_samples", "ngram_entropy"],
         "default": "default.yaml",
-        "methods": ["random", "random-top-k", "ours"],
+        "methods": ["random", "random-top-k", "single-operators", "single-operators:all", "ours"],
         "ablations": ["no-gp", "no-union"],
     }
     steps = [{"operator": "ngram_entropy", "params": {"fraction": 0.5}}]

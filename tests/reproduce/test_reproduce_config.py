@@ -8,8 +8,10 @@ from autoselection.compare.ablations import ABLATIONS, ablated
 from autoselection.errors import ConfigError
 from autoselection.reproduce import ReproductionConfig, load_reproduction, package_configs, planned
 from autoselection.reproduce.config import study_of, target_study, with_ood
+from autoselection.reproduce.plan import RATES
 from autoselection.reproduce.rows import fixed_rows
 from autoselection.search import SearchConfig
+from autoselection.search.baselines import most_single_operators
 
 
 def _load(name: str, *overrides: str) -> ReproductionConfig:
@@ -59,11 +61,22 @@ def test_an_unknown_reproduction_is_one_sentence() -> None:
         ("methods=[random]", "'ours'"),
         ("ablations=[no-gpp]", "did you mean 'no-gp'"),
         ("budgets=3", "did you mean 'budget'"),
+        ("learning_rates=[1.0e-3]", "at least two different learning rates"),
+        ("learning_rates=[1.0e-3,1.0e-3]", "at least two different learning rates"),
+        ("learning_rates=[1.0e-3,0]", "at least two different learning rates"),
     ],
 )
 def test_mistakes_are_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _load("tiny", override)
+
+
+def test_the_chosen_learning_rate_goes_along_to_larger_models_that_do_not_set_their_own() -> None:
+    config = _load("tiny")
+    own, other = config.models[0].transfer[0], config.models[0].transfer[0].model_copy(update={"set": ()})
+    assert target_study(config, config.models[0], own, 3e-5).evaluation.sft.learning_rate == 5e-4
+    assert target_study(config, config.models[0], other, 3e-5).evaluation.sft.learning_rate == 3e-5
+    assert target_study(config, config.models[0], other).evaluation.sft.learning_rate == 1e-3
 
 
 def test_a_task_cannot_be_in_and_out_of_distribution() -> None:
@@ -82,12 +95,19 @@ def test_unknown_folders_in_a_study_are_named(tmp_path: Path) -> None:
 
 def test_trainings_are_counted() -> None:
     config = _load("tiny", "seeds=[0,1,2]", "budget=10", "final_seeds=[50,60]")
-    counts = planned(config, config.models[0])
+    study = study_of(config, config.models[0])
+    counts = planned(config, config.models[0], study)
+    singles = most_single_operators(study.search)
     assert counts["main"] == {
-        "searches on dev": 4 * 3 * 10,
+        RATES: 0,
+        "searches on dev": 6 * 3 * 10,
+        "single-operators:all on dev": singles * 3,
         "rows without a search on dev": 15 * 3,
-        "test": (15 + 4) * 3 * 2,
+        "test": (15 + 7) * 3 * 2,
     }
+    assert 107 <= singles <= 130, "the demo has 107 recipes of one step"
+    rates = _load("tiny", "seeds=[0,1,2]", "learning_rates=[1.0e-3,1.0e-4]")
+    assert planned(rates, rates.models[0], study)["main"][RATES] == 2 * 3
     assert counts["ablation"] == {"searches on dev": 7 * 3 * 10, "test": 7 * 3 * 2}
     assert counts["transfer"] == {"tiny-4x": 4 * 3 * 2, "smollm2-135m": 4 * 1 * 2}
 

@@ -1,23 +1,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autoselection.errors import ConfigError, StudyError
+from autoselection.evaluation import EvaluationResult
 from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction, write_paper
-from autoselection.reproduce.rows import AUTOSELECTION, BASE, BEST_SINGLE, FULL
+from autoselection.reproduce.rows import AUTOSELECTION, BASE, FULL, METHOD_NAMES
 
 SINGLES = ["truncate_samples", "ngram_entropy, high end", "ngram_entropy, low end"]
+BEST, BEST_OF_ALL = METHOD_NAMES["single-operators"], METHOD_NAMES["single-operators:all"]
 DEFAULT = "fixed default: entropy-half"
 
 
 def test_every_table_has_its_rows(finished: Any) -> None:
     assert finished.document["models"][0]["missing"] == []
-    searched = ["random recipe search", "random top-k"]
-    assert finished.methods("main") == [BASE, FULL, *searched, *SINGLES, BEST_SINGLE, DEFAULT, AUTOSELECTION]
+    searched = ["random recipe search", "random top-k", BEST, BEST_OF_ALL]
+    assert finished.methods("main") == [BASE, FULL, *searched, *SINGLES, DEFAULT, AUTOSELECTION]
     assert finished.methods("ood") == finished.methods("main") and finished.table("ood")["tasks"] == ["reversing"]
     assert finished.methods("ablation") == [AUTOSELECTION, "without GP", "without union"]
     assert finished.methods("transfer") == [BASE, FULL, "random recipe search", DEFAULT, AUTOSELECTION]
@@ -62,8 +65,58 @@ def test_the_winner_is_the_best_on_dev_of_its_own_replicate(finished: Any) -> No
         if row["split"] == "dev"
     }
     for seed in (0, 1):
-        best = [sum(dev[name, seed, task] for task in ("addition", "boolean")) for name in (BEST_SINGLE, *SINGLES)]
-        assert best[0] == max(best[1:])
+        names = (BEST_OF_ALL, BEST, *SINGLES)
+        best = [sum(dev[name, seed, task] for task in ("addition", "boolean")) for name in names]
+        assert best[0] == max(best), (
+            "the default strength at either end of the whole pool is among all single operators"
+        )
+        (chosen,) = [
+            item
+            for item in finished.document["models"][0]["chosen"]
+            if (item["method"], item["seed"]) == (BEST_OF_ALL, seed)
+        ]
+        assert chosen["recipe"] in (finished.out / "paper.md").read_text()
+
+
+def test_the_learning_rate_is_chosen_for_full_data_before_anything_else_is_trained(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    def result(job: Any) -> Any:
+        found = plain(job)
+        worse = abs(job.config.sft.learning_rate - 3e-4) if job.split == "dev" else 0.0
+        return replace(found, score=found.score - 1000 * worse)
+
+    plain, arithmetic.result = arithmetic.result, result
+    config = reproduction.model_copy(
+        update={"learning_rates": (1e-3, 3e-4, 1e-5), "methods": ("random", "ours"), "budget": 2}
+    )
+    arithmetic.lost = 4  # of the six trainings that the choice needs
+    with pytest.raises(StudyError, match="run the same command again"):
+        run_reproduction(config, tmp_path, ["main", "transfer"])
+    arithmetic.lost = None
+    document = run_reproduction(config, tmp_path, ["main", "transfer"])
+    first, rest = arithmetic.jobs[:6], arithmetic.jobs[6:]
+    rates = [job.config.sft.learning_rate for job in first]
+    assert rates == [1e-3, 1e-3, 3e-4, 3e-4, 1e-5, 1e-5]
+    assert {(job.seed, len(job.rows), job.split) for job in first} == {(seed, 300, "dev") for seed in (0, 1)}
+    assert {job.config.sft.learning_rate for job in rest} == {3e-4}, "larger models too, that set none of their own"
+    assert not any(len(job.rows) == 300 and job.split == "dev" for job in rest if job.rows is not None)
+    choice = document["models"][0]["learning_rate"]
+    assert choice["chosen"] == 3e-4 and not choice["at_the_end"]
+    assert [item["rate"] for item in choice["tried"]] == [1e-3, 3e-4, 1e-5]
+    assert "**Learning rate 0.0003** in all trainings" in (tmp_path / "paper.md").read_text()
+    assert all("transfer" not in sentence for sentence in document["models"][0]["missing"])
+    made = len(arithmetic.jobs)
+    assert run_reproduction(config, tmp_path, ["main"])["rows"] == document["rows"] and len(arithmetic.jobs) == made
+
+
+def test_rates_at_which_every_training_fails_are_one_sentence(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    arithmetic.result = lambda job: EvaluationResult.failed(job, "the loss is not a number", "training")
+    config = reproduction.model_copy(update={"learning_rates": (1.0, 10.0)})
+    with pytest.raises(StudyError, match=r"failed at every learning rate \(1, 10\): try lower ones\."):
+        run_reproduction(config, tmp_path, ["main"])
 
 
 def test_nothing_is_trained_twice(finished: Any) -> None:
@@ -123,6 +176,15 @@ def test_transfer_needs_the_main_table_and_its_model(
     assert arithmetic.jobs == []
 
 
+def test_overrides_that_do_not_suit_a_larger_model_are_refused_before_anything_is_trained(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    model = reproduction.models[0].model_copy(update={"set": ("evaluation.sft.epochs=3",)})
+    with pytest.raises(ConfigError, match="give exactly one budget"):
+        run_reproduction(reproduction.model_copy(update={"models": (model,)}), tmp_path, ["main"])
+    assert arithmetic.jobs == []
+
+
 def test_an_optional_target_without_its_model_is_left_out(
     reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
 ) -> None:
@@ -145,6 +207,23 @@ def test_nothing_yet_is_said(reproduction: ReproductionConfig, tmp_path: Path) -
     main_only = reproduction.model_copy(update={"sections": ("main",), "ood": ()})
     (missing,) = write_paper(main_only, tmp_path)["models"][0]["missing"]
     assert missing.startswith("main:"), "sections that the configuration leaves out are not missing"
+
+
+@pytest.mark.slow
+def test_real_trainings_at_equal_epochs_and_a_chosen_rate(reproduction_file: Path, tmp_path: Path) -> None:
+    small = ["evaluation.sft.max_steps=null", "evaluation.sft.epochs=0.2", "evaluation.threads=1"]
+    small += [f"tasks.{number}.{split}_limit=8" for number in (0, 1) for split in ("dev", "test")]
+    overrides = ["seeds=[0]", "budget=2", "learning_rates=[1.0e-2,1.0e-4]", "methods=[ours]", "single_operators=[]"]
+    overrides += [f"models.0.set={json.dumps(small)}", "models.0.transfer=[]", "ood.0.test_limit=8"]
+    config = load_reproduction(str(reproduction_file), overrides)
+    document = run_reproduction(config, tmp_path, ["main"])
+    choice = document["models"][0]["learning_rate"]
+    assert choice["at_the_end"] and choice["chosen"] in (1e-2, 1e-4)
+    events = [json.loads(line) for line in (tmp_path / "base" / "journal.jsonl").read_text().splitlines()]
+    results = [event for event in events if event["event"] == "evaluation"]
+    assert [event["rows"] for event in results[:2]] == [300, 300], "the rates come first"
+    steps = {event["rows"]: event["result"]["steps"] for event in results if event["rows"]}
+    assert len(set(steps.values())) > 1 and max(steps, key=lambda rows: steps[rows]) == 300, "more rows, more steps"
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="Output folder; an unfinished comparison in it is continued.")],
     methods: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Comma-separated methods (default: all that need no further package)."),
+        typer.Option(help="Comma-separated methods (default: all that need no further package and keep to --budget)."),
     ] = None,
     budget: Annotated[
         Optional[int],  # noqa: UP045

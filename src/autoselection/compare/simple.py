@@ -9,9 +9,12 @@ import numpy as np
 from autoselection.compare.method import Materializer, Method, evaluate_in_turn
 from autoselection.compare.session import Rows, Session
 from autoselection.compare.spaces import searched_scores
+from autoselection.recipes import subset_hash
 from autoselection.search.baselines import latin_hypercube_recipes, random_recipes
 
 SMALLEST_SHARE = 0.03
+MOST_AGAIN = 1000
+"""Draws of a subset that was drawn before, after which there are taken to be no others."""
 
 
 def _random(session: Session, seed: int) -> None:
@@ -38,7 +41,10 @@ def _hypercube(session: Session, seed: int) -> None:
 
 
 def _top_k(session: Session, seed: int) -> None:
-    """The k rows at a random end of a random score, k log-uniform; scores and ends are those of the search's filters."""
+    """The k rows at a random end of a random score, k log-uniform; scores and ends are those of the search's filters.
+
+    No subset twice: of few scores and a small pool, one would often be drawn again.
+    """
     table = session.table
     rng = np.random.default_rng([seed, 12])
     ends = searched_scores(table, session.search)
@@ -46,9 +52,10 @@ def _top_k(session: Session, seed: int) -> None:
     known_rows = [np.isfinite(table.column(name)[table.selectable]).sum() for name in names]
 
     def subsets() -> Iterator[Rows]:
-        while (
-            max(known_rows, default=0) >= session.min_rows
-        ):  # else no score has enough rows, however often one is drawn
+        seen: set[str] = set()
+        again = 0
+        # A score needs enough rows, or none is ever drawn.
+        while max(known_rows, default=0) >= session.min_rows and again < MOST_AGAIN:
             name = names[int(rng.integers(len(names)))]
             values = table.column(name)
             known = table.selectable[np.isfinite(values[table.selectable])]
@@ -57,7 +64,12 @@ def _top_k(session: Session, seed: int) -> None:
             k = min(len(known), max(session.min_rows, round(share * len(table.selectable))))
             if k < session.min_rows:
                 continue  # a score that hardly any row has
-            yield np.sort(known[np.argsort(sign * values[known], kind="stable")[:k]])
+            rows = np.sort(known[np.argsort(sign * values[known], kind="stable")[:k]])
+            if subset_hash(rows) in seen:
+                again += 1
+                continue
+            seen.add(subset_hash(rows))
+            yield rows
 
     evaluate_in_turn(session, subsets())
 

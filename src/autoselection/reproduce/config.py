@@ -118,8 +118,14 @@ class ReproductionConfig(StrictModel):
     budget: int = Field(15, ge=1, description="Evaluations of every search (count).")
     sections: tuple[Section, ...] = Field(SECTIONS, min_length=1, description="What is run unless --sections names it.")
     methods: tuple[str, ...] = Field(
-        ("random", "random-top-k", "published", "ours"),
-        description="Search methods of the main table, as 'autoselection compare' knows them; 'ours' is AutoSelection.",
+        ("random", "random-top-k", "published", "published:wide", "single-operators", "ours"),
+        description="Search methods of the main table, as 'autoselection compare' knows them; 'ours' is AutoSelection. "
+        "'single-operators:all' takes as many evaluations as there are recipes of one step.",
+    )
+    learning_rates: tuple[float, ...] = Field(
+        (),
+        description="Learning rates tried on full data, on dev and in every replicate, before anything else is trained; "
+        "the best is that of all trainings. Empty: evaluation.sft.learning_rate of the study.",
     )
     single_operators: tuple[str, ...] = Field(
         PUBLISHED_SINGLES,
@@ -129,9 +135,7 @@ class ReproductionConfig(StrictModel):
         "quality-top-half", description="The fixed public default: a recipe file, or the name of a ready recipe."
     )
     fixed_on_dev: bool = Field(
-        True,
-        description="Score rows that need no search on dev too: for the correlation of dev and test, and for the row "
-        "'best single operator'.",
+        True, description="Score rows that need no search on dev too: for the correlation of dev and test."
     )
     ablations: tuple[str, ...] = Field(tuple(ABLATIONS), description="Parts taken away: " + ", ".join(ABLATIONS) + ".")
     estimates: EstimateConfig = Field(default_factory=EstimateConfig, description="Assumptions of the dry run.")
@@ -141,6 +145,15 @@ class ReproductionConfig(StrictModel):
     def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) < len(value) or min(value) < 0:
             raise ValueError("seeds must be distinct numbers from 0 on")
+        return value
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _several_rates(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if value and (len(set(value)) < max(2, len(value)) or not all(0 < rate < float("inf") for rate in value)):
+            raise ValueError(
+                "name at least two different learning rates above 0, or none (evaluation.sft.learning_rate)"
+            )
         return value
 
     @model_validator(mode="after")
@@ -211,9 +224,17 @@ def study_of(config: ReproductionConfig, model: ModelEntry, overrides: Sequence[
     return study
 
 
-def target_study(config: ReproductionConfig, model: ModelEntry, target: TransferTarget) -> StudyConfig:
-    """The study configuration with a larger model in place of the model."""
-    return study_of(config, model, (f"model.path={target.model}", *target.set))
+def target_study(
+    config: ReproductionConfig, model: ModelEntry, target: TransferTarget, rate: float | None = None
+) -> StudyConfig:
+    """The study configuration with a larger model in place of the model.
+
+    Args:
+        rate: learning rate chosen for the model (see :attr:`ReproductionConfig.learning_rates`), which the target's own
+            overrides replace.
+    """
+    chosen = () if rate is None else (f"evaluation.sft.learning_rate={rate:.17e}",)
+    return study_of(config, model, (f"model.path={target.model}", *chosen, *target.set))
 
 
 def with_ood(study: StudyConfig, config: ReproductionConfig) -> StudyConfig:
@@ -221,7 +242,16 @@ def with_ood(study: StudyConfig, config: ReproductionConfig) -> StudyConfig:
     return study.model_copy(update={"tasks": (*study.tasks, *(task.task() for task in config.ood))})
 
 
-_TOLD = {"seeds", "final_seeds", "budget", "methods", "single_operators", "fixed_on_dev", "ablations"}
+_TOLD = {
+    "seeds",
+    "final_seeds",
+    "budget",
+    "methods",
+    "learning_rates",
+    "single_operators",
+    "fixed_on_dev",
+    "ablations",
+}
 
 
 def plain(config: ReproductionConfig) -> Mapping[str, Any]:

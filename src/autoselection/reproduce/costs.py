@@ -19,7 +19,7 @@ from autoselection.evaluation.engines.contract import make_engine
 from autoselection.evaluation.trainers.contract import make_trainer
 from autoselection.reproduce.checks import count_lines, parameters_of, pool_size, target_check
 from autoselection.reproduce.config import EstimateConfig, ModelEntry, ReproductionConfig, study_of, target_study
-from autoselection.reproduce.plan import planned, transfer_rows
+from autoselection.reproduce.plan import RATES, planned, transfer_rows
 from autoselection.tasks import TaskConfig
 
 BYTES_A_TOKEN = 4.0
@@ -102,7 +102,7 @@ def estimate(config: ReproductionConfig, model: ModelEntry, sections: Sequence[s
     size = size_of(study, model.parameters, estimates)
     present = [target for target in model.transfer if target_check(target).state != "optional"]
     model = model.model_copy(update={"transfer": tuple(present)})
-    every = planned(config, model, len(study.evaluation.seeds))
+    every = planned(config, model, study)
     counts = {section: every[section] for section in sections}
     searched = [section for section in ("main", "ablation") if section in sections]
     hours = {section: _section_hours(config, study, size, section, counts[section]) for section in searched}
@@ -148,7 +148,7 @@ def _section_hours(config: ReproductionConfig, study: StudyConfig, size: Size, s
     total = 0.0
     for purpose, count in counts.items():
         split = "test" if purpose == "test" else "dev"
-        total += count * _hours(config, study, size, share, split)
+        total += count * _hours(config, study, size, 1.0 if purpose == RATES else share, split)
     if section == "main":  # full data is one row of those without a search, on test and perhaps on dev
         extra = train_tokens(study, size, 1.0) - train_tokens(study, size, share)
         dev = len(study.evaluation.seeds) if config.fixed_on_dev else 0

@@ -42,8 +42,23 @@ def _model(model: Mapping[str, Any]) -> list[str]:
     parts = [f"## Base model {inline(model['name'])}", ""]
     if model["missing"]:
         parts += ["**Missing.** " + " ".join(inline(_capital(sentence)) for sentence in model["missing"]), ""]
+    if choice := model["learning_rate"]:
+        tried = ", ".join(
+            f"{item['rate']:g}: " + ("failed" if item["dev"] is None else f"{item['dev']:.4f}")
+            for item in choice["tried"]
+        )
+        parts += [
+            f"**Learning rate {choice['chosen']:g}** in all trainings: the best for full data on dev, mean over replicates, "
+            f"chosen before anything else was trained ({tried})."
+            + (" It is the last of those tried: a better one may lie beyond." if choice["at_the_end"] else ""),
+            "",
+        ]
     for found in model["tables"]:
         parts += _table(found)
+    if model["chosen"]:
+        parts += ["### Single operators chosen on dev", ""]
+        parts += bullets([f"{item['method']}, seed {item['seed']}: {item['recipe']}" for item in model["chosen"]])
+        parts.append("")
     parts += _correlation(model["correlation"])
     costs = model["costs"]
     made_on = f" ({inline(', '.join(costs['arithmetics']))})" if costs["arithmetics"] else ""

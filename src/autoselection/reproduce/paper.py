@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from autoselection import files
-from autoselection.config import StudyConfig
 from autoselection.diagnose.correlation import Correlation, correlate
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.settings import arithmetics
@@ -49,9 +48,8 @@ def paper_document(config: ReproductionConfig, out: Path) -> dict[str, Any]:
     """
     models, rows = [], []
     for model in config.models:
-        study = study_of(config, model)
-        stored = Stored.read(config, study, out / model.name)
-        part = _ModelPart(config, model, study, stored)
+        stored = Stored.read(config, study_of(config, model), out / model.name)
+        part = _ModelPart(config, model, stored)
         models.append(part.document())
         rows += [{"model": model.name, **row} for row in part.values()]
     return {"name": config.name, "config": plain(config), "models": models, "rows": rows}
@@ -60,17 +58,18 @@ def paper_document(config: ReproductionConfig, out: Path) -> dict[str, Any]:
 class _ModelPart:
     """One model's tables."""
 
-    def __init__(self, config: ReproductionConfig, model: ModelEntry, study: StudyConfig, stored: Stored) -> None:
+    def __init__(self, config: ReproductionConfig, model: ModelEntry, stored: Stored) -> None:
         self.config = config
         self.model = model
-        self.study = study
+        self.study = stored.study
         self.stored = stored
-        self.settings = stored.digest(with_ood(study, config))
+        self.settings = stored.digest(with_ood(self.study, config))
         self.main = stored.plan("main")
         self.ablation = stored.plan("ablation")
         self.targets: dict[str, tuple[list[Entry] | None, str]] = {}
         for target in model.transfer:
-            larger = with_ood(target_study(config, model, target), config)
+            rate = stored.choice.rate if stored.choice else None
+            larger = with_ood(target_study(config, model, target, rate), config)
             self.targets[target.name] = stored.plan(f"transfer to {target.name}", larger), stored.digest(larger)
 
     def document(self) -> dict[str, Any]:
@@ -85,6 +84,8 @@ class _ModelPart:
             "base": self.study.model.path.rsplit("/", 1)[-1],
             "tables": tables,
             "correlation": self.correlation(),
+            "learning_rate": self.stored.choice.to_dict() if self.stored.choice else None,
+            "chosen": self._chosen(),
             "missing": self._missing(tables),
             "costs": self._costs(),
         }
@@ -120,6 +121,14 @@ class _ModelPart:
             if absent and table["metric"] == "score":
                 found.append(f"{table['title']}: test scores of {', '.join(absent)} are incomplete.")
         return found
+
+    def _chosen(self) -> list[dict[str, Any]]:
+        """What the rows are whose winners are one of a list, by replicate."""
+        return [
+            {"method": entry.row, "seed": entry.seed, "recipe": entry.chosen}
+            for entry in self.main or []
+            if entry.chosen
+        ]
 
     def _costs(self) -> dict[str, Any]:
         events = self.stored.of("evaluation")

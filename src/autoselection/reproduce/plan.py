@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from autoselection.compare.methods import METHODS
+from autoselection.config import StudyConfig
 from autoselection.reproduce.config import ModelEntry, ReproductionConfig
 from autoselection.reproduce.rows import TRANSFERRED, single_rows
 
 Purpose = str
 
 
-def planned(config: ReproductionConfig, model: ModelEntry, passes: int = 1) -> dict[str, Mapping[Purpose, int]]:
+RATES = "full data at each learning rate on dev"
+
+
+def planned(config: ReproductionConfig, model: ModelEntry, study: StudyConfig) -> dict[str, Mapping[Purpose, int]]:
     """Trainings by section and purpose, at most: a subset that two rows have in common is trained once.
 
-    Args:
-        passes: trainings of an evaluation on dev (the study's ``evaluation.seeds``).
+    Methods that have a number of evaluations of their own are counted as for a pool that has every signal.
     """
-    seeds, finals = len(config.seeds), len(config.final_seeds)
+    seeds, finals, passes = len(config.seeds), len(config.final_seeds), len(study.evaluation.seeds)
     fixed = 2 + len(single_rows(config))  # full data, the default
+    own = {name: most(study.search) for name in config.methods if (most := METHODS[name].most) is not None}
     main = {
-        "searches on dev": len(config.methods) * seeds * config.budget * passes,
+        RATES: len(config.learning_rates) * seeds * passes,
+        "searches on dev": (len(config.methods) - len(own)) * seeds * config.budget * passes,
+        **{f"{name} on dev": count * seeds * passes for name, count in own.items()},
         "rows without a search on dev": fixed * seeds * passes if config.fixed_on_dev else 0,
         "test": (fixed + len(config.methods)) * seeds * finals,
     }

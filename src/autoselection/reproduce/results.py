@@ -21,6 +21,7 @@ from autoselection.ledger.journal import read_events
 from autoselection.ledger.settings import stored_digest
 from autoselection.recipes import load_recipe
 from autoselection.reproduce.config import ReproductionConfig
+from autoselection.reproduce.learning_rate import RateChoice, stored_choice, with_rate
 from autoselection.reproduce.rows import Entry
 from autoselection.tasks import sign_of
 
@@ -64,17 +65,21 @@ class Stored:
 
     Attributes:
         events: of the journal, in order.
+        choice: of the learning rate, where the configuration asks for one and it was made.
     """
 
     config: ReproductionConfig
     study: StudyConfig
     events: Sequence[Mapping[str, Any]]
+    choice: RateChoice | None = None
 
     @classmethod
     def read(cls, config: ReproductionConfig, study: StudyConfig, folder: Path) -> Stored:
-        """What is in a folder; no events if there is no journal yet."""
+        """What is in a folder; no events if there is no journal yet. The study gets the learning rate that was chosen."""
         path = folder / "journal.jsonl"
-        return cls(config, study, list(read_events(path)) if path.is_file() else [])
+        stored = cls(config, study, list(read_events(path)) if path.is_file() else [])
+        choice = stored_choice(config, study, stored.digest(study), stored.events) if config.learning_rates else None
+        return stored if choice is None else cls(config, with_rate(study, choice.rate), stored.events, choice)
 
     def of(self, kind: str) -> list[Mapping[str, Any]]:
         """Events of one kind."""

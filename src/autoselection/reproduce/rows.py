@@ -21,18 +21,21 @@ from autoselection.operators import OperatorRegistry, clamp_params, default_regi
 from autoselection.operators.base import has_signal
 from autoselection.recipes import Recipe, Step, load_recipe, materialize, subset_hash
 from autoselection.reproduce.config import ReproductionConfig
-from autoselection.search import SearchConfig
+from autoselection.search import SearchConfig, single_operator_recipes
 from autoselection.signals import SignalTable
 
 Rows = NDArray[np.int64]
-Kind = Literal["base", "full", "single", "default", "search", "best-single", "ablation"]
+Kind = Literal["base", "full", "single", "default", "search", "ablation"]
 
 AUTOSELECTION = "AutoSelection"
-BASE, FULL, BEST_SINGLE = "base model, untrained", "full data", "best single operator (by dev)"
+BASE, FULL = "base model, untrained", "full data"
 METHOD_NAMES: Mapping[str, str] = {
     "random": "random recipe search",
     "random-top-k": "random top-k",
     "published": "published loop",
+    "published:wide": "published loop, both ends and scopes",
+    "single-operators": "best single operator",
+    "single-operators:all": "best single operator of all",
     "ours": AUTOSELECTION,
 }
 TRANSFERRED = ("random", "ours")
@@ -66,7 +69,7 @@ class Entry:
         subset: hash of the rows; :data:`UNTRAINED` for the base model; None if the search found nothing.
         rows: how many.
         dev: dev score that chose it, if it was chosen.
-        chosen: which row it is, where a row is a choice among others.
+        chosen: the recipe in words, where a method's winner is always one of a list.
     """
 
     row: str
@@ -138,6 +141,20 @@ def search_rows(config: ReproductionConfig) -> dict[str, Method]:
 def ablation_rows(config: ReproductionConfig, search: SearchConfig) -> dict[str, Method]:
     """Ablations of a study's search, by the row's name."""
     return {ABLATION_NAMES[name]: controller(name, ablated(search, name)) for name in config.ablations}
+
+
+def single_operator_of(rows: Rows, table: SignalTable, search: SearchConfig, seed: int) -> str | None:
+    """The recipe of one step that selects these rows, in words; None if none does.
+
+    Args:
+        search: whose space the recipes are of.
+        seed: of the replicate.
+    """
+    wanted = subset_hash(rows)
+    for recipe in single_operator_recipes(table, config=search):
+        if subset_hash(materialize(recipe, table, seed=seed).rows) == wanted:
+            return recipe.describe()
+    return None
 
 
 def keep_rows(folder: Path, rows: Rows) -> str:

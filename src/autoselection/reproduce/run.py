@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,6 @@ from autoselection.compare.session import Session, standings
 from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, EvaluationError, StudyError
 from autoselection.executors import make_executor
-from autoselection.executors.contract import Executor
 from autoselection.language.models import resolve_model
 from autoselection.ledger import UNTRAINED, Journal, Ledger, Wanted, keyed_account
 from autoselection.progress import console
@@ -34,13 +33,13 @@ from autoselection.reproduce.config import (
     target_study,
     with_ood,
 )
+from autoselection.reproduce.learning_rate import choose_rate, with_rate
 from autoselection.reproduce.paper import write_paper
-from autoselection.reproduce.plan import planned
+from autoselection.reproduce.plan import RATES, planned
 from autoselection.reproduce.results import PLAN, plan_settings, test_seeds
 from autoselection.reproduce.rows import (
     AUTOSELECTION,
     BASE,
-    BEST_SINGLE,
     METHOD_NAMES,
     TRANSFERRED,
     Entry,
@@ -53,6 +52,7 @@ from autoselection.reproduce.rows import (
     lacking,
     realized,
     search_rows,
+    single_operator_of,
     stored_rows,
 )
 from autoselection.study.opening import check_kind, prepare_journalled
@@ -82,9 +82,11 @@ def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[s
     chosen = checked_sections(config, sections)
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    for model in config.models:
+    for model in config.models:  # what is wrong is reported before hours of work
+        for target in model.transfer:
+            target_study(config, model, target)
         if "transfer" in chosen:
-            available_targets(model)  # a missing model is reported before hours of work
+            available_targets(model)
     document: dict[str, Any] = {}
     for model in config.models:
         document = _run_model(config, model, out, chosen)
@@ -120,8 +122,16 @@ def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, section
     with Journal(folder / JOURNAL) as journal, closing(make_executor(study.executor)) as executor:
         check_kind(journal, "reproduction")
         prepared = prepare_journalled(study, folder, journal, "reproduction")
+
+        def ledger_of(settings: StudyConfig) -> Ledger:
+            account = keyed_account(settings, prepared.pool.fingerprint, journal, folder)
+            return Ledger(settings, prepared.pool.path, journal, executor, account)
+
+        choice = choose_rate(config, study, np.asarray(prepared.table.selectable, np.int64), journal, ledger_of)
+        rate = None if choice is None else choice.rate
+        study = study if rate is None else with_rate(study, rate)
         files.write_text(folder / CONFIG, to_yaml(study))
-        runner = _Runner(config, model, study, prepared, journal, executor, folder)
+        runner = _Runner(config, model, study, prepared, journal, ledger_of, folder, rate)
         document: dict[str, Any] = {}
         for section in sections:
             if section == "main":
@@ -137,24 +147,25 @@ def _run_model(config: ReproductionConfig, model: ModelEntry, out: Path, section
 
 @dataclass
 class _Runner:
-    """One model's pool, evaluations and journal."""
+    """One model's pool, evaluations and journal.
+
+    Attributes:
+        ledger_of: evaluations by the settings of a study.
+        rate: learning rate chosen for full data; None: that of the study.
+    """
 
     config: ReproductionConfig
     model: ModelEntry
     study: StudyConfig
     prepared: Prepared
     journal: Journal
-    executor: Executor
+    ledger_of: Callable[[StudyConfig], Ledger]
     folder: Path
+    rate: float | None = None
     dev: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dev = self._ledger(self.study)
-
-    def _ledger(self, study: StudyConfig) -> Ledger:
-        pool = self.prepared.pool
-        account = keyed_account(study, pool.fingerprint, self.journal, self.folder)
-        return Ledger(study, pool.path, self.journal, self.executor, account)
+        self.dev = self.ledger_of(self.study)
 
     @property
     def _subsets(self) -> Path:
@@ -170,7 +181,7 @@ class _Runner:
                     self.dev,
                     "main, dev",
                     [wanted for _, rows in fixed for seed, own in rows.items() for wanted in self._on_dev(own, seed)],
-                    counts["searches on dev"] + counts["test"],
+                    sum(counts.values()) - counts[RATES] - counts["rows without a search on dev"],
                 )
             searched = self._search("main", search_rows(self.config))
             entries = [Entry(BASE, "base", seed, UNTRAINED, 0) for seed in self.config.seeds]
@@ -178,10 +189,10 @@ class _Runner:
                 for seed, own in rows.items():
                     name = keep_rows(self._subsets, own)
                     entries.append(Entry(row.name, row.kind, seed, name, len(own), self._dev_score(own, seed)))
-            entries += self._best_single(entries) + self._winners(searched, "search")
+            entries += self._winners(searched, "search")
             entries.sort(key=_place)  # stable: replicates and operators stay in their order
             self._plan("main", self.dev, entries, left_out=left_out)
-        self._score(self._ledger(with_ood(self.study, self.config)), "main, test", entries, self.config.seeds)
+        self._score(self.ledger_of(with_ood(self.study, self.config)), "main, test", entries, self.config.seeds)
 
     def ablation(self) -> None:
         """Searches with a part taken away; the whole one is that of the main table."""
@@ -189,7 +200,7 @@ class _Runner:
             searched = self._search("ablation", ablation_rows(self.config, self.study.search))
             entries = self._winners(searched, "ablation")
             self._plan("ablation", self.dev, entries)
-        self._score(self._ledger(with_ood(self.study, self.config)), "ablation, test", entries, self.config.seeds)
+        self._score(self.ledger_of(with_ood(self.study, self.config)), "ablation, test", entries, self.config.seeds)
 
     def transfer(self, target: TransferTarget) -> None:
         """What the main table found, trained into a larger model: the same rows, no signal of the larger one needed."""
@@ -200,7 +211,7 @@ class _Runner:
                 "(--sections main,transfer)."
             )
         label = f"transfer to {target.name}"
-        ledger = self._ledger(with_ood(target_study(self.config, self.model, target), self.config))
+        ledger = self.ledger_of(with_ood(target_study(self.config, self.model, target, self.rate), self.config))
         seeds = self.config.seeds[: target.seeds]
         kept = [entry for entry in entries if transferred(entry) and entry.seed in seeds]
         if self._planned(label, ledger) is None:
@@ -227,16 +238,6 @@ class _Runner:
         scores = [math.nan if result is None or result.failure else result.score for result in results]
         return float(np.mean(scores)) if all(map(math.isfinite, scores)) else None
 
-    def _best_single(self, entries: Sequence[Entry]) -> list[Entry]:
-        """In each replicate the single operator with the best dev score (ties: the first)."""
-        best = []
-        for seed in self.config.seeds:
-            own = [e for e in entries if e.kind == "single" and e.seed == seed and e.dev is not None]
-            if own:
-                first = max(own, key=lambda entry: entry.dev or 0.0)
-                best.append(Entry(BEST_SINGLE, "best-single", seed, first.subset, first.rows, first.dev, first.row))
-        return best
-
     def _search(self, section: str, methods: Mapping[str, Method]) -> dict[tuple[str, int], Session]:
         """Let every method spend its budget in every replicate; sessions by (row, replicate)."""
         sessions: dict[tuple[str, int], Session] = {}
@@ -257,13 +258,16 @@ class _Runner:
     def _winners(self, searched: Mapping[tuple[str, int], Session], kind: Kind) -> list[Entry]:
         entries = []
         for (row, seed), session in searched.items():
-            pick = standings(session.log, self.config.budget)[-1]
+            pick = standings(session.log, session.budget)[-1]
             if pick is None:
                 entries.append(Entry(row, kind, seed, None, 0))
                 continue
             name = keep_rows(self._subsets, pick.rows)
             seen = pick.seen if math.isfinite(pick.seen) else None
-            entries.append(Entry(row, kind, seed, name, len(pick.rows), seen))
+            chosen = None
+            if row in SINGLES:
+                chosen = single_operator_of(pick.rows, self.prepared.table, self.study.search, seed)
+            entries.append(Entry(row, kind, seed, name, len(pick.rows), seen, chosen))
             ids = self.prepared.pool.row_ids(pick.rows)
             path = self.folder / "winners" / f"{row.replace(' ', '-')}-seed{seed}.json"
             files.write_text(path, json.dumps(list(map(str, ids))) + "\n")
@@ -324,10 +328,12 @@ class _Runner:
             console.say(f"{label}: {each:.1f} s a training{after}")
 
     def _counts(self, section: str) -> Mapping[str, int]:
-        return planned(self.config, self.model, len(self.study.evaluation.seeds))[section]
+        return planned(self.config, self.model, self.study)[section]
 
 
-_ORDER: tuple[Kind, ...] = ("base", "full", "search", "single", "best-single", "default", "ablation")
+SINGLES = {METHOD_NAMES[name] for name in ("single-operators", "single-operators:all")}
+"""Rows whose winners are recipes of one step."""
+_ORDER: tuple[Kind, ...] = ("base", "full", "search", "single", "default", "ablation")
 
 
 def _place(entry: Entry) -> int:
