@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from autoselection.compare.comparison import Run, compare_runs, first_at, item_scores, paired_difference
+from autoselection.compare.comparison import Difference, Items, Run, compare_runs, first_at, item_scores
 from autoselection.compare.outputs import markdown, print_comparison, write_plot
 from autoselection.evaluation import EvaluationResult
 from autoselection.terminal import Terminal
@@ -74,32 +75,83 @@ def test_items_are_paired_by_id_and_losses_count_negative() -> None:
     assert item_scores([first, second], {"a": "accuracy"}) == {"a": {"p": 1.0, "q": 0.5}}
 
 
-def test_the_paired_interval_is_that_of_the_differences() -> None:
+def _compared(ours: list[Items], theirs: list[Items], **others: list[Items]) -> dict[str, Difference | None]:
+    """Methods against random, by the items of their searches."""
+    searches = {"random": theirs, "ours": ours, **others}
+    items = {f"{method}{seed}": found for method, listed in searches.items() for seed, found in enumerate(listed)}
+    runs = [_run(name, k, (0.1,), f"{name}{k}") for name, listed in searches.items() for k in range(len(listed))]
+    return {found.method: found.difference for found in compare_runs("study", 1, runs, items, 1).methods}
+
+
+def _scored(values: Any, task: str = "a") -> Items:
+    return {task: {str(i): float(value) for i, value in enumerate(values)}}
+
+
+def test_one_search_each_is_compared_over_items_alone_and_says_so() -> None:
     rng = np.random.default_rng(0)
     hard = 5 * rng.normal(size=200)  # how hard items are is common to both
-    other = {"a": {str(i): float(hard[i]) for i in range(200)}}
-    mine = {"a": {str(i): float(hard[i] + 0.1 + 0.05 * rng.normal()) for i in range(200)}}
-    found = paired_difference([(mine, other)])
-    assert 0.08 < found.low < found.value < found.high < 0.12 and found.items == 200
-    same = paired_difference([(other, other)])
-    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    found = _compared([_scored(hard + 0.1 + 0.05 * rng.normal(size=200))], [_scored(hard)])["ours"]
+    assert found is not None
+    assert 0.08 < found.low < found.value < found.high < 0.12 and (found.items, found.over) == (200, "items")
+    assert found.p < 0.001 and found.together == (found.low, found.high) and found.p_together == found.p
+    same = _compared([_scored(hard)], [_scored(hard)])["ours"]
+    assert same is not None and (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_the_unit_of_a_comparison_of_searches_is_the_search() -> None:
+    """Three searches each, far apart: many items make the difference no surer."""
+    rng = np.random.default_rng(1)
+    hard, spread = rng.normal(size=500), (-0.2, 0.05, 0.3)
+    ours = [_scored(hard + 0.1 + luck + 0.01 * rng.normal(size=500)) for luck in spread]
+    theirs = [_scored(hard + luck + 0.01 * rng.normal(size=500)) for luck in (0.1, -0.15, 0.2, 0.0)]
+    found = _compared(ours, theirs)["ours"]
+    assert found is not None and (found.over, found.searches) == ("searches and items", 3)
+    one, other = np.array(spread) + 0.1, np.array([0.1, -0.15, 0.2, 0.0])
+    expected = stats.ttest_ind(one, other, equal_var=False)
+    assert found.p == pytest.approx(expected.pvalue, abs=0.02)
+    assert (found.low, found.high) == pytest.approx(expected.confidence_interval(0.95), abs=0.03)
+    assert found.value == pytest.approx(one.mean() - other.mean(), abs=0.01) and found.low < 0 < found.high
+    assert found.detectable > found.high - found.value, (
+        "what is found with 80% power is more than what is just significant"
+    )
+
+
+def test_several_methods_are_corrected_for_together() -> None:
+    rng = np.random.default_rng(2)
+
+    def searches(mean: float) -> list[Items]:
+        return [_scored(mean + rng.normal(0, 0.05) + rng.normal(0, 0.01, 60)) for _ in range(6)]
+
+    others = {name: searches(mean) for name, mean in (("a", 0.0), ("b", 0.05), ("c", -0.1))}
+    found = _compared(searches(0.3), searches(0.0), **others)
+    assert found["random"] is None
+    for name in ("ours", *others):
+        difference = found[name]
+        assert difference is not None and difference.p_together >= difference.p
+        assert difference.together[0] <= difference.low <= difference.high <= difference.together[1]
+        assert (difference.p_together <= 0.05) == (not difference.together[0] < 0 < difference.together[1])
+    ours = found["ours"]
+    assert ours is not None and ours.value == pytest.approx(0.3, abs=0.1) and ours.together[0] > 0
 
 
 def test_tasks_count_alike() -> None:
     zero = {"a": {"1": 0.0}, "b": {str(i): 0.0 for i in range(9)}}
     mine = {"a": {"1": 1.0}, "b": {str(i): 0.0 for i in range(9)}}
-    assert paired_difference([(mine, zero)]).value == pytest.approx(0.5)
+    found = _compared([mine], [zero])["ours"]
+    assert found is not None and found.value == pytest.approx(0.5)
 
 
-def test_the_interval_of_a_paired_difference_is_one_of_95_percent() -> None:
-    """Many items: the normal approximation, worked out apart."""
-    rng = np.random.default_rng(1)
-    mine = rng.normal(0.3, 1.0, 4000)
-    ours = {"a": {str(i): float(v) for i, v in enumerate(mine)}}
-    theirs = {"a": {str(i): 0.0 for i in range(4000)}}
-    found = paired_difference([(ours, theirs)])
-    half = 1.959964 * mine.std() / np.sqrt(4000)
-    assert (found.low, found.high) == pytest.approx((mine.mean() - half, mine.mean() + half), abs=0.1 * half)
+def test_what_intervals_are_over_is_said_where_they_stand() -> None:
+    rng = np.random.default_rng(3)
+    tables = {name: [_scored(rng.normal(size=20)) for _ in range(2)] for name in ("random", "ours")}
+    for count, said in ((1, "over test items only"), (2, "over searches and test items. With 2 searches a difference")):
+        items = {f"{name}{k}": table for name, listed in tables.items() for k, table in enumerate(listed[:count])}
+        runs = [_run(name, k, (0.1,), f"{name}{k}", 0.1) for name in tables for k in range(count)]
+        found = compare_runs("study", 1, runs, items, 1)
+        assert said in markdown(found)
+        assert {"over", "p", "ci95_together", "p_together", "detectable"} <= set(
+            next(m for m in found.to_dict()["methods"] if m["method"] == "ours")["test_minus_reference"]
+        )
 
 
 def test_items_of_every_metric_are_read_with_its_sign_and_those_that_were_not_kept_are_told() -> None:

@@ -34,6 +34,12 @@ def test_every_figure_has_an_interval_and_every_row_a_difference(finished: Any) 
             versus = row["autoselection_minus"]
             assert (versus is None) == (row["method"] == AUTOSELECTION)
             assert versus is None or versus["p"] <= versus["p_adjusted"] <= 1
+            if versus is not None:
+                low, high = versus["interval_all"]
+                agree = not low < 0 < high if versus["significant"] else low <= 0 <= high
+                assert agree, "an interval says what the p-value beside it says"
+        named = table["section"] != "ablation"
+        assert [sentence.startswith("With 2 replicates") for sentence in table["planning"]] == [True] * named
     assert finished.document["models"][0]["correlation"]["all"]["average"]["spearman"]["value"] > 0.5
 
 

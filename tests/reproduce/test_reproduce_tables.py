@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autoselection.evaluation import EvaluationResult
@@ -64,6 +65,12 @@ def test_means_differences_and_gaps(stored: Stored) -> None:
     assert base.average.estimate == pytest.approx(-2.5) and base.average.over == "items"
     assert full.versus is not None and full.versus.difference.estimate == pytest.approx(-0.5 + 1.1875)
     assert base.versus is not None and base.versus.seeds == 2
+    scores, theirs = np.array([-0.75, -0.25]), np.array([-1.375, -1.0])
+    interval = scores.mean() + np.array([-1, 1]) * 12.706205 * scores.std(ddof=1) / np.sqrt(2)
+    assert (ours.average.low, ours.average.high) == pytest.approx(tuple(interval)), "two replicates: Student's t"
+    assert full.versus.spread is not None and full.versus.spread.seeds == pytest.approx(
+        (scores.var(ddof=1), theirs.var(ddof=1))
+    ), "a search and a row without one are no pairs"
     assert ours.versus is None
     assert worn.failed == {0: "the loss is not a number"} and worn.missing == (1,)
     assert worn.average is None and worn.versus is None
@@ -75,3 +82,5 @@ def test_right_answers(stored: Stored) -> None:
     ours = rows[AUTOSELECTION]
     assert ours.tasks["addition"].estimate == pytest.approx(0.75)
     assert ours.tasks["boolean"].estimate == pytest.approx(0.75)
+    bounds = [(found.low, found.high) for row in table.rows for found in row.tasks.values()]
+    assert all(low >= 0 and high <= 1 for low, high in bounds), "a share lies between none and all"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autoselection.statistics import compare_all, selection_flattery
+from autoselection.statistics import compare_all, pooled_noise, selection_flattery
 
 TRIALS, ITEMS, CHANCE = 15, 200, 0.05
 
@@ -24,11 +24,12 @@ def called_better(searches: int, bad: int, *, corrected: bool) -> float:
         scores = np.stack([train(trial) for trial in range(TRIALS)])
         best = int(scores.mean(axis=1).argmax())
         ours, theirs = (np.stack([scores[trial], train(trial)]) for trial in (best, 0))
+        noise = pooled_noise([table.mean(axis=1) for table in (ours, theirs)])
         if corrected:
-            spread = float(np.sqrt(np.mean([table.mean(axis=1).var(ddof=1) for table in (ours, theirs)])))
+            spread = float(np.sqrt(noise.variance))
             found = selection_flattery([[score[None]] for score in scores], spread, draws=500, seed=search)
             ours -= np.array([[found.items + found.training], [found.items]])
-        (comparison,) = compare_all("best", {"incumbent": ({"task": ours}, {"task": theirs})}, draws=50)
+        (comparison,) = compare_all("best", {"incumbent": ({"task": ours}, {"task": theirs})}, draws=50, noise=noise)
         calls += comparison.significant and comparison.difference.estimate > 0
     return calls / searches
 

@@ -105,6 +105,8 @@ def test_a_lead_within_noise_leaves_the_incumbent(
     said = found["sentences"][0]
     assert said.startswith(f"No significant difference on dev between {best.id} and the incumbent, full pool")
     assert "best/ holds its rows, found/ those of" in said
+    assert f"a true gap of {found['comparison']['detectable']:.4f} would be found with 80% power" in said
+    assert found["noise"]["freedom"] == 2, "both were trained twice"
     assert exported(study, "best", scored_pool) == list(range(ROWS))
     assert exported(study, "found", scored_pool) == study.rows(best.id).tolist()
     assert yaml.safe_load((study.path / "best" / "recipe.yaml").read_text())["steps"] == []
@@ -263,7 +265,8 @@ def test_what_choosing_adds_in_training_is_taken_off_the_searchs_trainings_alone
     assert best is not None
     incumbent, winner = study.journal.of("incumbent_plan")[0]["incumbent_hash"], best.record["subset_hash"]
     both = [trained_again[incumbent].values(), [*(r.score for r in best.results.values()), trained_again[winner][2]]]
-    groups = [*map(list, both), *([result.score for result in trial.results.values()] for trial in trials)]
+    others = [trial for trial in trials if trial.record["subset_hash"] not in (incumbent, winner)]
+    groups = [*map(list, both), *([result.score for result in trial.results.values()] for trial in others)]
     free = sum(len(group) - 1 for group in groups)
     variance = sum(((np.array(group) - np.mean(group)) ** 2).sum() for group in groups) / free
     tables = [
@@ -275,6 +278,8 @@ def test_what_choosing_adds_in_training_is_taken_off_the_searchs_trainings_alone
     ]
     expected = selection_flattery(tables, float(np.sqrt(variance / 2)), seed=study.config.search.seed)
     taken = found["flattery"]
+    assert found["noise"] == {"variance": pytest.approx(variance), "freedom": free}
+    assert found["comparison"]["detectable"] > 0
     assert (taken["items"], taken["training"]) == pytest.approx((expected.items, expected.training))
     assert taken["training"] > 0 and taken["mean"] == pytest.approx(taken["items"] + taken["training"] * 2 / 3)
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoselection.evaluation import EvaluationResult
+from autoselection.statistics import BaselineComparison, compare_all
 from autoselection.tasks import sign_of
 
 REFERENCE = "random"
-BLOCK, BLOCKS = 100, 20
-"""Bootstrap resamples drawn at once, and how often: 2,000 in all, in memory that large benchmarks fit into too."""
+SEARCHES, ITEMS = "searches and items", "items"
+DRAWS = 2000
+"""Bootstrap resamples of the items where a method has one search only."""
 
-Array = NDArray[np.float64]
 Items = Mapping[str, Mapping[str, float]]
 
 
@@ -57,16 +57,46 @@ class Run:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences over test items, with its 95% bootstrap interval over items."""
+    """A method's test score minus the reference's, mean over searches and items, items paired, tasks counting alike.
+
+    *Alone* is this method by itself; *together* holds for all methods of the comparison at once.
+
+    Attributes:
+        low, high: 95% interval, alone.
+        items: paired items.
+        over: what the interval and p-values allow to vary: searches and items, or, where one of the two methods made one
+            search only, items (other searches may show something else).
+        searches: scored searches of the method with fewer.
+        p: of no difference, alone.
+        together: 95% interval, together with the other methods.
+        p_together: the same of the p-value.
+        detectable: the true difference that is found, alone, with 80% power.
+    """
 
     value: float
     low: float
     high: float
     items: int
+    over: str
+    searches: int
+    p: float
+    together: tuple[float, float]
+    p_together: float
+    detectable: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {"value": self.value, "ci95": [self.low, self.high], "items": self.items}
+        return {
+            "value": self.value,
+            "ci95": [self.low, self.high],
+            "items": self.items,
+            "over": self.over,
+            "searches": self.searches,
+            "p": self.p,
+            "ci95_together": list(self.together),
+            "p_together": self.p_together,
+            "detectable": self.detectable,
+        }
 
 
 @dataclass(frozen=True)
@@ -79,7 +109,7 @@ class Standings:
         curve: mean dev score of the incumbents after each evaluation (of the runs that have one).
         evaluations_to_reference: first evaluation after which the curve is at the reference's last value; None if never.
         test: mean test score over the seeds that have one; None if none has.
-        difference: on test, minus the reference, over the seeds that both have; None where there is nothing to compare.
+        difference: on test, minus the reference; None where there is nothing to compare.
     """
 
     method: str
@@ -166,11 +196,10 @@ def compare_runs(
     reference = REFERENCE if REFERENCE in by_method else runs[0].method
     curves = {method: _mean_curve([run.curve for run in mine]) for method, mine in by_method.items()}
     target = curves[reference][-1]
-    theirs = {run.seed: run for run in by_method[reference]}
+    differences = _differences(by_method, reference, items)
     found = []
     for method, mine in by_method.items():
         scored = [run.test for run in mine if run.test is not None]
-        pairs = [(run, theirs[run.seed]) for run in mine]
         found.append(
             Standings(
                 method,
@@ -178,7 +207,7 @@ def compare_runs(
                 curves[method],
                 first_at(curves[method], target),
                 float(np.mean(scored)) if scored else None,
-                None if method == reference else _difference(pairs, items),
+                differences.get(method),
             )
         )
     found.sort(key=lambda item: -math.inf if math.isnan(item.best_dev) else item.best_dev, reverse=True)
@@ -221,32 +250,47 @@ def item_scores(results: Sequence[EvaluationResult], metrics: Mapping[str, str])
     return scores
 
 
-def _difference(pairs: Sequence[tuple[Run, Run]], items: Mapping[str, Items]) -> Difference | None:
-    both = [(items.get(mine.incumbent or ""), items.get(other.incumbent or "")) for mine, other in pairs]
-    scored = [(first, second) for first, second in both if first is not None and second is not None]
-    return paired_difference(scored) if scored else None
+def _differences(
+    by_method: Mapping[str, Sequence[Run]], reference: str, items: Mapping[str, Items]
+) -> dict[str, Difference]:
+    """Every method against the reference. Searches are no pairs: those of one seed have only the number in common."""
+    scored = {
+        method: [found for run in runs if (found := items.get(run.incumbent or "")) is not None]
+        for method, runs in by_method.items()
+    }
+    scored = {method: found for method, found in scored.items() if found}
+    if reference not in scored or len(scored) < 2:
+        return {}
+    every = [found for searches in scored.values() for found in searches]
+    ids = {task: sorted(set.intersection(*(set(found[task]) for found in every))) for task in sorted(every[0])}
+    tables = {
+        method: {
+            task: np.array([[found[task][key] for key in keys] for found in searches], np.float64)
+            for task, keys in ids.items()
+        }
+        for method, searches in scored.items()
+    }
+    pairs = {method: (tables[reference], table) for method, table in tables.items() if method != reference}
+    compared = compare_all(reference, pairs, draws=DRAWS, units="searches", independent=set(pairs))
+    return {found.baseline: _turned(found, sum(map(len, ids.values()))) for found in compared}
 
 
-def paired_difference(pairs: Sequence[tuple[Items, Items]], *, seed: int = 0) -> Difference:
-    """First minus second of each pair, mean over pairs; tasks count alike, items are resampled within each task.
-
-    The interval is that of the items: how lucky a training was is in it only as far as there are several seeds.
-    """
-    rng = np.random.default_rng(seed)
-    tasks = []
-    for task in sorted(pairs[0][0]):
-        ids = sorted(set.intersection(*(set(items[task]) for pair in pairs for items in pair)))
-        apart = [[mine[task][key] - other[task][key] for key in ids] for mine, other in pairs]
-        tasks.append(np.array(apart, np.float64).mean(axis=0))
-    resampled = np.mean([_resampled_means(values, rng) for values in tasks], axis=0)
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    value = float(np.mean([values.mean() for values in tasks]))
-    return Difference(value, float(low), float(high), sum(map(len, tasks)))
-
-
-def _resampled_means(values: Array, rng: np.random.Generator) -> Array:
-    blocks = [values[rng.integers(len(values), size=(BLOCK, len(values)))].mean(axis=1) for _ in range(BLOCKS)]
-    return np.concatenate(blocks)
+def _turned(found: BaselineComparison, items: int) -> Difference:
+    """The method minus the reference, of the reference minus the method."""
+    high, low = (-end for end in found.interval)
+    above, below = (-end for end in found.interval_all or found.interval)
+    return Difference(
+        -found.difference.estimate,
+        low,
+        high,
+        items,
+        ITEMS if found.interval_seeds is None else SEARCHES,
+        found.seeds,
+        found.p,
+        (below, above),
+        found.p_adjusted,
+        found.detectable or 0.0,
+    )
 
 
 def _plain(value: float) -> float | None:

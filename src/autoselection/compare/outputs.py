@@ -8,10 +8,11 @@ import math
 from pathlib import Path
 
 from autoselection import files
-from autoselection.compare.comparison import Comparison, Difference, Standings
+from autoselection.compare.comparison import ITEMS, Comparison, Difference, Standings
 from autoselection.ledger.settings import mixed
 from autoselection.markup import inline, label, table
 from autoselection.progress import console as notices
+from autoselection.statistics.compare import p_text
 from autoselection.terminal import Terminal
 
 
@@ -24,7 +25,11 @@ def headings(comparison: Comparison) -> tuple[str, ...]:
         "best dev score",
         f"evaluations to {reference}'s last",
         "test score",
-        f"test minus {reference} (95%, paired items)",
+        f"test minus {reference}",
+        "95% alone",
+        "p alone",
+        "95% together",
+        "p together",
         "rows",
         "failed",
         "s a round",
@@ -45,7 +50,7 @@ def _row(method: Standings, comparison: Comparison) -> tuple[str, ...]:
         _score(method.best_dev),
         "never" if method.evaluations_to_reference is None else str(method.evaluations_to_reference),
         "" if method.test is None else _score(method.test),
-        _difference(method.difference),
+        *_difference(method.difference),
         " ".join(f"{run.rows:,}" for run in method.runs),
         str(sum(run.failed for run in method.runs)),
         f"{sum(run.seconds for run in method.runs) / rounds:.2f}",
@@ -56,8 +61,37 @@ def _score(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
-def _difference(found: Difference | None) -> str:
-    return "" if found is None else f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+def _difference(found: Difference | None) -> tuple[str, ...]:
+    if found is None:
+        return ("",) * 5
+    return (
+        f"{found.value:+.4f}",
+        f"[{found.low:+.4f}, {found.high:+.4f}]",
+        p_text(found.p)[2:].strip(),
+        "[{:+.4f}, {:+.4f}]".format(*found.together),
+        p_text(found.p_together)[2:].strip(),
+    )
+
+
+def _meaning(comparison: Comparison) -> str:
+    """What intervals and p-values are over, and what they could have found; empty without test scores."""
+    found = [method.difference for method in comparison.methods if method.difference is not None]
+    if not found:
+        return ""
+    said = "Alone: a method by itself; together: for all methods at once. "
+    if any(difference.over == ITEMS for difference in found):
+        said += (
+            "A method with one search is compared over test items only: other searches, and other trainings, may show "
+            "something else (--seeds)."
+        )
+    else:
+        low, high = (bound(difference.detectable for difference in found) for bound in (min, max))
+        wide = f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}, by method,"
+        said += (
+            f"Intervals are over searches and test items. With {min(difference.searches for difference in found)} searches a "
+            f"difference of {wide} is found with 80% power, alone."
+        )
+    return said
 
 
 def _curve_headings(comparison: Comparison) -> tuple[str, ...]:
@@ -81,6 +115,8 @@ def print_comparison(comparison: Comparison, console: Terminal) -> None:
         console.table(name, heads, lines)
     if warned := _warning(comparison):
         console.say(warned, style="yellow")
+    if said := _meaning(comparison):
+        console.say(said)
     for remark in comparison.remarks:
         console.say(f"- {remark}")
 
@@ -96,8 +132,8 @@ def markdown(comparison: Comparison) -> str:
     ):
         parts += [*table(heads, lines), ""]
     parts.append(
-        "Dev scores of incumbents are the best of several noisy ones and so biased upward; test scores are not. Intervals "
-        "are over test items, not over training luck."
+        "Dev scores of incumbents are the best of several noisy ones and so biased upward; test scores are not. "
+        f"{_meaning(comparison)}".rstrip()
     )
     parts += ["", *(f"- {inline(remark)}" for remark in comparison.remarks)] if comparison.remarks else []
     return "\n".join(parts) + "\n"

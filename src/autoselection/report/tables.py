@@ -151,6 +151,7 @@ def _incumbent_sheet(judged: Mapping[str, Any]) -> Sheet:
         str(found["seeds"]),
         f"{found['p_items']:.4f}",
         "" if found["p_seeds"] is None else f"{found['p_seeds']:.4f}",
+        "" if found.get("detectable") is None else f"{found['detectable']:.4f}",
         "no significant difference" if judged["outcome"] == "no difference" else judged["outcome"],
     )
     level = f"{interval['level']:.0%}"
@@ -164,6 +165,7 @@ def _incumbent_sheet(judged: Mapping[str, Any]) -> Sheet:
         "seeds",
         "p items",
         "p seeds",
+        "found with 80% power",
         f"{judged['winner']} is",
     )
     return Sheet("The winner against what is used today (dev, paired by item and seed)", headings, (row,))
@@ -186,6 +188,7 @@ def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
                 found["test"],
                 f"{found['p_items']:.4f}",
                 "" if found["p_seeds"] is None else f"{found['p_seeds']:.4f}",
+                "{:+.4f} to {:+.4f}".format(*found["interval_all"]),
                 p_text(found["p_adjusted"]).removeprefix("p ").removeprefix("= "),
                 word if found["significant"] else "no significant difference",
             )
@@ -200,7 +203,8 @@ def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
         "test",
         "p items",
         "p seeds",
-        "p Holm",
+        f"{level} together",
+        "p together",
         "winner is",
     )
     return Sheet(f"{evidence['winner']} against each baseline (test, paired by item and seed)", headings, tuple(rows))

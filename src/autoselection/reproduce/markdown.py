@@ -7,13 +7,15 @@ from typing import Any
 
 from autoselection.ledger.settings import mixed
 from autoselection.markup import Markup, bullets, inline, table
-from autoselection.reproduce.rows import AUTOSELECTION
+from autoselection.reproduce.rows import AUTOSELECTION, PRIMARY
 from autoselection.statistics.compare import p_text
 
 _METRICS = {
     "score": "score (each task's search metric, higher is better; losses count negative)",
     "right": "right answers (%; accuracy where options are compared, else exact match)",
 }
+
+_VERSUS = ("difference", "95% alone", "p alone", "95% together", "p together")
 
 
 def paper_markdown(document: Mapping[str, Any]) -> str:
@@ -28,9 +30,10 @@ def paper_markdown(document: Mapping[str, Any]) -> str:
         "method and of its trainings. Searches saw dev only; what is scored on test was fixed and journalled before, and is "
         f"trained again with other seeds ({', '.join(f'{seed} + replicate' for seed in config['final_seeds'])}).",
         "",
-        "Intervals are 95%: over items and replicates (crossed bootstrap), over items alone with one replicate. "
-        f"Differences are {AUTOSELECTION} minus the row, paired by replicate and item, p after Holm's correction for all "
-        "rows of the table.",
+        "Intervals are 95%: over replicates and items, over items alone with one replicate. "
+        f"Differences are {AUTOSELECTION} minus the row, item by item. *Alone*: this comparison by itself. *Together*: for "
+        f"all comparisons of the table; those with {' and '.join(PRIMARY)} were named before and come first, one after the "
+        "other, and the others are claimed only if these are significant.",
         "",
     ]
     for model in document["models"]:
@@ -74,7 +77,7 @@ def _capital(sentence: str) -> str:
 
 def _table(found: Mapping[str, Any]) -> list[str]:
     right = found["metric"] == "right"
-    headings = ["method", "rows", "dev", *found["tasks"], "average", "difference", "p"]
+    headings = ["method", "rows", "dev", *found["tasks"], "average", *_VERSUS]
     if right:
         headings.remove("dev")
     lines = []
@@ -96,7 +99,7 @@ def _table(found: Mapping[str, Any]) -> list[str]:
     ]
     verdicts = [row["autoselection_minus"]["verdict"] for row in found["rows"] if row["autoselection_minus"]]
     if not right and verdicts:
-        parts += bullets(verdicts)
+        parts += bullets([*found["planning"], *verdicts])
         parts.append("")
     return parts
 
@@ -121,12 +124,14 @@ def _cell(found: Mapping[str, Any] | None, right: bool) -> str:
 
 def _versus(found: Mapping[str, Any] | None, right: bool) -> list[str]:
     if found is None:
-        return ["", ""]
+        return [""] * len(_VERSUS)
     scale, digits = (100, 1) if right else (1, 3)
     difference = found["difference"]
-    low, high = found["interval_seeds"] or (difference["low"], difference["high"])
-    value = f"{scale * difference['estimate']:+.{digits}f}"
-    return [f"{value} [{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]", p_text(found["p_adjusted"])[2:].strip()]
+    alone = found["interval_seeds"] or (difference["low"], difference["high"])
+    cells = [f"{scale * difference['estimate']:+.{digits}f}"]
+    for (low, high), p in ((alone, found["p"]), (found["interval_all"], found["p_adjusted"])):
+        cells += [f"[{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]", p_text(p)[2:].strip()]
+    return cells
 
 
 def _correlation(groups: Mapping[str, Any]) -> list[str]:

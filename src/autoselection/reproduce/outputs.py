@@ -36,6 +36,7 @@ def print_dry_run(document: Mapping[str, Any], console: Terminal) -> None:
                 f"{name}: {size['parameters'] / 1e6:,.1f}M parameters, pool of {size['rows']:,} rows of about "
                 f"{size['row_tokens']:.0f} tokens{assumed}."
             )
+    console.say(document["power"])
     assumed = document["assumptions"]
     console.say(
         f"Assumed: {assumed['peak_tflops']:g} TFLOP/s a device, {assumed['training']:.0%} of it in training, "
@@ -51,9 +52,20 @@ def print_paper(document: Mapping[str, Any], console: Terminal) -> None:
         for found in model["tables"]:
             if found["metric"] != "score":
                 continue
-            heads = ("method", "replicates", "rows", "dev", "average on test", "AutoSelection minus it", "p (Holm)")
+            heads = (
+                "method",
+                "replicates",
+                "rows",
+                "dev",
+                "average on test",
+                "AutoSelection minus it",
+                "p alone",
+                "p together",
+            )
             title = f"{model['name']}: {found['title']} (score, higher is better)"
             console.table(title, heads, [_cells(row) for row in found["rows"]])
+            for sentence in found["planning"]:
+                console.say(sentence)
         for sentence in model["missing"]:
             console.say(styled("Missing", "yellow"), f": {sentence}")
 
@@ -67,5 +79,5 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         "" if row["dev"] is None else f"{row['dev']:.4f}",
         "" if average is None else f"{average['value']:.4f} [{average['ci95'][0]:.4f}, {average['ci95'][1]:.4f}]",
         "" if versus is None else f"{versus['difference']['estimate']:+.4f}",
-        "" if versus is None else p_text(versus["p_adjusted"])[2:].strip(),
+        *("" if versus is None else p_text(versus[name])[2:].strip() for name in ("p", "p_adjusted")),
     )

@@ -9,6 +9,7 @@ from autoselection.errors import ConfigError
 from autoselection.reproduce.checks import study_checks, target_check
 from autoselection.reproduce.config import ReproductionConfig, checked_sections, study_of, target_study
 from autoselection.reproduce.costs import estimate
+from autoselection.statistics import detectable_by_design
 
 
 def dry_run(config: ReproductionConfig, sections: Sequence[str] = ()) -> dict[str, Any]:
@@ -17,7 +18,8 @@ def dry_run(config: ReproductionConfig, sections: Sequence[str] = ()) -> dict[st
     Args:
         sections: estimate these (default: those of the configuration).
 
-    Keys: ``name``, ``models`` (each with ``checks`` and ``estimate``), ``missing`` (sentences) and ``assumptions``.
+    Keys: ``name``, ``models`` (each with ``checks`` and ``estimate``), ``missing`` (sentences), ``power`` (a sentence: what so
+    many replicates can find) and ``assumptions``.
 
     Raises:
         ConfigError: a study configuration is missing or wrong, or a section unknown.
@@ -43,5 +45,16 @@ def dry_run(config: ReproductionConfig, sections: Sequence[str] = ()) -> dict[st
         "name": config.name,
         "models": models,
         "missing": missing,
+        "power": _power(len(config.seeds)),
         "assumptions": config.estimates.model_dump(mode="json"),
     }
+
+
+def _power(replicates: int) -> str:
+    found = detectable_by_design(replicates, paired=False)
+    if found is None:
+        return "One replicate a search: nothing can be said of other searches; take two or more (seeds)."
+    return (
+        f"{replicates} replicates: the comparison of two searches finds a difference of {found:.1f} standard deviations (of a "
+        "search's test score over replicates) with 80% power; half of that takes about four times as many (seeds)."
+    )

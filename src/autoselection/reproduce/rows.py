@@ -38,6 +38,8 @@ METHOD_NAMES: Mapping[str, str] = {
     "single-operators:all": "best single operator of all",
     "ours": AUTOSELECTION,
 }
+PRIMARY = (METHOD_NAMES["random"], METHOD_NAMES["published"])
+"""What AutoSelection is compared with first, in this order, before any other row: fixed here, not by what came out."""
 TRANSFERRED = ("random", "ours")
 """Search methods whose winners are rows of the transfer table; full data and the default are rows too."""
 ABLATION_NAMES: Mapping[str, str] = {

@@ -1,18 +1,18 @@
-"""The tables' arithmetic: means with intervals over seeds and items, and paired differences to AutoSelection."""
+"""The tables' arithmetic: means with intervals over replicates and items, and differences to AutoSelection."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from autoselection.reproduce.results import Floats, Stored, item_values
-from autoselection.reproduce.rows import AUTOSELECTION, Entry
-from autoselection.statistics import BaselineComparison, Interval, bootstrap_interval, compare_all
+from autoselection.reproduce.rows import AUTOSELECTION, PRIMARY, Entry
+from autoselection.statistics import BaselineComparison, Interval, compare_all, crossed_interval, replicates_needed
 from autoselection.tasks import TaskConfig
 
 TableMetric = Literal["score", "right"]
@@ -31,7 +31,7 @@ class TableRow:
         dev: mean dev score of the replicates where it is known.
         tasks: by task, the mean with its interval over items and (with several replicates) seeds.
         average: the same for the mean over tasks.
-        versus: AutoSelection minus this row, paired by replicate and item; None for itself or while either is missing.
+        versus: AutoSelection minus this row, item by item; None for itself or while either is missing.
     """
 
     name: str
@@ -67,12 +67,18 @@ class Table:
 
     Attributes:
         metric: ``score`` (each task's search metric, higher is better) or ``right`` (share of right answers).
+        planning: what the comparisons named before could have found, and how many replicates would, a sentence each.
     """
 
     title: str
     metric: TableMetric
     tasks: tuple[str, ...]
     rows: tuple[TableRow, ...]
+
+    @property
+    def planning(self) -> list[str]:
+        found = {row.name: row.versus for row in self.rows}
+        return [_planned(versus) for name in PRIMARY if (versus := found.get(name)) is not None]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -81,6 +87,7 @@ class Table:
             "metric": self.metric,
             "tasks": list(self.tasks),
             "rows": [row.to_dict() for row in self.rows],
+            "planning": self.planning,
         }
 
 
@@ -103,7 +110,7 @@ def make_table(
     scored = {name: _scores(own, metric, tasks, stored, settings) for name, own in by_row.items()}
     key = _content(title, metric, entries, scored)
     if key not in _KNOWN:
-        _KNOWN[key] = Table(title, metric, tuple(task.name for task in tasks), _rows(by_row, scored))
+        _KNOWN[key] = Table(title, metric, tuple(task.name for task in tasks), _rows(by_row, scored, metric))
     return _KNOWN[key]
 
 
@@ -125,9 +132,11 @@ def _content(title: str, metric: str, entries: Sequence[Entry], scored: Mapping[
     return digest.hexdigest()
 
 
-def _rows(by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored]) -> tuple[TableRow, ...]:
+def _rows(
+    by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored], metric: TableMetric
+) -> tuple[TableRow, ...]:
     values = {name: found[0] for name, found in scored.items()}
-    versus = _compared(values)
+    versus = _compared(values, {name: own[0].kind for name, own in by_row.items()})
     rows = []
     for name, own in by_row.items():
         found, missing, failed = scored[name]
@@ -145,8 +154,8 @@ def _rows(by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored]) -
                 failed,
                 float(np.mean(sizes)) if sizes else 0.0,
                 float(np.mean(devs)) if devs else None,
-                {task: bootstrap_interval([array], draws=DRAWS) for task, array in stacked.items()},
-                bootstrap_interval(list(stacked.values()), draws=DRAWS) if stacked else None,
+                {task: _with_interval([array], metric) for task, array in stacked.items()},
+                _with_interval(list(stacked.values()), metric) if stacked else None,
                 versus.get(name),
             )
         )
@@ -187,15 +196,48 @@ def _stacked(found: Replicates, seeds: Sequence[int]) -> dict[str, Floats]:
     return {task: np.stack([found[seed][task] for seed in seeds]) for task in found[seeds[0]]}
 
 
-def _compared(values: Mapping[str, Replicates]) -> dict[str, BaselineComparison]:
-    """AutoSelection against every other row, in the replicates both have; Holm over all rows."""
+def _with_interval(table: Sequence[Floats], metric: TableMetric) -> Interval:
+    found = crossed_interval(table)
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)) if metric == "right" else found
+
+
+def _compared(values: Mapping[str, Replicates], kinds: Mapping[str, str]) -> dict[str, BaselineComparison]:
+    """AutoSelection against every other row: those named before one after the other, then all others together.
+
+    Replicates are pairs where they have more in common than a number: an ablation begins with AutoSelection's own probes
+    and random numbers, so both are taken in the replicates that both have. A search and another one, or a row without
+    a search, share no more than the training seed of the test, which is little beside what separates two searches.
+    """
     ours = values.get(AUTOSELECTION, {})
-    pairs = {}
+    pairs, independent = {}, set()
     for name, theirs in values.items():
-        seeds = sorted(set(ours) & set(theirs))
-        if name != AUTOSELECTION and seeds:
-            pairs[name] = _stacked(ours, seeds), _stacked(theirs, seeds)
-    return {found.baseline: found for found in compare_all(AUTOSELECTION, pairs, draws=DRAWS)}
+        paired = kinds[name] == "ablation"
+        both = sorted(set(ours) & set(theirs))
+        if name == AUTOSELECTION or not ours or not theirs or (paired and not both):
+            continue
+        if not paired:
+            independent.add(name)
+        pairs[name] = (
+            _stacked(ours, both if paired else sorted(ours)),
+            _stacked(theirs, both if paired else sorted(theirs)),
+        )
+    found = compare_all(AUTOSELECTION, pairs, draws=DRAWS, units="replicates", independent=independent, first=PRIMARY)
+    return {comparison.baseline: comparison for comparison in found}
+
+
+def _planned(versus: BaselineComparison) -> str:
+    if versus.spread is None or versus.detectable is None:
+        return f"One replicate says nothing of other searches: how far they differ from {versus.baseline} takes two or more."
+    said = (
+        f"With {versus.seeds} replicates a difference of {versus.detectable:.4f} to {versus.baseline} is found with 80% "
+        "power, by this comparison alone"
+    )
+    measured = versus.difference.estimate
+    if measured == 0:
+        return said + "."
+    needed = replicates_needed(measured, versus.spread)
+    takes = "takes other items" if needed is None else f"takes {needed:,} replicates"
+    return f"{said}; one as large as the measured one ({measured:+.4f}) {takes}."
 
 
 def _interval(found: Interval) -> dict[str, Any]:

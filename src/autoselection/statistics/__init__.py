@@ -7,7 +7,10 @@ higher is better. The score of a table is the mean over tasks of the mean over s
 from autoselection.statistics.bootstrap import Interval, bootstrap_interval, table_score
 from autoselection.statistics.compare import BaselineComparison, compare_all
 from autoselection.statistics.compute import Curve, Multiplier, Payback, Reach, compute_multiplier, payback, reach
-from autoselection.statistics.paired import crossed_test, holm, mcnemar, sign_flip_test
+from autoselection.statistics.crossed import crossed_interval, crossed_test, independent_test
+from autoselection.statistics.noise import SeedNoise, difference_error, pooled_noise
+from autoselection.statistics.paired import mcnemar, sign_flip_test
+from autoselection.statistics.power import Spread, detectable_by_design, detectable_difference, power, replicates_needed
 from autoselection.statistics.selection import (
     Flattery,
     SelectionBias,
@@ -26,18 +29,27 @@ __all__ = [
     "Multiplier",
     "Payback",
     "Reach",
+    "SeedNoise",
     "SelectionBias",
+    "Spread",
     "VarianceComponents",
     "bootstrap_interval",
     "compare_all",
     "compute_multiplier",
     "crossed_components",
+    "crossed_interval",
     "crossed_test",
+    "detectable_by_design",
+    "detectable_difference",
+    "difference_error",
     "expected_maximum",
-    "holm",
+    "independent_test",
     "mcnemar",
     "payback",
+    "pooled_noise",
+    "power",
     "reach",
+    "replicates_needed",
     "selection_bias",
     "selection_flattery",
     "sign_flip_test",

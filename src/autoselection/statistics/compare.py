@@ -1,17 +1,21 @@
-"""The winner against each baseline: difference, interval, p-values, and a sentence that says what they say."""
+"""One row against several others: differences, intervals and p-values alone and all together, and what they say."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from autoselection.statistics.bootstrap import Floats, Interval, bootstrap_interval, checked
-from autoselection.statistics.paired import crossed_test, holm, mcnemar, sign_flip_test
+from autoselection.statistics.correlation import difference_correlation
+from autoselection.statistics.crossed import UNKNOWN, Error, independent_parts, table_parts
+from autoselection.statistics.family import consistent, in_sequence, null_p_values, single_level, step_down
+from autoselection.statistics.noise import SeedNoise, difference_error
+from autoselection.statistics.paired import mcnemar, sign_flip_test
+from autoselection.statistics.power import POWER, Spread, detectable_difference
 
 NamedTable = Mapping[str, Floats]
 
@@ -20,20 +24,28 @@ NamedTable = Mapping[str, Floats]
 class BaselineComparison:
     """The winner against one baseline on the same items.
 
+    *Alone* is this comparison by itself; *together* are figures that hold for all comparisons of the family at once.
+
     Attributes:
-        difference: winner minus baseline, mean over tasks, with its bootstrap interval over items (mean over seeds).
-        interval_seeds: interval with seeds and items as samples, ``difference ± t · standard error`` of
-            :func:`~autoselection.statistics.crossed_test`; None with one seed. (Resampling two or three seeds would give
-            a far too narrow one.)
+        difference: winner minus baseline, mean over tasks, with its bootstrap interval over items (mean over seeds), alone.
+        interval_seeds: interval with seeds and items as samples, ``difference ± t · standard error``, alone; None with one
+            seed. (Resampling two or three seeds would give a far too narrow one.)
         tasks: the difference of each task.
-        seeds: training seeds both have (the pairs).
+        seeds: training seeds (or replicates, or searches) of the row that has fewer.
         test: ``mcnemar`` (exact; right or wrong items, tasks of one size, one seed) or ``permutation``.
-        p_items: p-value over items, for these trainings.
-        p_seeds: p-value with seeds and items as samples; None with one seed.
-        p: the larger of the two: both have to hold.
-        p_adjusted: ``p`` after Holm's correction for all baselines.
+        p_items: p-value over items, for these trainings, alone.
+        p_seeds: p-value with seeds and items as samples, alone; None with one seed.
+        p: the larger of the two: both have to hold. Alone.
+        p_adjusted: ``p`` for all comparisons together: never below ``p``.
         significant: ``p_adjusted <= 1 - level``.
         verdict: one sentence.
+        interval_all: interval that holds together with those of the other comparisons; it leaves zero out where
+            ``significant``, and holds it where not. None in results of earlier versions.
+        family: comparisons that were corrected for (the same comparison under two names counts once); 1: none but this.
+        gate: a comparison that was to be significant first, and is not; so this one is not claimed. None: there is none.
+        same_as: a baseline listed before with the very same scores.
+        detectable: the true difference that this comparison alone finds with 80% power.
+        spread: what the difference varies by, to plan with; None with one seed.
     """
 
     baseline: str
@@ -48,10 +60,56 @@ class BaselineComparison:
     p_adjusted: float
     significant: bool
     verdict: str
+    interval_all: tuple[float, float] | None = None
+    family: int = 1
+    gate: str | None = None
+    same_as: str | None = None
+    detectable: float | None = None
+    spread: Spread | None = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Interval alone: over seeds and items where there are several seeds, else over items."""
+        return self.interval_seeds or (self.difference.low, self.difference.high)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """One comparison by itself."""
+
+    difference: Interval
+    error: Error
+    over_seeds: bool
+    tasks: Mapping[str, float]
+    seeds: int
+    test: str
+    p_items: float
+    p_seeds: float | None
+    spread: Spread | None
+
+    @property
+    def p(self) -> float:
+        return self.p_items if self.p_seeds is None else max(self.p_items, self.p_seeds)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Student's, over what the comparison has several of."""
+        reach = self.error.reach(level)
+        return self.difference.estimate - reach, self.difference.estimate + reach
+
+
+@dataclass(frozen=True)
+class _Together:
+    """What a comparison comes to beside the others."""
+
+    p_adjusted: float
+    interval: tuple[float, float]
+    family: int
+    gate: str | None
+    items_alone: bool
 
 
 def compare_all(
@@ -61,80 +119,214 @@ def compare_all(
     level: float = 0.95,
     draws: int = 4000,
     seed: int = 0,
+    units: str = "training seeds",
+    independent: Collection[str] = (),
+    noise: SeedNoise | None = None,
+    first: Sequence[str] = (),
 ) -> list[BaselineComparison]:
     """Compare the winner with every baseline.
 
+    Comparisons named ``first`` are made one after the other, each at the full level, as long as they are significant
+    (a sequence fixed before needs no correction). All others wait for them, and are corrected for each other by
+    :func:`~autoselection.statistics.family.step_down`. A baseline with the scores of another one is the same comparison
+    and counts once.
+
     Args:
         winner: its name.
-        pairs: by baseline, the tables of the winner and of the baseline, per task (seeds, items), row for row the same
-            seeds and column for column the same items.
+        pairs: by baseline, the tables of the winner and of the baseline, per task (seeds, items), column for column the
+            same items, and row for row the same seeds.
+        units: what the rows of a table are: ``training seeds``, ``replicates``, ``searches``.
+        independent: baselines whose seeds are no pairs of the winner's, see
+            :func:`~autoselection.statistics.independent_test`; they may have other numbers of them.
+        noise: chance in training if more is known of it than these tables hold, see
+            :func:`~autoselection.statistics.difference_error`.
+        first: baselines named before, in their order; those without a pair are passed over.
 
     Raises:
-        ValueError: two tables do not have the same tasks, seeds and items.
+        ValueError: two tables do not have the same tasks, seeds (where these are pairs) and items.
     """
-    found = [_compare(*tables, level=level, draws=draws, seed=seed) for tables in pairs.values()]
-    adjusted = holm([entry["p"] for entry in found])
-    by_items = holm([entry["p_items"] for entry in found])
+    alone = {
+        name: _alone(*tables, name in independent, noise=noise, level=level, draws=draws, seed=seed)
+        for name, tables in pairs.items()
+    }
+    same = _same_scores(pairs, [name for name in first if name in pairs])
+    together = _together(alone, pairs, same, [n for n in first if n in pairs], independent, level=level, seed=seed)
     comparisons = []
-    for name, entry, p_adjusted, p_items in zip(pairs, found, adjusted, by_items, strict=True):
-        significant = p_adjusted <= 1 - level
-        verdict = _verdict(winner, name, entry, p_adjusted, significant, p_items <= 1 - level)
+    for name, found in alone.items():
+        beside = together[same.get(name, name)]
+        significant = beside.p_adjusted <= 1 - level
         comparisons.append(
-            BaselineComparison(name, **entry, p_adjusted=p_adjusted, significant=significant, verdict=verdict)
+            BaselineComparison(
+                name,
+                found.difference,
+                found.interval(level) if found.over_seeds else None,
+                found.tasks,
+                found.seeds,
+                found.test,
+                found.p_items,
+                found.p_seeds,
+                found.p,
+                beside.p_adjusted,
+                significant,
+                _verdict(winner, name, found, beside, same.get(name), level, units),
+                beside.interval,
+                beside.family,
+                beside.gate,
+                same.get(name),
+                detectable_difference(found.error.error, found.error.freedom, level=level),
+                found.spread,
+            )
         )
     return comparisons
 
 
-def _compare(winner: NamedTable, baseline: NamedTable, *, level: float, draws: int, seed: int) -> dict[str, Any]:
+def _alone(
+    winner: NamedTable,
+    baseline: NamedTable,
+    independent: bool,
+    *,
+    noise: SeedNoise | None,
+    level: float,
+    draws: int,
+    seed: int,
+) -> _Alone:
     if list(winner) != list(baseline):
         raise ValueError("A comparison needs two tables of the same tasks.")
     ours, theirs = checked(list(winner.values())), checked(list(baseline.values()))
-    if any(one.shape != other.shape for one, other in zip(ours, theirs, strict=True)):
+    unlike = [a.shape[independent:] != b.shape[independent:] for a, b in zip(ours, theirs, strict=True)]
+    if any(unlike):
         raise ValueError("A comparison needs two tables of the same seeds and items.")
-    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
-    seeds = len(differences[0])
+    by_item = [(one.mean(axis=0) - other.mean(axis=0))[None] for one, other in zip(ours, theirs, strict=True)]
+    seeds = min(len(ours[0]), len(theirs[0]))
     binary = all(np.isin(array, (0.0, 1.0)).all() for array in (*ours, *theirs))
-    exact = binary and seeds == 1 and len({array.shape[1] for array in ours}) == 1
+    once = len(ours[0]) == len(theirs[0]) == 1
+    exact = binary and once and len({array.shape[1] for array in ours}) == 1
     p_items = (
         mcnemar(np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1))
         if exact
-        else sign_flip_test(differences, seed=seed)
+        else sign_flip_test(by_item, seed=seed)
     )
-    error, df, p_seeds = crossed_test(differences)
-    known = not math.isnan(p_seeds)
-    by_item = [array.mean(axis=0) for array in differences]
     over_items = bootstrap_interval(by_item, level=level, draws=draws, seed=seed)
-    reach = error * float(student.ppf((1 + level) / 2, df)) if known and error > 0 else 0.0
-    return {
-        "difference": over_items,
-        "interval_seeds": (over_items.estimate - reach, over_items.estimate + reach) if known else None,
-        "tasks": {name: float(array.mean()) for name, array in zip(winner, differences, strict=True)},
-        "seeds": seeds,
-        "test": "mcnemar" if exact else "permutation",
-        "p_items": p_items,
-        "p_seeds": p_seeds if known else None,
-        "p": max(p_items, p_seeds) if known else p_items,
-    }
-
-
-def _verdict(winner: str, baseline: str, entry: Mapping[str, Any], p: float, significant: bool, by_items: bool) -> str:
-    interval: Interval = entry["difference"]
-    low, high = entry["interval_seeds"] or (interval.low, interval.high)
-    over = "items" if entry["interval_seeds"] is None else "seeds and items"
-    figures = (
-        f"{interval.estimate:+.4f}, {interval.level:.0%} interval {low:+.4f} to {high:+.4f} over {over}, "
-        f"{p_text(p)} after Holm"
+    error, spread = _error(ours, theirs, independent, noise)
+    known = error.known
+    return _Alone(
+        over_items,
+        error if known else table_parts(by_item).error(),
+        known,
+        {name: float(array.mean()) for name, array in zip(winner, by_item, strict=True)},
+        seeds,
+        "mcnemar" if exact else "permutation",
+        p_items,
+        error.p(over_items.estimate) if known else None,
+        spread,
     )
-    if significant:
-        word = "better" if interval.estimate > 0 else "worse"
-        return f"{winner} is {word} than {baseline} ({figures})."
-    sentence = f"No significant difference between {winner} and {baseline} ({figures})."
-    if by_items:
-        sentence += (
-            f" The items alone would show one, for these trainings; {entry['seeds']} training seeds are too few, or "
-            "differ too much, to say it of others."
+
+
+def _error(
+    ours: Sequence[Floats], theirs: Sequence[Floats], independent: bool, noise: SeedNoise | None
+) -> tuple[Error, Spread | None]:
+    """Error over seeds and items (NaN with one seed), and what it is made of."""
+    if independent:
+        parts, counts = independent_parts(ours, theirs), [len(ours[0]), len(theirs[0])]
+    else:
+        differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+        parts, counts = table_parts(differences), [len(ours[0])]
+        if noise is not None and noise.known:
+            return difference_error(differences, noise), Spread((noise.variance, noise.variance), parts.of_items)
+    if min(counts) < 2 or not parts.items:
+        return UNKNOWN, None
+    variances = tuple(variance * count for (variance, _), count in zip(parts.seeds, counts, strict=True))
+    return parts.error(), Spread(variances, parts.of_items)
+
+
+def _same_scores(pairs: Mapping[str, tuple[NamedTable, NamedTable]], first: Sequence[str]) -> dict[str, str]:
+    """Baselines with the tables of one listed before them, by name: that one's name. Those tested first come first."""
+    known: dict[bytes, str] = {}
+    same = {}
+    for name in (*first, *(name for name in pairs if name not in first)):
+        key = b"".join(
+            np.ascontiguousarray(array, np.float64).tobytes() for table in pairs[name] for array in table.values()
         )
-    return sentence
+        if key in known:
+            same[name] = known[key]
+        else:
+            known[key] = name
+    return same
+
+
+def _together(
+    alone: Mapping[str, _Alone],
+    pairs: Mapping[str, tuple[NamedTable, NamedTable]],
+    same: Mapping[str, str],
+    first: Sequence[str],
+    independent: Collection[str],
+    *,
+    level: float,
+    seed: int,
+) -> dict[str, _Together]:
+    found: dict[str, _Together] = {}
+    gate, reached = None, 0.0
+    ordered = [name for name in first if name not in same]
+    for name, p_adjusted in zip(ordered, in_sequence([alone[name].p for name in ordered]), strict=True):
+        own, estimate = alone[name], alone[name].difference.estimate
+        bounds = own.interval(level) if own.over_seeds else (own.difference.low, own.difference.high)
+        if gate is not None:
+            bounds = consistent(bounds, estimate, significant=False)
+        found[name] = _Together(p_adjusted, bounds, 1, gate, own.p_items <= 1 - level)
+        reached = p_adjusted
+        if gate is None and p_adjusted > 1 - level:
+            gate = name
+    names = [name for name in alone if name not in same and name not in ordered]
+    if not names:
+        return found
+    # Bytes of two tables may differ while one has other seeds: each pair brings its own of the shared row.
+    tables = [tuple(list(table.values()) for table in pairs[name]) for name in names]
+    paired = [name not in independent for name in names]
+    correlation = difference_correlation([ours for ours, _ in tables], [theirs for _, theirs in tables], paired=paired)
+    several = [alone[name].seeds for name in names if alone[name].over_seeds]
+    null = null_p_values(correlation, min(several) - 1 if several and min(several) > 1 else math.inf, seed=seed)
+    adjusted = step_down([alone[name].p for name in names], null)
+    by_items = step_down([alone[name].p_items for name in names], null)
+    each = single_level(null, level)
+    for name, p_family, p_items in zip(names, adjusted, by_items, strict=True):
+        own = alone[name]
+        p_adjusted = max(p_family, reached)
+        bounds = own.interval(each) if own.over_seeds or len(names) > 1 else (own.difference.low, own.difference.high)
+        if len(names) > 1 or gate is not None:
+            bounds = consistent(bounds, own.difference.estimate, significant=p_adjusted <= 1 - level)
+        found[name] = _Together(p_adjusted, bounds, len(names), gate, p_items <= 1 - level)
+    return found
+
+
+def _verdict(
+    winner: str, baseline: str, found: _Alone, beside: _Together, same_as: str | None, level: float, units: str
+) -> str:
+    interval = found.difference
+    low, high = found.interval(level) if found.over_seeds else (interval.low, interval.high)
+    over = f"{units} and items" if found.over_seeds else "items"
+    corrected = beside.family > 1 or beside.gate is not None
+    figures = f"{interval.estimate:+.4f}, {interval.level:.0%} interval {low:+.4f} to {high:+.4f} over {over}, {p_text(found.p)}"
+    if corrected:
+        figures += " alone"
+        if beside.family > 1:
+            figures += f"; with all {beside.family} comparisons {beside.interval[0]:+.4f} to {beside.interval[1]:+.4f}"
+        if beside.gate is None:
+            figures += f", {p_text(beside.p_adjusted)}"
+    once = f" It has the very scores of {same_as}, and counts once." if same_as is not None else ""
+    if beside.p_adjusted <= 1 - level:
+        word = "better" if interval.estimate > 0 else "worse"
+        return f"{winner} is {word} than {baseline} ({figures}).{once}"
+    sentence = f"No significant difference between {winner} and {baseline} ({figures})."
+    if beside.gate is not None:
+        sentence += f" None is claimed, as the comparison named before it, with {beside.gate}, is not significant."
+    else:
+        detectable = detectable_difference(found.error.error, found.error.freedom, level=level)
+        sentence += f" A difference of {detectable:.4f} is found by this comparison alone with {POWER:.0%} power."
+        if beside.items_alone and found.over_seeds:
+            few = f"{found.seeds} {units} are too few, or differ too much,"
+            few = few if found.seeds > 1 else "one training is too few"
+            sentence += f" The items alone would show one, for these trainings; {few} to say it of others."
+    return sentence + once
 
 
 def p_text(p: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -22,7 +22,14 @@ from autoselection.config import StudyConfig
 from autoselection.errors import RecipeError, SignalError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Materialization, Recipe, RecipeBook, load_recipe, materialize
-from autoselection.statistics import BaselineComparison, Flattery, compare_all, selection_flattery
+from autoselection.statistics import (
+    BaselineComparison,
+    Flattery,
+    SeedNoise,
+    compare_all,
+    pooled_noise,
+    selection_flattery,
+)
 from autoselection.statistics.compare import p_text
 from autoselection.study.evidence import LEVEL, Table, check_items, item_table
 from autoselection.study.prepare import Prepared
@@ -163,7 +170,7 @@ def verdict(study: Study) -> dict[str, Any]:
     ``no difference``, ``same rows``, ``incumbent failed``, ``winner failed``, ``nothing found``, ``not comparable``),
     ``exported`` (``found`` or ``incumbent``), ``sentences`` and, where they were compared, ``seeds``, ``measured``
     (difference of the scores as they are), ``flattery`` (taken off: ``items`` from every training, ``training`` from
-    those of the search; ``training_known``) and ``comparison`` (what is left, see
+    those of the search; ``training_known``), ``noise`` (chance in training: ``variance`` and ``freedom``) and ``comparison`` (what is left, see
     :class:`~autoselection.statistics.BaselineComparison`).
 
     Raises:
@@ -205,11 +212,14 @@ def verdict(study: Study) -> dict[str, Any]:
     tables = [item_table([results[seed] for seed in seeds], metrics) for results in (ours, theirs)]
     if tables[0] is None or tables[1] is None:
         return found("not comparable", f"{winner} and {name} are not compared: no item scores were kept.")
-    flattery, known = _flattery(study, [ours, theirs], metrics)
+    noise = _noise(study, {plan["winner_hash"]: ours, plan["incumbent_hash"]: theirs})
+    flattery = _flattery(study, noise, metrics)
     search = np.isin(seeds, plan["seeds"])
     taken = flattery.items + np.where(search, flattery.training, 0.0)
     measured, corrected = (
-        compare_all(winner, {name: (_less(tables[0], off), tables[1])}, level=LEVEL, seed=study.config.search.seed)[0]
+        compare_all(
+            winner, {name: (_less(tables[0], off), tables[1])}, level=LEVEL, seed=study.config.search.seed, noise=noise
+        )[0]
         for off in (np.zeros(len(seeds)), taken)
     )
     outcome = "no difference"
@@ -221,10 +231,11 @@ def verdict(study: Study) -> dict[str, Any]:
     scored = len(_scored(study))
     return found(
         outcome,
-        _said(outcome, winner, name, shown, measured.difference.estimate, float(taken.mean()), scored, known, plan),
+        _said(outcome, winner, name, shown, measured.difference.estimate, float(taken.mean()), scored, noise, plan),
         seeds=seeds,
         measured=measured.difference.estimate,
-        flattery={**vars(flattery), "mean": float(taken.mean()), "training_known": known},
+        flattery={**vars(flattery), "mean": float(taken.mean()), "training_known": noise.known},
+        noise=vars(noise),
         comparison=shown.to_dict(),
     )
 
@@ -245,26 +256,26 @@ def _less(table: Table, taken: NDArray[np.float64]) -> Table:
     return {task: values - taken[:, None] for task, values in table.items()}
 
 
-def _flattery(
-    study: Study, repeated: Sequence[Mapping[int, EvaluationResult]], metrics: Mapping[str, str]
-) -> tuple[Flattery, bool]:
-    """What choosing the winner is expected to have added to its scores, and whether chance in training is known.
+def _noise(study: Study, compared: Mapping[str, Mapping[int, EvaluationResult]]) -> SeedNoise:
+    """Chance in training, pooled over whatever was trained with several seeds, every training once.
 
-    That is pooled over whatever was trained with several seeds: trials of the search, winner and incumbent.
+    Args:
+        compared: results of winner and incumbent by subset hash, trainings for the verdict included.
     """
+    rows = {trial.record["subset_hash"]: trial.results for trial in _scored(study)} | dict(compared)
+    return pooled_noise([result.score for result in results.values()] for results in rows.values())
+
+
+def _flattery(study: Study, noise: SeedNoise, metrics: Mapping[str, str]) -> Flattery:
+    """What choosing the winner is expected to have added to its scores."""
     trials = _scored(study)
     tables = [item_table(list(trial.results.values()), metrics) for trial in trials]
-    several = [list(results.values()) for results in (*repeated, *(trial.results for trial in trials))]
-    scores = [[result.score for result in results] for results in several if len(results) > 1]
-    free = sum(len(values) - 1 for values in scores)
-    variance = sum(float(np.var(values, ddof=1)) * (len(values) - 1) for values in scores) / free if free else 0.0
     known = [(table, len(trial.results)) for table, trial in zip(tables, trials, strict=True) if table is not None]
-    flattery = selection_flattery(
+    return selection_flattery(
         [list(table.values()) for table, _ in known],
-        [float(np.sqrt(variance / seeds)) for _, seeds in known],
+        [float(np.sqrt(noise.variance / seeds)) for _, seeds in known],
         seed=study.config.search.seed,
     )
-    return flattery, free > 0
 
 
 def _said(
@@ -275,7 +286,7 @@ def _said(
     measured: float,
     taken: float,
     trials: int,
-    known: bool,
+    noise: SeedNoise,
     plan: Mapping[str, Any],
 ) -> str:
     interval = shown.difference
@@ -291,7 +302,9 @@ def _said(
     how = f"{shown.seeds} training{'s' * (shown.seeds > 1)} each, {fresh} with seeds that the search did not use"
     if outcome != "worse":
         how += f"; measured {measured:+.4f}, less {taken:.4f} that being the best of {trials} trials is expected to add"
-    if not known:
+    if outcome == "no difference" and shown.detectable is not None:
+        how += f"; a true gap of {shown.detectable:.4f} would be found with 80% power"
+    if not noise.known:
         how += "; chance in training is not counted: one seed everywhere, see incumbent.fresh_seeds"
     elif outcome == "no difference" and shown.p_items <= 1 - LEVEL and interval.estimate > 0:
         how += "; by the items alone it would be significant, but other trainings may not show it: raise incumbent.fresh_seeds"
