@@ -75,7 +75,11 @@ def test_the_winners_dev_score_is_told_with_what_choosing_it_adds(finished_study
 
 def test_the_report_shows_differences_and_says_plainly_where_there_is_none(finished_study: Study) -> None:
     text = study_markdown(finished_study)
-    assert "against each baseline (test, paired by item and seed)" in text and "95% together" in text and "p together" in text
+    assert (
+        "against each baseline (test, paired by item and seed)" in text
+        and "95% together" in text
+        and "p together" in text
+    )
     found = final_evidence(finished_study)
     assert found is not None
     none = sum(not comparison["significant"] for comparison in found["comparisons"])
