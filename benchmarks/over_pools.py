@@ -5,7 +5,7 @@ put together: a nat is not the same everywhere. A pool's value is the mean over 
 Student's t over pools.
 
 * ``mean_regret``, ``ci95``: in spreads. ``regret_of``: by pool.
-* ``curve``: mean over pools of the truth above the whole pool's, in spreads, after each evaluation.
+* ``curve``, ``curve_ci95``: mean over pools of the truth above the whole pool's, in spreads, after each evaluation.
 * ``vs_random``: by how much the truth is above that of random recipe search after 5, 8 and all evaluations (spreads),
   with an interval over pools; ``vs_ours``: by how much ours is above it after all.
 * ``evals_to_random15``, ``evals_to_published15``: mean over cells, a cell where it never is counts as the budget plus one.
@@ -24,6 +24,9 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 AFTER = (5, 8)
+ALL = "all"
+"""What such a line has for a split, where the others have pool and model."""
+
 Array = NDArray[np.float64]
 Line = Mapping[str, Any]
 
@@ -63,11 +66,12 @@ def _pooled(method: str, lines: Sequence[Line]) -> dict[str, Any]:
         return {"difference": float(values.mean()), "ci95": interval(values)}
 
     regrets = by_pool(lambda line: line["mean_regret"] / line["spread"])
-    curve = [_mean([_above(line, place) for line in mine]) for place in range(budget)]
+    above = [by_pool(lambda line, place=place: _above(line, place)) for place in range(budget)]
+    curve = [_mean(values.tolist()) for values in above]
     out: dict[str, Any] = {
         "method": method,
         "family": mine[0]["family"],
-        "cell": "all",
+        "split": ALL,
         "pools": len(pools),
         "left_out": all(line["left_out"] for line in mine),
         "budget": budget,
@@ -78,6 +82,7 @@ def _pooled(method: str, lines: Sequence[Line]) -> dict[str, Any]:
         "regret_of": dict(zip(pools, regrets.tolist(), strict=True)),
         "best_true": curve[-1],
         "curve": curve,
+        "curve_ci95": [interval(values[np.isfinite(values)]) for values in above],
         "below_full": dict(zip(pools, by_pool(lambda line: line["below_full"]).tolist(), strict=True)),
         "seconds_per_round": float(np.median([line["seconds_per_round"] for line in mine])),
     }
@@ -95,7 +100,7 @@ def _pooled(method: str, lines: Sequence[Line]) -> dict[str, Any]:
 
 
 def _beside(method: str, line: Line, lines: Sequence[Line]) -> Line:
-    return next(other for other in lines if other["method"] == method and other["cell"] == line["cell"])
+    return next(other for other in lines if other["method"] == method and other["split"] == line["split"])
 
 
 def _above(line: Line, place: int) -> float:

@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.over_pools import ALL
+
 OURS, VARIANT = "ours", "ours:"
 #: Curves that are shown unless ``--methods`` says otherwise, as far as there are such lines.
 SHOWN = ("ours", "published", "random", "random-top-k", "optuna-tpe", "botorch-mixed-gp", "bohb")
@@ -71,12 +73,15 @@ def _paired(ours: Line, line: Line) -> dict[str, Any]:
 
 
 def one_budget(lines: Sequence[Line], budget: int | None) -> dict[str, list[Line]]:
-    """Lines by family, the lowest regret first, of ``budget`` or of the largest budget a family has."""
+    """Lines by family, the lowest regret first, of ``budget`` or of the largest budget a family has; of a family of pools
+    those over all pools."""
     families: dict[str, list[Line]] = {}
     for family in sorted({str(line["family"]) for line in lines}):
         own = [line for line in lines if line["family"] == family]
         wanted = budget if budget is not None else max(line["budget"] for line in own)
         chosen = [line for line in own if line["budget"] == wanted]
+        if any(line["split"] == ALL for line in chosen):
+            chosen = [line for line in chosen if line["split"] == ALL]
         if len({line["split"] for line in chosen}) > 1:
             raise ValueError(f"{family}: lines of several splits (--split of benchmarks.search); plot one at a time.")
         if chosen:

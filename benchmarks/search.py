@@ -156,8 +156,7 @@ def method_digest(method: Method) -> str:
 
 
 def run_path(folder: Path, setting: Setting, world: str, method: Method, budget: int, seed: int) -> Path:
-    part = setting.split if setting.cell is None else "-".join(setting.cell)
-    place = folder / f"{setting.family}-{part}-{world}" / f"{method.name.replace(':', '_')}"
+    place = folder / f"{setting.family}-{setting.split.replace('/', '-')}-{world}" / f"{method.name.replace(':', '_')}"
     return place / f"{method_digest(method)}-b{budget}-s{seed}.json"
 
 
@@ -309,7 +308,6 @@ def _of_cell(world: PoolWorld, setting: Setting, final: NDArray[np.float64]) -> 
     """What a cell's lines have besides: the whole pool's truth, the unit in which pools are compared, and the share of
     runs that end below the whole pool by more than the noise between two of its trainings."""
     return {
-        "cell": world.name,
         "pool": world.pool,
         "model": world.model,
         "left_out": world.pool not in setting.learn_from,
@@ -329,7 +327,7 @@ def _rounded(value: Any) -> Any:
 
 def _show(line: dict[str, Any]) -> str:
     against = line.get("vs_ours")
-    where = f"{line['cell']:14} " if "cell" in line else ""
+    where = f"{line['split']:14} " if line["family"] == "pools" else ""
     said = f"{where}{line['method']:18} regret {line['mean_regret']:.4f} [{line['ci95'][0]:.4f}, {line['ci95'][1]:.4f}]"
     said += f"  to random15 {line['evals_to_random15']}  to published15 {line['evals_to_published15']}"
     said += f"  {line['seconds_per_round']:.2f} s a round"
@@ -399,7 +397,7 @@ def cells(setting: Setting, options: argparse.Namespace) -> list[Setting]:
     return [
         replace(
             setting,
-            split="all",
+            split=f"{pool}/{model}",
             cell=(pool, model),
             learn_from=tuple(name for name in NAMES if name != pool or not options.leave_one_out),
         )

@@ -108,11 +108,11 @@ def _repeated(entries: Sequence[Entry]) -> list[Task]:
 
 
 def prepare_cell(work: Path, pool: str, model: str) -> tuple[StudyConfig, Prepared]:
-    """Make the pool if it is not there, and compute its signals under the model."""
+    """Make the pool if it is not there, and compute its signals under the model; both models share it."""
     if not (work / pool / "specification.json").is_file():
         write_pool(specification(pool), work / pool)
     config = study(work, pool, model)
-    return config, prepare(config, work / pool / model)
+    return config, prepare(config, work / pool)
 
 
 def cell_table(work: Path, pool: str, model: str) -> SignalTable:

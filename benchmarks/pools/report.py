@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from autoselection.compare.session import FIDELITIES
@@ -37,18 +36,6 @@ from benchmarks.pools.pack import pack_cell, shipped
 from benchmarks.pools.specification import NAMES, specification
 from benchmarks.recipebench.fidelity import measured
 from benchmarks.recipebench.interpolate import CHOSEN, cross_validate, read_evaluations
-
-
-def truth_codes(path: Path) -> list[NDArray[np.int64]]:
-    """Groupings of a pool's rows by its hidden flags: right or not for each target skill, and the kind of fault."""
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    faults = [row["fault"] or ("copy" if row["copy"] == "1" else "") for row in rows]
-    skills = [
-        f"{row['skill']} {bool(fault)}" if row["on_target"] == "1" else "off target"
-        for row, fault in zip(rows, faults, strict=True)
-    ]
-    return [np.unique(labels, return_inverse=True)[1].astype(np.int64) for labels in (skills, faults)]
 
 
 def runs_of(packed: Path) -> tuple[dict[str, dict[str, Any]], dict[str, list[dict[str, Any]]]]:

@@ -151,15 +151,11 @@ def read_evaluations(path: Path, n: int) -> Evaluations:
 
 
 class SubsetFeatures:
-    """Numbers that describe a subset of one pool.
+    """Numbers that describe a subset of one pool."""
 
-    Args:
-        more: further groupings of the rows, each a code from 0 on for every row.
-    """
-
-    def __init__(self, table: SignalTable, more: Sequence[NDArray[np.int64]] = ()) -> None:
+    def __init__(self, table: SignalTable) -> None:
         n = table.n
-        blocks = [(codes, int(codes.max()) + 1) for codes in more]
+        blocks: list[tuple[NDArray[np.int64], int]] = []
         sources = len(table.source_names)
         if "ifd" in table.columns:
             blocks.append((table.source.astype(np.int64) * 4 + _within(table.column("ifd"), table.source), sources * 4))
@@ -285,11 +281,10 @@ class Interpolator:
     evaluations: Evaluations
     regressor: str = CHOSEN
     penalty: float = PENALTY
-    more: Sequence[NDArray[np.int64]] = ()
     _known: dict[str, tuple[Array, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.features = SubsetFeatures(self.table, self.more)
+        self.features = SubsetFeatures(self.table)
         x, y = self._training()
         self._centre, self._spread = x.mean(axis=0), np.where(x.std(axis=0) > 1e-9, x.std(axis=0), 1.0)
         self._z = (x - self._centre) / self._spread
@@ -368,10 +363,8 @@ class Interpolator:
 
     @property
     def digest(self) -> str:
-        code = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8)
-        for codes in self.more:
-            code.update(codes.tobytes())
-        text = f"{self.evaluations.digest}/{self.regressor}/{code.hexdigest()}/{self.table.fingerprint}"
+        code = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
+        text = f"{self.evaluations.digest}/{self.regressor}/{code}/{self.table.fingerprint}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -442,16 +435,12 @@ def _noise_slope(levels: Array, variances: Array, freedom: NDArray[np.int64]) ->
 
 
 def cross_validate(
-    table: SignalTable,
-    evaluations: Evaluations,
-    regressor: str = CHOSEN,
-    folds: int = FOLDS,
-    more: Sequence[NDArray[np.int64]] = (),
+    table: SignalTable, evaluations: Evaluations, regressor: str = CHOSEN, folds: int = FOLDS
 ) -> Quality:
     """Predict every run from the runs of other subsets."""
     from scipy.stats import spearmanr
 
-    x = SubsetFeatures(table, more)(evaluations.subsets)
+    x = SubsetFeatures(table)(evaluations.subsets)
     y = np.log(evaluations.losses)
     keys = np.array(evaluations.keys)
     unique = np.unique(keys)
