@@ -174,27 +174,34 @@ class Builder:
         return done
 
 
-def build(openers: Sequence[Callable[[], Cell]], builder: Builder) -> list[Cell]:
-    """Blocks of every cell in turn until all plans are done, or the time is over; the cells that had a turn.
+@dataclass(frozen=True)
+class Turn:
+    """A cell that waits: how to open it (signals of large pools take minutes), and how many trainings it has."""
 
-    A cell is opened at its first turn: signals of large pools take minutes.
-    """
-    left, cells = list(range(len(openers))), dict[int, Cell]()
-    while left and not builder.over:
-        for number in list(left):
-            if builder.over:
-                break
-            if number not in cells:
-                cells[number] = openers[number]()
-            cell, budget = cells[number], BLOCK
-            while budget > 0 and not builder.over:
-                tasks = cell.pending()[:budget]
-                done = builder.run(cell, tasks)
-                budget -= done
-                if not tasks or (done < len(tasks) and not builder.over):
-                    left.remove(number)  # finished, or what is left fails for a reason outside of it
-                    break
+    open: Callable[[], Cell]
+    trained: int = 0
+
+
+def build(turns: Sequence[Turn], builder: Builder) -> list[Cell]:
+    """Blocks of every cell in turn, the least trained first, until all plans are done or the time is over; the cells
+    that had a turn."""
+    trained, cells = {number: turn.trained for number, turn in enumerate(turns)}, dict[int, Cell]()
+    while trained and not builder.over:
+        number = min(trained, key=lambda number: (trained[number] // BLOCK, number))
+        if number not in cells:
+            cells[number] = turns[number].open()
+        tasks = cells[number].pending()[: BLOCK - trained[number] % BLOCK]
+        done = builder.run(cells[number], tasks)
+        trained[number] += done
+        if not tasks or (done < len(tasks) and not builder.over):
+            del trained[number]  # finished, or what is left fails for a reason outside of it
     return list(cells.values())
+
+
+def trained_in(folder: Path) -> int:
+    """Trainings of a cell so far."""
+    files = [folder / name for name in ("evaluations.jsonl", "short.jsonl")]
+    return sum(path.read_bytes().count(b"\n") for path in files if path.is_file())
 
 
 def main() -> None:
@@ -212,13 +219,13 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             parser.error(f"another build is at work in {options.work}")
-        openers = [
-            partial(open_cell, options.work, pool, model)
+        turns = [
+            Turn(partial(open_cell, options.work, pool, model), trained_in(options.work / pool / model))
             for pool in ([options.pool] if options.pool else NAMES)
             for model in ([options.model] if options.model else MODELS)
         ]
         with processes(options.workers) as executor:
-            cells = build(openers, Builder(executor, options.workers, until))
+            cells = build(turns, Builder(executor, options.workers, until))
         for cell in cells:
             print(f"{cell.pool}/{cell.model}: {len(cell.full.records)} full, {len(cell.short.records)} short")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.pools import build as building
-from benchmarks.pools.build import Builder, Cell
+from benchmarks.pools.build import Builder, Cell, Turn, trained_in
 from benchmarks.pools.make import make_rows, records, reserved_prompts, task_items, write_pool
 from benchmarks.pools.models import MODELS, study
 from benchmarks.pools.pack import pack_cell, unpack_cell
@@ -198,13 +198,13 @@ def cell_in(world, monkeypatch):
 
 def test_a_build_that_is_stopped_goes_on_to_the_same_table(cell_in, tmp_path):
     straight = cell_in(tmp_path / "straight")
-    building.build([lambda: straight], Builder(Inline(), 1, float("inf")))
+    building.build([Turn(lambda: straight)], Builder(Inline(), 1, float("inf")))
     assert len(straight.full.records) > 25 and len(straight.short.records) > 12
     stopped = 0
     while True:
         cell = cell_in(tmp_path / "stopped")
         try:
-            building.build([lambda cell=cell: cell], Builder(Inline(7), 1, float("inf")))
+            building.build([Turn(lambda cell=cell: cell)], Builder(Inline(7), 1, float("inf")))
             break
         except KeyboardInterrupt:
             stopped += 1
@@ -219,11 +219,18 @@ def test_a_build_that_is_stopped_goes_on_to_the_same_table(cell_in, tmp_path):
 def test_cells_take_turns_and_time_ends_a_build_cleanly(cell_in, tmp_path, monkeypatch):
     monkeypatch.setattr(building, "BLOCK", 5)
     cells = [cell_in(tmp_path, name) for name in ("a", "b", "c")]
+
+    def turns():
+        return [Turn(lambda cell=cell: cell, trained_in(tmp_path / cell.pool)) for cell in cells]
+
     with pytest.raises(KeyboardInterrupt):
-        building.build([lambda cell=cell: cell for cell in cells], Builder(Inline(18), 1, float("inf")))
-    assert [len(cell.full.records) for cell in cells] == [8, 5, 5]
-    building.build([lambda cell=cell: cell for cell in cells], Builder(Inline(), 1, 0.0))
-    assert [len(cell.full.records) for cell in cells] == [8, 5, 5]
+        building.build(turns(), Builder(Inline(13), 1, float("inf")))
+    assert [len(cell.full.records) for cell in cells] == [5, 5, 3]
+    with pytest.raises(KeyboardInterrupt):
+        building.build(turns(), Builder(Inline(4), 1, float("inf")))
+    assert [len(cell.full.records) for cell in cells] == [7, 5, 5], "the least trained goes first"
+    building.build(turns(), Builder(Inline(), 1, 0.0))
+    assert [len(cell.full.records) for cell in cells] == [7, 5, 5]
 
 
 def test_what_fails_outside_of_a_training_is_left_for_the_next_run(cell_in, tmp_path, monkeypatch):
@@ -231,16 +238,16 @@ def test_what_fails_outside_of_a_training_is_left_for_the_next_run(cell_in, tmp_
     monkeypatch.setattr(building, "evaluate_both", lambda job: {"failure": "disk full", "kind": "infrastructure"})
     cell = cell_in(tmp_path)
     builder = Builder(Inline(), 1, float("inf"))
-    building.build([lambda: cell], builder)
+    building.build([Turn(lambda: cell)], builder)
     assert not cell.full.records and builder.failed
     monkeypatch.setattr(building, "evaluate_both", good)
-    building.build([lambda: cell], Builder(Inline(), 1, float("inf")))
+    building.build([Turn(lambda: cell)], Builder(Inline(), 1, float("inf")))
     assert not cell.pending()
 
 
 def test_packed_tables_hold_full_and_short_runs(cell_in, tmp_path):
     cell = cell_in(tmp_path / "built")
-    building.build([lambda: cell], Builder(Inline(), 1, float("inf")))
+    building.build([Turn(lambda: cell)], Builder(Inline(), 1, float("inf")))
     packed = tmp_path / "p-m.jsonl.gz"
     counts = pack_cell(tmp_path / "built" / "p", packed)
     assert counts["runs"] == len(cell.full.records) + len(cell.short.records)
