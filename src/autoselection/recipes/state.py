@@ -28,7 +28,9 @@ class StateVector:
         retain_ratio: ``|S| / N``.
         token_ratio: tokens of S over tokens of the pool.
         distribution_drift: ``||SNAR(S) - SNAR(pool)||₂ / sqrt(d)``, where ``SNAR_j`` is the share of rows in which SAE
-            feature j is active and d the number of features.
+            feature j is active and d the number of features. A feature is active in a row if it is among the row's strongest
+            256 (``signals.options.sae.max_features``), which are all that is stored: in long rows, whose tokens activate
+            many more, weak ones do not count (docs/signals.md says what that changes).
         score_mean: mean over rows of a row's mean MONA score over tasks.
         score_std: standard deviation of the same.
         score_per_task: mean MONA score for each task.
