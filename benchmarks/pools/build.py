@@ -80,7 +80,10 @@ class Cell:
         """What is to be trained next, in order; nothing when the plan is done. Later stages follow from the tables."""
         entries = list(self.first)
         for stage in self._stages(entries):
-            missing = {task.key: task for task in stage if task.key not in self.table_of(task).records}
+            missing: dict[str, Task] = {}
+            for task in stage:
+                if task.key not in self.table_of(task).records:
+                    missing.setdefault(task.key, task)
             if missing:
                 return list(missing.values())
         return []
