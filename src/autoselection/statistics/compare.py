@@ -43,6 +43,7 @@ class BaselineComparison:
             ``significant``, and holds it where not. None in results of earlier versions.
         family: comparisons that were corrected for (the same comparison under two names counts once); 1: none but this.
         gate: a comparison that was to be significant first, and is not; so this one is not claimed. None: there is none.
+        p_family: ``p`` corrected for the comparisons of the family alone, whatever a gate says: to read, not to claim.
         same_as: a baseline listed before with the very same scores.
         detectable: the true difference that this comparison alone finds with 80% power.
         spread: what the difference varies by, to plan with; None with one seed.
@@ -63,6 +64,7 @@ class BaselineComparison:
     interval_all: tuple[float, float] | None = None
     family: int = 1
     gate: str | None = None
+    p_family: float | None = None
     same_as: str | None = None
     detectable: float | None = None
     spread: Spread | None = None
@@ -106,6 +108,7 @@ class _Together:
     """What a comparison comes to beside the others."""
 
     p_adjusted: float
+    p_family: float
     interval: tuple[float, float]
     family: int
     gate: str | None
@@ -172,6 +175,7 @@ def compare_all(
                 beside.interval,
                 beside.family,
                 beside.gate,
+                beside.p_family,
                 same.get(name),
                 detectable_difference(found.error.error, found.error.freedom, level=level),
                 found.spread,
@@ -272,7 +276,7 @@ def _together(
         bounds = own.interval(level) if own.over_seeds else (own.difference.low, own.difference.high)
         if gate is not None:
             bounds = consistent(bounds, estimate, significant=False)
-        found[name] = _Together(p_adjusted, bounds, 1, gate, own.p_items <= 1 - level)
+        found[name] = _Together(p_adjusted, own.p, bounds, 1, gate, own.p_items <= 1 - level)
         reached = p_adjusted
         if gate is None and p_adjusted > 1 - level:
             gate = name
@@ -294,7 +298,7 @@ def _together(
         bounds = own.interval(each) if own.over_seeds or len(names) > 1 else (own.difference.low, own.difference.high)
         if len(names) > 1 or gate is not None:
             bounds = consistent(bounds, own.difference.estimate, significant=p_adjusted <= 1 - level)
-        found[name] = _Together(p_adjusted, bounds, len(names), gate, p_items <= 1 - level)
+        found[name] = _Together(p_adjusted, p_family, bounds, len(names), gate, p_items <= 1 - level)
     return found
 
 
@@ -318,7 +322,10 @@ def _verdict(
         return f"{winner} is {word} than {baseline} ({figures}).{once}"
     sentence = f"No significant difference between {winner} and {baseline} ({figures})."
     if beside.gate is not None:
-        sentence += f" None is claimed, as the comparison named before it, with {beside.gate}, is not significant."
+        others = f" (among the others, {p_text(beside.p_family)})" if beside.family > 1 else ""
+        sentence += (
+            f" None is claimed, as the comparison named before it, with {beside.gate}, is not significant{others}."
+        )
     else:
         detectable = detectable_difference(found.error.error, found.error.freedom, level=level)
         sentence += f" A difference of {detectable:.4f} is found by this comparison alone with {POWER:.0%} power."
