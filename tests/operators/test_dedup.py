@@ -16,7 +16,7 @@ from autoselection.operators import greedy as greedy_rule
 from autoselection.operators.dedup import cluster_count
 from autoselection.operators.greedy import cosine_keep, keep_by_edges, keep_first
 from autoselection.signals.arrays import MinHashParams, SparseRows
-from autoselection.signals.derived import cluster_cosines
+from autoselection.signals.derived import cluster_cosines, leading_directions
 from autoselection.signals.derived import cosine as similar
 from autoselection.signals.derived.cluster_cosines import ClusterCosines
 from autoselection.signals.derived.cosine import cosine_edges, equal_rows, feature_clusters, normalized
@@ -265,11 +265,19 @@ def sparse_pool(n: int, d: int, active: int, seed: int) -> SparseRows:
     )
 
 
-@pytest.mark.parametrize("worth", [2.0, 0.0], ids=["prefix filter", "all pairs"])
-@pytest.mark.parametrize("threshold", [0.7, 0.8, 0.95])
-def test_no_similar_pair_is_missed(threshold, worth, monkeypatch):
+def force(monkeypatch, way: str) -> None:
+    """Find pairs of small pools by one way, in blocks of a few rows."""
     monkeypatch.setattr(similar, "BLOCK", 64)
-    monkeypatch.setattr(similar, "_PREFIX_WORTH", worth)
+    monkeypatch.setattr(similar, "_PREFIX_WORTH", 2.0 if way == "prefix filter" else 0.0)
+    monkeypatch.setattr(similar, "_DIRECTIONS_WORTH", 2.0 if way == "directions" else 0.0)
+    for name, value in (("_ROWS", 64), ("_CANDIDATES", 500), ("_TOGETHER", 60), ("_DIRECTIONS", 12), ("_SHARED", 30)):
+        monkeypatch.setattr(leading_directions, name, value)
+
+
+@pytest.mark.parametrize("way", ["prefix filter", "directions", "all pairs"])
+@pytest.mark.parametrize("threshold", [0.7, 0.8, 0.95])
+def test_no_similar_pair_is_missed(threshold, way, monkeypatch):
+    force(monkeypatch, way)
     unit = normalized(sparse_pool(500, 3000, 20, 0).to_scipy())
     cosine = np.triu((unit @ unit.T).toarray(), 1)
     before = unit.copy()
@@ -300,12 +308,12 @@ def uneven_pool(n: int, d: int, seed: int) -> Any:
     return normalized(SparseRows.from_dense(dense.astype(np.float32)).to_scipy())
 
 
+@pytest.mark.parametrize("way", ["prefix filter", "directions"])
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_rows_of_unequal_length_and_heavy_tails_lose_no_pair(threshold, seed, monkeypatch):
+def test_rows_of_unequal_length_and_heavy_tails_lose_no_pair(threshold, seed, way, monkeypatch):
     """The bound of the prefix filter needs the larger rest of the two rows: with one of them, pairs are lost."""
-    monkeypatch.setattr(similar, "BLOCK", 64)
-    monkeypatch.setattr(similar, "_PREFIX_WORTH", 2.0)
+    force(monkeypatch, way)
     unit = uneven_pool(450, 900, seed)
     cosine = (unit.astype(np.float64) @ unit.T.astype(np.float64)).toarray()
     certain = np.argwhere(np.triu(cosine, 1) >= threshold + 1e-5)
@@ -327,19 +335,51 @@ def shared_pool(n: int, seed: int) -> SparseRows:
     return SparseRows.from_dense(dense)
 
 
-def test_rows_that_share_their_features_are_multiplied_and_others_filtered(monkeypatch):
-    """The filter leaves every pair of the first pool to be multiplied on its own: hours at 16,000 rows."""
+def test_each_pool_is_gone_through_in_the_cheapest_way(monkeypatch):
+    """The prefix filter leaves every pair of the first pools to be multiplied on its own: hours at 16,000 rows."""
     monkeypatch.setattr(similar, "BLOCK", 64)
     ways = []
-    for way in ("_plain_blocks", "_prefix_blocks"):
-        blocks = getattr(similar, way)
-        monkeypatch.setattr(similar, way, lambda *args, way=way, blocks=blocks: ways.append(way) or blocks(*args))
-    for pool in (shared_pool(500, 0), sparse_pool(500, 3000, 20, 0)):
+    for owner, way in (
+        (similar, "_plain_blocks"),
+        (similar, "_prefix_blocks"),
+        (leading_directions.LeadingDirections, "pairs"),
+    ):
+        found = getattr(owner, way)
+        monkeypatch.setattr(owner, way, lambda *args, way=way, found=found: ways.append(way) or found(*args))
+    for pool, floor in ((shared_pool(500, 0), 0.8), (shared_pool(500, 0), 0.95), (sparse_pool(500, 3000, 20, 0), 0.8)):
         unit = normalized(pool.to_scipy())
-        cosine = np.triu((unit @ unit.T).toarray(), 1)
-        edges, _ = cosine_edges(unit, 0.8)
-        assert len(edges.left) == np.count_nonzero(cosine >= 0.8 - 1e-6)
-    assert ways == ["_plain_blocks", "_prefix_blocks"]
+        cosine = np.triu((unit.astype(np.float64) @ unit.T.astype(np.float64)).toarray(), 1)
+        edges, _ = cosine_edges(unit, floor)
+        assert len(edges.left) == np.count_nonzero(cosine >= floor - 1e-6)
+    assert ways == ["_plain_blocks", "pairs", "_prefix_blocks"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(65, 200),
+    spread=st.sampled_from([0.0, 1e-4, 0.02, 0.2]),
+    threshold=st.sampled_from([0.8, 0.95, 0.99, 0.999, 1.0]),
+    seed=st.integers(0, 1000),
+)
+def test_directions_lose_no_pair_of_rows_that_share_their_features(rows, spread, threshold, seed):
+    """Rows alike but for noise and rare features, copies and empty rows among them."""
+    rng = np.random.default_rng(seed)
+    features = np.zeros((rows, 300))
+    features[:, :40] = rng.gamma(1.0, 1.0, 40) * rng.lognormal(0, spread, (rows, 40))
+    features[:, 40:] = rng.choice([0.1, 2.0]) * rng.gamma(1.0, 1.0, (rows, 260)) * (rng.random((rows, 260)) < 0.03)
+    copies = np.flatnonzero(rng.random(rows) < 0.2)
+    features[copies] = features[copies // 2] * (1 + rng.choice([0.0, 0.05]) * rng.random((len(copies), 300)))
+    features[rng.random(rows) < 0.05] = 0
+    unit = normalized(SparseRows.from_dense(features).to_scipy())
+    exact = unit.astype(np.float64)
+    cosine = np.triu((exact @ exact.T).toarray(), 1).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        force(patch, "directions")
+        edges, floor = cosine_edges(unit, threshold)
+    assert floor == threshold
+    expected = np.argwhere(cosine >= np.float32(threshold - 1e-6))
+    np.testing.assert_array_equal(sorted(zip(edges.left, edges.right, strict=True)), expected.reshape(-1, 2).tolist())
+    np.testing.assert_array_equal(edges.similarity, cosine[edges.left, edges.right])
 
 
 @pytest.mark.parametrize("sentence", [False, True])

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from autoselection.signals.derived import cosine as pair_limits
 from autoselection.signals.derived.contract import Arrays, DerivedSignal
-from autoselection.signals.derived.cosine import COSINE_SLACK, Halves, equal_rows
-from autoselection.signals.derived.cosine_pairs import CLUSTER_FLOOR, FeatureClusters, listable, unit_vectors
+from autoselection.signals.derived.cosine import COSINE_SLACK, Halves
+from autoselection.signals.derived.cosine_pairs import CLUSTER_FLOOR, FeatureClusters, listable, same_rows, unit_vectors
 from autoselection.signals.pairs import Edges, IntArray
 from autoselection.signals.table import SignalTable
 
@@ -75,7 +75,7 @@ class ClusterCosines(DerivedSignal):
 
     def build(self, table: SignalTable) -> Arrays:
         unit = unit_vectors(table, "sae")
-        node = equal_rows(unit)
+        node = same_rows(table, "sae")
         label = np.where(node == np.arange(len(node)), self._clusters.labels(table), -1)
         found = squares_of(unit, node, label, STRONGEST * table.n)
         arrays = {name: getattr(found, name) for name in ("node", "label", "begin", "place", "cosines")}

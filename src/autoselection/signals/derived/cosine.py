@@ -2,12 +2,14 @@
 
 All similar pairs of the pool are found once, down to the lowest threshold offered, and stored; any threshold, subset and
 order then costs milliseconds. If the pool has too many similar pairs to list (:data:`EDGE_LIMIT`), those from a higher
-similarity on are listed.
+similarity on are listed: from the one that a sample of them tells, or higher.
 
 Where few pairs are similar, cosine candidates come from a prefix filter (Bayardo et al. 2007, "Scaling up all pairs
 similarity search"): features are ordered rarest first, and a row's frequent features whose joint norm is below the
 threshold cannot by themselves make two rows similar. Where rows share most of their features, as those of language models
-do, all pairs are multiplied: frequent features as dense matrices, rare ones as sparse ones.
+do, all pairs are multiplied: in the few directions in which rows vary most, where these rule out most pairs
+(:mod:`~autoselection.signals.derived.leading_directions`), else with frequent features as dense matrices, rare ones as
+sparse ones.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.signals.derived.kmeans import spherical_kmeans
+from autoselection.signals.derived.leading_directions import LeadingDirections
 from autoselection.signals.pairs import Edges, IntArray
 
 #: At most this many similar pairs of a pool are listed and stored (12 bytes each).
@@ -34,6 +37,8 @@ _PREFIX_MARGIN = 0.1
 #: Share of pairs that the prefix filter may leave: multiplying a pair on its own costs about a hundred times more than
 #: in a block.
 _PREFIX_WORTH = 0.01
+#: Share of pairs that a bound in few directions may leave: it saves more than half of the products in blocks.
+_DIRECTIONS_WORTH = 0.02
 #: A feature that so large a share of the rows has is cheaper to multiply as a dense column.
 _COMMON = 0.1
 
@@ -129,7 +134,7 @@ class Halves:
 def products_from(left: Any, right: Any, limit: float) -> tuple[IntArray, IntArray, NDArray[Any]]:
     """All (i, j, cosine) with cosine >= limit - COSINE_SLACK between two blocks of unit rows, dense or in halves."""
     products = left.products(right) if isinstance(left, Halves) else left @ right.T
-    i, j = np.nonzero(products >= limit - COSINE_SLACK)
+    i, j = np.divmod(np.flatnonzero(products >= limit - COSINE_SLACK), max(1, products.shape[1]))
     return i, j, products[i, j]
 
 
@@ -198,11 +203,15 @@ def listable_floor(sample: Any, rows: int, floor: float) -> float:
 
 
 def _similar_pairs(unit: Any, listing: _Listing) -> Iterator[Found]:
-    """The pairs of unit rows that a listing wants, by the cheaper of two ways."""
+    """The pairs of unit rows that a listing wants, by the cheapest of three ways."""
     if isinstance(unit, np.ndarray):
         return _plain_blocks(unit, listing)
-    if unit.shape[0] > BLOCK and _possible_share(unit, listing.floor) < _PREFIX_WORTH:
-        return _prefix_blocks(unit, listing.floor)
+    if unit.shape[0] > BLOCK:
+        if _possible_share(unit, listing.floor) < _PREFIX_WORTH:
+            return _prefix_blocks(unit, listing.floor)
+        directions = LeadingDirections(unit, sampled(unit.shape[0]))
+        if directions.share(sampled(unit.shape[0]), listing.floor) < _DIRECTIONS_WORTH:
+            return directions.pairs(lambda: listing.floor - COSINE_SLACK)
     return _plain_blocks(Halves.of(unit), listing)
 
 

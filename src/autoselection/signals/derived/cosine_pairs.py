@@ -74,9 +74,10 @@ class CosinePairs(_SimilarPairs):
 
     def find(self, table: SignalTable) -> tuple[IntArray, Edges, float]:
         vectors = unit_vectors(table, self.uses[0])
-        node = equal_rows(vectors)
+        node = same_rows(table, self.uses[0])
         nodes = np.flatnonzero(node == np.arange(len(node)))
-        edges, floor = cosine_edges(vectors if len(nodes) == len(node) else vectors[nodes], COSINE_FLOOR)
+        floor = listable(table, self.uses[0], COSINE_FLOOR)
+        edges, floor = cosine_edges(vectors if len(nodes) == len(node) else vectors[nodes], floor)
         edges = Edges(nodes[edges.left].astype(np.int32), nodes[edges.right].astype(np.int32), edges.similarity)
         return node, edges, floor
 
@@ -112,7 +113,7 @@ class ClusterPairs(_SimilarPairs):
 
     def find(self, table: SignalTable) -> tuple[IntArray, Edges, float]:
         unit = unit_vectors(table, "sae")
-        node = equal_rows(unit)
+        node = same_rows(table, "sae")
         label = np.where(node == np.arange(len(node)), self._clusters.labels(table), -1)
         return node, *cluster_edges(unit, label, CLUSTER_FLOOR)
 
@@ -122,6 +123,11 @@ def unit_vectors(table: SignalTable, signal: str) -> Any:
     if signal != "sae":
         return table.require_embeddings()
     return kept_with(table, "unit features", lambda: normalized(table.require_sae().to_scipy()))
+
+
+def same_rows(table: SignalTable, signal: str) -> IntArray:
+    """The lowest row with the same vector as each row, int64[N]."""
+    return kept_with(table, ("same rows", signal), lambda: equal_rows(unit_vectors(table, signal)))
 
 
 def listable(table: SignalTable, signal: str, floor: float) -> float:
