@@ -66,10 +66,10 @@ def _paired(ours: Line, line: Line) -> dict[str, Any]:
         return {}
     import numpy as np
 
-    from benchmarks.search import bootstrap
+    from benchmarks.search import around
 
     difference = np.subtract(ours["final"][:seeds], line["final"][:seeds])
-    return {"vs_ours": {"difference": float(difference.mean()), "ci95": bootstrap(difference)}}
+    return {"vs_ours": {"difference": float(difference.mean()), "ci95": around(difference)}}
 
 
 def one_budget(lines: Sequence[Line], budget: int | None) -> dict[str, list[Line]]:

@@ -13,7 +13,7 @@ lets a method that learns (benchmarks/methods/learnt.py) learn from the other po
 One JSON line a method. All scores are noise-free truths of the **incumbent**: the subset that a method would pick by
 the noisy scores it has paid for.
 
-* ``mean_regret``, ``ci95``: optimum minus the incumbent's truth after the budget, mean over seeds, bootstrap interval;
+* ``mean_regret``, ``ci95``: optimum minus the incumbent's truth after the budget, mean over seeds, Student's interval;
   ``mean_regret_reachable`` is against the best that recipes are known to reach.
 * ``best_true``: the incumbent's truth, mean. ``best_seen``: the best truth among all it evaluated.
 * ``final``: that truth for each seed, for paired differences.
@@ -21,7 +21,7 @@ the noisy scores it has paid for.
 * ``evals_to_random15``, ``evals_to_published15``: first evaluation after which the curve is at the mean of random
   recipe search, of the published loop, after 15; null if it never is.
 * ``win_rate``: share of seeds on which it beats each other method (ties count half).
-* ``vs_ours``: its regret minus that of ``ours`` on the same seeds, mean and bootstrap interval; positive: ours is better.
+* ``vs_ours``: its regret minus that of ``ours`` on the same seeds, mean and Student's interval; positive: ours is better.
 * ``seconds_per_round``: seconds of the controller an evaluation, median over seeds (evaluations themselves excluded).
 * ``spent``: full evaluations' worth that it spent, mean; ``refused``: what it did not use of the budget, mean. Methods with
   a budget of their own (``single-operators:all``) spend more; their ``curve`` ends at the common budget, ``final`` does not.
@@ -54,7 +54,7 @@ from threadpoolctl import threadpool_limits
 import autoselection
 from autoselection.search import SearchConfig
 from benchmarks.methods import DEFAULT, KNOWN, Method, method_of
-from benchmarks.over_pools import pooled_lines
+from benchmarks.over_pools import interval, pooled_lines
 from benchmarks.pools.models import MODELS
 from benchmarks.pools.specification import NAMES
 from benchmarks.recipebench.build import end_with
@@ -67,7 +67,6 @@ from benchmarks.worlds.synthetic import SyntheticWorld, world_seed
 
 FAMILIES, SPLITS = ("synthetic", "recipebench", "pools"), ("tune", "heldout")
 REFERENCE_BUDGET = 15
-BOOTSTRAPS = 4000
 _RECIPES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
 #: Files of the package that the methods of a module depend on besides it: kept runs are of the same code. Default: the search.
 CODE = {
@@ -223,11 +222,9 @@ def run_all(
 # What they say
 
 
-def bootstrap(values: NDArray[np.float64]) -> list[float]:
-    """95% interval of the mean over seeds."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(BOOTSTRAPS, len(values)))].mean(axis=1)
-    return [float(edge) for edge in np.quantile(means, [0.025, 0.975])]
+def around(values: NDArray[np.float64]) -> list[float]:
+    """95% interval of the mean over seeds, Student's t; that of a single one has no width."""
+    return interval(values) or [float(values.mean())] * 2
 
 
 def curve_of(runs: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
@@ -270,7 +267,7 @@ def lines(
             "budget": budget,
             "seeds": seeds,
             "mean_regret": float(regret.mean()),
-            "ci95": bootstrap(regret),
+            "ci95": around(regret),
             "mean_regret_reachable": float((reachable - final[name]).mean()),
             "best_true": float(final[name].mean()),
             "best_seen": float(np.mean([run["best_seen"] for run in mine])),
@@ -284,8 +281,7 @@ def lines(
             },
             "curve": [None if np.isnan(value) else float(value) for value in mean_curve],
             "curve_ci95": [
-                bootstrap(column[np.isfinite(column)]) if np.isfinite(column).any() else None
-                for column in curves[name].T
+                around(column[np.isfinite(column)]) if np.isfinite(column).any() else None for column in curves[name].T
             ],
             "spent": float(np.mean([run["spent"] for run in mine])),
             "refused": float(np.mean([max(0.0, budget - run["spent"]) for run in mine])),
@@ -293,7 +289,7 @@ def lines(
         }
         if "ours" in names and name != "ours":
             difference = final["ours"] - final[name]
-            line["vs_ours"] = {"difference": float(difference.mean()), "ci95": bootstrap(difference)}
+            line["vs_ours"] = {"difference": float(difference.mean()), "ci95": around(difference)}
         if mine[0]["strange"] is not None:
             line["strange"] = float(np.mean([run["strange"] for run in mine]))
         if isinstance(worlds[0], InterpolatedWorld):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 from autoselection.demo import data_dir
 from autoselection.errors import AutoSelectionError
 from autoselection.llm import endpoint_remark
+from autoselection.statistics import detectable_by_design
 
 #: What each optional package is for, in the order of use.
 PACKAGES = (
@@ -68,7 +69,7 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
 
     Returns:
         ``benchmarks``, ``contamination``, ``training`` (which rows training and signals will lose, estimated from a
-        sample) and ``language_model`` (sentences; whether its endpoint answers, None without ``search.llm``) and
+        sample), ``power`` (what the final table's seeds can find; None without a final table) and ``language_model`` (sentences; whether its endpoint answers, None without ``search.llm``) and
         ``problems``: why a search would refuse to start.
 
     Raises:
@@ -113,9 +114,21 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         "benchmarks": findings,
         "contamination": said,
         "training": list(training) or ["Training and signals lose at most a tenth of the rows."],
+        "power": _power(len(config.final.seeds)) if config.final.enabled else None,
         "language_model": endpoint_remark(llm) if llm is not None else None,
         "problems": problems,
     }
+
+
+def _power(seeds: int) -> str:
+    """What so many training seeds a row can find, before anything is measured."""
+    found = detectable_by_design(seeds, paired=True)
+    if found is None:
+        return "One training seed a row: the final table can say what other items would show, not other trainings (final.seeds)."
+    return (
+        f"{seeds} training seeds a row: the final table finds a difference of {found:.1f} standard deviations (of a difference "
+        "of two trainings, by chance in training) with 80% power; smaller ones take more seeds (final.seeds)."
+    )
 
 
 def _version(name: str) -> str | None:

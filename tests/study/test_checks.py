@@ -153,6 +153,20 @@ def test_doctor_foretells_what_training_and_signals_lose(fresh, tmp_path):
     assert told["training"] == list(found.sentences)
     fine = examine_config(fresh(f"pool.files=[{source}]", "evaluation.device=cuda"))
     assert "Device 'cuda' is not available here" in fine["problems"][0]
+    assert "One training seed a row" in told["power"]
+
+
+def test_doctor_says_what_the_final_seeds_can_find(fresh, tmp_path):
+    source = tmp_path / "rows.jsonl"
+    row = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]}
+    source.write_text("".join(json.dumps({**row, "id": str(index)}) + "\n" for index in range(40)))
+    said = [
+        examine_config(fresh(f"pool.files=[{source}]", *more))["power"]
+        for more in (["final.seeds=[0, 1, 2]"], ["final.seeds=[0, 1, 2, 3, 4]"], ["final.enabled=false"])
+    ]
+    # Three pairs: 80% power of Student's t test with two degrees of freedom (tables of the non-central t).
+    assert said[0].startswith("3 training seeds a row: the final table finds a difference of 3.3 standard deviations")
+    assert "a difference of 1.7 standard deviations" in said[1] and said[2] is None
 
 
 @pytest.mark.parametrize(("turns", "lost"), [("all", 0), ("last", 40)])

@@ -83,6 +83,8 @@ def print_checks(checked: Mapping[str, Any], title: str, console: Terminal) -> N
     lines = [("benchmarks", found) for found in checked["benchmarks"]] or [("benchmarks", "Nothing found.")]
     lines.append(("contamination", checked["contamination"]))
     lines += [("training", found) for found in checked["training"]]
+    if checked["power"] is not None:
+        lines.append(("final table", checked["power"]))
     if checked["language_model"] is not None:
         lines.append(("language model", checked["language_model"]))
     console.table(title, None, lines)
