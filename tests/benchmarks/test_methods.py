@@ -45,8 +45,10 @@ def test_every_method_spends_the_budget_without_the_truth_and_repeats_itself(sea
     for _ in range(2):
         session = Session(sealed, METHODS[name].budget(BUDGET, sealed.table, SearchConfig()), seed=4)
         METHODS[name].run(session, 4)
-        # Of all single operators a few select the same rows: none is paid for twice.
-        assert session.budget - (10 if name.endswith(":all") else 1) < session.spent <= session.budget
+        # Of all single operators a few select the same rows: none is paid for twice. autocurate stops after so many
+        # recipes that are too small for a training (four times the budget).
+        unused = 10 if name.endswith(":all") else 2 if name.startswith("autocurate") else 1
+        assert session.budget - unused < session.spent <= session.budget
         for item in session.log:
             assert len(item.rows) >= sealed.min_rows
             assert (np.diff(item.rows) > 0).all() and item.rows.max() < sealed.table.n
