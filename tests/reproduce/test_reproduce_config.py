@@ -15,7 +15,7 @@ from autoselection.search.baselines import most_single_operators
 
 
 def _load(name: str, *overrides: str) -> ReproductionConfig:
-    folders = () if name == "tiny" else ("paths.root=/data",)
+    folders = () if name.startswith("tiny") else ("paths.root=/data",)
     return load_reproduction(name, (*folders, *overrides))
 
 
@@ -32,7 +32,7 @@ def test_every_packaged_reproduction_and_its_studies_are_valid(name: str) -> Non
 
 
 def test_the_published_settings_are_those_of_the_paper() -> None:
-    assert {"tiny", "qwen2.5-1.5b", "qwen2.5-3b", "llama-3.2-1b"} == set(package_configs())
+    assert {"tiny", "tiny-rate", "tiny-epochs", "qwen2.5-1.5b", "qwen2.5-3b", "llama-3.2-1b"} == set(package_configs())
     config = _load("qwen2.5-1.5b")
     study = study_of(config, config.models[0])
     sft = study.evaluation.sft
@@ -42,6 +42,28 @@ def test_the_published_settings_are_those_of_the_paper() -> None:
     assert [task.name for task in study.tasks] == ["gpqa", "gsm8k", "bbh", "mmlu"]
     assert [task.name for task in config.ood] == ["graphwiz", "nlgraph"]
     assert study.model.path == "/data/models/Qwen2.5-1.5B" and study.sae == Path("/data/sae/Qwen2.5-1.5B")
+
+
+def test_tiny_at_a_chosen_rate_and_at_equal_epochs_differs_in_nothing_else() -> None:
+    plain = _load("tiny")
+    for name, epochs in (("tiny-rate", None), ("tiny-epochs", 3.0)):
+        config = _load(name)
+        for field in (
+            "seeds",
+            "final_seeds",
+            "budget",
+            "methods",
+            "single_operators",
+            "default",
+            "ood",
+            "fixed_on_dev",
+        ):
+            assert getattr(config, field) == getattr(plain, field), field
+        ours, theirs = (study_of(each, each.models[0]) for each in (config, plain))
+        assert len(config.learning_rates) == 4 and theirs.evaluation.sft.learning_rate in config.learning_rates
+        assert ours.evaluation.sft.epochs == epochs
+        sft = ours.evaluation.sft.model_copy(update={"epochs": None, "max_steps": theirs.evaluation.sft.max_steps})
+        assert sft == theirs.evaluation.sft and ours.search == theirs.search and ours.tasks == theirs.tasks
 
 
 def test_a_folder_without_a_value_is_named() -> None:
