@@ -61,6 +61,7 @@ def test_curves_are_trained_once_and_more_seeds_add_to_them(measured: Path) -> N
         row[0] for row in np.array(first["curves"]["full"]["scores"]).T
     ]
     assert shown["multipliers"]["full"]["interval"] is not None and shown["multipliers"]["full"]["reached"] is not None
+    assert any(sentence.startswith("2 training seeds: the intervals") for sentence in shown["sentences"])
 
 
 def test_test_is_only_scored_for_a_reason(measured: Path) -> None:

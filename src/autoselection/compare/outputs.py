@@ -12,7 +12,7 @@ from autoselection.compare.comparison import ITEMS, Comparison, Difference, Stan
 from autoselection.ledger.settings import mixed
 from autoselection.markup import inline, label, table
 from autoselection.progress import console as notices
-from autoselection.statistics.compare import p_text
+from autoselection.statistics.compare import p_cell
 from autoselection.terminal import Terminal
 
 
@@ -67,9 +67,9 @@ def _difference(found: Difference | None) -> tuple[str, ...]:
     return (
         f"{found.value:+.4f}",
         f"[{found.low:+.4f}, {found.high:+.4f}]",
-        p_text(found.p)[2:].strip(),
+        p_cell(found.p),
         "[{:+.4f}, {:+.4f}]".format(*found.together),
-        p_text(found.p_together)[2:].strip(),
+        p_cell(found.p_together),
     )
 
 

@@ -18,7 +18,7 @@ from autoselection.llm.exchanges import exchanges_note
 from autoselection.markup import bullets, inline, table
 from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
-from autoselection.statistics.compare import p_text
+from autoselection.statistics.compare import p_cell
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.phase import study_phase
@@ -189,7 +189,7 @@ def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
                 f"{found['p_items']:.4f}",
                 "" if found["p_seeds"] is None else f"{found['p_seeds']:.4f}",
                 "{:+.4f} to {:+.4f}".format(*found["interval_all"]),
-                p_text(found["p_adjusted"]).removeprefix("p ").removeprefix("= "),
+                p_cell(found["p_adjusted"]),
                 word if found["significant"] else "no significant difference",
             )
         )

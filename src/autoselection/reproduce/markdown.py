@@ -8,7 +8,7 @@ from typing import Any
 from autoselection.ledger.settings import mixed
 from autoselection.markup import Markup, bullets, inline, table
 from autoselection.reproduce.rows import AUTOSELECTION, PRIMARY
-from autoselection.statistics.compare import p_text
+from autoselection.statistics.compare import p_cell
 
 _METRICS = {
     "score": "score (each task's search metric, higher is better; losses count negative)",
@@ -97,7 +97,10 @@ def _table(found: Mapping[str, Any]) -> list[str]:
         *table(headings, lines, numbers=True),
         "",
     ]
-    verdicts = [row["autoselection_minus"]["verdict"] for row in found["rows"] if row["autoselection_minus"]]
+    rows = sorted(
+        found["rows"], key=lambda row: PRIMARY.index(row["method"]) if row["method"] in PRIMARY else len(PRIMARY)
+    )
+    verdicts = [row["autoselection_minus"]["verdict"] for row in rows if row["autoselection_minus"]]
     if not right and verdicts:
         parts += bullets([*found["planning"], *verdicts])
         parts.append("")
@@ -130,7 +133,7 @@ def _versus(found: Mapping[str, Any] | None, right: bool) -> list[str]:
     alone = found["interval_seeds"] or (difference["low"], difference["high"])
     cells = [f"{scale * difference['estimate']:+.{digits}f}"]
     for (low, high), p in ((alone, found["p"]), (found["interval_all"], found["p_adjusted"])):
-        cells += [f"[{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]", p_text(p)[2:].strip()]
+        cells += [f"[{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]", p_cell(p)]
     return cells
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autoselection.statistics.compare import p_text
+from autoselection.statistics.compare import p_cell
 from autoselection.terminal import Terminal, styled
 
 _COLOURS = {"found": "green", "missing": "red", "optional": "yellow", "hub": "yellow"}
@@ -79,5 +79,5 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         "" if row["dev"] is None else f"{row['dev']:.4f}",
         "" if average is None else f"{average['value']:.4f} [{average['ci95'][0]:.4f}, {average['ci95'][1]:.4f}]",
         "" if versus is None else f"{versus['difference']['estimate']:+.4f}",
-        *("" if versus is None else p_text(versus[name])[2:].strip() for name in ("p", "p_adjusted")),
+        *("" if versus is None else p_cell(versus[name]) for name in ("p", "p_adjusted")),
     )

@@ -339,3 +339,8 @@ def _verdict(
 def p_text(p: float) -> str:
     """A p-value for people."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def p_cell(p: float) -> str:
+    """The same in the cell of a table, whose heading names it."""
+    return p_text(p).removeprefix("p ").removeprefix("= ")
