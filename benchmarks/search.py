@@ -144,7 +144,7 @@ def method_digest(method: Method) -> str:
     files: list[Path] = [package / "compare" / "method.py", own]
     for name in CODE.get(own.stem, ("operators", "recipes", "search", "signals/table.py")):
         path = package / name
-        files += sorted(path.glob("*.py")) if path.is_dir() else [path]
+        files += sorted([*path.glob("*.py"), *path.glob("*.yaml")]) if path.is_dir() else [path]
     draws = SearchConfig()
     return _digest(
         files, method.settings, [zone.model_dump() for zone in draws.zones], draws.draws.model_dump(), draws.max_steps

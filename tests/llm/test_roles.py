@@ -99,7 +99,7 @@ def test_proposals_are_ranked_with_the_others_by_the_rules(serve: Serve, known_p
     for record in controller.rounds:
         for decision in record.decisions:
             if decision.origin in ("edit", "fresh"):
-                values = [ranked.prediction.ucb for ranked in decision.ranked if ranked.prediction]
+                values = [ranked.prediction.log_ei for ranked in decision.ranked if ranked.prediction]
                 assert values == sorted(values, reverse=True) and decision.generated == 10
 
 
@@ -223,7 +223,7 @@ def test_many_recipes_and_a_confused_ranking_are_cut_to_size(serve: Serve, known
         for decision in record.decisions:
             if decision.origin in ("edit", "fresh"):
                 assert decision.generated == 8 + 5
-                values = [ranked.prediction.ucb for ranked in decision.ranked if ranked.prediction]
+                values = [ranked.prediction.log_ei for ranked in decision.ranked if ranked.prediction]
                 assert values[0] == sorted(values)[-3] and values[1] == max(values), "third, first, then the rest"
 
 

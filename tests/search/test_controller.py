@@ -273,7 +273,7 @@ def test_every_proposal_is_accounted_for(small):
                 assert (
                     decision.ranked[0].prediction == controller.candidates[int(decision.candidate[1:]) - 1].prediction
                 )
-                bounds = [proposal.prediction.ucb for proposal in decision.ranked]
+                bounds = [proposal.prediction.log_ei for proposal in decision.ranked]
                 assert bounds == sorted(bounds, reverse=True)
     assert controller.rounds[4].leave_one_out is None and controller.rounds[-1].leave_one_out is not None
     last = controller.rounds[-1].to_dict()

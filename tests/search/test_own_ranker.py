@@ -171,4 +171,5 @@ def test_an_observation_is_told_whatever_the_ranker(small, installed):
     while asked := controller.ask():
         for candidate in asked:
             controller.tell(Observation(candidate.id, None if candidate.number == 2 else small.score(candidate.rows)))
-    assert [candidate.origin for candidate in controller.candidates] == ["warmup"] * 4 + ["edit"]
+    *probes, last = [candidate.origin for candidate in controller.candidates]
+    assert probes == ["warmup"] * 4 and last in ("edit", "fresh")

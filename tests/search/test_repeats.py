@@ -27,6 +27,10 @@ def test_the_gain_is_that_of_simulated_evaluations(mu, sigma, rival, noise):
     assert gain(np.array([mu]), np.array([sigma]), np.array([rival]), noise)[0] == pytest.approx(simulated, abs=0.01)
 
 
+PLAIN = {"prior": False, "acquisition": "ucb"}
+"""Without usual effects new recipes promise less, so that leaders are trained again in short searches."""
+
+
 def belief(mu, sigma):
     return Prediction(mu, sigma, mu, 0.0)
 
@@ -52,7 +56,7 @@ def noisy(small, config, noise):
 
 
 def test_with_much_noise_leaders_are_trained_again_and_judged_by_their_mean(small):
-    config = SearchConfig(evaluations=14, seed=1, proposals=12, min_rows=10, repeats=REPEATS)
+    config = SearchConfig(evaluations=14, seed=1, proposals=12, min_rows=10, repeats=REPEATS, surrogate=PLAIN)
     done = noisy(small, config, noise=1.0)
     repeats = [c for c in done.candidates if c.origin == "repeat"]
     assert repeats, "scores are mostly noise here"
@@ -84,11 +88,12 @@ def test_the_most_trainings_of_a_subset_bind(small, most):
     rng = np.random.default_rng(3)
     config = SearchConfig(
         evaluations=20,
-        seed=1,
+        seed=7,
         proposals=12,
         min_rows=10,
         reseed={"patience": 9},
         repeats={"enabled": True, "after": 3, "most": most},
+        surrogate=PLAIN,
     )
     controller = SearchController(small.signals, config)
     while candidates := controller.ask():

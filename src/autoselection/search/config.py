@@ -129,8 +129,14 @@ class SurrogateConfig(StrictModel):
         description="Compress scores far from the median, so that one bad recipe does not hide differences among good "
         "ones (not used with features: encoding).",
     )
+    prior: bool | Path = Field(
+        True,
+        description="Usual effects of a subset's features on its score, learnt on other pools: true = those that come with "
+        "the package, false = none, or a file that `python -m benchmarks.prior` wrote (not used with features: encoding).",
+    )
     acquisition: Literal["log_ei", "ucb"] = Field(
-        "ucb", description="How proposals are ranked: ucb = mu + kappa * sigma, log_ei = expected improvement."
+        "log_ei",
+        description="How proposals are ranked: log_ei = expected improvement, ucb = mu + kappa * sigma (published).",
     )
     kappa: float = Field(
         3.0, ge=0, description="Weight of uncertainty where acquisition is ucb; 1 in the published loop."
@@ -310,7 +316,7 @@ def published_settings(*, wide: bool = False, **changes: Any) -> SearchConfig:
         "fresh": 0.0,
         "generations": 1,
         "edits": EditConfig(weights=dict.fromkeys(kinds, 1.0), second_edit=0.0, credit=0.0),
-        "surrogate": SurrogateConfig(features="encoding", robust=False, kappa=1.0),
+        "surrogate": SurrogateConfig(features="encoding", robust=False, acquisition="ucb", kappa=1.0),
         "max_jaccard": 1.0,
         **({} if wide else narrow),
         **changes,

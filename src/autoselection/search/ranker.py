@@ -15,7 +15,7 @@ calls: the same arguments give the same predictions, so that a search can be rep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -57,18 +57,27 @@ class Known:
         scores: their scores, float64[len(points)], higher is better; a failed evaluation has the worst of them.
         weights: weight of each row of the pool where subsets are compared: its number of tokens.
         places: where each point stands in every point's ``similarity``; None: similarities are not known.
+        features: names of the features in every point's ``state``, as of
+            :class:`autoselection.search.features.SubsetFeatures`; empty: not known.
+        noise: covariance of the scores' noise, float64[len(points), len(points)], relative to the variance of one full
+            evaluation; None: independent and alike.
     """
 
     points: Sequence[Point]
     scores: Array
     weights: Array
     places: Sequence[int] | None = None
+    features: Sequence[str] = ()
+    noise: Array | None = None
 
     def without(self, place: int) -> Known:
         """The same but for one point."""
         kept = [other for other in range(len(self.points)) if other != place]
         places = None if self.places is None else [self.places[other] for other in kept]
-        return Known([self.points[other] for other in kept], self.scores[kept], self.weights, places)
+        noise = None if self.noise is None else self.noise[np.ix_(kept, kept)]
+        return replace(
+            self, points=[self.points[other] for other in kept], scores=self.scores[kept], places=places, noise=noise
+        )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,18 @@ Two models behind one class, :class:`GaussianProcess`:
   Between short and full trainings (:mod:`autoselection.search.fidelity`) the kernel is multiplied by their correlation,
   another hyperparameter of the grid.
 
+  Around which the scores vary is a constant, with a variance of its own, and a line in the features,
+
+      f(A) = b + s · β · z(A) + deviations with the kernel above,   β ~ N(m, diag(S)),
+
+  whose coefficients were learnt from other pools (:mod:`autoselection.search.prior`): the sign and size that the effect
+  of a feature usually has, and how much that differs between pools. The grid holds three strengths of it: none, as
+  learnt, and with the sizes that were learnt but no sign (m = 0, variances S + m²). So a pool that is unlike those
+  it was learnt from switches it off.
+
+  Scores of one recipe vary between trainings: noise is the model's variance times a matrix that the search gives
+  (``Known.noise``; one for each score by itself where it gives none).
+
 Scores of a pool's recipes have a long lower tail (a recipe that loses a task can score ten times the noise below the
 rest). ``robust`` maps scores by ``asinh`` around their median before fitting; predictions are mapped back.
 """
@@ -32,6 +44,7 @@ from numpy.typing import NDArray
 
 from autoselection.search.config import SearchConfig, SurrogateConfig
 from autoselection.search.overlaps import overlap
+from autoselection.search.prior import LinearPrior, read_prior
 from autoselection.search.ranker import (
     MIN_POINTS_FOR_LEAVE_ONE_OUT,
     Known,
@@ -50,14 +63,16 @@ PUBLISHED_RESTARTS = 2
 
 Array = NDArray[np.float64]
 
-LENGTH_SCALES = (1.0, 2.0, 4.0, 8.0)
+LENGTH_SCALES = (2.0, 8.0)
 """Length scales of the Matérn terms, in units of the square root of the number of features (features have scale 1)."""
-SHARES = (0.25, 0.5, 0.75)
+SHARES = (0.3, 0.7)
 """Shares of the kernel that the Matérn term gets; the overlap gets the rest."""
 RELATIONS = (0.5, 0.8, 0.95)
 """Correlations of short and full trainings of one recipe."""
 NOISES = (1e-3, 1e-2, 5e-2, 0.2)
 """Noise variances, relative to the amplitude of the kernel."""
+MEAN_VARIANCE = 1.0
+"""Prior variance of the constant around the mean of the scores, relative to the amplitude."""
 AMPLITUDE_SHAPE, AMPLITUDE_RATE = 2.0, 1.0
 """Inverse-gamma prior of the amplitude of standardised scores: mean 1, heavy upper tail."""
 
@@ -69,7 +84,7 @@ def matern(distance: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _Transform:
+class Transform:
     """Scores to a scale on which a Gaussian process works, and back."""
 
     centre: float
@@ -77,7 +92,7 @@ class _Transform:
     robust: bool
 
     @classmethod
-    def of(cls, scores: Array, robust: bool) -> _Transform:
+    def of(cls, scores: Array, robust: bool) -> Transform:
         if not robust:
             deviation = float(scores.std())
             return cls(float(scores.mean()), deviation if deviation > 1e-12 else 1.0, False)
@@ -97,6 +112,14 @@ class _Transform:
         return np.asarray(self.centre + self.scale * (np.sinh(z) if self.robust else z))
 
 
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """The linear part of the model at one strength: its prior mean at all points, and factors of its covariance."""
+
+    mean: Array
+    factors: Array
+
+
 class KernelParts:
     """Kernel matrices for every setting of the hyperparameters: of some evaluated points with themselves and others.
 
@@ -106,6 +129,9 @@ class KernelParts:
         config: which parts there are.
         weights: weight of each row of the pool.
         places: places of the evaluated ones among the subsets asked for, if all points know their similarity with those.
+        features: names of the points' features, without which nothing is known of their effects.
+        noise: covariance of the scores' noise, relative to that of one full evaluation; None: the identity.
+        prior: usual effects of features.
     """
 
     def __init__(
@@ -115,8 +141,12 @@ class KernelParts:
         config: SurrogateConfig,
         weights: Array,
         places: Sequence[int] | None = None,
+        features: Sequence[str] = (),
+        noise: Array | None = None,
+        prior: LinearPrior | None = None,
     ) -> None:
         self.config = config
+        self.noise = np.eye(len(train)) if noise is None else noise
         self.points = [*train, *test]
         self.n_train = len(train)
         self._distances: list[Array] = []
@@ -134,6 +164,34 @@ class KernelParts:
         levels = np.array([point.fidelity for point in self.points])
         self._other_level = levels[: self.n_train, None] != levels[None, :]
         self.kernels = np.array(list(self._related()))  # (settings, train, all points)
+        count = len(self.points)
+        self.lines = [_Line(np.zeros(count), np.zeros((count, 0)))]
+        if prior is not None and features and config.features in ("realized", "state", "both"):
+            design, means, deviations = prior.design(features, np.array([point.state for point in self.points]))
+            self.lines.append(_Line(design @ means, design * deviations))
+            self.lines.append(_Line(np.zeros(count), design * np.hypot(deviations, means)))
+
+    def model(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
+        """For every setting: covariances of ``train`` with itself, and with ``test``, variances and prior means.
+
+        Args:
+            train: places of evaluated points.
+            test: places of any.
+
+        Returns:
+            covariances (settings, train, train) and (settings, train, test), prior variances (settings, test), and prior
+            means (settings, train + test), all relative to the amplitude but for the means.
+        """
+        own, cross, variances, means = [], [], [], []
+        for line in self.lines:
+            known, other = line.factors[train], line.factors[test]
+            own.append(self.kernels[:, train[:, None], train] + (known @ known.T + MEAN_VARIANCE))
+            cross.append(self.kernels[:, train[:, None], test] + (known @ other.T + MEAN_VARIANCE))
+            spread = (other**2).sum(axis=1) + (1.0 + MEAN_VARIANCE)
+            variances.append(np.broadcast_to(spread, (len(self.kernels), len(test))))
+            mean = line.mean[np.concatenate([train, test])]
+            means.append(np.broadcast_to(mean, (len(self.kernels), len(mean))))
+        return np.concatenate(own), np.concatenate(cross), np.concatenate(variances), np.concatenate(means)
 
     def _related(self) -> Iterator[Array]:
         """The grid, with every correlation of short and full trainings where there are both."""
@@ -176,9 +234,19 @@ class GaussianProcess:
 
     def __init__(self, config: SearchConfig) -> None:
         self.config = config.surrogate
+        self.prior = read_prior(self.config.prior) if self.config.features != "encoding" else None
 
     def _parts(self, known: Known, points: Sequence[Point] = ()) -> KernelParts:
-        return KernelParts(known.points, points, self.config, known.weights, known.places)
+        return KernelParts(
+            known.points,
+            points,
+            self.config,
+            known.weights,
+            known.places,
+            known.features,
+            known.noise,
+            self.prior,
+        )
 
     def predict(self, known: Known, points: Sequence[Point], kappa: float, seed: int) -> list[Prediction]:
         return predict(self._parts(known, points), known.scores, kappa, seed)
@@ -192,7 +260,7 @@ class GaussianProcess:
 
 def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> list[Prediction]:
     """Predictions for all points of ``parts``, the evaluated ones (whose ``scores`` are given) first."""
-    transform = _Transform.of(scores, parts.config.robust and parts.config.features != "encoding")
+    transform = Transform.of(scores, parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores)
     if parts.config.features == "encoding":
         mean, deviation = _published(parts, y, seed)
@@ -211,7 +279,7 @@ def noise_deviation(parts: KernelParts, scores: Array) -> float:
     units); repeated evaluations of a subset tell most about it."""
     if parts.config.features == "encoding":
         return float(np.sqrt(PUBLISHED_NOISE) * scores.std())
-    transform = _Transform.of(scores, parts.config.robust)
+    transform = Transform.of(scores, parts.config.robust)
     everything = np.arange(parts.n_train)
     mean, _, noise = _averaged(parts, everything, transform.forward(scores), everything)
     edges = transform.backward(mean.max() + np.array([-noise, noise]))
@@ -222,27 +290,28 @@ def _averaged(
     parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDArray[np.int64]
 ) -> tuple[Array, Array, float]:
     """Posterior mean and standard deviation, and the noise's, averaged over the grid by marginal likelihood."""
-    centre = float(y.mean())
-    y = y - centre
+    own, cross, variances, prior = parts.model(train, test)
     n = len(y)
+    centre = float(y.mean())
+    y = y - centre - prior[:, :n]
     noises = np.array(NOISES)
+    noise = parts.noise[np.ix_(train, train)]
     # Every setting at once, shape (kernels, noises, ...): a search refits hundreds of small systems a round.
-    cross = parts.kernels[:, train[:, None], test]
-    base = parts.kernels[:, train[:, None], train][:, None] + (noises[:, None, None] + 1e-10) * np.eye(n)
-    known = np.broadcast_to(y[:, None], (len(cross), n, 1))
-    solved = np.linalg.solve(base, np.concatenate([known, cross], axis=2)[:, None])
+    base = own[:, None] + noises[:, None, None] * noise + 1e-10 * np.eye(n)
+    solved = np.linalg.solve(base, np.concatenate([y[:, :, None], cross], axis=2)[:, None])
     weights = solved[..., 0]
-    misfit = AMPLITUDE_RATE + 0.5 * (weights @ y)
+    misfit = AMPLITUDE_RATE + 0.5 * np.einsum("kmn,kn->km", weights, y)
     half_log_det = np.log(np.diagonal(np.linalg.cholesky(base), axis1=2, axis2=3)).sum(axis=2)
     evidence = (-half_log_det - (AMPLITUDE_SHAPE + 0.5 * n) * np.log(misfit)).ravel()
     amplitude = misfit / (AMPLITUDE_SHAPE + 0.5 * n - 1.0)
     explained = np.einsum("knt,kmnt->kmt", cross, solved[..., 1:])
-    variances = (amplitude[..., None] * np.clip(1.0 - explained, 1e-12, None)).reshape(-1, len(test))
-    means = (weights @ cross).reshape(-1, len(test))
+    left = np.clip(variances[:, None] - explained, 1e-12, None)
+    spreads = (amplitude[..., None] * left).reshape(-1, len(test))
+    means = (weights @ cross + prior[:, None, n:]).reshape(-1, len(test))
     share = np.exp(evidence - evidence.max())
     share /= share.sum()
     mean = share @ means
-    second = share @ (variances + means**2)
+    second = share @ (spreads + means**2)
     deviation = np.sqrt(np.clip(second - mean**2, 1e-12, None))
     return mean + centre, deviation, float(np.sqrt(share @ (amplitude * noises).ravel()))
 
@@ -284,7 +353,7 @@ def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> LeaveOneO
 def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> tuple[float, float]:
     """The score predicted for an evaluated point by the others, and the standardised error of that prediction."""
     keep = np.delete(np.arange(parts.n_train), left_out)
-    transform = _Transform.of(scores[keep], parts.config.robust and parts.config.features != "encoding")
+    transform = Transform.of(scores[keep], parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores[keep])
     if parts.config.features == "encoding":
         points = [parts.points[place] for place in (*keep, left_out)]

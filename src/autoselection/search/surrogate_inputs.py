@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from autoselection.recipes import Recipe
 from autoselection.search.config import SearchConfig
 from autoselection.search.features import SubsetFeatures
+from autoselection.search.noise import noise_covariance
 from autoselection.search.proposals import Drafts
 from autoselection.search.random_streams import SCALE, generator
 from autoselection.search.ranker import Known, Point
@@ -107,8 +108,9 @@ class SurrogateInputs:
         """What is known of candidates, with their scores; their similarities with all candidates are known."""
         places = [candidate.number - 1 for candidate in candidates]
         points = [self.known(candidate) for candidate in candidates]
-        return Known(points, scores, self._drafts.weights, places)
+        noise = noise_covariance(candidates, self._drafts.among[np.ix_(places, places)])
+        return Known(points, scores, self._drafts.weights, places, self._features.names, noise)
 
     def elsewhere(self, points: Sequence[Point], scores: NDArray[np.float64]) -> Known:
         """What is known of subsets of this pool that another search evaluated."""
-        return Known(points, scores, self._drafts.weights)
+        return Known(points, scores, self._drafts.weights, features=self._features.names)

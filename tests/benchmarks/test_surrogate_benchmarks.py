@@ -1,0 +1,64 @@
+"""Learning the prior from worlds, and the coverage of the surrogate's intervals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import calibration, prior
+from benchmarks.worlds.synthetic import SyntheticWorld
+
+from autoselection.search import SearchConfig
+from autoselection.search.prior import read_prior
+
+FEATURES = ("log_kept", "log_kept/task/a", "log_kept/task/b", "mean/ifd", "log_kept squared")
+
+
+def world(family: str, line: list[float], seed: int) -> prior.Scored:
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(60, 5))
+    return prior.Scored(family, FEATURES, inputs, 3.0 + inputs @ np.array(line) + rng.normal(0, 0.1, 60))
+
+
+def test_signs_that_worlds_share_are_learnt_and_those_that_differ_become_variance():
+    worlds = [world("one", [0.0, 0.5, 0.5, 0.8 * (-1) ** seed, -0.2], seed) for seed in range(20)]
+    learnt = prior.learn(worlds)
+    mean, variance = learnt["log_kept/task/*"]
+    assert mean == pytest.approx(0.5, abs=0.06) and variance < 0.01
+    mean, variance = learnt["mean/ifd"]
+    assert mean == pytest.approx(0.0, abs=0.1) and variance == pytest.approx(0.64, abs=0.1)
+    assert learnt["log_kept squared"][0] == pytest.approx(-0.2, abs=0.04)
+
+
+def test_families_count_alike_whatever_their_number_of_worlds():
+    many = [world("many", [0.0, 0.0, 0.0, 0.5, 0.0], seed) for seed in range(20)]
+    few = [world("few", [0.0, 0.0, 0.0, -0.5, 0.0], seed) for seed in range(20, 24)]
+    mean, variance = prior.learn([*many, *few])["mean/ifd"]
+    assert mean == pytest.approx(0.0, abs=0.06) and variance == pytest.approx(0.25, abs=0.08)
+
+
+def test_the_file_that_is_written_is_read_and_scores_nobody_had_have_no_sign(tmp_path: Path, capsys):
+    path = tmp_path / "effects.yaml"
+    prior.main(["--worlds", "synthetic:0-1", "--out", str(path)])
+    assert json.loads(capsys.readouterr().out)["worlds"] == 2
+    read = read_prior(path)
+    assert read.learnt_from == ("synthetic:0-1",) and "benchmarks.prior --worlds synthetic:0-1" in path.read_text()
+    for feature in ("mean/reward", "spread/reward/within source"):
+        assert read.effect(feature).mean == 0.0 and read.effect(feature).deviation > 0.0
+    assert read.effect("mean/mona/x").feature == "mean/mona/*"
+    assert read.effect("mean/mona/x/within source").feature == "mean/mona/*/within source"
+    for entry in read.effects:
+        assert read.effect(entry.feature.replace("*", "name")) == entry, entry.feature
+
+
+def test_coverage_is_of_scores_that_the_search_did_not_know(monkeypatch):
+    monkeypatch.setattr(calibration, "KNOWN", (4, 5))
+    monkeypatch.setattr(calibration, "RANDOM", 12)
+    found = calibration.Coverage()
+    calibration.replay(SyntheticWorld(3), 3, SearchConfig(proposals=12, generations=1), found)
+    lines = {(line["recipes"], line["known"]): line for line in calibration.lines(found)}
+    assert set(lines) == {("random", 4), ("random", 5), ("picks", 4), ("picks", 5)}
+    assert lines["random", 4]["count"] >= 8 and lines["picks", 4]["count"] == 1
+    assert 0.0 <= lines["random", 5]["within_80"] <= lines["random", 5]["within_95"] <= 1.0
