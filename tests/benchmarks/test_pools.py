@@ -143,6 +143,16 @@ def test_skills_have_one_right_answer_and_two_wrong_ones(name):
     assert sum(problem.convention != problem.response for problem in one) > 80
 
 
+def test_the_models_know_every_character_of_the_family():
+    vocabulary = load_tokenizer(MODELS["wide"].path).get_vocab()
+    assert vocabulary == load_tokenizer(MODELS["narrow"].path).get_vocab()
+    for name, skill in SKILLS.items():
+        for seed in range(30):
+            problem = skill(random.Random(seed))
+            texts = [problem.prompt, *problem.rewordings, problem.response, problem.convention, problem.slip]
+            assert set("".join(texts)) <= set(vocabulary), name
+
+
 def test_numerals():
     assert [roman(number) for number in (4, 49, 944, 3999)] == ["IV", "XLIX", "CMXLIV", "MMMCMXCIX"]
     assert roman(49, adding=True) == "XXXXVIIII"
