@@ -7,7 +7,8 @@ luck. It is measured in three orders: ``positions`` (each subset shuffled by its
 (the package's order), and ``ranges`` (the same with batches cut at fixed values of the key, so that a row more or less
 shifts no other; batches then differ in size). Overlap is the share of one subset's rows that another has, on average.
 
-A pool of subsets of another pool, or the demo's with ``--config``'s default. Every training is a line of ``DIR/runs.jsonl``.
+The pool, model, tasks and training are those of a study's configuration, by default the demo's. Every training is a line
+of ``DIR/runs.jsonl``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from autoselection.config import StudyConfig, load_config
 from autoselection.demo import config_path
 from autoselection.evaluation import EvaluationJob, SFTConfig, evaluate, schedule
 from autoselection.evaluation.row_keys import training_keys
-from autoselection.study.prepare import prepare
+from autoselection.pool import Pool, ingest
 
 ORDERS = ("positions", "keys", "ranges")
 Rows = NDArray[np.int64]
@@ -146,6 +147,13 @@ def train(run: Run, config: StudyConfig, pool: Path, n: int, work: Path) -> dict
     return {"mean": result.score, **result.scores, "rows": result.train_rows, "seconds": result.seconds["total"]}
 
 
+def open_pool(config: StudyConfig, work: Path) -> Pool:
+    """The configuration's pool; made of its files if it names some. Signals are not needed."""
+    if config.pool.path is None and not (work / "pool" / "manifest.json").is_file():
+        ingest(config.pool.files, work / "pool", config.pool.ingest)
+    return Pool.open(config.pool.path or work / "pool")
+
+
 def spread(runs: Sequence[dict[str, Any]], name: str) -> tuple[float, float, float]:
     """Standard deviation within groups of one seed, pooled over seeds, with the 95% interval of a normal sample's."""
     from scipy.stats import chi2
@@ -182,7 +190,7 @@ def main() -> None:
         for order in options.orders.split(",")
     ]
     config = load_config(options.config)
-    prepared = prepare(config, options.work)
+    pool = open_pool(config, options.work)
     path = options.work / "runs.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     known = {record["key"]: record for record in map(json.loads, lines)}
@@ -190,7 +198,7 @@ def main() -> None:
     with path.open("a", encoding="utf-8") as file:
         for done, run in enumerate(missing, 1):
             record = {"key": run.key, **vars(run)}
-            record |= train(run, config, prepared.pool.path, len(prepared.pool), options.work)
+            record |= train(run, config, pool.path, len(pool), options.work)
             file.write(json.dumps(record) + "\n")
             file.flush()
             os.fsync(file.fileno())
