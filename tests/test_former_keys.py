@@ -25,6 +25,8 @@ WRITTEN: dict[str, Any] = {
     "tasks": [{"name": "a", "dev": "/no/dev.jsonl"}],
     "search": {"llm": {"model": "m"}},
 }
+#: What a study of that time decided by, and says in its folder, where today's default is another.
+THEN: dict[str, Any] = {"search": {**WRITTEN["search"], "surrogate": {"acquisition": "ucb"}}}
 
 
 def config(**changes: Any) -> StudyConfig:
@@ -46,7 +48,7 @@ def differing(old: Any, new: Any, key: str = "") -> list[str]:
 
 
 def test_an_old_study_opens_as_what_it_is_today(tmp_path: Path) -> None:
-    assert Study(folder(tmp_path / "study", OLD.read_text())).config == config()
+    assert Study(folder(tmp_path / "study", OLD.read_text())).config == config(**THEN)
 
 
 def test_a_setting_that_is_no_more_needs_the_version_that_had_it(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_patience_with_a_machine_decides_nothing_so_an_old_study_may_have_had_an
     text = (
         OLD.read_text().replace("give_up_after: 3", "give_up_after: 9").replace("retry_pause: 1.0", "retry_pause: 5.0")
     )
-    assert Study(folder(tmp_path / "study", text)).config == config()
+    assert Study(folder(tmp_path / "study", text)).config == config(**THEN)
 
 
 def test_moved_settings_of_an_old_study_are_kept(tmp_path: Path) -> None:
@@ -72,25 +74,26 @@ def test_moved_settings_of_an_old_study_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_configuration_as_it_was_before_is_what_old_folders_hold() -> None:
-    assert differing(yaml.safe_load(OLD.read_text()), former_keys.as_before(config().model_dump(mode="json"))) == []
+    before = former_keys.as_before(config(**THEN).model_dump(mode="json"))
+    assert differing(yaml.safe_load(OLD.read_text()), before) == []
 
 
 def test_fingerprints_of_unchanged_settings_are_those_of_earlier_versions() -> None:
-    """Figures of the version before."""
+    """Figures of the version before; those of plans hold the search's settings, and are of the version that changed them."""
     served = {"engine": "openai", "endpoint": {"base_url": "http://x", "model": "m"}}
     roles = {"llm": {"model": "m", "base_url": "http://x"}}
     plan = ReproductionConfig.model_validate({"name": "r", "models": [{"name": "m", "study": "/s.yaml"}]})
     plain, openai, llm = config(search={}), config(search={}, evaluation=served), config(search=roles)
     assert settings_digest(plain, "p") == settings_digest(llm, "p") == "fc3b585f4957"
     assert settings_digest(openai, "p") == "5ff92eff72bc"
-    assert plan_settings(plan, plain, "main", "s") == "70d7caaf04b1"
-    assert plan_settings(plan, llm, "ablation", "s") == "ac0e0167ffa2"
+    assert plan_settings(plan, plain, "main", "s") == "983801ae20ec"
+    assert plan_settings(plan, llm, "ablation", "s") == "dfecf0ebea7d"
 
 
 def test_the_copy_in_an_old_study_can_be_given_as_a_configuration(tmp_path: Path) -> None:
     copy = tmp_path / "config.yaml"
     copy.write_text(OLD.read_text() + f"{SEAL}0\n")
-    assert load_config(copy) == config()
+    assert load_config(copy) == config(**THEN)
 
 
 @pytest.mark.parametrize(
