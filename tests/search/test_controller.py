@@ -123,7 +123,7 @@ def test_the_parent_is_the_best_so_far_and_the_later_of_equals(small):
 
 
 def test_warmup_probes_reach_their_zones(small):
-    config = SearchConfig(evaluations=6, warmup=6, **FAST)
+    config = SearchConfig(evaluations=6, warmup=6, surrogate={"prior": False}, **FAST)
     for seed in range(4):
         controller = told(SearchController(small.signals, config.model_copy(update={"seed": seed})), small)
         for position, candidate in enumerate(controller.candidates):
@@ -134,12 +134,24 @@ def test_warmup_probes_reach_their_zones(small):
 
 
 def test_a_probe_whose_zone_is_below_min_rows_takes_another_zone(small):
-    config = SearchConfig(evaluations=3, warmup=3, min_rows=150, proposals=12)
+    config = SearchConfig(evaluations=3, warmup=3, min_rows=150, proposals=12, surrogate={"prior": False})
     controller = told(SearchController(small.signals, config), small)
     decision = controller.rounds[2].decisions[0]
     assert decision.dropped["below min_rows"] > 0
     assert decision.notes["zone"] != "exploratory"
     assert len(controller.candidates[2].rows) >= 150
+
+
+def test_probes_are_the_ranker_s_choice_of_many_where_it_knows_the_usual_effects(small):
+    controller = told(SearchController(small.signals, SearchConfig(evaluations=3, warmup=3, **FAST)), small)
+    for number, entry in enumerate(controller.rounds, 1):
+        (decision,) = entry.decisions
+        chosen, *others = decision.ranked
+        assert decision.origin == "warmup" and decision.generated == 12, "as many as search.proposals"
+        assert chosen.prediction.log_ei == max(other.prediction.log_ei for other in (chosen, *others))
+        assert controller.candidates[number - 1].prediction == chosen.prediction
+    one = SearchController(small.signals, SearchConfig(warmup=3, **{**FAST, "proposals": 1})).ask()
+    assert one[0].subset_hash != controller.candidates[0].subset_hash, "from more draws another leads"
 
 
 @pytest.mark.parametrize("patience", [1, 2, 4])

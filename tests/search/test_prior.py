@@ -72,6 +72,17 @@ def test_two_scores_are_enough_where_the_usual_effects_hold(file):
     assert with_prior > 0.6 and with_prior > without + 0.2
 
 
+def test_before_any_score_recipes_are_told_apart_by_the_usual_effects_alone(file):
+    made = points(40)
+    mean, deviation = told(file, [], np.zeros(0), made)
+    usual = [-np.tanh(point.state[2] / 2.0) + 0.5 * np.tanh(point.state[1] / 2.0) for point in made]
+    assert spearmanr(mean, usual)[0] > 0.9 and (deviation > 0).all()
+    assert np.argmax(mean) == np.argmax(usual)
+    assert [ranker(prior).has_prior for prior in (file, True, False)] == [True, True, False]
+    overlaps_only = SearchConfig(surrogate={"prior": file, "features": "subset"})
+    assert not GaussianProcess(overlaps_only).has_prior, "without features there is nothing to have effects"
+
+
 def test_scores_that_contradict_the_usual_effects_switch_them_off(file):
     made = points(40, seed=1)
     truth = np.array([2.0 * point.state[2] for point in made])

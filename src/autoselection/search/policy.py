@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from autoselection.recipes import Recipe, StateVector, state_vector
 from autoselection.search import reseed, warmup
+from autoselection.search.config import ZoneConfig
 from autoselection.search.findings import summarise
 from autoselection.search.history import SearchHistory
 from autoselection.search.predictions import Predictions
@@ -101,6 +102,19 @@ class Policy:
         return candidate, Decision.about(candidate, 1, {}, [draft.record], "given as a starting point", notes)
 
     def _probe(self, number: int, probe: int) -> Chosen | None:
+        """A random recipe: the leader of many where the ranker can tell them apart before anything is known, else a drawn
+        one."""
+        if not self.predictions.ranker.has_prior:
+            return self._drawn_probe(number, probe)
+        config, rng = self.history.config, self._rng(number, WARMUP)
+        proposals = Proposals()
+        for place in range(config.proposals):
+            zone = warmup.zone_of(place, config.zones)
+            recipe, target = warmup.draw_probe(self.space, zone, config.max_steps, rng)
+            self._add(proposals, recipe, _probe_of(zone, target))
+        return self._leading(number, proposals, "warmup") or self._drawn_probe(number, probe)
+
+    def _drawn_probe(self, number: int, probe: int) -> Chosen | None:
         """A probe in its zone; if the zone has no new subset large enough, in one of the others."""
         zones = self.history.config.zones
         rng = self._rng(number, WARMUP)
@@ -112,7 +126,7 @@ class Policy:
             for _ in range(warmup.TRIES):
                 recipe, target = warmup.draw_probe(self.space, zone, self.history.config.max_steps, rng)
                 drawn += 1
-                draft = self.drafts.make(recipe, f"random probe, {zone.name} zone (target {target:.0%} of the pool)")
+                draft = self.drafts.make(recipe, _probe_of(zone, target))
                 problem = self.drafts.problem(draft)
                 if problem:
                     dropped[problem] += 1
@@ -158,23 +172,15 @@ class Policy:
 
     def _edit(self, number: int, best: EvaluatedCandidate) -> Chosen | None:
         """The leader of a ranking of what the proposer and the roles propose."""
-        config = self.history.config
-        proposals, advice = Proposals(), Advice(self.roles, config, lambda: self._briefing(number, best))
+        proposals, advice = Proposals(), Advice(self.roles, self.history.config, lambda: self._briefing(number, best))
         ranked = self._ranked(number, best, proposals, advice)
         if not ranked:
             made = self._new_trajectory(number, {"no edit of the best recipe gave a new subset": proposals.generated})
             return made and (made[0], advice.noted(made[1]))
         ranked = advice.order(ranked, self._option)
         chosen = ranked[0]
-        expected = chosen.prediction
-        assert expected is not None
         parent = chosen.parent
-        found = (
-            f"highest expected improvement of {len(ranked)} proposals"
-            if config.surrogate.acquisition == "log_ei"
-            else f"highest mu + {config.surrogate.kappa:.2g} sigma of {len(ranked)} proposals: {expected.ucb:.4f}"
-        )
-        reason = f"{found} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}; {best.id} scored {best.score:.4f})"
+        reason = self._why(chosen, f"{len(ranked)} proposals", f"; {best.id} scored {best.score:.4f}")
         trajectory = 0 if parent is None else parent.candidate.trajectory
         origin: Origin = "fresh" if parent is None else "edit"
         candidate = self._candidate(number, chosen, origin, parent.id if parent else None, trajectory)
@@ -184,6 +190,30 @@ class Policy:
             candidate, proposals.generated, proposals.dropped, kept, advice.reason or reason, notes, len(ranked)
         )
         return candidate, advice.noted(decision)
+
+    def _leading(
+        self, number: int, proposals: Proposals, origin: Origin, trajectory: int = 0, because: str = ""
+    ) -> Chosen | None:
+        """The leader of a ranking of random recipes; None if none of them is a new subset."""
+        if not proposals.drafts:
+            return None
+        ranked = self.predictions.ranked(list(proposals.drafts.values()), number)
+        candidate = self._candidate(number, ranked[0], origin, None, trajectory)
+        reason = because + self._why(ranked[0], f"{len(ranked)} random recipes")
+        kept = [draft.record for draft in ranked[:RANKED_KEPT]]
+        return candidate, Decision.about(
+            candidate, proposals.generated, proposals.dropped, kept, reason, {}, len(ranked)
+        )
+
+    def _why(self, chosen: Draft, of: str, more: str = "") -> str:
+        surrogate, expected = self.history.config.surrogate, chosen.prediction
+        assert expected is not None
+        found = (
+            f"highest expected improvement of {of}"
+            if surrogate.acquisition == "log_ei"
+            else f"highest mu + {surrogate.kappa:.2g} sigma of {of}: {expected.ucb:.4f}"
+        )
+        return f"{found} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}{more})"
 
     def _ranked(self, number: int, best: EvaluatedCandidate, proposals: Proposals, advice: Advice) -> list[Draft]:
         """What is proposed in all generations, the best of it first; empty if nothing of it is a new subset."""
@@ -212,7 +242,12 @@ class Policy:
         return ranked
 
     def _add(
-        self, proposals: Proposals, recipe: Recipe, made: str, key: str | None, parent: EvaluatedCandidate | None
+        self,
+        proposals: Proposals,
+        recipe: Recipe,
+        made: str,
+        key: str | None = None,
+        parent: EvaluatedCandidate | None = None,
     ) -> None:
         draft = replace(self.drafts.make(recipe, made, key), parent=parent)
         proposals.add(draft, self.drafts.problem(draft))
@@ -252,3 +287,7 @@ class Policy:
 
     def _rng(self, number: int, purpose: int) -> np.random.Generator:
         return generator(self.history.config.seed, number, purpose)
+
+
+def _probe_of(zone: ZoneConfig, target: float) -> str:
+    return f"random probe, {zone.name} zone (target {target:.0%} of the pool)"

@@ -117,13 +117,20 @@ class LeaveOneOut:
 
 
 class Ranker(Protocol):
-    """Predicts scores; see the module's docstring. :class:`BaseRanker` has a default for all but :meth:`predict`."""
+    """Predicts scores; see the module's docstring. :class:`BaseRanker` has a default for all but :meth:`predict`.
+
+    Attributes:
+        has_prior: whether it can tell recipes apart before anything is known (``predict`` with no known point). The first
+            probes are then chosen by it, else drawn.
+    """
+
+    has_prior: bool
 
     def predict(self, known: Known, points: Sequence[Point], kappa: float, seed: int) -> list[Prediction]:
         """Predictions for the known points, in their order, then for ``points``.
 
         Args:
-            known: at least one point.
+            known: at least one point, unless ``has_prior``; without one predictions are on a scale of the ranker's own.
             points: recipes that were not evaluated, or were at another fidelity.
             kappa: weight of ``sigma`` in ``ucb``.
             seed: of whatever is random in a fit.
@@ -141,6 +148,8 @@ class Ranker(Protocol):
 
 class BaseRanker:
     """Defaults for what follows from :meth:`Ranker.predict`."""
+
+    has_prior: bool = False
 
     def predict(self, known: Known, points: Sequence[Point], kappa: float, seed: int) -> list[Prediction]:
         raise NotImplementedError

@@ -47,6 +47,7 @@ from autoselection.search.overlaps import overlap
 from autoselection.search.prior import LinearPrior, read_prior
 from autoselection.search.ranker import (
     MIN_POINTS_FOR_LEAVE_ONE_OUT,
+    BaseRanker,
     Known,
     LeaveOneOut,
     Point,
@@ -93,6 +94,8 @@ class Transform:
 
     @classmethod
     def of(cls, scores: Array, robust: bool) -> Transform:
+        if len(scores) == 0:
+            return cls(0.0, 1.0, robust)
         if not robust:
             deviation = float(scores.std())
             return cls(float(scores.mean()), deviation if deviation > 1e-12 else 1.0, False)
@@ -183,11 +186,13 @@ class KernelParts:
             means (settings, train + test), all relative to the amplitude but for the means.
         """
         own, cross, variances, means = [], [], [], []
+        # Before any score the constant is the zero of the scale, not unknown: it would only hide differences.
+        constant = MEAN_VARIANCE if len(train) else 0.0
         for line in self.lines:
             known, other = line.factors[train], line.factors[test]
-            own.append(self.kernels[:, train[:, None], train] + (known @ known.T + MEAN_VARIANCE))
-            cross.append(self.kernels[:, train[:, None], test] + (known @ other.T + MEAN_VARIANCE))
-            spread = (other**2).sum(axis=1) + (1.0 + MEAN_VARIANCE)
+            own.append(self.kernels[:, train[:, None], train] + (known @ known.T + constant))
+            cross.append(self.kernels[:, train[:, None], test] + (known @ other.T + constant))
+            spread = (other**2).sum(axis=1) + (1.0 + constant)
             variances.append(np.broadcast_to(spread, (len(self.kernels), len(test))))
             mean = line.mean[np.concatenate([train, test])]
             means.append(np.broadcast_to(mean, (len(self.kernels), len(mean))))
@@ -229,12 +234,13 @@ def _distance(features: Array, n_train: int) -> Array:
     return np.asarray(cdist(features[:n_train], features) / np.sqrt(features.shape[1]))
 
 
-class GaussianProcess:
+class GaussianProcess(BaseRanker):
     """Ranks by ``search.surrogate``; see :class:`autoselection.search.ranker.Ranker`."""
 
     def __init__(self, config: SearchConfig) -> None:
         self.config = config.surrogate
         self.prior = read_prior(self.config.prior) if self.config.features != "encoding" else None
+        self.has_prior = self.prior is not None and self.config.features != "subset"
 
     def _parts(self, known: Known, points: Sequence[Point] = ()) -> KernelParts:
         return KernelParts(
@@ -259,7 +265,10 @@ class GaussianProcess:
 
 
 def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> list[Prediction]:
-    """Predictions for all points of ``parts``, the evaluated ones (whose ``scores`` are given) first."""
+    """Predictions for all points of ``parts``, the evaluated ones (whose ``scores`` are given) first.
+
+    Without any they are on the scale of the model, where random recipes have mean 0, and improve on 0.
+    """
     transform = Transform.of(scores, parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores)
     if parts.config.features == "encoding":
@@ -270,7 +279,8 @@ def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> l
     mu = transform.backward(mean)
     sigma = (transform.backward(mean + deviation) - transform.backward(mean - deviation)) / 2.0
     ucb = transform.backward(mean + kappa * deviation)
-    gain = log_expected_improvement(mean, deviation, float(mean[: parts.n_train].max()))
+    best = float(mean[: parts.n_train].max()) if parts.n_train else 0.0
+    gain = log_expected_improvement(mean, deviation, best)
     return [Prediction(float(m), float(s), float(u), float(g)) for m, s, u, g in zip(mu, sigma, ucb, gain, strict=True)]
 
 
@@ -292,7 +302,7 @@ def _averaged(
     """Posterior mean and standard deviation, and the noise's, averaged over the grid by marginal likelihood."""
     own, cross, variances, prior = parts.model(train, test)
     n = len(y)
-    centre = float(y.mean())
+    centre = float(y.mean()) if n else 0.0
     y = y - centre - prior[:, :n]
     noises = np.array(NOISES)
     noise = parts.noise[np.ix_(train, train)]

@@ -43,7 +43,7 @@ def check_ranker(ranker: Callable[[SearchConfig], Ranker]) -> None:
     It must predict every point it is asked of, the known ones first, with finite numbers and a positive deviation; give the same
     for the same, and nothing else after other questions; leave what it is given as it is; do with one known point, equal
     scores, points of another fidelity and points whose similarities are not known; and a search with it, with short trainings,
-    repeats and batches, must end and be replayed.
+    repeats and batches, must end and be replayed. One that ``has_prior`` must predict without any known point too.
 
     Args:
         ranker: its class, or anything that gives one for the settings of a search.
@@ -53,8 +53,12 @@ def check_ranker(ranker: Callable[[SearchConfig], Ranker]) -> None:
     """
     made = ranker(_settings())
     table = signal_table(0, _ROWS)
-    for case, known in _known_cases(table):
-        points = [*known.points[:2], replace(known.points[0], fidelity=0.3)]
+    cases = _known_cases(table)
+    some = cases[0][1].points
+    for case, known in cases:
+        if not (known.points or made.has_prior):
+            continue
+        points = [*some[:2], replace(some[0], fidelity=0.3)]
         before = (known.scores.copy(), [point.state.copy() for point in known.points])
         found = made.predict(known, points, 1.5, 3)
         _expect(len(found) == len(known.points) + len(points), made, f"one prediction a point ({case})")
@@ -63,8 +67,10 @@ def check_ranker(ranker: Callable[[SearchConfig], Ranker]) -> None:
         _expect(bool((numbers[:, 1] > 0).all()), made, f"deviations are positive ({case})")
         same = (known.scores, [point.state for point in known.points])
         _expect(_equal(before, same), made, f"what it is given stays as it is ({case})")
-        made.predict(_known_cases(table)[0][1], points[:1], 0.0, 1)
+        made.predict(cases[0][1], points[:1], 0.0, 1)
         _expect(made.predict(known, points, 1.5, 3) == found, made, f"the same question has the same answer ({case})")
+        if not known.points:
+            continue
         noise = made.noise(known)
         _expect(np.isfinite(noise) and noise >= 0, made, f"noise is a number of at least 0, not {noise} ({case})")
         made.leave_one_out(known, 3)
@@ -166,6 +172,7 @@ def _known_cases(table: SignalTable) -> list[tuple[str, Known]]:
     return [
         ("six points", Known(points, scores, weights)),
         ("one point", Known(points[:1], scores[:1], weights)),
+        ("no point", Known([], scores[:0], weights)),
         ("equal scores", Known(points, np.full(6, 0.5), weights)),
         ("a subset twice", Known([*points, points[0]], np.append(scores, scores[0] + 0.1), weights)),
     ]
