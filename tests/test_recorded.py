@@ -94,7 +94,9 @@ def test_recipes_are_drawn_and_select_as_they_did(table: SignalTable) -> None:
 
 
 def test_a_search_begins_with_the_probes_it_had(table: SignalTable) -> None:
-    controller = SearchController(table, SearchConfig(evaluations=6, warmup=6, batch=6, seed=2))
+    controller = SearchController(
+        table, SearchConfig(evaluations=6, warmup=6, batch=6, seed=2, surrogate={"prior": False})
+    )
     assert [candidate.ordered_hash for candidate in controller.ask()] == PROBES
 
 

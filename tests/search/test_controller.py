@@ -154,6 +154,20 @@ def test_probes_are_the_ranker_s_choice_of_many_where_it_knows_the_usual_effects
     assert one[0].subset_hash != controller.candidates[0].subset_hash, "from more draws another leads"
 
 
+def test_choices_keep_at_least_half_of_the_smallest_subset_so_far(small):
+    """Whatever the scores promise: here the smaller a subset, the better."""
+    smallest = {}
+    for prior in (True, False):
+        config = SearchConfig(
+            evaluations=8, proposals=40, min_rows=4, reseed={"enabled": False}, surrogate={"prior": prior}
+        )
+        controller = SearchController(small.signals, config)
+        controller.run(lambda candidate: -float(len(candidate.rows)))
+        sizes = [len(candidate.rows) for candidate in controller.candidates]
+        smallest[prior] = min(after / min(sizes[: place + 1]) for place, after in enumerate(sizes[1:]))
+    assert smallest[True] >= 0.5 > smallest[False]
+
+
 @pytest.mark.parametrize("patience", [1, 2, 4])
 def test_a_reseed_comes_exactly_after_patience_edits_without_a_new_best(small, patience):
     controller = SearchController(small.signals, SearchConfig(evaluations=14, reseed={"patience": patience}, **LOCAL))

@@ -31,6 +31,10 @@ from autoselection.signals.table import SignalTable
 
 Chosen = tuple[Candidate, Decision]
 
+SUPPORT = 0.5
+"""Least size of what a ranker with a prior chooses, as a share of the smallest subset asked for so far: its line reaches
+beyond the sizes that were seen, where nothing has yet contradicted it."""
+
 
 class Policy:
     """Chooses candidates for one search.
@@ -250,7 +254,17 @@ class Policy:
         parent: EvaluatedCandidate | None = None,
     ) -> None:
         draft = replace(self.drafts.make(recipe, made, key), parent=parent)
-        proposals.add(draft, self.drafts.problem(draft))
+        problem = self.drafts.problem(draft)
+        if problem is None and len(draft.outcome.rows) < self._floor:
+            problem = f"below {SUPPORT:.0%} of the smallest subset so far"
+        proposals.add(draft, problem)
+
+    @property
+    def _floor(self) -> float:
+        """Fewest rows of a proposal. The whole pool is no measure: it only says where to start from."""
+        sizes = [len(candidate.rows) for candidate in self.history.candidates]
+        below = [size for size in sizes if size < self.signals.n]
+        return SUPPORT * min(below) if below and self.predictions.ranker.has_prior else 0.0
 
     def _briefing(self, number: int, parent: EvaluatedCandidate) -> Briefing:
         history = self.history
