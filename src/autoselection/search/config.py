@@ -192,7 +192,12 @@ class SearchConfig(StrictModel):
     )
     batch: int = Field(1, ge=1, description="Candidates asked at once, for evaluations side by side (count).")
     seed: int = Field(0, ge=0, description="Seed of every random decision of the search.")
-    warmup: int = Field(3, ge=0, description="Random probes before edits start (count).")
+    warmup: int = Field(
+        3,
+        ge=0,
+        description="Probes before edits start (count): random recipes, each the most promising of 'proposals' by usual effects and "
+        "the scores so far.",
+    )
     include_full: bool = Field(False, description="Evaluate the whole pool first; counts as an evaluation.")
     initial: tuple[Path, ...] = Field(
         (),
@@ -246,7 +251,7 @@ class SearchConfig(StrictModel):
         "are edited (count); 1 in the published loop.",
     )
     zones: tuple[ZoneConfig, ...] = Field(
-        PUBLISHED_ZONES, min_length=1, description="Retention zones of the warmup probes, which take turns in them."
+        PUBLISHED_ZONES, min_length=1, description="Retention zones that random recipes aim at in turn."
     )
     draws: DrawConfig = Field(default_factory=DrawConfig, description="Direction and scope of drawn filters.")
     edits: EditConfig = Field(default_factory=EditConfig, description="Local edits of the best recipe.")

@@ -1,4 +1,4 @@
-"""Warmup probes: random recipes aimed at a zone of retention, before anything is known."""
+"""Warmup probes: random recipes aimed at a zone of retention, before much is known."""
 
 from __future__ import annotations
 
