@@ -195,15 +195,13 @@ class Policy:
         )
         return candidate, advice.noted(decision)
 
-    def _leading(
-        self, number: int, proposals: Proposals, origin: Origin, trajectory: int = 0, because: str = ""
-    ) -> Chosen | None:
+    def _leading(self, number: int, proposals: Proposals, origin: Origin) -> Chosen | None:
         """The leader of a ranking of random recipes; None if none of them is a new subset."""
         if not proposals.drafts:
             return None
         ranked = self.predictions.ranked(list(proposals.drafts.values()), number)
-        candidate = self._candidate(number, ranked[0], origin, None, trajectory)
-        reason = because + self._why(ranked[0], f"{len(ranked)} random recipes")
+        candidate = self._candidate(number, ranked[0], origin, None, 0)
+        reason = self._why(ranked[0], f"{len(ranked)} random recipes")
         kept = [draft.record for draft in ranked[:RANKED_KEPT]]
         return candidate, Decision.about(
             candidate, proposals.generated, proposals.dropped, kept, reason, {}, len(ranked)
