@@ -14,8 +14,8 @@ from autoselection.operators import Role, default_registry, in_role
 from autoselection.recipes import Recipe, Step
 from autoselection.search.baselines import params_at
 from autoselection.search.config import SearchConfig
+from autoselection.search.scores import named_by
 from autoselection.search.space import RecipeSpace
-from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.table import SignalTable
 
 SLOTS = 4
@@ -32,19 +32,10 @@ def searched_scores(table: SignalTable, search: SearchConfig) -> dict[str, tuple
         if end is None or not end.searched:
             continue
         signs = {1.0 if option == "low" else -1.0 for option in space.options(name, end)}
-        for column in _cut_by(space, name):
-            found.setdefault(column, set()).update(signs)
+        for column in named_by(space.operator(name), space):
+            if column in table.columns:
+                found.setdefault(column, set()).update(signs)
     return {column: tuple(sorted(found[column])) for column in sorted(found)}
-
-
-def _cut_by(space: RecipeSpace, name: str) -> list[str]:
-    """The columns that an operator of the space may cut by."""
-    operator, named = space.operator(name), in_role(space.params(name), "column")
-    if named is not None:
-        return [column for column in space.options(name, named) if column in space.signals.columns]
-    if (column := operator.scored_by({})) is not None:
-        return [column]
-    return [MONA_PREFIX + task for task in space.signals.tasks] if "mona" in operator.needs({}) else []
 
 
 class Cube:

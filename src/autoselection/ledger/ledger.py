@@ -112,11 +112,16 @@ class Ledger:
                     advance()
                 for item in groups[index]:
                     self._take(item, result, quiet)
-        several = [mixed(kinds)] if len(kinds := self.arithmetics) > 1 else []
-        several += [note] if (note := orders_note(account.known().values())) else []
-        for warning in several if not self._warned else ():
-            self._warned = True
+        if not self._warned:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Say, once, that evaluations of the journal were made in several ways."""
+        warnings = [mixed(kinds)] if len(kinds := self.arithmetics) > 1 else []
+        warnings += [note] if (note := orders_note(self.account.known().values())) else []
+        for warning in warnings:
             console.say(warning, style="yellow")
+        self._warned = bool(warnings)
 
     def _take(self, item: Wanted, result: EvaluationResult, quiet: bool) -> None:
         if result.failure_kind == "infrastructure":

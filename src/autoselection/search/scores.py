@@ -40,7 +40,7 @@ def cut_scores(space: RecipeSpace) -> CutScores:
     columns: set[str] = set()
     unseen = []
     for operator in space.operators:
-        named = dict.fromkeys(_named(operator, space))
+        named = dict.fromkeys(named_by(operator, space))
         wanted = [name for name in named if name not in _NO_SCORES and name not in signals.arrays]
         found = [name for name in wanted if name in signals.columns and varies(signals.columns[name])]
         columns.update(found)
@@ -58,7 +58,7 @@ def cut_scores(space: RecipeSpace) -> CutScores:
     return CutScores(tuple(sorted(columns)), tuple(unseen))
 
 
-def _named(operator: Operator, space: RecipeSpace) -> Iterator[str]:
+def named_by(operator: Operator, space: RecipeSpace) -> Iterator[str]:
     """Columns and other signals that the operator may read to decide, ``mona`` spelt out."""
     column = in_role(space.params(operator.name), "column")
     values = () if column is None else column.choices or (column.default,)

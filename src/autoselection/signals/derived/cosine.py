@@ -209,8 +209,9 @@ def _similar_pairs(unit: Any, listing: _Listing) -> Iterator[Found]:
     if unit.shape[0] > BLOCK:
         if _possible_share(unit, listing.floor) < _PREFIX_WORTH:
             return _prefix_blocks(unit, listing.floor)
-        directions = LeadingDirections(unit, sampled(unit.shape[0]))
-        if directions.share(sampled(unit.shape[0]), listing.floor) < _DIRECTIONS_WORTH:
+        sample = sampled(unit.shape[0])
+        directions = LeadingDirections(unit, sample)
+        if directions.share(sample, listing.floor) < _DIRECTIONS_WORTH:
             return directions.pairs(lambda: listing.floor - COSINE_SLACK)
     return _plain_blocks(Halves.of(unit), listing)
 
