@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.evaluation.remarks import remark_notes
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
-from autoselection.markup import bullets, inline, table
+from autoselection.markup import bullets, inline
 from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
+from autoselection.report.sheet import Sheet
 from autoselection.statistics.compare import p_cell
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
@@ -26,15 +26,6 @@ from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
 from autoselection.terminal import Terminal
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One table: a title, column headings and rows of text."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def study_sheets(study: Study) -> list[Sheet]:
@@ -329,7 +320,7 @@ def _results(study: Study) -> list[tuple[str, EvaluationResult]]:
 def print_study(study: Study, console: Terminal) -> None:
     """Print the tables of a study."""
     for sheet in study_sheets(study):
-        _print_sheet(sheet, console)
+        sheet.print(console)
     for note in study_notes(study):
         console.say(f"- {note}")
     best = study.best()
@@ -341,10 +332,6 @@ def print_study(study: Study, console: Terminal) -> None:
         console.say(f"{what}: {study.path / 'best'}")
 
 
-def _print_sheet(sheet: Sheet, console: Terminal) -> None:
-    console.table(sheet.title, sheet.headings, sheet.rows)
-
-
 def diagnosis_sheet(diagnosis: Diagnosis) -> Sheet:
     """The proxies beside the full evaluation."""
     return Sheet(f"{diagnosis.subject}: proxies beside the {diagnosis.truth}", HEADINGS, tuple(diagnosis.rows()))
@@ -353,7 +340,7 @@ def diagnosis_sheet(diagnosis: Diagnosis) -> Sheet:
 def print_diagnosis(diagnosis: Diagnosis, console: Terminal) -> None:
     """Print the table of proxies and what may be said of it; without enough trials, only that."""
     if diagnosis.trials >= MIN_TRIALS:
-        _print_sheet(diagnosis_sheet(diagnosis), console)
+        diagnosis_sheet(diagnosis).print(console)
     for sentence in (*diagnosis.findings(), *diagnosis.notes):
         console.say(f"- {sentence}")
 
@@ -366,7 +353,7 @@ def study_markdown(study: Study) -> str:
     if diagnosis.trials >= MIN_TRIALS:
         sheets.append(diagnosis_sheet(diagnosis))
     for sheet in sheets:
-        parts += [f"## {inline(sheet.title)}", "", *table(sheet.headings, sheet.rows), ""]
+        parts += [f"## {inline(sheet.title)}", "", *sheet.markdown(), ""]
     if diagnosis.trials >= MIN_TRIALS:
         parts += [*bullets((*diagnosis.findings(), *diagnosis.notes)), ""]
     notes = study_notes(study)
