@@ -3,13 +3,16 @@
 from autoselection.operators.base import (
     BaseOperator,
     Context,
+    Decision,
     Operator,
     Outcome,
     Rows,
     has_signal,
+    judged_by_column,
     validate_params,
 )
 from autoselection.operators.catalog import document
+from autoselection.operators.judgement import Judgement
 from autoselection.operators.param import Param, Role, in_role
 from autoselection.operators.registry import OperatorRegistry, builtin_operators, default_registry
 from autoselection.operators.space import (
@@ -23,6 +26,8 @@ from autoselection.operators.space import (
 __all__ = [
     "BaseOperator",
     "Context",
+    "Decision",
+    "Judgement",
     "Operator",
     "OperatorRegistry",
     "Outcome",
@@ -37,6 +42,7 @@ __all__ = [
     "encoding_names",
     "has_signal",
     "in_role",
+    "judged_by_column",
     "perturb_params",
     "sample_params",
     "validate_params",

@@ -12,7 +12,7 @@ Contract of every operator:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
+from autoselection.operators.judgement import Judgement, beside_kept
 from autoselection.operators.param import Param, in_role, shown
 from autoselection.operators.phrases import default_phrases
 from autoselection.signals.table import SignalTable
@@ -70,6 +71,43 @@ class Outcome:
     missing: int = 0
     notes: Mapping[str, Note] = field(default_factory=lambda: MappingProxyType({}))
     best: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """One step of a recipe that ran: what it was given, and what it kept.
+
+    Attributes:
+        rows: the rows given, in their order.
+        kept: the rows that the operator returned, in their order; none where it returned none.
+        params: complete parameters.
+        context: what the operator saw besides.
+        members: bool[N], which rows of the pool are in ``kept``.
+    """
+
+    rows: Rows
+    kept: Rows
+    params: Mapping[str, Any]
+    context: Context
+    members: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: Rows, kept: Rows, params: Mapping[str, Any], context: Context) -> Decision:
+        """A decision from its rows."""
+        members = np.zeros(context.signals.n, bool)
+        members[kept] = True
+        return cls(rows, kept, params, context, members)
+
+    @property
+    def signals(self) -> SignalTable:
+        """The pool's signals."""
+        return self.context.signals
+
+    def places(self) -> NDArray[np.int64]:
+        """int64[N]: where each row of the pool stands in ``rows``, from 0; -1 for one that was not given."""
+        found = np.full(self.signals.n, -1, np.int64)
+        found[self.rows] = np.arange(len(self.rows))
+        return found
 
 
 class Operator(Protocol):
@@ -180,6 +218,31 @@ class BaseOperator:
         """The parameters that have roles in the usual words, the others as ``name=value`` where they differ from their
         defaults."""
         return default_phrases(self.params, params, names)
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        """Why each of the rows ``asked`` about, all of them given, was kept or dropped; None where nothing is known of it.
+
+        It is asked after the recipe ran, and no part of :class:`Operator`: an operator without it is judged like this
+        one, by the scores of the column that it cuts by.
+        """
+        return judged_by_column(self.params, self.scored_by(decision.params), decision, asked)
+
+
+def judged_by_column(
+    params: tuple[Param, ...], column: str | None, decision: Decision, asked: Rows
+) -> Sequence[Judgement | None]:
+    """What can be told of any operator: by the scores of the column that it declares to cut by, if it declares one.
+
+    Args:
+        params: those that the operator declares.
+        column: :meth:`Operator.scored_by` of the step.
+    """
+    end = in_role(params, "end")
+    if column is None or column not in decision.signals.columns:
+        return [None] * len(asked)
+    scores = decision.signals.column(column)
+    direction = None if end is None else decision.params.get(end.name)
+    return beside_kept(column, scores[asked], decision.members[asked], scores[decision.kept], direction)
 
 
 def declaration_problem(operator: Operator) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
+from autoselection.operators.base import BaseOperator, Context, Decision, Outcome, Rows
+from autoselection.operators.judgement import Judgement, shown, unscored
 from autoselection.operators.param import Param
 from autoselection.operators.phrases import missing_phrases, number, percent
 
@@ -85,3 +86,34 @@ class Decontaminate(BaseOperator):
             dirty |= alike
         dropped = dirty | missing if params["missing"] == "drop" else dirty
         return Outcome(rows[~dropped], missing=int(np.count_nonzero(missing)), notes=notes)
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        limits = {COLUMN: decision.params["threshold"], COSINE_COLUMN: decision.params["cosine_threshold"]}
+        found: list[Judgement | None] = []
+        for row, stays in zip(asked.tolist(), decision.members[asked].tolist(), strict=True):
+            told = [
+                _overlap(column, float(decision.signals.column(column)[row]), float(np.float32(limit)), stays)
+                for column, limit in limits.items()
+                if limit is not None
+            ]
+            known = [each for each in told if each.margin is not None]
+            worst = min(known, key=lambda each: each.margin or 0.0, default=told[0])
+            lacking = next((each for each in told if each.margin is None), None)
+            dirty = any(each.margin is not None and _is_overlap(each) for each in known)
+            found.append(worst if dirty or (stays and known) else lacking or worst)
+        return found
+
+
+def _overlap(column: str, value: float, limit: float, stays: bool) -> Judgement:
+    """A row's overlap beside the limit from which on rows are dropped."""
+    if np.isnan(value):
+        return unscored(column, stays, "value")
+    what = "share of an item's n-grams" if column == COLUMN else "cosine with an item"
+    said = f"its {what} is {shown(value)}; rows are dropped from {shown(limit) if limit else 'any overlap'} on"
+    return Judgement(said, column, value, limit, limit - value)
+
+
+def _is_overlap(judged: Judgement) -> bool:
+    """Whether the overlap alone drops the row: any n-gram does at a limit of 0."""
+    value, limit = judged.value or 0.0, judged.limit or 0.0
+    return value >= limit and (value > 0 or judged.signal == COSINE_COLUMN)

@@ -7,15 +7,17 @@ duplicates is the one kept. A row is compared with *kept* rows only: in a chain 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows, has_signal
+from autoselection.operators.base import BaseOperator, Context, Decision, Note, Outcome, Rows, has_signal
 from autoselection.operators.greedy import Mask, cosine_keep, first_of_each, keep_by_edges, keep_in_squares
+from autoselection.operators.judgement import Judgement
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import number
+from autoselection.operators.twins import by_cosines, by_groups, by_pairs
 from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.derived.cluster_cosines import ClusterCosines
 from autoselection.signals.derived.cosine import COSINE_SLACK, EDGE_LIMIT, clusters_of
@@ -183,6 +185,50 @@ class SemanticDedup(BaseOperator):
             return _by_cosine(rows, signals, params["cosine_threshold"], "embeddings")
         return _by_cosine(rows, signals, params["cosine_threshold"], "sae")
 
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        signals, params = decision.signals, decision.params
+        part, strategy = params.get("part", "row"), params["strategy"]
+        absent, what = np.zeros(signals.n, bool), part
+        if strategy == "exact" and part == "row":
+            found = by_groups(decision, asked, TextGroups().of(signals)["group"], "the same text")
+        elif strategy == "exact":
+            groups = PartGroups(part).of(signals)
+            absent, found = groups["absent"], by_groups(decision, asked, groups["group"], f"the same {part}")
+        elif strategy == "minhash":
+            if part == "row":
+                near = near_duplicates_of(signals, params["ngram_size"], params["num_perm"])
+            else:
+                near, absent = PartPairs(part, params["ngram_size"]).pairs(signals)
+            measure = "Jaccard similarity" + ("" if part == "row" else f" of the {part}s")
+            found = by_pairs(decision, asked, near.node, near.edges, params["jaccard_threshold"], measure)
+        else:
+            signal = "embeddings" if strategy == "sentence" else "sae"
+            similar, threshold = CosinePairs(signal).pairs(signals), params["cosine_threshold"]
+            if threshold < similar.floor - COSINE_SLACK:
+                found = by_cosines(decision, asked, unit_vectors(signals, signal), None, threshold)
+            else:
+                found = by_pairs(decision, asked, similar.node, similar.edges, threshold, "cosine")
+            absent, what = _vectorless(signals, signal), "vector"
+        return _or_absent(asked, absent, what, found)
+
+
+def _vectorless(signals: SignalTable, signal: str) -> Mask:
+    """bool[N]: the rows without features, or without an embedding."""
+    if signal == "sae":
+        return np.asarray(np.diff(signals.require_sae().indptr) == 0)
+    absent: Mask = np.isnan(signals.require_embeddings()[:, 0])
+    return absent
+
+
+def _or_absent(asked: Rows, absent: Mask, what: str, found: Sequence[Judgement | None]) -> Sequence[Judgement | None]:
+    """The judgements, but of rows that have nothing to compare."""
+    said = Judgement(
+        f"it has no {what}, and so is similar to no row"
+        if what == "vector"
+        else f"its {what} is empty, and so is similar to none"
+    )
+    return [said if lacks else each for lacks, each in zip(absent[asked].tolist(), found, strict=True)]
+
 
 def _by_part(rows: Rows, signals: SignalTable, part: str, params: Mapping[str, Any]) -> Outcome:
     """Deduplication by the prompts or the responses alone."""
@@ -287,6 +333,22 @@ class SemDeDup(BaseOperator):
         if clusters != params["num_clusters"]:
             notes["num_clusters moved from"] = params["num_clusters"]
         return Outcome(rows[kept], missing=_featureless(rows, signals), notes=notes | compared)
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        signals, params = decision.signals, decision.params
+        clusters = FeatureClusters(cluster_count(params["num_clusters"], signals.n), decision.context.seed)
+        threshold = params["cosine_threshold"]
+        if ClusterCosines(clusters).suits(signals):
+            squares = ClusterCosines(clusters).squares(signals)
+            node, edges, floor = squares.node, squares.strongest, squares.floor
+        else:
+            similar = ClusterPairs(clusters).pairs(signals)
+            node, edges, floor = similar.node, similar.edges, similar.floor
+        if threshold >= floor - COSINE_SLACK:
+            found = by_pairs(decision, asked, node, edges, threshold, "cosine")
+        else:
+            found = by_cosines(decision, asked, unit_vectors(signals, "sae"), clusters.labels(signals), threshold)
+        return _or_absent(asked, _vectorless(signals, "sae"), "vector", found)
 
 
 def _within(

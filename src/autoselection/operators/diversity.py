@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows
+from autoselection.operators.base import BaseOperator, Context, Decision, Note, Outcome, Rows
 from autoselection.operators.columns import searched_columns
-from autoselection.operators.coverage import GROUND, facility_location, k_center
+from autoselection.operators.coverage import GROUND, WORK, facility_location, k_center
 from autoselection.operators.groups import NO_VECTOR, group_codes, pool_vectors
+from autoselection.operators.judgement import Judgement, shown, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import missing_phrases, number, percent
-from autoselection.operators.ranking import keep_in_order, random_ranking, ranking, share
+from autoselection.operators.ranking import Ranking, keep_in_order, random_ranking, ranking, share
 from autoselection.operators.sampling import allocate, size_params, size_phrases, sized, target_size
+from autoselection.operators.standing import Standing, by_draw, by_place
 from autoselection.signals.table import SignalTable
 
 
@@ -107,6 +109,28 @@ class Diversity(_InEmbeddings):
         if params["missing"] == "keep":
             kept = np.concatenate([kept, without])
         return Outcome(kept, missing=len(without), notes=notes)
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        """By the nearest row chosen; which it is, is not looked for where that would take longer than the step itself."""
+        vectors = pool_vectors(decision.signals)
+        chosen = np.sort(decision.kept[~np.isnan(vectors[decision.kept, 0])])
+        said = f"{len(chosen):,} rows cover the others"
+        found: list[Judgement | None] = []
+        cheap = len(asked) * len(chosen) * vectors.shape[1] <= WORK and len(chosen) > 0
+        for row, stays in zip(asked.tolist(), decision.members[asked].tolist(), strict=True):
+            if np.isnan(vectors[row, 0]):
+                found.append(unscored("the embeddings", stays, "vector"))
+            elif stays:
+                found.append(Judgement(f"it is among the rows chosen: {said}", places=len(chosen)))
+            elif not cheap:
+                found.append(Judgement(f"it was not chosen: {said}", places=len(chosen)))
+            else:
+                cosines = vectors[chosen] @ vectors[row]
+                nearest = int(np.argmax(cosines))
+                cosine, other = float(cosines[nearest]), int(chosen[nearest])
+                told = f"it was not chosen: {said}, the nearest of them, row {other}, with cosine {shown(cosine)}"
+                found.append(Judgement(told, value=cosine, places=len(chosen), other=other))
+        return found
 
     def _choose(
         self, placed: Rows, vectors: NDArray[np.float32], size: int, method: str, context: Context
@@ -205,12 +229,8 @@ class ClusterBalance(_InEmbeddings):
         return found + missing_phrases(params)
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
-        signals = context.signals
-        scope = "cluster" if params["clusters"] is None else f"cluster/{params['clusters']}"
-        if params["within"] == "best":
-            ranked = ranking(signals, params["signal"], params["direction"], scope)
-        else:
-            ranked = random_ranking(signals, context.rng, (context.seed, context.occurrence), scope)
+        signals, scope = context.signals, _clusters(params)
+        ranked = self._ranked(params, context)
         positions, unscored = ranked.split(rows)
         sizes = ranked.sizes(positions)
         power = {"equal": 0.0, "sqrt": 0.5}.get(params["spread"])
@@ -224,6 +244,27 @@ class ClusterBalance(_InEmbeddings):
         notes = {"clusters": int(present.sum()), "in full": int(np.count_nonzero(present & (quotas == sizes)))}
         missing = len(unscored) if params["within"] == "best" else _without_vector(rows, signals, scope)
         return Outcome(keep_in_order(rows, ranked.rows(chosen), signals.n), missing=missing, notes=notes)
+
+    @staticmethod
+    def _ranked(params: Mapping[str, Any], context: Context) -> Ranking:
+        if params["within"] == "best":
+            return ranking(context.signals, params["signal"], params["direction"], _clusters(params))
+        return random_ranking(context.signals, context.rng, (context.seed, context.occurrence), _clusters(params))
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        signals, params = decision.signals, decision.params
+        standing = Standing(self._ranked(params, decision.context), decision.rows, decision.members, asked)
+        names = [name.removeprefix("cluster ") for name in group_codes(signals, _clusters(params))[1]]
+        if params["within"] != "best":
+            return by_draw(standing, names, "cluster")
+        column = str(params["signal"])
+        scores = signals.column(column)
+        return by_place(standing, scores, decision, asked, column, params["direction"], ("cluster", names))
+
+
+def _clusters(params: Mapping[str, Any]) -> str:
+    """The scope of the clusters that the parameters name."""
+    return "cluster" if params["clusters"] is None else f"cluster/{params['clusters']}"
 
 
 def _without_vector(rows: Rows, signals: SignalTable, scope: str) -> int:

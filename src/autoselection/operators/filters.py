@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
-from autoselection.operators.base import Context, Outcome, Rows
+from autoselection.operators.base import Context, Decision, Outcome, Rows
 from autoselection.operators.columns import LENGTHS, searched_columns
 from autoselection.operators.cuts import CutFilter, best_positions, cut_groups, cut_params, quota
-from autoselection.operators.groups import scopes_of
+from autoselection.operators.groups import group_codes, scopes_of
+from autoselection.operators.judgement import Judgement, past_threshold, shown, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import number
 from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
+from autoselection.operators.standing import Standing, by_place
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.table import SignalTable
@@ -45,6 +47,70 @@ class ColumnCut(CutFilter):
         if params["missing"] == "keep":
             kept = np.concatenate([kept, unscored])
         return Outcome(overall.rows(kept), missing=len(unscored), best=best)
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        column = self.scored_by(decision.params)
+        assert column is not None
+        if decision.params.get("band_low") is not None:
+            return _judged_by_band(column, decision, asked)
+        return judged_by_cut(column, decision, decision.rows, asked)
+
+
+def judged_by_cut(column: str, decision: Decision, rows: Rows, asked: Rows) -> list[Judgement | None]:
+    """Judgements by a cut of :func:`~autoselection.operators.cuts.cut_params`.
+
+    Args:
+        rows: those that the cut was made of.
+    """
+    params, signals = decision.params, decision.signals
+    direction, scores = params["direction"], signals.column(column)
+    if params.get("threshold") is not None:
+        limit = float(np.float32(params["threshold"]))
+        values = scores[asked].tolist()
+        stays = decision.members[asked].tolist()
+        return [
+            unscored(column, kept) if np.isnan(value) else past_threshold(column, value, limit, direction)
+            for value, kept in zip(values, stays, strict=True)
+        ]
+    groups = cut_groups(params)
+    ranked = ranking(signals, column, direction, groups)
+    standing = Standing(ranked, rows, decision.members, asked)
+    named = None if groups is None else (groups, group_codes(signals, groups)[1])
+    return by_place(standing, scores, decision, asked, column, direction, named)
+
+
+def _judged_by_band(column: str, decision: Decision, asked: Rows) -> list[Judgement | None]:
+    """Judgements by a band between two quantiles; the margin is to the nearer of the lowest and highest score kept."""
+    signals, groups = decision.signals, cut_groups(decision.params)
+    scores, upward = signals.column(column), ranking(signals, column, "low", groups)
+    standing = Standing(upward, decision.rows, decision.members, asked)
+    codes, names = (np.zeros(signals.n, np.int32), ("whole",)) if groups is None else group_codes(signals, groups)
+    kept = decision.kept[~np.isnan(scores[decision.kept])]
+    lowest = np.full(len(names), np.inf, np.float32)
+    highest = np.full(len(names), -np.inf, np.float32)
+    np.minimum.at(lowest, codes[kept], scores[kept])
+    np.maximum.at(highest, codes[kept], scores[kept])
+    found: list[Judgement | None] = []
+    for row, rank, among in zip(asked.tolist(), standing.rank.tolist(), standing.among.tolist(), strict=True):
+        value, group = float(scores[row]), int(codes[row])
+        if np.isnan(value):
+            found.append(unscored(column, bool(decision.members[row])))
+            continue
+        name = None if groups is None else names[group]
+        within = "" if name is None else f" of {groups} {name}"
+        said = f"{column} {shown(value)} has place {rank:,} of {among:,}{within} (lowest first)"
+        low, high = (int(share(decision.params[end], among)) for end in ("band_low", "band_high"))
+        if low >= high:
+            found.append(
+                Judgement(f"{said}; the band holds no place", column, value, rank=rank, among=among, group=name)
+            )
+            continue
+        bottom, top = float(lowest[group]), float(highest[group])
+        said += f"; places {low + 1:,} to {high:,} are kept, {shown(bottom)} to {shown(top)}"
+        from_bottom = rank <= low or (rank <= high and value - bottom <= top - value)
+        limit, margin = (bottom, value - bottom) if from_bottom else (top, top - value)
+        found.append(Judgement(said, column, value, limit, margin, rank, high - low, among, name))
+    return found
 
 
 def _band(column: str, scored: Rows, params: Mapping[str, Any], signals: SignalTable) -> Rows:
@@ -230,6 +296,36 @@ class LengthFilter(CutFilter):
         chosen = np.concatenate([kept, rows[~known]]) if params["missing"] == "keep" else kept
         return Outcome(keep_in_order(rows, chosen, signals.n), missing=int(np.count_nonzero(~known)))
 
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        params, column = decision.params, str(decision.params["length"])
+        lengths = decision.signals.column(column)
+        bounds = [
+            (float(np.float32(params[name])), direction)
+            for name, direction in (("min", "high"), ("max", "low"))
+            if params[name] is not None
+        ]
+        inside = ~np.isnan(lengths[decision.rows])
+        for limit, direction in bounds:
+            own = lengths[decision.rows]
+            inside &= own >= limit if direction == "high" else own <= limit
+        shares: Sequence[Judgement | None] = [None] * len(asked)
+        if params["fraction"] is not None:
+            cut = Decision(
+                decision.rows, decision.kept, {**params, "threshold": None}, decision.context, decision.members
+            )
+            shares = judged_by_cut(column, cut, decision.rows[inside], asked)
+        found: list[Judgement | None] = []
+        for row, by_share in zip(asked.tolist(), shares, strict=True):
+            value = float(lengths[row])
+            if np.isnan(value):
+                found.append(unscored(column, bool(decision.members[row])))
+                continue
+            by_bound = [past_threshold(column, value, limit, direction) for limit, direction in bounds]
+            nearest = min(by_bound, key=lambda each: each.margin or 0.0, default=None)
+            outside = nearest is not None and nearest.margin is not None and nearest.margin < 0
+            found.append(nearest if outside or by_share is None else by_share)
+        return found
+
 
 class MonaFilter(CutFilter):
     """Keep the rows most relevant to any task, by their MONA scores.
@@ -281,6 +377,24 @@ class MonaFilter(CutFilter):
         best = self._first(rows, params, signals) if len(kept_rows) == 0 else None
         return Outcome(kept_rows, missing=missing, notes=notes, best=best)
 
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        """By the task for which a row came nearest to staying, or for which it stands best."""
+        signals, params = decision.signals, decision.params
+        best: list[Judgement | None] = [None] * len(asked)
+        for task in signals.tasks:
+            column = MONA_PREFIX + task
+            ranked = ranking(signals, column, params["direction"], cut_groups(params))
+            positions = ranked.split(decision.rows)[0]
+            own = ranked.rows(best_positions(ranked, positions, signals.column(column), params))
+            for_task = Decision.of(decision.rows, own, params, decision.context)
+            for at, found in enumerate(judged_by_cut(column, for_task, decision.rows, asked)):
+                if found is not None and found.value is not None and (best[at] is None or _nearer(found, best[at])):
+                    best[at] = found
+        return [
+            unscored("mona", bool(decision.members[row]), "relevance for any task") if found is None else found
+            for row, found in zip(asked.tolist(), best, strict=True)
+        ]
+
     @staticmethod
     def _first(rows: Rows, params: Mapping[str, Any], signals: SignalTable) -> int | None:
         """The best row for the first task that scores any."""
@@ -290,6 +404,15 @@ class MonaFilter(CutFilter):
             if len(scored):
                 return int(ranked.order[scored[0]])
         return None
+
+
+def _nearer(one: Judgement, other: Judgement | None) -> bool:
+    """Whether one judgement by a task is nearer to keeping the row than another."""
+    if other is None:
+        return True
+    if one.rank is None or other.rank is None or one.places is None or other.places is None:
+        return (one.margin or 0.0) > (other.margin or 0.0)
+    return one.rank - one.places < other.rank - other.places
 
 
 BUILTIN_FILTERS = (

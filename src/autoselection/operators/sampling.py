@@ -7,17 +7,19 @@ is given a larger share instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
-from autoselection.operators.base import BaseOperator, Context, Note, Outcome, Rows
+from autoselection.operators.base import BaseOperator, Context, Decision, Note, Outcome, Rows
+from autoselection.operators.judgement import Judgement, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import listed, missing_phrases, number, percent
 from autoselection.operators.ranking import random_ranking, share
+from autoselection.operators.standing import Standing, by_draw
 from autoselection.signals.table import SignalTable
 from autoselection.wording import suggestion
 
@@ -57,6 +59,13 @@ def _draw(rows: Rows, quotas: NDArray[np.int64], context: Context) -> Rows:
     """A random choice of ``quotas[source]`` rows of each source, in the order given."""
     ranked = random_ranking(context.signals, context.rng, (context.seed, context.occurrence))
     return rows[ranked.among_first(rows, context.signals.source, quotas)]
+
+
+def judged_by_draw(decision: Decision, rows: Rows, asked: Rows) -> list[Judgement | None]:
+    """Judgements of rows that were drawn at random from each source; ``rows``: those drawn from."""
+    context = decision.context
+    ranked = random_ranking(context.signals, context.rng, (context.seed, context.occurrence))
+    return by_draw(Standing(ranked, rows, decision.members, asked), context.signals.source_names, "source")
 
 
 def size_params(default: float | None, searched: bool, absent: str) -> tuple[Param, ...]:
@@ -141,6 +150,9 @@ class TruncateSamples(BaseOperator):
         quotas = allocate(len(rows) if total is None else total, np.ones(len(capacity)), capacity)
         return Outcome(_draw(rows, quotas, context))
 
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        return judged_by_draw(decision, decision.rows, asked)
+
 
 class SourceFilter(BaseOperator):
     """Drop or keep whole sources. Not among the published operators: the coarsest cut, and often the best first one."""
@@ -169,6 +181,15 @@ class SourceFilter(BaseOperator):
         named[_known_sources(self.name, params["sources"], context.signals)] = True
         kept = named if params["mode"] == "keep" else ~named
         return Outcome(rows[kept[context.signals.source[rows]]])
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        what = "is not among those kept" if decision.params["mode"] == "keep" else "is dropped"
+        stays = "is kept" if decision.params["mode"] == "keep" else "is not among those dropped"
+        names = [decision.signals.source_names[code] for code in decision.signals.source[asked].tolist()]
+        return [
+            Judgement(f"its source, {name}, {stays if kept else what}", group=name)
+            for name, kept in zip(names, decision.members[asked].tolist(), strict=True)
+        ]
 
 
 def _mix(rows: Rows, weights: NDArray[np.float64], params: Mapping[str, Any], context: Context) -> Outcome:
@@ -266,6 +287,9 @@ class SourceMix(BaseOperator):
         weights[codes] = list(named.values())
         return _mix(rows, weights, params, context)
 
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        return judged_by_draw(decision, decision.rows, asked)
+
 
 class VarentropyMix(BaseOperator):
     """Mix the sources in proportion to ``softmax(mean varentropy / temperature)``.
@@ -328,3 +352,11 @@ class VarentropyMix(BaseOperator):
         weights = np.where(present, np.exp(logits - logits[present].max()), 0.0)
         outcome = _mix(pool, weights, params, context)
         return Outcome(outcome.rows, missing=missing, notes=outcome.notes)
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        scores, keeps = decision.signals.column("varentropy"), decision.params["missing"] == "keep"
+        drawn = decision.rows if keeps else decision.rows[~np.isnan(scores[decision.rows])]
+        return [
+            unscored("varentropy", False) if np.isnan(score) and not keeps else found
+            for score, found in zip(scores[asked].tolist(), judged_by_draw(decision, drawn, asked), strict=True)
+        ]

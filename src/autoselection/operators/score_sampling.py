@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
+from autoselection.operators.base import BaseOperator, Context, Decision, Outcome, Rows
 from autoselection.operators.columns import searched_columns
+from autoselection.operators.judgement import Judgement, shown, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import missing_phrases, number
 from autoselection.operators.ranking import keep_in_order
@@ -78,6 +80,17 @@ class Sample(BaseOperator):
         return found + missing_phrases(params)
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
+        drawn, unscored_rows = self._drawn(rows, params, context)
+        chosen = drawn[: target_size(params, len(drawn))]
+        best = int(drawn[0]) if len(drawn) else None
+        if params["missing"] == "keep":
+            chosen = np.concatenate([chosen, unscored_rows])
+        kept = keep_in_order(rows, chosen, context.signals.n)
+        return Outcome(kept, missing=len(unscored_rows), best=best)
+
+    @staticmethod
+    def _drawn(rows: Rows, params: Mapping[str, Any], context: Context) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows with a score in the order in which they are drawn, and those without, by row."""
         signals = context.signals
         ordered = np.sort(rows)  # sums must not depend on the order given
         scores = signals.column(params["signal"])[ordered].astype(np.float64)
@@ -90,9 +103,26 @@ class Sample(BaseOperator):
         uniform = context.rng().random(signals.n)[scored]
         gumbel = -np.log(-np.log(np.clip(uniform, 1e-300, 1.0 - 2.0**-53)))
         drawn = scored[np.argsort(-(z / params["temperature"] + gumbel), kind="stable")]
-        chosen = drawn[: target_size(params, len(scored))]
-        best = int(drawn[0]) if len(drawn) else None
-        if params["missing"] == "keep":
-            chosen = np.concatenate([chosen, ordered[~known]])
-        kept = keep_in_order(rows, chosen, signals.n)
-        return Outcome(kept, missing=int(np.count_nonzero(~known)), best=best)
+        return drawn, ordered[~known]
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        """By the place in the order drawn; there is no margin in the signal, as chance has a part in it."""
+        column, params = str(decision.params["signal"]), decision.params
+        drawn, _ = self._drawn(decision.rows, params, decision.context)
+        rank = np.zeros(decision.signals.n, np.int64)
+        rank[drawn] = np.arange(1, len(drawn) + 1)
+        places, scores = int(target_size(params, len(drawn)) or 0), decision.signals.column(column)
+        return [
+            Judgement(
+                f"drawn with chances by {column}, here {shown(value)}, it has place {place:,} of {len(drawn):,}; "
+                f"the first {places:,} are kept",
+                column,
+                value,
+                rank=place,
+                places=places,
+                among=len(drawn),
+            )
+            if place
+            else unscored(column, params["missing"] == "keep")
+            for value, place in zip(scores[asked].tolist(), rank[asked].tolist(), strict=True)
+        ]

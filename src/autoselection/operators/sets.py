@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
+from autoselection.operators.base import BaseOperator, Context, Decision, Outcome, Rows
+from autoselection.operators.judgement import Judgement
 from autoselection.operators.param import Param
 
 
@@ -29,6 +30,9 @@ class Union(BaseOperator):
         added = other[~present[other]]
         return Outcome(np.concatenate([rows, added]), notes={"other rows": len(other), "added": len(added)})
 
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        return [Judgement("rows that are given all stay")] * len(asked)
+
 
 class _Compared(BaseOperator):
     """Keep rows by whether another recipe selects them."""
@@ -46,6 +50,11 @@ class _Compared(BaseOperator):
         shared = present[rows]
         notes = {"other rows": len(other), "shared": int(np.count_nonzero(shared))}
         return Outcome(rows[shared if self._inside else ~shared], notes=notes)
+
+    def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
+        stays = decision.members[asked].tolist()
+        said = ("the other recipe does not select it", "the other recipe selects it too")
+        return [Judgement(said[kept is self._inside]) for kept in stays]
 
 
 class Intersect(_Compared):

@@ -5,10 +5,12 @@ from autoselection.recipes.lineage_warnings import Shortfall, lineage_remarks, s
 from autoselection.recipes.materialize import (
     Materialization,
     PrefixCache,
+    StepRun,
     dropped_rows,
     materialize,
     ordered_hash,
     rows_by_step,
+    step_runs,
     subset_hash,
 )
 from autoselection.recipes.ready import ReadyRecipe, is_ready_name, load_recipe, ready_recipe, ready_recipes
@@ -16,9 +18,11 @@ from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
 from autoselection.recipes.required_signals import lacking_signals, recipe_signals
 from autoselection.recipes.state import StateVector, state_vector, state_vectors
 from autoselection.recipes.transfer import ScoredPool, Transfer, transfer
+from autoselection.recipes.why import Fate, StepJudgement, why
 
 __all__ = [
     "MAX_STEPS",
+    "Fate",
     "Materialization",
     "PrefixCache",
     "ReadyRecipe",
@@ -28,7 +32,9 @@ __all__ = [
     "Shortfall",
     "StateVector",
     "Step",
+    "StepJudgement",
     "StepLineage",
+    "StepRun",
     "Transfer",
     "dropped_rows",
     "is_ready_name",
@@ -44,6 +50,8 @@ __all__ = [
     "shortfalls",
     "state_vector",
     "state_vectors",
+    "step_runs",
     "subset_hash",
     "transfer",
+    "why",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -203,6 +203,46 @@ def materialize(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class StepRun:
+    """One step of a recipe as it ran on a pool.
+
+    Attributes:
+        number: from 1.
+        step: the step, with complete parameters.
+        operator: its operator.
+        given, kept: rows before and after it, in their order.
+        context: what the operator saw.
+        lineage: what it did.
+        member_recipe: of a set operation, the recipe that it names.
+    """
+
+    number: int
+    step: Step
+    operator: Operator
+    given: Rows
+    kept: Rows
+    context: Context
+    lineage: StepLineage
+    member_recipe: Recipe | None = None
+
+
+def step_runs(
+    recipe: Recipe,
+    signals: SignalTable,
+    *,
+    seed: int = 0,
+    book: RecipeBook | None = None,
+    registry: OperatorRegistry | None = None,
+    cache: PrefixCache | None = None,
+) -> list[StepRun]:
+    """The steps of a recipe as they run; arguments and errors as of :func:`materialize`."""
+    registry, inlined, cache = _prepared(recipe, signals, book, registry, cache)
+    runs: list[StepRun] = []
+    _run(inlined, signals, seed, registry, cache, runs.append)
+    return runs
+
+
 def rows_by_step(
     recipe: Recipe,
     signals: SignalTable,
@@ -213,9 +253,8 @@ def rows_by_step(
     cache: PrefixCache | None = None,
 ) -> list[Rows]:
     """The rows after each step of a recipe, in the order of its lineage; arguments and errors as of :func:`materialize`."""
-    registry, inlined, cache = _prepared(recipe, signals, book, registry, cache)
-    prefixes = (replace(inlined, steps=inlined.steps[:count]) for count in range(1, len(inlined.steps) + 1))
-    return [_run(prefix, signals, seed, registry, cache)[0] for prefix in prefixes]
+    runs = step_runs(recipe, signals, seed=seed, book=book, registry=registry, cache=cache)
+    return [run.kept for run in runs]
 
 
 def dropped_rows(
@@ -283,9 +322,18 @@ def _row_hash(rows: Rows) -> str:
 
 
 def _run(
-    recipe: Recipe, signals: SignalTable, seed: int, registry: OperatorRegistry, cache: PrefixCache
+    recipe: Recipe,
+    signals: SignalTable,
+    seed: int,
+    registry: OperatorRegistry,
+    cache: PrefixCache,
+    told: Callable[[StepRun], None] | None = None,
 ) -> tuple[Rows, tuple[StepLineage, ...], Mask]:
-    """Apply a canonical, self-contained recipe; returns its rows, what each step did, and the rows as a mask."""
+    """Apply a canonical, self-contained recipe; returns its rows, what each step did, and the rows as a mask.
+
+    Args:
+        told: is given each step as it ran.
+    """
 
     inner: list[StepLineage] = []
 
@@ -301,8 +349,8 @@ def _run(
     for index, step in enumerate(recipe.steps):
         prefix = digest_steps(recipe.steps[: index + 1])
         known = cache.get(signals, seed, prefix)
+        context, before = Context(signals, seed, resolve, seen.get(step.operator, 0)), rows
         if known is None:
-            context = Context(signals, seed, resolve, seen.get(step.operator, 0))
             given = _mask(rows, signals.n) if members is None else members
             inner.clear()
             known, members = _apply(index + 1, registry.get(step.operator), step, rows, given, context)
@@ -312,8 +360,16 @@ def _run(
             members = None
         rows = known[0]
         lineage.append(known[1])
+        if told is not None:
+            named = next((step.params[name] for name in _recipe_params(registry.get(step.operator))), None)
+            member = None if named is None else recipe.library.get(named)
+            told(StepRun(index + 1, step, registry.get(step.operator), before, rows, context, known[1], member))
         seen[step.operator] = seen.get(step.operator, 0) + 1
     return rows, tuple(lineage), _mask(rows, signals.n) if members is None else members
+
+
+def _recipe_params(operator: Operator) -> Iterator[str]:
+    return (param.name for param in operator.params if param.kind == "recipe")
 
 
 def _apply(

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from autoselection.errors import RecipeError, SignalError
 from autoselection.operators import (
     Context,
+    Decision,
+    Judgement,
     Operator,
     OperatorRegistry,
     Outcome,
@@ -90,7 +92,8 @@ def check_operator(
     It must be declared completely; be pure (rows, signals and NumPy's global random numbers stay as they are) and
     deterministic, with nothing random but by the seed it is given, however large; return distinct rows that it was given, in
     the order it states; break ties by row; do with no row, one row, and rows without a score, which it drops or keeps as its
-    parameter says and counts; search parameters that it accepts; and its parameters must survive a recipe's YAML.
+    parameter says and counts; judge rows, if it says why it keeps or drops them, with margins of the right sign; search
+    parameters that it accepts; and its parameters must survive a recipe's YAML.
 
     Args:
         operator: the operator, or its class, which is then called without arguments.
@@ -122,6 +125,7 @@ def check_operator(
             _check_order(case, greedy)
             _check_missing(case)
             _check_edges(case)
+            _check_judgements(case)
             _check_recipe(case)
             if isinstance(operator, type):
                 again = replace(case, operator=operator()).run()
@@ -348,6 +352,28 @@ def _check_missing(case: _Case) -> None:
         case.expect(
             bool(found.all()),
             f"it drops rows without a score that '{missing.name}: keep' keeps: {_some(without[~found])}",
+        )
+
+
+def _check_judgements(case: _Case) -> None:
+    """What an operator that has ``judge`` says of the rows it was given."""
+    judge = getattr(case.operator, "judge", None)
+    if judge is None:
+        return
+    kept = case.run().rows
+    context = Context(case.table, case.seed, lambda _: np.arange(0, case.table.n, 2, dtype=np.int64))
+    asked = np.sort(case.rows)
+    judged = judge(Decision.of(case.rows, kept, case.params, context), asked)
+    case.expect(
+        len(judged) == len(asked) and all(each is None or isinstance(each, Judgement) for each in judged),
+        "judge() must give one Judgement, or None, of each row asked about",
+    )
+    for row, stays, each in zip(asked.tolist(), np.isin(asked, kept).tolist(), judged, strict=True):
+        margin = None if each is None else each.margin
+        case.expect(
+            margin is None or (margin >= 0 if stays else margin <= 0),
+            f"judge() says that row {row}, which it {'kept' if stays else 'dropped'}, has the margin {margin}: "
+            "at least 0 of a row kept, at most 0 of one dropped",
         )
 
 
