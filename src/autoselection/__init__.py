@@ -39,11 +39,13 @@ __all__ = [
     "materialize",
     "run_study",
     "score_pool",
+    "show_rows",
     "state_vector",
 ]
 
 if TYPE_CHECKING:
     from autoselection.errors import AutoSelectionError
+    from autoselection.inspection import show_rows
     from autoselection.pool import IngestConfig, Pool
     from autoselection.pool.ingest import ingest
     from autoselection.recipes import Recipe, Step, load_recipe, state_vector
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 else:
     _NAMES = {
         "errors": ("AutoSelectionError",),
+        "inspection": ("show_rows",),
         "pool": ("IngestConfig", "Pool", "ingest"),
         "recipes": ("Recipe", "Step", "load_recipe", "materialize", "state_vector"),
         "search": ("Observation", "SearchConfig", "SearchController"),

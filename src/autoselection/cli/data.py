@@ -1,4 +1,4 @@
-"""Commands about pools: ingest, pool stats, sae train."""
+"""Commands about pools: ingest, pool show, stats and verify, sae train."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import DATA, ChatTemplate, Delimiter, Encoding, Json, PoolPlace, app, emit, output
+from autoselection.cli._common import DATA, ChatTemplate, Delimiter, Encoding, Json, PoolPlace, app, emit, output, words
 from autoselection.errors import ConfigError
 from autoselection.terminal import Terminal
 
@@ -286,6 +286,59 @@ def pool_stats_command(places: PoolPlace, as_json: Json = False) -> None:
         emit(stats.to_dict(), True, "")
     else:
         print_pool_stats(stats, Path(source.name), output)
+
+
+@pool_app.command("show", epilog="Example: autoselection pool show pool --where 'n_tokens < 20' --sample 5")
+def pool_show(
+    place: Annotated[Path, typer.Argument(metavar="POOL", help="Pool or study directory, or a raw file.")],
+    ids: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="[ID…]", help="Ids, or numbers, of rows (default: the first that fit the options)."),
+    ] = None,
+    where: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="CONDITION", help="Rows to choose: \"ifd < 0.3 and source in ('a', 'b')\"."),
+    ] = None,
+    source: Annotated[Optional[str], typer.Option(help="Only rows of this source.")] = None,  # noqa: UP045
+    sample: Annotated[Optional[int], typer.Option(min=1, help="Show so many of them at random.")] = None,  # noqa: UP045
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="Without --sample, show the first so many (default: 5, or all that are named)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    signals: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME,…", help="Signals to show (default: all that the pool has); none shows none."),
+    ] = None,
+    brief: Annotated[bool, typer.Option("--brief", help="One line for each row.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Whole texts, however long.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show rows: their turns, own columns, and every signal with its percentiles in the pool and in its source."""
+    from autoselection.inspection import SHOWN, show_rows
+    from autoselection.report import print_rows
+    from autoselection.study.named_pools import open_scored_pool
+
+    if brief and full:
+        raise ConfigError("--brief and --full: give one of them.")
+    scored = open_scored_pool(place)
+    names = None if signals is None else [] if signals.strip().lower() == "none" else words(signals)
+    first = (None if ids else SHOWN) if limit is None else limit
+    shown = show_rows(
+        scored.pool,
+        ids or None,
+        where=where,
+        source=source,
+        sample=sample,
+        limit=first,
+        seed=seed,
+        signals=scored.table,
+        columns=names,
+    )
+    if as_json:
+        emit(shown.to_dict(), True, "")
+    else:
+        print_rows(shown, scored.name, output, brief=brief, full=full)
 
 
 @pool_app.command("verify", epilog="Example: autoselection pool verify pool")

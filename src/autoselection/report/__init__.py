@@ -2,6 +2,7 @@
 
 from autoselection.report.evaluation import print_checks, print_evaluation
 from autoselection.report.pool import print_pool_stats
+from autoselection.report.rows import print_rows
 from autoselection.report.selection import print_scores, print_selection
 from autoselection.report.tables import print_diagnosis, print_study, study_markdown, write_report
 from autoselection.report.transfer import print_transfer
@@ -11,6 +12,7 @@ __all__ = [
     "print_diagnosis",
     "print_evaluation",
     "print_pool_stats",
+    "print_rows",
     "print_scores",
     "print_selection",
     "print_study",
