@@ -63,3 +63,12 @@ def test_trainings_of_an_earlier_version_are_told_apart() -> None:
     assert remark_notes([("a", now), ("b", untrained)]) == []
     (note,) = remark_notes([("a", former), ("b", now), ("c", now), ("d", untrained)])
     assert note.startswith("1 of 3 trainings are of an earlier version")
+
+
+def test_one_pass_trains_a_row_as_often_as_it_counts_whatever_the_order(make_job) -> None:
+    rows = np.array([3, 3, 3, 5, 7, 7])
+    counted = evaluate(make_job(rows=rows, sft={"epochs": 1.0, "batch_size": 2}))
+    assert (counted.train_rows, counted.steps) == (6, 3)
+    mixed = evaluate(make_job(rows=rows[[5, 0, 3, 1, 4, 2]], sft={"epochs": 1.0, "batch_size": 2}))
+    once = evaluate(make_job(rows=np.array([3, 5, 7]), sft={"epochs": 2.0, "batch_size": 2}))
+    assert counted.score == mixed.score != once.score

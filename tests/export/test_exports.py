@@ -141,3 +141,12 @@ def test_used_folders_are_not_overwritten(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a file"):
         export_hf_dataset(pool, [0], tmp_path / "in.jsonl", CARD)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["hf", "in.jsonl", "pool"]
+
+
+def test_rows_that_count_more_than_once_are_written_as_often_and_the_report_says_so(pool: Pool, tmp_path: Path) -> None:
+    report = export_messages(pool, np.array([2, 0, 0, 0, 1, 1]), tmp_path / "out.jsonl")
+    assert [record["id"] for record in read_lines(report.path)] == ["tool", "one", "one", "one", "multi", "multi"]
+    assert report.remarks == (
+        "3 of the 6 rows are copies: a row that counts more than once stands there as often, under one id.",
+    )
+    assert export_messages(pool, np.array([2, 0, 1]), tmp_path / "out.jsonl").remarks == ()

@@ -52,7 +52,7 @@ class Materializer:
     def rows(self, recipe: Recipe) -> Rows | None:
         """The rows, or None if they are too few to be scored."""
         outcome = materialize(recipe, self.session.table, seed=self.seed, registry=self.registry, cache=self.cache)
-        return outcome.rows if len(outcome.rows) >= self.session.min_rows else None
+        return outcome.rows if outcome.distinct >= self.session.min_rows else None
 
 
 def evaluate_in_turn(session: Session, subsets: Iterable[Rows]) -> None:

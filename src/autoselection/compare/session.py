@@ -138,7 +138,7 @@ class Session:
             ValueError: the subset is smaller than what is scored.
         """
         entered = time.perf_counter()
-        rows = np.unique(np.asarray(rows, np.int64))
+        rows = np.sort(np.asarray(rows, np.int64))
         if len(rows) < self.min_rows:
             raise ValueError(f"a subset of {len(rows)} rows is below the least that is scored ({self.min_rows}).")
         if not self.can_pay(fidelity):

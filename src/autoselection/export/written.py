@@ -69,14 +69,17 @@ class Written:
         sources: rows written of each source.
         left_out: ids of the rows left out.
         reasons: why, with counts.
+        copies: rows written that are the row before once more (count): those that count more than once stand there as often.
     """
 
     rows: int = 0
     formulas: int = 0
     weighted: int = 0
+    copies: int = 0
     sources: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    _last: str | None = None
 
     def records(
         self,
@@ -104,13 +107,21 @@ class Written:
                 self.reasons[str(problem)] += 1
                 continue
             self.rows += 1
+            self.copies += row_id == self._last
+            self._last = row_id
             self.sources[source] += 1
             self.weighted += any("weight" in message for message in conversation.messages)
             yield record
 
     def report(self, path: Path, remarks: Sequence[str] = ()) -> ExportReport:
         """The report of a finished export."""
-        return ExportReport(path, self.rows, tuple(self.left_out), dict(self.reasons.most_common()), tuple(remarks))
+        said = [*remarks]
+        if self.copies:
+            said.append(
+                f"{self.copies:,} of the {self.rows:,} rows are copies: a row that counts more than once stands there as often, "
+                "under one id."
+            )
+        return ExportReport(path, self.rows, tuple(self.left_out), dict(self.reasons.most_common()), tuple(said))
 
 
 def batches(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

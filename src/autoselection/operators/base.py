@@ -6,7 +6,9 @@ Contract of every operator:
   order its ``order`` sentence states; only the family ``set`` may return rows it was not given;
 - it is deterministic: its randomness comes from :meth:`Context.rng` alone, ties are broken by row index;
 - a row without a score (NaN) is dropped or kept as the parameter ``missing`` says, and counted in the outcome;
-- it may return no rows at all; ``Outcome.best`` then names the row that a recipe falls back to.
+- it may return no rows at all; ``Outcome.best`` then names the row that a recipe falls back to;
+- how often a row counts is no business of an operator, except of one that sets ``Outcome.copies``: rows are given and
+  returned once, and the recipe keeps count beside them.
 """
 
 from __future__ import annotations
@@ -65,12 +67,15 @@ class Outcome:
         missing: rows that came without the score the step needs (dropped or kept, as the step says).
         notes: further counts, for the lineage.
         best: the row to fall back to if ``rows`` is empty (default: the first row given).
+        copies: how often each of ``rows`` is to be trained on in one pass, at least once; None: as often as before the step,
+            which is once where no step has said otherwise.
     """
 
     rows: Rows
     missing: int = 0
     notes: Mapping[str, Note] = field(default_factory=lambda: MappingProxyType({}))
     best: int | None = None
+    copies: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

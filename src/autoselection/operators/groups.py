@@ -23,6 +23,9 @@ SCOPES = ("whole", "source", "task", "cluster", "tools")
 MOST_CLUSTERS = 1024
 ROWS_PER_CLUSTER = 10
 """Of about ``sqrt(N / ROWS_PER_CLUSTER)`` clusters."""
+COLUMN = "column/"
+"""Begins the scope of a column's values."""
+MOST_VALUES = 1024
 NO_VECTOR = "without a vector"
 """The last cluster: rows that have none."""
 _SEED = 0
@@ -39,9 +42,11 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
     ``source``: its source. ``task``: the task with its highest MONA score, ties to the task first by name; rows without
     any score are a group of their own, the last. ``cluster``: see :func:`clusters`; rows without a vector likewise.
     ``tools``: the set of tools that it calls. ``whole``: one group. ``cluster/40``: clusters like ``cluster``, forty of them.
+    ``column/NAME``: the values of a column of the signal table, in ascending order; rows without one are the last group.
 
     Raises:
-        SignalError: the pool has no MONA scores, neither embeddings nor SAE features, or no ``tool_names``.
+        SignalError: the pool has no MONA scores, neither embeddings nor SAE features, no ``tool_names``, no such column, or
+            one of more than 1,024 values.
     """
     if scope == "source":
         return signals.source, signals.source_names
@@ -51,6 +56,8 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
         return kept_with(signals, ("groups", scope), lambda: _nearest_tasks(signals))
     if scope == "tools":
         return kept_with(signals, ("groups", scope), lambda: _sets_of_tools(signals))
+    if scope.startswith(COLUMN):
+        return kept_with(signals, ("groups", scope), lambda: _values(signals, scope.removeprefix(COLUMN)))
     count = int(scope.partition("/")[2] or number_of_clusters(signals.n))
     return kept_with(signals, ("groups", "cluster", count), lambda: _pool_clusters(signals, count))
 
@@ -81,6 +88,17 @@ def _nearest_tasks(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
 def _sets_of_tools(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
     found, codes = np.unique(signals.column(TOOL_NAMES), return_inverse=True)
     return codes.reshape(-1).astype(np.int32), tuple("no call" if not name else f"tools {name:.0f}" for name in found)
+
+
+def _values(signals: SignalTable, name: str) -> tuple[Codes, tuple[str, ...]]:
+    values, codes = np.unique(signals.column(name), return_inverse=True)  # all NaN are one, the last
+    if len(values) > MOST_VALUES:
+        raise SignalError(
+            f"Column '{name}' has {len(values):,} different values, and groups are made of at most {MOST_VALUES:,}: name one "
+            "that holds kinds, or round it."
+        )
+    names = tuple("without a value" if np.isnan(value) else f"{value:.6g}" for value in values)
+    return codes.reshape(-1).astype(np.int32), names
 
 
 def number_of_clusters(rows: int) -> int:

@@ -1,8 +1,7 @@
 """Operators that work by source: a random cap, a filter of whole sources, and mixes in given proportions.
 
-None of them ever returns a row twice. Published code lets ``source_mix`` oversample; here a subset is a set of rows, so
-that hashes, token counts and Jaccard distances between subsets mean what they say, and a source that is to weigh more
-is given a larger share instead.
+None of them ever returns a row twice: a subset is a set of rows. Where ``source_mix`` may repeat (``max_repeats``), it says
+beside the rows how often each counts, and hashes, tokens, overlaps and training honour that.
 """
 
 from __future__ import annotations
@@ -15,11 +14,13 @@ from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
 from autoselection.operators.base import BaseOperator, Context, Decision, Note, Outcome, Rows
+from autoselection.operators.groups import COLUMN, group_codes
 from autoselection.operators.judgement import Judgement, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import listed, missing_phrases, number, percent
 from autoselection.operators.ranking import random_ranking, share
 from autoselection.operators.standing import Standing, by_draw
+from autoselection.signals.families.traces import TOOL_NAMES
 from autoselection.signals.table import SignalTable
 from autoselection.wording import suggestion
 
@@ -51,21 +52,23 @@ def allocate(total: int, weights: NDArray[np.float64], capacity: NDArray[np.int6
     return quotas
 
 
-def _counts(rows: Rows, signals: SignalTable) -> NDArray[np.int64]:
-    return np.bincount(signals.source[rows], minlength=len(signals.source_names)).astype(np.int64)
+def _counts(rows: Rows, signals: SignalTable, groups: str = "source") -> NDArray[np.int64]:
+    codes, names = group_codes(signals, groups)
+    return np.bincount(codes[rows], minlength=len(names)).astype(np.int64)
 
 
-def _draw(rows: Rows, quotas: NDArray[np.int64], context: Context) -> Rows:
-    """A random choice of ``quotas[source]`` rows of each source, in the order given."""
-    ranked = random_ranking(context.signals, context.rng, (context.seed, context.occurrence))
-    return rows[ranked.among_first(rows, context.signals.source, quotas)]
+def _draw(rows: Rows, quotas: NDArray[np.int64], context: Context, groups: str = "source") -> NDArray[np.bool_]:
+    """Which of ``rows`` are in a random choice of ``quotas[group]`` rows of each group."""
+    ranked = random_ranking(context.signals, context.rng, (context.seed, context.occurrence), groups)
+    return ranked.among_first(rows, group_codes(context.signals, groups)[0], quotas)
 
 
-def judged_by_draw(decision: Decision, rows: Rows, asked: Rows) -> list[Judgement | None]:
-    """Judgements of rows that were drawn at random from each source; ``rows``: those drawn from."""
+def judged_by_draw(decision: Decision, rows: Rows, asked: Rows, groups: str = "source") -> list[Judgement | None]:
+    """Judgements of rows that were drawn at random from each source, or other group; ``rows``: those drawn from."""
     context = decision.context
-    ranked = random_ranking(context.signals, context.rng, (context.seed, context.occurrence))
-    return by_draw(Standing(ranked, rows, decision.members, asked), context.signals.source_names, "source")
+    ranked = random_ranking(context.signals, context.rng, (context.seed, context.occurrence), groups)
+    names = group_codes(context.signals, groups)[1]
+    return by_draw(Standing(ranked, rows, decision.members, asked), names, groups.removeprefix(COLUMN))
 
 
 def size_params(default: float | None, searched: bool, absent: str) -> tuple[Param, ...]:
@@ -103,18 +106,18 @@ def size_phrases(params: Mapping[str, Any]) -> list[str]:
     return [f"{params['total_samples']:,} rows"] if params.get("total_samples") is not None else []
 
 
-def target_size(params: Mapping[str, Any], available: int) -> int | None:
+def target_size(params: Mapping[str, Any], available: int, repeats: int = 1) -> int | None:
     if params["total_samples"] is not None:
-        return min(int(params["total_samples"]), available)
+        return min(int(params["total_samples"]), available * repeats)
     return None if params["fraction"] is None else int(share(params["fraction"], available))
 
 
-def _known_sources(name: str, sources: Any, signals: SignalTable) -> list[int]:
-    codes = {source: code for code, source in enumerate(signals.source_names)}
-    for source in sources:
-        if source not in codes:
-            raise RecipeError(f"operator '{name}': the pool has no source '{source}'{suggestion(source, codes)}")
-    return [codes[source] for source in sources]
+def _known(name: str, named: Any, groups: Sequence[str], noun: str = "source") -> list[int]:
+    codes = {group: code for code, group in enumerate(groups)}
+    for group in named:
+        if group not in codes:
+            raise RecipeError(f"operator '{name}': the pool has no {noun} '{group}'{suggestion(group, codes)}")
+    return [codes[group] for group in named]
 
 
 class TruncateSamples(BaseOperator):
@@ -148,7 +151,7 @@ class TruncateSamples(BaseOperator):
         total = target_size(params, len(rows))
         capacity = _counts(rows, context.signals)
         quotas = allocate(len(rows) if total is None else total, np.ones(len(capacity)), capacity)
-        return Outcome(_draw(rows, quotas, context))
+        return Outcome(rows[_draw(rows, quotas, context)])
 
     def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
         return judged_by_draw(decision, decision.rows, asked)
@@ -178,7 +181,7 @@ class SourceFilter(BaseOperator):
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         named = np.zeros(len(context.signals.source_names), bool)
-        named[_known_sources(self.name, params["sources"], context.signals)] = True
+        named[_known(self.name, params["sources"], context.signals.source_names)] = True
         kept = named if params["mode"] == "keep" else ~named
         return Outcome(rows[kept[context.signals.source[rows]]])
 
@@ -192,20 +195,30 @@ class SourceFilter(BaseOperator):
         ]
 
 
-def _mix(rows: Rows, weights: NDArray[np.float64], params: Mapping[str, Any], context: Context) -> Outcome:
-    """Draw rows so that sources stand in the proportions ``weights``.
+def _mix(
+    rows: Rows,
+    weights: NDArray[np.float64],
+    params: Mapping[str, Any],
+    context: Context,
+    groups: str = "source",
+    repeats: int = 1,
+) -> Outcome:
+    """Draw rows so that groups stand in the proportions ``weights``.
 
-    Without a size: the largest one at which every source of positive weight can serve its share. With a size: shares by
-    largest remainder, what a source cannot serve is refilled from the others in proportion.
+    Without a size: the largest one at which every group of positive weight can serve its share. With a size: shares by
+    largest remainder, what a group cannot serve is refilled from the others in proportion. A group serves at most
+    ``repeats`` times its rows: all of them before one of them a second time.
     """
-    capacity = _counts(rows, context.signals)
+    codes, names = group_codes(context.signals, groups)
+    rows_of = _counts(rows, context.signals, groups)
+    capacity = rows_of * repeats
     weights = np.where(capacity > 0, weights, 0.0)
     notes: dict[str, Note] = {}
     if not weights.any():
         return Outcome(rows[:0])
     shares = weights / weights.sum()
     served = shares > 0
-    total = target_size(params, len(rows))
+    total = target_size(params, len(rows), repeats)
     if total is None:
         total = max(1, int(np.floor((capacity[served] / shares[served]).min() + 1e-9)))
     quotas = allocate(total, weights, capacity)
@@ -213,17 +226,30 @@ def _mix(rows: Rows, weights: NDArray[np.float64], params: Mapping[str, Any], co
     notes["refilled"] = int(np.maximum(quotas - ideal, 0).sum())
     if quotas.sum() < total:
         notes["short of the size by"] = int(total - quotas.sum())
-    for source, quota in zip(context.signals.source_names, quotas.tolist(), strict=True):
-        notes[f"from {source}"] = quota
-    return Outcome(_draw(rows, quotas, context), notes=notes)
+    for name, quota in zip(names, quotas.tolist(), strict=True):
+        notes[f"from {name}"] = quota
+    whole = quotas // np.maximum(rows_of, 1)
+    more = _draw(rows, quotas - whole * rows_of, context, groups)
+    copies = whole[codes[rows]] + more
+    kept = copies > 0
+    return Outcome(rows[kept], notes=notes, copies=copies[kept] if repeats > 1 else None)
+
+
+def _grouping(params: Mapping[str, Any]) -> str:
+    """What a mix is of, as :func:`~autoselection.operators.groups.group_codes` knows it."""
+    groups: str = params.get("groups", "source")
+    return f"{COLUMN}{params['column']}" if groups == "column" else groups
 
 
 class SourceMix(BaseOperator):
-    """Mix the sources by random draws without repetition.
+    """Mix the sources, or other groups, by random draws.
 
-    The shares are proportional to the given ``weights``, or to ``size^(1 / temperature)`` of each source's rows among
-    those given: 1 leaves the sources as they are, a high temperature approaches equal shares. A search that
+    The shares are proportional to the given ``weights``, or to ``size^(1 / temperature)`` of each group's rows among
+    those given: 1 leaves the groups as they are, a high temperature approaches equal shares. A search that
     uses this operator (``search.operators``) varies temperature and size; weights are for people.
+
+    With ``max_repeats`` a group may serve more rows than it has: each of its rows then counts several times, all of them
+    about equally often. One pass of training sees a row as often as it counts, and later steps keep the count.
     """
 
     name = "source_mix"
@@ -237,7 +263,7 @@ class SourceMix(BaseOperator):
             "weights",
             "weights",
             group="mix",
-            help="weight of each source; the shares of the mix are proportional to them",
+            help="weight of each source (or group); the shares of the mix are proportional to them",
         ),
         Param(
             "temperature",
@@ -259,36 +285,65 @@ class SourceMix(BaseOperator):
             help="weight of each source not named (unset: naming all is required)",
         ),
         *size_params(None, True, " (neither set: the largest exact mix)"),
+        Param(
+            "max_repeats",
+            "int",
+            1,
+            low=1,
+            high=100,
+            implicit=True,
+            help="how often a row may count, so that a group can have a larger share than its rows allow",
+        ),
+        Param(
+            "groups",
+            "choice",
+            "source",
+            choices=("source", "task", "cluster", "tools", "column"),
+            implicit=True,
+            help="what is mixed: sources, nearest tasks, clusters, sets of tools called, or the values of a column",
+        ),
+        Param("column", "signal", when=("groups", ("column",)), help="column whose values are the groups"),
     )
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return sized(self.params, signals)
 
+    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        groups = params.get("groups", "source")
+        by_column = (params["column"],) if groups == "column" and params.get("column") else ()
+        return {"task": ("mona",), "tools": (TOOL_NAMES,), "column": by_column}.get(groups, ())
+
     def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+        groups, repeats = params.get("groups", "source"), params.get("max_repeats", 1)
+        more = [f"rows up to {repeats} times"] if repeats > 1 else []
+        more += [] if groups == "source" else [f"by {params.get('column') or groups}"]
         if params.get("weights") is None:
-            return [f"temperature {number(params['temperature'])}", *size_phrases(params)]
+            return [f"temperature {number(params['temperature'])}", *size_phrases(params), *more]
         shares = [f"{name} {number(weight)}" for name, weight in params["weights"].items()]
         shares += [f"others {number(params['other'])}"] if params.get("other") is not None else []
-        return [" : ".join(shares), *size_phrases(params)]
+        return [" : ".join(shares), *size_phrases(params), *more]
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
-        signals = context.signals
+        signals, repeats, groups = context.signals, params.get("max_repeats", 1), _grouping(params)
         if params["temperature"] is not None:
-            return _mix(rows, _counts(rows, signals) ** (1.0 / params["temperature"]), params, context)
+            weights = _counts(rows, signals, groups) ** (1.0 / params["temperature"])
+            return _mix(rows, weights, params, context, groups, repeats)
         named: Mapping[str, float] = params["weights"]
-        codes = _known_sources(self.name, named, signals)
-        absent = [source for source in signals.source_names if source not in named]
+        known = group_codes(signals, groups)[1]
+        noun = f"{params['column']} of" if groups.startswith(COLUMN) else groups
+        codes = _known(self.name, named, known, noun)
+        absent = [group for group in known if group not in named]
         if absent and params["other"] is None:
             raise RecipeError(
-                f"operator '{self.name}': parameter 'weights' leaves out the source '{absent[0]}' of the pool: "
+                f"operator '{self.name}': parameter 'weights' leaves out the {noun} '{absent[0]}' of the pool: "
                 f"name it (0 drops it) or set 'other'."
             )
-        weights = np.full(len(signals.source_names), params["other"] or 0.0, np.float64)
+        weights = np.full(len(known), params["other"] or 0.0, np.float64)
         weights[codes] = list(named.values())
-        return _mix(rows, weights, params, context)
+        return _mix(rows, weights, params, context, groups, repeats)
 
     def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
-        return judged_by_draw(decision, decision.rows, asked)
+        return judged_by_draw(decision, decision.rows, asked, _grouping(decision.params))
 
 
 class VarentropyMix(BaseOperator):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.operators import Rows
+from autoselection.recipes.copies import layers
 from autoselection.signals.derived.memory import kept_with
 from autoselection.signals.table import SignalTable
 
@@ -33,14 +34,21 @@ _ROWS = 4096
 
 
 def feature_counts(subsets: Sequence[Rows], signals: SignalTable) -> Iterator[Counts]:
-    """Active rows of each SAE feature in each of the subsets in turn, int64[d].
+    """Active rows of each SAE feature in each of the subsets in turn, int64[d]; a row that stands there twice counts twice.
 
     Raises:
         SignalError: the pool has no SAE features.
     """
     counter = _counter(signals)
-    for start in range(0, len(subsets), counter.limit):
-        yield from counter.count(subsets[start : start + counter.limit])
+    sets = [layers(rows, signals.n) for rows in subsets]
+    flat = [layer for found in sets for layer in found]
+    counted = (
+        counts
+        for start in range(0, len(flat), counter.limit)
+        for counts in counter.count(flat[start : start + counter.limit])
+    )
+    for found in sets:
+        yield sum((next(counted) for _ in found[1:]), next(counted))
 
 
 def drift(counts: Counts, size: int, signals: SignalTable) -> float:

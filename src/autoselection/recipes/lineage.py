@@ -10,6 +10,8 @@ from autoselection.operators.base import Note
 
 #: The note of a step that dropped every row: it keeps the best one, whose number the note holds.
 LEFT_NOTHING = "would leave nothing; kept the best row"
+#: The note of a step after which some rows count more than once: how many there are, counted so.
+WITH_COPIES = "rows counting copies"
 
 
 @dataclass(frozen=True)

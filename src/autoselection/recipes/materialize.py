@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -16,7 +16,8 @@ from autoselection import notebook
 from autoselection.errors import AutoSelectionError, PoolError, RecipeError, SignalError
 from autoselection.operators import Context, Operator, OperatorRegistry, Outcome, Rows, default_registry
 from autoselection.pool import Pool, Row, Subset
-from autoselection.recipes.lineage import LEFT_NOTHING, StepLineage
+from autoselection.recipes.copies import copied
+from autoselection.recipes.lineage import LEFT_NOTHING, WITH_COPIES, StepLineage
 from autoselection.recipes.lineage_warnings import lineage_remarks
 from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps
 from autoselection.signals.table import SignalTable
@@ -33,8 +34,9 @@ class Materialization:
 
     Attributes:
         recipe: the recipe in canonical form, with all its unions name inlined.
-        rows: distinct row indices, int64, read-only, in the order of the last step.
-        subset_hash: 16 hex digits of the set of rows.
+        rows: row indices, int64, read-only, in the order of the last step; a row that counts more than once stands there as
+            often, one behind the other.
+        subset_hash: 16 hex digits of the set of rows, and of how often each counts.
         lineage: what each step did.
         pool: the pool, if the signals were loaded from one.
 
@@ -51,6 +53,11 @@ class Materialization:
     def ordered_hash(self) -> str:
         """16 hex digits of the rows in their order."""
         return _row_hash(self.rows)
+
+    @property
+    def distinct(self) -> int:
+        """Number of different rows."""
+        return self.lineage[-1].rows_out if self.lineage else len(self.rows)
 
     @property
     def subset(self) -> Subset:
@@ -124,6 +131,26 @@ class Materialization:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class StepResult:
+    """What came out of a step.
+
+    Attributes:
+        rows: distinct rows, in the order of the step.
+        lineage: what it did.
+        copies: how often each of ``rows`` counts; None: once.
+    """
+
+    rows: Rows
+    lineage: StepLineage
+    copies: NDArray[np.int64] | None = None
+
+    @property
+    def held(self) -> int:
+        """Numbers held in memory."""
+        return len(self.rows) * (1 if self.copies is None else 2)
+
+
 class PrefixCache:
     """Rows after the first steps of recipes, for one signal table: neighbours in a search share their first steps.
 
@@ -135,10 +162,10 @@ class PrefixCache:
         self.hits = 0
         self._held = 0
         self._table: SignalTable | None = None
-        self._entries: OrderedDict[tuple[int, str], tuple[Rows, StepLineage]] = OrderedDict()
+        self._entries: OrderedDict[tuple[int, str], StepResult] = OrderedDict()
 
-    def get(self, signals: SignalTable, seed: int, prefix: str) -> tuple[Rows, StepLineage] | None:
-        """Rows and lineage of the last step of the prefix with this digest, if known."""
+    def get(self, signals: SignalTable, seed: int, prefix: str) -> StepResult | None:
+        """What came out of the last step of the prefix with this digest, if known."""
         if self._table is not signals:
             self._table, self._held = signals, 0
             self._entries.clear()
@@ -149,13 +176,13 @@ class PrefixCache:
         self._entries.move_to_end((seed, prefix))
         return entry
 
-    def put(self, seed: int, prefix: str, rows: Rows, lineage: StepLineage) -> None:
+    def put(self, seed: int, prefix: str, result: StepResult) -> None:
         """Remember the outcome of a prefix of the table last asked about."""
-        self._entries[seed, prefix] = (rows, lineage)
-        self._held += len(rows)
+        self._entries[seed, prefix] = result
+        self._held += result.held
         while self._held > self.limit and len(self._entries) > 1:
-            _, (dropped, _) = self._entries.popitem(last=False)
-            self._held -= len(dropped)
+            _, dropped = self._entries.popitem(last=False)
+            self._held -= dropped.held
 
 
 def materialize(
@@ -193,11 +220,12 @@ def materialize(
             f"materialize takes signals, not {type(signals).__name__}: load_table(pool) gives those of a pool."
         )
     registry, inlined, cache = _prepared(recipe, signals, book, registry, cache)
-    rows, lineage, members = _run(inlined, signals, seed, registry, cache)
+    found, lineage, members = _run(inlined, signals, seed, registry, cache)
+    rows = _frozen(copied(found.rows, found.copies))
     return Materialization(
         recipe=inlined,
         rows=rows,
-        subset_hash=_row_hash(np.flatnonzero(members)),
+        subset_hash=_row_hash(np.flatnonzero(members) if found.copies is None else np.sort(rows)),
         lineage=lineage,
         pool=signals.pool,
     )
@@ -252,7 +280,7 @@ def rows_by_step(
     registry: OperatorRegistry | None = None,
     cache: PrefixCache | None = None,
 ) -> list[Rows]:
-    """The rows after each step of a recipe, in the order of its lineage; arguments and errors as of :func:`materialize`."""
+    """The distinct rows after each step of a recipe, in the order of its lineage; arguments and errors as of :func:`materialize`."""
     runs = step_runs(recipe, signals, seed=seed, book=book, registry=registry, cache=cache)
     return [run.kept for run in runs]
 
@@ -285,10 +313,10 @@ def dropped_rows(
 
 
 def subset_hash(rows: Rows, n: int | None = None) -> str:
-    """16 hex digits of a set of rows, whatever their order; ``n`` (rows of the pool) makes it faster."""
-    if n is None:
-        return _row_hash(np.sort(rows))
-    return _row_hash(np.flatnonzero(_mask(rows, n)))
+    """16 hex digits of a set of rows and of how often each stands there, whatever their order; ``n`` (rows of the pool) makes
+    it faster."""
+    members = None if n is None else np.flatnonzero(_mask(rows, n))
+    return _row_hash(np.sort(rows) if members is None or len(members) < len(rows) else members)
 
 
 def ordered_hash(rows: Rows) -> str:
@@ -328,44 +356,52 @@ def _run(
     registry: OperatorRegistry,
     cache: PrefixCache,
     told: Callable[[StepRun], None] | None = None,
-) -> tuple[Rows, tuple[StepLineage, ...], Mask]:
-    """Apply a canonical, self-contained recipe; returns its rows, what each step did, and the rows as a mask.
+) -> tuple[StepResult, tuple[StepLineage, ...], Mask]:
+    """Apply a canonical, self-contained recipe; returns its last step's result, what each step did, and the rows as a mask.
 
     Args:
         told: is given each step as it ran.
     """
 
     inner: list[StepLineage] = []
+    brought: dict[str, StepResult] = {}
 
     def resolve(key: str) -> Rows:
-        rows, steps, _ = _run(recipe.library[key], signals, seed, registry, cache)
+        found, steps, _ = _run(recipe.library[key], signals, seed, registry, cache)
         inner.extend(step for step in steps if step.missing or step.inner)
-        return rows
+        brought[key] = found
+        return found.rows
 
-    rows = signals.selectable
+    result = StepResult(signals.selectable, _NO_STEP)
     members: Mask | None = None  # of rows; None: not looked at yet
     lineage: list[StepLineage] = []
     seen: dict[str, int] = {}
     for index, step in enumerate(recipe.steps):
         prefix = digest_steps(recipe.steps[: index + 1])
         known = cache.get(signals, seed, prefix)
-        context, before = Context(signals, seed, resolve, seen.get(step.operator, 0)), rows
+        context, before = Context(signals, seed, resolve, seen.get(step.operator, 0)), result.rows
         if known is None:
-            given = _mask(rows, signals.n) if members is None else members
+            given = _mask(result.rows, signals.n) if members is None else members
             inner.clear()
-            known, members = _apply(index + 1, registry.get(step.operator), step, rows, given, context)
-            known = (known[0], replace(known[1], inner=tuple(inner))) if inner else known
-            cache.put(seed, prefix, *known)
+            brought.clear()
+            known, members = _apply(index + 1, registry.get(step.operator), step, result, given, context, brought)
+            known = replace(known, lineage=replace(known.lineage, inner=tuple(inner))) if inner else known
+            cache.put(seed, prefix, known)
         else:
             members = None
-        rows = known[0]
-        lineage.append(known[1])
+        result = known
+        lineage.append(known.lineage)
         if told is not None:
-            named = next((step.params[name] for name in _recipe_params(registry.get(step.operator))), None)
+            operator = registry.get(step.operator)
+            named = next((step.params[name] for name in _recipe_params(operator)), None)
             member = None if named is None else recipe.library.get(named)
-            told(StepRun(index + 1, step, registry.get(step.operator), before, rows, context, known[1], member))
+            told(StepRun(index + 1, step, operator, before, known.rows, context, known.lineage, member))
         seen[step.operator] = seen.get(step.operator, 0) + 1
-    return rows, tuple(lineage), _mask(rows, signals.n) if members is None else members
+    return result, tuple(lineage), _mask(result.rows, signals.n) if members is None else members
+
+
+#: Of a recipe without steps, which nobody reads.
+_NO_STEP = StepLineage("", {}, 0, 0, 0, 0)
 
 
 def _recipe_params(operator: Operator) -> Iterator[str]:
@@ -373,8 +409,15 @@ def _recipe_params(operator: Operator) -> Iterator[str]:
 
 
 def _apply(
-    number: int, operator: Operator, step: Step, rows: Rows, given: Mask, context: Context
-) -> tuple[tuple[Rows, StepLineage], Mask]:
+    number: int,
+    operator: Operator,
+    step: Step,
+    before: StepResult,
+    given: Mask,
+    context: Context,
+    brought: Mapping[str, StepResult],
+) -> tuple[StepResult, Mask]:
+    rows = before.rows
     try:
         outcome = operator(rows, step.params, context)
     except (RecipeError, SignalError) as error:
@@ -386,10 +429,15 @@ def _apply(
         )
     kept = np.ascontiguousarray(outcome.rows, np.int64)
     notes = dict(outcome.notes)
+    own = outcome.copies
     if len(kept) == 0:
+        own = None
         kept = np.array([rows[0] if outcome.best is None else outcome.best], np.int64)
         notes[LEFT_NOTHING] = int(kept[0])
     members, inside = _checked(number, operator, given, kept)
+    copies = _counted(number, operator, kept, own, before, list(brought.values()), len(given))
+    if copies is not None:
+        notes[WITH_COPIES] = int(copies.sum())
     lineage = StepLineage(
         operator=step.operator,
         params=step.params,
@@ -400,7 +448,37 @@ def _apply(
         notes=notes,
         reasons=_reasons(operator, step, context) if outcome.missing else {},
     )
-    return (_frozen(kept), lineage), members
+    return StepResult(_frozen(kept), lineage, copies), members
+
+
+def _counted(
+    number: int,
+    operator: Operator,
+    kept: Rows,
+    own: NDArray[np.int64] | None,
+    before: StepResult,
+    brought: Sequence[StepResult],
+    n: int,
+) -> NDArray[np.int64] | None:
+    """How often each of the kept rows counts: as before the step, times what the step says; one that a set operation adds as
+    in the recipe it comes from. None: once."""
+    counted = [found for found in (*brought, before) if found.copies is not None]
+    if own is None and not counted:
+        return None
+    copies = np.ones(n, np.int64)
+    for found in brought:
+        copies[found.rows] = 1 if found.copies is None else found.copies
+    copies[before.rows] = 1 if before.copies is None else before.copies
+    result = copies[kept]
+    if own is not None:
+        said = np.asarray(own)
+        if said.shape != kept.shape or said.dtype.kind not in "iu" or said.min() < 1:
+            raise RecipeError(
+                f"step {number}: operator '{operator.name}' returned copies that are not a whole number of at least 1 for "
+                "each of its rows: fix the operator."
+            )
+        result = result * said
+    return _frozen(result) if (result > 1).any() else None
 
 
 def _reasons(operator: Operator, step: Step, context: Context) -> Mapping[str, int]:

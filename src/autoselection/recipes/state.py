@@ -25,7 +25,7 @@ class StateVector:
     """What a subset S of a pool of N rows looks like. ``None`` marks a field whose signal the pool (or S) lacks.
 
     Attributes:
-        retain_ratio: ``|S| / N``.
+        retain_ratio: ``|S| / N``; a row that is repeated counts as often, here and in all that follows.
         token_ratio: tokens of S over tokens of the pool.
         distribution_drift: ``||SNAR(S) - SNAR(pool)||₂ / sqrt(d)``, where ``SNAR_j`` is the share of rows in which SAE
             feature j is active and d the number of features. A feature is active in a row if it is among the row's strongest
@@ -100,10 +100,10 @@ class HasRows(Protocol):
 
 
 def state_vector(rows: Rows | HasRows, signals: SignalTable, *, cost_ratio: float = 0.0) -> StateVector:
-    """The state vector of distinct rows of a pool; what depends on the pool alone is computed once per table.
+    """The state vector of a subset of a pool; what depends on the pool alone is computed once per table.
 
     Args:
-        rows: row indices, or what has them as ``rows``.
+        rows: row indices, or what has them as ``rows``; one that stands there twice counts twice.
     """
     given: Any = rows
     return state_vectors([getattr(given, "rows", given)], signals, cost_ratio=cost_ratio)[0]
@@ -142,12 +142,11 @@ def _drifts(subsets: Sequence[Rows], signals: SignalTable) -> list[float | None]
 
 
 def ascending(rows: Rows, n: int) -> Rows:
-    """Distinct rows of a pool of ``n``, sorted: memory is then read in its order, and sums do not depend on the order given."""
-    if len(rows) == n:
-        return np.arange(n, dtype=np.int64)
+    """Rows of a pool of ``n``, sorted: memory is then read in its order, and sums do not depend on the order given."""
     inside = np.zeros(n, bool)
     inside[rows] = True
-    return np.flatnonzero(inside)
+    found = np.flatnonzero(inside)
+    return found if len(found) == len(rows) else np.sort(rows)
 
 
 def _described(rows: Rows, signals: SignalTable, moved: float | None, cost_ratio: float) -> StateVector:

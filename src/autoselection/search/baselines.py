@@ -146,7 +146,7 @@ def random_recipes(
         recipe, _ = draw_probe(space, zone, config.max_steps, rng)
         outcome = materialize(recipe, signals, seed=config.seed, registry=registry, cache=cache)
         near = distance_to_zone(len(outcome.rows) / signals.n, zone) <= np.log(TOLERANCE)
-        if near and len(outcome.rows) >= config.minimum_rows(signals.n):
+        if near and outcome.distinct >= config.minimum_rows(signals.n):
             found.setdefault(outcome.subset_hash, outcome.recipe)
     return list(found.values())
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from autoselection.operators.groups import group_codes
 from autoselection.recipes import StateVector
+from autoselection.recipes.copies import layers
 from autoselection.recipes.state import DRIFT_AND_RELEVANCE, ascending, drift_and_relevance
 from autoselection.search.scores import varies
 from autoselection.signals.table import SignalTable
@@ -95,7 +96,7 @@ class SubsetFeatures:
         )
 
     def __call__(self, rows: NDArray[np.int64], state: StateVector) -> Array:
-        """Features of distinct ``rows``, float64, shape ``(len(names),)``; NaN where the state has no value.
+        """Features of ``rows``, float64, shape ``(len(names),)``; NaN where the state has no value.
 
         Args:
             state: their state vector.
@@ -108,16 +109,21 @@ class SubsetFeatures:
 
     def many(self, subsets: Sequence[NDArray[np.int64]]) -> list[Array]:
         """The features of several subsets, each exactly as for it alone; the pool is read once for all of them."""
-        members = np.zeros((len(subsets), -(-self._n // 8)), np.uint8)  # a bit a row
-        for own, rows in zip(members, subsets, strict=True):
+        found = [layers(rows, self._n) for rows in subsets]
+        sets = [layer for own in found for layer in own]
+        members = np.zeros((len(sets), -(-self._n // 8)), np.uint8)  # a bit a row
+        for own, rows in zip(members, sets, strict=True):
             mask = np.zeros(self._n, bool)
             mask[rows] = True
             own[:] = np.packbits(mask)
-        sums = np.zeros((len(subsets), self._width))
+        sums = np.zeros((len(sets), self._width))
         for start in range(0, self._n, _ROWS):
             count = min(_ROWS, self._n - start)
             inside = np.unpackbits(members[:, start // 8 : (start + _ROWS) // 8], axis=1, count=count)
             sums += inside.astype(np.float64) @ self._block(start, count)
+        if len(sets) > len(subsets):
+            first = np.cumsum([0, *(len(own) for own in found[:-1])])
+            sums = np.add.reduceat(sums, first, axis=0)
         fields = drift_and_relevance(subsets, self._signals)
         return [self._described(*given) for given in zip(sums, subsets, fields, strict=True)]
 

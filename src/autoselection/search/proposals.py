@@ -93,7 +93,7 @@ class Drafts:
 
     def problem(self, draft: Draft) -> str | None:
         """Why a draft made since the last candidate is not worth an evaluation, if so."""
-        if len(draft.outcome.rows) < self._config.minimum_rows(self._signals.n):
+        if draft.outcome.distinct < self._config.minimum_rows(self._signals.n):
             return "below min_rows"
         if draft.outcome.subset_hash in self._asked:
             return "same subset as a known trial"

@@ -34,7 +34,7 @@ class Point:
     """What the ranker sees of a recipe.
 
     Attributes:
-        rows: distinct rows of the realized subset, in any order.
+        rows: rows of the realized subset, in any order; one that counts twice stands there twice.
         state: features of the subset, on scales that compare (see :mod:`autoselection.search.surrogate_inputs`).
         encoding: encoded parameters of the recipe, in [0, 1]; empty unless ``search.surrogate.features`` asks for them.
         fidelity: share of the training budget; 1 is a full evaluation.

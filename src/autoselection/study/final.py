@@ -83,7 +83,7 @@ def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[Final
         entries.append(FinalEntry("full pool", "full", len(everything), subset_hash(everything)))
     if final.random:
         drawn = _random_rows(study, prepared, size)
-        entries.append(FinalEntry(f"random {size}", "random", size, subset_hash(drawn)))
+        entries.append(FinalEntry(f"random {len(drawn)}", "random", len(drawn), subset_hash(drawn)))
     seen = {entry.subset_hash for entry in entries}
     chosen = [("recipe", name, recipe) for name, recipe in _baselines(study.config).items()]
     incumbent = incumbent_recipe(study.config)

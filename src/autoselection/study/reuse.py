@@ -42,7 +42,7 @@ def warm_start(table: SignalTable, config: SearchConfig) -> dict[str, Any]:
         except (RecipeError, SignalError):
             problem = "needs an operator or a signal that is not here"
         else:
-            if len(found.rows) < config.minimum_rows(table.n):
+            if found.distinct < config.minimum_rows(table.n):
                 problem = "below min_rows"
             elif found.subset_hash in hashes:
                 problem = "same subset as one before"

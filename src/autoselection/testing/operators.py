@@ -27,6 +27,7 @@ from autoselection.operators import (
 from autoselection.operators.base import declaration_problem, has_signal
 from autoselection.plugins import has_members
 from autoselection.recipes import Recipe, Step, materialize
+from autoselection.recipes.copies import copied
 from autoselection.signals.table import SignalTable
 from autoselection.testing.tables import signal_table
 
@@ -158,6 +159,7 @@ def _same(left: Outcome, right: Outcome) -> bool:
         and left.missing == right.missing
         and dict(left.notes) == dict(right.notes)
         and left.best == right.best
+        and np.array_equal(copied(left.rows, left.copies), copied(right.rows, right.copies))
     )
 
 
@@ -267,7 +269,10 @@ def _check_recipe(case: _Case) -> None:
         materialize(recipe, case.table, seed=case.seed, registry=registry),
     )
     if len(outcome.rows):
-        case.expect(np.array_equal(outcome.rows, selected.rows), f"a recipe of this step selects other rows: {_RANDOM}")
+        case.expect(
+            np.array_equal(copied(outcome.rows, outcome.copies), selected.rows),
+            f"a recipe of this step selects other rows: {_RANDOM}",
+        )
 
 
 def _check_rows(case: _Case) -> None:
@@ -277,6 +282,9 @@ def _check_rows(case: _Case) -> None:
         isinstance(rows, np.ndarray) and rows.dtype == np.int64 and rows.ndim == 1, "rows must be one array of int64"
     )
     case.expect(len(np.unique(rows)) == len(rows), f"it returns a row twice: {_some(rows)}")
+    if outcome.copies is not None:
+        fits = np.shape(outcome.copies) == rows.shape and np.asarray(outcome.copies).dtype.kind in "iu"
+        case.expect(fits and (outcome.copies >= 1).all(), "copies must be one whole number of at least 1 for each row")
     if case.operator.family != "set":
         invented = rows[~np.isin(rows, case.rows)]
         case.expect(len(invented) == 0, f"it returns rows that it was not given: {_some(invented)}")
