@@ -1,11 +1,16 @@
 """How much luck is in the scores of overlapping subsets, by the order in which rows are trained on. Resumable.
 
-    python -m benchmarks.row_order --work DIR [--config STUDY.yaml] [--overlaps 0.5,0.9] [--budgets max_steps=50] [--json]
+    python -m benchmarks.row_order --work DIR [--config STUDY.yaml] [--overlaps 0.5,0.9] [--budgets max_steps=50] [--fit] [--json]
 
 Subsets that each leave out another random share of the pool hardly differ in what they teach: the spread of their scores is
 luck. It is measured in three orders: ``positions`` (each subset shuffled by itself, as before row keys), ``keys``
 (the package's order), and ``ranges`` (the same with batches cut at fixed values of the key, so that a row more or less
 shifts no other; batches then differ in size). Overlap is the share of one subset's rows that another has, on average.
+
+``--fit`` trains nothing and prints, of all runs there are, how far luck follows the rows: with v the variance of a score, J the
+Jaccard similarity of two subsets and s the share of luck that follows the rows, scores of trainings with the same seed have
+the covariance ``v · (s · J^power + (1 - s) · [same subset])`` in the order of keys and no more than v in that of positions. Each
+overlap has a mean of its own, each budget and task a variance (REML); intervals are of the profile likelihood.
 
 The pool, model, tasks and training are those of a study's configuration, by default the demo's. Every training is a line
 of ``DIR/runs.jsonl``.
@@ -19,6 +24,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +36,11 @@ from autoselection.demo import config_path
 from autoselection.evaluation import EvaluationJob, SFTConfig, evaluate, schedule
 from autoselection.evaluation.row_keys import training_keys
 from autoselection.pool import Pool, ingest
+from autoselection.search.overlaps import overlap
 
 ORDERS = ("positions", "keys", "ranges")
 Rows = NDArray[np.int64]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -170,6 +178,65 @@ def spread(runs: Sequence[dict[str, Any]], name: str) -> tuple[float, float, flo
     )
 
 
+SHARES = np.linspace(0.0, 0.99, 100)
+
+
+def residual_likelihood(values: Values, levels: Values, covariance: Values) -> float:
+    """REML log-likelihood of values around a mean for each column of ``levels``, at the best variance."""
+    root = np.linalg.cholesky(covariance)
+    levels, values = np.linalg.solve(root, levels), np.linalg.solve(root, values)
+    inner = levels.T @ levels
+    left = values - levels @ np.linalg.solve(inner, levels.T @ values)
+    freedom = len(values) - levels.shape[1]
+    volume = 2 * np.log(np.diag(root)).sum() + np.linalg.slogdet(inner)[1]
+    return -0.5 * float(freedom * np.log((left**2).sum() / freedom) + volume)
+
+
+def share_likelihood(records: Sequence[dict[str, Any]], n: int, names: Sequence[str], order: str, power: int) -> Values:
+    """Log-likelihood of every share of :data:`SHARES`, by the scores ``names`` of the runs of ``order`` and ``positions``."""
+    total = np.zeros(len(SHARES))
+    for budget in sorted({record["budget"] for record in records}):
+        runs = [Run(**{key: record[key] for key in Run.__dataclass_fields__}) for record in records]
+        chosen = [at for at, run in enumerate(runs) if run.budget == budget and run.order in (order, "positions")]
+        runs = [runs[at] for at in chosen]
+        similarity = overlap([run.rows(n) for run in runs], np.ones(n)) ** power
+        keyed = np.array([run.order == order for run in runs])
+        seeds, overlaps = (np.array([getattr(run, name) for run in runs]) for name in ("seed", "overlap"))
+        common = np.where(keyed & keyed[:, None] & (seeds == seeds[:, None]), similarity, np.eye(len(runs)))
+        levels = (overlaps[:, None] == np.unique(overlaps)).astype(np.float64)
+        for name in names:
+            values = np.array([records[at][name] for at in chosen])
+            total += [
+                residual_likelihood(values, levels, share * common + (1 - share) * np.eye(len(runs)))
+                for share in SHARES
+            ]
+    return total
+
+
+def print_fit(records: Sequence[dict[str, Any]], n: int, tasks: Sequence[str], as_json: bool) -> None:
+    """The share's estimate, its interval and the likelihood beside no sharing, for every budget and all together."""
+    budgets = sorted({record["budget"] for record in records})
+    for budget in [*([budget] for budget in budgets), budgets][: len(budgets) + (len(budgets) > 1)]:
+        some = [record for record in records if record["budget"] in budget]
+        for order, names, power in product(("keys", "ranges"), (["mean"], list(tasks)), (1, 2, 4)):
+            if not any(record["order"] == order for record in some):
+                continue
+            found = share_likelihood(some, n, names, order, power)
+            inside = SHARES[found > found.max() - 1.92]
+            line = {
+                "budgets": budget,
+                "order": order,
+                "scores": names,
+                "power": power,
+                "runs": len(some),
+                "share": round(float(SHARES[found.argmax()]), 2),
+                "interval": [round(float(inside.min()), 2), round(float(inside.max()), 2)],
+                "log_likelihood": round(float(found.max()), 2),
+                "above_none": round(float(found.max() - found[0]), 2),
+            }
+            print(json.dumps(line) if as_json else line)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
@@ -179,6 +246,7 @@ def main() -> None:
     parser.add_argument("--orders", default=",".join(ORDERS))
     parser.add_argument("--subsets", type=int, default=8)
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--fit", action="store_true", help="how far luck follows the rows, by all runs there are")
     parser.add_argument("--json", action="store_true", help="print a line an order, budget, overlap and task")
     options = parser.parse_args()
     runs = [
@@ -194,6 +262,9 @@ def main() -> None:
     path = options.work / "runs.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     known = {record["key"]: record for record in map(json.loads, lines)}
+    if options.fit:
+        print_fit(list(known.values()), len(pool), [task.name for task in config.tasks], options.json)
+        return
     missing = [run for run in runs if run.key not in known]
     with path.open("a", encoding="utf-8") as file:
         for done, run in enumerate(missing, 1):
@@ -207,20 +278,17 @@ def main() -> None:
                 print(f"{done}/{len(missing)} {run.key} {record['mean']:.4f} {record['seconds']:.1f} s", flush=True)
     tasks = ["mean", *(task.name for task in config.tasks)]
     for budget in options.budgets.split(","):
-        for overlap in map(float, options.overlaps.split(",")):
+        for level in map(float, options.overlaps.split(",")):
             for order in options.orders.split(","):
                 found = [
-                    known[run.key] for run in runs if (run.budget, run.overlap, run.order) == (budget, overlap, order)
+                    known[run.key] for run in runs if (run.budget, run.overlap, run.order) == (budget, level, order)
                 ]
                 shown = {name: [round(value, 5) for value in spread(found, name)] for name in tasks}
                 if options.json:
-                    print(
-                        json.dumps({"order": order, "budget": budget, "overlap": overlap, "runs": len(found), **shown})
-                    )
+                    print(json.dumps({"order": order, "budget": budget, "overlap": level, "runs": len(found), **shown}))
                 else:
                     print(
-                        f"{budget} overlap {overlap:g} {order}: "
-                        + ", ".join(f"{k} {v[0]:.4f}" for k, v in shown.items())
+                        f"{budget} overlap {level:g} {order}: " + ", ".join(f"{k} {v[0]:.4f}" for k, v in shown.items())
                     )
 
 

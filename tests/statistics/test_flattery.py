@@ -26,7 +26,8 @@ def called_better(searches: int, bad: int, *, corrected: bool) -> float:
         ours, theirs = (np.stack([scores[trial], train(trial)]) for trial in (best, 0))
         # Six more trials were trained twice: chance in training is known well enough for a small gap to be significant.
         again = [[scores[trial].mean(), train(trial).mean()] for trial in range(1, 7)]
-        noise = pooled_noise([*(table.mean(axis=1) for table in (ours, theirs)), *again])
+        groups = [*(table.mean(axis=1) for table in (ours, theirs)), *again]
+        noise = pooled_noise([dict(enumerate(group)) for group in groups])
         if corrected:
             spread = float(np.sqrt(noise.variance))
             found = selection_flattery([[score[None]] for score in scores], spread, draws=500, seed=search)

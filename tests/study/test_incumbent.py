@@ -6,6 +6,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from autoselection.pool import Pool
 from autoselection.recipes import Recipe, Step, materialize
 from autoselection.report import study_markdown, write_report
 from autoselection.signals import load_table
-from autoselection.statistics import selection_flattery
+from autoselection.statistics import chance_correlation, pooled_noise, selection_flattery, shared_chance
 from autoselection.study import Study, read_events, run_study, summary
 from autoselection.tasks import load_items
 
@@ -46,6 +47,7 @@ def scored(job: EvaluationJob, quality: float, luck: float = 0.0) -> EvaluationR
         metrics={name: {"items": 12.0, "nll": -score} for name, score in scores.items()},
         items=items,
         seconds={"train": 0.0, "eval": 0.0, "total": 0.0},
+        settings={"order": "row keys"},
     )
 
 
@@ -106,7 +108,7 @@ def test_a_lead_within_noise_leaves_the_incumbent(
     assert said.startswith(f"No significant difference on dev between {best.id} and the incumbent, full pool")
     assert "best/ holds its rows, found/ those of" in said
     assert f"a true gap of {found['comparison']['detectable']:.4f} would be found with 80% power" in said
-    assert found["noise"]["freedom"] == 2, "both were trained twice"
+    assert 1.5 < found["noise"]["freedom"] < 2, "both were trained twice, with part of their chance in common"
     assert exported(study, "best", scored_pool) == list(range(ROWS))
     assert exported(study, "found", scored_pool) == study.rows(best.id).tolist()
     assert yaml.safe_load((study.path / "best" / "recipe.yaml").read_text())["steps"] == []
@@ -264,11 +266,16 @@ def test_what_choosing_adds_in_training_is_taken_off_the_searchs_trainings_alone
     best = study.best()
     assert best is not None
     incumbent, winner = study.journal.of("incumbent_plan")[0]["incumbent_hash"], best.record["subset_hash"]
-    both = [trained_again[incumbent].values(), [*(r.score for r in best.results.values()), trained_again[winner][2]]]
-    others = [trial for trial in trials if trial.record["subset_hash"] not in (incumbent, winner)]
-    groups = [*map(list, both), *([result.score for result in trial.results.values()] for trial in others)]
-    free = sum(len(group) - 1 for group in groups)
-    variance = sum(((np.array(group) - np.mean(group)) ** 2).sum() for group in groups) / free
+    subsets = [trial.record["subset_hash"] for trial in trials] + [incumbent]
+    assert incumbent not in subsets[:-1]
+    scores = [{seed: result.score for seed, result in trial.results.items()} for trial in trials]
+    scores[subsets.index(winner)] |= trained_again[winner]
+    scores.append(trained_again[incumbent])
+    rows = [set(study.rows(trial.id).tolist()) for trial in trials] + [set(range(ROWS))]
+    alike = np.array([[len(one & other) / len(one | other) for other in rows] for one in rows])
+    shared = shared_chance(scores, alike)
+    noise = pooled_noise(scores, alike, shared)
+    correlation = chance_correlation([[0, 1]] * len(rows), alike, shared)
     tables = [
         [
             -np.array([result.items[task]["nll"] for result in trial.results.values()])
@@ -276,9 +283,13 @@ def test_what_choosing_adds_in_training_is_taken_off_the_searchs_trainings_alone
         ]
         for trial in trials
     ]
-    expected = selection_flattery(tables, float(np.sqrt(variance / 2)), seed=study.config.search.seed)
+    deviation, seed = float(np.sqrt(noise.variance / 2)), study.config.search.seed
+    expected = selection_flattery(tables, deviation, correlation=correlation, rival=len(trials), seed=seed)
     taken = found["flattery"]
-    assert found["noise"] == {"variance": pytest.approx(variance), "freedom": free}
+    assert found["noise"] == {"variance": pytest.approx(noise.variance), "freedom": pytest.approx(noise.freedom)}
+    common = alike[subsets.index(winner), -1]
+    assert found["overlap"] == {"rows": pytest.approx(common), "chance": pytest.approx(shared * common)}
+    assert f"{common:.0%} of their rows are the same" in found["sentences"][0]
     assert found["comparison"]["detectable"] > 0
     assert (taken["items"], taken["training"]) == pytest.approx((expected.items, expected.training))
     assert taken["training"] > 0 and taken["mean"] == pytest.approx(taken["items"] + taken["training"] * 2 / 3)
@@ -376,3 +387,12 @@ def scored_first_best() -> End:
         return scored(job, 0.5 if rows == leader[0] else 0.0)
 
     return end
+
+
+def test_trainings_that_shuffled_each_subset_by_itself_have_no_chance_in_common(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    ends(lambda job: replace(scored(job, 0.1 * job.seed), settings={}))
+    found = judged(run_study(config_of(study_config, "incumbent.fresh_seeds=1"), tmp_path / "study"))
+    assert found["noise"]["freedom"] == 2 and found["overlap"]["chance"] == 0 < found["overlap"]["rows"]
+    assert "of their rows are the same" not in found["sentences"][0]

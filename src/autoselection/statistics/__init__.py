@@ -8,7 +8,14 @@ from autoselection.statistics.bootstrap import Interval, bootstrap_interval, tab
 from autoselection.statistics.compare import BaselineComparison, compare_all
 from autoselection.statistics.compute import Curve, Multiplier, Payback, Reach, compute_multiplier, payback, reach
 from autoselection.statistics.crossed import crossed_interval, crossed_test, independent_test
-from autoselection.statistics.noise import SeedNoise, difference_error, pooled_noise
+from autoselection.statistics.noise import (
+    SHARED,
+    SeedNoise,
+    chance_correlation,
+    difference_error,
+    pooled_noise,
+    shared_chance,
+)
 from autoselection.statistics.paired import mcnemar, sign_flip_test
 from autoselection.statistics.power import Spread, detectable_by_design, detectable_difference, power, replicates_needed
 from autoselection.statistics.selection import (
@@ -22,6 +29,7 @@ from autoselection.statistics.selection import (
 from autoselection.statistics.variance import VarianceComponents, crossed_components, table_components
 
 __all__ = [
+    "SHARED",
     "BaselineComparison",
     "Curve",
     "Flattery",
@@ -34,6 +42,7 @@ __all__ = [
     "Spread",
     "VarianceComponents",
     "bootstrap_interval",
+    "chance_correlation",
     "compare_all",
     "compute_multiplier",
     "crossed_components",
@@ -52,6 +61,7 @@ __all__ = [
     "replicates_needed",
     "selection_bias",
     "selection_flattery",
+    "shared_chance",
     "sign_flip_test",
     "table_components",
     "table_score",

@@ -125,6 +125,7 @@ def compare_all(
     units: str = "training seeds",
     independent: Collection[str] = (),
     noise: SeedNoise | None = None,
+    overlap: Mapping[str, float] | None = None,
     first: Sequence[str] = (),
 ) -> list[BaselineComparison]:
     """Compare the winner with every baseline.
@@ -143,13 +144,23 @@ def compare_all(
             :func:`~autoselection.statistics.independent_test`; they may have other numbers of them.
         noise: chance in training if more is known of it than these tables hold, see
             :func:`~autoselection.statistics.difference_error`.
+        overlap: by baseline, correlation of its chance with the winner's at the same seed (0 for others); only with
+            ``noise``, as tables of several seeds hold it themselves.
         first: baselines named before, in their order; those without a pair are passed over.
 
     Raises:
         ValueError: two tables do not have the same tasks, seeds (where these are pairs) and items.
     """
     alone = {
-        name: _alone(*tables, name in independent, noise=noise, level=level, draws=draws, seed=seed)
+        name: _alone(
+            *tables,
+            name in independent,
+            noise=noise,
+            overlap=(overlap or {}).get(name, 0.0),
+            level=level,
+            draws=draws,
+            seed=seed,
+        )
         for name, tables in pairs.items()
     }
     same = _same_scores(pairs, [name for name in first if name in pairs])
@@ -190,6 +201,7 @@ def _alone(
     independent: bool,
     *,
     noise: SeedNoise | None,
+    overlap: float,
     level: float,
     draws: int,
     seed: int,
@@ -211,7 +223,7 @@ def _alone(
         else sign_flip_test(by_item, seed=seed)
     )
     over_items = bootstrap_interval(by_item, level=level, draws=draws, seed=seed)
-    error, spread = _error(ours, theirs, independent, noise)
+    error, spread = _error(ours, theirs, independent, noise, overlap)
     known = error.known
     return _Alone(
         over_items,
@@ -227,7 +239,7 @@ def _alone(
 
 
 def _error(
-    ours: Sequence[Floats], theirs: Sequence[Floats], independent: bool, noise: SeedNoise | None
+    ours: Sequence[Floats], theirs: Sequence[Floats], independent: bool, noise: SeedNoise | None, overlap: float
 ) -> tuple[Error, Spread | None]:
     """Error over seeds and items (NaN with one seed), and what it is made of."""
     if independent:
@@ -236,7 +248,8 @@ def _error(
         differences = [one - other for one, other in zip(ours, theirs, strict=True)]
         parts, counts = table_parts(differences), [len(ours[0])]
         if noise is not None and noise.known:
-            return difference_error(differences, noise), Spread((noise.variance, noise.variance), parts.of_items)
+            own = noise.variance * (1 - overlap)
+            return difference_error(differences, noise, overlap=overlap), Spread((own, own), parts.of_items)
     if min(counts) < 2 or not parts.items:
         return UNKNOWN, None
     variances = tuple(variance * count for (variance, _), count in zip(parts.seeds, counts, strict=True))

@@ -81,6 +81,8 @@ def selection_flattery(
     trials: Sequence[Sequence[Floats]],
     training_deviation: float | Sequence[float] = 0.0,
     *,
+    correlation: Floats | None = None,
+    rival: int | None = None,
     draws: int = 2000,
     seed: int = 0,
 ) -> Flattery:
@@ -97,6 +99,11 @@ def selection_flattery(
         trials: for each trial, its table (per task (seeds, items)); every trial with the same items.
         training_deviation: standard deviation of chance in training in a trial's score (mean over its seeds), one for all
             or one for each.
+        correlation: of that chance between trials, float64[K, K], see
+            :func:`~autoselection.statistics.chance_correlation`; None: none. What all have in common does not matter to
+            the choice. With one row and column more, and a deviation more, the last one is a rival that is no trial.
+        rival: place of what the chosen one, being another, is compared with: ``training`` is then the luck of the chosen
+            one beside that of the rival, in the trainings of the search.
         draws: how often is chosen.
 
     Returns:
@@ -111,8 +118,14 @@ def selection_flattery(
     if len(tables) == 1:
         return Flattery(0.0, 0.0)
     rng = np.random.default_rng(seed)
-    noise = rng.normal(0.0, np.asarray(training_deviation, np.float64), (draws, len(tables)))
-    drawn, left = np.zeros(noise.shape), np.zeros(noise.shape)
+    noise = rng.normal(size=(draws, len(tables) if correlation is None else len(correlation)))
+    if correlation is not None:
+        values, vectors = np.linalg.eigh(correlation)
+        noise = (
+            noise @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        )  # subsets that are alike leave it without full rank
+    noise *= np.asarray(training_deviation, np.float64)
+    drawn, left = np.zeros((draws, len(tables))), np.zeros((draws, len(tables)))
     for task in range(len(tables[0])):
         layout = np.stack([table[task].mean(axis=0) for table in tables])
         layout -= layout.mean(axis=0)  # what moves all trials together does not matter to the choice
@@ -127,13 +140,18 @@ def selection_flattery(
             # Every item drawn (a task of very few): nothing is left to judge by, and the drawn items say nothing either.
             left[part] += np.where(missed > 0, out @ layout.T / np.maximum(missed, 1), counts @ layout.T / items)
     tasks = len(tables[0])
-    chosen = np.argmax(drawn / tasks + noise, axis=1)[:, None]
+    chosen = np.argmax(drawn / tasks + noise[:, : len(tables)], axis=1)[:, None]
     gap = np.take_along_axis((drawn - left) / tasks, chosen, axis=1)
-    luck = np.take_along_axis(noise, chosen, axis=1)
+    luck = np.take_along_axis(noise, chosen, axis=1)[:, 0]
+    if rival is not None:
+        luck = (luck - noise[:, rival])[chosen[:, 0] != rival]
+        luck = luck if len(luck) else np.zeros(1)  # it is always the best: nothing else is chosen by chance
     return Flattery(max(0.0, float(gap.mean())), max(0.0, float(luck.mean())))
 
 
-def trial_noise(trials: Sequence[Sequence[Floats]], seed_deviation: float | None = None) -> float:
+def trial_noise(
+    trials: Sequence[Sequence[Floats]], seed_deviation: float | None = None, *, alike: float = 0.0
+) -> float:
     """Standard deviation of the noise in a trial's score *relative to the other trials* on the same items.
 
     Which items were drawn moves all trials together and does not matter for the choice; what does is the interaction of
@@ -144,6 +162,7 @@ def trial_noise(trials: Sequence[Sequence[Floats]], seed_deviation: float | None
         trials: for each trial, its table (per task (seeds, items)); every trial with the same items.
         seed_deviation: standard deviation of a single training's score over seeds, if known from elsewhere; else it is
             pooled over the trials with several seeds.
+        alike: mean correlation of chance in training between two trials: so much of it moves all together.
 
     Raises:
         ValueError: fewer than two trials.
@@ -163,4 +182,5 @@ def trial_noise(trials: Sequence[Sequence[Floats]], seed_deviation: float | None
     by_seed = [np.mean([array.mean(axis=1) for array in table], axis=0) for table in tables]
     several = [float(scores.var(ddof=1)) for scores in by_seed if len(scores) > 1]
     between = seed_deviation**2 if seed_deviation is not None else (float(np.mean(several)) if several else 0.0)
+    between *= 1 - alike
     return math.sqrt(variance + between / float(np.median([len(scores) for scores in by_seed])))

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
-from autoselection.statistics import compare_all, selection_bias, table_components, trial_noise
+from autoselection.statistics import (
+    chance_correlation,
+    compare_all,
+    selection_bias,
+    table_components,
+    trial_noise,
+)
+from autoselection.study.chance import chance_of
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
 from autoselection.tasks import sign_of
@@ -201,10 +208,12 @@ def _shrinkage(
             lead = dev - float(known.score or 0.0), test - _score(scored)
             found["leads"][entry["name"]] = {"dev": lead[0], "test": lead[1]}
             sentences.append(f"Its lead over {entry['name']} is {lead[0]:+.4f} on dev and {lead[1]:+.4f} on test.")
-    bias = _bias(list(trials.values()), results, metrics)
+    bias = _bias(study, list(trials.values()), results, metrics)
     if bias is not None:
         found["bias"] = bias
         doubt = "" if bias["seeds_known"] else ", chance in training not counted: one seed everywhere"
+        if bias["seeds_known"] and bias["alike"] is None:
+            doubt = ", as if no two trials shared rows: those of a trial cannot be read"
         sentences.append(
             f"Being the best of {bias['candidates']} trials is expected to flatter its dev score by "
             f"{bias['expected']:.4f} (noise of a trial {bias['noise']:.4f}{doubt}; "
@@ -214,7 +223,10 @@ def _shrinkage(
 
 
 def _bias(
-    trials: Sequence[Trial], results: Mapping[str, Sequence[EvaluationResult]], metrics: Mapping[str, str]
+    study: Study,
+    trials: Sequence[Trial],
+    results: Mapping[str, Sequence[EvaluationResult]],
+    metrics: Mapping[str, str],
 ) -> dict[str, Any] | None:
     tables = [item_table(list(trial.results.values()), metrics) for trial in trials]
     known = [list(table.values()) for table in tables if table is not None]
@@ -229,8 +241,22 @@ def _bias(
             if len(found) > 1 and not any(result.failure for result in found)
         ]
         spread = float(np.sqrt(np.mean(variances))) if variances else None
-    bias = selection_bias([float(trial.score or 0.0) for trial in trials], trial_noise(known, spread))
-    return {**vars(bias), "seeds_known": several or spread is not None}
+    alike = _alike(study, trials) if several or spread is not None else 0.0
+    noise = trial_noise(known, spread, alike=alike or 0.0)
+    bias = selection_bias([float(trial.score or 0.0) for trial in trials], noise)
+    return {**vars(bias), "seeds_known": several or spread is not None, "alike": alike}
+
+
+def _alike(study: Study, trials: Sequence[Trial]) -> float | None:
+    """Mean correlation of chance in training between two trials; None if the rows of one cannot be read."""
+    try:
+        rows = {trial.id: study.rows(trial.id) for trial in trials}
+    except StudyError:
+        return None
+    found = chance_of({trial.id: trial.results for trial in trials}, rows)
+    correlation = chance_correlation([list(trial.results) for trial in trials], found.similarity, found.shared)
+    count = len(trials)
+    return float((correlation.sum() - np.trace(correlation)) / (count * (count - 1)))
 
 
 def _score(results: Sequence[EvaluationResult]) -> float:

@@ -25,12 +25,13 @@ from autoselection.recipes import Materialization, Recipe, RecipeBook, load_reci
 from autoselection.statistics import (
     BaselineComparison,
     Flattery,
-    SeedNoise,
+    chance_correlation,
     compare_all,
-    pooled_noise,
     selection_flattery,
+    table_score,
 )
 from autoselection.statistics.compare import p_text
+from autoselection.study.chance import Chance, chance_of
 from autoselection.study.evidence import LEVEL, Table, check_items, item_table
 from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study
@@ -163,15 +164,19 @@ def _trial_of(study: Study, subset_hash: str) -> Trial | None:
     return next((trial for trial in study.subsets() if trial.record["subset_hash"] == subset_hash), None)
 
 
-def verdict(study: Study) -> dict[str, Any]:
+def verdict(study: Study, rows: NDArray[np.int64]) -> dict[str, Any]:
     """What the last plan's trainings say, as plain data for the journal.
+
+    Args:
+        rows: of the incumbent.
 
     Keys: ``plan`` (its number), ``winner`` (trial), ``incumbent`` (name), ``outcome`` (``better``, ``worse``,
     ``no difference``, ``same rows``, ``incumbent failed``, ``winner failed``, ``nothing found``, ``not comparable``),
     ``exported`` (``found`` or ``incumbent``), ``sentences`` and, where they were compared, ``seeds``, ``measured``
     (difference of the scores as they are), ``flattery`` (taken off: ``items`` from every training, ``training`` from
-    those of the search; ``training_known``), ``noise`` (chance in training: ``variance`` and ``freedom``) and ``comparison`` (what is left, see
-    :class:`~autoselection.statistics.BaselineComparison`).
+    those of the search; ``training_known``), ``noise`` (chance in training: ``variance`` and ``freedom``), ``overlap`` (of the
+    two: ``rows``, their Jaccard similarity, and ``chance``, the correlation of chance in trainings with the same seed) and
+    ``comparison`` (what is left, see :class:`~autoselection.statistics.BaselineComparison`).
 
     Raises:
         StudyError: they were scored on other dev items.
@@ -209,33 +214,36 @@ def verdict(study: Study) -> dict[str, Any]:
         return found("winner failed", f"{winner} {why}.")
     check_items(study, {winner: list(ours.items()), name: list(theirs.items())}, "dev")
     metrics = {task.name: task.metric for task in study.config.tasks}
-    tables = [item_table([results[seed] for seed in seeds], metrics) for results in (ours, theirs)]
-    if tables[0] is None or tables[1] is None:
+    mine, other = (item_table([results[seed] for seed in seeds], metrics) for results in (ours, theirs))
+    if mine is None or other is None:
         return found("not comparable", f"{winner} and {name} are not compared: no item scores were kept.")
-    noise = _noise(study, {plan["winner_hash"]: ours, plan["incumbent_hash"]: theirs})
-    flattery = _flattery(study, noise, metrics)
+    compared = {plan["winner_hash"]: ours, plan["incumbent_hash"]: theirs}
+    chance = _chance(study, compared, {plan["incumbent_hash"]: rows})
+    noise = chance.noise
+    overlap = chance.correlation(plan["winner_hash"], plan["incumbent_hash"])
+    flattery = _flattery(study, chance, plan, metrics)
     search = np.isin(seeds, plan["seeds"])
     taken = flattery.items + np.where(search, flattery.training, 0.0)
-    measured, corrected = (
-        compare_all(
-            winner, {name: (_less(tables[0], off), tables[1])}, level=LEVEL, seed=study.config.search.seed, noise=noise
-        )[0]
-        for off in (np.zeros(len(seeds)), taken)
-    )
-    outcome = "no difference"
-    if corrected.significant and corrected.difference.estimate > 0:
-        outcome = "better"
-    elif measured.significant and measured.difference.estimate < 0:  # flattered, and worse all the same
-        outcome = "worse"
-    shown = measured if outcome == "worse" else corrected
+
+    def compare(off: NDArray[np.float64]) -> BaselineComparison:
+        pairs = {name: (_less(mine, off), other)}
+        alike, seed = {name: overlap}, study.config.search.seed
+        return compare_all(winner, pairs, level=LEVEL, seed=seed, noise=noise, overlap=alike)[0]
+
+    shown = compare(taken)
+    measured = table_score(list(mine.values())) - table_score(list(other.values()))
+    outcome = "better" if shown.significant and shown.difference.estimate > 0 else "no difference"
+    if measured < 0 and (flattered := compare(np.zeros(len(seeds)))).significant:
+        outcome, shown = "worse", flattered  # flattered, and worse all the same
     scored = len(_scored(study))
     return found(
         outcome,
-        _said(outcome, winner, name, shown, measured.difference.estimate, float(taken.mean()), scored, noise, plan),
+        _said(outcome, winner, name, shown, measured, float(taken.mean()), scored, chance, plan),
         seeds=seeds,
-        measured=measured.difference.estimate,
+        measured=measured,
         flattery={**vars(flattery), "mean": float(taken.mean()), "training_known": noise.known},
         noise=vars(noise),
+        overlap={"rows": chance.alike(plan["winner_hash"], plan["incumbent_hash"]), "chance": overlap},
         comparison=shown.to_dict(),
     )
 
@@ -256,24 +264,34 @@ def _less(table: Table, taken: NDArray[np.float64]) -> Table:
     return {task: values - taken[:, None] for task, values in table.items()}
 
 
-def _noise(study: Study, compared: Mapping[str, Mapping[int, EvaluationResult]]) -> SeedNoise:
-    """Chance in training, pooled over whatever was trained with several seeds, every training once.
+def _chance(
+    study: Study, compared: Mapping[str, Mapping[int, EvaluationResult]], rows: Mapping[str, NDArray[np.int64]]
+) -> Chance:
+    """Chance in training, from whatever was trained, every training once.
 
     Args:
         compared: results of winner and incumbent by subset hash, trainings for the verdict included.
+        rows: the incumbent's, by its hash.
     """
-    rows = {trial.record["subset_hash"]: trial.results for trial in _scored(study)} | dict(compared)
-    return pooled_noise([result.score for result in results.values()] for results in rows.values())
+    trials = {trial.record["subset_hash"]: trial for trial in _scored(study)}
+    results = {name: trial.results for name, trial in trials.items()} | dict(compared)
+    return chance_of(results, {name: study.rows(trial.id) for name, trial in trials.items()} | dict(rows))
 
 
-def _flattery(study: Study, noise: SeedNoise, metrics: Mapping[str, str]) -> Flattery:
-    """What choosing the winner is expected to have added to its scores."""
-    trials = _scored(study)
-    tables = [item_table(list(trial.results.values()), metrics) for trial in trials]
-    known = [(table, len(trial.results)) for table, trial in zip(tables, trials, strict=True) if table is not None]
+def _flattery(study: Study, chance: Chance, plan: Mapping[str, Any], metrics: Mapping[str, str]) -> Flattery:
+    """What choosing the winner is expected to have added to its scores, beside the incumbent's in the same trainings."""
+    found = [(item_table(list(trial.results.values()), metrics), trial) for trial in _scored(study)]
+    tables = [list(table.values()) for table, _ in found if table is not None]
+    subsets = [trial.record["subset_hash"] for table, trial in found if table is not None]
+    seeds = [list(trial.results) for table, trial in found if table is not None]
+    incumbent = plan["incumbent_hash"]
+    if incumbent not in subsets:
+        subsets, seeds = [*subsets, incumbent], [*seeds, plan["seeds"]]
     return selection_flattery(
-        [list(table.values()) for table, _ in known],
-        [float(np.sqrt(noise.variance / seeds)) for _, seeds in known],
+        tables,
+        [float(np.sqrt(chance.noise.variance / len(own))) for own in seeds],
+        correlation=chance_correlation(seeds, chance.among(subsets), chance.shared),
+        rival=subsets.index(incumbent),
         seed=study.config.search.seed,
     )
 
@@ -286,7 +304,7 @@ def _said(
     measured: float,
     taken: float,
     trials: int,
-    noise: SeedNoise,
+    chance: Chance,
     plan: Mapping[str, Any],
 ) -> str:
     interval = shown.difference
@@ -304,7 +322,10 @@ def _said(
         how += f"; measured {measured:+.4f}, less {taken:.4f} that being the best of {trials} trials is expected to add"
     if outcome == "no difference" and shown.detectable is not None:
         how += f"; a true gap of {shown.detectable:.4f} would be found with 80% power"
-    if not noise.known:
+    if (common := chance.correlation(plan["winner_hash"], plan["incumbent_hash"])) >= 0.005 and chance.noise.known:
+        alike = chance.alike(plan["winner_hash"], plan["incumbent_hash"])
+        how += f"; as {alike:.0%} of their rows are the same, {common:.0%} of chance in training is taken for common to both"
+    if not chance.noise.known:
         how += "; chance in training is not counted: one seed everywhere, see incumbent.fresh_seeds"
     elif outcome == "no difference" and shown.p_items <= 1 - LEVEL and interval.estimate > 0:
         how += "; by the items alone it would be significant, but other trainings may not show it: raise incumbent.fresh_seeds"

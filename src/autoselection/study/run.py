@@ -265,7 +265,7 @@ def _judge(study: Study, prepared: Prepared, executor: Executor, incumbent: Incu
         Wanted(rows[subset], seed, "dev", name=dev_label(study, subset)) for subset, seed in verdict_trainings(study)
     ]
     _ledger(study, prepared, executor, verdict_account(study)).evaluate(wanted, title="Incumbent")
-    found = journal.append("verdict", **verdict(study))
+    found = journal.append("verdict", **verdict(study, incumbent.selected.rows))
     console.say(found["sentences"][0])
 
 
