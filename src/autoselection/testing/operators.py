@@ -284,7 +284,9 @@ def _check_rows(case: _Case) -> None:
     case.expect(len(np.unique(rows)) == len(rows), f"it returns a row twice: {_some(rows)}")
     if outcome.copies is not None:
         fits = np.shape(outcome.copies) == rows.shape and np.asarray(outcome.copies).dtype.kind in "iu"
-        case.expect(fits and (outcome.copies >= 1).all(), "copies must be one whole number of at least 1 for each row")
+        case.expect(
+            fits and bool((outcome.copies >= 1).all()), "copies must be one whole number of at least 1 for each row"
+        )
     if case.operator.family != "set":
         invented = rows[~np.isin(rows, case.rows)]
         case.expect(len(invented) == 0, f"it returns rows that it was not given: {_some(invented)}")
