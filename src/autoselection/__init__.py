@@ -33,6 +33,8 @@ __all__ = [
     "Step",
     "Study",
     "__version__",
+    "diff",
+    "explain",
     "ingest",
     "load_recipe",
     "load_table",
@@ -45,7 +47,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from autoselection.errors import AutoSelectionError
-    from autoselection.inspection import show_rows
+    from autoselection.inspection import diff, explain, show_rows
     from autoselection.pool import IngestConfig, Pool
     from autoselection.pool.ingest import ingest
     from autoselection.recipes import Recipe, Step, load_recipe, state_vector
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 else:
     _NAMES = {
         "errors": ("AutoSelectionError",),
-        "inspection": ("show_rows",),
+        "inspection": ("diff", "explain", "show_rows"),
         "pool": ("IngestConfig", "Pool", "ingest"),
         "recipes": ("Recipe", "Step", "load_recipe", "materialize", "state_vector"),
         "search": ("Observation", "SearchConfig", "SearchController"),

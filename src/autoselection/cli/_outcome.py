@@ -30,7 +30,7 @@ _SYSTEM_CODES = {
     **dict.fromkeys(("init", "config", "doctor"), 2),
     **dict.fromkeys(("ingest", "pool"), 3),
     **dict.fromkeys(("score", "sae"), 4),
-    **dict.fromkeys(("recipes", "materialize", "apply"), 5),
+    **dict.fromkeys(("recipes", "materialize", "apply", "explain", "diff"), 5),
     **dict.fromkeys(("evaluate", "benchmark"), 6),
 }
 _STUDY_CODE = 7

@@ -2,7 +2,7 @@
 
 from autoselection.report.evaluation import print_checks, print_evaluation
 from autoselection.report.pool import print_pool_stats
-from autoselection.report.rows import print_rows
+from autoselection.report.rows import print_difference, print_explanations, print_rows
 from autoselection.report.selection import print_scores, print_selection
 from autoselection.report.tables import print_diagnosis, print_study, study_markdown, write_report
 from autoselection.report.transfer import print_transfer
@@ -10,7 +10,9 @@ from autoselection.report.transfer import print_transfer
 __all__ = [
     "print_checks",
     "print_diagnosis",
+    "print_difference",
     "print_evaluation",
+    "print_explanations",
     "print_pool_stats",
     "print_rows",
     "print_scores",

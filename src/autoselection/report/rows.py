@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoselection.conversation import turn_text
-from autoselection.inspection import Score, ShownRow, ShownRows
+from autoselection.inspection import Difference, Explanations, Score, ShownRow, ShownRows
 from autoselection.notebook import number, short
+from autoselection.recipes import Fate, StepJudgement
 from autoselection.terminal import Terminal, styled
 from autoselection.wording import clipped
 
 #: Longest text of a turn, of a cell of an own column, and of a side of a row on one line (characters).
 _TURN, _CELL, _SIDE = 700, 120, 70
+#: Sources with a row in a table.
+_SOURCES = 20
 
 
 def print_rows(shown: ShownRows, name: str, console: Terminal, *, brief: bool = False, full: bool = False) -> None:
@@ -80,3 +83,83 @@ def _brief(shown: ShownRow, names: Sequence[str]) -> tuple[str, ...]:
             said[message["role"]] = short(turn_text(message), _SIDE)
     scores = [_cells(shown.scores[name])[0] for name in names]
     return (str(shown.row.row), short(shown.row.id, 40), short(shown.row.source, 30), *said.values(), *scores)
+
+
+def print_explanations(told: Explanations, name: str, console: Terminal, *, full: bool = False) -> None:
+    """Print of each row what every step of a recipe made of it, its signals, its duplicates, its nearest target items."""
+    console.say(f"{name}: {told.recipe.describe()}")
+    for each in told:
+        console.say("")
+        print_row(each.shown, console, full=full)
+        console.say(styled(each.fate.sentence, "green" if each.fate.selected else "yellow"))
+        lines = [(f"{step.number}. {step.phrase}", _what(step), _why(step, each.ids)) for step in each.fate.steps]
+        if lines:
+            console.table("Step by step", ("step", "the row was", "why"), lines)
+        if each.twins:
+            twins = [
+                (str(t.relative.row), t.id, t.relative.likeness, f"{t.relative.similarity:.3f}", _yes(t.selected))
+                for t in each.twins
+            ]
+            console.table("Rows like it", ("row", "id", "alike in", "similarity", "selected"), twins)
+        if each.items:
+            items = [(i.task, i.id, f"{i.similarity:.3f}", short(i.prompt, _CELL)) for i in each.items]
+            console.table("Nearest target items (by words)", ("task", "item", "similarity", "question"), items)
+
+
+def _what(step: StepJudgement) -> str:
+    if not step.given:
+        return "brought back" if step.kept else "not there"
+    return "kept" if step.kept else "dropped"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _why(step: StepJudgement, ids: Mapping[int, str]) -> str:
+    said = "" if step.judgement is None else step.judgement.sentence
+    other = None if step.judgement is None else step.judgement.other
+    if other is not None and other in ids:
+        said += f" (row {other} is {short(ids[other], 40)})"
+    if step.other is not None:
+        said += f"; in the other recipe: {step.other.sentence}"
+    return said
+
+
+def print_difference(found: Difference, console: Terminal) -> None:
+    """Print what two subsets differ in."""
+    first, second = found.names
+    for name, recipe in zip(found.names, found.recipes, strict=True):
+        console.say(f"{name}: {recipe or 'a list of ids'}")
+    console.say(found.sentence)
+    only = (f"only {first}", f"only {second}")
+    sources = [(name, *(f"{count:,}" for count in counts)) for name, counts in found.sources.items()]
+    shown = sources[:_SOURCES]
+    if len(sources) > _SOURCES:
+        shown.append((f"… {len(sources) - _SOURCES:,} more (see --json)", "", "", "", ""))
+    console.table("Rows by source", ("source", "pool", "both", *only), shown, numbers=True)
+    lines = [
+        (s.name, *(number(each) for each in (s.pool, s.first, s.second, s.only_first, s.only_second, s.apart)))
+        for s in found.signals
+    ]
+    if lines:
+        headings = ("signal", "pool", first, second, *only, "apart (sd)")
+        console.table("Means of signals", headings, lines, numbers=True)
+    state = [(name, *(number(value) for value in pair)) for name, pair in found.state.items() if pair != (None, None)]
+    console.table("State vectors", ("", first, second), state, numbers=True)
+    if found.scores:
+        scores = [
+            (name, *("" if value is None else f"{value:.4f}" for value in pair)) for name, pair in found.scores.items()
+        ]
+        console.table("Scores on dev (higher is better)", ("task", first, second), scores, numbers=True)
+    for name, other, examples in zip(found.names, reversed(found.names), found.examples, strict=True):
+        cells = [
+            (each.id, each.source, short(each.prompt, _SIDE), short(each.response, _SIDE), _of(each.fate))
+            for each in examples
+        ]
+        if cells:
+            console.table(f"Only in {name}", ("row", "source", "question", "answer", f"in {other}"), cells)
+
+
+def _of(fate: Fate | None) -> str:
+    return "" if fate is None else fate.sentence

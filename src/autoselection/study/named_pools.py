@@ -77,8 +77,13 @@ def own_files(path: Path) -> list[Path]:
     return [path]
 
 
+def is_study(path: Path) -> bool:
+    """Whether a study lies there."""
+    return (path / "journal.jsonl").exists()
+
+
 def _kind(path: Path) -> str:
-    if (path / "journal.jsonl").exists():
+    if is_study(path):
         return "study"
     return "pool" if (path / "manifest.json").exists() else "files"
 
