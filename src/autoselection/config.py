@@ -178,6 +178,8 @@ class StudyConfig(StrictModel):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"tasks: the name '{repeated[0]}' is used twice; task names must be unique")
+        if not any(task.weight for task in self.tasks):
+            raise ValueError("tasks: every task has weight 0; give a weight above 0 to what the model is to be good at")
         return self
 
 

@@ -274,7 +274,7 @@ def test_every_metric_keeps_the_items_it_is_the_mean_of(make_job, sums, choices)
         values = np.array(result.items[task.name][metric])
         assert len(values) == 12
         assert sign * values.mean() == pytest.approx(result.score, abs=1e-5)
-        table = item_table([result, result], {task.name: metric})
+        table = item_table([result, result], [task.model_copy(update={"metric": metric})])
         assert table is not None
         assert table[task.name].tolist() == [(sign * values).tolist()] * 2
         found = item_scores([result], {task.name: metric})

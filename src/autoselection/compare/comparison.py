@@ -181,6 +181,7 @@ def compare_runs(
     evaluations: int,
     arithmetics: Sequence[str] = (),
     remarks: Sequence[str] = (),
+    factors: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Put runs together.
 
@@ -189,6 +190,7 @@ def compare_runs(
         items: score of every test item by task, of each incumbent that was scored on test, by subset hash.
         evaluations: made by this call.
         arithmetics, remarks: see :class:`Comparison`.
+        factors: of the tasks that count, see :func:`autoselection.tasks.factors`.
     """
     by_method: dict[str, list[Run]] = {}
     for run in runs:
@@ -196,7 +198,7 @@ def compare_runs(
     reference = REFERENCE if REFERENCE in by_method else runs[0].method
     curves = {method: _mean_curve([run.curve for run in mine]) for method, mine in by_method.items()}
     target = curves[reference][-1]
-    differences = _differences(by_method, reference, items)
+    differences = _differences(by_method, reference, items, factors)
     found = []
     for method, mine in by_method.items():
         scored = [run.test for run in mine if run.test is not None]
@@ -251,7 +253,10 @@ def item_scores(results: Sequence[EvaluationResult], metrics: Mapping[str, str])
 
 
 def _differences(
-    by_method: Mapping[str, Sequence[Run]], reference: str, items: Mapping[str, Items]
+    by_method: Mapping[str, Sequence[Run]],
+    reference: str,
+    items: Mapping[str, Items],
+    factors: Mapping[str, float] | None,
 ) -> dict[str, Difference]:
     """Every method against the reference. Searches are no pairs: those of one seed have only the number in common."""
     scored = {
@@ -271,8 +276,9 @@ def _differences(
         for method, searches in scored.items()
     }
     pairs = {method: (tables[reference], table) for method, table in tables.items() if method != reference}
-    compared = compare_all(reference, pairs, draws=DRAWS, units="searches", independent=set(pairs))
-    return {found.baseline: _turned(found, sum(map(len, ids.values()))) for found in compared}
+    compared = compare_all(reference, pairs, draws=DRAWS, units="searches", independent=set(pairs), factors=factors)
+    counted = sum(len(keys) for task, keys in ids.items() if factors is None or task in factors)
+    return {found.baseline: _turned(found, counted) for found in compared}
 
 
 def _turned(found: BaselineComparison, items: int) -> Difference:

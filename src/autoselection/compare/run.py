@@ -26,6 +26,7 @@ from autoselection.progress import console
 from autoselection.recipes import subset_hash
 from autoselection.study.opening import check_kind, prepare_journalled
 from autoselection.study.study import CONFIG, JOURNAL, check_folder
+from autoselection.tasks import factors
 
 
 def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: Sequence[int], out: Path) -> Comparison:
@@ -75,7 +76,8 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         if config.final.enabled:
             runs, items = _score_test(ledger, journal, sessions, runs, plan)
         listed, made_with = list(runs.values()), ledger.arithmetics
-        comparison = compare_runs(config.name, budget, listed, items, ledger.made, made_with, ledger.remarks)
+        counted = factors(config.tasks)
+        comparison = compare_runs(config.name, budget, listed, items, ledger.made, made_with, ledger.remarks, counted)
     write_comparison(comparison, out)
     _write_incumbents(out, sessions, prepared.pool)
     return comparison

@@ -12,6 +12,7 @@ from autoselection.compare.session import Session
 from autoselection.ledger import Ledger, Wanted
 from autoselection.progress import console
 from autoselection.signals import SignalTable
+from autoselection.tasks import overall
 from autoselection.terminal import styled
 
 Key = tuple[str, int]
@@ -34,8 +35,9 @@ def open_sessions(
     """
     scorer = StudyScorer(table, ledger, rounds)
     search = ledger.config.search
+    total = partial(overall, tasks=ledger.config.tasks)
     return {
-        (method.name, seed): Session(scorer, method.budget(budget, table, search), training, search)
+        (method.name, seed): Session(scorer, method.budget(budget, table, search), training, search, total)
         for seed, training in seeds.items()
         for method in methods
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -72,6 +72,11 @@ class Evaluated:
     failure: str | None = None
 
 
+def plain_mean(tasks: Mapping[str, float]) -> float:
+    """The mean over tasks that all count alike."""
+    return float(np.mean(list(tasks.values())))
+
+
 @dataclass
 class Session:
     """Counts evaluations, and the seconds spent outside of them.
@@ -84,12 +89,14 @@ class Session:
         budget: full evaluations that may be paid.
         seed: of the evaluations.
         search: the space of recipes that methods draw from, and the settings of those that are this package's.
+        overall: the score from those of the tasks.
     """
 
     _world: Scorer
     budget: int
     seed: int
     search: SearchConfig = field(default_factory=SearchConfig)
+    overall: Callable[[Mapping[str, float]], float] = plain_mean
     log: list[Evaluated] = field(default_factory=list)
     spent: float = 0.0
     _inside: float = 0.0
@@ -127,7 +134,7 @@ class Session:
         return self.spent + fidelity <= self.budget + 1e-9
 
     def observe(self, rows: Rows, fidelity: float = 1.0) -> float:
-        """Pay for an evaluation and get its score (mean over tasks); NaN if it failed, which costs all the same."""
+        """Pay for an evaluation and get its score (over all tasks); NaN if it failed, which costs all the same."""
         return self.observe_tasks(rows, fidelity)[0]
 
     def observe_tasks(self, rows: Rows, fidelity: float = 1.0) -> tuple[float, dict[str, float]]:
@@ -152,7 +159,7 @@ class Session:
             tasks = self._world.observe(rows, _mixed(self.seed, repeat), fidelity)
         except EvaluationFailed as error:
             failure = str(error)
-        score = math.nan if failure is not None else float(np.mean(list(tasks.values())))
+        score = math.nan if failure is not None else self.overall(tasks)
         self.spent += fidelity
         self.log.append(Evaluated(rows, score, tasks, fidelity, self.spent, failure=failure))
         self._inside += time.perf_counter() - entered

@@ -26,7 +26,7 @@ from autoselection.evaluation.runtime import (
 from autoselection.evaluation.schedule import plan
 from autoselection.evaluation.trainers.contract import TrainingPlan, make_trainer
 from autoselection.language.chat import ChatOptions
-from autoselection.tasks import TaskConfig, load_items, sign_of
+from autoselection.tasks import TaskConfig, load_items, overall, sign_of
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +139,7 @@ class _Run:
         return EvaluationResult(
             split=job.split,
             seed=job.seed,
-            score=float(np.mean(list(values.values()))),
+            score=overall(values, job.tasks),
             scores=values,
             metrics={name: entry.metrics for name, entry in scores.items()},
             items={name: entry.items for name, entry in scores.items()},

@@ -72,7 +72,7 @@ class EvaluationResult:
     Attributes:
         split: the scored split.
         seed: the training seed.
-        score: mean of ``scores`` over the tasks, higher is better; NaN if the evaluation failed.
+        score: mean of ``scores`` over the tasks, by their weights, higher is better; NaN if the evaluation failed.
         scores: score of each task in its search metric, higher is better (``nll`` counts negative).
         metrics: per task, ``items`` (count), ``nll`` (gold answer, nats per token, mean over items), ``nll_per_byte``,
             ``greedy_match`` (share of items whose gold answer is, token for token, what greedy decoding writes),

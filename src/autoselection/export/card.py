@@ -31,6 +31,7 @@ class DatasetCard:
         lineage: one mapping a step (``StepLineage.to_dict()``): operator, params, rows_in, rows_out, dropped, missing.
         state: the state vector (``StateVector.to_dict()``); nested mappings are flattened, None is "not measured".
         scores: rows of the score table: label → {task: score, higher is better}; None is "failed or not measured".
+        weights: by how much the tasks count in the mean of the score table, where they do not count alike: task → weight.
         scores_about: what the scores are (split, metric, seeds), one sentence.
         base_model: the model the subset was selected for.
         seed: seed of the recipe's randomized steps.
@@ -45,6 +46,7 @@ class DatasetCard:
     lineage: Sequence[Mapping[str, Any]] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
     scores_about: str | None = None
     base_model: str | None = None
     seed: int | None = None
@@ -98,7 +100,7 @@ def render_card(
         parts += ["## Scores"]
         if card.scores_about:
             parts.append(escape(card.scores_about, limit=1000))
-        parts.append(_score_table(card.scores))
+        parts.append(_score_table(card.scores, card.weights))
     state = list(_flatten(card.state))
     if state:
         parts += [
@@ -159,15 +161,18 @@ def _lineage_table(lineage: Sequence[Mapping[str, Any]]) -> str:
     return _table(("step", "operator", "parameters", "rows in", "rows out", "dropped", "without score"), rows)
 
 
-def _score_table(scores: Mapping[str, Mapping[str, float | None]]) -> str:
+def _score_table(scores: Mapping[str, Mapping[str, float | None]], weights: Mapping[str, float]) -> str:
     tasks = list(dict.fromkeys(task for row in scores.values() for task in row))
     rows = []
     for label, row in scores.items():
         values = [row.get(task) for task in tasks]
         known = [value for value in values if value is not None and math.isfinite(value)]
-        mean = _number(sum(known) / len(known)) if len(known) == len(tasks) and tasks else "–"
+        by = [weights.get(task, 1.0) for task in tasks]
+        total = sum(value * weight for value, weight in zip(known, by, strict=False))
+        mean = _number(total / sum(by)) if len(known) == len(tasks) and sum(by) else "–"
         rows.append((escape(label), *map(_number, values), mean))
-    return _table(("subset", *map(escape, tasks), "mean"), rows)
+    named = (f"{escape(task)} (weight {weights[task]:g})" if task in weights else escape(task) for task in tasks)
+    return _table(("subset", *named, "mean"), rows)
 
 
 def _source_table(sources: Mapping[str, tuple[int, int]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from autoselection.config import StudyConfig
@@ -16,6 +17,7 @@ from autoselection.ledger.journal import Journal
 from autoselection.ledger.settings import arithmetics, mixed
 from autoselection.ledger.wanted import Wanted, evaluation_job
 from autoselection.progress import console, progress
+from autoselection.tasks import overall
 from autoselection.terminal import Text, styled
 
 
@@ -50,7 +52,14 @@ class Ledger:
 
     def find(self, wanted: Wanted) -> EvaluationResult | None:
         """The result, if it is known."""
-        return self.account.known().get(self.account.name(wanted))
+        known = self.account.known().get(self.account.name(wanted))
+        return None if known is None else self._scored(known)
+
+    def _scored(self, known: EvaluationResult) -> EvaluationResult:
+        """A result with the score that its tasks have by their present weights."""
+        if known.failure is not None or not known.scores:
+            return known
+        return replace(known, score=overall(known.scores, self.config.tasks))
 
     def why_lost(self, wanted: Wanted) -> str | None:
         """What the machine lost and why, if it did."""
@@ -80,7 +89,7 @@ class Ledger:
         if any(self.why_lost(item) for item in wanted):
             raise self.loss()
         known = self.account.known()
-        return [known[self.account.name(item)] for item in wanted]
+        return [self._scored(known[self.account.name(item)]) for item in wanted]
 
     def attempt(self, wanted: Sequence[Wanted], *, title: str | None = None, quiet: bool = False) -> None:
         """The same for whoever goes on where the machine lost one.

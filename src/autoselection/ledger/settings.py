@@ -30,7 +30,7 @@ def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
         model["path"] = model_fingerprint(config.model.path)
     if config.model.chat_template is not None and Path(config.model.chat_template).is_file():
         model["chat_template"] = chat_template_text(config.model.chat_template)
-    tasks = [_by_content(task.model_dump()) for task in config.tasks]
+    tasks = [_by_content(task) for task in _tasks(config)]
     return _digest(pool_fingerprint, model, tasks, _by_content(_evaluation(config)))
 
 
@@ -71,8 +71,12 @@ def mixed(found: Sequence[str]) -> str:
 
 
 def _named(config: StudyConfig, pool_fingerprint: str) -> str:
-    tasks = [task.model_dump() for task in config.tasks]
-    return _digest(pool_fingerprint, _model(config), tasks, _evaluation(config))
+    return _digest(pool_fingerprint, _model(config), _tasks(config), _evaluation(config))
+
+
+def _tasks(config: StudyConfig) -> list[dict[str, Any]]:
+    """Weights decide no task's score: they are applied to what is known (:meth:`Ledger.find`)."""
+    return [task.model_dump(exclude={"weight"}) for task in config.tasks]
 
 
 def _model(config: StudyConfig) -> dict[str, Any]:

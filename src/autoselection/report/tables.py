@@ -25,6 +25,7 @@ from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
+from autoselection.tasks import labels
 from autoselection.terminal import Terminal
 
 
@@ -71,7 +72,8 @@ def _trial_sheet(study: Study) -> Sheet:
                 Recipe.from_dict(record["recipe"]).describe(),
             )
         )
-    headings = ("trial", "origin", "parent", "rows", "dev score", *names, "cut", "s", "recipe")
+    shown = labels(study.config.tasks)
+    headings = ("trial", "origin", "parent", "rows", "dev score", *shown, "cut", "s", "recipe")
     return Sheet("Search (dev; higher is better, * best)", headings, tuple(rows))
 
 
@@ -121,7 +123,8 @@ def _final_sheet(study: Study) -> Sheet:
             cells += [_mean_and_spread([result.scores[task] for result in done]) for task in names]
             cells += [_hit_rate(done, task) for task in names]
         rows.append(tuple(cells))
-    headings = ("subset", "rows", "seeds", "test score", *names, *(f"{task} right" for task in names))
+    shown = labels(study.config.tasks)
+    headings = ("subset", "rows", "seeds", "test score", *shown, *(f"{task} right" for task in names))
     touched = len(touches_of_test(study))
     how = "scored once" if touched == 1 else f"touched {touched} times, see the notes"
     return Sheet(f"Final table (test, {how}; higher is better)", headings, tuple(rows))

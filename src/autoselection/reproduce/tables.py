@@ -13,7 +13,7 @@ import numpy as np
 from autoselection.reproduce.results import Floats, Stored, item_values
 from autoselection.reproduce.rows import AUTOSELECTION, PRIMARY, Entry
 from autoselection.statistics import BaselineComparison, Interval, compare_all, crossed_interval, replicates_needed
-from autoselection.tasks import TaskConfig
+from autoselection.tasks import TaskConfig, factors, weighed
 
 TableMetric = Literal["score", "right"]
 DRAWS = 2000
@@ -30,7 +30,7 @@ class TableRow:
         size: mean number of rows trained on.
         dev: mean dev score of the replicates where it is known.
         tasks: by task, the mean with its interval over items and (with several replicates) seeds.
-        average: the same for the mean over tasks.
+        average: the same for the mean over tasks, by their weights.
         versus: AutoSelection minus this row, item by item; None for itself or while either is missing.
     """
 
@@ -108,9 +108,11 @@ def make_table(
     for entry in entries:
         by_row.setdefault(entry.row, []).append(entry)
     scored = {name: _scores(own, metric, tasks, stored, settings) for name, own in by_row.items()}
-    key = _content(title, metric, entries, scored)
+    key = _content(title, metric, entries, scored, [task.weight for task in tasks])
     if key not in _KNOWN:
-        _KNOWN[key] = Table(title, metric, tuple(task.name for task in tasks), _rows(by_row, scored, metric))
+        _KNOWN[key] = Table(
+            title, metric, tuple(task.name for task in tasks), _rows(by_row, scored, metric, factors(tasks))
+        )
     return _KNOWN[key]
 
 
@@ -121,9 +123,11 @@ Replicates = dict[int, dict[str, Floats]]
 Scored = tuple[Replicates, list[int], dict[int, str]]
 
 
-def _content(title: str, metric: str, entries: Sequence[Entry], scored: Mapping[str, Scored]) -> str:
+def _content(
+    title: str, metric: str, entries: Sequence[Entry], scored: Mapping[str, Scored], weights: Sequence[float]
+) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([title, metric, [entry.to_dict() for entry in entries]]).encode())
+    digest.update(json.dumps([title, metric, [entry.to_dict() for entry in entries], weights]).encode())
     for found, missing, failed in scored.values():
         digest.update(json.dumps([missing, failed, sorted(found)]).encode())
         for seed in sorted(found):
@@ -133,10 +137,10 @@ def _content(title: str, metric: str, entries: Sequence[Entry], scored: Mapping[
 
 
 def _rows(
-    by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored], metric: TableMetric
+    by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored], metric: TableMetric, by: Mapping[str, float]
 ) -> tuple[TableRow, ...]:
     values = {name: found[0] for name, found in scored.items()}
-    versus = _compared(values, {name: own[0].kind for name, own in by_row.items()})
+    versus = _compared(values, {name: own[0].kind for name, own in by_row.items()}, by)
     rows = []
     for name, own in by_row.items():
         found, missing, failed = scored[name]
@@ -155,7 +159,7 @@ def _rows(
                 float(np.mean(sizes)) if sizes else 0.0,
                 float(np.mean(devs)) if devs else None,
                 {task: _with_interval([array], metric) for task, array in stacked.items()},
-                _with_interval(list(stacked.values()), metric) if stacked else None,
+                _with_interval(list(weighed(stacked, by).values()), metric) if stacked else None,
                 versus.get(name),
             )
         )
@@ -201,7 +205,9 @@ def _with_interval(table: Sequence[Floats], metric: TableMetric) -> Interval:
     return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)) if metric == "right" else found
 
 
-def _compared(values: Mapping[str, Replicates], kinds: Mapping[str, str]) -> dict[str, BaselineComparison]:
+def _compared(
+    values: Mapping[str, Replicates], kinds: Mapping[str, str], by: Mapping[str, float]
+) -> dict[str, BaselineComparison]:
     """AutoSelection against every other row: those named before one after the other, then all others together.
 
     Replicates are pairs where they have more in common than a number: an ablation begins with AutoSelection's own probes
@@ -221,7 +227,9 @@ def _compared(values: Mapping[str, Replicates], kinds: Mapping[str, str]) -> dic
             _stacked(ours, both if paired else sorted(ours)),
             _stacked(theirs, both if paired else sorted(theirs)),
         )
-    found = compare_all(AUTOSELECTION, pairs, draws=DRAWS, units="replicates", independent=independent, first=PRIMARY)
+    found = compare_all(
+        AUTOSELECTION, pairs, draws=DRAWS, units="replicates", independent=independent, first=PRIMARY, factors=by
+    )
     return {comparison.baseline: comparison for comparison in found}
 
 

@@ -86,7 +86,6 @@ class _Alone:
     difference: Interval
     error: Error
     over_seeds: bool
-    tasks: Mapping[str, float]
     seeds: int
     test: str
     p_items: float
@@ -127,6 +126,7 @@ def compare_all(
     noise: SeedNoise | None = None,
     overlap: Mapping[str, float] | None = None,
     first: Sequence[str] = (),
+    factors: Mapping[str, float] | None = None,
 ) -> list[BaselineComparison]:
     """Compare the winner with every baseline.
 
@@ -147,10 +147,14 @@ def compare_all(
         overlap: by baseline, correlation of its chance with the winner's at the same seed (0 for others); only with
             ``noise``, as tables of several seeds hold it themselves.
         first: baselines named before, in their order; those without a pair are passed over.
+        factors: of the tasks that count, see :func:`autoselection.tasks.factors`; a task that is not there is no part of
+            the difference, and stands among ``tasks`` alone. None: all count alike.
 
     Raises:
         ValueError: two tables do not have the same tasks, seeds (where these are pairs) and items.
     """
+    known = {name: _task_differences(*tables) for name, tables in pairs.items()}
+    pairs = {name: (_weighed(ours, factors), _weighed(theirs, factors)) for name, (ours, theirs) in pairs.items()}
     alone = {
         name: _alone(
             *tables,
@@ -174,7 +178,7 @@ def compare_all(
                 name,
                 found.difference,
                 found.interval(level) if found.over_seeds else None,
-                found.tasks,
+                known[name],
                 found.seeds,
                 found.test,
                 found.p_items,
@@ -195,6 +199,23 @@ def compare_all(
     return comparisons
 
 
+def _task_differences(winner: NamedTable, baseline: NamedTable) -> dict[str, float]:
+    """Winner minus baseline by task."""
+    if list(winner) != list(baseline):
+        raise ValueError("A comparison needs two tables of the same tasks.")
+    return {
+        name: float(np.mean(winner[name].mean(axis=0) - baseline[name].mean(axis=0)))
+        for name in winner
+        if winner[name].shape[1:] == baseline[name].shape[1:]
+    }
+
+
+def _weighed(table: NamedTable, factors: Mapping[str, float] | None) -> NamedTable:
+    if factors is None:
+        return table
+    return {name: array * factors[name] for name, array in table.items() if name in factors}
+
+
 def _alone(
     winner: NamedTable,
     baseline: NamedTable,
@@ -206,8 +227,6 @@ def _alone(
     draws: int,
     seed: int,
 ) -> _Alone:
-    if list(winner) != list(baseline):
-        raise ValueError("A comparison needs two tables of the same tasks.")
     ours, theirs = checked(list(winner.values())), checked(list(baseline.values()))
     unlike = [a.shape[independent:] != b.shape[independent:] for a, b in zip(ours, theirs, strict=True)]
     if any(unlike):
@@ -229,7 +248,6 @@ def _alone(
         over_items,
         error if known else table_parts(by_item).error(),
         known,
-        {name: float(array.mean()) for name, array in zip(winner, by_item, strict=True)},
         seeds,
         "mcnemar" if exact else "permutation",
         p_items,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,33 @@ from autoselection.statistics import (
 from autoselection.study.chance import chance_of
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
-from autoselection.tasks import sign_of
+from autoselection.tasks import TaskConfig, factors, sign_of, weighed
 
 Table = dict[str, NDArray[np.float64]]
 
 LEVEL = 0.95
 
 
-def item_table(results: Sequence[EvaluationResult], metrics: Mapping[str, str]) -> Table | None:
+def item_table(results: Sequence[EvaluationResult], tasks: Sequence[TaskConfig]) -> Table | None:
     """Item scores of one subset, per task float64[results, items], in the tasks' search metrics (higher is better).
 
     Returns:
         None if a result holds no item scores.
     """
     table: Table = {}
-    for task, metric in metrics.items():
-        rows = [result.items.get(task, {}).get(metric) for result in results]
+    for task in tasks:
+        rows = [result.items.get(task.name, {}).get(task.metric) for result in results]
         if not rows or any(row is None for row in rows):
             return None
-        table[task] = sign_of(metric) * np.array(rows, np.float64)
+        table[task.name] = sign_of(task.metric) * np.array(rows, np.float64)
     return table
+
+
+def counted_tables(trials: Iterable[Trial], tasks: Sequence[TaskConfig]) -> list[list[NDArray[np.float64]] | None]:
+    """Item scores of each trial for the tasks that count, by their weights: the mean over them is the score."""
+    by = factors(tasks)
+    tables = (item_table(list(trial.results.values()), tasks) for trial in trials)
+    return [None if table is None else list(weighed(table, by).values()) for table in tables]
 
 
 def final_evidence(study: Study) -> dict[str, Any] | None:
@@ -67,7 +74,7 @@ _KNOWN: dict[tuple[Path, int], dict[str, Any] | None] = {}
 
 def _evidence(study: Study) -> dict[str, Any] | None:
     results = {name: list(found.items()) for name, found in study.final_results().items()}
-    metrics = {task.name: task.metric for task in study.config.tasks}
+    tasks = study.config.tasks
     winner = next(iter(results), None)
     if winner is None or not results[winner] or any(result.failure for _, result in results[winner]):
         return None
@@ -76,14 +83,15 @@ def _evidence(study: Study) -> dict[str, Any] | None:
     left_out: dict[str, str] = {}
     base = {entry["name"] for entry in study.journal.of("final_plan")[-1]["entries"] if entry["kind"] == "base"}
     for name in list(results)[1:]:
-        pair = _pair(dict(results[winner]), dict(results[name]), metrics, untrained=name in base)
+        pair = _pair(dict(results[winner]), dict(results[name]), tasks, untrained=name in base)
         if isinstance(pair, str):
             left_out[name] = pair
         else:
             pairs[name] = pair
-    comparisons = compare_all(winner, pairs, level=LEVEL, seed=study.config.search.seed)
-    table = item_table([result for _, result in sorted(results[winner])], metrics) or {}
-    shrinkage = _shrinkage(study, {name: [result for _, result in found] for name, found in results.items()}, metrics)
+    seed = study.config.search.seed
+    comparisons = compare_all(winner, pairs, level=LEVEL, seed=seed, factors=factors(tasks))
+    table = item_table([result for _, result in sorted(results[winner])], tasks) or {}
+    shrinkage = _shrinkage(study, {name: [result for _, result in found] for name, found in results.items()})
     touched = touches_of_test(study)
     sentences = [comparison.verdict for comparison in comparisons]
     sentences += [f"{winner} is not compared with {name}: {why}." for name, why in left_out.items()]
@@ -166,7 +174,7 @@ def check_items(study: Study, results: Mapping[str, Sequence[tuple[int, Evaluati
 def _pair(
     winner: Mapping[int, EvaluationResult],
     other: Mapping[int, EvaluationResult],
-    metrics: Mapping[str, str],
+    tasks: Sequence[TaskConfig],
     *,
     untrained: bool,
 ) -> tuple[Table, Table] | str:
@@ -180,15 +188,13 @@ def _pair(
     if not seeds:
         return "they have no training seed in common"
     theirs = [next(iter(other.values())) if untrained else other[seed] for seed in seeds]
-    tables = item_table([winner[seed] for seed in seeds], metrics), item_table(theirs, metrics)
+    tables = item_table([winner[seed] for seed in seeds], tasks), item_table(theirs, tasks)
     if tables[0] is None or tables[1] is None:
         return "no item scores were kept"
     return tables[0], tables[1]
 
 
-def _shrinkage(
-    study: Study, results: Mapping[str, Sequence[EvaluationResult]], metrics: Mapping[str, str]
-) -> dict[str, Any] | None:
+def _shrinkage(study: Study, results: Mapping[str, Sequence[EvaluationResult]]) -> dict[str, Any] | None:
     """What became of the winner's dev score, and how much of it choosing it was expected to add."""
     plan = study.journal.of("final_plan")[-1]
     # All of them, if it is still the best: then it was chosen among all. If another one is, as when the plan was written.
@@ -208,7 +214,11 @@ def _shrinkage(
             lead = dev - float(known.score or 0.0), test - _score(scored)
             found["leads"][entry["name"]] = {"dev": lead[0], "test": lead[1]}
             sentences.append(f"Its lead over {entry['name']} is {lead[0]:+.4f} on dev and {lead[1]:+.4f} on test.")
+<<<<<<< HEAD
     bias = _bias(study, list(trials.values()), results, metrics)
+=======
+    bias = _bias(list(trials.values()), results, study.config.tasks)
+>>>>>>> e21ddea (Tasks have weights in the score; weight 0 is a guard, scored and reported, never optimised)
     if bias is not None:
         found["bias"] = bias
         doubt = "" if bias["seeds_known"] else ", chance in training not counted: one seed everywhere"
@@ -223,13 +233,16 @@ def _shrinkage(
 
 
 def _bias(
+<<<<<<< HEAD
     study: Study,
     trials: Sequence[Trial],
     results: Mapping[str, Sequence[EvaluationResult]],
     metrics: Mapping[str, str],
+=======
+    trials: Sequence[Trial], results: Mapping[str, Sequence[EvaluationResult]], tasks: Sequence[TaskConfig]
+>>>>>>> e21ddea (Tasks have weights in the score; weight 0 is a guard, scored and reported, never optimised)
 ) -> dict[str, Any] | None:
-    tables = [item_table(list(trial.results.values()), metrics) for trial in trials]
-    known = [list(table.values()) for table in tables if table is not None]
+    known = [table for table in counted_tables(trials, tasks) if table is not None]
     if len(known) < 2 or len(known) < len(trials):
         return None
     several = any(len(table[0]) > 1 for table in known)

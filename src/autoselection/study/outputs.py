@@ -90,6 +90,7 @@ def _described(
     study: Study, selected: Mapping[str, Any], state: Mapping[str, Any], dev: Mapping[str, Mapping[str, float | None]]
 ) -> DatasetCard:
     scores = {name: dict(values) for name, values in dev.items()}
+    tasks = study.config.tasks
     for name, results in study.final_results().items():
         for seed, result in results.items():
             scores[f"{name}, test, seed {seed}"] = {} if result.failure else dict(result.scores)
@@ -101,6 +102,7 @@ def _described(
         lineage=selected["lineage"],
         state=state,
         scores=scores,
+        weights={} if len({task.weight for task in tasks}) < 2 else {task.name: task.weight for task in tasks},
         scores_about="Each task in its search metric, higher is better (nll counts negative). "
         "dev guided the search; test was scored once, after it.",
         base_model=study.config.model.path,

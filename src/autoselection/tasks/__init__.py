@@ -16,6 +16,7 @@ from autoselection.tasks.items import (
     solved_examples,
 )
 from autoselection.tasks.load import load_items
+from autoselection.tasks.objective import factors, labels, overall, weighed
 
 __all__ = [
     "LETTERS",
@@ -26,8 +27,12 @@ __all__ = [
     "Split",
     "TaskConfig",
     "TaskItem",
+    "factors",
     "items_fingerprint",
+    "labels",
     "load_items",
+    "overall",
     "sign_of",
     "solved_examples",
+    "weighed",
 ]

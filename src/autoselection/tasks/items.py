@@ -51,6 +51,13 @@ class TaskConfig(StrictModel):
         "of the options' probability (option_likelihood; both need choices, or answers that are yes or no), or the share "
         "of generated answers that match (exact_match).",
     )
+    weight: float = Field(
+        1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How much the task counts in the score that is maximised, beside the others (share of the sum of weights); "
+        "0 makes it a guard: scored and reported everywhere, never optimised, so that what is forgotten is seen.",
+    )
     answer: Answer = Field(
         "auto",
         description="How a generated answer is read: a letter (choice), number, yes_no (true and false included), text, "
