@@ -49,6 +49,10 @@ ChatTemplate = Annotated[
         help="One of the model's own templates by name (default, tool_use, …), chatml, plain or a Jinja file."
     ),
 ]
+HtmlOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--html", help="Also write one HTML file with plots, which needs no network (extra: report)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Delimiter = Annotated[
     Optional[str],  # noqa: UP045

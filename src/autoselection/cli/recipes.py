@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from autoselection.cli._common import RECIPES, Json, PoolOption, Verbose, app, emit, output, warn, words
+from autoselection.cli._common import RECIPES, HtmlOption, Json, PoolOption, Verbose, app, emit, output, warn, words
 from autoselection.errors import ConfigError
 from autoselection.files import together
 from autoselection.files import write_text as write_file
@@ -65,6 +65,7 @@ def materialize(
     places: PoolOption,
     seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
     ids: Annotated[Optional[Path], typer.Option(help="Write the ordered row ids here, one JSON list.")] = None,  # noqa: UP045
+    html: HtmlOption = None,
     config: ConfigOption = None,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -72,16 +73,20 @@ def materialize(
     """Run a recipe and describe the realized subset; missing signals that it needs are computed."""
     from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector
     from autoselection.recipes import materialize as run_recipe
-    from autoselection.report import print_selection
+    from autoselection.report import print_selection, view_selection, write_selection_page
     from autoselection.study.named_pools import open_scored_pool
 
-    _check_not_read({"--ids": ids}, places, None, recipe, config)
+    _check_not_read({"--ids": ids, "--html": html}, places, None, recipe, config)
     loaded = load_recipe(recipe)
     place = open_scored_pool(places, loaded, _config(config), str(recipe))
     cache = PrefixCache()
     result = run_recipe(loaded, place.table, seed=seed, cache=cache)
     if ids is not None:
         write_file(ids, json.dumps(place.pool.row_ids(result.rows)) + "\n")
+    steps = rows_by_step(loaded, place.table, seed=seed, cache=cache) if html is not None or not as_json else []
+    if html is not None:
+        title = f"{recipe} on {place.name}"
+        write_selection_page(view_selection(result, steps, place.table, place.pool), title, html)
     if as_json:
         document = {
             "recipe": loaded.describe(),
@@ -94,7 +99,6 @@ def materialize(
         }
         emit(document, True, "")
     else:
-        steps = rows_by_step(loaded, place.table, seed=seed, cache=cache)
         print_selection(result, place.pool, place.table, output, title=str(recipe), steps=steps, verbose=verbose)
     warn(lineage_remarks(result.lineage))
 

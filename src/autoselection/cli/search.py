@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -28,6 +28,9 @@ from autoselection.cli._common import (
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 from autoselection.terminal import styled, write_text
+
+if TYPE_CHECKING:
+    from autoselection.study import Study
 
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection init study.yaml")
@@ -115,26 +118,34 @@ def demo(
     _finish(run_study(load_config(config_path(), overrides or ()), out), as_json)
 
 
-def _finish(study: Any, as_json: bool) -> None:
+def _finish(study: Study, as_json: bool, price: float | None = None) -> None:
     from autoselection.report import print_study, write_report
+    from autoselection.report.study_report import page_of
     from autoselection.study import summary
 
-    write_report(study)
+    view = write_report(study, price=price)
     if as_json:
-        emit(summary(study), True, "")
+        emit({**summary(study), "report": {"page": str(page_of(study)), **view.to_dict()}}, True, "")
     else:
         print_study(study, output)
+        console.say(f"The same with plots: {page_of(study)}")
 
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection report study")
 def report(
     study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
+    price: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0.0, help="What an hour of the machine costs, in your currency: costs are then told in money too."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a study as tables, finished or not."""
+    """Show a study, finished or not: tables here, and STUDY/report.html with plots, rows and the answer first."""
     from autoselection.study import Study
 
-    _finish(Study(study_dir.resolve()), as_json)
+    _finish(Study(study_dir.resolve()), as_json, price)
 
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection repair STUDY_DIR/journal.jsonl")

@@ -1,10 +1,13 @@
-"""Reports of a study, a pool and a selection: tables in the terminal and as Markdown."""
+"""Reports of a study, a pool and a selection: data first, from which terminal, Markdown, JSON and HTML are made."""
 
 from autoselection.report.evaluation import print_checks, print_evaluation
 from autoselection.report.pool import print_pool_stats
 from autoselection.report.rows import print_difference, print_explanations, print_rows
 from autoselection.report.selection import print_scores, print_selection
-from autoselection.report.tables import print_diagnosis, print_study, study_markdown, write_report
+from autoselection.report.selection_page import write_selection_page
+from autoselection.report.selection_view import view_selection
+from autoselection.report.study_report import study_markdown, write_report
+from autoselection.report.tables import print_diagnosis, print_study
 from autoselection.report.transfer import print_transfer
 
 __all__ = [
@@ -20,5 +23,7 @@ __all__ = [
     "print_study",
     "print_transfer",
     "study_markdown",
+    "view_selection",
     "write_report",
+    "write_selection_page",
 ]

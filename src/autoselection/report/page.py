@@ -36,6 +36,7 @@ from autoselection.terminal import visible
 
 #: Longest text of a turn on a page (characters): of longer ones the beginning is shown, and how much is left out.
 TURN = 1500
+_NUMBER = ' class="number"'
 #: Keys of traces and layouts whose strings are Plotly's own markup, and ours.
 _OURS = frozenset({"hovertemplate", "texttemplate"})
 
@@ -263,7 +264,10 @@ def _sheet(part: Sheet, key: str) -> str:
 
 def _table(sheet: Sheet, key: str) -> str:
     """A table in a box that scrolls by itself; the page's script adds a filter and sorting."""
-    head = "".join(f'<th scope="col">{_text(heading)}</th>' for heading in sheet.headings)
+    head = "".join(
+        f'<th scope="col"{_NUMBER if sheet.numbers and place else ""}>{_text(heading)}</th>'
+        for place, heading in enumerate(sheet.headings)
+    )
     body = "".join(f"<tr>{_cells(row, sheet.numbers)}</tr>" for row in sheet.rows)
     head = f"<thead><tr>{head}</tr></thead>" if sheet.headings else ""
     return (
@@ -274,7 +278,7 @@ def _table(sheet: Sheet, key: str) -> str:
 
 def _cells(row: Sequence[str], numbers: bool) -> str:
     first, *rest = row or ("",)
-    kind = ' class="number"' if numbers else ""
+    kind = _NUMBER if numbers else ""
     return f'<th scope="row">{_text(first)}</th>' + "".join(f"<td{kind}>{_text(cell)}</td>" for cell in rest)
 
 

@@ -30,6 +30,14 @@ class Sheet:
         """A table of any sequences."""
         return cls(title, tuple(headings), tuple(tuple(row) for row in rows), numbers)
 
+    def filled(self) -> Sheet:
+        """Without columns that are empty in every row."""
+        places = [place for place in range(len(self.headings)) if any(row[place] for row in self.rows)]
+        if len(places) == len(self.headings):
+            return self
+        rows = [[row[place] for place in places] for row in self.rows]
+        return Sheet.of(self.title, [self.headings[place] for place in places], rows, numbers=self.numbers)
+
     def print(self, console: Terminal) -> None:
         """Print it in a terminal."""
         console.table(self.title, self.headings or None, self.rows, numbers=self.numbers)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoselection import files
-from autoselection.diagnose import HEADINGS, MIN_TRIALS, Diagnosis, diagnose_study
+from autoselection.diagnose import HEADINGS, MIN_TRIALS, Diagnosis
 from autoselection.evaluation import EvaluationResult
 from autoselection.evaluation.remarks import remark_notes
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
-from autoselection.markup import bullets, inline
 from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
 from autoselection.report.sheet import Sheet
@@ -29,21 +26,25 @@ from autoselection.tasks import labels
 from autoselection.terminal import Terminal
 
 
-def study_sheets(study: Study) -> list[Sheet]:
-    """The tables of a study, as far as it has come."""
-    sheets = [_trial_sheet(study)] if study.journal.of("trial") else []
+def study_sheets(study: Study) -> dict[str, Sheet]:
+    """The tables of a study, as far as it has come, in their order: ``search``, ``surrogate``, ``verdict``, ``final``,
+    ``comparison``, ``variance``.
+    """
+    sheets: dict[str, Sheet] = {}
+    if study.journal.of("trial"):
+        sheets["search"] = _trial_sheet(study)
     if rounds := _foretold(study):
-        sheets.append(_surrogate_sheet(rounds))
+        sheets["surrogate"] = _surrogate_sheet(rounds)
     judged = current_verdict(study)
     if judged is not None and "comparison" in judged:
-        sheets.append(_incumbent_sheet(judged))
+        sheets["verdict"] = _incumbent_sheet(judged)
     if study.final_results():
-        sheets.append(_final_sheet(study))
+        sheets["final"] = _final_sheet(study)
         evidence = final_evidence(study)
         if evidence is not None and evidence["comparisons"]:
-            sheets.append(_comparison_sheet(evidence))
+            sheets["comparison"] = _comparison_sheet(evidence)
         if evidence is not None and any(part["seeds"] > 1 for part in evidence["variance"].values()):
-            sheets.append(_variance_sheet(evidence))
+            sheets["variance"] = _variance_sheet(evidence)
     return sheets
 
 
@@ -322,7 +323,7 @@ def _results(study: Study) -> list[tuple[str, EvaluationResult]]:
 
 def print_study(study: Study, console: Terminal) -> None:
     """Print the tables of a study."""
-    for sheet in study_sheets(study):
+    for sheet in study_sheets(study).values():
         sheet.print(console)
     for note in study_notes(study):
         console.say(f"- {note}")
@@ -346,27 +347,3 @@ def print_diagnosis(diagnosis: Diagnosis, console: Terminal) -> None:
         diagnosis_sheet(diagnosis).print(console)
     for sentence in (*diagnosis.findings(), *diagnosis.notes):
         console.say(f"- {sentence}")
-
-
-def study_markdown(study: Study) -> str:
-    """The same tables as a Markdown document, and with enough trials the diagnosis of the proxies."""
-    parts = [f"# {inline(study.config.name)}", ""]
-    sheets = study_sheets(study)
-    diagnosis = diagnose_study(study)
-    if diagnosis.trials >= MIN_TRIALS:
-        sheets.append(diagnosis_sheet(diagnosis))
-    for sheet in sheets:
-        parts += [f"## {inline(sheet.title)}", "", *sheet.markdown(), ""]
-    if diagnosis.trials >= MIN_TRIALS:
-        parts += [*bullets((*diagnosis.findings(), *diagnosis.notes)), ""]
-    notes = study_notes(study)
-    if notes:
-        parts += ["## Notes", "", *bullets(notes), ""]
-    return "\n".join(parts)
-
-
-def write_report(study: Study) -> Path:
-    """Write ``report.md`` into the study's folder."""
-    path = study.path / "report.md"
-    files.write_text(path, study_markdown(study))
-    return path

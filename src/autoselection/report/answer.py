@@ -1,0 +1,250 @@
+"""What a study found, in the order in which one asks: which recipe, what it gains, what it costs and hurts, whether to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autoselection.report.sheet import Sheet
+from autoselection.statistics.compare import p_text
+from autoselection.study import Study, Trial
+from autoselection.study.evidence import final_evidence, touches_of_test
+from autoselection.study.incumbent import current_verdict, went_on
+
+DEV, TEST = "dev", "test"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The winner's score minus that of something else.
+
+    Attributes:
+        against: what it is compared with.
+        today: whether that is what is used today.
+        split: dev (less what being chosen is expected to add) or test.
+        low, high: ends of the 95% interval, over training seeds and items where there are several seeds, else over items.
+        over: what the interval is over.
+        p: of no difference; on test corrected for all baselines.
+        tasks: the difference of each task.
+    """
+
+    against: str
+    today: bool
+    split: str
+    estimate: float
+    low: float
+    high: float
+    over: str
+    seeds: int
+    p: float
+    significant: bool
+    tasks: Mapping[str, float]
+
+    def sentence(self) -> str:
+        """For people."""
+        word = "better" if self.estimate > 0 else "worse"
+        found = f"{word} beyond chance" if self.significant else "no significant difference"
+        return (
+            f"On {self.split} {self.estimate:+.4f} against {self.against} (95% interval {self.low:+.4f} to {self.high:+.4f} over "
+            f"{self.over}, {p_text(self.p)}): {found}."
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study found so far.
+
+    Attributes:
+        headline: in one sentence.
+        recipe: steps of the best recipe in words, with the rows that each leaves; empty before there is one.
+        trial: that evaluated it first.
+        rows, pool_rows: of its subset and of the pool (counts).
+        gains: the winner against today's data first, then against the baselines.
+        hurts: tasks that are worse than with today's data, a sentence each, or that none is.
+        belief: whether to believe it: yes, partly, no, not yet.
+        reasons: why, in sentences.
+    """
+
+    headline: str
+    recipe: tuple[tuple[str, int], ...]
+    trial: str | None
+    rows: int
+    pool_rows: int
+    gains: tuple[Gain, ...]
+    hurts: tuple[str, ...]
+    belief: str
+    reasons: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    def sentences(self) -> list[str]:
+        """All of it for people, the headline first."""
+        return [
+            self.headline,
+            *(gain.sentence() for gain in self.gains if gain.today),
+            *self.hurts,
+            f"Is it to be believed? {self.belief}. {self.reasons[0] if self.reasons else ''}".rstrip(),
+        ]
+
+
+def study_answer(study: Study) -> Answer:
+    """What a study found so far; as good an answer as an unfinished one can give."""
+    best = study.best()
+    opening = study.journal.of("study")
+    pool_rows = int(opening[0]["rows"]) if opening else 0
+    gains = (*_dev_gain(study), *_test_gains(study))
+    belief, reasons = _belief(study, best, gains)
+    return Answer(
+        headline=_headline(study, best, pool_rows),
+        recipe=() if best is None else _steps(best),
+        trial=None if best is None else best.id,
+        rows=0 if best is None else best.size,
+        pool_rows=pool_rows,
+        gains=gains,
+        hurts=_hurts(gains),
+        belief=belief,
+        reasons=reasons,
+    )
+
+
+def _steps(best: Trial) -> tuple[tuple[str, int], ...]:
+    rows = [int(step["rows_out"]) for step in best.record["lineage"]]
+    return tuple(zip(best.recipe.describe_steps(), rows, strict=True)) or (("the whole pool", best.size),)
+
+
+def _headline(study: Study, best: Trial | None, pool_rows: int) -> str:
+    if best is None:
+        return "Nothing is found yet: no recipe has a score."
+    judged = current_verdict(study)
+    share = f"{best.size:,} of {pool_rows:,} rows ({best.size / max(1, pool_rows):.0%})"
+    if judged is None:
+        return f"The best recipe so far is {best.id}: {share}, dev score {best.score:.4f}."
+    if judged["exported"] == "incumbent":
+        return f"Keep {judged['incumbent']}: the best recipe found, {judged['winner'] or best.id} with {share}, is not shown to be better."
+    return f"Train on the rows of {judged['winner']} instead of {judged['incumbent']}: {share}."
+
+
+def _dev_gain(study: Study) -> list[Gain]:
+    judged = current_verdict(study)
+    return [] if judged is None or "comparison" not in judged else [_gain(judged["comparison"], True, DEV)]
+
+
+def _test_gains(study: Study) -> list[Gain]:
+    evidence = final_evidence(study)
+    if evidence is None:
+        return []
+    plans = study.journal.of("incumbent_plan")
+    today = plans[-1]["incumbent_hash"] if plans else None
+    entries = study.journal.of("final_plan")[-1]["entries"]
+    names = {entry["name"] for entry in entries if today is not None and entry["subset_hash"] == today}
+    found = [_gain(entry, entry["baseline"] in names, TEST) for entry in evidence["comparisons"]]
+    return sorted(found, key=lambda gain: not gain.today)
+
+
+def _gain(found: Mapping[str, Any], today: bool, split: str) -> Gain:
+    interval = found["difference"]
+    wide = found["interval_seeds"]
+    low, high = (interval["low"], interval["high"]) if wide is None else wide
+    return Gain(
+        against=found["baseline"],
+        today=today,
+        split=split,
+        estimate=interval["estimate"],
+        low=low,
+        high=high,
+        over="items" if wide is None else "training seeds and items",
+        seeds=found["seeds"],
+        p=found["p_adjusted"],
+        significant=found["significant"],
+        tasks=dict(found["tasks"]),
+    )
+
+
+def _today(gains: tuple[Gain, ...], split: str) -> Gain | None:
+    return next((gain for gain in gains if gain.today and gain.split == split), None)
+
+
+def _hurts(gains: tuple[Gain, ...]) -> tuple[str, ...]:
+    """By test if it was scored, else by dev."""
+    gain = _today(gains, TEST) or _today(gains, DEV)
+    if gain is None:
+        return ()
+    worse = sorted((value, task) for task, value in gain.tasks.items() if value < 0)
+    if not worse:
+        return (f"No task is worse than with {gain.against} on {gain.split}.",)
+    listed = ", ".join(f"{task} {value:+.4f}" for value, task in worse)
+    return (f"Worse than with {gain.against} on {gain.split}: {listed} (single tasks, without intervals).",)
+
+
+def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[str, tuple[str, ...]]:
+    judged = current_verdict(study)
+    dev, test = _today(gains, DEV), _today(gains, TEST)
+    reasons = []
+    if best is None:
+        return "Not yet", ("No recipe has been scored.",)
+    if judged is None:
+        why = (
+            "Nothing is named that is used today (incumbent.recipe)." if study.finished else "The search has not ended."
+        )
+        belief = "Not yet"
+        reasons.append(f"{why} The dev score of the best of several trials flatters it.")
+    elif judged["outcome"] != "better" or dev is None:
+        belief = "No" if dev is not None else "Not compared"
+        reasons.append(judged["sentences"][0])
+    elif test is None:
+        belief = "Partly"
+        reasons.append(
+            f"{judged['winner']} is better than {judged['incumbent']} on dev, with trainings that the search did not use; on test "
+            "they were not compared."
+        )
+    elif test.significant and test.estimate > 0:
+        belief = "Yes"
+        reasons.append(
+            f"{judged['winner']} is better than {judged['incumbent']} on dev, with trainings that the search did not use, and on "
+            "test, which was fixed before it was read."
+        )
+    else:
+        belief = "No" if test.significant else "Partly"
+        said = "worse" if test.significant else "not shown to be better"
+        reasons.append(f"{judged['winner']} is better than {judged['incumbent']} on dev, but {said} on test.")
+    return belief, (*reasons, *_caveats(study, dev, test))
+
+
+def _caveats(study: Study, dev: Gain | None, test: Gain | None) -> list[str]:
+    said = []
+    if stale := went_on(study):
+        said.append(stale)
+    for gain in (dev, test):
+        if gain is not None and gain.seeds < 2:
+            said.append(
+                f"On {gain.split} one training seed was used: the interval says what other items would show, not what other "
+                "trainings would."
+            )
+    if len(touches_of_test(study)) > 1:
+        said.append(f"Test was touched {len(touches_of_test(study))} times.")
+    failed = sum(1 for trial in study.all_trials() if trial.failure)
+    if failed:
+        said.append(f"{failed} evaluation(s) failed.")
+    return said
+
+
+def gain_sheet(gains: tuple[Gain, ...]) -> Sheet:
+    """Every comparison as a table."""
+    rows = [
+        (
+            gain.against + (" (today)" if gain.today else ""),
+            gain.split,
+            f"{gain.estimate:+.4f}",
+            f"{gain.low:+.4f} to {gain.high:+.4f}",
+            gain.over,
+            str(gain.seeds),
+            p_text(gain.p),
+            ("better" if gain.estimate > 0 else "worse") if gain.significant else "no significant difference",
+        )
+        for gain in gains
+    ]
+    headings = ("against", "on", "difference", "95% interval", "over", "seeds", "p", "the winner is")
+    return Sheet.of("The winner against today's data and the baselines", headings, rows)

@@ -1,0 +1,384 @@
+"""The page of a study: the answer first, then how it was found, and what is needed to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autoselection.diagnose import MIN_TRIALS
+from autoselection.report.answer import Answer, gain_sheet
+from autoselection.report.figures import Interval, Series, bars, heat, intervals, lines, parallel, points
+from autoselection.report.page import Code, Facts, Figure, Page, Part, Section, Sentences, write_page
+from autoselection.report.palette import GREY
+from autoselection.report.selection_page import selection_sections
+from autoselection.report.sheet import Sheet
+from autoselection.report.study_view import KINDS, SHORT, DevTest, Stage, StudyView, TrialView
+from autoselection.report.tables import diagnosis_sheet
+
+#: Proxies, pairs of operators that are drawn; tables have all.
+_DRAWN = 30
+
+
+def write_study_page(view: StudyView, path: Path) -> Path:
+    """Write the page of a study as one HTML file."""
+    return write_page(study_page(view), path)
+
+
+def study_page(view: StudyView) -> Page:
+    """The page of a study; what a study does not have yet has no section, and the last notes say why."""
+    sections = [_answer_section(view)]
+    if view.trials:
+        sections.append(_search_section(view))
+    if view.selection is not None:
+        sections += selection_sections(view.selection)
+    sections += [section for section in (make(view) for make in _MORE) if section is not None]
+    state = "finished" if view.finished else "not finished"
+    return Page(f"Study {view.name}", tuple(sections), f"{view.path}, {state}.")
+
+
+# ---- the answer
+
+
+def _answer_section(view: StudyView) -> Section:
+    answer = view.answer
+    parts: list[Part] = [Facts(_facts(view))]
+    if answer.recipe:
+        parts.append(_recipe_sheet(answer))
+    if answer.gains:
+        parts += [gain_figure(answer), gain_sheet(answer.gains)]
+    said = [*answer.hurts, f"Is it to be believed? {answer.belief}. {' '.join(answer.reasons)}"]
+    parts.append(Sentences(tuple(said)))
+    return Section("The answer", tuple(parts), answer.headline)
+
+
+def _recipe_sheet(answer: Answer) -> Sheet:
+    rows = [(f"{place}. {told}", f"{left:,}") for place, (told, left) in enumerate(answer.recipe, 1)]
+    return Sheet.of(f"The recipe, {answer.trial}", ("step", "rows after it"), rows, numbers=True)
+
+
+def _facts(view: StudyView) -> tuple[tuple[str, str], ...]:
+    answer = view.answer
+    found = [("to be believed?", answer.belief)]
+    if answer.trial is not None:
+        found.append(
+            ("rows", f"{answer.rows:,} of {answer.pool_rows:,} ({answer.rows / max(1, answer.pool_rows):.0%})")
+        )
+    for gain in answer.gains:
+        if gain.today:
+            found.append(
+                (f"against {gain.against}, {gain.split}", f"{gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})")
+            )
+    full = sum(1 for trial in view.trials if trial.score is not None and trial.fidelity == 1.0)
+    found.append(("full evaluations", f"{full:,}"))
+    if view.stages:
+        found.append(("it cost", duration(sum(stage.seconds for stage in view.stages))))
+    money = [stage.money for stage in view.stages if stage.money is not None]
+    if money:
+        found.append(("at the given price", f"{sum(money):,.2f}"))
+    return tuple(found)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``40 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def gain_figure(answer: Answer) -> Figure:
+    """The winner against everything that it was compared with."""
+    shown = [
+        Interval(
+            f"{gain.against}{' (today)' if gain.today else ''}, {gain.split}",
+            gain.estimate,
+            gain.low,
+            gain.high,
+            gain.split,
+        )
+        for gain in answer.gains
+    ]
+    told = (
+        "Score of the winner minus score of what it is compared with, and 95% interval: right of 0 the winner is better. On dev "
+        "what being chosen is expected to add is taken off."
+    )
+    return intervals("What it gains", told, shown, x="difference of scores", headings=("against", "95% interval"))
+
+
+def _sheets(view: StudyView, *names: str) -> list[Sheet]:
+    return [view.sheets[name] for name in names if name in view.sheets]
+
+
+# ---- the search
+
+
+def _search_section(view: StudyView) -> Section:
+    parts: list[Part] = []
+    if any(trial.score is not None for trial in view.trials):
+        parts += [progress_figure(view.trials), task_figure(view)]
+    parts += _sheets(view, "search")
+    return Section("The search", tuple(parts))
+
+
+def progress_figure(trials: Sequence[TrialView]) -> Figure:
+    """Scores over evaluations by kind, and the best so far."""
+    kinds = [*dict.fromkeys(KINDS.values()), SHORT]
+    known = [trial for trial in trials if trial.score is not None]
+    series = [
+        Series(
+            kind,
+            [trial.spent for trial in own],
+            [trial.score for trial in own],
+            words=[f"{trial.id}, {trial.rows:,} rows: {trial.recipe}" for trial in own],
+        )
+        for kind in kinds
+        if (own := [trial for trial in known if trial.kind == kind])
+    ]
+    led = [trial for trial in known if trial.best is not None]
+    best = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "best so far",
+        "x": [trial.spent for trial in led],
+        "y": [trial.best for trial in led],
+        "line": {"shape": "hv", "color": GREY, "width": 2, "dash": "dot"},
+        "hovertemplate": "best so far %{y:.4g}<extra></extra>",
+    }
+    failed = sum(1 for trial in trials if trial.failure)
+    told = (
+        f"Every scored trial over the evaluations spent, and the best so far{f'; {failed} failed' if failed else ''}."
+    )
+    drawn = points("Scores over evaluations", told, series, x="evaluations spent", y="dev score (higher is better)")
+    rows = [
+        (
+            trial.id,
+            f"{trial.spent:g}",
+            trial.kind,
+            f"{trial.score:.4f}",
+            "" if trial.best is None else f"{trial.best:.4f}",
+        )
+        for trial in known
+    ]
+    numbers = Sheet.of(drawn.title, ("trial", "spent", "kind", "dev score", "best so far"), rows)
+    return replace(drawn, traces=(best, *drawn.traces), numbers=numbers)
+
+
+def task_figure(view: StudyView) -> Figure:
+    """Scores of every task and trial, coloured by what they are above today's data."""
+    known = [trial for trial in view.trials if trial.score is not None]
+    tasks = list(known[0].tasks)
+    middle = view.today or {task: sum(trial.tasks[task] for trial in known) / len(known) for task in tasks}
+    against = "what is used today" if view.today else "the mean of the trials"
+    return heat(
+        "Tasks by trial",
+        f"Dev score of each task; the colour shows the difference to {against}.",
+        [trial.id for trial in known],
+        tasks,
+        [[trial.tasks[task] - middle[task] for task in tasks] for trial in known],
+        [[f"{trial.tasks[task]:.3f}" for task in tasks] for trial in known],
+        by=f"above {against}",
+        heading="trial",
+        middle=0.0,
+    )
+
+
+# ---- what the search learnt
+
+
+def _state_section(view: StudyView) -> Section | None:
+    known = [trial for trial in view.trials if trial.score is not None]
+    if len(known) < 2:
+        return None
+    names = [
+        name
+        for name in dict.fromkeys(name for trial in known for name in trial.state)
+        if name != "cumulative_cost_ratio"
+    ]
+    figure = parallel(
+        "State vectors of the trials",
+        "A line for each trial; the best one is thick and blue, the others are the stronger coloured the better they scored.",
+        names,
+        {trial.id: [trial.state.get(name) for name in names] for trial in known},
+        {trial.id: trial.score for trial in known},
+        by="dev score",
+    )
+    return Section("State vectors", (figure,), "What the subsets of all trials look like beside the pool.")
+
+
+def _credit_section(view: StudyView) -> Section | None:
+    if not view.credit:
+        return None
+    parts: list[Part] = []
+    for title, found in (("Operators", view.credit), ("Pairs of operators", view.pairs)):
+        if found:
+            shown = sorted(found, key=lambda entry: -abs(entry.total))[:_DRAWN]
+            values = {
+                "credit": {
+                    f"{entry.name} ({entry.changes})": entry.total for entry in sorted(shown, key=lambda e: -e.total)
+                }
+            }
+            told = "Sum of the score changes that edits of each brought, with the number of changes; to the right it helped."
+            parts.append(bars(title, told, values, x="credit (score)", name="operator (changes)"))
+    return Section("Operator credit", tuple(parts))
+
+
+def _surrogate_section(view: StudyView) -> Section | None:
+    known = [trial for trial in view.trials if trial.expected is not None and trial.score is not None]
+    parts: list[Part] = []
+    if known:
+        pairs = [(trial, trial.expected) for trial in known if trial.expected is not None]
+        series = Series(
+            "trial",
+            [mean for _, (mean, _) in pairs],
+            [trial.score for trial, _ in pairs],
+            low=[mean - 1.28 * spread for _, (mean, spread) in pairs],
+            high=[mean + 1.28 * spread for _, (mean, spread) in pairs],
+            words=[trial.id for trial, _ in pairs],
+        )
+        told = "Each trial's expected score before its evaluation, with an 80% interval, and what it scored: on the line both agree."
+        parts.append(points("Expected and scored", told, [series], x="expected", y="scored", diagonal=True))
+    if len(view.rounds) > 1:
+        numbers = [entry.number for entry in view.rounds]
+        series_of = {
+            "rank correlation": [entry.correlation for entry in view.rounds],
+            "share in 80% intervals": [entry.within_80 for entry in view.rounds],
+            "standardised error": [entry.rms_error for entry in view.rounds],
+        }
+        told = "Each trial predicted from the others. Calibrated: a share of 0.8 and an error of 1."
+        parts.append(
+            lines(
+                "Calibration by round",
+                told,
+                [Series(name, numbers, values) for name, values in series_of.items()],
+                x="round",
+                y="",
+            )
+        )
+    parts += _sheets(view, "surrogate")
+    return Section("The surrogate", tuple(parts)) if parts else None
+
+
+def _proxy_section(view: StudyView) -> Section | None:
+    diagnosis = view.diagnosis
+    if diagnosis.trials < MIN_TRIALS:
+        return None
+    found = [(line, line.correlation.spearman) for line in diagnosis.lines]
+    known = [(line, value) for line, value in found if value is not None]
+    shown = sorted(known, key=lambda entry: -abs(entry[1].value))[:_DRAWN]
+    parts: list[Part] = []
+    if shown:
+        drawn = [Interval(line.name, value.value, value.low, value.high, line.kind) for line, value in shown]
+        told = (
+            "Rank correlation of cheap numbers with the dev score, and 95% interval over trials; the strongest first."
+        )
+        parts.append(
+            intervals(
+                "Cheap numbers beside the full evaluation",
+                told,
+                drawn,
+                x="Spearman",
+                headings=("proxy", "95% interval"),
+            )
+        )
+    parts += [diagnosis_sheet(diagnosis), Sentences((*diagnosis.findings(), *diagnosis.notes), listed=True)]
+    return Section("Proxies", tuple(parts))
+
+
+def _test_section(view: StudyView) -> Section | None:
+    parts: list[Part] = []
+    if len(view.dev_test) > 1:
+        parts.append(dev_test_figure(view.dev_test))
+    parts += _sheets(view, "verdict", "final", "comparison", "variance")
+    return Section("Dev against test", tuple(parts)) if parts else None
+
+
+def dev_test_figure(found: Sequence[DevTest]) -> Figure:
+    """Mean scores on both splits."""
+    kinds = list(dict.fromkeys(entry.kind for entry in found))
+    series = [
+        Series(
+            kind,
+            [entry.dev for entry in found if entry.kind == kind],
+            [entry.test for entry in found if entry.kind == kind],
+            words=[entry.name for entry in found if entry.kind == kind],
+        )
+        for kind in kinds
+    ]
+    told = "Mean score on dev, which guided the search, and on test, two sets of items: below the line test is the lower one."
+    return points("Dev against test", told, series, x="dev score", y="test score", diagonal=True)
+
+
+# ---- costs, notes, and what repeats it
+
+
+def _cost_section(view: StudyView) -> Section | None:
+    return Section("Costs", (cost_figure(view.stages), cost_sheet(view.stages))) if view.stages else None
+
+
+def cost_figure(stages: Sequence[Stage]) -> Figure:
+    """Seconds of every stage."""
+    parts = {
+        "training": {stage.name: stage.train for stage in stages},
+        "scoring": {stage.name: stage.score for stage in stages},
+        "other": {stage.name: stage.other for stage in stages},
+    }
+    told = "Seconds of all workers together, by what they were spent on; what came from a cache cost nothing here."
+    return bars("Where the time went", told, parts, x="seconds", name="stage")
+
+
+def cost_sheet(stages: Sequence[Stage]) -> Sheet:
+    """Trainings, tokens, seconds, money."""
+    rows = [
+        (
+            stage.name,
+            f"{stage.trainings:,}",
+            f"{stage.tokens:,}",
+            f"{stage.seconds:,.0f}",
+            "" if stage.money is None else f"{stage.money:,.2f}",
+        )
+        for stage in (*stages, total(stages))
+    ]
+    return Sheet.of("Costs", ("stage", "trainings", "trained tokens", "seconds", "money"), rows, numbers=True).filled()
+
+
+def total(stages: Sequence[Stage]) -> Stage:
+    """All stages as one."""
+    money = [stage.money for stage in stages if stage.money is not None]
+    return Stage(
+        "in all",
+        sum(stage.trainings for stage in stages),
+        sum(stage.tokens for stage in stages),
+        sum(stage.train for stage in stages),
+        sum(stage.score for stage in stages),
+        sum(stage.other for stage in stages),
+        sum(money) if money else None,
+    )
+
+
+def _note_section(view: StudyView) -> Section | None:
+    said = (*view.notes, *view.missing)
+    return Section("Warnings and notes", (Sentences(said, listed=True),)) if said else None
+
+
+def _repeat_section(view: StudyView) -> Section:
+    return Section(
+        "To repeat it",
+        (
+            Code("Commands", "\n".join(view.commands)),
+            Sheet.of("Seeds", ("for", "seeds"), view.seeds),
+            Sheet.of("Versions and fingerprints", ("what", "version"), view.versions),
+            Code("The configuration, with every default", view.config, folded=True),
+        ),
+    )
+
+
+_MORE = (
+    _state_section,
+    _credit_section,
+    _proxy_section,
+    _surrogate_section,
+    _test_section,
+    _cost_section,
+    _note_section,
+    _repeat_section,
+)
