@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from autoselection.compare.comparison import Difference, Items, Run, compare_runs, first_at, item_scores
-from autoselection.compare.outputs import markdown, print_comparison, write_plot
+from autoselection.compare.outputs import markdown, print_comparison
 from autoselection.evaluation import EvaluationResult
+from autoselection.report import write_comparison_page
 from autoselection.terminal import Terminal
 
 NAN = math.nan
@@ -54,7 +55,7 @@ def test_several_arithmetics_are_told_in_every_output(tmp_path: Path) -> None:
         assert found.to_dict()["arithmetics"] == made_with
         printed = Terminal(width=1000, file=StringIO())
         print_comparison(found, printed)
-        write_plot(found, tmp_path / "plot.html")
+        write_comparison_page(found, tmp_path / "plot.html")
         shown = [markdown(found), printed.file.getvalue(), (tmp_path / "plot.html").read_text(encoding="utf-8")]
         assert [said in text for text in shown] == [len(made_with) > 1] * 3
 

@@ -9,6 +9,9 @@ import pytest
 
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
+from autoselection.report.page import figures_of
+from autoselection.report.paper_page import paper_page
+from autoselection.report.sheet import Sheet
 from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction, write_paper
 from autoselection.reproduce.rows import AUTOSELECTION, BASE, FULL, METHOD_NAMES
 
@@ -199,6 +202,18 @@ def test_an_optional_target_without_its_model_is_left_out(
     config = reproduction.model_copy(update={"models": (model.model_copy(update={"transfer": (gone,)}),)})
     document = run_reproduction(config, tmp_path, ["transfer"])
     assert document["models"][0]["missing"][-1] == "transfer to larger: nothing was trained."
+
+
+def test_the_page_holds_every_table_and_its_differences(finished: Any) -> None:
+    go = pytest.importorskip("plotly.graph_objects")
+    page = paper_page(finished.document)
+    tables = [found for model in finished.document["models"] for found in model["tables"]]
+    sheets = [part for section in page.sections for part in section.parts if isinstance(part, Sheet)]
+    assert [len(sheet.rows) for sheet in sheets] == [len(found["rows"]) for found in tables]
+    drawn = list(figures_of(page))
+    assert {figure.title for figure in drawn} >= {"Differences", "Dev against test"}
+    for figure in drawn:
+        go.Figure(list(figure.traces), dict(figure.layout))
 
 
 def test_an_unknown_section_is_one_sentence(reproduction: ReproductionConfig, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from browser import chromium, opened
 
 from autoselection.config import load_config
 from autoselection.demo import TASKS, model_dir, pool_file, sae_dir, task_file
@@ -18,6 +19,8 @@ from autoselection.signals import score_pool
 from autoselection.study import Study, run_study
 
 ROWS = 400
+
+__all__ = ["chromium", "opened"]
 
 
 def small_document(pool: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ from autoselection.errors import AutoSelectionError, ConfigError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool
 from autoselection.recipes import subset_hash
+from autoselection.report import write_comparison_page
+from autoselection.report.comparison_page import comparison_page
+from autoselection.report.page import figures_of
 from autoselection.study import read_events
 
 METHODS = ("random", "single-operators", "ours")
@@ -106,11 +109,18 @@ def test_the_table_says_what_happened(study_config: Path, tmp_path: Path, execut
     assert subset_hash(pool.row_of(ids)) == run.incumbent
 
 
-def test_the_plot_is_one_file_that_needs_no_network(study_config: Path, tmp_path: Path, executor: FastExecutor) -> None:
-    pytest.importorskip("plotly")
-    _compare(study_config, tmp_path)
-    page = (tmp_path / "comparison.html").read_text()
-    assert "single-operators, seed 1" in page and "<script src=" not in page
+def test_the_page_draws_what_the_table_says(study_config: Path, tmp_path: Path, executor: FastExecutor) -> None:
+    go = pytest.importorskip("plotly.graph_objects")
+    found = _compare(study_config, tmp_path)
+    page = comparison_page(found)
+    figures = {figure.title: figure for figure in figures_of(page)}
+    assert set(figures) == {"Differences on test", "Best so far", "Every seed"}
+    for figure in figures.values():
+        go.Figure(list(figure.traces), dict(figure.layout))
+    curve = next(trace for trace in figures["Best so far"].traces if trace["name"] == found.methods[0].method)
+    assert curve["y"] == pytest.approx(found.methods[0].curve)
+    text = write_comparison_page(found, tmp_path / "page.html").read_text("utf-8")
+    assert "single-operators, seed 1" in text and "<script src=" not in text
 
 
 def test_nothing_is_evaluated_twice(study_config: Path, tmp_path: Path, executor: FastExecutor) -> None:

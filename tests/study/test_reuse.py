@@ -21,6 +21,8 @@ from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Recipe, ScoredPool, Step, transfer
 from autoselection.report import study_markdown
+from autoselection.report.compute_page import compute_page
+from autoselection.report.page import figures_of
 from autoselection.signals import SignalTable, load_table, score_pool
 from autoselection.study import Study, read_events, run_study
 from autoselection.study.compute import measure_compute
@@ -52,7 +54,6 @@ def test_curves_are_trained_once_and_more_seeds_add_to_them(measured: Path) -> N
         assert found["interval"] is None and found["low"] >= 0 and found["sentence"] in first["sentences"]
     assert first["costs"]["search_s"] > 0 and first["costs"]["token_s"] > 0
     assert any("which chose the winner" in sentence for sentence in first["sentences"])
-    assert "plotly" in (measured / "compute" / "curves.html").read_text()
 
     shown = document("compute", measured, "--budgets", "0.5,2", "--seeds", "0,1")
     assert runs.read_text().splitlines()[:6] == before, "what was trained is not trained again"
@@ -60,6 +61,12 @@ def test_curves_are_trained_once_and_more_seeds_add_to_them(measured: Path) -> N
     assert [row[0] for row in np.array(shown["curves"]["full"]["scores"]).T] == [
         row[0] for row in np.array(first["curves"]["full"]["scores"]).T
     ]
+    assert "Score over training tokens" in (measured / "compute" / "curves.html").read_text()
+    (curves,) = figures_of(compute_page(shown))
+    assert {trace["name"] for trace in curves.traces} == set(shown["curves"])
+    assert curves.traces[0]["error_y"]["array"] == pytest.approx(
+        np.std(shown["curves"]["winner"]["scores"], axis=0, ddof=1)
+    )
     assert shown["multipliers"]["full"]["interval"] is not None and shown["multipliers"]["full"]["reached"] is not None
     assert any(sentence.startswith("2 training seeds: the intervals") for sentence in shown["sentences"])
 

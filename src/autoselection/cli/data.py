@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import DATA, ChatTemplate, Delimiter, Encoding, Json, PoolPlace, app, emit, output, words
+from autoselection.cli._common import (
+    DATA,
+    ChatTemplate,
+    Delimiter,
+    Encoding,
+    HtmlOption,
+    Json,
+    PoolPlace,
+    app,
+    emit,
+    output,
+    words,
+)
 from autoselection.errors import ConfigError
 from autoselection.terminal import Terminal
 
@@ -274,14 +286,16 @@ def sae_train(
 
 
 @pool_app.command("stats", epilog="Example: autoselection pool stats pool")
-def pool_stats_command(places: PoolPlace, as_json: Json = False) -> None:
+def pool_stats_command(places: PoolPlace, html: HtmlOption = None, as_json: Json = False) -> None:
     """Describe a pool: sources, lengths, turns, duplicates, and the mean of its cached signals in each source."""
-    from autoselection.report import print_pool_stats
+    from autoselection.report import print_pool_stats, write_pool_page
     from autoselection.signals import pool_stats
     from autoselection.study.named_pools import open_named_pool
 
     source = open_named_pool(places)
     stats = pool_stats(source.pool)
+    if html is not None:
+        write_pool_page(stats, source.name, html)
     if as_json:
         emit(stats.to_dict(), True, "")
     else:

@@ -29,11 +29,13 @@ def compute(
     as_json: Json = False,
 ) -> None:
     """Measure how much training compute the winner saves: winner, full and random data at several token budgets."""
-    from autoselection.study.compute import measure_compute
+    from autoselection.report import write_compute_page
+    from autoselection.study.compute import FOLDER, measure_compute
 
     multiples = numbers("--budgets", budgets, float)
     chosen = None if seeds is None else numbers("--seeds", seeds, int)
     document = measure_compute(study_dir, multiples, chosen, "test" if split.value == "test" else "dev", rescore_test)
+    write_compute_page(document, study_dir / FOLDER / "curves.html")
     if as_json:
         emit(document, True, "")
         return
@@ -91,11 +93,13 @@ def compare(
     """Run search methods under one budget on a study's own pool and evaluator. Run it again to continue."""
     from autoselection.compare import DEFAULT, print_comparison, run_compare
     from autoselection.config import load_config
+    from autoselection.report import write_comparison_page
 
     loaded = load_config(config, overrides or ())
     names = words(methods) if methods is not None else list(DEFAULT)
     method_seeds = numbers("--seeds", seeds, int)
     found = run_compare(loaded, names, loaded.search.evaluations if budget is None else budget, method_seeds, out)
+    write_comparison_page(found, out / "comparison.html")
     if as_json:
         emit(found.to_dict(), True, "")
     else:
@@ -122,6 +126,7 @@ def reproduce_paper(
 ) -> None:
     """Main table, out of distribution, ablation and transfer, with intervals. Run it again to continue."""
     from autoselection import reproduce
+    from autoselection.report import write_paper_page
 
     loaded = reproduce.load_reproduction(config, overrides or ())
     if dry_run:
@@ -140,6 +145,7 @@ def reproduce_paper(
         document = reproduce.write_paper(loaded, out)
     else:
         document = reproduce.run_reproduction(loaded, out, words(sections or ""))
+    write_paper_page(document, out / "paper.html")
     if as_json:
         emit(document, True, "")
     else:

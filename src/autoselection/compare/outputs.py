@@ -1,8 +1,7 @@
-"""A comparison as tables (terminal, Markdown, JSON) and as curves (Plotly)."""
+"""A comparison as tables (terminal, Markdown, JSON)."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 from autoselection import files
 from autoselection.compare.comparison import ITEMS, Comparison, Difference, Standings
 from autoselection.ledger.settings import mixed
-from autoselection.markup import inline, label, table
-from autoselection.progress import console as notices
+from autoselection.markup import inline, table
 from autoselection.statistics.compare import p_cell
 from autoselection.terminal import Terminal
 
@@ -73,7 +71,7 @@ def _difference(found: Difference | None) -> tuple[str, ...]:
     )
 
 
-def _meaning(comparison: Comparison) -> str:
+def meaning(comparison: Comparison) -> str:
     """What intervals and p-values are over, and what they could have found; empty without test scores."""
     found = [method.difference for method in comparison.methods if method.difference is not None]
     if not found:
@@ -113,9 +111,9 @@ def print_comparison(comparison: Comparison, console: Terminal) -> None:
         ("Best so far (mean over seeds)", _curve_headings(comparison), _curve_rows(comparison)),
     ):
         console.table(name, heads, lines)
-    if warned := _warning(comparison):
+    if warned := warning(comparison):
         console.say(warned, style="yellow")
-    if said := _meaning(comparison):
+    if said := meaning(comparison):
         console.say(said)
     for remark in comparison.remarks:
         console.say(f"- {remark}")
@@ -124,7 +122,7 @@ def print_comparison(comparison: Comparison, console: Terminal) -> None:
 def markdown(comparison: Comparison) -> str:
     """The same tables as Markdown."""
     parts = [f"# {inline(comparison.name)}: methods after {comparison.budget} evaluations", ""]
-    if warned := _warning(comparison):
+    if warned := warning(comparison):
         parts += [f"**{inline(warned)}**", ""]
     for heads, lines in (
         (headings(comparison), rows(comparison)),
@@ -133,63 +131,18 @@ def markdown(comparison: Comparison) -> str:
         parts += [*table(heads, lines), ""]
     parts.append(
         "Dev scores of incumbents are the best of several noisy ones and so biased upward; test scores are not. "
-        f"{_meaning(comparison)}".rstrip()
+        f"{meaning(comparison)}".rstrip()
     )
     parts += ["", *(f"- {inline(remark)}" for remark in comparison.remarks)] if comparison.remarks else []
     return "\n".join(parts) + "\n"
 
 
-def _warning(comparison: Comparison) -> str:
+def warning(comparison: Comparison) -> str:
+    """That evaluations were made with different arithmetics; empty where they were not."""
     return mixed(comparison.arithmetics) if len(comparison.arithmetics) > 1 else ""
 
 
 def write_comparison(comparison: Comparison, out: Path) -> None:
-    """Write ``comparison.json``, ``.md`` and ``.html``; without Plotly no HTML, with a notice."""
+    """Write ``comparison.json`` and ``.md``."""
     document = json.dumps(comparison.to_dict(), allow_nan=False, indent=1) + "\n"
     files.write_texts({out / "comparison.json": document, out / "comparison.md": markdown(comparison)})
-    if importlib.util.find_spec("plotly") is None:
-        notices.say(
-            "No plot was drawn, as Plotly is not installed: pip install 'autoselection[compare]', then run the same "
-            "command again."
-        )
-        return
-    write_plot(comparison, out / "comparison.html")
-
-
-def write_plot(comparison: Comparison, path: Path) -> None:
-    """Best-so-far curves: a line a method (mean over seeds), points for single seeds. One file, works offline."""
-    import plotly.graph_objects as go
-    from plotly.colors import qualitative
-
-    figure = go.Figure()
-    x = list(range(1, comparison.budget + 1))
-    for number, method in enumerate(comparison.methods):
-        colour = qualitative.D3[number % len(qualitative.D3)]
-        figure.add_scatter(
-            x=x,
-            y=[None if math.isnan(value) else value for value in method.curve[: comparison.budget]],
-            mode="lines",
-            name=label(method.method),
-            legendgroup=method.method,
-            line={"color": colour, "shape": "hv"},
-        )
-        for run in method.runs if len(method.runs) > 1 else ():
-            figure.add_scatter(
-                x=x,
-                y=[None if math.isnan(value) else value for value in run.curve[: comparison.budget]],
-                mode="markers",
-                name=label(f"{method.method}, seed {run.seed}"),
-                legendgroup=method.method,
-                showlegend=False,
-                marker={"color": colour, "size": 4, "opacity": 0.5},
-            )
-    figure.update_layout(
-        title={
-            "text": label(f"{comparison.name}: best so far under {comparison.budget} evaluations"),
-            "subtitle": {"text": label(_warning(comparison))},
-        },
-        xaxis_title="evaluations",
-        yaxis_title="dev score of the incumbent",
-        template="plotly_white",
-    )
-    figure.write_html(path, include_plotlyjs=True)

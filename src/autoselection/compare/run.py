@@ -41,7 +41,7 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         names: methods, see :data:`autoselection.compare.methods.METHODS`.
         budget: evaluations a method and seed; of methods that have no number of their own.
         seeds: of the methods; training seeds are those of ``evaluation.seeds``, for all methods alike.
-        out: gets ``journal.jsonl``, ``comparison.json``, ``comparison.md``, ``comparison.html``, ``incumbents/``.
+        out: gets ``journal.jsonl``, ``comparison.json``, ``comparison.md``, ``incumbents/``.
 
     Raises:
         ConfigError: an unknown method, a budget below 1, no seed, or a seed twice.

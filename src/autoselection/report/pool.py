@@ -1,4 +1,4 @@
-"""A pool as tables in the terminal."""
+"""A pool as tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from autoselection.pool import Distribution, PoolDescription
+from autoselection.report.sheet import Sheet
 from autoselection.signals import PoolStats, SignalStats
 from autoselection.terminal import Terminal
 
@@ -14,19 +15,39 @@ _SHOWN_QUANTILES = (0.0, 0.05, 0.5, 0.95, 0.99, 1.0)
 SHOWN_SOURCES = 50
 
 
+def pool_sheets(stats: PoolStats, name: str) -> dict[str, Sheet]:
+    """What is in a pool, as tables in their order: ``overview``, ``sources``, ``lengths``, ``faults``, ``signals``, ``means``.
+
+    Args:
+        name: of the pool.
+    """
+    lengths = stats.description.lengths
+    sheets = {
+        "overview": Sheet.of(f"Pool {name}", (), _overview(stats)),
+        "sources": _source_sheet(stats),
+        "lengths": _sheet("Lengths (a row)", _headings(""), (_line(name, found) for name, found in lengths.items())),
+    }
+    if not stats.signals:
+        return sheets
+    if faults := _faults(stats):
+        sheets["faults"] = _sheet("Rows with faults of traces", ("column", "rows", "share"), faults)
+    lines = (_line(name, found.whole) for name, found in measures(stats).items())
+    return {**sheets, "signals": _sheet("Signals", _headings("column"), lines), "means": _mean_sheet(stats)}
+
+
+def pool_remarks(stats: PoolStats) -> list[str]:
+    """What to know besides the tables."""
+    if not stats.signals:
+        return ["No signals are cached: `autoselection score` computes them."]
+    return [] if stats.faults is None or _faults(stats) else ["No row has a fault of traces (trace_faults)."]
+
+
 def print_pool_stats(stats: PoolStats, path: Path, console: Terminal) -> None:
     """Print what is in a pool: the whole, its sources, its lengths and its signals."""
-    _print(f"Pool {path}", (), _overview(stats), console)
-    _print_sources(stats, console)
-    lengths = stats.description.lengths
-    _print("Lengths (a row)", _headings(""), (_line(name, found) for name, found in lengths.items()), console)
-    if not stats.signals:
-        console.say("No signals are cached: `autoselection score` computes them.")
-        return
-    _print_faults(stats, console)
-    lines = [_line(name, found.whole) for name, found in _measures(stats).items()]
-    _print("Signals", _headings("column"), lines, console)
-    _print_means(stats, console)
+    for sheet in pool_sheets(stats, str(path)).values():
+        sheet.print(console)
+    for said in pool_remarks(stats):
+        console.say(said)
 
 
 def _overview(stats: PoolStats) -> list[tuple[str, str]]:
@@ -70,11 +91,11 @@ def _share(rows: int, found: PoolDescription) -> str:
     return f"{rows:,} ({rows / max(1, found.rows):.1%})"
 
 
-def _print_sources(stats: PoolStats, console: Terminal) -> None:
+def _source_sheet(stats: PoolStats) -> Sheet:
     found = stats.description
     shown = list(found.sources.items())[:SHOWN_SOURCES]
     lines = [(name, f"{rows:,}", f"{rows / max(1, found.rows):.1%}") for name, rows in shown]
-    _print("Sources", ("source", "rows", "share"), [*lines, *_rest(found.sources)], console)
+    return _sheet("Sources", ("source", "rows", "share"), [*lines, *_rest(found.sources)])
 
 
 def _rest(sources: Mapping[str, int]) -> list[tuple[str, ...]]:
@@ -82,35 +103,31 @@ def _rest(sources: Mapping[str, int]) -> list[tuple[str, ...]]:
     return [(f"… {hidden:,} more (see --json)",)] if hidden > 0 else []
 
 
-def _measures(stats: PoolStats) -> dict[str, SignalStats]:
+def measures(stats: PoolStats) -> dict[str, SignalStats]:
     """The signals but those that count faults, which have a table of their own."""
     return {name: found for name, found in stats.signals.items() if name not in (stats.faults or ())}
 
 
-def _print_faults(stats: PoolStats, console: Terminal) -> None:
-    if stats.faults is None:
-        return
-    lines = [
+def _faults(stats: PoolStats) -> list[tuple[str, str, str]]:
+    return [
         (name, f"{rows:,}", f"{rows / max(1, stats.description.rows):.1%}")
-        for name, rows in stats.faults.items()
+        for name, rows in (stats.faults or {}).items()
         if rows
     ]
-    if lines:
-        _print("Rows with faults of traces", ("column", "rows", "share"), lines, console)
-    else:
-        console.say("No row has a fault of traces (trace_faults).")
 
 
-def _print_means(stats: PoolStats, console: Terminal) -> None:
+def _mean_sheet(stats: PoolStats) -> Sheet:
     """Mean within every source of every column that does not say the same of all rows."""
-    columns = {name: found for name, found in _measures(stats).items() if _differs(found)}
-    lines = []
-    for source in list(stats.description.sources)[:SHOWN_SOURCES]:
-        lines.append((source, *(_mean(found, source) for found in columns.values())))
-    _print("Mean by source", ("source", *columns), [*lines, *_rest(stats.description.sources)], console)
+    columns = {name: found for name, found in measures(stats).items() if differs(found)}
+    lines = [
+        (source, *(_mean(found, source) for found in columns.values()))
+        for source in list(stats.description.sources)[:SHOWN_SOURCES]
+    ]
+    return _sheet("Mean by source", ("source", *columns), [*lines, *_rest(stats.description.sources)])
 
 
-def _differs(found: SignalStats) -> bool:
+def differs(found: SignalStats) -> bool:
+    """Whether a signal has more than one value."""
     quantiles = found.whole.quantiles
     return found.whole.mean is not None and (not quantiles or min(quantiles.values()) < max(quantiles.values()))
 
@@ -133,5 +150,5 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def _print(title: str, headings: tuple[str, ...], lines: Iterable[tuple[str, ...]], console: Terminal) -> None:
-    console.table(title, headings or None, lines, numbers=bool(headings))
+def _sheet(title: str, headings: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Sheet:
+    return Sheet.of(title, headings, lines, numbers=True)

@@ -22,6 +22,8 @@ def selection_page(view: SelectionView, title: str) -> Page:
         ("rows", f"{view.rows:,} of {view.pool_rows:,}"),
         ("share kept", f"{view.rows / max(1, view.pool_rows):.1%}"),
     ]
+    if view.trained != view.rows:
+        facts.append(("with copies", f"{view.trained:,}"))
     if view.tokens is not None:
         facts.append(("tokens", f"{view.tokens[0]:,.0f} of {view.tokens[1]:,.0f}"))
     facts.append(("hash of the rows", view.subset_hash))

@@ -102,7 +102,8 @@ class SelectionView:
     """A recipe on a pool.
 
     Attributes:
-        rows, pool_rows: rows of the subset and of the pool (counts).
+        rows, pool_rows: distinct rows of the subset and rows of the pool (counts).
+        trained: rows of the subset with those that count more than once as often as they count.
         tokens: of the subset and of the pool; None where they were not counted.
         state: the state vector, by name.
         remarks: sentences that warn of a step.
@@ -111,6 +112,7 @@ class SelectionView:
     recipe: str
     rows: int
     pool_rows: int
+    trained: int
     tokens: tuple[float, float] | None
     steps: tuple[StepView, ...]
     flow: Flow
@@ -153,9 +155,10 @@ def view_selection(result: Materialization, steps: Sequence[Rows], signals: Sign
     left = inside[0] & ~kept
     return SelectionView(
         recipe=result.recipe.describe(),
-        rows=len(result.rows),
+        rows=result.distinct,
         pool_rows=signals.n,
-        tokens=_tokens(signals, kept),
+        trained=len(result.rows),
+        tokens=_tokens(signals, result.rows),
         steps=tuple(views),
         flow=_flow(told, inside[0], moves, signals),
         signals=tuple(
@@ -276,11 +279,11 @@ def _range(values: NDArray[np.float32]) -> tuple[float, float] | None:
     return (float(known.min()), float(known.max())) if len(known) else None
 
 
-def _tokens(signals: SignalTable, kept: NDArray[np.bool_]) -> tuple[float, float] | None:
+def _tokens(signals: SignalTable, rows: Rows) -> tuple[float, float] | None:
     if "n_tokens" not in signals.columns:
         return None
     tokens = np.nan_to_num(signals.columns["n_tokens"]).astype(np.float64)
-    return float(tokens[kept].sum()), float(tokens.sum())
+    return float(tokens[rows].sum()), float(tokens.sum())
 
 
 def _mask(rows: Rows, n: int) -> NDArray[np.bool_]:

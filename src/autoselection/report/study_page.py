@@ -202,7 +202,9 @@ def _state_section(view: StudyView) -> Section | None:
         {trial.id: trial.score for trial in known},
         by="dev score",
     )
-    return Section("State vectors", (figure,), "What the subsets of all trials look like beside the pool.")
+    return Section(
+        "State vectors of all trials", (figure,), "What the subsets of all trials look like beside the pool."
+    )
 
 
 def _credit_section(view: StudyView) -> Section | None:

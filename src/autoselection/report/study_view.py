@@ -194,12 +194,19 @@ def view_study(study: Study, *, price: float | None = None) -> StudyView:
         sheets=study_sheets(study),
         notes=tuple(study_notes(study)),
         selection=selection,
-        missing=missing,
+        missing=(*_unfinished(study), *missing),
         config=to_yaml(study.config),
         versions=_versions(study),
         seeds=_seeds(study),
         commands=_commands(study),
     )
+
+
+def _unfinished(study: Study) -> tuple[str, ...]:
+    if study.finished:
+        return ()
+    done, asked = len([trial for trial in study.trials if trial.results]), study.config.search.evaluations
+    return (f"The study is not finished: {done} of {asked} evaluations are made. The same search command goes on.",)
 
 
 def _selection(study: Study) -> tuple[SelectionView | None, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from autoselection.reproduce.config import (
     load_reproduction,
     package_configs,
 )
+from autoselection.reproduce.markdown import paper_sheet
 from autoselection.reproduce.outputs import print_dry_run, print_paper
 from autoselection.reproduce.paper import write_paper
 from autoselection.reproduce.plan import planned
@@ -18,6 +19,7 @@ __all__ = [
     "dry_run",
     "load_reproduction",
     "package_configs",
+    "paper_sheet",
     "planned",
     "print_dry_run",
     "print_paper",

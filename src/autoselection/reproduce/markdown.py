@@ -75,33 +75,34 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _table(found: Mapping[str, Any]) -> list[str]:
+def paper_sheet(found: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    """Title, headings and rows of a table of ``paper.json``, as text."""
     right = found["metric"] == "right"
     headings = ["method", "rows", "dev", *found["tasks"], "average", *_VERSUS]
     if right:
         headings.remove("dev")
     lines = []
     for row in found["rows"]:
-        name = _noted(row["method"], row)
-        if row["method"] == AUTOSELECTION:
-            name = Markup(f"**{inline(name)}**")
-        cells = [name, f"{row['size']:,.0f}"]
+        cells = [_noted(row["method"], row), f"{row['size']:,.0f}"]
         if not right:
             cells.append("" if row["dev"] is None else f"{row['dev']:.4f}")
         cells += [_cell(row["tasks"].get(task), right) for task in found["tasks"]]
         cells += [_cell(row["average"], right), *_versus(row["autoselection_minus"], right)]
         lines.append(cells)
-    parts = [
-        f"### {inline(found['title'])}: {_METRICS[found['metric']]}",
-        "",
-        *table(headings, lines, numbers=True),
-        "",
-    ]
+    return f"{found['title']}: {_METRICS[found['metric']]}", headings, lines
+
+
+def _table(found: Mapping[str, Any]) -> list[str]:
+    title, headings, lines = paper_sheet(found)
+    for row, cells in zip(found["rows"], lines, strict=True):
+        if row["method"] == AUTOSELECTION:
+            cells[0] = Markup(f"**{inline(cells[0])}**")
+    parts = [f"### {inline(title)}", "", *table(headings, lines, numbers=True), ""]
     rows = sorted(
         found["rows"], key=lambda row: PRIMARY.index(row["method"]) if row["method"] in PRIMARY else len(PRIMARY)
     )
     verdicts = [row["autoselection_minus"]["verdict"] for row in rows if row["autoselection_minus"]]
-    if not right and verdicts:
+    if found["metric"] != "right" and verdicts:
         parts += bullets([*found["planning"], *verdicts])
         parts.append("")
     return parts

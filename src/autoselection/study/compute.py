@@ -22,8 +22,6 @@ from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted
-from autoselection.markup import label
-from autoselection.progress import console
 from autoselection.search import random_subset
 from autoselection.statistics import Curve, Multiplier, compute_multiplier, payback
 from autoselection.study.accounts import curve_account
@@ -95,7 +93,6 @@ def measure_compute(
             document = compute_document(study, curves.of("run"), tokens, seeds, split)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     files.write_text(study.path / FOLDER / "compute.json", text + "\n")
-    _plot(document, study.path / FOLDER / "curves.html")
     return document
 
 
@@ -226,26 +223,3 @@ def _rows(arm: str, study: Study, prepared: Prepared, winner: str, seed: int) ->
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _plot(document: Mapping[str, Any], path: Path) -> None:
-    """Curves with the spread over seeds, as a page that needs no network; without Plotly only the numbers are kept."""
-    try:
-        import plotly.graph_objects as go
-    except ImportError:
-        console.say("No plot: it needs the package 'plotly' (pip install 'autoselection[report]').")
-        return
-    figure = go.Figure()
-    for arm, curve in document["curves"].items():
-        scores = np.array(curve["scores"])
-        spread = scores.std(axis=0, ddof=1) if len(scores) > 1 else None
-        bars = None if spread is None else {"type": "data", "array": spread.tolist()}
-        mean = scores.mean(axis=0).tolist()
-        figure.add_scatter(x=curve["tokens"], y=mean, error_y=bars, name=label(arm), mode="lines+markers")
-    figure.update_layout(
-        title=f"Score on {document['split']} over training tokens ({len(document['seeds'])} seeds)",
-        xaxis={"title": "trained tokens", "type": "log"},
-        yaxis={"title": "score (higher is better)"},
-        template="plotly_white",
-    )
-    figure.write_html(path, include_plotlyjs="directory")

@@ -1,0 +1,132 @@
+"""What a recipe did to a pool, as data and as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from accessibility import faults
+from pages import HOSTILE
+
+from autoselection.pool import Pool, ingest
+from autoselection.recipes import Recipe, materialize, rows_by_step
+from autoselection.report import view_selection, write_selection_page
+from autoselection.report.page import figures_of
+from autoselection.report.selection_page import selection_page
+from autoselection.report.selection_view import BACK, SHOWN_ROWS, SelectionView, view_signal
+from autoselection.signals import SignalTable, load_table, score_pool
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    """Ninety rows of three sources; the first ones, ids and a source are hostile."""
+    folder = tmp_path_factory.mktemp("hostile")
+    lines = []
+    for number in range(90):
+        text = HOSTILE[number] if number < len(HOSTILE) else f"question {number}"
+        text = text.encode("utf-8", "ignore").decode()
+        messages = [
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": " ".join(["word"] * (number % 9 + 1))},
+        ]
+        source = ("letters", "<script>window.harmed = 7</script>", "notes")[number % 3]
+        lines.append(json.dumps({"id": f"{HOSTILE[number % 6]} {number}", "source": source, "messages": messages}))
+    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ingest([folder / "rows.jsonl"], folder / "pool")
+    made = Pool.open(folder / "pool")
+    score_pool(made, signals=["lengths", "text_hash"])
+    return made
+
+
+def _recipe(*steps: dict[str, Any], **more: Any) -> Recipe:
+    return Recipe.from_dict({"version": 1, "steps": list(steps), **more})
+
+
+def _view(pool: Pool, recipe: Recipe) -> tuple[SelectionView, SignalTable]:
+    table = load_table(pool)
+    return view_selection(materialize(recipe, table), rows_by_step(recipe, table), table, pool), table
+
+
+HALF = {"operator": "score_filter", "params": {"signal": "n_response_words", "fraction": 0.5, "direction": "high"}}
+SAMPLE = {"operator": "truncate_samples", "params": {"fraction": 0.5}}
+
+
+def test_rows_flow_from_the_pool_to_the_subset(pool: Pool) -> None:
+    view, _ = _view(pool, _recipe(HALF, SAMPLE))
+    flow = view.flow
+    assert (flow.kept + flow.back).sum(axis=1).tolist() == [step.rows_out for step in view.steps]
+    assert flow.dropped.sum(axis=1).tolist() == [step.dropped for step in view.steps]
+    assert flow.start.sum() == 90 and flow.end.sum() == view.rows == view.steps[-1].rows_out
+    assert np.array_equal(flow.start, flow.kept[0] + flow.dropped[0])
+
+
+def test_a_union_brings_rows_back(pool: Pool) -> None:
+    union = {"operator": "union", "params": {"source_recipe": "low"}}
+    low = {
+        "name": "low",
+        "steps": [{**HALF, "params": {**HALF["params"], "direction": "low", "fraction": 0.2}}],
+    }
+    view, _ = _view(pool, _recipe(HALF, union, recipes={"low": low}))
+    assert view.flow.back[1].sum() > 0
+    assert [row.mark for row in view.steps[1].rows].count(BACK) == min(SHOWN_ROWS, view.flow.back[1].sum())
+    assert view.flow.end.sum() == view.rows
+
+
+def test_a_step_shows_rows_of_both_kinds_by_their_score_and_always_the_same(pool: Pool) -> None:
+    view, _ = _view(pool, _recipe(HALF))
+    step = view.steps[0]
+    marks = [row.mark for row in step.rows]
+    assert marks == ["kept"] * SHOWN_ROWS + ["dropped"] * SHOWN_ROWS
+    words = [float(row.note.removeprefix("n_response_words ")) for row in step.rows]
+    assert words[:20] == sorted(words[:20]) and min(words[:20]) >= max(words[20:])
+    assert step.scores == (min(words[:20]), 9.0)
+    assert _view(pool, _recipe(HALF))[0].steps[0].rows == step.rows
+
+
+def test_a_whole_pool_has_neither_steps_nor_a_flow(pool: Pool) -> None:
+    page = selection_page(_view(pool, _recipe())[0], "whole")
+    assert all(figure.traces[0]["type"] != "sankey" for figure in figures_of(page))
+
+
+def test_a_signal_is_told_apart_by_kept_and_dropped() -> None:
+    values = np.array([0, 0, 1, 1, np.nan, 5], np.float32)
+    kept = np.array([1, 1, 0, 0, 0, 1], bool)
+    found = view_signal("x", values, kept, ~kept)
+    assert (found.mean_kept, found.mean_dropped) == (pytest.approx(5 / 3), 1.0)
+    assert (found.missing_kept, found.missing_dropped) == (0, 1)
+    assert found.kept.sum() == pytest.approx(1) and found.dropped.sum() == pytest.approx(1)
+    assert found.shift == pytest.approx((5 / 3 - 1) / np.std([0, 0, 1, 1, 5]))
+
+
+def test_constant_and_missing_signals_have_no_distribution() -> None:
+    kept = np.array([1, 0], bool)
+    for values in ([1, 1], [np.nan, np.nan]):
+        found = view_signal("x", np.array(values, np.float32), kept, ~kept)
+        assert len(found.edges) == 0 and found.shift is None
+
+
+def test_every_figure_is_one_that_plotly_knows(pool: Pool) -> None:
+    go = pytest.importorskip("plotly.graph_objects")
+    for figure in figures_of(selection_page(_view(pool, _recipe(HALF, SAMPLE))[0], "page")):
+        go.Figure(list(figure.traces), dict(figure.layout))
+        assert figure.told and figure.numbers.rows
+
+
+def test_a_page_of_hostile_rows(opened: Callable[..., Any], pool: Pool, tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    view, _ = _view(pool, _recipe(HALF, SAMPLE))
+    found = opened(write_selection_page(view, HOSTILE[0], tmp_path / "page.html"))
+    page = found.page
+    page.locator("ol.rows summary").first.click()
+    assert page.evaluate("window.harmed") is None
+    assert (found.problems, found.requests) == ([], [])
+    assert page.locator(".plot[data-drawn=yes] .main-svg").count() >= 2
+    lists = page.locator("ol.rows")
+    assert lists.count() == 2
+    page.get_by_label("Search in Step 1").fill("<script>")
+    assert 0 < lists.first.locator("li:visible").count() < 40
+    assert faults(page) == []

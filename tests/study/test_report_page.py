@@ -1,0 +1,203 @@
+"""A study's page: what is told of finished, unfinished and damaged ones, and how it stands in a browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accessibility import faults
+from journals import write_unchecked
+from test_cli import document, run
+
+from autoselection.report import answer as answers
+from autoselection.report import view_study, write_report
+from autoselection.report.answer import study_answer
+from autoselection.report.page import Page, figures_of
+from autoselection.report.sheet import Sheet
+from autoselection.report.study_page import study_page
+from autoselection.report.study_report import view_markdown
+from autoselection.report.study_view import StudyView
+from autoselection.study import Study, read_events
+
+
+@pytest.fixture(scope="module")
+def view(finished_study: Study) -> StudyView:
+    return view_study(finished_study, price=3600.0)
+
+
+def _titles(page: Page) -> list[str]:
+    return [section.title for section in page.sections]
+
+
+def _copy(study: Study, path: Path, keep: Callable[[dict[str, Any]], bool] = lambda event: True) -> Study:
+    """A copy whose journal ends before the first event that is not to be kept."""
+    shutil.copytree(study.path, path)
+    events = []
+    for event in read_events(path / "journal.jsonl"):
+        if not keep(dict(event)):
+            break
+        events.append({key: value for key, value in event.items() if key != "chain"})
+    write_unchecked(path / "journal.jsonl", events)
+    return Study(path)
+
+
+def test_the_answer_comes_first_and_everything_after_it(view: StudyView) -> None:
+    page = study_page(view)
+    titles = _titles(page)
+    assert titles[0] == "The answer" and titles[-1] == "To repeat it"
+    assert {
+        "The search",
+        "From pool to subset",
+        "What each step kept and dropped",
+        "Signals, kept against dropped",
+    } <= set(titles)
+    assert {"State vectors of all trials", "Dev against test", "Costs", "Warnings and notes"} <= set(titles)
+    assert view.answer.headline == page.sections[0].lead
+    assert view.answer.recipe[-1][1] == view.answer.rows == view.selection.rows  # type: ignore[union-attr]
+
+
+def test_every_figure_is_one_that_plotly_knows_and_has_its_numbers(view: StudyView) -> None:
+    go = pytest.importorskip("plotly.graph_objects")
+    drawn = list(figures_of(study_page(view)))
+    assert len(drawn) > 15
+    for figure in drawn:
+        go.Figure(list(figure.traces), dict(figure.layout))
+        assert figure.told and figure.numbers.rows, figure.title
+
+
+def test_what_is_drawn_is_what_the_journal_says(view: StudyView, finished_study: Study) -> None:
+    trials = finished_study.all_trials()
+    assert [trial.score for trial in view.trials] == [trial.score for trial in trials]
+    assert view.trials[-1].best == max(trial.score for trial in trials)  # type: ignore[type-var]
+    assert view.trials[-1].spent == len(trials)
+    costs = {stage.name: stage for stage in view.stages}
+    assert costs["search"].seconds == pytest.approx(sum(trial.seconds for trial in trials))
+    assert costs["search"].money == pytest.approx(costs["search"].seconds)  # 3600 an hour
+    assert costs["search"].tokens == sum(result.train_tokens for trial in trials for result in trial.results.values())
+    assert {entry.name for entry in view.dev_test} >= {"full pool"}
+
+
+def test_markdown_and_page_have_the_same_tables_and_notes(view: StudyView) -> None:
+    text = view_markdown(view)
+    page = study_page(view)
+    sheets = [part.title for section in page.sections for part in section.parts if isinstance(part, Sheet)]
+    assert {sheet.title for sheet in view.sheets.values()} <= set(sheets)
+    assert text.index("## Answer") < text.index("## Search")
+    assert "Is it to be believed?" in text
+
+
+def test_report_writes_the_page_and_json_says_where(finished_study: Study, tmp_path: Path) -> None:
+    study = _copy(finished_study, tmp_path / "study")
+    shown = document("report", study.path, "--price", "3600")["report"]
+    assert Path(shown["page"]).read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert Path(shown["page"]).stat().st_size < 5_000_000
+    assert shown["answer"]["trial"] == study.best().id  # type: ignore[union-attr]
+    assert shown["costs"][-1]["money"] == pytest.approx(shown["costs"][-1]["seconds"])
+    assert run("report", study.path, "--price", "-1")[0] == 2
+
+
+@pytest.mark.parametrize("last", ["study", "trial", "evaluation", "verdict"])
+def test_an_unfinished_study_is_told_as_far_as_it_is(finished_study: Study, tmp_path: Path, last: str) -> None:
+    seen: list[str] = []
+
+    def keep(event: dict[str, Any]) -> bool:
+        done = last in seen and event["event"] != last
+        seen.append(event["event"])
+        return not done
+
+    study = _copy(finished_study, tmp_path / "study", keep)
+    found = write_report(study)
+    assert not found.finished and (study.path / "report.html").is_file()
+    titles = _titles(study_page(found))
+    assert ("From pool to subset" in titles) == (last in ("evaluation", "verdict"))
+    assert found.answer.belief == {"study": "Not yet", "trial": "Not yet", "evaluation": "Not yet"}.get(
+        last, found.answer.belief
+    )
+    assert found.missing[0].startswith("The study is not finished: ") and "Warnings and notes" in titles
+
+
+def test_without_its_pool_a_study_says_what_is_missing(finished_study: Study, tmp_path: Path) -> None:
+    study = _copy(finished_study, tmp_path / "study")
+    file = study.path / "config.yaml"
+    text = file.read_text()
+    pool = str(study.config.pool.path)
+    assert pool in text
+    lines = text.replace(pool, str(tmp_path / "gone")).splitlines()[:-1]  # the last one is the checksum
+    file.write_text("\n".join(lines) + "\n")
+    found = write_report(Study(study.path))
+    assert found.selection is None
+    (said,) = found.missing
+    assert said.startswith("Rows, sources and signals cannot be shown") and "gone" in said
+    page = (study.path / "report.html").read_text("utf-8")
+    assert "Scores over evaluations" in page and "cannot be shown" in page
+
+
+# ---- whether to believe it
+
+
+def _found(estimate: float, significant: bool, **more: Any) -> dict[str, Any]:
+    interval = {"estimate": estimate, "low": estimate - 0.1, "high": estimate + 0.1}
+    tasks = {"addition": estimate, "boolean": -0.02}
+    found = {"baseline": "full pool", "difference": interval, "interval_seeds": None, "seeds": 2, "p_adjusted": 0.01}
+    return {**found, "significant": significant, "tasks": tasks, **more}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "test", "belief"),
+    [
+        ("better", _found(0.2, True), "Yes"),
+        ("better", _found(0.2, False), "Partly"),
+        ("better", _found(-0.2, True), "No"),
+        ("better", None, "Partly"),
+        ("no difference", _found(0.2, True), "No"),
+        ("worse", None, "No"),
+    ],
+)
+def test_belief_follows_from_dev_and_test(
+    finished_study: Study, monkeypatch: pytest.MonkeyPatch, outcome: str, test: dict[str, Any] | None, belief: str
+) -> None:
+    judged = {
+        "winner": "t003",
+        "incumbent": "full pool",
+        "outcome": outcome,
+        "exported": "found" if outcome == "better" else "incumbent",
+        "sentences": ["A sentence."],
+        "comparison": _found(0.1, outcome == "better"),
+    }
+    monkeypatch.setattr(answers, "current_verdict", lambda study: judged)
+    monkeypatch.setattr(answers, "final_evidence", lambda study: None if test is None else {"comparisons": [test]})
+    found = study_answer(finished_study)
+    assert found.belief == belief
+    assert found.headline.startswith("Train on the rows of t003" if outcome == "better" else "Keep full pool")
+    assert found.gains[0].split == "dev" and found.gains[0].today
+    split = "dev" if test is None else "test"
+    assert found.hurts[0].startswith(f"Worse than with full pool on {split}: ") and "boolean -0.0200" in found.hurts[0]
+    assert json.dumps(found.to_dict())
+
+
+# ---- in a browser
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 400)])
+def test_the_page_in_a_browser(
+    opened: Callable[..., Any], view: StudyView, finished_study: Study, tmp_path: Path, scheme: str, width: int
+) -> None:
+    pytest.importorskip("plotly")
+    study = _copy(finished_study, tmp_path / "study")
+    write_report(study)
+    found = opened(study.path / "report.html", scheme=scheme, width=width)
+    page = found.page
+    choices = page.locator(".choices option").evaluate_all("all => all.map(option => option.value)")
+    for name in choices if scheme == "light" else ():
+        page.select_option(".choices > select", name)
+        page.wait_for_selector(f"#{name}-plot[data-drawn=yes] .main-svg")
+    hidden = 0 if scheme == "light" else len(choices) - 1
+    assert page.locator(".plot[data-drawn=yes]").count() == page.locator(".plot").count() - hidden
+    assert page.locator(".problem").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert faults(page) == []
+    assert (found.problems, found.requests) == ([], [])
