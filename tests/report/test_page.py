@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from pages import HOSTILE, figure, page
+from sample_page import HOSTILE, figure, page
 
 from autoselection.report import page as builder
 from autoselection.report.page import Page, Section, figures_of, page_html

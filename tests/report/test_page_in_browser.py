@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from accessibility import faults
-from pages import page
+from sample_page import page
 
 from autoselection.report.page import write_page
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from accessibility import faults
-from pages import HOSTILE
+from sample_page import HOSTILE
 
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Recipe, materialize, rows_by_step

@@ -106,7 +106,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class ShownRow:
+class RowText:
     """One row of a pool.
 
     Attributes:
@@ -133,7 +133,7 @@ class Rows:
     """
 
     title: str
-    rows: tuple[ShownRow, ...]
+    rows: tuple[RowText, ...]
     note: str = ""
 
 
@@ -321,7 +321,7 @@ def _rows(part: Rows, key: str) -> str:
     )
 
 
-def _row(row: ShownRow) -> str:
+def _row(row: RowText) -> str:
     beginning = next((said for who, said in row.turns if who == "user"), row.turns[0][1] if row.turns else "")
     short = one_line(beginning[:400])
     short = f"{short[:120]}…" if len(short) > 120 else short

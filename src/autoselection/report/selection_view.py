@@ -13,7 +13,7 @@ from autoselection.conversation import turn_text
 from autoselection.operators import Rows, default_registry
 from autoselection.pool import Pool, Subset
 from autoselection.recipes import Materialization, lineage_remarks, state_vector
-from autoselection.report.page import ShownRow
+from autoselection.report.page import RowText
 from autoselection.signals import SignalTable
 from autoselection.signals.families.traces import TOOL_NAMES
 
@@ -46,7 +46,7 @@ class StepView:
     missing: int
     column: str | None
     scores: tuple[float, float] | None
-    rows: tuple[ShownRow, ...]
+    rows: tuple[RowText, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,9 +241,9 @@ def _shown(
     before: NDArray[np.bool_],
     after: NDArray[np.bool_],
     number: int,
-) -> tuple[ShownRow, ...]:
+) -> tuple[RowText, ...]:
     """Twenty rows of each kind, drawn by chance, the same ones every time; those with scores by score."""
-    shown: list[ShownRow] = []
+    shown: list[RowText] = []
     for mark, among in ((KEPT, before & after), (DROPPED, before & ~after), (BACK, after & ~before)):
         rows = np.flatnonzero(among)
         drawn = np.random.default_rng([number, len(rows)]).permutation(len(rows))[:SHOWN_ROWS]
@@ -256,7 +256,7 @@ def _shown(
 
 def shown_rows(
     pool: Pool, rows: Rows, mark: str, scored: tuple[str, NDArray[np.float32]] | None = None
-) -> list[ShownRow]:
+) -> list[RowText]:
     """Rows of a pool as a page shows them.
 
     Args:
@@ -266,7 +266,7 @@ def shown_rows(
     for row in Subset(pool, np.asarray(rows, np.int64)):
         score = "" if scored is None else f"{scored[0]} {_number(float(scored[1][row.row]))}"
         spoken = tuple((str(message["role"]), turn_text(message)) for message in row.messages)
-        found.append(ShownRow(row.id, row.source, mark, score, spoken))
+        found.append(RowText(row.id, row.source, mark, score, spoken))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autoselection import __version__
+from autoselection._version import __version__
 from autoselection.config import to_yaml
 from autoselection.diagnose import Diagnosis, diagnose_study
 from autoselection.errors import PoolError, RecipeError, SignalError, StudyError

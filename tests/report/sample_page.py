@@ -11,9 +11,9 @@ from autoselection.report.page import (
     Figure,
     Page,
     Rows,
+    RowText,
     Section,
     Sentences,
-    ShownRow,
 )
 from autoselection.report.palette import colour, symbol
 from autoselection.report.sheet import Sheet
@@ -58,7 +58,7 @@ def rows(count: int = 12) -> Rows:
     return Rows(
         "Rows of step 1",
         tuple(
-            ShownRow(
+            RowText(
                 f"id-{number} {text[:9]}",
                 "<forum>" if number % 2 else "letters",
                 "dropped" if number % 3 else "kept",
