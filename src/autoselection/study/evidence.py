@@ -214,11 +214,7 @@ def _shrinkage(study: Study, results: Mapping[str, Sequence[EvaluationResult]]) 
             lead = dev - float(known.score or 0.0), test - _score(scored)
             found["leads"][entry["name"]] = {"dev": lead[0], "test": lead[1]}
             sentences.append(f"Its lead over {entry['name']} is {lead[0]:+.4f} on dev and {lead[1]:+.4f} on test.")
-<<<<<<< HEAD
-    bias = _bias(study, list(trials.values()), results, metrics)
-=======
-    bias = _bias(list(trials.values()), results, study.config.tasks)
->>>>>>> e21ddea (Tasks have weights in the score; weight 0 is a guard, scored and reported, never optimised)
+    bias = _bias(study, list(trials.values()), results)
     if bias is not None:
         found["bias"] = bias
         doubt = "" if bias["seeds_known"] else ", chance in training not counted: one seed everywhere"
@@ -233,16 +229,9 @@ def _shrinkage(study: Study, results: Mapping[str, Sequence[EvaluationResult]]) 
 
 
 def _bias(
-<<<<<<< HEAD
-    study: Study,
-    trials: Sequence[Trial],
-    results: Mapping[str, Sequence[EvaluationResult]],
-    metrics: Mapping[str, str],
-=======
-    trials: Sequence[Trial], results: Mapping[str, Sequence[EvaluationResult]], tasks: Sequence[TaskConfig]
->>>>>>> e21ddea (Tasks have weights in the score; weight 0 is a guard, scored and reported, never optimised)
+    study: Study, trials: Sequence[Trial], results: Mapping[str, Sequence[EvaluationResult]]
 ) -> dict[str, Any] | None:
-    known = [table for table in counted_tables(trials, tasks) if table is not None]
+    known = [table for table in counted_tables(trials, study.config.tasks) if table is not None]
     if len(known) < 2 or len(known) < len(trials):
         return None
     several = any(len(table[0]) > 1 for table in known)

@@ -31,16 +31,12 @@ from autoselection.statistics import (
     table_score,
 )
 from autoselection.statistics.compare import p_text
-<<<<<<< HEAD
 from autoselection.study.chance import Chance, chance_of
-from autoselection.study.evidence import LEVEL, Table, check_items, item_table
-=======
 from autoselection.study.evidence import LEVEL, Table, check_items, counted_tables, item_table
->>>>>>> e21ddea (Tasks have weights in the score; weight 0 is a guard, scored and reported, never optimised)
 from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
-from autoselection.tasks import factors
+from autoselection.tasks import factors, weighed
 
 
 @dataclass(frozen=True)
@@ -218,57 +214,29 @@ def verdict(study: Study, rows: NDArray[np.int64]) -> dict[str, Any]:
     if why := _failure(ours):
         return found("winner failed", f"{winner} {why}.")
     check_items(study, {winner: list(ours.items()), name: list(theirs.items())}, "dev")
-<<<<<<< HEAD
-    metrics = {task.name: task.metric for task in study.config.tasks}
-    mine, other = (item_table([results[seed] for seed in seeds], metrics) for results in (ours, theirs))
+    tasks = study.config.tasks
+    counted = factors(tasks)
+    mine, other = (item_table([results[seed] for seed in seeds], tasks) for results in (ours, theirs))
     if mine is None or other is None:
         return found("not comparable", f"{winner} and {name} are not compared: no item scores were kept.")
     compared = {plan["winner_hash"]: ours, plan["incumbent_hash"]: theirs}
     chance = _chance(study, compared, {plan["incumbent_hash"]: rows})
     noise = chance.noise
     overlap = chance.correlation(plan["winner_hash"], plan["incumbent_hash"])
-    flattery = _flattery(study, chance, plan, metrics)
+    flattery = _flattery(study, chance, plan)
     search = np.isin(seeds, plan["seeds"])
     taken = flattery.items + np.where(search, flattery.training, 0.0)
 
     def compare(off: NDArray[np.float64]) -> BaselineComparison:
-        pairs = {name: (_less(mine, off), other)}
+        pairs = {name: (_less(mine, off, counted), other)}
         alike, seed = {name: overlap}, study.config.search.seed
-        return compare_all(winner, pairs, level=LEVEL, seed=seed, noise=noise, overlap=alike)[0]
+        return compare_all(winner, pairs, level=LEVEL, seed=seed, noise=noise, overlap=alike, factors=counted)[0]
 
     shown = compare(taken)
-    measured = table_score(list(mine.values())) - table_score(list(other.values()))
+    measured = _score(mine, counted) - _score(other, counted)
     outcome = "better" if shown.significant and shown.difference.estimate > 0 else "no difference"
     if measured < 0 and (flattered := compare(np.zeros(len(seeds)))).significant:
         outcome, shown = "worse", flattered  # flattered, and worse all the same
-=======
-    tasks = study.config.tasks
-    counted = factors(tasks)
-    tables = [item_table([results[seed] for seed in seeds], tasks) for results in (ours, theirs)]
-    if tables[0] is None or tables[1] is None:
-        return found("not comparable", f"{winner} and {name} are not compared: no item scores were kept.")
-    noise = _noise(study, {plan["winner_hash"]: ours, plan["incumbent_hash"]: theirs})
-    flattery = _flattery(study, noise)
-    search = np.isin(seeds, plan["seeds"])
-    taken = flattery.items + np.where(search, flattery.training, 0.0)
-    measured, corrected = (
-        compare_all(
-            winner,
-            {name: (_less(tables[0], off, counted), tables[1])},
-            level=LEVEL,
-            seed=study.config.search.seed,
-            noise=noise,
-            factors=counted,
-        )[0]
-        for off in (np.zeros(len(seeds)), taken)
-    )
-    outcome = "no difference"
-    if corrected.significant and corrected.difference.estimate > 0:
-        outcome = "better"
-    elif measured.significant and measured.difference.estimate < 0:  # flattered, and worse all the same
-        outcome = "worse"
-    shown = measured if outcome == "worse" else corrected
->>>>>>> e21ddea (Tasks have weights in the score; weight 0 is a guard, scored and reported, never optimised)
     scored = len(_scored(study))
     return found(
         outcome,
@@ -293,6 +261,10 @@ def _failure(results: Mapping[int, EvaluationResult]) -> str | None:
     )
 
 
+def _score(table: Table, counted: Mapping[str, float]) -> float:
+    return table_score(list(weighed(table, counted).values()))
+
+
 def _less(table: Table, taken: NDArray[np.float64], tasks: Collection[str]) -> Table:
     """The table with ``taken``, float64[seeds], off every item of a seed, in the tasks that choosing looked at."""
     return {task: values - taken[:, None] if task in tasks else values for task, values in table.items()}
@@ -312,11 +284,11 @@ def _chance(
     return chance_of(results, {name: study.rows(trial.id) for name, trial in trials.items()} | dict(rows))
 
 
-<<<<<<< HEAD
-def _flattery(study: Study, chance: Chance, plan: Mapping[str, Any], metrics: Mapping[str, str]) -> Flattery:
+def _flattery(study: Study, chance: Chance, plan: Mapping[str, Any]) -> Flattery:
     """What choosing the winner is expected to have added to its scores, beside the incumbent's in the same trainings."""
-    found = [(item_table(list(trial.results.values()), metrics), trial) for trial in _scored(study)]
-    tables = [list(table.values()) for table, _ in found if table is not None]
+    trials = _scored(study)
+    found = list(zip(counted_tables(trials, study.config.tasks), trials, strict=True))
+    tables = [table for table, _ in found if table is not None]
     subsets = [trial.record["subset_hash"] for table, trial in found if table is not None]
     seeds = [list(trial.results) for table, trial in found if table is not None]
     incumbent = plan["incumbent_hash"]
@@ -327,16 +299,6 @@ def _flattery(study: Study, chance: Chance, plan: Mapping[str, Any], metrics: Ma
         [float(np.sqrt(chance.noise.variance / len(own))) for own in seeds],
         correlation=chance_correlation(seeds, chance.among(subsets), chance.shared),
         rival=subsets.index(incumbent),
-=======
-def _flattery(study: Study, noise: SeedNoise) -> Flattery:
-    """What choosing the winner is expected to have added to its scores."""
-    trials = _scored(study)
-    tables = counted_tables(trials, study.config.tasks)
-    known = [(table, len(trial.results)) for table, trial in zip(tables, trials, strict=True) if table is not None]
-    return selection_flattery(
-        [table for table, _ in known],
-        [float(np.sqrt(noise.variance / seeds)) for _, seeds in known],
->>>>>>> e21ddea (Tasks have weights in the score; weight 0 is a guard, scored and reported, never optimised)
         seed=study.config.search.seed,
     )
 
