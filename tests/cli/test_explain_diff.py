@@ -46,17 +46,15 @@ def test_a_recipe_and_a_list_of_ids_are_compared(command: Command, pool: Path, r
         (["explain", "IDS", "0", "--pool", "POOL"], "is a list of ids: name a recipe or a study"),
         (["diff", "text-only", "nowhere/else", "--pool", "POOL"], "no such recipe, study or file of ids"),
         (["diff", "text-only", "POOL", "--pool", "POOL"], "is a folder, and no study"),
-        (["diff", "text-only", "TWICE", "--pool", "POOL"], "an id stands twice"),
+        (["diff", "text-only", "IDS", "--pool", "POOL"], "has no row with the id 'a'"),
     ],
 )
 def test_a_fault_is_one_sentence(command: Command, pool: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "ids.json").write_text('["a"]')
-    (tmp_path / "twice.json").write_text('["a", "a"]')
-    places = {"POOL": str(pool), "IDS": str(tmp_path / "twice.json"), "TWICE": str(tmp_path / "twice.json")}
+    places = {"POOL": str(pool), "IDS": str(tmp_path / "ids.json")}
     if arguments[1] == "IDS":
         first = json.loads(command("pool", "show", pool, "0", "--json").out)["rows"][0]["id"]
         (tmp_path / "ids.json").write_text(json.dumps([first]))
-        places["IDS"] = str(tmp_path / "ids.json")
     told = command(*(places.get(word, word) for word in arguments), "--json")
     assert told.code in (2, 3, 5, 7), told
     assert said in json.loads(told.out)["error"]["message"]

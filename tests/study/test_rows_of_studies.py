@@ -41,3 +41,15 @@ def test_trials_of_a_study_are_compared_with_their_scores(finished_study: Study,
 def test_a_trial_that_is_not_there_is_named(finished_study: Study) -> None:
     with pytest.raises(StudyError, match="There is no trial 't099'"):
         open_named_subset(f"{finished_study.path}:t099")
+
+
+def test_the_rows_of_the_winner_are_locked(finished_study: Study, tmp_path: Path) -> None:
+    for folder in (finished_study.path / "best", finished_study.path / "found"):
+        if not folder.is_dir():
+            continue
+        lock = folder / "recipe.lock.yaml"
+        for place in (finished_study.path, finished_study.pool.path):
+            out = tmp_path / f"{folder.name}-{place.name}.jsonl"
+            document("apply", "--locked", lock, "--pool", place, "--out", out)
+            written = [json.loads(line)["id"] for line in out.read_text().splitlines()]
+            assert written == json.loads((folder / "ids.json").read_text())

@@ -26,6 +26,32 @@ ConfigOption = Annotated[
 ]
 
 
+RecipeArgument = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Argument(metavar="RECIPE", help="Recipe YAML, or name of a ready recipe; with --locked it may be left out."),
+]
+SeedOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=0, help="Seed of the random steps (default: 0, or that of the lock)."),
+]
+DroppedOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="FILE", help="Write the rows left out here, each with the step that dropped it."),
+]
+WhyOption = Annotated[
+    bool,
+    typer.Option("--why", help="Show some rows that each step drops, and by how much they miss; also in --dropped."),
+]
+LockOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="FILE", help="Write all that the selection depends on here, such as recipe.lock.yaml."),
+]
+LockedOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="LOCK", help="Select the very rows of this lock, or say which input differs."),
+]
+
+
 class ExportFormat(str, Enum):
     """Formats in which a subset is written."""
 
@@ -61,46 +87,79 @@ def recipes(
 
 @app.command(rich_help_panel=RECIPES, epilog="Example: autoselection materialize high-ifd --pool pool")
 def materialize(
-    recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
     places: PoolOption,
-    seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
+    recipe: RecipeArgument = None,
+    seed: SeedOption = None,
     ids: Annotated[Optional[Path], typer.Option(help="Write the ordered row ids here, one JSON list.")] = None,  # noqa: UP045
     html: HtmlOption = None,
+    dropped: DroppedOption = None,
+    why: WhyOption = False,
+    lock: LockOption = None,
+    locked: LockedOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --dropped and --lock name.")] = False,
     config: ConfigOption = None,
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Run a recipe and describe the realized subset; missing signals that it needs are computed."""
-    from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector
-    from autoselection.recipes import materialize as run_recipe
-    from autoselection.report import print_selection, view_selection, write_selection_page
-    from autoselection.study.named_pools import open_scored_pool
+    from autoselection.export import export_dropped, export_target
+    from autoselection.inspection import dropped_examples
+    from autoselection.recipes import lineage_remarks, rows_by_step, state_vector
+    from autoselection.report import print_dropped, print_selection, view_selection, write_selection_page
+    from autoselection.study.locked import run_named_recipe
 
-    _check_not_read({"--ids": ids, "--html": html}, places, None, recipe, config)
-    loaded = load_recipe(recipe)
-    place = open_scored_pool(places, loaded, _config(config), str(recipe))
-    cache = PrefixCache()
-    result = run_recipe(loaded, place.table, seed=seed, cache=cache)
+    if dropped is not None:
+        export_target(dropped, "messages", overwrite=overwrite, file=True)
+    outputs = {"--ids": ids, "--html": html, "--dropped": dropped, "--lock": lock}
+    _distinct(outputs)
+    _free("--lock", lock, overwrite)
+    _check_not_read(outputs, places, None, [recipe, config, locked])
+    found = run_named_recipe(recipe, places, _config(config), seed=seed, locked=locked)
+    place, result, cache = found.place, found.result, found.cache
     if ids is not None:
         write_file(ids, json.dumps(place.pool.row_ids(result.rows)) + "\n")
-    steps = rows_by_step(loaded, place.table, seed=seed, cache=cache) if html is not None or not as_json else []
+    if lock is not None:
+        found.lock().write(lock)
+    document: dict[str, Any] = {
+        "recipe": found.recipe.describe(),
+        "rows": len(result.rows),
+        "subset_hash": result.subset_hash,
+        "ordered_hash": result.ordered_hash,
+        "state": state_vector(result.rows, place.table).to_dict(),
+        "lineage": [step.to_dict() for step in result.lineage],
+        "warnings": [*lineage_remarks(result.lineage), *found.remarks],
+    }
+    shown = dropped_examples(found.recipe, place.table, seed=found.seed, cache=cache) if why else ()
+    if dropped is not None:
+        rest = export_dropped(
+            place.pool,
+            found.recipe,
+            place.table,
+            dropped,
+            seed=found.seed,
+            overwrite=overwrite,
+            cache=cache,
+            with_why=why,
+        )
+        document["dropped"] = rest.to_dict()
+    steps = (
+        rows_by_step(found.recipe, place.table, seed=found.seed, cache=cache) if html is not None or not as_json else []
+    )
     if html is not None:
-        title = f"{recipe} on {place.name}"
+        title = f"{found.name} on {place.name}"
         write_selection_page(view_selection(result, steps, place.table, place.pool), title, html)
     if as_json:
-        document = {
-            "recipe": loaded.describe(),
-            "rows": len(result.rows),
-            "subset_hash": result.subset_hash,
-            "ordered_hash": result.ordered_hash,
-            "state": state_vector(result.rows, place.table).to_dict(),
-            "lineage": [step.to_dict() for step in result.lineage],
-            "warnings": lineage_remarks(result.lineage),
-        }
-        emit(document, True, "")
+        emit({**document, **({"why": [each.to_dict() for each in shown]} if why else {})}, True, "")
     else:
-        print_selection(result, place.pool, place.table, output, title=str(recipe), steps=steps, verbose=verbose)
-    warn(lineage_remarks(result.lineage))
+        print_selection(result, place.pool, place.table, output, title=found.name, steps=steps, verbose=verbose)
+        print_dropped(shown, output)
+        _say_dropped(dropped, document)
+    warn(document["warnings"])
+
+
+def _say_dropped(path: Path | None, document: Mapping[str, Any]) -> None:
+    if path is not None:
+        output.say(f"Wrote the {document['dropped']['rows']:,} rows left out to {path}.")
 
 
 def _config(path: Path | None) -> StudyConfig | None:
@@ -115,7 +174,6 @@ def _config(path: Path | None) -> StudyConfig | None:
     epilog="Example: autoselection apply high-ifd --pool pool --out subset.jsonl",
 )
 def apply_command(
-    recipe: Annotated[Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.")],
     places: PoolOption,
     out: Annotated[
         Path,
@@ -124,6 +182,7 @@ def apply_command(
             help="File (.jsonl, .json, .csv, .parquet; also .gz, .zst), or a name without suffix: a dataset folder.",
         ),
     ],
+    recipe: RecipeArgument = None,
     export_format: Annotated[
         Optional[ExportFormat],  # noqa: UP045
         typer.Option(
@@ -137,12 +196,12 @@ def apply_command(
             metavar="all|none|NAME,…", help="Own columns to write; _file and _line are where the row was read."
         ),
     ] = "all",
-    dropped: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FILE", help="Write the rows left out here, each with the step that dropped it."),
-    ] = None,
+    dropped: DroppedOption = None,
+    why: WhyOption = False,
+    lock: LockOption = None,
+    locked: LockedOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files and folders that are there.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the random steps.")] = 0,
+    seed: SeedOption = None,
     against: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Show what changed against this pool, or this study's pool and signals."),
@@ -157,9 +216,10 @@ def apply_command(
 ) -> None:
     """Run a recipe and write the selected rows; missing signals that it needs are computed."""
     from autoselection.export import DatasetCard, export_dropped, export_subset, export_target
-    from autoselection.recipes import PrefixCache, lineage_remarks, load_recipe, rows_by_step, state_vector, transfer
-    from autoselection.recipes import materialize as run_recipe
-    from autoselection.report import print_selection, print_transfer
+    from autoselection.inspection import dropped_examples
+    from autoselection.recipes import lineage_remarks, rows_by_step, state_vector, transfer
+    from autoselection.report import print_dropped, print_selection, print_transfer
+    from autoselection.study.locked import run_named_recipe
     from autoselection.study.named_pools import open_scored_pool
 
     if report_file is not None and against is None:
@@ -168,19 +228,21 @@ def apply_command(
     export_target(out, form, overwrite=overwrite)  # what cannot be written is refused before anything is computed
     if dropped is not None:
         export_target(dropped, "messages", overwrite=overwrite, file=True)
-    _distinct({"--out": out, "--dropped": dropped, "--report": report_file})
+    outputs = {"--out": out, "--dropped": dropped, "--report": report_file, "--lock": lock}
+    _distinct(outputs)
     _free("--report", report_file, overwrite)
-    _check_not_read({"--out": out, "--dropped": dropped, "--report": report_file}, places, against, recipe, config)
+    _free("--lock", lock, overwrite)
+    _check_not_read(outputs, places, against, [recipe, config, locked])
     wanted = {"all": None, "none": ()}.get(columns.strip().lower(), words(columns))
     if wanted == []:
         raise ConfigError(f"--columns {columns!r} names no column: give all, none, or names with commas between.")
-    loaded = load_recipe(recipe)
-    settings, cache = _config(config), PrefixCache()
-    place = open_scored_pool(places, loaded, settings, str(recipe))
-    pool, table = place.pool, place.table
-    other = None if against is None else open_scored_pool(against, loaded, settings, str(recipe))
+    settings = _config(config)
+    found = run_named_recipe(recipe, places, settings, seed=seed, locked=locked)
+    loaded, place, result, cache = found.recipe, found.place, found.result, found.cache
+    pool, table, seed = place.pool, place.table, found.seed
+    other = None if against is None else open_scored_pool(against, loaded, settings, found.name)
     changed = None if other is None else transfer(loaded, other, place, seed=seed)
-    result = run_recipe(loaded, table, seed=seed, cache=cache)
+    shown = dropped_examples(loaded, table, seed=seed, cache=cache) if why else ()
     lineage = [step.to_dict() for step in result.lineage]
     card = DatasetCard(
         title=loaded.name or "subset",
@@ -199,8 +261,11 @@ def apply_command(
             "out": str(out),
             "lineage": lineage,
             "export": report.to_dict(),
-            "warnings": lineage_remarks(result.lineage),
+            "warnings": [*lineage_remarks(result.lineage), *found.remarks],
+            **({"why": [each.to_dict() for each in shown]} if why else {}),
         }
+        if lock is not None:
+            found.lock().write(lock)
         if dropped is not None:
             rest = export_dropped(
                 pool,
@@ -212,6 +277,7 @@ def apply_command(
                 columns=wanted,
                 overwrite=overwrite,
                 cache=cache,
+                with_why=why,
             )
             document["dropped"] = rest.to_dict()
         if changed is not None:
@@ -222,13 +288,13 @@ def apply_command(
         emit(document, True, "")
     else:
         steps = rows_by_step(loaded, table, seed=seed, cache=cache)
-        print_selection(result, pool, table, output, title=str(recipe), steps=steps, verbose=verbose)
+        print_selection(result, pool, table, output, title=found.name, steps=steps, verbose=verbose)
+        print_dropped(shown, output)
         output.say(f"Wrote {report.rows:,} rows to {out}.")
-        if dropped is not None:
-            output.say(f"Wrote the {document['dropped']['rows']:,} rows left out to {dropped}.")
+        _say_dropped(dropped, document)
         if changed is not None:
             print_transfer(changed, output)
-    warn([*lineage_remarks(result.lineage), *report.sentences()])
+    warn([*document["warnings"], *report.sentences()])
 
 
 def _distinct(paths: Mapping[str, Path | None]) -> None:
@@ -240,14 +306,14 @@ def _distinct(paths: Mapping[str, Path | None]) -> None:
 
 
 def _check_not_read(
-    outputs: Mapping[str, Path | None], places: Sequence[Path], against: Path | None, recipe: Path, config: Path | None
+    outputs: Mapping[str, Path | None], places: Sequence[Path], against: Path | None, read: Sequence[Path | None]
 ) -> None:
     """Refuse outputs that would replace what the command reads, or what its pools were made from."""
     from autoselection.export import check_not_read
     from autoselection.study.named_pools import open_named_pool, own_files
 
     named = [*places, *([] if against is None else [against])]
-    check_not_read(outputs, [*(path for place in named for path in own_files(place)), recipe, config])
+    check_not_read(outputs, [*(path for place in named for path in own_files(place)), *read])
     sources = [open_named_pool(places), *([] if against is None else [open_named_pool(against)])]
     check_not_read(outputs, [], [record for source in sources for record in source.pool.manifest.files])
 

@@ -67,7 +67,7 @@ def export_rows(
     layout: LayoutName = "messages",
     *,
     columns: Collection[str] | None = None,
-    marks: Mapping[str, Sequence[str | int | None]] | None = None,
+    marks: Mapping[str, Sequence[str | int | float | None]] | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
     """Write ``rows`` (all if None) to one file of JSON Lines, JSON, CSV or Parquet, as its suffix says; ingest reads it.
@@ -104,8 +104,11 @@ def export_rows(
     return found.report(path, remarks_on(found, own, target.container, layout))
 
 
-def _mark_type(values: Sequence[str | int | None]) -> pa.DataType:
-    return pa.int64() if all(value is None or isinstance(value, int) for value in values) else pa.string()
+def _mark_type(values: Sequence[str | int | float | None]) -> pa.DataType:
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds <= {int, float}:
+        return pa.string()
+    return pa.float64() if float in kinds else pa.int64()
 
 
 def export_messages(pool: Pool, rows: Rows | None, path: Path | str) -> ExportReport:

@@ -1,6 +1,7 @@
 """Looking at rows: which they are, where their scores stand, why a recipe dropped them, what two subsets differ in."""
 
 from autoselection.inspection.difference import EXAMPLES, Difference, Side, diff, difference
+from autoselection.inspection.dropped import DroppedBy, dropped_examples
 from autoselection.inspection.explanation import Explanation, Explanations, explain
 from autoselection.inspection.expression import Condition
 from autoselection.inspection.percentiles import Score, row_scores
@@ -12,6 +13,7 @@ __all__ = [
     "SHOWN",
     "Condition",
     "Difference",
+    "DroppedBy",
     "Explanation",
     "Explanations",
     "NearItem",
@@ -22,6 +24,7 @@ __all__ = [
     "Side",
     "diff",
     "difference",
+    "dropped_examples",
     "explain",
     "matching_rows",
     "nearest_items",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -295,15 +295,17 @@ def _states(first: Side, second: Side) -> dict[str, tuple[float | None, float | 
 
 def _examples(rows: Rows, signals: SignalTable, other: Side, count: int, seed: int) -> tuple[Example, ...]:
     """Some rows that the other side has not, drawn at random, in row order."""
-    pool = pool_of(signals)
     drawn = np.sort(np.random.default_rng(seed).permutation(rows)[: max(0, count)])
-    if not len(drawn):
-        return ()
-    fates: Any = [None] * len(drawn)
-    if other.recipe is not None:
-        fates = why(other.recipe, other.signals, drawn, seed=other.seed)
-    sides = [[notebook.short(text, 300) for text in pool.parts(part, drawn)] for part in ("prompt", "response")]
+    if not len(drawn) or other.recipe is None:
+        return examples_of(drawn, signals, [None] * len(drawn))
+    return examples_of(drawn, signals, why(other.recipe, other.signals, drawn, seed=other.seed))
+
+
+def examples_of(rows: Rows, signals: SignalTable, fates: Sequence[Fate | None]) -> tuple[Example, ...]:
+    """Rows as examples, each with its fate."""
+    pool = pool_of(signals)
+    sides = [[notebook.short(text, 300) for text in pool.parts(part, rows)] for part in ("prompt", "response")]
     return tuple(
         Example(*values)
-        for values in zip(drawn.tolist(), pool.row_ids(drawn), pool.sources(drawn), *sides, fates, strict=True)
+        for values in zip(rows.tolist(), pool.row_ids(rows), pool.sources(rows), *sides, fates, strict=True)
     )

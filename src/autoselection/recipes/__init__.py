@@ -2,6 +2,7 @@
 
 from autoselection.recipes.lineage import StepLineage
 from autoselection.recipes.lineage_warnings import Shortfall, lineage_remarks, shortfalls
+from autoselection.recipes.lock import Lock
 from autoselection.recipes.materialize import (
     Materialization,
     PrefixCache,
@@ -23,6 +24,7 @@ from autoselection.recipes.why import Fate, StepJudgement, why
 __all__ = [
     "MAX_STEPS",
     "Fate",
+    "Lock",
     "Materialization",
     "PrefixCache",
     "ReadyRecipe",

@@ -6,7 +6,7 @@ from autoselection.report.evaluation import print_checks, print_evaluation
 from autoselection.report.paper_page import write_paper_page
 from autoselection.report.pool import print_pool_stats
 from autoselection.report.pool_page import write_pool_page
-from autoselection.report.rows import print_difference, print_explanations, print_rows
+from autoselection.report.rows import print_difference, print_dropped, print_explanations, print_rows
 from autoselection.report.selection import print_scores, print_selection
 from autoselection.report.selection_page import write_selection_page
 from autoselection.report.selection_view import view_selection
@@ -19,6 +19,7 @@ __all__ = [
     "print_checks",
     "print_diagnosis",
     "print_difference",
+    "print_dropped",
     "print_evaluation",
     "print_explanations",
     "print_pool_stats",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoselection.conversation import turn_text
-from autoselection.inspection import Difference, Explanations, Score, ShownRow, ShownRows
+from autoselection.inspection import Difference, DroppedBy, Explanations, Score, ShownRow, ShownRows
 from autoselection.notebook import number, short
 from autoselection.recipes import Fate, StepJudgement
 from autoselection.terminal import Terminal, styled
@@ -159,6 +159,20 @@ def print_difference(found: Difference, console: Terminal) -> None:
         ]
         if cells:
             console.table(f"Only in {name}", ("row", "source", "question", "answer", f"in {other}"), cells)
+
+
+def print_dropped(dropped: Sequence[DroppedBy], console: Terminal) -> None:
+    """Print some rows that each step of a recipe drops, with why."""
+    for by in dropped:
+        step = f"Step {by.step}, {by.phrase}" if by.step else by.phrase
+        cells = [(each.id, each.source, short(each.prompt, _SIDE), _only_why(each.fate)) for each in by.examples]
+        title = f"{step}: {by.rows:,} rows dropped, some of them"
+        console.table(title, ("row", "source", "question", "why"), cells)
+
+
+def _only_why(fate: Fate | None) -> str:
+    removal = None if fate is None else fate.removal
+    return "" if removal is None or removal.judgement is None else removal.judgement.sentence
 
 
 def _of(fate: Fate | None) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig
-from autoselection.errors import ConfigError, PoolError, StudyError
-from autoselection.recipes import Recipe, ScoredPool, load_recipe, materialize, subset_hash
+from autoselection.errors import ConfigError, StudyError
+from autoselection.recipes import Recipe, ScoredPool, load_recipe, materialize
 from autoselection.recipes.ready import is_ready_name
 from autoselection.study.named_pools import is_study, open_scored_pool
 from autoselection.study.single import read_ids
@@ -106,21 +106,18 @@ def _of_study(
     recipe, own_seed = trial.recipe, study.config.search.seed if seed is None else seed
     name = f"{folder}{_TRIAL}{trial.id}"
     place = open_scored_pool(list(pool) or folder, recipe, config or study.config, name)
-    rows = materialize(recipe, place.table, seed=own_seed).rows
+    found = materialize(recipe, place.table, seed=own_seed)
     remarks: tuple[str, ...] = ()
-    if not pool and seed is None and subset_hash(rows, place.table.n) != trial.record["subset_hash"]:
+    if not pool and seed is None and found.subset_hash != trial.record["subset_hash"]:
         remarks = (
             f"{name}: the recipe selects other rows now than those that were trained on: signals or operators changed since.",
         )
     scores = {} if trial.score is None else {"score": trial.score, **trial.tasks}
-    return NamedSubset(name, place, rows, recipe, own_seed, scores, _targets(config or study.config, ()), remarks)
+    return NamedSubset(name, place, found.rows, recipe, own_seed, scores, _targets(config or study.config, ()), remarks)
 
 
 def _rows_of(place: ScoredPool, path: Path) -> NDArray[np.int64]:
-    ids = read_ids(path)
-    if len(set(ids)) < len(ids):
-        raise PoolError(f"{path}: an id stands twice; a subset holds every row at most once.")
-    return place.pool.row_of(ids)
+    return place.pool.row_of(read_ids(path))
 
 
 def _targets(config: StudyConfig | None, pool: Sequence[Path]) -> Mapping[str, Sequence[TaskItem]]:

@@ -20,14 +20,14 @@ from autoselection import files
 from autoselection.evaluation import EvaluationResult
 from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
 from autoselection.progress import console
-from autoselection.recipes import Recipe, state_vector
+from autoselection.recipes import Lock, Recipe, RecipeBook, materialize, state_vector
 from autoselection.study.incumbent import current_verdict, dev_results, open_incumbent
 from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
 from autoselection.terminal import visible
 
-BEST, FOUND, VERDICT = "best", "found", "verdict.txt"
+BEST, FOUND, VERDICT, LOCK = "best", "found", "verdict.txt", "recipe.lock.yaml"
 
 
 def write_outputs(study: Study, prepared: Prepared) -> None:
@@ -49,7 +49,9 @@ def write_outputs(study: Study, prepared: Prepared) -> None:
 
 def _write(folder: Path, study: Study, prepared: Prepared, rows: NDArray[np.int64], card: DatasetCard) -> None:
     folder.mkdir(exist_ok=True)
-    Recipe.from_dict(card.recipe).dump(folder / "recipe.yaml")
+    recipe = Recipe.from_dict(card.recipe)
+    recipe.dump(folder / "recipe.yaml")
+    _lock(folder / LOCK, recipe, study, prepared, rows)
     ids = prepared.pool.ids
     files.write_text(folder / "ids.json", json.dumps([str(ids[int(row)]) for row in rows], ensure_ascii=False) + "\n")
     if card.description:
@@ -66,6 +68,16 @@ def _write(folder: Path, study: Study, prepared: Prepared, rows: NDArray[np.int6
         reports.append(export_hf_dataset(prepared.pool, rows, folder / "hf_dataset", card, overwrite=True))
     for said in (sentence for report in reports for sentence in report.sentences()):
         console.say(said, style="yellow")
+
+
+def _lock(path: Path, recipe: Recipe, study: Study, prepared: Prepared, rows: NDArray[np.int64]) -> None:
+    """Lock the rows to their recipe; not those that it does not select any more, as after an update of a package."""
+    seed = study.config.search.seed
+    found = materialize(recipe, prepared.table, seed=seed, book=RecipeBook())
+    if np.array_equal(found.rows, rows):
+        Lock.of(found, prepared.table, seed=seed, cosine=study.config.pool.contamination_cosine).write(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _incumbent(study: Study, prepared: Prepared) -> tuple[DatasetCard, NDArray[np.int64]]:
