@@ -71,6 +71,30 @@ def diagnose(
         print_diagnosis(found, output)
 
 
+@app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection whatif study --weights gsm8k=2,mmlu=0.5")
+def whatif(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory, finished or not.")],
+    weights: Annotated[
+        str, typer.Option("--weights", help="Weights of tasks, such as gsm8k=2,mmlu=0.5; others keep their own.")
+    ],
+    proposals: Annotated[int, typer.Option(min=0, help="Recipes that were not tried to look at, too (count).")] = 160,
+    as_json: Json = False,
+) -> None:
+    """Tell which trial, or recipe not tried yet, would win if tasks counted otherwise, without any training."""
+    from autoselection.diagnose import parse_weights, what_if
+    from autoselection.report.whatif import whatif_sheets
+    from autoselection.study import Study
+
+    found = what_if(Study(study_dir.resolve()), parse_weights(weights), proposals=proposals)
+    if as_json:
+        emit(found.to_dict(), True, "")
+        return
+    for sheet in whatif_sheets(found):
+        sheet.print(output)
+    for sentence in found.sentences:
+        output.say(f"- {sentence}")
+
+
 @app.command(
     rich_help_panel=EVIDENCE,
     epilog="Example: autoselection compare study.yaml --methods random,ours --budget 15 --out comparison",

@@ -14,6 +14,7 @@ from autoselection.diagnose.diagnosis import (
     write_table,
 )
 from autoselection.diagnose.study import diagnose_study
+from autoselection.diagnose.whatif import WhatIf, parse_weights, what_if
 
 __all__ = [
     "HEADINGS",
@@ -25,12 +26,15 @@ __all__ = [
     "Line",
     "Predicted",
     "Proxy",
+    "WhatIf",
     "calibrate",
     "correlate",
     "diagnose",
     "diagnose_study",
     "markdown",
+    "parse_weights",
     "rank_correlations",
     "state_proxies",
+    "what_if",
     "write_table",
 ]

@@ -43,7 +43,7 @@ def diagnose_study(study: Study, *, seed: int = 0, resamples: int = RESAMPLES) -
     proxies += [Proxy(f"{before.name}: mu", "prediction", before.mu)]
     proxies += [Proxy(f"{before.name}: ucb", "prediction", _recorded(trials, "ucb"))]
     predicted = [before]
-    table = _table(study, notes)
+    table = study_table(study, notes)
     if table is not None:
         rows = [study.rows(trial.id) for trial in trials]
         if "n_tokens" in table.columns:
@@ -76,7 +76,7 @@ def _journalled(trials: list[Trial]) -> Predicted:
     return Predicted("surrogate before the evaluation", _recorded(trials, "mu"), _recorded(trials, "sigma"))
 
 
-def _table(study: Study, notes: list[str]) -> SignalTable | None:
+def study_table(study: Study, notes: list[str]) -> SignalTable | None:
     """The signals as the study had them; None, with a note, if they are gone."""
     opening = study.journal.of("study")
     if not opening:

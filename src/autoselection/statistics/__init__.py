@@ -21,6 +21,7 @@ from autoselection.statistics.power import Spread, detectable_by_design, detecta
 from autoselection.statistics.selection import (
     Flattery,
     SelectionBias,
+    best_probabilities,
     expected_maximum,
     selection_bias,
     selection_flattery,
@@ -41,6 +42,7 @@ __all__ = [
     "SelectionBias",
     "Spread",
     "VarianceComponents",
+    "best_probabilities",
     "bootstrap_interval",
     "chance_correlation",
     "compare_all",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.statistics.bootstrap import Floats, checked
 
@@ -118,13 +119,7 @@ def selection_flattery(
     if len(tables) == 1:
         return Flattery(0.0, 0.0)
     rng = np.random.default_rng(seed)
-    noise = rng.normal(size=(draws, len(tables) if correlation is None else len(correlation)))
-    if correlation is not None:
-        values, vectors = np.linalg.eigh(correlation)
-        noise = (
-            noise @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
-        )  # subsets that are alike leave it without full rank
-    noise *= np.asarray(training_deviation, np.float64)
+    noise = _training_noise(rng, draws, len(tables), training_deviation, correlation)
     drawn, left = np.zeros((draws, len(tables))), np.zeros((draws, len(tables)))
     for task in range(len(tables[0])):
         layout = np.stack([table[task].mean(axis=0) for table in tables])
@@ -147,6 +142,55 @@ def selection_flattery(
         luck = (luck - noise[:, rival])[chosen[:, 0] != rival]
         luck = luck if len(luck) else np.zeros(1)  # it is always the best: nothing else is chosen by chance
     return Flattery(max(0.0, float(gap.mean())), max(0.0, float(luck.mean())))
+
+
+def best_probabilities(
+    trials: Sequence[Sequence[Floats]],
+    training_deviation: float | Sequence[float] = 0.0,
+    *,
+    correlation: Floats | None = None,
+    draws: int = 4000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """How often each of ``trials`` is the best, float64[K], where items are drawn again (within their task, the same for
+    all trials) and each training is moved by normal noise. Ties go to the first.
+
+    Args:
+        trials, training_deviation, correlation: as of :func:`selection_flattery`.
+
+    Raises:
+        ValueError: no trial.
+    """
+    tables = [checked(trial) for trial in trials]
+    if not tables:
+        raise ValueError("The best of no trial is not known.")
+    rng = np.random.default_rng(seed)
+    total = _training_noise(rng, draws, len(tables), training_deviation, correlation)[:, : len(tables)]
+    for task in range(len(tables[0])):
+        layout = np.stack([table[task].mean(axis=0) for table in tables])
+        items = layout.shape[1]
+        step = max(1, _HELD // items)
+        for start in range(0, draws, step):
+            part = slice(start, min(draws, start + step))
+            counts = rng.multinomial(items, np.full(items, 1 / items), size=part.stop - start)
+            total[part] += counts @ layout.T / (items * len(tables[0]))
+    return np.bincount(total.argmax(axis=1), minlength=len(tables)) / draws
+
+
+def _training_noise(
+    rng: np.random.Generator,
+    draws: int,
+    count: int,
+    deviation: float | Sequence[float],
+    correlation: Floats | None,
+) -> NDArray[np.float64]:
+    """Chance in the trainings of ``count`` trials (or of as many as ``correlation`` has), float64[draws, count]."""
+    noise = rng.normal(size=(draws, count if correlation is None else len(correlation)))
+    if correlation is not None:
+        values, vectors = np.linalg.eigh(correlation)
+        # Subsets that are alike leave it without full rank.
+        noise = noise @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    return np.asarray(noise * np.asarray(deviation, np.float64))
 
 
 def trial_noise(

@@ -1,0 +1,253 @@
+"""What a study would have chosen if its tasks counted otherwise: from what is known, without any training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from autoselection.diagnose.study import study_table
+from autoselection.errors import ConfigError, StudyError
+from autoselection.evaluation import EvaluationResult
+from autoselection.recipes import Materialization, PrefixCache, materialize
+from autoselection.search import SearchController
+from autoselection.search.proposer import EditProposer, ProposalRequest, StartingPoint
+from autoselection.signals import SignalTable
+from autoselection.statistics import best_probabilities, chance_correlation
+from autoselection.study import Study, Trial
+from autoselection.study.chance import chance_of
+from autoselection.study.evidence import counted_tables
+from autoselection.tasks import TaskConfig, overall
+from autoselection.wording import suggestion
+
+PROPOSALS = 160
+SHOWN = 5
+"""Proposals that are told of, the likeliest to be better than every trial first."""
+PARENTS = 4
+_STREAM = 21
+"""Distinguishes the draws of proposals from other uses of the same seed."""
+
+
+@dataclass(frozen=True)
+class Reweighed:
+    """A trial under other weights.
+
+    Attributes:
+        score, before: its score now, and by the study's own weights.
+        probability: that it is the best of the trials, see :func:`~autoselection.statistics.best_probabilities`; None where
+            no item scores were kept.
+    """
+
+    trial: str
+    score: float
+    before: float
+    probability: float | None
+    rows: int
+    recipe: str
+    tasks: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Untried:
+    """A recipe that was never evaluated.
+
+    Attributes:
+        mu, sigma: what the search's surrogate expects of its score.
+        better: probability that it is better than the best trial.
+        document: the recipe, to be saved and run.
+    """
+
+    recipe: str
+    rows: int
+    mu: float
+    sigma: float
+    better: float
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """What other weights would change.
+
+    Attributes:
+        weights: of every task.
+        trials: all that have a score, the best first.
+        untried: a few proposals, the most promising first; empty where the pool is gone.
+        sentences: the answer, and what is not known.
+    """
+
+    weights: Mapping[str, float]
+    trials: tuple[Reweighed, ...]
+    untried: tuple[Untried, ...]
+    sentences: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def parse_weights(given: str) -> dict[str, float]:
+    """``gsm8k=2,mmlu=0.5`` as a mapping.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    found: dict[str, float] = {}
+    for part in given.split(","):
+        name, equals, value = part.partition("=")
+        try:
+            weight = float(value)
+        except ValueError:
+            weight = math.nan
+        if not equals or not name.strip() or not (math.isfinite(weight) and weight >= 0):
+            raise ConfigError(
+                f"--weights: '{part.strip()}' is no weight: give TASK=NUMBER from 0 on, such as gsm8k=2,mmlu=0.5."
+            )
+        if name.strip() in found:
+            raise ConfigError(f"--weights names the task '{name.strip()}' twice.")
+        found[name.strip()] = weight
+    return found
+
+
+def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROPOSALS) -> WhatIf:
+    """What the study would choose with other weights of tasks.
+
+    Trials are scored again from the scores of their tasks; proposals are drawn near the best of them, as the search does,
+    and predicted by its surrogate. Everything random is seeded by ``search.seed``.
+
+    Args:
+        weights: by task; tasks that are not named keep their own.
+        proposals: recipes to look at besides the trials.
+
+    Raises:
+        ConfigError: a task that the study does not have, or no weight above 0.
+        StudyError: no trial has a score.
+    """
+    tasks = _reweighed(study, weights)
+    trials = [trial for trial in study.subsets() if trial.score is not None]
+    if not trials:
+        raise StudyError(f"{study.path}: no trial has a score yet; run the study first.")
+    scores = np.array([overall(trial.tasks, tasks) for trial in trials])
+    known, notes = _probabilities(study, trials, tasks)
+    listed = [
+        Reweighed(
+            trial.id,
+            float(score),
+            float(trial.score or 0.0),
+            None if known is None else float(known[place]),
+            trial.size,
+            trial.recipe.describe(),
+            trial.tasks,
+        )
+        for place, (trial, score) in enumerate(zip(trials, scores, strict=True))
+    ]
+    listed.sort(key=lambda item: -item.score)
+    table = study_table(study, notes) if proposals else None
+    untried = [] if table is None else _untried(study, table, trials, scores, proposals)
+    said = _sentences(study, listed, untried)
+    return WhatIf({task.name: task.weight for task in tasks}, tuple(listed), tuple(untried), (*said, *notes))
+
+
+def _reweighed(study: Study, weights: Mapping[str, float]) -> list[TaskConfig]:
+    names = [task.name for task in study.config.tasks]
+    for name in weights:
+        if name not in names:
+            raise ConfigError(f"--weights: the study has no task '{name}'{suggestion(name, names)}")
+    tasks = [task.model_copy(update={"weight": weights.get(task.name, task.weight)}) for task in study.config.tasks]
+    if not any(task.weight for task in tasks):
+        raise ConfigError("--weights: every task would have weight 0; give one a weight above 0.")
+    return tasks
+
+
+def _probabilities(
+    study: Study, trials: Sequence[Trial], tasks: Sequence[TaskConfig]
+) -> tuple[NDArray[np.float64] | None, list[str]]:
+    tables = [table for table in counted_tables(trials, tasks) if table is not None]
+    if len(tables) < len(trials):
+        return None, ["Which trial is the best is told by the scores alone: no item scores were kept of some."]
+    results = {trial.id: {seed: _scored(result, tasks) for seed, result in trial.results.items()} for trial in trials}
+    chance = chance_of(results, {trial.id: study.rows(trial.id) for trial in trials})
+    seeds = [list(trial.results) for trial in trials]
+    notes = []
+    deviations = [0.0] * len(trials)
+    if chance.noise.known:
+        deviations = [math.sqrt(chance.noise.variance / len(own)) for own in seeds]
+    else:
+        notes.append(
+            "No subset was trained with two seeds: probabilities say what other items would choose, not what other "
+            "trainings would."
+        )
+    correlation = chance_correlation(seeds, chance.among([trial.id for trial in trials]), chance.shared)
+    found = best_probabilities(tables, deviations, correlation=correlation, seed=study.config.search.seed)
+    return found, notes
+
+
+def _scored(result: EvaluationResult, tasks: Sequence[TaskConfig]) -> EvaluationResult:
+    return replace(result, score=overall(result.scores, tasks))
+
+
+def _untried(
+    study: Study, table: SignalTable, trials: Sequence[Trial], scores: NDArray[np.float64], count: int
+) -> list[Untried]:
+    """The proposals that are likeliest to be better than every trial."""
+    search = study.config.search
+    settings = search.model_copy(update={"initial": (), "include_full": False, "proposals": count})
+    controller = SearchController(table, settings)
+    recipes = [trial.recipe.canonical(controller.registry) for trial in trials]
+    starts = [StartingPoint(recipes[place], None) for place in np.argsort(-scores, kind="stable")[:PARENTS]]
+    rng = np.random.default_rng([search.seed, _STREAM])
+    request = ProposalRequest(count, 0, starts, (), controller.credit, controller.space, rng)
+    seen = {str(trial.record["subset_hash"]) for trial in study.subsets()}
+    cache, found = PrefixCache(), list[Materialization]()
+    for proposed in EditProposer(settings).propose(request).recipes:
+        made = materialize(proposed.recipe, table, seed=search.seed, registry=controller.registry, cache=cache)
+        if made.subset_hash not in seen and made.distinct >= search.minimum_rows(table.n):
+            seen.add(made.subset_hash)
+            found.append(made)
+    if not found:
+        return []
+    inputs = controller.predictions.inputs
+    points = inputs.points(recipes, [study.rows(trial.id) for trial in trials])
+    asked = inputs.points([made.recipe for made in found], [made.rows for made in found])
+    predicted = controller.predictions.elsewhere(points, scores, asked)
+    best = float(scores.max())
+    listed = [
+        Untried(
+            made.recipe.describe(),
+            len(made.rows),
+            each.mu,
+            each.sigma,
+            float(norm.sf(best, each.mu, max(each.sigma, 1e-12))),
+            made.recipe.to_dict(),
+        )
+        for made, each in zip(found, predicted, strict=True)
+    ]
+    return sorted(listed, key=lambda item: -item.better)[:SHOWN]
+
+
+def _sentences(study: Study, trials: Sequence[Reweighed], untried: Sequence[Untried]) -> list[str]:
+    lead, own = trials[0], study.best()
+    surely = "" if lead.probability is None else f", the best of the trials with probability {lead.probability:.0%}"
+    same = own is not None and own.id == lead.trial
+    said = [
+        f"With these weights {lead.trial} is still the best ({lead.score:.4f}{surely})."
+        if same
+        else f"With these weights {lead.trial} is the best ({lead.score:.4f}{surely})"
+        + ("." if own is None else f", not {own.id} ({_of(trials, own.id):.4f}).")
+    ]
+    if untried:
+        first = untried[0]
+        said.append(
+            f"Of the recipes that were not tried, the most promising is better than that with probability {first.better:.0%} "
+            f"({first.mu:.4f} ± {first.sigma:.4f} expected): {first.recipe}."
+        )
+    return said
+
+
+def _of(trials: Sequence[Reweighed], name: str) -> float:
+    return next((item.score for item in trials if item.trial == name), math.nan)
