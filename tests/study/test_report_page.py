@@ -179,6 +179,19 @@ def test_belief_follows_from_dev_and_test(
     assert json.dumps(found.to_dict())
 
 
+def test_guard_tasks_are_named(finished_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "final_evidence", lambda study: {"comparisons": [_found(0.2, True)]})
+    tasks = [
+        task.model_copy(update={"weight": 0.0 if task.name == "boolean" else 1.0})
+        for task in finished_study.config.tasks
+    ]
+    study = Study(finished_study.path)
+    study.config = study.config.model_copy(update={"tasks": tasks})
+    worse, guards = study_answer(study).hurts
+    assert "boolean (guard) -0.0200" in worse and "addition" not in worse
+    assert guards == "Guard tasks, which the search does not see: boolean -0.0200."
+
+
 # ---- in a browser
 
 

@@ -11,6 +11,7 @@ from autoselection.statistics.compare import p_text
 from autoselection.study import Study, Trial
 from autoselection.study.evidence import final_evidence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
+from autoselection.tasks import labels
 
 DEV, TEST = "dev", "test"
 
@@ -104,7 +105,7 @@ def study_answer(study: Study) -> Answer:
         rows=0 if best is None else best.size,
         pool_rows=pool_rows,
         gains=gains,
-        hurts=_hurts(gains),
+        hurts=_hurts(study, gains),
         belief=belief,
         reasons=reasons,
     )
@@ -167,16 +168,24 @@ def _today(gains: tuple[Gain, ...], split: str) -> Gain | None:
     return next((gain for gain in gains if gain.today and gain.split == split), None)
 
 
-def _hurts(gains: tuple[Gain, ...]) -> tuple[str, ...]:
+def _hurts(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
     """By test if it was scored, else by dev."""
     gain = _today(gains, TEST) or _today(gains, DEV)
     if gain is None:
         return ()
+    tasks = study.config.tasks
+    named = dict(zip((task.name for task in tasks), labels(tasks), strict=True))
     worse = sorted((value, task) for task, value in gain.tasks.items() if value < 0)
-    if not worse:
-        return (f"No task is worse than with {gain.against} on {gain.split}.",)
-    listed = ", ".join(f"{task} {value:+.4f}" for value, task in worse)
-    return (f"Worse than with {gain.against} on {gain.split}: {listed} (single tasks, without intervals).",)
+    guards = [task.name for task in tasks if task.weight == 0 and task.name in gain.tasks]
+    said = [f"No task is worse than with {gain.against} on {gain.split}."]
+    if worse:
+        listed = ", ".join(f"{named.get(task, task)} {value:+.4f}" for value, task in worse)
+        said = [f"Worse than with {gain.against} on {gain.split}: {listed} (single tasks, without intervals)."]
+    if guards:
+        said.append(
+            f"Guard tasks, which the search does not see: {', '.join(f'{task} {gain.tasks[task]:+.4f}' for task in guards)}."
+        )
+    return tuple(said)
 
 
 def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[str, tuple[str, ...]]:
