@@ -72,7 +72,7 @@ def _facts(view: StudyView) -> tuple[tuple[str, str], ...]:
     full = sum(1 for trial in view.trials if trial.score is not None and trial.fidelity == 1.0)
     found.append(("full evaluations", f"{full:,}"))
     if view.stages:
-        found.append(("it cost", duration(sum(stage.seconds for stage in view.stages))))
+        found.append(("worker time", duration(sum(stage.seconds for stage in view.stages))))
     money = [stage.money for stage in view.stages if stage.money is not None]
     if money:
         found.append(("at the given price", f"{sum(money):,.2f}"))
