@@ -169,7 +169,7 @@ def _score_table(scores: Mapping[str, Mapping[str, float | None]], weights: Mapp
         known = [value for value in values if value is not None and math.isfinite(value)]
         by = [weights.get(task, 1.0) for task in tasks]
         total = sum(value * weight for value, weight in zip(known, by, strict=False))
-        mean = _number(total / sum(by)) if len(known) == len(tasks) and sum(by) else "–"
+        mean = _number(total / sum(by)) if len(known) == len(tasks) and sum(by) > 0 else "–"
         rows.append((escape(label), *map(_number, values), mean))
     named = (f"{escape(task)} (weight {weights[task]:g})" if task in weights else escape(task) for task in tasks)
     return _table(("subset", *named, "mean"), rows)

@@ -2,7 +2,7 @@
 
 ``STUDY_DIR/``: ``config.yaml`` (resolved), ``journal.jsonl``, ``subsets/tNNN.npy`` (ordered row indices),
 ``pool/`` (if the study ingested raw files), ``best/`` (exports), ``found/`` (those of the search's winner where the
-incumbent stays), ``report.md`` (written by the command line).
+incumbent stays), ``report.md`` and ``report.html`` (written by the command line).
 """
 
 from __future__ import annotations
