@@ -8,8 +8,8 @@ from typing import Any
 
 from autoselection.search.llm_config import LLMConfig
 
-CHARS_PER_TOKEN = 3
-"""For estimates: English has about four characters a token, JSON of numbers fewer."""
+CHARS_PER_TOKEN = 2
+"""For estimates: English has about four characters a token, questions with their numbers as JSON 2.5 (docs/llm.md)."""
 MOST_TOKENS = 10**9
 """A server that claims more for one answer is not believed."""
 
