@@ -10,8 +10,9 @@ from benchmarks.worlds.synthetic import SyntheticWorld
 
 from autoselection.compare.autocurate_search import columns_of
 from autoselection.compare.multifidelity import Ladder
-from autoselection.compare.spaces import Cube, Slots
+from autoselection.compare.spaces import Slots
 from autoselection.search import SearchConfig, latin_hypercube_recipes
+from autoselection.search.baselines import Cube
 
 NEEDS = {"optuna": "optuna", "bohb": "optuna", "botorch": "botorch", "autocurate": "autocurate"}
 BUDGET = 7  # beyond the starting points of the models

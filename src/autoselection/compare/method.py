@@ -8,7 +8,7 @@ from typing import Any
 
 from autoselection.compare.session import Rows, Session
 from autoselection.operators import default_registry
-from autoselection.recipes import PrefixCache, Recipe, materialize
+from autoselection.recipes import PrefixCache, Recipe, materialize, subset_hash
 from autoselection.search import SearchConfig
 from autoselection.signals.table import SignalTable
 
@@ -48,11 +48,20 @@ class Materializer:
         self.seed = seed
         self.registry = default_registry()
         self.cache = PrefixCache()
+        self._given: set[str] = set()
 
     def rows(self, recipe: Recipe) -> Rows | None:
         """The rows, or None if they are too few to be scored."""
         outcome = materialize(recipe, self.session.table, seed=self.seed, registry=self.registry, cache=self.cache)
         return outcome.rows if outcome.distinct >= self.session.min_rows else None
+
+    def new_rows(self, recipe: Recipe) -> Rows | None:
+        """The rows, the first time that this method gives them; for methods that score no subset twice."""
+        rows = self.rows(recipe)
+        if rows is None or (name := subset_hash(rows)) in self._given:
+            return None
+        self._given.add(name)
+        return rows
 
 
 def evaluate_in_turn(session: Session, subsets: Iterable[Rows]) -> None:

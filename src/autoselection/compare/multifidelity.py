@@ -15,7 +15,7 @@ from typing import Any
 from autoselection.compare.method import Materializer, Method
 from autoselection.compare.session import Rows, Session
 from autoselection.compare.spaces import SLOTS, Slots
-from autoselection.recipes import Recipe, subset_hash
+from autoselection.recipes import Recipe
 from autoselection.search.baselines import random_recipes
 
 ETA = 3
@@ -87,7 +87,6 @@ def _bohb(session: Session, seed: int) -> None:
         distributions[f"strength{place}"] = optuna.distributions.FloatDistribution(0.0, 1.0)
         distributions[f"end{place}"] = optuna.distributions.CategoricalDistribution(space.ends)
     asked: list[dict[str, Any]] = []
-    seen: set[str] = set()
 
     def recipe_of(params: dict[str, Any]) -> Recipe | None:
         return space.recipe([(params[f"operator{i}"], params[f"strength{i}"], params[f"end{i}"]) for i in range(SLOTS)])
@@ -110,10 +109,9 @@ def _bohb(session: Session, seed: int) -> None:
             for _ in range(200):
                 trial = study.ask(distributions)
                 recipe = recipe_of(trial.params)
-                rows = made.rows(recipe) if recipe is not None else None
+                rows = made.new_rows(recipe) if recipe is not None else None
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                if rows is not None and subset_hash(rows) not in seen:
-                    seen.add(subset_hash(rows))
+                if rows is not None:
                     asked.append(dict(trial.params))
                     return rows
         return None

@@ -17,8 +17,9 @@ import numpy as np
 
 from autoselection.compare.method import Materializer, Method
 from autoselection.compare.session import Session
-from autoselection.compare.spaces import SLOTS, Cube, Slots
+from autoselection.compare.spaces import SLOTS, Slots
 from autoselection.recipes import Recipe
+from autoselection.search.baselines import Cube
 
 REFUSALS = 5
 STARTS = 5

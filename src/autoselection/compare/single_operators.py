@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from autoselection.compare.method import Materializer, Method, evaluate_in_turn
-from autoselection.compare.session import Rows, Session
+from autoselection.compare.session import Session
 from autoselection.operators import OperatorRegistry, default_registry, in_role
-from autoselection.recipes import Recipe, subset_hash
+from autoselection.recipes import Recipe
 from autoselection.search import SearchConfig
 from autoselection.search.baselines import most_single_operators, single_operator_recipes
 from autoselection.signals.table import SignalTable
@@ -88,16 +88,7 @@ class _Tries:
 
     def __init__(self, session: Session, seed: int) -> None:
         self.session = session
-        self.made = Materializer(session, seed)
-        self.seen: set[str] = set()
-
-    def rows(self, recipe: Recipe) -> Rows | None:
-        """Its rows, the first time that they are asked for."""
-        rows = self.made.rows(recipe)
-        if rows is None or subset_hash(rows) in self.seen:
-            return None
-        self.seen.add(subset_hash(rows))
-        return rows
+        self.rows = Materializer(session, seed).new_rows
 
     def first(self, recipes: Iterable[Recipe]) -> tuple[float, Recipe] | None:
         """Score of the first recipe with new rows (-inf if its training failed), and the recipe; None if there is none."""

@@ -1,9 +1,8 @@
 """The recipe space as numbers, for general optimisers.
 
-:class:`Cube` is the space of ``latin_hypercube_recipes``: an inclusion, a place and all parameters of every operator,
-each in [0, 1], and how many operators are used. It is complete but wide. :class:`Slots` is the compact one that a
-person would hand to an optimiser: up to four steps, each with an operator, a strength, and an end and scope. Both hold
-the recipes of a search's own space and no others.
+:class:`~autoselection.search.baselines.Cube` is complete but wide. :class:`Slots` is the compact one that a person
+would hand to an optimiser: up to four steps, each with an operator, a strength, and an end and scope. Both hold the recipes
+of a search's own space and no others.
 """
 
 from __future__ import annotations
@@ -36,34 +35,6 @@ def searched_scores(table: SignalTable, search: SearchConfig) -> dict[str, tuple
             if column in table.columns:
                 found.setdefault(column, set()).update(signs)
     return {column: tuple(sorted(found[column])) for column in sorted(found)}
-
-
-class Cube:
-    """Every operator and parameter as a coordinate in [0, 1]."""
-
-    def __init__(self, table: SignalTable, config: SearchConfig) -> None:
-        self.registry = default_registry()
-        self.config = config
-        self.space = RecipeSpace(table, self.registry, self.config)
-        self._searched = {
-            name: [param for param in self.space.params(name) if param.searched] for name in self.space.plain
-        }
-        #: Names of the coordinates, in the order of ``latin_hypercube_recipes``.
-        self.names: list[str] = ["length"]
-        for name, params in self._searched.items():
-            self.names += [f"{name}/use", f"{name}/place", *(f"{name}.{param.name}" for param in params)]
-
-    def recipe(self, point: Sequence[float]) -> Recipe:
-        """The recipe at a point."""
-        at = dict(zip(self.names, point, strict=True))
-        names = list(self._searched)
-        used = min(len(names), self.config.max_steps, 2 + int(3 * at["length"]))
-        chosen = sorted(sorted(names, key=lambda name: -at[f"{name}/use"])[:used], key=lambda name: at[f"{name}/place"])
-        steps = []
-        for name in chosen:
-            units = {param.name: at[f"{name}.{param.name}"] for param in self._searched[name]}
-            steps.append(Step(name, params_at(self.space, name, units)))
-        return Recipe(tuple(steps)).canonical(self.registry)
 
 
 class Slots:

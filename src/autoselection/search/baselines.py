@@ -151,6 +151,38 @@ def random_recipes(
     return list(found.values())
 
 
+class Cube:
+    """The recipe space as points of [0, 1]^d: how many operators are used, and for every one an inclusion, a place and all
+    its parameters.
+
+    A recipe uses the 2 to 4 operators with the highest inclusion, in the order of their places.
+    """
+
+    def __init__(self, signals: SignalTable, config: SearchConfig, registry: OperatorRegistry | None = None) -> None:
+        self.registry = registry or default_registry()
+        self.config = config
+        self.space = RecipeSpace(signals, self.registry, config)
+        self._searched = {
+            name: [param for param in self.space.params(name) if param.searched] for name in self.space.plain
+        }
+        #: Names of the coordinates.
+        self.names: list[str] = ["length"]
+        for name, params in self._searched.items():
+            self.names += [f"{name}/use", f"{name}/place", *(f"{name}.{param.name}" for param in params)]
+
+    def recipe(self, point: Sequence[float]) -> Recipe:
+        """The recipe at a point."""
+        at = dict(zip(self.names, point, strict=True))
+        names = list(self._searched)
+        used = min(len(names), self.config.max_steps, 2 + int(3 * at["length"]))
+        chosen = sorted(sorted(names, key=lambda name: -at[f"{name}/use"])[:used], key=lambda name: at[f"{name}/place"])
+        steps = []
+        for name in chosen:
+            units = {param.name: at[f"{name}.{param.name}"] for param in self._searched[name]}
+            steps.append(Step(name, params_at(self.space, name, units)))
+        return Recipe(tuple(steps)).canonical(self.registry)
+
+
 def latin_hypercube_recipes(
     signals: SignalTable,
     count: int,
@@ -158,33 +190,13 @@ def latin_hypercube_recipes(
     registry: OperatorRegistry | None = None,
     config: SearchConfig | None = None,
 ) -> list[Recipe]:
-    """Space-filling random recipes: a Latin hypercube over which operators are used, their order and parameters.
-
-    Each recipe uses the 2 to 4 operators with the highest inclusion coordinates, in the order of their place
-    coordinates. Recipes too small to be evaluated are left in: the list always has ``count`` entries.
-    """
+    """Space-filling random recipes: a Latin hypercube over :class:`Cube`. Recipes too small to be evaluated are left in: the
+    list always has ``count`` entries."""
     from scipy.stats.qmc import LatinHypercube
 
-    config = config or SearchConfig()
-    registry = registry or default_registry()
-    space = RecipeSpace(signals, registry, config)
-    names = space.plain
-    searched = {name: [param for param in space.params(name) if param.searched] for name in names}
-    width = 1 + sum(2 + len(params) for params in searched.values())
-    sample = LatinHypercube(d=width, rng=np.random.default_rng([seed, 2])).random(count)
-    recipes = []
-    for point in sample:
-        coordinates = iter(point.tolist())
-        used = min(len(names), config.max_steps, 2 + int(3 * next(coordinates)))
-        rows = []
-        for name in names:
-            inclusion, place = next(coordinates), next(coordinates)
-            units = {param.name: next(coordinates) for param in searched[name]}
-            rows.append((inclusion, place, name, units))
-        chosen = sorted(sorted(rows, key=lambda row: -row[0])[:used], key=lambda row: row[1])
-        steps = tuple(Step(name, params_at(space, name, units)) for _, _, name, units in chosen)
-        recipes.append(Recipe(steps).canonical(registry))
-    return recipes
+    cube = Cube(signals, config or SearchConfig(), registry)
+    sample = LatinHypercube(d=len(cube.names), rng=np.random.default_rng([seed, 2])).random(count)
+    return [cube.recipe(point) for point in sample.tolist()]
 
 
 def params_at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict[str, Any]:
