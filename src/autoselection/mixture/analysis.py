@@ -1,0 +1,584 @@
+"""What a table of runs says: how well it predicts, which mixtures are best, what sources do, what to run next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from scipy.stats import spearmanr
+
+from autoselection.errors import ConfigError
+from autoselection.mixture.controller import conditioned
+from autoselection.mixture.model import Belief, MixtureModel
+from autoselection.mixture.process import drawn as drawn_places
+from autoselection.mixture.runs import FEWEST_RUNS, Runs
+from autoselection.mixture.space import MixtureSpace, seen_bounds
+from autoselection.mixture.value import knowledge_gradient, variance_reduction
+from autoselection.search.ranker import CENTRAL_80
+from autoselection.wording import suggestion
+
+Array = NDArray[np.float64]
+
+CENTRAL_95 = 1.959963984540054
+"""Standard deviations on either side of a normal mean that hold 95%."""
+DRAWN = 150
+"""Mixtures drawn in each generation of the search for the best predicted one."""
+GENERATIONS = 4
+PARENTS = 10
+MOST_OTHERS = 300
+"""Mixtures of the cheapest level's runs that the search begins with, beside all that were run at the target."""
+MOST_ON_FRONT = 12
+"""Mixtures of the Pareto set that are named."""
+SHOWN = 5
+"""Best mixtures that are named."""
+APART = 0.05
+"""Total variation distance below which two mixtures are the same advice."""
+CONSIDERED = 120
+"""Mixtures that the next runs are chosen from."""
+LEAST_VALUE = 1e-6
+"""Smallest expected improvement that counts, in standard deviations of what is least known."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and the ends of its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, mean: float, deviation: float) -> Interval:
+        return cls(mean, mean - CENTRAL_95 * deviation, mean + CENTRAL_95 * deviation)
+
+    def turned(self) -> Interval:
+        """The same with the other sign."""
+        return Interval(-self.value, -self.high, -self.low)
+
+    def to_dict(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """How well runs are predicted that the model is not shown.
+
+    Attributes:
+        column: score column; None: the objective.
+        rank_correlation: Spearman's, of predictions and scores; None where predictions or scores are all alike.
+        error: root mean square, in units of the score.
+        spread: standard deviation of the scores: the error of a prediction that knows nothing.
+        within_80: share of the scores inside of their 80% predictive interval.
+        predicted: predictions, in the units and direction of the table, for plots.
+        scores: the same of the scores.
+    """
+
+    column: str | None
+    rank_correlation: Interval | None
+    error: float
+    spread: float
+    within_80: float
+    predicted: tuple[float, ...]
+    scores: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        found = {"column": self.column, "rank_correlation": self.rank_correlation and self.rank_correlation.to_dict()}
+        return found | {"rms_error": self.error, "standard_deviation": self.spread, "within_80": self.within_80}
+
+
+@dataclass(frozen=True, eq=False)
+class RatedMixture:
+    """A mixture and what is expected of it at the target.
+
+    Attributes:
+        shares: of the sources, shape (sources,).
+        objective: weighted mean of the scores, higher is better.
+        columns: every score, in the units and direction of the table.
+        seen: objective of its run at the target; None if there is none.
+        line: line of that run in the file.
+        beats: probability that it deserves a higher objective than the best mixture seen; None for that one.
+    """
+
+    shares: Array
+    objective: Interval
+    columns: tuple[Interval, ...]
+    seen: float | None
+    line: int | None
+    beats: float | None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What doubling a source's share in the average mixture does, the others shrunk in proportion; above 0 is better.
+
+    Attributes:
+        share: of the source in the average mixture.
+        objective: change of the objective.
+        columns: change of every score column.
+    """
+
+    source: str
+    share: float
+    objective: Interval
+    columns: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class NextRun:
+    """A run worth making.
+
+    Attributes:
+        shares: shape (sources,).
+        level: name of the level.
+        value: expected improvement of the objective of the mixture that is chosen in the end; 0 where none is expected.
+        cost: in runs at the target.
+        reason: why this one, as a sentence without a full stop.
+    """
+
+    shares: Array
+    level: str
+    value: float
+    cost: float
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf:
+    """Who wins under other weights.
+
+    Attributes:
+        weights: of the columns.
+        winner: best mixture under these, its objective too.
+        today: what the best mixture of the weights as they are would get under these.
+        changes: probability that the new winner is better than today's, under these weights.
+    """
+
+    weights: Array
+    winner: RatedMixture
+    today: Interval
+    changes: float
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything :func:`analyse` finds; see :meth:`to_dict` for the document."""
+
+    runs: Runs
+    weights: Array
+    level: str
+    foretold: tuple[Foretold, ...]
+    slopes: tuple[tuple[str, Array], ...]
+    seen: tuple[RatedMixture, ...]
+    predicted: tuple[RatedMixture, ...]
+    effects: tuple[Effect, ...]
+    pareto: tuple[str, ...]
+    front: tuple[RatedMixture, ...]
+    following: tuple[NextRun, ...]
+    what_if: tuple[WhatIf, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of ``--json``. Mixtures are shares by source; objectives are higher when better."""
+        runs = self.runs
+
+        def mixture(rated: RatedMixture) -> dict[str, Any]:
+            return {
+                "shares": self._shares(rated.shares),
+                "objective": rated.objective.to_dict(),
+                "scores": {name: found.to_dict() for name, found in zip(runs.columns, rated.columns, strict=True)},
+                "seen": rated.seen,
+                "line": rated.line,
+                "beats_best_seen": rated.beats,
+            }
+
+        return {
+            "table": str(runs.path),
+            "runs": len(runs.shares),
+            "levels": {
+                name: {"cost": cost, "runs": int((runs.level == place).sum())}
+                for place, (name, cost) in enumerate(zip(runs.levels.names, runs.levels.costs, strict=True))
+            },
+            "target": runs.levels.names[-1],
+            "columns": {
+                name: {"minimise": bool(minimise), "weight": float(weight)}
+                for name, minimise, weight in zip(runs.columns, runs.minimise, self.weights, strict=True)
+            },
+            "notices": list(runs.notices),
+            "leave_one_out": {"level": self.level, "of": [found.to_dict() for found in self.foretold]},
+            "slopes": {
+                name: dict(zip(runs.columns, values.tolist(), strict=True)) for name, values in self.slopes
+            },
+            "best_seen": [mixture(rated) for rated in self.seen],
+            "best_predicted": [mixture(rated) for rated in self.predicted],
+            "effects": [
+                {
+                    "source": effect.source,
+                    "share": effect.share,
+                    "objective": effect.objective.to_dict(),
+                    "scores": {name: found.to_dict() for name, found in zip(runs.columns, effect.columns, strict=True)},
+                }
+                for effect in self.effects
+            ],
+            "pareto": {"columns": list(self.pareto), "mixtures": [mixture(rated) for rated in self.front]},
+            "next": [
+                {
+                    "shares": self._shares(run.shares),
+                    "level": run.level,
+                    "value": run.value,
+                    "cost": run.cost,
+                    "reason": run.reason,
+                }
+                for run in self.following
+            ],
+            "what_if": [
+                {
+                    "weights": dict(zip(runs.columns, found.weights.tolist(), strict=True)),
+                    "winner": mixture(found.winner),
+                    "today": found.today.to_dict(),
+                    "probability_of_change": found.changes,
+                }
+                for found in self.what_if
+            ],
+        }
+
+    def _shares(self, shares: Array) -> dict[str, float]:
+        return {name: round(float(share), 6) for name, share in zip(self.runs.sources, shares, strict=True)}
+
+
+def short_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names without what they begin with in common up to a slash: ``share/wiki`` is ``wiki``."""
+    ends = [name.rpartition("/")[2] for name in names]
+    beginnings = {name.rpartition("/")[0] for name in names}
+    return tuple(ends) if len(beginnings) == 1 and all(ends) and len(set(ends)) == len(ends) else tuple(names)
+
+
+def column_weights(runs: Runs, wanted: Mapping[str, float], option: str = "--weights") -> Array:
+    """Weights of the score columns, as shares of their sum: 1 each unless named, in full or by its short name.
+
+    Raises:
+        ConfigError: there is no such column, a weight is below 0, or all are 0.
+    """
+    weights = np.ones(len(runs.columns))
+    for name, weight in wanted.items():
+        weights[column_place(runs, name, option)] = weight
+        if not 0 <= weight < np.inf:
+            raise ConfigError(f"{option}: the weight of '{name}' must be a number of 0 or more, not {weight:g}.")
+    if weights.sum() <= 0:
+        raise ConfigError(f"{option}: at least one column needs a weight above 0.")
+    return np.asarray(weights / weights.sum())
+
+
+def column_place(runs: Runs, name: str, option: str) -> int:
+    """Place of a score column by its name or short name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for names in (runs.columns, short_names(runs.columns)):
+        if name in names:
+            return names.index(name)
+    raise ConfigError(f"{option}: there is no score column '{name}'{suggestion(name, short_names(runs.columns))}")
+
+
+def analyse(
+    runs: Runs,
+    weights: Array,
+    *,
+    pareto: Sequence[int] = (),
+    following: int = 3,
+    what_if: Sequence[Array] = (),
+    seed: int = 0,
+) -> Analysis:
+    """Learn from a table of runs.
+
+    Args:
+        weights: of the score columns, summing to one, shape (columns,).
+        pareto: places of the columns whose trade-off is asked for.
+        following: how many next runs to name.
+        what_if: other weights, as ``weights``.
+        seed: of the mixtures that are drawn.
+    """
+    model = MixtureModel(runs.shares, runs.values, runs.level, len(runs.levels.names))
+    rater = _Rater(runs, model, weights)
+    drawn = _proposals(rater, [weights, *what_if], seed)
+    seen = rater.seen()
+    best = seen[0].shares if seen else None
+    order = np.argsort(-(rater.believed(drawn)[0] @ weights), kind="stable")
+    predicted = rater.rate(_apart(drawn[order], SHOWN), best)
+    level, foretold = _foretold(runs, model, weights)
+    return Analysis(
+        runs,
+        weights,
+        level,
+        foretold,
+        tuple(
+            (f"{name} to {runs.levels.names[-1]}", model.slopes(place))
+            for place, name in enumerate(runs.levels.names[:-1])
+            if (runs.level == place).any()
+        ),
+        tuple(seen[:SHOWN]),
+        tuple(predicted),
+        _effects(rater),
+        tuple(runs.columns[place] for place in pareto),
+        _front(rater, drawn, pareto, best),
+        _following(rater, drawn[order], following),
+        tuple(_what_if(rater, drawn, other) for other in what_if),
+    )
+
+
+class _Rater:
+    """Asks the model, every mixture once."""
+
+    def __init__(self, runs: Runs, model: MixtureModel, weights: Array) -> None:
+        self.runs, self.model, self.weights = runs, model, weights
+        self.signs = np.where(runs.minimise, -1.0, 1.0)
+        complete = np.isfinite(runs.scores[:, weights > 0]).all(axis=1)
+        self.targets = np.flatnonzero((runs.level == runs.levels.target) & complete)
+        self.columns = np.eye(len(weights))
+        self._known: dict[bytes, tuple[Array, Array]] = {}
+
+    def believed(self, shares: Array) -> tuple[Array, Array]:
+        """Means and variances of the columns, without noise, higher is better, shape (mixtures, columns) each."""
+        new = {row.tobytes(): row for row in shares if row.tobytes() not in self._known}
+        if new:
+            found = self.model.columns(np.array(list(new.values())))
+            self._known |= dict(zip(new, zip(*found, strict=True), strict=True))
+        means, variances = zip(*(self._known[row.tobytes()] for row in shares), strict=True)
+        return np.array(means), np.array(variances)
+
+    def joint(self, shares: Array) -> list[Belief]:
+        """Joint beliefs of the columns about some mixtures."""
+        return [self.model.column(place, shares) for place in range(len(self.weights))]
+
+    def summed(self, columns: Sequence[Belief], weights: Array) -> Belief:
+        """The objective, from what is believed of the columns; as :meth:`MixtureModel.objective`."""
+        mean = sum(weight * belief.mean for weight, belief in zip(weights, columns, strict=True))
+        covariance = sum(weight**2 * belief.covariance for weight, belief in zip(weights, columns, strict=True))
+        return Belief(np.asarray(mean), self.model.widening(weights) * np.asarray(covariance))
+
+    def rate(
+        self, shares: Sequence[Array], best: Array | None, weights: Array | None = None, rows: Sequence[int] | None = None
+    ) -> list[RatedMixture]:
+        """Mixtures, beside the best that was seen.
+
+        Args:
+            rows: of their runs in the table, if they were run at the target.
+        """
+        if not len(shares):
+            return []
+        weights = self.weights if weights is None else weights
+        joint = self.joint(np.array([*shares, *([] if best is None else [best])]))
+        belief = self.summed(joint, weights)
+        columns = [self.summed(joint, one) for one in self.columns]
+        found = []
+        used = weights > 0
+        for place, mixture in enumerate(shares):
+            each = []
+            for sign, own in zip(self.signs, columns, strict=True):
+                interval = Interval.of(float(own.mean[place]), float(own.deviation[place]))
+                each.append(interval if sign > 0 else interval.turned())
+            beats = None
+            if best is not None and not np.array_equal(mixture, best):
+                beats = _beats(belief, place, len(shares))
+            row = None if rows is None else rows[place]
+            seen = None if row is None else float(self.runs.values[row][used] @ weights[used])
+            line = None if row is None else int(self.runs.lines[row])
+            objective = Interval.of(float(belief.mean[place]), float(belief.deviation[place]))
+            found.append(RatedMixture(mixture, objective, tuple(each), seen, line, beats))
+        return found
+
+    def seen(self) -> list[RatedMixture]:
+        """The best mixtures run at the target, by what they are believed to deserve."""
+        if not len(self.targets):
+            return []
+        shares = self.runs.shares[self.targets]
+        order = np.argsort(-(self.believed(shares)[0] @ self.weights), kind="stable")[:SHOWN]
+        rows = [int(self.targets[place]) for place in order]
+        return self.rate(list(shares[order]), shares[order[0]], rows=rows)
+
+
+def _beats(belief: Belief, one: int, other: int) -> float:
+    covariance = belief.covariance
+    spread = covariance[one, one] + covariance[other, other] - 2.0 * covariance[one, other]
+    return float(ndtr((belief.mean[one] - belief.mean[other]) / np.sqrt(max(spread, 1e-16))))
+
+
+def _foretold(runs: Runs, model: MixtureModel, weights: Array) -> tuple[str, tuple[Foretold, ...]]:
+    """Left-out predictions at the target, or at the highest level that has enough runs for it."""
+    for level in range(runs.levels.target, -1, -1):
+        left_out = model.left_out(level)
+        if len(left_out.rows) >= FEWEST_RUNS:
+            break
+    found = []
+    used = weights > 0
+    complete = np.isfinite(left_out.mean[:, used]).all(axis=1)
+    if complete.sum() >= FEWEST_RUNS:
+        mean = left_out.mean[complete][:, used] @ weights[used]
+        score = left_out.score[complete][:, used] @ weights[used]
+        variance = (left_out.deviation[complete][:, used] ** 2) @ weights[used] ** 2
+        found.append(_compared(None, mean, score, np.sqrt(model.widening(weights) * variance), 1.0))
+    for place, name in enumerate(runs.columns):
+        known = np.isfinite(left_out.mean[:, place])
+        if known.sum() >= FEWEST_RUNS:
+            values = (values[known, place] for values in (left_out.mean, left_out.score, left_out.deviation))
+            found.append(_compared(name, *values, -1.0 if runs.minimise[place] else 1.0))
+    return runs.levels.names[level], tuple(found)
+
+
+def _compared(column: str | None, mean: Array, score: Array, deviation: Array, sign: float) -> Foretold:
+    correlation = None
+    if np.ptp(mean) > 0 and np.ptp(score) > 0 and len(mean) > 3:
+        value = float(spearmanr(mean, score).statistic)
+        # Fisher's transformation with Fieller's variance for ranks, 1.06 / (n - 3).
+        middle, half = np.arctanh(np.clip(value, -0.999999, 0.999999)), CENTRAL_95 * np.sqrt(1.06 / (len(mean) - 3))
+        correlation = Interval(value, float(np.tanh(middle - half)), float(np.tanh(middle + half)))
+    return Foretold(
+        column,
+        correlation,
+        float(np.sqrt(np.mean((mean - score) ** 2))),
+        float(score.std()),
+        float(np.mean(np.abs(mean - score) <= CENTRAL_80 * deviation)),
+        tuple((sign * mean).tolist()),
+        tuple((sign * score).tolist()),
+    )
+
+
+def _proposals(rater: _Rater, weights: Sequence[Array], seed: int) -> Array:
+    """Mixtures within what was seen: those of the table, and drawn ones near the best, generation by generation."""
+    runs = rater.runs
+    space = MixtureSpace(runs.sources, runs.levels, np.minimum(1.0, seen_bounds(runs.shares)))
+    rng = np.random.default_rng([seed, 31])
+    own, others = (np.unique(runs.shares[runs.level == level], axis=0) for level in (runs.levels.target, 0))
+    others = others[drawn_places(rater.model.inputs(others), MOST_OTHERS)]
+    found = np.unique(np.concatenate([own, others]), axis=0)
+    for _ in range(GENERATIONS):
+        mean, _ = rater.believed(found)
+        best = [np.argsort(-(mean @ each), kind="stable")[:PARENTS] for each in weights]
+        found = np.concatenate([found, space.draw(DRAWN, rng, found[np.concatenate(best)])])
+    return found
+
+
+def _apart(ordered: Array, count: int) -> list[Array]:
+    """The first mixtures that differ from one another."""
+    chosen: list[Array] = []
+    for shares in ordered:
+        if all(np.abs(shares - other).sum() / 2 >= APART for other in chosen):
+            chosen.append(shares)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def doubled(shares: Array, source: int) -> Array:
+    """The mixture with twice as much of a source, at most half of what is left to one, the others shrunk in proportion."""
+    share = min(2.0 * shares[source], (1.0 + shares[source]) / 2.0)
+    rest = 1.0 - shares[source]
+    found = shares * ((1.0 - share) / rest if rest > 0 else 1.0)
+    found[source] = share
+    return np.asarray(found)
+
+
+def _effects(rater: _Rater) -> tuple[Effect, ...]:
+    runs = rater.runs
+    own = runs.shares[rater.targets] if len(rater.targets) else runs.shares
+    average = own.mean(axis=0)
+    points = np.array([average, *(doubled(average, source) for source in range(len(average)))])
+    found = []
+    joint = rater.joint(points)
+    for weights in (rater.weights, *rater.columns):
+        belief = rater.summed(joint, weights)
+        covariance = belief.covariance
+        change = belief.mean[1:] - belief.mean[0]
+        spread = np.diag(covariance)[1:] + covariance[0, 0] - 2.0 * covariance[0, 1:]
+        found.append([Interval.of(float(m), float(s)) for m, s in zip(change, np.sqrt(np.maximum(spread, 0)), strict=True)])
+    return tuple(
+        Effect(name, float(average[place]), found[0][place], tuple(column[place] for column in found[1:]))
+        for place, name in enumerate(runs.sources)
+    )
+
+
+def _front(rater: _Rater, drawn: Array, pareto: Sequence[int], best: Array | None) -> tuple[RatedMixture, ...]:
+    """Mixtures that no other one is predicted to beat in every named column, at most a dozen, spread over the front."""
+    if len(pareto) < 2:
+        return ()
+    means = rater.believed(drawn)[0][:, list(pareto)]
+    kept = nondominated(means)
+    kept = kept[np.argsort(-means[kept, 0], kind="stable")]
+    few = kept[np.unique(np.linspace(0, len(kept) - 1, min(MOST_ON_FRONT, len(kept))).round().astype(int))]
+    return tuple(rater.rate(list(drawn[few]), best))
+
+
+def nondominated(values: Array) -> NDArray[np.int64]:
+    """Places of points that no other is at least as good as in every column and better in one; higher is better."""
+    found = []
+    for place, value in enumerate(values):
+        as_good, better = (values >= value).all(axis=1), (values > value).any(axis=1)
+        if not (as_good & better).any():
+            found.append(place)
+    return np.array(found, np.int64)
+
+
+def _following(rater: _Rater, ordered: Array, count: int) -> tuple[NextRun, ...]:
+    """The next runs by value over cost, each chosen as if the ones before it were made."""
+    runs, model = rater.runs, rater.model
+    half = CONSIDERED // 2
+    rest = ordered[half:]
+    step = max(1, len(rest) // half)
+    mixtures = np.concatenate([ordered[:half], rest[::step][:half]])
+    belief = model.objective(rater.weights, mixtures)
+    noise = model.noise(rater.weights) * model.widening(rater.weights)
+    covariance = belief.covariance
+    known = [{row.round(9).tobytes() for row in runs.shares[runs.level == level]} for level in range(len(runs.levels.names))]
+    below = {}
+    for level in range(runs.levels.target):
+        if (runs.level == level).any():
+            below[level] = model.reaches(rater.weights, mixtures, mixtures, level)
+    chosen: list[NextRun] = []
+    least = LEAST_VALUE * float(np.sqrt(np.diag(covariance).max()))
+    for _ in range(count):
+        options: list[tuple[float, float, int, int]] = []
+        for level in (*below, runs.levels.target):
+            cross, variance = (covariance, np.diag(covariance) + noise) if level == runs.levels.target else below[level]
+            if level != runs.levels.target:
+                # What the target's runs say already cannot be said again.
+                left = np.maximum(np.diag(covariance), 0.0) / np.maximum(np.diag(cross), 1e-16)
+                cross = cross * np.sqrt(np.minimum(1.0, left))[:, None]
+            value = knowledge_gradient(belief.mean, cross, variance)
+            told = variance_reduction(cross, variance)
+            new = [place for place in range(len(mixtures)) if mixtures[place].round(9).tobytes() not in known[level]]
+            cost = runs.levels.costs[level] / runs.levels.costs[-1]
+            for place in new:
+                gain = float(value[place]) if value[place] >= least else 0.0
+                options.append((gain / cost, float(told[place]) / cost, level, place))
+        if not options:
+            break
+        gain, _, level, place = max(options, key=lambda option: (option[:3], -option[3]))
+        cost = runs.levels.costs[level] / runs.levels.costs[-1]
+        reason = (
+            "most expected improvement for its cost"
+            if gain
+            else "no run is expected to change the choice; this one tells most about how mixtures differ, for its cost"
+        )
+        chosen.append(NextRun(mixtures[place], runs.levels.names[level], gain * cost, cost, reason))
+        known[level].add(mixtures[place].round(9).tobytes())
+        if level == runs.levels.target:
+            covariance = conditioned(covariance, place, noise)
+        else:
+            cross, variance = below[level]
+            below[level] = (
+                conditioned(cross, place, float(variance[place] - cross[place, place])),
+                variance - cross[:, place] ** 2 / variance[place],
+            )
+    return tuple(chosen)
+
+
+def _what_if(rater: _Rater, drawn: Array, weights: Array) -> WhatIf:
+    mean, _ = rater.believed(drawn)
+    today, winner = (drawn[int(np.argmax(mean @ each))] for each in (rater.weights, weights))
+    belief = rater.summed(rater.joint(np.array([winner, today])), weights)
+    changes = 0.0 if np.array_equal(winner, today) else _beats(belief, 0, 1)
+    kept = Interval.of(float(belief.mean[1]), float(belief.deviation[1]))
+    return WhatIf(weights, rater.rate([winner], None, weights)[0], kept, changes)

@@ -1,0 +1,89 @@
+"""Mixtures that may be run: anything on the simplex within bounds, or a given list at each level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import ConfigError
+from autoselection.mixture.runs import Levels
+
+Array = NDArray[np.float64]
+
+SPREADS = (4.0, 16.0, 64.0)
+"""Concentrations of the Dirichlet distributions that mixtures are drawn from around a known one."""
+TRIES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureSpace:
+    """What a search over mixtures chooses from.
+
+    Attributes:
+        sources: their names.
+        levels: levels at which a mixture can be run, the target last.
+        highest: largest share of each source, shape (sources,); None: 1.
+        candidates: the only mixtures that can be run, for each level, shape (mixtures, sources); None: any.
+    """
+
+    sources: tuple[str, ...]
+    levels: Levels
+    highest: Array | None = None
+    candidates: tuple[Array, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.sources) < 2:
+            raise ConfigError("A mixture needs two sources or more.")
+        if self.highest is not None and self.highest.sum() < 1.0:
+            raise ConfigError(f"The largest shares of all sources sum to {self.highest.sum():g}: no mixture sums to one.")
+        if self.candidates is not None and len(self.candidates) != len(self.levels.names):
+            raise ConfigError(f"{len(self.candidates)} lists of mixtures for {len(self.levels.names)} levels.")
+
+    def draw(self, count: int, rng: np.random.Generator, around: Array | None = None) -> Array:
+        """Random mixtures within the bounds, shape (count, sources): half from all over the simplex, half near known ones.
+
+        Args:
+            around: mixtures that are known to be good, shape (any, sources).
+        """
+        sources = len(self.sources)
+        made = []
+        for place in range(count):
+            if around is not None and len(around) and place % 2:
+                centre = around[rng.integers(len(around))]
+                alpha = centre * SPREADS[place // 2 % len(SPREADS)] + 0.02
+            else:
+                alpha = np.full(sources, (0.2, 1.0)[place // 2 % 2])
+            made.append(self._within(rng.dirichlet(alpha)))
+        return np.array(made)
+
+    def _within(self, shares: Array) -> Array:
+        """The mixture with what is above a bound handed to the others in proportion."""
+        shares = np.maximum(shares, 1e-12)
+        shares = shares / shares.sum()
+        if self.highest is None:
+            return np.asarray(shares)
+        for _ in range(TRIES):
+            over = shares > self.highest
+            if not over.any():
+                break
+            shares = np.where(over, self.highest, shares)
+            room = ~over & (shares < self.highest)
+            left = 1.0 - shares.sum()
+            if not room.any() or left <= 0:
+                break
+            shares = np.where(room, shares + left * shares / shares[room].sum(), shares)
+        return np.asarray(shares / shares.sum())
+
+
+def seen_bounds(shares: Array) -> Array:
+    """The largest share of each source among some runs: beyond it a prediction would be a guess."""
+    return np.asarray(shares.max(axis=0))
+
+
+def columns_of(weights: Sequence[float]) -> Array:
+    """Weights of the columns, as shares of their sum."""
+    found = np.asarray(weights, np.float64)
+    return found / found.sum()
