@@ -17,7 +17,7 @@ LAYERS = (
     *("_version", "former_modules", "errors", "system", "wording", "plugins", "schema", "validation"),
     *("secret", "server", "segmentation", "conversation", "hashing"),
     *("terminal", "markup", "documents", "progress_bar", "progress", "notebook", "files", "jsonl", "statistics"),
-    *("pool", "language", "tasks", "signals", "operators", "recipes", "inspection", "search", "llm", "export"),
+    *("pool", "language", "tasks", "signals", "operators", "recipes", "inspection", "search", "mixture", "llm", "export"),
     *("evaluation", "executors", "demo", "testing", "former_keys", "config", "config_text", "ledger", "study"),
     *("diagnose", "compare", "reproduce", "report", "doctor", "autoselection", "cli", "__main__"),
 )

@@ -70,10 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in sorted(names, key=lambda name: name != OURS):  # ours first: the others are compared with it
         method = KNOWN[name]
         if method.needs and importlib.util.find_spec(method.needs) is None:
-            print(f"{name} is left out: it needs the package '{method.needs}' (pip install 'autoselection[bench]').", file=sys.stderr)
+            print(
+                f"{name} is left out: it needs the package '{method.needs}' (pip install 'autoselection[bench]').",
+                file=sys.stderr,
+            )
             continue
         found[name] = {
-            budget: [_run(replay, method, budget, seed, options.folder) for seed in range(options.seeds)] for budget in budgets
+            budget: [_run(replay, method, budget, seed, options.folder) for seed in range(options.seeds)]
+            for budget in budgets
         }
         line = _line(name, found, budgets)
         print(json.dumps(line) if options.json else _text(line), flush=True)
@@ -105,7 +109,9 @@ def _read(options: argparse.Namespace) -> Runs:
     if options.budget < 1 or options.seeds < 1:
         raise SystemExit("--budget and --seeds have to be 1 or more.")
     scores = [
-        ScoreColumns(_pattern(text), options.minimise) for text in (text.strip() for text in options.score.split(",")) if text
+        ScoreColumns(_pattern(text), options.minimise)
+        for text in (text.strip() for text in options.score.split(","))
+        if text
     ]
     return read_runs(
         options.table,
@@ -199,7 +205,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _text(line: dict[str, Any]) -> str:
     regret = ", ".join(f"{budget}: {value:.4f}" for budget, value in line["regret_after"].items())
-    rank = ", ".join(f"{budget}: {value:.3f}" for budget, value in line["rank_correlation"].items() if value is not None)
+    rank = ", ".join(
+        f"{budget}: {value:.3f}" for budget, value in line["rank_correlation"].items() if value is not None
+    )
     said = "" if line["decided"] is None else f"; answers {line['decided']:.0%}"
     said += "" if line["right"] is None else f", {line['right']:.0%} right"
     return f"{line['method']}: regret {regret}" + (f"; rank correlation {rank}" if rank else "") + said

@@ -34,7 +34,9 @@ def _latin_hypercube(session: Session) -> Outcome:
     replay = session.replay
     left = list(replay.targets)
     count = min(len(left), int(session.budget + 1e-9))
-    design = qmc.LatinHypercube(replay.runs.shares.shape[1], seed=np.random.default_rng([session.seed, 12])).random(count)
+    design = qmc.LatinHypercube(replay.runs.shares.shape[1], seed=np.random.default_rng([session.seed, 12])).random(
+        count
+    )
     points = -np.log(np.clip(design, 1e-9, 1 - 1e-9))
     for point in points / points.sum(axis=1, keepdims=True):
         distance = ((replay.runs.shares[left] - point) ** 2).sum(axis=1)
@@ -47,7 +49,11 @@ def _boosting(shares: Array, values: Array, wanted: Array, seed: int) -> Array:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor(
-        max_iter=300, learning_rate=0.05, max_leaf_nodes=15, min_samples_leaf=min(10, max(2, len(shares) // 8)), random_state=seed
+        max_iter=300,
+        learning_rate=0.05,
+        max_leaf_nodes=15,
+        min_samples_leaf=min(10, max(2, len(shares) // 8)),
+        random_state=seed,
     )
     return np.asarray(model.fit(shares, values).predict(wanted))
 
@@ -97,7 +103,10 @@ def _ours(every_level: bool) -> Callable[[Session], Outcome]:
         used_rows = [(level, listed) for level, listed in zip(used, rows, strict=True) if len(listed)]
         space = MixtureSpace(
             replay.runs.sources,
-            Levels(tuple(levels.names[level] for level, _ in used_rows), tuple(levels.costs[level] for level, _ in used_rows)),
+            Levels(
+                tuple(levels.names[level] for level, _ in used_rows),
+                tuple(levels.costs[level] for level, _ in used_rows),
+            ),
             candidates=tuple(replay.runs.shares[listed] for _, listed in used_rows),
         )
         controller = MixtureController(space, replay.weights, session.budget, session.seed)

@@ -62,7 +62,9 @@ def _fit(model: Any) -> None:
     with warnings.catch_warnings():
         for kind in (InputDataWarning, OptimizationWarning, RuntimeWarning, UserWarning):
             warnings.simplefilter("ignore", kind)
-        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model), optimizer_kwargs={"options": {"maxiter": 60}})
+        fit_gpytorch_mll(
+            ExactMarginalLogLikelihood(model.likelihood, model), optimizer_kwargs={"options": {"maxiter": 60}}
+        )
 
 
 def _believed(session: Session, model: Any, points: Any) -> Outcome:
@@ -99,7 +101,11 @@ def _botorch(session: Session) -> Outcome:
         if len(own) >= _starts(session):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                model = SingleTaskGP(points[own], torch.tensor(values, dtype=torch.double).unsqueeze(-1), outcome_transform=Standardize(1))
+                model = SingleTaskGP(
+                    points[own],
+                    torch.tensor(values, dtype=torch.double).unsqueeze(-1),
+                    outcome_transform=Standardize(1),
+                )
             _fit(model)
         left = [place for place in order if place not in own]
         if not left or not session.can_pay(target):
@@ -139,7 +145,7 @@ def _botorch_levels(session: Session) -> Outcome:
     everything = torch.tensor(np.column_stack([shares, fidelity[runs.level]]))
     dimension = everything.shape[1] - 1
     at_target = everything[replay.targets]
-    cost_model = GenericDeterministicModel(lambda x: costs[(x[..., -1:] * max(1, target)).round().long()])
+    cost_model = GenericDeterministicModel(lambda x: costs[(x[..., -1:] * target).round().long()])
     project = lambda x: torch.cat([x[..., :-1], torch.ones_like(x[..., -1:])], dim=-1)  # noqa: E731
 
     def buy(row: int) -> None:

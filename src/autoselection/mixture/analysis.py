@@ -73,7 +73,7 @@ class Foretold:
         error: root mean square, in units of the score.
         spread: standard deviation of the scores: the error of a prediction that knows nothing.
         within_80: share of the scores inside of their 80% predictive interval.
-        predicted: predictions, in the units and direction of the table, for plots.
+        predicted: predictions, in the units and direction of the table (of the objective: higher is better), for plots.
         scores: the same of the scores.
     """
 
@@ -208,9 +208,7 @@ class Analysis:
             },
             "notices": list(runs.notices),
             "leave_one_out": {"level": self.level, "of": [found.to_dict() for found in self.foretold]},
-            "slopes": {
-                name: dict(zip(runs.columns, values.tolist(), strict=True)) for name, values in self.slopes
-            },
+            "slopes": {name: dict(zip(runs.columns, values.tolist(), strict=True)) for name, values in self.slopes},
             "best_seen": [mixture(rated) for rated in self.seen],
             "best_predicted": [mixture(rated) for rated in self.predicted],
             "effects": [
@@ -360,7 +358,11 @@ class _Rater:
         return Belief(np.asarray(mean), self.model.widening(weights) * np.asarray(covariance))
 
     def rate(
-        self, shares: Sequence[Array], best: Array | None, weights: Array | None = None, rows: Sequence[int] | None = None
+        self,
+        shares: Sequence[Array],
+        best: Array | None,
+        weights: Array | None = None,
+        rows: Sequence[int] | None = None,
     ) -> list[RatedMixture]:
         """Mixtures, beside the best that was seen.
 
@@ -423,8 +425,10 @@ def _foretold(runs: Runs, model: MixtureModel, weights: Array) -> tuple[str, tup
     for place, name in enumerate(runs.columns):
         known = np.isfinite(left_out.mean[:, place])
         if known.sum() >= FEWEST_RUNS:
-            values = (values[known, place] for values in (left_out.mean, left_out.score, left_out.deviation))
-            found.append(_compared(name, *values, -1.0 if runs.minimise[place] else 1.0))
+            mean, score, deviation = (
+                each[known, place] for each in (left_out.mean, left_out.score, left_out.deviation)
+            )
+            found.append(_compared(name, mean, score, deviation, -1.0 if runs.minimise[place] else 1.0))
     return runs.levels.names[level], tuple(found)
 
 
@@ -493,7 +497,9 @@ def _effects(rater: _Rater) -> tuple[Effect, ...]:
         covariance = belief.covariance
         change = belief.mean[1:] - belief.mean[0]
         spread = np.diag(covariance)[1:] + covariance[0, 0] - 2.0 * covariance[0, 1:]
-        found.append([Interval.of(float(m), float(s)) for m, s in zip(change, np.sqrt(np.maximum(spread, 0)), strict=True)])
+        found.append(
+            [Interval.of(float(m), float(s)) for m, s in zip(change, np.sqrt(np.maximum(spread, 0)), strict=True)]
+        )
     return tuple(
         Effect(name, float(average[place]), found[0][place], tuple(column[place] for column in found[1:]))
         for place, name in enumerate(runs.sources)
@@ -531,7 +537,9 @@ def _following(rater: _Rater, ordered: Array, count: int) -> tuple[NextRun, ...]
     belief = model.objective(rater.weights, mixtures)
     noise = model.noise(rater.weights) * model.widening(rater.weights)
     covariance = belief.covariance
-    known = [{row.round(9).tobytes() for row in runs.shares[runs.level == level]} for level in range(len(runs.levels.names))]
+    known = [
+        {row.round(9).tobytes() for row in runs.shares[runs.level == level]} for level in range(len(runs.levels.names))
+    ]
     below = {}
     for level in range(runs.levels.target):
         if (runs.level == level).any():

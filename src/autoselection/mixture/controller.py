@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 
 PROPOSALS = 400
 """Mixtures that a run is chosen from where any can be run."""
+PARENTS = 8
+"""Best runs so far that half of these are drawn around."""
 FIRST_AT_TARGET = 4
 """Random runs at the target before any is chosen by the model, where there is no cheaper level (at most a third of all)."""
 LARGEST_BELOW = 0.5
@@ -110,11 +112,11 @@ class MixtureController:
     def best(self) -> EvaluatedMixture | None:
         """The run at the target with the best objective; None before the first."""
         known = [
-            run
+            (float(run.scores @ self.weights), -run.candidate.number, run)
             for run in self.history
             if run.candidate.level == self.space.levels.target and run.scores is not None and self._complete(run.scores)
         ]
-        return max(known, key=lambda run: float(run.scores @ self.weights), default=None) if known else None
+        return max(known)[2] if known else None
 
     def ask(self, q: int = 1) -> list[MixtureCandidate]:
         """Runs to make now; empty when the budget is spent or there is nothing left to run.
@@ -173,13 +175,9 @@ class MixtureController:
         if below and self._lower_told != below:
             kept = levels < target
             remember = None if listed is None else listed[target]
-            self._lower = MixtureModel(
-                shares[kept], scores[kept], levels[kept], target + 1, inputs, remember=remember
-            )
+            self._lower = MixtureModel(shares[kept], scores[kept], levels[kept], target + 1, inputs, remember=remember)
             self._lower_told = below
-        found = MixtureModel(
-            shares, scores, levels, target + 1, inputs, self._lower if below else None
-        )
+        found = MixtureModel(shares, scores, levels, target + 1, inputs, self._lower if below else None)
         self._model = (len(self._told), found)
         return found
 
@@ -212,9 +210,12 @@ class MixtureController:
         """Mixtures that can still be run at the target, and their places in the list."""
         target = self.space.levels.target
         if self.space.candidates is None:
-            known = [run for run in self.history if run.scores is not None and self._complete(run.scores)]
-            known.sort(key=lambda run: (-run.candidate.level, -float(run.scores @ self.weights)))  # type: ignore[operator]
-            around = np.array([run.candidate.shares for run in known[:8]]) if known else None
+            known = sorted(
+                (-run.candidate.level, -float(run.scores @ self.weights), run.candidate.number)
+                for run in self.history
+                if run.scores is not None and self._complete(run.scores)
+            )
+            around = np.array([self._asked[number - 1].shares for *_, number in known[:PARENTS]]) if known else None
             rng = np.random.default_rng([self.seed, 3, len(self._asked)])
             return self.space.draw(PROPOSALS, rng, around), None
         taken = {candidate.place for candidate in self._asked if candidate.level == target}
@@ -270,9 +271,10 @@ def _nested(listed: Sequence[Array], rng: np.random.Generator) -> list[NDArray[n
     orders = []
     for shares in listed:
         keys = [np.round(row, 9).tobytes() for row in shares]
-        # Later copies of a mixture stand behind, in the order of the table.
         for key in keys:
             if key not in rank:
                 rank[key] = float(rng.random())
-        orders.append(np.array(sorted(range(len(keys)), key=lambda place, keys=keys: (rank[keys[place]], place)), np.int64))
+        # Later copies of a mixture stand behind, in the order of the table.
+        ordered = sorted((rank[key], place) for place, key in enumerate(keys))
+        orders.append(np.array([place for _, place in ordered], np.int64))
     return orders

@@ -11,6 +11,7 @@ the grid is learnt from all other columns), for a handful of large runs says lit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -104,7 +105,10 @@ class Link:
         mean, covariance = parts.mean, parts.covariance
         uncertain = setting.slope**2 + setting.slope_deviation**2
         total = uncertain * covariance + setting.slope_deviation**2 * np.outer(mean, mean)
-        return self._centre + setting.slope * mean, total + setting.line * parts.line + setting.curve * parts.curve + OFFSET
+        return (
+            self._centre + setting.slope * mean,
+            total + setting.line * parts.line + setting.curve * parts.curve + OFFSET,
+        )
 
     def _factor(self, setting: Setting) -> tuple[Array, bool]:
         if setting not in self._factors:
@@ -158,8 +162,8 @@ class Link:
             means.append(mean)
             seconds.append(variance + mean**2)
         weights = np.array([weight for _, weight in self._settings])
-        mean = float(weights @ means)
-        return mean, float(np.sqrt(max(0.0, weights @ seconds - mean**2)))
+        mean = float(weights @ np.array(means))
+        return mean, math.sqrt(max(0.0, float(weights @ np.array(seconds)) - mean**2))
 
     def posterior(self, points: Array) -> tuple[Array, Array]:
         count = len(self.points)
@@ -202,6 +206,4 @@ def weigh_together(links: Sequence[Link], rounds: int = 4) -> None:
     weights = np.array([link.weigh(flat / flat.sum()) for link in links])
     for _ in range(rounds if len(links) > 1 else 0):
         others = flat + weights.sum(axis=0) - weights
-        weights = np.array(
-            [link.weigh(prior / prior.sum()) for link, prior in zip(links, others, strict=True)]
-        )
+        weights = np.array([link.weigh(prior / prior.sum()) for link, prior in zip(links, others, strict=True)])

@@ -107,7 +107,7 @@ class Runs:
         """Scores with the sign that makes higher better."""
         return np.where(self.minimise, -self.scores, self.scores)
 
-    def at(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Runs:
+    def at(self, rows: NDArray[np.int64]) -> Runs:
         """The same table with some of its runs."""
         return replace(
             self, shares=self.shares[rows], scores=self.scores[rows], level=self.level[rows], lines=self.lines[rows]
@@ -177,7 +177,9 @@ def read_runs(
             if wanted.setdefault(name, columns.minimise) != columns.minimise:
                 raise ConfigError(f"{path}: --score asks for '{_shown(name)}' both ways, :min and :max.")
     if len(sources) < 2:
-        raise ConfigError(f"{path}: --share names one column, '{_shown(sources[0])}': a mixture needs two sources or more.")
+        raise ConfigError(
+            f"{path}: --share names one column, '{_shown(sources[0])}': a mixture needs two sources or more."
+        )
     if not rows:
         raise ConfigError(f"{path}: there is a header and no run below it.")
     names = _level_names(path, rows, places, level)
@@ -239,7 +241,9 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8 text, so not a CSV file that can be read: save it as UTF-8.") from None
+        raise ConfigError(
+            f"{path}:{line}: not UTF-8 text, so not a CSV file that can be read: save it as UTF-8."
+        ) from None
     if "\0" in text:
         raise ConfigError(f"{path}: it holds zero bytes, so it is not a CSV file.")
     first = text.lstrip("\r\n").splitlines()[0]
@@ -268,7 +272,9 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ConfigError(f"{path}:{reader.line_num}: not a CSV file: {error}.") from None
     for name, count in Counter(header).items():
         if count > 1 and name:
-            raise ConfigError(f"{path}: the header names the column '{_shown(name)}' {count} times: rename all but one.")
+            raise ConfigError(
+                f"{path}: the header names the column '{_shown(name)}' {count} times: rename all but one."
+            )
     return header, rows
 
 
@@ -296,7 +302,9 @@ def _level_names(
     if level is None:
         return [(line, ONLY_LEVEL) for line, _ in rows]
     if level not in places:
-        raise ConfigError(f"{path}: there is no column '{_shown(level)}' (--level){suggestion(visible(level), _few(list(places)))}")
+        raise ConfigError(
+            f"{path}: there is no column '{_shown(level)}' (--level){suggestion(visible(level), _few(list(places)))}"
+        )
     found = [(line, cells[places[level]]) for line, cells in rows]
     for line, name in found:
         if not name:
@@ -315,7 +323,9 @@ def _levels(
     costs = costs or {}
     for name in costs:
         if name not in known:
-            raise ConfigError(f"{path}: --cost names the unknown level '{_shown(name)}'{suggestion(visible(name), _few(list(known)))}")
+            raise ConfigError(
+                f"{path}: --cost names the unknown level '{_shown(name)}'{suggestion(visible(name), _few(list(known)))}"
+            )
     for name in known:
         if name not in costs:
             raise ConfigError(
@@ -323,7 +333,9 @@ def _levels(
                 f"'{_shown(name)}=1'."
             )
     if target is not None and target not in known:
-        raise ConfigError(f"{path}: --target names the unknown level '{_shown(target)}'{suggestion(visible(target), _few(list(known)))}")
+        raise ConfigError(
+            f"{path}: --target names the unknown level '{_shown(target)}'{suggestion(visible(target), _few(list(known)))}"
+        )
     ordered = sorted(known, key=lambda name: (costs[name], name))
     chosen = ordered[-1] if target is None else target
     ordered = [name for name in ordered if name != chosen and costs[name] <= costs[chosen]] + [chosen]
@@ -346,8 +358,10 @@ def _shares(
         text = cells[places[name]]
         value = _number(text)
         if value is None or not math.isfinite(value) or value < 0:
-            what = "empty: write 0 for a source that is not in the mixture" if not text else (
-                f"'{_shown(text)}', which is no share: a number from 0 to 1 is expected"
+            what = (
+                "empty: write 0 for a source that is not in the mixture"
+                if not text
+                else (f"'{_shown(text)}', which is no share: a number from 0 to 1 is expected")
             )
             raise ConfigError(f"{path}:{line}: column '{_shown(name)}' is {what}.")
         found.append(value)
@@ -401,6 +415,5 @@ def _with_usable_columns(runs: Runs, lenient: bool) -> Runs:
             minimise=runs.minimise[usable],
             scores=runs.scores[:, usable],
         )
-        some = np.isfinite(runs.scores).any(axis=1)
-        runs = runs if some.all() else runs.at(some)
+        runs = runs.at(np.flatnonzero(np.isfinite(runs.scores).any(axis=1)))
     return runs

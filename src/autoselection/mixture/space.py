@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,9 @@ class MixtureSpace:
         if len(self.sources) < 2:
             raise ConfigError("A mixture needs two sources or more.")
         if self.highest is not None and self.highest.sum() < 1.0:
-            raise ConfigError(f"The largest shares of all sources sum to {self.highest.sum():g}: no mixture sums to one.")
+            raise ConfigError(
+                f"The largest shares of all sources sum to {self.highest.sum():g}: no mixture sums to one."
+            )
         if self.candidates is not None and len(self.candidates) != len(self.levels.names):
             raise ConfigError(f"{len(self.candidates)} lists of mixtures for {len(self.levels.names)} levels.")
 
@@ -80,10 +81,5 @@ class MixtureSpace:
 
 def seen_bounds(shares: Array) -> Array:
     """The largest share of each source among some runs: beyond it a prediction would be a guess."""
-    return np.asarray(shares.max(axis=0))
-
-
-def columns_of(weights: Sequence[float]) -> Array:
-    """Weights of the columns, as shares of their sum."""
-    found = np.asarray(weights, np.float64)
-    return found / found.sum()
+    found: Array = shares.max(axis=0)
+    return found

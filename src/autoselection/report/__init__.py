@@ -3,6 +3,7 @@
 from autoselection.report.comparison_page import write_comparison_page
 from autoselection.report.compute_page import write_compute_page
 from autoselection.report.evaluation import print_checks, print_evaluation
+from autoselection.report.mixture import print_mixture
 from autoselection.report.paper_page import write_paper_page
 from autoselection.report.pool import print_pool_stats
 from autoselection.report.pool_page import write_pool_page
@@ -22,6 +23,7 @@ __all__ = [
     "print_dropped",
     "print_evaluation",
     "print_explanations",
+    "print_mixture",
     "print_pool_stats",
     "print_rows",
     "print_scores",

@@ -1,0 +1,156 @@
+"""What is found in a table with known effects, on the screen, as JSON and as a page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tables import mixtures, two_levels, write
+from typer.testing import CliRunner
+
+from autoselection.cli import app
+from autoselection.errors import ConfigError
+from autoselection.mixture import Analysis, ScoreColumns, analyse, column_place, column_weights, read_runs
+from autoselection.mixture.analysis import doubled, nondominated, short_names
+from autoselection.report.mixture import mixture_page, sheets
+from autoselection.report.page import figures_of, page_html
+
+OPTIONS = ["--share", "share/*", "--score", "loss/*:min", "--level", "model", "--cost", "small=1,large=20"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shares, values, levels = two_levels(30, 8)
+    return write(tmp_path_factory.mktemp("runs") / "runs.csv", shares, -values, levels)
+
+
+@pytest.fixture(scope="module")
+def analysis(table: Path) -> Analysis:
+    runs = read_runs(table, ["share/*"], [ScoreColumns("loss/*", True)], "model", None, {"small": 1, "large": 20})
+    return analyse(
+        runs,
+        column_weights(runs, {}),
+        pareto=[0, 1],
+        following=2,
+        what_if=[column_weights(runs, {"code": 9})],
+    )
+
+
+def test_known_effects_are_found_with_their_signs(analysis: Analysis) -> None:
+    effects = {effect.source: effect.columns for effect in analysis.effects}
+    assert effects["share/web"][0].low > 0 and effects["share/code"][1].low > 0  # each helps its own loss
+    assert effects["share/maths"][0].high < 0  # what takes room from web and books costs web's loss
+    web = effects["share/web"][0]
+    average = analysis.runs.shares[analysis.runs.level == 1].mean(axis=0)
+    truth = -0.6 * (np.log(doubled(average, 0)) - np.log(average)) @ np.array([-0.6, 0.0, 0.0, -0.2])
+    assert web.low <= truth <= web.high
+
+
+def test_predictions_of_left_out_runs_are_told_for_the_target(analysis: Analysis) -> None:
+    assert analysis.level == "large"
+    own = analysis.foretold[0]
+    assert own.column is None and own.rank_correlation is not None and own.rank_correlation.value > 0.9
+    assert own.error < 0.3 * own.spread
+
+
+def test_best_mixtures_stay_within_what_was_seen_and_never_below_the_best_run(analysis: Analysis) -> None:
+    highest = analysis.runs.shares.max(axis=0)
+    assert all((rated.shares <= highest + 1e-9).all() for rated in analysis.predicted)
+    assert analysis.predicted[0].objective.value >= analysis.seen[0].objective.value - 1e-9
+    values = [rated.objective.value for rated in analysis.predicted]
+    assert values == sorted(values, reverse=True)
+
+
+def test_the_front_trades_one_score_for_the_other(analysis: Analysis) -> None:
+    means = np.array([[found.value for found in rated.columns] for rated in analysis.front])
+    assert len(means) > 2 and (np.diff(means[:, 0]) > 0).all() and (np.diff(means[:, 1]) < 0).all()
+
+
+def test_other_weights_move_the_winner_to_their_source(analysis: Analysis) -> None:
+    code = analysis.runs.sources.index("share/code")
+    assert analysis.what_if[0].winner.shares[code] > analysis.predicted[0].shares[code] + 0.05
+    assert analysis.what_if[0].changes > 0.8
+
+
+def test_next_runs_differ_and_have_a_level_and_a_cost(analysis: Analysis) -> None:
+    assert len(analysis.following) == 2
+    assert {run.level for run in analysis.following} <= {"small", "large"}
+    first, second = analysis.following
+    assert first.level != second.level or not np.allclose(first.shares, second.shares)
+
+
+def test_the_command_prints_tables_and_one_document(table: Path, tmp_path: Path) -> None:
+    page = tmp_path / "mixture.html"
+    shown = CliRunner().invoke(app, ["mixture", str(table), *OPTIONS, "--next", "1", "--html", str(page)])
+    assert shown.exit_code == 0, shown.output
+    assert "Doubling a source" in shown.output and page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    found = CliRunner().invoke(app, ["mixture", str(table), *OPTIONS, "--pareto", "web,code", "--json"])
+    document = json.loads(found.stdout)
+    assert document["target"] == "large" and document["levels"]["small"] == {"cost": 1.0, "runs": 30}
+    assert set(document["effects"][0]["scores"]) == {"loss/web", "loss/code"}
+    assert sum(document["best_predicted"][0]["shares"].values()) == pytest.approx(1.0, abs=1e-4)
+    again = CliRunner().invoke(app, ["mixture", str(table), *OPTIONS, "--pareto", "web,code", "--json"])
+    assert again.stdout == found.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--weights", "cod=2"], "no score column 'cod'; did you mean 'code'?"),
+        (["--weights", "code"], "'code' is not COLUMN=WEIGHT"),
+        (["--weights", "code=-1"], "must be a number of 0 or more"),
+        (["--weights", "code=0,web=0"], "needs a weight above 0"),
+        (["--pareto", "web"], "name two score columns or more"),
+        (["--what-if", "x=1"], "--what-if: there is no score column 'x'"),
+    ],
+)
+def test_wrong_options_are_one_sentence(table: Path, options: list[str], said: str) -> None:
+    failed = CliRunner().invoke(app, ["mixture", str(table), *OPTIONS, *options])
+    assert isinstance(failed.exception, ConfigError) and said in str(failed.exception)
+
+
+def test_a_page_has_its_figures_and_no_markup_of_a_stranger(tmp_path: Path) -> None:
+    shares, values, levels = two_levels(12, 6)
+    path = write(tmp_path / "runs.csv", shares, -values, levels)
+    evil = "share/<img src=x onerror=alert(1)>"
+    path.write_text(path.read_text("utf-8").replace("share/web", evil), encoding="utf-8")
+    runs = read_runs(path, ["share/*"], [ScoreColumns("loss/*", True)], "model", None, {"small": 1, "large": 20})
+    found = analyse(runs, column_weights(runs, {}), pareto=[0, 1], following=1)
+    page = mixture_page(found)
+    assert next(figure.title for figure in figures_of(page)).startswith("Left-out runs at large")
+    assert len(list(figures_of(page))) == 5
+    assert not re.search(r"<img", page_html(page))
+
+
+def test_a_table_of_one_level_with_accuracies(tmp_path: Path) -> None:
+    shares = mixtures(15)
+    scores = 1.0 / (1.0 + np.exp(-np.log(shares[:, :2])))
+    path = write(tmp_path / "runs.csv", shares, scores)
+    runs = read_runs(path, ["share/*"], [ScoreColumns("loss/*", False)])
+    found = analyse(runs, column_weights(runs, {}), following=2)
+    assert found.seen[0].seen == pytest.approx(scores.mean(axis=1).max(), abs=0.05)
+    assert [run.level for run in found.following] == ["all runs", "all runs"]
+    assert len(sheets(found)) == 4
+
+
+def test_a_target_without_enough_runs_is_said(tmp_path: Path) -> None:
+    shares, values, levels = two_levels(15, 2)
+    path = write(tmp_path / "runs.csv", shares, -values, levels)
+    runs = read_runs(path, ["share/*"], [ScoreColumns("loss/*", True)], "model", None, {"small": 1, "large": 20})
+    found = analyse(runs, column_weights(runs, {}))
+    assert found.level == "small"
+
+
+def test_small_pieces() -> None:
+    assert doubled(np.array([0.2, 0.3, 0.5]), 0) == pytest.approx([0.4, 0.225, 0.375])
+    assert doubled(np.array([0.8, 0.2]), 0) == pytest.approx([0.9, 0.1])
+    assert list(nondominated(np.array([[1, 3], [2, 2], [1, 2], [3, 1], [3, 1]]))) == [0, 1, 3, 4]
+    assert short_names(["loss/a", "loss/b"]) == ("a", "b")
+    assert short_names(["x/a", "y/a"]) == ("x/a", "y/a")
+
+
+def test_places_of_columns_by_short_and_full_name(analysis: Analysis) -> None:
+    assert column_place(analysis.runs, "code", "--pareto") == column_place(analysis.runs, "loss/code", "--pareto") == 1

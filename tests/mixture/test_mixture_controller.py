@@ -1,0 +1,89 @@
+"""A search over mixtures by ask and tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tables import SOURCES, losses, mixtures
+
+from autoselection.errors import ConfigError, StudyError
+from autoselection.mixture import Levels, MixtureController, MixtureSpace
+
+TWO = Levels(("small", "large"), (1.0, 10.0))
+
+
+def _true(shares: np.ndarray, level: int) -> np.ndarray:
+    return np.asarray(-losses(shares[None], 1.0 - 0.4 * level, 3.0 - level)[0])
+
+
+def _run(controller: MixtureController) -> list[tuple[int, int | None]]:
+    controller.run(lambda candidate: _true(candidate.shares, candidate.level))
+    return [(run.candidate.level, run.candidate.place) for run in controller.history]
+
+
+def test_it_spends_its_budget_small_runs_first_and_finds_the_best() -> None:
+    listed = mixtures(25)
+    space = MixtureSpace(SOURCES, TWO, candidates=(mixtures(40, 3), listed))
+    controller = MixtureController(space, [0.5, 0.5], budget=6, seed=1)
+    made = _run(controller)
+    assert 5.0 < controller.spent <= 6.0
+    levels = [level for level, _ in made]
+    assert levels == sorted(levels) and levels.count(0) == 15 and levels.count(1) == 4
+    assert len(set(made)) == len(made)
+    best = max(range(25), key=lambda place: _true(listed[place], 1).mean())
+    assert controller.best is not None and controller.best.candidate.place == best
+
+
+def test_the_same_seed_makes_the_same_decisions() -> None:
+    space = MixtureSpace(SOURCES, TWO, candidates=(mixtures(20, 3), mixtures(12)))
+    one, same = (_run(MixtureController(space, [0.5, 0.5], 4, seed)) for seed in (1, 1))
+    other = MixtureController(space, [0.5, 0.5], 4, 2).ask()
+    assert one == same
+    assert [candidate.place for candidate in other] != [place for level, place in one if level == 0]
+
+
+def test_any_mixture_within_bounds_where_none_is_listed() -> None:
+    highest = np.array([0.5, 0.4, 0.6, 0.5])
+    space = MixtureSpace(SOURCES, Levels(("all",), (1.0,)), highest)
+    controller = MixtureController(space, [1.0, 0.0], budget=8)
+    asked = controller.ask(2)
+    assert len(asked) == 2 and asked == list(controller.pending)
+    _run_all = controller.run(lambda candidate: _true(candidate.shares, 0))
+    assert _run_all is not None and len(controller.history) == 8
+    for run in controller.history:
+        assert run.candidate.shares.sum() == pytest.approx(1.0)
+        assert (run.candidate.shares <= highest + 1e-9).all()
+
+
+def test_failed_and_partial_runs_go_on() -> None:
+    space = MixtureSpace(SOURCES, Levels(("all",), (1.0,)), candidates=(mixtures(9),))
+    controller = MixtureController(space, [0.5, 0.5], budget=7)
+    for number, outcome in enumerate([None, [1.0, np.nan], None]):
+        (candidate,) = controller.ask()
+        assert candidate.number == number + 1
+        controller.tell(candidate, outcome)
+    assert controller.best is None
+    assert controller.run(lambda candidate: _true(candidate.shares, 0)) is not None
+    assert len(controller.history) == 7
+
+
+def test_what_was_not_asked_cannot_be_told() -> None:
+    space = MixtureSpace(SOURCES, Levels(("all",), (1.0,)), candidates=(mixtures(9),))
+    controller, other = (MixtureController(space, [0.5, 0.5], 5) for _ in range(2))
+    (candidate,) = controller.ask()
+    with pytest.raises(StudyError, match="was not asked for"):
+        other.tell(candidate, [1.0, 1.0])
+    with pytest.raises(StudyError, match="has 1 scores, not 2"):
+        controller.tell(candidate, [1.0])
+    controller.tell(candidate, [1.0, 1.0])
+    with pytest.raises(StudyError, match="has its scores already"):
+        controller.tell(candidate, [1.0, 1.0])
+
+
+def test_a_space_that_holds_no_mixture_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"sum to 0\.9"):
+        MixtureSpace(SOURCES, TWO, np.array([0.2, 0.2, 0.2, 0.3]))
+    with pytest.raises(ConfigError, match="two sources"):
+        MixtureSpace(("web",), TWO)
+    with pytest.raises(ConfigError, match="1 lists of mixtures for 2 levels"):
+        MixtureSpace(SOURCES, TWO, candidates=(mixtures(3),))
