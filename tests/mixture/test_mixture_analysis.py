@@ -154,3 +154,13 @@ def test_small_pieces() -> None:
 
 def test_places_of_columns_by_short_and_full_name(analysis: Analysis) -> None:
     assert column_place(analysis.runs, "code", "--pareto") == column_place(analysis.runs, "loss/code", "--pareto") == 1
+
+
+def test_a_source_below_the_floor_has_no_effect(tmp_path: Path) -> None:
+    shares, values, levels = two_levels(12, 8)
+    shares[:, 3] = np.where(np.arange(20) == 2, 0.004, 0.0)
+    shares /= shares.sum(axis=1, keepdims=True)
+    path = write(tmp_path / "runs.csv", shares, -values, levels)
+    runs = read_runs(path, ["share/*"], [ScoreColumns("loss/*", True)], "model", None, {"small": 1, "large": 20})
+    effect = analyse(runs, column_weights(runs, {}), following=0).effects[3]
+    assert effect.objective.to_dict() == {"value": 0.0, "low": 0.0, "high": 0.0}

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import EVIDENCE, Json, app, emit, output, words
+from autoselection.cli._common import EVIDENCE, HtmlOption, Json, app, emit, output, words
 from autoselection.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def mixture(
             help="Words in score cells that mean that there is none, such as nan,NA (an empty cell always does)."
         ),
     ] = None,
-    html: Annotated[Optional[Path], typer.Option("--html", help="Also write a page with plots to this file.")] = None,  # noqa: UP045
+    html: HtmlOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the mixtures that are drawn.")] = 0,
     as_json: Json = False,
 ) -> None:

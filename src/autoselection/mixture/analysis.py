@@ -115,6 +115,8 @@ class RatedMixture:
 class Effect:
     """What doubling a source's share in the average mixture does, the others shrunk in proportion; above 0 is better.
 
+    A source of which even twice as much is below the floor of shares has no effect that a table could tell: 0, without doubt.
+
     Attributes:
         share: of the source in the average mixture.
         objective: change of the objective.
@@ -491,12 +493,14 @@ def _effects(rater: _Rater) -> tuple[Effect, ...]:
     average = own.mean(axis=0)
     points = np.array([average, *(doubled(average, source) for source in range(len(average)))])
     found = []
+    told = points[1:].diagonal() > rater.model.inputs.floor
     joint = rater.joint(points)
     for weights in (rater.weights, *rater.columns):
         belief = rater.summed(joint, weights)
         covariance = belief.covariance
         change = belief.mean[1:] - belief.mean[0]
         spread = np.diag(covariance)[1:] + covariance[0, 0] - 2.0 * covariance[0, 1:]
+        change, spread = np.where(told, change, 0.0), np.where(told, spread, 0.0)
         found.append(
             [Interval.of(float(m), float(s)) for m, s in zip(change, np.sqrt(np.maximum(spread, 0)), strict=True)]
         )
