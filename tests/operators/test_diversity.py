@@ -11,7 +11,7 @@ from operator_tables import apply, tables_and_rows
 from autoselection.operators import coverage as cover
 from autoselection.operators.coverage import facility_location, k_center
 from autoselection.operators.groups import group_codes, pool_vectors
-from autoselection.operators.sampling import allocate
+from autoselection.operators.quotas import allocate
 from autoselection.signals.arrays import unit_rows
 from autoselection.signals.table import SignalTable
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from operator_tables import apply, tables_and_rows
 
 from autoselection.errors import RecipeError
-from autoselection.operators.sampling import allocate
+from autoselection.operators.quotas import allocate
 from autoselection.signals.table import SignalTable
 
 

@@ -15,8 +15,9 @@ from autoselection.operators.groups import NO_VECTOR, group_codes, pool_vectors
 from autoselection.operators.judgement import Judgement, shown, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import missing_phrases, number, percent
+from autoselection.operators.quotas import allocate
 from autoselection.operators.ranking import Ranking, keep_in_order, random_ranking, ranking, share
-from autoselection.operators.sampling import allocate, size_params, size_phrases, sized, target_size
+from autoselection.operators.sampling import size_params, size_phrases, sized, target_size
 from autoselection.operators.standing import Standing, by_draw, by_place
 from autoselection.signals.table import SignalTable
 

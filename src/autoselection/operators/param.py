@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -40,7 +41,7 @@ class Param:
             means that it must be given.
         low, high: inclusive range of a number; ``None`` leaves the end open.
         log: searched on a logarithmic scale.
-        choices: allowed values of a choice; known names in a searched ``sources`` or ``signal`` parameter.
+        choices: allowed values of a choice; known names in a searched ``sources``, ``weights`` or ``signal`` parameter.
         optional: ``None`` is allowed.
         searched: part of the default search space.
         help: one phrase for people, with the unit.
@@ -60,6 +61,8 @@ class Param:
             - ``column``: name of the signal table's column that the step cuts by.
             - ``missing``: what becomes of rows without that score, a choice of ``drop`` and ``keep``.
         verb: of a ``recipe`` parameter, what an edit that names one did, as a sentence says it.
+        mixtures: of a searched ``weights`` parameter, shares of its choices by name (such as equal): a search begins near
+            them and moves towards them. One at least.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Param:
     implicit: bool = False
     role: Role | None = None
     verb: str = "added the rows of"
+    mixtures: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         for what, value, known in (("kind", self.kind, get_args(Kind)), ("role", self.role, get_args(Role))):

@@ -18,38 +18,20 @@ from autoselection.operators.groups import COLUMN, group_codes
 from autoselection.operators.judgement import Judgement, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import listed, missing_phrases, number, percent
+from autoselection.operators.quotas import allocate
 from autoselection.operators.ranking import random_ranking, share
 from autoselection.operators.standing import Standing, by_draw
+from autoselection.signals.derived.memory import kept_with
+from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.families.traces import TOOL_NAMES
 from autoselection.signals.table import SignalTable
 from autoselection.wording import suggestion
 
+SEARCHED_REPEATS = 4
+"""Most times that a row counts in a mix that a search makes."""
+
 #: The published range of ``total_samples``; on a pool, the ends are clipped to its size.
 PUBLISHED_SAMPLES = (500, 100_000)
-
-
-def allocate(total: int, weights: NDArray[np.float64], capacity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Split ``total`` over groups in proportion to ``weights``, by largest remainder, at most ``capacity`` each.
-
-    What a full group cannot take is split over the others by the same rule, until all is placed or every group of
-    positive weight is full. Equal remainders go to the lower group index.
-    """
-    quotas = np.zeros(len(weights), np.int64)
-    open_groups = (weights > 0) & (capacity > 0)
-    remaining = total
-    while remaining > 0 and open_groups.any():
-        ideal = np.where(open_groups, remaining * (weights / weights[open_groups].sum()), 0.0)
-        full = open_groups & (capacity <= ideal)
-        if not full.any():
-            floor = np.floor(ideal).astype(np.int64)
-            by_remainder = np.argsort(-(ideal - floor)[open_groups].round(9), kind="stable")
-            quotas += floor
-            quotas[np.flatnonzero(open_groups)[by_remainder[: remaining - int(floor.sum())]]] += 1
-            break
-        quotas[full] = capacity[full]
-        remaining -= int(capacity[full].sum())
-        open_groups &= ~full
-    return quotas
 
 
 def _counts(rows: Rows, signals: SignalTable, groups: str = "source") -> NDArray[np.int64]:
@@ -235,6 +217,29 @@ def _mix(
     return Outcome(rows[kept], notes=notes, copies=copies[kept] if repeats > 1 else None)
 
 
+def known_mixtures(signals: SignalTable) -> dict[str, tuple[float, ...]]:
+    """Shares of the sources that a search begins near: ``size`` (as in the pool), ``equal``, and with tasks ``relevance``: by
+    size times the exponential of the source's mean relevance, in standard deviations over sources."""
+
+    def build() -> dict[str, tuple[float, ...]]:
+        sizes = np.bincount(signals.source[signals.selectable], minlength=len(signals.source_names)).astype(np.float64)
+        there = sizes > 0
+        found = {"size": sizes / sizes.sum(), "equal": there / there.sum()}
+        if signals.tasks:
+            scores = np.array([signals.column(MONA_PREFIX + task) for task in signals.tasks])
+            means = np.zeros(len(sizes))
+            for source in np.flatnonzero(there):
+                own = scores[:, signals.source == source]
+                means[source] = np.nanmean(own) if np.isfinite(own).any() else np.nan
+            centred = np.nan_to_num(means - np.nanmean(means[there]))
+            spread = float(centred[there].std())
+            weights = np.where(there, sizes * np.exp(centred / spread if spread > 0 else 0.0 * centred), 0.0)
+            found["relevance"] = weights / weights.sum()
+        return {name: tuple(shares.tolist()) for name, shares in found.items()}
+
+    return kept_with(signals, "known mixtures", build)
+
+
 def _grouping(params: Mapping[str, Any]) -> str:
     """What a mix is of, as :func:`~autoselection.operators.groups.group_codes` knows it."""
     groups: str = params.get("groups", "source")
@@ -246,7 +251,7 @@ class SourceMix(BaseOperator):
 
     The shares are proportional to the given ``weights``, or to ``size^(1 / temperature)`` of each group's rows among
     those given: 1 leaves the groups as they are, a high temperature approaches equal shares. A search that
-    uses this operator (``search.operators``) varies temperature and size; weights are for people.
+    uses this operator (``search.also``) moves the shares of sources, the size and the repeats.
 
     With ``max_repeats`` a group may serve more rows than it has: each of its rows then counts several times, all of them
     about equally often. One pass of training sees a row as often as it counts, and later steps keep the count.
@@ -262,6 +267,7 @@ class SourceMix(BaseOperator):
         Param(
             "weights",
             "weights",
+            searched=True,
             group="mix",
             help="weight of each source (or group); the shares of the mix are proportional to them",
         ),
@@ -272,7 +278,6 @@ class SourceMix(BaseOperator):
             low=0.5,
             high=100.0,
             log=True,
-            searched=True,
             group="mix",
             help="shares are proportional to size^(1 / temperature)",
         ),
@@ -291,6 +296,8 @@ class SourceMix(BaseOperator):
             1,
             low=1,
             high=100,
+            log=True,
+            searched=True,
             implicit=True,
             help="how often a row may count, so that a group can have a larger share than its rows allow",
         ),
@@ -306,7 +313,13 @@ class SourceMix(BaseOperator):
     )
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
-        return sized(self.params, signals)
+        names = signals.source_names
+        weights = {"choices": names, "mixtures": known_mixtures(signals)}
+        repeats = {"high": SEARCHED_REPEATS}
+        return ranged(sized(self.params, signals), weights=weights, max_repeats=repeats)
+
+    def available(self, signals: SignalTable) -> bool:
+        return len(signals.source_names) > 1
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         groups = params.get("groups", "source")

@@ -14,12 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
+from autoselection.operators import shares
 from autoselection.operators.base import Operator, validate_params
 from autoselection.operators.param import DIGITS, Param, in_role
 from autoselection.signals.table import SignalTable
 
 #: A ``sources`` parameter is encoded with a bit a source up to this many sources, beyond it as the share of rows named.
 MAX_SOURCE_BITS = 16
+_SHARE = 0.02
+"""Shares of a mix are encoded by ``log(1 + share / _SHARE)``, over its value for the whole: log shares, but finite at 0."""
+_WHOLE = math.log1p(1 / _SHARE)
+#: How often a move of the size of a step that needs none leaves it unset.
+_UNSET = 0.25
 
 
 def sample_params(
@@ -54,7 +60,8 @@ def perturb_params(
     """Change one searched parameter, or with probability 0.3 two.
 
     A number moves by a normal step of standard deviation ``scale`` in the unit interval of its range (reflected at the
-    ends); a choice changes to another; a list of sources gains or loses one. The result differs from ``params`` unless
+    ends), or is set back to none where none of its group has to be set; a choice changes to another; a list of sources gains
+    or loses one; weights move on the simplex (:mod:`autoselection.operators.shares`). The result differs from ``params`` unless
     the operator has nothing to change.
     """
     current = clamp_params(operator, params, signals)
@@ -69,7 +76,7 @@ def perturb_params(
     picked = {movable[int(i)].name for i in rng.choice(len(movable), count, replace=False)}
     changed: dict[str, Any] = {}
     for param in operator.space(signals):
-        value = current.get(param.name)
+        value = current.get(param.name, param.default if param.implicit else None)
         if not param.active(changed):
             continue
         if param.name not in picked:
@@ -81,6 +88,8 @@ def perturb_params(
                 if other.group == param.group:
                     changed[other.name] = None
                     current[other.name] = None
+        elif _may_be_unset(param, operator.params) and rng.random() < _UNSET:
+            value = None
         else:
             value = _moved(param, value, rng, scale, recipes)
         changed[param.name] = value
@@ -170,6 +179,12 @@ def _ends(param: Param) -> tuple[float, float]:
     return float(param.low), float(param.high)
 
 
+def _may_be_unset(param: Param, params: Sequence[Param]) -> bool:
+    """Whether a number may be left out, as the members of a group without a default may."""
+    group = [other for other in params if param.group is not None and other.group == param.group]
+    return bool(group) and all(other.default is None for other in group)
+
+
 def _draw(operator: Operator, param: Param, rng: np.random.Generator, recipes: Sequence[str]) -> Any:
     if param.kind in ("float", "int"):
         return from_unit(param, float(rng.random()))
@@ -185,6 +200,8 @@ def _draw(operator: Operator, param: Param, rng: np.random.Generator, recipes: S
         return recipes[int(rng.integers(len(recipes)))]
     if param.kind == "sources":
         return [param.choices[int(rng.integers(len(param.choices)))]]
+    if param.kind == "weights" and param.choices:
+        return shares.drawn(param, rng)
     raise RecipeError(f"operator '{operator.name}': parameter '{param.name}' ({param.kind}) cannot be searched.")
 
 
@@ -192,6 +209,8 @@ def _can_move(param: Param, value: Any, recipes: Sequence[str]) -> bool:
     """Whether :func:`_moved` has anywhere to go from ``value``."""
     if param.kind in ("float", "int"):
         return any(from_unit(param, end) != value for end in (0.0, 1.0))
+    if param.kind == "weights":
+        return len(param.choices) > 1
     return bool(_others(param, value, recipes))
 
 
@@ -201,6 +220,8 @@ def _moved(param: Param, value: Any, rng: np.random.Generator, scale: float, rec
         return _stepped(param, value, float(rng.normal(0.0, scale)))
     if param.kind == "bool":
         return not value
+    if param.kind == "weights":
+        return shares.moved(param, value, rng, scale)
     others = _others(param, value, recipes)
     return others[int(rng.integers(len(others)))]
 
@@ -254,6 +275,15 @@ def _clamped(param: Param, value: Any) -> Any:
         named = [value] if isinstance(value, str) else value
         known = [name for name in param.choices if isinstance(named, (list, tuple)) and name in named]
         return known or None
+    if param.kind == "weights" and param.choices and isinstance(value, Mapping):
+        named = {name: weight for name, weight in value.items() if name in param.choices}
+        checked = _checked(param, named)
+        found = None if checked is None else shares.shares_of(checked, param.choices)
+        return None if found is None else shares.canonical(found, param.choices)
+    return _checked(param, value)
+
+
+def _checked(param: Param, value: Any) -> Any:
     try:
         return param.checked(value)
     except ValueError:
@@ -264,6 +294,8 @@ def _parts(param: Param) -> tuple[str, ...]:
     if param.kind == "choice" and len(param.choices) == 2:
         return (f"{param.name}={param.choices[1]}",)
     if param.kind in ("choice", "signal") or (param.kind == "sources" and len(param.choices) <= MAX_SOURCE_BITS):
+        return tuple(f"{param.name}={choice}" for choice in param.choices)
+    if param.kind == "weights" and 0 < len(param.choices) <= MAX_SOURCE_BITS:
         return tuple(f"{param.name}={choice}" for choice in param.choices)
     return () if param.kind in ("recipe", "weights") else (param.name,)
 
@@ -276,6 +308,9 @@ def _encoded(param: Param, value: Any, active: bool, signals: SignalTable) -> li
         return [to_unit(param, float(value))]
     if param.kind == "bool":
         return [float(value)]
+    if param.kind == "weights":
+        found = shares.shares_of(value, param.choices) if parts else None
+        return [0.0] * len(parts) if found is None else [float(np.log1p(share / _SHARE) / _WHOLE) for share in found]
     if param.kind in ("choice", "signal"):
         bits = [float(value == choice) for choice in param.choices]
         return bits[1:] if len(parts) < len(bits) else bits

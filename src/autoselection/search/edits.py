@@ -170,9 +170,10 @@ class Editor:
         if dict(step.params) == dict(old.params):
             return None
         changed = ", ".join(
-            f"{name} {_show(old.params.get(name))} → {_show(value)}"
-            for name, value in step.params.items()
-            if old.params.get(name) != value
+            said
+            for name in {**old.params, **step.params}
+            if old.params.get(name) != step.params.get(name)
+            for said in _changes(name, old.params.get(name), step.params.get(name))
         )
         return (
             (*steps[:place], step, *steps[place + 1 :]),
@@ -247,7 +248,17 @@ def operator_preference(names: Sequence[str], credit: Credit, strength: float) -
     return {name: float(np.exp(strength * value / largest)) if largest > 0 else 1.0 for name, value in means.items()}
 
 
+def _changes(name: str, before: object, after: object) -> list[str]:
+    """What became of a parameter; of weights, what became of each that changed."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        parts = [(key, before.get(key, 0.0), after.get(key, 0.0)) for key in sorted({*before, *after})]
+        return [f"{name} of {key} {_show(old)} → {_show(new)}" for key, old, new in parts if old != new]
+    return [f"{name} {_show(before)} → {_show(after)}"]
+
+
 def _show(value: object) -> str:
+    if isinstance(value, Mapping):
+        return " : ".join(f"{key} {_show(part)}" for key, part in value.items())
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, (list, tuple)):
