@@ -180,9 +180,9 @@ def _ends(param: Param) -> tuple[float, float]:
 
 
 def _may_be_unset(param: Param, params: Sequence[Param]) -> bool:
-    """Whether a number may be left out, as the members of a group without a default may."""
+    """Whether a number may be left out, with all of its group."""
     group = [other for other in params if param.group is not None and other.group == param.group]
-    return bool(group) and all(other.default is None for other in group)
+    return bool(group) and all(other.default is None and other.optional for other in group)
 
 
 def _draw(operator: Operator, param: Param, rng: np.random.Generator, recipes: Sequence[str]) -> Any:
