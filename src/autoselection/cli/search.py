@@ -30,6 +30,7 @@ from autoselection.progress import console
 from autoselection.terminal import styled, write_text
 
 if TYPE_CHECKING:
+    from autoselection.config import StudyConfig
     from autoselection.study import Study
 
 
@@ -88,7 +89,18 @@ def config_command(
 )
 def search(
     config: Annotated[Path, typer.Argument(help="Study configuration.")],
-    out: Annotated[Path, typer.Option("--out", help="Study directory; an unfinished study in it is continued.")],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Study directory; an unfinished study in it is continued."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Begin nothing: measure a sample, and print what each stage will take."),
+    ] = False,
+    price: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0.0, help="With --dry-run, the price of an hour of one device: costs are printed too."),
+    ] = None,
     rescore_test: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="REASON", help="Score test again, by another final plan; recorded and reported."),
@@ -101,7 +113,26 @@ def search(
     from autoselection.study import run_study
 
     given = [*(overrides or ()), *([f"final.rescore={json.dumps(rescore_test)}"] if rescore_test is not None else ())]
-    _finish(run_study(load_config(config, given), out), as_json)
+    loaded = load_config(config, given)
+    if dry_run:
+        _estimate(loaded, str(config), out, price, as_json)
+        return
+    if price is not None:
+        raise ConfigError("--price is for --dry-run: add it, or leave --price out.")
+    if out is None:
+        raise ConfigError("Name the study directory with --out, or estimate what it will take with --dry-run.")
+    _finish(run_study(loaded, out), as_json)
+
+
+def _estimate(config: StudyConfig, name: str, out: Path | None, price: float | None, as_json: bool) -> None:
+    from autoselection.report import print_estimate
+    from autoselection.study.estimate import estimate_study, evaluations_made
+
+    found = estimate_study(config, spent=evaluations_made(out), price=price)
+    if as_json:
+        emit(found.to_dict(), True, "")
+    else:
+        print_estimate(found, name, output)
 
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection demo --out demo-study")

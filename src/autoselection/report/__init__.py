@@ -2,6 +2,7 @@
 
 from autoselection.report.comparison_page import write_comparison_page
 from autoselection.report.compute_page import write_compute_page
+from autoselection.report.estimate import print_estimate
 from autoselection.report.evaluation import print_checks, print_evaluation
 from autoselection.report.mixture import print_mixture
 from autoselection.report.paper_page import write_paper_page
@@ -21,6 +22,7 @@ __all__ = [
     "print_diagnosis",
     "print_difference",
     "print_dropped",
+    "print_estimate",
     "print_evaluation",
     "print_explanations",
     "print_mixture",

@@ -20,6 +20,7 @@ from autoselection.evaluation.trainers.contract import make_trainer
 from autoselection.reproduce.checks import count_lines, parameters_of, pool_size, target_check
 from autoselection.reproduce.config import EstimateConfig, ModelEntry, ReproductionConfig, study_of, target_study
 from autoselection.reproduce.plan import RATES, planned, transfer_rows
+from autoselection.study.estimate import training_tokens
 from autoselection.tasks import TaskConfig
 
 BYTES_A_TOKEN = 4.0
@@ -64,13 +65,7 @@ def size_of(study: StudyConfig, declared: float | None, estimates: EstimateConfi
 
 def train_tokens(study: StudyConfig, size: Size, share: float) -> float:
     """Tokens of one training on a share of the pool."""
-    sft = study.evaluation.sft
-    row = min(size.row_tokens, sft.max_length)
-    if sft.max_tokens is not None:
-        return float(sft.max_tokens)
-    if sft.max_steps is not None:
-        return sft.max_steps * sft.batch_size * row
-    return (sft.epochs or 3.0) * share * size.rows * row
+    return training_tokens(study.evaluation.sft, share * size.rows, size.row_tokens)
 
 
 def items_of(task: TaskConfig, split: str, estimates: EstimateConfig) -> int:

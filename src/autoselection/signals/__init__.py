@@ -9,7 +9,7 @@ from autoselection.signals.model_pass import PassResult, PassSignal, TokenValues
 from autoselection.signals.needs import Need
 from autoselection.signals.registry import SignalRegistry, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport, missing_scores
-from autoselection.signals.score import load_table, score_pool
+from autoselection.signals.score import load_table, score_pool, stored_signals
 from autoselection.signals.statistics import PoolStats, SignalStats, pool_stats
 from autoselection.signals.store import SignalStore
 from autoselection.signals.stored import Shard
@@ -44,5 +44,6 @@ __all__ = [
     "pool_stats",
     "score_pool",
     "signal_names",
+    "stored_signals",
     "train_sae",
 ]

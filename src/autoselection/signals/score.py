@@ -80,6 +80,35 @@ def score_pool(
     return ScoreReport(len(pool), reports, skipped, time.monotonic() - started)
 
 
+def stored_signals(
+    pool: Pool,
+    config: SignalsConfig | None = None,
+    *,
+    model: Path | str | None = None,
+    sae: Path | str | None = None,
+    tasks: Sequence[TaskConfig] = (),
+    signals: Sequence[str] | str | None = None,
+    chat_template: str | ChatOptions | None = None,
+    trust_remote_code: bool = False,
+    registry: SignalRegistry | None = None,
+) -> frozenset[str]:
+    """Of the signals that :func:`score_pool` would see to with these arguments, those that it would find, by their names in the
+    store; nothing is computed. Errors as of :func:`score_pool`.
+    """
+    config = SignalsConfig() if config is None else config
+    registry = registry or default_registry()
+    chat = ChatOptions.of(chat_template)
+    inputs = Inputs(pool, config.pass_settings(), config.all_options(), model, sae, tasks, chat, trust_remote_code)
+    named = (signals,) if isinstance(signals, str) else signals
+    asked = named if named is not None else config.signals
+    names = set(asked) if asked is not None else _possible(registry, config, inputs, {})
+    store, specs = SignalStore.of(pool), dict[str, SignalSpec]()
+    for kind, instances in _wanted(registry, names, inputs, {}):
+        needed = {name: specs[_stored_name(registry, name, specs)] for name in kind.made_from}
+        specs |= {signal.name: signal.spec(inputs, needed) for signal in instances}
+    return frozenset(name for name, spec in specs.items() if store.has(name, store.key(spec)))
+
+
 def obstacles(
     config: SignalsConfig,
     *,

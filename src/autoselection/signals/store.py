@@ -130,6 +130,10 @@ class SignalStore:
         document = {"format": FORMAT, "pool": self.pool_fingerprint, "signals": dict(sorted(keys.items()))}
         files.write_sealed(self.root / "current.json", document | ({"former": former} if former else {}))
 
+    def has(self, name: str, key: str) -> bool:
+        """Whether a finished signal is there, sound or not."""
+        return (self._folder(name, key) / "meta.json").exists()
+
     def open(self, name: str, key: str) -> StoredSignal:
         """Open a finished signal, its checksums compared.
 

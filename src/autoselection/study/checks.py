@@ -156,6 +156,7 @@ class TrainingEstimate:
         dropped: rows that cannot be trained on, by reason (see ``encoding.DROPPED``).
         truncated: rows cut to the maximum length.
         no_ifd: rows whose prompt fills what the signals read of them, so that they have no IFD.
+        row_tokens: tokens of a row as training reads it, cut to the maximum length, on average; 0 for one that is not trained on.
         sentences: what of it is worth saying.
     """
 
@@ -163,6 +164,7 @@ class TrainingEstimate:
     dropped: dict[str, int]
     truncated: int
     no_ifd: int
+    row_tokens: float
     sentences: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def estimate_training(config: StudyConfig, pool: Pool) -> TrainingEstimate:
     length = min(sft.max_length, context)
     encoder = ConversationEncoder(tokenizer, max_length=length, turns=sft.turns)
     subset = RowCache().subset(pool, rows, encoder, sft.completion_only)
-    subset.lengths(np.arange(len(subset)))
+    lengths = subset.lengths(np.arange(len(subset)))
     dropped = {name: count for name, count in subset.dropped.items() if count}
     said = lost_rows(subset.read, dropped, subset.truncated, length, subset.unlearnt, units=subset.units)
     read = min(config.signals.max_length, context)
@@ -195,7 +197,8 @@ def estimate_training(config: StudyConfig, pool: Pool) -> TrainingEstimate:
         )
     more = f" Estimated from {len(rows):,} of {len(pool):,} rows." if len(rows) < len(pool) else ""
     sentences = (*(sentence + more for sentence in said), *_few_rows(sft, len(pool)))
-    return TrainingEstimate(len(rows), dropped, subset.truncated, no_ifd, sentences)
+    row_tokens = float(lengths.mean()) if len(lengths) else 0.0
+    return TrainingEstimate(len(rows), dropped, subset.truncated, no_ifd, row_tokens, sentences)
 
 
 def _few_rows(sft: SFTConfig, rows: int) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoselection.config import StudyConfig
-from autoselection.errors import ConfigError, RecipeError, SignalError
+from autoselection.errors import ConfigError, RecipeError
 from autoselection.pool import Pool
 from autoselection.recipes import (
     Lock,
@@ -108,7 +108,7 @@ def open_locked_pool(lock: Lock, paths: Sequence[Path], config: StudyConfig | No
     named = _as_it_was(named, lock)
     store = SignalStore.of(named.pool)
     keys = dict(named.keys or store.current())
-    keys |= {name: signal.key for name, signal in lock.signals.items() if _is_there(store, name, signal.key)}
+    keys |= {name: signal.key for name, signal in lock.signals.items() if store.has(name, signal.key)}
     table = load_table(named.pool, keys=keys)
     if lacking := lacking_signals(lock.selected_by(), table):
         report = compute_signals(named, lacking, config, "RECIPE")
@@ -130,11 +130,3 @@ def _as_it_was(named: NamedPool, lock: Lock) -> NamedPool:
         f"{len(pool):,} rows, locked {lock.pool.fingerprint} and {lock.pool.rows:,}: it was made from other rows, or read "
         "otherwise."
     )
-
-
-def _is_there(store: SignalStore, name: str, key: str) -> bool:
-    try:
-        store.open(name, key)
-    except SignalError:
-        return False
-    return True

@@ -1,0 +1,120 @@
+"""``search --dry-run``: what a study will take, measured on a sample, with nothing begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_cli import document, run
+
+from autoselection.config import load_config
+from autoselection.evaluation import SFTConfig, evaluate
+from autoselection.pool import Pool
+from autoselection.signals import score_pool, stored_signals
+from autoselection.study import Study
+from autoselection.study import estimate as module
+from autoselection.study.estimate import estimate_study, evaluations_made, training_tokens
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short() -> object:
+    """Samples that take a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SECONDS", 0.2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def told(study_config: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The estimate of the small study, as JSON, and what was evaluated for it."""
+    splits = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "evaluate", lambda job: splits.append(job.split) or evaluate(job))
+        patch.chdir(tmp_path_factory.mktemp("dry"))
+        found = document("search", study_config, "--dry-run", "--price", "3.6", "--set", "executor.workers=2")
+        assert list(Path.cwd().iterdir()) == []
+    return {**found, "splits": splits}
+
+
+def stage(told: dict, name: str) -> dict:
+    return next(each for each in told["stages"] if each["name"] == name)
+
+
+def test_every_training_of_the_study_is_counted(told: dict, study_config: Path):
+    assert told["rows"] == 400 and told["splits"] == ["dev"] * 3  # test is not touched
+    search, final = stage(told, "search"), stage(told, "final table")
+    assert search["runs"] == 5
+    assert stage(told, "comparison with the incumbent")["runs"] == 3
+    assert final["runs"] == 5  # winner, random, one operator, full pool, and the base model untrained
+    step = 8 * min(told["row_tokens"], 128)
+    assert search["tokens"] == pytest.approx(5 * 4 * step)  # max_steps: 4
+    assert 0 < told["share"] <= 1 and 0 < search["rows"] <= 400
+    assert search["wall"] == pytest.approx(search["seconds"] / 2)
+    assert all(each["seconds"] >= 0 for each in told["stages"]) and search["memory"] > 10**7
+
+
+def test_what_is_there_costs_nothing(told: dict):
+    assert not [each["name"] for each in told["stages"] if each["name"].startswith("signals: ")]
+    assert any("Signals that the pool has already: " in said and "mona/" in said for said in told["assumptions"])
+
+
+def test_costs_are_hours_times_the_price(told: dict):
+    assert told["seconds"] == pytest.approx(sum(each["seconds"] for each in told["stages"]))
+    assert told["cost"] == pytest.approx(told["seconds"] * 0.001)
+
+
+def test_signals_that_are_lacking_are_scaled_by_the_text(raw_pool: Path, study_config: Path, tmp_path: Path):
+    given = [f"pool.files=[{raw_pool}]", "pool.path=null", "final.enabled=false", "incumbent.recipe=none"]
+    found = estimate_study(load_config(study_config, given), spent=4.0)
+    names = [each.name for each in found.stages]
+    assert "signals: lm, sae" in names or "signals: sae, lm" in names  # one pass, counted once
+    assert "reading the pool" in names and next(each for each in found.stages if each.name == "search").runs == 1
+    assert found.cost(3600) is None and "final table" not in names
+
+
+def test_a_table_for_people(study_config: Path):
+    code, out, _ = run("search", study_config, "--dry-run", "--price", "2")
+    assert code == 0 and "final table" in out and "cost" in out and "Not in it:" in out
+
+
+def test_what_is_stored_is_known_without_computing(scored_pool: Path, study_config: Path, tmp_path: Path):
+    config, pool = load_config(study_config), Pool.open(scored_pool)
+    options = {"model": config.model.path, "sae": config.sae, "tasks": config.tasks}
+    report = score_pool(pool, config.signals, **options)
+    assert stored_signals(pool, config.signals, **options) == {signal.name for signal in report.signals}
+    assert stored_signals(pool, config.signals, **{**options, "signals": ["repetition"]}) == frozenset()
+
+
+def test_tokens_of_a_training_follow_its_budget():
+    def tokens(**options) -> float:
+        return training_tokens(SFTConfig(**{"epochs": None, **options}), 1000, 300.0)
+
+    assert tokens(epochs=2.0, max_length=200) == 2 * 1000 * 200
+    assert tokens(max_steps=10, batch_size=4, max_length=512) == 10 * 4 * 300
+    assert tokens(max_tokens=5000) == 5000
+
+
+def test_evaluations_of_a_study_that_was_begun_are_not_counted_again(finished_study: Study, tmp_path: Path):
+    spent = sum(trial.fidelity for trial in finished_study.all_trials())
+    assert evaluations_made(finished_study.path) == spent > 0
+    assert evaluations_made(tmp_path) == evaluations_made(None) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "Name the study directory with --out, or estimate what it will take with --dry-run."),
+        (["--price", "2", "--out", "x"], "--price is for --dry-run"),
+    ],
+)
+def test_a_fault_is_one_sentence(study_config: Path, options: list[str], said: str):
+    code, _, error = run("search", study_config, *options)
+    assert code == 2 and said in error
+
+
+def test_a_training_that_fails_in_the_sample_is_said(study_config: Path, monkeypatch: pytest.MonkeyPatch):
+    from autoselection.evaluation import EvaluationResult
+
+    monkeypatch.setattr(module, "evaluate", lambda job: EvaluationResult.failed(job, "it diverged"))
+    code, _, error = run("search", study_config, "--dry-run")
+    assert code == 6 and "The sample of a training failed, as the study's would: it diverged" in error
