@@ -1,7 +1,7 @@
 """Check through the package itself that the demo is a real test of selection.
 
-    python testbed/gates.py                    # hours of CPU; killed and started again, it goes on where it stopped
-    python testbed/gates.py --report-only      # rewrite the report from the results so far
+    python -m testbed.gates                    # hours of CPU; killed and started again, it goes on where it stopped
+    python -m testbed.gates --report-only      # rewrite the report from the results so far
 
 Every subset is made by the package's operators and scored by its evaluation (TRL training, lm-evaluation-harness, dev
 split). Results are appended to ``runs/gates/results-*.jsonl`` (one file a setting) as they come; the report goes to
@@ -229,7 +229,7 @@ def report_lines(trials: dict[str, list[Trial]], ledger: Ledger, config: StudyCo
     ]
     yield "# The demo testbed: does selection matter in it?\n"
     yield (
-        f"Made by `python testbed/gates.py` on {date.today()}; do not edit. This testbed was **built to contain something to find**: it shows "
+        f"Made by `python -m testbed.gates` on {date.today()}; do not edit. This testbed was **built to contain something to find**: it shows "
         "that the machinery works. Evidence about real pools comes from real runs.\n"
     )
     sft = config.evaluation.sft

@@ -1,6 +1,6 @@
 """Make the demo's tasks out of distribution: skills of the pool that no target task asks for.
 
-    python testbed/make_ood.py
+    python -m testbed.make_ood
 
 Writes ``ood/<task>/test.jsonl`` into the package's demo data. No item is a question of the pool.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import random
 
-from make_pool import DATA, SEED, write_jsonl
-from skills import OFF_TASK
+from testbed.make_pool import DATA, SEED, write_jsonl
+from testbed.skills import OFF_TASK
 
 TASKS = ("reversing", "shouting")
 ITEMS = 100

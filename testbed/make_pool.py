@@ -1,6 +1,6 @@
 """Make the demo's pool, tasks and truth flags.
 
-    python testbed/make_pool.py
+    python -m testbed.make_pool
 
 Writes ``pool.jsonl`` and ``tasks/<task>/{target,dev,test}.jsonl`` into the package's demo data, and
 ``testbed/truth.csv.gz`` (never read by the package): id, skill, fault, on_target, oracle.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from skills import OFF_TASK, TARGETS, Problem, near_copy, truncated
+from testbed.skills import OFF_TASK, TARGETS, Problem, near_copy, truncated
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "src" / "autoselection" / "demo" / "data"

@@ -14,19 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from testbed.character_models import character_tokenizer, small_llama, train, train_autoencoder
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.pools.faults import answer
 from benchmarks.pools.make import reserved_prompts, task_items
@@ -34,12 +30,11 @@ from benchmarks.pools.models import FOLDER, MODELS, BaseModel
 from benchmarks.pools.scripts import ARABIC, CHINESE, CYRILLIC, DEVANAGARI, GREEK, HANGUL, HEBREW, KANA, OTHER_SCRIPTS
 from benchmarks.pools.specification import NAMES, SEED, SKILLS, specification
 
-HEAD, CONTEXT = 32, 256
 REWORDED, RESPONSE_ONLY = 0.4, 0.1
 GROUPED = 20
 """Batches that are drawn together and cut by length."""
 
-LATENTS, ACTIVE, SAE_ROWS, SAE_EPOCHS = 512, 16, 6000, 2
+SAE_ROWS, SAE_EPOCHS = 6000, 2
 SPECIALS = ("<|pad|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|tools|>", "<|end|>")
 TEMPLATE = """{%- if tools %}{{ '<|tools|>' }}
 {%- for tool in tools %}{{ tool.function.name + '(' + (tool.function.parameters.properties | join(', ')) + ')' }}
@@ -63,41 +58,13 @@ def characters() -> list[str]:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a character; anything that the family does not write becomes the unknown token."""
-    vocabulary = {token: number for number, token in enumerate([*SPECIALS, *characters()])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unk|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|pad|>",
-        unk_token="<|unk|>",
-        eos_token="<|end|>",
-        additional_special_tokens=list(SPECIALS[2:-1]),
-        padding_side="right",
-        model_max_length=CONTEXT,
-        clean_up_tokenization_spaces=False,
-    )
-    fast.chat_template = TEMPLATE
-    return fast
+    """One token a character that the family writes."""
+    return character_tokenizer(characters(), SPECIALS, TEMPLATE)
 
 
 def make_model(base: BaseModel, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama with tied embeddings."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=base.width,
-        intermediate_size=base.width * 11 // 4,
-        num_hidden_layers=base.layers,
-        num_attention_heads=base.width // HEAD,
-        num_key_value_heads=base.width // HEAD,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return LlamaForCausalLM(config)
+    """One of the family's models, untrained."""
+    return small_llama(tokenizer, base.width, base.layers)
 
 
 def conversations(base: BaseModel, tokenizer: Any, purpose: str) -> Iterator[str]:
@@ -146,24 +113,9 @@ def pretrain(base: BaseModel, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(base.seed)
     tokenizer = make_tokenizer()
-    model = make_model(base, tokenizer).train()
+    model = make_model(base, tokenizer)
     groups = batches(conversations(base, tokenizer, "pre-training"), base.batch, random.Random(base.seed))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=base.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(step / 50, 1.0) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / base.steps)))
-    )
-    started = time.monotonic()
-    for step in range(base.steps):
-        batch = tokenizer(next(groups), return_tensors="pt", padding=True, add_special_tokens=False)
-        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-        loss = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        if step % 100 == 0 or step == base.steps - 1:
-            print(f"{base.name}: step {step} loss {loss.item():.3f} {time.monotonic() - started:.0f} s", flush=True)
+    train(model, tokenizer, groups, base.steps, base.rate)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters in {folder}", flush=True)
@@ -171,42 +123,20 @@ def pretrain(base: BaseModel, folder: Path) -> None:
 
 def train_sae(base: BaseModel, model_folder: Path, folder: Path) -> None:
     """Train the k-sparse autoencoder of one model; about a minute."""
-    from datasets import Dataset
-    from sparsify import SaeConfig, TrainConfig, Trainer
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
     drawn = conversations(base, tokenizer, "autoencoder")
     texts = [next(drawn) for _ in range(SAE_ROWS)]
-    rng = random.Random(base.seed)
-    order = [number for _ in range(SAE_EPOCHS) for number in rng.sample(range(len(texts)), len(texts))]
-    encoded = tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")["input_ids"]
-    dataset = Dataset.from_dict({"input_ids": encoded[order].tolist()}).with_format("torch")
-    with tempfile.TemporaryDirectory() as place:
-        config = TrainConfig(
-            SaeConfig(num_latents=LATENTS, k=ACTIVE),
-            batch_size=32,
-            optimizer="adam",
-            lr=2e-3,
-            lr_warmup_steps=50,
-            auxk_alpha=1 / 32,
-            dead_feature_threshold=50_000,
-            exclude_tokens=[tokenizer.pad_token_id],
-            hookpoints=[base.hookpoint],
-            init_seeds=[base.seed],
-            log_to_wandb=False,
-            save_dir=place,
-            run_name="sae",
-        )
-        Trainer(config, dataset, model).fit()
-        made = Path(place) / "sae" / base.hookpoint
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made / "cfg.json", folder / "cfg.json")
-        weights = {name: tensor.half().contiguous() for name, tensor in load_file(made / "sae.safetensors").items()}
-        save_file(weights, folder / "sae.safetensors")
-    print(f"{base.name}: {LATENTS} latents, {ACTIVE} active, in {folder}", flush=True)
+    train_autoencoder(
+        model_folder,
+        texts,
+        folder,
+        hookpoint=base.hookpoint,
+        epochs=SAE_EPOCHS,
+        seed=base.seed,
+        order_seed=base.seed,
+    )
+    weights = {name: tensor.half().contiguous() for name, tensor in load_file(folder / "sae.safetensors").items()}
+    save_file(weights, folder / "sae.safetensors")
 
 
 def main() -> None:

@@ -21,8 +21,10 @@ from autoselection.search.records import Candidate
 Array = NDArray[np.float64]
 
 SHARED = 0.0
-"""Share of the noise that two trainings with the same seed have in common as far as their rows are the same. Not measured
-yet for searches as a whole: 0 takes trainings for independent, the cautious side."""
+"""Share of the noise that two trainings with the same seed have in common as far as their rows are the same, as the surrogate
+has it. Measured it is about 0.8, and statistics use it; but without repeats the surrogate cannot tell such noise from worth that
+follows the rows, for which its kernel has a term of the same shape, and searches told of it were no better
+(docs/results/row-order.md)."""
 
 
 def noise_covariance(candidates: Sequence[Candidate], similarity: Array, shared: float = SHARED) -> Array | None:

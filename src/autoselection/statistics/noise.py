@@ -21,7 +21,7 @@ from autoselection.statistics.crossed import UNKNOWN, Error, Parts, table_parts
 
 SHARED = 2 / 3
 """The share s where nothing is known of the trainings at hand: the mean of its prior. On the cautious side of what was
-measured, 0.87 on the demo's model (0.71 to 0.95, docs/results/row-order.md): others may owe more to what rows do not decide."""
+measured, 0.84 on the demo's model (0.67 to 0.92, docs/results/row-order.md): others may owe more to what rows do not decide."""
 _PRIOR = (4.0, 2.0)
 """Parameters of the share's prior, a beta distribution: 95% of it lie between 0.28 and 0.95."""
 _SHARES = np.linspace(0.0, 0.99, 100)

@@ -1,0 +1,1 @@
+"""Scripts that make the data of ``autoselection.demo``; see README.md."""
