@@ -17,7 +17,7 @@ from autoselection.recipes import Recipe, materialize, rows_by_step
 from autoselection.report import view_selection, write_selection_page
 from autoselection.report.page import figures_of
 from autoselection.report.selection_page import selection_page
-from autoselection.report.selection_view import BACK, SHOWN_ROWS, SelectionView, view_signal
+from autoselection.report.selection_view import BACK, ROW_TEXT, SHOWN_ROWS, SelectionView, view_signal
 from autoselection.signals import SignalTable, load_table, score_pool
 
 
@@ -114,6 +114,23 @@ def test_every_figure_is_one_that_plotly_knows(pool: Pool) -> None:
     for figure in figures_of(selection_page(_view(pool, _recipe(HALF, SAMPLE))[0], "page")):
         go.Figure(list(figure.traces), dict(figure.layout))
         assert figure.told and figure.numbers.rows
+
+
+def test_long_conversations_stay_within_the_page(tmp_path: Path) -> None:
+    turns = [{"role": ("user", "assistant")[n % 2], "content": "漢" * 2000} for n in range(20)]
+    lines = [json.dumps({"id": str(n), "messages": turns}) for n in range(60)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    score_pool(pool, signals=["text_hash"])
+    fractions = [{"operator": "truncate_samples", "params": {"fraction": 0.9 - n / 50}} for n in range(6)]
+    view, _ = _view(pool, _recipe(*fractions))
+    row = view.steps[0].rows[0]
+    assert sum(len(said) for _, said in row.turns) < ROW_TEXT + 200
+    assert row.turns[0][1].startswith("漢") and "more characters" in row.turns[0][1]
+    assert row.turns[-1] == ("…", "18 more turns")
+    path = write_selection_page(view, "long", tmp_path / "page.html")
+    assert path.stat().st_size < 5_000_000
 
 
 def test_a_page_of_hostile_rows(opened: Callable[..., Any], pool: Pool, tmp_path: Path) -> None:

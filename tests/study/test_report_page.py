@@ -172,7 +172,9 @@ def test_belief_follows_from_dev_and_test(
     monkeypatch.setattr(answers, "final_evidence", lambda study: None if test is None else {"comparisons": [test]})
     found = study_answer(finished_study)
     assert found.belief == belief
-    assert found.headline.startswith("Train on the rows of t003" if outcome == "better" else "Keep full pool")
+    assert found.headline.startswith(
+        "Train on the rows of t003" if outcome == "better" else "Keep what is used today (full pool)"
+    )
     assert found.gains[0].split == "dev" and found.gains[0].today
     split = "dev" if test is None else "test"
     assert found.hurts[0].startswith(f"Worse than with full pool on {split}: ") and "boolean -0.0200" in found.hurts[0]

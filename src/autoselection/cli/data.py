@@ -288,11 +288,14 @@ def sae_train(
 @pool_app.command("stats", epilog="Example: autoselection pool stats pool")
 def pool_stats_command(places: PoolPlace, html: HtmlOption = None, as_json: Json = False) -> None:
     """Describe a pool: sources, lengths, turns, duplicates, and the mean of its cached signals in each source."""
+    from autoselection.export import check_not_read
     from autoselection.report import print_pool_stats, write_pool_page
     from autoselection.signals import pool_stats
-    from autoselection.study.named_pools import open_named_pool
+    from autoselection.study.named_pools import open_named_pool, own_files
 
+    check_not_read({"--html": html}, [path for place in places for path in own_files(place)])
     source = open_named_pool(places)
+    check_not_read({"--html": html}, [], source.pool.manifest.files)
     stats = pool_stats(source.pool)
     if html is not None:
         write_pool_page(stats, source.name, html)

@@ -124,8 +124,11 @@ def _headline(study: Study, best: Trial | None, pool_rows: int) -> str:
     if judged is None:
         return f"The best recipe so far is {best.id}: {share}, dev score {best.score:.4f}."
     if judged["exported"] == "incumbent":
-        return f"Keep {judged['incumbent']}: the best recipe found, {judged['winner'] or best.id} with {share}, is not shown to be better."
-    return f"Train on the rows of {judged['winner']} instead of {judged['incumbent']}: {share}."
+        return (
+            f"Keep what is used today ({judged['incumbent']}): the best recipe found, {judged['winner'] or best.id} with {share}, "
+            "is not shown to be better."
+        )
+    return f"Train on the rows of {judged['winner']} instead of what is used today ({judged['incumbent']}): {share}."
 
 
 def _dev_gain(study: Study) -> list[Gain]:

@@ -34,8 +34,6 @@ from autoselection.report.plotly_bundle import Bundle, plotly_bundle
 from autoselection.report.sheet import Sheet
 from autoselection.terminal import visible
 
-#: Longest text of a turn on a page (characters): of longer ones the beginning is shown, and how much is left out.
-TURN = 1500
 _NUMBER = ' class="number"'
 #: Keys of traces and layouts whose strings are Plotly's own markup, and ours.
 _OURS = frozenset({"hovertemplate", "texttemplate"})
@@ -326,7 +324,7 @@ def _row(row: RowText) -> str:
     short = one_line(beginning[:400])
     short = f"{short[:120]}…" if len(short) > 120 else short
     turns = "".join(
-        f'<div class="turn"><b>{_text(who)}</b><div class="said" dir="auto">{_lines(_cut(said))}</div></div>'
+        f'<div class="turn"><b>{_text(who)}</b><div class="said" dir="auto">{_lines(said)}</div></div>'
         for who, said in row.turns
     )
     return (
@@ -335,10 +333,6 @@ def _row(row: RowText) -> str:
         f"<code>{_text(row.id)}</code> <i>{_text(row.source)}</i> <span>{_text(row.note)}</span> "
         f'<span class="beginning" dir="auto">{_text(short)}</span></summary>{turns}</details></li>'
     )
-
-
-def _cut(said: str) -> str:
-    return said if len(said) <= TURN else f"{said[:TURN]}\n… {len(said) - TURN:,} more characters"
 
 
 def _paragraph(said: str) -> str:

@@ -10,6 +10,9 @@ from autoselection.report.page import Choice, Facts, Figure, Page, Part, Rows, S
 from autoselection.report.selection_view import BINS, SHOWN_ROWS, Flow, SelectionView, SignalView, StepView
 from autoselection.report.sheet import Sheet
 
+#: Distributions that are drawn, of the signals that moved most; the table has all.
+_DRAWN = 120
+
 
 def write_selection_page(view: SelectionView, title: str, path: Path) -> Path:
     """Write what a recipe selects from a pool as an HTML page."""
@@ -145,7 +148,7 @@ def _signal_section(signals: Sequence[SignalView]) -> Section:
         )
     if drawn:
         order = [*shifted, *(signal for signal in drawn if signal.shift is None)]
-        parts.append(Choice("Signal", tuple((signal.name, signal_figure(signal)) for signal in order)))
+        parts.append(Choice("Signal", tuple((signal.name, signal_figure(signal)) for signal in order[:_DRAWN])))
     parts.append(Sheet.of("Signals, kept against dropped", headings, rows, numbers=True))
     return Section("Signals, kept against dropped", tuple(parts))
 

@@ -19,6 +19,8 @@ from autoselection.signals.families.traces import TOOL_NAMES
 
 #: Rows of each kind that a step is shown with, sources told apart, bins of a distribution (counts).
 SHOWN_ROWS, SHOWN_SOURCES, BINS = 20, 9, 30
+#: Longest text of a row, and of all rows of a page together (characters).
+ROW_TEXT, ALL_TEXT = 3_000, 600_000
 #: A distribution is drawn between these quantiles; what lies beyond is in its first and last bin.
 _ENDS = (0.005, 0.995)
 
@@ -133,6 +135,7 @@ def view_selection(result: Materialization, steps: Sequence[Rows], signals: Sign
     moves = list(pairwise(inside))
     registry = default_registry()
     views = []
+    limit = min(ROW_TEXT, ALL_TEXT // max(1, 2 * SHOWN_ROWS * len(moves)))
     for number, (step, done, (before, after)) in enumerate(
         zip(result.recipe.steps, result.lineage, moves, strict=True), 1
     ):
@@ -148,7 +151,7 @@ def view_selection(result: Materialization, steps: Sequence[Rows], signals: Sign
                 done.missing,
                 column,
                 _range(signals.columns[column][after]) if column else None,
-                _shown(pool, signals, column, before, after, number),
+                _shown(pool, signals, column, before, after, number, limit),
             )
         )
     kept = inside[-1]
@@ -241,6 +244,7 @@ def _shown(
     before: NDArray[np.bool_],
     after: NDArray[np.bool_],
     number: int,
+    limit: int,
 ) -> tuple[RowText, ...]:
     """Twenty rows of each kind, drawn by chance, the same ones every time; those with scores by score."""
     shown: list[RowText] = []
@@ -250,24 +254,44 @@ def _shown(
         rows = np.sort(rows[drawn])
         scores = signals.columns[column][rows] if column else np.zeros(len(rows), np.float32)
         rows = rows[np.argsort(scores, kind="stable")]
-        shown += shown_rows(pool, rows, mark, None if column is None else (column, signals.columns[column]))
+        shown += shown_rows(pool, rows, mark, None if column is None else (column, signals.columns[column]), limit)
     return tuple(shown)
 
 
 def shown_rows(
-    pool: Pool, rows: Rows, mark: str, scored: tuple[str, NDArray[np.float32]] | None = None
+    pool: Pool,
+    rows: Rows,
+    mark: str,
+    scored: tuple[str, NDArray[np.float32]] | None = None,
+    limit: int = ROW_TEXT,
 ) -> list[RowText]:
     """Rows of a pool as a page shows them.
 
     Args:
         scored: name and values of a column to show with each row.
+        limit: longest text of a row (characters); of a longer one the beginning is shown, and how much is left out.
     """
     found = []
     for row in Subset(pool, np.asarray(rows, np.int64)):
         score = "" if scored is None else f"{scored[0]} {_number(float(scored[1][row.row]))}"
-        spoken = tuple((str(message["role"]), turn_text(message)) for message in row.messages)
-        found.append(RowText(row.id, row.source, mark, score, spoken))
+        spoken = [(str(message["role"]), turn_text(message)) for message in row.messages]
+        found.append(RowText(row.id, row.source, mark, score, _cut(spoken, limit)))
     return found
+
+
+def _cut(spoken: Sequence[tuple[str, str]], limit: int) -> tuple[tuple[str, str], ...]:
+    """The beginning of a conversation: no turn has more than half of it, so that the answer to a long question is seen."""
+    shown: list[tuple[str, str]] = []
+    left = limit
+    for who, said in spoken:
+        if left <= 0:
+            shown.append(("…", f"{len(spoken) - len(shown):,} more turns"))
+            break
+        own = min(left, max(1, limit // 2))
+        more = f"\n… {len(said) - own:,} more characters" if len(said) > own else ""
+        shown.append((who, said[:own] + more))
+        left -= min(len(said), own) + 1
+    return tuple(shown)
 
 
 def _number(value: float) -> str:

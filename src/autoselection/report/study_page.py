@@ -16,7 +16,7 @@ from autoselection.report.sheet import Sheet
 from autoselection.report.study_view import KINDS, SHORT, DevTest, Stage, StudyView, TrialView
 from autoselection.report.tables import diagnosis_sheet
 
-#: Proxies, pairs of operators that are drawn; tables have all.
+#: Proxies, pairs of operators, axes of state vectors that are drawn.
 _DRAWN = 30
 
 
@@ -189,11 +189,7 @@ def _state_section(view: StudyView) -> Section | None:
     known = [trial for trial in view.trials if trial.score is not None]
     if len(known) < 2:
         return None
-    names = [
-        name
-        for name in dict.fromkeys(name for trial in known for name in trial.state)
-        if name != "cumulative_cost_ratio"
-    ]
+    names = _axes(known)
     figure = parallel(
         "State vectors of the trials",
         "A line for each trial; the best one is thick and blue, the others are the stronger coloured the better they scored.",
@@ -205,6 +201,20 @@ def _state_section(view: StudyView) -> Section | None:
     return Section(
         "State vectors of all trials", (figure,), "What the subsets of all trials look like beside the pool."
     )
+
+
+def _axes(trials: Sequence[TrialView]) -> list[str]:
+    """Fields in which the trials differ: of those by source, which may be hundreds, the ones that vary most."""
+    fields = dict.fromkeys(name for trial in trials for name in trial.state if name != "cumulative_cost_ratio")
+    spread = {}
+    for name in fields:
+        known = [value for trial in trials if (value := trial.state.get(name)) is not None]
+        spread[name] = max(known) - min(known) if known else 0.0
+    varied = [name for name in fields if spread[name] > 0]
+    whole = [name for name in varied if not name.startswith("source_")][:_DRAWN]
+    by_source = sorted((name for name in varied if name not in whole), key=lambda name: -spread[name])
+    chosen = {*whole, *by_source[: _DRAWN - len(whole)]}
+    return [name for name in fields if name in chosen]
 
 
 def _credit_section(view: StudyView) -> Section | None:

@@ -10,6 +10,9 @@ from autoselection.report.page import Figure
 from autoselection.report.palette import DIVERGING, SEQUENTIAL
 from autoselection.report.sheet import Sheet
 
+#: Columns up to which the numbers are written into the cells.
+_WRITTEN = 12
+
 
 def heat(
     title: str,
@@ -40,7 +43,7 @@ def heat(
         "y": list(names),
         "z": [list(row) for row in values],
         "text": [list(row) for row in words],
-        "texttemplate": "%{text}",
+        **({"texttemplate": "%{text}"} if len(columns) <= _WRITTEN else {}),
         "colorscale": scale,
         **({} if middle is None else {"zmid": middle}),
         "colorbar": {"title": {"text": by, "side": "right"}},
