@@ -27,7 +27,7 @@ class Opened:
     requests: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: its event loop would stand in the way of tests that run one of their own
 def chromium() -> Iterator[Any]:
     """The browser; tests that need it are skipped where no Chromium can be had."""
     playwright = pytest.importorskip(
