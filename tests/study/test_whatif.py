@@ -52,7 +52,8 @@ def test_recipes_that_were_not_tried_are_predicted_the_same_way_every_time(finis
     for item in found.untried:
         assert item.sigma > 0 and 0 <= item.better <= 1
         assert Recipe.from_dict(item.document).describe() == item.recipe
-    assert [item.better for item in found.untried] == sorted((item.better for item in found.untried), reverse=True)
+    spread = max(item.score for item in found.trials) - min(item.score for item in found.trials)
+    assert all(item.sigma < 3 * spread for item in found.untried), "nothing of which next to nothing is known"
     assert len(known) > 0
     assert found.to_dict() == what_if(finished_study, {"boolean": 2.0}, proposals=12).to_dict()
 

@@ -27,7 +27,7 @@ from autoselection.wording import suggestion
 
 PROPOSALS = 160
 SHOWN = 5
-"""Proposals that are told of, the likeliest to be better than every trial first."""
+"""Proposals that are told of, those of the highest expected improvement first."""
 PARENTS = 4
 _STREAM = 21
 """Distinguishes the draws of proposals from other uses of the same seed."""
@@ -194,7 +194,7 @@ def _scored(result: EvaluationResult, tasks: Sequence[TaskConfig]) -> Evaluation
 def _untried(
     study: Study, table: SignalTable, trials: Sequence[Trial], scores: NDArray[np.float64], count: int
 ) -> list[Untried]:
-    """The proposals that are likeliest to be better than every trial."""
+    """The proposals that are expected to improve most on the best trial, first the one of the highest expected improvement."""
     search = study.config.search
     settings = search.model_copy(update={"initial": (), "include_full": False, "proposals": count})
     controller = SearchController(table, settings)
@@ -216,18 +216,19 @@ def _untried(
     asked = inputs.points([made.recipe for made in found], [made.rows for made in found])
     predicted = controller.predictions.elsewhere(points, scores, asked)
     best = float(scores.max())
-    listed = [
+    # Of what is far from all trials next to nothing is known: by probability alone it would stand above what is likely good.
+    order = sorted(range(len(found)), key=lambda place: (-predicted[place].log_ei, place))[:SHOWN]
+    return [
         Untried(
-            made.recipe.describe(),
-            len(made.rows),
-            each.mu,
-            each.sigma,
-            float(norm.sf(best, each.mu, max(each.sigma, 1e-12))),
-            made.recipe.to_dict(),
+            found[place].recipe.describe(),
+            len(found[place].rows),
+            predicted[place].mu,
+            predicted[place].sigma,
+            float(norm.sf(best, predicted[place].mu, max(predicted[place].sigma, 1e-12))),
+            found[place].recipe.to_dict(),
         )
-        for made, each in zip(found, predicted, strict=True)
+        for place in order
     ]
-    return sorted(listed, key=lambda item: -item.better)[:SHOWN]
 
 
 def _sentences(study: Study, trials: Sequence[Reweighed], untried: Sequence[Untried]) -> list[str]:
