@@ -31,18 +31,19 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import autoselection
-from autoselection.errors import AutoSelectionError
+from autoselection.errors import AutoSelectionError, ConfigError
 from autoselection.mixture.runs import Runs, ScoreColumns, parse_costs, read_runs
+from autoselection.terminal import visible
 from benchmarks.mixtures.methods import METHODS
 from benchmarks.mixtures.optimisers import OPTIMISERS
-from benchmarks.mixtures.replay import Method, Replay, Session, judge
+from benchmarks.mixtures.replay import Method, Replay, Session, judge, with_complete_targets
 from benchmarks.over_pools import interval
 
 BUDGETS = (8, 15, 30)
@@ -61,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(str(error)) from None
     for notice in runs.notices:
         print(notice, file=sys.stderr)
+    runs, dropped = with_complete_targets(runs)
+    for name in dropped:
+        print(
+            f"The column '{visible(name)}' is missing in too many runs at the target and is left out.", file=sys.stderr
+        )
     replay = Replay(runs)
     if len(replay.targets) < 3:
         raise SystemExit(f"{runs.path}: fewer than three runs at the level '{runs.levels.names[-1]}' have every score.")
@@ -108,11 +114,19 @@ def _read(options: argparse.Namespace) -> Runs:
             raise SystemExit(f"Unknown method '{name}'; known: {', '.join(KNOWN)}.")
     if options.budget < 1 or options.seeds < 1:
         raise SystemExit("--budget and --seeds have to be 1 or more.")
-    scores = [
-        ScoreColumns(_pattern(text), options.minimise)
-        for text in (text.strip() for text in options.score.split(","))
-        if text
-    ]
+    scores = [ScoreColumns.parse(text) for text in (text.strip() for text in options.score.split(",")) if text]
+    scores = [ScoreColumns(each.pattern, each.minimise or options.minimise) for each in scores]
+    try:
+        return _table(options, scores)
+    except ConfigError as error:
+        # What names no column may be what several begin with.
+        prefixes = [each if "*" in each.pattern else replace(each, pattern=f"{each.pattern}*") for each in scores]
+        if prefixes == scores or "--score" not in str(error):
+            raise
+        return _table(options, prefixes)
+
+
+def _table(options: argparse.Namespace, scores: Sequence[ScoreColumns]) -> Runs:
     return read_runs(
         options.table,
         [options.share if "*" in options.share else f"{options.share}*"],
@@ -124,11 +138,6 @@ def _read(options: argparse.Namespace) -> Runs:
         missing=MISSING,
         lenient=True,
     )
-
-
-def _pattern(text: str) -> str:
-    """A name or pattern; what ends like a folder is a prefix."""
-    return f"{text}*" if text.endswith(("/", "_", ".", ":")) else text
 
 
 def _run(replay: Replay, method: Method, budget: float, seed: int, folder: Path | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ Array = NDArray[np.float64]
 
 PROMISED = 0.95
 """Pairs are answered, the surest first, as long as so many of the answers are expected to be right."""
+
+
+COMPLETE = 0.5
+"""Share of the runs at the target that must have all scores; columns are left out until they do."""
 
 
 class OverspentError(RuntimeError):
@@ -49,6 +53,21 @@ class Replay:
         if level == self.runs.levels.target:
             return self.targets
         return np.flatnonzero((self.runs.level == level) & self.complete)
+
+
+def with_complete_targets(runs: Runs) -> tuple[Runs, tuple[str, ...]]:
+    """The table without columns that most runs at the target lack: candidates need all scores. Also their names."""
+    dropped = []
+    while len(runs.columns) > 1:
+        known = np.isfinite(runs.scores[runs.level == runs.levels.target])
+        if known.all(axis=1).mean() >= COMPLETE:
+            break
+        worst = int(np.argmin(known.sum(axis=0)))
+        kept = [place for place in range(len(runs.columns)) if place != worst]
+        dropped.append(runs.columns[worst])
+        columns = tuple(runs.columns[place] for place in kept)
+        runs = replace(runs, columns=columns, minimise=runs.minimise[kept], scores=runs.scores[:, kept])
+    return runs, tuple(dropped)
 
 
 @dataclass

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.mixtures import __main__ as command
 from benchmarks.mixtures.methods import METHODS
-from benchmarks.mixtures.replay import Method, Outcome, OverspentError, Replay, Session, answered, judge, pick
+from benchmarks.mixtures.replay import (
+    Method,
+    Outcome,
+    OverspentError,
+    Replay,
+    Session,
+    answered,
+    judge,
+    pick,
+    with_complete_targets,
+)
 
 from autoselection.mixture import ScoreColumns, read_runs
 
@@ -155,3 +166,40 @@ def test_what_was_bought_is_no_longer_unseen_and_the_pick_knows_it(tmp_path: Pat
 def test_pairs_are_answered_as_long_as_enough_are_expected_right() -> None:
     assert list(answered(np.array([0.99, 0.02, 0.9, 0.55, 0.5]), 0.95)) == [True, True, True, False, False]
     assert not answered(np.array([0.6, 0.5]), 0.95).any()
+
+
+def test_columns_that_most_candidates_lack_are_left_out(tmp_path: Path) -> None:
+    runs = _replay(tmp_path).runs
+    scores = runs.scores.copy()
+    scores[np.flatnonzero(runs.level == 1)[:5], 0] = np.nan
+    kept, dropped = with_complete_targets(replace(runs, scores=scores))
+    assert dropped == ("acc1",) and kept.columns == ("acc2",) and kept.scores.shape[1] == 1
+    assert with_complete_targets(runs)[1] == ()
+
+
+def test_scores_by_prefix_and_many_candidates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoselection.mixture.controller.MOST_COMPARED", 6)
+    path = table(tmp_path / "t.csv", levels=(20, 30))
+    capsys.readouterr()
+    command.main(
+        [
+            "--table",
+            str(path),
+            "--share",
+            "mix_*",
+            "--score",
+            "acc",
+            "--json",
+            *TWO,
+            "--budget",
+            "6",
+            "--seeds",
+            "1",
+            "--methods",
+            "ours",
+        ]
+    )
+    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    assert line["rank_correlation"]["6"] > 0.8 and line["mean_regret"] < 0.3

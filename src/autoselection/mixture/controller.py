@@ -33,6 +33,9 @@ FIRST_AT_TARGET = 4
 """Random runs at the target before any is chosen by the model, where there is no cheaper level (at most a third of all)."""
 LARGEST_BELOW = 0.5
 """Largest share of the budget that goes into cheaper levels."""
+MOST_COMPARED = 400
+"""Mixtures at the target that are compared in full, every one with every other: of more, the half that promises most and as
+many others, in the search's random order."""
 MOST_BELOW = 1000
 """Most runs at one cheaper level: the model's work grows with their third power."""
 
@@ -174,7 +177,7 @@ class MixtureController:
         below = int((levels < target).sum())
         if below and self._lower_told != below:
             kept = levels < target
-            remember = None if listed is None else listed[target]
+            remember = None if listed is None or len(listed[target]) > MOST_COMPARED else listed[target]
             self._lower = MixtureModel(shares[kept], scores[kept], levels[kept], target + 1, inputs, remember=remember)
             self._lower_told = below
         found = MixtureModel(shares, scores, levels, target + 1, inputs, self._lower if below else None)
@@ -233,9 +236,21 @@ class MixtureController:
         if model is None or (target == 0 and own < first):
             chosen, reason = 0, "a first run at the target, drawn at random"
         else:
-            chosen, reason = self._choose(model, left, own)
+            some = self._promising(model, left)
+            chosen, reason = self._choose(model, left[some], own)
+            chosen = int(some[chosen])
         self._add(left[chosen], target, None if places is None else int(places[chosen]), reason)
         return True
+
+    def _promising(self, model: MixtureModel, left: Array) -> NDArray[np.int64]:
+        """Places of the mixtures that are compared in full."""
+        if len(left) <= MOST_COMPARED:
+            return np.arange(len(left))
+        means, variances = model.columns(left)
+        hopeful = means @ self.weights + np.sqrt(variances @ self.weights**2)
+        best = np.argsort(-hopeful, kind="stable")[: MOST_COMPARED // 2]
+        others = np.setdiff1d(np.arange(len(left)), best)[: MOST_COMPARED - len(best)]
+        return np.sort(np.concatenate([best, others]))
 
     def _choose(self, model: MixtureModel, left: Array, own: int) -> tuple[int, str]:
         """The run that is worth most, by turns for what it tells and for what it is expected to improve."""
