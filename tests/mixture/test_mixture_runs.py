@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tables import losses, mixtures, two_levels, write
 
 from autoselection.errors import ConfigError
@@ -138,3 +140,25 @@ def test_directions_and_costs() -> None:
             parse_costs(text)
     with pytest.raises(ConfigError, match="two costs"):
         parse_costs("a=1,a=2")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.lists(
+            st.lists(
+                st.sampled_from(["0.5", "1", "", "nan", '"', "x", "share/a", "loss/x", "1e400", "\x85"]), max_size=5
+            )
+        ).map(lambda rows: "\n".join(["share/a,share/b,loss/x", *(",".join(row) for row in rows)]).encode()),
+    )
+)
+def test_whatever_the_bytes_there_is_a_table_or_a_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_bytes(content)
+    try:
+        runs = read(path)
+    except ConfigError as error:
+        assert "\n" not in str(error)
+    else:
+        assert np.isfinite(runs.shares).all()
