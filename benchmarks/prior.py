@@ -6,25 +6,16 @@
 Only tuning halves: a world is ``synthetic:SEED``, ``recipebench:SEED`` (the same pool with other recipes) or ``pools:POOL/MODEL``;
 ``FIRST-LAST`` stands for several seeds. In each one a few
 hundred recipes are scored without noise: probes, random ones, and two generations of edits. Features are scaled as in a
-search, scores as its surrogate scales them. Then two levels, by expectation and maximisation:
-
-* the coefficients of a world are normal around the mean of its **family** (what stands before the colon), with a variance for
-  every feature; scores vary around the world's line with a variance of the world's own. Features that differ only in the
-  name of a source or task share mean and variance;
-* families count alike: the prior's mean is the mean over families, its variance the mean variance within them plus the
-  variance of their means.
-
-Scores that no world had get the mean 0 and the variance that scores have (``mean/*`` and the like).
+search, scores as its surrogate scales them. How effects follow from them is said in
+:mod:`autoselection.search.prior_learning`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +29,7 @@ from autoselection.search.credit import Credit
 from autoselection.search.edits import Editor, UnionSource
 from autoselection.search.features import SubsetFeatures
 from autoselection.search.prior import line_inputs
+from autoselection.search.prior_learning import Scored, effects, learn
 from autoselection.search.scores import cut_scores
 from autoselection.search.space import RecipeSpace
 from autoselection.search.surrogate import Transform
@@ -49,31 +41,10 @@ from benchmarks.worlds.pools import PoolWorld
 
 PROBES, RANDOM, EDITED, EDITS = 40, 60, 20, 3
 """Recipes of a world: probes, random ones, and in each of two generations so many parents with so many edits."""
-ITERATIONS = 60
-SHRINKAGE = 0.1
-"""Worlds without any effect that count beside a family's own, as a share of these: means of few worlds are drawn to 0."""
 ROWS = 60
 """Recipes of a world that count: its line leaves much unexplained that alike recipes share, so more would claim too much."""
-SMALLEST = 1e-4
-"""Least variance of a coefficient within a family."""
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """What recipes of one world came to.
-
-    Attributes:
-        features: names of the columns of ``inputs``.
-        inputs: as :func:`autoselection.search.prior.line_inputs` gives them.
-        scores: on the surrogate's scale.
-    """
-
-    family: str
-    features: tuple[str, ...]
-    inputs: Array
-    scores: Array
 
 
 def recipes_of(world: World, seed: int) -> list[NDArray[np.int64]]:
@@ -118,69 +89,6 @@ def scored(world: World, family: str, seed: int) -> Scored:
     transform = Transform.of(truths[: PROBES + RANDOM], True)
     kept = np.sort(np.random.default_rng([seed, 78]).permutation(len(subsets))[:ROWS])
     return Scored(family, names, inputs[kept], transform.forward(truths)[kept])
-
-
-def shared_name(feature: str) -> str:
-    """The name under which a feature's effect is learnt: sources and tasks are all alike."""
-    feature = re.sub(r"^log_kept/(source|task)/.*", r"log_kept/\1/*", feature)
-    return re.sub(r"mona/(?:(?!/within source$).)*", "mona/*", feature)
-
-
-def learn(worlds: Sequence[Scored]) -> dict[str, tuple[float, float]]:
-    """Mean and variance of the coefficient of every shared name, see the module's docstring."""
-    names = sorted({shared_name(feature) for world in worlds for feature in world.features})
-    families = sorted({world.family for world in worlds})
-    means, variances = np.array(
-        [_of_family([world for world in worlds if world.family == family], names) for family in families]
-    ).transpose(1, 0, 2)
-    mean = means.mean(axis=0)
-    variance = variances.mean(axis=0) + ((means - mean) ** 2).mean(axis=0)
-    return {name: (float(m), float(v)) for name, m, v in zip(names, mean, variance, strict=True)}
-
-
-def _of_family(worlds: Sequence[Scored], names: Sequence[str]) -> tuple[Array, Array]:
-    """Means and variances of the coefficients over worlds; 0 and 0 for names that none of them has."""
-    place = {name: number for number, name in enumerate(names)}
-    codes = [np.array([place[shared_name(feature)] for feature in world.features]) for world in worlds]
-    mean, variance = np.zeros(len(names)), np.full(len(names), 0.05)
-    rests = np.full(len(worlds), 0.3)
-    counts = np.bincount(np.concatenate(codes), minlength=len(names))
-    for _ in range(ITERATIONS):
-        sums, found = np.zeros(len(names)), []
-        for number, (world, code) in enumerate(zip(worlds, codes, strict=True)):
-            design = np.column_stack([np.ones(len(world.scores)), world.inputs])
-            expected, spread = np.r_[0.0, mean[code]], np.r_[1e2, variance[code]]
-            covariance = np.linalg.inv(design.T @ design / rests[number] + np.diag(1.0 / spread))
-            line = covariance @ (design.T @ world.scores / rests[number] + expected / spread)
-            missed = world.scores - design @ line
-            rests[number] = max(0.01, (missed @ missed + np.trace(design @ covariance @ design.T)) / len(missed))
-            np.add.at(sums, code, line[1:])
-            found.append((code, line[1:], np.diag(covariance)[1:]))
-        mean = sums / np.maximum(counts + SHRINKAGE * len(worlds), 1e-9)
-        squares = np.zeros(len(names))
-        for code, line, uncertain in found:
-            np.add.at(squares, code, (line - mean[code]) ** 2 + uncertain)
-        variance = np.maximum(squares / np.maximum(counts, 1), SMALLEST)
-    return np.where(counts > 0, mean, 0.0), np.where(counts > 0, variance, 0.0)
-
-
-def effects(learnt: Mapping[str, tuple[float, float]]) -> list[dict[str, str | float]]:
-    """The entries of the file: single names before patterns, narrow patterns before wide ones, unknown scores last."""
-    entries = [(name, mean, variance) for name, (mean, variance) in learnt.items()]
-    for kind in ("mean", "spread"):
-        for where in ("/within source", ""):
-            known = [
-                mean**2 + variance
-                for name, (mean, variance) in learnt.items()
-                if name.startswith(f"{kind}/") and name.endswith("/within source") == bool(where)
-            ]
-            if known:
-                entries.append((f"{kind}/*{where}", 0.0, float(np.mean(known))))
-    entries.sort(key=lambda entry: ("*" in entry[0], -len(entry[0]), entry[0]))
-    return [
-        {"feature": name, "mean": round(mean, 3), "deviation": round(float(np.sqrt(variance)), 3)}
-        for name, mean, variance in entries
-    ]
 
 
 def _worlds(name: str, work: Path) -> Iterator[tuple[str, World, int]]:

@@ -12,19 +12,20 @@ from benchmarks.worlds.synthetic import SyntheticWorld
 
 from autoselection.search import SearchConfig
 from autoselection.search.prior import read_prior
+from autoselection.search.prior_learning import Scored, learn
 
 FEATURES = ("log_kept", "log_kept/task/a", "log_kept/task/b", "mean/ifd", "log_kept squared")
 
 
-def world(family: str, line: list[float], seed: int) -> prior.Scored:
+def world(family: str, line: list[float], seed: int) -> Scored:
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(60, 5))
-    return prior.Scored(family, FEATURES, inputs, 3.0 + inputs @ np.array(line) + rng.normal(0, 0.1, 60))
+    return Scored(family, FEATURES, inputs, 3.0 + inputs @ np.array(line) + rng.normal(0, 0.1, 60))
 
 
 def test_signs_that_worlds_share_are_learnt_and_those_that_differ_become_variance():
     worlds = [world("one", [0.0, 0.5, 0.5, 0.8 * (-1) ** seed, -0.2], seed) for seed in range(20)]
-    learnt = prior.learn(worlds)
+    learnt = learn(worlds)
     mean, variance = learnt["log_kept/task/*"]
     assert mean == pytest.approx(0.5, abs=0.06) and variance < 0.01
     mean, variance = learnt["mean/ifd"]
@@ -35,7 +36,7 @@ def test_signs_that_worlds_share_are_learnt_and_those_that_differ_become_varianc
 def test_families_count_alike_whatever_their_number_of_worlds():
     many = [world("many", [0.0, 0.0, 0.0, 0.5, 0.0], seed) for seed in range(20)]
     few = [world("few", [0.0, 0.0, 0.0, -0.5, 0.0], seed) for seed in range(20, 24)]
-    mean, variance = prior.learn([*many, *few])["mean/ifd"]
+    mean, variance = learn([*many, *few])["mean/ifd"]
     assert mean == pytest.approx(0.0, abs=0.06) and variance == pytest.approx(0.25, abs=0.08)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -16,15 +16,10 @@ from autoselection.recipes import Recipe, Step
 from autoselection.search import Observation, SearchConfig, SearchController
 from autoselection.search.config import FidelityConfig, RepeatConfig, SurrogateConfig
 from autoselection.search.credit import shares
+from autoselection.search.kernels import KernelParts
 from autoselection.search.ranker import Point, Prediction, log_expected_improvement
 from autoselection.search.repeats import leader_to_repeat
-from autoselection.search.surrogate import (
-    GaussianProcess,
-    KernelParts,
-    leave_one_out,
-    noise_deviation,
-    predict,
-)
+from autoselection.search.surrogate import GaussianProcess, leave_one_out, noise_deviation, predict
 
 FAST = {"proposals": 12, "min_rows": 10}
 WEIGHTS = np.random.default_rng(5).integers(1, 100, 60).astype(float)
@@ -43,8 +38,9 @@ def points(count, seed=0, short=0):
 def textbook(train, test, scores, kappa, robust):
     """Posterior mean, deviation, bound and log improvement: every setting's evidence is a multivariate t density."""
     if robust:
-        centre = np.median(scores)
-        scale = np.sqrt(np.mean((scores[scores >= centre] - centre) ** 2))
+        centre, count = np.median(scores), len(scores)
+        upper = np.mean((scores[scores >= centre] - centre) ** 2)
+        scale = np.sqrt((count * upper + 8.0 * scores.var()) / (count + 8.0))
         y, back = np.arcsinh((scores - centre) / scale), lambda z: centre + scale * np.sinh(z)
     else:
         centre, scale = scores.mean(), scores.std()
@@ -53,27 +49,35 @@ def textbook(train, test, scores, kappa, robust):
     y = y - offset
     states = np.array([point.state for point in everyone])
     overlap = np.array([[jaccard(a.rows, b.rows, WEIGHTS) for b in everyone] for a in everyone])
-    level = np.array([[a.fidelity != b.fidelity for b in everyone] for a in everyone])
+    short = np.array([point.fidelity < 1 for point in everyone])
+    other = short[:, None] != short
     n, weights, means, variances, noises = len(train), [], [], [], []
     for length in (2.0, 8.0):
         smooth = Matern(length_scale=length * np.sqrt(2.0), nu=2.5)(states)
         for share in (0.3, 0.7):
-            for relation in (0.5, 0.8, 0.95) if level.any() else (1.0,):
-                kernel = (share * smooth + (1 - share) * overlap) * np.where(level, relation, 1.0)
-                kernel = kernel + 1.0  # a constant with the variance of the rest
+            for relation, step in product((0.5, 0.9), (0.4, 1.0)) if other.any() else ((1.0, 1.0),):
+                steps = np.where(short, step, 1.0)  # what short scores differ by, beside full ones
+                kernel = (
+                    (share * smooth + (1 - share) * overlap) * np.where(other, relation, 1.0) * np.outer(steps, steps)
+                )
+                kernel = (
+                    kernel + ~other
+                )  # a constant of full trainings and one of short ones, with the variance of the rest
                 for noise in (1e-3, 1e-2, 5e-2, 0.2):
-                    cov = kernel[:n, :n] + (noise + 1e-10) * np.eye(n)
+                    cov = kernel[:n, :n] + np.diag(noise * steps[:n] ** 2 + 1e-10)
                     weights.append(multivariate_t(np.zeros(n), cov * 0.5, df=4).pdf(y))  # scale rate / shape = 1 / 2
                     rest = np.linalg.solve(cov, kernel[:n])
                     amplitude = (1.0 + 0.5 * y @ np.linalg.solve(cov, y)) / (2.0 + 0.5 * n - 1.0)  # its posterior mean
                     means.append(y @ rest)
-                    variances.append(amplitude * np.clip(2.0 - np.sum(kernel[:n] * rest, axis=0), 1e-12, None))
+                    variances.append(
+                        amplitude * np.clip(kernel.diagonal() - np.sum(kernel[:n] * rest, axis=0), 1e-12, None)
+                    )
                     noises.append(amplitude * noise)
     share = np.array(weights) / np.sum(weights)
     mean = share @ np.array(means)
     spread = np.sum(share[:, None] * (np.array(variances) + (np.array(means) - mean) ** 2), axis=0)
     deviation, mean = np.sqrt(spread), mean + offset
-    best = mean[:n].max()
+    best = mean[:n][~short[:n]].max()
     gain = [
         quad(lambda x, m=m, s=s: (x - best) * norm.pdf(x, m, s), best, best + 12 * s, epsabs=1e-13)[0]
         for m, s in zip(mean, deviation, strict=True)

@@ -6,13 +6,9 @@ from scipy.stats import spearmanr
 
 from autoselection.search import surrogate
 from autoselection.search.config import SurrogateConfig
+from autoselection.search.kernels import KernelParts, matern
 from autoselection.search.ranker import Point, log_expected_improvement
-from autoselection.search.surrogate import (
-    KernelParts,
-    leave_one_out,
-    matern,
-    predict,
-)
+from autoselection.search.surrogate import leave_one_out, predict
 from autoselection.search.surrogate_inputs import Scale
 
 

@@ -205,5 +205,5 @@ def test_a_number_counts_from_where_it_was_given() -> None:
 
     given = Budget(9, trials=4, rounds=2)  # in the middle of a batch
     for trials, rounds, reached in ((3, 2, False), (4, 1, False), (4, 2, True), (6, 3, True)):
-        controller: Any = SimpleNamespace(candidates=range(trials), rounds=range(rounds))
+        controller: Any = SimpleNamespace(candidates=range(trials), rounds=range(rounds - 1), recorded_rounds=1)
         assert given.reached_by(controller) == reached

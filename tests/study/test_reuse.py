@@ -24,8 +24,9 @@ from autoselection.report import study_markdown
 from autoselection.report.compute_page import compute_page
 from autoselection.report.page import figures_of
 from autoselection.signals import SignalTable, load_table, score_pool
-from autoselection.study import Study, read_events, run_study
+from autoselection.study import Study, decisions, read_events, run_study
 from autoselection.study.compute import measure_compute
+from autoselection.study.earlier_scores import warm_start_scores
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.reuse import warm_start
 
@@ -296,3 +297,127 @@ def test_doctor_and_search_check_the_benchmarks_first(study_config: Path, tmp_pa
     assert code == 0 and "share 12 items" in json.loads(text)["benchmarks"][0]
     assert "Benchmarks: addition/dev and addition/test share 12 items" in study_markdown(Study(tmp_path / "study"))
     assert run("search", path, "--out", tmp_path / "study", "--json")[0] == 0, "an accepted study goes on"
+
+
+def _end(job: EvaluationJob) -> EvaluationResult:
+    """Best are about 150 rows, and of these the first ones of the pool."""
+    assert job.rows is not None
+    worth = -abs(len(job.rows) - 150) / 100 - float(np.mean(job.rows)) / 1000
+    return EvaluationResult(
+        job.split, job.seed, worth, {"a": worth}, train_tokens=1, seconds={"train": 0.1, "eval": 0.0, "total": 0.1}
+    )
+
+
+def _warm_config(study_config: Path, place: Path, pool: Path | None, *studies: Path, **search: Any) -> Path:
+    document = yaml.safe_load(study_config.read_text())
+    document["search"] |= {"warm_start": [*map(str, studies)], "batch": 1, "seed": 5, **search}
+    document |= {"final": {"enabled": False}, "incumbent": {"recipe": "none"}}
+    if pool is not None:
+        document["pool"] = {"path": str(pool)}
+        document["signals"]["signals"] = ["tokens", "ngram_entropy", "text_hash"]
+    place.write_text(yaml.safe_dump(document))
+    return place
+
+
+def _killed_and_gone_on(config: Path, out: Path, ends: Any, lost: Path) -> Study:
+    """A study that is killed at its fourth evaluation, after which the earlier study is lost."""
+    made: list[EvaluationJob] = []
+
+    def until(job: EvaluationJob) -> EvaluationResult:
+        made.append(job)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return _end(job)
+
+    ends(until)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(config, out)
+    shutil.rmtree(lost)
+    ends(_end)
+    return run_study(config, out)
+
+
+def _decided(study: Study) -> list[dict[str, Any]]:
+    return decisions([event for event in study.journal.events if event["event"] in ("warm_start", "trial", "round")])
+
+
+def test_scores_of_an_earlier_study_of_this_pool_are_learnt_from_and_outlive_it(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    ends(_end)
+    first = run_study(_warm_config(study_config, tmp_path / "first.yaml", None, evaluations=6), tmp_path / "first")
+    config = _warm_config(study_config, tmp_path / "next.yaml", None, first.path, evaluations=6, warm_start_probes=1)
+    whole = run_study(config, tmp_path / "whole")
+    (event,) = whole.journal.of("warm_start")
+    assert {entry["trial"] for entry in event["scores"]} == {trial.id for trial in first.trials}
+    assert event["effects"] is None and event["unused"] == {}
+    assert whole.trials[0].score == first.best().score, "it begins at the earlier winner's level"  # type: ignore[union-attr]
+    assert f"It also learnt from 6 scores of {first.path}" in study_markdown(whole)
+    alone = run_study(_warm_config(study_config, tmp_path / "alone.yaml", None, evaluations=6), tmp_path / "alone")
+    seen = [event["round"]["decisions"][0]["ranked"][0]["prediction"] for event in whole.journal.of("round")][4:]
+    assert seen != [e["round"]["decisions"][0]["ranked"][0]["prediction"] for e in alone.journal.of("round")][4:]
+    again = _killed_and_gone_on(config, tmp_path / "again", ends, first.path)
+    assert _decided(again) == _decided(whole)
+
+
+def test_scores_on_another_pool_change_the_effects_that_a_search_begins_with(
+    study_config: Path, grown: Path, tmp_path: Path, ends: Any
+) -> None:
+    ends(_end)
+    first = run_study(_warm_config(study_config, tmp_path / "first.yaml", None, evaluations=6), tmp_path / "first")
+    config = _warm_config(study_config, tmp_path / "next.yaml", grown, first.path, evaluations=5, warm_start_probes=1)
+    whole = run_study(config, tmp_path / "whole")
+    (event,) = whole.journal.of("warm_start")
+    assert event["scores"] == [] and event["effects_from"] == [str(first.path)]
+    assert event["effects"]["learnt_from"][-1] == str(first.path)
+    assert "usual effects as the scores of other pools changed them" in study_markdown(whole)
+    again = _killed_and_gone_on(config, tmp_path / "again", ends, first.path)
+    assert _decided(again) == _decided(whole)
+
+
+def test_scores_that_cannot_be_used_are_said_in_a_sentence(
+    finished_study: Study, study_config: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(finished_study.path, broken)
+    shutil.rmtree(broken / "subsets")
+    search = load_config(study_config).search.model_copy(update={"warm_start": (broken, finished_study.path)})
+    table = open_scored_pool(finished_study.path).table
+    found = warm_start_scores(table, search, "another pool")
+    assert "cannot be read" in found["unused"][str(broken)] and found["effects_from"] == [str(finished_study.path)]
+    bare = SignalTable.from_arrays({"n_tokens": np.arange(1.0, 401)}, source=np.zeros(400, np.int32))
+    pool = finished_study.journal.of("study")[0]["pool"]
+    assert "other signals now" in warm_start_scores(bare, search, pool)["unused"][str(broken)]
+
+
+def test_a_study_goes_on_under_a_version_that_would_have_decided_otherwise(
+    study_config: Path, tmp_path: Path, ends: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _warm_config(study_config, tmp_path / "study.yaml", None, evaluations=6)
+    made: list[EvaluationJob] = []
+
+    def until(job: EvaluationJob) -> EvaluationResult:
+        made.append(job)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return _end(job)
+
+    ends(until)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(config, tmp_path / "study")
+    before = decisions(Study(tmp_path / "study").journal.of("trial"))
+    lost = tmp_path / "study" / "subsets" / "t002.npy"
+    lost.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("autoselection.search.random_streams.WARMUP", 977)
+        patch.setattr("autoselection.search.policy.WARMUP", 977)
+        patch.setattr("autoselection.search.policy.EDIT", 978)
+        ends(_end)
+        otherwise = run_study(config, tmp_path / "otherwise")
+        assert decisions(otherwise.journal.of("trial"))[:4] != before
+        study = run_study(config, tmp_path / "study")
+    assert len(study.trials) == 6 and decisions(study.journal.of("trial"))[:4] == before and lost.is_file()
+    numbers = [event["round"]["number"] for event in study.journal.of("round")]
+    assert numbers == list(range(1, len(numbers) + 1))
+    events = len(study.journal.events)
+    assert len(run_study(config, study.path).journal.events) == events

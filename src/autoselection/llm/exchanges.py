@@ -1,7 +1,7 @@
 """Every exchange with the model, as lines of ``STUDY/llm.jsonl``: what was asked, what came, what became of it.
 
-The search replays its decisions when a study goes on. So the answer that a role got once is looked up here, by trial, role and
-hash of the request, and never asked again, failures included.
+A study that goes on decides the round again that was under way. So the answer that a role got once is looked up here, by trial,
+role and hash of the request, and never asked again, failures included.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from autoselection.search.surrogate import matern
+from autoselection.search.kernels import matern
 
 Array = NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from autoselection.operators.base import Note
@@ -53,3 +53,10 @@ class StepLineage:
             **({"reasons": dict(self.reasons)} if self.reasons else {}),
             **({"inner": [step.to_dict() for step in self.inner]} if self.inner else {}),
         }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> StepLineage:
+        """From :meth:`to_dict`; further keys are ignored."""
+        known = {item.name: document[item.name] for item in fields(cls) if item.name in document}
+        inner = tuple(cls.from_dict(step) for step in document.get("inner", ()))
+        return cls(**{**known, "inner": inner})

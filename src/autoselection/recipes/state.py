@@ -61,6 +61,11 @@ class StateVector:
             for value in (getattr(self, item.name),)
         }
 
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> StateVector:
+        """From :meth:`to_dict`; further keys are ignored."""
+        return cls(**{item.name: document[item.name] for item in fields(cls) if item.name in document})
+
     def _repr_html_(self) -> str:
         shown = [(name, "" if value is None else value) for name, value in self.flat().items()]
         return notebook.page(

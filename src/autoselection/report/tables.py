@@ -16,6 +16,7 @@ from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
 from autoselection.report.sheet import Sheet
 from autoselection.statistics.compare import p_cell
+from autoselection.study.earlier_scores import warm_sentences
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.phase import study_phase
@@ -260,11 +261,7 @@ def study_notes(study: Study) -> list[str]:
         f"Benchmarks: {found['sentence']}" for event in study.journal.of("benchmarks") for found in event["findings"]
     ]
     for event in study.journal.of("warm_start"):
-        taken = (
-            ", ".join(f"{entry['trial']} of {entry['study']}" for entry in event["recipes"]) or "none was valid here"
-        )
-        passed = "".join(f"; {count} passed over: {why}" for why, count in event["passed_over"].items())
-        notes.append(f"The search began with recipes of earlier studies: {taken}{passed}.")
+        notes += warm_sentences(event)
     stopped = [event["round"]["stopped"] for event in study.journal.of("round") if event["round"].get("stopped")]
     if stopped:
         notes.append(f"The search ended before its budget was spent: {stopped[-1]}")

@@ -157,7 +157,11 @@ class FidelityConfig(StrictModel):
         lt=1,
         description="Training budget of a short training (share of a full one, such as 0.11); null: full ones only.",
     )
-    warmup: int = Field(9, ge=1, description="Random probes trained shortly before anything else (count).")
+    warmup: int = Field(
+        9,
+        ge=1,
+        description="Probes trained shortly before anything else (count), chosen as those of search.warmup are.",
+    )
     share: float = Field(
         0.3, gt=0, lt=1, description="Share of the budget that goes into short trainings, once those probes are done."
     )
@@ -207,7 +211,7 @@ class SearchConfig(StrictModel):
     warm_start: tuple[Path, ...] = Field(
         (),
         description="Directories of earlier studies, on this pool or another: their best recipes that are valid here are "
-        "evaluated first and count as evaluations, chosen before anything is evaluated (scores do not carry over).",
+        "evaluated first and count as evaluations; the surrogate learns from their scores (docs/search.md#earlier-studies).",
     )
     warm_start_probes: int = Field(3, ge=1, description="Most recipes taken from the studies of warm_start (count).")
     operators: tuple[str, ...] | None = Field(

@@ -28,6 +28,7 @@ so that it keeps away from its neighbourhood.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from autoselection import notebook
@@ -36,6 +37,7 @@ from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes import Recipe, load_recipe
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit
+from autoselection.search.earlier import EarlierTrial
 from autoselection.search.findings import summarise
 from autoselection.search.history import SearchHistory
 from autoselection.search.policy import Policy
@@ -43,7 +45,15 @@ from autoselection.search.predictions import Predictions
 from autoselection.search.proposals import Drafts
 from autoselection.search.proposer import Proposer
 from autoselection.search.ranker import Ranker
-from autoselection.search.records import Candidate, Decision, EvaluatedCandidate, Finding, Observation, Round
+from autoselection.search.records import (
+    Candidate,
+    Decision,
+    EvaluatedCandidate,
+    Finding,
+    Observation,
+    RecordedRound,
+    Round,
+)
 from autoselection.search.registry import proposer_of, ranker_of
 from autoselection.search.roles import Roles
 from autoselection.search.space import RecipeSpace
@@ -59,6 +69,8 @@ class SearchController:
         config: settings; ``config.seed`` also seeds the random steps of recipes.
         registry: operators (default: built-in ones and entry points).
         initial: recipes evaluated first, before those of ``config.initial``.
+        earlier: what earlier studies of this pool found; the ranker learns from it.
+        recorded: the first rounds of the search, decided before: they are asked again as they are.
         roles: who advises beside the rules (see :mod:`autoselection.search.roles`).
         ranker: what predicts scores: an object, or the name of a class, ours or one that a package registers as an entry
             point of group ``autoselection.rankers``.
@@ -66,6 +78,8 @@ class SearchController:
 
     Attributes:
         predictions: what the ranker expects of this search's recipes.
+        rounds: what was decided here, and why.
+        recorded_rounds: how many ``recorded`` rounds were asked again before these.
 
     Raises:
         ConfigError: the pool is too small for a search, no operator can be used on it, or no ranker or proposer has the
@@ -80,6 +94,8 @@ class SearchController:
         registry: OperatorRegistry | None = None,
         *,
         initial: Sequence[Recipe] = (),
+        earlier: Sequence[EarlierTrial] = (),
+        recorded: Iterable[RecordedRound] = (),
         roles: Roles | None = None,
         ranker: Ranker | str = "gaussian_process",
         proposer: Proposer | str = "edits",
@@ -95,9 +111,12 @@ class SearchController:
         self.registry = registry or default_registry()
         self.space = RecipeSpace(signals, self.registry, config)
         self.rounds: list[Round] = []
+        self.recorded_rounds = 0
+        self._recorded = deque(recorded)
+        self._stopped: str | None = None
         self._history = SearchHistory(config)
-        self._drafts = Drafts(signals, config, self.registry)
-        inputs = SurrogateInputs(signals, config, self.space, self._drafts)
+        self._drafts = Drafts(signals, config, self.registry, [trial.rows for trial in earlier])
+        inputs = SurrogateInputs(signals, config, self.space, self._drafts, earlier)
         self.predictions = Predictions(ranker_of(ranker, config), inputs, self._history)
         recipes = [*([Recipe(name="full")] if config.include_full else []), *initial]
         recipes += [load_recipe(path, registry=self.registry) for path in config.initial]
@@ -188,6 +207,8 @@ class SearchController:
         pending = list(self.pending)
         if pending:
             return pending[:q]
+        if self._recorded:
+            return self._again(self._recorded.popleft())
         if not self._history.can_pay():
             return []
         decisions: list[Decision] = []
@@ -198,12 +219,24 @@ class SearchController:
                 stopped = made
                 break
             candidate, decision = made
-            self._drafts.asked(candidate)
-            self._history.ask(candidate)
+            self._take(candidate)
             decisions.append(decision)
-        if decisions or not self.rounds or self.rounds[-1].stopped is None:
+        first = not self.rounds and not self.recorded_rounds
+        if decisions or first or self._stopped is None:
             self.rounds.append(self._round(decisions, stopped))
+            self._stopped = stopped
         return list(self.pending)
+
+    def _again(self, recorded: RecordedRound) -> list[Candidate]:
+        self.recorded_rounds += 1
+        self._stopped = recorded.stopped
+        for candidate in recorded.candidates:
+            self._take(candidate)
+        return list(self.pending)
+
+    def _take(self, candidate: Candidate) -> None:
+        self._drafts.asked(candidate)
+        self._history.ask(candidate)
 
     def tell(self, observation: Observation) -> None:
         """Take the outcome of an evaluation.
@@ -253,7 +286,7 @@ class SearchController:
         foretold = self.predictions.leave_one_out()
         _, _, imputed = self._history.training()
         return Round(
-            number=len(self.rounds) + 1,
+            number=self.recorded_rounds + len(self.rounds) + 1,
             told=len(self.history),
             best=best.id if best else None,
             stagnation=self.stagnation,
@@ -264,5 +297,5 @@ class SearchController:
             findings=summarise(standing, earned, self.registry),
             decisions=tuple(decisions),
             stopped=stopped,
-            unseen=() if self.rounds else self.predictions.inputs.unseen,
+            unseen=() if self.rounds or self.recorded_rounds else self.predictions.inputs.unseen,
         )

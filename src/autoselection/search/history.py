@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from autoselection.errors import StudyError
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
-from autoselection.search.fidelity import on_full_scale
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
+from autoselection.search.series import aligned
 from autoselection.wording import clipped
 
 
@@ -191,9 +191,9 @@ class SearchHistory:
         told = self.told
         scores = np.array([np.nan if trial.score is None else trial.score for trial in told], np.float64)
         known = np.flatnonzero(np.isfinite(scores))
-        scores[known] = on_full_scale(
+        scores[known] = aligned(
             scores[known],
-            [told[place].candidate.fidelity for place in known],
+            [(0, 1.0 - told[place].candidate.fidelity) for place in known],
             [told[place].candidate.subset_hash for place in known],
         )
         return scores

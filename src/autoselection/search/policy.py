@@ -26,6 +26,7 @@ from autoselection.search.random_streams import EDIT, RESEED, WARMUP, generator
 from autoselection.search.records import RANKED_KEPT, Candidate, Decision, EvaluatedCandidate, Note, Origin, trial_id
 from autoselection.search.repeats import promotion, repeat
 from autoselection.search.roles import Advice, Briefing, Option, Roles
+from autoselection.search.screening import screens
 from autoselection.search.space import RecipeSpace
 from autoselection.signals.table import SignalTable
 
@@ -83,7 +84,8 @@ class Policy:
             return self._starting_point(number)
         probes, level = history.count("warmup"), config.fidelity.level
         if probes < (config.warmup if level is None else config.fidelity.warmup):
-            return self._probe(number, probes) or "No new subset was found for a warmup probe."
+            screened = self._screened(number) if level is not None else None
+            return screened or self._probe(number, probes) or "No new subset was found for a warmup probe."
         if level is not None and not history.short_is_due:
             promoted = promotion(history, self.predictions, self.space.registry, number)
             if promoted is not None:
@@ -105,9 +107,19 @@ class Policy:
         candidate = self._candidate(number, draft, "initial", None, 0)
         return candidate, Decision.about(candidate, 1, {}, [draft.record], "given as a starting point", notes)
 
+    def _screened(self, number: int) -> Chosen | None:
+        """The next half of a score that no candidate has; None when there is none left."""
+        for recipe in screens(self.space, self._rng(0, WARMUP)):
+            draft = self.drafts.make(recipe, "half of a score, to see which end is better")
+            if self.drafts.problem(draft) is None:
+                candidate = self._candidate(number, draft, "warmup", None, 0)
+                reason = "both halves of every score that filters cut by are trained shortly first"
+                return candidate, Decision.about(candidate, 1, {}, [draft.record], reason, {})
+        return None
+
     def _probe(self, number: int, probe: int) -> Chosen | None:
         """A random recipe: the leader of many where the ranker can tell them apart before anything is known, else a drawn
-        one."""
+        one. Earlier studies have no say: a search that looks only where they point never learns that they are wrong."""
         if not self.predictions.ranker.has_prior:
             return self._drawn_probe(number, probe)
         config, rng = self.history.config, self._rng(number, WARMUP)
@@ -199,7 +211,7 @@ class Policy:
         """The leader of a ranking of random recipes; None if none of them is a new subset."""
         if not proposals.drafts:
             return None
-        ranked = self.predictions.ranked(list(proposals.drafts.values()), number)
+        ranked = self.predictions.ranked(list(proposals.drafts.values()), number, own=True)
         candidate = self._candidate(number, ranked[0], origin, None, 0)
         reason = self._why(ranked[0], f"{len(ranked)} random recipes")
         kept = [draft.record for draft in ranked[:RANKED_KEPT]]

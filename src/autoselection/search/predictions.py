@@ -43,12 +43,16 @@ class Predictions:
         points = [self.inputs.known(candidate) for candidate in candidates]
         return self._of(_in_full(points) if full else points, number)
 
-    def ranked(self, drafts: Sequence[Draft], number: int) -> list[Draft]:
-        """Drafts with predictions, highest acquisition value first (ties: the earlier proposal)."""
+    def ranked(self, drafts: Sequence[Draft], number: int, *, own: bool = False) -> list[Draft]:
+        """Drafts with predictions, highest acquisition value first (ties: the earlier proposal).
+
+        Args:
+            own: from what this search was told alone, not from earlier studies.
+        """
         new = [draft for draft in drafts if draft.point is None]
         made = iter(self.inputs.points([draft.outcome.recipe for draft in new], [draft.outcome.rows for draft in new]))
         points = [draft.point or replace(next(made), similarity=draft.similarity) for draft in drafts]
-        predictions = self._of(points, number)
+        predictions = self._of(points, number, own=own)
         return [
             replace(drafts[place], point=points[place], prediction=predictions[place])
             for place in self.order(predictions)
@@ -66,12 +70,12 @@ class Predictions:
         if config.parents == 1 or len(scored) < 2:
             return [best]
         known = self._known(scored)
-        in_full = _in_full([point for point in known.points if point.fidelity < 1.0])
+        in_full = _in_full([point for point in known.points[: len(scored)] if point.fidelity < 1.0])
         predicted = self.ranker.predict(known, in_full, 0.0, config.seed)
-        moved = iter(predicted[len(scored) :])
+        moved = iter(predicted[len(known.points) :])
         believed = [
             next(moved) if point.fidelity < 1.0 else expected
-            for point, expected in zip(known.points, predicted, strict=False)
+            for point, expected in zip(known.points[: len(scored)], predicted, strict=False)
         ]
         order = sorted(range(len(scored)), key=lambda place: (-believed[place].mu, -place))
         return [scored[place] for place in order[: config.parents]]
@@ -90,7 +94,7 @@ class Predictions:
         scores = np.array([trial.score for trial in trials], np.float64)
         return self.inputs.evaluated([trial.candidate for trial in trials], scores)
 
-    def _of(self, points: Sequence[Point], number: int) -> list[Prediction]:
+    def _of(self, points: Sequence[Point], number: int, *, own: bool = False) -> list[Prediction]:
         """Predictions for ``points``, when trial ``number`` is decided.
 
         Pending candidates of the round count as told with the score the ranker expects of them.
@@ -102,10 +106,12 @@ class Predictions:
         seed = int(generator(history.config.seed, number, SURROGATE).integers(2**31))
         if pending:
             waiting = [self.inputs.known(candidate) for candidate in pending]
-            expected = self.ranker.predict(self.inputs.evaluated(told, scores), waiting, kappa, seed)[len(told) :]
+            known = self.inputs.evaluated(told, scores, own=own)
+            expected = self.ranker.predict(known, waiting, kappa, seed)[len(known.points) :]
             scores = np.concatenate([scores, [prediction.mu for prediction in expected]])
             told += pending
-        return self.ranker.predict(self.inputs.evaluated(told, scores), points, kappa, seed)[len(told) :]
+        known = self.inputs.evaluated(told, scores, own=own)
+        return self.ranker.predict(known, points, kappa, seed)[len(known.points) :]
 
 
 def _in_full(points: Sequence[Point]) -> list[Point]:

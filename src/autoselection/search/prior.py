@@ -55,6 +55,11 @@ class LinearPrior(StrictModel):
                 return effect
         return Effect(feature=feature, mean=0.0, deviation=0.0)
 
+    def names(self, features: Sequence[str]) -> tuple[str, ...]:
+        """Names of the inputs of the line, where there is any effect."""
+        names, _ = line_inputs(features, np.zeros((0, len(features))))
+        return tuple(name for name in names if (effect := self.effect(name)).mean or effect.deviation)
+
     def design(self, features: Sequence[str], states: Array) -> tuple[Array, Array, Array]:
         """Inputs of the line at some points, and the prior mean and standard deviation of each one's coefficient.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +27,7 @@ class Draft:
         key: digest of its steps.
         edit: how it was made, in words.
         parent: whose recipe was edited.
-        similarity: weighted Jaccard of its subset with each candidate's.
+        similarity: weighted Jaccard of its subset with each known one, see :attr:`Drafts.among`.
     """
 
     outcome: Materialization
@@ -69,21 +70,33 @@ class Drafts:
 
     Args:
         config: its ``seed`` is that of recipes' random steps.
+        earlier: subsets that earlier studies evaluated; they may be evaluated again.
 
     Attributes:
         weights: weight of each row in overlaps: its number of tokens.
-        among: weighted Jaccard of the candidates' subsets with each other, in the order of their numbers.
+        among: weighted Jaccard of the known subsets with each other: ``earlier``, then the candidates' in the order of their
+            numbers.
+        earlier: how many ``earlier`` ones there are.
     """
 
-    def __init__(self, signals: SignalTable, config: SearchConfig, registry: OperatorRegistry) -> None:
+    def __init__(
+        self,
+        signals: SignalTable,
+        config: SearchConfig,
+        registry: OperatorRegistry,
+        earlier: Sequence[NDArray[np.int64]] = (),
+    ) -> None:
         self.weights = _row_weights(signals)
-        self.among = np.zeros((0, 0))
+        self.earlier = len(earlier)
         self._signals = signals
         self._config = config
         self._registry = registry
         self._cache = PrefixCache()
         self._overlaps = Overlaps(self.weights)
         self._asked: set[str] = set()
+        for rows in earlier:
+            self._overlaps.add(rows)
+        self.among = np.array([self._overlaps.jaccard(rows) for rows in earlier]).reshape(len(earlier), len(earlier))
 
     def make(self, recipe: Recipe, edit: str, key: str | None = None) -> Draft:
         """Materialize a recipe."""
@@ -97,9 +110,13 @@ class Drafts:
             return "below min_rows"
         if draft.outcome.subset_hash in self._asked:
             return "same subset as a known trial"
-        if (draft.similarity > self._config.max_jaccard).any():
+        if (draft.similarity[self.earlier :] > self._config.max_jaccard).any():
             return "nearly the subset of a known trial"
         return None
+
+    def place(self, candidate: Candidate) -> int:
+        """Where a candidate stands among the known subsets."""
+        return self.earlier + candidate.number - 1
 
     def asked(self, candidate: Candidate) -> None:
         """Take note of the next candidate."""

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from autoselection.search.series import Series
+
 Array = NDArray[np.float64]
 
 MIN_POINTS_FOR_LEAVE_ONE_OUT = 5
@@ -38,7 +40,9 @@ class Point:
         state: features of the subset, on scales that compare (see :mod:`autoselection.search.surrogate_inputs`).
         encoding: encoded parameters of the recipe, in [0, 1]; empty unless ``search.surrogate.features`` asks for them.
         fidelity: share of the training budget; 1 is a full evaluation.
-        similarity: weighted Jaccard of the subset with each one asked for so far; empty if that is not known.
+        similarity: weighted Jaccard of the subset with each known one (of earlier studies, then those asked for so far); empty
+            if that is not known.
+        study: 0 for this search, else the number of the earlier study of the same pool that evaluated it.
     """
 
     rows: NDArray[np.int64]
@@ -46,6 +50,12 @@ class Point:
     encoding: Array
     fidelity: float = 1.0
     similarity: Array = field(default_factory=lambda: np.zeros(0))
+    study: int = 0
+
+    @property
+    def series(self) -> Series:
+        """What its score compares with as it is."""
+        return (self.study, 1.0 - self.fidelity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +63,9 @@ class Known:
     """What a ranker learns from.
 
     Attributes:
-        points: the evaluated recipes; repeats of a subset by themselves.
-        scores: their scores, float64[len(points)], higher is better; a failed evaluation has the worst of them.
+        points: the evaluated recipes; repeats of a subset by themselves; those of earlier studies of this pool last.
+        scores: their scores, float64[len(points)], higher is better; a failed evaluation has the worst of them. Those of short
+            trainings and of earlier studies are moved to the scale of this search's full ones, as far as that is known.
         weights: weight of each row of the pool where subsets are compared: its number of tokens.
         places: where each point stands in every point's ``similarity``; None: similarities are not known.
         features: names of the features in every point's ``state``, as of
@@ -160,16 +171,17 @@ class BaseRanker:
         return float(np.sqrt(np.mean((known.scores - expected) ** 2)))
 
     def leave_one_out(self, known: Known, seed: int) -> LeaveOneOut | None:
-        """One fit a point."""
-        if len(known.points) < MIN_POINTS_FOR_LEAVE_ONE_OUT:
+        """One fit a point of this search."""
+        own = [place for place, point in enumerate(known.points) if point.study == 0]
+        if len(own) < MIN_POINTS_FOR_LEAVE_ONE_OUT:
             return None
         noise = self.noise(known)
-        predicted, errors = np.zeros((2, len(known.points)))
-        for place, point in enumerate(known.points):
-            found = self.predict(known.without(place), [point], 0.0, seed)[-1]
-            predicted[place] = found.mu
-            errors[place] = (known.scores[place] - found.mu) / max(1e-12, float(np.hypot(found.sigma, noise)))
-        return calibration(known.scores, predicted, errors)
+        predicted, errors = np.zeros((2, len(own)))
+        for number, place in enumerate(own):
+            found = self.predict(known.without(place), [known.points[place]], 0.0, seed)[-1]
+            predicted[number] = found.mu
+            errors[number] = (known.scores[place] - found.mu) / max(1e-12, float(np.hypot(found.sigma, noise)))
+        return calibration(known.scores[own], predicted, errors)
 
 
 def calibration(scores: Array, predicted: Array, errors: Array) -> LeaveOneOut | None:

@@ -92,6 +92,31 @@ class Candidate:
             "replicate": self.replicate,
         }
 
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], rows: NDArray[np.int64]) -> Candidate:
+        """From :meth:`to_dict` and the rows, of this version or an earlier one; further keys are ignored."""
+        prediction = document.get("prediction")
+        if prediction is not None:
+            prediction = Prediction(*(float(prediction.get(name, 0.0)) for name in ("mu", "sigma", "ucb", "log_ei")))
+        return cls(
+            id=document["id"],
+            number=document["number"],
+            recipe=Recipe.from_dict(document["recipe"]),
+            rows=rows,
+            subset_hash=document["subset_hash"],
+            ordered_hash=document["ordered_hash"],
+            lineage=tuple(StepLineage.from_dict(step) for step in document["lineage"]),
+            state=StateVector.from_dict(document["state"]),
+            origin=document["origin"],
+            parent=document["parent"],
+            edit=document["edit"],
+            trajectory=document["trajectory"],
+            prediction=prediction,
+            fidelity=document.get("fidelity", 1.0),
+            of=document.get("of"),
+            replicate=document.get("replicate", 0),
+        )
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -315,6 +340,19 @@ class Round:
             "stopped": self.stopped,
             "unseen": list(self.unseen),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedRound:
+    """A round as a journal holds it: decided, whatever a later version would decide.
+
+    Attributes:
+        candidates: what was asked for, in order.
+        stopped: why fewer were given than asked for, if so.
+    """
+
+    candidates: tuple[Candidate, ...]
+    stopped: str | None = None
 
 
 def trial_id(number: int) -> str:

@@ -8,9 +8,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from autoselection.recipes import Recipe
 from autoselection.search.config import SearchConfig
+from autoselection.search.earlier import EarlierTrial
 from autoselection.search.features import SubsetFeatures
 from autoselection.search.noise import noise_covariance
 from autoselection.search.proposals import Drafts
@@ -18,6 +20,7 @@ from autoselection.search.random_streams import SCALE, generator
 from autoselection.search.ranker import Known, Point
 from autoselection.search.records import Candidate
 from autoselection.search.scores import CutScores, cut_scores
+from autoselection.search.series import FIRST, aligned
 from autoselection.search.space import RecipeSpace
 from autoselection.search.warmup import draw_probe, zone_of
 from autoselection.signals.table import SignalTable
@@ -52,14 +55,23 @@ class SurrogateInputs:
     """Describes recipes of one search to its ranker.
 
     Args:
-        drafts: of the same search.
+        drafts: of the same search; it knows the subsets of ``earlier``.
+        earlier: what earlier studies of this pool found.
     """
 
-    def __init__(self, signals: SignalTable, config: SearchConfig, space: RecipeSpace, drafts: Drafts) -> None:
+    def __init__(
+        self,
+        signals: SignalTable,
+        config: SearchConfig,
+        space: RecipeSpace,
+        drafts: Drafts,
+        earlier: Sequence[EarlierTrial] = (),
+    ) -> None:
         self._signals = signals
         self._config = config
         self._space = space
         self._drafts = drafts
+        self._earlier = earlier
         self._points: dict[str, Point] = {}
 
     @property
@@ -102,13 +114,32 @@ class SurrogateInputs:
             described = self._features(candidate.rows, candidate.state)
             point = self._point(candidate.rows, described, candidate.recipe)
             self._points[candidate.id] = replace(point, fidelity=candidate.fidelity)
-        return replace(self._points[candidate.id], similarity=self._drafts.among[candidate.number - 1])
+        return replace(self._points[candidate.id], similarity=self._drafts.among[self._drafts.place(candidate)])
 
-    def evaluated(self, candidates: Sequence[Candidate], scores: NDArray[np.float64]) -> Known:
-        """What is known of candidates, with their scores; their similarities with all candidates are known."""
-        places = [candidate.number - 1 for candidate in candidates]
+    @cached_property
+    def _found_earlier(self) -> list[Point]:
+        points = self.points([trial.recipe for trial in self._earlier], [trial.rows for trial in self._earlier])
+        return [replace(point, study=trial.study) for point, trial in zip(points, self._earlier, strict=True)]
+
+    def evaluated(self, candidates: Sequence[Candidate], scores: NDArray[np.float64], *, own: bool = False) -> Known:
+        """What is known of candidates, with their scores, and of earlier studies; similarities of all are known.
+
+        Args:
+            scores: of the candidates, on the scale of full trainings.
+            own: leave earlier studies out.
+        """
+        places = [self._drafts.place(candidate) for candidate in candidates]
         points = [self.known(candidate) for candidate in candidates]
         noise = noise_covariance(candidates, self._drafts.among[np.ix_(places, places)])
+        if self._earlier and not own:
+            found = self._found_earlier
+            series = [*(FIRST for _ in candidates), *(point.series for point in found)]
+            subsets = [item.subset_hash for item in candidates] + [trial.subset_hash for trial in self._earlier]
+            scores = aligned(np.concatenate([scores, [trial.score for trial in self._earlier]]), series, subsets)
+            points += [replace(point, similarity=self._drafts.among[place]) for place, point in enumerate(found)]
+            places += range(len(found))
+            if noise is not None:
+                noise = block_diag(noise, np.eye(len(found)))
         return Known(points, scores, self._drafts.weights, places, self._features.names, noise)
 
     def elsewhere(self, points: Sequence[Point], scores: NDArray[np.float64]) -> Known:

@@ -30,7 +30,8 @@ class Budget:
 
     def reached_by(self, controller: SearchController) -> bool:
         """Whether a search that is replayed is where this number was given."""
-        return len(controller.candidates) >= self.trials and len(controller.rounds) >= self.rounds
+        rounds = controller.recorded_rounds + len(controller.rounds)
+        return len(controller.candidates) >= self.trials and rounds >= self.rounds
 
 
 def budgets(study: Study) -> list[Budget]:

@@ -1,4 +1,4 @@
-"""What earlier studies are good for: their recipes as first probes of a new search."""
+"""What earlier studies are good for: their recipes as first evaluations of a new search."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from autoselection.search import SearchConfig
 from autoselection.signals import SignalTable
 from autoselection.study.study import Study
 
+NOTHING: dict[str, Any] = {"recipes": [], "passed_over": {}}
+"""What a study begins with that names no earlier one."""
+
 
 def warm_start(table: SignalTable, config: SearchConfig) -> dict[str, Any]:
     """Recipes of earlier studies that a search starts with, chosen before anything is evaluated.
@@ -21,8 +24,8 @@ def warm_start(table: SignalTable, config: SearchConfig) -> dict[str, Any]:
     pool has its signals, its subset is large enough, and no recipe before selects the same rows.
 
     Returns:
-        Plain data for the journal: ``recipes`` (``study``, ``trial``, ``score`` there, ``rows`` here, ``recipe``) and
-        ``passed_over`` (why a recipe before the last taken one was not taken: count).
+        Plain data for the journal: ``recipes`` (``study``, ``trial``, ``score`` and ``subset_hash`` there, ``rows`` here,
+        ``recipe``) and ``passed_over`` (why a recipe before the last taken one was not taken: count).
 
     Raises:
         StudyError: a folder of ``search.warm_start`` holds no study, or one without a scored trial.
@@ -75,7 +78,13 @@ def ranked_trials(path: Path) -> Sequence[dict[str, Any]]:
     except AutoSelectionError as error:
         raise StudyError(f"search.warm_start: {path}: {error}") from error
     scored = [
-        {"study": str(path), "trial": trial.id, "score": trial.score, "recipe": dict(trial.record["recipe"])}
+        {
+            "study": str(path),
+            "trial": trial.id,
+            "score": trial.score,
+            "recipe": dict(trial.record["recipe"]),
+            "subset_hash": trial.record["subset_hash"],
+        }
         for trial in trials
         if trial.score is not None
     ]

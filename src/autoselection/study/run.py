@@ -21,9 +21,11 @@ from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.progress import console, progress
 from autoselection.recipes import lineage_remarks, shortfalls
 from autoselection.search import Candidate, Observation, SearchController
+from autoselection.search.surrogate import GaussianProcess
 from autoselection.study.accounts import final_account, trial_account, verdict_account
 from autoselection.study.budget import budgets, change_budget
 from autoselection.study.checkpoints import prune_checkpoints
+from autoselection.study.earlier_scores import warm_effects, warm_scores, warm_start_scores
 from autoselection.study.evidence import final_evidence, other_winner
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
 from autoselection.study.identity import study_identity
@@ -42,7 +44,8 @@ from autoselection.study.opening import check_kind, prepare_journalled
 from autoselection.study.outputs import write_outputs
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination, Prepared
-from autoselection.study.reuse import warm_recipes, warm_start
+from autoselection.study.recorded import recorded_rounds
+from autoselection.study.reuse import NOTHING, warm_recipes, warm_start
 from autoselection.study.study import JOURNAL, Study, check_folder
 from autoselection.study.trials import Trial
 from autoselection.system import told
@@ -56,7 +59,7 @@ def run_study(config: StudyConfig | Path | str, out: Path | str) -> Study:
     """Run, or go on with, the study of ``config`` (or of a configuration file) in the folder ``out``.
 
     Everything finished stays finished: evaluations in the journal are not repeated, signals come from the cache,
-    and the controller repeats its decisions from what it is told.
+    and finished rounds stand as they were decided.
 
     Raises:
         ConfigError: the configuration file cannot be used.
@@ -117,18 +120,24 @@ def _ledger(study: Study, prepared: Prepared, executor: Executor, account: Accou
 def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
     settings = study.config.search
     if settings.warm_start and not study.journal.of("warm_start"):
-        study.journal.append("warm_start", **warm_start(prepared.table, settings))
-    chosen = study.journal.of("warm_start")
+        learnt = warm_start_scores(prepared.table, settings, prepared.pool.fingerprint)
+        study.journal.append("warm_start", **warm_start(prepared.table, settings), **learnt)
+    begun = (study.journal.of("warm_start") or [NOTHING])[0]
     roles = build_roles(settings.llm, prepared.table, study.path / EXCHANGES)
     ledger = _ledger(study, prepared, executor, trial_account(study))
     first, *later = budgets(study)
     controller = SearchController(
         prepared.table,
         settings.model_copy(update={"evaluations": first.evaluations}),
-        initial=warm_recipes(chosen[0]) if chosen else (),
+        initial=warm_recipes(begun),
+        earlier=warm_scores(begun, prepared.table),
+        recorded=recorded_rounds(study, prepared.table),
         roles=roles,
+        ranker=GaussianProcess(settings, warm_effects(begun)),
     )
     if not study.journal.of("round"):
+        for study_path, why in begun.get("unused", {}).items():
+            console.say(styled("Warm start", "yellow"), f": no score was learnt from {study_path}: {why}")
         for said in controller.predictions.inputs.unseen:
             console.say(styled("Surrogate", "yellow"), f": {said}")
     with progress("Search", settings.evaluations) as advance:
@@ -205,7 +214,7 @@ def training_seeds(evaluation: EvaluationConfig, replicate: int) -> tuple[int, .
 
 
 def _journal_rounds(controller: SearchController, journal: Journal) -> None:
-    for record in controller.rounds[len(journal.of("round")) :]:
+    for record in controller.rounds[len(journal.of("round")) - controller.recorded_rounds :]:
         journal.append("round", round=record.to_dict())
 
 

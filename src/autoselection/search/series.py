@@ -1,0 +1,147 @@
+"""Series: scores that compare with each other as they are. Full trainings of a search are one, its short trainings another,
+and the full trainings of every earlier study of the same pool one each.
+
+What the surrogate takes for granted of a recipe's score in series c, f the score that it deserves in the first one,
+
+    y_c(A) = a_c + b_c · (r_c · f(A) + √(1 - r_c²) · g_c(A)) + noise,
+
+g_c as smooth as f and independent of it. The intercept a_c is normal with a variance of its own and is integrated out, so that
+scores count before any recipe has a score in both; r_c and b_c are hyperparameters of its grid
+(:class:`autoselection.search.kernels.KernelParts`): short trainings may rank recipes otherwise and differ less, earlier
+studies may have nothing to say at all (r = 0). Effects of features (the line in f) are the same in short trainings as in full ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+Series: TypeAlias = tuple[int, float]
+"""Study (0: this one, from 1 on: earlier ones) and the share of a full training that was left out."""
+FIRST: Series = (0, 0.0)
+
+PSEUDO_PAIRS = 3.0
+"""Weight of the belief that a step of one score is as large a step of the other, in recipes that have both."""
+UNLIKE = 2.0
+"""Factor by which the spreads of two studies may differ before that belief gives way."""
+FLATTEST = 0.25
+"""Least slope, as a share of that belief: scores that contradict each other are not taken for scores that are all alike, which
+would make the surrogate too sure."""
+SHORT = tuple(product((0.5, 0.9), (0.4, 1.0)))
+"""Correlations of short trainings with full ones, and factors between their differences."""
+EARLIER = ((0.0, 1.0), (0.9, 1.0))
+"""The same for an earlier study."""
+INTERCEPT_VARIANCE = 1.0
+"""Prior variance of an intercept, relative to the amplitude: around the mean of all scores, of other series than the first
+around where :func:`aligned` puts them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Relations:
+    """How the scores of some points are related, for every setting of correlations and factors.
+
+    Attributes:
+        codes: series of each point as a number; 0 is the first.
+        correlations: r of each series, shape (settings, series); that of the first is 1.
+        of_lines: the same for what the line gives: 1 for short trainings too.
+        factors: b of each series, likewise.
+    """
+
+    codes: NDArray[np.int64]
+    correlations: Array
+    of_lines: Array
+    factors: Array
+
+    @classmethod
+    def of(cls, series: Sequence[Series]) -> Relations:
+        """From the series of points."""
+        names = sorted(set(series) | {FIRST})
+        codes = np.array([names.index(name) for name in series], np.int64)
+        single = len(set(series)) < 2
+        short = any(study == 0 and left_out > 0 for study, left_out in names) and not single
+        earlier = any(study > 0 for study, _ in names) and not single
+        correlations, of_lines, factors = [], [], []
+        for of_short, of_earlier in product(SHORT if short else ((1.0, 1.0),), EARLIER if earlier else ((1.0, 1.0),)):
+            chosen = [(1.0, 1.0) if name == FIRST else of_earlier if name[0] else of_short for name in names]
+            correlations.append([correlation for correlation, _ in chosen])
+            of_lines.append([chosen[place][0] if name[0] else 1.0 for place, name in enumerate(names)])
+            factors.append([factor for _, factor in chosen])
+        return cls(codes, np.array(correlations), np.array(of_lines), np.array(factors))
+
+    @property
+    def scales(self) -> Array:
+        """Factor of each point's score, shape (settings, points)."""
+        return np.asarray(self.factors[:, self.codes])
+
+    def between(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> tuple[Array, Array]:
+        """What covariances that deviations, and that lines, give are multiplied by, shapes (settings, len(one), len(other))."""
+        left, right = self.codes[one], self.codes[other]
+        factors = self.factors[:, left, None] * self.factors[:, None, right]
+        found = []
+        for correlations in (self.correlations, self.of_lines):
+            related = correlations[:, left, None] * correlations[:, None, right]
+            found.append(np.asarray(factors * np.where(left[:, None] == right, 1.0, related)))
+        return found[0], found[1]
+
+    def intercepts(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> Array:
+        """Covariances that intercepts add, shape (len(one), len(other))."""
+        left, right = self.codes[one], self.codes[other]
+        return np.where(left[:, None] == right, INTERCEPT_VARIANCE, 0.0)
+
+
+def aligned(scores: Array, series: Sequence[Series], subsets: Sequence[str]) -> Array:
+    """Scores moved to where the first series' scores of the same subsets would be expected.
+
+    Each other series is moved by the line through the subsets that have both (least squares, its slope shrunk to 1; for an
+    earlier study to what makes the spreads differ by no more than a factor of ``UNLIKE``); without any, so that its mean is
+    that of the first.
+    The first series is that of full trainings where there are some, else of the lowest ones that there are.
+
+    Args:
+        scores: of all evaluations.
+        series: of each one.
+        subsets: hash of each one's subset.
+    """
+    names = sorted(set(series))
+    if len(names) < 2:
+        return scores
+    places = {name: [place for place, own in enumerate(series) if own == name] for name in names}
+    first = _means(scores, places[names[0]], subsets)
+    moved = scores.copy()
+    for name in names[1:]:
+        other = _means(scores, places[name], subsets)
+        both = [key for key in other if key in first]
+        whole = np.array(list(other.values()))
+        x = np.array([other[key] for key in both]) if both else whole
+        y = np.array([first[key] for key in both or first])
+        # Short trainings are scored by the same measure; an earlier study may not have been.
+        usual = 1.0 if name[0] == names[0][0] else _usual_slope(np.array(list(first.values())), whole)
+        prior = PSEUDO_PAIRS * float(np.var(whole))
+        slope = usual
+        if both and prior > 0:
+            dx, dy = x - x.mean(), y - y.mean()
+            slope = (float(dx @ dy) + usual * prior) / (float(dx @ dx) + prior)
+        moved[places[name]] = y.mean() + max(slope, FLATTEST * usual) * (scores[places[name]] - x.mean())
+    return moved
+
+
+def _usual_slope(first: Array, other: Array) -> float:
+    """1, or what brings the other's spread within a factor of the first's: another measure, such as a share of right answers."""
+    if len(first) < 2 or len(other) < 2 or first.std() <= 0 or other.std() <= 0:
+        return 1.0
+    ratio = float(first.std() / other.std())
+    return float(np.clip(1.0, ratio / UNLIKE, ratio * UNLIKE))
+
+
+def _means(scores: Array, places: Sequence[int], subsets: Sequence[str]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for place in places:
+        found.setdefault(subsets[place], []).append(float(scores[place]))
+    return {key: float(np.mean(values)) for key, values in found.items()}
