@@ -12,6 +12,7 @@ from tables import mixtures, two_levels, write
 from typer.testing import CliRunner
 
 from autoselection.cli import app
+from autoselection.cli._outcome import run
 from autoselection.errors import ConfigError
 from autoselection.mixture import Analysis, ScoreColumns, analyse, column_place, column_weights, read_runs
 from autoselection.mixture.analysis import doubled, nondominated, short_names
@@ -164,3 +165,8 @@ def test_a_source_below_the_floor_has_no_effect(tmp_path: Path) -> None:
     runs = read_runs(path, ["share/*"], [ScoreColumns("loss/*", True)], "model", None, {"small": 1, "large": 20})
     effect = analyse(runs, column_weights(runs, {}), following=0).effects[3]
     assert effect.objective.to_dict() == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_a_table_that_is_not_there_is_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(app, ["mixture", str(tmp_path / "none.csv"), *OPTIONS]) == 2
+    assert "none.csv: there is no such file" in capsys.readouterr().err

@@ -27,7 +27,7 @@ INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143
 
 #: Exit code of a system's error, by command; of all others it is that of a study.
 _SYSTEM_CODES = {
-    **dict.fromkeys(("init", "config", "doctor"), 2),
+    **dict.fromkeys(("init", "config", "doctor", "mixture"), 2),
     **dict.fromkeys(("ingest", "pool"), 3),
     **dict.fromkeys(("score", "sae"), 4),
     **dict.fromkeys(("recipes", "materialize", "apply", "explain", "diff"), 5),
