@@ -67,6 +67,13 @@ def test_words_of_plots_are_text_and_gaps_stay_gaps() -> None:
     assert drawn["layout"]["height"] == 420
 
 
+def test_nothing_of_a_plot_ends_its_element() -> None:
+    numbers = Sheet.of("numbers", (), [("a", "1")])
+    made = builder.Figure("t", "s", numbers, ({"type": "bar", "hovertemplate": "</script><b>%{x}</b>"},))
+    tags = [tag for tag, _ in _elements(page_html(Page("p", (Section("s", (made,)),))))]
+    assert "b" not in tags and tags.count("script") == 3
+
+
 def test_the_same_page_is_the_same_text() -> None:
     assert page_html(page()) == page_html(page())
 
