@@ -119,7 +119,12 @@ def test_how_far_chance_follows_the_rows_is_learnt_from_trainings() -> None:
         assert shared_chance(scores, similarity) == pytest.approx(shared, abs=0.15)
     assert shared_chance([{0: 1.0}, {1: 2.0}], np.eye(2)) == pytest.approx(SHARED, abs=0.005)
     assert shared_chance([], np.zeros((0, 0))) == pytest.approx(SHARED, abs=0.005)
-    assert shared_chance([{0: 1.0, 1: 1.0}, {0: 2.0, 1: 2.0}], np.eye(2)) == pytest.approx(SHARED, abs=0.005)
+    for alike in (
+        np.eye(2),
+        np.full((2, 2), 0.7) + 0.3 * np.eye(2),
+    ):  # a server that answers the same whatever it is asked
+        found = shared_chance([{0: 1.1, 1: 1.1, 2: 1.1}, {0: 2.3, 1: 2.3, 2: 2.3}], alike)
+        assert found == pytest.approx(SHARED, abs=0.005)
 
 
 def test_subsets_with_common_chance_say_less_of_its_size() -> None:

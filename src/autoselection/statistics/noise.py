@@ -116,27 +116,33 @@ def shared_chance(scores: Sequence[Mapping[int, float]], similarity: Floats) -> 
         similarity: Jaccard similarity of the subsets, float64[K, K].
     """
     several = [subset for subset, found in enumerate(scores) if len(found) > 1]
-    places = [(subset, seed) for subset in several for seed in scores[subset]]
-    weights = _SHARES ** (_PRIOR[0] - 1) * (1 - _SHARES) ** (_PRIOR[1] - 1)
-    freedom = len(places) - len(several)
-    if freedom:
-        which = np.array([subset for subset, _ in places])
-        seeds = np.array([seed for _, seed in places])
-        values = np.array([scores[subset][seed] for subset, seed in places])
-        levels = (which[:, None] == several).astype(np.float64)
-        same = which[:, None] == which
-        alike = np.where(seeds[:, None] == seeds, similarity[np.ix_(which, which)], 0.0)
-        covariance = _SHARES[:, None, None] * alike + (1 - _SHARES)[:, None, None] * (same & (seeds[:, None] == seeds))
-        solved = np.linalg.solve(covariance, np.concatenate([levels, values[:, None]], axis=1)[None])
-        inner = levels.T @ solved[:, :, :-1]
-        left = values - (levels @ np.linalg.solve(inner, levels.T @ solved[:, :, -1:]))[..., 0]
-        squares = np.einsum("sn,sn->s", left, np.linalg.solve(covariance, left[..., None])[..., 0])
-        if squares.max() > 0:
-            evidence = -0.5 * (
-                np.linalg.slogdet(covariance)[1] + np.linalg.slogdet(inner)[1] + freedom * np.log(squares)
-            )
-            weights = weights * np.exp(evidence - evidence.max())
-    return float(weights @ _SHARES / weights.sum())
+    prior = _SHARES ** (_PRIOR[0] - 1) * (1 - _SHARES) ** (_PRIOR[1] - 1)
+    freedom = sum(len(scores[subset]) for subset in several) - len(several)
+    if not any(np.ptp(list(scores[subset].values())) > 0 for subset in several):  # nothing varied by seed
+        return float(prior @ _SHARES / prior.sum())
+    # Seeds have nothing in common, and for every share the eigenvectors of a seed's covariance are those of the similarity.
+    levels, values, spectrum = [], [], []
+    for seed in sorted(set().union(*(scores[subset] for subset in several))):
+        own = np.array([place for place, subset in enumerate(several) if seed in scores[subset]])
+        subsets = [several[place] for place in own]
+        roots, vectors = np.linalg.eigh(similarity[np.ix_(subsets, subsets)])
+        level = np.zeros((len(own), len(several)))
+        level[np.arange(len(own)), own] = 1.0
+        levels.append(vectors.T @ level)
+        values.append(vectors.T @ np.array([scores[subset][seed] for subset in subsets]))
+        spectrum.append(np.maximum(roots, 0.0))
+    design, observed, alike = np.concatenate(levels), np.concatenate(values), np.concatenate(spectrum)
+    evidence = []
+    for share in _SHARES:
+        variances = share * alike + 1 - share
+        weighted = design / variances[:, None]
+        inner = design.T @ weighted
+        left = observed - design @ np.linalg.solve(inner, weighted.T @ observed)
+        squares = float((left**2 / variances).sum())
+        volume = float(np.log(variances).sum()) + float(np.linalg.slogdet(inner)[1])
+        evidence.append(-0.5 * (volume + freedom * np.log(squares)))
+    posterior = prior * np.exp(np.array(evidence) - max(evidence))
+    return float(posterior @ _SHARES / posterior.sum())
 
 
 def chance_correlation(seeds: Sequence[Collection[int]], similarity: Floats, shared: float) -> Floats:
