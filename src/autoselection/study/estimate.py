@@ -141,13 +141,15 @@ class _Rates:
     """What one evaluation was measured to take.
 
     Attributes:
-        load: seconds before training.
+        load: seconds before training and scoring.
+        once: seconds of a training whatever its length.
         token: seconds a token trained on.
         dev, test: seconds a dev item in its search metric, and with all metrics, by task.
         memory: bytes.
     """
 
     load: float
+    once: float
     token: float
     dev: float
     test: float
@@ -242,13 +244,17 @@ def _has_gpu() -> bool:
 
 
 def _measured_evaluation(config: StudyConfig, sample: Pool, row_tokens: float, work: Path) -> _Rates:
-    """Train and score a little, twice: the second time what is loaded once is loaded, and it takes seconds."""
+    """Train and score a little, three times: first so that all is loaded that is loaded once, then two steps, then for
+    seconds. What the last two differ in is the time a token takes; the rest of the shorter one is that of every training.
+    """
     sft = config.evaluation.sft
     step = int(sft.batch_size * min(row_tokens, sft.max_length))
+    _evaluated(config, sample, step, _ITEMS, work / "0")
     first = _evaluated(config, sample, 2 * step, _ITEMS, work / "1")
     training, scoring = (max(first.seconds[part], 1e-3) for part in ("train", "eval"))
-    most = training_tokens(sft, len(sample), row_tokens)
-    tokens = int(np.clip(first.train_tokens * _SECONDS / training, 2 * step, max(most, 2 * step)))
+    most = max(4 * step, training_tokens(sft, len(sample), row_tokens))
+    long = training > _SECONDS  # then what is done once a training hardly counts
+    tokens = 2 * step if long else int(np.clip(first.train_tokens * _SECONDS / training, 4 * step, most))
     items = int(np.clip(_ITEMS * _SECONDS / scoring, _ITEMS, 10_000))
     with _peak() as memory:
         found = _evaluated(config, sample, tokens, items, work / "2")
@@ -258,9 +264,19 @@ def _measured_evaluation(config: StudyConfig, sample: Pool, row_tokens: float, w
         whole = _evaluated(config, None, 0, min(items, _ITEMS), work / "3", full_metrics=True)
         test = max(dev, whole.seconds["eval"] / max(1, _scored(whole)))
     token = found.seconds["train"] / max(1, found.train_tokens)
+    more = found.train_tokens - first.train_tokens
+    if not long and more > 0 and found.seconds["train"] > training:
+        token = (found.seconds["train"] - training) / more
+    once = max(0.0, found.seconds["train"] - token * found.train_tokens)
     settings = found.settings
     return _Rates(
-        found.seconds.get("load", 0.0), token, dev, test, memory.bytes, f"{settings['device']} in {settings['dtype']}"
+        found.seconds.get("load", 0.0),
+        once,
+        token,
+        dev,
+        test,
+        memory.bytes,
+        f"{settings['device']} in {settings['dtype']}",
     )
 
 
@@ -352,7 +368,7 @@ def _evaluation_stages(
         tokens = sum(training_tokens(sft, size, row_tokens) for size in sizes)
         runs = len(sizes) + untrained
         each = rates.load + items[split] * (rates.test if split == "test" else rates.dev)
-        seconds = tokens * rates.token + runs * each
+        seconds = tokens * rates.token + len(sizes) * rates.once + runs * each
         workers = max(1, min(config.executor.workers, runs))
         mean = int(np.mean(sizes)) if sizes else 0
         return Stage(name, runs, mean, tokens, seconds, seconds / workers, rates.memory, "scaled by tokens and items")
