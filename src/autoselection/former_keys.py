@@ -133,6 +133,9 @@ def as_before(document: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in CONSTANTS.items():
         if isinstance(_at(found, key.rpartition(".")[0]), dict):
             _put(found, key, value)
+    for task in found.get("tasks", ()):
+        if task.get("weight") == 1.0:  # as all tasks counted
+            del task["weight"]
     return found
 
 

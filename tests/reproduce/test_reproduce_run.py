@@ -93,7 +93,8 @@ def test_the_learning_rate_is_chosen_for_full_data_before_anything_else_is_train
     def result(job: Any) -> Any:
         found = plain(job)
         worse = abs(job.config.sft.learning_rate - 3e-4) if job.split == "dev" else 0.0
-        return replace(found, score=found.score - 1000 * worse)
+        scores = {task: score - 1000 * worse for task, score in found.scores.items()}
+        return replace(found, score=found.score - 1000 * worse, scores=scores)
 
     plain, arithmetic.result = arithmetic.result, result
     config = reproduction.model_copy(
