@@ -319,8 +319,8 @@ def _warm_config(study_config: Path, place: Path, pool: Path | None, *studies: P
     return place
 
 
-def _killed_and_gone_on(config: Path, out: Path, ends: Any, lost: Path) -> Study:
-    """A study that is killed at its fourth evaluation, after which the earlier study is lost."""
+def _kill_at_the_fourth(config: Path, out: Path, ends: Any) -> None:
+    """Run a study until its fourth evaluation."""
     made: list[EvaluationJob] = []
 
     def until(job: EvaluationJob) -> EvaluationResult:
@@ -332,6 +332,11 @@ def _killed_and_gone_on(config: Path, out: Path, ends: Any, lost: Path) -> Study
     ends(until)
     with pytest.raises(KeyboardInterrupt):
         run_study(config, out)
+
+
+def _killed_and_gone_on(config: Path, out: Path, ends: Any, lost: Path) -> Study:
+    """A study that is killed at its fourth evaluation, after which the earlier study is lost."""
+    _kill_at_the_fourth(config, out, ends)
     shutil.rmtree(lost)
     ends(_end)
     return run_study(config, out)
@@ -394,17 +399,7 @@ def test_a_study_goes_on_under_a_version_that_would_have_decided_otherwise(
     study_config: Path, tmp_path: Path, ends: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = _warm_config(study_config, tmp_path / "study.yaml", None, evaluations=6)
-    made: list[EvaluationJob] = []
-
-    def until(job: EvaluationJob) -> EvaluationResult:
-        made.append(job)
-        if len(made) == 4:
-            raise KeyboardInterrupt
-        return _end(job)
-
-    ends(until)
-    with pytest.raises(KeyboardInterrupt):
-        run_study(config, tmp_path / "study")
+    _kill_at_the_fourth(config, tmp_path / "study", ends)
     before = decisions(Study(tmp_path / "study").journal.of("trial"))
     lost = tmp_path / "study" / "subsets" / "t002.npy"
     lost.unlink()

@@ -12,13 +12,14 @@ from autoselection.export.export import export_rows
 from autoselection.export.written import ExportReport
 from autoselection.pool.pool import Pool
 from autoselection.recipes import PrefixCache, Recipe, dropped_rows, why
+from autoselection.recipes.why import EXCLUDED
 from autoselection.signals import SignalTable
 
 #: Columns of the file; the last three only where why is asked for.
 STEP, BY = "dropped_step", "dropped_by"
 WHY, MARGIN, OTHER = "dropped_why", "dropped_margin", "dropped_for"
-#: What dropped a row that the pool's table excludes, and one that the format of the subset cannot hold.
-EXCLUDED, FORMAT = "excluded from the pool (contamination)", "format of the subset"
+#: What dropped a row that the format of the subset cannot hold.
+FORMAT = "format of the subset"
 
 
 def export_dropped(

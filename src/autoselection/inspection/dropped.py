@@ -11,6 +11,7 @@ import numpy as np
 from autoselection.inspection.difference import Example, examples_of
 from autoselection.inspection.explanation import pool_of
 from autoselection.recipes import PrefixCache, Recipe, dropped_rows, why
+from autoselection.recipes.why import EXCLUDED
 from autoselection.signals import SignalTable
 
 #: Rows of each step that are shown.
@@ -63,12 +64,13 @@ def dropped_examples(
     """
     pool_of(signals)
     rows, steps = dropped_rows(recipe, signals, seed=seed, cache=cache)
-    phrases = ["excluded from the pool (contamination)", *recipe.describe_steps()]
+    phrases = [EXCLUDED, *recipe.describe_steps()]
     rng = np.random.default_rng(seed)
-    found = []
-    for step in np.unique(steps).tolist():
-        own = rows[steps == step]
-        drawn = np.sort(rng.permutation(own)[:count])
-        fates = why(recipe, signals, drawn, seed=seed, cache=cache)
-        found.append(DroppedBy(step, phrases[step], len(own), examples_of(drawn, signals, fates)))
-    return found
+    dropped = {step: rows[steps == step] for step in np.unique(steps).tolist()}
+    drawn = {step: np.sort(rng.permutation(own)[:count]) for step, own in dropped.items()}
+    everyone = np.concatenate([np.zeros(0, np.int64), *drawn.values()])
+    fates = iter(why(recipe, signals, everyone, seed=seed, cache=cache))
+    return [
+        DroppedBy(step, phrases[step], len(dropped[step]), examples_of(own, signals, [next(fates) for _ in own]))
+        for step, own in drawn.items()
+    ]

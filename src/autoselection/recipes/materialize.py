@@ -462,8 +462,7 @@ def _counted(
 ) -> NDArray[np.int64] | None:
     """How often each of the kept rows counts: as before the step, times what the step says; one that a set operation adds as
     in the recipe it comes from. None: once."""
-    counted = [found for found in (*brought, before) if found.copies is not None]
-    if own is None and not counted:
+    if own is None and all(found.copies is None for found in (*brought, before)):
         return None
     copies = np.ones(n, np.int64)
     for found in brought:

@@ -21,7 +21,7 @@ from autoselection.recipes.recipe import Recipe, RecipeBook
 from autoselection.signals.table import SignalTable
 
 #: What is said of a row that the pool's table excludes.
-EXCLUDED = "it is excluded from the pool (contamination)"
+EXCLUDED = "excluded from the pool (contamination)"
 _FALLBACK = Judgement("nothing passed this step, and it is the best of the rows given")
 
 
@@ -89,7 +89,7 @@ class Fate:
         if self.selected:
             return "The recipe selects it."
         if removal is None:
-            return f"No recipe can select it: {EXCLUDED}."
+            return f"No recipe can select it: it is {EXCLUDED}."
         why = "" if removal.judgement is None else f": {removal.judgement.sentence}"
         return f"Step {removal.number}, {removal.phrase}, dropped it{why}."
 

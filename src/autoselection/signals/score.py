@@ -67,11 +67,7 @@ def score_pool(
     registry = registry or default_registry()
     chat = ChatOptions.of(chat_template)
     inputs = Inputs(pool, config.pass_settings(), config.all_options(), model, sae, tasks, chat, trust_remote_code)
-    named = (signals,) if isinstance(signals, str) else signals
-    asked = named if named is not None else config.signals
-    skipped: dict[str, str] = {}
-    names = set(asked) if asked is not None else _possible(registry, config, inputs, skipped)
-    wanted = _wanted(registry, names, inputs, skipped)
+    wanted, skipped = _asked(registry, config, inputs, signals)
     store = SignalStore.of(pool)
     with store.locked():
         results = _Scoring(pool, store, inputs, registry).run(wanted)
@@ -99,11 +95,9 @@ def stored_signals(
     registry = registry or default_registry()
     chat = ChatOptions.of(chat_template)
     inputs = Inputs(pool, config.pass_settings(), config.all_options(), model, sae, tasks, chat, trust_remote_code)
-    named = (signals,) if isinstance(signals, str) else signals
-    asked = named if named is not None else config.signals
-    names = set(asked) if asked is not None else _possible(registry, config, inputs, {})
+    wanted, _ = _asked(registry, config, inputs, signals)
     store, specs = SignalStore.of(pool), dict[str, SignalSpec]()
-    for kind, instances in _wanted(registry, names, inputs, {}):
+    for kind, instances in wanted:
         needed = {name: specs[_stored_name(registry, name, specs)] for name in kind.made_from}
         specs |= {signal.name: signal.spec(inputs, needed) for signal in instances}
     return frozenset(name for name, spec in specs.items() if store.has(name, store.key(spec)))
@@ -119,6 +113,21 @@ def obstacles(
     """The signals that cannot be computed from what is given, each with the reason: what is not given."""
     inputs = Inputs(None, config.pass_settings(), config.all_options(), model, sae, tasks)
     return default_registry().obstacles(inputs)
+
+
+def _asked(
+    registry: SignalRegistry, config: SignalsConfig, inputs: Inputs, signals: Sequence[str] | str | None
+) -> tuple[list[tuple[type[Signal], list[Signal]]], dict[str, str]]:
+    """The signals to see to, as of :func:`_wanted`, and those that cannot be had, with the reason.
+
+    Args:
+        signals: names (or one), instead of ``config.signals``.
+    """
+    named = (signals,) if isinstance(signals, str) else signals
+    asked = named if named is not None else config.signals
+    skipped: dict[str, str] = {}
+    names = set(asked) if asked is not None else _possible(registry, config, inputs, skipped)
+    return _wanted(registry, names, inputs, skipped), skipped
 
 
 def _possible(registry: SignalRegistry, config: SignalsConfig, inputs: Inputs, skipped: dict[str, str]) -> set[str]:

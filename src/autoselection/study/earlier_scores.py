@@ -15,7 +15,7 @@ import numpy as np
 
 from autoselection.errors import AutoSelectionError, RecipeError, SignalError, StudyError
 from autoselection.notebook import counted
-from autoselection.recipes import Recipe, materialize
+from autoselection.recipes import PrefixCache, Recipe, materialize
 from autoselection.search import SearchConfig
 from autoselection.search.earlier import EarlierTrial
 from autoselection.search.prior import LinearPrior, read_prior
@@ -55,7 +55,8 @@ def warm_start_scores(table: SignalTable, config: SearchConfig, pool: str) -> di
         trials, study = ranked_trials(path), Study(path)
         seed = study.config.search.seed
         if study.journal.of("study")[0]["pool"] == pool:
-            own = [{**trial, "seed": seed} for trial in trials if _selects(trial, seed, table)]
+            cache = PrefixCache()  # trials of one study share their first steps
+            own = [{**trial, "seed": seed} for trial in trials if _selects(trial, seed, table, cache)]
             scores += [
                 own[place] for place in np.unique(np.linspace(0, len(own) - 1, min(most, len(own))).round().astype(int))
             ]
@@ -93,10 +94,10 @@ def _effects_after(
     return effects_after(effects, open_scored_pool(study.path).table, own, known, str(study.path))
 
 
-def _selects(trial: dict[str, Any], seed: int, table: SignalTable) -> bool:
+def _selects(trial: dict[str, Any], seed: int, table: SignalTable, cache: PrefixCache) -> bool:
     """Whether an earlier trial's recipe selects here the very rows that were scored."""
     try:
-        found = materialize(Recipe.from_dict(trial["recipe"]), table, seed=seed)
+        found = materialize(Recipe.from_dict(trial["recipe"]), table, seed=seed, cache=cache)
     except (RecipeError, SignalError):
         return False
     return bool(found.subset_hash == trial["subset_hash"])
@@ -110,10 +111,10 @@ def warm_scores(chosen: dict[str, Any], table: SignalTable) -> list[EarlierTrial
     """
     entries = chosen.get("scores", ())  # a study that began when scores did not carry over goes on without
     studies = list(dict.fromkeys(entry["study"] for entry in entries))
-    found = []
+    found, cache = [], PrefixCache()
     for entry in entries:
         recipe = Recipe.from_dict(entry["recipe"])
-        outcome = materialize(recipe, table, seed=entry["seed"])
+        outcome = materialize(recipe, table, seed=entry["seed"], cache=cache)
         if outcome.subset_hash != entry["subset_hash"]:
             raise StudyError(
                 f"{entry['trial']} of {entry['study']}, which this study began with, selects other rows now: go on with the "
