@@ -16,7 +16,18 @@ ROOT = Path(autoselection.__file__).parent
 LAYERS = (
     *("_version", "former_modules", "errors", "system", "wording", "plugins", "schema", "validation"),
     *("secret", "server", "segmentation", "conversation", "hashing"),
-    *("terminal", "markup", "documents", "progress_bar", "progress", "notebook", "files", "jsonl", "statistics"),
+    *(
+        "terminal",
+        "markup",
+        "documents",
+        "activity",
+        "progress_bar",
+        "progress",
+        "notebook",
+        "files",
+        "jsonl",
+        "statistics",
+    ),
     *(
         "pool",
         "language",

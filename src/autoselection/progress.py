@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from autoselection.activity import counted
 from autoselection.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -37,8 +38,14 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
     """
     started = time.monotonic()
     shown = _bar(description, total) if sys.stderr.isatty() else _Lines(description, total)
+
+    def advance(n: int = 1, *, found: bool = False) -> None:
+        shown.advance(n, found=found)
+        told(n, found)
+
     try:
-        yield shown.advance
+        with counted(description, total) as told:  # for whoever watches from elsewhere
+            yield advance
     finally:
         shown.stop()
         seconds = time.monotonic() - started

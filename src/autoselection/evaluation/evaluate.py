@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoselection.activity import FILE as ACTIVITY
+from autoselection.activity import activity, tell_losses, tell_stage
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.contract import adapter_folder, make_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
+from autoselection.evaluation.memory import held_memory
 from autoselection.evaluation.row_keys import ORDER
 from autoselection.evaluation.runtime import (
     borrowed_process,
@@ -52,7 +55,11 @@ def evaluate(job: EvaluationJob) -> EvaluationResult:
     started = time.perf_counter()
     for task in job.tasks:
         load_items(task, job.split)
-    with quiet_libraries(), borrowed_process(job.seed, job.config.threads):
+    with (
+        quiet_libraries(),
+        borrowed_process(job.seed, job.config.threads),
+        activity(job.work_dir / ACTIVITY, held_memory, **_about(job)),
+    ):
         run = _Run(job, started)
         try:
             return run.result()
@@ -81,6 +88,10 @@ def check_machine(config: EvaluationConfig, *, trains: bool = True) -> None:
     make_engine(config).check(trains=trains)
 
 
+def _about(job: EvaluationJob) -> dict[str, Any]:
+    return {"split": job.split, "seed": job.seed, "rows": None if job.rows is None else len(job.rows)}
+
+
 class _Run:
     """The state of one evaluation, so that a failure can tell what had been done."""
 
@@ -104,6 +115,7 @@ class _Run:
 
         job = self.job
         job.work_dir.mkdir(parents=True, exist_ok=True)
+        tell_stage("loading the model")
         device = pick_device(job.config.device)
         dtype = pick_dtype(device, job.config.dtype)
         self.costs["settings"] = {"device": device, "dtype": str(dtype).removeprefix("torch.")}
@@ -130,6 +142,7 @@ class _Run:
         if job.rows is not None:
             model = self._train(model, tokenizer, device, dtype, tokenizer_key, context_length)
         trained = time.perf_counter()
+        tell_stage("scoring")
         scores = self._scores(model, tokenizer, benchmarks, dtype, context_length)
         self.costs["remarks"] = (*self.costs.get("remarks", ()), *_remarks(benchmarks, scores))
         model_dir = self._save(model, tokenizer) if job.config.keep_model and model is not None else None
@@ -214,6 +227,7 @@ class _Run:
 
         job, sft = self.job, self.job.config.sft
         assert job.rows is not None and job.pool_dir is not None
+        tell_stage("encoding rows")
         pool = Pool.open(job.pool_dir)
         wanted = np.asarray(job.rows, np.int64)
         kept, refusals = self.trainer.holdable(pool, wanted)
@@ -238,6 +252,7 @@ class _Run:
                     *refusals,
                 ),
             )
+        tell_stage("training", schedule.steps)
         trained = self.trainer.train(
             TrainingPlan(
                 base=job.model,
@@ -255,6 +270,7 @@ class _Run:
                 trust_remote_code=job.trust_remote_code,
             )
         )
+        tell_losses(trained.losses)
         tenth = max(1, len(trained.losses) // 10)
         ends = (trained.losses[:tenth], trained.losses[-tenth:]) if trained.losses else ()
         self.costs.update(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,6 +69,21 @@ def system_memory() -> MemoryUse:
     if allowed != resource.RLIM_INFINITY and allowed < total:
         return MemoryUse(_status("VmSize"), 0, allowed)  # others cannot take room under a limit of our own
     return MemoryUse(own, others, total)
+
+
+def held_memory() -> dict[str, int]:
+    """Bytes that this process holds and that there are: ``resident`` of ``total``, on a GPU ``device`` of ``device_total``.
+
+    From any thread, at any time: nothing is imported, no device is started or waited for.
+    """
+    use = system_memory()
+    found = {"resident": use.own, "total": use.total}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        devices = range(torch.cuda.device_count())
+        found["device"] = sum(torch.cuda.memory_reserved(device) for device in devices)
+        found["device_total"] = sum(torch.cuda.get_device_properties(device).total_memory for device in devices)
+    return found
 
 
 _TOLD = {

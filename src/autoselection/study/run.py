@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from autoselection.activity import FILE as ACTIVITY
+from autoselection.activity import activity, tell_stage
 from autoselection.config import StudyConfig, load_config
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationConfig
+from autoselection.evaluation.memory import held_memory
 from autoselection.evaluation.runtime import MACHINE_ERRNOS
 from autoselection.executors import Executor, make_executor
 from autoselection.ledger import Account, Journal, Ledger, Wanted
@@ -80,7 +83,11 @@ def run_study(config: StudyConfig | Path | str, out: Path | str) -> Study:
 
 def _run_study(config: StudyConfig, out: Path) -> Study:
     check_folder(out, "study")
-    with Journal(out / JOURNAL) as journal, closing(make_executor(config.executor)) as executor:
+    with (
+        Journal(out / JOURNAL) as journal,
+        closing(make_executor(config.executor)) as executor,
+        activity(out / ACTIVITY, held_memory),
+    ):
         check_kind(journal, "study")
         if journal.events and journal.undecided:
             journal.start_again()  # settings, pool and files may have been mended since
@@ -89,6 +96,7 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
         started = time.monotonic()
         if journal.cut_bytes:
             console.say(f"The journal's torn last line ({journal.cut_bytes} bytes) was cut off.", style="yellow")
+        tell_stage("preparing pool and signals")
         change_budget(study)
         prune_checkpoints(study)  # what an interrupted run left
         prepared = prepare_journalled(config, study.path, journal, "study", identity)
@@ -98,13 +106,17 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
         if incumbent is not None:
             for said in lineage_remarks(incumbent.selected.lineage):
                 console.say(styled(f"Incumbent, {incumbent.name}", "yellow"), f": {said}")
+        tell_stage("searching")
         _search(study, prepared, executor)
         if incumbent is not None:
+            tell_stage("comparing with today's data")
             _judge(study, prepared, executor, incumbent)
         if study.best() is None:
             write_outputs(study, prepared)
         if config.final.enabled:
+            tell_stage("scoring on test")
             _score_test(study, prepared, executor)
+        tell_stage("writing exports")
         if not study.finished:
             best = study.best()
             journal.append("finished", best=best.id if best else None, seconds=round(time.monotonic() - started, 1))

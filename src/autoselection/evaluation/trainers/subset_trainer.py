@@ -16,6 +16,7 @@ from transformers import PrinterCallback
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from autoselection.activity import tell_loss
 from autoselection.evaluation.encoding import IGNORED, EncodedRow, EncodedSubset
 from autoselection.evaluation.runtime import TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule, micro_batches, packed_batches
@@ -135,6 +136,7 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         if not math.isfinite(loss):
             raise TrainingFailure(f"Training diverged: the loss became {loss} in {step}; {advice}.")
         self.losses.append(loss)
+        tell_loss(loss)
         self._latest.append(loss)
         mean = sum(self._latest) / len(self._latest)
         start = max(self.losses[0], self._uniform)
