@@ -25,7 +25,7 @@ from autoselection.evaluation.runtime import failure_of
 from autoselection.language.models import load_model
 from autoselection.pool import ingest
 from autoselection.study.evidence import item_table
-from autoselection.tasks import LETTERS, TaskConfig, load_items
+from autoselection.tasks import LETTERS, TaskConfig, guessing_accuracy, load_items
 
 
 def token_ids(tokenizer: Any, question: str, answer: str) -> tuple[list[int], list[int]]:
@@ -126,12 +126,15 @@ def test_batching_changes_no_score(make_job, sums, choices):
     assert one.items["sums"]["exact_match"] == many.items["sums"]["exact_match"]
 
 
-def test_the_search_scores_gold_answers_only_and_finalists_everything(make_job, sums, choices):
+def test_the_search_scores_losses_and_options_and_finalists_generated_answers_too(make_job, sums, choices):
     search = evaluate(make_job(rows=None, tasks=(sums, choices)))
     final = evaluate(make_job(rows=None, tasks=(sums, choices), full_metrics=True))
-    assert not {"accuracy", "exact_match"} & (set(search.metrics["sums"]) | set(search.metrics["choices"]))
-    assert "exact_match" in final.metrics["sums"]
-    assert "accuracy" in final.metrics["choices"]
+    assert not any("exact_match" in found for found in search.metrics.values())
+    assert "exact_match" in final.metrics["sums"] and "exact_match" not in final.metrics["choices"]
+    assert not {"accuracy", "guessing"} & set(search.metrics["sums"])
+    for found in (search, final):
+        assert len(found.items["choices"]["accuracy"]) == len(found.items["choices"]["option_likelihood"]) == 12
+        assert found.metrics["choices"]["guessing"] == guessing_accuracy(load_items(choices, "dev"))
     assert final.scores == search.scores
     assert final.score == pytest.approx((final.scores["sums"] + final.scores["choices"]) / 2)
 

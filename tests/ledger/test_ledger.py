@@ -13,6 +13,7 @@ from autoselection.config import StudyConfig, parse_config
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.ledger import Account, Journal, Ledger, Wanted, keyed_account
+from autoselection.ledger.wanted import evaluation_job
 
 ROWS = np.arange(9)
 
@@ -81,7 +82,9 @@ def keyed(config: StudyConfig, journal: Journal, tmp_path: Path) -> Callable[[St
     return opened
 
 
-def test_whatever_makes_an_evaluation_another_one_is_evaluated_again(keyed: Any, journal: Journal) -> None:
+def test_whatever_makes_an_evaluation_another_one_is_evaluated_again(
+    keyed: Any, config: StudyConfig, journal: Journal
+) -> None:
     """A short training is never taken for a full one."""
     executor = Steps()
     ledger = keyed(executor)
@@ -97,6 +100,8 @@ def test_whatever_makes_an_evaluation_another_one_is_evaluated_again(keyed: Any,
     assert len(executor.jobs) == ledger.made == len(wanted) == len({e["key"] for e in journal.of("evaluation")})
     assert len({job.work_dir for job in executor.jobs}) == len(wanted)
     assert [job.full_metrics for job in executor.jobs] == [job.split == "test" for job in executor.jobs]
+    asked = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"exact_match": True})})
+    assert evaluation_job(asked, Path("pool"), wanted[0], Path("work")).full_metrics
     assert not any(job.config.keep_model for job in executor.jobs)
     again = keyed(executor)
     assert [result.score for result in again.evaluate(wanted)] == [90, 90, 90, 90, 90, 30, 10] and again.made == 0

@@ -72,7 +72,11 @@ def test_every_setting_of_an_evaluation_counts_but_those_of_speed_and_memory(tmp
     ]
     found = {digest(here), *(digest(here, evaluation=changed) for changed in decisive)}
     assert len(found) == 1 + len(decisive)
-    for same in ({"threads": 2}, {"batch_size": 2}, {"batch_tokens": 99}, {"seeds": [4]}, {"keep_model": True}):
+    same_scores: list[dict[str, Any]] = [
+        *({"threads": 2}, {"batch_size": 2}, {"batch_tokens": 99}, {"seeds": [4]}, {"keep_model": True}),
+        {"exact_match": True},
+    ]
+    for same in same_scores:
         assert digest(here, evaluation=same) == digest(here), same
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array, Estimate, interval, resample_counts
+from autoselection.statistics import share_interval
 
 LEVELS = (0.5, 0.8, 0.95)
 
@@ -71,8 +72,5 @@ def calibrate(
 
 
 def _share(inside: Any) -> Estimate:
-    """A share with its Wilson score interval, which is sound at 0 and 1 too, where a bootstrap has no width."""
-    n, share, z = len(inside), float(np.mean(inside)), float(norm.ppf(0.975))
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Estimate(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    found = share_interval(float(np.mean(inside)), len(inside))
+    return Estimate(found.value, found.low, found.high)

@@ -159,6 +159,11 @@ class EvaluationConfig(Configured):
         description="What scores a model: the model in memory (transformers), vLLM with native LoRA (extra vllm), a server "
         "that speaks OpenAI's protocol (openai, extra llm), or an engine that another package registers.",
     )
+    exact_match: bool = Field(
+        False,
+        description="Generate the answers of tasks without choices in every evaluation, not only for the final table: "
+        "'autoselection diagnose' then tells whether the search metric goes with right answers. Decides no score.",
+    )
     max_new_tokens: int | None = Field(
         None,
         ge=1,

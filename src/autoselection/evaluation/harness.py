@@ -11,8 +11,10 @@ What is scored:
   of one token need one forward pass; where one merges with what stands before it, every option is asked from where the
   options' tokens part, so that all are asked the same characters. ``option_likelihood`` is the right letter's share of
   the letters' probability. Items whose answer is yes or no are asked the same of these two words, where a task wants it.
+  A pass over the prompts tells it, so every evaluation does: a loss alone does not say whether answers get right.
 - **exact_match**: the answer, generated until the end-of-turn token, holds the gold answer (see ``answers``). A task of
   the harness is generated as its file says (length, stop texts, sampling). Answers that end at the limit are counted.
+  Generating costs many passes, so it is done where it is the metric or asked for.
 
 Few-shot examples are earlier turns of the conversation.
 
@@ -42,6 +44,7 @@ from autoselection.tasks import (
     OPTION_METRICS,
     TaskConfig,
     TaskItem,
+    guessing_accuracy,
     items_fingerprint,
     load_items,
     solved_examples,
@@ -65,6 +68,7 @@ class Benchmark:
         remarks: what a reader has to know: settings that do not fit the model.
         stop_text: text that ends an answer where the template has no end token.
         truncated: items longer than the model's context (their prompts lose their beginning).
+        guessing: accuracy of who knows nothing, see :func:`~autoselection.tasks.guessing_accuracy`; None without options.
     """
 
     config: TaskConfig
@@ -74,6 +78,7 @@ class Benchmark:
     generation: Generation
     remarks: tuple[str, ...]
     stop_text: str
+    guessing: float | None
     key: str
 
 
@@ -100,6 +105,7 @@ def load_benchmarks(
     """Read and encode one split of every task; the encoded tasks are kept for the next evaluation of this process.
 
     Args:
+        full_metrics: generate answers of tasks without choices, too.
         likelihoods: whether the engine gives them; without, only generated answers are scored.
 
     Raises:
@@ -112,10 +118,10 @@ def load_benchmarks(
     for task in tasks:
         items = load_items(task, split)
         choices = all(item.choices for item in items)
+        yes_no = task.answer == "yes_no" and all(item.options() for item in items)
         examples = load_items(task, "target") if task.fewshot else []
         kinds = ["nll"]
-        yes_no = task.answer == "yes_no" and all(item.options() for item in items)
-        if task.metric in OPTION_METRICS or (full_metrics and (choices or yes_no)):
+        if choices or yes_no or task.metric in OPTION_METRICS:
             kinds.append("accuracy")
         if task.metric == "exact_match" or (full_metrics and not choices):
             kinds.append("exact_match")
@@ -222,6 +228,8 @@ def _scores(benchmark: Benchmark, output: Mapping[str, Any], limited: Limited) -
             metrics[metric] = float(values.mean())
             if metric != "nll_per_byte" or benchmark.config.metric == metric:
                 items[metric] = rounded(values)
+        if kind == "accuracy" and benchmark.guessing is not None:
+            metrics["guessing"] = benchmark.guessing
         if kind == "exact_match":
             generated = [sample["filtered_resps"][0] for sample in samples]
             items[AT_LIMIT] = limited.count(f"{name}/{kind}", benchmark.ids)
@@ -272,6 +280,7 @@ def _benchmark(
         generation,
         tuple(remarks) if prompts else (),
         stop_text,
+        guessing_accuracy(items) if "accuracy" in kinds else None,
         "",
     )
 

@@ -38,7 +38,7 @@ class EvaluationJob:
         work_dir: folder for what the evaluation writes (``model/`` if kept,
             ``items/TASK/SPLIT/items.jsonl``).
         chat_template: a named template or Jinja file, or all options; None is the model's own template.
-        full_metrics: also score accuracy of choices and generated answers, whatever the tasks' search metric.
+        full_metrics: also generate the answers of tasks without choices, whatever the tasks' search metric.
         trust_remote_code: run code shipped with the model.
     """
 
@@ -76,9 +76,10 @@ class EvaluationResult:
         scores: score of each task in its search metric, higher is better (``nll`` counts negative).
         metrics: per task, ``items`` (count), ``nll`` (gold answer, nats per token, mean over items), ``nll_per_byte``,
             ``greedy_match`` (share of items whose gold answer is, token for token, what greedy decoding writes),
-            ``truncated`` (items longer than the model's context) and, where scored, ``accuracy``, ``option_likelihood``
-            (the right option's share of the options' probability), ``exact_match`` and ``at_limit`` (generated answers
-            that ended because they may be no longer, count).
+            ``truncated`` (items longer than the model's context), where there are options ``accuracy``,
+            ``option_likelihood`` (the right option's share of the options' probability) and ``guessing`` (the accuracy of
+            who knows nothing), and where generated ``exact_match`` and ``at_limit`` (answers that ended because they may
+            be no longer, count). Evaluations of earlier versions may lack those of options.
         items: per task, ``ids`` and, aligned with them, every item's ``nll`` and ``greedy_match``, and where scored
             ``accuracy``, ``option_likelihood``, ``exact_match``, ``at_limit``, and ``nll_per_byte`` where it is the
             task's metric: what paired tests need.

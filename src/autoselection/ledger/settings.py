@@ -13,8 +13,11 @@ from autoselection.config import ModelConfig, StudyConfig
 from autoselection.language.chat.options import chat_template_text
 from autoselection.language.models import files_fingerprint, model_fingerprint
 
-#: Evaluation settings that decide memory, speed or what is kept, but no score.
-_INDIFFERENT = {"seeds", "threads", "keep_model", "keep_best", "cache_dir", "batch_size", "batch_tokens"}
+#: Evaluation settings that decide memory, speed, what is kept or is scored besides, but no score of a search metric.
+_INDIFFERENT = {
+    *("seeds", "threads", "keep_model", "keep_best", "cache_dir", "batch_size", "batch_tokens"),
+    "exact_match",
+}
 EVENT = "settings"
 """Journal event that tells which digest settings had when evaluations were made by them."""
 

@@ -81,7 +81,8 @@ def evaluation_job(
         pool: its directory.
         work: folder for what the evaluation writes.
         keep_model: whether its model may be kept, where the configuration asks for that.
-        full_metrics: see :class:`~autoselection.evaluation.EvaluationJob`; None is on test only.
+        full_metrics: see :class:`~autoselection.evaluation.EvaluationJob`; None is on test, and where
+            ``evaluation.exact_match`` asks for it.
     """
     model, settings = config.model, config.evaluation
     update = {"sft": wanted.training(settings.sft), "keep_model": settings.keep_model and keep_model}
@@ -96,5 +97,5 @@ def evaluation_job(
         seed=wanted.seed,
         config=settings.model_copy(update=update),
         work_dir=work,
-        full_metrics=wanted.split == "test" if full_metrics is None else full_metrics,
+        full_metrics=(wanted.split == "test" or settings.exact_match) if full_metrics is None else full_metrics,
     )

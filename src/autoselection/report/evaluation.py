@@ -11,13 +11,14 @@ from autoselection.terminal import Terminal, styled
 #: Columns for measures of a task, by the metric's name; those that no task has are left out.
 _MEASURES = {
     "accuracy": "right option",
+    "guessing": "guessing gets",
     "exact_match": "right answer",
     "nll": "nll a token",
     "nll_per_byte": "nll a byte",
     "option_likelihood": "option likelihood",
     "greedy_match": "greedy match",
 }
-_SHOWN = ("accuracy", "exact_match", "nll")
+_SHOWN = ("accuracy", "guessing", "exact_match", "nll")
 _COUNTS = {"truncated": "cut to the context", "at_limit": "answers at the limit"}
 
 

@@ -21,7 +21,7 @@ from autoselection.reproduce.checks import count_lines, parameters_of, pool_size
 from autoselection.reproduce.config import EstimateConfig, ModelEntry, ReproductionConfig, study_of, target_study
 from autoselection.reproduce.plan import RATES, planned, transfer_rows
 from autoselection.study.estimate import training_tokens
-from autoselection.tasks import TaskConfig
+from autoselection.tasks import OPTION_METRICS, TaskConfig
 
 BYTES_A_TOKEN = 4.0
 ROW_TOKENS = 400.0
@@ -84,7 +84,8 @@ def evaluation_flops(study: StudyConfig, config: ReproductionConfig, size: Size,
     for task in tasks:
         items = items_of(task, split, estimates)
         forward += items * estimates.item_tokens
-        if task.metric == "exact_match" or (split == "test" and task.metric not in ("accuracy", "option_likelihood")):
+        asked = split == "test" or study.evaluation.exact_match
+        if task.metric == "exact_match" or (asked and task.metric not in OPTION_METRICS):
             generated += items * (estimates.item_tokens + estimates.generated_tokens)
     parameters = size.parameters or 0.0
     return 2 * parameters * forward, 2 * parameters * generated

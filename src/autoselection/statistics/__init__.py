@@ -4,6 +4,7 @@ Scores of one subset are a *table*: per task an array of shape ``(seeds, items)`
 higher is better. The score of a table is the mean over tasks of the mean over seeds and items, as everywhere else.
 """
 
+from autoselection.statistics.agreement import RankAgreement, Reliability, rank_agreement, reliability
 from autoselection.statistics.bootstrap import Interval, bootstrap_interval, table_score
 from autoselection.statistics.compare import BaselineComparison, compare_all
 from autoselection.statistics.compute import Curve, Multiplier, Payback, Reach, compute_multiplier, payback, reach
@@ -27,6 +28,7 @@ from autoselection.statistics.selection import (
     selection_flattery,
     trial_noise,
 )
+from autoselection.statistics.shares import Share, share_interval
 from autoselection.statistics.variance import VarianceComponents, crossed_components, table_components
 
 __all__ = [
@@ -37,9 +39,12 @@ __all__ = [
     "Interval",
     "Multiplier",
     "Payback",
+    "RankAgreement",
     "Reach",
+    "Reliability",
     "SeedNoise",
     "SelectionBias",
+    "Share",
     "Spread",
     "VarianceComponents",
     "best_probabilities",
@@ -59,10 +64,13 @@ __all__ = [
     "payback",
     "pooled_noise",
     "power",
+    "rank_agreement",
     "reach",
+    "reliability",
     "replicates_needed",
     "selection_bias",
     "selection_flattery",
+    "share_interval",
     "shared_chance",
     "sign_flip_test",
     "table_components",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoselection.tasks.guessing import Knowledge, guessing_accuracy, knowledge
 from autoselection.tasks.items import (
     LETTERS,
     OPTION_METRICS,
@@ -23,12 +24,15 @@ __all__ = [
     "OPTION_METRICS",
     "TASK_NAME",
     "Answer",
+    "Knowledge",
     "Metric",
     "Split",
     "TaskConfig",
     "TaskItem",
     "factors",
+    "guessing_accuracy",
     "items_fingerprint",
+    "knowledge",
     "labels",
     "load_items",
     "overall",

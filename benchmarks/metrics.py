@@ -1,0 +1,154 @@
+"""Which dev metric leads to the subset with most right answers on test? Real trainings of subsets of the shipped tables.
+
+    python -m benchmarks.metrics --work runs/metrics --pools runs/pools --cell demo --cell birch/wide --subsets 24
+    python -m benchmarks.metrics --work runs/metrics --report --markdown
+    python -m benchmarks.metrics --cost CONFIG
+
+The tables of RecipeBench and of the pool family hold losses alone. So subsets of them, spread evenly over the table's dev
+losses, are trained again, and both splits scored with every metric there is: one line of ``WORK/runs.jsonl`` a training,
+written as it ends; started again, the program goes on where it stopped. A cell is ``demo`` or ``POOL/MODEL``.
+
+The report tells of every task and dev metric (values of a subset; higher is better):
+
+- **with right answers**: its rank correlation over subsets with the share of right answers on test (accuracy where there
+  are options, else exact match), and a 95% bootstrap interval over subsets;
+- **found**: mean over 2,000 draws of eight subsets of the right answers on test of the one that the metric calls the best of
+  the eight, and what this is short of the best of the eight.
+
+``--cost`` scores a configuration's base model on dev and tells what each kind of request takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.config import StudyConfig, load_config
+from autoselection.demo import config_path
+from autoselection.diagnose import correlate
+from autoselection.evaluation import EvaluationJob, evaluate
+from autoselection.pool import Pool, ingest
+from benchmarks.pools.make import write_pool
+from benchmarks.pools.models import study
+from benchmarks.pools.pack import shipped
+from benchmarks.pools.specification import specification
+from benchmarks.recipebench.interpolate import SHIPPED
+
+Array = NDArray[np.float64]
+DRAWS, OF = 2000, 8
+
+
+def cell_study(cell: str, work: Path, pools: Path) -> tuple[StudyConfig, Path, Path]:
+    """A cell's study, the table of its trainings and its pool's directory; pool and directory are made if need be."""
+    if cell == "demo":
+        config, table, place = load_config(config_path()), SHIPPED, work / "demo-pool"
+    else:
+        pool, model = cell.split("/")
+        if not (pools / pool / "specification.json").is_file():
+            write_pool(specification(pool), pools / pool)
+        config, table, place = study(pools, pool, model), shipped(pool, model), work / f"{pool}-pool"
+    if not (place / "manifest.json").is_file():
+        ingest(config.pool.files, place)
+    return config, table, place
+
+
+def chosen(table: Path, count: int) -> list[dict[str, Any]]:
+    """Subsets of a table, evenly over their mean dev losses with the first seed."""
+    subsets: dict[str, dict[str, Any]] = {}
+    losses: dict[str, float] = {}
+    for line in gzip.decompress(table.read_bytes()).decode().splitlines():
+        record = json.loads(line)
+        key, *run = record["key"].split("/")
+        if "mask" in record:
+            subsets[key] = record
+        if run == ["0"] or ("mask" in record and "dev" in record):
+            losses[key] = float(np.mean(list(record["dev"].values())))
+    order = sorted((key for key in losses if key in subsets), key=lambda key: (losses[key], key))
+    places = np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))
+    return [subsets[order[place]] for place in places]
+
+
+def measure(config: StudyConfig, pool: Path, mask: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Train once on a subset and score both splits with all metrics."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(mask), np.uint8))[: len(Pool.open(pool))]
+    job = EvaluationJob(
+        model=config.model.path,
+        pool_dir=pool,
+        rows=np.flatnonzero(bits),
+        tasks=config.tasks,
+        split="dev",
+        seed=seed,
+        config=config.evaluation.model_copy(update={"keep_model": True}),
+        work_dir=folder,
+        full_metrics=True,
+    )
+    started = time.perf_counter()
+    try:
+        dev = evaluate(job)
+        if dev.failure or dev.model_dir is None:
+            return {"failure": dev.failure}
+        test = evaluate(replace(job, model=dev.model_dir, rows=None, split="test"))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {
+        "dev": {task: _values(dev.metrics[task], dev.items[task]) for task in dev.metrics},
+        "test": {task: _values(test.metrics[task], test.items[task]) for task in test.metrics},
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def _values(metrics: Mapping[str, float], items: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+    """The metrics of a task, and two ways to blend loss and options, from the items."""
+    found = {name: round(value, 6) for name, value in metrics.items()}
+    if "option_likelihood" in items:
+        likely, share = np.exp(-np.array(items["nll"])), np.array(items["option_likelihood"])
+        found["likelihood"] = round(float(likely.mean()), 6)
+        found["option_nll"] = round(float(-np.log(np.maximum(share, 1e-6)).mean()), 6)
+    return found
+
+
+def run(cell: str, options: argparse.Namespace) -> None:
+    config, table, pool = cell_study(cell, options.work, options.pools)
+    path = options.work / "runs.jsonl"
+    known = {(line["cell"], line["key"], line["seed"]) for line in lines(path)}
+    for entry in chosen(table, options.subsets):
+        key = entry["key"].split("/")[0]
+        if (cell, key, options.seed) in known:
+            continue
+        found = measure(config, pool, entry["mask"], options.seed, options.work / "work")
+        line = {"cell": cell, "key": key, "kind": entry["kind"], "rows": entry["rows"], "seed": options.seed, **found}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(cell, key, found.get("seconds"), flush=True)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/metrics"))
+    parser.add_argument("--pools", type=Path, default=Path("runs/pools"))
+    parser.add_argument("--cell", action="append", default=[])
+    parser.add_argument("--subsets", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    for cell in options.cell:
+        run(cell, options)
+
+
+if __name__ == "__main__":
+    main()

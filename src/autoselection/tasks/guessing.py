@@ -1,0 +1,62 @@
+"""What a model gets right that knows nothing of a task, and whether one knows more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoselection.statistics import Share, share_interval
+from autoselection.tasks.items import TaskItem
+
+
+def guessing_accuracy(items: Sequence[TaskItem]) -> float:
+    """Expected share of right options of who draws one at random, or of who always says the same, whichever is more.
+
+    Small trained models often end up saying one letter whatever is asked, so the second counts as knowing nothing too.
+
+    Args:
+        items: at least one, all with options.
+    """
+    drawn = sum(1.0 / len(item.options()) for item in items) / len(items)
+    return max(drawn, Counter(item.answer for item in items).most_common(1)[0][1] / len(items))
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Whether an accuracy is above that of guessing.
+
+    Attributes:
+        share: of right options, with its 95% interval over items, corrected for the models looked at.
+        items: count.
+        guessing: see :func:`guessing_accuracy`.
+        models: models of which this is the most accurate one (count).
+    """
+
+    share: Share
+    items: int
+    guessing: float
+    models: int = 1
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the interval does not lie above what guessing gets."""
+        return self.share.low <= self.guessing
+
+    def told(self) -> str:
+        """The figures in words."""
+        found = self.share
+        return (
+            f"{found.value:.1%} of {self.items:,} items right (95% interval {found.low:.1%} to {found.high:.1%}), guessing gets "
+            f"{self.guessing:.1%}"
+        )
+
+
+def knowledge(accuracy: float, items: int, guessing: float, *, models: int = 1) -> Knowledge:
+    """Compare an accuracy with guessing.
+
+    Args:
+        accuracy: share of right options; of the most accurate of ``models`` models.
+        models: the interval is as wide as it takes to hold for all of them at once (Šidák).
+    """
+    return Knowledge(share_interval(accuracy, items, level=0.95 ** (1.0 / models)), items, guessing, models)
