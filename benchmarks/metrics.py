@@ -32,12 +32,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig, load_config
 from autoselection.demo import config_path
 from autoselection.diagnose import correlate
 from autoselection.evaluation import EvaluationJob, evaluate
+from autoselection.evaluation.engines.contract import make_engine
+from autoselection.evaluation.harness import load_benchmarks, score
+from autoselection.language.models import context_length, load_model, load_tokenizer, pick_device, pick_dtype
 from autoselection.pool import Pool, ingest
 from benchmarks.pools.make import write_pool
 from benchmarks.pools.models import study
@@ -133,6 +137,42 @@ def run(cell: str, options: argparse.Namespace) -> None:
         print(cell, key, found.get("seconds"), flush=True)
 
 
+def cost(path: Path, repeats: int = 2) -> Iterator[dict[str, Any]]:
+    """Processor seconds of the base model's requests of each task and kind on dev: the fewest of a few times."""
+    config = load_config(path)
+    device = pick_device(config.evaluation.device)
+    dtype = pick_dtype(device, config.evaluation.dtype)
+    tokenizer = load_tokenizer(config.model.path, config.model.chat_options())
+    model = load_model(config.model.path, device, str(dtype).removeprefix("torch."))
+    torch.set_num_threads(config.evaluation.threads or torch.get_num_threads())
+    engine = make_engine(config.evaluation)
+    length = context_length(model.config)
+    job = EvaluationJob(config.model.path, None, None, config.tasks, "dev", 0, config.evaluation, Path("nowhere"))
+    encoded = load_benchmarks(
+        config.tasks,
+        "dev",
+        tokenizer,
+        context_length=length,
+        config=config.evaluation,
+        full_metrics=True,
+        tokenizer_key=("cost",),
+    )
+    with engine.language_model(job, model, tokenizer, dtype=dtype, context_length=length) as scored:
+        for benchmark in encoded:
+            for kind, task in benchmark.tasks.items():
+                seconds = []
+                for _ in range(repeats):
+                    started = time.process_time()
+                    score(scored, [replace(benchmark, tasks={kind: task})])
+                    seconds.append(time.process_time() - started)
+                yield {
+                    "task": benchmark.config.name,
+                    "items": len(benchmark.ids),
+                    "kind": kind,
+                    "seconds": round(min(seconds), 3),
+                }
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 
@@ -144,7 +184,12 @@ def main() -> None:
     parser.add_argument("--cell", action="append", default=[])
     parser.add_argument("--subsets", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cost", type=Path, help="configuration whose base model is scored")
     options = parser.parse_args()
+    if options.cost is not None:
+        for line in cost(options.cost):
+            print(json.dumps(line), flush=True)
+        return
     options.work.mkdir(parents=True, exist_ok=True)
     for cell in options.cell:
         run(cell, options)
