@@ -37,7 +37,6 @@ from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig, load_config
 from autoselection.demo import config_path
-from autoselection.diagnose import correlate
 from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.evaluation.engines.contract import make_engine
 from autoselection.evaluation.harness import load_benchmarks, score

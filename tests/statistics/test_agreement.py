@@ -25,7 +25,7 @@ def test_intervals_of_few_pairs_hold_the_correlation_there_is(
     found = [rank_agreement(x, y) for x, y in zip(*drawn(1500, pairs), strict=True)]
     known = [each for each in found if each is not None]
     assert len(known) > 1480
-    assert 0.935 < np.mean([each.low <= true <= each.high for each in known])
+    assert np.mean([each.low <= true <= each.high for each in known]) > 0.935
     assert all(each.low <= each.value <= each.high for each in known)
 
 
@@ -57,7 +57,9 @@ def test_things_that_do_not_differ_are_seldom_told_apart() -> None:
     assert 0.02 < np.mean([each is not None and each.p < 0.05 for each in found]) < 0.09
     assert reliability(np.ones((5, 5))) is not None and reliability(np.ones((1, 5))) is None
     table = rng.normal(size=(6, 9)) + rng.normal(size=(6, 1))
-    alpha = 9 / 8 * (1 - table.var(axis=0, ddof=1).sum() / table.sum(axis=1).var(ddof=1))  # Cronbach's, another formula of it
+    alpha = (
+        9 / 8 * (1 - table.var(axis=0, ddof=1).sum() / table.sum(axis=1).var(ddof=1))
+    )  # Cronbach's, another formula of it
     one = reliability(table)
     assert one is not None and one.value == pytest.approx(alpha)
 

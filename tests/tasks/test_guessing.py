@@ -23,4 +23,7 @@ def test_a_model_is_above_chance_when_its_interval_is() -> None:
     assert knowledge(0.12, 100, 0.2).at_chance  # worse than guessing knows no more
     assert not knowledge(0.25, 1000, 0.2).at_chance
     assert knowledge(0.29, 100, 0.2, models=15).at_chance  # the best of fifteen
-    assert "25.0% of 100 items right (95% interval 17.5% to 34.3%), guessing gets 20.0%" in knowledge(0.25, 100, 0.2).told()
+    assert (
+        "25.0% of 100 items right (95% interval 17.5% to 34.3%), guessing gets 20.0%"
+        in knowledge(0.25, 100, 0.2).told()
+    )
