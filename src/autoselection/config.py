@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -217,7 +217,20 @@ def load_config(path: Path, overrides: Sequence[str] = (), paths: Mapping[str, s
     config = validate(StudyConfig, document, str(path), tree)
     wrong = operator_problems(config.search, default_registry())
     _refuse(((("search", *key), why) for key, why in wrong), path, tree)
+    _refuse(floor_problems(config), path, tree)
     return absolute(config, path.resolve().parent)
+
+
+def floor_problems(config: StudyConfig) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Keys of floors that nothing will tell the value of, with why."""
+    for place, task in enumerate(config.tasks):
+        floor = task.lowest
+        if floor is not None and floor.reference == "incumbent" and config.incumbent.recipe == "none":
+            yield (
+                ("tasks", place, "floor"),
+                "it is measured from the incumbent, and incumbent.recipe is none: name what is used today there, or measure it "
+                "from base.",
+            )
 
 
 def _refuse(problems: Iterable[tuple[Sequence[int | str], str]], path: Path, tree: yaml.Node | None) -> None:

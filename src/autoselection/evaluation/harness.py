@@ -127,7 +127,7 @@ def load_benchmarks(
             kinds.append("exact_match")
         kinds = kinds if likelihoods else ["exact_match"]
         key = (
-            *tokenizer_key, task.model_dump_json(exclude={"weight"}), split, context_length, config.max_new_tokens, tuple(kinds),
+            *tokenizer_key, task.model_dump_json(exclude={"weight", "floor"}), split, context_length, config.max_new_tokens, tuple(kinds),
             items_fingerprint(items), tuple(item.id for item in items), items_fingerprint(examples),
             harness_settings(task),
         )  # fmt: skip

@@ -78,8 +78,8 @@ def _named(config: StudyConfig, pool_fingerprint: str) -> str:
 
 
 def _tasks(config: StudyConfig) -> list[dict[str, Any]]:
-    """Weights decide no task's score: they are applied to what is known (:meth:`Ledger.find`)."""
-    return [task.model_dump(exclude={"weight"}) for task in config.tasks]
+    """Weights and floors decide no task's score: weights are applied to what is known (:meth:`Ledger.find`)."""
+    return [task.model_dump(exclude={"weight", "floor"}) for task in config.tasks]
 
 
 def _model(config: StudyConfig) -> dict[str, Any]:

@@ -21,6 +21,10 @@ What is decided, and why, is in :mod:`autoselection.search.policy`; what is reme
 the one with the highest upper bound on its full score is promoted to a full training. The budget counts costs; a search
 ends when no full evaluation can be paid. Only full evaluations count for the best and for stagnation.
 
+**Floors.** A task may have a lowest score. Of what was evaluated the best is then the highest score among what meets every
+floor (what misses them least, while nothing meets them all), and proposals are ranked by expected improvement on that, times
+the probability that they meet the floors (:mod:`autoselection.search.predictions`).
+
 **Failures.** A failed evaluation (score None) counts against the budget and as an evaluation without improvement, is
 never a parent or a union's source, and its subset is not tried again. The surrogate takes it for the worst score seen,
 so that it keeps away from its neighbourhood.
@@ -29,7 +33,7 @@ so that it keeps away from its neighbourhood.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from autoselection import notebook
 from autoselection.errors import SignalError, StudyError
@@ -75,6 +79,7 @@ class SearchController:
         ranker: what predicts scores: an object, or the name of a class, ours or one that a package registers as an entry
             point of group ``autoselection.rankers``.
         proposer: what makes the recipes that are ranked: an object, or a name of the group ``autoselection.proposers``.
+        floors: lowest score of each task that has one; every scored observation must then tell that task's score.
 
     Attributes:
         predictions: what the ranker expects of this search's recipes.
@@ -99,6 +104,7 @@ class SearchController:
         roles: Roles | None = None,
         ranker: Ranker | str = "gaussian_process",
         proposer: Proposer | str = "edits",
+        floors: Mapping[str, float] | None = None,
     ) -> None:
         if not isinstance(signals, SignalTable):
             raise SignalError(
@@ -114,7 +120,7 @@ class SearchController:
         self.recorded_rounds = 0
         self._recorded = deque(recorded)
         self._stopped: str | None = None
-        self._history = SearchHistory(config)
+        self._history = SearchHistory(config, floors)
         self._drafts = Drafts(signals, config, self.registry, [trial.rows for trial in earlier])
         inputs = SurrogateInputs(signals, config, self.space, self._drafts, earlier)
         self.predictions = Predictions(ranker_of(ranker, config), inputs, self._history)
@@ -165,7 +171,8 @@ class SearchController:
 
     @property
     def best(self) -> EvaluatedCandidate | None:
-        """The fully evaluated subset with the best score, the mean of its repeats; see :attr:`SearchHistory.best`."""
+        """The fully evaluated subset with the best score, the mean of its repeats, of those that keep the floors; see
+        :attr:`SearchHistory.best`."""
         return self._history.best
 
     @property
@@ -181,7 +188,7 @@ class SearchController:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What the trials say, in sentences."""
-        return summarise(self.standing, self.credit, self.registry)
+        return summarise(self._history, self.registry)
 
     @property
     def stagnation(self) -> int:
@@ -282,7 +289,7 @@ class SearchController:
         return self.best
 
     def _round(self, decisions: Sequence[Decision], stopped: str | None) -> Round:
-        best, earned, standing = self.best, self.credit, self.standing
+        best, earned = self.best, self.credit
         foretold = self.predictions.leave_one_out()
         _, _, imputed = self._history.training()
         return Round(
@@ -294,7 +301,7 @@ class SearchController:
             calibration=foretold,
             imputed=imputed,
             credit=earned,
-            findings=summarise(standing, earned, self.registry),
+            findings=summarise(self._history, self.registry),
             decisions=tuple(decisions),
             stopped=stopped,
             unseen=() if self.rounds or self.recorded_rounds else self.predictions.inputs.unseen,

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from autoselection.operators import OperatorRegistry, in_role
 from autoselection.recipes import Step
 from autoselection.search.credit import Credit
+from autoselection.search.history import SearchHistory
 from autoselection.search.records import EvaluatedCandidate, Finding
 
 MIN_TRIALS = 3
@@ -21,8 +22,9 @@ MIN_TRIALS_FOR_CORRELATION = 5
 STRONG_CORRELATION = 0.5
 
 
-def summarise(trials: Sequence[EvaluatedCandidate], credit: Credit, registry: OperatorRegistry) -> tuple[Finding, ...]:
+def summarise(history: SearchHistory, registry: OperatorRegistry) -> tuple[Finding, ...]:
     """Findings of all told trials, in a fixed order of kinds, the strongest of a kind first."""
+    trials, credit = history.standing, history.credit
     scored = [trial for trial in trials if trial.score is not None]
     failed = [trial for trial in trials if trial.score is None]
     findings: list[Finding] = []
@@ -34,11 +36,12 @@ def summarise(trials: Sequence[EvaluatedCandidate], credit: Credit, registry: Op
     if len(scored) < MIN_TRIALS:
         return tuple(findings)
     scores = np.array([trial.score for trial in scored], np.float64)
-    findings += _leader(scored, scores)
+    findings += _floors(scored, history)
+    findings += _leader(history.ordered(scored))
     findings += sorted(_operators(scored, scores, registry), key=_strength)[:4]
     findings += _credit(credit)
     findings += sorted(_correlations(scored, scores), key=_strength)[:3]
-    findings += _tasks(scored)
+    findings += _tasks(scored, history)
     return tuple(findings)
 
 
@@ -46,13 +49,33 @@ def _strength(finding: Finding) -> tuple[float, str]:
     return -abs(finding.value), finding.text
 
 
-def _leader(scored: Sequence[EvaluatedCandidate], scores: np.ndarray) -> Iterator[Finding]:
-    order = sorted(range(len(scored)), key=lambda i: (-scores[i], -scored[i].candidate.number))
-    best, second = scored[order[0]], scored[order[1]]
-    gap = float(scores[order[0]] - scores[order[1]])
+def _floors(scored: Sequence[EvaluatedCandidate], history: SearchHistory) -> Iterator[Finding]:
+    """How many trials meet the floors, and what the best score that does not would be."""
+    if not history.floors:
+        return
+    met = [trial for trial in scored if history.meets(trial)]
+    best = history.leading(scored)
+    top = max(scored, key=lambda trial: (trial.score or 0.0, trial.candidate.number))
+    assert best is not None
+    text = f"{len(met)} of {len(scored)} trials meet every floor"
+    if top.id != best.id:
+        missed = [
+            f"{task} {top.observation.tasks[task]:.4f} below {floor:.4f}"
+            for task, floor in history.floors.items()
+            if top.observation.tasks[task] < floor
+        ]
+        text += f"; {top.id} scores higher than the leader, {top.score:.4f}, and does not ({', '.join(missed)})"
+    yield Finding("floors", f"{text}.", tuple(trial.id for trial in met), float(len(met)))
+
+
+def _leader(ordered: Sequence[EvaluatedCandidate]) -> Iterator[Finding]:
+    best, second = ordered[:2]
+    assert best.score is not None and second.score is not None
+    gap = float(best.score - second.score)
+    lead = f", {gap:.4f} above {second.id}" if gap >= 0 else ""  # below it, if that one misses a floor
     yield Finding(
         "leader",
-        f"{best.id} leads with {scores[order[0]]:.4f}, {gap:.4f} above {second.id}: "
+        f"{best.id} leads with {best.score:.4f}{lead}: "
         f"{best.candidate.recipe.describe()} ({len(best.candidate.rows)} rows).",
         (best.id, second.id),
         gap,
@@ -129,9 +152,10 @@ def _correlations(scored: Sequence[EvaluatedCandidate], scores: np.ndarray) -> I
             )
 
 
-def _tasks(scored: Sequence[EvaluatedCandidate]) -> Iterator[Finding]:
+def _tasks(scored: Sequence[EvaluatedCandidate], history: SearchHistory) -> Iterator[Finding]:
     """Tasks on which the leader is far from the best that any trial reached."""
-    leader = max(scored, key=lambda trial: (trial.score or 0.0, trial.candidate.number))
+    leader = history.leading(scored)
+    assert leader is not None
     for task in sorted(leader.observation.tasks):
         having = [trial for trial in scored if task in trial.observation.tasks]
         best = max(having, key=lambda trial: (trial.observation.tasks[task], trial.candidate.number))

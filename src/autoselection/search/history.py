@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
 from autoselection.search.series import aligned
+from autoselection.tasks import shortfall
 from autoselection.wording import clipped
 
 
@@ -21,10 +23,12 @@ class SearchHistory:
 
     Attributes:
         config: settings of the search; the budget may be changed while it runs.
+        floors: lowest score of each task that has one. What meets them all is better than what does not, whatever its score.
     """
 
-    def __init__(self, config: SearchConfig) -> None:
+    def __init__(self, config: SearchConfig, floors: Mapping[str, float] | None = None) -> None:
         self.config = config
+        self.floors = dict(floors or {})
         self._candidates: dict[str, Candidate] = {}
         self._observations: dict[str, Observation] = {}
 
@@ -46,6 +50,11 @@ class SearchHistory:
             )
         if observation.score is not None and not math.isfinite(observation.score):
             raise StudyError(f"Trial {key}: the score is {observation.score}; tell None for a failed evaluation.")
+        lacking = [task for task in self.floors if task not in observation.tasks]
+        if observation.score is not None and lacking:
+            raise StudyError(
+                f"Trial {key}: task '{lacking[0]}' has a floor and no score: tell an Observation with 'tasks'."
+            )
         if observation.subset_hash is not None and observation.subset_hash != candidate.subset_hash:
             raise StudyError(
                 f"Trial {key} was evaluated on another subset ({observation.subset_hash}) than this search gives "
@@ -115,18 +124,37 @@ class SearchHistory:
 
     @property
     def best(self) -> EvaluatedCandidate | None:
-        """The fully evaluated subset with the best score, the mean of its repeats (ties: the later one); None before
-        such a score is told. It is the subset's first evaluation that did not fail, with that mean."""
-        return _leader([trial for trial in self.standing if trial.full])
+        """The fully evaluated subset with the best score, the mean of its repeats (ties: the later one), of those that meet
+        every floor, or of those that miss them least; None before such a score is told. It is the subset's first evaluation
+        that did not fail, with that mean."""
+        return self.leading([trial for trial in self.standing if trial.full])
 
     @property
     def leader(self) -> EvaluatedCandidate | None:
         """:attr:`best`, or the best short evaluation before there is one."""
-        return self.best or _leader(list(self.standing))
+        return self.best or self.leading(self.standing)
+
+    def leading(self, trials: Sequence[EvaluatedCandidate]) -> EvaluatedCandidate | None:
+        """The best of some trials, see :attr:`best`; None if none has a score."""
+        return next(iter(self.ordered(trials)), None)
+
+    def ordered(self, trials: Sequence[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
+        """Those of some trials that have a score, the best first."""
+        scored = [trial for trial in trials if trial.score is not None]
+        return sorted(scored, key=lambda trial: (*self._merit(trial.observation), trial.candidate.number), reverse=True)
+
+    def meets(self, trial: EvaluatedCandidate) -> bool:
+        """Whether a trial has a score, and its tasks' scores meet every floor."""
+        return trial.score is not None and self._merit(trial.observation)[0] == 0
+
+    def _merit(self, observation: Observation) -> tuple[float, float]:
+        """What is the larger the better a scored observation is: minus what it misses floors by, then its score."""
+        assert observation.score is not None
+        return -shortfall(observation.tasks, self.floors), observation.score
 
     @property
     def standing(self) -> tuple[EvaluatedCandidate, ...]:
-        """What was told, one a subset: its first full evaluation where there is one, with the mean score of its repeats,
+        """What was told, one a subset: its first full evaluation where there is one, with the mean scores of its repeats,
         else its short one, with the score moved to the scale of full ones."""
         groups: dict[str, list[tuple[EvaluatedCandidate, float]]] = {}
         for trial, score in zip(self.told, self._full_scale(), strict=True):
@@ -137,8 +165,9 @@ class SearchHistory:
             told = [item for item in told if item[0].score is not None] or told[:1]
             first, score = told[0]
             mean = float(np.mean([score for _, score in told])) if len(told) > 1 else score
-            if first.score is not None and mean != first.score:
-                first = replace(first, observation=replace(first.observation, score=mean))
+            if first.score is not None and (mean != first.score or len(told) > 1):
+                tasks = _mean_tasks([trial.observation.tasks for trial, _ in told])
+                first = replace(first, observation=replace(first.observation, score=mean, tasks=tasks))
             found.append(first)
         return tuple(sorted(found, key=lambda trial: trial.candidate.number))
 
@@ -166,30 +195,41 @@ class SearchHistory:
 
         Initial recipes and warmup probes raise the best but do not count as evaluations without improvement.
         """
-        best, count = -math.inf, 0
+        best, count = (-math.inf, -math.inf), 0
         for candidate in self._candidates.values():
             observation = self._observations.get(candidate.id)
             full = candidate.fidelity == 1.0
-            score = observation.score if observation and full else None
-            improved = score is not None and score > best
-            best = max(best, -math.inf if score is None else score)
+            improved = False
+            if observation is not None and observation.score is not None and full:
+                improved = self._merit(observation) > best
+                best = max(best, self._merit(observation))
             if improved or candidate.origin == "reseed":
                 count = 0
             elif candidate.origin in ("edit", "fresh", "promotion", "repeat") and full and observation is not None:
                 count += 1
         return count
 
-    def training(self) -> tuple[list[Candidate], NDArray[np.float64], int]:
-        """Told candidates, their scores (the worst one for a failure), and how many are such failures."""
-        scores = self._full_scale()
+    def training(self, task: str | None = None) -> tuple[list[Candidate], NDArray[np.float64], int]:
+        """Told candidates, their scores (the worst one for a failure), and how many are such failures.
+
+        Args:
+            task: whose scores; None: those that are maximised.
+        """
+        scores = self._full_scale(task)
         failed = np.isnan(scores)
         scores[failed] = np.nanmin(scores) if not failed.all() else 0.0
         return [trial.candidate for trial in self.told], scores, int(failed.sum())
 
-    def _full_scale(self) -> NDArray[np.float64]:
+    def _full_scale(self, task: str | None = None) -> NDArray[np.float64]:
         """Scores of what was told on the scale of full evaluations; NaN for failed ones."""
         told = self.told
-        scores = np.array([np.nan if trial.score is None else trial.score for trial in told], np.float64)
+        scores = np.array(
+            [
+                np.nan if trial.score is None else trial.score if task is None else trial.observation.tasks[task]
+                for trial in told
+            ],
+            np.float64,
+        )
         known = np.flatnonzero(np.isfinite(scores))
         scores[known] = aligned(
             scores[known],
@@ -199,6 +239,5 @@ class SearchHistory:
         return scores
 
 
-def _leader(trials: list[EvaluatedCandidate]) -> EvaluatedCandidate | None:
-    scored = [trial for trial in trials if trial.score is not None]
-    return max(scored, key=lambda trial: (trial.score, trial.candidate.number), default=None)
+def _mean_tasks(tasks: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([scores[name] for scores in tasks])) for name in tasks[0]}

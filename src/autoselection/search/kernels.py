@@ -78,6 +78,7 @@ class KernelParts:
         features: names of the points' features, without which nothing is known of their effects.
         noise: covariance of the scores' noise, relative to that of one full evaluation; None: the identity.
         priors: usual effects of features: what to go by, then others that may be right where that is not.
+        eligible: which evaluated points may be chosen in the end; None: all.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class KernelParts:
         features: Sequence[str] = (),
         noise: Array | None = None,
         priors: Sequence[LinearPrior] = (),
+        eligible: Sequence[bool] | None = None,
     ) -> None:
         self.config = config
         self.priors = priors
@@ -97,6 +99,7 @@ class KernelParts:
         self.noise = np.eye(len(train)) if noise is None else noise
         self.points = [*train, *test]
         self.n_train = len(train)
+        self._eligible = eligible
         self._distances: list[Array] = []
         self._similarity: Array | None = None
         if config.features in ("realized", "state", "both"):
@@ -128,9 +131,11 @@ class KernelParts:
 
     @property
     def judged(self) -> list[int]:
-        """Places of the evaluated points that the best is one of: of the first series, where it has some."""
-        own = [place for place in range(self.n_train) if self.points[place].series == FIRST]
-        return own or list(range(self.n_train))
+        """Places of the evaluated points that the best is one of: eligible ones and those of the first series, where there are
+        such."""
+        may = [place for place in range(self.n_train) if self._eligible is None or self._eligible[place]]
+        may = may or list(range(self.n_train))
+        return [place for place in may if self.points[place].series == FIRST] or may
 
     def model(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> Model:
         """What is believed of points before their scores, for every setting.

@@ -222,12 +222,14 @@ class Policy:
     def _why(self, chosen: Draft, of: str, more: str = "") -> str:
         surrogate, expected = self.history.config.surrogate, chosen.prediction
         assert expected is not None
+        floors = "" if expected.meets is None else " within the floors"
         found = (
-            f"highest expected improvement of {of}"
+            f"highest expected improvement{floors} of {of}"
             if surrogate.acquisition == "log_ei"
             else f"highest mu + {surrogate.kappa:.2g} sigma of {of}: {expected.ucb:.4f}"
         )
-        return f"{found} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}{more})"
+        meets = "" if expected.meets is None else f", meets the floors with probability {expected.meets:.0%}"
+        return f"{found} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}{meets}{more})"
 
     def _ranked(self, number: int, best: EvaluatedCandidate, proposals: Proposals, advice: Advice) -> list[Draft]:
         """What is proposed in all generations, the best of it first; empty if nothing of it is a new subset."""
@@ -279,7 +281,7 @@ class Policy:
     def _briefing(self, number: int, parent: EvaluatedCandidate) -> Briefing:
         history = self.history
         standing, earned = history.standing, history.credit
-        findings = summarise(standing, earned, self.space.registry)
+        findings = summarise(history, self.space.registry)
         return Briefing(number, self.space, history.config, standing, history.pending, parent, earned, findings)
 
     def _option(self, draft: Draft) -> Option:

@@ -1,4 +1,13 @@
-"""What a search's ranker expects of recipes, from everything that the search was told."""
+"""What a search's ranker expects of recipes, from everything that the search was told.
+
+**Floors.** Where tasks have floors, each of them has a surrogate of its own, over the same features, which gives the
+probability that a recipe's score on the task is at least the floor. With several floors they are multiplied, as if the tasks
+were independent given the recipe. A proposal's value is the expected improvement on the best of what meets the floors times
+that probability (Schonlau, Welch and Jones 1998, "Global versus local search in constrained optimization of computer models";
+Gardner et al. 2014, "Bayesian optimization with inequality constraints"); while nothing meets them, the probability alone.
+Usual effects (:mod:`autoselection.search.prior`) were learnt for means of tasks that were wanted, and say nothing of what is
+forgotten: these surrogates go without them, so that after few trials they tell recipes apart little, not wrongly.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +17,18 @@ from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr
 
 from autoselection.search.history import SearchHistory
 from autoselection.search.proposals import Draft
 from autoselection.search.random_streams import SURROGATE, generator
 from autoselection.search.ranker import Known, LeaveOneOut, Point, Prediction, Ranker
 from autoselection.search.records import Candidate, EvaluatedCandidate
+from autoselection.search.surrogate import without_prior
 from autoselection.search.surrogate_inputs import SurrogateInputs
+
+MIN_TOLD_FOR_FLOORS = 2
+"""Scores from which on something is said of the probability that floors are met."""
 
 
 class Predictions:
@@ -30,6 +44,7 @@ class Predictions:
         self.ranker = ranker
         self.inputs = inputs
         self._history = history
+        self._of_tasks = without_prior(ranker, history.config)
 
     def elsewhere(self, train: Sequence[Point], scores: NDArray[np.float64], test: Sequence[Point]) -> list[Prediction]:
         """Predictions of ``test`` from the scores of ``train``: subsets of this pool that were evaluated elsewhere, as
@@ -59,9 +74,19 @@ class Predictions:
         ]
 
     def order(self, predictions: Sequence[Prediction]) -> list[int]:
-        """Places of predictions, highest acquisition value first (ties: the earlier one)."""
-        value = attrgetter(self._history.config.surrogate.acquisition)
-        return sorted(range(len(predictions)), key=lambda place: (-value(predictions[place]), place))
+        """Places of predictions, highest acquisition value first (ties: the earlier one).
+
+        Where tasks have floors, an upper confidence bound counts only if they are more likely met than not.
+        """
+        acquisition = self._history.config.surrogate.acquisition
+        value = attrgetter(acquisition)
+
+        def key(place: int) -> tuple[float, float, int]:
+            meets = predictions[place].meets
+            likely = 0.0 if meets is None or acquisition == "log_ei" else min(meets, 0.5)
+            return -likely, -value(predictions[place]), place
+
+        return sorted(range(len(predictions)), key=key)
 
     def most_promising(self, best: EvaluatedCandidate) -> list[EvaluatedCandidate]:
         """Evaluated candidates whose recipes are edited, the most promising first: ``best``, or the highest by the
@@ -77,7 +102,13 @@ class Predictions:
             next(moved) if point.fidelity < 1.0 else expected
             for point, expected in zip(known.points[: len(scored)], predicted, strict=False)
         ]
-        order = sorted(range(len(scored)), key=lambda place: (-believed[place].mu, -place))
+        worth = np.array([expected.mu for expected in believed])
+        meets = self._log_meets(_in_full(known.points[: len(scored)]), config.seed)
+        if (
+            meets is not None
+        ):  # what is expected above the worst of them, if what misses a floor is worth no more than that
+            worth = (worth - worth.min()) * np.exp(meets)
+        order = sorted(range(len(scored)), key=lambda place: (-worth[place], -place))
         return [scored[place] for place in order[: config.parents]]
 
     def noise(self) -> float:
@@ -99,19 +130,49 @@ class Predictions:
 
         Pending candidates of the round count as told with the score the ranker expects of them.
         """
+        seed = int(generator(self._history.config.seed, number, SURROGATE).integers(2**31))
+        predicted = self._believed(self.ranker, None, points, seed, own=own)
+        meets = self._log_meets(points, seed)
+        if meets is None:
+            return predicted
+        some = any(self._history.meets(trial) for trial in self._history.told)
+        return [
+            replace(expected, meets=float(np.exp(log)), log_ei=float(log) + (expected.log_ei if some else 0.0))
+            for expected, log in zip(predicted, meets, strict=True)
+        ]
+
+    def _log_meets(self, points: Sequence[Point], seed: int) -> NDArray[np.float64] | None:
+        """Logarithm of the probability that each point meets every floor; None without floors, or before enough is known."""
         history = self._history
-        told, scores, _ = history.training()
+        scored = [trial for trial in history.told if trial.score is not None]
+        if not history.floors or len(scored) < MIN_TOLD_FOR_FLOORS:
+            return None
+        found = np.zeros(len(points))
+        for task, floor in history.floors.items():
+            predicted = self._believed(self._of_tasks, task, points, seed, own=True)
+            mu, sigma = np.array([(expected.mu, max(expected.sigma, 1e-12)) for expected in predicted]).reshape(-1, 2).T
+            found += log_ndtr((mu - floor) / sigma)
+        return found
+
+    def _believed(
+        self, ranker: Ranker, task: str | None, points: Sequence[Point], seed: int, *, own: bool
+    ) -> list[Prediction]:
+        """What ``ranker`` expects of points; of a task's scores, or of those that are maximised."""
+        history = self._history
+        told, scores, _ = history.training(task)
         pending = list(history.pending)
         kappa = history.config.surrogate.kappa
-        seed = int(generator(history.config.seed, number, SURROGATE).integers(2**31))
+        eligible = [history.meets(trial) for trial in history.told] if history.floors else None
         if pending:
             waiting = [self.inputs.known(candidate) for candidate in pending]
             known = self.inputs.evaluated(told, scores, own=own)
-            expected = self.ranker.predict(known, waiting, kappa, seed)[len(known.points) :]
+            expected = ranker.predict(known, waiting, kappa, seed)[len(known.points) :]
             scores = np.concatenate([scores, [prediction.mu for prediction in expected]])
             told += pending
         known = self.inputs.evaluated(told, scores, own=own)
-        return self.ranker.predict(known, points, kappa, seed)[len(known.points) :]
+        if eligible is not None:
+            known = replace(known, eligible=[*eligible, *[False] * (len(known.points) - len(eligible))])
+        return ranker.predict(known, points, kappa, seed)[len(known.points) :]
 
 
 def _in_full(points: Sequence[Point]) -> list[Point]:

@@ -72,6 +72,7 @@ class Known:
             :class:`autoselection.search.features.SubsetFeatures`; empty: not known.
         noise: covariance of the scores' noise, float64[len(points), len(points)], relative to the variance of one full
             evaluation; None: independent and alike.
+        eligible: whether each point may be chosen in the end, so that an improvement is one on the best of these; None: all may.
     """
 
     points: Sequence[Point]
@@ -80,29 +81,40 @@ class Known:
     places: Sequence[int] | None = None
     features: Sequence[str] = ()
     noise: Array | None = None
+    eligible: Sequence[bool] | None = None
 
     def without(self, place: int) -> Known:
         """The same but for one point."""
         kept = [other for other in range(len(self.points)) if other != place]
         places = None if self.places is None else [self.places[other] for other in kept]
         noise = None if self.noise is None else self.noise[np.ix_(kept, kept)]
+        eligible = None if self.eligible is None else [self.eligible[other] for other in kept]
         return replace(
-            self, points=[self.points[other] for other in kept], scores=self.scores[kept], places=places, noise=noise
+            self,
+            points=[self.points[other] for other in kept],
+            scores=self.scores[kept],
+            places=places,
+            noise=noise,
+            eligible=eligible,
         )
 
 
 @dataclass(frozen=True)
 class Prediction:
     """Predicted score: mean, standard deviation and upper confidence bound, in score units; and the logarithm of the
-    expected improvement on the best evaluated recipe, on the scale of the model."""
+    expected improvement on the best evaluated recipe, on the scale of the model.
+
+    In a search with floors ``meets`` is the probability that all of them are met; rankers leave it None, the search adds it."""
 
     mu: float
     sigma: float
     ucb: float
     log_ei: float
+    meets: float | None = None
 
     def to_dict(self) -> dict[str, float]:
-        return {"mu": self.mu, "sigma": self.sigma, "ucb": self.ucb, "log_ei": self.log_ei}
+        meets = {} if self.meets is None else {"meets": self.meets}
+        return {"mu": self.mu, "sigma": self.sigma, "ucb": self.ucb, "log_ei": self.log_ei, **meets}
 
 
 @dataclass(frozen=True)

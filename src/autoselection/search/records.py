@@ -97,7 +97,8 @@ class Candidate:
         """From :meth:`to_dict` and the rows, of this version or an earlier one; further keys are ignored."""
         prediction = document.get("prediction")
         if prediction is not None:
-            prediction = Prediction(*(float(prediction.get(name, 0.0)) for name in ("mu", "sigma", "ucb", "log_ei")))
+            mu, sigma, ucb, log_ei = (float(prediction.get(name, 0.0)) for name in ("mu", "sigma", "ucb", "log_ei"))
+            prediction = Prediction(mu, sigma, ucb, log_ei, prediction.get("meets"))
         return cls(
             id=document["id"],
             number=document["number"],

@@ -46,7 +46,7 @@ def leader_to_repeat(known: list[Prediction], new: Prediction | None, noise: flo
 
     Args:
         known: beliefs about the evaluated recipes.
-        new: belief about the best new proposal.
+        new: belief about the best new proposal; one that may miss a floor gains in so far as it does not.
         noise: standard deviation of one evaluation.
     """
     if len(known) < 2:
@@ -60,6 +60,7 @@ def leader_to_repeat(known: list[Prediction], new: Prediction | None, noise: flo
     fresh = 0.0
     if new is not None:
         fresh = float(gain(np.array([new.mu]), np.array([new.sigma]), mu[order[:1]], noise)[0])
+        fresh *= 1.0 if new.meets is None else new.meets
     best = int(np.argmax(gains))
     return (best, float(gains[best]), fresh) if gains[best] > fresh else None
 
@@ -74,7 +75,8 @@ def repeat(
     """Another evaluation of a leader, if that is worth more than the evaluation of ``new``."""
     config = history.config.repeats
     asked = Counter(item.subset_hash for item in history.candidates if item.fidelity == 1.0)
-    leaders = [trial.candidate for trial in history.scored if trial.full]
+    full = [trial for trial in history.scored if trial.full]
+    leaders = [trial.candidate for trial in full if history.meets(trial)] or [trial.candidate for trial in full]
     if not config.enabled or len(leaders) < config.after or (new is not None and new.fidelity < 1.0):
         return None
     believed = predictions.of_candidates(leaders, number)

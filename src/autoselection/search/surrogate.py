@@ -51,6 +51,7 @@ from autoselection.search.ranker import (
     LeaveOneOut,
     Point,
     Prediction,
+    Ranker,
     calibration,
     log_expected_improvement,
 )
@@ -126,6 +127,7 @@ class GaussianProcess(BaseRanker):
             known.features,
             known.noise,
             self.priors,
+            known.eligible,
         )
 
     def predict(self, known: Known, points: Sequence[Point], kappa: float, seed: int) -> list[Prediction]:
@@ -136,6 +138,16 @@ class GaussianProcess(BaseRanker):
 
     def leave_one_out(self, known: Known, seed: int) -> LeaveOneOut | None:
         return leave_one_out(self._parts(known), known.scores, seed)
+
+
+def without_prior(ranker: Ranker, config: SearchConfig) -> Ranker:
+    """A ranker to predict other scores than those that a search maximises: ``ranker``, or ours without usual effects in place
+    of one that knows any."""
+    if not ranker.has_prior:
+        return ranker
+    return GaussianProcess(
+        config.model_copy(update={"surrogate": config.surrogate.model_copy(update={"prior": False})})
+    )
 
 
 def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> list[Prediction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoselection.tasks.floors import REFERENCES, Floor, shortfall
 from autoselection.tasks.guessing import Knowledge, guessing_accuracy, knowledge
 from autoselection.tasks.items import (
     LETTERS,
@@ -22,8 +23,10 @@ from autoselection.tasks.objective import factors, labels, overall, weighed
 __all__ = [
     "LETTERS",
     "OPTION_METRICS",
+    "REFERENCES",
     "TASK_NAME",
     "Answer",
+    "Floor",
     "Knowledge",
     "Metric",
     "Split",
@@ -36,6 +39,7 @@ __all__ = [
     "labels",
     "load_items",
     "overall",
+    "shortfall",
     "sign_of",
     "solved_examples",
     "weighed",

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autoselection.conversation import Message
 from autoselection.schema import StrictModel
+from autoselection.tasks.floors import Floor
 
 Split = Literal["target", "dev", "test"]
 Metric = Literal["nll", "nll_per_byte", "accuracy", "option_likelihood", "exact_match"]
@@ -58,6 +59,13 @@ class TaskConfig(StrictModel):
         description="How much the task counts in the score that is maximised, beside the others (share of the sum of weights); "
         "0 makes it a guard: scored and reported everywhere, never optimised, so that what is forgotten is seen.",
     )
+    floor: str | None = Field(
+        None,
+        description="Lowest score that the winner may have on the task, on dev in the task's metric (minus the likelihood for nll): a "
+        "number, or base (the model without training) or incumbent (what is used today), perhaps with + or - a number, such as "
+        "'incumbent - 0.01'. The search looks for the best score that keeps all floors, and the verdict refuses a winner that is "
+        "below one beyond noise.",
+    )
     answer: Answer = Field(
         "auto",
         description="How a generated answer is read: a letter (choice), number, yes_no (true and false included), text, "
@@ -78,6 +86,19 @@ class TaskConfig(StrictModel):
     dev_limit: int | None = Field(None, ge=1, description="Use only the first items of dev (count).")
     test_limit: int | None = Field(None, ge=1, description="Use only the first items of test (count).")
     target_limit: int | None = Field(128, ge=1, description="Use only the first items of target (count).")
+
+    @field_validator("floor", mode="before")
+    @classmethod
+    def _is_floor(cls, value: object) -> object:
+        text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+        if isinstance(text, str):
+            Floor.parse(text)
+        return text
+
+    @property
+    def lowest(self) -> Floor | None:
+        """``floor``, read."""
+        return None if self.floor is None else Floor.parse(self.floor)
 
     @model_validator(mode="after")
     def _has_items(self) -> TaskConfig:

@@ -1,0 +1,67 @@
+"""Floors: how low a task's score may fall, as a number or beside the base model or what is used today."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Reference = Literal["base", "incumbent"]
+
+REFERENCES: tuple[Reference, ...] = ("base", "incumbent")
+
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_FLOOR = re.compile(
+    rf"(?:(?P<reference>base|incumbent)(?:\s*(?P<margin>[+-]\s*{_NUMBER}))?|(?P<number>[+-]?\s*{_NUMBER}))"
+)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The lowest score that a task may have, in the task's search metric (higher is better).
+
+    Attributes:
+        reference: whose score it is measured from: ``base`` (the model without training), ``incumbent`` (what is used today);
+            None: 0.
+        margin: what is added to that.
+    """
+
+    reference: Reference | None
+    margin: float
+
+    @classmethod
+    def parse(cls, text: str) -> Floor:
+        """From ``NUMBER``, ``base`` or ``incumbent``, the last two with ``+ NUMBER`` or ``- NUMBER`` behind them if need be.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        found = _FLOOR.fullmatch(text.strip())
+        number = "" if found is None else (found["margin"] or found["number"] or "0").replace(" ", "")
+        if found is None or not math.isfinite(float(number)):
+            raise ValueError(
+                "expected a number, base or incumbent, the last two with + or - and a number behind if need be, such as "
+                "'incumbent - 0.01'"
+            )
+        reference = next((name for name in REFERENCES if name == found["reference"]), None)
+        return cls(reference, float(number))
+
+    def value(self, references: Mapping[str, float]) -> float:
+        """The floor as a number.
+
+        Args:
+            references: the task's score by :data:`REFERENCES`, of the one that is named at least.
+        """
+        return self.margin if self.reference is None else references[self.reference] + self.margin
+
+
+def shortfall(scores: Mapping[str, float], floors: Mapping[str, float]) -> float:
+    """By how much scores miss floors, summed over the tasks; 0 where every floor is met.
+
+    Args:
+        scores: of each task that has a floor, and perhaps others.
+        floors: lowest score by task.
+    """
+    return sum(max(0.0, floor - scores[task]) for task, floor in floors.items())
