@@ -129,11 +129,14 @@ def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROP
         StudyError: no trial has a score.
     """
     tasks = _reweighed(study, weights)
-    trials = [trial for trial in study.subsets() if trial.score is not None]
+    trials = study.contenders()
     if not trials:
         raise StudyError(f"{study.path}: no trial has a score yet; run the study first.")
     scores = np.array([overall(trial.tasks, tasks) for trial in trials])
     known, notes = _probabilities(study, trials, tasks)
+    left_out = sum(trial.score is not None for trial in study.subsets()) - len(trials)
+    if left_out:
+        notes.append(f"{left_out} trial(s) that miss a floor are left out.")
     listed = [
         Reweighed(
             trial.id,

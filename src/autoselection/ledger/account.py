@@ -30,6 +30,7 @@ class Account:
         work: folder that training and scoring write into.
         keeps: whether the model is of use later, where the configuration keeps models.
         name: what the journal calls an evaluation.
+        elsewhere: the result of the same evaluation in lines of another kind, where there may be one.
         settings: digest of what decides its scores besides, where one journal has evaluations under several.
     """
 
@@ -39,6 +40,7 @@ class Account:
     work: Callable[[Wanted], Path]
     keeps: Callable[[Wanted], bool] = lambda wanted: False
     name: Callable[[Wanted], Name] = lambda wanted: (wanted.name, wanted.seed)
+    elsewhere: Callable[[Wanted], EvaluationResult | None] = lambda wanted: None
     settings: str = ""
 
 

@@ -101,8 +101,9 @@ class Ledger:
         made = {item.content: known[name(item)] for item in wanted if name(item) in known}
         groups: dict[Hashable, list[Wanted]] = {}
         for item in self.missing(wanted):
-            if item.content in made:
-                self._note(item, made[item.content])
+            same = made.get(item.content) or self.account.elsewhere(item)
+            if same is not None:
+                self._note(item, same)
             else:
                 groups.setdefault(item.content, []).append(item)
         if groups:

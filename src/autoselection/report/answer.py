@@ -11,6 +11,7 @@ from autoselection.statistics.compare import p_text
 from autoselection.study import Study, Trial
 from autoselection.study.evidence import final_evidence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
+from autoselection.study.references import watched_tasks
 from autoselection.tasks import labels
 
 DEV, TEST = "dev", "test"
@@ -124,9 +125,10 @@ def _headline(study: Study, best: Trial | None, pool_rows: int) -> str:
     if judged is None:
         return f"The best recipe so far is {best.id}: {share}, dev score {best.score:.4f}."
     if judged["exported"] == "incumbent":
+        why = "is below a floor" if judged["outcome"] == "below a floor" else "is not shown to be better"
         return (
             f"Keep what is used today ({judged['incumbent']}): the best recipe found, {judged['winner'] or best.id} with {share}, "
-            "is not shown to be better."
+            f"{why}."
         )
     return f"Train on the rows of {judged['winner']} instead of what is used today ({judged['incumbent']}): {share}."
 
@@ -174,8 +176,9 @@ def _today(gains: tuple[Gain, ...], split: str) -> Gain | None:
 def _hurts(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
     """By test if it was scored, else by dev."""
     gain = _today(gains, TEST) or _today(gains, DEV)
+    forgotten = _forgotten(study)
     if gain is None:
-        return ()
+        return forgotten
     tasks = study.config.tasks
     named = dict(zip((task.name for task in tasks), labels(tasks), strict=True))
     worse = sorted((value, task) for task, value in gain.tasks.items() if value < 0)
@@ -188,7 +191,18 @@ def _hurts(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
         said.append(
             f"Guard tasks, which the search does not see: {', '.join(f'{task} {gain.tasks[task]:+.4f}' for task in guards)}."
         )
-    return tuple(said)
+    return (*said, *forgotten)
+
+
+def _forgotten(study: Study) -> tuple[str, ...]:
+    """What guards and tasks with a floor lost since the model without training, and how it is with today's data."""
+    found = []
+    for entry in watched_tasks(study):
+        if entry.base is None or entry.winner is None:
+            continue
+        today = "" if entry.incumbent is None else f" (with today's data {entry.incumbent - entry.base:+.4f})"
+        found.append(f"{entry.task} {entry.winner - entry.base:+.4f}{today}")
+    return (f"Against the model without training, on dev: {', '.join(found)}.",) if found else ()
 
 
 def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[str, tuple[str, ...]]:
@@ -203,6 +217,9 @@ def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[
         )
         belief = "Not yet"
         reasons.append(f"{why} The dev score of the best of several trials flatters it.")
+    elif judged["outcome"] == "above the floors":
+        belief = "Partly"
+        reasons.append(judged["sentences"][0])
     elif judged["outcome"] != "better" or dev is None:
         belief = "No" if dev is not None else "Not compared"
         reasons.append(judged["sentences"][0])

@@ -24,6 +24,7 @@ from autoselection.report.tables import study_notes, study_sheets
 from autoselection.study import Study
 from autoselection.study.incumbent import current_verdict, dev_results
 from autoselection.study.named_pools import open_scored_pool
+from autoselection.study.references import reference_results
 
 #: How a trial came about, as plots name it.
 KINDS = {
@@ -46,7 +47,7 @@ class TrialView:
 
     Attributes:
         spent: evaluations spent with it, in full ones.
-        best: highest score of a full evaluation so far; None before there is one.
+        best: score of the best full evaluation so far; None before there is one.
         expected: mean and standard deviation that the surrogate expected; None without a prediction.
         state: numbers of the state vector by name.
     """
@@ -232,12 +233,12 @@ def _selection(study: Study) -> tuple[SelectionView | None, tuple[str, ...]]:
 
 def _trials(study: Study) -> tuple[TrialView, ...]:
     found = []
-    spent, best = 0.0, None
+    spent, leader = 0.0, None
     for trial in study.all_trials():
         spent += trial.fidelity
         full = trial.fidelity == 1.0
         if full and trial.score is not None:
-            best = trial.score if best is None else max(best, trial.score)
+            leader = trial if leader is None else max(trial, leader, key=study.merit)
         record = trial.record
         expected = record.get("prediction")
         found.append(
@@ -250,7 +251,7 @@ def _trials(study: Study) -> tuple[TrialView, ...]:
                 spent=spent,
                 rows=trial.size,
                 score=trial.score,
-                best=best,
+                best=None if leader is None else leader.score,
                 tasks=trial.tasks,
                 seconds=trial.seconds,
                 failure=trial.failure,
@@ -321,6 +322,7 @@ def _stages(study: Study, price: float | None) -> tuple[Stage, ...]:
         signals = float(opening[0]["signal_report"].get("seconds") or 0.0)
         stages.append(Stage("signals", 0, 0, 0.0, 0.0, signals, _money(signals, price)))
     trained = {
+        "references": [result for by in reference_results(study).values() for result in by.values()],
         "search": [result for trial in study.all_trials() for result in trial.results.values()],
         "comparison with today's data": [
             EvaluationResult.from_dict(event["result"]) for event in study.journal.of("incumbent_evaluation")

@@ -21,6 +21,7 @@ from autoselection.study.evidence import final_evidence, touched_sentence, touch
 from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
+from autoselection.study.references import reference_results, watched_tasks
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
 from autoselection.tasks import labels
@@ -28,12 +29,14 @@ from autoselection.terminal import Terminal
 
 
 def study_sheets(study: Study) -> dict[str, Sheet]:
-    """The tables of a study, as far as it has come, in their order: ``search``, ``surrogate``, ``verdict``, ``final``,
-    ``comparison``, ``variance``.
+    """The tables of a study, as far as it has come, in their order: ``search``, ``watched``, ``surrogate``, ``verdict``,
+    ``final``, ``comparison``, ``variance``.
     """
     sheets: dict[str, Sheet] = {}
     if study.journal.of("trial"):
         sheets["search"] = _trial_sheet(study)
+        if watched_tasks(study):
+            sheets["watched"] = watched_sheet(study)
     if rounds := _foretold(study):
         sheets["surrogate"] = _surrogate_sheet(rounds)
     judged = current_verdict(study)
@@ -51,7 +54,7 @@ def study_sheets(study: Study) -> dict[str, Sheet]:
 
 def _trial_sheet(study: Study) -> Sheet:
     names = [task.name for task in study.config.tasks]
-    best = study.best()
+    best, floors = study.best(), study.floors
     rows = []
     for trial in study.all_trials():
         record = trial.record
@@ -68,7 +71,7 @@ def _trial_sheet(study: Study) -> Sheet:
                 str(record["parent"] or ""),
                 f"{record['rows']:,}",
                 score,
-                *(f"{trial.tasks[name]:.4f}" if name in trial.tasks else "" for name in names),
+                *(_task_cell(trial, name, floors) for name in names),
                 _cut(trial),
                 f"{trial.seconds:.0f}",
                 Recipe.from_dict(record["recipe"]).describe(),
@@ -76,7 +79,43 @@ def _trial_sheet(study: Study) -> Sheet:
         )
     shown = labels(study.config.tasks)
     headings = ("trial", "origin", "parent", "rows", "dev score", *shown, "cut", "s", "recipe")
-    return Sheet("Search (dev; higher is better, * best)", headings, tuple(rows))
+    best_of = " of what meets the floors" if floors else ""
+    return Sheet(f"Search (dev; higher is better, * best{best_of})", headings, tuple(rows))
+
+
+def _task_cell(trial: Trial, task: str, floors: Mapping[str, float]) -> str:
+    if task not in trial.tasks:
+        return ""
+    value = trial.tasks[task]
+    return f"{value:.4f}" + (" < floor" if value < floors.get(task, value) else "")
+
+
+def watched_sheet(study: Study) -> Sheet:
+    """Guards and tasks with a floor: before training, with today's data, with the winner's."""
+    found, best = watched_tasks(study), study.best()
+    today = next((entry.name for entry in found), "")
+    rows = [
+        (
+            entry.task + (" (guard)" if entry.guard else ""),
+            *("" if value is None else f"{value:.4f}" for value in (entry.base, entry.incumbent, entry.winner)),
+            "" if entry.base is None or entry.winner is None else f"{entry.winner - entry.base:+.4f}",
+            entry.floor or "",
+            "" if entry.lowest is None else f"{entry.lowest:.4f}",
+            "" if entry.kept is None else "met" if entry.kept else "missed",
+        )
+        for entry in found
+    ]
+    headings = (
+        "task",
+        "without training",
+        f"{today} (today)" if today else "today",
+        "winner" if best is None else best.id,
+        "since training began",
+        "floor",
+        "which is",
+        "and is",
+    )
+    return Sheet("What is forgotten: guards and floors (dev; higher is better)", headings, tuple(rows))
 
 
 def _foretold(study: Study) -> list[Mapping[str, Any]]:
@@ -136,7 +175,7 @@ def _incumbent_sheet(judged: Mapping[str, Any]) -> Sheet:
     """The winner against what is used today, on dev; the sentence is in the notes."""
     found, flattery = judged["comparison"], judged["flattery"]
     interval, wide = found["difference"], found["interval_seeds"]
-    corrected = judged["outcome"] != "worse"  # which is judged by the scores as they are
+    corrected = judged.get("on_score", judged["outcome"]) != "worse"  # which is judged by the scores as they are
     row = (
         judged["incumbent"],
         f"{judged['measured']:+.4f}",
@@ -242,6 +281,8 @@ def study_notes(study: Study) -> list[str]:
     notes: list[str] = list(judged["sentences"]) if judged is not None else []
     if stale := went_on(study):
         notes.append(stale)
+    if (best := study.best()) is not None:
+        notes += [found.sentence(best.id) for found in watched_tasks(study) if found.kept is False]
     if (phase := study_phase(study)) is not None:
         notes.append(phase.sentence())
     opening = study.journal.of("study")
@@ -310,7 +351,8 @@ def unscored_notes(trials: Sequence[Trial]) -> list[str]:
 
 def _results(study: Study) -> list[tuple[str, EvaluationResult]]:
     """Every evaluation with the name of what was trained: trials, those for the verdict, rows of the final table."""
-    found = [(trial.id, result) for trial in study.all_trials() for result in trial.results.values()]
+    found = [(name, result) for name, by in reference_results(study).items() for result in by.values()]
+    found += [(trial.id, result) for trial in study.all_trials() for result in trial.results.values()]
     found += [
         (event["label"], EvaluationResult.from_dict(event["result"]))
         for event in study.journal.of("incumbent_evaluation")

@@ -1,4 +1,5 @@
-"""How a study's journals tell of evaluations: of trials, for the verdict about the incumbent, of the final table, of curves."""
+"""How a study's journals tell of evaluations: before the search, of trials, for the verdict about the incumbent, of the final
+table, of curves."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.ledger import Account, Journal, Name, Wanted
 from autoselection.study.checkpoints import entry_label, work_folder
 from autoselection.study.incumbent import dev_label, dev_results
-from autoselection.study.study import Study
+from autoselection.study.references import reference_results
+from autoselection.study.study import REFERENCE, Study
 
 
 def trial_account(study: Study) -> Account:
@@ -20,6 +22,24 @@ def trial_account(study: Study) -> Account:
         lambda wanted: {"trial": wanted.name, "seed": wanted.seed, "fidelity": wanted.fidelity},
         _work(study, lambda wanted: wanted.name),
         keeps=lambda wanted: wanted.fidelity == 1.0,
+        elsewhere=lambda wanted: _referred(study, wanted),
+    )
+
+
+def _referred(study: Study, wanted: Wanted) -> EvaluationResult | None:
+    """The result of the same training before the search, if its model is not wanted."""
+    if wanted.fidelity < 1.0 or study.config.evaluation.keep_model:
+        return None
+    return dev_results(study, wanted.subset).get(wanted.seed)
+
+
+def reference_account(study: Study) -> Account:
+    """Evaluations on dev before the search that floors and guards are measured from, called by ``dev_label``."""
+    return Account(
+        REFERENCE,
+        lambda: _by_name(reference_results(study)),
+        lambda wanted: {"label": wanted.name, "subset_hash": wanted.subset, "seed": wanted.seed},
+        _work(study, lambda wanted: wanted.name.replace(" ", "-")),
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from autoselection.study.study import Study
+from autoselection.study.study import REFERENCE, Study
 
 #: Folders in an evaluation's work folder that hold weights or copies of data.
 _HEAVY = ("model", "adapter", "llamafactory/data", "llamafactory/cache", "llamafactory/output")
@@ -56,12 +56,12 @@ def _kept_labels(study: Study) -> set[str] | None:
     # The place of a trial whose other seeds are still to come is not decided, and it takes nobody else's.
     pending = {trial.id for trial in trials if not trial.failure and len(trial.results) < len(settings.seeds)}
     scored = [
-        (trial.score, index, trial.id)
+        (*study.merit(trial), index, trial.id)
         for index, trial in enumerate(trials)
         if trial.score is not None and trial.id not in pending
     ]
     # The later of two equal ones is the better one, as in Study.best.
-    best = {name for _, _, name in sorted(scored, reverse=True)[: settings.keep_best]}
+    best = {name for *_, name in sorted(scored, reverse=True)[: settings.keep_best]}
     return best | pending | {entry_label(0)}  # the winner's row comes first
 
 
@@ -69,5 +69,6 @@ def _finished(study: Study) -> set[tuple[str, int]]:
     """Labels and seeds with a result; of rows of the final table, one that counts for the last plan."""
     found = {(event["trial"], event["seed"]) for event in study.journal.of("evaluation")}
     found |= {(event["label"], event["seed"]) for event in study.journal.of("incumbent_evaluation")}
+    found |= {(event["label"].replace(" ", "-"), event["seed"]) for event in study.journal.of(REFERENCE)}
     tested = study.final_results().values()  # in the order of the plan
     return found | {(entry_label(number), seed) for number, seeds in enumerate(tested) for seed in seeds}

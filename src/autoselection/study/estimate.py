@@ -35,6 +35,7 @@ from autoselection.study.checks import estimate_training
 from autoselection.study.incumbent import incumbent_recipe
 from autoselection.study.named_pools import is_study
 from autoselection.study.prepare import check_inputs, scratch_pool
+from autoselection.study.references import watched
 from autoselection.study.study import Study
 from autoselection.tasks import TaskConfig, load_items
 
@@ -374,7 +375,8 @@ def _evaluation_stages(
         return Stage(name, runs, mean, tokens, seconds, seconds / workers, rates.memory, "scaled by tokens and items")
 
     left = max(0.0, config.search.evaluations - spent)
-    stages = [stage("search", "dev", [part] * round(left * seeds))]
+    stages = [stage("references of guards and floors", "dev", [], 1)] if watched(config) and not spent else []
+    stages += [stage("search", "dev", [part] * round(left * seeds))]
     incumbent, fresh = incumbent_recipe(config), config.incumbent.fresh_seeds
     if incumbent is not None:
         whole = float(rows) if not incumbent[1].steps else part

@@ -214,7 +214,7 @@ def _shrinkage(study: Study, results: Mapping[str, Sequence[EvaluationResult]]) 
             lead = dev - float(known.score or 0.0), test - _score(scored)
             found["leads"][entry["name"]] = {"dev": lead[0], "test": lead[1]}
             sentences.append(f"Its lead over {entry['name']} is {lead[0]:+.4f} on dev and {lead[1]:+.4f} on test.")
-    bias = _bias(study, list(trials.values()), results)
+    bias = _bias(study, study.contenders(before), results)
     if bias is not None:
         found["bias"] = bias
         doubt = "" if bias["seeds_known"] else ", chance in training not counted: one seed everywhere"

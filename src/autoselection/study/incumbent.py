@@ -8,9 +8,8 @@ seed by seed. The plan is in the journal before the first of these trainings, th
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,9 @@ from autoselection.statistics import (
 from autoselection.statistics.compare import p_text
 from autoselection.study.chance import Chance, chance_of
 from autoselection.study.evidence import LEVEL, Table, check_items, counted_tables, item_table
+from autoselection.study.floors import FloorCheck, floor_checks
 from autoselection.study.prepare import Prepared
-from autoselection.study.study import Study
+from autoselection.study.study import REFERENCE, Study
 from autoselection.study.trials import Trial
 from autoselection.tasks import factors, weighed
 
@@ -118,7 +118,7 @@ def went_on(study: Study) -> str:
     judged = current_verdict(study)
     if judged is None or "flattery" not in judged:
         return ""
-    then, now = _trials_of(study, study.journal.of("verdict")[-1]), len(_scored(study))
+    then, now = _trials_of(study, study.journal.of("verdict")[-1]), len(study.contenders())
     if then == now:
         return ""
     return (
@@ -129,18 +129,14 @@ def went_on(study: Study) -> str:
 
 def _trials_of(study: Study, event: Mapping[str, Any]) -> int:
     """Trials that a verdict's winner was the best of."""
-    return len(_scored(study, event["seq"]))
-
-
-def _scored(study: Study, before: float = math.inf) -> list[Trial]:
-    return [trial for trial in study.subsets(before) if trial.score is not None]
+    return len(study.contenders(event["seq"]))
 
 
 def dev_results(study: Study, subset_hash: str) -> dict[int, EvaluationResult]:
-    """Every dev result of these rows by seed: of the search, and of the trainings for the verdict."""
+    """Every dev result of these rows by seed: of the search, and of the trainings before it and for the verdict."""
     trial = _trial_of(study, subset_hash)
     found = dict(trial.results) if trial is not None else {}
-    for event in study.journal.of("incumbent_evaluation"):
+    for event in (*study.journal.of(REFERENCE), *study.journal.of("incumbent_evaluation")):
         if event["subset_hash"] == subset_hash:
             found[event["seed"]] = EvaluationResult.from_dict(event["result"])
     return dict(sorted(found.items()))
@@ -172,12 +168,13 @@ def verdict(study: Study, rows: NDArray[np.int64]) -> dict[str, Any]:
         rows: of the incumbent.
 
     Keys: ``plan`` (its number), ``winner`` (trial), ``incumbent`` (name), ``outcome`` (``better``, ``worse``,
-    ``no difference``, ``same rows``, ``incumbent failed``, ``winner failed``, ``nothing found``, ``not comparable``),
+    ``no difference``, ``same rows``, ``incumbent failed``, ``winner failed``, ``nothing found``, ``not comparable``, and with floors ``below a
+    floor`` (the winner is, so that it is refused) and ``above the floors`` (where it is not, and the incumbent is)),
     ``exported`` (``found`` or ``incumbent``), ``sentences`` and, where they were compared, ``seeds``, ``measured``
     (difference of the scores as they are), ``flattery`` (taken off: ``items`` from every training, ``training`` from
     those of the search; ``training_known``), ``noise`` (chance in training: ``variance`` and ``freedom``), ``overlap`` (of the
-    two: ``rows``, their Jaccard similarity, and ``chance``, the correlation of chance in trainings with the same seed) and
-    ``comparison`` (what is left, see :class:`~autoselection.statistics.BaselineComparison`).
+    two: ``rows``, their Jaccard similarity, and ``chance``, the correlation of chance in trainings with the same seed), ``floors`` (if there are any: ``winner`` and ``incumbent``
+    beside each, see :class:`~autoselection.study.floors.FloorCheck`; ``on_score``, the outcome without them) and ``comparison`` (what is left, see :class:`~autoselection.statistics.BaselineComparison`).
 
     Raises:
         StudyError: they were scored on other dev items.
@@ -194,7 +191,7 @@ def verdict(study: Study, rows: NDArray[np.int64]) -> dict[str, Any]:
         )
 
     def found(outcome: str, said: str, **more: Any) -> dict[str, Any]:
-        stays = outcome not in ("better", "incumbent failed")
+        stays = outcome not in ("better", "incumbent failed", "above the floors")
         if stays and winner is not None and outcome != "same rows":
             said += f" So {name} stays: best/ holds its rows, found/ those of {winner}."
         exported = "incumbent" if stays else "found"
@@ -237,10 +234,20 @@ def verdict(study: Study, rows: NDArray[np.int64]) -> dict[str, Any]:
     outcome = "better" if shown.significant and shown.difference.estimate > 0 else "no difference"
     if measured < 0 and (flattered := compare(np.zeros(len(seeds)))).significant:
         outcome, shown = "worse", flattered  # flattered, and worse all the same
-    scored = len(_scored(study))
+    said = _said(outcome, winner, name, shown, measured, float(taken.mean()), len(study.contenders()), chance, plan)
+    on_score = outcome
+    floors = _beside_floors(study, plan, {"winner": mine, "incumbent": other}, compared, rows)
+    if below := [check.sentence(winner) for check in floors.get("winner", ()) if check.below]:
+        outcome, said = "below a floor", f"{' '.join(below)} {said}"
+    elif outcome != "better" and (lower := [c.sentence(name) for c in floors.get("incumbent", ()) if c.below]):
+        outcome = "above the floors"
+        said = f"{winner} is not below a floor beyond noise, and the incumbent is: {' '.join(lower)} {said}"
+        said += f" So {winner} is exported: best/ holds its rows."
+    checked = {key: [check.to_dict() for check in checks] for key, checks in floors.items()}
     return found(
         outcome,
-        _said(outcome, winner, name, shown, measured, float(taken.mean()), scored, chance, plan),
+        said,
+        **({"floors": checked, "on_score": on_score} if checked else {}),
         seeds=seeds,
         measured=measured,
         flattery={**vars(flattery), "mean": float(taken.mean()), "training_known": noise.known},
@@ -271,22 +278,52 @@ def _less(table: Table, taken: NDArray[np.float64], tasks: Collection[str]) -> T
 
 
 def _chance(
-    study: Study, compared: Mapping[str, Mapping[int, EvaluationResult]], rows: Mapping[str, NDArray[np.int64]]
+    study: Study,
+    compared: Mapping[str, Mapping[int, EvaluationResult]],
+    rows: Mapping[str, NDArray[np.int64]],
+    task: str | None = None,
 ) -> Chance:
     """Chance in training, from whatever was trained, every training once.
 
     Args:
         compared: results of winner and incumbent by subset hash, trainings for the verdict included.
         rows: the incumbent's, by its hash.
+        task: whose scores; None: those that are maximised.
     """
-    trials = {trial.record["subset_hash"]: trial for trial in _scored(study)}
+    trials = {trial.record["subset_hash"]: trial for trial in study.subsets() if trial.score is not None}
     results = {name: trial.results for name, trial in trials.items()} | dict(compared)
+    if task is not None:
+        results = {
+            name: {seed: replace(result, score=result.scores[task]) for seed, result in found.items()}
+            for name, found in results.items()
+        }
     return chance_of(results, {name: study.rows(trial.id) for name, trial in trials.items()} | dict(rows))
+
+
+def _beside_floors(
+    study: Study,
+    plan: Mapping[str, Any],
+    tables: Mapping[str, Table],
+    compared: Mapping[str, Mapping[int, EvaluationResult]],
+    rows: NDArray[np.int64],
+) -> dict[str, list[FloorCheck]]:
+    """Winner and incumbent beside every floor; empty if there is none."""
+    if not study.floors:
+        return {}
+    one, other = plan["winner_hash"], plan["incumbent_hash"]
+    alike, same = {}, {}
+    for task in study.floors:
+        chance = _chance(study, compared, {other: rows}, task)
+        alike[task], same[task] = (chance.noise, chance.correlation(one, other)), (chance.noise, 1.0)
+    return {
+        "winner": floor_checks(study, tables["winner"], tables["incumbent"], alike),
+        "incumbent": floor_checks(study, tables["incumbent"], tables["incumbent"], same),
+    }
 
 
 def _flattery(study: Study, chance: Chance, plan: Mapping[str, Any]) -> Flattery:
     """What choosing the winner is expected to have added to its scores, beside the incumbent's in the same trainings."""
-    trials = _scored(study)
+    trials = study.contenders()
     found = list(zip(counted_tables(trials, study.config.tasks), trials, strict=True))
     tables = [table for table, _ in found if table is not None]
     subsets = [trial.record["subset_hash"] for table, trial in found if table is not None]

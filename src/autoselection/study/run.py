@@ -25,7 +25,7 @@ from autoselection.progress import console, progress
 from autoselection.recipes import lineage_remarks, shortfalls
 from autoselection.search import Candidate, Observation, SearchController
 from autoselection.search.surrogate import GaussianProcess
-from autoselection.study.accounts import final_account, trial_account, verdict_account
+from autoselection.study.accounts import final_account, reference_account, trial_account, verdict_account
 from autoselection.study.budget import budgets, change_budget
 from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.earlier_scores import warm_effects, warm_scores, warm_start_scores
@@ -48,8 +48,9 @@ from autoselection.study.outputs import write_outputs
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination, Prepared
 from autoselection.study.recorded import recorded_rounds
+from autoselection.study.references import measured_floors, reference_trainings, watched_tasks
 from autoselection.study.reuse import NOTHING, warm_recipes, warm_start
-from autoselection.study.study import JOURNAL, Study, check_folder
+from autoselection.study.study import FLOORS, JOURNAL, Study, check_folder
 from autoselection.study.trials import Trial
 from autoselection.system import told
 from autoselection.terminal import Text, styled
@@ -106,6 +107,7 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
         if incumbent is not None:
             for said in lineage_remarks(incumbent.selected.lineage):
                 console.say(styled(f"Incumbent, {incumbent.name}", "yellow"), f": {said}")
+        _measure_floors(study, prepared, executor, incumbent)
         tell_stage("searching")
         _search(study, prepared, executor)
         if incumbent is not None:
@@ -129,6 +131,20 @@ def _ledger(study: Study, prepared: Prepared, executor: Executor, account: Accou
     return Ledger(study.config, pool, study.journal, executor, account, lambda: prune_checkpoints(study))
 
 
+def _measure_floors(study: Study, prepared: Prepared, executor: Executor, incumbent: Incumbent | None) -> None:
+    """Score what floors and guards are measured from, and journal what the floors come to."""
+    selected = None if incumbent is None else incumbent.selected
+    wanted = reference_trainings(study, selected)
+    if not wanted or study.journal.of(FLOORS):
+        return
+    tell_stage("scoring what guards and floors are measured from")
+    _ledger(study, prepared, executor, reference_account(study)).evaluate(wanted, title="References", quiet=True)
+    found = study.journal.append(FLOORS, **measured_floors(study, selected))
+    if found["values"]:
+        told_floors = ", ".join(f"{task} {value:.4f}" for task, value in found["values"].items())
+        console.say(f"Floors of this search, on dev: {told_floors}.")
+
+
 def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
     settings = study.config.search
     if settings.warm_start and not study.journal.of("warm_start"):
@@ -146,6 +162,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
         recorded=recorded_rounds(study, prepared.table),
         roles=roles,
         ranker=GaussianProcess(settings, warm_effects(begun)),
+        floors=study.floors,
     )
     if not study.journal.of("round"):
         for study_path, why in begun.get("unused", {}).items():
@@ -309,9 +326,10 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
     again = newer and config.final.rescore not in (None, *(plan.get("reason") for plan in plans))
     if not plans or changed or again:
         entries = final_entries(study, prepared, best)
+        floors = " of those that meet the floors" if study.floors else ""
         journal.append(
             "final_plan",
-            rule="the trial with the best mean dev score is the winner; baselines are those of the configuration",
+            rule=f"the trial with the best mean dev score{floors} is the winner; baselines are those of the configuration",
             winner=best.id,
             seeds=list(config.final.seeds),
             entries=[entry.to_dict() for entry in entries],
@@ -361,6 +379,7 @@ def summary(study: Study) -> dict[str, Any]:
             "recipe": best.record["recipe"],
         },
         "incumbent": current_verdict(study),
+        "watched": [found.to_dict() for found in watched_tasks(study)],
         "test": final,
         "statistics": final_evidence(study),
         "contamination": Contamination.of(guard[0]).to_dict() if guard else None,

@@ -26,8 +26,12 @@ from autoselection.pool import Pool, Subset
 from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
 from autoselection.study.trials import Trial, Trials
+from autoselection.tasks import shortfall
 
 JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
+
+#: Events of the journal: an evaluation that floors and guards are measured from, and what the floors came to.
+REFERENCE, FLOORS = "reference", "floors"
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
 FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "incumbent", "name", "version"})
@@ -211,10 +215,29 @@ class Study:
             found.append(Trial(good[0].id, good[0].record, results))
         return found
 
+    @property
+    def floors(self) -> dict[str, float]:
+        """Lowest dev score of each task that has a floor; empty before they are measured."""
+        events = self.journal.of(FLOORS)
+        return dict(events[-1]["values"]) if events else {}
+
+    def contenders(self, before: float = math.inf) -> list[Trial]:
+        """The subsets that the best is chosen from: those with a score that meet every floor; all, while none does.
+
+        Args:
+            before: number of a journal event; results from then on are left out.
+        """
+        scored, floors = [trial for trial in self.subsets(before) if trial.score is not None], self.floors
+        return [trial for trial in scored if shortfall(trial.tasks, floors) == 0] or scored
+
+    def merit(self, trial: Trial) -> tuple[float, float]:
+        """What is the larger the better a scored trial is: minus what it misses floors by, then its score."""
+        return -shortfall(trial.tasks, self.floors), trial.score or 0.0
+
     def best(self) -> Trial | None:
-        """The subset with the best dev score, over its repeats (ties: the later one, as in the search)."""
-        scored = [trial for trial in self.subsets() if trial.score is not None]
-        return max(reversed(scored), key=lambda trial: trial.score or 0.0) if scored else None
+        """The subset with the best dev score, over its repeats (ties: the later one, as in the search), of those that meet
+        every floor; the one that misses them least, while none does."""
+        return max(reversed(self.contenders()), key=self.merit, default=None)
 
     def rows(self, trial_id: str) -> NDArray[np.int64]:
         """Ordered row indices of a trial's subset.
