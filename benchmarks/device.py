@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from autoselection.config import StudyConfig, load_config
-from autoselection.demo import config_path
+from autoselection.config import StudyConfig
 from autoselection.errors import AutoSelectionError
 from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.language.models import pick_device
 from autoselection.pool import Pool, ingest
 from autoselection.signals import load_table, score_pool
+from benchmarks.demo_study import demo_study
 
 COLUMNS = ("ifd", "varentropy")
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="JSON lines instead of sentences")
     options = parser.parse_args()
     device = str(pick_device(options.device))
-    study = load_config(config_path())
+    study = demo_study()
     name = torch.cuda.get_device_name() if device.startswith("cuda") else device
     with tempfile.TemporaryDirectory() as folder:
         for part in (signals, evaluations):

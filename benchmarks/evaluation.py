@@ -109,10 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from autoselection.config import load_config
     from autoselection.evaluation import EvaluationJob, evaluate
     from autoselection.study.prepare import scratch_pool
+    from benchmarks.demo_study import without_guards
 
     start = worker_start()
     for number, path in enumerate(options.config):
-        config = load_config(path, options.set)
+        config = without_guards(load_config(path, options.set))
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             pool = scratch_pool(config, folder)

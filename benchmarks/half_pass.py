@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.config import StudyConfig, load_config
-from autoselection.demo import config_path
+from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.recipes import subset_hash
 from autoselection.search import SearchController
 from autoselection.study.prepare import Prepared, prepare
+from benchmarks.demo_study import demo_study
 from benchmarks.row_order import ordered
 
 FIRST_TRUTH = 1000
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a line an order")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    config = load_config(config_path())
+    config = demo_study()
     trainings = Trainings(config, prepare(config, options.work), options.work)
     finished = Lines(options.work / "searches.jsonl")
     orders = options.orders.split(",")

@@ -278,6 +278,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     config = load_config(data_dir().parent / "demo.yaml", arguments.overrides)
+    config = config.model_copy(update={"tasks": tuple(task for task in config.tasks if task.weight > 0)})
     prepared = prepare(config, arguments.work)
     pool, table = prepared.pool, prepared.table
     everything = np.arange(len(pool), dtype=np.int64)

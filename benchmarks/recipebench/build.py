@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from autoselection.config import StudyConfig, load_config
-from autoselection.demo import config_path
+from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.recipes import Recipe, subset_hash
 from autoselection.study.prepare import prepare
+from benchmarks.demo_study import demo_study
 from benchmarks.recipebench.draw import EDIT_ROUNDS, PARENTS, Drawer, Entry
 from benchmarks.recipebench.interpolate import SHIPPED
 from benchmarks.recipebench.pack import unpack
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    config = load_config(config_path())
+    config = demo_study()
     prepared = prepare(config, options.work)
     drawer = Drawer(prepared.table)
     evaluations = options.work / "evaluations.jsonl"

@@ -28,10 +28,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from autoselection.compare.session import FIDELITIES
-from autoselection.config import load_config
-from autoselection.demo import config_path
 from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.study.prepare import prepare
+from benchmarks.demo_study import demo_study
 from benchmarks.recipebench.build import end_with
 from benchmarks.recipebench.interpolate import Evaluations, default_path, read_evaluations
 
@@ -69,7 +68,7 @@ def score(job: EvaluationJob) -> dict[str, Any]:
 
 def run(work: Path, workers: int) -> None:
     """Train what is missing."""
-    config = load_config(config_path())
+    config = demo_study()
     prepared = prepare(config, work)
     evaluations = read_evaluations(default_path(work), prepared.table.n)
     path = work / "fidelity.jsonl"

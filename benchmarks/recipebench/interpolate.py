@@ -473,11 +473,10 @@ def cross_validate(
 
 def demo_table(work: Path) -> SignalTable:
     """The signals of the embedded demo's pool, computed into ``work`` once."""
-    from autoselection.config import load_config
-    from autoselection.demo import config_path
     from autoselection.study.prepare import prepare
+    from benchmarks.demo_study import demo_study
 
-    return prepare(load_config(config_path()), work).table
+    return prepare(demo_study(), work).table
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ Everything under ``data/`` is made by the scripts in the repository's ``testbed/
 - ``pool.jsonl``: 3,700 rows from seven sources that carry the faults of real pools: another convention (digits added
   without a carry, descending order, negated truth, counting from zero), cut-off responses, near copies, off-task skills, slips;
 - ``tasks/<task>/{target,dev,test}.jsonl``: addition, sorting, boolean (is a number over another: a two-way choice) and counting;
-- ``ood/<task>/test.jsonl``: reversing and shouting, skills of the pool that no task asks for.
+- ``ood/<task>/{dev,test}.jsonl``: reversing and shouting, skills of the pool that none of these asks for: guards of the study.
 
 This testbed was built to contain something to find: it shows that the machinery works, not how much selection
 gains on a real pool.

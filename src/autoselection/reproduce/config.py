@@ -212,13 +212,17 @@ def load_reproduction(source: str, overrides: Sequence[str] = ()) -> Reproductio
 
 
 def study_of(config: ReproductionConfig, model: ModelEntry, overrides: Sequence[str] = ()) -> StudyConfig:
-    """The study configuration of one of the models.
+    """The study configuration of one of the models. A guard that is listed as out of distribution too is scored as that alone, on
+    test.
 
     Raises:
         ConfigError: its file is missing or wrong, or a task has the name of one out of distribution.
     """
     study = load_config(model.study, (*model.set, *overrides), config.folders())
-    taken = {task.name for task in study.tasks} & {task.name for task in config.ood}
+    listed = {task.name for task in config.ood}
+    tasks = tuple(task for task in study.tasks if task.weight > 0 or task.name not in listed)
+    study = study.model_copy(update={"tasks": tasks})
+    taken = {task.name for task in study.tasks} & listed
     if taken:
         raise ConfigError(f"{model.study}: the task '{min(taken)}' is also listed as out of distribution (ood).")
     return study
