@@ -23,6 +23,7 @@ from autoselection.pool import IngestConfig
 from autoselection.recipes import is_ready_name
 from autoselection.schema import StrictModel
 from autoselection.search import SearchConfig
+from autoselection.search.pareto import NO_TASKS
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
 from autoselection.tasks import TaskConfig
@@ -183,6 +184,14 @@ class StudyConfig(StrictModel):
         return self
 
 
+def pareto_problems(config: StudyConfig) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Objectives of a trade-off that there are none of, with why."""
+    known = [*(task.name for task in config.tasks), *NO_TASKS]
+    for place, name in enumerate(config.search.pareto):
+        if name not in known:
+            yield ("search", "pareto", place), f"there is no task '{name}'{suggestion(name, known)}"
+
+
 #: Settings that name a local path or else something without a path: a model of the hub, a built-in template.
 _LOCAL_OR_NAMED: Mapping[type[BaseModel], tuple[str, ...]] = {
     ModelConfig: ("path", "chat_template"),
@@ -217,7 +226,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), paths: Mapping[str, s
     config = validate(StudyConfig, document, str(path), tree)
     wrong = operator_problems(config.search, default_registry())
     _refuse(((("search", *key), why) for key, why in wrong), path, tree)
-    _refuse(floor_problems(config), path, tree)
+    _refuse((*floor_problems(config), *pareto_problems(config)), path, tree)
     return absolute(config, path.resolve().parent)
 
 

@@ -12,13 +12,16 @@ import pytest
 from tests.study.conftest import ROWS
 from tests.study.test_incumbent import config_of, exported, is_full, judged, scored
 
-from autoselection.config import StudyConfig
-from autoselection.errors import StudyError
+from autoselection.config import StudyConfig, load_config
+from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import study_markdown
 from autoselection.report.answer import study_answer
+from autoselection.report.study_page import front_figure
+from autoselection.report.study_view import view_study
 from autoselection.study import Study, run_study, summary
 from autoselection.study.references import watched_tasks
+from autoselection.study.trade_offs import trade_offs
 
 GUARD = "tasks.1.weight=0"
 
@@ -190,3 +193,35 @@ def test_a_guard_without_a_floor_is_reported_beside_the_base_model(
     (row,) = watched_tasks(study)
     assert row.kept is None and row.base == pytest.approx(1.0, abs=0.05)
     assert "What is forgotten" in study_markdown(study)
+
+
+def test_trade_offs_are_reported_and_the_winner_has_the_best_score(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    ends(forgetting)
+    config = config_of(study_config, GUARD, "search.pareto=[score,boolean]", "search.evaluations=6")
+    study = run_study(config, tmp_path / "study")
+    found, best = trade_offs(study), study.best()
+    assert best is not None and best.score == max(trial.score for trial in study.trials)
+    assert {entry.trial.id for entry in found} == {trial.id for trial in study.trials}
+    for entry in found:
+        assert entry.values == (entry.trial.score, entry.trial.tasks["boolean"])
+        better = [other for other in found if other.values[0] > entry.values[0] and other.values[1] > entry.values[1]]
+        assert entry.leads == (not better)
+    leading = [entry for entry in found if entry.leads]
+    assert leading == found[: len(leading)] and [e.values[0] for e in leading] == sorted(
+        (e.values[0] for e in leading), reverse=True
+    )
+    assert "Trade-offs that no other trial beats" in study_markdown(study)
+    figure = front_figure(view_study(study))
+    assert sum(len(trace["x"]) for trace in figure.traces) == len(found)
+
+
+def test_a_wrong_objective_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "pool: {path: pool}\nmodel: {path: model}\ntasks: [{name: a, dev: a.jsonl}]\nsearch:\n  pareto: [a, token]\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}:5: search.pareto.1: there is no task 'token'; did you mean 'tokens'?"

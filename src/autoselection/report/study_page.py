@@ -14,7 +14,7 @@ from autoselection.report.palette import GREY
 from autoselection.report.selection_page import selection_sections
 from autoselection.report.sheet import Sheet
 from autoselection.report.study_view import KINDS, SHORT, DevTest, Stage, StudyView, TrialView
-from autoselection.report.tables import diagnosis_sheet
+from autoselection.report.tables import diagnosis_sheet, objective_label
 
 #: Proxies, pairs of operators, axes of state vectors that are drawn.
 _DRAWN = 30
@@ -117,8 +117,27 @@ def _search_section(view: StudyView) -> Section:
     parts: list[Part] = []
     if any(trial.score is not None for trial in view.trials):
         parts += [progress_figure(view.trials), task_figure(view)]
-    parts += _sheets(view, "search")
+    if view.trade_offs:
+        parts.append(front_figure(view))
+    parts += _sheets(view, "front", "search")
     return Section("The search", tuple(parts))
+
+
+def front_figure(view: StudyView) -> Figure:
+    """The first two objectives that are traded off."""
+    series = [
+        Series(
+            name,
+            [found.values[0] for found in own],
+            [found.values[1] for found in own],
+            words=[f"{found.trial.id}, {found.trial.size:,} rows: {found.trial.recipe.describe()}" for found in own],
+        )
+        for name, leads in (("not beaten", True), ("beaten by another", False))
+        if (own := [found for found in view.trade_offs if found.leads == leads])
+    ]
+    x, y = (objective_label(name) for name in view.objectives[:2])
+    told = "Every scored subset; one is not beaten if no other is at least as good in all objectives and better in one."
+    return points("Trade-offs", told, series, x=x, y=y)
 
 
 def progress_figure(trials: Sequence[TrialView]) -> Figure:

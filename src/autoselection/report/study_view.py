@@ -25,6 +25,7 @@ from autoselection.study import Study
 from autoselection.study.incumbent import current_verdict, dev_results
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.references import reference_results
+from autoselection.study.trade_offs import TradeOff, trade_offs
 
 #: How a trial came about, as plots name it.
 KINDS = {
@@ -132,6 +133,7 @@ class StudyView:
         today: dev score of each task with what is used today; empty if unknown.
         selection: the best recipe on the study's pool; None where it cannot be run, see ``missing``.
         missing: what is not shown and why, a sentence each.
+        objectives, trade_offs: what is traded off, and every subset beside it; empty without ``search.pareto``.
         sheets, notes: as of ``study_sheets`` and ``study_notes``.
         seeds: what each seed is for.
         commands: that repeat the study and go on from it.
@@ -148,6 +150,8 @@ class StudyView:
     rounds: tuple[Round, ...]
     diagnosis: Diagnosis
     dev_test: tuple[DevTest, ...]
+    objectives: tuple[str, ...]
+    trade_offs: tuple[TradeOff, ...]
     stages: tuple[Stage, ...]
     sheets: Mapping[str, Sheet]
     notes: tuple[str, ...]
@@ -191,6 +195,8 @@ def view_study(study: Study, *, price: float | None = None) -> StudyView:
         rounds=tuple(_round(event["round"]) for event in rounds if event["round"].get("calibration")),
         diagnosis=diagnose_study(study),
         dev_test=_dev_test(study),
+        objectives=study.config.search.pareto,
+        trade_offs=tuple(trade_offs(study)),
         stages=_stages(study, price),
         sheets=study_sheets(study),
         notes=tuple(study_notes(study)),

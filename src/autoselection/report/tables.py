@@ -15,6 +15,7 @@ from autoselection.llm.exchanges import exchanges_note
 from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
 from autoselection.report.sheet import Sheet
+from autoselection.search.pareto import ROWS, TOKENS
 from autoselection.statistics.compare import p_cell
 from autoselection.study.earlier_scores import warm_sentences
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
@@ -23,18 +24,21 @@ from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
 from autoselection.study.references import reference_results, watched_tasks
 from autoselection.study.study import Study
+from autoselection.study.trade_offs import trade_offs
 from autoselection.study.trials import Trial
 from autoselection.tasks import labels
 from autoselection.terminal import Terminal
 
 
 def study_sheets(study: Study) -> dict[str, Sheet]:
-    """The tables of a study, as far as it has come, in their order: ``search``, ``watched``, ``surrogate``, ``verdict``,
-    ``final``, ``comparison``, ``variance``.
+    """The tables of a study, as far as it has come, in their order: ``search``, ``front``, ``watched``, ``surrogate``,
+    ``verdict``, ``final``, ``comparison``, ``variance``.
     """
     sheets: dict[str, Sheet] = {}
     if study.journal.of("trial"):
         sheets["search"] = _trial_sheet(study)
+        if study.config.search.pareto:
+            sheets["front"] = front_sheet(study)
         if watched_tasks(study):
             sheets["watched"] = watched_sheet(study)
     if rounds := _foretold(study):
@@ -88,6 +92,28 @@ def _task_cell(trial: Trial, task: str, floors: Mapping[str, float]) -> str:
         return ""
     value = trial.tasks[task]
     return f"{value:.4f}" + (" < floor" if value < floors.get(task, value) else "")
+
+
+def front_sheet(study: Study) -> Sheet:
+    """The best trade-offs between the objectives of ``search.pareto``."""
+    best = study.best()
+    rows = [
+        (
+            found.trial.id + (" *" if best and found.trial.id == best.id else ""),
+            *(f"{value:.4f}" for value in found.values),
+            f"{found.trial.size:,}",
+            found.trial.recipe.describe(),
+        )
+        for found in trade_offs(study)
+        if found.leads
+    ]
+    headings = ("trial", *map(objective_label, study.config.search.pareto), "rows", "recipe")
+    return Sheet("Trade-offs that no other trial beats (dev; * best score)", headings, tuple(rows))
+
+
+def objective_label(name: str) -> str:
+    """An objective in words."""
+    return f"share of {name}" if name in (ROWS, TOKENS) else name
 
 
 def watched_sheet(study: Study) -> Sheet:

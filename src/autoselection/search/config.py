@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from autoselection.errors import ConfigError
 from autoselection.schema import StrictModel
 from autoselection.search.llm_config import LLMConfig
+from autoselection.search.pareto import MOST
 
 SMALLEST_SUBSET = 32
 """Rows of the smallest subset worth an evaluation, where ``min_rows`` does not say."""
@@ -260,6 +261,13 @@ class SearchConfig(StrictModel):
     draws: DrawConfig = Field(default_factory=DrawConfig, description="Direction and scope of drawn filters.")
     edits: EditConfig = Field(default_factory=EditConfig, description="Local edits of the best recipe.")
     surrogate: SurrogateConfig = Field(default_factory=SurrogateConfig, description="Ranking of proposals.")
+    pareto: tuple[str, ...] = Field(
+        (),
+        max_length=MOST,
+        description="What is traded off, 2 to 4 of: names of tasks, score (their weighted mean), rows or tokens of the subset (fewer is "
+        "better). Proposals are then ranked by what they are expected to add to the front of the best trade-offs, which the report "
+        "shows; the winner stays the trial with the best score. Empty: the score alone counts.",
+    )
     reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")
     fidelity: FidelityConfig = Field(
         default_factory=lambda: FidelityConfig.model_validate({}), description="Short trainings before full ones."
@@ -271,6 +279,13 @@ class SearchConfig(StrictModel):
         None,
         description="A language model that proposes, summarises or ranks beside the rules (docs/llm.md); null: none.",
     )
+
+    @field_validator("pareto")
+    @classmethod
+    def _several(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) == 1 or len(set(value)) < len(value):
+            raise ValueError("a trade-off is between two objectives or more, each named once")
+        return value
 
     def check_pool_size(self, rows: int, excluded: int = 0) -> None:
         """See that a pool is large enough for a search to leave something out.

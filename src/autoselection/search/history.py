@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from autoselection.errors import StudyError
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
+from autoselection.search.pareto import NO_TASKS, ROWS, SCORE, TOKENS, front
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
 from autoselection.search.series import aligned
 from autoselection.tasks import shortfall
@@ -50,10 +51,11 @@ class SearchHistory:
             )
         if observation.score is not None and not math.isfinite(observation.score):
             raise StudyError(f"Trial {key}: the score is {observation.score}; tell None for a failed evaluation.")
-        lacking = [task for task in self.floors if task not in observation.tasks]
+        needed = {**dict.fromkeys(self.traded, "is traded off"), **dict.fromkeys(self.floors, "has a floor")}
+        lacking = [task for task in needed if task not in observation.tasks]
         if observation.score is not None and lacking:
             raise StudyError(
-                f"Trial {key}: task '{lacking[0]}' has a floor and no score: tell an Observation with 'tasks'."
+                f"Trial {key}: task '{lacking[0]}' {needed[lacking[0]]} and no score: tell an Observation with 'tasks'."
             )
         if observation.subset_hash is not None and observation.subset_hash != candidate.subset_hash:
             raise StudyError(
@@ -64,6 +66,17 @@ class SearchHistory:
         if known is not None and known != observation:
             raise StudyError(f"Trial {key} was already told with another outcome (score {known.score}).")
         self._observations[key] = observation
+
+    @property
+    def traded(self) -> list[str]:
+        """Tasks that are traded off."""
+        return [name for name in self.config.pareto if name not in NO_TASKS]
+
+    def objectives(self, trial: EvaluatedCandidate) -> list[float]:
+        """What is traded off, of a trial that has a score; higher is better."""
+        state = trial.candidate.state
+        own = {SCORE: trial.score or 0.0, ROWS: -state.retain_ratio, TOKENS: -(state.token_ratio or 0.0)}
+        return [{**own, **trial.observation.tasks}[name] for name in self.config.pareto]
 
     # What was asked and told
 
@@ -191,17 +204,22 @@ class SearchHistory:
 
     @property
     def stagnation(self) -> int:
-        """Full evaluations of edits since there was a new best or a reseed was asked for.
+        """Full evaluations of edits since there was a new best (a new best trade-off, if objectives are traded off) or a
+        reseed was asked for.
 
         Initial recipes and warmup probes raise the best but do not count as evaluations without improvement.
         """
         best, count = (-math.inf, -math.inf), 0
+        seen: list[list[float]] = []
         for candidate in self._candidates.values():
             observation = self._observations.get(candidate.id)
             full = candidate.fidelity == 1.0
             improved = False
             if observation is not None and observation.score is not None and full:
                 improved = self._merit(observation) > best
+                if self.config.pareto and self._merit(observation)[0] == 0:
+                    seen.append(self.objectives(EvaluatedCandidate(candidate, observation)))
+                    improved = improved or bool(front(np.array(seen))[-1])
                 best = max(best, self._merit(observation))
             if improved or candidate.origin == "reseed":
                 count = 0

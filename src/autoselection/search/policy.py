@@ -224,7 +224,9 @@ class Policy:
         assert expected is not None
         floors = "" if expected.meets is None else " within the floors"
         found = (
-            f"highest expected improvement{floors} of {of}"
+            f"most expected to be added to the front{floors} of {of}"
+            if self.history.config.pareto
+            else f"highest expected improvement{floors} of {of}"
             if surrogate.acquisition == "log_ei"
             else f"highest mu + {surrogate.kappa:.2g} sigma of {of}: {expected.ucb:.4f}"
         )

@@ -7,6 +7,9 @@ that probability (Schonlau, Welch and Jones 1998, "Global versus local search in
 Gardner et al. 2014, "Bayesian optimization with inequality constraints"); while nothing meets them, the probability alone.
 Usual effects (:mod:`autoselection.search.prior`) were learnt for means of tasks that were wanted, and say nothing of what is
 forgotten: these surrogates go without them, so that after few trials they tell recipes apart little, not wrongly.
+
+**Trade-offs.** With ``search.pareto`` a proposal's value is what it is expected to add to the hypervolume of what is known
+(:mod:`autoselection.search.pareto`); each named task has a surrogate of its own, rows and tokens are known.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from autoselection.search.history import SearchHistory
+from autoselection.search.pareto import ROWS, SCORE, TOKENS, expected_hypervolume_improvement, front
 from autoselection.search.proposals import Draft
 from autoselection.search.random_streams import SURROGATE, generator
 from autoselection.search.ranker import Known, LeaveOneOut, Point, Prediction, Ranker
@@ -78,7 +82,8 @@ class Predictions:
 
         Where tasks have floors, an upper confidence bound counts only if they are more likely met than not.
         """
-        acquisition = self._history.config.surrogate.acquisition
+        config = self._history.config
+        acquisition = "log_ei" if config.pareto else config.surrogate.acquisition
         value = attrgetter(acquisition)
 
         def key(place: int) -> tuple[float, float, int]:
@@ -104,12 +109,22 @@ class Predictions:
         ]
         worth = np.array([expected.mu for expected in believed])
         meets = self._log_meets(_in_full(known.points[: len(scored)]), config.seed)
-        if (
-            meets is not None
-        ):  # what is expected above the worst of them, if what misses a floor is worth no more than that
+        if meets is not None:  # above the worst of them, if what misses a floor is worth no more than that
             worth = (worth - worth.min()) * np.exp(meets)
         order = sorted(range(len(scored)), key=lambda place: (-worth[place], -place))
+        if config.pareto:
+            order = self._by_turns(scored, order)
         return [scored[place] for place in order[: config.parents]]
+
+    def _by_turns(self, scored: Sequence[EvaluatedCandidate], order: Sequence[int]) -> list[int]:
+        """Places of trials, those of the front first, the best of each objective in turn; the others in their order."""
+        values = np.array([self._history.objectives(trial) for trial in scored])
+        leading = [place for place in np.flatnonzero(front(values)).tolist() if self._history.meets(scored[place])]
+        found: list[int] = []
+        while leading:
+            column = values[leading, len(found) % values.shape[1]]
+            found.append(leading.pop(int(np.argmax(column))))
+        return [*found, *(place for place in order if place not in found)]
 
     def noise(self) -> float:
         """Standard deviation of one full evaluation around what its subset deserves."""
@@ -131,15 +146,47 @@ class Predictions:
         Pending candidates of the round count as told with the score the ranker expects of them.
         """
         seed = int(generator(self._history.config.seed, number, SURROGATE).integers(2**31))
-        predicted = self._believed(self.ranker, None, points, seed, own=own)
+        known, predicted = self._believed(self.ranker, None, points, seed, own=own)
+        some = any(self._history.meets(trial) for trial in self._history.told)
+        if self._history.config.pareto and some:
+            predicted = self._traded_off(known, predicted, points, seed)
         meets = self._log_meets(points, seed)
         if meets is None:
             return predicted
-        some = any(self._history.meets(trial) for trial in self._history.told)
         return [
             replace(expected, meets=float(np.exp(log)), log_ei=float(log) + (expected.log_ei if some else 0.0))
             for expected, log in zip(predicted, meets, strict=True)
         ]
+
+    def _traded_off(
+        self, known: Sequence[Prediction], predicted: Sequence[Prediction], points: Sequence[Point], seed: int
+    ) -> list[Prediction]:
+        """Predictions whose value is what points are expected to add to the front of what is known and meets the floors."""
+        history = self._history
+        asked = [*(trial.candidate for trial in history.told), *history.pending]
+        seen = [self.inputs.known(candidate) for candidate in asked]
+        standing = [place for place, trial in enumerate(history.told) if history.meets(trial)]
+        full = [place for place in standing if asked[place].fidelity == 1.0] or standing
+        if not history.floors:  # what a pending one will be is expected, whether it will meet floors is not known
+            full += range(len(history.told), len(asked))
+        means, deviations, values = [], [], []
+        for name in history.config.pareto:
+            if name in (ROWS, TOKENS):
+                values.append(-self.inputs.cost(seen, name))
+                means.append(-self.inputs.cost(points, name))
+                deviations.append(np.zeros(len(points)))
+                continue
+            told, new = (known, predicted)
+            if name != SCORE:
+                told, new = self._believed(self.ranker, name, points, seed, own=True)
+            values.append(np.array([expected.mu for expected in told]))
+            means.append(np.array([expected.mu for expected in new]))
+            deviations.append(np.array([expected.sigma for expected in new]))
+        gain = expected_hypervolume_improvement(
+            np.stack(means, axis=1), np.stack(deviations, axis=1), np.stack(values, axis=1)[full]
+        )
+        logs = np.log(np.maximum(gain, 1e-300))
+        return [replace(expected, log_ei=float(log)) for expected, log in zip(predicted, logs, strict=True)]
 
     def _log_meets(self, points: Sequence[Point], seed: int) -> NDArray[np.float64] | None:
         """Logarithm of the probability that each point meets every floor; None without floors, or before enough is known."""
@@ -149,15 +196,16 @@ class Predictions:
             return None
         found = np.zeros(len(points))
         for task, floor in history.floors.items():
-            predicted = self._believed(self._of_tasks, task, points, seed, own=True)
+            _, predicted = self._believed(self._of_tasks, task, points, seed, own=True)
             mu, sigma = np.array([(expected.mu, max(expected.sigma, 1e-12)) for expected in predicted]).reshape(-1, 2).T
             found += log_ndtr((mu - floor) / sigma)
         return found
 
     def _believed(
         self, ranker: Ranker, task: str | None, points: Sequence[Point], seed: int, *, own: bool
-    ) -> list[Prediction]:
-        """What ``ranker`` expects of points; of a task's scores, or of those that are maximised."""
+    ) -> tuple[list[Prediction], list[Prediction]]:
+        """What ``ranker`` expects of what was asked for (told, then pending), and of points; of a task's scores, or of those
+        that are maximised."""
         history = self._history
         told, scores, _ = history.training(task)
         pending = list(history.pending)
@@ -172,7 +220,8 @@ class Predictions:
         known = self.inputs.evaluated(told, scores, own=own)
         if eligible is not None:
             known = replace(known, eligible=[*eligible, *[False] * (len(known.points) - len(eligible))])
-        return ranker.predict(known, points, kappa, seed)[len(known.points) :]
+        found = ranker.predict(known, points, kappa, seed)
+        return found[: len(told)], found[len(known.points) :]
 
 
 def _in_full(points: Sequence[Point]) -> list[Point]:

@@ -15,6 +15,7 @@ from autoselection.search.config import SearchConfig
 from autoselection.search.earlier import EarlierTrial
 from autoselection.search.features import SubsetFeatures
 from autoselection.search.noise import noise_covariance
+from autoselection.search.pareto import TOKENS
 from autoselection.search.proposals import Drafts
 from autoselection.search.random_streams import SCALE, generator
 from autoselection.search.ranker import Known, Point
@@ -107,6 +108,11 @@ class SurrogateInputs:
         """What the surrogate sees of subsets of this pool, whoever evaluated them."""
         described = self._features.many(subsets)
         return [self._point(*item) for item in zip(subsets, described, recipes, strict=True)]
+
+    def cost(self, points: Sequence[Point], unit: str) -> NDArray[np.float64]:
+        """Rows or tokens of points, as shares of the pool's; rows that count twice are two."""
+        weights = self._drafts.weights if unit == TOKENS else np.ones(self._signals.n)
+        return np.array([float(weights[point.rows].sum()) for point in points]) / float(weights.sum())
 
     def known(self, candidate: Candidate) -> Point:
         """What it sees of a candidate, similarity with all candidates included."""
