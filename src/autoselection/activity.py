@@ -190,6 +190,9 @@ def activity(path: Path, measured: Measured, **about: Any) -> Iterator[None]:
     try:
         yield
         how = "done"
+    except KeyboardInterrupt:
+        how = "interrupted"
+        raise
     finally:
         _current.reset(token)
         own.end(how)

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -24,6 +24,11 @@ from autoselection.errors import StudyError
 
 _CHAINED = re.compile(rb'(\{.+), "chain": "([0-9a-f]{16})"\}', re.DOTALL)
 
+
+#: Bytes that a tail reads at once.
+_BLOCK = 1 << 20
+#: Bytes by which it knows the last line again.
+_END = 64
 
 #: Names of fields and the types of their values.
 Fields = Mapping[str, "type | tuple[type, ...]"]
@@ -82,39 +87,15 @@ class LineLog:
         return b""
 
     def _take(self, line: bytes) -> None:
-        line = line.rstrip(b"\r")
-        if not line.strip():
+        found = _next_record(line, self._chain, self._fields, len(self.records))
+        if found is None:
             return
-        body, chain = self._chain.follow(line)
-        try:
-            record = files.parse_json(body)
-        except ValueError as error:
-            raise _Break(" ".join(str(error).split())[:200]) from error
-        if not isinstance(record, dict):
-            raise _Break("it holds no JSON object")
-        for name, kind in self._fields.items():
-            if not isinstance(record.get(name), kind) or isinstance(record.get(name), bool):
-                raise _Break(f"'{name}' is missing or of a wrong kind")
-        if record["seq"] != len(self.records):
-            raise _Break(
-                f"it is number {record['seq']} where {len(self.records)} follows: lines are missing or doubled"
-            )
-        self._chain = chain
+        record, self._chain = found
         self.records.append(record)
-        self.unchecked = 0 if chain.vouches else len(self.records)
+        self.unchecked = 0 if self._chain.vouches else len(self.records)
 
     def _sentence(self, number: int, reason: str) -> str:
-        kept = len(self.records)
-        repair = f"`autoselection repair {shlex.quote(str(self.path))}`"
-        damage = f"{self.path}:{number}: {self._what} is damaged in this line ({reason})"
-        if not kept:
-            return f"{damage}, and nothing before it can be kept: {self._mend}."
-        keep = (
-            f"the line before it is sound, and {repair} goes on from it"
-            if kept == 1
-            else f"the {kept} lines before it are sound, and {repair} goes on from them"
-        )
-        return f"{damage}; {keep}; or {self._mend}."
+        return _damage(self.path, self._what, self._mend, number, len(self.records), reason)
 
     def cut_torn_tail(self) -> int:
         """Remove an unfinished last line and return its length in bytes; one that lost its line feed gets it back."""
@@ -156,6 +137,113 @@ class LineLog:
         self.sound_bytes += len(line)
         self._chain, self.unchecked = chain, 0
         self.records.append(dict(record))
+
+
+class LineTail:
+    """A file of JSON lines that another process may be adding to, read on from where the last look ended; none is kept.
+
+    It takes no lock and writes nothing. A line that is not whole yet is left for a later look. A file in which the last line
+    read does not stand any more where it stood is read from its beginning again.
+
+    Args:
+        what, mend, fields: as of :class:`LineLog`.
+
+    Attributes:
+        broken: what is wrong with the first line that is not sound, as of :class:`LineLog`; what is behind it is not read.
+    """
+
+    def __init__(self, path: Path, what: str, mend: str, fields: Fields) -> None:
+        self.path = path
+        self._what, self._mend, self._fields = what, mend, fields
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seen: tuple[int, ...] = ()  # device, inode, size, time: as they were at the last look
+        self._end = b""  # of what was read: with the line's checksum
+        self._offset = self._lines = self._records = 0
+        self._chain = _Chain()
+        self.broken: str | None = None
+
+    def follow(self, restart: Callable[[], object], take: Callable[[dict[str, Any]], object]) -> None:
+        """Hand on the records that are new.
+
+        Args:
+            restart: called before those of a file that is read from its beginning again: what was taken is void.
+            take: called with each record.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with self.path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            file.seek(self._offset - len(self._end))
+            same = file.read(len(self._end)) == self._end
+            if same and seen == self._seen:
+                return
+            if not same or not self._seen or self.broken:
+                self._begin()
+                file.seek(0)
+                restart()
+            self._seen = seen
+            rest = b""
+            while self.broken is None and (block := file.read(_BLOCK)):
+                *lines, rest = (rest + block).split(b"\n")
+                for line in lines:
+                    self._lines += 1
+                    try:
+                        found = _next_record(line, self._chain, self._fields, self._records)
+                    except _Break as problem:
+                        self.broken = _damage(
+                            self.path, self._what, self._mend, self._lines, self._records, str(problem)
+                        )
+                        break
+                    self._offset += len(line) + 1
+                    self._end = (line + b"\n")[-_END:]
+                    if found is not None:
+                        record, self._chain = found
+                        self._records += 1
+                        take(record)
+
+
+def _next_record(line: bytes, chain: _Chain, fields: Fields, number: int) -> tuple[dict[str, Any], _Chain] | None:
+    """The record of a line and the chain behind it; None for a blank one.
+
+    Args:
+        number: that the record has to have.
+
+    Raises:
+        _Break: it is not what was written there.
+    """
+    line = line.rstrip(b"\r")
+    if not line.strip():
+        return None
+    body, chain = chain.follow(line)
+    try:
+        record = files.parse_json(body)
+    except ValueError as error:
+        raise _Break(" ".join(str(error).split())[:200]) from error
+    if not isinstance(record, dict):
+        raise _Break("it holds no JSON object")
+    for name, kind in fields.items():
+        if not isinstance(record.get(name), kind) or isinstance(record.get(name), bool):
+            raise _Break(f"'{name}' is missing or of a wrong kind")
+    if record["seq"] != number:
+        raise _Break(f"it is number {record['seq']} where {number} follows: lines are missing or doubled")
+    return record, chain
+
+
+def _damage(path: Path, what: str, mend: str, number: int, kept: int, reason: str) -> str:
+    repair = f"`autoselection repair {shlex.quote(str(path))}`"
+    damage = f"{path}:{number}: {what} is damaged in this line ({reason})"
+    if not kept:
+        return f"{damage}, and nothing before it can be kept: {mend}."
+    keep = (
+        f"the line before it is sound, and {repair} goes on from it"
+        if kept == 1
+        else f"the {kept} lines before it are sound, and {repair} goes on from them"
+    )
+    return f"{damage}; {keep}; or {mend}."
 
 
 class _Chain:

@@ -19,12 +19,12 @@ from typing import Annotated
 import typer
 
 from autoselection import __version__
-from autoselection.cli import data, evidence, mixtures, recipes, rows, scoring, search  # each registers its commands
+from autoselection.cli import data, evidence, mixtures, recipes, rows, scoring, search, watch  # each registers its own
 from autoselection.cli._common import app
 from autoselection.cli._outcome import run
 from autoselection.terminal import write_text
 
-__all__ = ["app", "data", "evidence", "main", "mixtures", "recipes", "rows", "scoring", "search"]
+__all__ = ["app", "data", "evidence", "main", "mixtures", "recipes", "rows", "scoring", "search", "watch"]
 
 
 def _version(value: bool) -> None:

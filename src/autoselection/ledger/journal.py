@@ -16,7 +16,7 @@ from typing import Any
 
 from autoselection import files
 from autoselection.errors import StudyError
-from autoselection.jsonl import Fields, LineLog, keep_sound_lines
+from autoselection.jsonl import Fields, LineLog, LineTail, keep_sound_lines
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import keep_sound_exchanges
 from autoselection.progress import console
@@ -134,6 +134,11 @@ class Journal:
 def read_events(path: Path) -> list[dict[str, Any]]:
     """The journal's events; a torn last line is ignored."""
     return LineLog(path, _WHAT, _MEND, _FIELDS).records
+
+
+def journal_tail(path: Path) -> LineTail:
+    """The journal, to be read on while a study adds to it, without its lock."""
+    return LineTail(path, _WHAT, _MEND, _FIELDS)
 
 
 def repair(path: Path) -> tuple[int, Path | None]:

@@ -188,7 +188,7 @@ def view_study(study: Study, *, price: float | None = None) -> StudyView:
         path=str(study.path),
         finished=study.finished,
         answer=study_answer(study),
-        trials=_trials(study),
+        trials=trial_views(study),
         today=_today(study),
         credit=_credit(last.get("operators")),
         pairs=_credit(last.get("pairs")),
@@ -237,7 +237,8 @@ def _selection(study: Study) -> tuple[SelectionView | None, tuple[str, ...]]:
         return None, (f"Rows, sources and signals cannot be shown without the study's pool: {error}",)
 
 
-def _trials(study: Study) -> tuple[TrialView, ...]:
+def trial_views(study: Study) -> tuple[TrialView, ...]:
+    """Every trial, in order."""
     found = []
     spent, leader = 0.0, None
     for trial in study.all_trials():
