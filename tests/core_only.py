@@ -84,15 +84,32 @@ def command_line(folder: Path) -> None:
     expect(command("config", str(config)).returncode == 0, "the configuration that init writes is refused")
 
 
+def begun_study(folder: Path) -> Path:
+    """A study that has just begun, as a search with the ``train`` extra leaves it."""
+    study = folder / "study"
+    study.mkdir(exist_ok=True)
+    (study / "config.yaml").write_text(command("config", str(folder / "study.yaml")).stdout, encoding="utf-8")
+    (study / "journal.jsonl").touch()
+    return study
+
+
+def watching(folder: Path) -> None:
+    """A study is watched in the terminal without any extra."""
+    done = command("watch", str(begun_study(folder)), "--terminal")
+    expect(done.returncode == 0 and "Nothing tells" in done.stdout, f"watch says: {done.stdout} {done.stderr}")
+
+
 def refusals(folder: Path) -> None:
     """What needs an extra says so in one sentence."""
     pool, model = str(folder / "pool"), folder / "model"
     model.mkdir()
     (model / "config.json").write_text("{}", encoding="utf-8")
+    study = begun_study(folder)
     for arguments, codes, word in (
         (("score", pool, "--signals", "action_object_branching"), (MISSING_EXTRA,), "autoselection[syntax]"),
         (("score", pool, "--model", str(model)), (MISSING_EXTRA,), "autoselection[train]"),
         (("materialize", MODEL_RECIPE, "--pool", pool), (MISSING_SIGNAL,), "ifd"),
+        (("watch", str(study)), (MISSING_EXTRA,), "autoselection[watch]"),
     ):
         done = command(*arguments)
         expect(done.returncode in codes, f"{arguments} ends with {done.returncode}: {done.stderr}")
@@ -144,6 +161,7 @@ def main() -> None:
     expect(not there, f"not a core install: {', '.join(there)} are there")
     notebook(folder)
     command_line(folder)
+    watching(folder)
     refusals(folder)
     search(folder)
     print(f"core install works on Python {platform.python_version()}")

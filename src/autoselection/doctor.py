@@ -37,6 +37,8 @@ PACKAGES = (
     ("compare", "optuna"),
     ("compare", "autocurate"),
     ("compare", "plotly"),
+    ("watch", "starlette"),
+    ("watch", "uvicorn"),
 )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,5 +37,27 @@ def tell(study: Path, label: str, **changed: Any) -> Path:
     """Write an activity file: of the study's process (``label`` empty) or of an evaluation."""
     path = (study / "work" / label if label else study) / "activity.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told(**changed)))
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(told(**changed)))
+    part.replace(path)
     return path
+
+
+@contextmanager
+def telling(study: Path, label: str, **changed: Any) -> Iterator[None]:
+    """Let a process live, telling the same about twice a second, as long as the block lasts."""
+    over = threading.Event()
+
+    def tell_on() -> None:
+        while not over.is_set():
+            tell(study, label, **changed)
+            over.wait(0.5)
+
+    tell(study, label, **changed)
+    thread = threading.Thread(target=tell_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -109,13 +109,13 @@ class Activities:
 
     def __init__(self, study: Path) -> None:
         self._study = study
-        self._known: dict[Path, _Known] = {}
+        self._known: dict[str, _Known] = {}
 
     def look(self, now: float) -> list[Activity]:
         """What the files say at ``now`` (seconds since 1970), that of the study's own process first."""
-        places = [("", self._study / FILE)]
+        places = [("", str(self._study / FILE))]
         with suppress(OSError), os.scandir(self._study / "work") as entries:
-            places += sorted((entry.name, Path(entry.path) / FILE) for entry in entries)
+            places += sorted((entry.name, f"{entry.path}/{FILE}") for entry in entries)  # thousands, once a second
         found = []
         known = {}
         clock = time.monotonic()
@@ -133,16 +133,16 @@ class Activities:
         return found
 
 
-def _read(path: Path, known: _Known | None, clock: float) -> _Known | None:
+def _read(path: str, known: _Known | None, clock: float) -> _Known | None:
     """The file as it is; None if there is none, or none to be read."""
     try:
-        status = path.lstat()
+        status = os.lstat(path)
         key = (status.st_ino, status.st_size, status.st_mtime_ns)
         if known is not None and known.key == key:
             return known
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
             return None
-        told = Told.model_validate_json(path.read_bytes()[:_LARGEST])
+        told = Told.model_validate_json(Path(path).read_bytes()[:_LARGEST])
     except ValidationError:
         told = None
     except OSError:
