@@ -1,6 +1,6 @@
 """What floors keep of skills that no task asks for, and what they cost: searches of the demo with and without.
 
-    python -m benchmarks.floors --work DIR [--seeds 0,1,2,3,4] [--arms floors,free] [--floor "base - 0.1"] [--also source_mix] --json
+    python -m benchmarks.floors --work DIR [--seeds 0,1,2,3,4] [--arms floors,free] [--floor "base - 0.08"] [--also source_mix] --json
 
 The demo's guards, reversing and shouting, are skills that its model has before training and that training on selected rows takes
 away. Here they are scored by right answers (exact match). Arm ``floors`` gives both the floor; ``free`` searches as if they were not
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the pool and the studies")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--arms", default=",".join(ARMS))
-    parser.add_argument("--floor", default="base - 0.1")
+    parser.add_argument("--floor", default="base - 0.08")
     parser.add_argument(
         "--also", default="", help="operators to search over besides the default ones, such as source_mix"
     )

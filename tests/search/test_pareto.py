@@ -57,10 +57,11 @@ def observed(small, candidate):
 
 
 def searched(small, pareto, **changes):
+    floors = changes.pop("floors", None)
     config = SearchConfig(
         **{"evaluations": 12, "seed": 1, "proposals": 40, "min_rows": 10, "pareto": pareto, **changes}
     )
-    controller = SearchController(small.signals, config, floors=changes.pop("floors", None))
+    controller = SearchController(small.signals, config, floors=floors)
     while candidates := controller.ask():
         for candidate in candidates:
             controller.tell(observed(small, candidate))
@@ -84,6 +85,22 @@ def test_a_search_for_a_front_finds_more_of_it(small, names):
     again = SearchController(small.signals, both.config)
     again.replay(trial.observation for trial in both.history)
     assert [c.to_dict() for c in again.candidates] == [c.to_dict() for c in both.candidates]
+
+
+def test_with_floors_parents_are_the_front_of_what_keeps_them(small):
+    config = SearchConfig(min_rows=10, pareto=("wanted", "other"), parents=2)
+    controller = SearchController(small.signals, config, floors={"kept": 0.5})
+    scores = [(10.0, 10.0, 0.1), (2.0, 1.0, 0.9), (1.0, 2.0, 0.9), (1.9, 0.5, 0.9)]
+    for wanted, other, kept in scores:
+        (candidate,) = controller.ask(1)
+        controller.tell(Observation(candidate.id, wanted, {"wanted": wanted, "other": other, "kept": kept}))
+    assert controller.best.id == "t002"
+    parents = controller.predictions.most_promising(controller.best)
+    assert [trial.id for trial in parents] == ["t002", "t003"], (
+        "the first beats all and misses the floor, the fourth is beaten"
+    )
+    (candidate,) = controller.ask(1)
+    assert "within the floors" in controller.rounds[-1].decisions[0].reason
 
 
 def test_it_goes_with_rounds_of_several_short_trainings_and_another_acquisition(small):

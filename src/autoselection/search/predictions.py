@@ -117,9 +117,11 @@ class Predictions:
         return [scored[place] for place in order[: config.parents]]
 
     def _by_turns(self, scored: Sequence[EvaluatedCandidate], order: Sequence[int]) -> list[int]:
-        """Places of trials, those of the front first, the best of each objective in turn; the others in their order."""
+        """Places of trials, those of the front of what meets the floors first, the best of each objective in turn; the others
+        in their order."""
         values = np.array([self._history.objectives(trial) for trial in scored])
-        leading = [place for place in np.flatnonzero(front(values)).tolist() if self._history.meets(scored[place])]
+        meeting = np.flatnonzero([self._history.meets(trial) for trial in scored])
+        leading = meeting[front(values[meeting])].tolist()
         found: list[int] = []
         while leading:
             column = values[leading, len(found) % values.shape[1]]
