@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from autoselection.config import config_schema, load_config, to_yaml
+from autoselection.config import StudyConfig, config_schema, load_config, parse_config, to_yaml
 from autoselection.config_text import MAIN_KEYS, commented_yaml
 from autoselection.errors import ConfigError, PoolError, RecipeError
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe
+from autoselection.search import SearchConfig
+from autoselection.tasks import TaskConfig
 
 GOOD: dict[str, Any] = {
     "pool": {"files": ["pool.jsonl"]},
@@ -167,3 +169,25 @@ def test_files_that_hold_no_configuration_say_what_they_hold(tmp_path: Path, tex
     if what == "nothing":
         with pytest.raises(RecipeError, match="not nothing"):
             Recipe.load(file)
+
+
+def test_a_metric_of_the_search_is_that_of_tasks_which_name_none(tmp_path: Path) -> None:
+    tasks = [{"name": "a", "dev": "a.jsonl"}, {"name": "b", "dev": "b.jsonl", "metric": "exact_match"}]
+    document = {"pool": {"path": "p"}, "model": {"path": "m"}, "tasks": tasks}
+    assert [task.metric for task in parse_config(document, tmp_path).tasks] == ["nll", "exact_match"]
+    config = parse_config({**document, "search": {"metric": "blend"}}, tmp_path)
+    assert [task.metric for task in config.tasks] == ["blend", "exact_match"]
+    # It stands in the tasks alone: what is written says what counts, and reads as the same.
+    copy = yaml.safe_load(to_yaml(config))
+    assert "metric" not in copy["search"] and parse_config(copy, tmp_path).tasks == config.tasks
+    with pytest.raises(ConfigError, match=r"search\.metric: every task names a metric of its own"):
+        parse_config({**copy, "search": {"metric": "accuracy"}}, tmp_path)
+    with pytest.raises(ConfigError, match=r"search\.metric: expected 'nll'.*got 'loss'"):
+        parse_config({**document, "search": {"metric": "loss"}}, tmp_path)
+    made = StudyConfig(
+        pool=config.pool,
+        model=config.model,
+        tasks=(TaskConfig(name="a", dev=Path("a")), TaskConfig(name="b", dev=Path("b"), metric="nll")),
+        search=SearchConfig(metric="accuracy"),
+    )
+    assert [task.metric for task in made.tasks] == ["accuracy", "nll"]

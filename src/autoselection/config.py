@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, model_validator
@@ -26,7 +26,7 @@ from autoselection.search import SearchConfig
 from autoselection.search.pareto import NO_TASKS
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
-from autoselection.tasks import TaskConfig
+from autoselection.tasks import Metric, TaskConfig
 from autoselection.validation import mark_override, problem_at, validate
 from autoselection.wording import clipped, kind_of, suggestion
 
@@ -173,6 +173,26 @@ class StudyConfig(StrictModel):
     final: FinalConfig = Field(default_factory=FinalConfig, description="What is scored on test, once, at the end.")
     export: ExportConfig = Field(default_factory=ExportConfig, description="Files written for what is exported.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _search_metric_is_that_of_tasks(cls, document: Any) -> Any:
+        """``search.metric`` is written into the tasks, which is where it counts, and nowhere else: a copy of the configuration
+        has the tasks' own.
+        """
+        if not isinstance(document, Mapping):
+            return document
+        search, tasks = document.get("search"), document.get("tasks")
+        metric = search.get("metric") if isinstance(search, Mapping) else getattr(search, "metric", None)
+        if metric not in get_args(Metric) or not isinstance(tasks, (list, tuple)):
+            return document
+        filled = [_with_metric(task, metric) for task in tasks]
+        if all(new is old for new, old in zip(filled, tasks, strict=True)):
+            raise ValueError(
+                "search.metric: every task names a metric of its own (tasks[].metric), so this one decides nothing; leave one of "
+                "both out"
+            )
+        return {**document, "tasks": filled}
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> StudyConfig:
         names = [task.name for task in self.tasks]
@@ -190,6 +210,13 @@ def pareto_problems(config: StudyConfig) -> Iterator[tuple[tuple[int | str, ...]
     for place, name in enumerate(config.search.pareto):
         if name not in known:
             yield ("search", "pareto", place), f"there is no task '{name}'{suggestion(name, known)}"
+
+
+def _with_metric(task: Any, metric: str) -> Any:
+    """A task's settings with this metric, unless they have one (or are none: that is told elsewhere)."""
+    if isinstance(task, TaskConfig):
+        return task if "metric" in task.model_fields_set else task.model_copy(update={"metric": metric})
+    return {**task, "metric": metric} if isinstance(task, Mapping) and "metric" not in task else task
 
 
 #: Settings that name a local path or else something without a path: a model of the hub, a built-in template.

@@ -17,6 +17,9 @@ from autoselection.errors import AutoSelectionError
 from autoselection.llm import endpoint_remark
 from autoselection.statistics import detectable_by_design
 
+#: Most dev items of a task that the untrained model is asked (count): its accuracy is then known to five points.
+ASKED = 400
+
 #: What each optional package is for, in the order of use.
 PACKAGES = (
     ("core", "numpy"),
@@ -66,13 +69,17 @@ def examine() -> dict[str, Any]:
     }
 
 
-def examine_config(config: StudyConfig) -> dict[str, Any]:
+def examine_config(config: StudyConfig, *, quick: bool = False) -> dict[str, Any]:
     """Look at a study's benchmarks and at what its pool shares with them, before anything is trained.
+
+    Args:
+        quick: do not load the model.
 
     Returns:
         ``benchmarks``, ``contamination``, ``training`` (which rows training and signals will lose, estimated from a
-        sample), ``power`` (what the final table's seeds can find; None without a final table) and ``language_model`` (sentences; whether its endpoint answers, None without ``search.llm``) and
-        ``problems``: why a search would refuse to start.
+        sample), ``power`` (what the final table's seeds can find; None without a final table), ``chance`` (whether the
+        untrained model knows more of each task than guessing) and ``language_model`` (sentences; whether its endpoint
+        answers, None without ``search.llm``) and ``problems``: why a search would refuse to start.
 
     Raises:
         ConfigError, PoolError: a task file or the pool cannot be read.
@@ -110,6 +117,7 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         if why is not None:
             problems.append(f"{why} {list_contamination(pool, table, dirty, config)}")
         training = estimate_training(config, pool).sentences if usable else ("Not estimated: see the problems.",)
+        chance = _chance(config, Path(scratch)) if usable and not quick else []
     said = found.sentence(len(pool)) or "No row of the pool shares text with a benchmark item."
     llm = config.search.llm
     return {
@@ -117,9 +125,49 @@ def examine_config(config: StudyConfig) -> dict[str, Any]:
         "contamination": said,
         "training": list(training) or ["Training and signals lose at most a tenth of the rows."],
         "power": _power(len(config.final.seeds)) if config.final.enabled else None,
+        "chance": chance,
         "language_model": endpoint_remark(llm) if llm is not None else None,
         "problems": problems,
     }
+
+
+def _chance(config: StudyConfig, scratch: Path) -> list[str]:
+    """Whether the untrained model knows more than guessing, of every task with options.
+
+    Nothing is said where evaluations run on a cluster: this machine may not hold the model.
+    """
+    from autoselection.evaluation import evaluate
+    from autoselection.executors import make_executor
+    from autoselection.ledger.wanted import Wanted, evaluation_job
+    from autoselection.tasks import has_options, knowledge, load_items
+
+    asked = [
+        task.model_copy(update={"metric": "accuracy", "dev_limit": min(ASKED, task.dev_limit or ASKED)})
+        for task in config.tasks
+        if has_options(task, load_items(task, "dev"))
+    ]
+    if not asked or not make_executor(config.executor).local:
+        return []
+    limited = config.model_copy(update={"tasks": tuple(asked)})
+    job = evaluation_job(limited, scratch, Wanted(None, 0, "dev"), scratch / "untrained", full_metrics=False)
+    try:
+        result = evaluate(job)
+    except AutoSelectionError as error:
+        return [f"Not known, the untrained model cannot be scored: {error}"]
+    if result.failure is not None:
+        return [f"Not known, the untrained model could not be scored: {result.failure}"]
+    said = []
+    for name, found in result.metrics.items():
+        known = knowledge(found["accuracy"], int(found["items"]), found["guessing"])
+        if known.at_chance:
+            said.append(
+                f"On '{name}' the untrained model is at chance: {known.told()}. Until a training lifts it above that, right answers "
+                "there are luck and tell no recipes apart, and a lower loss means that gold answers look more familiar, not that "
+                "the model knows them."
+            )
+        else:
+            said.append(f"On '{name}' the untrained model is above chance: {known.told()}.")
+    return said
 
 
 def _power(seeds: int) -> str:

@@ -81,6 +81,16 @@ def test_accuracy_is_the_likeliest_letter(make_job, tiny_model_dir, tiny_tokeniz
     assert result.score == result.metrics["choices"]["accuracy"] == np.mean(right)
 
 
+def test_a_blend_is_the_mean_of_two_losses_of_the_same_item(make_job, choices):
+    found = evaluate(make_job(rows=None, tasks=(choices.model_copy(update={"metric": "blend"}),)))
+    items = found.items["choices"]
+    expected = (np.array(items["nll"]) - np.log(items["option_likelihood"])) / 2
+    assert items["blend"] == pytest.approx(expected, abs=1e-4)
+    assert found.score == pytest.approx(-expected.mean(), abs=1e-4)
+    plain = evaluate(make_job(rows=None, tasks=(choices,)))
+    assert "blend" not in plain.items["choices"] and plain.items["choices"]["nll"] == items["nll"]
+
+
 def test_a_learnt_task_is_answered_word_for_word(make_job, tmp_path):
     item = {"id": "one", "prompt": "1+1=", "rationale": "1 plus 1", "answer": "2"}
     (tmp_path / "dev.jsonl").write_text(json.dumps(item) + "\n")
@@ -271,9 +281,9 @@ def test_what_is_told_of_what_is_not_learnt(unlearnt, said):
 def test_every_metric_keeps_the_items_it_is_the_mean_of(make_job, sums, choices):
     """Paired tests, the verdict and comparisons need them, whatever the search maximises."""
     for metric, task in (("nll", sums), ("nll_per_byte", sums), ("exact_match", sums), ("accuracy", choices),
-                         ("option_likelihood", choices)):  # fmt: skip
+                         ("option_likelihood", choices), ("blend", choices)):  # fmt: skip
         result = evaluate(make_job(rows=None, tasks=(task.model_copy(update={"metric": metric}),)))
-        sign = -1 if metric.startswith("nll") else 1
+        sign = -1 if metric in ("nll", "nll_per_byte", "blend") else 1
         values = np.array(result.items[task.name][metric])
         assert len(values) == 12
         assert sign * values.mean() == pytest.approx(result.score, abs=1e-5)

@@ -282,3 +282,19 @@ def test_doctor_foretells_that_few_rows_of_a_subset_decide_its_score(fresh: Any,
 def test_doctor_says_where_the_models_to_try_things_on_are() -> None:
     (said,) = [remark for remark in examine()["remarks"] if "autoselection demo" in remark]
     assert (Path(said.split(" are in ")[1].rstrip(".")) / model_dir().name).is_dir()
+
+
+def test_doctor_says_whether_the_untrained_model_is_at_chance(fresh: Any, tmp_path: Path) -> None:
+    told = examine_config(fresh())["chance"]
+    assert told[0].startswith("On 'boolean' the untrained model is above chance: ") and len(told) == 1
+    assert examine_config(fresh(), quick=True)["chance"] == []
+    items = [
+        {"id": str(i), "prompt": f"Which of these? {i}", "choices": ["t", "u", "v", "w"], "answer": "ABCD"[i % 4]}
+        for i in range(40)
+    ]
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    places = [f"tasks.1.{split}={tmp_path / 'dev.jsonl'}" for split in ("dev", "test", "target")]
+    guessed = fresh("benchmarks_check=warn", "tasks.1.dev_limit=40", *places)
+    (said,) = examine_config(guessed)["chance"]
+    assert said.startswith("On 'boolean' the untrained model is at chance: ") and "of 40 items right" in said
+    assert "guessing gets 25.0%. Until a training lifts it above that, right answers there are luck" in said

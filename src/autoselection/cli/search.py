@@ -313,6 +313,9 @@ def benchmark(
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection doctor study.yaml")
 def doctor(
     config: Annotated[Path | None, typer.Argument(help="Configuration whose benchmarks and pool are checked.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not load the model to see whether it is at chance on the tasks.")
+    ] = False,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -323,7 +326,7 @@ def doctor(
     if config is not None:
         from autoselection.config import load_config
 
-        checked = examine_config(load_config(config, overrides or ()))
+        checked = examine_config(load_config(config, overrides or ()), quick=quick)
         if as_json:
             emit({**checked, **failed(2, " ".join(checked["problems"]))}, True, "")
         else:

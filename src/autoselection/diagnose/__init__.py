@@ -1,5 +1,6 @@
 """Which cheap numbers tell the score of a full evaluation, and how surely."""
 
+from autoselection.diagnose.agreement import Agreement, agreement_warnings, agreements
 from autoselection.diagnose.calibration import Calibration, calibrate
 from autoselection.diagnose.correlation import MIN_TRIALS, Correlation, Estimate, correlate, rank_correlations
 from autoselection.diagnose.diagnosis import (
@@ -19,6 +20,7 @@ from autoselection.diagnose.whatif import WhatIf, parse_weights, what_if
 __all__ = [
     "HEADINGS",
     "MIN_TRIALS",
+    "Agreement",
     "Calibration",
     "Correlation",
     "Diagnosis",
@@ -27,6 +29,8 @@ __all__ = [
     "Predicted",
     "Proxy",
     "WhatIf",
+    "agreement_warnings",
+    "agreements",
     "calibrate",
     "correlate",
     "diagnose",

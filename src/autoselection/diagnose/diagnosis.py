@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from autoselection.diagnose.agreement import Agreement
 from autoselection.diagnose.calibration import Calibration, calibrate
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array, Correlation, Estimate, correlate
 from autoselection.errors import ConfigError
@@ -76,6 +77,7 @@ class Diagnosis:
         notes: what was left out and why.
         seed: of the bootstrap.
         resamples: of the bootstrap (count).
+        agreements: how the search metric ranks the same trials beside right answers.
     """
 
     subject: str
@@ -86,6 +88,7 @@ class Diagnosis:
     notes: tuple[str, ...]
     seed: int
     resamples: int
+    agreements: tuple[Agreement, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -97,9 +100,15 @@ class Diagnosis:
             "resamples": self.resamples,
             "proxies": [line.to_dict() for line in self.lines],
             "calibration": [found.to_dict() for found in self.calibrations],
+            "right_answers": [found.to_dict() for found in self.agreements],
             "findings": list(self.findings()),
             "notes": list(self.notes),
         }
+
+    def right_answers(self) -> tuple[str, ...]:
+        """In sentences: whether the search metric ranks recipes as right answers do, and where these are luck."""
+        said = [each.sentence() for each in self.agreements]
+        return (*said, *(chance for each in self.agreements if (chance := each.chance_sentence())))
 
     def findings(self) -> tuple[str, ...]:
         """In sentences: which intervals exclude 0, how many would by chance, and what could not be said."""
@@ -148,6 +157,7 @@ def diagnose(
     *,
     lines: Sequence[Line] = (),
     notes: Sequence[str] = (),
+    agreements: Sequence[Agreement] = (),
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Diagnosis:
@@ -168,6 +178,7 @@ def diagnose(
         notes=tuple(notes),
         seed=seed,
         resamples=resamples,
+        agreements=tuple(agreements),
     )
 
 
@@ -236,7 +247,7 @@ def markdown(diagnosis: Diagnosis) -> str:
     """The table and the sentences as Markdown."""
     lines = [f"# {inline(f'{diagnosis.subject}: cheap proxies beside {diagnosis.truth}')}", ""]
     lines += [*table(HEADINGS, diagnosis.rows()), ""]
-    lines += bullets((*diagnosis.findings(), *diagnosis.notes))
+    lines += bullets((*diagnosis.findings(), *diagnosis.right_answers(), *diagnosis.notes))
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.diagnose.agreement import agreements
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array
 from autoselection.diagnose.diagnosis import Diagnosis, Predicted, Proxy, diagnose, state_proxies
 from autoselection.errors import PoolError, SignalError
@@ -21,7 +22,7 @@ LEFT_OUT = "surrogate, trial left out"
 
 
 def diagnose_study(study: Study, *, seed: int = 0, resamples: int = RESAMPLES) -> Diagnosis:
-    """Correlate every cheap proxy of a study with the dev score of the full evaluation.
+    """Correlate every cheap proxy of a study with the dev score of the full evaluation, and the score with right answers.
 
     State fields, numbers of rows and tokens, predictions as journalled before the evaluation, predictions of the
     surrogate without the trial (recomputed), cheaper evaluations and test scores where the journal has them. Failed
@@ -62,6 +63,7 @@ def diagnose_study(study: Study, *, seed: int = 0, resamples: int = RESAMPLES) -
         truth,
         predicted,
         notes=notes,
+        agreements=agreements(study),
         seed=seed,
         resamples=resamples,
     )

@@ -12,6 +12,8 @@ What is scored:
   options' tokens part, so that all are asked the same characters. ``option_likelihood`` is the right letter's share of
   the letters' probability. Items whose answer is yes or no are asked the same of these two words, where a task wants it.
   A pass over the prompts tells it, so every evaluation does: a loss alone does not say whether answers get right.
+- **blend** (the same items): the mean of an item's nll and of minus the logarithm of the right option's share. Both are
+  losses in nats, so one evaluation tells it, without the others.
 - **exact_match**: the answer, generated until the end-of-turn token, holds the gold answer (see ``answers``). A task of
   the harness is generated as its file says (length, stop texts, sampling). Answers that end at the limit are counted.
   Generating costs many passes, so it is done where it is the metric or asked for.
@@ -31,6 +33,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.config import EvaluationConfig
@@ -41,10 +44,10 @@ from autoselection.evaluation.runtime import TrainingFailure
 from autoselection.language.chat import ConversationEncoder, Message
 from autoselection.tasks import (
     LETTERS,
-    OPTION_METRICS,
     TaskConfig,
     TaskItem,
     guessing_accuracy,
+    has_options,
     items_fingerprint,
     load_items,
     solved_examples,
@@ -118,10 +121,9 @@ def load_benchmarks(
     for task in tasks:
         items = load_items(task, split)
         choices = all(item.choices for item in items)
-        yes_no = task.answer == "yes_no" and all(item.options() for item in items)
         examples = load_items(task, "target") if task.fewshot else []
         kinds = ["nll"]
-        if choices or yes_no or task.metric in OPTION_METRICS:
+        if has_options(task, items):
             kinds.append("accuracy")
         if task.metric == "exact_match" or (full_metrics and not choices):
             kinds.append("exact_match")
@@ -176,7 +178,7 @@ def check_metrics(tasks: Sequence[TaskConfig], config: EvaluationConfig) -> None
         if task.metric != "exact_match":
             raise EvaluationError(
                 f"Task '{task.name}': metric '{task.metric}' needs log-probabilities of prompts, which evaluation.engine "
-                f"'{config.engine}' does not give here (nll, nll_per_byte, greedy_match, accuracy and option_likelihood are "
+                f"'{config.engine}' does not give here (nll, nll_per_byte, greedy_match, accuracy, option_likelihood and blend are "
                 "not available from it): set tasks[].metric to exact_match, or use another server or engine."
             )
 
@@ -214,6 +216,7 @@ def _scores(benchmark: Benchmark, output: Mapping[str, Any], limited: Limited) -
     metrics: dict[str, float] = {"items": len(benchmark.ids), "truncated": benchmark.truncated}
     items: dict[str, list[Any]] = {"ids": list(benchmark.ids)}
     generated: list[str] = []
+    losses: list[NDArray[np.float64]] = []
     for kind, names in _METRICS.items():
         if kind not in benchmark.tasks:
             continue
@@ -226,6 +229,8 @@ def _scores(benchmark: Benchmark, output: Mapping[str, Any], limited: Limited) -
                     f"'{name}' no finite likelihood; training diverged: lower evaluation.sft.learning_rate."
                 )
             metrics[metric] = float(values.mean())
+            if metric in ("nll", "option_likelihood"):
+                losses.append(values if metric == "nll" else -np.log(np.maximum(values, _LEAST_SHARE)))
             if metric != "nll_per_byte" or benchmark.config.metric == metric:
                 items[metric] = rounded(values)
         if kind == "accuracy" and benchmark.guessing is not None:
@@ -234,9 +239,14 @@ def _scores(benchmark: Benchmark, output: Mapping[str, Any], limited: Limited) -
             generated = [sample["filtered_resps"][0] for sample in samples]
             items[AT_LIMIT] = limited.count(f"{name}/{kind}", benchmark.ids)
             metrics[AT_LIMIT] = sum(items[AT_LIMIT])
+    if benchmark.config.metric == "blend":
+        values = np.mean(losses, axis=0)
+        metrics["blend"], items["blend"] = float(values.mean()), rounded(values)
     return TaskScores(metrics, items, generated)
 
 
+#: Of the options' probability, below which it counts as this much: a share too small for a number is no infinite loss.
+_LEAST_SHARE = 1e-12
 _METRICS = {
     "nll": ("nll", "nll_per_byte", "greedy_match"),
     "accuracy": ("accuracy", "option_likelihood"),

@@ -81,8 +81,8 @@ class EvaluationResult:
             who knows nothing), and where generated ``exact_match`` and ``at_limit`` (answers that ended because they may
             be no longer, count). Evaluations of earlier versions may lack those of options.
         items: per task, ``ids`` and, aligned with them, every item's ``nll`` and ``greedy_match``, and where scored
-            ``accuracy``, ``option_likelihood``, ``exact_match``, ``at_limit``, and ``nll_per_byte`` where it is the
-            task's metric: what paired tests need.
+            ``accuracy``, ``option_likelihood``, ``exact_match``, ``at_limit``, and ``nll_per_byte`` or ``blend`` where it is
+            the task's metric: what paired tests need.
         seconds: wall time: ``load``, ``train``, ``eval``, ``total``.
         steps: optimiser steps taken.
         train_tokens: trained tokens, prompts included, padding not.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from autoselection.diagnose import agreements
 from autoselection.report.sheet import Sheet
 from autoselection.statistics.compare import p_text
 from autoselection.study import Study, Trial
@@ -254,6 +255,7 @@ def _caveats(study: Study, dev: Gain | None, test: Gain | None) -> list[str]:
             )
     if len(touches_of_test(study)) > 1:
         said.append(f"Test was touched {len(touches_of_test(study))} times.")
+    said += [each.sentence() for each in agreements(study) if each.warns]
     failed = sum(1 for trial in study.all_trials() if trial.failure)
     if failed:
         said.append(f"{failed} evaluation(s) failed.")

@@ -16,6 +16,7 @@ _MEASURES = {
     "nll": "nll a token",
     "nll_per_byte": "nll a byte",
     "option_likelihood": "option likelihood",
+    "blend": "blend of losses",
     "greedy_match": "greedy match",
 }
 _SHOWN = ("accuracy", "guessing", "exact_match", "nll")
@@ -84,6 +85,7 @@ def print_checks(checked: Mapping[str, Any], title: str, console: Terminal) -> N
     lines = [("benchmarks", found) for found in checked["benchmarks"]] or [("benchmarks", "Nothing found.")]
     lines.append(("contamination", checked["contamination"]))
     lines += [("training", found) for found in checked["training"]]
+    lines += [("knowledge", found) for found in checked["chance"]]
     if checked["power"] is not None:
         lines.append(("final table", checked["power"]))
     if checked["language_model"] is not None:

@@ -14,7 +14,7 @@ from autoselection.report.palette import GREY
 from autoselection.report.selection_page import selection_sections
 from autoselection.report.sheet import Sheet
 from autoselection.report.study_view import KINDS, SHORT, DevTest, Stage, StudyView, TrialView
-from autoselection.report.tables import diagnosis_sheet, objective_label
+from autoselection.report.tables import agreement_sheet, diagnosis_sheet, objective_label
 
 #: Proxies, pairs of operators, axes of state vectors that are drawn.
 _DRAWN = 30
@@ -316,6 +316,31 @@ def _proxy_section(view: StudyView) -> Section | None:
     return Section("Proxies", tuple(parts))
 
 
+def _right_section(view: StudyView) -> Section | None:
+    found = view.diagnosis.agreements
+    if view.diagnosis.trials < MIN_TRIALS or not found:
+        return None
+    parts: list[Part] = []
+    drawn = [
+        Interval(f"{each.task}: {each.metric} and {each.right}", known.value, known.low, known.high, each.verdict)
+        for each in found
+        if (known := each.correlation) is not None
+    ]
+    if drawn:
+        told = "Rank correlation of the search metric with right answers over the trials, and 95% interval: right of 0 they agree."
+        parts.append(
+            intervals(
+                "Does the score mean right answers?",
+                told,
+                drawn,
+                x="rank correlation",
+                headings=("task", "95% interval"),
+            )
+        )
+    parts += [agreement_sheet(found), Sentences(view.diagnosis.right_answers(), listed=True)]
+    return Section("Score and right answers", tuple(parts))
+
+
 def _test_section(view: StudyView) -> Section | None:
     parts: list[Part] = []
     if len(view.dev_test) > 1:
@@ -407,6 +432,7 @@ def _repeat_section(view: StudyView) -> Section:
 _MORE = (
     _state_section,
     _credit_section,
+    _right_section,
     _proxy_section,
     _surrogate_section,
     _test_section,

@@ -9,7 +9,7 @@ from autoselection.diagnose import MIN_TRIALS
 from autoselection.markup import bullets, inline
 from autoselection.report.study_page import write_study_page
 from autoselection.report.study_view import StudyView, view_study
-from autoselection.report.tables import diagnosis_sheet
+from autoselection.report.tables import agreement_sheet, diagnosis_sheet
 from autoselection.study import Study
 
 MARKDOWN, PAGE = "report.md", "report.html"
@@ -31,6 +31,9 @@ def view_markdown(view: StudyView) -> str:
         parts += [f"## {inline(sheet.title)}", "", *sheet.markdown(), ""]
     if diagnosed:
         parts += [*bullets((*diagnosis.findings(), *diagnosis.notes)), ""]
+    if diagnosed and diagnosis.agreements:
+        sheet = agreement_sheet(diagnosis.agreements)
+        parts += [f"## {inline(sheet.title)}", "", *sheet.markdown(), "", *bullets(diagnosis.right_answers()), ""]
     if view.notes:
         parts += ["## Notes", "", *bullets(view.notes), ""]
     return "\n".join(parts)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autoselection.diagnose import HEADINGS, MIN_TRIALS, Diagnosis
+from autoselection.diagnose import HEADINGS, MIN_TRIALS, Agreement, Diagnosis, agreement_warnings, agreements
 from autoselection.evaluation import EvaluationResult
 from autoselection.evaluation.remarks import remark_notes
 from autoselection.llm.exchanges import FILE as EXCHANGES
@@ -305,6 +305,7 @@ def study_notes(study: Study) -> list[str]:
     """What a reader has to know besides the numbers: drops, truncations, failures, interruptions."""
     judged = current_verdict(study)
     notes: list[str] = list(judged["sentences"]) if judged is not None else []
+    notes += agreement_warnings(agreements(study))
     if stale := went_on(study):
         notes.append(stale)
     if (best := study.best()) is not None:
@@ -406,9 +407,32 @@ def diagnosis_sheet(diagnosis: Diagnosis) -> Sheet:
     return Sheet(f"{diagnosis.subject}: proxies beside the {diagnosis.truth}", HEADINGS, tuple(diagnosis.rows()))
 
 
+def agreement_sheet(found: Sequence[Agreement]) -> Sheet:
+    """The search metric beside right answers; the sentences say what of it is shown."""
+    rows = []
+    for each in found:
+        correlation, certain = each.correlation, each.reliability
+        rows.append(
+            (
+                each.task if each.counts else f"{each.task} (guard)",
+                each.metric,
+                each.right,
+                str(each.trials),
+                "" if correlation is None else f"{correlation.value:+.2f}",
+                "" if correlation is None else f"{correlation.low:+.2f} to {correlation.high:+.2f}",
+                "" if certain is None else f"{certain.value:.0%}",
+                {"unknown": "cannot be told", "weak": "hardly goes together"}.get(each.verdict, each.verdict),
+            )
+        )
+    headings = ("task", "search metric", "right answers", "trials", "rank correlation", "95%", "no chance", "metric")
+    return Sheet("The search metric beside right answers, over the trials", headings, tuple(rows))
+
+
 def print_diagnosis(diagnosis: Diagnosis, console: Terminal) -> None:
     """Print the table of proxies and what may be said of it; without enough trials, only that."""
     if diagnosis.trials >= MIN_TRIALS:
         diagnosis_sheet(diagnosis).print(console)
-    for sentence in (*diagnosis.findings(), *diagnosis.notes):
+        if diagnosis.agreements:
+            agreement_sheet(diagnosis.agreements).print(console)
+    for sentence in (*diagnosis.findings(), *diagnosis.right_answers(), *diagnosis.notes):
         console.say(f"- {sentence}")

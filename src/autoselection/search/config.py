@@ -13,6 +13,7 @@ from autoselection.errors import ConfigError
 from autoselection.schema import StrictModel
 from autoselection.search.llm_config import LLMConfig
 from autoselection.search.pareto import MOST
+from autoselection.tasks.items import Metric
 
 SMALLEST_SUBSET = 32
 """Rows of the smallest subset worth an evaluation, where ``min_rows`` does not say."""
@@ -194,6 +195,12 @@ class SearchConfig(StrictModel):
         ge=1,
         description="Evaluations to spend (count): one trains on a subset and scores it on dev. Failed ones count, short ones by "
         "their share.",
+    )
+    metric: Metric | None = Field(
+        None,
+        exclude=True,
+        description="What is maximised on every task that names no metric of its own (tasks[].metric): nll, nll_per_byte, accuracy, "
+        "option_likelihood, blend or exact_match; null: nll.",
     )
     batch: int = Field(1, ge=1, description="Candidates asked at once, for evaluations side by side (count).")
     seed: int = Field(0, ge=0, description="Seed of every random decision of the search.")

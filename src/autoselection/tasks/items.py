@@ -21,17 +21,17 @@ from autoselection.schema import StrictModel
 from autoselection.tasks.floors import Floor
 
 Split = Literal["target", "dev", "test"]
-Metric = Literal["nll", "nll_per_byte", "accuracy", "option_likelihood", "exact_match"]
+Metric = Literal["nll", "nll_per_byte", "accuracy", "option_likelihood", "blend", "exact_match"]
 Answer = Literal["auto", "choice", "number", "yes_no", "text"]
 
 #: What a task may be called.
 TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 #: Metrics that compare the likelihoods of an item's options.
-OPTION_METRICS = ("accuracy", "option_likelihood")
+OPTION_METRICS = ("accuracy", "option_likelihood", "blend")
 
 #: Metrics of which less is better.
-_LESS_IS_BETTER = ("nll", "nll_per_byte")
+_LESS_IS_BETTER = ("nll", "nll_per_byte", "blend")
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -48,9 +48,10 @@ class TaskConfig(StrictModel):
     metric: Metric = Field(
         "nll",
         description="What the search maximises: minus the gold answer's negative log-likelihood per token (nll) or per "
-        "byte (nll_per_byte), the share of items whose likeliest option is right (accuracy) or the right option's share "
-        "of the options' probability (option_likelihood; both need choices, or answers that are yes or no), or the share "
-        "of generated answers that match (exact_match).",
+        "byte (nll_per_byte), the share of items whose likeliest option is right (accuracy), the right option's share "
+        "of the options' probability (option_likelihood), the mean of nll and of minus the logarithm of that share (blend; all three need "
+        "choices, or answers that are yes or no), or the share of generated answers that match (exact_match). Which one: "
+        "docs/metrics.md.",
     )
     weight: float = Field(
         1.0,
@@ -169,6 +170,13 @@ class TaskItem:
             {"role": "user", "content": self.question()},
             {"role": "assistant", "content": self.reference()},
         ]
+
+
+def has_options(task: TaskConfig, items: Sequence[TaskItem]) -> bool:
+    """Whether items are asked for the likeliest of their options: lettered ones, or yes and no where the task says so."""
+    if all(item.choices for item in items):
+        return True
+    return (task.answer == "yes_no" or task.metric in OPTION_METRICS) and all(item.options() for item in items)
 
 
 def solved_examples(item: TaskItem, examples: Sequence[TaskItem], count: int) -> list[TaskItem]:
