@@ -183,7 +183,7 @@ class StudyConfig(StrictModel):
             return document
         search, tasks = document.get("search"), document.get("tasks")
         metric = search.get("metric") if isinstance(search, Mapping) else getattr(search, "metric", None)
-        if metric not in get_args(Metric) or not isinstance(tasks, (list, tuple)):
+        if metric is None or metric not in get_args(Metric) or not isinstance(tasks, (list, tuple)):
             return document
         filled = [_with_metric(task, metric) for task in tasks]
         if all(new is old for new, old in zip(filled, tasks, strict=True)):
