@@ -133,9 +133,13 @@ def as_before(document: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in CONSTANTS.items():
         if isinstance(_at(found, key.rpartition(".")[0]), dict):
             _put(found, key, value)
+    if isinstance(found.get("search"), dict) and not found["search"].get("pareto", True):
+        del found["search"]["pareto"]  # as all searches were for one score
     for task in found.get("tasks", ()):
         if task.get("weight") == 1.0:  # as all tasks counted
             del task["weight"]
+        if task.get("floor", "") is None:  # as no task had one
+            del task["floor"]
     return found
 
 
