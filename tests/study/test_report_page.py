@@ -191,7 +191,7 @@ def test_guard_tasks_are_named(finished_study: Study, tmp_path: Path, monkeypatc
     study.config = study.config.model_copy(update={"tasks": tasks})
     worse, guards = study_answer(study).hurts
     assert "boolean (guard) -0.0200" in worse and "addition" not in worse
-    assert guards == "Guard tasks, which the search does not see: boolean -0.0200."
+    assert guards == "Guard tasks, which are no part of the score: boolean -0.0200."
 
 
 # ---- in a browser

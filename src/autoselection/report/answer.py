@@ -190,7 +190,7 @@ def _hurts(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
         said = [f"Worse than with {gain.against} on {gain.split}: {listed} (single tasks, without intervals)."]
     if guards:
         said.append(
-            f"Guard tasks, which the search does not see: {', '.join(f'{task} {gain.tasks[task]:+.4f}' for task in guards)}."
+            f"Guard tasks, which are no part of the score: {', '.join(f'{task} {gain.tasks[task]:+.4f}' for task in guards)}."
         )
     return (*said, *forgotten)
 
