@@ -3,7 +3,7 @@
 Names of sources, recipes, files and tasks, ids and row text are untrusted: they may hold control sequences, characters
 that turn the direction of writing, or words in square brackets that Rich would read as markup. So nothing printed here is
 ever read as markup, colours are given apart from the text (:func:`styled`), and what a terminal would obey is shown
-as an escape (``\\x1b``). Only this module and ``progress`` import Rich.
+as an escape (``\\x1b``). Only this module, ``progress`` and ``watch.terminal`` import Rich.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from autoselection.activity import FILE as ACTIVITY
 from autoselection.demo import model_dir, pool_file, task_file
 from autoselection.files import STAMPS_FILE
 from autoselection.pool import Pool, ingest
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.slow
 
 ROWS = 1500
 MOMENTS = 10
-#: Kept between runs on purpose: locks, and what was found right.
-KEPT = {".lock", STAMPS_FILE}
+#: Kept between runs on purpose: locks, and what was found right; and an activity that was cut off, written anew next time.
+KEPT = {".lock", STAMPS_FILE, f".{ACTIVITY}.part"}
 
 
 def command(*arguments: object) -> list[str]:

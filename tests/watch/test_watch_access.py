@@ -18,7 +18,7 @@ from told_activities import tell
 
 from autoselection.errors import ConfigError
 from autoselection.watch import StudyFolder
-from autoselection.watch.access import Access, check_token, shown_address
+from autoselection.watch.access import Access, check_token, own_names, shown_address
 
 pytest.importorskip("starlette", reason="The extra 'watch' is not installed.")
 pytest.importorskip("uvicorn", reason="The extra 'watch' is not installed.")
@@ -161,6 +161,11 @@ def test_beyond_this_machine_a_token_is_asked_for() -> None:
         check_token(None, address, address)
     with pytest.raises(ConfigError, match="too short"):
         check_token("short", "127.0.0.1", "localhost")
+
+
+def test_names_of_this_machine_count_where_others_reach_it() -> None:
+    assert own_names("127.0.0.1", "Box.") == {"box"}
+    assert socket.gethostname().lower() in own_names("0.0.0.0", "0.0.0.0")
 
 
 def test_the_address_that_is_shown_can_be_opened() -> None:

@@ -60,4 +60,4 @@ def _serve(folder: StudyFolder, host: str, port: int, token: str | None) -> None
         check_token(token, address, host)
         output.say(f"Watching {folder.path} at {shown_address(address, taken, token)}")
         output.say("Ctrl-C ends the watching; the study goes on.")
-        serve(folder, bound, Access(token, own_names(host)))
+        serve(folder, bound, Access(token, own_names(address, host)))

@@ -74,9 +74,14 @@ def shown_address(address: str, port: int, token: str | None) -> str:
     return f"http://{name}:{port}/" + ("" if token is None else f"?token={quote(token)}")
 
 
-def own_names(host: str) -> frozenset[str]:
-    """Names that this machine has, and the one that was asked for."""
-    return frozenset(name.rstrip(".").lower() for name in (host, socket.gethostname(), socket.getfqdn()) if name)
+def own_names(address: str, host: str) -> frozenset[str]:
+    """Names that requests may use: the one that was asked for, and this machine's where others reach it.
+
+    Args:
+        address: that is listened on.
+    """
+    names = (host,) if ipaddress.ip_address(address).is_loopback else (host, socket.gethostname(), socket.getfqdn())
+    return frozenset(name.rstrip(".").lower() for name in names if name)
 
 
 def is_address(name: str) -> bool:

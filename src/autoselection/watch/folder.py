@@ -57,11 +57,17 @@ class StudyFolder:
             raise StudyError(f"{self.path}: the study cannot be read ({error.strerror or error}).") from error
         config = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self._study is None or config != self._config:
-            check_kind(self._journal, "study")
+            self._check_kind()
             self._study, self._config, self._record = Study(self.path, self._journal), config, None
         if self._journal.version != self._version:
             self._version, self._record = self._journal.version, None
         return self._study
+
+    def _check_kind(self) -> None:
+        try:
+            check_kind(self._journal, "study")
+        except StudyError as error:
+            raise StudyError(f"{str(error).rpartition(': ')[0]}; name the directory of a study.") from error
 
     def _recorded(self, study: Study) -> Record:
         try:
