@@ -25,7 +25,9 @@ WAIT = 600_000  # ms: two workers import PyTorch on a machine that does other th
 
 def test_a_study_is_watched_while_it_runs(scored_pool: Path, chromium: Any, tmp_path: Path) -> None:
     document = small_document({"path": str(scored_pool)})
-    document["evaluation"]["sft"]["max_steps"] = 30
+    document["evaluation"]["sft"]["max_steps"] = 30  # some seconds: long enough to be seen
+    document["search"]["evaluations"] = 3
+    document |= {"incumbent": {"recipe": "none"}, "final": {"single_operators": 0, "full": False, "random": False}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
     command = [
         sys.executable,
@@ -54,7 +56,7 @@ def test_a_study_is_watched_while_it_runs(scored_pool: Path, chromium: Any, tmp_
             page.wait_for_selector("#scores svg circle", timeout=WAIT)
             assert "Best so far" in page.inner_text("#best")
             wait_for(page, "#headline", "Finished.", timeout=WAIT)
-            _, problems = study.communicate(timeout=60)
+            _, problems = study.communicate(timeout=WAIT / 1000)
             assert study.returncode == 0, problems
             best = Study(tmp_path / "s").best()
             assert best is not None and best.id in page.inner_text("#best-facts")
@@ -65,7 +67,7 @@ def test_a_study_is_watched_while_it_runs(scored_pool: Path, chromium: Any, tmp_
         study.kill()
         study.wait()
     found = StudyFolder(tmp_path / "s").look()
-    assert found.state == "finished" and len(found.curves) > 2
+    assert found.state == "finished" and len(found.curves) == 4
     for curve in found.curves:
         told = json.loads((tmp_path / "s" / "activity.json").read_text())
         assert told["ended"] == "done" and curve.points[-1][0] == curve.steps == 30
