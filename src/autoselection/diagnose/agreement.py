@@ -165,7 +165,7 @@ def _of_all(tasks: Sequence[TaskConfig], trials: Sequence[Trial]) -> list[Agreem
     y = np.mean(list(weighed(values, by).values()), axis=0)
     x = np.array([trial.score for trial in trials], np.float64)
     kept = np.isfinite(y)
-    return [_judged((ALL_TASKS, "the score", "right answers", True), x[kept], y[kept], None, None)]
+    return [_judged((ALL_TASKS, "the score", "the share of right answers", True), x[kept], y[kept], None, None)]
 
 
 def _judged(

@@ -424,7 +424,16 @@ def agreement_sheet(found: Sequence[Agreement]) -> Sheet:
                 {"unknown": "cannot be told", "weak": "hardly goes together"}.get(each.verdict, each.verdict),
             )
         )
-    headings = ("task", "search metric", "right answers", "trials", "rank correlation", "95%", "no chance", "finding")
+    headings = (
+        "task",
+        "search metric",
+        "right answers",
+        "trials",
+        "rank correlation",
+        "95%",
+        "more than chance",
+        "finding",
+    )
     return Sheet("The search metric beside right answers, over the trials", headings, tuple(rows))
 
 
