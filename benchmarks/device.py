@@ -35,7 +35,6 @@ COLUMNS = ("ifd", "varentropy")
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "full": {},
     "lora": {"method": "lora"},
-    "packing": {"packing": True},
     "gradient checkpointing": {"gradient_checkpointing": True},
 }
 

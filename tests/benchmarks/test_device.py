@@ -22,5 +22,5 @@ def test_a_device_agrees_with_itself(tmp_path: Path) -> None:
     assert 0.0 < rounded["ifd_largest_difference"] < 1.0 and rounded["ifd_rank_correlation"] > 0.99
     lines = list(evaluations(study, "cpu", tmp_path / "evaluations"))
     assert all(line["failure"] is None and line["steps"] == 3 for line in lines)
-    same = [line["difference"] for line in lines if line["dtype"] == "float32" and line["setting"] != "packing"]
+    same = [line["difference"] for line in lines if line["dtype"] == "float32"]
     assert same == pytest.approx([0.0] * len(same), abs=1e-9)

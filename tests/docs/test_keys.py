@@ -114,7 +114,7 @@ def test_every_recipe_on_a_page_is_valid(page):
 
 
 @pytest.mark.parametrize(
-    "key", ["search.evalutions", "evaluation.sft.packing.deep", "nothing", "signals.options.minhash.recall"]
+    "key", ["search.evalutions", "evaluation.sft.epochs.deep", "nothing", "signals.options.minhash.recall"]
 )
 def test_a_key_that_does_not_exist_is_found(key):
     assert not exists(key, StudyConfig, ReproductionConfig)

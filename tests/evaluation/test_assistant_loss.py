@@ -218,7 +218,7 @@ def test_these_are_the_tokens_whose_logits_get_a_gradient(family, packing, token
         taught = packed_lessons(model)
     else:
         seen = batches_of(model)
-    run(tiny_model_dir, tokenizer, subset, tmp_path, model, max_steps=1, batch_size=3, packing=packing)
+    run(tiny_model_dir, tokenizer, subset, tmp_path, model, max_steps=1, batch_size=3)
     if not packing:
         taught = [
             tuple(lesson[: int(length)].tolist())

@@ -155,10 +155,10 @@ def test_a_setting_that_a_later_version_adds_does_not_stop_an_old_study(finished
     copy = tmp_path / "old"
     shutil.copytree(finished_study.path, copy)
     document = yaml.safe_load((copy / "config.yaml").read_text())
-    del document["evaluation"]["sft"]["packing"], document["evaluation"]["sft"]["budget_counts"]
+    del document["evaluation"]["sft"]["group_by_length"], document["evaluation"]["sft"]["budget_counts"]
     (copy / "config.yaml").write_text(yaml.safe_dump(document))
     assert Study.create_or_open(finished_study.config, copy).trials
-    document["evaluation"]["sft"]["packing"] = True
+    document["evaluation"]["sft"]["group_by_length"] = True
     (copy / "config.yaml").write_text(yaml.safe_dump(document))
-    with pytest.raises(StudyError, match=r"evaluation\.sft\.packing"):
+    with pytest.raises(StudyError, match=r"evaluation\.sft\.group_by_length"):
         Study.create_or_open(finished_study.config, copy)

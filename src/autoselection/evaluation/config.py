@@ -76,11 +76,6 @@ class SFTConfig(Configured):
         False,
         description="Make up batches from rows of similar length: less padding, but batches are no longer random.",
     )
-    packing: bool = Field(
-        False,
-        description="Lay the rows of a forward pass end to end instead of padding them; rows never attend to each other "
-        "(refused for models that cannot keep them apart). Steps, batches and budget stay those without packing.",
-    )
     weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay of AdamW.")
     max_grad_norm: float = Field(1.0, ge=0.0, description="Gradients are scaled down to this norm; 0 switches it off.")
     turns: Literal["all", "last", "each"] = Field(

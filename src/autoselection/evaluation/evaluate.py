@@ -29,6 +29,7 @@ from autoselection.evaluation.runtime import (
 from autoselection.evaluation.schedule import plan
 from autoselection.evaluation.trainers.contract import TrainingPlan, make_trainer
 from autoselection.language.chat import ChatOptions
+from autoselection.system import give_back_freed_memory, keep_freed_memory
 from autoselection.tasks import TaskConfig, load_items, overall, sign_of
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class _Run:
         tell_stage("loading the model")
         device = pick_device(job.config.device)
         dtype = pick_dtype(device, job.config.dtype)
+        if device == "cpu":
+            keep_freed_memory()
         self.costs["settings"] = {"device": device, "dtype": str(dtype).removeprefix("torch.")}
         tokenizer = load_tokenizer(job.model, job.chat_template, job.trust_remote_code)
         chat = ChatOptions.of(job.chat_template)
@@ -283,6 +286,7 @@ class _Run:
                 **self.costs["settings"],
                 "order": ORDER,
                 "forward_passes": trained.forward_passes,
+                **({} if trained.packed is None else {"packed": trained.packed}),
                 "trainable_parameters": trained.trainable_parameters,
             },
         )
@@ -307,6 +311,7 @@ class _Run:
 
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        give_back_freed_memory()
 
 
 def _name(dtype: torch.dtype) -> str:

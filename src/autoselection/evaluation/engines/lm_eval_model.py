@@ -13,7 +13,9 @@ from lm_eval.models.huggingface import HFLM
 from transformers import StoppingCriteria
 
 from autoselection.evaluation.engines.contract import Continuation, Question
+from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoods
 from autoselection.evaluation.generation import Generation
+from autoselection.language.packed import packable
 
 #: Bytes that the logits of one batch may take, with their log-probabilities.
 _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30, "mps": 1 << 30}
@@ -81,9 +83,19 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._kept = 0
         self._forward = torch.compile(model, dynamic=True) if compiled else model
+        self._packable = self._keeps_logits and not compiled and packable(model, torch.bfloat16 if autocast else None)
 
     def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Log-probability of every continuation, and whether greedy decoding would write it."""
+        if self._packable:
+            return packed_likelihoods(
+                self.model,
+                asked,
+                max_length=self.max_length,
+                pass_tokens=self._tokens,
+                pass_sequences=self._rows,
+                arithmetic=self._autocast,
+            )
         encoded: list[Request] = [(("", ""), each.context, each.ids) for each in asked]
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(encoded)
         for batch in self._batches(encoded):

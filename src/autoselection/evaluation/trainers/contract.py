@@ -78,12 +78,14 @@ class Trained:
         losses: mean loss per response token of every optimiser step.
         forward_passes: forward passes, one a micro-batch.
         trainable_parameters: parameters that were trained (count).
+        packed: whether rows were trained without padding; None if the trainer does not say.
     """
 
     model: PreTrainedModel
     losses: list[float]
     forward_passes: int
     trainable_parameters: int
+    packed: bool | None = None
 
 
 class Trainer(Protocol):

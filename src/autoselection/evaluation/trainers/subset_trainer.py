@@ -20,6 +20,7 @@ from autoselection.activity import tell_loss
 from autoselection.evaluation.encoding import IGNORED, EncodedRow, EncodedSubset
 from autoselection.evaluation.runtime import TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule, micro_batches, packed_batches
+from autoselection.language.packed import Layout, Segment
 
 #: What one more forward and backward pass costs, in tokens: measured on a CPU; a GPU is idle during small passes.
 _PASS_COST = {"cpu": 64, "cuda": 4096}
@@ -32,7 +33,11 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
     """``SFTTrainer`` that trains on a schedule and stops at the first loss that is not finite.
 
     The Trainer's own gradient accumulation takes micro-batches of a fixed number of rows, which the longest row of the
-    pool would dictate. Here a batch arrives whole, longest rows first, and is cut by tokens instead.
+    pool would dictate. Here a batch arrives whole, longest rows first, and is cut by tokens instead: into packed passes
+    without padding, or into padded ones of rows of similar length.
+
+    Args:
+        packed: whether the model takes packed passes (:mod:`autoselection.language.packed`).
 
     Attributes:
         losses: mean loss per response token of every optimiser step.
@@ -50,17 +55,19 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         micro_rows: int | None,
         micro_tokens: int,
         adapters: Any | None,
-        packing: bool = False,
+        packed: bool,
         divergence: float | None = None,
     ) -> None:
         self.losses: list[float] = []
-        self._packing = packing
+        self._packed = packed
         self._divergence = divergence
         self._uniform = math.log(model.config.get_text_config().vocab_size)
         self._latest: deque[float] = deque(maxlen=_WATCHED_STEPS)
+        self._unseen: tuple[int, torch.Tensor] | None = None
         self.forward_passes = 0
         self._micro_rows = micro_rows
         self._micro_tokens = micro_tokens
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         trained, order = np.unique(schedule.order, return_inverse=True)
         self._order: list[int] = order.tolist()
         if arguments.n_gpu > 1:
@@ -72,14 +79,11 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
             args=arguments,
             train_dataset=_dataset(subset.trainable(trained)),
             # Passed explicitly, so that TRL changes neither the tokenizer's nor the model's padding token.
-            data_collator=DataCollatorForLanguageModeling(pad_token_id=padding or 0),
+            data_collator=_collated if packed else DataCollatorForLanguageModeling(pad_token_id=padding or 0),
             processing_class=tokenizer,
             peft_config=adapters,
         )
         self.remove_callback(PrinterCallback)
-        self._plain_head = (
-            arguments.device.type != "cuda" and "logits_to_keep" in inspect.signature(model.forward).parameters
-        )
 
     def _send_telemetry(self) -> None:
         """TRL reports every trainer to the hub; what a study trains is nobody else's business."""
@@ -90,26 +94,26 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
     def compute_loss(
         self,
         model: Any,
-        inputs: dict[str, torch.Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """TRL's loss, off the GPU without its detour.
-
-        TRL's chunked head skips prompt tokens on a GPU only; elsewhere it projects every position on the vocabulary,
-        twice, which costs as much as the rest of a small model. Micro-batches bound the memory of plain logits.
-        """
-        if not self._plain_head or return_outputs or self.aux_loss_enabled:
+        """Cross-entropy of the response tokens, from their logits alone: those of prompts are never made."""
+        if return_outputs or self.aux_loss_enabled:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs["labels"][:, 1:]
-        positions = (labels != IGNORED).any(0).nonzero()[:, 0]
-        where = {name: inputs[name] for name in ("attention_mask", "position_ids") if name in inputs}
-        outputs = model(input_ids=inputs["input_ids"], **where, use_cache=False, logits_to_keep=positions)
-        labels = labels[:, positions].flatten()
-        trained = labels != IGNORED
-        logits = outputs.logits.flatten(0, 1)[trained].float()
-        loss = torch.nn.functional.cross_entropy(logits, labels[trained], reduction="sum")
-        return loss / (trained.sum() if num_items_in_batch is None else num_items_in_batch)
+        labels = inputs.pop("labels")
+        if not self._packed:
+            labels = labels[:, 1:]
+            inputs["logits_to_keep"] = (labels != IGNORED).any(0).nonzero()[:, 0]
+            labels = labels[:, inputs["logits_to_keep"]].flatten()
+        positions = inputs["logits_to_keep"] if self._keeps_logits else inputs.pop("logits_to_keep")
+        logits = model(**inputs, use_cache=False).logits
+        logits = (logits if self._keeps_logits else logits[:, positions]).flatten(0, 1)
+        if not self._packed:
+            trained = labels != IGNORED
+            logits, labels = logits[trained], labels[trained]
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+        return loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: the Trainer would walk through all modules in every step for a number nobody reads."""
@@ -126,12 +130,20 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
             self.accelerator.gradient_state._set_sync_gradients(number == len(pieces))
             total = total + super().training_step(model, micro_batch, num_items_in_batch)
             self.forward_passes += 1
-        self._watch(total.item())
+        self.watch()
+        self._unseen = self.state.global_step + 1, total.detach()
         return total
 
-    def _watch(self, loss: float) -> None:
-        """Take note of a step's loss, and fail if training has diverged."""
-        step = f"step {self.state.global_step + 1} of {self.state.max_steps}"
+    def watch(self) -> None:
+        """Take note of the loss of the last step, and fail if training has diverged.
+
+        Called a step late, and once more at the end: a GPU is then not waited for at every step.
+        """
+        if self._unseen is None:
+            return
+        number, loss = self._unseen[0], self._unseen[1].item()
+        self._unseen = None
+        step = f"step {number} of {self.state.max_steps}"
         advice = "lower evaluation.sft.learning_rate"
         if not math.isfinite(loss):
             raise TrainingFailure(f"Training diverged: the loss became {loss} in {step}; {advice}.")
@@ -146,11 +158,13 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
                 f"{self.losses[0]:.3g}; a uniform guess has {self._uniform:.3g}); {advice}."
             )
 
-    def _micro_batches(self, inputs: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-        lengths = inputs["attention_mask"].sum(1).numpy(force=True)
-        if self._packing:
+    def _micro_batches(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        if self._packed:
+            rows = inputs["rows"]
+            lengths = np.array([len(row["input_ids"]) for row in rows])
             packs = packed_batches(lengths, max_rows=self._micro_rows, max_tokens=self._micro_tokens)
-            return [_packed(inputs, lengths, start, end) for start, end in packs]
+            return [_packed(rows[start:end], self.args.device) for start, end in packs]
+        lengths = inputs["attention_mask"].sum(1).numpy(force=True)
         pieces = micro_batches(
             lengths,
             max_rows=self._micro_rows,
@@ -162,43 +176,22 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         ]
 
 
-def _packed(
-    inputs: dict[str, torch.Tensor], lengths: np.ndarray[Any, Any], start: int, end: int
-) -> dict[str, torch.Tensor]:
-    """Rows start to end as one row without padding, in the form of TRL's padding-free collator.
+def _collated(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch for packed passes: the rows as they are, and all labels, whose count the Trainer wants to know."""
+    return {"rows": rows, "labels": torch.tensor([label for row in rows for label in row["labels"][1:]])}
 
-    Positions start again with every row, which is what keeps attention within it; a row's first token has no label, so
-    that it is not predicted from the row before.
+
+def _packed(rows: Sequence[dict[str, Any]], device: torch.device) -> dict[str, Any]:
+    """Rows as one pass without padding: what the model is given, and the labels at ``logits_to_keep``.
+
+    A row's first token is not predicted from the row before. Everything is worked out here and not on the device, which
+    would otherwise have to be waited for.
     """
-    kept = inputs["attention_mask"][start:end].bool()
-    labels = inputs["labels"][start:end].clone()
-    labels[:, 0] = IGNORED
-    positions = torch.cat([torch.arange(int(length)) for length in lengths[start:end]])
-    return {
-        "input_ids": inputs["input_ids"][start:end][kept][None],
-        "labels": labels[kept][None],
-        "position_ids": positions[None].to(kept.device),
-    }
-
-
-def attends_across(model: Any) -> bool:
-    """Whether a row packed behind another one sees it: the logits of the second change with the first."""
-    vocabulary = int(model.config.get_text_config().vocab_size)
-    generator = torch.Generator().manual_seed(0)
-    first, other, second = (torch.randint(vocabulary, (length,), generator=generator) for length in (9, 9, 7))
-    positions = torch.cat([torch.arange(9), torch.arange(7)])[None].to(model.device)
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        seen = [
-            model(
-                input_ids=torch.cat([before, second])[None].to(model.device), position_ids=positions, use_cache=False
-            ).logits[0, 9:]
-            for before in (first, other)
-        ]
-    model.train(training)
-    # Nothing of the first row reaches the second: the very same sums, up to the order a GPU adds in.
-    return not torch.allclose(seen[0], seen[1], rtol=1e-4, atol=1e-4 * float(seen[0].abs().max()))
+    layout = Layout([Segment(row["input_ids"]) for row in rows], device)
+    labels = np.array([label for row in rows for label in [*row["labels"][1:], IGNORED]])
+    positions = np.flatnonzero(labels != IGNORED)
+    found = {"logits_to_keep": positions, "labels": labels[positions]}
+    return {**layout.given(), **{name: torch.from_numpy(values).to(device) for name, values in found.items()}}
 
 
 def _dataset(rows: Sequence[EncodedRow]) -> datasets.Dataset:

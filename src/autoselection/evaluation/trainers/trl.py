@@ -14,6 +14,7 @@ import importlib.util
 import json
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
 
 #: Memory that the activations of one micro-batch may take where there is no GPU; on one, a quarter of its memory.
-#: More gains nothing on a CPU: fresh pages for larger blocks cost more time than they save.
-_ACTIVATION_BYTES = 1 << 30
+_ACTIVATION_BYTES = 2 << 30
 _MICRO_TOKENS_RANGE = (256, 2048)
 _GPU_MICRO_TOKENS_RANGE = (1024, 65_536)
 
@@ -50,23 +50,20 @@ class TRLTrainer(Trainer):
 
         Raises:
             TrainingFailure: a loss that is not finite or rises far above its start.
-            EvaluationError: packing is asked for and the model attends across packed rows; a file of the settings is wrong.
+            EvaluationError: a file of the settings is wrong, or a module that is to be adapted is not there.
         """
         import torch
 
-        from autoselection.evaluation.trainers.subset_trainer import SubsetTrainer, attends_across
+        from autoselection.evaluation.trainers.subset_trainer import SubsetTrainer
+        from autoselection.language.packed import packable, packed_attention
 
         config, model, schedule = self.config, plan.model, plan.schedule
         assert model is not None
-        if config.packing and attends_across(model):
-            raise EvaluationError(
-                f"The model '{model.name_or_path}' lets packed rows see each other ({type(model).__name__}, attention "
-                f"'{model.config._attn_implementation}'): switch evaluation.sft.packing off."
-            )
         if config.method == "lora":
             _check_targets(config.lora_target_modules, model)
         seed_generators(plan.seed)  # adapters are initialised before the trainer seeds anything
         autocast = plan.dtype == torch.bfloat16
+        packed = packable(model, plan.dtype if autocast else None)
         trainer = SubsetTrainer(
             model=model,
             arguments=training_arguments(
@@ -79,18 +76,20 @@ class TRLTrainer(Trainer):
             micro_tokens=config.micro_batch_tokens
             or micro_batch_tokens(model, plan.dtype, config.gradient_checkpointing),
             adapters=_adapters(config) if config.method == "lora" else None,
-            packing=config.packing,
+            packed=packed,
             divergence=config.divergence,
         )
         trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
-        trainer.train()
+        with packed_attention(model) if packed else nullcontext():
+            trainer.train()
+            trainer.watch()
         trained = trainer.model
         if config.method == "lora":
             if plan.adapter_dir is not None:
                 trained.save_pretrained(str(plan.adapter_dir))
             trained = trained.merge_and_unload()
         trained.eval()
-        return Trained(trained, trainer.losses, trainer.forward_passes, trainable)
+        return Trained(trained, trainer.losses, trainer.forward_passes, trainable, packed)
 
 
 def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing: bool) -> int:

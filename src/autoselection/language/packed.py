@@ -1,0 +1,468 @@
+"""Sequences end to end in one forward pass, without padding. Imports torch: imported when a model runs.
+
+A packed pass holds the tokens of many sequences as one row of shape [1, T]. Position ids start again with every sequence;
+attention alone has to know where one ends, and :func:`attention` does: transformers calls it in the place of its own while
+:func:`packed_attention` lasts, and hands it the :class:`Layout` that a pass was made with (``model(..., packed=layout)``).
+
+Sequences that begin alike can share those tokens: a segment may go on from another one (its parent), whose tokens it sees
+as if they stood in front of it. Options of an item then read their prompt once, items their common examples once.
+
+What is computed is what each sequence alone would give, up to rounding. Whether a model can be packed is tried, not
+assumed (:func:`packable`): recurrent layers, soft caps and the like are then run padded, as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import AttentionInterface
+
+_NAME = "autoselection_packed"
+
+#: What one more group of sequences costs attention, in squared tokens.
+_GROUP_COST = 64 * 64
+
+#: Longest sequence whose attention is written out on a CPU in half precision: there, products of matrices are fast and the
+#: fused kernel is not. Longer ones would hold too many probabilities for the backward pass.
+_WRITTEN_OUT = 512
+
+#: Arguments of attention that change it, and that this one does not know.
+_UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
+
+#: Kinds of layers whose attention is what this module computes.
+_LAYERS = {"full_attention", "sliding_attention"}
+
+
+class NotPackable(Exception):
+    """The model asks for something else than causal attention within a window."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Tokens of a pass that follow each other.
+
+    Attributes:
+        ids: token ids.
+        parent: the segment (by its place, an earlier one) that it goes on from; -1 for none.
+    """
+
+    ids: Sequence[int]
+    parent: int = -1
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Segments of similar length, padded to one block for attention.
+
+    Attributes:
+        keys: of each segment the places of the tokens that it sees, long[R * Lk]; padding is token 0.
+        shape: segments R, longest segment Lq, longest run of keys Lk.
+        mask: bool[R, 1, Lq, Lk], which keys a query sees; None where that is all up to its own place.
+    """
+
+    keys: Tensor
+    shape: tuple[int, int, int]
+    mask: Tensor | None
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The segments of a pass as padded blocks.
+
+    Attributes:
+        groups: the blocks.
+        queries: of every slot of all blocks the token in it.
+        back: of every token its slot.
+        padding: slots that hold padding.
+    """
+
+    groups: tuple[_Group, ...]
+    queries: Tensor
+    back: Tensor
+    padding: Tensor
+
+
+class Layout:
+    """Where the segments of a pass lie, and what each sees.
+
+    Args:
+        segments: in the order of the pass; none is empty.
+        device: of the pass.
+
+    Attributes:
+        ids: token ids, long[1, T].
+        positions: position ids, long[1, T].
+        starts: first place of each segment, int64[segments].
+        shares_tokens: whether a segment goes on from another one; such a pass has no gradients.
+    """
+
+    def __init__(self, segments: Sequence[Segment], device: torch.device | str) -> None:
+        lengths = np.array([len(segment.ids) for segment in segments], np.int64)
+        depth = np.zeros(len(segments), np.int64)
+        above: list[tuple[int, ...]] = []  # of each segment its ancestors, outermost first
+        for place, segment in enumerate(segments):
+            parent = segment.parent
+            above.append(() if parent < 0 else (*above[parent], parent))
+            depth[place] = 0 if parent < 0 else depth[parent] + lengths[parent]
+        self.device = torch.device(device)
+        self.starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        self.shares_tokens = bool(depth.any())
+        self.ids = self._put(np.concatenate([np.asarray(segment.ids, np.int64) for segment in segments]))[None]
+        within = np.arange(int(lengths.sum())) - np.repeat(self.starts, lengths)
+        self.positions = self._put(within + np.repeat(depth, lengths))[None]
+        self._lengths, self._depth, self._above = lengths, depth, above
+
+    def _put(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    @cached_property
+    def _longest(self) -> tuple[int, int]:
+        """Tokens of the longest segment, and most that one sees."""
+        return int(self._lengths.max()), int((self._lengths + self._depth).max())
+
+    @cached_property
+    def _spans(self) -> list[NDArray[np.int64]]:
+        return [np.arange(start, start + length) for start, length in zip(self.starts, self._lengths, strict=True)]
+
+    @cached_property
+    def _seen(self) -> list[NDArray[np.int64]]:
+        """Of each segment the places of the tokens that its last one sees."""
+        spans = self._spans
+        return [
+            np.concatenate([*(spans[i] for i in above), own]) for above, own in zip(self._above, spans, strict=True)
+        ]
+
+    @cached_property
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """Where the queries of each segment end, and its keys, int32[segments + 1]."""
+        counts = (self._lengths, self._lengths + self._depth)
+        found = [self._put(np.concatenate([[0], np.cumsum(each)]).astype(np.int32)) for each in counts]
+        return found[0], found[1]
+
+    @cached_property
+    def _all_keys(self) -> Tensor | None:
+        return self._put(np.concatenate(self._seen)) if self.shares_tokens else None
+
+    @cached_property
+    def _blocks(self) -> _Blocks:
+        groups: list[_Group] = []
+        back = np.zeros(int(self._lengths.sum()), np.int64)
+        tokens: list[NDArray[np.int64]] = []
+        empty: list[NDArray[np.bool_]] = []
+        slots = 0
+        for members in _similar(self._lengths, self._depth):
+            queries, unused = _padded([self._spans[i] for i in members])
+            seen, _ = _padded([self._seen[i] for i in members])
+            back[queries[~unused]] = slots + np.flatnonzero(~unused)
+            depth = self._depth[members][:, None]
+            mask = None
+            if depth.any():
+                mask = self._put(np.arange(seen.shape[1]) <= (depth + np.arange(queries.shape[1]))[..., None])[:, None]
+            groups.append(_Group(self._put(seen.ravel()), (*queries.shape, seen.shape[1]), mask))
+            tokens.append(queries.ravel())
+            empty.append(unused.ravel())
+            slots += queries.size
+        padding = np.flatnonzero(np.concatenate(empty))
+        return _Blocks(tuple(groups), self._put(np.concatenate(tokens)), self._put(back), self._put(padding))
+
+    def given(self) -> dict[str, Any]:
+        """What the model is called with."""
+        return {"input_ids": self.ids, "position_ids": self.positions, "packed": self}
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, scale: float, dropout: float, window: int | None
+    ) -> Tensor:
+        """Attention of a pass.
+
+        Args:
+            query: [T, H, D]
+            key, value: [T, K, D], where K divides H.
+            scale: of the products.
+            dropout: share of the probabilities that is dropped.
+            window: how many tokens up to its own a token sees; None is all.
+
+        Returns:
+            [T, H, D]
+        """
+        if window is not None and window >= self._longest[1]:
+            window = None
+        if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+            return self._by_kernel(query, key, value, scale, window)
+        blocks = self._blocks
+        wide = [rows * longest for rows, longest, _ in (group.shape for group in blocks.groups)]
+        if self.shares_tokens:
+            queries = torch.split(query.index_select(0, blocks.queries), wide)
+            seen = [[each.index_select(0, group.keys) for group in blocks.groups] for each in (key, value)]
+            parts = list(zip(queries, *seen, strict=True))
+        else:
+            slots = [torch.split(_arranged(each, blocks), wide) for each in (query, key, value)]
+            parts = list(zip(*slots, strict=True))
+        found = [
+            _attend(group, *part, scale=scale, dropout=dropout, window=window)
+            for group, part in zip(blocks.groups, parts, strict=True)
+        ]
+        together = found[0] if len(found) == 1 else torch.cat(found)
+        return _taken(together, blocks)
+
+    def _by_kernel(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+        """By FlashAttention on sequences of different lengths."""
+        from torch.nn.attention.varlen import varlen_attn
+
+        if self._all_keys is not None:
+            key, value = key.index_select(0, self._all_keys), value.index_select(0, self._all_keys)
+        left = -1 if window is None else window - 1
+        found = varlen_attn(
+            query.contiguous(),
+            key.contiguous(),
+            value.contiguous(),
+            *self._ends,
+            *self._longest,
+            scale=scale,
+            window_size=(left, 0),
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        assert isinstance(found, Tensor)
+        return found
+
+
+class _Arranged(torch.autograd.Function):
+    """Tokens in the slots of padded blocks; padding holds any token, since nobody looks at it.
+
+    Both directions of both functions only select: an index's own backward pass would add up, and PyTorch's gathers do
+    that one element at a time on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, there: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(back)
+        return tokens.index_select(0, there)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (back,) = ctx.saved_tensors
+        return gradient.index_select(0, back), None, None
+
+
+class _Taken(torch.autograd.Function):
+    """Tokens taken from their slots; padding has no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, slots: Tensor, back: Tensor, there: Tensor, padding: Tensor) -> Tensor:
+        ctx.save_for_backward(there, padding)
+        return slots.index_select(0, back)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        there, padding = ctx.saved_tensors
+        return gradient.index_select(0, there).index_fill_(0, padding, 0), None, None, None
+
+
+def _arranged(tokens: Tensor, blocks: _Blocks) -> Tensor:
+    found: Tensor = _Arranged.apply(tokens, blocks.queries, blocks.back)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _taken(slots: Tensor, blocks: _Blocks) -> Tensor:
+    found: Tensor = _Taken.apply(slots, blocks.back, blocks.queries, blocks.padding)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _attend(
+    group: _Group, query: Tensor, key: Tensor, value: Tensor, *, scale: float, dropout: float, window: int | None
+) -> Tensor:
+    """Attention of a block: [R * Lq, H, D] from [R * Lq, H, D] and two of [R * Lk, K, D]."""
+    rows, wide, deep = group.shape
+    q = query.view(rows, wide, *query.shape[1:]).transpose(1, 2)
+    k, v = (each.view(rows, deep, *each.shape[1:]).transpose(1, 2) for each in (key, value))
+    mask = group.mask
+    if window is not None:
+        causal = torch.ones(wide, deep, dtype=torch.bool, device=q.device).tril() if mask is None else mask
+        last = causal.sum(-1, keepdim=True) - 1
+        mask = causal & (torch.arange(deep, device=q.device) > last - window)
+    half = q.device.type == "cpu" and q.dtype in (torch.bfloat16, torch.float16)
+    if half and not dropout and deep <= _WRITTEN_OUT:
+        found = _written_out(q, k, v, scale, mask)
+    else:
+        kind = torch.float32 if half else q.dtype
+        found = torch.nn.functional.scaled_dot_product_attention(
+            q.to(kind), k.to(kind), v.to(kind),
+            attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scale, enable_gqa=q.shape[1] != k.shape[1],
+        )  # fmt: skip
+    return found.transpose(1, 2).reshape(rows * wide, *query.shape[1:]).to(query.dtype)
+
+
+def _written_out(query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """Attention as products of matrices; heads that share keys are one matrix."""
+    rows, heads, wide, size = query.shape
+    shared, deep = key.shape[1], key.shape[2]
+    queries = (query * scale).reshape(rows, shared, heads // shared * wide, size)
+    products = torch.matmul(queries, key.transpose(2, 3)).view(rows, shared, heads // shared, wide, deep)
+    if mask is None:
+        hidden = torch.ones(wide, deep, dtype=torch.bool, device=query.device).triu(1)
+    else:
+        hidden = ~mask[:, :, None] if mask.dim() == 4 else ~mask
+    shares = torch.softmax(products.masked_fill_(hidden, -torch.inf), -1)
+    return torch.matmul(shares.view(rows, shared, -1, deep), value).view(rows, heads, wide, size)
+
+
+def attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    packed: Layout | None = None,
+    is_causal: bool | None = None,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """Attention in transformers' form, of a packed pass: [1, T, H, D] from three of [1, H or K, T, D]."""
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if packed is None or not causal or any(more.get(name) is not None for name in _UNKNOWN):
+        raise NotPackable
+    if query.shape[2] != packed.ids.shape[1] or key.shape[2] != query.shape[2]:
+        raise NotPackable
+    kind = query.dtype
+    if torch.is_autocast_enabled(query.device.type):
+        kind = torch.get_autocast_dtype(query.device.type)
+    with torch.autocast(query.device.type, enabled=False):
+        q, k, v = (each[0].transpose(0, 1).to(kind) for each in (query, key, value))
+        scale = q.shape[-1] ** -0.5 if scaling is None else scaling
+        found = packed.attend(q, k, v, scale=scale, dropout=dropout, window=sliding_window)
+    return found[None], None
+
+
+# A name without a mask function: transformers then makes no mask.
+AttentionInterface.register(_NAME, attention)
+
+
+@contextmanager
+def packed_attention(model: Any) -> Iterator[None]:
+    """Let ``model`` take packed passes, and no others, while the context lasts."""
+    own = model.config._attn_implementation
+    model.set_attn_implementation(_NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
+
+
+def packable(model: Any, arithmetic: torch.dtype | None = None) -> bool:
+    """Whether packed passes of ``model`` give what its own passes give: tried on a few tokens, with shared ones too.
+
+    Args:
+        arithmetic: of autocast; None is the model's own.
+    """
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or _LAYERS)
+    if (
+        model.config._attn_implementation != "sdpa"
+        or not kinds <= _LAYERS
+        or getattr(config, "attention_chunk_size", None)
+    ):
+        return False
+    draw = torch.Generator().manual_seed(0)
+    first, second, third = (torch.randint(int(config.vocab_size), (n,), generator=draw).tolist() for n in (9, 7, 5))
+    layout = Layout([Segment(first), Segment(second), Segment(third, parent=0)], model.device)
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), torch.autocast(model.device.type, arithmetic, enabled=arithmetic is not None):
+            alone = [
+                model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0]
+                for ids in (first, second, first + third)
+            ]
+            with packed_attention(model):
+                found = model(**layout.given(), use_cache=False).logits[0]
+    except (NotPackable, TypeError, RuntimeError, NotImplementedError):
+        return False
+    finally:
+        model.train(training)
+    expected = torch.cat([alone[0], alone[1], alone[2][len(first) :]])
+    if found.shape != expected.shape or not bool(torch.isfinite(expected).all()):
+        return False
+    tolerance = 1e-4 if arithmetic is None and expected.dtype == torch.float32 else 5e-2
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+def shared_segments(sequences: Sequence[Sequence[int]], *, least: int = 4) -> tuple[list[Segment], list[list[int]]]:
+    """Segments of sequences that share their beginnings.
+
+    Args:
+        sequences: token ids, none empty.
+        least: shorter common beginnings are not shared.
+
+    Returns:
+        The segments, parents first; and of each sequence the segments that make it up, in order.
+    """
+    order = sorted(range(len(sequences)), key=lambda i: list(sequences[i]))
+    segments: list[Segment] = []
+    made: list[list[int]] = [[] for _ in sequences]
+
+    def split(start: int, end: int, depth: int, parents: list[int]) -> None:
+        """Sequences ``order[start:end]``, which have ``depth`` tokens in common that ``parents`` hold."""
+        while start < end:
+            first = sequences[order[start]]
+            if len(first) == depth:  # nothing of it is left
+                made[order[start]] = parents
+                start += 1
+                continue
+            stop, common = start + 1, len(first)
+            while stop < end:
+                alike = _common(first, sequences[order[stop]], depth, common)
+                if alike - depth < least and alike < common:
+                    break
+                common = alike
+                stop += 1
+            segments.append(Segment(first[depth:common], parents[-1] if parents else -1))
+            chain = [*parents, len(segments) - 1]
+            split(start, stop, common, chain)
+            start = stop
+
+    split(0, len(order), 0, [])
+    return segments, made
+
+
+def _common(one: Sequence[int], other: Sequence[int], start: int, end: int) -> int:
+    """How many tokens two sequences have in common, which agree up to ``start``; at most ``end``."""
+    end = min(end, len(other))
+    place = start
+    while place < end and one[place] == other[place]:
+        place += 1
+    return place
+
+
+def _similar(lengths: NDArray[np.int64], depth: NDArray[np.int64]) -> list[list[int]]:
+    """Segments in groups that waste little attention on padding; those that go on from others apart."""
+    reach = lengths + depth
+    groups: list[list[int]] = []
+    for members in (np.flatnonzero(depth == 0), np.flatnonzero(depth > 0)):
+        group: list[int] = []
+        waste = 0
+        for member in members[np.lexsort((members, -reach[members]))].tolist():
+            waste += int(reach[group[0]] ** 2 - reach[member] ** 2) if group else 0
+            if waste > _GROUP_COST:
+                groups.append(group)
+                group, waste = [], 0
+            group.append(member)
+        groups += [group] if group else []
+    return groups
+
+
+def _padded(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows as one array, zeros behind the shorter ones, and where these are."""
+    lengths = np.array([len(row) for row in rows])
+    empty = np.arange(lengths.max()) >= lengths[:, None]
+    padded = np.zeros(empty.shape, np.int64)
+    padded[~empty] = np.concatenate(rows)
+    return padded, empty

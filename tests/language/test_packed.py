@@ -1,0 +1,168 @@
+"""Sequences end to end in one pass give what each gives alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from autoselection.language.packed import (  # noqa: E402
+    Layout,
+    NotPackable,
+    Segment,
+    packable,
+    packed_attention,
+    shared_segments,
+)
+
+VOCABULARY = 40
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
+}  # fmt: skip
+PACKED = {
+    "llama": LlamaConfig(**SIZES),
+    "grouped by one": LlamaConfig(**{**SIZES, "num_key_value_heads": 4}),
+    "window": MistralConfig(**SIZES, sliding_window=6),
+    "qwen2": Qwen2Config(**SIZES),
+    "qwen3": Qwen3Config(**SIZES, head_dim=8),
+    "gemma3": Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=5, query_pre_attn_scalar=8),
+}
+PADDED = {
+    "soft caps": Gemma2Config(**SIZES, head_dim=8, attn_logit_softcapping=50.0),
+    "recurrent": MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2),
+    "eager": LlamaConfig(**SIZES, attn_implementation="eager"),
+}
+
+Ids = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=24)
+
+
+def model_of(config: Any) -> Any:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+MODELS = {name: model_of(config) for name, config in PACKED.items()}
+
+
+def alone(model: Any, ids: list[int]) -> Any:
+    return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_usual_models_can_be_packed_and_are_left_as_they_were(name: str) -> None:
+    model = MODELS[name]
+    before = model.config._attn_implementation
+    assert packable(model) and packable(model, torch.bfloat16)
+    assert model.config._attn_implementation == before and not model.training
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_models_that_do_more_than_attend_are_not_packed(name: str) -> None:
+    assert not packable(model_of(PADDED[name]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(name=st.sampled_from(sorted(PACKED)), rows=st.lists(Ids, min_size=1, max_size=12))
+def test_logits_and_gradients_are_those_of_each_row_alone(name: str, rows: list[list[int]]) -> None:
+    model = MODELS[name]
+    weights = torch.randn(sum(map(len, rows)), VOCABULARY, generator=torch.Generator().manual_seed(1))
+    model.zero_grad()
+    expected = torch.cat([alone(model, ids) for ids in rows])
+    (expected * weights).sum().backward()
+    wanted = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    layout = Layout([Segment(ids) for ids in rows], "cpu")
+    with packed_attention(model):
+        found = model(**layout.given(), use_cache=False).logits[0]
+    (found * weights).sum().backward()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for parameter, gradient in zip(model.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(PACKED)),
+    stems=st.lists(Ids, min_size=1, max_size=4),
+    tails=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 24), Ids), min_size=1, max_size=14),
+    least=st.integers(1, 6),
+)
+def test_shared_beginnings_are_read_once_and_change_nothing(
+    name: str, stems: list[list[int]], tails: list[tuple[int, int, list[int]]], least: int
+) -> None:
+    sequences = [stems[stem % len(stems)][:cut] + tail for stem, cut, tail in tails]
+    segments, chains = shared_segments(sequences, least=least)
+    assert [[token for i in chain for token in segments[i].ids] for chain in chains] == sequences
+    assert all(segment.parent < place and segment.ids for place, segment in enumerate(segments))
+    distinct = {tuple(sequence[: end + 1]) for sequence in sequences for end in range(len(sequence))}
+    tokens = sum(len(segment.ids) for segment in segments)
+    assert len(distinct) <= tokens <= sum(map(len, sequences))
+    if least == 1:
+        assert tokens == len(distinct)  # every beginning once
+    layout = Layout(segments, "cpu")
+    model = MODELS[name]
+    with torch.no_grad():
+        with packed_attention(model):
+            logits = model(**layout.given(), use_cache=False).logits[0]
+        for sequence, chain in zip(sequences, chains, strict=True):
+            places = [int(layout.starts[i]) + k for i in chain for k in range(len(segments[i].ids))]
+            torch.testing.assert_close(logits[places], alone(model, sequence), rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_as_near_as_the_models_own() -> None:
+    model = MODELS["llama"]
+    draw = torch.Generator().manual_seed(2)
+    rows = [torch.randint(VOCABULARY, (n,), generator=draw).tolist() for n in (70, 33, 9, 1)]
+    exact = torch.cat([alone(model, ids) for ids in rows])
+    layout = Layout([Segment(ids) for ids in rows], "cpu")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        own = torch.cat([alone(model, ids) for ids in rows])
+        with packed_attention(model):
+            ours = model(**layout.given(), use_cache=False).logits[0]
+    assert 0 < (ours - exact).abs().mean() <= 1.2 * (own - exact).abs().mean()
+
+
+def test_a_pass_that_is_not_packed_is_refused_while_packed_ones_are_taken() -> None:
+    model = MODELS["llama"]
+    with packed_attention(model), pytest.raises(NotPackable):
+        model(input_ids=torch.tensor([[1, 2, 3]]), use_cache=False)
+    assert model(input_ids=torch.tensor([[1, 2, 3]]), use_cache=False).logits.shape == (1, 3, VOCABULARY)
+
+
+def test_the_attention_of_padding_has_no_gradient() -> None:
+    """Rows of very different lengths are several blocks; the gradient of each token is that of its row alone."""
+    draw = torch.Generator().manual_seed(3)
+    lengths = (150, 149, 60, 3)
+    layout = Layout([Segment([0] * n) for n in lengths], "cpu")
+    total = sum(lengths)
+    inputs = [torch.randn(total, heads, 8, generator=draw).requires_grad_() for heads in (4, 2, 2)]
+    weights = torch.randn(total, 4, 8, generator=draw)
+    found = layout.attend(*inputs, scale=0.3, dropout=0.0, window=None)
+    gradients = torch.autograd.grad((found * weights).sum(), inputs)
+    start = 0
+    for length in lengths:
+        part = slice(start, start + length)
+        own = [each[part].detach().transpose(0, 1)[None].requires_grad_() for each in inputs]
+        expected = torch.nn.functional.scaled_dot_product_attention(*own, is_causal=True, scale=0.3, enable_gqa=True)
+        torch.testing.assert_close(found[part], expected[0].transpose(0, 1), rtol=1e-4, atol=1e-5)
+        wanted = torch.autograd.grad((expected[0].transpose(0, 1) * weights[part]).sum(), own)
+        for gradient, each in zip(gradients, wanted, strict=True):
+            torch.testing.assert_close(gradient[part], each[0].transpose(0, 1), rtol=1e-3, atol=1e-4)
+        start += length
