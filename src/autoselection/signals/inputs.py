@@ -19,6 +19,7 @@ from autoselection.language.models import (
     resolve_model,
 )
 from autoselection.signals.settings import PassSettings
+from autoselection.system import keep_freed_memory
 from autoselection.tasks import TaskConfig, TaskItem, load_items
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ class Inputs:
     def load(self, path: Path | str) -> PreTrainedModel:
         """A model on the device, in evaluation mode; not kept."""
         settings = self.settings
-        return load_model(path, settings.device, settings.dtype, trust_remote_code=self.trust_remote_code)
+        model = load_model(path, settings.device, settings.dtype, trust_remote_code=self.trust_remote_code)
+        if model.device.type == "cpu":
+            keep_freed_memory()
+        return model
 
     def encoder(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ConversationEncoder:
         """What cuts rows to the length that the settings and the model allow, and marks the turns to score."""

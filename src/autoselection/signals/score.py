@@ -24,6 +24,7 @@ from autoselection.signals.store import Computed, SignalStore
 from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 from autoselection.signals.table import SignalTable
 from autoselection.signals.unscored import reasons
+from autoselection.system import give_back_freed_memory
 from autoselection.tasks import TaskConfig
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def score_pool(
     with store.locked():
         results = _Scoring(pool, store, inputs, registry).run(wanted)
         _make_current(store, registry, results)
+    give_back_freed_memory()
     reports = tuple(SignalReport.of(done, pool.fingerprint, len(pool)) for done in results)
     return ScoreReport(len(pool), reports, skipped, time.monotonic() - started)
 
