@@ -103,4 +103,4 @@ def test_rich_is_imported_where_text_meets_the_terminal_and_nowhere_else() -> No
         for path in SOURCE.rglob("*.py")
         if re.search(r"^\s*(from|import) rich\b", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert found == {"terminal.py", "progress_bar.py"}
+    assert found == {"terminal.py", "progress_bar.py", "watch/terminal.py"}

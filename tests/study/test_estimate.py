@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,8 @@ def test_what_is_stored_is_known_without_computing(scored_pool: Path, study_conf
     options = {"model": config.model.path, "sae": config.sae, "tasks": config.tasks}
     report = score_pool(pool, config.signals, **options)
     assert stored_signals(pool, config.signals, **options) == {signal.name for signal in report.signals}
-    assert stored_signals(pool, config.signals, **{**options, "signals": ["repetition"]}) == frozenset()
+    bare = shutil.copytree(scored_pool, tmp_path / "bare", ignore=shutil.ignore_patterns("signals"))
+    assert stored_signals(Pool.open(bare), config.signals, **options) == frozenset()
 
 
 def test_tokens_of_a_training_follow_its_budget():
