@@ -124,6 +124,7 @@ def trl_as_shipped(work: Work, model: Any) -> list[float]:
     """TRL's trainer on the same rows, packed by itself."""
     import torch
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     rows = [row for batch in work.batches for row in batch]
@@ -144,6 +145,7 @@ def trl_as_shipped(work: Work, model: Any) -> list[float]:
     trainer = SFTTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_dict(data), processing_class=work.tokenizer
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
