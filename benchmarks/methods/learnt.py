@@ -8,11 +8,46 @@ must name what it learnt from, for they are part of the key under which finished
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from autoselection.compare import Method
+from autoselection.compare.controller import controller
+from autoselection.search import SearchConfig
+from benchmarks.pools.specification import NAMES
 
 Learnt = Callable[[tuple[str, ...]], Method]
 
-LEARNT: dict[str, Learnt] = {}
+
+EFFECTS = Path(__file__).parents[1] / "pools" / "effects"
+"""Written by ``python -m benchmarks.pools.effects``."""
+
+
+def held_out(learn_from: Sequence[str]) -> str:
+    """Name of the file of effects learnt from exactly these pools.
+
+    Raises:
+        ValueError: there is none.
+    """
+    missing = [name for name in NAMES if name not in learn_from]
+    if len(missing) > 1:
+        raise ValueError(f"no effects were learnt without {' and '.join(missing)} together")
+    return f"without-{missing[0]}" if missing else "all"
+
+
+def stored(learn_from: Sequence[str]) -> Path:
+    """The file of effects learnt from exactly these pools."""
+    return EFFECTS / f"{held_out(learn_from)}.yaml"
+
+
+def with_effects(pools: tuple[str, ...]) -> Method:
+    """The search with the usual effects that were learnt from these pools."""
+    path = stored(pools)
+    method = controller("ours:learnt", SearchConfig.model_validate({"surrogate": {"prior": path}}))
+    # Not where the effects lie, but what they are.
+    return replace(method, settings=[SearchConfig().model_dump(mode="json"), path.read_text("utf-8")])
+
+
+LEARNT: dict[str, Learnt] = {"ours:learnt": with_effects}
 """By the name of the method, as on the command line."""
