@@ -21,6 +21,7 @@ from benchmarks.worlds.synthetic import SyntheticWorld
 from autoselection.compare import Method
 from autoselection.recipes import materialize, subset_hash
 from autoselection.search import random_recipes
+from autoselection.search.prior import read_prior
 
 N = 300
 TASKS = ("amber", "basalt")
@@ -231,3 +232,18 @@ def test_packed_tables_are_gzip_of_lines(tmp_path):
     _, path = write_table(tmp_path, "ash", "wide", 1)
     keys = [json.loads(line)["key"] for line in gzip.decompress(path.read_bytes()).splitlines()]
     assert {key.count("/") for key in keys} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("pool", NAMES)
+def test_effects_of_a_pool_left_out_were_learnt_from_all_others_and_not_from_it(pool):
+    others = tuple(name for name in NAMES if name != pool)
+    prior = read_prior(learnt.stored(others))
+    assert {name for name in prior.learnt_from if name.startswith("pools:")} == {f"pools:{name}" for name in others}
+    method, whole = learnt.with_effects(others), learnt.with_effects(NAMES)
+    assert method.settings != whole.settings  # runs are kept under what was learnt
+    assert prior.effects != read_prior(learnt.stored(NAMES)).effects
+
+
+def test_effects_without_several_pools_are_not_stored():
+    with pytest.raises(ValueError, match="without ash and elm together"):
+        learnt.stored([name for name in NAMES if name not in ("ash", "elm")])
