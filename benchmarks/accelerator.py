@@ -26,9 +26,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.throughput import OURS, PLAIN
+
 SMALL, LARGE = "30,576,49152", "28,1536,151936"
 ROWS, EVALUATIONS, TOKENS = 16_000, 15, 1_000_000
-SHARES = {"correct": 0.1, "small": 0.12, "large": 0.15, "search": 0.6}
+SHARES = {"correct": 0.06, "small": 0.12, "large": 0.25, "search": 0.57}
 
 CORRECT = """
 import json, sys, torch
@@ -130,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pool = ["--pool", str(options.pool)] if options.pool else []
     common = [*pool, "--tokens", str(options.tokens), "--batch-size", "32"]
     step("small", [*rates, *small, *common], seconds["small"], options.out)
-    large = [*rates, "--shape", LARGE, *common, "--parts", "training", "dispatch"]
+    large = [*rates, "--shape", LARGE, *common, "--repeats", "1", "--parts", "training", "--methods", OURS, PLAIN]
     step("large", large, seconds["large"], options.out)
     config = options.out / "study.json"
     config.write_text(json.dumps(study(options, options.out)), "utf-8")
