@@ -58,9 +58,9 @@ def test_a_setting_that_is_no_more_needs_the_version_that_had_it(tmp_path: Path)
         Study(folder(tmp_path / "study", text))
 
 
-def test_patience_and_speed_decide_nothing_so_an_old_study_may_have_had_any(tmp_path: Path) -> None:
+def test_patience_with_a_machine_decides_nothing_so_an_old_study_may_have_had_any(tmp_path: Path) -> None:
     text = OLD.read_text()
-    for then, changed in (("give_up_after: 3", "9"), ("retry_pause: 1.0", "5.0"), ("packing: false", "true")):
+    for then, changed in (("give_up_after: 3", "9"), ("retry_pause: 1.0", "5.0")):
         assert then in text
         text = text.replace(then, f"{then.partition(':')[0]}: {changed}")
     assert Study(folder(tmp_path / "study", text)).config == config(**THEN)
@@ -102,13 +102,9 @@ def test_the_copy_in_an_old_study_can_be_given_as_a_configuration(tmp_path: Path
     [
         (
             "search.reseed.tries=20",
-            r"search\.reseed\.tries: this is no key any more, it became a constant \(20\): leave it out\.",
+            r"search\.reseed\.tries: this became a constant \(20\) and is no key any more: leave it out\.",
         ),
-        ("search.zones.jitter=0.2", r"search\.zones\.jitter: this is no key any more, it became a constant \(0\.08\)"),
-        (
-            "evaluation.sft.packing=true",
-            r"evaluation\.sft\.packing: this is no key any more, rows are trained without padding wherever .*: leave it out\.",
-        ),
+        ("search.zones.jitter=0.2", r"search\.zones\.jitter: this became a constant \(0\.08\)"),
         ("search.kappa=2", r"search\.kappa: this key is now 'search\.surrogate\.kappa'\."),
         ("search.zones.zones=[]", r"search\.zones\.zones: this key is now 'search\.zones'\."),
     ],

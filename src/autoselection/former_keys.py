@@ -23,7 +23,6 @@ from autoselection.wording import clipped
 CONSTANTS: Mapping[str, Any] = {
     "evaluation.endpoint.retry_pause": server.FIRST_PAUSE,
     "evaluation.endpoint.seed": openai.SEED,
-    "evaluation.sft.packing": False,
     "executor.retry_pause": FIRST_PAUSE,
     "search.edits.large_step": edits.LARGE_STEP,
     "search.edits.redundant_family": edits.REDUNDANT_FAMILY,
@@ -45,21 +44,15 @@ CONSTANTS: Mapping[str, Any] = {
     "search.zones.tries": warmup.TRIES,
 }
 
-#: Of these, patience with a machine and speed: they decide nothing that a study did, so an old one may have had any.
-_INDIFFERENT = frozenset(
+#: Of these, patience with a machine: it decides nothing that a study did, so an old one may have had any.
+_PATIENCE = frozenset(
     {
         "evaluation.endpoint.retry_pause",
-        "evaluation.sft.packing",
         "executor.retry_pause",
         "search.llm.backoff",
         "search.llm.give_up_after",
     }
 )
-
-#: What took the place of a constant's key, where its value says nothing.
-_INSTEAD: Mapping[str, str] = {
-    "evaluation.sft.packing": "rows are trained without padding wherever the model keeps them apart",
-}
 
 #: Where a key went, by the path that it had.
 MOVED: Mapping[str, str] = {
@@ -94,8 +87,10 @@ def problems(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str
     """The former keys in a configuration that a user wrote, each with what became of it."""
     for key, value in CONSTANTS.items():
         if _at(document, key) is not _NOTHING:
-            became = _INSTEAD.get(key) or f"it became a constant ({_shown(value)})"
-            yield tuple(key.split(".")), f"this is no key any more, {became}: leave it out."
+            yield (
+                tuple(key.split(".")),
+                f"this became a constant ({_shown(value)}) and is no key any more: leave it out.",
+            )
     for key, place in {**MOVED, **{key: place for key, (place, _) in OPTIONS.items()}}.items():
         if _at(document, key) is not _NOTHING:
             yield tuple(key.split(".")), f"this key is now '{place}'."
@@ -112,7 +107,7 @@ def updated(document: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = deepcopy(dict(document))
     for key, value in CONSTANTS.items():
-        if _at(found, key) is not _NOTHING and (own := _take(found, key)) != value and key not in _INDIFFERENT:
+        if _at(found, key) is not _NOTHING and (own := _take(found, key)) != value and key not in _PATIENCE:
             raise StudyError(
                 f"{where}: {key} is {_shown(own)} in this study, but became a constant of {_shown(value)}: go on with the "
                 "version of autoselection that the study began with, or start a new study."

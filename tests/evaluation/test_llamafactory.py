@@ -189,7 +189,7 @@ def test_tools_and_calls_go_to_llamafactory_and_weights_are_refused_aloud(tiny_t
     ("fields", "message"),
     [
         ({"llamafactory": {"template": None}}, "needs llamafactory.template"),
-        ({"group_by_length": True}, "leave group_by_length off"),
+        ({"packing": True}, "leave packing and group_by_length off"),
         ({"micro_batch_size": 3}, r"no multiple of micro_batch_size x processes \(3\)"),
     ],
 )

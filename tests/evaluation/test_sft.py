@@ -466,6 +466,8 @@ def test_a_model_whose_rows_see_each_other_is_trained_padded(tiny_model_dir, tin
     padded = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_steps=2)
     assert (expected.packed, padded.packed) == (True, False)
     assert padded.losses == pytest.approx(expected.losses, rel=1e-4)
+    with pytest.raises(EvaluationError, match=r"does not keep packed rows apart.*switch evaluation\.sft\.packing off"):
+        run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_steps=1, packing=True)
 
 
 def test_a_budget_of_response_tokens_gives_every_subset_the_same_supervision(

@@ -76,6 +76,11 @@ class SFTConfig(Configured):
         False,
         description="Make up batches from rows of similar length: less padding, but batches are no longer random.",
     )
+    packing: bool = Field(
+        False,
+        description="Insist on passes without padding: a model that does not keep packed rows apart is refused. Without, rows "
+        "are packed wherever the model allows it, and padded elsewhere. Decides memory and speed, not the result.",
+    )
     weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay of AdamW.")
     max_grad_norm: float = Field(1.0, ge=0.0, description="Gradients are scaled down to this norm; 0 switches it off.")
     turns: Literal["all", "last", "each"] = Field(

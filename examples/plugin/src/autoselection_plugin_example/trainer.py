@@ -37,8 +37,8 @@ class PartialTrainer(Trainer):
 
     def check_settings(self) -> None:
         """Refuse what this trainer has no notion of."""
-        if self.config.method != "full":
-            raise ValueError("trainer partial trains weights themselves: leave method full")
+        if self.config.method != "full" or self.config.packing:
+            raise ValueError("trainer partial trains weights themselves, row by row: leave method full and packing off")
 
     def train(self, plan: TrainingPlan) -> Trained:
         """Train in place, step by step of the schedule."""

@@ -98,8 +98,11 @@ class LlamaFactoryTrainer(Trainer):
             raise ValueError("trainer llamafactory needs llamafactory.template, its name for the chat template")
         if config.turns == "each":
             raise ValueError("trainer llamafactory renders conversations itself: turns can be all or last, not each")
-        if config.group_by_length:
-            raise ValueError("trainer llamafactory makes up its own batches: leave group_by_length off")
+        if config.packing or config.group_by_length:
+            raise ValueError(
+                "trainer llamafactory makes up its own batches: leave packing and group_by_length off "
+                "(its own packing is llamafactory.extra: {neat_packing: true}, with other steps)"
+            )
         passes = self._rows_a_pass()
         if config.batch_size % passes:
             raise ValueError(

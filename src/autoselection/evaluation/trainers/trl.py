@@ -50,7 +50,7 @@ class TRLTrainer(Trainer):
 
         Raises:
             TrainingFailure: a loss that is not finite or rises far above its start.
-            EvaluationError: a file of the settings is wrong, or a module that is to be adapted is not there.
+            EvaluationError: packing is insisted on and the model cannot be packed; a file of the settings is wrong, or a module that is to be adapted is not there.
         """
         import torch
 
@@ -64,6 +64,11 @@ class TRLTrainer(Trainer):
         seed_generators(plan.seed)  # adapters are initialised before the trainer seeds anything
         autocast = plan.dtype == torch.bfloat16
         packed = packable(model, plan.dtype if autocast else None)
+        if config.packing and not packed:
+            raise EvaluationError(
+                f"The model '{model.name_or_path}' does not keep packed rows apart ({type(model).__name__}, attention "
+                f"'{model.config._attn_implementation}'): switch evaluation.sft.packing off."
+            )
         trainer = SubsetTrainer(
             model=model,
             arguments=training_arguments(
