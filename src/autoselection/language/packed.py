@@ -419,7 +419,7 @@ def shared_segments(sequences: Sequence[Sequence[int]], *, least: int = 4) -> tu
                 continue
             stop, common = start + 1, len(first)
             while stop < end:
-                alike = _common(first, sequences[order[stop]], depth, common)
+                alike = min(common, shared_tokens(first, sequences[order[stop]], depth))
                 if alike - depth < least and alike < common:
                     break
                 common = alike
@@ -433,13 +433,12 @@ def shared_segments(sequences: Sequence[Sequence[int]], *, least: int = 4) -> tu
     return segments, made
 
 
-def _common(one: Sequence[int], other: Sequence[int], start: int, end: int) -> int:
-    """How many tokens two sequences have in common, which agree up to ``start``; at most ``end``."""
-    end = min(end, len(other))
-    place = start
-    while place < end and one[place] == other[place]:
-        place += 1
-    return place
+def shared_tokens(one: Sequence[int], other: Sequence[int], start: int = 0) -> int:
+    """How many tokens two sequences begin with in common; they are known to agree up to ``start``."""
+    end = min(len(one), len(other))
+    while start < end and one[start] == other[start]:
+        start += 1
+    return start
 
 
 def _similar(lengths: NDArray[np.int64], depth: NDArray[np.int64]) -> list[list[int]]:

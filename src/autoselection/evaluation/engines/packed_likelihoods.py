@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from autoselection.evaluation.engines.contract import Continuation
-from autoselection.language.packed import Layout, packed_attention, shared_segments
+from autoselection.language.packed import Layout, packed_attention, shared_segments, shared_tokens
 
 #: Tokens of a pass where none are set.
 _PASS_TOKENS = {"cpu": 2048, "cuda": 32_768}
@@ -63,8 +63,7 @@ def _passes(sequences: Sequence[tuple[int, ...]], limit: int, most: int | None) 
     for sequence in sequences:
         fresh = len(sequence)
         if batch:
-            common = next((i for i, (a, b) in enumerate(zip(batch[-1], sequence, strict=False)) if a != b), None)
-            fresh -= min(len(batch[-1]), len(sequence)) if common is None else common
+            fresh -= shared_tokens(batch[-1], sequence)
         if batch and (tokens + fresh > limit or len(batch) == most):
             yield batch
             batch, tokens, fresh = [], 0, len(sequence)
