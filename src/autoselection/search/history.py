@@ -15,7 +15,7 @@ from autoselection.search.credit import Credit, credit
 from autoselection.search.pareto import NO_TASKS, ROWS, SCORE, TOKENS, front
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
 from autoselection.search.series import aligned
-from autoselection.tasks import shortfall
+from autoselection.tasks import merit
 from autoselection.wording import clipped
 
 
@@ -163,7 +163,7 @@ class SearchHistory:
     def _merit(self, observation: Observation) -> tuple[float, float]:
         """What is the larger the better a scored observation is: minus what it misses floors by, then its score."""
         assert observation.score is not None
-        return -shortfall(observation.tasks, self.floors), observation.score
+        return merit(observation.score, observation.tasks, self.floors)
 
     @property
     def standing(self) -> tuple[EvaluatedCandidate, ...]:

@@ -26,7 +26,7 @@ from autoselection.pool import Pool, Subset
 from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
 from autoselection.study.trials import Trial, Trials
-from autoselection.tasks import shortfall
+from autoselection.tasks import merit, shortfall
 
 JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
 
@@ -232,7 +232,7 @@ class Study:
 
     def merit(self, trial: Trial) -> tuple[float, float]:
         """What is the larger the better a scored trial is: minus what it misses floors by, then its score."""
-        return -shortfall(trial.tasks, self.floors), trial.score or 0.0
+        return merit(trial.score or 0.0, trial.tasks, self.floors)
 
     def best(self) -> Trial | None:
         """The subset with the best dev score, over its repeats (ties: the later one, as in the search), of those that meet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoselection.tasks.floors import REFERENCES, Floor, shortfall
+from autoselection.tasks.floors import REFERENCES, Floor, merit, shortfall
 from autoselection.tasks.guessing import Knowledge, guessing_accuracy, knowledge
 from autoselection.tasks.items import (
     LETTERS,
@@ -40,6 +40,7 @@ __all__ = [
     "knowledge",
     "labels",
     "load_items",
+    "merit",
     "overall",
     "shortfall",
     "sign_of",

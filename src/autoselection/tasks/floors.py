@@ -65,3 +65,13 @@ def shortfall(scores: Mapping[str, float], floors: Mapping[str, float]) -> float
         floors: lowest score by task.
     """
     return sum(max(0.0, floor - scores[task]) for task, floor in floors.items())
+
+
+def merit(score: float, scores: Mapping[str, float], floors: Mapping[str, float]) -> tuple[float, float]:
+    """What is the larger the better a subset is: minus what it misses floors by, then its score.
+
+    Args:
+        score: what is maximised.
+        scores, floors: see :func:`shortfall`.
+    """
+    return -shortfall(scores, floors), score
