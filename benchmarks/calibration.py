@@ -2,9 +2,10 @@
 
     python -m benchmarks.calibration --family synthetic --seeds 12 --json
     python -m benchmarks.calibration --family recipebench --seeds 12 --json --work runs/recipebench
+    python -m benchmarks.calibration --family pools --leave-one-out --seeds 2 --json --work runs/pools
 
 Searches are replayed on the tuning worlds of :mod:`benchmarks.search` (``--split heldout``: on those that no choice was made
-on). One line for each number of evaluations known, and for each kind of recipe:
+on; pools: ``--leave-one-out`` takes the usual effects that were learnt from the other pools). One line for each number of evaluations known, and for each kind of recipe:
 
 * ``random``: recipes drawn at random, each scored once, that the search never saw;
 * ``picks``: the recipes that the search chose by its surrogate when it knew as many evaluations (from this number on to
@@ -35,7 +36,10 @@ from autoselection.recipes import materialize
 from autoselection.search import Observation, SearchConfig, SearchController, random_recipes
 from autoselection.search.config import SurrogateConfig
 from autoselection.search.ranker import CENTRAL_80
-from benchmarks.search import FAMILIES, SPLITS, Setting
+from benchmarks.methods.learnt import stored
+from benchmarks.pools.models import MODELS
+from benchmarks.pools.specification import NAMES
+from benchmarks.search import FAMILIES, SPLITS, Setting, cells
 from benchmarks.worlds.base import World
 
 KNOWN = (4, 8, 15)
@@ -124,14 +128,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--surrogate", type=json.loads, default={}, help="settings of search.surrogate, as JSON")
     parser.add_argument("--json", action="store_true", help="JSON lines instead of a table")
     parser.add_argument("--work", type=Path, help="recipebench: folder of the demo's pool and signals")
+    parser.add_argument("--leave-one-out", action="store_true", help="pools: usual effects of the other pools")
+    parser.add_argument("--pools", help=f"pools: comma-separated; default: {','.join(NAMES)}")
+    parser.add_argument("--models", help=f"pools: comma-separated; default: {','.join(MODELS)}")
     options = parser.parse_args(arguments)
     work = options.work or Path(tempfile.gettempdir()) / "autoselection-search-benchmark" / "demo"
     setting = Setting(options.family, options.split, work)
-    config = SearchConfig(surrogate=SurrogateConfig(**options.surrogate))
     coverage = Coverage()
     with threadpool_limits(1):
-        for seed in range(options.seeds):
-            replay(setting.world(seed), setting.noise_seed(seed), config, coverage)
+        for part in cells(setting, options) if options.family == "pools" else [setting]:
+            prior = {"prior": stored(part.learn_from)} if options.leave_one_out else {}
+            config = SearchConfig(surrogate=SurrogateConfig(**{**prior, **options.surrogate}))
+            for seed in range(options.seeds):
+                replay(part.world(seed), part.noise_seed(seed), config, coverage)
     for line in lines(coverage):
         line = {"family": options.family, "split": options.split, "seeds": options.seeds, **line}
         print(json.dumps(line) if options.json else "  ".join(f"{key} {value}" for key, value in line.items()))

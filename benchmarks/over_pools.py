@@ -12,6 +12,7 @@ Student's t over pools.
 * ``worse_than_random``: pools on which the mean truth is below random recipe search's by more than twice the standard
   error of their paired difference over seeds and models.
 * ``below_full``: by pool, the share of runs that end below the whole pool.
+* ``full_stays``: by pool, the share of runs whose verdict leaves the whole pool in place.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def _pooled(method: str, lines: Sequence[Line]) -> dict[str, Any]:
         "curve": curve,
         "curve_ci95": [interval(values[np.isfinite(values)]) for values in above],
         "below_full": dict(zip(pools, by_pool(lambda line: line["below_full"]).tolist(), strict=True)),
+        "full_stays": dict(zip(pools, by_pool(lambda line: line["full_stays"]).tolist(), strict=True)),
         "seconds_per_round": float(np.median([line["seconds_per_round"] for line in mine])),
     }
     for key in ("evals_to_random15", "evals_to_published15"):

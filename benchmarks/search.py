@@ -49,6 +49,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 import autoselection
@@ -67,6 +68,9 @@ from benchmarks.worlds.synthetic import SyntheticWorld, world_seed
 
 FAMILIES, SPLITS = ("synthetic", "recipebench", "pools"), ("tune", "heldout")
 REFERENCE_BUDGET = 15
+VERDICT_SEEDS = 2
+"""Trainings of the winner and of the incumbent that a study's verdict has by default: one of the search, one fresh."""
+
 _RECIPES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
 #: Files of the package that the methods of a module depend on besides it: kept runs are of the same code. Default: the search.
 CODE = {
@@ -301,8 +305,9 @@ def lines(
 
 
 def _of_cell(world: PoolWorld, setting: Setting, final: NDArray[np.float64]) -> dict[str, Any]:
-    """What a cell's lines have besides: the whole pool's truth, the unit in which pools are compared, and the share of
-    runs that end below the whole pool by more than the noise between two of its trainings."""
+    """What a cell's lines have besides: the whole pool's truth, the unit in which pools are compared, the share of runs
+    that end below the whole pool by more than the noise between two of its trainings, and the share of verdicts that
+    would leave the whole pool in place."""
     return {
         "pool": world.pool,
         "model": world.model,
@@ -310,7 +315,21 @@ def _of_cell(world: PoolWorld, setting: Setting, final: NDArray[np.float64]) -> 
         "full": world.full,
         "spread": world.spread,
         "below_full": float(np.mean(final < world.full - world.seed_noise)),
+        "full_stays": float(np.mean(full_stays(final - world.full, world.seed_noise))),
     }
+
+
+def full_stays(gains: NDArray[np.float64], seed_noise: float) -> NDArray[np.float64]:
+    """Probability that a study's verdict leaves the whole pool in place (docs/incumbent.md).
+
+    As studies do by default, pick and whole pool are compared over two trainings each, two-sided at 5%, with a known
+    spread between seeds. A study asks the same of the items too, so it changes to the pick less often than this says.
+
+    Args:
+        gains: true score of the pick minus that of the whole pool; 0 (to six digits) where the pick is the whole pool.
+    """
+    error = seed_noise * np.sqrt(2 / VERDICT_SEEDS)
+    return np.where(np.abs(gains) < 1e-6, 1.0, norm.cdf(norm.isf(0.025) - gains / error))
 
 
 def _rounded(value: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from benchmarks import plots, search
+from benchmarks import calibration, plots, search
 from benchmarks.methods import KNOWN, learnt
 from benchmarks.over_pools import interval, pooled_lines
 from benchmarks.pools import report
@@ -166,6 +166,7 @@ def test_every_pool_has_its_lines_and_learns_from_the_others(small, tmp_path, ca
     for cell in ("ash/wide", "elm/wide"):
         line = by[cell, "all-rows"]
         assert line["curve"][-1] == pytest.approx(line["full"], abs=1e-4) and line["below_full"] == 0.0
+        assert line["full_stays"] == 1.0
     pooled = by["all", "all-rows"]
     assert pooled["curve"][-1] == pytest.approx(0.0, abs=1e-3), "the whole pool is the zero"
     apart = [by[cell, "all-rows"]["mean_regret"] / by[cell, "all-rows"]["spread"] for cell in ("ash/wide", "elm/wide")]
@@ -184,6 +185,20 @@ def test_every_pool_has_its_lines_and_learns_from_the_others(small, tmp_path, ca
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == lines
 
 
+def test_calibration_on_a_pool_takes_the_usual_effects_of_the_others(small, monkeypatch, capsys):
+    monkeypatch.setattr(calibration, "KNOWN", (4, 5))
+    monkeypatch.setattr(calibration, "RANDOM", 12)
+    asked = []
+    monkeypatch.setattr(calibration, "stored", lambda pools: asked.append(pools) or learnt.stored(pools))
+    arguments = ["--family", "pools", "--leave-one-out", "--pools", "elm", "--models", "wide", "--seeds", "1", "--json"]
+    calibration.main(arguments)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert asked == [tuple(name for name in NAMES if name != "elm")]
+    assert {(line["recipes"], line["known"]) for line in lines} == {
+        (kind, n) for kind in ("random", "picks") for n in (4, 5)
+    }
+
+
 def test_the_unit_over_pools_is_the_pool():
     def line(method, pool, model, final, spread=2.0):
         return {
@@ -199,6 +214,7 @@ def test_the_unit_over_pools_is_the_pool():
             "full": 0.0,
             "left_out": True,
             "below_full": 0.0,
+            "full_stays": 1.0,
             "seconds_per_round": 0.1,
             "curve": [float(np.mean(final))],
             "evals_to_random15": None,
@@ -217,6 +233,15 @@ def test_the_unit_over_pools_is_the_pool():
     assert ours["evals_to_random15"] == 2.0 and ours["evals_to_published15"] == 1.0
     random = next(item for item in pooled_lines(lines) if item["method"] == "random")
     assert random["vs_ours"]["difference"] == pytest.approx((1 + 1 - 0.975) / 3)
+
+
+def test_a_verdict_leaves_the_whole_pool_as_often_as_a_simulated_one():
+    rng = np.random.default_rng(0)
+    noise, gains = 0.02, np.array([-0.03, 0.01, 0.05])
+    seen = gains + rng.normal(0, noise, (40_000, 2, 3)).mean(1) - rng.normal(0, noise, (40_000, 2, 3)).mean(1)
+    changes = np.mean(seen / (noise * np.sqrt(2 / 2)) > 1.959964, axis=0)
+    assert search.full_stays(gains, noise) == pytest.approx(1 - changes, abs=0.01)
+    assert search.full_stays(np.array([0.0]), noise) == 1.0, "the pick is the whole pool"
 
 
 def test_interval_is_students():
