@@ -55,6 +55,7 @@ from threadpoolctl import threadpool_limits
 import autoselection
 from autoselection.search import SearchConfig
 from benchmarks.methods import DEFAULT, KNOWN, Method, method_of
+from benchmarks.methods.learnt import SOURCES
 from benchmarks.over_pools import interval, pooled_lines
 from benchmarks.pools.models import MODELS
 from benchmarks.pools.specification import NAMES
@@ -90,7 +91,7 @@ class Setting:
 
     Attributes:
         cell: pool and model, for the family of pools.
-        learn_from: names of the pools that a method may have learnt from.
+        learn_from: names of the pools that a method may have learnt from (:data:`benchmarks.methods.learnt.SOURCES`).
     """
 
     family: str
@@ -99,7 +100,7 @@ class Setting:
     evaluations: Path | None = None
     noise: float = 1.0
     cell: tuple[str, str] | None = None
-    learn_from: tuple[str, ...] = NAMES
+    learn_from: tuple[str, ...] = SOURCES
 
     def world(self, seed: int) -> World:
         """The world of a seed."""
@@ -371,7 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="recipebench: another table than WORK's or the shipped one; pools: another folder of packed tables",
     )
     parser.add_argument(
-        "--leave-one-out", action="store_true", help="pools: what is learnt is learnt from the other pools"
+        "--leave-one-out", action="store_true", help="what is learnt is learnt from other pools than the replayed one"
     )
     parser.add_argument("--pools", help=f"pools: comma-separated; default: {','.join(NAMES)}")
     parser.add_argument("--models", help=f"pools: comma-separated; default: {','.join(MODELS)}")
@@ -384,6 +385,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--budget and --seeds must be at least 1")
     work = options.work or options.folder / ("pools" if options.family == "pools" else "demo")
     setting = Setting(options.family, options.split, work, options.evaluations, options.noise)
+    if options.family == "recipebench" and options.leave_one_out:
+        setting = replace(setting, learn_from=_without("recipebench"))
     found: list[dict[str, Any]] = []
     for part in cells(setting, options) if options.family == "pools" else [setting]:
         try:
@@ -405,6 +408,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(line) if options.json else _show(line), flush=True)
 
 
+def _without(left_out: str) -> tuple[str, ...]:
+    return tuple(name for name in SOURCES if name != left_out)
+
+
 def cells(setting: Setting, options: argparse.Namespace) -> list[Setting]:
     """A setting for every pool and model."""
     pools = options.pools.split(",") if options.pools else NAMES
@@ -414,7 +421,7 @@ def cells(setting: Setting, options: argparse.Namespace) -> list[Setting]:
             setting,
             split=f"{pool}/{model}",
             cell=(pool, model),
-            learn_from=tuple(name for name in NAMES if name != pool or not options.leave_one_out),
+            learn_from=_without(pool) if options.leave_one_out else SOURCES,
         )
         for pool in pools
         for model in models

@@ -1,7 +1,7 @@
 """Methods that are learnt from pools of the family before they search another one.
 
-A learnt method is a function of the **names of the pools it may learn from** (:data:`benchmarks.pools.specification.NAMES`
-without the one that is replayed, under ``--leave-one-out``; both base models of that one are left out). What it learns
+A learnt method is a function of the **names of the pools it may learn from** (:data:`SOURCES` without the one that is
+replayed, under ``--leave-one-out``; both base models of that one are left out). What it learns
 from them, their signals, tables of trainings or a prior stored for exactly these names, is its own affair. Its settings
 must name what it learnt from, for they are part of the key under which finished runs are kept.
 """
@@ -20,6 +20,9 @@ from benchmarks.pools.specification import NAMES
 Learnt = Callable[[tuple[str, ...]], Method]
 
 
+SOURCES = (*NAMES, "recipebench")
+"""What can be left out: the pools of the family, and the demo's with RecipeBench's table."""
+
 EFFECTS = Path(__file__).parents[1] / "pools" / "effects"
 """Written by ``python -m benchmarks.pools.effects``."""
 
@@ -30,7 +33,7 @@ def held_out(learn_from: Sequence[str]) -> str:
     Raises:
         ValueError: there is none.
     """
-    missing = [name for name in NAMES if name not in learn_from]
+    missing = [name for name in SOURCES if name not in learn_from]
     if len(missing) > 1:
         raise ValueError(f"no effects were learnt without {' and '.join(missing)} together")
     return f"without-{missing[0]}" if missing else "all"

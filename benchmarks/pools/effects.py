@@ -3,8 +3,8 @@
     python -m benchmarks.pools.effects --work DIR --recipebench DIR [--jobs 2]
 
 Writes ``benchmarks/pools/effects/without-POOL.yaml`` for every pool (:mod:`autoselection.search.prior`; the method
-``ours:learnt`` of ``benchmarks.search --family pools --leave-one-out`` takes that of the pool it is replayed on) and
-``all.yaml``, which the package ships. Each is learnt from three families that count alike: the tables of the pools' real
+``ours:learnt`` of ``benchmarks.search --family pools --leave-one-out`` takes that of the pool it is replayed on),
+``without-recipebench.yaml`` and ``all.yaml``, which the package ships. Each is learnt from three families that count alike: the tables of the pools' real
 trainings (both models of the pool left out are left out), RecipeBench's tuning half and synthetic worlds.
 """
 
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from autoselection.documents import dump_yaml
 from autoselection.search.prior_learning import Scored, effects, learn
-from benchmarks.methods.learnt import EFFECTS, stored
+from benchmarks.methods.learnt import EFFECTS, SOURCES, stored
 from benchmarks.pools.models import MODELS
 from benchmarks.pools.specification import NAMES
 from benchmarks.prior import scored
@@ -41,6 +41,12 @@ def _scored(job: tuple[str, str, Path, Path]) -> Scored:
         return scored(Setting(family, "tune", recipebench).world(int(name)), family, int(name))
 
 
+def _source(world: tuple[str, str]) -> str:
+    """What is left out together: a pool with both models, or a family."""
+    family, name = world
+    return name.split("/")[0] if family == "pools" else family
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the family's pools")
@@ -53,11 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as processes:
         found = list(zip(worlds, processes.map(_scored, jobs), strict=True))
     EFFECTS.mkdir(exist_ok=True)
-    for left_out in (None, *NAMES):
-        used = [(world, each) for world, each in found if left_out is None or not world[1].startswith(f"{left_out}/")]
-        names = [name for name in NAMES if name != left_out]
+    for left_out in (None, *SOURCES):
+        used = [(world, each) for world, each in found if left_out is None or _source(world) != left_out]
+        names = [name for name in SOURCES if name != left_out]
+        recipebench_too = ["recipebench:0-3"] if "recipebench" in names else []
         document = {
-            "learnt_from": [*(f"pools:{name}" for name in names), "recipebench:0-3", "synthetic:0-39"],
+            "learnt_from": [*(f"pools:{name}" for name in names if name in NAMES), *recipebench_too, "synthetic:0-39"],
             "effects": effects(learn([each for _, each in used])),
         }
         path = stored(names)

@@ -160,7 +160,7 @@ def test_every_pool_has_its_lines_and_learns_from_the_others(small, tmp_path, ca
     assert [line["split"] for line in lines] == ["ash/wide"] * 3 + ["elm/wide"] * 3 + ["all"] * 3
     for table, names in learnt_from:
         pool = next(pool for pool, world in worlds.items() if world.table.fingerprint == table)
-        assert names == tuple(name for name in NAMES if name != pool)
+        assert names == tuple(name for name in learnt.SOURCES if name != pool)
     assert all(line["left_out"] for line in lines)
     by = {(line["split"], line["method"]): line for line in lines}
     for cell in ("ash/wide", "elm/wide"):
@@ -193,7 +193,7 @@ def test_calibration_on_a_pool_takes_the_usual_effects_of_the_others(small, monk
     arguments = ["--family", "pools", "--leave-one-out", "--pools", "elm", "--models", "wide", "--seeds", "1", "--json"]
     calibration.main(arguments)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert asked == [tuple(name for name in NAMES if name != "elm")]
+    assert asked == [tuple(name for name in learnt.SOURCES if name != "elm")]
     assert {(line["recipes"], line["known"]) for line in lines} == {
         (kind, n) for kind in ("random", "picks") for n in (4, 5)
     }
@@ -259,16 +259,18 @@ def test_packed_tables_are_gzip_of_lines(tmp_path):
     assert {key.count("/") for key in keys} == {0, 1, 2}
 
 
-@pytest.mark.parametrize("pool", NAMES)
+@pytest.mark.parametrize("pool", learnt.SOURCES)
 def test_effects_of_a_pool_left_out_were_learnt_from_all_others_and_not_from_it(pool):
-    others = tuple(name for name in NAMES if name != pool)
+    others = tuple(name for name in learnt.SOURCES if name != pool)
     prior = read_prior(learnt.stored(others))
-    assert {name for name in prior.learnt_from if name.startswith("pools:")} == {f"pools:{name}" for name in others}
-    method, whole = learnt.with_effects(others), learnt.with_effects(NAMES)
+    from_pools = {f"pools:{name}" for name in others if name in NAMES}
+    assert {name for name in prior.learnt_from if name.startswith("pools:")} == from_pools
+    assert ("recipebench:0-3" in prior.learnt_from) == (pool != "recipebench")
+    method, whole = learnt.with_effects(others), learnt.with_effects(learnt.SOURCES)
     assert method.settings != whole.settings  # runs are kept under what was learnt
-    assert prior.effects != read_prior(learnt.stored(NAMES)).effects
+    assert prior.effects != read_prior(learnt.stored(learnt.SOURCES)).effects
 
 
 def test_effects_without_several_pools_are_not_stored():
     with pytest.raises(ValueError, match="without ash and elm together"):
-        learnt.stored([name for name in NAMES if name not in ("ash", "elm")])
+        learnt.stored([name for name in learnt.SOURCES if name not in ("ash", "elm")])
