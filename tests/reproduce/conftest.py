@@ -110,11 +110,14 @@ def reproduction_file(small_pool: Path, tmp_path_factory: pytest.TempPathFactory
         "budget": 3,
         "single_operators": ["truncate_samples", "ngram_entropy"],
         "default": "default.yaml",
+        "recipes": ["fixed.yaml"],
         "methods": ["random", "random-top-k", "single-operators", "single-operators:all", "ours"],
         "ablations": ["no-gp", "no-union"],
     }
     steps = [{"operator": "ngram_entropy", "params": {"fraction": 0.5}}]
     (folder / "default.yaml").write_text(yaml.safe_dump({"version": 1, "name": "entropy-half", "steps": steps}))
+    shorter = [{"operator": "ngram_entropy", "params": {"fraction": 0.3, "direction": "low"}}]
+    (folder / "fixed.yaml").write_text(yaml.safe_dump({"version": 1, "name": "low-entropy", "steps": shorter}))
     (folder / "paper.yaml").write_text(yaml.safe_dump(document))
     return folder / "paper.yaml"
 

@@ -125,8 +125,11 @@ def test_trainings_are_counted() -> None:
         "searches on dev": 6 * 3 * 10,
         "single-operators:all on dev": singles * 3,
         "rows without a search on dev": 15 * 3,
-        "test": (15 + 7) * 3 * 2,
+        "test": (15 + 7 + 1) * 3 * 2,  # and random rows, as many as AutoSelection's winner has
     }
+    more = _load("tiny", "seeds=[0,1,2]", "recipes=[high-ifd,semdedup]")
+    counted = planned(more, more.models[0], study)["main"]
+    assert counted["rows without a search on dev"] == 17 * 3 and counted["test"] == (17 + 7 + 1) * 3
     assert 107 <= singles <= 130, "the demo has 107 recipes of one step"
     rates = _load("tiny", "seeds=[0,1,2]", "learning_rates=[1.0e-3,1.0e-4]")
     assert planned(rates, rates.models[0], study)["main"][RATES] == 2 * 3

@@ -13,17 +13,17 @@ from autoselection.report.page import figures_of
 from autoselection.report.paper_page import paper_page
 from autoselection.report.sheet import Sheet
 from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction, write_paper
-from autoselection.reproduce.rows import AUTOSELECTION, BASE, FULL, METHOD_NAMES
+from autoselection.reproduce.rows import AUTOSELECTION, BASE, FULL, METHOD_NAMES, RANDOM_ROWS
 
 SINGLES = ["truncate_samples", "ngram_entropy, high end", "ngram_entropy, low end"]
 BEST, BEST_OF_ALL = METHOD_NAMES["single-operators"], METHOD_NAMES["single-operators:all"]
-DEFAULT = "fixed default: entropy-half"
+DEFAULT, READY = "fixed default: entropy-half", "fixed recipe: low-entropy"
 
 
 def test_every_table_has_its_rows(finished: Any) -> None:
     assert finished.document["models"][0]["missing"] == []
     searched = ["random recipe search", "random top-k", BEST, BEST_OF_ALL]
-    assert finished.methods("main") == [BASE, FULL, *searched, *SINGLES, DEFAULT, AUTOSELECTION]
+    assert finished.methods("main") == [BASE, FULL, RANDOM_ROWS, *searched, *SINGLES, DEFAULT, READY, AUTOSELECTION]
     assert finished.methods("ood") == finished.methods("main") and finished.table("ood")["tasks"] == ["reversing"]
     assert finished.methods("ablation") == [AUTOSELECTION, "without GP", "without union"]
     assert finished.methods("transfer") == [BASE, FULL, "random recipe search", DEFAULT, AUTOSELECTION]
@@ -44,6 +44,16 @@ def test_every_figure_has_an_interval_and_every_row_a_difference(finished: Any) 
         named = table["section"] != "ablation"
         assert [sentence.startswith("With 2 replicates") for sentence in table["planning"]] == [True] * named
     assert finished.document["models"][0]["correlation"]["all"]["average"]["spearman"]["value"] > 0.5
+
+
+def test_random_rows_are_as_many_as_the_winner_of_their_replicate_has_and_other_ones(finished: Any) -> None:
+    events = [json.loads(line) for line in (finished.out / "base" / "journal.jsonl").read_text().splitlines()]
+    (plan,) = [event for event in events if event["event"] == "test_plan" and event["section"] == "main"]
+    by = {(entry["row"], entry["seed"]): entry for entry in plan["entries"]}
+    for seed in (0, 1):
+        ours, random = by[AUTOSELECTION, seed], by[RANDOM_ROWS, seed]
+        assert random["rows"] == ours["rows"] < 300 and random["subset"] != ours["subset"] and random["dev"] is None
+    assert by[RANDOM_ROWS, 0]["subset"] != by[RANDOM_ROWS, 1]["subset"]
 
 
 def test_the_files_hold_the_document(finished: Any) -> None:
@@ -157,7 +167,12 @@ def test_what_is_finished_is_not_run_again(reproduction: ReproductionConfig, fin
 def test_test_is_not_scored_again_by_other_settings(
     reproduction: ReproductionConfig, finished: Any, arithmetic: Any
 ) -> None:
-    for section, change in (("main", {"budget": 4}), ("main", {"methods": ("ours",)}), ("ablation", {"ablations": ()})):
+    for section, change in (
+        ("main", {"budget": 4}),
+        ("main", {"methods": ("ours",)}),
+        ("main", {"recipes": ()}),
+        ("ablation", {"ablations": ()}),
+    ):
         with pytest.raises(StudyError, match=f"'{section}' by other settings"):
             run_reproduction(reproduction.model_copy(update=change), finished.out, [section])
 

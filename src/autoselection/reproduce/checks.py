@@ -70,8 +70,9 @@ def study_checks(config: ReproductionConfig, study: StudyConfig) -> Iterator[Che
         value = getattr(study.signals, name)
         if value is not None:
             yield model_check(f"signals.{name}", value)
-    if not is_ready_name(config.default):
-        yield _file("fixed default", Path(config.default))
+    for what, name in (("fixed default", config.default), *(("fixed recipe", recipe) for recipe in config.recipes)):
+        if not is_ready_name(name):
+            yield _file(what, Path(name))
     for package in (*_TRAINING, *_ENGINES[study.evaluation.engine]):
         there = importlib.util.find_spec(package) is not None
         yield Check("package", package, "found" if there else "missing", "extras train, vllm and llm")

@@ -134,6 +134,9 @@ class ReproductionConfig(StrictModel):
     default: str = Field(
         "quality-top-half", description="The fixed public default: a recipe file, or the name of a ready recipe."
     )
+    recipes: tuple[str, ...] = Field(
+        (), description="Further fixed recipes that are rows: recipe files, or names of ready recipes."
+    )
     fixed_on_dev: bool = Field(
         True, description="Score rows that need no search on dev too: for the correlation of dev and test."
     )
@@ -163,6 +166,7 @@ class ReproductionConfig(StrictModel):
             ([task.name for task in self.ood], "ood"),
             (list(self.methods), "methods"),
             (list(self.ablations), "ablations"),
+            ([self.default, *self.recipes], "default and recipes"),
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{what}: a name is used twice")
@@ -206,8 +210,12 @@ def load_reproduction(source: str, overrides: Sequence[str] = ()) -> Reproductio
     folders = validate(ReproductionConfig, document, str(path), tree).folders()
     config = validate(ReproductionConfig, substituted(document, folders, str(path)), str(path), tree)
     base = path.resolve().parent
-    default = config.default if is_ready_name(config.default) else str(base / Path(config.default).expanduser())
-    config = config.model_copy(update={"default": default, "paths": {k: Path(v) for k, v in folders.items()}})
+    default, *recipes = (
+        name if is_ready_name(name) else str(base / Path(name).expanduser())
+        for name in (config.default, *config.recipes)
+    )
+    paths = {name: Path(folder) for name, folder in folders.items()}
+    config = config.model_copy(update={"default": default, "recipes": tuple(recipes), "paths": paths})
     return absolute(config, base)
 
 
@@ -262,7 +270,14 @@ def plain(config: ReproductionConfig) -> Mapping[str, Any]:
     """What readers of the tables have to know, as plain data without paths of this machine."""
     told = config.model_dump(mode="json", include=_TOLD)
     overrides = {model.name: [text for text in model.set if "/" not in text] for model in config.models}
-    return {**told, "default": Path(config.default).stem, "ood": [task.name for task in config.ood], "set": overrides}
+    recipes = [Path(recipe).stem for recipe in config.recipes]
+    return {
+        **told,
+        "default": Path(config.default).stem,
+        "recipes": recipes,
+        "ood": [task.name for task in config.ood],
+        "set": overrides,
+    }
 
 
 def checked_sections(config: ReproductionConfig, sections: Sequence[str]) -> list[str]:

@@ -143,7 +143,9 @@ class _ModelPart:
         its replicates.
         """
         groups: dict[str, list[Entry]] = {"all": [*(self.main or []), *(self.ablation or [])]}
-        groups["fixed"] = [entry for entry in groups["all"] if entry.kind in ("full", "single", "default")]
+        groups["fixed"] = [
+            entry for entry in groups["all"] if entry.kind in ("full", "single", "default", "recipe", "random")
+        ]
         return {name: self._correlated(entries) for name, entries in groups.items()}
 
     def _correlated(self, entries: Sequence[Entry]) -> dict[str, Any]:

@@ -21,14 +21,14 @@ def planned(config: ReproductionConfig, model: ModelEntry, study: StudyConfig) -
     Methods that have a number of evaluations of their own are counted as for a pool that has every signal.
     """
     seeds, finals, passes = len(config.seeds), len(config.final_seeds), len(study.evaluation.seeds)
-    fixed = 2 + len(single_rows(config))  # full data, the default
+    fixed = 2 + len(single_rows(config)) + len(config.recipes)  # full data, the default
     own = {name: most(study.search) for name in config.methods if (most := METHODS[name].most) is not None}
     main = {
         RATES: len(config.learning_rates) * seeds * passes,
         "searches on dev": (len(config.methods) - len(own)) * seeds * config.budget * passes,
         **{f"{name} on dev": count * seeds * passes for name, count in own.items()},
         "rows without a search on dev": fixed * seeds * passes if config.fixed_on_dev else 0,
-        "test": (fixed + len(config.methods)) * seeds * finals,
+        "test": (fixed + len(config.methods) + 1) * seeds * finals,  # and random rows, as many as the winner has
     }
     ablation = {
         "searches on dev": len(config.ablations) * seeds * config.budget * passes,

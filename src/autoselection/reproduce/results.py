@@ -44,6 +44,8 @@ def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, 
             "single_operators": config.single_operators,
             "default": load_recipe(config.default).hash,
         }
+        if config.recipes:  # without any, as versions had it that did not know them
+            rows["recipes"] = [load_recipe(recipe).hash for recipe in config.recipes]
     decisive = {
         "settings": settings,
         "search": former_keys.as_before(study.model_dump(mode="json"))["search"],

@@ -21,14 +21,15 @@ from autoselection.operators import OperatorRegistry, clamp_params, default_regi
 from autoselection.operators.base import has_signal
 from autoselection.recipes import Recipe, Step, load_recipe, materialize, subset_hash
 from autoselection.reproduce.config import ReproductionConfig
-from autoselection.search import SearchConfig, single_operator_recipes
+from autoselection.search import SearchConfig, random_subset, single_operator_recipes
 from autoselection.signals import SignalTable
 
 Rows = NDArray[np.int64]
-Kind = Literal["base", "full", "single", "default", "search", "ablation"]
+Kind = Literal["base", "full", "single", "default", "recipe", "random", "search", "ablation"]
 
 AUTOSELECTION = "AutoSelection"
 BASE, FULL = "base model, untrained", "full data"
+RANDOM_ROWS = f"random rows, as many as {AUTOSELECTION}"
 METHOD_NAMES: Mapping[str, str] = {
     "random": "random recipe search",
     "random-top-k": "random top-k",
@@ -102,17 +103,28 @@ def single_rows(config: ReproductionConfig, registry: OperatorRegistry | None = 
 
 
 def fixed_rows(config: ReproductionConfig) -> list[FixedRow]:
-    """Full data, the fixed default, single operators: in the order of the table.
+    """Full data, single operators, the fixed default, other fixed recipes: in the order of the table.
 
     Raises:
-        RecipeError: the default is no recipe, or an operator does not exist.
+        RecipeError: one is no recipe, or an operator does not exist.
     """
-    default = load_recipe(config.default)
     return [
         FixedRow(FULL, "full", Recipe(name="full")),
         *single_rows(config),
-        FixedRow(f"fixed default: {default.name or Path(config.default).stem}", "default", default),
+        _named_row("fixed default", "default", config.default),
+        *(_named_row("fixed recipe", "recipe", name) for name in config.recipes),
     ]
+
+
+def _named_row(what: str, kind: Kind, name: str) -> FixedRow:
+    recipe = load_recipe(name)
+    return FixedRow(f"{what}: {recipe.name or Path(name).stem}", kind, recipe)
+
+
+def random_rows(table: SignalTable, size: int, seed: int) -> Rows:
+    """As many rows of the pool as a winner has, drawn with the replicate's seed."""
+    selectable = np.asarray(table.selectable, np.int64)
+    return selectable[random_subset(len(selectable), size, seed=seed)]
 
 
 def lacking(row: FixedRow, table: SignalTable, registry: OperatorRegistry | None = None) -> list[str]:

@@ -41,6 +41,7 @@ from autoselection.reproduce.rows import (
     AUTOSELECTION,
     BASE,
     METHOD_NAMES,
+    RANDOM_ROWS,
     TRANSFERRED,
     Entry,
     FixedRow,
@@ -50,6 +51,7 @@ from autoselection.reproduce.rows import (
     fixed_rows,
     keep_rows,
     lacking,
+    random_rows,
     realized,
     search_rows,
     single_operator_of,
@@ -189,7 +191,8 @@ class _Runner:
                 for seed, own in rows.items():
                     name = keep_rows(self._subsets, own)
                     entries.append(Entry(row.name, row.kind, seed, name, len(own), self._dev_score(own, seed)))
-            entries += self._winners(searched, "search")
+            winners = self._winners(searched, "search")
+            entries += [*winners, *self._of_their_size(winners)]
             entries.sort(key=_place)  # stable: replicates and operators stay in their order
             self._plan("main", self.dev, entries, left_out=left_out)
         self._score(self.ledger_of(with_ood(self.study, self.config)), "main, test", entries, self.config.seeds)
@@ -273,6 +276,15 @@ class _Runner:
             files.write_text(path, json.dumps(list(map(str, ids))) + "\n")
         return entries
 
+    def _of_their_size(self, winners: Sequence[Entry]) -> list[Entry]:
+        """Random rows, as many as AutoSelection's winner has in the same replicate."""
+        entries = []
+        for winner in winners:
+            if winner.row == AUTOSELECTION and winner.subset is not None:
+                rows = random_rows(self.prepared.table, winner.rows, winner.seed)
+                entries.append(Entry(RANDOM_ROWS, "random", winner.seed, keep_rows(self._subsets, rows), len(rows)))
+        return entries
+
     def _planned(self, section: str, ledger: Ledger) -> list[Entry] | None:
         """What a section scores on test, if that is fixed already.
 
@@ -333,7 +345,7 @@ class _Runner:
 
 SINGLES = {METHOD_NAMES[name] for name in ("single-operators", "single-operators:all")}
 """Rows whose winners are recipes of one step."""
-_ORDER: tuple[Kind, ...] = ("base", "full", "search", "single", "default", "ablation")
+_ORDER: tuple[Kind, ...] = ("base", "full", "random", "search", "single", "default", "recipe", "ablation")
 
 
 def _place(entry: Entry) -> int:
