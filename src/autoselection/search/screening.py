@@ -1,7 +1,7 @@
 """Screening: both halves of every score that filters cut by, before anything is known of them.
 
 Two subsets that differ in nothing but the end of one score tell which end is the better one. Blind probes mix several scores and
-sizes; from as many of them the surrogate learns less (docs/results/search.md). They are worth it where trainings are short.
+sizes; from as many of them the surrogate learns less (docs/results/search-parts.md). They are worth it where trainings are short.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ AMPLITUDE_SHAPE, AMPLITUDE_RATE = 2.0, 1.0
 """Inverse-gamma prior of the amplitude of standardised scores: mean 1, heavy upper tail."""
 WHOLE_SPREAD = 8.0
 """Scores by which the spread of all scores counts beside that of the better half: of four scores that half is two, and a scale
-taken from two made intervals too narrow by a third (docs/results/search.md)."""
+taken from two made intervals too narrow by a third (docs/results/search-parts.md)."""
 
 
 @dataclass(frozen=True)
