@@ -2,6 +2,7 @@
 #
 #   make demo                      set up, then run the whole job on the embedded demo
 #   make test                      set up, then run the tests
+#   make site                      the documentation as a site, in build/website/site
 #   make fuzz                      200,000 random inputs to the parsers
 #   make … TORCH_INDEX=URL         take PyTorch from this wheel index (for instance PyTorch's CPU index)
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: install demo test test-all fuzz core lint format clean
+.PHONY: install demo test test-all fuzz core lint format site clean
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -39,6 +40,9 @@ core:
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
+site: $(INSTALLED)
+	$(BIN)/python -m website
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,4 +53,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis
