@@ -5,7 +5,11 @@ from __future__ import annotations
 from autoselection.compare.ablations import ABLATIONS, ablated
 from autoselection.compare.controller import OURS as STUDIES
 from autoselection.compare.controller import controller
+from autoselection.operators import builtin_operators
 from autoselection.search import SearchConfig
+
+PAPER = [operator.name for operator in builtin_operators() if operator.published and operator.searched]
+"""The published operators that are searched."""
 
 VARIANTS: dict[str, SearchConfig] = {name: ablated(SearchConfig(), name) for name in ABLATIONS} | {
     name: SearchConfig.model_validate(changes)
@@ -23,6 +27,11 @@ VARIANTS: dict[str, SearchConfig] = {name: ablated(SearchConfig(), name) for nam
         "full-first": {"include_full": True},
         "5-proposals": {"proposals": 5},
         "repeats": {"repeats": {"enabled": True}},
+        # Operators outside the default space, added to it or to the published operators.
+        "blend": {"also": ["blend_filter"]},
+        "mix": {"also": ["source_mix"]},
+        "paper": {"operators": PAPER},
+        "paper-blend": {"operators": [*PAPER, "blend_filter"]},
         # Short trainings first, a ninth or a third of the training each.
         "short": {"fidelity": {"level": 1 / 9}},
         "short-50": {"fidelity": {"level": 1 / 9, "share": 0.5}},

@@ -38,8 +38,10 @@ def random_params(name: str, table: SignalTable, seed: int) -> dict[str, Any]:
         return validate_params(operator, {"weights": weights, "fraction": [None, 0.3, 0.9][seed % 3]})
     if name == "varentropy_mix":
         return validate_params(operator, {"temperature": 0.5, "total_samples": [None, 5, 1000][seed % 3]})
-    if operator.available(table) or name not in ("score_filter", "sample"):
+    if operator.available(table) or name not in ("score_filter", "sample", "blend_filter"):
         params = sample_params(operator, table, rng, recipes=("other",))
+    elif name == "blend_filter":
+        params = validate_params(operator, {"weights": {"reward": -1.0}})
     else:  # no signal varies on a table of one row
         params = validate_params(operator, {"signal": "reward"})
     if params.get("strategy") == "minhash":

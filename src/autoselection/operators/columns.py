@@ -42,6 +42,8 @@ OWNED = frozenset(
 )
 
 
+#: Of the owned columns, those that have a filter of their own.
+_FILTERED = frozenset({"ifd", "varentropy", "ngram_entropy", "action_object_branching", "rsr"})
 _NEVER = frozenset({"trace_faults", *FAULTS, BAD_SCHEMAS, TOOL_NAMES})
 
 
@@ -69,3 +71,9 @@ def searched_columns(signals: SignalTable, *, owned: bool = False) -> tuple[str,
 def _varies(values: NDArray[np.float32]) -> bool:
     known = values[~np.isnan(values)]
     return bool(len(known) and known.min() < known.max())
+
+
+def blended_columns(signals: SignalTable) -> tuple[str, ...]:
+    """Columns that a search may blend, sorted: those that its score filters cut by, relevance for every task among them, but
+    neither lengths nor the losses that others are made of."""
+    return tuple(name for name in searched_columns(signals, owned=True) if name not in OWNED or name in _FILTERED)

@@ -97,6 +97,46 @@ def cut_groups(params: Mapping[str, Any]) -> str | None:
     return None if params["scope"] == "whole" or params["threshold"] is not None else str(params["scope"])
 
 
+def cut_by(
+    overall: Ranking, ranked: Ranking, rows: Rows, scores: NDArray[np.float32], params: Mapping[str, Any]
+) -> Outcome:
+    """What passes a cut of :func:`~autoselection.operators.cuts.cut_params`, best first.
+
+    Args:
+        overall: the pool, ranked.
+        ranked: the same within each of the groups that the cut is made in; ``overall`` if it is made of the whole.
+        scores: of every row of the pool.
+    """
+    scored, unscored = ranked.split(rows)
+    kept = best_positions(ranked, scored, scores, params)
+    if ranked is not overall:
+        kept = overall.positions(ranked.rows(kept))
+    return cut_outcome(overall, ranked, scored, unscored, kept, params)
+
+
+def cut_outcome(
+    overall: Ranking,
+    ranked: Ranking,
+    scored: Positions,
+    unscored: Positions,
+    kept: Positions,
+    params: Mapping[str, Any],
+) -> Outcome:
+    """The outcome of a cut that keeps positions in ``overall``; the others are positions in ``ranked``."""
+    if params["missing"] == "keep":
+        kept = np.concatenate([kept, unscored])
+    return Outcome(overall.rows(kept), missing=len(unscored), best=_best(overall, ranked, scored))
+
+
+def _best(overall: Ranking, ranked: Ranking, scored: Positions) -> int | None:
+    """The row that stands first of all, if there is one."""
+    if len(scored) == 0:
+        return None
+    if ranked is overall:
+        return int(overall.order[scored[0]])
+    return int(overall.order[overall.rank[ranked.order[scored]].min()])
+
+
 class CutFilter(BaseOperator):
     """What score filters share: pool-dependent ranges, and the strength of a cut as a share of the pool."""
 

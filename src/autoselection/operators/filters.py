@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from autoselection.errors import SignalError
 from autoselection.operators.base import Context, Decision, Outcome, Rows
 from autoselection.operators.columns import LENGTHS, searched_columns
-from autoselection.operators.cuts import CutFilter, best_positions, cut_groups, cut_params, quota
+from autoselection.operators.cuts import CutFilter, best_positions, cut_by, cut_groups, cut_outcome, cut_params, quota
 from autoselection.operators.groups import group_codes, scopes_of
 from autoselection.operators.judgement import Judgement, past_threshold, shown, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import number
-from autoselection.operators.ranking import Positions, Ranking, keep_in_order, ranking, share
+from autoselection.operators.ranking import keep_in_order, ranking, share
 from autoselection.operators.standing import Standing, by_place
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.registry import default_registry as signal_registry
@@ -36,17 +36,11 @@ class ColumnCut(CutFilter):
         overall = ranking(signals, column, direction)
         groups = cut_groups(params)
         ranked = overall if groups is None else ranking(signals, column, direction, groups)
+        if params.get("band_low") is None:
+            return cut_by(overall, ranked, rows, scores, params)
         scored, unscored = ranked.split(rows)
-        if params.get("band_low") is not None:
-            kept = overall.positions(_band(column, ranked.rows(scored), params, signals))
-        else:
-            kept = best_positions(ranked, scored, scores, params)
-            if groups is not None:
-                kept = overall.positions(ranked.rows(kept))
-        best = _best(overall, ranked, scored)
-        if params["missing"] == "keep":
-            kept = np.concatenate([kept, unscored])
-        return Outcome(overall.rows(kept), missing=len(unscored), best=best)
+        kept = overall.positions(_band(column, ranked.rows(scored), params, signals))
+        return cut_outcome(overall, ranked, scored, unscored, kept, params)
 
     def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
         column = self.scored_by(decision.params)
@@ -145,15 +139,6 @@ class ScoreFilter(ColumnCut):
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         return self._cut(self.column, rows, params, context.signals)
-
-
-def _best(overall: Ranking, ranked: Ranking, scored: Positions) -> int | None:
-    """The row that stands first of all, if there is one."""
-    if len(scored) == 0:
-        return None
-    if ranked is overall:
-        return int(overall.order[scored[0]])
-    return int(overall.order[overall.rank[ranked.order[scored]].min()])
 
 
 _CUT = cut_params(fraction=0.5, lowest_fraction=0.05, what="", bounds=None)

@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from autoselection.operators.blend_weights import MOST_TERMS, canonical_blend
 from autoselection.wording import clipped, suggestion
 
-Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources", "weights", "signal"]
+Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources", "weights", "signal", "blend"]
 #: What a parameter is to the search, to tables and to sentences, whatever its name; see :class:`Param`.
 Role: TypeAlias = Literal["strength", "end", "scope", "column", "missing"]
 
@@ -29,6 +30,19 @@ _CHOICES_OF_ROLE: Mapping[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True)
+class Term:
+    """A signal that a blend may hold, for a search.
+
+    Attributes:
+        group: number of the group of signals that order the pool alike: one of a group at most is drawn.
+        low: probability that a draw prefers its low end; at 0 and 1 the other end is no part of the space.
+    """
+
+    group: int
+    low: float = 0.5
+
+
+@dataclass(frozen=True)
 class Param:
     """One declared parameter of an operator.
 
@@ -36,12 +50,14 @@ class Param:
         name: its key in a recipe.
         kind: float, int, choice, bool; ``recipe`` (id of a recipe), ``sources`` (source names), ``weights`` (a number
             >= 0 per source name), ``signal`` (name of a numeric column of the signal table; that it exists is checked
-            when the step runs).
+            when the step runs), ``blend`` (a weight of either sign per name of such a column,
+            see :class:`autoselection.operators.blend.BlendFilter`).
         default: value when it is not given; ``None`` for a parameter that is neither optional, grouped nor conditional
             means that it must be given.
         low, high: inclusive range of a number; ``None`` leaves the end open.
         log: searched on a logarithmic scale.
-        choices: allowed values of a choice; known names in a searched ``sources``, ``weights`` or ``signal`` parameter.
+        choices: allowed values of a choice; known names in a searched ``sources``, ``weights``, ``signal`` or ``blend``
+            parameter.
         optional: ``None`` is allowed.
         searched: part of the default search space.
         help: one phrase for people, with the unit.
@@ -63,6 +79,8 @@ class Param:
         verb: of a ``recipe`` parameter, what an edit that names one did, as a sentence says it.
         mixtures: of a searched ``weights`` parameter, shares of its choices by name (such as equal): a search begins near
             them and moves towards them. One at least.
+        terms: of a searched ``blend`` parameter, what a search knows of its choices; one of each, in their order.
+        blends: of a searched ``blend`` parameter, weights that a search begins near, by name (such as relevance).
     """
 
     name: str
@@ -81,6 +99,8 @@ class Param:
     role: Role | None = None
     verb: str = "added the rows of"
     mixtures: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    terms: tuple[Term, ...] = ()
+    blends: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         for what, value, known in (("kind", self.kind, get_args(Kind)), ("role", self.role, get_args(Role))):
@@ -122,6 +142,7 @@ class Param:
             "signal": "the name of a numeric signal",
             "sources": "a list of distinct source names, not empty",
             "weights": "a mapping from source name to a weight of at least 0, not all 0",
+            "blend": f"a mapping from one to {MOST_TERMS} signal names to weights, below 0 where low scores are better",
         }[self.kind]
 
     def checked(self, value: Any) -> Any:
@@ -147,6 +168,9 @@ class Param:
             return sorted(names) if len(set(names)) == len(names) else None
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             return None
+        if self.kind == "blend":
+            exact = {name: _real(weight, None) for name, weight in value.items()}
+            return None if "" in value else canonical_blend(exact)
         weights = {name: _real(weight) for name, weight in sorted(value.items())}
         if any(weight is None or weight < 0 for weight in weights.values()) or not any(weights.values()):
             return None
@@ -168,12 +192,13 @@ def shown(value: Any) -> str:
     return clipped(repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value))
 
 
-def _real(value: Any) -> float | None:
+def _real(value: Any, digits: int | None = DIGITS) -> float | None:
+    """A number, rounded to so many digits; None if it is none, or too large."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
     if isinstance(value, int) and abs(value) > LARGEST:  # floats, which whole numbers become, are exact below
         return None
-    number = round(float(value), DIGITS)
+    number = float(value) if digits is None else round(float(value), digits)
     return number if abs(number) <= LARGEST else None
 
 
@@ -185,3 +210,8 @@ def ranged(params: tuple[Param, ...], **changes: Mapping[str, Any]) -> tuple[Par
 def in_role(params: Iterable[Param], role: Role) -> Param | None:
     """The parameter of a role, if one of ``params`` has it."""
     return next((param for param in params if param.role == role), None)
+
+
+def blend_of(params: Iterable[Param]) -> Param | None:
+    """The searched parameter that weighs signals, if one of ``params`` does."""
+    return next((param for param in params if param.kind == "blend" and param.searched), None)

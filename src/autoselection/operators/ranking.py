@@ -119,15 +119,20 @@ def ranking(signals: SignalTable, column: str, direction: Direction, groups: str
         SignalError: the table has no such column, or nothing to group by.
     """
     scores = signals.column(column)
+    return kept_with(
+        signals, ("ranking", column, direction, groups), lambda: ranking_of(signals, scores, direction, groups)
+    )
 
-    def build() -> Ranking:
-        grouped = None
-        if groups is not None:
-            codes, names = group_codes(signals, groups)
-            grouped = (codes, len(names))
-        return _ranked(_ordinal(scores, direction), np.isnan(scores), grouped)
 
-    return kept_with(signals, ("ranking", column, direction, groups), build)
+def ranking_of(
+    signals: SignalTable, scores: NDArray[np.float32], direction: Direction, groups: str | None = None
+) -> Ranking:
+    """:func:`ranking` by scores that are no column; nothing of it is kept."""
+    grouped = None
+    if groups is not None:
+        codes, names = group_codes(signals, groups)
+        grouped = (codes, len(names))
+    return _ranked(_ordinal(scores, direction), np.isnan(scores), grouped)
 
 
 def random_ranking(

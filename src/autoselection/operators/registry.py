@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from autoselection.errors import RecipeError
 from autoselection.operators.base import Operator, declaration_problem
+from autoselection.operators.blend import BlendFilter
 from autoselection.operators.decontaminate import Decontaminate
 from autoselection.operators.dedup import SemanticDedup, SemDeDup
 from autoselection.operators.diversity import ClusterBalance, Diversity
@@ -35,6 +36,7 @@ def builtin_operators() -> tuple[Operator, ...]:
         SourceMix(),
         VarentropyMix(),
         ColumnFilter(),
+        BlendFilter(),
         LengthFilter(),
         Sample(),
         Diversity(),

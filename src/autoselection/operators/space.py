@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from autoselection.errors import RecipeError
 from autoselection.operators import shares
 from autoselection.operators.base import Operator, validate_params
+from autoselection.operators.blends import drawn_blend, moved_blend
 from autoselection.operators.param import DIGITS, Param, in_role
 from autoselection.signals.table import SignalTable
 
@@ -61,7 +62,8 @@ def perturb_params(
 
     A number moves by a normal step of standard deviation ``scale`` in the unit interval of its range (reflected at the
     ends), or is set back to none where none of its group has to be set; a choice changes to another; a list of sources gains
-    or loses one; weights move on the simplex (:mod:`autoselection.operators.shares`). The result differs from ``params`` unless
+    or loses one; weights move on the simplex (:mod:`autoselection.operators.shares`), those of blends as
+    :mod:`autoselection.operators.blends` says. The result differs from ``params`` unless
     the operator has nothing to change.
     """
     current = clamp_params(operator, params, signals)
@@ -112,6 +114,8 @@ def clamp_params(operator: Operator, params: Mapping[str, Any], signals: SignalT
         value = _clamped(param, params.get(param.name))
         if param.kind == "signal" and value is not None and value not in signals.columns:
             value = None
+        if param.kind == "blend" and value is not None:
+            value = _checked(param, {name: weight for name, weight in value.items() if name in signals.columns})
         if value is None and param.kind == "choice":
             value = param.default
         if value is None or not param.active(usable) or param.group in groups:
@@ -139,7 +143,7 @@ def encode_params(operator: Operator, params: Mapping[str, Any], signals: Signal
 
     Numbers are scaled to the pool's range, a choice of two becomes a bit, one of more a bit each, sources a bit each;
     parameters that do not apply are 0, a signal is a bit for
-    each that is searched. The parameter of role ``strength`` is encoded as the share of the pool that the step stands for
+    each that is searched, a blend its weight of each, moved from [-1, 1]. The parameter of role ``strength`` is encoded as the share of the pool that the step stands for
     (:meth:`Operator.as_fraction`), whichever parameter decides it. A ``recipe`` is not encoded here.
     """
     values = dict(params)
@@ -202,6 +206,8 @@ def _draw(operator: Operator, param: Param, rng: np.random.Generator, recipes: S
         return [param.choices[int(rng.integers(len(param.choices)))]]
     if param.kind == "weights" and param.choices:
         return shares.drawn(param, rng)
+    if param.kind == "blend" and param.choices:
+        return drawn_blend(param, rng)
     raise RecipeError(f"operator '{operator.name}': parameter '{param.name}' ({param.kind}) cannot be searched.")
 
 
@@ -209,7 +215,7 @@ def _can_move(param: Param, value: Any, recipes: Sequence[str]) -> bool:
     """Whether :func:`_moved` has anywhere to go from ``value``."""
     if param.kind in ("float", "int"):
         return any(from_unit(param, end) != value for end in (0.0, 1.0))
-    if param.kind == "weights":
+    if param.kind in ("weights", "blend"):
         return len(param.choices) > 1
     return bool(_others(param, value, recipes))
 
@@ -222,6 +228,8 @@ def _moved(param: Param, value: Any, rng: np.random.Generator, scale: float, rec
         return not value
     if param.kind == "weights":
         return shares.moved(param, value, rng, scale)
+    if param.kind == "blend":
+        return moved_blend(param, value, rng, scale)
     others = _others(param, value, recipes)
     return others[int(rng.integers(len(others)))]
 
@@ -295,7 +303,7 @@ def _parts(param: Param) -> tuple[str, ...]:
         return (f"{param.name}={param.choices[1]}",)
     if param.kind in ("choice", "signal") or (param.kind == "sources" and len(param.choices) <= MAX_SOURCE_BITS):
         return tuple(f"{param.name}={choice}" for choice in param.choices)
-    if param.kind == "weights" and 0 < len(param.choices) <= MAX_SOURCE_BITS:
+    if param.kind == "blend" or (param.kind == "weights" and 0 < len(param.choices) <= MAX_SOURCE_BITS):
         return tuple(f"{param.name}={choice}" for choice in param.choices)
     return () if param.kind in ("recipe", "weights") else (param.name,)
 
@@ -311,6 +319,8 @@ def _encoded(param: Param, value: Any, active: bool, signals: SignalTable) -> li
     if param.kind == "weights":
         found = shares.shares_of(value, param.choices) if parts else None
         return [0.0] * len(parts) if found is None else [float(np.log1p(share / _SHARE) / _WHOLE) for share in found]
+    if param.kind == "blend":
+        return [(1.0 + float(value.get(choice, 0.0))) / 2.0 for choice in param.choices]
     if param.kind in ("choice", "signal"):
         bits = [float(value == choice) for choice in param.choices]
         return bits[1:] if len(parts) < len(bits) else bits

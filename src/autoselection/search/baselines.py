@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.operators import OperatorRegistry, Param, default_registry, in_role, validate_params
+from autoselection.operators.blends import drawn_blend
+from autoselection.operators.param import blend_of
 from autoselection.operators.space import from_unit
 from autoselection.recipes import PrefixCache, Recipe, Step, materialize
 from autoselection.search.config import SearchConfig
@@ -90,6 +92,8 @@ def _variants(
         sources: names of the pool's sources, the largest first.
     """
     searched = {param.name: param for param in space if param.searched}
+    if blend_of(space) is not None:
+        return  # of one signal alone it is what the filters are
     signal = next((param for param in searched.values() if param.kind == "signal"), None)
     if signal is not None and not signal.when:
         rest = [param for param in space if param is not signal]
@@ -219,4 +223,6 @@ def params_at(space: RecipeSpace, name: str, units: Mapping[str, float]) -> dict
             options = space.options(name, param)
             option = options[min(len(options) - 1, int(unit * len(options)))]
             params[param.name] = [option] if param.kind == "sources" else option
+        elif param.kind == "blend":  # a number cannot stand for all weights: it is the seed of a draw
+            params[param.name] = drawn_blend(param, np.random.default_rng(int(unit * 2**32)))
     return validate_params(operator, params)

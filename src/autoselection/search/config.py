@@ -228,7 +228,7 @@ class SearchConfig(StrictModel):
     also: tuple[str, ...] = Field(
         (),
         description="Operators to search over besides the default ones, by name, such as length_filter, cluster_balance, "
-        "intersect, subtract, diversity, sample or source_mix.",
+        "intersect, subtract, diversity, sample, source_mix or blend_filter.",
     )
     without: tuple[str, ...] = Field((), description="Operators to leave out of the search, by name.")
     published_operators: bool = Field(False, description="Search over the operators of the published space only.")

@@ -241,9 +241,10 @@ class Policy:
         fresh = round(config.fresh * config.proposals)
         first, *later = shares(np.ones(config.generations), config.proposals - fresh)
         starts = [StartingPoint(trial.candidate.recipe, trial) for trial in self.predictions.most_promising(best)]
+        effects = self.predictions.effects(number) if self.space.blends else {}
         ranked: list[Draft] = []
         for generation, count in enumerate((first + fresh, *later)):
-            request = ProposalRequest(count, generation, starts, scored, earned, self.space, rng)
+            request = ProposalRequest(count, generation, starts, scored, earned, self.space, rng, effects)
             answer = self.proposer.propose(request)
             proposals.wasted += answer.wasted
             for made in answer.recipes:

@@ -16,13 +16,16 @@ it is another thing: a role (:mod:`autoselection.search.roles`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from autoselection.recipes import Recipe
+from autoselection.operators import Param
+from autoselection.operators.blends import leading, near
+from autoselection.operators.param import blend_of
+from autoselection.recipes import Recipe, Step
 from autoselection.recipes.recipe import digest_steps
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit
@@ -31,6 +34,11 @@ from autoselection.search.proposals import by_rank, shares
 from autoselection.search.records import EvaluatedCandidate
 from autoselection.search.space import RecipeSpace
 from autoselection.search.warmup import draw_any, draw_probe, zone_of
+
+LEARNT_BLENDS = 0.25
+"""Share of the new random recipes that begin from what the ranker learnt of scores, where blends are searched."""
+ALONE = 0.5
+"""Share of these that hold no other step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +68,7 @@ class ProposalRequest:
         credit: operator credit.
         space: operators, and the ranges of their parameters on this pool.
         rng: all random draws.
+        effects: what a higher mean of each score is expected to add, by column; empty where nothing of it is asked for.
     """
 
     count: int
@@ -69,6 +78,7 @@ class ProposalRequest:
     credit: Credit
     space: RecipeSpace
     rng: np.random.Generator
+    effects: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +134,36 @@ class EditProposer:
             for edit in found:
                 said = f"{start.made}; then {edit.edit}" if start.made else edit.edit
                 made.append(ProposedRecipe(edit.recipe, said, start.parent, edit.key))
-        recipes = [self._fresh(place, request) for place in range(fresh)]
+        known = {
+            name: blend
+            for name in request.space.blends
+            if (blend := blend_of(request.space.params(name))) and leading(blend, request.effects)
+        }
+        learnt = round(LEARNT_BLENDS * fresh) if known else 0
+        made += [
+            ProposedRecipe(self._learnt(place, known, request), "fresh recipe with a blend of what was learnt so far")
+            for place in range(learnt)
+        ]
+        recipes = [self._fresh(place, request) for place in range(learnt, fresh)]
         made += [ProposedRecipe(recipe, "fresh random recipe") for recipe in recipes]
         return ProposedRecipes(made, wasted)
+
+    def _learnt(self, place: int, known: Mapping[str, Param], request: ProposalRequest) -> Recipe:
+        """A recipe like a warmup probe, in which the blend is one near the effects of scores: alone or with other filters.
+
+        Args:
+            known: operators that blend scores of which an effect is known, and their weights.
+        """
+        config, space, rng = self.config, request.space, request.rng
+        name, blend = list(known.items())[int(rng.integers(len(known)))]
+        probe, target = draw_probe(space, zone_of(place, config.zones), config.max_steps, rng)
+        others = tuple(step for step in probe.steps if step.operator != name)[: config.max_steps - 1]
+        if rng.random() < ALONE:
+            others = ()
+        drawn = space.draw(name, rng, ratio=target ** (1 / (1 + len(others))))
+        step = Step(name, {**drawn.params, blend.name: near(blend, request.effects, rng)})
+        at = int(rng.integers(len(others) + 1))
+        return Recipe((*others[:at], space.clamp(step), *others[at:]))
 
     def _fresh(self, place: int, request: ProposalRequest) -> Recipe:
         """A random recipe, every other one aimed at one of the warmup zones in turn."""

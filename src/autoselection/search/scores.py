@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.operators import Operator, in_role
+from autoselection.operators.param import blend_of
 from autoselection.search.space import RecipeSpace
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.table import SignalTable
@@ -34,7 +36,7 @@ def cut_scores(space: RecipeSpace) -> CutScores:
     """The columns that any operator of the space may cut by, whatever its parameters.
 
     An operator says so by :meth:`~autoselection.operators.Operator.needs`, asked for every value that its parameter of
-    role ``column`` may take on this pool; ``mona`` is the relevance for every task.
+    role ``column``, or a blend, may take on this pool; ``mona`` is the relevance for every task.
     """
     signals, filters = space.signals, set(space.filters)
     columns: set[str] = set()
@@ -62,7 +64,9 @@ def named_by(operator: Operator, space: RecipeSpace) -> Iterator[str]:
     """Columns and other signals that the operator may read to decide, ``mona`` spelt out."""
     column = in_role(space.params(operator.name), "column")
     values = () if column is None else column.choices or (column.default,)
-    chosen: list[Mapping[str, str]] = [{} if column is None else {column.name: value} for value in values if value]
+    chosen: list[Mapping[str, Any]] = [{} if column is None else {column.name: value} for value in values if value]
+    if blend := blend_of(space.params(operator.name)):
+        chosen += [{blend.name: {choice: 1.0}} for choice in blend.choices]
     for params in chosen or [{}]:
         for name in operator.needs(params):
             if name == "mona":

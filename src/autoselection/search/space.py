@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -22,25 +23,26 @@ from autoselection.operators import (
     perturb_params,
     sample_params,
 )
+from autoselection.operators.blends import flipped_blends, leading
+from autoselection.operators.param import blend_of
 from autoselection.recipes import Recipe, Step
 from autoselection.search.config import DrawConfig, SearchConfig
+from autoselection.search.prior import read_prior
+from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.table import SignalTable
 
 NARROW_SCOPES = ("task", "cluster")
 """Scopes that are part of the space only if they have a chance to be drawn."""
+USUAL = "usual effects"
+"""Name of the blend of the signals whose ends usually matter."""
 
 
 class _OnPool:
-    """An operator whose search space on one pool is worked out once, without some scopes; all else is the operator's own."""
+    """An operator whose search space on one pool is worked out once, as a search sees it; all else is the operator's own."""
 
-    def __init__(self, operator: Operator, signals: SignalTable, hidden: frozenset[str]) -> None:
+    def __init__(self, operator: Operator, params: Iterable[Param]) -> None:
         self._operator = operator
-        self._space = tuple(
-            replace(param, choices=tuple(choice for choice in param.choices if choice not in hidden))
-            if param.role == "scope"
-            else param
-            for param in operator.space(signals)
-        )
+        self._space = tuple(params)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._operator, name)
@@ -160,6 +162,7 @@ class RecipeSpace:
         self.signals = signals
         self.registry = registry
         self.draws: DrawConfig = config.draws
+        self._surrogate = config.surrogate
         self._known: dict[str, Operator] = {}
         self._searched: dict[str, Operator] = {}
         self.operators = named_operators(config, registry, registry.default_space(signals))
@@ -195,10 +198,17 @@ class RecipeSpace:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """Score filters: operators that keep a share at one end of a score."""
+        """Score filters: operators that keep a share at one end of a score, or the best of a blend of scores."""
         return tuple(
-            op.name for op in self.operators if self._searched_in(op, "strength") and self._searched_in(op, "end")
+            op.name
+            for op in self.operators
+            if self._searched_in(op, "strength") and (self._searched_in(op, "end") or blend_of(op.params))
         )
+
+    @property
+    def blends(self) -> tuple[str, ...]:
+        """Operators that cut by a blend of scores."""
+        return tuple(op.name for op in self.operators if blend_of(op.params))
 
     def operator(self, name: str) -> Operator:
         return self.registry.get(name)
@@ -227,14 +237,47 @@ class RecipeSpace:
         if name not in self._searched:
             odds = self.scope_odds(self._whole(name))
             hidden = frozenset(scope for scope, chance in odds.items() if scope in NARROW_SCOPES and chance <= 0)
-            self._searched[name] = cast(Operator, _OnPool(self.registry.get(name), self.signals, hidden))
+            self._searched[name] = cast(Operator, _OnPool(self.registry.get(name), self._seen(name, hidden)))
         return self._searched[name]
 
     def _whole(self, name: str) -> Operator:
         """The operator with all its scopes."""
         if name not in self._known:
-            self._known[name] = cast(Operator, _OnPool(self.registry.get(name), self.signals, frozenset()))
+            self._known[name] = cast(Operator, _OnPool(self.registry.get(name), self._seen(name, frozenset())))
         return self._known[name]
+
+    def _seen(self, name: str, hidden: frozenset[str]) -> Iterator[Param]:
+        """An operator's parameters on this pool, without hidden scopes, and with what this search knows of signals."""
+        for param in self.registry.get(name).space(self.signals):
+            if param.role == "scope":
+                yield replace(param, choices=tuple(choice for choice in param.choices if choice not in hidden))
+            elif param.kind == "blend" and param.searched:
+                lows = [self._low_of(choice) for choice in param.choices]
+                terms = tuple(replace(term, low=low) for term, low in zip(param.terms, lows, strict=True))
+                aware = replace(param, terms=terms)
+                usual = leading(aware, {choice: self._usual.get(choice, 0.0) for choice in param.choices})
+                yield replace(aware, blends={**param.blends, **({USUAL: usual} if usual else {})})
+            else:
+                yield param
+
+    def _low_of(self, column: str) -> float:
+        """Probability that a draw prefers the low end of a column: that of the filter that is made for it, if one is."""
+        for operator in self.registry.operators():
+            if in_role(operator.params, "end") is not None:
+                needs = operator.needs({})
+                if column in needs or ("mona" in needs and column.startswith(MONA_PREFIX)):
+                    return self.low_probability(operator.name)
+        return self.draws.low_direction
+
+    @cached_property
+    def _usual(self) -> Mapping[str, float]:
+        """Usual effect of the mean of each score, where one is known."""
+        prior = None if self._surrogate.features == "encoding" else read_prior(self._surrogate.prior)
+        return (
+            {}
+            if prior is None
+            else {name: effect for name in self.signals.columns if (effect := prior.effect(f"mean/{name}").mean)}
+        )
 
     def scope_odds(self, operator: Operator) -> dict[str, float]:
         """Probability of each scope that the operator has on this pool; ``whole`` gets what the others leave."""
@@ -289,6 +332,8 @@ class RecipeSpace:
             low = self.low_probability(step.operator)
             if (low if flipped == "low" else 1.0 - low) > 0:
                 turned.append({end.name: flipped})
+        if blend := blend_of(self.params(step.operator)):
+            turned += [{blend.name: weights} for weights in flipped_blends(blend, step.params[blend.name])]
         odds = self.scope_odds(operator)
         scope = self._scope(operator) if odds else ""
         current = step.params.get(scope)

@@ -80,6 +80,11 @@ class SurrogateInputs:
         """Sentences about operators of the search whose cuts no feature tells of."""
         return () if self._config.surrogate.features == "encoding" else self._scores.unseen
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features in every point's ``state``."""
+        return self._features.names
+
     @cached_property
     def _scores(self) -> CutScores:
         return cut_scores(self._space)
