@@ -280,7 +280,9 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
     """Return the complete, canonical parameters of a step.
 
     Defaults are filled in, floats rounded to :data:`~autoselection.operators.param.DIGITS` digits, the unset members of a group are ``None`` and
-    parameters that do not apply (``Param.when``) are left out, and ``implicit`` ones at their default. Idempotent.
+    parameters that do not apply (``Param.when``) are left out, and ``implicit`` ones at their default. A choice may be given
+    with the parameter that it brings into play, ``groups: {column: topic}`` for ``groups: column`` and ``column: topic``.
+    Idempotent.
 
     Raises:
         RecipeError: unknown parameter, two of a group, one that does not apply, or a value out of range.
@@ -295,6 +297,7 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
     for key in given:
         if key not in declared:
             raise RecipeError(f"operator '{name}': unknown parameter '{clipped(key)}'{suggestion(key, declared)}")
+    _spell_out(operator, given)
     deciding = _deciding(name, operator.params, given)
     result: dict[str, Any] = {}
     for param in operator.params:  # a choice is declared before the parameters that depend on it
@@ -325,6 +328,18 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
     except ValueError as error:
         raise RecipeError(f"operator '{name}': {error}.") from None
     return result
+
+
+def _spell_out(operator: Operator, given: dict[str, Any]) -> None:
+    """Write ``choice: {value: more}`` out, where the value brings one parameter into play that is not given itself."""
+    for param in operator.params:
+        value = given.get(param.name)
+        if param.kind != "choice" or not isinstance(value, Mapping) or len(value) != 1:
+            continue
+        chosen, more = next(iter(value.items()))
+        brought = [other for other in operator.params if other.when == (param.name, (chosen,))]
+        if chosen in param.choices and len(brought) == 1 and given.get(brought[0].name) is None:
+            given |= {param.name: chosen, brought[0].name: more}
 
 
 def _deciding(name: str, params: tuple[Param, ...], given: Mapping[str, Any]) -> dict[str, str | None]:

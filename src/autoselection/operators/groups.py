@@ -6,6 +6,7 @@ Codes are those of the whole pool: they do not depend on the rows a step is give
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.families.traces import TOOL_NAMES
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.table import SignalTable
+from autoselection.wording import suggestion
+
+if TYPE_CHECKING:
+    from autoselection.pool import Pool
 
 SCOPES = ("whole", "source", "task", "cluster", "tools")
 MOST_CLUSTERS = 1024
@@ -28,6 +33,8 @@ COLUMN = "column/"
 MOST_VALUES = 1024
 NO_VECTOR = "without a vector"
 """The last cluster: rows that have none."""
+NO_VALUE = "without a value"
+_BATCH = 1 << 15
 _SEED = 0
 _ROUNDS = 15
 _DIMENSIONS = 64
@@ -42,11 +49,12 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
     ``source``: its source. ``task``: the task with its highest MONA score, ties to the task first by name; rows without
     any score are a group of their own, the last. ``cluster``: see :func:`clusters`; rows without a vector likewise.
     ``tools``: the set of tools that it calls. ``whole``: one group. ``cluster/40``: clusters like ``cluster``, forty of them.
-    ``column/NAME``: the values of a column of the signal table, in ascending order; rows without one are the last group.
+    ``column/NAME``: the values of a column of the signal table, in ascending order, or else of the user's own column of the
+    pool's rows (text, numbers, truth values; numbers first); rows without one are the last group.
 
     Raises:
         SignalError: the pool has no MONA scores, neither embeddings nor SAE features, no ``tool_names``, no such column, or
-            one of more than 1,024 values.
+            one of more than 1,024 values, or of lists or mappings.
     """
     if scope == "source":
         return signals.source, signals.source_names
@@ -91,14 +99,69 @@ def _sets_of_tools(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
 
 
 def _values(signals: SignalTable, name: str) -> tuple[Codes, tuple[str, ...]]:
+    if name not in signals.columns and signals.pool is not None:
+        return _own_values(signals, signals.pool, name)
     values, codes = np.unique(signals.column(name), return_inverse=True)  # all NaN are one, the last
-    if len(values) > MOST_VALUES:
+    _check_number(name, len(values))
+    return codes.reshape(-1).astype(np.int32), tuple(_number_name(float(value)) for value in values)
+
+
+def _own_values(signals: SignalTable, pool: Pool, name: str) -> tuple[Codes, tuple[str, ...]]:
+    """Groups by a column that came with the user's rows."""
+    places: dict[
+        str, int
+    ] = {}  # by name, in the order of their first row; a row's number is a place until all are known
+    kinds: dict[str, tuple[bool, float]] = {}
+    known: set[str] = set()
+    codes = np.empty(signals.n, np.int32)
+    for start in range(0, signals.n, _BATCH):
+        rows = np.arange(start, min(signals.n, start + _BATCH))
+        for row, meta in zip(rows.tolist(), pool.metas(rows), strict=True):
+            known.update(meta)
+            label, kind = _label(name, meta.get(name))
+            kinds.setdefault(label, kind)
+            codes[row] = places.setdefault(label, len(places))
+        _check_number(name, len(places), more=start + _BATCH < signals.n)
+    if name not in known:
+        found = (*sorted(known), *sorted(signals.columns))
         raise SignalError(
-            f"Column '{name}' has {len(values):,} different values, and groups are made of at most {MOST_VALUES:,}: name one "
-            "that holds kinds, or round it."
+            f"The pool's rows have no column '{name}', and there is no signal of that name{suggestion(name, found)}"
+            if found
+            else f"The pool's rows have no column '{name}': they have no columns of their own, and the pool has no signals."
         )
-    names = tuple("without a value" if np.isnan(value) else f"{value:.6g}" for value in values)
-    return codes.reshape(-1).astype(np.int32), names
+    order = sorted(places, key=lambda label: (label == NO_VALUE, *kinds[label], label))
+    place = np.empty(len(order), np.int32)
+    place[[places[label] for label in order]] = np.arange(len(order), dtype=np.int32)
+    return place[codes], tuple(order)
+
+
+def _label(column: str, value: Any) -> tuple[str, tuple[bool, float]]:
+    """The name of a value's group, and what groups are sorted by before their names: numbers first, by size."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NO_VALUE, (True, 0.0)
+    if isinstance(value, bool):
+        return str(value).lower(), (True, 0.0)
+    if isinstance(value, (int, float)):
+        return _number_name(float(value)), (False, float(value))
+    if isinstance(value, str):
+        return value, (True, 0.0)
+    what = "lists" if isinstance(value, list) else "mappings"
+    raise SignalError(
+        f"Column '{column}' of the pool's rows holds {what}, and groups are made of text, numbers or truth values: name "
+        "another column, or write one value a row."
+    )
+
+
+def _number_name(value: float) -> str:
+    return NO_VALUE if math.isnan(value) else f"{value:.6g}"
+
+
+def _check_number(name: str, count: int, more: bool = False) -> None:
+    if count > MOST_VALUES:
+        raise SignalError(
+            f"Column '{name}' has {'at least ' * more}{count:,} different values, and groups are made of at most "
+            f"{MOST_VALUES:,}: name one that holds kinds, or round it."
+        )
 
 
 def number_of_clusters(rows: int) -> int:

@@ -257,6 +257,10 @@ class SourceMix(BaseOperator):
 
     With ``max_repeats`` a group may serve more rows than it has: each of its rows then counts several times, all of them
     about equally often. One pass of training sees a row as often as it counts, and later steps keep the count.
+
+    ``groups: {column: topic}`` (short for ``groups: column`` with ``column: topic``) mixes the values of a column: of the
+    signals, or, if none has that name, of the columns that came with the pool's rows, of text too. A column of more than 1,024 values is
+    refused.
     """
 
     name = "source_mix"
@@ -311,7 +315,12 @@ class SourceMix(BaseOperator):
             implicit=True,
             help="what is mixed: sources, nearest tasks, clusters, sets of tools called, or the values of a column",
         ),
-        Param("column", "signal", when=("groups", ("column",)), help="column whose values are the groups"),
+        Param(
+            "column",
+            "signal",
+            when=("groups", ("column",)),
+            help="column whose values are the groups: of the signals, or the pool's own, such as a topic",
+        ),
     )
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
