@@ -81,6 +81,7 @@ CODE = {
     "optuna_search": (*_RECIPES, "compare/spaces.py"),
     "optimisers": (*_RECIPES, "compare/spaces.py"),
     "autocurate_search": (*_RECIPES, "compare/spaces.py"),
+    "mixing": (*_RECIPES, "search/learnt_mixtures.py", "search/mixture_fits.py"),
 }
 _HERE = Path(__file__).parent
 

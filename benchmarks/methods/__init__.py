@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from autoselection.compare import Method
 from autoselection.compare.autocurate_search import AUTOCURATE
+from autoselection.compare.mixing import MIXING
 from autoselection.compare.multifidelity import MULTIFIDELITY
 from autoselection.compare.simple import SIMPLE
 from autoselection.compare.single_operators import SINGLE_OPERATORS
@@ -14,10 +15,11 @@ from benchmarks.methods.optimisers import OPTIMISERS
 from benchmarks.methods.ours import OURS
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*SIMPLE, *SINGLE_OPERATORS, *OPTIMISERS, *MULTIFIDELITY, *AUTOCURATE, *OURS)
+    method.name: method
+    for method in (*SIMPLE, *SINGLE_OPERATORS, *OPTIMISERS, *MULTIFIDELITY, *MIXING, *AUTOCURATE, *OURS)
 }
-#: What is compared unless ``--methods`` says otherwise: everything but variants of ours.
-DEFAULT = tuple(name for name in METHODS if not name.startswith("ours:"))
+#: What is compared unless ``--methods`` says otherwise: everything but variants of ours and what only mixes sources.
+DEFAULT = tuple(name for name in METHODS if not name.startswith(("ours:", "mix:")))
 #: All names that ``--methods`` takes.
 KNOWN = (*METHODS, *LEARNT)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from autoselection.compare.autocurate_search import AUTOCURATE
 from autoselection.compare.controller import OURS
 from autoselection.compare.method import Method
+from autoselection.compare.mixing import MIXING
 from autoselection.compare.multifidelity import MULTIFIDELITY
 from autoselection.compare.optuna_search import OPTUNA
 from autoselection.compare.simple import SIMPLE
@@ -16,10 +17,15 @@ from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.wording import suggestion
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*SIMPLE, *SINGLE_OPERATORS, *OPTUNA, *MULTIFIDELITY, *AUTOCURATE, *OURS)
+    method.name: method for method in (*SIMPLE, *SINGLE_OPERATORS, *OPTUNA, *MULTIFIDELITY, *MIXING, *AUTOCURATE, *OURS)
 }
-#: What is compared unless methods are named: those that need no further package and no budget of their own.
-DEFAULT = tuple(name for name, method in METHODS.items() if method.requires is None and method.evaluations is None)
+#: What is compared unless methods are named: those that need no further package and no budget of their own, and search more
+#: than mixtures of sources.
+DEFAULT = tuple(
+    name
+    for name, method in METHODS.items()
+    if method.requires is None and method.evaluations is None and method not in MIXING
+)
 
 
 def choose_methods(names: Sequence[str]) -> list[Method]:

@@ -215,3 +215,8 @@ def in_role(params: Iterable[Param], role: Role) -> Param | None:
 def blend_of(params: Iterable[Param]) -> Param | None:
     """The searched parameter that weighs signals, if one of ``params`` does."""
     return next((param for param in params if param.kind == "blend" and param.searched), None)
+
+
+def mix_of(params: Iterable[Param]) -> Param | None:
+    """The searched parameter that holds shares of sources, if one of ``params`` does."""
+    return next((param for param in params if param.kind == "weights" and param.searched and param.mixtures), None)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import RecipeError
+from autoselection.operators import mixing_rules
 from autoselection.operators.base import BaseOperator, Context, Decision, Note, Outcome, Rows
 from autoselection.operators.groups import COLUMN, group_codes
 from autoselection.operators.judgement import Judgement, unscored
@@ -27,6 +28,8 @@ from autoselection.signals.families.traces import TOOL_NAMES
 from autoselection.signals.table import SignalTable
 from autoselection.wording import suggestion
 
+LOSS_DROP = "loss_drop"
+"""Column of what a row's loss falls by between two checkpoints."""
 SEARCHED_REPEATS = 4
 """Most times that a row counts in a mix that a search makes."""
 
@@ -220,19 +223,26 @@ def _mix(
 
 
 def known_mixtures(signals: SignalTable) -> dict[str, tuple[float, ...]]:
-    """Shares of the sources that a search begins near: ``size`` (as in the pool), ``equal``, and with tasks ``relevance``: by
-    size times the exponential of the source's mean relevance, in standard deviations over sources."""
+    """Shares of the sources that a search begins near: ``size`` (as in the pool), ``equal``, ``tempered`` and ``unimax`` between
+    the two (:mod:`autoselection.operators.mixing_rules`; of unimax, as many rows as the pool has); with tasks ``relevance``, by size times the exponential of the
+    source's mean relevance, in standard deviations over sources; with the losses of two checkpoints ``excess loss``: what
+    :func:`~autoselection.operators.mixing_rules.after_excess_loss` makes of equal shares where a row's excess is what its loss falls by."""
 
     def build() -> dict[str, tuple[float, ...]]:
         sizes = np.bincount(signals.source[signals.selectable], minlength=len(signals.source_names)).astype(np.float64)
         there = sizes > 0
-        found = {"size": sizes / sizes.sum(), "equal": there / there.sum()}
+        found = {
+            "size": mixing_rules.proportional(sizes),
+            "equal": mixing_rules.equal(sizes),
+            "tempered": mixing_rules.tempered(sizes),
+            "unimax": mixing_rules.unimax(sizes, float(sizes.sum()), SEARCHED_REPEATS),
+        }
+        if LOSS_DROP in signals.columns:
+            excess = _source_means(np.maximum(signals.column(LOSS_DROP), 0.0)[None], signals)
+            even = found["equal"]
+            found["excess loss"] = mixing_rules.after_excess_loss(even, np.nan_to_num(excess), np.zeros(len(sizes)))
         if signals.tasks:
-            scores = np.array([signals.column(MONA_PREFIX + task) for task in signals.tasks])
-            means = np.zeros(len(sizes))
-            for source in np.flatnonzero(there):
-                own = scores[:, signals.source == source]
-                means[source] = np.nanmean(own) if np.isfinite(own).any() else np.nan
+            means = _source_means(np.array([signals.column(MONA_PREFIX + task) for task in signals.tasks]), signals)
             centred = np.nan_to_num(means - np.nanmean(means[there]))
             spread = float(centred[there].std())
             weights = np.where(there, sizes * np.exp(centred / spread if spread > 0 else 0.0 * centred), 0.0)
@@ -240,6 +250,19 @@ def known_mixtures(signals: SignalTable) -> dict[str, tuple[float, ...]]:
         return {name: tuple(shares.tolist()) for name, shares in found.items()}
 
     return kept_with(signals, "known mixtures", build)
+
+
+def _source_means(scores: NDArray[np.float32], signals: SignalTable) -> NDArray[np.float64]:
+    """Mean of all scores of each source's rows, float64[sources]; 0 for a source without rows, NaN for one without scores.
+
+    Args:
+        scores: float32[columns, N].
+    """
+    means = np.zeros(len(signals.source_names))
+    for source in np.unique(signals.source[signals.selectable]).tolist():
+        own = scores[:, signals.source == source]
+        means[source] = np.nanmean(own) if np.isfinite(own).any() else np.nan
+    return means
 
 
 def _grouping(params: Mapping[str, Any]) -> str:

@@ -19,10 +19,11 @@ from autoselection.search import reseed, warmup
 from autoselection.search.config import ZoneConfig
 from autoselection.search.findings import summarise
 from autoselection.search.history import SearchHistory
+from autoselection.search.learnt_mixtures import learnt_mixtures
 from autoselection.search.predictions import Predictions
 from autoselection.search.proposals import Draft, Drafts, Proposals, shares
 from autoselection.search.proposer import ProposalRequest, Proposer, StartingPoint
-from autoselection.search.random_streams import EDIT, RESEED, WARMUP, generator
+from autoselection.search.random_streams import EDIT, MIXTURES, RESEED, WARMUP, generator
 from autoselection.search.records import RANKED_KEPT, Candidate, Decision, EvaluatedCandidate, Note, Origin, trial_id
 from autoselection.search.repeats import promotion, repeat
 from autoselection.search.roles import Advice, Briefing, Option, Roles
@@ -242,9 +243,10 @@ class Policy:
         first, *later = shares(np.ones(config.generations), config.proposals - fresh)
         starts = [StartingPoint(trial.candidate.recipe, trial) for trial in self.predictions.most_promising(best)]
         effects = self.predictions.effects(number) if self.space.blends else {}
+        mixtures = learnt_mixtures(scored, self.signals, self._rng(number, MIXTURES)) if self.space.mixes else []
         ranked: list[Draft] = []
         for generation, count in enumerate((first + fresh, *later)):
-            request = ProposalRequest(count, generation, starts, scored, earned, self.space, rng, effects)
+            request = ProposalRequest(count, generation, starts, scored, earned, self.space, rng, effects, mixtures)
             answer = self.proposer.propose(request)
             proposals.wasted += answer.wasted
             for made in answer.recipes:

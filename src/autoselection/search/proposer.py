@@ -24,12 +24,14 @@ import numpy as np
 
 from autoselection.operators import Param
 from autoselection.operators.blends import leading, near
-from autoselection.operators.param import blend_of
+from autoselection.operators.param import blend_of, mix_of
+from autoselection.operators.shares import canonical
 from autoselection.recipes import Recipe, Step
 from autoselection.recipes.recipe import digest_steps
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit
 from autoselection.search.edits import Editor, UnionSource
+from autoselection.search.learnt_mixtures import LearntMixture
 from autoselection.search.proposals import by_rank, shares
 from autoselection.search.records import EvaluatedCandidate
 from autoselection.search.space import RecipeSpace
@@ -68,7 +70,8 @@ class ProposalRequest:
         credit: operator credit.
         space: operators, and the ranges of their parameters on this pool.
         rng: all random draws.
-        effects: what a higher mean of each score is expected to add, by column; empty where nothing of it is asked for.
+        effects: what a higher mean of each score is expected to add, by column; empty where no operator blends scores.
+        mixtures: mixtures of sources that the scores point to; empty where no operator mixes sources.
     """
 
     count: int
@@ -79,6 +82,7 @@ class ProposalRequest:
     space: RecipeSpace
     rng: np.random.Generator
     effects: Mapping[str, float] = field(default_factory=dict)
+    mixtures: Sequence[LearntMixture] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +148,9 @@ class EditProposer:
             ProposedRecipe(self._learnt(place, known, request), "fresh recipe with a blend of what was learnt so far")
             for place in range(learnt)
         ]
-        recipes = [self._fresh(place, request) for place in range(learnt, fresh)]
+        mixed = self._mixed(request)[: fresh - learnt]
+        made += mixed
+        recipes = [self._fresh(place, request) for place in range(learnt + len(mixed), fresh)]
         made += [ProposedRecipe(recipe, "fresh random recipe") for recipe in recipes]
         return ProposedRecipes(made, wasted)
 
@@ -164,6 +170,24 @@ class EditProposer:
         step = Step(name, {**drawn.params, blend.name: near(blend, request.effects, rng)})
         at = int(rng.integers(len(others) + 1))
         return Recipe((*others[:at], space.clamp(step), *others[at:]))
+
+    def _mixed(self, request: ProposalRequest) -> list[ProposedRecipe]:
+        """Each learnt mixture, by itself and after the filters of a warmup probe."""
+        config, space, rng = self.config, request.space, request.rng
+        made = []
+        for name, param in ((name, mix_of(space.params(name))) for name in space.plain):
+            strength = space.in_role(name, "strength")
+            if param is None or strength is None:
+                continue
+            for place, mixture in enumerate(request.mixtures):
+                weights = canonical(mixture.shares, param.choices)
+                probe, target = draw_probe(space, zone_of(place, config.zones), config.max_steps, rng)
+                filters = [step for step in probe.steps if step.operator in space.filters][: config.max_steps - 1]
+                for others, kept in (((), mixture.kept), (tuple(filters), target ** (1 / (1 + len(filters))))):
+                    step = Step(name, {**space.draw(name, rng, ratio=kept).params, param.name: weights})
+                    recipe = Recipe((*others, space.clamp(step)))
+                    made.append(ProposedRecipe(recipe, f"fresh recipe with the mixture that {mixture.method} proposes"))
+        return made
 
     def _fresh(self, place: int, request: ProposalRequest) -> Recipe:
         """A random recipe, every other one aimed at one of the warmup zones in turn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # Never renumber: it would change every search.
-WARMUP, EDIT, RESEED, SURROGATE, SCALE = 1, 2, 3, 4, 5
+WARMUP, EDIT, RESEED, SURROGATE, SCALE, MIXTURES = 1, 2, 3, 4, 5, 6
 
 
 def generator(seed: int, trial: int, purpose: int) -> np.random.Generator:

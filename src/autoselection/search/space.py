@@ -24,7 +24,7 @@ from autoselection.operators import (
     sample_params,
 )
 from autoselection.operators.blends import flipped_blends, leading
-from autoselection.operators.param import blend_of
+from autoselection.operators.param import blend_of, mix_of
 from autoselection.recipes import Recipe, Step
 from autoselection.search.config import DrawConfig, SearchConfig
 from autoselection.search.prior import read_prior
@@ -209,6 +209,11 @@ class RecipeSpace:
     def blends(self) -> tuple[str, ...]:
         """Operators that cut by a blend of scores."""
         return tuple(op.name for op in self.operators if blend_of(op.params))
+
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        """Operators that mix sources in shares."""
+        return tuple(name for name in self.plain if mix_of(self.params(name)))
 
     def operator(self, name: str) -> Operator:
         return self.registry.get(name)
