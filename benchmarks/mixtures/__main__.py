@@ -67,12 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(
             f"The column '{visible(name)}' is missing in too many runs at the target and is left out.", file=sys.stderr
         )
-    replay = Replay(runs)
+    replay = Replay(runs, _sizes(options.sizes, runs))
     if len(replay.targets) < 3:
         raise SystemExit(f"{runs.path}: fewer than three runs at the level '{runs.levels.names[-1]}' have every score.")
     budgets = sorted({*(budget for budget in BUDGETS if budget < options.budget), options.budget})
     found: dict[str, dict[float, list[dict[str, Any]]]] = {}
-    names = options.methods or list(KNOWN)
+    names = options.methods or [name for name, method in KNOWN.items() if replay.sizes is not None or not method.sizes]
     for name in sorted(names, key=lambda name: name != OURS):  # ours first: the others are compared with it
         method = KNOWN[name]
         if method.needs and importlib.util.find_spec(method.needs) is None:
@@ -80,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{name} is left out: it needs the package '{method.needs}' (pip install 'autoselection[bench]').",
                 file=sys.stderr,
             )
+            continue
+        if method.sizes and replay.sizes is None:
+            print(f"{name} is left out: it goes by the sizes of the sources (--sizes).", file=sys.stderr)
             continue
         found[name] = {
             budget: [_run(replay, method, budget, seed, options.folder) for seed in range(options.seeds)]
@@ -100,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--level", help="column of levels")
     parser.add_argument("--target", help="level that is decided for (default: the dearest)")
     parser.add_argument("--cost", help="LEVEL=COST,…")
+    parser.add_argument("--sizes", help="SOURCE=SIZE,… of every source: rules that go by sizes are compared too")
     parser.add_argument("--budget", type=float, default=30, help="in runs at the target")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--methods", type=lambda text: text.split(","), help=", ".join(KNOWN))
@@ -124,6 +128,24 @@ def _read(options: argparse.Namespace) -> Runs:
         if prefixes == scores or "--score" not in str(error):
             raise
         return _table(options, prefixes)
+
+
+def _sizes(text: str | None, runs: Runs) -> np.ndarray | None:
+    """How much there is of every source, by its name with or without what all begin with."""
+    if text is None:
+        return None
+    given: dict[str, float] = {}
+    for entry in text.split(","):
+        name, _, value = entry.partition("=")
+        try:
+            given[name.strip()] = float(value)
+        except ValueError:
+            raise SystemExit(f"--sizes: '{visible(entry)}' is not SOURCE=SIZE, such as web=120.") from None
+    own = [given.get(name, given.get(name.rsplit("/", 1)[-1], -1.0)) for name in runs.sources]
+    if min(own) <= 0:
+        missing = runs.sources[int(np.argmin(own))]
+        raise SystemExit(f"--sizes: the source '{visible(missing)}' has no size above 0.")
+    return np.array(own)
 
 
 def _table(options: argparse.Namespace, scores: Sequence[ScoreColumns]) -> Runs:
@@ -166,10 +188,11 @@ def _digest(replay: Replay, method: Method) -> str:
     own = Path(method.run.__code__.co_filename)
     found = hashlib.blake2b(digest_size=8)
     ours = [package / f"{name}.py" for name in (CODE if method.name.startswith(OURS) else CODE[:1])]
-    for path in (*ours, own, own.with_name("replay.py")):
+    fits = package.parent / "search" / "mixture_fits.py", package.parent / "operators" / "mixing_rules.py"
+    for path in (*ours, *fits, own, own.with_name("replay.py")):
         found.update(path.read_bytes())
     runs = replay.runs
-    for array in (runs.shares, runs.scores, runs.level):
+    for array in (runs.shares, runs.scores, runs.level, np.array([]) if replay.sizes is None else replay.sizes):
         found.update(array.tobytes())
     found.update(repr((method.name, runs.levels, runs.minimise.tolist())).encode())
     return found.hexdigest()

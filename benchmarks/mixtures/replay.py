@@ -33,10 +33,12 @@ class Replay:
         weights: of the columns, equal.
         targets: rows of the candidates.
         truth: objective of each candidate's mixture (mean of the runs of the same mixture), higher is better.
+        sizes: how much there is of every source, in any unit, float64[sources]; None: not known.
     """
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, sizes: Array | None = None) -> None:
         self.runs = runs
+        self.sizes = sizes
         self.weights = np.full(len(runs.columns), 1.0 / len(runs.columns))
         self.values = runs.values
         self.complete = np.isfinite(self.values).all(axis=1)
@@ -131,11 +133,13 @@ class Method:
 
     Attributes:
         needs: package that has to be installed, if it is none of the core.
+        sizes: whether it has to know how much there is of every source.
     """
 
     name: str
     run: Callable[[Session], Outcome]
     needs: str | None = None
+    sizes: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from benchmarks.mixtures.replay import (
 from autoselection.mixture import ScoreColumns, read_runs
 
 KEYS = {"method", "mean_regret", "ci95", "rank_correlation", "decided", "right"}
-CORE = "random,latin-hypercube,regmix,mixing-law,ours-target,ours"
+CORE = "random,latin-hypercube,equal,doremi,regmix,mixing-law,ours-target,ours"
+RULES = "proportional,tempered,unimax"
 
 
 def table(
@@ -91,7 +92,7 @@ def test_odd_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], made: dict[str, object], options: tuple[str, ...]
 ) -> None:
     lines = call(capsys, table(tmp_path / "t.csv", **made), *options, "--seeds", "1", "--methods", CORE)  # type: ignore[arg-type]
-    assert len(lines) == 6 and all(np.isfinite(float(str(line["mean_regret"]))) for line in lines)
+    assert len(lines) == len(CORE.split(",")) and all(np.isfinite(float(str(line["mean_regret"]))) for line in lines)
 
 
 def test_a_table_that_cannot_be_replayed_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,3 +204,55 @@ def test_scores_by_prefix_and_many_candidates(
     )
     (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
     assert line["rank_correlation"]["6"] > 0.8 and line["mean_regret"] < 0.3
+
+
+def named_losses(path: Path) -> Path:
+    """Runs of three sources, two of which have a loss of their own; loss a is low where there is much of a."""
+    rng = np.random.default_rng(1)
+    lines = ["size,share/a,share/b,share/c,acc/a,acc/b"]
+    for level, count in (("m0", 60), ("m1", 20)):
+        for a, b, c in rng.dirichlet(np.ones(3), count):
+            lines.append(f"{level},{a:.5f},{b:.5f},{c:.5f},{np.log(a + 0.02):.5f},{3 * np.log(b + 0.02):.5f}")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def replay_of(path: Path, sizes: np.ndarray | None = None) -> Replay:
+    runs = read_runs(
+        path, ["share/*"], [ScoreColumns("acc/*", False)], "size", "m1", {"m0": 1.0, "m1": 10.0}, normalise=True
+    )
+    return Replay(runs, sizes)
+
+
+def test_rules_buy_the_candidates_nearest_to_their_mixture(tmp_path: Path) -> None:
+    replay = replay_of(named_losses(tmp_path / "t.csv"), np.array([90.0, 9.0, 1.0]))
+    shares = replay.runs.shares[replay.targets]
+    for name, point in (("equal", [1 / 3] * 3), ("proportional", [0.9, 0.09, 0.01]), ("unimax", [0.6, 0.36, 0.04])):
+        session = Session(replay, 2, 0)
+        command.KNOWN[name].run(session)
+        nearest = np.argsort(((shares - np.array(point)) ** 2).sum(axis=1))[:2]
+        assert session.bought == replay.targets[nearest].tolist()
+
+
+def test_doremi_moves_to_the_source_whose_own_loss_lags_behind(tmp_path: Path) -> None:
+    replay = replay_of(named_losses(tmp_path / "t.csv"))
+    session = Session(replay, 4, 0)
+    command.KNOWN["doremi"].run(session)
+    cheap = [row for row in session.bought if row not in set(replay.targets.tolist())]
+    # Half of the budget at a tenth of the price; the reference is the run nearest to the mean, then that nearest to equal shares.
+    assert len(cheap) == 20 and session.spent == pytest.approx(4.0)
+    shares = replay.runs.shares[cheap]
+    assert np.abs(shares[1] - 1 / 3).max() < 0.15
+    assert shares[-5:, 1].mean() > shares[1, 1]  # the losses of b differ three times as much
+
+
+def test_sizes_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = named_losses(tmp_path / "t.csv")
+    more = ("--level", "size", "--target", "m1", "--cost", "m0=1,m1=10", "--budget", "3", "--seeds", "1")
+    with pytest.raises(SystemExit, match="the source 'share/c' has no size above 0"):
+        call(capsys, path, *more, "--sizes", "a=3,share/b=2", share="share/")
+    with pytest.raises(SystemExit, match="'a' is not SOURCE=SIZE"):
+        call(capsys, path, *more, "--sizes", "a", share="share/")
+    lines = call(capsys, path, *more, "--methods", f"{RULES},equal", "--sizes", "a=3,b=2,c=1", share="share/")
+    assert [line["method"] for line in lines] == [*RULES.split(","), "equal"]
+    assert not call(capsys, path, *more, "--methods", RULES, share="share/")
