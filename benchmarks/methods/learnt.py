@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from autoselection.compare import Method
 from autoselection.compare.controller import controller
 from autoselection.search import SearchConfig
+from benchmarks.methods.ours import PAPER
 from benchmarks.pools.specification import NAMES
 
 Learnt = Callable[[tuple[str, ...]], Method]
@@ -44,13 +46,30 @@ def stored(learn_from: Sequence[str]) -> Path:
     return EFFECTS / f"{held_out(learn_from)}.yaml"
 
 
-def with_effects(pools: tuple[str, ...]) -> Method:
-    """The search with the usual effects that were learnt from these pools."""
-    path = stored(pools)
-    method = controller("ours:learnt", SearchConfig.model_validate({"surrogate": {"prior": path}}))
-    # Not where the effects lie, but what they are.
-    return replace(method, settings=[SearchConfig().model_dump(mode="json"), path.read_text("utf-8")])
+def with_effects(name: str, **changes: Any) -> Learnt:
+    """The search with the usual effects that were learnt from the pools, and other settings changed."""
+
+    def method(pools: tuple[str, ...]) -> Method:
+        path = stored(pools)
+        config = SearchConfig.model_validate({**changes, "surrogate": {"prior": path}})
+        # Not where the effects lie, but what they are.
+        shown = SearchConfig.model_validate(changes).model_dump(mode="json")
+        return replace(controller(name, config), settings=[shown, path.read_text("utf-8")])
+
+    return method
 
 
-LEARNT: dict[str, Learnt] = {"ours:learnt": with_effects}
+LEARNT: dict[str, Learnt] = {
+    "ours:learnt": with_effects("ours:learnt"),
+    **{
+        f"ours:learnt-{name}": with_effects(f"ours:learnt-{name}", **changes)
+        for name, changes in {
+            # Operators outside the default space, added to it or to the published operators.
+            "blend": {"also": ["blend_filter"]},
+            "mix": {"also": ["source_mix"]},
+            "paper": {"operators": PAPER},
+            "paper-blend": {"operators": [*PAPER, "blend_filter"]},
+        }.items()
+    },
+}
 """By the name of the method, as on the command line."""

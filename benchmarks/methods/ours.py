@@ -27,11 +27,6 @@ VARIANTS: dict[str, SearchConfig] = {name: ablated(SearchConfig(), name) for nam
         "full-first": {"include_full": True},
         "5-proposals": {"proposals": 5},
         "repeats": {"repeats": {"enabled": True}},
-        # Operators outside the default space, added to it or to the published operators.
-        "blend": {"also": ["blend_filter"]},
-        "mix": {"also": ["source_mix"]},
-        "paper": {"operators": PAPER},
-        "paper-blend": {"operators": [*PAPER, "blend_filter"]},
         # Short trainings first, a ninth or a third of the training each.
         "short": {"fidelity": {"level": 1 / 9}},
         "short-50": {"fidelity": {"level": 1 / 9, "share": 0.5}},
