@@ -266,7 +266,7 @@ def test_effects_of_a_pool_left_out_were_learnt_from_all_others_and_not_from_it(
     from_pools = {f"pools:{name}" for name in others if name in NAMES}
     assert {name for name in prior.learnt_from if name.startswith("pools:")} == from_pools
     assert ("recipebench:0-3" in prior.learnt_from) == (pool != "recipebench")
-    method, whole = learnt.LEARNT["ours:learnt"](others), learnt.with_effects(learnt.SOURCES)
+    method, whole = (learnt.LEARNT["ours:learnt"](names) for names in (others, learnt.SOURCES))
     assert method.settings != whole.settings  # runs are kept under what was learnt
     assert prior.effects != read_prior(learnt.stored(learnt.SOURCES)).effects
 
