@@ -13,12 +13,14 @@ from tests.study.conftest import ROWS
 from tests.study.test_incumbent import config_of, exported, is_full, judged, scored
 
 from autoselection.config import StudyConfig, load_config
+from autoselection.diagnose import what_if
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import study_markdown
 from autoselection.report.answer import study_answer
 from autoselection.report.study_page import front_figure
 from autoselection.report.study_view import view_study
+from autoselection.report.whatif import whatif_sheets
 from autoselection.study import Study, run_study, summary
 from autoselection.study.references import watched_tasks
 from autoselection.study.trade_offs import trade_offs
@@ -56,7 +58,9 @@ def references(study: Study) -> list[tuple[str, int]]:
     return [(event["label"], event["seed"]) for event in study.journal.of("reference")]
 
 
-def test_the_best_is_chosen_among_what_keeps_the_floor(study_config: Path, tmp_path: Path, ends: Any) -> None:
+def test_the_best_is_chosen_among_what_keeps_the_floor(
+    study_config: Path, tmp_path: Path, ends: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs: list[EvaluationJob] = []
 
     def end(job: EvaluationJob) -> EvaluationResult:
@@ -78,6 +82,18 @@ def test_the_best_is_chosen_among_what_keeps_the_floor(study_config: Path, tmp_p
 
     (row,) = watched_tasks(study)
     assert (row.task, row.guard, row.kept) == ("boolean", True, True)
+
+    # What was not tried is valued within the floor: small subsets would have the better score, and miss it.
+    asked = what_if(study, {}, proposals=40)
+    assert {item.trial for item in asked.trials} == {trial.id for trial in keeping}
+    assert asked.untried and all(0 <= item.better <= (item.meets or 0.0) <= 1 for item in asked.untried)
+    assert "is better than that and meets the floors with probability" in asked.sentences[1]
+    assert "better, within the floors" in whatif_sheets(asked)[1].headings
+    with monkeypatch.context() as changed:
+        changed.setattr(Study, "floors", {})
+        free = what_if(study, {}, proposals=40)
+    assert all(item.meets is None for item in free.untried)
+    assert min(item.rows for item in asked.untried) > min(item.rows for item in free.untried)
     assert (row.base, row.winner) == (pytest.approx(base), best.tasks["boolean"])
     assert row.incumbent == pytest.approx(1.0, abs=0.05)
     assert summary(study)["watched"] == [row.to_dict()]

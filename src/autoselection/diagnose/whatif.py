@@ -15,14 +15,14 @@ from autoselection.diagnose.study import study_table
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Materialization, PrefixCache, materialize
-from autoselection.search import SearchController
+from autoselection.search import Prediction, SearchController
 from autoselection.search.proposer import EditProposer, ProposalRequest, StartingPoint
 from autoselection.signals import SignalTable
 from autoselection.statistics import best_probabilities, chance_correlation
 from autoselection.study import Study, Trial
 from autoselection.study.chance import chance_of
 from autoselection.study.evidence import counted_tables
-from autoselection.tasks import TaskConfig, overall
+from autoselection.tasks import TaskConfig, overall, shortfall
 from autoselection.wording import suggestion
 
 PROPOSALS = 160
@@ -58,7 +58,8 @@ class Untried:
 
     Attributes:
         mu, sigma: what the search's surrogate expects of its score.
-        better: probability that it is better than the best trial.
+        better: probability that it is better than the best trial, and meets the floors, where there are any.
+        meets: probability that it meets the floors; None where there are none.
         document: the recipe, to be saved and run.
     """
 
@@ -68,6 +69,7 @@ class Untried:
     sigma: float
     better: float
     document: Mapping[str, Any]
+    meets: float | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROP
     ]
     listed.sort(key=lambda item: -item.score)
     table = study_table(study, notes) if proposals else None
-    untried = [] if table is None else _untried(study, table, trials, scores, proposals)
+    untried = [] if table is None else _untried(study, table, trials, tasks, proposals)
     said = _sentences(study, listed, untried)
     return WhatIf({task.name: task.weight for task in tasks}, tuple(listed), tuple(untried), (*said, *notes))
 
@@ -195,16 +197,30 @@ def _scored(result: EvaluationResult, tasks: Sequence[TaskConfig]) -> Evaluation
 
 
 def _untried(
-    study: Study, table: SignalTable, trials: Sequence[Trial], scores: NDArray[np.float64], count: int
+    study: Study, table: SignalTable, trials: Sequence[Trial], tasks: Sequence[TaskConfig], count: int
 ) -> list[Untried]:
-    """The proposals that are expected to improve most on the best trial, first the one of the highest expected improvement."""
-    search = study.config.search
+    """The proposals that are expected to improve most on the best trial, first the one of the highest expected improvement,
+    times the probability that it meets the floors; that alone where no trial does.
+
+    Args:
+        trials: those that the best is chosen from; the surrogate learns from the others too.
+        tasks: with the weights that are asked about.
+    """
+    search, floors = study.config.search, study.floors
     settings = search.model_copy(update={"initial": (), "include_full": False, "proposals": count})
     controller = SearchController(table, settings)
-    recipes = [trial.recipe.canonical(controller.registry) for trial in trials]
-    starts = [StartingPoint(recipes[place], None) for place in np.argsort(-scores, kind="stable")[:PARENTS]]
+    known = [trial for trial in study.subsets() if trial.score is not None]
+    scores = np.array([overall(trial.tasks, tasks) for trial in known])
+    recipes = [trial.recipe.canonical(controller.registry) for trial in known]
+    meeting = [shortfall(trial.tasks, floors) == 0 for trial in known]
+    chosen = {trial.id for trial in trials}
+    starts = [
+        StartingPoint(recipes[place], None)
+        for place in np.argsort(-scores, kind="stable").tolist()
+        if known[place].id in chosen
+    ]
     rng = np.random.default_rng([search.seed, _STREAM])
-    request = ProposalRequest(count, 0, starts, (), controller.credit, controller.space, rng)
+    request = ProposalRequest(count, 0, starts[:PARENTS], (), controller.credit, controller.space, rng)
     seen = {str(trial.record["subset_hash"]) for trial in study.subsets()}
     cache, found = PrefixCache(), list[Materialization]()
     for proposed in EditProposer(settings).propose(request).recipes:
@@ -215,23 +231,32 @@ def _untried(
     if not found:
         return []
     inputs = controller.predictions.inputs
-    points = inputs.points(recipes, [study.rows(trial.id) for trial in trials])
-    asked = inputs.points([made.recipe for made in found], [made.rows for made in found])
-    predicted = controller.predictions.elsewhere(points, scores, asked)
-    best = float(scores.max())
+    predicted = controller.predictions.elsewhere(
+        inputs.points(recipes, [study.rows(trial.id) for trial in known]),
+        scores,
+        inputs.points([made.recipe for made in found], [made.rows for made in found]),
+        eligible=meeting if floors else None,
+        floors=floors,
+        tasks={task: np.array([trial.tasks[task] for trial in known]) for task in floors},
+    )
+    best = max(overall(trial.tasks, tasks) for trial in trials)
     # Of what is far from all trials next to nothing is known: by probability alone it would stand above what is likely good.
     order = sorted(range(len(found)), key=lambda place: (-predicted[place].log_ei, place))[:SHOWN]
-    return [
-        Untried(
-            found[place].recipe.describe(),
-            len(found[place].rows),
-            predicted[place].mu,
-            predicted[place].sigma,
-            float(norm.sf(best, predicted[place].mu, max(predicted[place].sigma, 1e-12))),
-            found[place].recipe.to_dict(),
-        )
-        for place in order
-    ]
+    return [_told(found[place], predicted[place], best if any(meeting) else None) for place in order]
+
+
+def _told(made: Materialization, expected: Prediction, best: float | None) -> Untried:
+    """A proposal beside the best trial; None: no trial meets the floors, so that whatever meets them is better."""
+    better = 1.0 if best is None else float(norm.sf(best, expected.mu, max(expected.sigma, 1e-12)))
+    return Untried(
+        made.recipe.describe(),
+        len(made.rows),
+        expected.mu,
+        expected.sigma,
+        better * (1.0 if expected.meets is None else expected.meets),
+        made.recipe.to_dict(),
+        expected.meets,
+    )
 
 
 def _sentences(study: Study, trials: Sequence[Reweighed], untried: Sequence[Untried]) -> list[str]:
@@ -246,8 +271,9 @@ def _sentences(study: Study, trials: Sequence[Reweighed], untried: Sequence[Untr
     ]
     if untried:
         first = untried[0]
+        floors = "" if first.meets is None else " and meets the floors"
         said.append(
-            f"Of the recipes that were not tried, the most promising is better than that with probability {first.better:.0%} "
+            f"Of the recipes that were not tried, the most promising is better than that{floors} with probability {first.better:.0%} "
             f"({first.mu:.4f} ± {first.sigma:.4f} expected): {first.recipe}."
         )
     return said

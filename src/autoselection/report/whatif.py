@@ -24,11 +24,17 @@ def whatif_sheets(found: WhatIf) -> list[Sheet]:
     counted = ", ".join(f"{name} {weight:g}" for name, weight in found.weights.items())
     sheets = [Sheet.of(f"Trials with the weights {counted} (dev; no training)", headings, rows)]
     if found.untried:
+        floors = any(item.meets is not None for item in found.untried)
         untried = [
-            (f"{item.mu:.4f} ± {item.sigma:.4f}", f"{item.better:.0%}", f"{item.rows:,}", item.recipe)
+            (
+                f"{item.mu:.4f} ± {item.sigma:.4f}",
+                f"{item.better:.0%}",
+                *((f"{item.meets or 0.0:.0%}",) if floors else ()),
+                f"{item.rows:,}",
+                item.recipe,
+            )
             for item in found.untried
         ]
-        sheets.append(
-            Sheet.of("Not tried yet", ("expected score", "better than all trials", "rows", "recipe"), untried)
-        )
+        above = ("better, within the floors", "meets the floors") if floors else ("better than all trials",)
+        sheets.append(Sheet.of("Not tried yet", ("expected score", *above, "rows", "recipe"), untried))
     return sheets

@@ -14,7 +14,7 @@ forgotten: these surrogates go without them, so that after few trials they tell 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
@@ -52,12 +52,37 @@ class Predictions:
         self._history = history
         self._of_tasks = without_prior(ranker, history.config)
 
-    def elsewhere(self, train: Sequence[Point], scores: NDArray[np.float64], test: Sequence[Point]) -> list[Prediction]:
+    def elsewhere(
+        self,
+        train: Sequence[Point],
+        scores: NDArray[np.float64],
+        test: Sequence[Point],
+        *,
+        eligible: Sequence[bool] | None = None,
+        floors: Mapping[str, float] | None = None,
+        tasks: Mapping[str, NDArray[np.float64]] | None = None,
+    ) -> list[Prediction]:
         """Predictions of ``test`` from the scores of ``train``: subsets of this pool that were evaluated elsewhere, as
-        :meth:`SurrogateInputs.points` describes them."""
+        :meth:`SurrogateInputs.points` describes them.
+
+        Args:
+            eligible: which of ``train`` may be chosen, so that an improvement is one on the best of these; None: all.
+            floors: lowest score by task: predictions then tell the probability that all are met, and value what is expected
+                to improve by it; by that alone while nothing is eligible.
+            tasks: scores of ``train`` by task, of those that have floors at least.
+        """
         config = self._history.config
-        known = self.inputs.elsewhere(train, scores)
-        return self.ranker.predict(known, test, config.surrogate.kappa, config.seed)[len(train) :]
+        some = eligible is None or any(eligible)
+        known = replace(self.inputs.elsewhere(train, scores), eligible=eligible if some else None)
+        found = self.ranker.predict(known, test, config.surrogate.kappa, config.seed)[len(train) :]
+        if not floors or not tasks:
+            return found
+        logs = np.zeros(len(test))
+        for task, floor in floors.items():
+            of_task = self.inputs.elsewhere(train, tasks[task])
+            expected = self._of_tasks.predict(of_task, test, config.surrogate.kappa, config.seed)[len(train) :]
+            logs += _log_above(expected, floor)
+        return _within_floors(found, logs, some)
 
     def of_candidates(self, candidates: Sequence[Candidate], number: int, *, full: bool = False) -> list[Prediction]:
         """What trial ``number`` is decided by, for candidates; with ``full`` as if each were fully evaluated."""
@@ -176,12 +201,7 @@ class Predictions:
         if self._history.config.pareto and some:
             predicted = self._traded_off(known, predicted, points, seed)
         meets = self._log_meets(points, seed)
-        if meets is None:
-            return predicted
-        return [
-            replace(expected, meets=float(np.exp(log)), log_ei=float(log) + (expected.log_ei if some else 0.0))
-            for expected, log in zip(predicted, meets, strict=True)
-        ]
+        return predicted if meets is None else _within_floors(predicted, meets, some)
 
     def _traded_off(
         self, known: Sequence[Prediction], predicted: Sequence[Prediction], points: Sequence[Point], seed: int
@@ -222,8 +242,7 @@ class Predictions:
         found = np.zeros(len(points))
         for task, floor in history.floors.items():
             _, predicted = self._believed(self._of_tasks, task, points, seed, own=True)
-            mu, sigma = np.array([(expected.mu, max(expected.sigma, 1e-12)) for expected in predicted]).reshape(-1, 2).T
-            found += log_ndtr((mu - floor) / sigma)
+            found += _log_above(predicted, floor)
         return found
 
     def _believed(
@@ -251,3 +270,21 @@ class Predictions:
 
 def _in_full(points: Sequence[Point]) -> list[Point]:
     return [replace(point, fidelity=1.0) for point in points]
+
+
+def _log_above(expected: Sequence[Prediction], floor: float) -> NDArray[np.float64]:
+    """Logarithm of the probability that each score is at least a floor."""
+    mu, sigma = np.array([(each.mu, max(each.sigma, 1e-12)) for each in expected]).reshape(-1, 2).T
+    return np.asarray(log_ndtr((mu - floor) / sigma))
+
+
+def _within_floors(expected: Sequence[Prediction], logs: NDArray[np.float64], some: bool) -> list[Prediction]:
+    """Predictions with the probability, of which the logarithm is given, that all floors are met.
+
+    Args:
+        some: whether anything known meets them: else the probability alone is the value.
+    """
+    return [
+        replace(each, meets=float(np.exp(log)), log_ei=float(log) + (each.log_ei if some else 0.0))
+        for each, log in zip(expected, logs, strict=True)
+    ]
