@@ -109,6 +109,42 @@ def test_the_table_says_what_happened(study_config: Path, tmp_path: Path, execut
     assert subset_hash(pool.row_of(ids)) == run.incumbent
 
 
+class Forgetting(FastExecutor):
+    """The fewer rows the better on addition and the worse on boolean, of which the untrained model knows all."""
+
+    def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
+        for place, job in enumerate(jobs):
+            self.jobs.append(("" if job.rows is None else subset_hash(job.rows), job.split, job.seed))
+            share = 1.0 if job.rows is None else len(job.rows) / 400
+            by_task = {"addition": -share, "boolean": share}
+            scores = {task.name: by_task[task.name] for task in job.tasks}
+            items = {name: {"ids": ["0", "1"], "nll": [-value] * 2} for name, value in scores.items()}
+            seconds = {"train": 0.0, "eval": 0.0, "total": 0.0}
+            yield place, EvaluationResult(job.split, job.seed, scores["addition"], scores, {}, items, seconds)
+
+
+def test_what_methods_pick_keeps_the_floors(
+    study_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Forgetting()
+    monkeypatch.setattr(compare_run, "make_executor", lambda config: made)
+    floors = ["tasks.1.weight=0", "tasks.1.floor=base - 0.6"]
+    names, budget = ("random", "ours"), 6
+    free = _compare(study_config, tmp_path / "free", names, budget=budget, overrides=floors[:1])
+    kept = _compare(study_config, tmp_path / "kept", names, budget=budget, overrides=floors)
+    assert ("", "dev", 0) in made.jobs, "the untrained model is what the floor is measured from"
+    for one, other in zip(
+        sorted(free.methods, key=lambda item: item.method),
+        sorted(kept.methods, key=lambda item: item.method),
+        strict=True,
+    ):
+        for run in other.runs:
+            assert run.rows >= 0.4 * 400 and run.evaluations == budget, "references are no part of the budget"
+        assert min(run.rows for run in one.runs) < 0.4 * 400
+    with pytest.raises(StudyError, match="comparison of other floors"):
+        _compare(study_config, tmp_path / "kept", names, budget=budget, overrides=[floors[0], "tasks.1.floor=0.2"])
+
+
 def test_the_page_draws_what_the_table_says(study_config: Path, tmp_path: Path, executor: FastExecutor) -> None:
     go = pytest.importorskip("plotly.graph_objects")
     found = _compare(study_config, tmp_path)

@@ -21,7 +21,7 @@ def _running(settings_of: Callable[[Session], SearchConfig]) -> Callable[[Sessio
     def run(session: Session, seed: int) -> None:
         # Language-model roles belong to a study (their answers are stored there): here the rules decide alone.
         settings = settings_of(session).model_copy(update={"evaluations": session.budget, "seed": seed, "llm": None})
-        search = SearchController(session.table, settings)
+        search = SearchController(session.table, settings, floors=session.floors)
         while candidates := search.ask():
             for candidate in candidates:
                 score, tasks = session.observe_tasks(candidate.rows, candidate.fidelity)

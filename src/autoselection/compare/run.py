@@ -12,6 +12,7 @@ import numpy as np
 
 from autoselection import files
 from autoselection.compare.comparison import Comparison, Items, Run, compare_runs, item_scores
+from autoselection.compare.floors import compared_floors
 from autoselection.compare.methods import choose_methods
 from autoselection.compare.outputs import write_comparison
 from autoselection.compare.rounds import Rounds
@@ -30,7 +31,8 @@ from autoselection.tasks import factors
 
 
 def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: Sequence[int], out: Path) -> Comparison:
-    """Compare methods, or go on with a comparison, in the folder ``out``.
+    """Compare methods, or go on with a comparison, in the folder ``out``. Where tasks have floors, what a method picks keeps them,
+    if anything that it tried does.
 
     Every method spends ``budget`` evaluations with each seed. An evaluation (subset, training seed, settings) is made
     once, whoever asks for it, and kept as it ends: started again, the comparison repeats none. When all methods are
@@ -61,11 +63,14 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         account = keyed_account(config, prepared.pool.fingerprint, journal, out)
         ledger = Ledger(config, prepared.pool.path, journal, executor, account)
         plan = {"methods": sorted(names), "budget": budget, "seeds": sorted(seeds), "settings": account.settings}
+        if floored := {task.name: task.floor for task in config.tasks if task.floor is not None}:
+            plan["floors"] = floored
         _check_plan(journal, plan, out)
         files.write_text(out / CONFIG, to_yaml(config))
         rounds: Rounds[Wanted] = Rounds(ledger.attempt)
         # Sessions have one seed: all methods see the same score of a subset.
-        sessions = open_sessions(prepared.table, ledger, rounds, methods, budget, dict.fromkeys(seeds, 0))
+        floors = compared_floors(config, prepared, ledger, out)
+        sessions = open_sessions(prepared.table, ledger, rounds, methods, budget, dict.fromkeys(seeds, 0), floors)
         for method in methods:
             if method.evaluations is not None:
                 count = method.budget(budget, prepared.table, config.search)
@@ -86,7 +91,7 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
 def _check_plan(journal: Journal, plan: dict[str, Any], out: Path) -> None:
     """Test is scored for one comparison only, so that nobody chooses methods or budgets by it."""
     for event in journal.of("test_plan"):
-        changed = [name for name, value in plan.items() if event["plan"][name] != value]
+        changed = [name for name in {**plan, **event["plan"]} if event["plan"].get(name) != plan.get(name)]
         if changed:
             raise StudyError(
                 f"{out}: test was already scored for a comparison of other {', '.join(changed)}; "
@@ -95,7 +100,7 @@ def _check_plan(journal: Journal, plan: dict[str, Any], out: Path) -> None:
 
 
 def _run(method: str, seed: int, session: Session, seconds: float, budget: int) -> Run:
-    picks = standings(session.log, max(budget, session.budget))
+    picks = standings(session.log, max(budget, session.budget), session.floors)
     last = picks[-1]
     return Run(
         method=method,
@@ -122,7 +127,7 @@ def _score_test(
         journal.append("test_plan", plan=plan, incumbents=chosen)
     subsets = {}
     for session in sessions.values():
-        if (pick := standings(session.log, session.budget)[-1]) is not None:
+        if (pick := standings(session.log, session.budget, session.floors)[-1]) is not None:
             subsets[subset_hash(pick.rows)] = pick.rows
     wanted = [Wanted(rows, seed, "test") for _, rows in sorted(subsets.items()) for seed in ledger.config.final.seeds]
     scored: dict[str, list[EvaluationResult]] = {}
@@ -146,7 +151,7 @@ def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], pool:
     folder = out / "incumbents"
     folder.mkdir(exist_ok=True)
     for (name, seed), session in sessions.items():
-        pick = standings(session.log, session.budget)[-1]
+        pick = standings(session.log, session.budget, session.floors)[-1]
         if pick is not None:
             ids = [str(pool.ids[int(row)]) for row in pick.rows]
             files.write_text(folder / f"{name}-seed{seed}.json", json.dumps(ids) + "\n")

@@ -25,6 +25,7 @@ def open_sessions(
     methods: Sequence[Method],
     budget: int,
     seeds: Mapping[int, int],
+    floors: Mapping[str, float] | None = None,
 ) -> dict[Key, Session]:
     """A session for every method and seed.
 
@@ -32,12 +33,15 @@ def open_sessions(
         budget: evaluations of methods that have none of their own.
         seeds: seed of the methods to seed of the session, which is added to the training seeds. Sessions of one seed see
             the same score of a subset, whatever their method.
+        floors: lowest score of each task that has one.
     """
     scorer = StudyScorer(table, ledger, rounds)
     search = ledger.config.search
     total = partial(overall, tasks=ledger.config.tasks)
     return {
-        (method.name, seed): Session(scorer, method.budget(budget, table, search), training, search, total)
+        (method.name, seed): Session(
+            scorer, method.budget(budget, table, search), training, search, total, floors or {}
+        )
         for seed, training in seeds.items()
         for method in methods
     }

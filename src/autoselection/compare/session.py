@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from autoselection.recipes import subset_hash
 from autoselection.search import SearchConfig
 from autoselection.signals.table import SignalTable
+from autoselection.tasks import merit
 
 Rows = NDArray[np.int64]
 
@@ -90,6 +91,7 @@ class Session:
         seed: of the evaluations.
         search: the space of recipes that methods draw from, and the settings of those that are this package's.
         overall: the score from those of the tasks.
+        floors: lowest score of each task that has one: what a method would pick meets them, if anything does.
     """
 
     _world: Scorer
@@ -97,6 +99,7 @@ class Session:
     seed: int
     search: SearchConfig = field(default_factory=SearchConfig)
     overall: Callable[[Mapping[str, float]], float] = plain_mean
+    floors: Mapping[str, float] = field(default_factory=dict)
     log: list[Evaluated] = field(default_factory=list)
     spent: float = 0.0
     _inside: float = 0.0
@@ -187,35 +190,43 @@ class Standing:
     seen: float
 
 
-def standings(log: Sequence[Evaluated], budget: int) -> list[Standing | None]:
+def standings(
+    log: Sequence[Evaluated], budget: int, floors: Mapping[str, float] | None = None
+) -> list[Standing | None]:
     """What a method would pick after 1, 2, ... ``budget`` full evaluations' worth; None before it has any score.
 
-    The subset with the best mean score at the highest fidelity seen so far (ties: the earlier one). Failed evaluations
-    count for nothing.
+    The subset with the best mean score at the highest fidelity seen so far (ties: the earlier one), of those whose mean task scores
+    meet every floor; the one that misses them least, while none does. Failed evaluations count for nothing.
+
+    Args:
+        floors: lowest score by task.
     """
     picks: list[Standing | None] = []
     for cost in range(1, budget + 1):
         past = [item for item in log if item.spent <= cost + 1e-9]
-        picks.append(_pick(past))
+        picks.append(_pick(past, floors or {}))
     return picks
 
 
-def incumbents(log: Sequence[Evaluated], budget: int) -> list[Rows | None]:
+def incumbents(log: Sequence[Evaluated], budget: int, floors: Mapping[str, float] | None = None) -> list[Rows | None]:
     """The subsets of :func:`standings`."""
-    return [None if pick is None else pick.rows for pick in standings(log, budget)]
+    return [None if pick is None else pick.rows for pick in standings(log, budget, floors)]
 
 
-def _pick(past: Sequence[Evaluated]) -> Standing | None:
+def _pick(past: Sequence[Evaluated], floors: Mapping[str, float]) -> Standing | None:
     scored = [item for item in past if item.failure is None]
     if not scored:
         return None
     highest = max(item.fidelity for item in scored)
-    scores: dict[str, list[float]] = {}
-    rows: dict[str, Rows] = {}
+    found: dict[str, list[Evaluated]] = {}
     for item in scored:
         if item.fidelity == highest:
-            key = subset_hash(item.rows)
-            scores.setdefault(key, []).append(item.observed)
-            rows.setdefault(key, item.rows)
-    best = max(scores, key=lambda key: float(np.mean(scores[key])))
-    return Standing(rows[best], float(np.mean(scores[best])))
+            found.setdefault(subset_hash(item.rows), []).append(item)
+    seen = {key: float(np.mean([item.observed for item in items])) for key, items in found.items()}
+
+    def worth(key: str) -> tuple[float, float]:
+        means = {task: float(np.mean([item.tasks[task] for item in found[key]])) for task in floors}
+        return merit(seen[key], means, floors)
+
+    best = max(found, key=worth)
+    return Standing(found[best][0].rows, seen[best])

@@ -7,8 +7,9 @@ to is in the journal before the first trial, and does not change after it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,23 +55,41 @@ def measured_floors(study: Study, incumbent: Materialization | None) -> dict[str
     Raises:
         StudyError: what a floor is measured from could not be scored.
     """
+
+    def results(reference: str) -> Mapping[int, EvaluationResult]:
+        return dev_results(study, UNTRAINED if reference == "base" or incumbent is None else incumbent.subset_hash)
+
+    return {"values": floor_values(study.config, results, study.path)}
+
+
+def floor_values(
+    config: StudyConfig, results: Callable[[str], Mapping[int, EvaluationResult]], folder: Path
+) -> dict[str, float]:
+    """Lowest dev score of each task that has a floor.
+
+    Args:
+        results: dev results by seed of ``base`` or ``incumbent``.
+        folder: named in the error.
+
+    Raises:
+        StudyError: what a floor is measured from could not be scored.
+    """
     values = {}
-    for task in study.config.tasks:
+    for task in config.tasks:
         floor = task.lowest
         if floor is None:
             continue
         references: dict[str, float] = {}
         if floor.reference is not None:
-            subset = UNTRAINED if floor.reference == "base" or incumbent is None else incumbent.subset_hash
-            results = dev_results(study, subset)
-            if failure := next((result.failure for result in results.values() if result.failure), None):
+            found = results(floor.reference)
+            if failure := next((result.failure for result in found.values() if result.failure), None):
                 raise StudyError(
-                    f"{study.path}: the floor of task '{task.name}' is measured from {floor.reference}, which could not be scored "
+                    f"{folder}: the floor of task '{task.name}' is measured from {floor.reference}, which could not be scored "
                     f"({failure.rstrip('.')})."
                 )
-            references = {floor.reference: _mean(results, task.name)}
+            references = {floor.reference: _mean(found, task.name)}
         values[task.name] = floor.value(references)
-    return {"values": values}
+    return values
 
 
 def _measured_from(task: TaskConfig, reference: str) -> bool:
