@@ -20,6 +20,7 @@ from autoselection.operators.param import blend_of
 from autoselection.recipes import Recipe, Step, materialize, why
 from autoselection.search import Observation, SearchController
 from autoselection.search.config import SearchConfig
+from autoselection.search.proposer import EditProposer
 from autoselection.search.scores import cut_scores
 from autoselection.search.space import USUAL, RecipeSpace
 from autoselection.signals.table import SignalTable
@@ -390,3 +391,48 @@ def test_a_search_finds_a_blend_that_random_ones_do_not():
         rng = np.random.default_rng(seed)
         drawn.append(max(score(materialize(recipe(**sample_params(BLEND, table, rng)), table).rows) for _ in range(12)))
     assert np.mean(found) > np.mean(drawn) + 0.03, (found, drawn)
+
+
+class Listening(EditProposer):
+    """Notes what was asked for and made afresh."""
+
+    def __init__(self, config: SearchConfig) -> None:
+        super().__init__(config)
+        self.effects: list[dict[str, float]] = []
+        self.blends: list[dict[str, float]] = []
+
+    def propose(self, request):
+        found = super().propose(request)
+        if request.generation == 0:
+            self.effects.append(dict(request.effects))
+            self.blends += [
+                step.params["weights"]
+                for each in found.recipes
+                if each.made == "fresh recipe with a blend of what was learnt so far"
+                for step in each.recipe.steps
+                if step.operator == "blend_filter"
+            ]
+        return found
+
+
+@pytest.mark.parametrize("also", [(), ("blend_filter",)])
+def test_blends_begin_from_what_the_scores_show(also):
+    """The score falls with one signal and rises with another: what is learnt has these signs, and blends follow it."""
+    table = pool(800)
+    hidden = table["reward"] - table["varentropy"]
+    config = SearchConfig(evaluations=10, also=also, min_rows=100, proposals=60, surrogate={"prior": False})
+    proposer = Listening(config)
+    controller = SearchController(table, config, proposer=proposer)
+    while candidates := controller.ask():
+        for candidate in candidates:
+            controller.tell(Observation(candidate.id, score=float(hidden[candidate.rows].mean())))
+    if not also:
+        assert proposer.blends == [] and not any(proposer.effects)
+        return
+    last = proposer.effects[-1]
+    assert set(last) >= {"reward", "varentropy", "ifd"}
+    assert max(last["reward"], last["helpful"]) > 0 > last["varentropy"]
+    assert len(proposer.blends) >= 4 * len(proposer.effects) // 2
+    late = proposer.blends[len(proposer.blends) // 2 :]
+    assert all(each.get("varentropy", -1.0) < 0 for each in late)
+    assert sum("varentropy" in each or "reward" in each or "helpful" in each for each in late) == len(late)
