@@ -135,6 +135,8 @@ def as_before(document: Mapping[str, Any]) -> dict[str, Any]:
             _put(found, key, value)
     if isinstance(found.get("search"), dict) and not found["search"].get("pareto", True):
         del found["search"]["pareto"]  # as all searches were for one score
+    if _at(found, "evaluation.sft.freeze_embeddings") is False:
+        _take(found, "evaluation.sft.freeze_embeddings")  # as all trainings had it
     for task in found.get("tasks", ()):
         if task.get("weight") == 1.0:  # as all tasks counted
             del task["weight"]

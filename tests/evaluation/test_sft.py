@@ -325,6 +325,29 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model_dir, tiny_
     assert recomputed.losses == pytest.approx(plain.losses, rel=1e-5)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_frozen_embeddings_stay_and_everything_else_is_trained(
+    checkpointing, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
+):
+    subset = encode(pool_dir, tiny_tokenizer)
+    before = load_model(tiny_model_dir, "cpu", "float32").state_dict()
+    settings = {"max_steps": 3, "freeze_embeddings": True, "gradient_checkpointing": checkpointing}
+    trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, **settings)
+    after = trained.model.state_dict()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {name for name in before if "embed_tokens" in name or "lm_head" in name}
+    assert trained.trainable_parameters == sum(v.numel() for name, v in before.items() if name not in same)
+    free = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, max_steps=3)
+    assert free.losses[0] == pytest.approx(trained.losses[0], abs=1e-5) and free.losses[2] != trained.losses[2]
+
+
+def test_embeddings_are_frozen_where_all_weights_are_trained_by_trl():
+    with pytest.raises(ValidationError, match="freeze_embeddings is for method full"):
+        SFTConfig(freeze_embeddings=True, method="lora")
+    with pytest.raises(ValidationError, match="leave freeze_embeddings off"):
+        SFTConfig(freeze_embeddings=True, trainer="llamafactory", llamafactory={"template": "qwen"})
+
+
 @pytest.mark.parametrize("method", [{"method": "lora", "lora_dropout": 0.2}, {"method": "full"}])
 def test_training_depends_on_its_seed_and_on_nothing_drawn_before(
     tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path, method

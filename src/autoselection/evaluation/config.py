@@ -92,6 +92,11 @@ class SFTConfig(Configured):
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: far less memory, about 30% slower."
     )
+    freeze_embeddings: bool = Field(
+        False,
+        description="Full fine-tuning leaves the token embeddings and the output layer as they are: faster and smaller where "
+        "the vocabulary is large beside the model, and another training, so scores change.",
+    )
     divergence: float | None = Field(
         3.0,
         gt=1.0,
@@ -128,6 +133,8 @@ class SFTConfig(Configured):
             raise ValueError(f"give exactly one budget, not {' and '.join(budgets)}")
         if self.deepspeed is not None and self.fsdp is not None:
             raise ValueError("give deepspeed or fsdp, not both")
+        if self.freeze_embeddings and self.method == "lora":
+            raise ValueError("freeze_embeddings is for method full: adapters leave the embeddings as they are anyway")
         return self
 
     @model_validator(mode="after")

@@ -103,6 +103,8 @@ class LlamaFactoryTrainer(Trainer):
                 "trainer llamafactory makes up its own batches: leave packing and group_by_length off "
                 "(its own packing is llamafactory.extra: {neat_packing: true}, with other steps)"
             )
+        if config.freeze_embeddings:
+            raise ValueError("trainer llamafactory trains all weights: leave freeze_embeddings off")
         passes = self._rows_a_pass()
         if config.batch_size % passes:
             raise ValueError(

@@ -61,6 +61,8 @@ class TRLTrainer(Trainer):
         assert model is not None
         if config.method == "lora":
             _check_targets(config.lora_target_modules, model)
+        if config.freeze_embeddings:
+            _freeze_embeddings(model)
         seed_generators(plan.seed)  # adapters are initialised before the trainer seeds anything
         autocast = plan.dtype == torch.bfloat16
         packed = packable(model, plan.dtype if autocast else None)
@@ -95,6 +97,13 @@ class TRLTrainer(Trainer):
             trained = trained.merge_and_unload()
         trained.eval()
         return Trained(trained, trainer.losses, trainer.forward_passes, trainable, packed)
+
+
+def _freeze_embeddings(model: PreTrainedModel) -> None:
+    """No gradients for the tables that are as long as the vocabulary, on either end."""
+    for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+        if table is not None:
+            table.requires_grad_(False)
 
 
 def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing: bool) -> int:
