@@ -27,13 +27,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 OURS, PLAIN, TRL = "autoselection", "plain loop", "TRL"
+FROZEN = "autoselection, embeddings frozen"
 PEAKS = {"H200": 989.0, "H100": 989.0, "A100": 312.0}
 OPTIONS = 4
 _SYNCS = ("aten::_local_scalar_dense", "aten::item", "aten::nonzero", "cudaStreamSynchronize", "cudaDeviceSynchronize")
@@ -88,6 +89,11 @@ def ours(work: Work, model: Any) -> list[float]:
         seed=0, device=work.device, dtype=work.dtype, max_length=work.sft.max_length, work_dir=work.folder,
     )  # fmt: skip
     return TRLTrainer(work.sft).train(plan).losses
+
+
+def ours_frozen(work: Work, model: Any) -> list[float]:
+    """The same with ``freeze_embeddings``: other losses, as it is another training."""
+    return ours(replace(work, sft=work.sft.model_copy(update={"freeze_embeddings": True})), model)
 
 
 def plain_loop(work: Work, model: Any) -> list[float]:
@@ -150,7 +156,12 @@ def trl_as_shipped(work: Work, model: Any) -> list[float]:
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-TRAINERS: Mapping[str, Callable[[Work, Any], list[float]]] = {OURS: ours, PLAIN: plain_loop, TRL: trl_as_shipped}
+TRAINERS: Mapping[str, Callable[[Work, Any], list[float]]] = {
+    OURS: ours,
+    FROZEN: ours_frozen,
+    PLAIN: plain_loop,
+    TRL: trl_as_shipped,
+}
 
 
 def training(work: Work, repeats: int, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -393,7 +404,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     parser.add_argument("--peak", type=float, help="TFLOP/s of the device in this arithmetic")
     parser.add_argument("--parts", nargs="+", default=["training", "scoring", "signals", "dispatch"])
-    parser.add_argument("--methods", nargs="+", default=[OURS, PLAIN, TRL])
+    parser.add_argument("--methods", nargs="+", default=[OURS, FROZEN, PLAIN, TRL])
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)
 
