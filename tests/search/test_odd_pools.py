@@ -15,7 +15,16 @@ from autoselection.search.baselines import latin_hypercube_recipes, random_recip
 from autoselection.search.config import DrawConfig, FidelityConfig, RepeatConfig
 from autoselection.signals.table import SignalTable
 
-MORE = ("source_filter", "source_mix", "length_filter", "score_filter", "sample", "intersect", "subtract")
+MORE = (
+    "source_filter",
+    "source_mix",
+    "length_filter",
+    "score_filter",
+    "sample",
+    "intersect",
+    "subtract",
+    "blend_filter",
+)
 MORE += ("cluster_balance", "diversity", "decontaminate", "varentropy_mix")
 
 
@@ -73,6 +82,15 @@ def odd_pools() -> dict[str, SignalTable]:
         "no tokens": SignalTable.from_arrays({"ifd": rng.random(n), "n_tokens": 0 * ones}, **two),
         "one text": SignalTable.from_arrays({"ifd": rng.random(n)}, text_hash=np.zeros(n, int), **two),
         "one task": SignalTable.from_arrays({"ifd": rng.random(n), "mona/a": rng.random(n)}, **two),
+        "two scores, some infinite, some missing": SignalTable.from_arrays(
+            {
+                "ifd": np.where(np.arange(n) % 7, rng.random(n), np.inf),
+                "x": np.where(np.arange(n) % 5, rng.random(n), np.nan),
+                "y": np.where(np.arange(n) < 2, rng.random(n), np.nan),
+                "mona/a": np.where(np.arange(n) % 3, rng.random(n), np.nan),
+            },
+            **two,
+        ),
         "one task, constant": SignalTable.from_arrays({"ifd": rng.random(n), "mona/a": ones}, **two),
         "one cluster": SignalTable.from_arrays({"ifd": rng.random(n)}, sae=np.ones((n, 4)), embeddings=np.ones((n, 4))),
         "no direction": SignalTable.from_arrays(
@@ -118,7 +136,8 @@ def test_odd_pools_are_searched_without_a_crash(name, kind):
 @pytest.mark.parametrize("name", POOLS)
 def test_baselines_of_odd_pools_are_valid_recipes(name):
     signals = POOLS[name]
-    config = SearchConfig(min_rows=1)
+    also = tuple(name for name in MORE if default_registry().get(name).available(signals))
+    config = SearchConfig(min_rows=1, also=also)
     recipes = [
         *single_operator_recipes(signals, config=config),
         *random_recipes(signals, 3, config=config),
@@ -164,6 +183,8 @@ def test_the_least_size_follows_min_rows_and_excluded_rows_do_not_count():
     [
         ("score_filter", "a signal whose values differ"),
         ("source_filter", "a pool of at least two sources"),
+        ("source_mix", "a pool of at least two sources"),
+        ("blend_filter", "two signals at least that do not order the pool alike"),
         ("ifd_filter", "ifd, which"),
     ],
 )

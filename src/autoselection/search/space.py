@@ -58,8 +58,10 @@ def _lacks(operator: Operator) -> str:
     """Why an operator cannot be used on the pool, and what helps."""
     if needed := ", ".join(operator.needs({})):
         return f"needs {needed}, which this pool does not have: compute it with 'autoselection score', or remove the operator."
-    if any(param.kind == "sources" for param in operator.params):
+    if any(param.kind in ("sources", "weights") for param in operator.params):
         return "needs a pool of at least two sources: remove the operator."
+    if blend_of(operator.params):
+        return "needs two signals at least that do not order the pool alike: score the pool with more, or remove the operator."
     return "needs a signal whose values differ, which this pool does not have: score the pool, or remove the operator."
 
 
