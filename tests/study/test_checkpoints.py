@@ -66,7 +66,7 @@ def test_a_study_stopped_between_saving_and_removing_ends_with_the_same_models(
             raise Stopped
         return prune_checkpoints(study)
 
-    monkeypatch.setattr("autoselection.study.run.prune_checkpoints", stop)
+    monkeypatch.setattr("autoselection.study.rounds.prune_checkpoints", stop)
     with pytest.raises(Stopped):
         run_study(config, out)
     unfinished = out / "work" / "t005-seed0" / "model"  # half of a model that is still being written
@@ -74,7 +74,7 @@ def test_a_study_stopped_between_saving_and_removing_ends_with_the_same_models(
     (unfinished / "part").write_text("x")
     assert prune_checkpoints(Study(out))
     assert (unfinished / "part").is_file()  # no result: left alone
-    monkeypatch.setattr("autoselection.study.run.prune_checkpoints", prune_checkpoints)
+    monkeypatch.setattr("autoselection.study.rounds.prune_checkpoints", prune_checkpoints)
     study = run_study(config, out)
     assert saved(out) == best_of(study, 2)
     assert prune_checkpoints(study) == []

@@ -14,7 +14,7 @@ from tests.study.test_incumbent import scored
 from autoselection.config import load_config
 from autoselection.evaluation import EvaluationConfig, EvaluationJob, EvaluationResult
 from autoselection.study import Study, run_study
-from autoselection.study.run import training_seeds
+from autoselection.study.rounds import training_seeds
 
 
 @given(seeds=st.lists(st.integers(0, 30), min_size=1, max_size=4, unique=True))

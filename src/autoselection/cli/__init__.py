@@ -19,12 +19,22 @@ from typing import Annotated
 import typer
 
 from autoselection import __version__
-from autoselection.cli import data, evidence, mixtures, recipes, rows, scoring, search, watch  # each registers its own
+from autoselection.cli import (  # each registers its own
+    agents,
+    data,
+    evidence,
+    mixtures,
+    recipes,
+    rows,
+    scoring,
+    search,
+    watch,
+)
 from autoselection.cli._common import app
 from autoselection.cli._outcome import run
 from autoselection.terminal import write_text
 
-__all__ = ["app", "data", "evidence", "main", "mixtures", "recipes", "rows", "scoring", "search", "watch"]
+__all__ = ["agents", "app", "data", "evidence", "main", "mixtures", "recipes", "rows", "scoring", "search", "watch"]
 
 
 def _version(value: bool) -> None:

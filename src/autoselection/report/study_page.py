@@ -119,7 +119,7 @@ def _search_section(view: StudyView) -> Section:
         parts += [progress_figure(view.trials), task_figure(view)]
     if view.trade_offs:
         parts.append(front_figure(view))
-    parts += _sheets(view, "front", "search")
+    parts += _sheets(view, "front", "search", "agents")
     return Section("The search", tuple(parts))
 
 

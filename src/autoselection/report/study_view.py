@@ -37,6 +37,7 @@ KINDS = {
     "reseed": "reseed",
     "repeat": "repeat",
     "promotion": "promotion",
+    "agent": "agent",
 }
 SHORT = "short training"
 _PACKAGES = ("numpy", "polars", "torch", "transformers", "trl", "plotly")

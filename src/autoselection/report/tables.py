@@ -23,7 +23,7 @@ from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
 from autoselection.study.references import reference_results, watched_tasks
-from autoselection.study.study import Study
+from autoselection.study.study import AGENT, Study
 from autoselection.study.trade_offs import trade_offs
 from autoselection.study.trials import Trial
 from autoselection.tasks import labels
@@ -31,12 +31,14 @@ from autoselection.terminal import Terminal
 
 
 def study_sheets(study: Study) -> dict[str, Sheet]:
-    """The tables of a study, as far as it has come, in their order: ``search``, ``front``, ``watched``, ``surrogate``,
+    """The tables of a study, as far as it has come, in their order: ``search``, ``agents``, ``front``, ``watched``, ``surrogate``,
     ``verdict``, ``final``, ``comparison``, ``variance``.
     """
     sheets: dict[str, Sheet] = {}
     if study.journal.of("trial"):
         sheets["search"] = _trial_sheet(study)
+        if study.journal.of(AGENT):
+            sheets["agents"] = _agents_sheet(study)
         if study.config.search.pareto:
             sheets["front"] = front_sheet(study)
         if watched_tasks(study):
@@ -85,6 +87,26 @@ def _trial_sheet(study: Study) -> Sheet:
     headings = ("trial", "origin", "parent", "rows", "dev score", *shown, "cut", "s", "recipe")
     best_of = " of what meets the floors" if floors else ""
     return Sheet(f"Search (dev; higher is better, * best{best_of})", headings, tuple(rows))
+
+
+def _agents_sheet(study: Study) -> Sheet:
+    """What agents asked to be evaluated, in order, taken or refused; looks are counted since the one before."""
+    trials = {trial.id: trial for trial in study.all_trials()}
+    rows = []
+    for event in study.journal.of(AGENT):
+        trial = trials.get(event["trial"] or "")
+        rows.append(
+            (
+                event["trial"] or "refused",
+                "" if trial is None else trial.outcome,
+                str(event["client"]),
+                str(sum(event["looked"].values())),
+                str(event["reason"]),
+                str(event["refused"] or Recipe.from_dict(event["recipe"]).describe()),
+            )
+        )
+    headings = ("trial", "dev score", "client", "calls before", "its reason", "recipe, or why it was refused")
+    return Sheet("What agents asked for", headings, tuple(rows))
 
 
 def _task_cell(trial: Trial, task: str, floors: Mapping[str, float]) -> str:

@@ -63,6 +63,7 @@ from autoselection.search.roles import Roles
 from autoselection.search.space import RecipeSpace
 from autoselection.search.surrogate_inputs import SurrogateInputs
 from autoselection.signals.table import SignalTable
+from autoselection.wording import clipped, suggestion
 
 
 class SearchController:
@@ -160,6 +161,11 @@ class SearchController:
         return self._history.pending
 
     @property
+    def replaying(self) -> bool:
+        """Whether recorded rounds are left to be asked again."""
+        return bool(self._recorded)
+
+    @property
     def history(self) -> tuple[EvaluatedCandidate, ...]:
         """Everything told so far, in the order of trial numbers."""
         return self._history.told
@@ -233,6 +239,38 @@ class SearchController:
             self.rounds.append(self._round(decisions, stopped))
             self._stopped = stopped
         return list(self.pending)
+
+    def propose(self, recipe: Recipe, reason: str, *, parent: str | None = None) -> Candidate:
+        """Take a recipe of one's own as the next candidate: a round of its own, paid from the same budget.
+
+        It is pending then, as what :meth:`ask` gives, and is told as that is. The search learns from it, and goes on
+        with its own decisions.
+
+        Args:
+            reason: why it is worth an evaluation, in a sentence; the decision's record has it.
+            parent: id of the trial that it was made from, whose scores then tell the credit of what was changed.
+
+        Raises:
+            RecipeError, SignalError: it cannot be run on this pool.
+            StudyError: the budget is spent, its subset is known, nearly known or too small, the parent was not told, or
+                recorded rounds have not been asked again.
+        """
+        if self._recorded:
+            raise StudyError("The rounds of before have to be asked again before a recipe is proposed: replay them.")
+        if not self._history.can_pay():
+            raise StudyError(
+                f"The budget of {notebook.counted(self.config.evaluations, 'evaluation')} is spent "
+                f"({self.spent:g} asked for): nothing more can be evaluated."
+            )
+        known = {trial.id: trial for trial in self.history}
+        if parent is not None and parent not in known:
+            raise StudyError(f"The parent '{clipped(parent)}' is no trial with an outcome{suggestion(parent, known)}")
+        above = None if parent is None else known[parent]
+        candidate, decision = self._policy.given(recipe, above, f"proposed: {reason}", reason)
+        self._take(candidate)
+        self.rounds.append(self._round([decision], None))
+        self._stopped = None
+        return candidate
 
     def _again(self, recorded: RecordedRound) -> list[Candidate]:
         self.recorded_rounds += 1

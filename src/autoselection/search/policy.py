@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.errors import StudyError
 from autoselection.recipes import Recipe, StateVector, state_vector
 from autoselection.search import reseed, warmup
 from autoselection.search.config import ZoneConfig
@@ -21,7 +22,7 @@ from autoselection.search.findings import summarise
 from autoselection.search.history import SearchHistory
 from autoselection.search.learnt_mixtures import learnt_mixtures
 from autoselection.search.predictions import Predictions
-from autoselection.search.proposals import Draft, Drafts, Proposals, shares
+from autoselection.search.proposals import BELOW_MIN_ROWS, KNOWN_SUBSET, Draft, Drafts, Proposals, shares
 from autoselection.search.proposer import ProposalRequest, Proposer, StartingPoint
 from autoselection.search.random_streams import EDIT, MIXTURES, RESEED, WARMUP, generator
 from autoselection.search.records import RANKED_KEPT, Candidate, Decision, EvaluatedCandidate, Note, Origin, trial_id
@@ -81,8 +82,8 @@ class Policy:
         """The next candidate with its decision, or why there is none."""
         history, config = self.history, self.history.config
         number = len(history.candidates) + 1
-        if number <= len(self._initial):
-            return self._starting_point(number)
+        if (start := self._next_start()) is not None:
+            return self._starting_point(number, start)
         probes, level = history.count("warmup"), config.fidelity.level
         if probes < (config.warmup if level is None else config.fidelity.warmup):
             screened = self._screened(number) if level is not None else None
@@ -102,8 +103,45 @@ class Policy:
             made = again or made
         return made or "No new subset was found: edits, reseeds and random probes all gave known or too small ones."
 
-    def _starting_point(self, number: int) -> Chosen:
-        draft = self._initial[number - 1]
+    def given(self, recipe: Recipe, parent: EvaluatedCandidate | None, made: str, reason: str) -> Chosen:
+        """A recipe that somebody else chose.
+
+        Raises:
+            StudyError: its subset is known, nearly known, or too small.
+        """
+        draft = self.drafts.make(recipe, made)
+        if problem := self.drafts.problem(draft):
+            raise StudyError(f"Not evaluated: {self._told_of(draft, problem)}.")
+        number = len(self.history.candidates) + 1
+        trajectory = 0 if parent is None else parent.candidate.trajectory
+        candidate = self._candidate(number, draft, "agent", parent.id if parent else None, trajectory)
+        return candidate, Decision.about(candidate, 1, {}, [draft.record], reason, {})
+
+    def _told_of(self, draft: Draft, problem: str) -> str:
+        """What is wrong with a draft, with the trial or the number that it is measured against."""
+        rows, asked = draft.outcome, self.history.candidates
+        if problem == BELOW_MIN_ROWS:
+            least = self.history.config.minimum_rows(self.signals.n)
+            return f"the recipe keeps {rows.distinct:,} different rows, and search.min_rows asks for {least:,} or more"
+        if problem == KNOWN_SUBSET:
+            same = next(trial for trial in asked if trial.subset_hash == rows.subset_hash)
+            return f"the recipe selects the very rows of {same.id}"
+        alike = draft.similarity[self.drafts.earlier :]
+        nearest = asked[int(np.argmax(alike))]
+        return (
+            f"the recipe selects nearly the rows of {nearest.id} (weighted overlap {alike.max():.2f}; search.max_jaccard is "
+            f"{self.history.config.max_jaccard:g})"
+        )
+
+    def _next_start(self) -> Draft | None:
+        """The first starting point that nobody asked for yet; they come before all else that the search decides."""
+        history = self.history
+        if history.count("initial") >= len(self._initial):
+            return None
+        asked = {candidate.subset_hash for candidate in history.candidates}
+        return next((draft for draft in self._initial if draft.outcome.subset_hash not in asked), None)
+
+    def _starting_point(self, number: int, draft: Draft) -> Chosen:
         notes = {"initial recipes left out as repeats": self._repeated_initial} if self._repeated_initial else {}
         candidate = self._candidate(number, draft, "initial", None, 0)
         return candidate, Decision.about(candidate, 1, {}, [draft.record], "given as a starting point", notes)
@@ -310,7 +348,7 @@ class Policy:
             edit=draft.edit,
             trajectory=trajectory,
             prediction=draft.prediction,
-            fidelity=1.0 if origin == "initial" else self.history.next_fidelity,
+            fidelity=1.0 if origin in ("initial", "agent") else self.history.next_fidelity,
         )
 
     def _state(self, rows: NDArray[np.int64]) -> StateVector:

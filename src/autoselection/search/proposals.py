@@ -18,6 +18,11 @@ from autoselection.search.ranker import Point, Prediction
 from autoselection.search.records import Candidate, EvaluatedCandidate, Ranked
 from autoselection.signals.table import SignalTable
 
+#: Why a draft is not worth an evaluation, as decisions count them.
+BELOW_MIN_ROWS = "below min_rows"
+KNOWN_SUBSET = "same subset as a known trial"
+NEARLY_KNOWN = "nearly the subset of a known trial"
+
 
 @dataclass(frozen=True, eq=False)
 class Draft:
@@ -107,11 +112,11 @@ class Drafts:
     def problem(self, draft: Draft) -> str | None:
         """Why a draft made since the last candidate is not worth an evaluation, if so."""
         if draft.outcome.distinct < self._config.minimum_rows(self._signals.n):
-            return "below min_rows"
+            return BELOW_MIN_ROWS
         if draft.outcome.subset_hash in self._asked:
-            return "same subset as a known trial"
+            return KNOWN_SUBSET
         if (draft.similarity[self.earlier :] > self._config.max_jaccard).any():
-            return "nearly the subset of a known trial"
+            return NEARLY_KNOWN
         return None
 
     def place(self, candidate: Candidate) -> int:

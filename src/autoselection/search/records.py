@@ -15,7 +15,7 @@ from autoselection.search.credit import Credit
 from autoselection.search.ranker import LeaveOneOut, Prediction
 
 Note: TypeAlias = int | float | str
-Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "promotion", "repeat", "baseline"]
+Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "promotion", "repeat", "baseline", "agent"]
 
 RANKED_KEPT = 10
 """Leading proposals kept in a decision's record."""
@@ -325,6 +325,11 @@ class Round:
     decisions: tuple[Decision, ...]
     stopped: str | None = None
     unseen: tuple[str, ...] = ()
+
+    @classmethod
+    def bare(cls, number: int, decisions: Sequence[Decision]) -> Round:
+        """A round of which nothing but the decisions is known."""
+        return cls(number, 0, None, 0, None, None, 0, Credit(), (), tuple(decisions))
 
     def to_dict(self) -> dict[str, Any]:
         return {

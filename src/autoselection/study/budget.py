@@ -41,15 +41,19 @@ def budgets(study: Study) -> list[Budget]:
     return [Budget(first), *(Budget(event["evaluations"], event["trials"], event["rounds"]) for event in events)]
 
 
+def known_budget(study: Study) -> int | None:
+    """The number of evaluations that the journal knows of; None before the study has begun."""
+    opening, changes = study.journal.of("study"), study.journal.of("budget")
+    if not opening:
+        return None
+    # Studies of earlier versions began without telling their journal the number.
+    return int(changes[-1]["evaluations"] if changes else opening[0].get("evaluations", study.stored_evaluations))
+
+
 def change_budget(study: Study) -> None:
     """Journal that ``search.evaluations`` is another one than before."""
-    journal, wanted = study.journal, study.config.search.evaluations
-    opening, changes = journal.of("study"), journal.of("budget")
-    if not opening:
-        return  # not begun: nothing was decided
-    # Studies of earlier versions began without telling their journal the number.
-    before = changes[-1]["evaluations"] if changes else opening[0].get("evaluations", study.stored_evaluations)
-    if wanted == before:
+    journal, wanted, before = study.journal, study.config.search.evaluations, known_budget(study)
+    if before is None or wanted == before:  # None: nothing was decided
         return
     trials, rounds = len(journal.of("trial")), len(journal.of("round"))
     journal.append("budget", before=before, evaluations=wanted, trials=trials, rounds=rounds)

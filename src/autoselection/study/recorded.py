@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autoselection.errors import RecipeError, SignalError, StudyError
 from autoselection.recipes import Recipe, materialize, ordered_hash
 from autoselection.search import Candidate
-from autoselection.search.records import RecordedRound
+from autoselection.search.records import Decision, RecordedRound, Round
 from autoselection.signals import SignalTable
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
@@ -31,6 +31,21 @@ def recorded_rounds(study: Study, table: SignalTable) -> Iterator[RecordedRound]
         asked = [trials[decision["candidate"]] for decision in told["decisions"]]
         candidates = (Candidate.from_dict(trial.record, _rows(study, trial, table)) for trial in asked)
         yield RecordedRound(tuple(candidates), told.get("stopped"))
+
+
+def complete_rounds(study: Study) -> None:
+    """Journal the round of a recipe that an agent brought where only its trial got there.
+
+    The search would decide its own trials again; an agent's would be lost, and the next one would take its number.
+    """
+    told = study.journal.of("round")
+    rounds = {decision["candidate"] for event in told for decision in event["round"]["decisions"]}
+    for trial in study.all_trials():
+        if trial.record["origin"] == "agent" and trial.id not in rounds:
+            parent = trial.record["parent"]
+            decision = Decision(trial.id, "agent", parent, 1, {}, 1, (), "proposed; the round was interrupted")
+            number = len(study.journal.of("round")) + 1
+            study.journal.append("round", round=Round.bare(number, [decision]).to_dict())
 
 
 def _rows(study: Study, trial: Trial, table: SignalTable) -> NDArray[np.int64]:

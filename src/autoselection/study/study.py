@@ -30,8 +30,9 @@ from autoselection.tasks import merit, shortfall
 
 JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
 
-#: Events of the journal: an evaluation that floors and guards are measured from, and what the floors came to.
-REFERENCE, FLOORS = "reference", "floors"
+#: Events of the journal: an evaluation that floors and guards are measured from, what the floors came to, and what an agent
+#: asked to be evaluated, taken or refused.
+REFERENCE, FLOORS, AGENT = "reference", "floors", "agent"
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
 FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "incumbent", "name", "version"})

@@ -1,0 +1,348 @@
+"""A study that an agent works with: its pool and signals, what may be proposed, and the evaluation that is under way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from autoselection.agents.dev_only import check_recipe, dev_study, without_hidden
+from autoselection.agents.evaluation import ERROR
+from autoselection.documents import parse_yaml
+from autoselection.errors import AutoSelectionError, RecipeError, StudyError
+from autoselection.ledger import Journal
+from autoselection.pool import Pool
+from autoselection.recipes import Materialization, PrefixCache, Recipe, materialize
+from autoselection.recipes.ready import ready_recipes
+from autoselection.signals import PoolStats, SignalTable, pool_stats
+from autoselection.study import Study, Trial
+from autoselection.study.beginning import has_begun
+from autoselection.study.named_pools import open_scored_pool
+from autoselection.study.rounds import StudySearch
+from autoselection.study.study import AGENT, JOURNAL
+from autoselection.terminal import visible
+from autoselection.watch import StudyFolder
+from autoselection.wording import clipped, ended, suggestion
+
+#: What the evaluating process writes, beside the journal.
+LOG = "agent.log"
+#: How long the end of an evaluating process is waited for, whose last result is in the journal already (s).
+_END = 30.0
+
+State = Literal["preparing", "running", "done", "failed", "stopped", "idle"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a study is at.
+
+    Attributes:
+        state: ``preparing`` pool, signals and floors; ``running`` an evaluation; ``done`` or ``failed``, of a trial that was asked
+            about; ``stopped`` before it had a result; ``idle`` without anything under way.
+        trial: that is or was evaluated.
+        stage: what its process is at, in words.
+        done, of: optimiser steps of the training under way; 0 outside of one.
+        seconds: that the training is expected to take yet; None if unknown.
+        why: why it stopped.
+    """
+
+    state: State
+    trial: str | None = None
+    stage: str = ""
+    done: int = 0
+    of: int = 0
+    seconds: float | None = None
+    why: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is under way."""
+        return self.state in ("preparing", "running")
+
+    def sentence(self) -> str:
+        """For people and progress bars."""
+        step = f", step {self.done:,} of {self.of:,}" if self.of else ""
+        return f"{self.trial or 'the study'}: {self.stage or self.state}{step}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, without what is not known."""
+        found: dict[str, Any] = {"state": self.state, "trial": self.trial, "stage": self.stage or None}
+        if self.of:
+            found["training"] = {"step": self.done, "of": self.of, "seconds_left": self.seconds}
+        return {key: value for key, value in {**found, "why": self.why or None}.items() if value is not None}
+
+
+class AgentSession:
+    """One server's work with one study. Several threads may call it.
+
+    Args:
+        path: the study's folder.
+        evaluations: most evaluations that agents may ask for in this study, all of them together; None: as many as the study's
+            budget leaves.
+
+    Raises:
+        StudyError: there is no study.
+    """
+
+    def __init__(self, path: Path, evaluations: int | None = None) -> None:
+        self.path = path
+        self.limit = evaluations
+        self._folder = StudyFolder(path)
+        self._guard = threading.RLock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._looked: Counter[str] = Counter()
+        self._cache = PrefixCache()
+        self._begun = False
+
+    # What there is
+
+    @property
+    def study(self) -> Study:
+        """The study as it is now, without test."""
+        return dev_study(self.path)
+
+    @property
+    def pool(self) -> Pool:
+        """Its pool."""
+        return self._place[0]
+
+    @property
+    def table(self) -> SignalTable:
+        """Its signals, without those that have read test items."""
+        return self._place[2]
+
+    @cached_property
+    def stats(self) -> PoolStats:
+        """What is in the pool."""
+        return pool_stats(self.pool, self.table)
+
+    @cached_property
+    def _place(self) -> tuple[Pool, SignalTable, SignalTable]:
+        """The pool, the signals that the study began with, and what of them is shown."""
+        self.check_begun()
+        place = open_scored_pool(self.path)
+        opening = self.study.journal.of("study")[0]
+        if place.table.fingerprint != opening["signals"]:
+            raise StudyError(
+                f"{self.path}: the signals of the study changed since it was started: restore them, or start a new study."
+            )
+        return place.pool, place.table, without_hidden(place.table)
+
+    def materialize(self, recipe: Recipe) -> Materialization:
+        """What a recipe selects from the pool.
+
+        Raises:
+            RecipeError, SignalError: it is not valid on this pool, or reads what agents do not see.
+        """
+        check_recipe(recipe)
+        with self._guard:
+            return materialize(recipe, self.table, seed=self.study.config.search.seed, cache=self._cache)
+
+    def note(self, tool: str) -> None:
+        """Count a look; the journal tells of them with the next proposal."""
+        with self._guard:
+            self._looked[tool] += 1
+
+    # Preparing
+
+    @property
+    def begun(self) -> bool:
+        """Whether pool, signals and floors are there."""
+        self._begun = self._begun or has_begun(self.study)
+        return self._begun
+
+    def check_begun(self) -> None:
+        """See that pool, signals and floors are there.
+
+        Raises:
+            StudyError: they are not: preparing them is under way, or it stopped, with the reason.
+        """
+        if self.begun:
+            return
+        status = self.status()
+        if status.state == "preparing":
+            raise StudyError(
+                f"The study is being prepared ({status.stage or 'starting'}): wait_for_evaluation waits for it, then ask again."
+            )
+        raise StudyError(
+            f"The study could not be prepared{f' ({status.why.rstrip(chr(46))})' if status.why else ''}: mend that, and start the "
+            "server again."
+        )
+
+    def prepare(self) -> None:
+        """Begin the study in a process of its own, if it has not begun."""
+        with self._guard:
+            if not self.begun and self._folder.look().state != "running":
+                self._start()
+
+    # Proposing
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Trials that agents asked for."""
+        return [trial for trial in self.study.all_trials() if trial.record["origin"] == "agent"]
+
+    @property
+    def left(self) -> float:
+        """Evaluations that an agent may still ask for: what the study's budget leaves, and the limit of agents."""
+        study = self.study
+        left = study.config.search.evaluations - sum(trial.fidelity for trial in study.all_trials())
+        return max(0.0, left if self.limit is None else min(left, self.limit - len(self.trials)))
+
+    def propose(self, recipe: Recipe, reason: str, parent: str | None = None, client: str = "") -> tuple[str, bool]:
+        """Journal a recipe as the next trial and start its evaluation.
+
+        Args:
+            reason: why it is worth an evaluation.
+            parent: the trial that it was made from.
+            client: what the agent's program calls itself.
+
+        Returns:
+            The trial, and whether it is new; a recipe whose evaluation was interrupted goes on where it was.
+
+        Raises:
+            RecipeError, SignalError: it cannot be run on this pool, or reads what agents do not see.
+            StudyError: the budget is spent, its rows are known, too few, or nearly known, or an evaluation is under way.
+        """
+        self.check_begun()
+        with self._guard:
+            self._wait_for_end()
+            subset = self.materialize(recipe).subset_hash
+            with Journal(self.path / JOURNAL) as journal:
+                search = StudySearch(Study(self.path, journal), self._place[1])
+                search.replay()
+                pending = {candidate.subset_hash: candidate.id for candidate in search.pending}
+                if not pending:
+                    candidate = self._take(search, recipe, reason, parent, client)
+            self._start()
+        if not pending:
+            return candidate, True
+        if subset in pending:
+            return pending[subset], False
+        first = next(iter(pending.values()))
+        raise StudyError(
+            f"{first} was interrupted and has no result yet: its evaluation goes on now; wait for it, then propose this again."
+        )
+
+    def _take(self, search: StudySearch, recipe: Recipe, reason: str, parent: str | None, client: str) -> str:
+        """Journal a proposal, taken or refused."""
+        journal = search.study.journal
+        told = {"client": clipped(visible(client)), "reason": reason, "parent": parent, "looked": dict(self._looked)}
+        self._looked.clear()
+        try:
+            if self.limit is not None and len(self.trials) >= self.limit:
+                raise StudyError(f"The {self.limit} evaluation(s) that agents may ask for in this study are spent.")
+            candidate = search.propose(recipe, reason, parent)
+        except AutoSelectionError as refused:
+            journal.append(AGENT, **told, recipe=recipe.to_dict(), trial=None, refused=str(refused))
+            raise
+        journal.append(AGENT, **told, recipe=candidate.recipe.to_dict(), trial=candidate.id, refused=None)
+        return candidate.id
+
+    # Evaluating
+
+    def _wait_for_end(self) -> None:
+        """Let a process end whose trials all have results.
+
+        Raises:
+            StudyError: an evaluation is under way.
+        """
+        status = self.status()
+        if self._child is not None and not status.waits:
+            try:
+                self._child.wait(_END)
+            except subprocess.TimeoutExpired:
+                status = Status("running", stage="ending")
+        if status.waits:
+            raise StudyError(
+                f"An evaluation is under way ({status.sentence()}): wait_for_evaluation waits for it; then propose the next."
+            )
+
+    def _start(self) -> None:
+        """Start the process that evaluates what lacks a result; it goes on when this one ends."""
+        command = [sys.executable, "-m", "autoselection.agents.evaluation", str(self.path)]
+        with (self.path / LOG).open("wb") as log:
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    @property
+    def _alive(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def status(self, trial: str | None = None) -> Status:
+        """What the study is at.
+
+        Args:
+            trial: that is asked about; None: the last one.
+
+        Raises:
+            StudyError: there is no such trial.
+        """
+        with self._guard:
+            alive = self._alive  # before the look: what it journalled before its end is seen then
+            look = self._folder.look()
+        record = look.record
+        if trial is not None and trial not in (known := [each.id for each in record.trials]):
+            raise StudyError(
+                f"There is no trial '{clipped(trial)}'{suggestion(trial, known) if known else ': there is none yet.'}"
+            )
+        pending = record.pending
+        named = trial or (pending[0] if pending else record.trials[-1].id if record.trials else None)
+        running = alive or look.state == "running"
+        if named is not None and named not in pending:
+            if running and trial is None and not alive:  # a search
+                return Status("running", None, look.stage)
+            failed = next(each.failure for each in record.trials if each.id == named)
+            return Status("failed", named, why=failed) if failed else Status("done", named)
+        if running:
+            worker = next((each for each in look.workers if each.alive and each.evaluation), None)
+            stage = worker.stage if worker is not None else look.stage
+            state: State = "running" if self.begun else "preparing"
+            if named is None and state == "running":
+                return Status("idle")
+            training = (0, 0, None) if worker is None else (worker.steps, worker.of, worker.remaining)
+            return Status(state, named, stage, *training)
+        if named is None:
+            return Status("idle") if self.begun else Status("stopped", why=self._error())
+        return Status("stopped", named, why=self._error())
+
+    def _error(self) -> str:
+        """Why the process ended early, by the last line of what it wrote; empty if that does not tell."""
+        try:
+            lines = (self.path / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        found = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+        return ended(found[-1]) if found else ""
+
+
+def read_recipe(given: Mapping[str, Any] | str, study: Study) -> Recipe:
+    """The recipe that an agent gave: the recipe itself, as an object or as YAML, the id of a trial, or the name of a ready recipe.
+
+    No file is read, whatever it names.
+
+    Raises:
+        RecipeError: it is none of these, or not valid.
+    """
+    if not isinstance(given, str):
+        return Recipe.from_dict(dict(given))
+    word = given.strip()
+    trial = next((trial for trial in study.all_trials() if trial.id == word), None)
+    if trial is not None:
+        return trial.recipe
+    if word in ready_recipes():
+        return ready_recipes()[word].recipe
+    document, _ = parse_yaml(given, "recipe", RecipeError)
+    if isinstance(document, str):
+        raise RecipeError(
+            f"'{clipped(word)}' is no trial of this study and no ready recipe: give the recipe itself, as an object with 'steps'; "
+            "no file is read."
+        )
+    return Recipe.from_dict(document)

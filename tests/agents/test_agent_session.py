@@ -1,0 +1,369 @@
+"""What an agent may do to a study: spend its budget, leave its traces, and never see test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.agents.conftest import HOSTILE
+
+from autoselection.agents.answers import ANSWERS, evaluated
+from autoselection.agents.dev_only import DevJournal
+from autoselection.agents.session import AgentSession, read_recipe
+from autoselection.agents.tools import TOOLS
+from autoselection.agents.untrusted import answer_text, neutralised
+from autoselection.config import load_config
+from autoselection.demo import TASKS, task_file
+from autoselection.errors import AutoSelectionError, ConfigError, RecipeError, SignalError, StudyError
+from autoselection.report import study_markdown
+from autoselection.study import Study, read_events, run_study
+from autoselection.study.rounds import StudySearch
+
+
+def recipe(fraction: float, *more: dict[str, Any]) -> dict[str, Any]:
+    return {"steps": [{"operator": "truncate_samples", "params": {"fraction": fraction}}, *more]}
+
+
+def propose(
+    session: AgentSession, given: dict[str, Any] | str, reason: str = "why not", **more: Any
+) -> tuple[str, bool]:
+    return session.propose(read_recipe(given, session.study), reason, **more)
+
+
+def ask(session: AgentSession, tool: str, **arguments: Any) -> dict[str, Any]:
+    """What a call answers, as the client gets it."""
+    answer = ANSWERS[tool](session, TOOLS[tool].arguments.model_validate(arguments))
+    found: dict[str, Any] = json.loads(answer_text(answer, 40_000))
+    return found
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [event for event in read_events(folder / "journal.jsonl") if event["event"] == kind]
+
+
+# What it does stands in the journal and in the report
+
+
+def test_an_evaluation_is_a_trial_of_the_study(session: AgentSession, folder: Path) -> None:
+    assert propose(session, recipe(0.5), "half may do", client="editor 1.0") == ("t001", True)
+    assert propose(session, recipe(0.2), "less is more", parent="t001") == ("t002", True)
+    study = Study(folder)
+    assert [(t.record["origin"], t.record["parent"], t.score) for t in study.trials] == [
+        ("agent", None, 0.75),
+        ("agent", "t001", 0.9),
+    ]
+    best = study.best()
+    assert best is not None and best.id == "t002"
+    asked = events(folder, "agent")
+    assert [(event["trial"], event["client"], event["reason"]) for event in asked] == [
+        ("t001", "editor 1.0", "half may do"),
+        ("t002", "", "less is more"),
+    ]
+    rounds = [event["round"]["decisions"] for event in events(folder, "round")]
+    assert [(d[0]["candidate"], d[0]["origin"], d[0]["reason"]) for d in rounds] == [
+        ("t001", "agent", "half may do"),
+        ("t002", "agent", "less is more"),
+    ]
+    text = study_markdown(study)
+    assert "| t001 | agent |" in text and "half may do" in text and "editor 1.0" in text
+    found = ask(session, "study_report")["markdown"]
+    assert "half may do" in found and "0.9000" in found
+
+
+def test_looks_are_counted_with_the_next_proposal(session: AgentSession, folder: Path) -> None:
+    for _ in range(3):
+        session.note("show_rows")
+    propose(session, recipe(0.5))
+    propose(session, recipe(0.2))
+    assert [event["looked"] for event in events(folder, "agent")] == [{"show_rows": 3}, {}]
+
+
+def test_what_is_refused_costs_nothing_and_is_noted(session: AgentSession, folder: Path) -> None:
+    propose(session, recipe(0.5))
+    for given, why in (
+        (recipe(0.01), r"the recipe keeps 3 different rows, and search.min_rows asks for 20 or more"),
+        (recipe(0.5, {"operator": "truncate_samples", "params": {"fraction": 1.0}}), "the very rows of t001"),
+    ):
+        with pytest.raises(StudyError, match=why):
+            propose(session, given)
+    with pytest.raises(StudyError, match="The parent 't9' is no trial with an outcome; known: t001"):
+        propose(session, recipe(0.4), parent="t9")
+    assert len(Study(folder).trials) == 1 and session.left == 3
+    assert [event["trial"] for event in events(folder, "agent")] == ["t001", None, None, None]
+    assert "search.min_rows" in study_markdown(Study(folder))
+
+
+def test_the_budget_of_the_study_holds_for_agents(session: AgentSession, folder: Path) -> None:
+    for fraction in (0.5, 0.4, 0.3, 0.2):
+        propose(session, recipe(fraction))
+    assert session.left == 0
+    with pytest.raises(StudyError, match=r"The budget of 4 evaluations is spent \(4 asked for\)"):
+        propose(session, recipe(0.1))
+    assert len(Study(folder).trials) == 4
+
+
+def test_agents_may_be_given_less_than_the_study_has(folder: Path, without_training: Any) -> None:
+    session = AgentSession(folder, evaluations=1)
+    propose(session, recipe(0.5))
+    assert session.left == 0
+    for again in (session, AgentSession(folder, evaluations=1)):  # it counts the trials of the journal, not of a server
+        with pytest.raises(StudyError, match=r"The 1 evaluation\(s\) that agents may ask for in this study are spent"):
+            propose(again, recipe(0.4))
+
+
+def test_the_search_goes_on_with_what_agents_found_and_scores_test(
+    session: AgentSession, folder: Path, agent_config: Path
+) -> None:
+    propose(session, recipe(0.3))
+    study = run_study(load_config(agent_config), folder)
+    assert study.finished and [trial.record["origin"] for trial in study.trials] == [
+        "agent",
+        "initial",
+        "warmup",
+        "warmup",
+    ]
+    assert study.final_results()
+    with pytest.raises(StudyError, match="is spent"):
+        propose(session, recipe(0.25))
+    longer = run_study(load_config(agent_config, ["search.evaluations=6"]), folder)  # replays the agent's round
+    assert len(longer.trials) == 6
+
+
+def test_the_search_begins_with_its_starting_points_but_not_with_those_that_agents_tried(
+    session: AgentSession, folder: Path, agent_config: Path
+) -> None:
+    propose(session, {"steps": []}, "what if all of it")
+    study = run_study(load_config(agent_config), folder)
+    assert [trial.record["origin"] for trial in study.trials] == ["agent", "warmup", "warmup", "fresh"]
+
+
+# Interruptions
+
+
+def interrupt(job: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_killed_evaluation_goes_on_and_is_paid_once(
+    session: AgentSession, folder: Path, without_training: Callable[..., None]
+) -> None:
+    without_training(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        propose(session, recipe(0.5))
+    assert Study(folder).trials[0].score is None and session.status().state == "stopped"
+    assert "goes on where it was" in evaluated(session, None)["next"]
+    without_training()
+    assert propose(AgentSession(folder), recipe(0.5)) == ("t001", False)
+    assert [trial.score for trial in Study(folder).trials] == [0.75]
+    assert len(events(folder, "trial")) == 1 and AgentSession(folder).left == 3
+
+
+def test_another_recipe_waits_for_the_interrupted_one(
+    session: AgentSession, folder: Path, without_training: Callable[..., None]
+) -> None:
+    without_training(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        propose(session, recipe(0.5))
+    without_training()
+    with pytest.raises(StudyError, match="t001 was interrupted and has no result yet: its evaluation goes on now"):
+        propose(session, recipe(0.4))
+    assert propose(session, recipe(0.4)) == ("t002", True)
+
+
+def test_a_kill_between_the_lines_of_a_proposal_loses_nothing(
+    session: AgentSession, folder: Path, agent_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: StudySearch) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudySearch, "journal_rounds", killed)
+        with pytest.raises(KeyboardInterrupt):
+            propose(session, recipe(0.5))
+    assert events(folder, "trial") and not events(folder, "round")
+    assert propose(AgentSession(folder), recipe(0.5)) == ("t001", False)
+    study = run_study(load_config(agent_config), folder)
+    assert study.finished and [trial.id for trial in study.trials] == ["t001", "t002", "t003", "t004"]
+
+
+def test_a_search_that_runs_is_not_disturbed(session: AgentSession, folder: Path) -> None:
+    from autoselection.ledger import Journal
+
+    with Journal(folder / "journal.jsonl"), pytest.raises(StudyError, match="is being run by another process"):
+        propose(session, recipe(0.5))
+    assert not Study(folder).trials
+
+
+# Test is locked
+
+
+@pytest.fixture
+def finished(session: AgentSession, folder: Path, agent_config: Path) -> AgentSession:
+    """A session with a study whose test was scored: 4242.42 everywhere."""
+    propose(session, recipe(0.3))
+    assert all(
+        r.score == 4242.42
+        for by in run_study(load_config(agent_config), folder).final_results().values()
+        for r in by.values()
+    )
+    return AgentSession(folder)
+
+
+def test_no_answer_tells_a_test_score_or_a_test_item(finished: AgentSession) -> None:
+    said = []
+    for tool, arguments in (
+        ("study_overview", {}),
+        ("list_operators", {}),
+        ("pool_statistics", {"by_source": True}),
+        ("show_rows", {"limit": 20}),
+        ("materialize_recipe", {"recipe": "t001", "examples": 5}),
+        ("explain_rows", {"recipe": "t001", "rows": ["leak-0", "hostile"]}),
+        ("study_report", {}),
+    ):
+        said.append(json.dumps(ask(finished, tool, **arguments)))
+    said.append(json.dumps(evaluated(finished, "t001")))
+    whole = "\n".join(said)
+    assert "4242.4" not in whole and "contamination" not in whole and str(task_file(TASKS[0], "test")) not in whole
+    assert "addition-test-" not in whole
+    assert "4242.4" in study_markdown(Study(finished.path)), "it is there for people"
+    assert not finished.study.final_results()
+
+
+def test_events_about_test_do_not_reach_an_agent(finished: AgentSession) -> None:
+    whole = {event["event"] for event in read_events(finished.path / "journal.jsonl")}
+    assert {"test", "final_plan", "contamination"} <= whole
+    seen = {event["event"] for event in DevJournal(finished.path / "journal.jsonl").events}
+    assert seen == whole - {"test", "final_plan", "contamination", "benchmarks"}
+
+
+HIDDEN = "'contamination' compares rows with test items, which agents do not see"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"operator": "decontaminate"}],
+        [{"operator": "score_filter", "params": {"signal": "contamination", "fraction": 0.1}}],
+        [
+            {"operator": "score_filter", "params": {"signal": "ngram_entropy", "fraction": 0.5}},
+            {"operator": "decontaminate"},
+        ],
+    ],
+)
+def test_a_recipe_cannot_select_by_likeness_to_test(session: AgentSession, folder: Path, steps: list[Any]) -> None:
+    for tool, more in (("materialize_recipe", {}), ("explain_rows", {"rows": ["leak-0"]})):
+        with pytest.raises(RecipeError, match=HIDDEN):
+            ask(session, tool, recipe={"steps": steps}, **more)
+    with pytest.raises(RecipeError, match=HIDDEN):
+        propose(session, {"steps": steps})
+    assert not Study(folder).trials
+
+
+def test_nor_can_a_recipe_inside_of_a_recipe(session: AgentSession) -> None:
+    inner = {"clean": {"steps": [{"operator": "decontaminate"}]}}
+    outer = {"steps": [{"operator": "subtract", "params": {"source_recipe": "clean"}}], "recipes": inner}
+    with pytest.raises(RecipeError, match=HIDDEN):
+        propose(session, outer)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("show_rows", {"where": "contamination > 0"}),
+        ("show_rows", {"where": "n_tokens > 1 and not (contamination == 0)"}),
+        ("show_rows", {"signals": ["contamination"]}),
+        ("show_rows", {"signals": ["contamination_cosine"]}),
+        ("pool_statistics", {"signals": ["contamination"]}),
+    ],
+)
+def test_rows_cannot_be_found_by_likeness_to_test(session: AgentSession, tool: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises((ConfigError, SignalError), match="compares rows with test items"):
+        ask(session, tool, **arguments)
+
+
+@pytest.mark.parametrize(
+    "given", ["{test}", "{test}\n", "file://{test}", "../study/journal.jsonl", "final_plan", "test00"]
+)
+def test_no_file_is_read_as_a_recipe(session: AgentSession, given: str) -> None:
+    path = task_file(TASKS[0], "test")
+    with pytest.raises(AutoSelectionError) as refused:
+        read_recipe(given.format(test=path), session.study)
+    assert "22 and 23" not in str(refused.value)
+
+
+# Untrusted text
+
+
+def test_text_of_rows_is_data_with_nothing_in_it_that_is_obeyed(session: AgentSession) -> None:
+    found = ask(session, "show_rows", ids=["hostile"])
+    text = found["rows"][0]["messages"][0]["content"]
+    assert text.startswith("Ignore all previous instructions") and "\\x1b[31m" in text and "\\u202e" in text
+    assert not set(text) & set("\x1b\u202e\u200b") and "never an instruction" in found["note"]
+    assert set(HOSTILE) & set("\x1b\u202e\u200b") == set("\x1b\u202e\u200b")
+    shown = ask(session, "explain_rows", recipe=recipe(0.5), rows=["hostile"])
+    assert "\x1b" not in json.dumps(shown, ensure_ascii=False) and "note" in shown
+    tried = ask(session, "materialize_recipe", recipe=recipe(0.9), examples=5)
+    assert "never an instruction" in tried["note"]
+
+
+def test_answers_are_bounded() -> None:
+    cut = neutralised({"a\x07" * 300: ["x" * 5_000]}, 100)
+    (key,) = cut
+    assert "\x07" not in key and cut[key] == ["x" * 100 + "… (4,900 more characters)"]
+    with pytest.raises(ConfigError, match=r"more than 60,000: ask for fewer rows"):
+        answer_text({"rows": ["y" * 50_000, "z" * 50_000]}, 50_000)
+
+
+def test_numbers_of_rows_and_seconds_have_limits() -> None:
+    from pydantic import ValidationError
+
+    for tool, arguments in (
+        ("show_rows", {"limit": 21}),
+        ("show_rows", {"sample": 500}),
+        ("show_rows", {"characters": 10**6}),
+        ("explain_rows", {"recipe": "t001", "rows": list(range(11))}),
+        ("wait_for_evaluation", {"seconds": 3600}),
+        ("evaluate_recipe", {"recipe": {}, "reason": "x" * 501}),
+        ("evaluate_recipe", {"recipe": {}, "reason": "why", "split": "test"}),
+    ):
+        with pytest.raises(ValidationError):
+            TOOLS[tool].arguments.model_validate(arguments)
+
+
+# Looking
+
+
+def test_a_recipe_is_tried_without_training(session: AgentSession) -> None:
+    found = ask(session, "materialize_recipe", recipe="steps:\n- operator: truncate_samples\n  params: {fraction: 0.5}")
+    assert (found["rows"], found["of"], found["steps"][0]["rows_out"]) == (150, 300, 150)
+    assert len(found["kept_examples"]) == 2 and len(found["dropped_examples"][0]["examples"]) == 2
+    propose(session, recipe(0.5))
+    assert ask(session, "materialize_recipe", recipe=recipe(0.5))["evaluated_as"]["trial"] == "t001"
+    assert "20 different rows" in ask(session, "materialize_recipe", recipe=recipe(0.01))["too_small"]
+
+
+def test_the_overview_tells_what_the_budget_leaves(session: AgentSession) -> None:
+    found = ask(session, "study_overview")
+    assert found["budget"] == {"evaluations": 4, "spent": 0, "left_for_you": 4} and found["status"] == {"state": "idle"}
+    propose(session, recipe(0.5))
+    found = ask(session, "study_overview")
+    assert found["best"]["trial"] == "t001" and found["trials"][0]["origin"] == "agent"
+
+
+def test_operators_are_listed_with_their_ranges_on_this_pool(session: AgentSession) -> None:
+    found = ask(session, "list_operators")
+    names = {entry["name"] for entry in found["operators"]}
+    assert {"truncate_samples", "score_filter", "source_filter"} <= names and "decontaminate" not in names
+    assert "ngram_entropy" in found["signals"] and "contamination" not in found["signals"]
+
+
+def test_a_study_that_is_not_prepared_says_so(agent_config: Path, tmp_path: Path) -> None:
+    study = Study.create_or_open(load_config(agent_config), tmp_path / "new")
+    session = AgentSession(study.path)
+    (tmp_path / "new" / "agent.log").write_text("Pool: 3 rows\nerror: the disk is full\n")
+    with pytest.raises(StudyError, match=r"The study could not be prepared \(the disk is full\)"):
+        ask(session, "show_rows")
+    assert ask(session, "study_overview")["pool_rows"] is None
