@@ -114,6 +114,29 @@ def test_a_signal_outside_the_space_is_refused(briefing: Briefing) -> None:
         propose(briefing, one("sample", signal="contamination"))
 
 
+def test_a_blend_is_a_list_of_weights(known_pool: KnownPool, briefing: Briefing) -> None:
+    from dataclasses import replace
+
+    from autoselection.llm.view import View
+    from autoselection.search.llm_config import LLMConfig
+
+    config = search_config(None, also=("blend_filter",), draws={"low_direction_of": {"mona_filter": 0.0}})
+    controller = SearchController(known_pool.signals, config)
+    wide = replace(briefing, space=controller.space, config=controller.config)
+    found = propose(
+        wide, one("blend_filter", weights=["ifd=-0.6", " ngram_entropy =0.4", "mona/task0=-1"], fraction=0.4)
+    )
+    (step,) = found.kept[0].recipe.steps
+    assert step.params["weights"] == {"ifd": -0.6, "ngram_entropy": 0.4} and found.adjusted == 0
+    for wrong in (["ifd=nan"], ["n_tokens=1"], ["ifd"], "ifd=1", 3, None, []):
+        with pytest.raises(AnswerError, match="'weights' must be a list such as"):
+            propose(wide, one("blend_filter", weights=wrong))
+    view = View(LLMConfig(model="m"), SourceNames(known_pool.signals.source_names, True))
+    listed = {each["operator"]: each for each in view.operators(wide.space, True)}["blend_filter"]
+    assert listed["params"][0]["kind"].startswith('list of "signal=weight"') and listed["params"][0]["required"]
+    assert view.steps(found.kept[0].recipe, wide.space, {})[0]["params"]["weights"] == ["ifd=-0.6", "ngram_entropy=0.4"]
+
+
 def test_the_published_space_lets_no_low_end_through(known_pool: KnownPool, briefing: Briefing) -> None:
     from dataclasses import replace
 

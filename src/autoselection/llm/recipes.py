@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,9 @@ from autoselection.errors import RecipeError
 from autoselection.llm.answers import AnswerError, ProposerAnswer, RecipeAnswer, StepAnswer, printable
 from autoselection.llm.source_names import SourceNames
 from autoselection.operators import Param
-from autoselection.operators.param import DIGITS
+from autoselection.operators.blend_weights import canonical_blend
+from autoselection.operators.blends import leading
+from autoselection.operators.param import DIGITS, LARGEST
 from autoselection.recipes import Recipe, Step
 from autoselection.search.roles import Briefing, Suggestion
 from autoselection.search.space import RecipeSpace
@@ -105,6 +109,8 @@ def _step(
         if value is not None:
             given[key] = value
     for param in params.values():
+        if param.kind == "blend" and param.name not in given:
+            raise AnswerError(f"operator '{name}': '{param.name}' must be a list such as {_example(param)}.")
         if param.kind == "recipe" and param.name not in given:
             raise AnswerError(f"operator '{name}': '{param.name}' must be the id of an evaluated recipe, such as t001.")
     step = space.clamp(Step(name, given))
@@ -129,4 +135,23 @@ def _value(value: Any, param: Param, space: RecipeSpace, operator: str, sources:
         return None if found is None else found.digest(space.registry)
     if param.kind in ("choice", "signal"):
         return value if value in allowed_choices(space, operator, param) else None
+    if param.kind == "blend":
+        return _blend(value, next(own for own in space.params(operator) if own.name == param.name))
     return value
+
+
+def _example(param: Param) -> str:
+    return str([f"{choice}=0.5" for choice in param.choices[:2]])
+
+
+def _blend(value: Any, param: Param) -> dict[str, float] | None:
+    """Weights from a list such as ``["ifd=-0.6", "reward=0.4"]``: of signals and ends that the search would draw; None where
+    none is left."""
+    found: dict[str, float] = {}
+    for entry in value if isinstance(value, list) else ():
+        name, _, weight = str(entry).rpartition("=")
+        with suppress(ValueError):
+            number = float(weight)
+            if math.isfinite(number) and abs(number) <= LARGEST:
+                found[name.strip()] = number
+    return canonical_blend(leading(param, found))

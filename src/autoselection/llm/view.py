@@ -22,6 +22,8 @@ from autoselection.search.space import RecipeSpace
 PLAIN_FINDINGS = frozenset({"operator", "credit", "state"})
 #: State fields that say nothing a subset is chosen for, or what another one says.
 HIDDEN_FIELDS = frozenset({"cumulative_cost_ratio", "source_token_share"})
+#: What kinds of parameters are called, where it is not by their own names.
+_KINDS = {"recipe": "trial", "blend": 'list of "signal=weight", below 0 where low scores are better'}
 MOST_SOURCES = 12
 """Sources whose shares are shown, the largest."""
 
@@ -72,7 +74,7 @@ class View:
         required = param.default is None and not (param.optional or param.group or param.when)
         shown = {
             "name": param.name,
-            "kind": "trial" if param.kind == "recipe" else param.kind,
+            "kind": _KINDS.get(param.kind, param.kind),
             "low": number(param.low),
             "high": number(param.high),
             "choices": list(choices) or None,
@@ -99,6 +101,8 @@ class View:
                 continue
             if param.kind == "recipe":
                 value = trials.get(value, "another recipe")
+            elif param.kind == "blend":
+                value = [f"{name}={weight:g}" for name, weight in value.items()]
             elif isinstance(value, float):
                 value = number(value)
             shown[param.name] = self.names.outward(param, value)
