@@ -41,6 +41,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("varentropy_mix", {"total_samples": 1000}, "temperature 1, 1,000 rows"),
     ("score_filter", {"signal": "reward"}, "reward, highest 50%"),
     ("score_filter", {"signal": "loss", "band_low": 0.25, "band_high": 0.75}, "loss, from 25% to 75% of the order"),
+    ("blend_filter", {"weights": {"ifd": -3, "reward": 1}}, "low ifd 75% + high reward 25%, best 50%"),
+    ("source_mix", {"temperature": 3, "groups": {"column": "topic"}}, "temperature 3, by topic"),
     ("length_filter", {"min": 10, "max": 500}, "response tokens, 10 to 500"),
     ("length_filter", {"fraction": 0.05}, "response tokens, longest 5%"),
     ("length_filter", {"length": "n_prompt_words", "max": 2000}, "prompt words, at most 2,000"),

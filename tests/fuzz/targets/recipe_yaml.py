@@ -27,6 +27,8 @@ TARGET = Target(
         b"steps:\n- {operator: source_filter, params: {sources: [&a chatter, b]}}\n- operator: semantic_dedup\n",
         b"steps:\n  - {operator: union, params: {source_recipe: s}}\nrecipes:\n  s: [{operator: truncate_samples}]\n",
         b"steps: [{operator: source_mix, params: {weights: {a: 2, b: 0.5}, other: 1, fraction: 0.25}}]\nfor: x\n",
+        b"steps: [{operator: blend_filter, params: {weights: {ifd: -2, mona/a: 1e-3}, scope: source}}]\n",
+        b"steps: [{operator: source_mix, params: {temperature: 3, groups: {column: topic}}}]\n",
         b"name: &x [a]\nsteps: [*x, {<<: {operator: length_filter}, params: {min: 10}}]\n",
     ),
     WORDS,
