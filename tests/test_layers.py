@@ -42,7 +42,19 @@ LAYERS = (
         "export",
     ),
     *("evaluation", "executors", "demo", "testing", "former_keys", "config", "config_text", "ledger", "study"),
-    *("diagnose", "compare", "reproduce", "report", "watch", "agents", "doctor", "autoselection", "cli", "__main__"),
+    *(
+        "diagnose",
+        "compare",
+        "reproduce",
+        "report",
+        "watch",
+        "tracking",
+        "agents",
+        "doctor",
+        "autoselection",
+        "cli",
+        "__main__",
+    ),
 )
 
 Edges = Mapping[str, frozenset[str]]

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from autoselection import former_keys
 from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
@@ -141,6 +143,45 @@ class ExportConfig(StrictModel):
     hf_dataset: bool = Field(True, description="Hugging Face dataset folder with a dataset card.")
 
 
+#: What studies can be tracked by.
+TrackerName = Literal["mlflow", "wandb", "trackio", "tensorboard"]
+
+
+class TrackingConfig(StrictModel):
+    """Where trials are recorded besides the study's folder. ``tracking: mlflow`` is short for ``tracking: {to: mlflow}``."""
+
+    to: TrackerName | None = Field(
+        None,
+        description="mlflow, wandb, trackio or tensorboard: one run a trial, inside or beside one for the study; null: none. "
+        "'tracking: mlflow' says the same. A tracker that fails neither stops nor slows the study.",
+    )
+    uri: str | None = Field(
+        None,
+        min_length=1,
+        description="MLflow: its tracking URI; W&B: address of its server, or offline; trackio: a Space (org/name) or the "
+        "address of a server; TensorBoard: a folder, from the study's on. null: what the tracker itself is set to.",
+    )
+    project: str = Field(
+        "autoselection",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Project of W&B and trackio, experiment of MLflow.",
+    )
+    texts: bool = Field(
+        False, description="The report that is sent shows rows of the pool; by default it has none of their text."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return {"to": given} if isinstance(given, str) or given is None else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        own = handler.resolve_ref_schema(handler(core_schema))
+        names = [*get_args(TrackerName), None]
+        return {"anyOf": [{"enum": names}, own], "description": own.get("description", "")}
+
+
 class StudyConfig(StrictModel):
     """A whole study: pool, model, tasks, signals, search, evaluation and what happens at the end."""
 
@@ -172,6 +213,10 @@ class StudyConfig(StrictModel):
     )
     final: FinalConfig = Field(default_factory=FinalConfig, description="What is scored on test, once, at the end.")
     export: ExportConfig = Field(default_factory=ExportConfig, description="Files written for what is exported.")
+    tracking: TrackingConfig = Field(
+        default_factory=lambda: TrackingConfig(to=None),
+        description="Where trials are recorded besides the study's folder.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The command about looking: watch."""
+"""The commands about looking: watch, track."""
 
 from __future__ import annotations
 
@@ -61,3 +61,49 @@ def _serve(folder: StudyFolder, host: str, port: int, token: str | None) -> None
         output.say(f"Watching {folder.path} at {shown_address(address, taken, token)}")
         output.say("Ctrl-C ends the watching; the study goes on.")
         serve(folder, bound, Access(token, own_names(address, host)))
+
+
+@app.command(rich_help_panel=SEARCH, epilog="Example: autoselection track study --to mlflow --uri sqlite:///mlflow.db")
+def track(
+    study_dir: Annotated[Path, typer.Argument(help="Study directory, finished or not.")],
+    to: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="mlflow, wandb, trackio or tensorboard (default: the one of the study's configuration)."),
+    ] = None,
+    uri: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Server, file, Space or folder (default: what the configuration or the tracker says)."),
+    ] = None,
+    project: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Project or experiment (default: that of the configuration)."),
+    ] = None,
+    texts: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option("--texts/--no-texts", help="The report that is sent shows rows of the pool."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send a study's trials to MLflow, W&B, trackio or TensorBoard: what is missing there, and nothing twice."""
+    from autoselection.config import TrackingConfig
+    from autoselection.study import Study
+    from autoselection.tracking import track_study
+    from autoselection.validation import validate
+
+    study = Study(study_dir.resolve())
+    given = {"to": to, "uri": uri, "project": project, "texts": texts}
+    own = study.config.tracking.model_dump()
+    if to is not None and to != own["to"]:
+        own["uri"] = None  # of another tracker
+    settings = {**own, **{name: value for name, value in given.items() if value is not None}}
+    found = track_study(study, validate(TrackingConfig, settings, "command line"))
+    if as_json:
+        emit(found.to_dict(), True, "")
+        return
+    lines = [
+        ("tracker", f"{found.to}: {found.where}"),
+        ("runs sent", f"{len(found.sent):,}"),
+        ("runs there already", f"{found.there:,}"),
+        ("files attached", ", ".join(found.files) or "none"),
+    ]
+    output.table(f"Study {study_dir}", None, lines)

@@ -24,6 +24,7 @@ from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
 from autoselection.study.references import reference_results, watched_tasks
 from autoselection.study.study import AGENT, Study
+from autoselection.study.tracked import tracking_notes
 from autoselection.study.trade_offs import trade_offs
 from autoselection.study.trials import Trial
 from autoselection.tasks import labels
@@ -378,7 +379,7 @@ def study_notes(study: Study) -> list[str]:
     lost = study.journal.of("interruption")
     if lost:
         notes.append(f"{len(lost)} evaluation(s) were lost to the machine and run again; none counts against a recipe.")
-    return notes
+    return [*notes, *tracking_notes(study)]
 
 
 def unscored_notes(trials: Sequence[Trial]) -> list[str]:

@@ -40,6 +40,7 @@ from autoselection.study.prepare import Contamination, Prepared
 from autoselection.study.references import watched_tasks
 from autoselection.study.rounds import open_search, study_ledger, trial_ledger
 from autoselection.study.study import JOURNAL, Study, check_folder
+from autoselection.study.tracked import Tracking, check_installed, tracking
 from autoselection.system import told
 
 #: A search of which so many evaluations fail at its beginning, and all, is not gone on with.
@@ -54,12 +55,15 @@ def run_study(config: StudyConfig | Path | str, out: Path | str) -> Study:
 
     Raises:
         ConfigError: the configuration file cannot be used.
+        MissingExtraError: what it tracks the study by is not installed.
         StudyError: the folder belongs to another study or is in use, or the infrastructure failed for good.
     """
     out = Path(out)
     if isinstance(config, (str, Path)):
         config = load_config(Path(config))
     check_settings(config.search.llm)  # not after hours of signals
+    if config.tracking.to is not None:
+        check_installed(config.tracking.to)
     try:
         return _run_study(config, out.resolve())
     except OSError as error:
@@ -78,25 +82,26 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
     ):
         started = time.monotonic()
         study, prepared, incumbent = begin(config, out, journal, executor)
-        tell_stage("searching")
-        _search(study, prepared, executor)
-        if incumbent is not None:
-            tell_stage("comparing with today's data")
-            _judge(study, prepared, executor, incumbent)
-        if study.best() is None:
+        with tracking(study) as tracker:
+            tell_stage("searching")
+            _search(study, prepared, executor, tracker)
+            if incumbent is not None:
+                tell_stage("comparing with today's data")
+                _judge(study, prepared, executor, incumbent)
+            if study.best() is None:
+                write_outputs(study, prepared)
+            if config.final.enabled:
+                tell_stage("scoring on test")
+                _score_test(study, prepared, executor)
+            tell_stage("writing exports")
+            if not study.finished:
+                best = study.best()
+                journal.append("finished", best=best.id if best else None, seconds=round(time.monotonic() - started, 1))
             write_outputs(study, prepared)
-        if config.final.enabled:
-            tell_stage("scoring on test")
-            _score_test(study, prepared, executor)
-        tell_stage("writing exports")
-        if not study.finished:
-            best = study.best()
-            journal.append("finished", best=best.id if best else None, seconds=round(time.monotonic() - started, 1))
-        write_outputs(study, prepared)
     return study
 
 
-def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
+def _search(study: Study, prepared: Prepared, executor: Executor, tracker: Tracking) -> None:
     settings = study.config.search
     search = open_search(study, prepared.table)
     ledger = trial_ledger(study, prepared.pool, executor)
@@ -109,6 +114,7 @@ def _search(study: Study, prepared: Prepared, executor: Executor) -> None:
             if candidates:
                 evaluated = search.evaluate(ledger, candidates)
                 _stop_if_none_trains(study)
+                tracker.look()
                 advance(int(controller.spent) - paid, found=not evaluated)
                 paid = int(controller.spent)
             elif not search.spend_more():

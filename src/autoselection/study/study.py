@@ -35,7 +35,9 @@ JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
 REFERENCE, FLOORS, AGENT = "reference", "floors", "agent"
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
-FREE_SETTINGS = frozenset({"benchmarks_check", "executor", "export", "final", "incumbent", "name", "version"})
+FREE_SETTINGS = frozenset(
+    {"benchmarks_check", "executor", "export", "final", "incumbent", "name", "tracking", "version"}
+)
 #: The same inside a section: how much is spent (a change is journalled, see ``study.budget``), what is scored besides the
 #: search metric, and how a language model is reached and paid for (its stored answers are replayed).
 FREE_NESTED_SETTINGS = frozenset({"search.evaluations", "evaluation.exact_match"}) | frozenset(

@@ -13,10 +13,15 @@ _LARGE_EVENTS = {"study": ("ingest_report", "signal_report"), "round": ("round",
 
 
 class FollowedJournal(Journal):
-    """A journal that another process may be writing; nothing can be appended to it here."""
+    """A journal that another process may be writing; nothing can be appended to it here.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        states: keep the state vectors of trials, too.
+    """
+
+    def __init__(self, path: Path, *, states: bool = False) -> None:
         self.path = path
+        self._states = states
         self.cut_bytes = 0
         self._stack = None
         self._made = []
@@ -54,7 +59,7 @@ class FollowedJournal(Journal):
             if isinstance(inner := event.get(field), dict):
                 for name in large:
                     inner.pop(name, None)
-        if isinstance(trial := event.get("trial"), dict):
+        if isinstance(trial := event.get("trial"), dict) and not self._states:
             trial["state"] = {}
         self._events.append(event)
         self.version += 1

@@ -1,0 +1,9 @@
+"""The process that tracks a running study."""
+
+import os
+
+from autoselection.tracking.track import main
+
+if __name__ == "__main__":
+    os.nice(5)  # trainings first
+    main()

@@ -1,0 +1,87 @@
+"""What a tracker can do, and which there are."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from autoselection.config import TrackingConfig
+from autoselection.errors import StudyError
+from autoselection.tracking.runs import Run
+
+
+class TrackerError(StudyError):
+    """A tracker cannot be reached, or refuses what it is told."""
+
+
+class Tracker(Protocol):
+    """Runs in one project of one tracker, for one study. What fails raises whatever the tracker's library raises.
+
+    Attributes:
+        where: its server, file or folder, and the project; without passwords.
+    """
+
+    where: str
+
+    def open(self, study: Run, known: str | None) -> str:
+        """Begin the study's run, or find it, and return what the tracker calls it.
+
+        Args:
+            known: what it was called when it was sent last.
+        """
+        ...
+
+    def send(self, trial: Run, known: str | None) -> str:
+        """Write a trial's run and return what the tracker calls it.
+
+        Args:
+            known: of one that was sent: only its words and its final numbers are new.
+        """
+        ...
+
+    def update(self, study: Run, points: int, files: Sequence[Path]) -> Sequence[str]:
+        """Tell how the study stands, and return the names of the files that it took.
+
+        Args:
+            points: those of ``study.points`` that were sent already (count).
+            files: to attach, where the tracker can.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what is open; nothing is sent behind it."""
+        ...
+
+
+def open_tracker(config: TrackingConfig, folder: Path, key: str) -> Tracker:
+    """The tracker that a configuration names.
+
+    Args:
+        folder: of the study.
+        key: fingerprint of the study, by which its runs are found again.
+    """
+    assert config.to is not None
+    module = importlib.import_module(f"autoselection.tracking.trackers.{config.to}_runs")
+    return cast(Tracker, module.open_runs(config, folder, key))
+
+
+def plain_name(name: str) -> str:
+    """A name of a number with those letters alone that every tracker takes."""
+    return re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII).strip()[:250]
+
+
+def plain_numbers(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Numbers by names that every tracker takes."""
+    return {plain_name(name): value for name, value in numbers.items()}
+
+
+def without_password(address: str) -> str:
+    """An address without user, password and query."""
+    parts = urlsplit(address)
+    if not parts.netloc:
+        return address
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

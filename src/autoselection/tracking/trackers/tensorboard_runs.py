@@ -1,0 +1,115 @@
+"""Runs for TensorBoard: a folder of events for the study and one for each trial, with what its HPARAMS tab reads."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from autoselection.config import TrackingConfig
+from autoselection.study.tracked import STUDY
+from autoselection.tracking.runs import Run
+from autoselection.tracking.trackers.base import plain_name, plain_numbers
+
+
+def open_runs(config: TrackingConfig, folder: Path, key: str) -> TensorboardRuns:
+    """Its runs in the folder ``config.uri``, ``tensorboard/`` of the study's folder by default."""
+    return TensorboardRuns(folder / Path(config.uri or "tensorboard").expanduser())
+
+
+class TensorboardRuns:
+    """See :class:`~autoselection.tracking.trackers.base.Tracker`. A run that is sent again is written anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.where = str(folder)
+
+    def open(self, study: Run, known: str | None) -> str:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return STUDY
+
+    def send(self, trial: Run, known: str | None) -> str:
+        when = trial.ended or trial.began
+        self._write(trial, [(0, when, {**trial.numbers, **trial.final})])
+        return trial.key
+
+    def update(self, study: Run, points: int, files: Sequence[Path]) -> Sequence[str]:
+        last = (len(study.points) + 1, study.ended or time.time(), study.final)
+        told = [(point.step, point.time, point.numbers) for point in study.points]
+        reports = {file.name: file.read_text(encoding="utf-8") for file in files if file.suffix == ".md"}
+        self._write(study, [*told, last], reports)
+        return list(reports)
+
+    def _write(
+        self,
+        run: Run,
+        told: Sequence[tuple[int, float, Mapping[str, float]]],
+        texts: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        folder = self._folder / run.key
+        shutil.rmtree(folder, ignore_errors=True)
+        writer = EventFileWriter(str(folder))
+        try:
+            for summary in _parameters(run):
+                writer.add_event(Event(wall_time=run.began, summary=summary))
+            words = "\n\n".join(f"**{key}**: {value}" for key, value in {"name": run.name, **run.words}.items())
+            for name, text in {"about": words, **texts}.items():
+                writer.add_event(Event(wall_time=run.began, summary=Summary(value=[_text(name, text)])))
+            for step, when, numbers in told:
+                values = [Summary.Value(tag=name, simple_value=value) for name, value in plain_numbers(numbers).items()]
+                if values:
+                    writer.add_event(Event(wall_time=when, step=step, summary=Summary(value=values)))
+        finally:
+            writer.close()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _text(tag: str, text: str) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+    from tensorboard.plugins.text.plugin_data_pb2 import TextPluginData
+
+    about = SummaryMetadata.PluginData(plugin_name="text", content=TextPluginData(version=0).SerializeToString())
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+    tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()], tensor_shape=shape)
+    return Summary.Value(tag=f"{tag}/text_summary", metadata=SummaryMetadata(plugin_data=about), tensor=tensor)
+
+
+def _parameters(run: Run) -> list[Any]:
+    """The events by which the HPARAMS tab knows a run's parameters."""
+    from google.protobuf.struct_pb2 import Value
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    about = metadata.create_summary_metadata
+    start = plugin_data_pb2.SessionStartInfo(group_name=run.key, start_time_secs=run.began)
+    for name, value in run.parameters.items():
+        if isinstance(value, bool):
+            found = Value(bool_value=value)
+        elif isinstance(value, (int, float)):
+            found = Value(number_value=value)
+        else:
+            found = Value(string_value=value)
+        start.hparams[plain_name(name)].CopyFrom(found)
+    end = plugin_data_pb2.SessionEndInfo(
+        status="STATUS_FAILURE" if run.failed else "STATUS_SUCCESS" if run.ended else "STATUS_RUNNING",
+        end_time_secs=run.ended or run.began,
+    )
+    told = (
+        (metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)),
+        (metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)),
+    )
+    return [
+        Summary(value=[Summary.Value(tag=tag, metadata=about(data), tensor=metadata.NULL_TENSOR)]) for tag, data in told
+    ]

@@ -1,0 +1,377 @@
+"""Studies in trackers: real local MLflow, trackio, W&B offline and TensorBoard."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import json
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import evaluate_here, small_document
+from typer.testing import CliRunner
+
+from autoselection.cli import app
+from autoselection.config import StudyConfig, TrackingConfig, load_config
+from autoselection.errors import AutoSelectionError, ConfigError, MissingExtraError, StudyError
+from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.report import write_report
+from autoselection.study import Study, run_study, tracked
+from autoselection.tracking import track_study
+from autoselection.tracking.secrets import Secrets
+
+EMPTY = "http://127.0.0.1:9"  # nothing listens there
+
+
+def has(package: str) -> Any:
+    """Skips a test where a tracker is not installed."""
+    missing = importlib.util.find_spec(package) is None
+    return pytest.mark.skipif(missing, reason=f"The extra '{package}' is not installed.")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run as its tracker gives it back."""
+
+    parameters: dict[str, Any]
+    numbers: dict[str, float]
+    study: bool
+    grouped: str | None
+
+
+def in_mlflow(place: Path) -> dict[str, Found]:
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{place}/ml.db")
+    experiment = client.get_experiment_by_name("autoselection")
+    found: dict[str, Found] = {}
+    runs = client.search_runs([experiment.experiment_id])
+    names = {run.info.run_id: run.data.tags["autoselection.key"].partition("/")[2] for run in runs}
+    assert len(set(names.values())) == len(names), "a run twice"
+    for run in runs:
+        parent = run.data.tags.get("mlflow.parentRunId")
+        found[names[run.info.run_id]] = Found(
+            run.data.params, run.data.metrics, parent is None, names.get(parent or "")
+        )
+    return found
+
+
+def in_trackio(place: Path) -> dict[str, Found]:
+    from trackio.sqlite_storage import SQLiteStorage
+
+    found: dict[str, Found] = {}
+    for record in SQLiteStorage.get_run_records("autoselection"):
+        config = SQLiteStorage.get_run_config("autoselection", record["name"], run_id=record["id"])
+        logs = SQLiteStorage.get_logs("autoselection", record["name"], run_id=record["id"])
+        steps = [entry["step"] for entry in logs]
+        assert len(set(steps)) == len(steps), "a step twice"
+        numbers = {name: value for entry in logs for name, value in entry.items() if isinstance(value, float)}
+        study = config["job_type"] == "study"
+        key = "study" if study else record["name"].partition(" ")[0]
+        assert key not in found, "a run twice"
+        found[key] = Found(config, numbers, study, None if study else config.get("_Group"))
+    return found
+
+
+def in_tensorboard(place: Path) -> dict[str, Found]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    found: dict[str, Found] = {}
+    for folder in sorted((place / "tb").iterdir()):
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        numbers = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
+        content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+        start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+        parameters = {name: value.string_value or value.number_value for name, value in start.hparams.items()}
+        found[folder.name] = Found(parameters, numbers, folder.name == "study", None)
+    return found
+
+
+def wandb_records(data: bytes) -> Iterator[bytes]:
+    """The records in a file of W&B: behind its head of 7 bytes, a log of LevelDB's form in blocks of 32 KiB."""
+    block, place, parts = 2**15, 7, b""
+    while place + 7 <= len(data):
+        left = block - place % block
+        if left < 7:
+            place += left
+            continue
+        size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        parts += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            yield parts
+            parts = b""
+
+
+def in_wandb(place: Path) -> dict[str, Found]:
+    """Offline runs, read from the files that `wandb sync` uploads."""
+    from wandb.proto import wandb_internal_pb2
+
+    found: dict[str, Found] = {}
+    for file in sorted(place.glob("**/*.wandb")):
+        parameters: dict[str, Any] = {}
+        numbers: dict[str, float] = {}
+        group, kind, key = None, "", ""
+        for data in wandb_records(file.read_bytes()):
+            record = wandb_internal_pb2.Record.FromString(data)
+            if record.HasField("run"):
+                group, kind, key = record.run.run_group, record.run.job_type, record.run.run_id.partition("-")[2]
+                parameters |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            for item in record.summary.update:
+                value = json.loads(item.value_json)
+                numbers |= {item.key or "/".join(item.nested_key): value} if isinstance(value, (int, float)) else {}
+        assert key not in found, "a run twice"
+        found[key] = Found(parameters, numbers, kind == "study", None if kind == "study" else group)
+    return found
+
+
+@dataclass(frozen=True)
+class Local:
+    """A tracker on this machine."""
+
+    uri: Callable[[Path], str | None]
+    read: Callable[[Path], dict[str, Found]]
+    files: tuple[str, ...] = ("report.md", "config.yaml", "report.html", "recipe.yaml", "recipe.lock.yaml")
+
+
+TRACKERS = {
+    "mlflow": Local(lambda place: f"sqlite:///{place}/ml.db", in_mlflow),
+    "trackio": Local(lambda place: None, in_trackio),
+    "tensorboard": Local(lambda place: str(place / "tb"), in_tensorboard, ("report.md",)),
+    "wandb": Local(lambda place: "offline", in_wandb),
+}
+
+
+@pytest.fixture
+def study(finished_study: Study, tmp_path: Path) -> Study:
+    """A copy of a finished study."""
+    return Study(Path(shutil.copytree(finished_study.path, tmp_path / "study")))
+
+
+@pytest.fixture(scope="session")
+def new_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """A database of MLflow with nothing in it: making one takes MLflow long."""
+    if importlib.util.find_spec("mlflow") is None:
+        return None
+    import mlflow
+
+    file = tmp_path_factory.mktemp("mlflow") / "ml.db"
+    mlflow.MlflowClient(f"sqlite:///{file}").get_experiment_by_name("autoselection")
+    return file
+
+
+@pytest.fixture
+def place(new_mlflow: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where trackers write; no other settings of theirs count."""
+    for name in ("MLFLOW_TRACKING_URI", "WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.chdir(tmp_path)
+    if new_mlflow is not None:
+        for name in ("ml", "mlFalse", "mlTrue"):
+            shutil.copy(new_mlflow, tmp_path / f"{name}.db")
+    if importlib.util.find_spec("trackio"):
+        for module in ("trackio.utils", "trackio.sqlite_storage", "trackio.cas"):
+            found = importlib.import_module(module)
+            if hasattr(found, "TRACKIO_DIR"):
+                monkeypatch.setattr(found, "TRACKIO_DIR", tmp_path / "trackio")
+    yield tmp_path
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=has(name)) for name in TRACKERS])
+def test_a_study_and_each_of_its_trials_are_runs(name: str, study: Study, place: Path) -> None:
+    local = TRACKERS[name]
+    config = TrackingConfig(to=name, uri=local.uri(place))
+    sent = track_study(study, config)
+    trials = [trial.id for trial in study.all_trials()]
+    assert [*sent.sent] == [*trials, "study"] and sorted(sent.files) == sorted(local.files)
+    again = track_study(study, config)
+    assert again.sent == () and again.there == len(trials) + 1
+    (study.path / "tracking.json").unlink()  # killed between sending and noting
+    if name != "wandb":  # offline, its next file is for the same run: its server tells by the name
+        track_study(study, config)
+
+    found = local.read(place)
+    assert sorted(found) == sorted([*trials, "study"])
+    best = study.best()
+    assert best is not None
+    run = found[best.id]
+    assert run.parameters["recipe_hash"] == best.record["recipe_hash"]
+    assert run.parameters["stage"] in ("warmup", "edit", "fresh", "reseed", "repeat", "starting point")
+    assert int(run.parameters["rows"]) == best.size
+    assert run.parameters["step_1"] == best.recipe.steps[0].operator
+    numbers = run.numbers
+    assert numbers["score"] == pytest.approx(best.score)
+    for task, score in best.tasks.items():
+        assert numbers[f"score/{task}"] == numbers[f"seed_0/score/{task}"] == pytest.approx(score, rel=1e-5)
+    assert numbers["cost/tokens"] == sum(result.train_tokens for result in best.results.values())
+    assert numbers["cost/seconds"] == pytest.approx(best.seconds, rel=1e-5)
+    assert numbers["state/retain_ratio"] == pytest.approx(best.record["state"]["retain_ratio"], rel=1e-5)
+    winner = next(iter(study.final_results()[f"winner ({best.id})"].values()))
+    assert numbers["test/score"] == pytest.approx(winner.score, rel=1e-5)
+    told = found["study"]
+    assert told.study and not run.study
+    assert told.numbers["best/score"] == pytest.approx(best.score, rel=1e-5)
+    assert told.numbers[f"test/winner _{best.id}_/score"] == pytest.approx(winner.score, rel=1e-5)
+    if name != "tensorboard":  # there, one folder holds them all
+        assert run.grouped
+
+
+@has("mlflow")
+def test_no_row_of_the_pool_is_sent_unless_asked(study: Study, place: Path) -> None:
+    import mlflow
+
+    best = study.best()
+    assert best is not None
+    rows = study.rows(best.id)
+    said = [message["content"] for row in study.pool.conversations(rows) for message in row.messages]
+    texts = {
+        text for text in said if len(text) > 15 and text.isascii() and html.escape(text) == text and "\n" not in text
+    }
+    sent: dict[bool, bool] = {}
+    for asked in (False, True):
+        uri = f"sqlite:///{place}/ml{asked}.db"
+        track_study(study, TrackingConfig(to="mlflow", uri=uri, texts=asked))
+        client = mlflow.MlflowClient(uri)
+        (run,) = client.search_runs(["1"], "attributes.run_name = 'small'")
+        folder = client.download_artifacts(run.info.run_id, "", str(place))
+        page = (Path(folder) / "report.html").read_text()
+        assert "The recipe" in page
+        sent[asked] = any(text in page or text in (Path(folder) / "report.md").read_text() for text in texts)
+    assert sent == {False: False, True: True}
+
+
+@has("mlflow")
+def test_keys_are_blotted_out(study: Study, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-4f9b1d77aa03c2"
+    monkeypatch.setenv("SOME_SERVICE_API_KEY", key)
+    text = (study.path / "config.yaml").read_text()
+    text = re.sub(r"^name: .*$", f"name: {key}", text, flags=re.MULTILINE).rpartition("# checksum")[0]
+    (study.path / "config.yaml").write_text(text)
+    track_study(Study(study.path), TrackingConfig(to="mlflow", uri=f"sqlite:///{place}/ml.db"))
+    assert Secrets(study.config).text(f"a {key} b") == "a *** b"
+    written = [file for file in place.rglob("*") if file.is_file() and study.path not in file.parents]
+    assert any(file.name == "ml.db" for file in written) and any(file.name == "report.html" for file in written)
+    assert [file for file in written if key.encode() in file.read_bytes()] == []
+
+
+@has("mlflow")
+def test_a_study_is_tracked_while_it_runs_and_goes_on(
+    scored_pool: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = small_document({"path": str(scored_pool)})
+    document["tracking"] = {"to": "mlflow", "uri": f"sqlite:///{place}/ml.db"}
+    (place / "study.yaml").write_text(yaml.safe_dump(document))
+    config = load_config(place / "study.yaml")
+    made: list[EvaluationJob] = []
+
+    def stop_at_the_third(job: EvaluationJob) -> EvaluationResult | None:
+        made.append(job)
+        if len(made) == 3:
+            raise StudyError("the machine goes down")
+        return None
+
+    evaluate_here(monkeypatch, stop_at_the_third)
+    with pytest.raises(StudyError, match="goes down"):
+        run_study(config, place / "study")
+    study = run_study(config, place / "study")
+    found = in_mlflow(place)
+    assert sorted(found) == sorted([*(trial.id for trial in study.all_trials()), "study"])
+    (told,) = tracked.read_told(study.path)
+    assert told.complete and told.problem is None and told.missing(study) == []
+    assert tracked.tracking_notes(study) == []
+    assert "Tracking" not in capsys.readouterr().err
+
+
+@has("mlflow")
+def test_a_server_that_is_down_is_told_and_told_of_later(
+    scored_pool: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = small_document({"path": str(scored_pool)})
+    document["tracking"] = {"to": "mlflow", "uri": EMPTY.replace("//", "//me:geheim123@")}
+    document["incumbent"] = {"recipe": "none"}
+    document["final"] = {"enabled": False}
+    document["search"] |= {"evaluations": 2, "warmup": 2}
+    (place / "study.yaml").write_text(yaml.safe_dump(document))
+    evaluate_here(monkeypatch)
+    study = run_study(load_config(place / "study.yaml"), place / "study")
+    assert study.finished and study.best() is not None
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "MLflow at http://127.0.0.1:9, experiment autoselection lacks 2 of 2 trials (t001, t002) and the study's end"
+        in said
+    )
+    assert "sends what is missing" in said and "geheim123" not in said + (study.path / "tracking.json").read_text()
+    write_report(study)
+    assert "lacks 2 of 2 trials" in (study.path / "report.md").read_text()
+    sent = CliRunner().invoke(app, ["track", str(study.path), "--uri", f"sqlite:///{place}/ml.db", "--json"])
+    assert sent.exit_code == 0 and json.loads(sent.stdout)["sent"] == ["t001", "t002", "study"]
+    assert tracked.tracking_notes(study) == []
+
+
+@has("mlflow")
+def test_a_server_that_hangs_costs_no_more_than_the_wait(
+    scored_pool: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tracked, "PATIENCE", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        document = small_document({"path": str(scored_pool)})
+        document["tracking"] = {"to": "mlflow", "uri": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+        document |= {"incumbent": {"recipe": "none"}, "final": {"enabled": False}}
+        document["search"] |= {"evaluations": 2, "warmup": 2}
+        (place / "study.yaml").write_text(yaml.safe_dump(document))
+        evaluate_here(monkeypatch)
+        study = run_study(load_config(place / "study.yaml"), place / "study")
+    assert study.finished
+    assert "Nothing of the study was sent to MLflow" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_name_alone_is_enough(scored_pool: Path) -> None:
+    document = small_document({"path": str(scored_pool)})
+    short = StudyConfig.model_validate({**document, "tracking": "trackio"}).tracking
+    assert short == StudyConfig.model_validate({**document, "tracking": {"to": "trackio"}}).tracking
+    assert StudyConfig.model_validate({**document, "tracking": None}).tracking.to is None
+
+
+def test_a_wrong_name_is_one_sentence(tmp_path: Path) -> None:
+    document = small_document({"path": "pool"})
+    for given in ("mlfow", {"to": "mlfow"}, {"to": "mlflow", "url": "x"}):
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump({**document, "tracking": given}))
+        with pytest.raises(ConfigError) as caught:
+            load_config(tmp_path / "study.yaml")
+        assert "tracking" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_package_stops_before_anything_begins(
+    study_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracked, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'autoselection\[wandb\]'"):
+        run_study(load_config(study_config, ["tracking=wandb"]), tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "its configuration names no tracker: name one with --to mlflow"),
+        (["--to", "mlfow"], "to"),
+        pytest.param(["--to", "mlflow", "--uri", EMPTY], "MLflow could not be told of", marks=has("mlflow")),
+        pytest.param(["--to", "wandb"], "nobody is logged in: run `wandb login`", marks=has("wandb")),
+        pytest.param(["--to", "trackio", "--uri", EMPTY], f"{EMPTY} does not answer", marks=has("trackio")),
+    ],
+)
+def test_what_cannot_be_tracked_is_one_sentence(options: list[str], said: str, study: Study, place: Path) -> None:
+    done = CliRunner().invoke(app, ["track", str(study.path), *options])
+    assert isinstance(done.exception, AutoSelectionError) and said in str(done.exception)
+    assert "\n" not in str(done.exception)
