@@ -59,7 +59,7 @@ def is_option(key: str) -> bool:
 def named(text: str) -> Iterator[str]:
     """Dotted keys in inline code, those that --set overrides, and those of YAML blocks."""
     for code in re.findall(r"`([^`\n]+)`", prose(text)):
-        if code.endswith((".py", ".jsonl", ".npy", ".arrow", ".yaml")):
+        if code.endswith((".py", ".json", ".jsonl", ".log", ".npy", ".arrow", ".yaml")):
             continue
         if found := re.fullmatch(rf"((?:{SECTIONS})(?:\.\w+)+)(?:[:=].*)?", code):
             yield found[1]
@@ -94,7 +94,7 @@ def test_every_configuration_key_on_a_page_exists(page):
 
 def test_every_configuration_key_in_a_message_or_docstring_exists():
     key = re.compile(rf"(?<![\w./`*])((?:{SECTIONS})(?:\.\w+)+)(?![\w(/])")
-    files = re.compile(r"\.(?:jsonl|arrow|safetensors)$")
+    files = re.compile(r"\.(?:json|jsonl|log|arrow|safetensors)$")
     wrong = []
     for module in MODULES:
         if module.name.startswith("former_"):  # speaks of keys that are gone, and of modules
