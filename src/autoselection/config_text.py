@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -13,6 +15,8 @@ from pydantic_core import PydanticUndefined
 
 from autoselection.config import StudyConfig
 from autoselection.documents import dump_yaml
+from autoselection.errors import ConfigError
+from autoselection.pool.destination import is_pool
 from autoselection.schema import Configured
 from autoselection.signals.config import OWN_KEYS
 from autoselection.signals.registry import default_registry
@@ -44,6 +48,59 @@ def commented_yaml(values: Mapping[str, Any], keys: Sequence[str] | None = None)
         keys: dotted names of the keys to write, such as ``MAIN_KEYS``; None writes all of them.
     """
     return "\n".join(_commented(StudyConfig, values, 0, None if keys is None else set(keys))) + "\n"
+
+
+def draft(
+    folder: Path,
+    pool: Sequence[Path] = (),
+    model: str | None = None,
+    tasks: Sequence[Path] = (),
+    keys: Sequence[str] | None = MAIN_KEYS,
+) -> str:
+    """A configuration with every key documented, filled in as far as it is known; placeholders stand for the rest.
+
+    Args:
+        folder: where the configuration will lie; its paths are relative to that.
+        pool: a pool folder, or raw files.
+        model: a folder, or a hub id.
+        tasks: folders that ``autoselection benchmark`` made.
+        keys: as of :func:`commented_yaml`.
+
+    Raises:
+        ConfigError: something named is not there, or no such folder.
+    """
+
+    def place(path: Path) -> str:
+        return os.path.relpath(path, folder)
+
+    for path in pool:
+        if not path.exists():
+            raise ConfigError(f"--pool {path}: there is no such pool and no such file.")
+    made = len(pool) == 1 and is_pool(pool[0])
+    rows = {"path": place(pool[0])} if made else {"files": [place(path) for path in pool] or ["pool.jsonl"]}
+    base = place(Path(model)) if model and Path(model).exists() else model or "models/base"
+    values = {
+        "pool": rows,
+        "model": {"path": base},
+        "tasks": [_task(path, place) for path in tasks]
+        or [{"name": "my_task", "target": "tasks/target.jsonl", "dev": "tasks/dev.jsonl", "test": "tasks/test.jsonl"}],
+        "evaluation": {"sft": {"epochs": 3.0}},
+    }
+    if made and keys is not None:
+        keys = ["pool.path" if key == "pool.files" else key for key in keys]
+    return commented_yaml(values, keys)
+
+
+def _task(folder: Path, place: Callable[[Path], str]) -> dict[str, str]:
+    """The entry of a folder of task files: as its manifest says, else by the names of the files."""
+    found = {split: place(path) for split in ("target", "dev", "test") if (path := folder / f"{split}.jsonl").is_file()}
+    if "dev" not in found:
+        raise ConfigError(f"--task {folder}: there is no dev.jsonl; 'autoselection benchmark' makes such folders.")
+    try:
+        written = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError):
+        written = {"name": folder.resolve().name}
+    return written | found
 
 
 def key_reference() -> str:

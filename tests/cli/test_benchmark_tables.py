@@ -31,6 +31,7 @@ def test_tables_of_german_spreadsheets(
     out = tmp_path / "out"
     plain = command("benchmark", kind, "--source", file, "--out", out)
     assert plain.code == 2 and "--map question=COLUMN" in plain.err
+    assert "'Nr', 'Frage', 'Antwort'" in plain.err
     told = command("benchmark", kind, "--source", file, "--out", out, "--map", "question=Frage,answer=Antwort")
     assert told.code == 0, told.err
     assert ("Windows-1252" in told.err) == (encoding == "cp1252")

@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from autoselection import cli
+from autoselection.config import load_config
 from autoselection.demo import model_dir, sae_dir, task_file
 from autoselection.errors import AutoSelectionError
 from autoselection.study import Study
@@ -82,6 +83,42 @@ def test_init_writes_a_configuration_and_does_not_overwrite(tmp_path: Path) -> N
     assert code == 2 and "--overwrite" in message
     assert run("init", path, "--overwrite", "--full")[0] == 0
     assert "max_jaccard" in yaml.safe_load(path.read_text())["search"]
+
+
+def test_init_fills_in_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = "question,answer\n" + "".join(f"How many legs have {n} hens?,{2 * n}\n" for n in range(60))
+    Path("quiz.csv").write_text(table)
+    benchmark = (
+        "benchmark",
+        "number",
+        "--source",
+        "quiz.csv",
+        "--name",
+        "hens",
+        "--target",
+        "5",
+        "--out",
+        "tasks/hens",
+    )
+    assert run(*benchmark)[0] == 0
+    Path("rows.jsonl").write_text('{"prompt": "Is it late?", "response": "Yes."}\n')
+    assert run("ingest", "rows.jsonl", "--out", "pool")[0] == 0
+    Path("studies").mkdir()
+    given = ("init", "studies/one.yaml", "--pool", "pool", "--model", model_dir(), "--task", "tasks/hens")
+    code, *shown = run(*given)
+    assert code == 0 and "Now run" in " ".join(shown)
+    config = load_config(Path("studies/one.yaml"))
+    assert config.pool.path is not None and config.pool.path.resolve() == tmp_path / "pool"
+    assert Path(config.model.path).resolve() == model_dir().resolve()
+    assert config.tasks[0].name == "hens" and config.tasks[0].dev is not None
+    assert config.tasks[0].dev.resolve() == tmp_path / "tasks" / "hens" / "dev.jsonl"
+    code, *shown = run("init", "two.yaml", "--pool", "rows.jsonl")
+    assert code == 0 and "Fill in model and tasks" in " ".join(shown)
+    assert yaml.safe_load(Path("two.yaml").read_text())["pool"]["files"] == ["rows.jsonl"]
+    code, _, message = run("init", "three.yaml", "--task", "pool")
+    assert code == 2 and "dev.jsonl" in message and not Path("three.yaml").exists()
+    assert run("init", "three.yaml", "--pool", "nothing")[0] == 2
 
 
 def test_doctor_and_version() -> None:

@@ -34,32 +34,36 @@ if TYPE_CHECKING:
     from autoselection.study import Study
 
 
-@app.command(rich_help_panel=SEARCH, epilog="Example: autoselection init study.yaml")
+@app.command(
+    rich_help_panel=SEARCH,
+    epilog="Example: autoselection init study.yaml --pool pool --model models/base --task tasks/quiz",
+)
 def init(
     path: Annotated[Path, typer.Argument(help="Configuration file to write.")] = Path("autoselection.yaml"),
+    pool: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option("--pool", help="Pool folder, or a raw file (repeat it for several)."),
+    ] = None,
+    model: Annotated[Optional[str], typer.Option("--model", help="Base model folder or hub id.")] = None,  # noqa: UP045
+    tasks: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option("--task", metavar="FOLDER", help="Folder that `autoselection benchmark` made (repeatable)."),
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Write every key, not only those that most studies set.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a configuration to fill in: the keys that most studies set, each documented, or all of them (--full)."""
-    from autoselection.config_text import MAIN_KEYS, commented_yaml
+    from autoselection.config_text import MAIN_KEYS, draft
 
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists: name another file, or replace it with --overwrite.")
-    values = {
-        "pool": {"files": ["pool.jsonl"]},
-        "model": {"path": "models/base"},
-        "tasks": [
-            {"name": "my_task", "target": "tasks/target.jsonl", "dev": "tasks/dev.jsonl", "test": "tasks/test.jsonl"}
-        ],
-        "evaluation": {"sft": {"epochs": 3.0}},
-    }
-    files.write_text(path, commented_yaml(values, None if full else MAIN_KEYS))
-    console.say(
-        f"Wrote {path}. Fill in pool, model and tasks, then run: autoselection doctor {path}, then "
-        f"autoselection search {path} --out STUDY_DIR"
-    )
+    text = draft(path.parent, pool or (), model, tasks or (), None if full else MAIN_KEYS)
+    files.write_text(path, text)
+    open_keys = [name for name, given in (("pool", pool), ("model", model), ("tasks", tasks)) if not given]
+    fill = f"Fill in {' and '.join(', '.join(open_keys).rsplit(', ', 1))}, then run" if open_keys else "Now run"
+    console.say(f"Wrote {path}. {fill}: autoselection doctor {path}, then autoselection search {path} --out STUDY_DIR")
 
 
 @app.command("config", rich_help_panel=SEARCH, epilog="Example: autoselection config study.yaml")

@@ -130,7 +130,8 @@ def convert(
     limits = {"target": target, "dev": dev, "test": test}
     splits, unused = _split(kept, kind, limits, seed)
     if not (splits["dev"] and splits["test"]):
-        raise ConfigError(_nothing_left(name, kept, files, splits, _reasons(unusable, constant)))
+        fields = _fields(files, reading) if len(kept) < 2 else ""
+        raise ConfigError(_nothing_left(name, kept, files, splits, _reasons(unusable, constant), fields))
     items = {split: [_record(kind, draft, seed) for draft in chosen] for split, chosen in splits.items()}
     _name_items(task, items)
     present = [split for split, entries in items.items() if entries]
@@ -327,19 +328,31 @@ def _nothing_left(
     files: Sequence[SourceFile],
     splits: Mapping[str, Sequence[ItemDraft]],
     reasons: str,
+    fields: str,
 ) -> str:
     """Why dev or test is empty, and what fills it."""
     empty = " and ".join(split for split in ("dev", "test") if not splits[split])
     told = f"{name}: {len(kept)} usable items leave none for {empty} ({reasons})"
     labels = sorted({file.label for file in files if file.label})
     if len(kept) < 2:
-        return f"{told}; dev and test need one item each. Columns of other names are mapped: --map question=COLUMN,answer=COLUMN."
+        return (
+            f"{told}; dev and test need one item each.{fields} Columns of other names are mapped: "
+            "--map question=COLUMN,answer=COLUMN."
+        )
     if labels and len(kept) > 1 and all(file.label for file in files) and "train" not in labels:
         return (
             f"{told}: every source is {' or '.join(labels)}; name one for {empty} as well (--split {empty.split()[-1]}=FILE), "
             "or give a single --source FILE without a split, which is cut into all three."
         )
     return f"{told}; give a source for {empty} (--split {empty.split()[-1]}=FILE)."
+
+
+def _fields(files: Sequence[SourceFile], reading: ReadingOptions | None) -> str:
+    """A sentence that names the fields of the first record."""
+    first = next((record for file in files for record in records(file, reading)), None)
+    if not isinstance(first, Mapping):
+        return ""
+    return f" The first record has the fields {', '.join(repr(str(field)) for field in list(first)[:12])}."
 
 
 def _reasons(unusable: Mapping[str, int], constant: Mapping[str, int]) -> str:
