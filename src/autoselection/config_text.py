@@ -97,8 +97,8 @@ def _task(folder: Path, place: Callable[[Path], str]) -> dict[str, str]:
     if "dev" not in found:
         raise ConfigError(f"--task {folder}: there is no dev.jsonl; 'autoselection benchmark' makes such folders.")
     try:
-        written = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError):
+        written: dict[str, str] = dict(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["config"])
+    except (OSError, ValueError, KeyError, TypeError):
         written = {"name": folder.resolve().name}
     return written | found
 
