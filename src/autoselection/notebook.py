@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
 
 from autoselection.markup import one_line
 from autoselection.terminal import visible
@@ -88,6 +90,15 @@ def bullets(sentences: Iterable[object]) -> str:
     """Sentences as a list; nothing without any."""
     items = "".join(f"<li>{_escaped(short(sentence, 400))}</li>" for sentence in sentences)
     return f"<ul>{items}</ul>" if items else ""
+
+
+def drawn(what: str, *given: Any, **more: Any) -> Any:
+    """A plot from the one place that draws, named by text: it stands above all objects that are drawn.
+
+    Args:
+        what: name of a function of :mod:`autoselection.report.plots`, called with the rest.
+    """
+    return getattr(import_module("autoselection.report.plots"), what)(*given, **more)
 
 
 def counted(number: int, noun: str) -> str:

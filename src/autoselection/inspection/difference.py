@@ -197,6 +197,14 @@ def diff(
     Raises:
         PoolError: a row is not of the pool, or the signals are not of a pool.
         RecipeError, SignalError: as of ``materialize``.
+
+    >>> import autoselection as au
+    >>> rows = [{"id": f"r{n}", "prompt": "Say it.", "response": "word " * n} for n in (1, 2, 3)]
+    >>> pool = au.ingest(rows, "compared").pool
+    >>> report = au.score_pool(pool, signals=["lengths"])
+    >>> recipe = au.Recipe((au.Step("score_filter", {"signal": "n_response_words", "threshold": 2}),))
+    >>> type(diff(recipe, au.Recipe(), au.load_table(pool))).__name__
+    'Difference'
     """
     sides = [_side(name, given, signals, seed) for name, given in zip(names, (first, second), strict=True)]
     return difference(sides[0], sides[1], examples=examples, seed=seed)

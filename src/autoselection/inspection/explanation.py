@@ -135,6 +135,14 @@ def explain(
     Raises:
         PoolError: there is no such row, or the signals are not of a pool.
         RecipeError, SignalError: as of ``materialize``.
+
+    >>> import autoselection as au
+    >>> rows = [{"id": f"r{n}", "prompt": "Say it.", "response": "word " * n} for n in (1, 2, 3)]
+    >>> pool = au.ingest(rows, "explained").pool
+    >>> report = au.score_pool(pool, signals=["lengths"])
+    >>> recipe = au.Recipe((au.Step("score_filter", {"signal": "n_response_words", "threshold": 2}),))
+    >>> [each.fate.sentence[:7] for each in explain(recipe, au.load_table(pool), ["r1"])]
+    ['Step 1,']
     """
     pool = pool_of(signals)
     numbers, cache = numbers_of(pool, rows), PrefixCache()

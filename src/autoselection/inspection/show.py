@@ -134,6 +134,13 @@ def show_rows(
         PoolError: there is no such row or source.
         ConfigError: the condition is wrong.
         SignalError: there is no such signal.
+
+    >>> import autoselection as au
+    >>> rows = [{"id": f"r{n}", "prompt": "Say it.", "response": "word " * n} for n in (1, 2, 3)]
+    >>> pool = au.ingest(rows, "shown").pool
+    >>> report = au.score_pool(pool, signals=["lengths"])
+    >>> [each.row.id for each in show_rows(pool, where="n_response_words > 1")]
+    ['r2', 'r3']
     """
     table = load_table(pool) if signals is None else signals
     rows = matching_rows(pool, table, ids, where=where, source=source)

@@ -173,6 +173,11 @@ def ingest(
         PoolError: a file is missing, damaged, of unknown format or without a usable row; a row is bad and
             ``on_bad_row`` is ``refuse``; ``out`` holds something else, or nothing to append to; ``data`` is no rows.
         MissingExtraError: a dataset folder, and ``datasets`` is not installed.
+
+    >>> import autoselection as au
+    >>> rows = [{"prompt": "2 + 2?", "response": "4"}, {"prompt": "3 + 3?", "response": "6", "source": "sums"}]
+    >>> ingest(rows, "sums").pool
+    <Pool sums: 2 rows of 2 sources>
     """
     started = time.monotonic()
     if append and overwrite:

@@ -46,6 +46,11 @@ class Pool(PoolTable):
         path: the pool directory.
         manifest: counts, provenance and fingerprint.
         table: the rows, with the columns of ``SCHEMA``.
+
+    >>> import autoselection as au
+    >>> pool = au.ingest([{"id": "a", "prompt": "Hi", "response": "Hello!"}, {"prompt": "Bye", "response": "So long!"}], "two").pool
+    >>> len(pool), pool["a"].messages[1]["content"]
+    (2, 'Hello!')
     """
 
     @classmethod
@@ -105,6 +110,21 @@ class Pool(PoolTable):
     def to_dataset(self) -> Any:
         """All rows as a ``datasets.Dataset``, see :meth:`Subset.to_dataset`."""
         return self.all.to_dataset()
+
+    def plot(self, signal: str, by: str | None = None) -> Any:
+        """Draw how a signal is distributed over the rows, or with ``by="source"`` in each source.
+
+        Args:
+            signal: one of the newest that are stored with the pool; ``load_table(pool)`` lists them.
+
+        Returns:
+            An :class:`autoselection.report.plots.Plot`, which a notebook shows.
+
+        Raises:
+            ConfigError: ``by`` is something else.
+            SignalError: there is no such signal, or no row has it.
+        """
+        return notebook.drawn("pool_plot", self, signal, by)
 
     def __repr__(self) -> str:
         return notebook.line(

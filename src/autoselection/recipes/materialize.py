@@ -210,6 +210,12 @@ def materialize(
     Raises:
         RecipeError: the recipe is not valid, or names an unknown recipe.
         SignalError: a step needs a signal that the pool does not have; names the step.
+
+    >>> import autoselection as au
+    >>> table = au.SignalTable.from_arrays({"ngram_entropy": [0.1, 0.9, 0.5, 0.7]})
+    >>> recipe = au.Recipe((au.Step("ngram_entropy", {"fraction": 0.5}),))
+    >>> materialize(recipe, table).rows.tolist()
+    [1, 3]
     """
     if not isinstance(recipe, Recipe):
         raise RecipeError(

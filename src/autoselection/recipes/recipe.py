@@ -54,6 +54,10 @@ class Step:
         RecipeError: no operator has this name, neither a built-in or installed one nor one of any
             :class:`~autoselection.operators.OperatorRegistry` made so far; gives the closest known name. Parameters are
             checked by :meth:`canonical`.
+
+    >>> import autoselection as au
+    >>> Step("ngram_entropy", {"top_k": 2}).canonical().params["direction"]
+    'high'
     """
 
     operator: str
@@ -79,6 +83,11 @@ class Recipe:
         steps: what to do, in order.
         name: for people; not part of the recipe's identity.
         library: recipes that its unions name, by the id they use (see :meth:`RecipeBook.inline`).
+
+    >>> import autoselection as au
+    >>> recipe = Recipe((au.Step("ngram_entropy", {"fraction": 0.5}), au.Step("truncate_samples", {"fraction": 0.1})))
+    >>> len(recipe.describe_steps()), recipe == Recipe.from_dict(recipe.to_dict())
+    (2, True)
     """
 
     steps: tuple[Step, ...] = ()
@@ -144,6 +153,21 @@ class Recipe:
 
     def __repr__(self) -> str:
         return notebook.line("Recipe", f"'{self.name}':" if self.name else "", self.describe())
+
+    def plot(self, pool: Any, *, seed: int = 0) -> Any:
+        """Draw what the recipe does to a pool: its rows by source through the steps, or rows by source without any step.
+
+        Args:
+            pool: a pool, or its signals.
+            seed: of random steps.
+
+        Returns:
+            An :class:`autoselection.report.plots.Plot`, which a notebook shows.
+
+        Raises:
+            RecipeError, SignalError: as of :func:`autoselection.materialize`.
+        """
+        return notebook.drawn("recipe_plot", self, pool, seed)
 
     def _repr_html_(self) -> str:
         steps = enumerate(self.describe_steps(), 1)

@@ -109,6 +109,12 @@ def state_vector(rows: Rows | HasRows, signals: SignalTable, *, cost_ratio: floa
 
     Args:
         rows: row indices, or what has them as ``rows``; one that stands there twice counts twice.
+
+    >>> import autoselection as au
+    >>> import numpy as np
+    >>> table = au.SignalTable.from_arrays({"ngram_entropy": [0.1, 0.9, 0.5, 0.7]})
+    >>> state_vector(np.array([1, 3]), table).retain_ratio
+    0.5
     """
     given: Any = rows
     return state_vectors([getattr(given, "rows", given)], signals, cost_ratio=cost_ratio)[0]

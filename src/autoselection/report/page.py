@@ -285,8 +285,8 @@ def _figure(part: Figure, key: str, bundle: Bundle | None) -> str:
     if bundle is None:
         return f'<figure aria-labelledby="{key}-title">{caption}{_paragraph(part.told)}{_table(part.numbers, key)}</figure>'
     drawn = {
-        "data": [_escaped(trace) for trace in part.traces],
-        "layout": _escaped({**part.layout, "height": part.height}),
+        "data": [escaped(trace) for trace in part.traces],
+        "layout": escaped({**part.layout, "height": part.height}),
     }
     return (
         f'<figure aria-labelledby="{key}-title">{caption}'
@@ -348,18 +348,18 @@ def _lines(text: str) -> str:
     return html.escape(visible(text, lines=True))
 
 
-def _escaped(value: Any, key: str = "") -> Any:
+def escaped(value: Any, key: str = "") -> Any:
     """Plain data for Plotly, which reads tags and entities in every string: those of others are escaped."""
     if isinstance(value, Mapping):
-        return {name: _escaped(inner, str(name)) for name, inner in value.items()}
+        return {name: escaped(inner, str(name)) for name, inner in value.items()}
     if isinstance(value, str):
         return value if key in _OURS else html.escape(visible(value), quote=False)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if hasattr(value, "tolist"):  # of NumPy
-        return _escaped(value.tolist(), key)
+        return escaped(value.tolist(), key)
     if isinstance(value, Iterable):
-        return [_escaped(inner, key) for inner in value]
+        return [escaped(inner, key) for inner in value]
     return value
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autoselection.conversation import turn_text
 from autoselection.operators import Rows, default_registry
 from autoselection.pool import Pool, Subset
-from autoselection.recipes import Materialization, lineage_remarks, state_vector
+from autoselection.recipes import Materialization, Recipe, lineage_remarks, state_vector
 from autoselection.report.page import RowText
 from autoselection.signals import SignalTable
 from autoselection.signals.families.traces import TOOL_NAMES
@@ -181,11 +181,7 @@ def view_signal(name: str, values: NDArray[np.float32], kept: NDArray[np.bool_],
     ours, theirs = (values[rows & known].astype(np.float64) for rows in (kept, left))
     every = np.concatenate([ours, theirs])
     spread = float(every.std()) if len(every) else 0.0
-    edges = np.empty(0)
-    if len(every) and every.min() < every.max():
-        low, high = np.quantile(every, _ENDS)
-        low, high = (low, high) if low < high else (every.min(), every.max())
-        edges = np.linspace(low, high, BINS + 1)
+    edges = bins_of(every)
     mean_kept, mean_dropped = (float(part.mean()) if len(part) else None for part in (ours, theirs))
     shift = None
     if spread > 0 and mean_kept is not None and mean_dropped is not None:
@@ -193,8 +189,8 @@ def view_signal(name: str, values: NDArray[np.float32], kept: NDArray[np.bool_],
     return SignalView(
         name,
         edges,
-        _shares(ours, edges),
-        _shares(theirs, edges),
+        shares_in(ours, edges),
+        shares_in(theirs, edges),
         mean_kept,
         mean_dropped,
         int((kept & ~known).sum()),
@@ -203,11 +199,27 @@ def view_signal(name: str, values: NDArray[np.float32], kept: NDArray[np.bool_],
     )
 
 
-def _shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+def bins_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges of the bins of a distribution, float64[bins + 1]; empty where all values are one."""
+    if not len(values) or values.min() == values.max():
+        return np.empty(0)
+    low, high = np.quantile(values, _ENDS)
+    low, high = (low, high) if low < high else (values.min(), values.max())
+    return np.linspace(low, high, BINS + 1)
+
+
+def shares_in(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares of the values in each bin, float64[bins]; what lies beyond the ends counts in the first and the last."""
     if not len(edges):
         return np.empty(0)
     counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
     return counts / max(1, len(values))
+
+
+def selection_flow(recipe: Recipe, steps: Sequence[Rows], signals: SignalTable) -> Flow:
+    """The rows of each source through the steps of a recipe; ``steps`` as of :func:`view_selection`."""
+    inside = [_mask(signals.selectable, signals.n), *(_mask(rows, signals.n) for rows in steps)]
+    return _flow(recipe.describe_steps(), inside[0], list(pairwise(inside)), signals)
 
 
 def _flow(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def _sheets(view: StudyView, *names: str) -> list[Sheet]:
 def _search_section(view: StudyView) -> Section:
     parts: list[Part] = []
     if any(trial.score is not None for trial in view.trials):
-        parts += [progress_figure(view.trials), task_figure(view)]
+        parts += [progress_figure(view.trials), task_figure(view.trials, view.today)]
     if view.trade_offs:
         parts.append(front_figure(view))
     parts += _sheets(view, "front", "search", "agents")
@@ -183,12 +183,12 @@ def progress_figure(trials: Sequence[TrialView]) -> Figure:
     return replace(drawn, traces=(best, *drawn.traces), numbers=numbers)
 
 
-def task_figure(view: StudyView) -> Figure:
-    """Scores of every task and trial, coloured by what they are above today's data."""
-    known = [trial for trial in view.trials if trial.score is not None]
+def task_figure(trials: Sequence[TrialView], today: Mapping[str, float]) -> Figure:
+    """Scores of every task and trial, coloured by what they are above today's data, where its scores are known."""
+    known = [trial for trial in trials if trial.score is not None]
     tasks = list(known[0].tasks)
-    middle = view.today or {task: sum(trial.tasks[task] for trial in known) / len(known) for task in tasks}
-    against = "what is used today" if view.today else "the mean of the trials"
+    middle = today or {task: sum(trial.tasks[task] for trial in known) / len(known) for task in tasks}
+    against = "what is used today" if today else "the mean of the trials"
     return heat(
         "Tasks by trial",
         f"Dev score of each task; the colour shows the difference to {against}.",

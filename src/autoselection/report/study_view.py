@@ -190,7 +190,7 @@ def view_study(study: Study, *, price: float | None = None) -> StudyView:
         finished=study.finished,
         answer=study_answer(study),
         trials=trial_views(study),
-        today=_today(study),
+        today=today_scores(study),
         credit=_credit(last.get("operators")),
         pairs=_credit(last.get("pairs")),
         rounds=tuple(_round(event["round"]) for event in rounds if event["round"].get("calibration")),
@@ -280,7 +280,8 @@ def _flat(state: Mapping[str, Any]) -> dict[str, float | None]:
     return found
 
 
-def _today(study: Study) -> dict[str, float]:
+def today_scores(study: Study) -> dict[str, float]:
+    """Dev score of each task with what is used today; empty if unknown."""
     plans = study.journal.of("incumbent_plan")
     results = (
         [] if not plans else [r for r in dev_results(study, plans[-1]["incumbent_hash"]).values() if not r.failure]

@@ -91,6 +91,14 @@ class SearchController:
         ConfigError: the pool is too small for a search, no operator can be used on it, or no ranker or proposer has the
             name given.
         RecipeError: an initial recipe is not valid.
+
+    >>> import autoselection as au
+    >>> import numpy as np
+    >>> table = au.SignalTable.from_arrays({"ngram_entropy": np.linspace(0, 1, 200)})
+    >>> controller = SearchController(table, au.SearchConfig(evaluations=3, warmup=2))
+    >>> best = controller.run(lambda candidate: float(table["ngram_entropy"][candidate.rows].mean()))
+    >>> len(controller.history), best is controller.best or best.score == controller.best.score
+    (3, True)
     """
 
     def __init__(
@@ -254,6 +262,15 @@ class SearchController:
             RecipeError, SignalError: it cannot be run on this pool.
             StudyError: the budget is spent, its subset is known, nearly known or too small, the parent was not told, or
                 recorded rounds have not been asked again.
+
+        >>> import autoselection as au
+        >>> import numpy as np
+        >>> table = au.SignalTable.from_arrays({"ngram_entropy": np.linspace(0, 1, 200)})
+        >>> controller = au.SearchController(table, au.SearchConfig(evaluations=3))
+        >>> recipe = au.Recipe((au.Step("ngram_entropy", {"fraction": 0.5}),))
+        >>> candidate = controller.propose(recipe, "the upper half is denser")
+        >>> candidate.id, len(candidate.rows), [pending.id for pending in controller.pending]
+        ('t001', 100, ['t001'])
         """
         if self._recorded:
             raise StudyError("The rounds of before have to be asked again before a recipe is proposed: replay them.")

@@ -129,6 +129,9 @@ class Observation:
         tasks: score of each task, higher is better.
         reason: why the evaluation failed.
         subset_hash: hash of the evaluated subset; if given it must be the candidate's.
+
+    >>> Observation("t001", 0.7).to_dict()["score"]
+    0.7
     """
 
     candidate_id: str

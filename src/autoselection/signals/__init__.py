@@ -10,7 +10,7 @@ from autoselection.signals.needs import Need
 from autoselection.signals.registry import SignalRegistry, default_registry, signal_names
 from autoselection.signals.report import ScoreReport, SignalReport, missing_scores
 from autoselection.signals.score import load_table, score_pool, stored_signals
-from autoselection.signals.statistics import PoolStats, SignalStats, pool_stats
+from autoselection.signals.statistics import PoolStats, SignalStats, column_stats, pool_stats
 from autoselection.signals.store import SignalStore
 from autoselection.signals.stored import Shard
 from autoselection.signals.table import SignalTable
@@ -38,6 +38,7 @@ __all__ = [
     "SignalsConfig",
     "SparseRows",
     "TokenValues",
+    "column_stats",
     "default_registry",
     "load_table",
     "missing_scores",

@@ -62,6 +62,12 @@ def score_pool(
             not fit the model.
         MissingExtraError: a signal asked for by name needs a package that is not installed.
         EvaluationError: the model cannot be loaded.
+
+    >>> import autoselection as au
+    >>> pool = au.ingest([{"prompt": "Hi", "response": "Hello there!"}], "scored").pool
+    >>> report = score_pool(pool, signals=["lengths"])
+    >>> au.load_table(pool)["n_response_words"].tolist()
+    [2.0]
     """
     started = time.monotonic()
     config = SignalsConfig() if config is None else config
@@ -286,6 +292,12 @@ def load_table(
 
     Raises:
         SignalError: a signal is absent or damaged. (A pool that was never scored gives a table without columns.)
+
+    >>> import autoselection as au
+    >>> pool = au.ingest([{"prompt": "Hi", "response": "Hello!"}], "loaded").pool
+    >>> report = au.score_pool(pool, signals=["lengths"])
+    >>> load_table(pool)["n_turns"].tolist()
+    [2.0]
     """
     store = SignalStore.of(pool)
     registry = registry or default_registry()

@@ -87,10 +87,10 @@ def pool_stats(pool: Pool, table: SignalTable | None = None) -> PoolStats:
         SignalError: a cached signal is damaged.
     """
     table = load_table(pool) if table is None else table
-    signals = {name: _of_column(table, table.columns[name]) for name in sorted(table.columns) if name != TOOL_NAMES}
+    signals = {name: column_stats(table, table.columns[name]) for name in sorted(table.columns) if name != TOOL_NAMES}
     if table.sae is not None:
         counts = np.asarray(table.sae.counts, np.float32)
-        signals["sae"] = _of_column(table, np.where(counts > 0, counts, np.float32(np.nan)))
+        signals["sae"] = column_stats(table, np.where(counts > 0, counts, np.float32(np.nan)))
     if table.embeddings is not None:
         signals["embeddings"] = _presence(table, table.embeddings)
     return PoolStats(describe_pool(pool), signals, _near(table), _faults(table))
@@ -103,7 +103,12 @@ def _faults(table: SignalTable) -> dict[str, int] | None:
     return {name: int(np.count_nonzero(table.columns[name] > 0)) for name in names}
 
 
-def _of_column(table: SignalTable, values: NDArray[np.float32]) -> SignalStats:
+def column_stats(table: SignalTable, values: NDArray[np.float32]) -> SignalStats:
+    """A signal over the pool and within each source.
+
+    Args:
+        values: one a row, NaN where there is none.
+    """
     frame = pl.DataFrame({"source": table.source, "value": values}).with_columns(pl.col("value").fill_nan(None))
     value = pl.col("value")
     quantiles = [value.quantile(share, "linear").alias(str(share)) for share in SOURCE_QUANTILES]

@@ -50,6 +50,11 @@ class SignalTable:
         pool: the pool, if the table was loaded from one.
 
     ``table["ifd"]`` is a column, ``len(table)`` the number of rows, ``"ifd" in table`` and ``list(table)`` are about names.
+
+    >>> import autoselection as au
+    >>> table = au.SignalTable.from_arrays({"ngram_entropy": [0.1, 0.9, 0.5, 0.7]})
+    >>> "ngram_entropy" in table, float(table["ngram_entropy"].max())
+    (True, 0.8999999761581421)
     """
 
     n: int
@@ -255,6 +260,11 @@ class SignalTable:
             embeddings: (N, width) array, scaled to unit rows.
             texts: the rows' texts, or a function from row indices to texts.
             parts: the rows' texts by part: ``prompt`` and ``response``.
+
+        >>> import autoselection as au
+        >>> table = au.SignalTable.from_arrays({"ngram_entropy": [0.1, 0.9, 0.5, 0.7]})
+        >>> len(table), table.names
+        (4, ('ngram_entropy',))
         """
         converted = {name: np.asarray(values, np.float32) for name, values in (columns or {}).items()}
         if n is None:

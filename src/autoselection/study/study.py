@@ -158,6 +158,18 @@ class Study:
         self.all_trials()[trial_id]
         return Subset(self.pool, self.rows(trial_id))
 
+    def plot(self, what: str = "scores") -> Any:
+        """Draw the study: its ``scores`` over the evaluations, or its ``tasks`` by trial.
+
+        Returns:
+            An :class:`autoselection.report.plots.Plot`, which a notebook shows.
+
+        Raises:
+            ConfigError: ``what`` is something else.
+            StudyError: no trial has a score yet.
+        """
+        return notebook.drawn("study_plot", self, what)
+
     def __repr__(self) -> str:
         return notebook.line("Study", f"{self.path}: {self._told()}")
 

@@ -94,6 +94,9 @@ def load_recipe(path: Path | str, *, registry: OperatorRegistry | None = None) -
 
     Raises:
         RecipeError: there is neither, or the file is wrong.
+
+    >>> load_recipe("text-only").name
+    'text-only'
     """
     path = Path(path)
     if path.is_file() or path.suffix or len(path.parts) != 1:

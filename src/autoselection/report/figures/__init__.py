@@ -1,7 +1,7 @@
 """Plots of the usual forms, each a pure function from numbers to a figure with its table; what several pages draw is drawn here."""
 
 from autoselection.report.figures.bars import bars
-from autoselection.report.figures.distributions import two_distributions
+from autoselection.report.figures.distributions import distributions, two_distributions
 from autoselection.report.figures.flow import Link, flow
 from autoselection.report.figures.heat import heat
 from autoselection.report.figures.intervals import Interval, intervals
@@ -14,6 +14,7 @@ __all__ = [
     "Link",
     "Series",
     "bars",
+    "distributions",
     "flow",
     "heat",
     "intervals",

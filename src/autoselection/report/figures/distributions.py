@@ -1,8 +1,8 @@
-"""Two distributions over the same bins."""
+"""One distribution or two over the same bins."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,19 @@ def two_distributions(
     names: tuple[str, str] = ("kept", "dropped"),
 ) -> Figure:
     """Shares of two groups in the same bins, as filled steps; the second has a dashed line."""
+    return distributions(title, told, edges, dict(zip(names, (ours, theirs), strict=True)), x=x)
+
+
+def distributions(
+    title: str,
+    told: str,
+    edges: Sequence[float] | np.ndarray[Any, Any],
+    groups: Mapping[str, Sequence[float] | np.ndarray[Any, Any]],
+    *,
+    x: str,
+) -> Figure:
+    """Shares of one group or two, by name, in the same bins."""
+    pens = ((KEPT, "solid"), (DROPPED, "dash"))
     outline = np.repeat(np.asarray(edges, np.float64), 2)[1:-1]
     traces = [
         {
@@ -36,11 +49,11 @@ def two_distributions(
             "fillcolor": faint(shade, 0.25),
             "hovertemplate": "%{x:.4g}: %{y:.1%}<extra>%{fullData.name}</extra>",
         }
-        for name, shares, shade, style in zip(names, (ours, theirs), (KEPT, DROPPED), ("solid", "dash"), strict=True)
+        for (name, shares), (shade, style) in zip(groups.items(), pens[: len(groups)], strict=True)
     ]
     rows = [
-        (f"{low:.4g} to {high:.4g}", f"{mine:.1%}", f"{other:.1%}")
-        for low, high, mine, other in zip(edges[:-1], edges[1:], ours, theirs, strict=True)
+        (f"{low:.4g} to {high:.4g}", *(f"{share:.1%}" for share in shares))
+        for low, high, *shares in zip(edges[:-1], edges[1:], *groups.values(), strict=True)
     ]
     layout = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": "share of the rows"}, "tickformat": ".0%"}}
-    return Figure(title, told, Sheet.of(title, (x, *names), rows, numbers=True), tuple(traces), layout, 360)
+    return Figure(title, told, Sheet.of(title, (x, *groups), rows, numbers=True), tuple(traces), layout, 360)
