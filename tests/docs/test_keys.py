@@ -53,7 +53,7 @@ def is_option(key: str) -> bool:
     kinds = {kind.name: kind for kind in SignalRegistry().kinds()}
     if signal == "NAME":
         return option in ("", "OPTION")
-    return signal in kinds and (not option or option in kinds[signal].options_model.model_fields)
+    return signal in kinds and (not option or exists(option, kinds[signal].options_model))
 
 
 def named(text: str) -> Iterator[str]:

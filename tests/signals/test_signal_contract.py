@@ -31,7 +31,7 @@ from autoselection.testing import check_signal
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "plugin" / "src"
 #: Options of signals that need some; those whose models are not at hand have tests of their own.
 OPTIONS: dict[str, Any] = {"trajectory": {"models": [str(demo.model_dir())] * 2}}
-ELSEWHERE = {"embeddings", "contamination_cosine", "reward", "action_object_branching", "loss"}
+ELSEWHERE = {"embeddings", "contamination_cosine", "reward", "action_object_branching", "loss", "data_juicer"}
 
 
 def given(kind: type[Signal]) -> dict[str, Any]:
