@@ -110,6 +110,7 @@ def refusals(folder: Path) -> None:
         (("score", pool, "--model", str(model)), (MISSING_EXTRA,), "autoselection[train]"),
         (("materialize", MODEL_RECIPE, "--pool", pool), (MISSING_SIGNAL,), "ifd"),
         (("watch", str(study)), (MISSING_EXTRA,), "autoselection[watch]"),
+        (("mcp", str(study)), (MISSING_EXTRA,), "autoselection[mcp]"),
     ):
         done = command(*arguments)
         expect(done.returncode in codes, f"{arguments} ends with {done.returncode}: {done.stderr}")

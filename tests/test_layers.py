@@ -50,6 +50,7 @@ LAYERS = (
         "watch",
         "tracking",
         "agents",
+        "scaffold",
         "doctor",
         "autoselection",
         "cli",

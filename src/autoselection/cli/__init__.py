@@ -23,9 +23,11 @@ from autoselection.cli import (  # each registers its own
     agents,
     data,
     evidence,
+    exchange,
     mixtures,
     recipes,
     rows,
+    scaffold,
     scoring,
     search,
     watch,
@@ -34,7 +36,21 @@ from autoselection.cli._common import app
 from autoselection.cli._outcome import run
 from autoselection.terminal import write_text
 
-__all__ = ["agents", "app", "data", "evidence", "main", "mixtures", "recipes", "rows", "scoring", "search", "watch"]
+__all__ = [
+    "agents",
+    "app",
+    "data",
+    "evidence",
+    "exchange",
+    "main",
+    "mixtures",
+    "recipes",
+    "rows",
+    "scaffold",
+    "scoring",
+    "search",
+    "watch",
+]
 
 
 def _version(value: bool) -> None:

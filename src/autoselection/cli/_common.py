@@ -11,6 +11,7 @@ from typing import Annotated, Any, Optional, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from autoselection.cli import _completion
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 from autoselection.terminal import output as output  # commands print here
@@ -37,7 +38,6 @@ app = typer.Typer(
     cls=_Ordered,
     help="Find the best ordered recipe for cutting a fine-tuning set out of a fixed pool of instructions.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -64,7 +64,12 @@ Encoding = Annotated[
 ]
 Set = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer evaluates annotations on Python 3.10
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key, e.g. search.evaluations=10."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a configuration key, e.g. search.evaluations=10.",
+        autocompletion=_completion.key,
+    ),
 ]
 _PLACE = "Pool or study directory, or raw files (read into a cache, see docs/data.md)."
 PoolPlace = Annotated[list[Path], typer.Argument(metavar="POOL…", help=_PLACE)]

@@ -23,6 +23,9 @@ from autoselection.wording import clipped
 #: Longest line of a message: it may quote an id or a name of a megabyte (characters).
 _LONGEST_LINE = 2_000
 
+#: What a shell sets when it asks for completions.
+COMPLETE = "_AUTOSELECTION_COMPLETE"
+
 INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143
 
 #: Exit code of a system's error, by command; of all others it is that of a study.
@@ -62,6 +65,8 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     standard output. Any other exception is a bug, and raised.
     """
     prepare_streams()
+    if COMPLETE in os.environ:  # a shell asks what may stand next
+        typer.main.get_command(app)(prog_name="autoselection")
     options = list(arguments)
     if "--" in options:
         options = options[: options.index("--")]

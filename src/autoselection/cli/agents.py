@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from autoselection.cli import _completion
 from autoselection.cli._common import SEARCH, Set, app
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.terminal import write_text
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 def mcp(
     place: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(metavar="STUDY|CONFIG", help="Study directory, or the configuration of one (with --out)."),
+        typer.Argument(
+            metavar="STUDY|CONFIG",
+            help="Study directory, or the configuration of one (with --out).",
+            autocompletion=_completion.study_or_config,
+        ),
     ] = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from autoselection.cli import _completion
 from autoselection.cli._common import EVIDENCE, EvaluationSplit, Json, Set, app, emit, failed, numbers, output, words
 from autoselection.errors import ConfigError
 from autoselection.progress import console
@@ -18,7 +19,9 @@ app.add_typer(reproduce_app, name="reproduce", rich_help_panel=EVIDENCE)
 
 @app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection compute study --budgets 0.25,0.5,1,2")
 def compute(
-    study_dir: Annotated[Path, typer.Argument(help="Study directory whose search has ended.")],
+    study_dir: Annotated[
+        Path, typer.Argument(help="Study directory whose search has ended.", autocompletion=_completion.study)
+    ],
     budgets: Annotated[str, typer.Option(help="Token budgets, in multiples of what a training of the winner took.")],
     seeds: Annotated[Optional[str], typer.Option(help="Training seeds (default: those of the study).")] = None,  # noqa: UP045
     split: Annotated[EvaluationSplit, typer.Option("--split", help="Which items to score.")] = EvaluationSplit.dev,
@@ -52,7 +55,7 @@ def compute(
 
 @app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection diagnose study --table proxies.md")
 def diagnose(
-    study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
+    study_dir: Annotated[Path, typer.Argument(help="Study directory.", autocompletion=_completion.study)],
     table: Annotated[Optional[Path], typer.Option(help="Also write the table to this .md or .csv file.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     as_json: Json = False,
@@ -73,7 +76,9 @@ def diagnose(
 
 @app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection whatif study --weights gsm8k=2,mmlu=0.5")
 def whatif(
-    study_dir: Annotated[Path, typer.Argument(help="Study directory, finished or not.")],
+    study_dir: Annotated[
+        Path, typer.Argument(help="Study directory, finished or not.", autocompletion=_completion.study)
+    ],
     weights: Annotated[
         str, typer.Option("--weights", help="Weights of tasks, such as gsm8k=2,mmlu=0.5; others keep their own.")
     ],
@@ -100,7 +105,12 @@ def whatif(
     epilog="Example: autoselection compare study.yaml --methods random,ours --budget 15 --out comparison",
 )
 def compare(
-    config: Annotated[Path, typer.Argument(help="Study configuration whose pool, signals and evaluator are used.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="Study configuration whose pool, signals and evaluator are used.", autocompletion=_completion.config
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Output folder; an unfinished comparison in it is continued.")],
     methods: Annotated[
         Optional[str],  # noqa: UP045

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from autoselection.cli import _completion
 from autoselection.cli._common import RECIPES, HtmlOption, Json, PoolOption, Verbose, app, emit, output, warn, words
 from autoselection.errors import ConfigError
 from autoselection.files import together
@@ -22,13 +23,20 @@ if TYPE_CHECKING:
 
 ConfigOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(help="Study configuration that names the model, SAE and tasks of signals that the recipe needs."),
+    typer.Option(
+        help="Study configuration that names the model, SAE and tasks of signals that the recipe needs.",
+        autocompletion=_completion.config,
+    ),
 ]
 
 
 RecipeArgument = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Argument(metavar="RECIPE", help="Recipe YAML, or name of a ready recipe; with --locked it may be left out."),
+    typer.Argument(
+        metavar="RECIPE",
+        help="Recipe YAML, or name of a ready recipe; with --locked it may be left out.",
+        autocompletion=_completion.recipe,
+    ),
 ]
 SeedOption = Annotated[
     Optional[int],  # noqa: UP045
@@ -65,12 +73,23 @@ class ExportFormat(str, Enum):
 
 @app.command(rich_help_panel=RECIPES, epilog="Example: autoselection recipes high-ifd > my-recipe.yaml")
 def recipes(
-    name: Annotated[Optional[str], typer.Argument(help="Ready recipe to print as YAML.")] = None,  # noqa: UP045
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help="Ready recipe to print as YAML.", autocompletion=_completion.ready_recipe),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of recipe files instead, for editors.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the ready recipes, or print one, to be saved and changed. Their names serve wherever a recipe file does."""
     from autoselection.recipes import ready_recipe, ready_recipes
 
+    if schema:
+        from autoselection.recipes.recipe_schema import recipe_schema
+
+        write_text(json.dumps(recipe_schema(), indent=2) + "\n")
+        return
     if name is not None:
         found = ready_recipe(name)
         if as_json:

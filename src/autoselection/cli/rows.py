@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from autoselection.cli import _completion
 from autoselection.cli._common import RECIPES, Json, app, emit, output, warn
 from autoselection.cli.recipes import ConfigOption
 
@@ -28,7 +29,9 @@ def explain(
     named: Annotated[
         str,
         typer.Argument(
-            metavar="RECIPE|STUDY", help="Recipe, study (its best trial) or STUDY:TRIAL, such as study:t012."
+            metavar="RECIPE|STUDY",
+            autocompletion=_completion.recipe_or_study,
+            help="Recipe, study (its best trial) or STUDY:TRIAL, such as study:t012.",
         ),
     ],
     rows: Annotated[list[str], typer.Argument(metavar="ROW…", help="Ids, or numbers, of rows.")],
@@ -58,9 +61,16 @@ def explain(
 @app.command("diff", rich_help_panel=RECIPES, epilog="Example: autoselection diff high-ifd text-only --pool pool")
 def diff_command(
     first: Annotated[
-        str, typer.Argument(metavar="A", help="Recipe, study (its best trial), STUDY:TRIAL, or a file of row ids.")
+        str,
+        typer.Argument(
+            metavar="A",
+            autocompletion=_completion.recipe_or_study,
+            help="Recipe, study (its best trial), STUDY:TRIAL, or a file of row ids.",
+        ),
     ],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    second: Annotated[
+        str, typer.Argument(metavar="B", autocompletion=_completion.recipe_or_study, help="Another one.")
+    ],
     pool: PoolsOption = None,
     config: ConfigOption = None,
     seed: SeedOption = None,

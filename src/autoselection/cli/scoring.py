@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from autoselection.cli import _completion
 from autoselection.cli._common import DATA, ChatTemplate, Json, PoolPlace, Set, Verbose, app, emit, output, warn, words
 from autoselection.errors import ConfigError, SignalError
 
@@ -25,10 +26,18 @@ def score(
     model: Annotated[Optional[str], typer.Option(help="Base model folder or hub id.")] = None,  # noqa: UP045
     chat_template: ChatTemplate = None,
     sae: Annotated[Optional[Path], typer.Option(help="SAE in sparsify format.")] = None,  # noqa: UP045
-    signals: Annotated[Optional[str], typer.Option(help="Comma-separated signals (default: all possible).")] = None,  # noqa: UP045
+    signals: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Comma-separated signals (default: all possible).", autocompletion=_completion.signals),
+    ] = None,
     recipe: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--for", metavar="RECIPE", help="Only the signals that this recipe (file or ready name) reads."),
+        typer.Option(
+            "--for",
+            metavar="RECIPE",
+            help="Only the signals that this recipe (file or ready name) reads.",
+            autocompletion=_completion.recipe,
+        ),
     ] = None,
     embedding_model: Annotated[
         Optional[str],  # noqa: UP045
@@ -52,7 +61,10 @@ def score(
     ] = None,
     config: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Study configuration whose model, SAE, tasks and signal settings are used."),
+        typer.Option(
+            help="Study configuration whose model, SAE, tasks and signal settings are used.",
+            autocompletion=_completion.config,
+        ),
     ] = None,
     overrides: Set = None,
     verbose: Verbose = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from autoselection import __version__, files
+from autoselection.cli import _completion
 from autoselection.cli._common import (
     DATA,
     SEARCH,
@@ -92,10 +93,12 @@ def config_command(
     epilog="Example: autoselection search study.yaml --out study --set search.evaluations=10",
 )
 def search(
-    config: Annotated[Path, typer.Argument(help="Study configuration.")],
+    config: Annotated[Path, typer.Argument(help="Study configuration.", autocompletion=_completion.config)],
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", help="Study directory; an unfinished study in it is continued."),
+        typer.Option(
+            "--out", help="Study directory; an unfinished study in it is continued.", autocompletion=_completion.study
+        ),
     ] = None,
     dry_run: Annotated[
         bool,
@@ -168,7 +171,7 @@ def _finish(study: Study, as_json: bool, price: float | None = None) -> None:
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection report study")
 def report(
-    study_dir: Annotated[Path, typer.Argument(help="Study directory.")],
+    study_dir: Annotated[Path, typer.Argument(help="Study directory.", autocompletion=_completion.study)],
     price: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(
@@ -198,7 +201,7 @@ def repair(
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection evaluate study.yaml --subset ids.json --split dev")
 def evaluate(
-    config: Annotated[Path, typer.Argument(help="Study configuration.")],
+    config: Annotated[Path, typer.Argument(help="Study configuration.", autocompletion=_completion.config)],
     subset: Annotated[Path, typer.Option("--subset", help="Row ids: JSON list, JSONL with 'id', or one id a line.")],
     split: Annotated[EvaluationSplit, typer.Option("--split", help="Which items to score.")] = EvaluationSplit.dev,
     seed: Annotated[int, typer.Option(help="Training seed.")] = 0,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from autoselection.cli import _completion
 from autoselection.cli._common import SEARCH, Json, app, emit, output
 from autoselection.errors import ConfigError, MissingExtraError
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection watch study")
 def watch(
-    study_dir: Annotated[Path, typer.Argument(help="Study directory: running, finished, or a copy of one.")],
+    study_dir: Annotated[
+        Path,
+        typer.Argument(help="Study directory: running, finished, or a copy of one.", autocompletion=_completion.study),
+    ],
     terminal: Annotated[
         bool, typer.Option("--terminal", help="Show it here instead of on a page; once, if this is no terminal.")
     ] = False,
