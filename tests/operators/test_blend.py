@@ -16,7 +16,7 @@ from autoselection.operators import clamp_params, default_registry, encode_param
 from autoselection.operators.blend import effective_weights, rank_correlation, tied_groups
 from autoselection.operators.blend_weights import MOST_TERMS, canonical_blend
 from autoselection.operators.blends import flipped_blends, leading, moved_blend
-from autoselection.operators.param import blend_of
+from autoselection.operators.param import Param, Term, blend_of
 from autoselection.recipes import Recipe, Step, materialize, why
 from autoselection.search import Observation, SearchController
 from autoselection.search.config import SearchConfig
@@ -353,6 +353,23 @@ def test_starts_are_relevance_and_usual_effects():
     assert found[USUAL]["ifd"] < 0
     without = search_space(SignalTable.from_arrays(columns), surrogate={"prior": False})
     assert USUAL not in blend_of(without.params("blend_filter")).blends
+
+
+def test_known_blends_of_ends_that_are_never_drawn_are_not_begun_from():
+    rng = np.random.default_rng(0)
+    near = rng.random(300)
+    table = SignalTable.from_arrays({"ifd": -near, "reward": -near + 0.9 * rng.random(300), "mona/t": near})
+    space = search_space(table, draws={"low_direction": 0.0, "low_direction_of": {}, "source_scope": 0.5})
+    param = blend_of(space.params("blend_filter"))
+    assert max(param.blends["relevance"].values()) < 0
+    for _ in range(30):
+        step = space.draw("blend_filter", rng)
+        assert all(weight > 0 for weight in step.params["weights"].values())
+
+
+def test_a_blend_declares_a_term_for_each_choice():
+    with pytest.raises(ValueError, match="has 2 choices and 1 terms: give one of each"):
+        Param("weights", "blend", choices=("a", "b"), terms=(Term(0),))
 
 
 def test_the_surrogate_sees_all_that_is_blended():

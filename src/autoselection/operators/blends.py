@@ -22,8 +22,8 @@ Weights = Mapping[str, float]
 def drawn_blend(param: Param, rng: np.random.Generator) -> dict[str, float]:
     """A random blend: every third one near a known one, if any is known; of the others, of two terms and more from different
     groups (few more often), every second one with equal weights."""
-    if param.blends and rng.random() < 1 / 3:
-        known = list(param.blends.values())
+    known = [blend for blend in param.blends.values() if leading(param, blend)]
+    if known and rng.random() < 1 / 3:
         return near(param, known[int(rng.integers(len(known)))], rng)
     groups = _groups(param)
     most = min(MOST_TERMS, len(groups))
@@ -36,7 +36,8 @@ def drawn_blend(param: Param, rng: np.random.Generator) -> dict[str, float]:
 
 
 def near(param: Param, known: Weights, rng: np.random.Generator) -> dict[str, float]:
-    """Some of the largest terms of a known blend, few more often, with weights near the known ones."""
+    """Some of the largest terms of a known blend, few more often, with weights near the known ones; :func:`leading` must leave
+    one at least."""
     kept = leading(param, known)
     counts = np.arange(min(2, len(kept)), len(kept) + 1)
     count = int(rng.choice(counts, p=(1 / counts) / (1 / counts).sum()))

@@ -114,6 +114,10 @@ class Param:
                 f"parameter '{self.name}' has the role {self.role}: declare it as a choice that offers "
                 f"{' and '.join(sorted(wanted))}."
             )
+        if self.kind == "blend" and len(self.terms) != len(self.choices):
+            raise ValueError(
+                f"parameter '{self.name}' has {len(self.choices)} choices and {len(self.terms)} terms: give one of each."
+            )
         if self.role == "strength" and self.kind != "float":
             raise ValueError(f"parameter '{self.name}' has the role strength: declare it as a float from 0 to 1.")
 
