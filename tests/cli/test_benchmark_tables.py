@@ -38,6 +38,10 @@ def test_tables_of_german_spreadsheets(
     found = items(out)
     assert len(found) == 40 and {item["answer"] for item in found} == gold
     assert all("groß ist die Größe" in item["prompt"] for item in found)
+    entry = json.loads((out / "manifest.json").read_text("utf-8"))["config"]
+    assert "metric" not in entry and entry["dev"].endswith(
+        "dev.jsonl"
+    )  # by the loss: exact match tells nothing at first
 
 
 def test_encodings_and_delimiters_that_cannot_be_told_are_named(tmp_path: Path, command: Command) -> None:

@@ -50,7 +50,7 @@ class BenchmarkFormat:
     Attributes:
         files: what its public files are called and hold, for people.
         answer: how a generated answer is read.
-        metric: the metric suggested for the search.
+        metric: the metric that its scores are usually told in; where it has options, the one suggested for the search.
         labels: splits of its files that are meant for another of ours.
         shuffle: options come with the right one first and are shuffled by a seed per item.
         private: its authors ask that its questions stay out of public repositories.
