@@ -22,6 +22,7 @@ from autoselection.executors import ExecutorConfig
 from autoselection.language.chat.options import DATE, ChatOptions, ControlText
 from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
+from autoselection.pool.addresses import absolute_place
 from autoselection.recipes import is_ready_name
 from autoselection.schema import StrictModel
 from autoselection.search import SearchConfig
@@ -40,7 +41,9 @@ class PoolConfig(StrictModel):
 
     path: Path | None = Field(None, description="Pool directory made by 'autoselection ingest'.")
     files: tuple[Path, ...] = Field(
-        (), description="Raw files (JSONL, CSV, Parquet, …), read once into the study's own pool directory."
+        (),
+        description="Raw files (JSONL, CSV, Parquet, …), patterns, addresses (s3://…) or data sets of the hub (org/name), read once "
+        "into the study's own pool directory.",
     )
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="How raw files are read.")
     on_contamination: Literal["warn", "accept", "drop", "refuse"] = Field(
@@ -396,8 +399,11 @@ def absolute(config: Model, base: Path) -> Model:
     """Make every relative path absolute; a model name that is not a folder stays a hub id."""
     changes: dict[str, Any] = {}
     for name, value in config:  # sections of options among them
-        if isinstance(config, (SearchConfig, FinalConfig)) and name in ("initial", "recipes"):
-            changed: Any = tuple(item if is_ready_name(item) else _absolute_value(item, base) for item in value)
+        if isinstance(config, PoolConfig) and name == "files":
+            changed: Any = tuple(absolute_place(item, base) or _absolute_value(item, base) for item in value)
+            changed = value if changed == value else changed
+        elif isinstance(config, (SearchConfig, FinalConfig)) and name in ("initial", "recipes"):
+            changed = tuple(item if is_ready_name(item) else _absolute_value(item, base) for item in value)
             changed = value if changed == value else changed
         elif isinstance(config, IncumbentConfig) and name == "recipe":
             named = value in NO_RECIPE or is_ready_name(value)

@@ -317,5 +317,5 @@ def test_an_address_is_no_file_and_is_shown_as_it_was_given(tmp_path: Path, caps
     from autoselection.cli import app
     from autoselection.cli._outcome import run
 
-    assert run(app, ["ingest", "https://x.y/rows.jsonl", "--out", str(tmp_path / "pool")]) == 3
-    assert "https://x.y/rows.jsonl is an address" in " ".join(capsys.readouterr().err.split())
+    assert run(app, ["ingest", "memory://x.y/rows.jsonl", "--out", str(tmp_path / "pool")]) == 3
+    assert "There is no memory://x.y/rows.jsonl." in " ".join(capsys.readouterr().err.split())

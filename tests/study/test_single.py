@@ -12,7 +12,6 @@ from autoselection.errors import PoolError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool
 from autoselection.study import single
-from autoselection.study.prepare import check_inputs
 
 
 @pytest.fixture
@@ -58,6 +57,3 @@ def test_an_unknown_id_is_told_with_the_users_own_files(
     with pytest.raises(PoolError, match=r"ids\.txt: 1 of 1 ids .*pool\.jsonl\), the first is 'nobody'") as told:
         single.evaluate_subset(config, tmp_path / "ids.txt", "dev", 0)
     assert "autoselection-" not in str(told.value) and not jobs
-    config = load_config(study_config, ["pool.path=null", "pool.files=['https://x.y/rows.jsonl']"])
-    with pytest.raises(PoolError, match=r"https://x\.y/rows\.jsonl is an address"):
-        check_inputs(config)

@@ -23,7 +23,9 @@ from autoselection.pool.typed_tables import Records, table_of
 Write = Callable[[Records], None]
 
 #: Container of each suffix that is written.
-SUFFIXES: Mapping[str, str] = {suffix: name for suffix, name in CONTAINERS.items() if name != "xlsx"}
+SUFFIXES: Mapping[str, str] = {
+    suffix: name for suffix, name in CONTAINERS.items() if name not in ("xlsx", "duckdb", "lance")
+}
 #: Cells that begin so are formulas to a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

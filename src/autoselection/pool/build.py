@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from autoselection.errors import PoolError
 from autoselection.files import checksum
+from autoselection.pool.addresses import shown
 from autoselection.pool.batch import Batch, meta_of
 from autoselection.pool.columns import ColumnLayout, layout_of
 from autoselection.pool.ingest_config import IngestConfig
@@ -34,7 +35,7 @@ from autoselection.pool.manifest import (
     TableRecord,
     write_manifest,
 )
-from autoselection.pool.memory import MemoryRows
+from autoselection.pool.memory import PLACE, MemoryRows
 from autoselection.pool.pool import Pool
 from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
@@ -198,7 +199,7 @@ class Build:
                 yield
         self.skipped.end_file()
         self.notes += [*given.input.notes, *reader.guesses]
-        if counts.nameless and not given.fixed and self.config.source is None and given.input.rows is None:
+        if counts.nameless and not given.fixed and self.config.source is None and reader.path != PLACE:
             self._nameless.setdefault(given.source, []).append(reader.path)
         if not counts.rows:
             raise self._no_usable_row(path, counts)
@@ -466,4 +467,4 @@ def _next_table(former: PoolManifest | None) -> str:
 
 
 def printable(path: Path) -> str:
-    return str(path).encode("utf-8", "backslashreplace").decode()
+    return shown(path).encode("utf-8", "backslashreplace").decode()

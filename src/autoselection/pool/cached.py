@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoselection.errors import PoolError
+from autoselection.pool.addresses import address_of, hub_name, matching, shown, state_of
 from autoselection.pool.ingest import IngestReport, ingest
 from autoselection.pool.inputs import expand, is_description
 from autoselection.pool.manifest import MANIFEST_FILE
@@ -42,9 +43,9 @@ def cached_pool(files: Sequence[Path | str]) -> tuple[Pool, IngestReport | None]
     """
     paths = [Path(file) for file in files]
     for path in paths:
-        if not path.exists():
+        if not path.exists() and address_of(path) is None and hub_name(path) is None and matching(path) == [path]:
             raise PoolError(f"{path} does not exist: name a pool, a study, or files to read as a pool.")
-    resolved = [str(path.resolve()) for path in paths]
+    resolved = [str(path.resolve()) if path.exists() else shown(path) for path in paths]
     digest = hashlib.blake2b("\0".join(resolved).encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
     folder = cache_folder() / "pools" / f"{_plain(paths[0].stem)}-{digest}"
     state = _state(paths)
@@ -80,13 +81,17 @@ def _ingest(paths: Sequence[Path], out: Path) -> IngestReport:
 
 def _state(paths: Sequence[Path]) -> list[list[str | int]]:
     """Path, size, change time and number of every file; of folders, of all files in them; of descriptions, what they name."""
+    elsewhere = [path for path in paths if not path.exists() and (address_of(path) or hub_name(path))]
+    others = [file for path in paths if path not in elsewhere for file in ([path] if path.exists() else matching(path))]
+    places = [file for path in elsewhere for file in (matching(path) if hub_name(path) is None else [path])]
     named = [
-        *paths,
-        *(given.path for path in paths if path.is_file() and is_description(path) for given in expand(path, None)),
+        *others,
+        *(given.path for path in others if path.is_file() and is_description(path) for given in expand(path, None)),
     ]
     files = [file for path in named for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     found = [(file, file.stat()) for file in files if file.is_file()]
-    return [
+    there: list[list[str | int]] = [[shown(path), state_of(path)] for path in places]
+    return there + [
         [str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for file, stat in found
     ]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,13 +23,14 @@ from typing import Any
 
 from autoselection import notebook
 from autoselection.errors import ConfigError, OtherPoolError, PoolError
+from autoselection.pool.addresses import HubRows, address_of, fetched, hub_name, shown
 from autoselection.pool.build import Build, FileInput
 from autoselection.pool.destination import base_pool, check_destination, extend, move_into_place, temporary_folder
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input, expand, is_description
 from autoselection.pool.inputs.base import is_there
 from autoselection.pool.manifest import FileRecord, PoolManifest
-from autoselection.pool.memory import SOURCE, MemoryRows, rows_or_paths
+from autoselection.pool.memory import MemoryRows, rows_or_paths
 from autoselection.pool.pool import Pool
 from autoselection.pool.readers import Reader, ReadOptions, container_of, stem_of
 from autoselection.pool.settings import in_python
@@ -41,7 +43,7 @@ from autoselection.wording import clipped
 
 #: Settings that only some containers obey.
 _MEANT_FOR = (
-    ("split", "dataset folders and workbooks", {"dataset", "xlsx"}),
+    ("split", "dataset folders, workbooks and databases", {"dataset", "xlsx", "duckdb"}),
     ("delimiter", "CSV files", {"csv", "tsv"}),
     ("encoding", "text files (CSV, JSON)", {"csv", "tsv", "json", "jsonl"}),
 )
@@ -158,8 +160,10 @@ def ingest(
 
     Args:
         data: a path, or several: JSON Lines, JSON, CSV, TSV or Parquet files (or gzip or zstd of those), Excel workbooks, or
-            Hugging Face dataset folders. Or rows: a data frame of pandas or Polars, an Arrow table, a ``datasets.Dataset``, or
-            any iterable of mappings from column to value, or of a pool's rows. Rows in memory that name no source have the source ``rows``; else
+            Hugging Face dataset folders, Lance datasets, DuckDB databases; patterns such as ``shards/*.parquet``; addresses that
+            fsspec reads, such as ``s3://bucket/a.jsonl``; data sets of the hub (``org/name``, ``hf://datasets/org/name``). Or
+            rows: a data frame of pandas or Polars, a table, reader or dataset of Arrow, a ``datasets.Dataset``, a relation of DuckDB,
+            a dataset of Lance, or any iterable of mappings from column to value, or of a pool's rows. Rows in memory that name no source have the source ``rows``; else
             they give the pool that the same rows in a file give.
         out: the pool directory to make.
         config: how to read them.
@@ -193,7 +197,7 @@ def ingest(
 
     def words(text: str) -> str:
         """What helps, said for who called: by options of the command, or as arguments of this function."""
-        return in_python(text) if isinstance(given, MemoryRows) else text
+        return in_python(text) if isinstance(given, MemoryRows) else _with_addresses(text, given)
 
     try:
         build, manifest, unchanged = _built(given, out, config, tokenizer_special_tokens, command, overwrite, append)
@@ -242,6 +246,7 @@ def _built(
     with ExitStack() as stack:
         base = stack.enter_context(base_pool(out)) if append else None
         folder = stack.enter_context(temporary_folder(out))
+        wanted = _fetched(wanted, stack)
         inputs = _with_sources(wanted, config, base, None if overwrite else present)
         build = Build(folder, config, scanner, inputs, command, base, present)
         _read_all(build, config)
@@ -271,9 +276,29 @@ def _built(
     return build, manifest, unchanged
 
 
+def _fetched(wanted: Sequence[Input], stack: ExitStack) -> list[Input]:
+    """The inputs, those that lie elsewhere with copies that are removed when ``stack`` ends."""
+    if all(one.rows is not None or address_of(one.path) is None for one in wanted):
+        return list(wanted)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autoselection-")))
+    return [
+        one if one.rows is not None or address_of(one.path) is None else replace(one, copy=fetched(one.path, folder))
+        for one in wanted
+    ]
+
+
+def _with_addresses(text: str, wanted: Iterable[Path | str]) -> str:
+    """A message with addresses as the user wrote them: paths have lost a stroke of theirs."""
+    schemes = {str(path).partition(":/")[0] for path in wanted if address_of(path) is not None}
+    schemes |= {"hf" for path in wanted if hub_name(path) is not None}
+    for scheme in schemes:
+        text = re.sub(rf"(?<![\w+.-]){re.escape(scheme)}:/+[^\s'\"]*", lambda found: shown(found[0]), text)
+    return text
+
+
 def _command(files: Sequence[Path | str], out: Path, config: IngestConfig, *, overwrite: bool, append: bool) -> str:
     """The command line that does what is asked, but for a map of columns."""
-    words = ["autoselection", "ingest", *map(str, files), "--out", str(out)]
+    words = ["autoselection", "ingest", *map(shown, files), "--out", str(out)]
     plain = IngestConfig()
     for name in ("source_field", "split", "encoding", "delimiter", "quotes", "on_bad_row", "special_tokens"):
         value = getattr(config, name)
@@ -317,7 +342,9 @@ def _with_sources(
         known = {path: known[path] for path in paths if path in known}
     given = named_sources(paths, config.sources)
     names = source_names(paths, known)
-    names = [name if one.rows is None else SOURCE for one, name in zip(wanted, names, strict=True)]
+    for place, one in enumerate(wanted):
+        if one.rows is not None:
+            names[place] = one.rows.source
     return [
         FileInput(one, fixed or config.source or name, fixed is not None)
         for one, fixed, name in zip(wanted, given, names, strict=True)
@@ -342,7 +369,7 @@ def _read_all(build: Build, config: IngestConfig) -> None:
 def _reader(given: Input, options: ReadOptions) -> Reader | MemoryRows:
     if given.rows is not None:
         return given.rows
-    return Reader(given.path, options if given.split is None else replace(options, split=given.split))
+    return Reader(given.path, options if given.split is None else replace(options, split=given.split), given.copy)
 
 
 def _refuse_text(given: object) -> None:
@@ -364,7 +391,7 @@ def _inputs(files: Sequence[Path | str], config: IngestConfig) -> list[Input]:
         raise PoolError("No pool file was given, and no row.")
     _refuse_text(files[0])
     inputs = [one for file in files for one in expand(Path(file), config.split)]
-    kinds = {container_of(one.path) for one in inputs}
+    kinds = {"dataset" if isinstance(one.rows, HubRows) else container_of(one.path) for one in inputs}
     kinds |= {"dataset" for file in files if is_description(Path(file))}
     for name, what, meant in _MEANT_FOR:
         if getattr(config, name) is not None and not kinds & meant:

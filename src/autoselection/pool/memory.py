@@ -40,7 +40,8 @@ _EXPECTED = (
 class MemoryRows:
     """Rows in memory, to be read once; has what :class:`~autoselection.pool.readers.Reader` has."""
 
-    path = PLACE
+    path: Path = PLACE
+    source = SOURCE
     encoding: str | None = None
     delimiter: str | None = None
 
@@ -101,6 +102,9 @@ def rows_or_paths(given: object, split: str | None = None) -> MemoryRows | list[
     if table is not None:
         batches = iter(table.to_batches(max_chunksize=BATCH_ROWS))
         return MemoryRows(ColumnarRows(batches, table.num_rows, PLACE), table.nbytes)
+    stream = _stream(given)
+    if stream is not None:
+        return MemoryRows(ColumnarRows(stream, 0, PLACE))
     if isinstance(given, _imported("pandas", "DataFrame")):
         return MemoryRows(_numbered(_frame_records(given)))
     if isinstance(given, (Mapping, bytes, bytearray)) or not isinstance(given, Iterable):
@@ -142,6 +146,18 @@ def _arrow_table(given: object) -> Any:
     if isinstance(table, pa.RecordBatch):
         return pa.Table.from_batches([table])
     return table if isinstance(table, pa.Table) else None
+
+
+def _stream(given: Any) -> Iterator[Any] | None:
+    """The record batches of what gives them one by one: readers and datasets of Arrow, relations of DuckDB, datasets of Lance."""
+    found: Iterator[Any] | None = None
+    if isinstance(given, pa.RecordBatchReader):
+        found = iter(given)
+    elif isinstance(given, (*_imported("pyarrow.dataset", "Dataset"), *_imported("lance", "LanceDataset"))):
+        found = iter(given.to_batches(batch_size=BATCH_ROWS))
+    elif isinstance(given, _imported("duckdb", "DuckDBPyRelation")):
+        found = iter(pa.RecordBatchReader.from_stream(given))
+    return found
 
 
 def _frame_records(frame: Any) -> Iterator[Record]:

@@ -55,6 +55,9 @@ _UNREAD_SUFFIXES = {
     ".7z": "7z x",
 }
 
+#: What a file with several tables is called, and one of them.
+_PARTS = {".xlsx": ("workbook", "sheet"), ".duckdb": ("database", "table")}
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -74,12 +77,12 @@ class ReadOptions:
 
 
 def container_of(path: Path) -> str:
-    """Name of the container a path's suffix tells: jsonl, json, csv, tsv, parquet, xlsx or dataset.
+    """Name of the container a path's suffix tells: jsonl, json, csv, tsv, parquet, xlsx, duckdb, lance or dataset.
 
     Raises:
         PoolError: the suffix is unknown.
     """
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() != ".lance":
         return "dataset"
     suffix = inner_name(path).suffix.lower()
     if suffix in _UNREAD_SUFFIXES:
@@ -124,7 +127,7 @@ def choose_split(path: Path, splits: list[str], wanted: str | None) -> str:
     if wanted is None and len(splits) == 1:
         return splits[0]
     if wanted is None or wanted not in splits:
-        what, part = ("workbook", "sheet") if path.is_file() else ("dataset", "split")
+        what, part = _PARTS.get(path.suffix.lower(), ("dataset", "split")) if path.is_file() else ("dataset", "split")
         missing = f"has no {part} '{wanted}'" if wanted is not None else f"has several {part}s"
         raise PoolError(
             f"The {what} {path} {missing}: name one of {', '.join(splits)} with --split (in a configuration: "
@@ -139,6 +142,7 @@ class Reader:
     Args:
         path: a file, or a folder written by ``datasets.save_to_disk``.
         options: how, where the input does not tell it itself.
+        copy: the file to read in its place: a copy of one that lies elsewhere.
 
     Attributes:
         encoding: the encoding of a text file that is not UTF-8, else None (known once rows are read).
@@ -146,10 +150,11 @@ class Reader:
         guesses: what was guessed about the file, for people to judge.
     """
 
-    def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
+    def __init__(self, path: Path, options: ReadOptions | None = None, copy: Path | None = None) -> None:
         self.path = path
+        self._place = path if copy is None else copy
         self.container = container_of(path)
-        self.bytes = size_of(path)
+        self.bytes = size_of(self._place)
         self.encoding: str | None = None
         self.delimiter: str | None = None
         self.guesses: list[str] = []
@@ -202,7 +207,9 @@ class Reader:
             return self._dataset()
         if self.container == "xlsx":
             self._share = lambda: 1.0
-            return workbook_rows(self.path, self._sheet)
+            return workbook_rows(self._place, self._sheet)
+        if self.container in ("duckdb", "lance"):
+            return self._database() if self.container == "duckdb" else self._lance()
         if self.container == "parquet":
             return self._parquet(self._open())
         if self.container in ("csv", "tsv"):
@@ -225,7 +232,7 @@ class Reader:
 
     def _open(self) -> io.BufferedReader:
         """The decompressed bytes; compression is recognized by the file's first bytes, not by its name."""
-        self._raw = raw = self._stack.enter_context(self.path.open("rb"))
+        self._raw = raw = self._stack.enter_context(self._place.open("rb"))
         return self._unpacked(raw)
 
     def _unpacked(self, raw: io.BufferedReader) -> io.BufferedReader:
@@ -257,9 +264,9 @@ class Reader:
         usual = "\t" if self.container == "tsv" else ","
         given = self._options
         seen = Survey(given.encoding or "utf-8", None, b"", "\n")
-        if self.path.is_file():  # what comes through a pipe can be read but once
+        if self._place.is_file():  # what comes through a pipe can be read but once
             with ExitStack() as stack:
-                raw = stack.enter_context(self.path.open("rb"))
+                raw = stack.enter_context(self._place.open("rb"))
                 seen = survey(self._unpacked(raw), self.path, given.encoding)
         delimiter = given.delimiter or sniff_delimiter(seen.head.decode("utf-8", "replace"), self.path, usual)
         if seen.guessed is not None:
@@ -281,7 +288,9 @@ class Reader:
 
     def _parquet(self, stream: BinaryIO) -> Iterator[RawRow]:
         if stream is self._raw:
-            file = self._stack.enter_context(pq.ParquetFile(str(self.path), pre_buffer=False, buffer_size=BUFFER_BYTES))
+            file = self._stack.enter_context(
+                pq.ParquetFile(str(self._place), pre_buffer=False, buffer_size=BUFFER_BYTES)
+            )
         else:  # Parquet needs random access: unpack to disk, not to memory
             unpacked = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
             shutil.copyfileobj(stream, unpacked, BUFFER_BYTES)
@@ -304,6 +313,37 @@ class Reader:
             data = data[choose_split(self.path, list(data), self._options.split)]
         tables = data.with_format("arrow").iter(batch_size=BATCH_ROWS)
         return self._batches((batch for table in tables for batch in table.to_batches()), len(data))
+
+    def _lance(self) -> Iterator[RawRow]:
+        try:
+            import lance
+        except ImportError as error:
+            raise MissingExtraError("pylance", "data", f"Reading {self.path}") from error
+        try:
+            data = lance.dataset(str(self._place))
+            total = data.count_rows()
+        except (OSError, ValueError) as error:
+            raise PoolError(f"{self.path} is no Lance dataset ({' '.join(str(error).split())[:200]}).") from error
+        return self._batches(data.to_batches(batch_size=BATCH_ROWS), total)
+
+    def _database(self) -> Iterator[RawRow]:
+        try:
+            import duckdb
+        except ImportError as error:
+            raise MissingExtraError("duckdb", "data", f"Reading {self.path}") from error
+        try:
+            database = self._stack.enter_context(duckdb.connect(str(self._place), read_only=True))
+            tables = [str(name) for (name,) in database.sql("SHOW TABLES").fetchall()]
+            if not tables:
+                raise PoolError(f"The database {self.path} has no table.")
+            table = choose_split(self._place, tables, self._options.split).replace('"', '""')
+            ((total,),) = database.sql(f'SELECT count(*) FROM "{table}"').fetchall()
+            batches = database.sql(f'SELECT * FROM "{table}"').to_arrow_reader(BATCH_ROWS)
+        except duckdb.Error as error:
+            raise PoolError(
+                f"The database {self.path} cannot be read ({' '.join(str(error).split())[:200]})."
+            ) from error
+        return self._batches(iter(batches), total)
 
     def _batches(self, batches: Iterator[Any], total: int) -> Iterator[RawRow]:
         self._columnar = ColumnarRows(batches, total, self.path)

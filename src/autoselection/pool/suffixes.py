@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Container of each suffix.
+#: Container of each suffix; ``.lance`` is a folder.
 CONTAINERS: Mapping[str, str] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -14,6 +14,8 @@ CONTAINERS: Mapping[str, str] = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".xlsx": "xlsx",
+    ".duckdb": "duckdb",
+    ".lance": "lance",
 }
 #: What packs a file of each further suffix.
 COMPRESSIONS: Mapping[str, str] = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from autoselection.config import StudyConfig
 from autoselection.errors import ConfigError, OtherPoolError, PoolError, StudyError
 from autoselection.pool import IngestReport, Pool, ingest
+from autoselection.pool.addresses import address_of, matching
 from autoselection.progress import console
 from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
 from autoselection.signals.families.contamination import ANY_STAT, MIN_WORDS, STAT, contamination, item_grams
@@ -145,11 +145,7 @@ def check_inputs(config: StudyConfig) -> None:
     check_recipes(config)
     check_operators(config)
     for path in config.pool.files:
-        if not path.exists():
-            if found := re.search(r"([a-z][a-z0-9+.-]+):/+(.+)", str(path)):
-                raise PoolError(
-                    f"pool.files: {found[1]}://{found[2]} is an address: nothing is fetched; download the file and name the copy."
-                )
+        if not path.exists() and address_of(path) is None and matching(path) == [path]:
             raise PoolError(f"{path}: no such pool file (pool.files).")
 
 

@@ -28,7 +28,8 @@ class Input:
         dialect: what its rows are written in, where its description says it.
         parse: what is parsed from its texts besides what the user wants parsed.
         notes: what people should know of its description.
-        rows: the rows, if they are in memory.
+        rows: the rows, if they are in memory or streamed.
+        copy: what is read in place of a file that lies elsewhere.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Input:
     parse: tuple[Parsed, ...] = ()
     notes: tuple[str, ...] = ()
     rows: MemoryRows | None = field(default=None, compare=False)
+    copy: Path | None = None
 
 
 def is_there(path: Path) -> bool:

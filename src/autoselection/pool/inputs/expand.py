@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from autoselection.errors import PoolError
+from autoselection.pool.addresses import HubRows, address_of, check_no_folder, hub_name, matching
 from autoselection.pool.inputs.axolotl import AXOLOTL_FILE, yaml_inputs
 from autoselection.pool.inputs.base import Input, is_there
 from autoselection.pool.inputs.llamafactory import INFO_FILE, llamafactory_inputs
@@ -23,21 +24,35 @@ def is_description(path: Path) -> bool:
 
 
 def expand(path: Path, split: str | None) -> list[Input]:
-    """The files of one input: itself, those of a folder, or those that a description of data sets names.
+    """The files of one input: itself, those of a folder, those that a pattern matches or a description of data sets names.
+
+    A data set of the hub is asked for here; files that lie elsewhere are not looked at yet.
 
     Raises:
         PoolError: the path does not exist, or a folder or a description is of no known kind or has no such split.
     """
     if not is_there(path):
-        if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
-            address = re.sub(":/+", "://", str(path), count=1)
-            raise PoolError(f"{address} is an address: nothing is fetched; download the file and name the copy.")
+        files = matching(path)
+        if files != [path]:
+            return [one for file in files for one in expand(file, split)]
+        if hub_name(path) is not None:
+            found = HubRows(path, split)
+            return [Input(found.path, split, rows=found)]
+        if address_of(path) is not None:
+            if inner_name(path).suffix.lower() not in CONTAINERS:
+                check_no_folder(path)
+            return [Input(path)]
         raise PoolError(f"The pool file {clipped(str(path), 200)} does not exist.")
     if path.is_file() and path.suffix.lower() in _YAML:
         return yaml_inputs(path, split, expand)
     if path.is_file() and path.name == INFO_FILE:
         return llamafactory_inputs(path.parent, split)
-    if not path.is_dir() or (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+    if (
+        not path.is_dir()
+        or path.suffix == ".lance"
+        or (path / "state.json").is_file()
+        or (path / "dataset_dict.json").is_file()
+    ):
         return [Input(path)]
     if (path / "manifest.json").is_file() and any(path.glob("pool*.arrow")):
         raise PoolError(
