@@ -154,7 +154,8 @@ def _stream(given: Any) -> Iterator[Any] | None:
     if isinstance(given, pa.RecordBatchReader):
         found = iter(given)
     elif isinstance(given, (*_imported("pyarrow.dataset", "Dataset"), *_imported("lance", "LanceDataset"))):
-        found = iter(given.to_batches(batch_size=BATCH_ROWS))
+        data: Any = given
+        found = iter(data.to_batches(batch_size=BATCH_ROWS))
     elif isinstance(given, _imported("duckdb", "DuckDBPyRelation")):
         found = iter(pa.RecordBatchReader.from_stream(given))
     return found
