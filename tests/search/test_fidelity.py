@@ -108,7 +108,7 @@ def test_failed_short_trainings_are_not_promoted(small):
     assert {int(c.of[1:]) % 2 for c in controller.candidates if c.of} == {1}
 
 
-SHORTLY, FULLY = (0, 0.9), (0, 0.0)
+SHORTLY, FULLY = (0, "", 0.9), (0, "", 0.0)
 
 
 def test_short_scores_move_to_the_line_of_those_that_have_both():
@@ -126,7 +126,7 @@ def test_short_scores_move_to_the_line_of_those_that_have_both():
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=8))
 def test_scores_of_one_kind_stay(scores):
     names = [str(place) for place in range(len(scores))]
-    for series in (SHORTLY, FULLY, (1, 0.0)):
+    for series in (SHORTLY, FULLY, (1, "", 0.0)):
         assert np.array_equal(aligned(np.array(scores), [series] * len(scores), names), scores)
 
 
@@ -138,7 +138,7 @@ def test_without_pairs_short_scores_have_the_mean_of_full_ones():
 def test_scores_of_another_measure_are_brought_to_a_like_spread():
     """A share of right answers beside a loss a hundredth as wide: no step of the one is a step of the other."""
     loss = np.array([-0.51, -0.50, -0.49])
-    moved = aligned(np.r_[loss, [20.0, 50.0, 80.0]], [FULLY] * 3 + [(1, 0.0)] * 3, [*"abcdef"])
+    moved = aligned(np.r_[loss, [20.0, 50.0, 80.0]], [FULLY] * 3 + [(1, "", 0.0)] * 3, [*"abcdef"])
     assert moved[3:].mean() == pytest.approx(-0.5) and moved[3:].std() == pytest.approx(2 * loss.std())
 
 

@@ -124,7 +124,9 @@ def test_a_file_that_is_no_prior_is_refused_in_a_sentence(tmp_path):
 
 
 def candidates(*kinds: tuple[float, int]) -> list:
-    return [SimpleNamespace(fidelity=fidelity, replicate=replicate) for fidelity, replicate in kinds]
+    return [
+        SimpleNamespace(fidelity=fidelity, replicate=replicate, series=(0, "", 1.0 - fidelity)) for fidelity, replicate in kinds
+    ]
 
 
 def test_noise_of_full_trainings_is_alike_and_short_ones_have_more_of_it():

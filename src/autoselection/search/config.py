@@ -145,11 +145,31 @@ class SurrogateConfig(StrictModel):
     )
 
 
-class FidelityConfig(StrictModel):
-    """Short trainings first: every recipe gets one, and the most promising are then trained in full.
+class LowerModelConfig(StrictModel):
+    """Another model, whose trainings tell something of the target's."""
 
-    A short training costs its share of an evaluation. Only full trainings are compared for the best, so that
-    a short training can waste money but never win; how far short scores can be trusted is learnt from the recipes that
+    path: str = Field(
+        min_length=1, description="Folder of another causal language model (safetensors), or a hub id: cheaper than model.path."
+    )
+    cost: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Cost of an evaluation with it (share of a full one); null: its number of parameters over the target's, times "
+        "'level'.",
+    )
+    level: float = Field(1.0, gt=0, le=1, description="Training budget of an evaluation with it (share of a full one).")
+    items: float = Field(1.0, gt=0, le=1, description="Share of each task's dev items that it is scored on.")
+    chat_template: str | None = Field(
+        None, description="Its chat template, as of model.chat_template; null: what that says, or else the model's own."
+    )
+
+
+class FidelityConfig(StrictModel):
+    """Cheaper evaluations first: recipes get one, and the most promising are then evaluated in full.
+
+    A cheaper evaluation costs its share of a full one. Only full ones are compared for the best, so that
+    a cheap one can waste money but never win; how far cheap scores can be trusted is learnt from the recipes that
     have both.
     """
 
@@ -159,14 +179,58 @@ class FidelityConfig(StrictModel):
         lt=1,
         description="Training budget of a short training (share of a full one, such as 0.11); null: full ones only.",
     )
+    items: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of each task's dev items that a short training is scored on, or, without 'level', a full training "
+        "before its recipe is scored on all; null: all items.",
+    )
+    cost: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Cost of such an evaluation (share of a full one); null: 'level', or without it (1 + items) / 2, as if scoring "
+        "took as long as training.",
+    )
+    models: tuple[LowerModelConfig, ...] = Field(
+        (),
+        max_length=3,
+        description="Other models that recipes are tried on first, such as smaller ones of the target's family.",
+    )
     warmup: int = Field(
         9,
         ge=1,
-        description="Probes trained shortly before anything else (count), chosen as those of search.warmup are.",
+        description="Probes at the cheapest level before anything else (count), chosen as those of search.warmup are; with 'items' "
+        "or 'models' no more than 'share' of the budget pays for.",
     )
     share: float = Field(
-        0.3, gt=0, lt=1, description="Share of the budget that goes into short trainings, once those probes are done."
+        0.3,
+        gt=0,
+        lt=1,
+        description="Share of the budget that goes into short trainings, once those probes are done; with 'items' or 'models' the "
+        "most that goes into cheaper evaluations.",
     )
+
+    @model_validator(mode="after")
+    def _costs_something(self) -> FidelityConfig:
+        if self.cost is not None and self.level is None and self.items is None:
+            raise ValueError("cost is that of a cheaper evaluation of the target model: give 'level' or 'items', too")
+        return self
+
+    @property
+    def by_value(self) -> bool:
+        """Whether the level of every evaluation is chosen by its value per cost."""
+        return bool(self.models) or self.items is not None
+
+    @property
+    def target_cost(self) -> float:
+        """Cost of a cheaper evaluation of the target model, in full ones; 1 where there is none."""
+        if self.cost is not None:
+            return self.cost
+        if self.level is not None:
+            return self.level
+        return 1.0 if self.items is None else (1.0 + self.items) / 2.0
 
 
 class RepeatConfig(StrictModel):
@@ -277,7 +341,7 @@ class SearchConfig(StrictModel):
     )
     reseed: ReseedConfig = Field(default_factory=ReseedConfig, description="Restart after stagnation.")
     fidelity: FidelityConfig = Field(
-        default_factory=lambda: FidelityConfig.model_validate({}), description="Short trainings before full ones."
+        default_factory=lambda: FidelityConfig.model_validate({}), description="Cheaper evaluations before full ones."
     )
     repeats: RepeatConfig = Field(
         default_factory=lambda: RepeatConfig.model_validate({}), description="Second trainings of the leaders."

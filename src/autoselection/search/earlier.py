@@ -20,6 +20,8 @@ class EarlierTrial:
         rows: its distinct rows.
         subset_hash: their hash.
         score: mean of its full evaluations there; higher is better.
+        model: what the model is called that was trained there, if it was another one than here; else empty. That study is
+            then a lower level of this search: all of its recipes may be promoted.
     """
 
     study: int
@@ -27,3 +29,4 @@ class EarlierTrial:
     rows: NDArray[np.int64]
     subset_hash: str
     score: float
+    model: str = ""

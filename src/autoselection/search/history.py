@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from autoselection.errors import StudyError
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
+from autoselection.search.levels import FULL, Level, lower_levels
 from autoselection.search.pareto import NO_TASKS, ROWS, SCORE, TOKENS, front
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
 from autoselection.search.series import aligned
@@ -121,17 +122,30 @@ class SearchHistory:
         return self.config.evaluations - self.spent > cost - 1e-9
 
     @property
-    def next_fidelity(self) -> float:
-        """Fidelity of the next recipe that was not evaluated yet."""
-        level = self.config.fidelity.level
-        return level if level is not None and self.can_pay(level) else 1.0
+    def payable_levels(self) -> list[Level]:
+        """Levels below a full evaluation that can be paid before one, the cheapest first. With a level chosen by value per
+        cost, no more than ``fidelity.share`` of the budget goes into them together."""
+        fidelity = self.config.fidelity
+        lower = [level for level in lower_levels(fidelity) if self.can_pay(level.cost)]
+        if not fidelity.by_value:
+            return lower
+        most = fidelity.share * self.config.evaluations + 1e-9
+        return [level for level in lower if self._spent_below + level.cost <= most]
+
+    @property
+    def next_level(self) -> Level:
+        """Level of the next recipe that was not evaluated yet, where nothing else decides it: the cheapest."""
+        return next(iter(self.payable_levels), FULL)
+
+    @property
+    def _spent_below(self) -> float:
+        return sum(candidate.fidelity for candidate in self._candidates.values() if candidate.fidelity < 1.0)
 
     @property
     def short_is_due(self) -> bool:
         """Whether short trainings have had less than their share of the budget, and another one can be paid."""
-        level, share = self.next_fidelity, self.config.fidelity.share
-        short = sum(candidate.fidelity for candidate in self._candidates.values() if candidate.fidelity < 1.0)
-        return level < 1.0 and short + level <= share * (self.spent + level) + 1e-9
+        level, share = self.next_level.cost, self.config.fidelity.share
+        return level < 1.0 and self._spent_below + level <= share * (self.spent + level) + 1e-9
 
     # What the scores say
 
@@ -193,11 +207,13 @@ class SearchHistory:
     def credit(self) -> Credit:
         """Operator credit of all edits with two scores of the same fidelity."""
         told = self.told
-        scores = {(trial.candidate.subset_hash, trial.full): trial.score for trial in told if trial.score is not None}
+        scores = {
+            (trial.candidate.subset_hash, trial.candidate.series): trial.score for trial in told if trial.score is not None
+        }
         changes = []
         for trial in told:
             parent = self._candidates.get(trial.candidate.parent) if trial.candidate.parent else None
-            before = scores.get((parent.subset_hash, trial.full)) if parent is not None else None
+            before = scores.get((parent.subset_hash, trial.candidate.series)) if parent is not None else None
             if parent is not None and before is not None and trial.score is not None:
                 changes.append((parent.recipe, trial.candidate.recipe, trial.score - before))
         return credit(changes)
@@ -251,7 +267,7 @@ class SearchHistory:
         known = np.flatnonzero(np.isfinite(scores))
         scores[known] = aligned(
             scores[known],
-            [(0, 1.0 - told[place].candidate.fidelity) for place in known],
+            [told[place].candidate.series for place in known],
             [told[place].candidate.subset_hash for place in known],
         )
         return scores

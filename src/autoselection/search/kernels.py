@@ -169,6 +169,26 @@ class KernelParts:
             _flat([_each(noise, len(self.kernels))] * len(means)),
         )
 
+    def across(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> Array:
+        """Prior covariances of pairs of points, for every setting as in :meth:`model`, shape (settings, pairs).
+
+        Points of a pair are of the same subset, or at least one of them is among the first, the evaluated ones.
+        """
+        relations = self.relations
+        pairs = np.arange(len(left))
+        shared = [values[:, pairs, pairs] for values in relations.between(left, right)]
+        offset = relations.intercepts(left, right)[pairs, pairs]
+        same = np.array([_same_subset(self.points[a], self.points[b]) for a, b in zip(left, right, strict=True)], bool)
+        evaluated = np.minimum(left, right)
+        kernels = np.ones((len(self.kernels), len(left)))
+        kernels[:, ~same] = self.kernels[:, evaluated[~same], np.maximum(left, right)[~same]]
+        found = []
+        for line in self.lines:
+            towards = shared[0][:, None] * kernels
+            both = (line.factors[left] * line.factors[right]).sum(axis=1)
+            found.append(towards + (shared[1] * both + offset)[:, None])
+        return _flat(found)
+
     def coefficients(self) -> tuple[tuple[str, ...], Model]:
         """Names of the first prior's inputs, and what is believed of its coefficients in the place of points."""
         prior, count = self.priors[0], self.n_train
@@ -202,6 +222,10 @@ class KernelParts:
             else:
                 for share in SHARES:
                     yield share * mean + (1.0 - share) * self._similarity
+
+
+def _same_subset(one: Point, other: Point) -> bool:
+    return one.rows is other.rows or np.array_equal(np.sort(one.rows), np.sort(other.rows))
 
 
 def _repeated(values: Array, settings: int) -> Array:

@@ -27,20 +27,25 @@ follows the rows, for which its kernel has a term of the same shape, and searche
 (docs/results/row-order.md)."""
 
 
-def noise_covariance(candidates: Sequence[Candidate], similarity: Array, shared: float = SHARED) -> Array | None:
+def noise_covariance(
+    candidates: Sequence[Candidate], similarity: Array, shared: float = SHARED, budgets: Sequence[float] | None = None
+) -> Array | None:
     """Covariance of the noise of evaluations, relative to the variance of a full one; None where it is the identity.
 
     A short training's variance is that of a full one over its share of the budget: it averages over so much less.
 
     Args:
         similarity: of the candidates' subsets with each other.
+        budgets: share of the training budget, and of the items, that each one averages over; None: its fidelity.
     """
-    fidelity = np.array([candidate.fidelity for candidate in candidates])
-    if shared == 0.0 and (fidelity == 1.0).all():
+    averaged = np.array([candidate.fidelity for candidate in candidates] if budgets is None else budgets)
+    if shared == 0.0 and (averaged == 1.0).all():
         return None
     repeat = np.array([candidate.replicate for candidate in candidates])
-    alike = (fidelity[:, None] == fidelity) & (repeat[:, None] == repeat)
+    names = sorted({candidate.series for candidate in candidates})
+    series = np.array([names.index(candidate.series) for candidate in candidates])
+    alike = (series[:, None] == series) & (repeat[:, None] == repeat)
     count = len(candidates)
     relative = shared * np.where(alike, similarity, 0.0) + (1.0 - shared) * np.eye(count)
-    deviation = 1.0 / np.sqrt(fidelity)
+    deviation = 1.0 / np.sqrt(averaged)
     return np.asarray(deviation[:, None] * relative * deviation)

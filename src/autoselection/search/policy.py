@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 from autoselection.errors import StudyError
 from autoselection.recipes import Recipe, StateVector, state_vector
 from autoselection.search import reseed, warmup
+from autoselection.search.allocation import choose, probes_due
 from autoselection.search.config import ZoneConfig
 from autoselection.search.findings import summarise
 from autoselection.search.history import SearchHistory
 from autoselection.search.learnt_mixtures import learnt_mixtures
+from autoselection.search.levels import FULL, Level
 from autoselection.search.predictions import Predictions
 from autoselection.search.proposals import BELOW_MIN_ROWS, KNOWN_SUBSET, Draft, Drafts, Proposals, shares
 from autoselection.search.proposer import ProposalRequest, Proposer, StartingPoint
 from autoselection.search.random_streams import EDIT, MIXTURES, RESEED, WARMUP, generator
 from autoselection.search.records import RANKED_KEPT, Candidate, Decision, EvaluatedCandidate, Note, Origin, trial_id
-from autoselection.search.repeats import promotion, repeat
+from autoselection.search.repeats import again, promotion, record_of, repeat
 from autoselection.search.roles import Advice, Briefing, Option, Roles
 from autoselection.search.screening import screens
 from autoselection.search.space import RecipeSpace
@@ -85,6 +87,8 @@ class Policy:
         if (start := self._next_start()) is not None:
             return self._starting_point(number, start)
         probes, level = history.count("warmup"), config.fidelity.level
+        if config.fidelity.by_value:
+            return self._by_value(number, probes)
         if probes < (config.warmup if level is None else config.fidelity.warmup):
             screened = self._screened(number) if level is not None else None
             return screened or self._probe(number, probes) or "No new subset was found for a warmup probe."
@@ -99,8 +103,23 @@ class Policy:
             made = self._new_trajectory(number, {})
         else:
             made = self._edit(number, best)
-            again = repeat(history, self.predictions, self.space.registry, number, made[0] if made else None)
-            made = again or made
+            made = repeat(history, self.predictions, self.space.registry, number, made[0] if made else None) or made
+        return made or "No new subset was found: edits, reseeds and random probes all gave known or too small ones."
+
+    def _by_value(self, number: int, probes: int) -> Chosen | str:
+        """The same where several levels are chosen from by value per cost."""
+        history, config = self.history, self.history.config
+        if probes < probes_due(history):
+            screened = self._screened(number) if history.next_level != FULL else None
+            return screened or self._probe(number, probes) or "No new subset was found for a warmup probe."
+        best = history.leader
+        if best is None:
+            return self._probe(number, probes) or "No new subset was found for a warmup probe."
+        if config.reseed.enabled and history.stagnation >= config.reseed.patience:
+            made = self._new_trajectory(number, {})
+        else:
+            made = self._edit(number, best)
+            made = repeat(history, self.predictions, self.space.registry, number, made[0] if made else None) or made
         return made or "No new subset was found: edits, reseeds and random probes all gave known or too small ones."
 
     def given(self, recipe: Recipe, parent: EvaluatedCandidate | None, made: str, reason: str) -> Chosen:
@@ -229,6 +248,10 @@ class Policy:
         """The leader of a ranking of what the proposer and the roles propose."""
         proposals, advice = Proposals(), Advice(self.roles, self.history.config, lambda: self._briefing(number, best))
         ranked = self._ranked(number, best, proposals, advice)
+        if self.history.config.fidelity.by_value:
+            made = self._valued(number, advice.order(ranked, self._option) if ranked else [], proposals, advice)
+            if made is not None:
+                return made
         if not ranked:
             made = self._new_trajectory(number, {"no edit of the best recipe gave a new subset": proposals.generated})
             return made and (made[0], advice.noted(made[1]))
@@ -244,6 +267,28 @@ class Policy:
         decision = Decision.about(
             candidate, proposals.generated, proposals.dropped, kept, advice.reason or reason, notes, len(ranked)
         )
+        return candidate, advice.noted(decision)
+
+    def _valued(self, number: int, ranked: list[Draft], proposals: Proposals, advice: Advice) -> Chosen | None:
+        """What has the highest value per cost: a proposal at some level, or a recipe that waits to be promoted."""
+        found = choose(self.history, self.predictions, ranked, number)
+        if found is None:
+            return None
+        kept = [draft.record for draft in ranked[:RANKED_KEPT]]
+        reason = (advice.reason and f"{advice.reason}; {found.reason}") or found.reason
+        notes: Mapping[str, Note] = {"draws that led nowhere": proposals.wasted}
+        if found.draft is None:
+            assert found.first is not None
+            candidate = again(found.first, number, "promotion", found.prediction, level=found.level)
+            kept = [record_of(found.first, found.prediction, self.space.registry), *kept]
+        else:
+            parent = found.draft.parent
+            origin: Origin = "fresh" if parent is None else "edit"
+            trajectory = 0 if parent is None else parent.candidate.trajectory
+            candidate = self._candidate(
+                number, found.draft, origin, parent.id if parent else None, trajectory, found.level
+            )
+        decision = Decision.about(candidate, proposals.generated, proposals.dropped, kept, reason, notes, len(ranked))
         return candidate, advice.noted(decision)
 
     def _leading(self, number: int, proposals: Proposals, origin: Origin) -> Chosen | None:
@@ -332,8 +377,17 @@ class Policy:
         rows = draft.outcome.rows
         return Option(draft.outcome.recipe, len(rows), self._state(rows), draft.prediction)
 
-    def _candidate(self, number: int, draft: Draft, origin: Origin, parent: str | None, trajectory: int) -> Candidate:
+    def _candidate(
+        self,
+        number: int,
+        draft: Draft,
+        origin: Origin,
+        parent: str | None,
+        trajectory: int,
+        level: Level | None = None,
+    ) -> Candidate:
         outcome = draft.outcome
+        level = level or (FULL if origin in ("initial", "agent") else self.history.next_level)
         return Candidate(
             id=trial_id(number),
             number=number,
@@ -348,7 +402,8 @@ class Policy:
             edit=draft.edit,
             trajectory=trajectory,
             prediction=draft.prediction,
-            fidelity=1.0 if origin in ("initial", "agent") else self.history.next_fidelity,
+            fidelity=level.cost,
+            model=level.model,
         )
 
     def _state(self, rows: NDArray[np.int64]) -> StateVector:

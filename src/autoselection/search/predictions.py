@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from autoselection.search.history import SearchHistory
+from autoselection.search.levels import Level
 from autoselection.search.pareto import ROWS, SCORE, TOKENS, expected_hypervolume_improvement, front
 from autoselection.search.proposals import Draft
 from autoselection.search.random_streams import SURROGATE, generator
@@ -88,6 +89,14 @@ class Predictions:
         """What trial ``number`` is decided by, for candidates; with ``full`` as if each were fully evaluated."""
         points = [self.inputs.known(candidate) for candidate in candidates]
         return self._of(_in_full(points) if full else points, number)
+
+    def reach(self, points: Sequence[Point], level: Level, number: int) -> NDArray[np.float64]:
+        """How much a score at a lower level would tell of the full score of each point, see :meth:`Ranker.reach`."""
+        history = self._history
+        seed = int(generator(history.config.seed, number, SURROGATE).integers(2**31))
+        told, scores, _ = history.training()
+        lower = [replace(point, fidelity=level.cost, model=level.model) for point in points]
+        return self.ranker.reach(self.inputs.evaluated(told, scores), points, lower, seed)
 
     def ranked(self, drafts: Sequence[Draft], number: int, *, own: bool = False) -> list[Draft]:
         """Drafts with predictions, highest acquisition value first (ties: the earlier proposal).
@@ -269,7 +278,7 @@ class Predictions:
 
 
 def _in_full(points: Sequence[Point]) -> list[Point]:
-    return [replace(point, fidelity=1.0) for point in points]
+    return [replace(point, fidelity=1.0, model="") for point in points]
 
 
 def _log_above(expected: Sequence[Prediction], floor: float) -> NDArray[np.float64]:

@@ -39,10 +39,11 @@ class Point:
         rows: rows of the realized subset, in any order; one that counts twice stands there twice.
         state: features of the subset, on scales that compare (see :mod:`autoselection.search.surrogate_inputs`).
         encoding: encoded parameters of the recipe, in [0, 1]; empty unless ``search.surrogate.features`` asks for them.
-        fidelity: share of the training budget; 1 is a full evaluation.
+        fidelity: what its evaluation costs, in full ones; 1 is a full evaluation.
         similarity: weighted Jaccard of the subset with each known one (of earlier studies, then those asked for so far); empty
             if that is not known.
         study: 0 for this search, else the number of the earlier study of the same pool that evaluated it.
+        model: name of another model that was trained instead of the target; empty: none.
     """
 
     rows: NDArray[np.int64]
@@ -51,11 +52,12 @@ class Point:
     fidelity: float = 1.0
     similarity: Array = field(default_factory=lambda: np.zeros(0))
     study: int = 0
+    model: str = ""
 
     @property
     def series(self) -> Series:
         """What its score compares with as it is."""
-        return (self.study, 1.0 - self.fidelity)
+        return (self.study, self.model, 1.0 - self.fidelity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +166,15 @@ class Ranker(Protocol):
         """Standard deviation of one score around what its subset deserves (score units)."""
         ...
 
+    def reach(self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int) -> Array:
+        """How much a score at a lower level would tell of the full one: their correlation, given what is known, in [0, 1].
+
+        Args:
+            full: recipes, as if they were fully evaluated.
+            lower: the same recipes at the level in question.
+        """
+        ...
+
     def leave_one_out(self, known: Known, seed: int) -> LeaveOneOut | None:
         """How well each known score is predicted by the others; None where that cannot be said."""
         ...
@@ -181,6 +192,24 @@ class BaseRanker:
         """Root mean square of what the predictions of the known points leave unexplained."""
         expected = np.array([prediction.mu for prediction in self.predict(known, (), 0.0, 0)])
         return float(np.sqrt(np.mean((known.scores - expected) ** 2)))
+
+    def reach(self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int) -> Array:
+        """From the share of the full score's variance that is gone once the lower one is as expected."""
+        known, count = replace(known, places=None), len(known.points)
+        found = np.zeros(len(full))
+        for number, (above, below) in enumerate(zip(full, lower, strict=True)):
+            before = self.predict(known, [above, below], 0.0, seed)[count:]
+            more = replace(
+                known,
+                points=[*known.points, below],
+                scores=np.append(known.scores, before[1].mu),
+                noise=None,
+                eligible=None if known.eligible is None else [*known.eligible, False],
+            )
+            after = self.predict(more, [above], 0.0, seed)[-1]
+            left = after.sigma**2 / max(before[0].sigma ** 2, 1e-300)
+            found[number] = np.sqrt(min(1.0, max(0.0, 1.0 - left)))
+        return found
 
     def leave_one_out(self, known: Known, seed: int) -> LeaveOneOut | None:
         """One fit a point of this search."""

@@ -13,6 +13,7 @@ from autoselection import notebook
 from autoselection.recipes import Recipe, StateVector, StepLineage
 from autoselection.search.credit import Credit
 from autoselection.search.ranker import LeaveOneOut, Prediction
+from autoselection.search.series import Series
 
 Note: TypeAlias = int | float | str
 Origin = Literal["initial", "warmup", "edit", "fresh", "reseed", "promotion", "repeat", "baseline", "agent"]
@@ -39,10 +40,11 @@ class Candidate:
         edit: sentence that says how it was made.
         trajectory: 0 from the first probes, one more for every reseed; a child belongs to its parent's.
         prediction: what the surrogate expected, for a ranked proposal.
-        fidelity: share of the training budget that its evaluation gets; 1 is a full evaluation.
+        fidelity: what its evaluation costs, in full ones (for a short training its share of the budget); 1 is a full evaluation.
         of: id of the trial that evaluated the same subset first, for a promotion or a repeat.
         replicate: how many full evaluations of the same subset were asked for before this one: its trainings take other
             seeds.
+        model: name of another model that is trained instead of the target (:mod:`autoselection.search.levels`); empty: none.
     """
 
     id: str
@@ -61,6 +63,12 @@ class Candidate:
     fidelity: float = 1.0
     of: str | None = None
     replicate: int = 0
+    model: str = ""
+
+    @property
+    def series(self) -> Series:
+        """What its score compares with as it is."""
+        return (0, self.model, 1.0 - self.fidelity)
 
     def __repr__(self) -> str:
         return notebook.line(
@@ -90,6 +98,7 @@ class Candidate:
             "fidelity": self.fidelity,
             "of": self.of,
             "replicate": self.replicate,
+            **({"model": self.model} if self.model else {}),
         }
 
     @classmethod
@@ -116,6 +125,7 @@ class Candidate:
             fidelity=document.get("fidelity", 1.0),
             of=document.get("of"),
             replicate=document.get("replicate", 0),
+            model=document.get("model", ""),
         )
 
 

@@ -16,6 +16,7 @@ from scipy.special import log_ndtr
 
 from autoselection.operators import OperatorRegistry
 from autoselection.search.history import SearchHistory
+from autoselection.search.levels import FULL, Level
 from autoselection.search.predictions import Predictions
 from autoselection.search.ranker import Prediction
 from autoselection.search.records import Candidate, Decision, Origin, Ranked, trial_id
@@ -86,12 +87,12 @@ def repeat(
         return None
     place, rise, instead = chosen
     first, expected = leaders[place], believed[place]
-    candidate = _again(first, number, "repeat", expected, asked[first.subset_hash])
+    candidate = again(first, number, "repeat", expected, asked[first.subset_hash])
     reason = (
         f"another training of {first.id} (mu {expected.mu:.4f}, sigma {expected.sigma:.4f}) is expected to improve the "
         f"choice by {rise:.2g}, the best new recipe by {instead:.2g} (noise of one training: {noise:.2g})"
     )
-    return candidate, Decision.about(candidate, 1, {}, [_record(first, expected, registry)], reason, {})
+    return candidate, Decision.about(candidate, 1, {}, [record_of(first, expected, registry)], reason, {})
 
 
 def promotion(
@@ -109,8 +110,8 @@ def promotion(
     believed = predictions.of_candidates(waiting, number, full=True)
     order = predictions.order(believed)
     first, expected = waiting[order[0]], believed[order[0]]
-    candidate = _again(first, number, "promotion", expected)
-    ranked = [_record(waiting[place], believed[place], registry) for place in order]
+    candidate = again(first, number, "promotion", expected)
+    ranked = [record_of(waiting[place], believed[place], registry) for place in order]
     reason = (
         f"{first.id} is the most promising of {len(waiting)} shortly trained recipes "
         f"(mu {expected.mu:.4f}, sigma {expected.sigma:.4f})"
@@ -118,21 +119,24 @@ def promotion(
     return candidate, Decision.about(candidate, len(waiting), {}, ranked, reason, {})
 
 
-def _again(first: Candidate, number: int, origin: Origin, expected: Prediction, replicate: int = 0) -> Candidate:
-    """A full evaluation of the subset that ``first`` evaluated before."""
+def again(
+    first: Candidate, number: int, origin: Origin, expected: Prediction, replicate: int = 0, level: Level = FULL
+) -> Candidate:
+    """Another evaluation of the subset that ``first`` evaluated before, in full unless a level is given."""
     return replace(
         first,
         id=trial_id(number),
         number=number,
         origin=origin,
         prediction=expected,
-        fidelity=1.0,
+        fidelity=level.cost,
+        model=level.model,
         of=first.id,
         replicate=replicate,
     )
 
 
-def _record(candidate: Candidate, expected: Prediction, registry: OperatorRegistry) -> Ranked:
+def record_of(candidate: Candidate, expected: Prediction, registry: OperatorRegistry) -> Ranked:
     """What a decision remembers of a candidate that might be trained again."""
     recipe = candidate.recipe
     return Ranked(recipe.describe(), recipe.digest(registry), candidate.edit, len(candidate.rows), expected)

@@ -1,5 +1,5 @@
 """Series: scores that compare with each other as they are. Full trainings of a search are one, its short trainings another,
-and the full trainings of every earlier study of the same pool one each.
+those of another model one each, and the full trainings of every earlier study of the same pool.
 
 What the surrogate takes for granted of a recipe's score in series c, f the score that it deserves in the first one,
 
@@ -8,7 +8,8 @@ What the surrogate takes for granted of a recipe's score in series c, f the scor
 g_c as smooth as f and independent of it. The intercept a_c is normal with a variance of its own and is integrated out, so that
 scores count before any recipe has a score in both; r_c and b_c are hyperparameters of its grid
 (:class:`autoselection.search.kernels.KernelParts`): short trainings may rank recipes otherwise and differ less, earlier
-studies may have nothing to say at all (r = 0). Effects of features (the line in f) are the same in short trainings as in full ones.
+studies and other models may have nothing to say at all (r = 0). Effects of features (the line in f) are the same in short
+trainings as in full ones; those of another model are as much like those of the target as its deviations are.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-Series: TypeAlias = tuple[int, float]
-"""Study (0: this one, from 1 on: earlier ones) and the share of a full training that was left out."""
-FIRST: Series = (0, 0.0)
+Series: TypeAlias = tuple[int, str, float]
+"""Study (0: this one, from 1 on: earlier ones), the model that was trained (empty: the target), and the share of a full
+evaluation's cost that was saved."""
+FIRST: Series = (0, "", 0.0)
 
 PSEUDO_PAIRS = 3.0
 """Weight of the belief that a step of one score is as large a step of the other, in recipes that have both."""
@@ -38,6 +40,11 @@ SHORT = tuple(product((0.5, 0.9), (0.4, 1.0)))
 """Correlations of short trainings with full ones, and factors between their differences."""
 EARLIER = ((0.0, 1.0), (0.9, 1.0))
 """The same for an earlier study."""
+OF_MODEL = (0.0, 0.6, 0.95)
+"""Correlations of another model's scores with the target's, each model its own. The highest is what RegMix's public table shows
+(256 mixtures trained at 1M and at 60M parameters: 0.967 for the mean of their losses); that of subsets of a pool may be lower."""
+MODEL_FACTORS = (0.8, 1.25)
+"""Factors between their differences: standard deviations in that table are as 1.27 to 1."""
 INTERCEPT_VARIANCE = 1.0
 """Prior variance of an intercept, relative to the amplitude: around the mean of all scores, of other series than the first
 around where :func:`aligned` puts them."""
@@ -65,13 +72,21 @@ class Relations:
         names = sorted(set(series) | {FIRST})
         codes = np.array([names.index(name) for name in series], np.int64)
         single = len(set(series)) < 2
-        short = any(study == 0 and left_out > 0 for study, left_out in names) and not single
-        earlier = any(study > 0 for study, _ in names) and not single
+        kinds = set() if single else {_kind(name) for name in names}
+        models = [] if single else list(dict.fromkeys(model for _, model, _ in names if model))
         correlations, of_lines, factors = [], [], []
-        for of_short, of_earlier in product(SHORT if short else ((1.0, 1.0),), EARLIER if earlier else ((1.0, 1.0),)):
-            chosen = [(1.0, 1.0) if name == FIRST else of_earlier if name[0] else of_short for name in names]
+        for of_short, of_earlier, own, factor in product(
+            SHORT if "short" in kinds else ((1.0, 1.0),),
+            EARLIER if "earlier" in kinds else ((1.0, 1.0),),
+            product(OF_MODEL, repeat=len(models)),
+            MODEL_FACTORS if models else (1.0,),
+        ):
+            of_kind = {"first": (1.0, 1.0), "short": of_short, "earlier": of_earlier}
+            of_model = {model: (correlation, factor) for model, correlation in zip(models, own, strict=True)}
+            chosen = [of_kind.get(_kind(name)) or of_model.get(name[1], (1.0, 1.0)) for name in names]
             correlations.append([correlation for correlation, _ in chosen])
-            of_lines.append([chosen[place][0] if name[0] else 1.0 for place, name in enumerate(names)])
+            same = [1.0 if _kind(name) in ("first", "short") else 0.0 for name in names]
+            of_lines.append([max(share, pair[0]) for share, pair in zip(same, chosen, strict=True)])
             factors.append([factor for _, factor in chosen])
         return cls(codes, np.array(correlations), np.array(of_lines), np.array(factors))
 
@@ -96,13 +111,18 @@ class Relations:
         return np.where(left[:, None] == right, INTERCEPT_VARIANCE, 0.0)
 
 
+def _kind(series: Series) -> str:
+    study, model, saved = series
+    return "model" if model else "earlier" if study else "short" if saved > 0 else "first"
+
+
 def aligned(scores: Array, series: Sequence[Series], subsets: Sequence[str]) -> Array:
     """Scores moved to where the first series' scores of the same subsets would be expected.
 
     Each other series is moved by the line through the subsets that have both (least squares, its slope shrunk to 1; for an
-    earlier study to what makes the spreads differ by no more than a factor of ``UNLIKE``); without any, so that its mean is
-    that of the first.
-    The first series is that of full trainings where there are some, else of the lowest ones that there are.
+    earlier study or another model to what makes the spreads differ by no more than a factor of ``UNLIKE``); without any, so
+    that its mean is that of the first.
+    The first series is that of full trainings where there are some, else the first of the others.
 
     Args:
         scores: of all evaluations.
@@ -121,8 +141,8 @@ def aligned(scores: Array, series: Sequence[Series], subsets: Sequence[str]) -> 
         whole = np.array(list(other.values()))
         x = np.array([other[key] for key in both]) if both else whole
         y = np.array([first[key] for key in both or first])
-        # Short trainings are scored by the same measure; an earlier study may not have been.
-        usual = 1.0 if name[0] == names[0][0] else _usual_slope(np.array(list(first.values())), whole)
+        # Short trainings are scored by the same measure; another study, or a model with other tokens, may not have been.
+        usual = 1.0 if name[:2] == names[0][:2] else _usual_slope(np.array(list(first.values())), whole)
         prior = PSEUDO_PAIRS * float(np.var(whole))
         slope = usual
         if both and prior > 0:

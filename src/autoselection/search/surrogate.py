@@ -55,6 +55,7 @@ from autoselection.search.ranker import (
     calibration,
     log_expected_improvement,
 )
+from autoselection.search.series import FIRST, Series
 
 # The process over recipe encodings stands in for the published one; nobody tunes what is compared with.
 PUBLISHED_NOISE = 1e-2
@@ -133,6 +134,16 @@ class GaussianProcess(BaseRanker):
     def predict(self, known: Known, points: Sequence[Point], kappa: float, seed: int) -> list[Prediction]:
         return predict(self._parts(known, points), known.scores, kappa, seed)
 
+    def reach(self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int) -> Array:
+        if self.config.features == "encoding":  # knows of no levels
+            return np.ones(len(full))
+        parts = self._parts(known, [*lower, *full])
+        first = parts.n_train
+        left, right = first + np.arange(len(full)), first + len(full) + np.arange(len(full))
+        _, covariances, noise = pair_covariances(parts, known.scores, left, right)
+        variances = (covariances[:, 0, 0] + noise**2) * covariances[:, 1, 1]
+        return np.clip(covariances[:, 0, 1] / np.sqrt(np.maximum(variances, 1e-300)), 0.0, 1.0)
+
     def noise(self, known: Known) -> float:
         return noise_deviation(self._parts(known), known.scores)
 
@@ -199,8 +210,26 @@ def coefficients(parts: KernelParts, scores: Array) -> tuple[tuple[str, ...], Ar
     return names, mean, deviation
 
 
-def _posterior(model: Model, y: Array) -> tuple[Array, Array, float]:
-    """As :func:`_averaged`, for scores ``y`` around 0."""
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What the scores say under every setting of kernels and noise (first axes), and the settings' weights.
+
+    Attributes:
+        share: weight of each setting, shape (kernels * noises,), as in the other arrays of one axis of settings.
+        means, spreads: of the test points, shape (settings, test).
+        amplitude: shape (kernels, noises).
+        solved: covariance of the scores' inverse times that with the test points, shape (kernels, noises, train, test).
+    """
+
+    share: Array
+    means: Array
+    spreads: Array
+    amplitude: Array
+    solved: Array
+
+
+def _fitted(model: Model, y: Array) -> _Fitted:
+    """For scores ``y`` around 0."""
     n = len(y)
     y = y - model.means[:, :n]
     noises = np.array(NOISES)
@@ -218,10 +247,59 @@ def _posterior(model: Model, y: Array) -> tuple[Array, Array, float]:
     means = (weights @ model.cross + model.means[:, None, n:]).reshape(len(evidence), model.cross.shape[2])
     share = np.exp(evidence - evidence.max())
     share /= share.sum()
-    mean = share @ means
-    second = share @ (spreads + means**2)
+    return _Fitted(share, means, spreads, amplitude, solved[..., 1:])
+
+
+def _posterior(model: Model, y: Array) -> tuple[Array, Array, float]:
+    """As :func:`_averaged`, for scores ``y`` around 0."""
+    fitted = _fitted(model, y)
+    mean = fitted.share @ fitted.means
+    second = fitted.share @ (fitted.spreads + fitted.means**2)
     deviation = np.sqrt(np.clip(second - mean**2, 1e-12, None))
-    return mean, deviation, float(np.sqrt(share @ (amplitude * noises).ravel()))
+    return mean, deviation, float(np.sqrt(fitted.share @ (fitted.amplitude * np.array(NOISES)).ravel()))
+
+
+def pair_covariances(
+    parts: KernelParts, scores: Array, left: NDArray[np.int64], right: NDArray[np.int64]
+) -> tuple[Array, Array, Array]:
+    """Joint beliefs of pairs of points, given the scores of the evaluated ones, on the scale of the model.
+
+    Args:
+        scores: of the first points of ``parts``; those that follow may be asked about.
+        left, right: places of the pairs' points among all.
+
+    Returns:
+        means, shape (2, pairs); covariances, shape (pairs, 2, 2), without noise; standard deviation of one full
+        evaluation's noise, shape ().
+    """
+    transform = Transform.of(scores, parts.config.robust)
+    y = transform.forward(scores)
+    centre = float(y.mean()) if len(y) else 0.0
+    count = len(left)
+    model = parts.model(np.arange(len(scores)), np.concatenate([left, right]))
+    fitted = _fitted(model, y - centre)
+    prior = parts.across(left, right)
+    explained = np.einsum("knt,kmnt->kmt", model.cross[:, :, :count], fitted.solved[..., count:])
+    shared = (fitted.amplitude[..., None] * (prior[:, None] - explained)).reshape(len(fitted.share), count)
+    mean = fitted.share @ fitted.means
+    away = fitted.means - mean
+    variances = fitted.share @ (fitted.spreads + away**2)
+    covariance = fitted.share @ (shared + away[:, :count] * away[:, count:])
+    both = np.stack([variances[:count], covariance, covariance, variances[count:]], axis=-1).reshape(count, 2, 2)
+    noise = np.sqrt(fitted.share @ (fitted.amplitude * np.array(NOISES)).ravel())
+    return mean.reshape(2, count) + centre, both, noise
+
+
+def level_correlations(parts: KernelParts, scores: Array) -> dict[Series, float]:
+    """How far each series of the points is believed to go with the first one: its correlation, averaged over the grid."""
+    everything = np.arange(parts.n_train)
+    y = Transform.of(scores, parts.config.robust).forward(scores)
+    model = parts.model(everything, everything[:0])
+    fitted = _fitted(model, y - y.mean())
+    relations = parts.relations.correlations
+    shares = fitted.share.reshape(len(parts.lines), len(relations), -1).sum(axis=(0, 2))
+    names = sorted({point.series for point in parts.points} | {FIRST})
+    return {name: float(shares @ relations[:, place]) for place, name in enumerate(names)}
 
 
 def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:

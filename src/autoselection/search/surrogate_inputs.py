@@ -14,6 +14,7 @@ from autoselection.recipes import Recipe
 from autoselection.search.config import SearchConfig
 from autoselection.search.earlier import EarlierTrial
 from autoselection.search.features import SubsetFeatures
+from autoselection.search.levels import level_of
 from autoselection.search.noise import noise_covariance
 from autoselection.search.pareto import TOKENS
 from autoselection.search.proposals import Drafts
@@ -124,13 +125,15 @@ class SurrogateInputs:
         if candidate.id not in self._points:
             described = self._features(candidate.rows, candidate.state)
             point = self._point(candidate.rows, described, candidate.recipe)
-            self._points[candidate.id] = replace(point, fidelity=candidate.fidelity)
+            self._points[candidate.id] = replace(point, fidelity=candidate.fidelity, model=candidate.model)
         return replace(self._points[candidate.id], similarity=self._drafts.among[self._drafts.place(candidate)])
 
     @cached_property
     def _found_earlier(self) -> list[Point]:
         points = self.points([trial.recipe for trial in self._earlier], [trial.rows for trial in self._earlier])
-        return [replace(point, study=trial.study) for point, trial in zip(points, self._earlier, strict=True)]
+        return [
+            replace(point, study=trial.study, model=trial.model) for point, trial in zip(points, self._earlier, strict=True)
+        ]
 
     def evaluated(self, candidates: Sequence[Candidate], scores: NDArray[np.float64], *, own: bool = False) -> Known:
         """What is known of candidates, with their scores, and of earlier studies; similarities of all are known.
@@ -141,7 +144,7 @@ class SurrogateInputs:
         """
         places = [self._drafts.place(candidate) for candidate in candidates]
         points = [self.known(candidate) for candidate in candidates]
-        noise = noise_covariance(candidates, self._drafts.among[np.ix_(places, places)])
+        noise = noise_covariance(candidates, self._drafts.among[np.ix_(places, places)], budgets=self._budgets(candidates))
         if self._earlier and not own:
             found = self._found_earlier
             series = [*(FIRST for _ in candidates), *(point.series for point in found)]
@@ -152,6 +155,14 @@ class SurrogateInputs:
             if noise is not None:
                 noise = block_diag(noise, np.eye(len(found)))
         return Known(points, scores, self._drafts.weights, places, self._features.names, noise)
+
+    def _budgets(self, candidates: Sequence[Candidate]) -> list[float] | None:
+        """What each evaluation averages over; None where its cost says it."""
+        fidelity = self._config.fidelity
+        if not fidelity.by_value and fidelity.cost is None:
+            return None
+        levels = [level_of(fidelity, candidate.model, candidate.fidelity) for candidate in candidates]
+        return [level.training * level.items for level in levels]
 
     def elsewhere(self, points: Sequence[Point], scores: NDArray[np.float64]) -> Known:
         """What is known of subsets of this pool that another search evaluated."""

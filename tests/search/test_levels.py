@@ -1,0 +1,179 @@
+"""Evaluations with another model, or on fewer items: what they cost, what is promoted, and that they never win."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from autoselection.errors import ConfigError
+from autoselection.search import Observation, SearchConfig, SearchController
+from autoselection.search.config import FidelityConfig
+from autoselection.search.levels import FULL, Level, level_of, lower_levels, model_names
+from autoselection.search.ranker import BaseRanker, Known, Point
+from autoselection.search.series import OF_MODEL, aligned
+from autoselection.search.surrogate import GaussianProcess, level_correlations
+
+SMALL = {"models": [{"path": "models/small", "cost": 0.2}]}
+
+
+def search(small, fidelity, told=lambda score, rows: 0.7 * score - 3.0, evaluations=6, **settings):
+    """A whole search; other models score lower, and rank as ``told`` says."""
+    settings = {"seed": 2, "proposals": 16, "min_rows": 10, **settings}
+    controller = SearchController(small.signals, SearchConfig(evaluations=evaluations, fidelity=fidelity, **settings))
+    while candidates := controller.ask():
+        for candidate in candidates:
+            score = small.score(candidate.rows)
+            full = candidate.fidelity == 1.0
+            controller.tell(Observation(candidate.id, score if full else told(score, candidate.rows)))
+    return controller
+
+
+@pytest.fixture(scope="module")
+def done(small):
+    return search(small, SMALL)
+
+
+def test_levels_have_the_costs_that_are_given_and_names_of_their_own():
+    config = FidelityConfig.model_validate(
+        {"level": 0.1, "models": [{"path": "a/base", "cost": 0.5}, {"path": "b/base", "cost": 0.05, "items": 0.5}]}
+    )
+    assert model_names(config) == ["base-1", "base-2"]
+    assert lower_levels(config) == (
+        Level(0.05, 1.0, 0.5, "base-2", 1),
+        Level(0.1, 0.1),
+        Level(0.5, 1.0, 1.0, "base-1", 0),
+    )
+    assert [level_of(config, level.model, level.cost) for level in lower_levels(config)] == list(lower_levels(config))
+    assert level_of(config, "", 1.0) == FULL
+    assert lower_levels(FidelityConfig.model_validate({})) == ()
+    assert lower_levels(FidelityConfig.model_validate({"items": 0.5})) == (Level(0.75, 1.0, 0.5),)
+    assert lower_levels(FidelityConfig.model_validate({"items": 0.1, "level": 0.2, "cost": 0.4})) == (Level(0.4, 0.2, 0.1),)
+    assert Level(0.05, 0.5, 0.25, "small", 0).describe() == "model small, 50% of a training, 25% of the items"
+
+
+def test_a_model_of_unknown_cost_is_refused_in_a_search_without_a_study(small):
+    with pytest.raises(ConfigError, match=r"search\.fidelity\.models\[0\]\.cost: what an evaluation with m costs"):
+        search(small, {"models": [{"path": "m"}]})
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "why"),
+    [
+        ({"models": [{"path": "m", "cost": 0}]}, "greater than 0"),
+        ({"models": [{"path": "m", "cost": 1}]}, "less than 1"),
+        ({"models": [{"path": "", "cost": 0.5}]}, "at least 1 character"),
+        ({"items": 1.0}, "less than 1"),
+        ({"cost": 0.5}, "give 'level' or 'items', too"),
+        ({"models": [{"path": "m", "cost": 0.5}] * 4}, "at most 3"),
+    ],
+)
+def test_impossible_levels_are_refused(fidelity, why):
+    with pytest.raises(ValueError, match=why):
+        FidelityConfig.model_validate(fidelity)
+
+
+def test_what_goes_below_keeps_to_its_share_and_can_be_followed_by_a_full_evaluation(done):
+    assert 5.0 < done.spent <= 6.0 + 1e-9
+    below = [c for c in done.candidates if c.fidelity < 1.0]
+    assert {(c.model, c.fidelity) for c in below} == {("small", 0.2)}
+    assert 0 < 0.2 * len(below) <= 0.3 * 6 + 1e-9
+    assert done.candidates[-1].fidelity == 1.0
+
+
+def test_another_model_never_wins(small):
+    found = search(small, SMALL, told=lambda score, rows: score + 50.0)
+    assert found.best is not None and found.best.full and not found.best.candidate.model and found.best.score < 10
+    promoted = [c for c in found.candidates if c.origin == "promotion"]
+    by_id = {c.id: c for c in found.candidates}
+    assert promoted and all(by_id[c.of].model == "small" and not c.model and c.fidelity == 1.0 for c in promoted)
+    assert all(by_id[c.of].subset_hash == c.subset_hash for c in promoted)
+
+
+def test_it_is_decided_again_as_it_was(done, small):
+    again = SearchController(small.signals, done.config)
+    again.replay(trial.observation for trial in done.history)
+    assert json.dumps([c.to_dict() for c in again.candidates]) == json.dumps([c.to_dict() for c in done.candidates])
+    stored = json.loads(json.dumps(done.candidates[0].to_dict()))
+    assert stored["model"] == "small" and type(done.candidates[0]).from_dict(stored, done.candidates[0].rows).model == "small"
+
+
+def test_full_evaluations_write_no_model(done):
+    assert all(("model" in c.to_dict()) == (c.fidelity < 1.0) for c in done.candidates)
+
+
+def points(count, model="", seed=0):
+    rng = np.random.default_rng(seed)
+    fidelity = 0.2 if model else 1.0
+    rows = [np.sort(rng.choice(200, 60, replace=False)) for _ in range(count)]
+    states = rng.normal(size=(count, 2))
+    return [Point(r, s, np.zeros(0), fidelity, model=model) for r, s in zip(rows, states, strict=True)]
+
+
+def ranker(**changes):
+    return GaussianProcess(SearchConfig.model_validate({"surrogate": {"prior": False, "features": "state", **changes}}))
+
+
+def told_both(agree, count=14):
+    """Recipes with scores of both models: the target's, and the small one's that agree with it or do not."""
+    full, lower = points(count), points(count, "small")
+    truth = np.array([point.state[0] for point in full])
+    other = truth if agree else np.random.default_rng(9).normal(size=count)
+    rest = points(6, "small", seed=5)
+    theirs = [point.state[0] if agree else 0.3 * number for number, point in enumerate(rest)]
+    known = Known([*full, *lower, *rest], np.r_[truth, other, theirs], np.ones(200))
+    return known
+
+
+def test_the_correlation_is_learnt_from_what_both_have():
+    found = {}
+    for agree in (True, False):
+        known = told_both(agree)
+        parts = ranker()._parts(known)
+        found[agree] = level_correlations(parts, known.scores)[(0, "small", 0.8)]
+    assert found[True] > 0.85
+    assert found[False] < 0.3 < np.mean(OF_MODEL)
+
+
+def test_a_level_reaches_as_far_as_its_scores_went_with_full_ones():
+    """A level that said nothing of full scores is expected to say nothing of the next one."""
+    for one in (ranker(), Plain()):
+        reached = {}
+        for agree in (True, False):
+            asked = points(4, seed=77)
+            below = [Point(p.rows, p.state, p.encoding, 0.2, model="small") for p in asked]
+            reached[agree] = one.reach(told_both(agree), asked, below, 0)
+        assert ((reached[True] >= 0) & (reached[True] <= 1)).all()
+        assert reached[True].min() > 2 * reached[False].max(), type(one).__name__
+
+
+class Plain(BaseRanker):
+    """Predicts as ours does, and leaves the rest to the defaults."""
+
+    def predict(self, known, points, kappa, seed):
+        return ranker().predict(known, points, kappa, seed)
+
+
+def test_a_model_that_says_nothing_is_left_alone(small):
+    """Scores of its own that have nothing to do with the target's: after the first ones no budget goes there."""
+    noise = np.random.default_rng(3)
+    honest = search(small, SMALL, evaluations=10)
+    lying = search(small, SMALL, told=lambda score, rows: float(noise.normal()), evaluations=10)
+    below = [sum(c.fidelity < 1.0 and c.origin != "warmup" for c in found.candidates) for found in (honest, lying)]
+    assert below[1] <= below[0]
+    assert lying.best is not None and lying.best.full
+
+
+def test_another_models_scores_are_brought_to_the_targets_scale():
+    """Losses in other units, such as those of another tokenizer, move by what the spreads say."""
+    first, other = (0, "", 0.0), (0, "small", 0.8)
+    moved = aligned(np.array([1.0, 2.0, 3.0, 100.0, 200.0, 300.0]), [first] * 3 + [other] * 3, [*"abc", *"abc"])
+    assert moved[3:] == pytest.approx([1.0, 2.0, 3.0], abs=0.3)
+
+
+def test_fewer_items_are_a_level_of_their_own(small):
+    found = search(small, {"items": 0.2, "cost": 0.5, "warmup": 2})
+    below = [c for c in found.candidates if c.fidelity < 1.0]
+    assert below and {(c.model, c.fidelity) for c in below} == {("", 0.5)}
+    assert found.best is not None and found.best.full
