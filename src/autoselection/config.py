@@ -26,6 +26,7 @@ from autoselection.pool.addresses import absolute_place
 from autoselection.recipes import is_ready_name
 from autoselection.schema import StrictModel
 from autoselection.search import SearchConfig
+from autoselection.search.config import LowerModelConfig
 from autoselection.search.pareto import NO_TASKS
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
@@ -270,6 +271,7 @@ def _with_metric(task: Any, metric: str) -> Any:
 #: Settings that name a local path or else something without a path: a model of the hub, a built-in template.
 _LOCAL_OR_NAMED: Mapping[type[BaseModel], tuple[str, ...]] = {
     ModelConfig: ("path", "chat_template"),
+    LowerModelConfig: ("path", "chat_template"),
     SignalsConfig: ("embedding_model", "reward_model", "trajectory_models"),
 }
 

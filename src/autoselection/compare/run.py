@@ -51,6 +51,11 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         StudyError: test was scored for another comparison in this folder, or evaluations were lost to the machine.
     """
     methods = choose_methods(names)
+    if config.search.fidelity.by_value:
+        raise ConfigError(
+            "search.fidelity: a comparison evaluates the configured model on all items, so that every method pays the same for a "
+            "score: leave out 'models' and 'items' (--set search.fidelity.models=[])."
+        )
     if budget < 1:
         raise ConfigError(f"--budget must be at least 1, not {budget}.")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:

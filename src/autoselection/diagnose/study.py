@@ -115,18 +115,18 @@ def _left_out(
 
 
 def _cheaper(study: Study, trials: list[Trial]) -> list[Proxy]:
-    """Score of the short training of the same subset, at each fidelity."""
-    short: dict[float, dict[str, float]] = {}
+    """Score of the cheaper evaluation of the same subset, at each level."""
+    short: dict[tuple[float, str], dict[str, float]] = {}
     for trial in study.all_trials():
         if trial.fidelity < 1.0 and trial.score is not None:
-            short.setdefault(trial.fidelity, {})[trial.record["subset_hash"]] = trial.score
+            short.setdefault((trial.fidelity, trial.model), {})[trial.record["subset_hash"]] = trial.score
     return [
         Proxy(
-            f"dev score at fidelity {fidelity:.3g}",
+            f"dev score of model {model}" if model else f"dev score at fidelity {fidelity:.3g}",
             "fidelity",
             np.array([scores.get(trial.record["subset_hash"], np.nan) for trial in trials], np.float64),
         )
-        for fidelity, scores in sorted(short.items())
+        for (fidelity, model), scores in sorted(short.items())
     ]
 
 

@@ -140,6 +140,8 @@ class _Run:
             full_metrics=job.full_metrics,
             tokenizer_key=tokenizer_key,
             likelihoods=self.engine.gives_likelihoods(tokenizer),
+            share=job.items,
+            seed=job.items_seed,
         )
         loaded = time.perf_counter()
         if job.rows is not None:

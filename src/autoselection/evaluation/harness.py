@@ -51,6 +51,7 @@ from autoselection.tasks import (
     items_fingerprint,
     load_items,
     solved_examples,
+    some_items,
 )
 from autoselection.tasks.answers import answers_match
 from autoselection.tasks.harness import harness_settings, harness_verdict, has_own_verdict
@@ -104,12 +105,15 @@ def load_benchmarks(
     full_metrics: bool,
     tokenizer_key: tuple[object, ...],
     likelihoods: bool = True,
+    share: float = 1.0,
+    seed: int = 0,
 ) -> list[Benchmark]:
     """Read and encode one split of every task; the encoded tasks are kept for the next evaluation of this process.
 
     Args:
         full_metrics: generate answers of tasks without choices, too.
         likelihoods: whether the engine gives them; without, only generated answers are scored.
+        share, seed: of each task's items, and of their choice; see :func:`~autoselection.tasks.some_items`.
 
     Raises:
         ConfigError: a task has no usable file for the split.
@@ -119,7 +123,7 @@ def load_benchmarks(
         check_metrics(tasks, config)
     benchmarks = []
     for task in tasks:
-        items = load_items(task, split)
+        items = some_items(load_items(task, split), task.name, share, seed)
         choices = all(item.choices for item in items)
         examples = load_items(task, "target") if task.fewshot else []
         kinds = ["nll"]

@@ -40,6 +40,8 @@ class EvaluationJob:
         chat_template: a named template or Jinja file, or all options; None is the model's own template.
         full_metrics: also generate the answers of tasks without choices, whatever the tasks' search metric.
         trust_remote_code: run code shipped with the model.
+        items: share of each task's items that are scored.
+        items_seed: of their choice.
     """
 
     model: str
@@ -53,6 +55,8 @@ class EvaluationJob:
     chat_template: str | ChatOptions | None = None
     full_metrics: bool = False
     trust_remote_code: bool = False
+    items: float = 1.0
+    items_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.split not in ("dev", "test"):

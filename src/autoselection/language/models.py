@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -365,6 +366,27 @@ def _check_config(file: Path) -> None:
         most = _MOST_LAYERS if name == "num_hidden_layers" else _MOST_OF_A_SIZE
         if value is not None and value > most and name != "max_position_embeddings":
             raise EvaluationError(f"{file}: {name} is {value!r:.40}, and no model has more than {most:,}: fix it.")
+
+
+def parameter_count(path: Path | str) -> int:
+    """Parameters of a model (count), from the headers of its weight files; weights that are shared are stored once.
+
+    Raises:
+        EvaluationError: there is no such model, or a header cannot be read.
+    """
+    check_model_files(path)
+    total = 0
+    for file in sorted(resolve_model(path).glob("*.safetensors")):
+        try:
+            with file.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                if length > _WHOLE_FILE:
+                    raise ValueError("its header is too long")
+                header = json.loads(stream.read(length))
+            total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise EvaluationError(f"{file}: the header of the weights cannot be read: {one_line(error)}") from error
+    return total
 
 
 def context_length(config: PretrainedConfig) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.journal import Journal
-from autoselection.ledger.settings import EVENT, known_digest, settings_record
+from autoselection.ledger.settings import EVENT, known_digest, model_digest, settings_record
 from autoselection.ledger.wanted import Wanted
 
 #: What a journal calls an evaluation: a key of its content, or who was trained and the seed.
@@ -77,6 +77,8 @@ def keyed_account(config: StudyConfig, pool: str, journal: Journal, folder: Path
 
     def key(wanted: Wanted) -> str:
         short = "" if wanted.fidelity == 1.0 else f"/{wanted.fidelity:.6f}"
+        short += "" if wanted.items == 1.0 else f"/items{wanted.items:.6f}-{config.search.seed}"
+        short += "" if wanted.model is None else f"/{model_digest(wanted.model)}"
         return evaluation_key(wanted.subset, wanted.split, wanted.seed, settings) + short
 
     def fields(wanted: Wanted) -> dict[str, Any]:

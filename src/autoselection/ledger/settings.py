@@ -28,13 +28,14 @@ def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
     Local models and files count by what they hold, wherever they lie, so that a journal goes on in another folder; what
     is not there, and models of the hub, count by their names.
     """
-    model = _model(config)
-    if Path(config.model.path).is_dir():
-        model["path"] = model_fingerprint(config.model.path)
-    if config.model.chat_template is not None and Path(config.model.chat_template).is_file():
-        model["chat_template"] = chat_template_text(config.model.chat_template)
+    model = _model_by_content(config.model)
     tasks = [_by_content(task) for task in _tasks(config)]
     return _digest(pool_fingerprint, model, tasks, _by_content(_evaluation(config)))
+
+
+def model_digest(model: ModelConfig) -> str:
+    """Changes with whatever of a model decides scores: its files, its chat template."""
+    return hashlib.blake2b(json.dumps(_model_by_content(model), sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def settings_record(config: StudyConfig, pool_fingerprint: str) -> dict[str, str]:
@@ -74,7 +75,7 @@ def mixed(found: Sequence[str]) -> str:
 
 
 def _named(config: StudyConfig, pool_fingerprint: str) -> str:
-    return _digest(pool_fingerprint, _model(config), _tasks(config), _evaluation(config))
+    return _digest(pool_fingerprint, _model(config.model), _tasks(config), _evaluation(config))
 
 
 def _tasks(config: StudyConfig) -> list[dict[str, Any]]:
@@ -82,8 +83,16 @@ def _tasks(config: StudyConfig) -> list[dict[str, Any]]:
     return [task.model_dump(exclude={"weight", "floor"}) for task in config.tasks]
 
 
-def _model(config: StudyConfig) -> dict[str, Any]:
-    model = config.model
+def _model_by_content(model: ModelConfig) -> dict[str, Any]:
+    found = _model(model)
+    if Path(model.path).is_dir():
+        found["path"] = model_fingerprint(model.path)
+    if model.chat_template is not None and Path(model.chat_template).is_file():
+        found["chat_template"] = chat_template_text(model.chat_template)
+    return found
+
+
+def _model(model: ModelConfig) -> dict[str, Any]:
     usual = {name: ModelConfig.model_fields[name].default for name in ("template_date", "control_text")}
     # Evaluations made before these keys were there go on.
     return model.model_dump(mode="json", exclude={name for name in usual if getattr(model, name) == usual[name]})

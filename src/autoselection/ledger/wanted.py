@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.config import StudyConfig
+from autoselection.config import ModelConfig, StudyConfig
 from autoselection.evaluation import EvaluationJob, SFTConfig
 from autoselection.evaluation.job import EvaluationSplit
 from autoselection.recipes import subset_hash
@@ -28,9 +28,11 @@ class Wanted:
         rows: rows of the subset, in any order (training has one of its own); None is the base model without training.
         seed: training seed.
         split: what is scored.
-        fidelity: share of the configured training budget; 1 is a full evaluation.
+        fidelity: share of the configured training budget.
         tokens: train on so many tokens instead of the configured budget; None leaves it.
         name: what it is called in messages, and in journals that name evaluations; no part of what it is.
+        model: another model than the configured one; None: that one.
+        items: share of each task's items that is scored; which ones is seeded by ``search.seed``.
     """
 
     rows: Rows | None
@@ -39,11 +41,19 @@ class Wanted:
     fidelity: float = 1.0
     tokens: int | None = None
     name: str = ""
+    model: ModelConfig | None = None
+    items: float = 1.0
+
+    @property
+    def full(self) -> bool:
+        """Whether the configured model is trained with the whole budget, and scored on all items."""
+        return self.fidelity == 1.0 and self.items == 1.0 and self.model is None
 
     @property
     def content(self) -> Hashable:
         """What makes two of them one training, under the same settings."""
-        return self.subset, self.split, self.seed, self.fidelity, self.tokens
+        model = None if self.model is None else self.model.model_dump_json()
+        return self.subset, self.split, self.seed, self.fidelity, self.tokens, model, self.items
 
     @property
     def subset(self) -> str:
@@ -84,7 +94,7 @@ def evaluation_job(
         full_metrics: see :class:`~autoselection.evaluation.EvaluationJob`; None is on test, and where
             ``evaluation.exact_match`` asks for it.
     """
-    model, settings = config.model, config.evaluation
+    model, settings = wanted.model or config.model, config.evaluation
     update = {"sft": wanted.training(settings.sft), "keep_model": settings.keep_model and keep_model}
     return EvaluationJob(
         model=model.path,
@@ -98,4 +108,6 @@ def evaluation_job(
         config=settings.model_copy(update=update),
         work_dir=work,
         full_metrics=(wanted.split == "test" or settings.exact_match) if full_metrics is None else full_metrics,
+        items=wanted.items,
+        items_seed=config.search.seed,
     )

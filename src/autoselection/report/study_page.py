@@ -142,7 +142,7 @@ def front_figure(view: StudyView) -> Figure:
 
 def progress_figure(trials: Sequence[TrialView]) -> Figure:
     """Scores over evaluations by kind, and the best so far."""
-    kinds = [*dict.fromkeys(KINDS.values()), SHORT]
+    kinds = list(dict.fromkeys([*KINDS.values(), SHORT, *(trial.kind for trial in trials)]))
     known = [trial for trial in trials if trial.score is not None]
     series = [
         Series(

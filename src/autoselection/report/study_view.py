@@ -252,7 +252,7 @@ def trial_views(study: Study) -> tuple[TrialView, ...]:
         found.append(
             TrialView(
                 id=trial.id,
-                kind=KINDS.get(record["origin"], str(record["origin"])) if full else SHORT,
+                kind=KINDS.get(record["origin"], str(record["origin"])) if full else f"model {trial.model}" if trial.model else SHORT,
                 parent=record.get("parent"),
                 edit=str(record.get("edit") or ""),
                 fidelity=trial.fidelity,
@@ -332,7 +332,12 @@ def _stages(study: Study, price: float | None) -> tuple[Stage, ...]:
         stages.append(Stage("signals", 0, 0, 0.0, 0.0, signals, _money(signals, price)))
     trained = {
         "references": [result for by in reference_results(study).values() for result in by.values()],
-        "search": [result for trial in study.all_trials() for result in trial.results.values()],
+        **{
+            f"search with {model}" if model else "search": [
+                result for trial in study.all_trials() if trial.model == model for result in trial.results.values()
+            ]
+            for model in ("", *dict.fromkeys(trial.model for trial in study.all_trials() if trial.model))
+        },
         "comparison with today's data": [
             EvaluationResult.from_dict(event["result"]) for event in study.journal.of("incumbent_evaluation")
         ],

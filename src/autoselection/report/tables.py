@@ -15,9 +15,11 @@ from autoselection.llm.exchanges import exchanges_note
 from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
 from autoselection.report.sheet import Sheet
+from autoselection.search.levels import level_of
 from autoselection.search.pareto import ROWS, TOKENS
 from autoselection.statistics.compare import p_cell
 from autoselection.study.earlier_scores import warm_sentences
+from autoselection.study.levels import level_sentences, settled_search
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.phase import study_phase
@@ -61,7 +63,7 @@ def study_sheets(study: Study) -> dict[str, Sheet]:
 
 def _trial_sheet(study: Study) -> Sheet:
     names = [task.name for task in study.config.tasks]
-    best, floors = study.best(), study.floors
+    best, floors, fidelity = study.best(), study.floors, settled_search(study).fidelity
     rows = []
     for trial in study.all_trials():
         record = trial.record
@@ -69,7 +71,7 @@ def _trial_sheet(study: Study) -> Sheet:
         if record.get("of"):
             origin += f" of {record['of']}"
         if trial.fidelity < 1.0:
-            origin += f", {trial.fidelity:.0%} of a training"
+            origin += f", {level_of(fidelity, trial.model, trial.fidelity).describe()}"
         score = "failed" if trial.failure else "pending" if trial.score is None else f"{trial.score:.4f}"
         rows.append(
             (
@@ -353,6 +355,7 @@ def study_notes(study: Study) -> list[str]:
     ]
     for event in study.journal.of("warm_start"):
         notes += warm_sentences(event)
+    notes += level_sentences(study)
     stopped = [event["round"]["stopped"] for event in study.journal.of("round") if event["round"].get("stopped")]
     if stopped:
         notes.append(f"The search ended before its budget was spent: {stopped[-1]}")

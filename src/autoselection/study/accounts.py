@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger import Account, Journal, Name, Wanted
@@ -19,16 +20,22 @@ def trial_account(study: Study) -> Account:
     return Account(
         "evaluation",
         lambda: _by_name({trial.id: trial.results for trial in study.all_trials()}),
-        lambda wanted: {"trial": wanted.name, "seed": wanted.seed, "fidelity": wanted.fidelity},
+        lambda wanted: {"trial": wanted.name, "seed": wanted.seed, "fidelity": wanted.fidelity, **_less(wanted)},
         _work(study, lambda wanted: wanted.name),
-        keeps=lambda wanted: wanted.fidelity == 1.0,
+        keeps=lambda wanted: wanted.full,
         elsewhere=lambda wanted: _referred(study, wanted),
     )
 
 
+def _less(wanted: Wanted) -> dict[str, Any]:
+    """What else a line says of an evaluation that is not full."""
+    model = {} if wanted.model is None else {"model": wanted.model.path}
+    return model if wanted.items == 1.0 else {**model, "items": wanted.items}
+
+
 def _referred(study: Study, wanted: Wanted) -> EvaluationResult | None:
     """The result of the same training before the search, if its model is not wanted."""
-    if wanted.fidelity < 1.0 or study.config.evaluation.keep_model:
+    if not wanted.full or study.config.evaluation.keep_model:
         return None
     return dev_results(study, wanted.subset).get(wanted.seed)
 

@@ -38,6 +38,7 @@ from autoselection.search.space import operator_problems
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.registry import signal_names
 from autoselection.signals.score import obstacles
+from autoselection.study.levels import check_lower_models
 from autoselection.study.reuse import ranked_trials
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def check_setup(config: StudyConfig) -> None:
     length = context_length(loaded)
     ConversationEncoder(tokenizer, max_length=length)
     check_adapters(config.evaluation.sft, loaded, model.trust_remote_code)
+    check_lower_models(config)
     _check_signals(config)
     check_asked(config.evaluation, config.tasks, tokenizer)
     for task in config.tasks:

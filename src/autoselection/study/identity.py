@@ -12,9 +12,11 @@ from typing import get_args
 
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
+from autoselection.language.chat import ChatOptions
 from autoselection.language.models import model_parts, resolve_model
 from autoselection.ledger.journal import Journal
 from autoselection.progress import console
+from autoselection.search.levels import model_names
 from autoselection.signals.families.sae import read_sae_info, sae_fingerprint
 from autoselection.tasks import Split, items_fingerprint, load_items
 
@@ -31,6 +33,12 @@ def study_identity(config: StudyConfig) -> dict[str, str]:
         ConfigError, EvaluationError, SignalError: something is missing or cannot be read.
     """
     found = dict(model_parts(config.model.path, code=config.model.trust_remote_code))
+    for name, entry in zip(model_names(config.search.fidelity), config.search.fidelity.models, strict=True):
+        parts = model_parts(entry.path, code=config.model.trust_remote_code)
+        found |= {f"{part} of {name}": fingerprint for part, fingerprint in parts.items()}
+        if entry.chat_template is not None:
+            own = ChatOptions(entry.chat_template).text(resolve_model(entry.path))
+            found[f"chat template of {name}"] = hashlib.blake2b(str(own).encode(), digest_size=16).hexdigest()
     options = config.model.chat_options()
     text, besides = options.text(resolve_model(config.model.path)), options.besides()
     if text is not None or besides:

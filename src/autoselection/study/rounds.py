@@ -12,13 +12,14 @@ from autoselection.activity import tell_stage
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import Executor
-from autoselection.ledger import Account, Ledger, Wanted
+from autoselection.ledger import Account, Ledger
 from autoselection.llm import build_roles
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.pool import Pool
 from autoselection.progress import console
 from autoselection.recipes import Materialization, Recipe, shortfalls
 from autoselection.search import Candidate, Observation, SearchController
+from autoselection.search.levels import level_of
 from autoselection.search.roles import Roles
 from autoselection.search.surrogate import GaussianProcess
 from autoselection.signals import SignalTable
@@ -26,10 +27,11 @@ from autoselection.study.accounts import reference_account, trial_account
 from autoselection.study.budget import budgets
 from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.earlier_scores import warm_effects, warm_scores, warm_start_scores
+from autoselection.study.levels import model_costs, settled_search, wanted_of
 from autoselection.study.recorded import complete_rounds, recorded_rounds
 from autoselection.study.references import measured_floors, reference_trainings
 from autoselection.study.reuse import NOTHING, warm_recipes, warm_start
-from autoselection.study.study import FLOORS, Study
+from autoselection.study.study import FLOORS, LEVELS, Study
 from autoselection.study.trials import Trial
 from autoselection.terminal import Text, styled
 
@@ -47,7 +49,7 @@ class StudySearch:
 
     def __init__(self, study: Study, table: SignalTable, roles: Roles | None = None) -> None:
         self.study = study
-        settings = study.config.search
+        settings = settled_search(study)
         begun = (study.journal.of("warm_start") or [NOTHING])[0]
         complete_rounds(study)
         first, *self._later = budgets(study)
@@ -139,7 +141,7 @@ class StudySearch:
         self.journal_rounds()
         made = ledger.made
         wanted = [
-            Wanted(candidate.rows, seed, "dev", candidate.fidelity, name=candidate.id)
+            wanted_of(study.config, self.controller.config, candidate, seed)
             for candidate in candidates
             for seed in training_seeds(study.config.evaluation, candidate.replicate)
         ]
@@ -190,6 +192,16 @@ def open_search(study: Study, table: SignalTable) -> StudySearch:
         for said in search.controller.predictions.inputs.unseen:
             console.say(styled("Surrogate", "yellow"), f": {said}")
     return search
+
+
+def settle_levels(study: Study) -> None:
+    """Journal, once, what evaluations with other models are counted as."""
+    if not study.config.search.fidelity.models or study.journal.of(LEVELS):
+        return
+    costs = model_costs(study.config)
+    study.journal.append(LEVELS, models=[cost.to_dict() for cost in costs])
+    for cost in costs:
+        console.say(f"An evaluation with {cost.model} is counted as {cost.cost:.2g} of a full one ({cost.told}).")
 
 
 def learn_from_earlier(study: Study, table: SignalTable, pool: Pool) -> None:
@@ -251,11 +263,12 @@ def _announce(trial: Trial, study: Study, controller: SearchController) -> None:
     mark: str | Text = f"best {best.score:.4f}" if best else ""
     if best and best.id == trial.id:
         mark = styled("best", "green")
+    fidelity = controller.config.fidelity
     if trial.fidelity < 1.0:
-        mark = f"{trial.fidelity:.0%} of a training"
+        mark = level_of(fidelity, trial.model, trial.fidelity).describe()
     budget = study.config.search.evaluations
     of = f" of {budget}"
-    if study.config.search.fidelity.level is not None:
+    if fidelity.level is not None or fidelity.by_value:
         of = f" ({controller.spent:.1f} of {budget} paid)"
     console.say(
         f"{trial.id}{of}  score {trial.score:.4f}  (",

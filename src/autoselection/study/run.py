@@ -34,6 +34,7 @@ from autoselection.study.incumbent import (
     verdict_trainings,
     went_on,
 )
+from autoselection.study.levels import told_by_levels
 from autoselection.study.outputs import write_outputs
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination, Prepared
@@ -217,6 +218,7 @@ def summary(study: Study) -> dict[str, Any]:
         "study": str(study.path),
         "evaluations": sum(1 for trial in trials if trial.results and trial.fidelity == 1.0),
         "short_evaluations": sum(1 for trial in trials if trial.results and trial.fidelity < 1.0),
+        "levels": [found.to_dict() for found in told_by_levels(study)],
         "failed": sum(1 for trial in trials if trial.failure),
         "best": None
         if best is None

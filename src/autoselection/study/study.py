@@ -33,6 +33,8 @@ JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
 #: Events of the journal: an evaluation that floors and guards are measured from, what the floors came to, and what an agent
 #: asked to be evaluated, taken or refused.
 REFERENCE, FLOORS, AGENT = "reference", "floors", "agent"
+#: Event of the journal: what evaluations with other models are counted as (:mod:`autoselection.study.levels`).
+LEVELS = "levels"
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
 FREE_SETTINGS = frozenset(

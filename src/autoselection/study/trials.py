@@ -28,8 +28,13 @@ class Trial:
 
     @property
     def fidelity(self) -> float:
-        """Share of the training budget that the evaluation gets; 1 is a full evaluation."""
+        """Cost of the evaluation, in full ones; 1 is a full evaluation."""
         return float(self.record.get("fidelity", 1.0))
+
+    @property
+    def model(self) -> str:
+        """Name of another model that was trained instead of the target (``search.fidelity.models``); empty: none."""
+        return str(self.record.get("model", ""))
 
     @property
     def failure(self) -> str | None:
@@ -124,7 +129,7 @@ class Trials(Sequence[Trial]):
 
     def to_polars(self) -> polars.DataFrame:
         """A row each: ``trial``, ``score`` (null while pending, and of a failure), ``rows``, ``recipe`` in words, ``origin``, ``parent``,
-        ``fidelity``, ``seeds`` (trainings), ``seconds``, ``failure``, ``subset`` (hash of the rows), and ``score/TASK``.
+        ``fidelity``, ``model`` (empty: the target), ``seeds`` (trainings), ``seconds``, ``failure``, ``subset`` (hash of the rows), and ``score/TASK``.
         """
         import polars
 
@@ -138,6 +143,7 @@ class Trials(Sequence[Trial]):
                 "origin": trial.record["origin"],
                 "parent": trial.record["parent"],
                 "fidelity": trial.fidelity,
+                "model": trial.model,
                 "seeds": len(trial.results),
                 "seconds": trial.seconds,
                 "failure": trial.failure,
@@ -148,7 +154,7 @@ class Trials(Sequence[Trial]):
         ]
         text, number = polars.String, polars.Float64
         schema = {"trial": text, "score": number, "rows": polars.Int64, "recipe": text, "origin": text, "parent": text}
-        schema |= {"fidelity": number, "seeds": polars.Int64, "seconds": number, "failure": text, "subset": text}
+        schema |= {"fidelity": number, "model": text, "seeds": polars.Int64, "seconds": number, "failure": text, "subset": text}
         return polars.DataFrame(rows, schema=schema | dict.fromkeys((f"score/{name}" for name in tasks), number))
 
     def __repr__(self) -> str:

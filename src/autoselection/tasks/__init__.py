@@ -18,7 +18,7 @@ from autoselection.tasks.items import (
     sign_of,
     solved_examples,
 )
-from autoselection.tasks.load import load_items
+from autoselection.tasks.load import load_items, some_items
 from autoselection.tasks.objective import factors, labels, overall, weighed
 
 __all__ = [
@@ -45,5 +45,6 @@ __all__ = [
     "shortfall",
     "sign_of",
     "solved_examples",
+    "some_items",
     "weighed",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,24 @@ def load_items(task: TaskConfig, split: Split) -> list[TaskItem]:
     if not items:
         raise ConfigError(f"Task '{task.name}': the {split} file {path} holds no items.")
     return _checked(items, task, split, str(path))
+
+
+def some_items(items: list[TaskItem], task: str, share: float, seed: int) -> list[TaskItem]:
+    """A share of a task's items, at least one, in their order.
+
+    Which ones is drawn by the hash of task, seed and id: the same for every subset that is scored, and a smaller share is part of
+    a larger one.
+
+    Args:
+        task: its name.
+        share: in (0, 1].
+    """
+    if share >= 1.0:
+        return items
+    keys = [hashlib.blake2b(f"{task}/{seed}/{item.id}".encode(), digest_size=8).digest() for item in items]
+    count = max(1, math.ceil(share * len(items) - 1e-9))
+    kept = sorted(sorted(range(len(items)), key=lambda place: keys[place])[:count])
+    return [items[place] for place in kept]
 
 
 def _checked(items: list[TaskItem], task: TaskConfig, split: Split, where: str) -> list[TaskItem]:
