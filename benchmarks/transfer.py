@@ -1,6 +1,6 @@
 """Small models for large ones: what trainings of a cheaper model are worth to a search, on pools with two base models.
 
-    python -m benchmarks.transfer --work runs/pools --budget 15 --seeds 2 --json
+python -m benchmarks.transfer --work runs/pools --budget 15 --seeds 2 --json
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ class Pair:
 
 def searched(pair: Pair, settings: dict[str, Any], budget: int, seed: int, earlier=(), initial=(), world=None):
     world = world or pair.high
+    settings = dict(settings)
+    from autoselection.search.policy import Policy
+
+    if not hasattr(Policy, "_kept"):
+        Policy._kept = Policy._screened
+    Policy._screened = Policy._kept if settings.pop("screen", True) else (lambda self, number: None)
+    settings["surrogate"] = {"prior": f"benchmarks/pools/effects/without-{world.pool}.yaml"}
     config = SearchConfig.model_validate({**settings, "evaluations": budget, "seed": seed, "min_rows": world.min_rows})
     search = SearchController(world.table, config, earlier=earlier, initial=initial)
     while candidates := search.ask():
@@ -64,13 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--budget", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--pools", default=",".join(NAMES))
-    parser.add_argument("--methods", default="wide,levels")
+    parser.add_argument("--methods", default="wide;levels")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     for pool in options.pools.split(","):
         pair = Pair.load(options.work, pool)
         for seed in range(options.seeds):
-            for name in options.methods.split(","):
+            for name in options.methods.split(";"):
                 started = time.perf_counter()
                 with threadpool_limits(1):
                     base, _, changes = name.partition(":")
@@ -78,22 +85,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     if base == "wide":
                         search = searched(pair, extra, options.budget, seed)
                     elif base == "levels":
+                        screen = extra.pop("screen", True)
                         fidelity = {"models": [{"path": LOW, "cost": COST}], **extra}
-                        search = searched(pair, {"fidelity": fidelity}, options.budget, seed)
+                        search = searched(pair, {"fidelity": fidelity, "screen": screen}, options.budget, seed)
                     elif base == "transfer":
                         first = searched(pair, {}, options.budget, seed, world=pair.low)
                         known = [t for t in first.standing if t.score is not None]
                         best = sorted(known, key=lambda t: -t.score)[: extra.pop("probes", 3)]
                         model = extra.pop("as", LOW)
                         past = [
-                            EarlierTrial(1, t.candidate.recipe, np.sort(t.candidate.rows), t.candidate.subset_hash, t.score, model)
+                            EarlierTrial(
+                                1,
+                                t.candidate.recipe,
+                                np.sort(t.candidate.rows),
+                                t.candidate.subset_hash,
+                                t.score,
+                                model,
+                            )
                             for t in known
                         ]
                         search = searched(pair, extra, options.budget, seed, past, [t.candidate.recipe for t in best])
                 line = {"pool": pool, "seed": seed, "method": name, **told(search, pair.high)}
                 line["seconds"] = round(time.perf_counter() - started, 1)
-                regrets = {b: (line["optimum"] - [v for s, _, v in line["curve"] if v is not None and s <= b + 1e-9][-1]) / line["spread"] for b in (8, 15) if any(v is not None and s <= b + 1e-9 for s, _, v in line["curve"])}
-                print(pool, seed, name, {k: round(v, 3) for k, v in regrets.items()}, "full", line["curve"][-1][1], "of", len(line["curve"]), f"{line['seconds']} s", flush=True)
+                regrets = {
+                    b: (line["optimum"] - [v for s, _, v in line["curve"] if v is not None and s <= b + 1e-9][-1])
+                    / line["spread"]
+                    for b in (8, 15)
+                    if any(v is not None and s <= b + 1e-9 for s, _, v in line["curve"])
+                }
+                print(
+                    pool,
+                    seed,
+                    name,
+                    {k: round(v, 3) for k, v in regrets.items()},
+                    "full",
+                    line["curve"][-1][1],
+                    "of",
+                    len(line["curve"]),
+                    f"{line['seconds']} s",
+                    flush=True,
+                )
                 if options.out:
                     with options.out.open("a") as file:
                         file.write(json.dumps(line) + "\n")

@@ -49,7 +49,9 @@ def test_levels_have_the_costs_that_are_given_and_names_of_their_own():
     assert level_of(config, "", 1.0) == FULL
     assert lower_levels(FidelityConfig.model_validate({})) == ()
     assert lower_levels(FidelityConfig.model_validate({"items": 0.5})) == (Level(0.75, 1.0, 0.5),)
-    assert lower_levels(FidelityConfig.model_validate({"items": 0.1, "level": 0.2, "cost": 0.4})) == (Level(0.4, 0.2, 0.1),)
+    assert lower_levels(FidelityConfig.model_validate({"items": 0.1, "level": 0.2, "cost": 0.4})) == (
+        Level(0.4, 0.2, 0.1),
+    )
     assert Level(0.05, 0.5, 0.25, "small", 0).describe() == "model small, 50% of a training, 25% of the items"
 
 
@@ -96,7 +98,10 @@ def test_it_is_decided_again_as_it_was(done, small):
     again.replay(trial.observation for trial in done.history)
     assert json.dumps([c.to_dict() for c in again.candidates]) == json.dumps([c.to_dict() for c in done.candidates])
     stored = json.loads(json.dumps(done.candidates[0].to_dict()))
-    assert stored["model"] == "small" and type(done.candidates[0]).from_dict(stored, done.candidates[0].rows).model == "small"
+    assert (
+        stored["model"] == "small"
+        and type(done.candidates[0]).from_dict(stored, done.candidates[0].rows).model == "small"
+    )
 
 
 def test_full_evaluations_write_no_model(done):
@@ -122,8 +127,7 @@ def told_both(agree, count=14):
     other = truth if agree else np.random.default_rng(9).normal(size=count)
     rest = points(6, "small", seed=5)
     theirs = [point.state[0] if agree else 0.3 * number for number, point in enumerate(rest)]
-    known = Known([*full, *lower, *rest], np.r_[truth, other, theirs], np.ones(200))
-    return known
+    return Known([*full, *lower, *rest], np.r_[truth, other, theirs], np.ones(200))
 
 
 def test_the_correlation_is_learnt_from_what_both_have():

@@ -125,7 +125,8 @@ def test_a_file_that_is_no_prior_is_refused_in_a_sentence(tmp_path):
 
 def candidates(*kinds: tuple[float, int]) -> list:
     return [
-        SimpleNamespace(fidelity=fidelity, replicate=replicate, series=(0, "", 1.0 - fidelity)) for fidelity, replicate in kinds
+        SimpleNamespace(fidelity=fidelity, replicate=replicate, series=(0, "", 1.0 - fidelity))
+        for fidelity, replicate in kinds
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,23 @@ def scored_pool(raw_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     config = load_config(config_file)
     score_pool(Pool.open(out), config.signals, model=config.model.path, sae=config.sae, tasks=config.tasks)
     return out
+
+
+@pytest.fixture(scope="session")
+def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of one layer that was trained on nothing; its tokenizer and template are the demo's."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "smaller"
+    shutil.copytree(model_dir(), folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
+    config = AutoConfig.from_pretrained(model_dir())
+    config.num_hidden_layers = 1
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:1]
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

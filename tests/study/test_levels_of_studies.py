@@ -31,23 +31,6 @@ from autoselection.study.run import summary
 from autoselection.tasks import load_items, some_items
 
 
-@pytest.fixture(scope="module")
-def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of one layer that was trained on nothing; its tokenizer and template are the demo's."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    folder = tmp_path_factory.mktemp("models") / "smaller"
-    shutil.copytree(model_dir(), folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
-    config = AutoConfig.from_pretrained(model_dir())
-    config.num_hidden_layers = 1
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:1]
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return folder
-
-
 def document(pool: Path, fidelity: dict[str, Any], **search: Any) -> dict[str, Any]:
     found = small_document({"path": str(pool)})
     found["search"] |= {"evaluations": 3, "batch": 1, "fidelity": fidelity, **search}
@@ -109,7 +92,9 @@ def test_both_models_are_trained_and_only_the_target_is_compared_for_the_best(
     best = levelled.best()
     assert best is not None and best.id in {trial.id for trial in full}
     events = levelled.journal.of("evaluation")
-    assert all((event.get("model") == str(smaller)) == (event["fidelity"] == 1.0 and "items" in event) for event in events)
+    assert all(
+        (event.get("model") == str(smaller)) == (event["fidelity"] == 1.0 and "items" in event) for event in events
+    )
 
 
 def test_costs_come_from_the_models_sizes_and_stay(levelled: Study, smaller: Path) -> None:

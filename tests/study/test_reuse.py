@@ -27,8 +27,10 @@ from autoselection.signals import SignalTable, load_table, score_pool
 from autoselection.study import Study, decisions, read_events, run_study
 from autoselection.study.compute import measure_compute
 from autoselection.study.earlier_scores import warm_start_scores
+from autoselection.study.levels import told_by_levels
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.reuse import warm_start
+from autoselection.study.run import summary
 
 pytestmark = pytest.mark.usefixtures("inline_module")
 
@@ -361,6 +363,34 @@ def test_scores_of_an_earlier_study_of_this_pool_are_learnt_from_and_outlive_it(
     alone = run_study(_warm_config(study_config, tmp_path / "alone.yaml", None, evaluations=6), tmp_path / "alone")
     seen = [event["round"]["decisions"][0]["ranked"][0]["prediction"] for event in whole.journal.of("round")][4:]
     assert seen != [e["round"]["decisions"][0]["ranked"][0]["prediction"] for e in alone.journal.of("round")][4:]
+    again = _killed_and_gone_on(config, tmp_path / "again", ends, first.path)
+    assert _decided(again) == _decided(whole)
+
+
+def test_a_study_of_this_pool_with_another_model_is_a_lower_level(
+    study_config: Path, smaller: Path, tmp_path: Path, ends: Any
+) -> None:
+    """All of its recipes may be promoted, its scores count for as much as they agree, and the report counts both."""
+    ends(_end)
+    small = yaml.safe_load(_warm_config(study_config, tmp_path / "first.yaml", None, evaluations=7).read_text())
+    small["model"]["path"] = str(smaller)
+    del small["sae"]
+    small["signals"]["signals"] = ["tokens", "ngram_entropy", "text_hash"]
+    (tmp_path / "first.yaml").write_text(yaml.safe_dump(small))
+    first = run_study(load_config(tmp_path / "first.yaml"), tmp_path / "first")
+    config = _warm_config(
+        study_config, tmp_path / "next.yaml", None, first.path, evaluations=6, warm_start_probes=1, warmup=0
+    )
+    whole = run_study(config, tmp_path / "whole")
+    (event,) = whole.journal.of("warm_start")
+    assert [entry["model"] for entry in event["scores"]] == ["smaller"] * 7
+    (told,) = told_by_levels(whole)
+    theirs = {trial.record["subset_hash"] for trial in first.trials}
+    promoted = theirs & {trial.record["subset_hash"] for trial in whole.trials}
+    assert (told.cost, told.tried, told.promoted) == (0.0, 7, len(promoted)) and len(promoted) >= 1
+    assert summary(whole)["levels"] == [told.to_dict()]
+    said = study_markdown(whole)
+    assert f"It took {first.path}, a study of this pool with the model smaller, for a lower level: 7 recipes" in said
     again = _killed_and_gone_on(config, tmp_path / "again", ends, first.path)
     assert _decided(again) == _decided(whole)
 

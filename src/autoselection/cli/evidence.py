@@ -74,23 +74,48 @@ def diagnose(
         print_diagnosis(found, output)
 
 
-@app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection whatif study --weights gsm8k=2,mmlu=0.5")
+@app.command(
+    rich_help_panel=EVIDENCE, epilog="Example: autoselection whatif study --weights gsm8k=2 --better t003,t007"
+)
 def whatif(
     study_dir: Annotated[
         Path, typer.Argument(help="Study directory, finished or not.", autocompletion=_completion.study)
     ],
     weights: Annotated[
-        str, typer.Option("--weights", help="Weights of tasks, such as gsm8k=2,mmlu=0.5; others keep their own.")
-    ],
+        Optional[str],  # noqa: UP045
+        typer.Option("--weights", help="Weights of tasks, such as gsm8k=2,mmlu=0.5; others keep their own."),
+    ] = None,
+    better: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--better", help="Two trials or recipes, such as t003,new.yaml: which is better, if that is known."
+        ),
+    ] = None,
+    sure: Annotated[float, typer.Option(help="With --better: probability from which an answer is given.")] = 0.9,
     proposals: Annotated[int, typer.Option(min=0, help="Recipes that were not tried to look at, too (count).")] = 160,
     as_json: Json = False,
 ) -> None:
-    """Tell which trial, or recipe not tried yet, would win if tasks counted otherwise, without any training."""
-    from autoselection.diagnose import parse_weights, what_if
+    """Tell which trial, or recipe not tried yet, would win if tasks counted otherwise, or which of two is better, without training."""
+    from autoselection.diagnose import parse_weights, what_if, which_is_better
     from autoselection.report.whatif import whatif_sheets
     from autoselection.study import Study
 
-    found = what_if(Study(study_dir.resolve()), parse_weights(weights), proposals=proposals)
+    if weights is None and better is None:
+        raise ConfigError(
+            "Say what is asked: --weights TASK=NUMBER, or --better ONE,OTHER (trials or recipes), or both."
+        )
+    study, weighed = Study(study_dir.resolve()), {} if weights is None else parse_weights(weights)
+    if better is not None:
+        pair = words(better)
+        if len(pair) != 2:
+            raise ConfigError(f"--better takes two trials or recipes, such as t003,t007, not {len(pair)}.")
+        answer = which_is_better(study, *pair, weights=weighed, sure=sure)
+        if as_json:
+            emit(answer.to_dict(), True, "")
+        for sentence in () if as_json else answer.sentences:
+            output.say(f"- {sentence}")
+        return
+    found = what_if(study, weighed, proposals=proposals)
     if as_json:
         emit(found.to_dict(), True, "")
         return

@@ -14,6 +14,7 @@ from autoselection.diagnose.diagnosis import (
     state_proxies,
     write_table,
 )
+from autoselection.diagnose.pairs import PairAnswer, PairTest, study_pairs, which_is_better
 from autoselection.diagnose.study import diagnose_study
 from autoselection.diagnose.whatif import WhatIf, parse_weights, what_if
 
@@ -26,6 +27,8 @@ __all__ = [
     "Diagnosis",
     "Estimate",
     "Line",
+    "PairAnswer",
+    "PairTest",
     "Predicted",
     "Proxy",
     "WhatIf",
@@ -39,6 +42,8 @@ __all__ = [
     "parse_weights",
     "rank_correlations",
     "state_proxies",
+    "study_pairs",
     "what_if",
+    "which_is_better",
     "write_table",
 ]

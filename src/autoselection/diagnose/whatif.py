@@ -130,7 +130,7 @@ def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROP
         ConfigError: a task that the study does not have, or no weight above 0.
         StudyError: no trial has a score.
     """
-    tasks = _reweighed(study, weights)
+    tasks = reweighed_tasks(study, weights)
     trials = study.contenders()
     if not trials:
         raise StudyError(f"{study.path}: no trial has a score yet; run the study first.")
@@ -158,7 +158,12 @@ def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROP
     return WhatIf({task.name: task.weight for task in tasks}, tuple(listed), tuple(untried), (*said, *notes))
 
 
-def _reweighed(study: Study, weights: Mapping[str, float]) -> list[TaskConfig]:
+def reweighed_tasks(study: Study, weights: Mapping[str, float]) -> list[TaskConfig]:
+    """The study's tasks with other weights.
+
+    Raises:
+        ConfigError: a task that the study does not have, or no weight above 0.
+    """
     names = [task.name for task in study.config.tasks]
     for name in weights:
         if name not in names:

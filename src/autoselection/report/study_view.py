@@ -13,8 +13,8 @@ import numpy as np
 
 from autoselection._version import __version__
 from autoselection.config import to_yaml
-from autoselection.diagnose import Diagnosis, diagnose_study
-from autoselection.errors import PoolError, RecipeError, SignalError, StudyError
+from autoselection.diagnose import Diagnosis, diagnose_study, study_pairs
+from autoselection.errors import ConfigError, PoolError, RecipeError, SignalError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import PrefixCache, RecipeBook, materialize, rows_by_step
 from autoselection.report.answer import Answer, study_answer
@@ -200,7 +200,7 @@ def view_study(study: Study, *, price: float | None = None) -> StudyView:
         trade_offs=tuple(trade_offs(study)),
         stages=_stages(study, price),
         sheets=study_sheets(study),
-        notes=tuple(study_notes(study)),
+        notes=(*study_notes(study), *_pairs(study)),
         selection=selection,
         missing=(*_unfinished(study), *missing),
         config=to_yaml(study.config),
@@ -208,6 +208,15 @@ def view_study(study: Study, *, price: float | None = None) -> StudyView:
         seeds=_seeds(study),
         commands=_commands(study),
     )
+
+
+def _pairs(study: Study) -> tuple[str, ...]:
+    """How well pairs of recipes could be told apart, where that can be tested."""
+    try:
+        found = study_pairs(study)
+    except ConfigError:
+        return ()
+    return () if found is None else (found.sentence(),)
 
 
 def _unfinished(study: Study) -> tuple[str, ...]:
@@ -252,7 +261,11 @@ def trial_views(study: Study) -> tuple[TrialView, ...]:
         found.append(
             TrialView(
                 id=trial.id,
-                kind=KINDS.get(record["origin"], str(record["origin"])) if full else f"model {trial.model}" if trial.model else SHORT,
+                kind=KINDS.get(record["origin"], str(record["origin"]))
+                if full
+                else f"model {trial.model}"
+                if trial.model
+                else SHORT,
                 parent=record.get("parent"),
                 edit=str(record.get("edit") or ""),
                 fidelity=trial.fidelity,

@@ -17,15 +17,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from autoselection.search.history import SearchHistory
-from autoselection.search.levels import FULL, Level
+from autoselection.search.levels import FULL, Level, lower_levels
 from autoselection.search.predictions import Predictions
 from autoselection.search.proposals import Draft
 from autoselection.search.ranker import Point, Prediction
 from autoselection.search.records import Candidate
 
+PROBES = 1 / 3
+"""Share of what may go into lower levels that probes get at most."""
 LOOKED_AT = 8
 """Leading proposals for which levels are compared."""
 
@@ -77,8 +77,8 @@ def choose(history: SearchHistory, predictions: Predictions, ranked: Sequence[Dr
                 found.append((value, place, level, float(told[place])))
     best = max(range(len(found)), key=lambda option: (found[option][0], -option))
     _, place, level, told_of = found[best]
-    draft, first, _, prediction, _ = things[place]
-    return Chosen(level, prediction, _reason(level, prediction, told_of, len(found), first), draft, first)
+    proposal, first, _, prediction, _ = things[place]
+    return Chosen(level, prediction, _reason(level, prediction, told_of, len(found), first), proposal, first)
 
 
 def waiting_candidates(history: SearchHistory) -> list[Candidate]:
@@ -103,10 +103,14 @@ def _reason(level: Level, expected: Prediction, told: float, options: int, first
 
 
 def probes_due(history: SearchHistory) -> int:
-    """How many probes begin a search with several levels: as many as are paid for, at the cheapest level."""
+    """How many probes begin a search with several levels: ``fidelity.warmup`` where :data:`PROBES` of what may go below a full
+    evaluation pays for so many at the cheapest level, else what it pays for, but no fewer than ``search.warmup``."""
     config = history.config
-    lower = history.payable_levels
-    if not lower:
-        return config.warmup
-    affordable = config.fidelity.share * config.evaluations / lower[0].cost
-    return min(config.fidelity.warmup, max(config.warmup, int(np.floor(affordable + 1e-9))))
+    lower = lower_levels(config.fidelity)
+    affordable = PROBES * config.fidelity.share * config.evaluations / lower[0].cost
+    return min(config.fidelity.warmup, max(config.warmup, math.floor(affordable + 1e-9)))
+
+
+def screening_pays(history: SearchHistory) -> bool:
+    """Whether the cheapest level is so cheap that all of ``fidelity.warmup`` is paid for: then halves of scores come first."""
+    return history.next_level != FULL and probes_due(history) == history.config.fidelity.warmup

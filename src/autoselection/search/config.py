@@ -149,7 +149,8 @@ class LowerModelConfig(StrictModel):
     """Another model, whose trainings tell something of the target's."""
 
     path: str = Field(
-        min_length=1, description="Folder of another causal language model (safetensors), or a hub id: cheaper than model.path."
+        min_length=1,
+        description="Folder of another causal language model (safetensors), or a hub id: cheaper than model.path.",
     )
     cost: float | None = Field(
         None,
@@ -202,7 +203,7 @@ class FidelityConfig(StrictModel):
         9,
         ge=1,
         description="Probes at the cheapest level before anything else (count), chosen as those of search.warmup are; with 'items' "
-        "or 'models' no more than 'share' of the budget pays for.",
+        "or 'models' no more than a third of 'share' pays for, or search.warmup.",
     )
     share: float = Field(
         0.3,

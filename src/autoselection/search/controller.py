@@ -144,6 +144,7 @@ class SearchController:
             proposer_of(proposer, config),
             roles,
             recipes,
+            earlier,
         )
 
     def __repr__(self) -> str:

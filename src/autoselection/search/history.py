@@ -208,7 +208,9 @@ class SearchHistory:
         """Operator credit of all edits with two scores of the same fidelity."""
         told = self.told
         scores = {
-            (trial.candidate.subset_hash, trial.candidate.series): trial.score for trial in told if trial.score is not None
+            (trial.candidate.subset_hash, trial.candidate.series): trial.score
+            for trial in told
+            if trial.score is not None
         }
         changes = []
         for trial in told:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from autoselection.errors import StudyError
 from autoselection.recipes import Recipe, StateVector, state_vector
 from autoselection.search import reseed, warmup
-from autoselection.search.allocation import choose, probes_due
+from autoselection.search.allocation import choose, probes_due, screening_pays
 from autoselection.search.config import ZoneConfig
+from autoselection.search.earlier import EarlierTrial
 from autoselection.search.findings import summarise
 from autoselection.search.history import SearchHistory
 from autoselection.search.learnt_mixtures import learnt_mixtures
@@ -53,6 +54,7 @@ class Policy:
         proposer: makes the recipes that are ranked.
         roles: who advises beside the rules.
         initial: recipes evaluated first; those that select the same subset as an earlier one are left out.
+        earlier: what earlier studies of this pool found; recipes that one tried with another model are among the proposals.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Policy:
         proposer: Proposer,
         roles: Roles | None,
         initial: Sequence[Recipe],
+        earlier: Sequence[EarlierTrial] = (),
     ) -> None:
         self.signals = signals
         self.space = space
@@ -78,6 +81,7 @@ class Policy:
             draft = drafts.make(recipe, recipe.name or "given at the start")
             given.setdefault(draft.outcome.subset_hash, draft)
         self._initial = list(given.values())
+        self._below = [trial for trial in earlier if trial.model]
         self._repeated_initial = len(initial) - len(given)
 
     def next(self) -> Chosen | str:
@@ -110,7 +114,7 @@ class Policy:
         """The same where several levels are chosen from by value per cost."""
         history, config = self.history, self.history.config
         if probes < probes_due(history):
-            screened = self._screened(number) if history.next_level != FULL else None
+            screened = self._screened(number) if screening_pays(history) else None
             return screened or self._probe(number, probes) or "No new subset was found for a warmup probe."
         best = history.leader
         if best is None:
@@ -337,6 +341,8 @@ class Policy:
             if generation == 0:
                 for advised in advice.proposals():
                     self._add(proposals, advised.recipe, advised.edit, advised.key, best)
+                for trial in self._below:
+                    self._add(proposals, trial.recipe, f"recipe of an earlier study with {trial.model}")
             if not proposals.drafts:
                 break
             ranked = self.predictions.ranked(list(proposals.drafts.values()), number)

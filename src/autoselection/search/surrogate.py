@@ -260,13 +260,18 @@ def _posterior(model: Model, y: Array) -> tuple[Array, Array, float]:
 
 
 def pair_covariances(
-    parts: KernelParts, scores: Array, left: NDArray[np.int64], right: NDArray[np.int64]
+    parts: KernelParts,
+    scores: Array,
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    train: NDArray[np.int64] | None = None,
 ) -> tuple[Array, Array, Array]:
     """Joint beliefs of pairs of points, given the scores of the evaluated ones, on the scale of the model.
 
     Args:
-        scores: of the first points of ``parts``; those that follow may be asked about.
+        scores: of the points at ``train``; the others may be asked about.
         left, right: places of the pairs' points among all.
+        train: places of evaluated points; None: the first ones.
 
     Returns:
         means, shape (2, pairs); covariances, shape (pairs, 2, 2), without noise; standard deviation of one full
@@ -276,7 +281,8 @@ def pair_covariances(
     y = transform.forward(scores)
     centre = float(y.mean()) if len(y) else 0.0
     count = len(left)
-    model = parts.model(np.arange(len(scores)), np.concatenate([left, right]))
+    train = np.arange(len(scores)) if train is None else train
+    model = parts.model(train, np.concatenate([left, right]))
     fitted = _fitted(model, y - centre)
     prior = parts.across(left, right)
     explained = np.einsum("knt,kmnt->kmt", model.cross[:, :, :count], fitted.solved[..., count:])

@@ -132,7 +132,8 @@ class SurrogateInputs:
     def _found_earlier(self) -> list[Point]:
         points = self.points([trial.recipe for trial in self._earlier], [trial.rows for trial in self._earlier])
         return [
-            replace(point, study=trial.study, model=trial.model) for point, trial in zip(points, self._earlier, strict=True)
+            replace(point, study=trial.study, model=trial.model)
+            for point, trial in zip(points, self._earlier, strict=True)
         ]
 
     def evaluated(self, candidates: Sequence[Candidate], scores: NDArray[np.float64], *, own: bool = False) -> Known:
@@ -144,7 +145,9 @@ class SurrogateInputs:
         """
         places = [self._drafts.place(candidate) for candidate in candidates]
         points = [self.known(candidate) for candidate in candidates]
-        noise = noise_covariance(candidates, self._drafts.among[np.ix_(places, places)], budgets=self._budgets(candidates))
+        noise = noise_covariance(
+            candidates, self._drafts.among[np.ix_(places, places)], budgets=self._budgets(candidates)
+        )
         if self._earlier and not own:
             found = self._found_earlier
             series = [*(FIRST for _ in candidates), *(point.series for point in found)]

@@ -17,8 +17,8 @@ from autoselection.study.incumbent import Incumbent, open_incumbent
 from autoselection.study.opening import check_kind, prepare_journalled
 from autoselection.study.prepare import Prepared
 from autoselection.study.references import watched
-from autoselection.study.rounds import learn_from_earlier, measure_floors
-from autoselection.study.study import FLOORS, Study
+from autoselection.study.rounds import learn_from_earlier, measure_floors, settle_levels
+from autoselection.study.study import FLOORS, LEVELS, Study
 from autoselection.terminal import styled
 
 
@@ -29,6 +29,7 @@ def has_begun(study: Study) -> bool:
         known_budget(study) == config.search.evaluations
         and bool(journal.of(FLOORS) or not watched(config))
         and bool(journal.of("warm_start") or not config.search.warm_start)
+        and bool(journal.of(LEVELS) or not config.search.fidelity.models)
     )
 
 
@@ -62,5 +63,6 @@ def begin(
         for said in lineage_remarks(incumbent.selected.lineage):
             console.say(styled(f"Incumbent, {incumbent.name}", "yellow"), f": {said}")
     measure_floors(study, prepared.pool, executor, None if incumbent is None else incumbent.selected)
+    settle_levels(study)
     learn_from_earlier(study, prepared.table, prepared.pool)
     return study, prepared, incumbent

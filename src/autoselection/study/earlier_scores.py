@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,17 @@ _WITHOUT_EFFECTS = ("encoding", "subset")
 """What the surrogate may see without any features to have effects (``search.surrogate.features``)."""
 
 
-def warm_start_scores(table: SignalTable, config: SearchConfig, pool: str) -> dict[str, Any]:
+def warm_start_scores(table: SignalTable, config: SearchConfig, pool: str, model: str | None = None) -> dict[str, Any]:
     """What a search begins with of the scores of the studies in ``search.warm_start``.
 
     Args:
         table: signals of this pool.
         pool: its fingerprint.
+        model: fingerprint of the model that is trained here; None: of no matter.
 
     Returns:
         Plain data for the journal: ``scores`` (of studies of this pool: ``study``, ``trial``, ``score``, ``recipe``, ``seed``
-        of its random steps, ``subset_hash``), ``effects`` (usual effects after the studies of other pools; None: as they
+        of its random steps, ``subset_hash``, and ``model`` where that study trained another model than this one), ``effects`` (usual effects after the studies of other pools; None: as they
         come), ``effects_from`` (these studies) and ``unused`` (why no score of a study is of use, by study).
 
     Raises:
@@ -56,7 +58,8 @@ def warm_start_scores(table: SignalTable, config: SearchConfig, pool: str) -> di
         seed = study.config.search.seed
         if study.journal.of("study")[0]["pool"] == pool:
             cache = PrefixCache()  # trials of one study share their first steps
-            own = [{**trial, "seed": seed} for trial in trials if _selects(trial, seed, table, cache)]
+            other = {} if model is None or _trains(study, model) else {"model": Path(study.config.model.path).name}
+            own = [{**trial, "seed": seed, **other} for trial in trials if _selects(trial, seed, table, cache)]
             scores += [
                 own[place] for place in np.unique(np.linspace(0, len(own) - 1, min(most, len(own))).round().astype(int))
             ]
@@ -74,6 +77,11 @@ def warm_start_scores(table: SignalTable, config: SearchConfig, pool: str) -> di
                 unused[str(path)] = str(error)
     found = effects.model_dump(mode="json") if effects is not None and learnt else None
     return {"scores": scores, "effects": found, "effects_from": learnt, "unused": unused}
+
+
+def _trains(study: Study, model: str) -> bool:
+    """Whether a study trains the model of this fingerprint; one that began before these were noted is taken to."""
+    return str(study.journal.of("study")[0].get("identity", {}).get("model", model)) == model
 
 
 def _effects_after(
@@ -121,7 +129,16 @@ def warm_scores(chosen: dict[str, Any], table: SignalTable) -> list[EarlierTrial
                 "version of the package that it was started with, or start a new study."
             )
         number = 1 + studies.index(entry["study"])
-        found.append(EarlierTrial(number, outcome.recipe, np.sort(outcome.rows), outcome.subset_hash, entry["score"]))
+        found.append(
+            EarlierTrial(
+                number,
+                outcome.recipe,
+                np.sort(outcome.rows),
+                outcome.subset_hash,
+                entry["score"],
+                entry.get("model", ""),
+            )
+        )
     return found
 
 
@@ -136,10 +153,13 @@ def warm_sentences(chosen: dict[str, Any]) -> list[str]:
     recipes = ", ".join(f"{entry['trial']} of {entry['study']}" for entry in chosen["recipes"]) or "none was valid here"
     passed = "".join(f"; {count} passed over: {why}" for why, count in chosen["passed_over"].items())
     said = [f"The search began with recipes of earlier studies: {recipes}{passed}."]
-    scores = Counter(entry["study"] for entry in chosen.get("scores", ()))
+    scores = Counter((entry["study"], entry.get("model", "")) for entry in chosen.get("scores", ()))
     said += [
         f"It also learnt from {counted(count, 'score')} of {study}, a study of this pool, as far as its own agree with them."
-        for study, count in scores.items()
+        if not model
+        else f"It took {study}, a study of this pool with the model {model}, for a lower level: {counted(count, 'recipe')} of it "
+        "could be promoted, and its scores counted as far as those of this model agree with them."
+        for (study, model), count in scores.items()
     ]
     if sources := chosen.get("effects_from"):
         said.append(f"It began with usual effects as the scores of other pools changed them: {', '.join(sources)}.")

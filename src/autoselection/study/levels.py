@@ -159,7 +159,7 @@ class LevelTold:
 
     Attributes:
         level: in words, such as ``model small``.
-        cost: of an evaluation, in full ones, as it was counted.
+        cost: of an evaluation, in full ones, as it was counted; 0 where an earlier study paid for it.
         tried: recipes with a score there.
         promoted: of these, recipes that were evaluated in full, too.
         correlation: rank correlation of the two scores over these; None below five, or without a spread.
@@ -182,8 +182,8 @@ class LevelTold:
     def sentence(self) -> str:
         """For people."""
         said = (
-            f"{self.level[0].upper()}{self.level[1:]}: {counted(self.tried, 'recipe')} tried at {self.cost:.2g} of the cost, "
-            f"{self.promoted} of them evaluated in full, too"
+            f"{self.level[0].upper()}{self.level[1:]}: {counted(self.tried, 'recipe')} tried"
+            f"{f' at {self.cost:.2g} of the cost' if self.cost else ''}, {self.promoted} of them evaluated in full, too"
         )
         if self.interval is not None:
             low, high = self.interval
@@ -201,24 +201,34 @@ def told_by_levels(study: Study) -> list[LevelTold]:
         if trial.fidelity < 1.0:
             groups.setdefault((trial.fidelity, trial.model), []).append(trial)
     full = {trial.record["subset_hash"]: trial for trial in study.subsets()}
-    return [
-        _told(level_of(settings.fidelity, model, fidelity).describe(), fidelity, trials, full)
-        for (fidelity, model), trials in sorted(groups.items())
-    ]
+    earlier: dict[str, dict[str, float]] = {}
+    for entry in (study.journal.of("warm_start") or [{}])[0].get("scores", ()):
+        if "model" in entry:
+            name = f"model {entry['model']} in the study {entry['study']}"
+            earlier.setdefault(name, {})[entry["subset_hash"]] = entry["score"]
+    found = [_told(name, 0.0, scores, full, None) for name, scores in earlier.items()]
+    for (fidelity, model), trials in sorted(groups.items()):
+        scored = [trial for trial in trials if trial.score is not None]
+        took = [trial.seconds / max(1, len(trial.results)) for trial in scored]
+        whole = [trial.seconds / max(1, len(trial.results)) for trial in full.values() if trial.score is not None]
+        seconds = float(np.mean(took) / np.mean(whole)) if took and whole and np.mean(whole) > 0 else None
+        name = level_of(settings.fidelity, model, fidelity).describe()
+        scores = {str(trial.record["subset_hash"]): float(trial.score or 0.0) for trial in scored}
+        found.append(_told(name, fidelity, scores, full, seconds))
+    return found
 
 
-def _told(level: str, cost: float, trials: list[Trial], full: dict[str, Trial]) -> LevelTold:
-    scored = [trial for trial in trials if trial.score is not None]
-    both = [(trial, full[trial.record["subset_hash"]]) for trial in scored if trial.record["subset_hash"] in full]
-    pairs = [(low.score, high.score) for low, high in both if high.score is not None]
+def _told(
+    level: str, cost: float, scores: dict[str, float], full: dict[str, Trial], seconds: float | None
+) -> LevelTold:
+    """From the scores of subsets at a level."""
+    both = [(score, full[subset].score) for subset, score in scores.items() if subset in full]
+    pairs = [(low, high) for low, high in both if high is not None]
     agreement = rank_agreement(*np.array(pairs, np.float64).T) if len(pairs) >= 5 else None
-    took = [trial.seconds / max(1, len(trial.results)) for trial in scored]
-    whole = [trial.seconds / max(1, len(trial.results)) for trial in full.values() if trial.score is not None]
-    seconds = float(np.mean(took) / np.mean(whole)) if took and whole and np.mean(whole) > 0 else None
     return LevelTold(
         level,
         cost,
-        len({trial.record["subset_hash"] for trial in scored}),
+        len(scores),
         len(both),
         None if agreement is None else agreement.value,
         None if agreement is None else (agreement.low, agreement.high),
@@ -234,5 +244,3 @@ def level_sentences(study: Study) -> Iterator[str]:
     yield from (level.sentence() for level in found)
     if found:
         yield "Only full evaluations were compared for the best; what the others would have scored in full is not known."
-
-

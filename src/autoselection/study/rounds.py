@@ -12,6 +12,7 @@ from autoselection.activity import tell_stage
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import Executor
+from autoselection.language.models import model_parts
 from autoselection.ledger import Account, Ledger
 from autoselection.llm import build_roles
 from autoselection.llm.exchanges import FILE as EXCHANGES
@@ -208,7 +209,8 @@ def learn_from_earlier(study: Study, table: SignalTable, pool: Pool) -> None:
     """Journal, once, what the studies of ``search.warm_start`` found."""
     settings = study.config.search
     if settings.warm_start and not study.journal.of("warm_start"):
-        learnt = warm_start_scores(table, settings, pool.fingerprint)
+        model = model_parts(study.config.model.path)["model"]
+        learnt = warm_start_scores(table, settings, pool.fingerprint, model)
         study.journal.append("warm_start", **warm_start(table, settings), **learnt)
 
 

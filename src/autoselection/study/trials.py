@@ -154,7 +154,14 @@ class Trials(Sequence[Trial]):
         ]
         text, number = polars.String, polars.Float64
         schema = {"trial": text, "score": number, "rows": polars.Int64, "recipe": text, "origin": text, "parent": text}
-        schema |= {"fidelity": number, "model": text, "seeds": polars.Int64, "seconds": number, "failure": text, "subset": text}
+        schema |= {
+            "fidelity": number,
+            "model": text,
+            "seeds": polars.Int64,
+            "seconds": number,
+            "failure": text,
+            "subset": text,
+        }
         return polars.DataFrame(rows, schema=schema | dict.fromkeys((f"score/{name}" for name in tasks), number))
 
     def __repr__(self) -> str:
