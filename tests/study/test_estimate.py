@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from test_cli import document, run
 
 from autoselection.config import load_config
@@ -52,6 +53,20 @@ def test_every_training_of_the_study_is_counted(told: dict, study_config: Path):
     assert 0 < told["share"] <= 1 and 0 < search["rows"] <= 400
     assert search["wall"] == pytest.approx(search["seconds"] / 2)
     assert all(each["seconds"] >= 0 for each in told["stages"]) and search["memory"] > 10**7
+
+
+def test_evaluations_with_another_model_are_measured_and_counted(study_config: Path, smaller: Path, tmp_path: Path):
+    settings = yaml.safe_load(study_config.read_text())
+    settings["search"]["fidelity"] = {"models": [{"path": str(smaller), "cost": 0.5, "items": 0.5}], "share": 0.4}
+    settings |= {"final": {"enabled": False}, "incumbent": {"recipe": "none"}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(settings))
+    found = estimate_study(load_config(tmp_path / "study.yaml"))
+    stages = {each.name: each for each in found.stages}
+    below, full = stages["search, model smaller, 50% of the items"], stages["search"]
+    assert (full.runs, below.runs) == (3, 4)  # of five evaluations two go below, at half of the cost
+    assert 0 < below.seconds / below.runs < full.seconds / full.runs
+    (said,) = [each for each in found.assumptions if "level 'model smaller, 50% of the items'" in each]
+    assert "counted as 0.5 of a full one; by the sample it takes 0." in said
 
 
 def test_what_is_there_costs_nothing(told: dict):

@@ -19,9 +19,9 @@ from autoselection.search.levels import level_of
 from autoselection.search.pareto import ROWS, TOKENS
 from autoselection.statistics.compare import p_cell
 from autoselection.study.earlier_scores import warm_sentences
-from autoselection.study.levels import level_sentences, settled_search
 from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
+from autoselection.study.levels import level_sentences, settled_search
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination
 from autoselection.study.references import reference_results, watched_tasks

@@ -29,10 +29,12 @@ from autoselection.ledger import Wanted, evaluation_job
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.progress import console
 from autoselection.search import SearchController
+from autoselection.search.levels import Level, lower_levels
 from autoselection.signals import SignalTable, load_table, score_pool, stored_signals
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.study.checks import estimate_training
 from autoselection.study.incumbent import incumbent_recipe
+from autoselection.study.levels import check_lower_models, lower_model, model_costs, with_costs
 from autoselection.study.named_pools import is_study
 from autoselection.study.prepare import check_inputs, scratch_pool
 from autoselection.study.references import watched
@@ -158,6 +160,28 @@ class _Rates:
     device: str
 
 
+@dataclass(frozen=True)
+class _Evaluation:
+    """What one evaluation of the search takes: budget, rows of the subset, tokens of a row, dev items, and its rates."""
+
+    sft: SFTConfig
+    rows: float
+    row_tokens: float
+    items: float
+    rates: _Rates
+
+    @property
+    def tokens(self) -> float:
+        """Tokens trained on."""
+        return training_tokens(self.sft, self.rows, self.row_tokens)
+
+    @property
+    def seconds(self) -> float:
+        """On one device."""
+        rates = self.rates
+        return self.tokens * rates.token + rates.once + rates.load + self.items * rates.dev
+
+
 def estimate_study(config: StudyConfig, *, spent: float = 0.0, price: float | None = None) -> Estimate:
     """Measure a sample of a study and say what the whole will take.
 
@@ -170,6 +194,7 @@ def estimate_study(config: StudyConfig, *, spent: float = 0.0, price: float | No
             training failed.
     """
     check_inputs(config)
+    check_lower_models(config)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
         folder = Path(scratch)
@@ -188,8 +213,10 @@ def estimate_study(config: StudyConfig, *, spent: float = 0.0, price: float | No
         signals, table, scored = _signal_stages(config, pool, few, many, sizes, row_tokens)
         share, told = _share(config, table, len(pool))
         stages += signals
-        stages += _evaluation_stages(config, len(pool), row_tokens, share, rates, spent)
-    assumptions = [told, *scored, *training.sentences, *_not_in_it(config)]
+        whole = _Evaluation(config.evaluation.sft, share * len(pool), row_tokens, _items(config.tasks, "dev"), rates)
+        lower = _lower_evaluations(config, pool, many, whole, folder)
+        stages += _evaluation_stages(config, len(pool), row_tokens, share, rates, spent, lower)
+    assumptions = [told, *scored, *training.sentences, *_cost_sentences(whole, lower), *_not_in_it(config)]
     took = time.perf_counter() - started
     return Estimate(len(pool), row_tokens, share, rates.device, tuple(stages), tuple(assumptions), took, price)
 
@@ -281,6 +308,35 @@ def _measured_evaluation(config: StudyConfig, sample: Pool, row_tokens: float, w
     )
 
 
+def _lower_evaluations(
+    config: StudyConfig, pool: Pool, sample: Pool, whole: _Evaluation, folder: Path
+) -> list[tuple[Level, _Evaluation]]:
+    """Evaluations below a full one whose level is chosen by value per cost; those with other models are measured, too."""
+    search = with_costs(config.search, [cost.to_dict() for cost in model_costs(config)])
+    if not search.fidelity.by_value:
+        return []
+    found = []
+    for level in lower_levels(search.fidelity):
+        row_tokens, rates = whole.row_tokens, whole.rates
+        if level.number is not None:
+            console.say(f"Measuring a training of {level.model} and its scoring.")
+            own = config.model_copy(update={"model": lower_model(config, level.number)})
+            row_tokens = estimate_training(own, pool).row_tokens
+            rates = _measured_evaluation(own, sample, row_tokens, folder / f"work-{level.number}")
+        sft = whole.sft.shortened(level.training)
+        found.append((level, _Evaluation(sft, whole.rows, row_tokens, level.items * whole.items, rates)))
+    return found
+
+
+def _cost_sentences(whole: _Evaluation, lower: Sequence[tuple[Level, _Evaluation]]) -> list[str]:
+    """What evaluations below a full one are counted as, and what they take."""
+    return [
+        f"An evaluation at the level '{level.describe()}' is counted as {level.cost:.2g} of a full one; by the sample it takes "
+        f"{evaluation.seconds / max(whole.seconds, 1e-9):.2g} of its time."
+        for level, evaluation in lower
+    ]
+
+
 def _evaluated(
     config: StudyConfig, sample: Pool | None, tokens: int, items: int, work: Path, *, full_metrics: bool | None = None
 ) -> EvaluationResult:
@@ -358,7 +414,13 @@ def _share(config: StudyConfig, table: SignalTable, rows: int) -> tuple[float, s
 
 
 def _evaluation_stages(
-    config: StudyConfig, rows: int, row_tokens: float, share: float, rates: _Rates, spent: float
+    config: StudyConfig,
+    rows: int,
+    row_tokens: float,
+    share: float,
+    rates: _Rates,
+    spent: float,
+    lower: Sequence[tuple[Level, _Evaluation]] = (),
 ) -> list[Stage]:
     """Search, comparison with the incumbent and final table."""
     seeds, sft = len(config.evaluation.seeds), config.evaluation.sft
@@ -376,7 +438,14 @@ def _evaluation_stages(
 
     left = max(0.0, config.search.evaluations - spent)
     stages = [stage("references of guards and floors", "dev", [], 1)] if watched(config) and not spent else []
-    stages += [stage("search", "dev", [part] * round(left * seeds))]
+    below = config.search.fidelity.share * left / max(1, len(lower)) if lower else 0.0  # of each level, in full evaluations
+    stages += [stage("search", "dev", [part] * round((left - below * len(lower)) * seeds))]
+    for level, evaluation in lower:
+        runs = round(below / level.cost * seeds)
+        seconds, workers = runs * evaluation.seconds, max(1, min(config.executor.workers, runs))
+        name, tokens, memory = f"search, {level.describe()}", runs * evaluation.tokens, evaluation.rates.memory
+        how = "scaled by tokens and items"
+        stages.append(Stage(name, runs, int(part), tokens, seconds, seconds / workers, memory, how))
     incumbent, fresh = incumbent_recipe(config), config.incumbent.fresh_seeds
     if incumbent is not None:
         whole = float(rows) if not incumbent[1].steps else part
@@ -401,6 +470,8 @@ def _not_in_it(config: StudyConfig) -> list[str]:
         "Not in it: starting of workers, failed trainings, and the search's own decisions (seconds a round).",
         "Signals that compare rows with each other may take longer on the whole pool than the sample tells.",
     ]
+    if config.search.fidelity.by_value:
+        said.append("As much of the search as may go into cheaper evaluations (search.fidelity.share) is taken to go there.")
     if config.executor.workers > 1:
         said.append(
             f"{config.executor.workers} workers share the cores, or devices, that there are: the wall time is at best."

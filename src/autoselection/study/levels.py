@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from autoselection.notebook import counted
 from autoselection.search import Candidate
 from autoselection.search.config import SearchConfig
 from autoselection.search.levels import level_of, model_names
-from autoselection.statistics import rank_agreement
+from autoselection.statistics import RankAgreement, rank_agreement
 from autoselection.study.study import LEVELS, Study
 from autoselection.study.trials import Trial
 
@@ -153,6 +153,10 @@ def _check_usable(config: StudyConfig, model: ModelConfig) -> None:
 # What became of it
 
 
+FEWEST_PAIRS = 5
+"""Recipes with two scores from which on a correlation is told."""
+
+
 @dataclass(frozen=True)
 class LevelTold:
     """What a level told of full evaluations.
@@ -164,6 +168,7 @@ class LevelTold:
         promoted: of these, recipes that were evaluated in full, too.
         correlation: rank correlation of the two scores over these; None below five, or without a spread.
         interval: 95% interval of that.
+        tasks: the same correlation for each task by itself, where there is one.
         seconds: of an evaluation there over those of a full one, as measured (means); None without both.
     """
 
@@ -173,6 +178,7 @@ class LevelTold:
     promoted: int
     correlation: float | None
     interval: tuple[float, float] | None
+    tasks: dict[str, float]
     seconds: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -188,6 +194,8 @@ class LevelTold:
         if self.interval is not None:
             low, high = self.interval
             said += f"; over these the scores' rank correlation is {self.correlation:.2f} (95% {low:.2f} to {high:.2f})"
+        if len(self.tasks) > 1:
+            said += f", by task {', '.join(f'{task} {value:.2f}' for task, value in self.tasks.items())}"
         if self.seconds is not None:
             said += f"; it took {self.seconds:.2f} of the time of a full evaluation"
         return f"{said}."
@@ -206,7 +214,7 @@ def told_by_levels(study: Study) -> list[LevelTold]:
         if "model" in entry:
             name = f"model {entry['model']} in the study {entry['study']}"
             earlier.setdefault(name, {})[entry["subset_hash"]] = entry["score"]
-    found = [_told(name, 0.0, scores, full, None) for name, scores in earlier.items()]
+    found = [_told(name, 0.0, scores, {}, full, None) for name, scores in earlier.items()]
     for (fidelity, model), trials in sorted(groups.items()):
         scored = [trial for trial in trials if trial.score is not None]
         took = [trial.seconds / max(1, len(trial.results)) for trial in scored]
@@ -214,26 +222,42 @@ def told_by_levels(study: Study) -> list[LevelTold]:
         seconds = float(np.mean(took) / np.mean(whole)) if took and whole and np.mean(whole) > 0 else None
         name = level_of(settings.fidelity, model, fidelity).describe()
         scores = {str(trial.record["subset_hash"]): float(trial.score or 0.0) for trial in scored}
-        found.append(_told(name, fidelity, scores, full, seconds))
+        by_task = {
+            task.name: {str(trial.record["subset_hash"]): trial.tasks[task.name] for trial in scored}
+            for task in study.config.tasks
+        }
+        found.append(_told(name, fidelity, scores, by_task, full, seconds))
     return found
 
 
 def _told(
-    level: str, cost: float, scores: dict[str, float], full: dict[str, Trial], seconds: float | None
+    level: str,
+    cost: float,
+    scores: Mapping[str, float],
+    by_task: Mapping[str, Mapping[str, float]],
+    full: Mapping[str, Trial],
+    seconds: float | None,
 ) -> LevelTold:
-    """From the scores of subsets at a level."""
-    both = [(score, full[subset].score) for subset, score in scores.items() if subset in full]
-    pairs = [(low, high) for low, high in both if high is not None]
-    agreement = rank_agreement(*np.array(pairs, np.float64).T) if len(pairs) >= 5 else None
+    """From the scores of subsets at a level, and those of each task."""
+    both = [subset for subset in scores if subset in full and full[subset].score is not None]
+    agreement = _agreement([(scores[subset], full[subset].score or 0.0) for subset in both])
+    tasks = {
+        task: _agreement([(own[subset], full[subset].tasks[task]) for subset in both]) for task, own in by_task.items()
+    }
     return LevelTold(
         level,
         cost,
         len(scores),
-        len(both),
+        sum(subset in full for subset in scores),
         None if agreement is None else agreement.value,
         None if agreement is None else (agreement.low, agreement.high),
+        {task: found.value for task, found in tasks.items() if found is not None},
         seconds,
     )
+
+
+def _agreement(pairs: Sequence[tuple[float, float]]) -> RankAgreement | None:
+    return rank_agreement(*np.array(pairs, np.float64).T) if len(pairs) >= FEWEST_PAIRS else None
 
 
 def level_sentences(study: Study) -> Iterator[str]:
