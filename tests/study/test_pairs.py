@@ -42,7 +42,7 @@ def test_how_often_answers_are_right_is_tested_on_the_studys_own_pairs(finished_
 
 def test_a_recipe_that_was_never_tried_can_be_asked_about(finished_study: Study, tmp_path: Path) -> None:
     recipe = tmp_path / "high.yaml"
-    recipe.write_text("version: 1\nsteps:\n- ngram_entropy: {fraction: 0.3, direction: high}\n")
+    recipe.write_text("version: 1\nsteps:\n- {operator: ngram_entropy, params: {fraction: 0.3, direction: high}}\n")
     found = which_is_better(finished_study, str(recipe), "t001")
     assert 0.0 < found.probability < 1.0
     if found.better is None:
