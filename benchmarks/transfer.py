@@ -58,10 +58,11 @@ STARTS = 3
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A pool with both of its base models."""
+    """A pool with both of its base models, and how many proposals its searches rank."""
 
     narrow: PoolWorld
     wide: PoolWorld
+    proposals: int
 
     def search(self, settings: dict[str, Any], budget: int, seed: int, **given: Any) -> SearchController:
         """A whole search on the wide model, and on the narrow one where a candidate asks for it."""
@@ -76,7 +77,7 @@ class Pair:
     def _run(
         self, target: PoolWorld, settings: dict[str, Any], budget: int, seed: int, **given: Any
     ) -> SearchController:
-        own = {"evaluations": budget, "seed": seed, "min_rows": target.min_rows}
+        own = {"evaluations": budget, "seed": seed, "min_rows": target.min_rows, "proposals": self.proposals}
         search = SearchController(target.table, SearchConfig.model_validate({**settings, **own}), **given)
         while candidates := search.ask():
             for candidate in candidates:
@@ -86,9 +87,9 @@ class Pair:
 
 
 @lru_cache(maxsize=1)
-def pair_of(work: Path, pool: str) -> Pair:
+def pair_of(work: Path, pool: str, proposals: int) -> Pair:
     """Both worlds of a pool."""
-    return Pair(PoolWorld.load(work, pool, NARROW), PoolWorld.load(work, pool, WIDE))
+    return Pair(PoolWorld.load(work, pool, NARROW), PoolWorld.load(work, pool, WIDE), proposals)
 
 
 Arm = Callable[[Pair, int, int], tuple[SearchController, float, Sequence[EarlierTrial]]]
@@ -122,11 +123,11 @@ def _earlier(trial: EvaluatedCandidate) -> EarlierTrial:
 ARMS: dict[str, Arm] = {"wide": _wide, "levels": _levels, "transfer": _transfer}
 
 
-def run_one(work: Path, pool: str, name: str, budget: int, seed: int, path: Path) -> dict[str, Any]:
+def run_one(work: Path, pool: str, name: str, budget: int, seed: int, proposals: int, path: Path) -> dict[str, Any]:
     """One search; kept in ``path``."""
     if path.is_file():
         return dict(json.loads(path.read_text("utf-8")))
-    pair = pair_of(work, pool)
+    pair = pair_of(work, pool, proposals)
     started = time.perf_counter()
     with threadpool_limits(1):
         search, before, earlier = ARMS[name](pair, budget, seed)
@@ -273,6 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the pools and their signals")
     parser.add_argument("--budget", type=int, default=15, help="wide evaluations of every search")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--proposals", type=int, default=160, help="recipes that every search ranks for a candidate")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--pools", default=",".join(NAMES))
     parser.add_argument("--folder", type=Path, help="where finished runs are kept (default: WORK/transfer)")
@@ -287,17 +289,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(options.seeds):
         for pool in options.pools.split(","):
             try:
-                made = [
-                    run_one(
-                        options.work,
-                        pool,
-                        arm,
-                        options.budget,
-                        seed,
-                        folder / f"{pool}-{arm}-{options.budget}-{seed}.json",
-                    )
-                    for arm in arms
-                ]
+                made = []
+                for arm in arms:
+                    kept = folder / f"{pool}-{arm}-{options.budget}-{options.proposals}-{seed}.json"
+                    made.append(run_one(options.work, pool, arm, options.budget, seed, options.proposals, kept))
             except TableError as error:
                 print(f"{error} It is left out.", file=sys.stderr, flush=True)
                 continue
