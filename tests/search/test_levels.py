@@ -174,7 +174,11 @@ def test_another_models_scores_are_brought_to_the_targets_scale():
     twofold."""
     first, other = (0, "", 0.0), (0, "small", 0.8)
     moved = aligned(np.array([1.0, 2.0, 3.0, 100.0, 200.0, 300.0]), [first] * 3 + [other] * 3, [*"abc", *"abc"])
-    assert moved[4] == pytest.approx(2.0) and 1.0 <= moved[5] - moved[4] <= 2.0 and moved[4] - moved[3] == moved[5] - moved[4]
+    assert (
+        moved[4] == pytest.approx(2.0)
+        and 1.0 <= moved[5] - moved[4] <= 2.0
+        and moved[4] - moved[3] == moved[5] - moved[4]
+    )
 
 
 def test_fewer_items_are_a_level_of_their_own(small):

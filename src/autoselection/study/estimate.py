@@ -438,7 +438,9 @@ def _evaluation_stages(
 
     left = max(0.0, config.search.evaluations - spent)
     stages = [stage("references of guards and floors", "dev", [], 1)] if watched(config) and not spent else []
-    below = config.search.fidelity.share * left / max(1, len(lower)) if lower else 0.0  # of each level, in full evaluations
+    below = (
+        config.search.fidelity.share * left / max(1, len(lower)) if lower else 0.0
+    )  # of each level, in full evaluations
     stages += [stage("search", "dev", [part] * round((left - below * len(lower)) * seeds))]
     for level, evaluation in lower:
         runs = round(below / level.cost * seeds)
@@ -471,7 +473,9 @@ def _not_in_it(config: StudyConfig) -> list[str]:
         "Signals that compare rows with each other may take longer on the whole pool than the sample tells.",
     ]
     if config.search.fidelity.by_value:
-        said.append("As much of the search as may go into cheaper evaluations (search.fidelity.share) is taken to go there.")
+        said.append(
+            "As much of the search as may go into cheaper evaluations (search.fidelity.share) is taken to go there."
+        )
     if config.executor.workers > 1:
         said.append(
             f"{config.executor.workers} workers share the cores, or devices, that there are: the wall time is at best."
