@@ -367,6 +367,8 @@ def test_a_study_that_is_not_prepared_says_so(agent_config: Path, tmp_path: Path
     with pytest.raises(StudyError, match=r"The study could not be prepared \(the disk is full\)"):
         ask(session, "show_rows")
     assert ask(session, "study_overview")["pool_rows"] is None
+    waited = evaluated(session, None)
+    assert waited["status"]["why"] == "the disk is full." and "could not be prepared" in waited["next"]
 
 
 def test_an_agents_trial_is_told_apart_in_a_studys_plot(session: AgentSession, folder: Path) -> None:
@@ -375,7 +377,7 @@ def test_an_agents_trial_is_told_apart_in_a_studys_plot(session: AgentSession, f
     propose(session, recipe(0.5))
     propose(session, recipe(0.2))
     scores = Study(folder).plot().drawn
-    assert [trace["name"] for trace in scores.traces] == ["agent", "best so far"]
+    assert [trace["name"] for trace in scores.traces] == ["best so far", "agent"]
     assert [row[0] for row in Study(folder).plot("tasks").drawn.numbers.rows] == ["t001", "t002"]
     with pytest.raises(ConfigError, match="A study has no plot 'score'; did you mean 'scores'"):
         Study(folder).plot("score")

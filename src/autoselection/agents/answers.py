@@ -253,6 +253,8 @@ def evaluated(session: AgentSession, trial: str | None) -> Answer:
             found["best_so_far"] = {"trial": best.id, "score": best.score}
     if status.waits:
         found["next"] = "call wait_for_evaluation again; the evaluation goes on whether you wait or not"
+    elif status.state == "stopped" and status.trial is None:
+        found["next"] = "the study could not be prepared: tell the user why; the server has to be started again then"
     elif status.state == "stopped":
         found["next"] = "call evaluate_recipe with the same recipe: it goes on where it was, and is not paid twice"
     return found

@@ -214,6 +214,8 @@ class _Reading:
         others: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "document_deduplicator": self._exact,
             "document_minhash_deduplicator": self._similar,
+            "ray_document_deduplicator": self._exact,  # the same on several machines
+            "ray_bts_minhash_deduplicator": self._similar,
             "specified_field_filter": self._field,
             "specified_numeric_field_filter": self._numeric,
             "topk_specified_field_selector": self._top,
