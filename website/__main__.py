@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,10 @@ def build(out: Path) -> None:
     if lacking := missing_from_navigation(out):
         raise SiteError(f"website/mkdocs.yml has no place in the navigation for: {', '.join(lacking)}")
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", str(out / "mkdocs.yml")]
-    if subprocess.run(command, cwd=out).returncode:
+    paths = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]  # this package, and the sources beside it
+    if subprocess.run(
+        command, cwd=out, env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    ).returncode:
         raise SiteError("Zensical found faults in the pages: they are listed above.")
 
 

@@ -60,6 +60,7 @@ def test_the_references_have_every_command_signal_and_name(out: Path):
     python = text_of(out, "reference/python")
     assert "A step that would leave nothing keeps the best row" in python  # of au.materialize
     assert "check_operator" in text_of(out, "reference/python-modules")
+    assert "Examples:" in python and "&gt;&gt;&gt;" in python  # of docstrings: code, not Markdown
 
 
 @pytest.mark.parametrize("link", ["second.md#no-such-heading", "third.md", "second.md#a-heading"])
