@@ -131,7 +131,7 @@ def _signal(kind: type[Signal]) -> Iterator[str]:
         "package": f"{kind.package[1]} (extra `{kind.package[2]}`)" if kind.package else "",
         "version": str(kind.version),
     }
-    yield from (f"## {kind.name}", "", first, "", "| | |", "| --- | --- |")
+    yield from (f"## {kind.name}", "", first, "", "| about | is |", "| --- | --- |")
     yield from (f"| {name} | {value} |" for name, value in facts.items() if value)
     yield ""
 
