@@ -1,6 +1,6 @@
 """Learns the prior of the search's surrogate (:mod:`autoselection.search.prior`) from worlds where recipes can be scored.
 
-    python -m benchmarks.prior --worlds recipebench:0-3 synthetic:0-39 --work runs/recipebench --out src/autoselection/search/effects.yaml
+    python -m benchmarks.prior --worlds recipebench:0-3 synthetic:0-39 --work runs/recipebench --out effects.yaml
     python -m benchmarks.prior --worlds synthetic:0-39 --out synthetic.yaml          # leaving RecipeBench out
 
 Only tuning halves: a world is ``synthetic:SEED``, ``recipebench:SEED`` (the same pool with other recipes) or ``pools:POOL/MODEL``;

@@ -21,7 +21,7 @@ from benchmarks.worlds.synthetic import SyntheticWorld
 from autoselection.compare import Method
 from autoselection.recipes import materialize, subset_hash
 from autoselection.search import random_recipes
-from autoselection.search.prior import read_prior
+from autoselection.search.prior import SHIPPED, read_prior
 
 N = 300
 TASKS = ("amber", "basalt")
@@ -269,6 +269,10 @@ def test_effects_of_a_pool_left_out_were_learnt_from_all_others_and_not_from_it(
     method, whole = (learnt.LEARNT["ours:learnt"](names) for names in (others, learnt.SOURCES))
     assert method.settings != whole.settings  # runs are kept under what was learnt
     assert prior.effects != read_prior(learnt.stored(learnt.SOURCES)).effects
+
+
+def test_the_package_ships_the_effects_learnt_from_all():
+    assert SHIPPED.read_text("utf-8") == learnt.stored(learnt.SOURCES).read_text("utf-8")
 
 
 def test_effects_without_several_pools_are_not_stored():
