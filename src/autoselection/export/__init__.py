@@ -10,6 +10,7 @@ from autoselection.export.export import export_messages, export_rows, export_sub
 from autoselection.export.inputs import check_not_read
 from autoselection.export.layouts import LAYOUTS, CannotHold, Layout, LayoutName
 from autoselection.export.llamafactory import export_sharegpt, llamafactory_row
+from autoselection.export.push import Pushed, push_dataset
 from autoselection.export.target import FormatName, Target, export_target
 from autoselection.export.written import ExportReport
 
@@ -21,6 +22,7 @@ __all__ = [
     "FormatName",
     "Layout",
     "LayoutName",
+    "Pushed",
     "Target",
     "check_not_read",
     "export_axolotl",
@@ -32,5 +34,6 @@ __all__ = [
     "export_subset",
     "export_target",
     "llamafactory_row",
+    "push_dataset",
     "render_card",
 ]

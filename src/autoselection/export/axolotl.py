@@ -64,6 +64,21 @@ def _with_text(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {**tool, "function": {**function, "parameters": text}}
 
 
+def dataset_entry(data: Path) -> dict[str, Any]:
+    """The entry of ``datasets`` by which Axolotl reads a file of :func:`axolotl_row`: answers alone have a loss, but for weight 0."""
+    return {
+        "path": str(data),
+        "ds_type": "json",
+        "type": "chat_template",
+        "field_messages": "messages",
+        "field_tools": "tools",
+        "message_property_mappings": {"role": "role", "content": "content"},
+        "roles_to_train": ["assistant"],
+        "train_on_eos": "turn",
+        "message_field_training": "weight",
+    }
+
+
 def export_axolotl(pool: Pool, rows: Rows | None, directory: Path | str) -> ExportReport:
     """Write ``rows`` (all if None) as ``subset.jsonl`` in ``directory``, and ``axolotl.yaml`` that tells Axolotl to read it.
 
@@ -81,18 +96,7 @@ def export_axolotl(pool: Pool, rows: Rows | None, directory: Path | str) -> Expo
     with open_container(data, "jsonl", pa.schema([])) as write:
         for part in batches(ordered):
             write(list(found.records(pool, part, axolotl_row)))
-    entry = {
-        "path": str(data),
-        "ds_type": "json",
-        "type": "chat_template",
-        "field_messages": "messages",
-        "field_tools": "tools",
-        "message_property_mappings": {"role": "role", "content": "content"},
-        "roles_to_train": ["assistant"],
-        "train_on_eos": "turn",
-        "message_field_training": "weight",
-    }
-    write_text(directory / AXOLOTL_FILE, _HEAD + dump_yaml({"datasets": [entry]}))
+    write_text(directory / AXOLOTL_FILE, _HEAD + dump_yaml({"datasets": [dataset_entry(data)]}))
     moved = (
         f"{len(first):,} rows stand before the others: they have keys (of tools, calls, reasoning or weights) that no row in the "
         "first megabytes has, and Axolotl would stop at them further down. It shuffles rows by default."
