@@ -16,6 +16,8 @@ are noise-free truths of the wide model for the subset that a search would pick 
 in spreads of the pool (``over_pools``). Intervals are Student's t over pools; a pool's value is the mean over its seeds.
 
 * ``mean_regret``, ``ci95``: after the budget; ``vs_wide``: by how much ``wide`` is above (positive: this is better).
+* ``equal_cost``: the same where what was paid before counts, too: the regret after the budget less ``paid_before``.
+* ``after``: by how much its truth is above that of ``wide`` after as many wide trainings, whatever the narrow ones cost.
 * ``trainings``: wide trainings after which the mean curve of a pool is where ``wide`` is after the whole budget; mean over
   pools, one that never gets there counts as what it made plus one. ``full``: wide trainings made, mean.
 * ``answered``, ``right``, ``truly_right``: of pairs of fully evaluated recipes, each predicted without its two full scores
@@ -29,7 +31,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -52,6 +54,8 @@ from benchmarks.worlds.pools import PoolWorld
 NARROW, WIDE = "narrow", "wide"
 COST = 0.4
 """Cost of an evaluation with the narrow model, in wide ones."""
+AFTER = (3, 5, 8)
+"""Wide trainings after which arms are compared besides."""
 STARTS = 3
 """Recipes of the narrow search that the wide one begins with (``search.warm_start_probes``)."""
 
@@ -206,7 +210,7 @@ def by_trainings(records: Sequence[dict[str, Any]], most: int) -> NDArray[np.flo
     curves = np.full((len(records), most), np.nan)
     for row, record in enumerate(records):
         for _, full, truth in record["curve"]:
-            if full >= 1:
+            if 1 <= full <= most:
                 curves[row, full - 1 :] = truth
     return np.asarray(np.nanmean(curves, axis=0))
 
@@ -220,6 +224,9 @@ def lines(records: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]
     for arm in arms:
         regret = np.array([np.mean([_regret(record, budget) for record in of[arm, pool]]) for pool in pools])
         theirs = np.array([np.mean([_regret(record, budget) for record in of["wide", pool]]) for pool in pools])
+        cut = np.array(
+            [np.mean([_regret(record, budget - record["paid_before"]) for record in of[arm, pool]]) for pool in pools]
+        )
         trainings = []
         for pool in pools:
             target = by_trainings(of["wide", pool], budget)[-1]
@@ -243,6 +250,8 @@ def lines(records: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]
                 "mean_regret": float(regret.mean()),
                 "ci95": interval(regret),
                 "vs_wide": {"difference": float((theirs - regret).mean()), "ci95": interval(theirs - regret)},
+                "equal_cost": {"difference": float((theirs - cut).mean()), "ci95": interval(theirs - cut)},
+                "after": {str(count): _ahead(of, arm, pools, count) for count in AFTER if count <= budget},
                 "regret_of": dict(zip(pools, regret.round(4).tolist(), strict=True)),
                 "trainings": float(np.mean(trainings)),
                 "trainings_of": dict(zip(pools, trainings, strict=True)),
@@ -256,7 +265,19 @@ def lines(records: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]
     return found
 
 
-def _regret(record: dict[str, Any], budget: int) -> float:
+def _ahead(of: Mapping[tuple[str, str], list[dict[str, Any]]], arm: str, pools: Sequence[str], count: int) -> Any:
+    """Truth above that of the wide search after ``count`` wide trainings, in spreads, with an interval over pools."""
+    found = np.array(
+        [
+            (by_trainings(of[arm, pool], count)[-1] - by_trainings(of["wide", pool], count)[-1])
+            / of[arm, pool][0]["spread"]
+            for pool in pools
+        ]
+    )
+    return {"difference": float(found.mean()), "ci95": interval(found)}
+
+
+def _regret(record: dict[str, Any], budget: float) -> float:
     return (float(record["optimum"]) - truth_after(record, budget)) / float(record["spread"])
 
 
