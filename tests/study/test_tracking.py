@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +203,10 @@ def test_a_study_and_each_of_its_trials_are_runs(name: str, study: Study, place:
         track_study(study, config)
 
     found = local.read(place)
+    for _ in range(40):  # its own process writes W&B's files
+        if "" in found:
+            time.sleep(0.25)
+            found = local.read(place)
     assert sorted(found) == sorted([*trials, "study"])
     best = study.best()
     assert best is not None

@@ -174,9 +174,13 @@ class Sender:
     def close(self) -> None:
         """End what is open at the tracker."""
         tracker, self._tracker, self._opened = self._tracker, None, False
-        if tracker is not None:
-            with suppress(Exception):  # what it could not send is missing in the note
-                tracker.close()
+        if tracker is None:
+            return
+        try:
+            tracker.close()
+        except Exception as error:  # noqa: BLE001 - whatever a library raises; it is noted
+            if self._told is not None:
+                self._told = note_told(self._folder, replace(self._told, problem=_sentence(error), complete=False))
 
 
 def _sentence(error: Exception) -> str:
