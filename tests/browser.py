@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accessibility import faults
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -68,3 +69,18 @@ def opened(chromium: Any) -> Iterator[Callable[..., Opened]]:
     yield open_page
     for context in contexts:
         context.close()
+
+
+def assert_sound(opened: Callable[..., Opened], path: Path) -> None:
+    """A page stands in a wide light and in a narrow dark window: every plot that shows is drawn, nothing complains, nothing
+    is asked of anybody, nothing is wider than the window, and axe-core finds no serious fault."""
+    for scheme, width in (("light", 1200), ("dark", 400)):
+        found = opened(path, scheme=scheme, width=width)
+        page = found.page
+        assert page.locator(".plot:visible").count() > 0
+        hidden = page.locator(".choice:not(:visible) .plot").count()
+        assert page.locator(".plot[data-drawn=yes]").count() >= page.locator(".plot").count() - hidden, path.name
+        assert page.locator(".problem").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert faults(page) == []
+        assert (found.problems, found.requests) == ([], [])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from browser import chromium, opened
 
 from autoselection.demo import TASKS, data_dir, model_dir, pool_file, task_file
 from autoselection.evaluation import EvaluationJob, EvaluationResult
@@ -17,6 +18,7 @@ from autoselection.pool import Pool, ingest
 from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction
 
 ROWS = 300
+__all__ = ["chromium", "opened"]
 
 
 class Arithmetic:

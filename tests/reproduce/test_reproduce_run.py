@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import assert_sound
 
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.report.page import figures_of
-from autoselection.report.paper_page import paper_page
+from autoselection.report.paper_page import paper_page, write_paper_page
 from autoselection.report.sheet import Sheet
 from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction, write_paper
 from autoselection.reproduce.rows import AUTOSELECTION, BASE, FULL, METHOD_NAMES, RANDOM_ROWS
@@ -230,6 +232,11 @@ def test_the_page_holds_every_table_and_its_differences(finished: Any) -> None:
     assert {figure.title for figure in drawn} >= {"Differences", "Dev against test"}
     for figure in drawn:
         go.Figure(list(figure.traces), dict(figure.layout))
+
+
+def test_the_page_in_a_browser(finished: Any, opened: Callable[..., Any], tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    assert_sound(opened, write_paper_page(finished.document, tmp_path / "paper.html"))
 
 
 def test_an_unknown_section_is_one_sentence(reproduction: ReproductionConfig, tmp_path: Path) -> None:

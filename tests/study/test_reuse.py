@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from browser import assert_sound
 from tests.study.journals import write_unchecked
 from tests.study.test_cli import document, run
 
@@ -21,7 +23,7 @@ from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Recipe, ScoredPool, Step, transfer
 from autoselection.report import study_markdown
-from autoselection.report.compute_page import compute_page
+from autoselection.report.compute_page import compute_page, write_compute_page
 from autoselection.report.page import figures_of
 from autoselection.signals import SignalTable, load_table, score_pool
 from autoselection.study import Study, decisions, read_events, run_study
@@ -41,6 +43,12 @@ def measured(finished_study: Study, tmp_path_factory: pytest.TempPathFactory, in
     shutil.copytree(finished_study.path, path)
     measure_compute(path, [0.5, 2.0], [0])
     return path
+
+
+def test_the_page_of_curves_in_a_browser(measured: Path, opened: Callable[..., Any], tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    shown = json.loads((measured / "compute" / "compute.json").read_text())
+    assert_sound(opened, write_compute_page(shown, tmp_path / "curves.html"))
 
 
 def test_curves_are_trained_once_and_more_seeds_add_to_them(measured: Path) -> None:
