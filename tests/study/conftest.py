@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from browser import chromium, opened
+from tests.study.small_study import evaluate_here, small_document
 
 from autoselection.config import load_config
-from autoselection.demo import TASKS, model_dir, pool_file, sae_dir, task_file
-from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.demo import model_dir, pool_file
+from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.signals import score_pool
 from autoselection.study import Study, run_study
@@ -22,40 +22,6 @@ from autoselection.study import Study, run_study
 ROWS = 400
 
 __all__ = ["chromium", "opened"]
-
-
-def small_document(pool: dict[str, Any]) -> dict[str, Any]:
-    """A study configuration with tiny budgets on two of the demo's tasks."""
-    return {
-        "name": "small",
-        "pool": pool,
-        "model": {"path": str(model_dir())},
-        "sae": str(sae_dir()),
-        "tasks": [
-            {
-                "name": name,
-                **{split: str(task_file(name, split)) for split in ("target", "dev", "test")},
-                "dev_limit": 12,
-                "test_limit": 12,
-            }
-            for name in TASKS[:2]
-        ],
-        "signals": {"signals": ["tokens", "ngram_entropy", "text_hash", "minhash", "ifd", "varentropy", "sae", "mona"]},
-        "evaluation": {
-            "threads": 1,
-            "sft": {"max_steps": 4, "batch_size": 8, "learning_rate": 1e-3, "max_length": 128},
-        },
-        "search": {
-            "evaluations": 5,
-            "warmup": 2,
-            "batch": 2,
-            "proposals": 8,
-            "min_rows": 20,
-            "reseed": {"patience": 2},
-        },
-        "executor": {"workers": 2},
-        "final": {"single_operators": 1},
-    }
 
 
 @pytest.fixture(scope="session")
@@ -109,28 +75,6 @@ def finished_study(study_config: Path, tmp_path_factory: pytest.TempPathFactory)
     with pytest.MonkeyPatch.context() as patch:
         evaluate_here(patch)
         return run_study(load_config(study_config), tmp_path_factory.mktemp("study") / "whole")
-
-
-class InlineExecutor:
-    """Evaluates in this process, and lets ``end`` answer for a job instead."""
-
-    def __init__(self, end: Callable[[EvaluationJob], EvaluationResult | None]) -> None:
-        self.end = end
-
-    def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
-        for index, job in enumerate(jobs):
-            yield index, self.end(job) or evaluate(job)
-
-    def close(self) -> None:
-        """Nothing was started."""
-
-
-def evaluate_here(
-    monkeypatch: pytest.MonkeyPatch, end: Callable[[EvaluationJob], EvaluationResult | None] = lambda _: None
-) -> None:
-    """Studies evaluate in this process from now on: a worker's imports take longer than the small trainings."""
-    for module in ("run", "compute"):
-        monkeypatch.setattr(f"autoselection.study.{module}.make_executor", lambda _: InlineExecutor(end))
 
 
 @pytest.fixture

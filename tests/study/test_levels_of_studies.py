@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import small_document
+from tests.study.small_study import evaluate_here, small_document
 
 from autoselection.config import StudyConfig, load_config
 from autoselection.demo import model_dir
@@ -56,8 +56,6 @@ def levelled(
     smaller: Path, scored_pool: Path, inline_module: None, asked: list[EvaluationJob], tmp_path_factory: Any
 ) -> Study:
     """The study, interrupted after its second evaluation and in the middle of its fourth, and gone on with."""
-    from conftest import evaluate_here
-
     folder = tmp_path_factory.mktemp("levelled")
     fidelity = {"models": [{"path": str(smaller), "items": 0.5}], "warmup": 3, "share": 0.5}
     config = configured(folder, document(scored_pool, fidelity))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import small_document
+from tests.study.small_study import small_document
 from tests.watch.watch_server import look, serving, wait_for
 
 from autoselection.study import Study

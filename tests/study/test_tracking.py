@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import evaluate_here, small_document
+from tests.study.small_study import evaluate_here, small_document
 from typer.testing import CliRunner
 
 from autoselection.cli import app
