@@ -135,8 +135,8 @@ def as_before(document: Mapping[str, Any]) -> dict[str, Any]:
             _put(found, key, value)
     if isinstance(found.get("search"), dict) and not found["search"].get("pareto", True):
         del found["search"]["pareto"]  # as all searches were for one score
-    for key, unset in (("search.fidelity.models", ()), ("search.fidelity.items", None), ("search.fidelity.cost", None)):
-        if (own := _at(found, key)) is not _NOTHING and (own == unset or own == list(unset or ())):
+    for key in ("search.fidelity.models", "search.fidelity.items", "search.fidelity.cost"):
+        if not _at(found, key):
             _take(found, key)  # as every short training was one of the same model on all items
     if _at(found, "evaluation.sft.freeze_embeddings") is False:
         _take(found, "evaluation.sft.freeze_embeddings")  # as all trainings had it

@@ -100,22 +100,19 @@ class Policy:
             promoted = promotion(history, self.predictions, self.space.registry, number)
             if promoted is not None:
                 return promoted
-        best = history.leader
-        if best is None:
-            return self._probe(number, probes) or "No new subset was found for a warmup probe."
-        if config.reseed.enabled and history.stagnation >= config.reseed.patience:
-            made = self._new_trajectory(number, {})
-        else:
-            made = self._edit(number, best)
-            made = repeat(history, self.predictions, self.space.registry, number, made[0] if made else None) or made
-        return made or "No new subset was found: edits, reseeds and random probes all gave known or too small ones."
+        return self._beyond_warmup(number, probes)
 
     def _by_value(self, number: int, probes: int) -> Chosen | str:
         """The same where several levels are chosen from by value per cost."""
-        history, config = self.history, self.history.config
+        history = self.history
         if probes < probes_due(history):
             screened = self._screened(number) if screening_pays(history) else None
             return screened or self._probe(number, probes) or "No new subset was found for a warmup probe."
+        return self._beyond_warmup(number, probes)
+
+    def _beyond_warmup(self, number: int, probes: int) -> Chosen | str:
+        """An edit or repeat of the leader, or a new trajectory; a probe where nothing leads yet."""
+        history, config = self.history, self.history.config
         best = history.leader
         if best is None:
             return self._probe(number, probes) or "No new subset was found for a warmup probe."

@@ -260,13 +260,7 @@ def _trl(training: Training) -> tuple[str, str, str, list[str]]:
         "dataset_train_split": "train",
         "output_dir": str(training.output),
         **_budget(training, "num_train_epochs", "max_steps"),
-        "per_device_train_batch_size": training.rows_a_pass,
-        "gradient_accumulation_steps": training.passes,
-        "learning_rate": sft.learning_rate,
-        "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(sft.scheduler, sft.scheduler),
-        "warmup_steps": training.warmup_steps,
-        "weight_decay": sft.weight_decay,
-        "max_grad_norm": sft.max_grad_norm,
+        **_optimisation(training),
         "max_length": sft.max_length,
         "packing": False,
         "assistant_only_loss": sft.completion_only,
@@ -299,6 +293,20 @@ def _budget(training: Training, epochs: str, steps: str) -> dict[str, float | in
     return {steps: training.planned_steps} if counts_steps else {epochs: training.epochs}
 
 
+def _optimisation(training: Training) -> dict[str, Any]:
+    """Arguments that both TRL and LLaMA-Factory take from transformers."""
+    sft = training.sft
+    return {
+        "per_device_train_batch_size": training.rows_a_pass,
+        "gradient_accumulation_steps": training.passes,
+        "learning_rate": sft.learning_rate,
+        "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(sft.scheduler, sft.scheduler),
+        "warmup_steps": training.warmup_steps,
+        "weight_decay": sft.weight_decay,
+        "max_grad_norm": sft.max_grad_norm,
+    }
+
+
 def _llamafactory(training: Training) -> tuple[str, str, str, list[str]]:
     sft = training.sft
     own: Any = getattr(sft, "llamafactory", None)
@@ -316,13 +324,7 @@ def _llamafactory(training: Training) -> tuple[str, str, str, list[str]]:
         "packing": False,
         "output_dir": str(training.output),
         **_budget(training, "num_train_epochs", "max_steps"),
-        "per_device_train_batch_size": training.rows_a_pass,
-        "gradient_accumulation_steps": training.passes,
-        "learning_rate": sft.learning_rate,
-        "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(sft.scheduler, sft.scheduler),
-        "warmup_steps": training.warmup_steps,
-        "weight_decay": sft.weight_decay,
-        "max_grad_norm": sft.max_grad_norm,
+        **_optimisation(training),
         "disable_gradient_checkpointing": not sft.gradient_checkpointing,
         "seed": training.seed,
         "data_seed": training.seed,
