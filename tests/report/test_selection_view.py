@@ -13,7 +13,7 @@ from accessibility import faults
 from sample_page import HOSTILE
 
 from autoselection.pool import Pool, ingest
-from autoselection.recipes import Recipe, materialize, rows_by_step
+from autoselection.recipes import Recipe, materialize, rows_by_step, why
 from autoselection.report import view_selection, write_selection_page
 from autoselection.report.page import figures_of
 from autoselection.report.selection_page import selection_page
@@ -81,10 +81,32 @@ def test_a_step_shows_rows_of_both_kinds_by_their_score_and_always_the_same(pool
     step = view.steps[0]
     marks = [row.mark for row in step.rows]
     assert marks == ["kept"] * SHOWN_ROWS + ["dropped"] * SHOWN_ROWS
-    words = [float(row.note.removeprefix("n_response_words ")) for row in step.rows]
+    words = [len(row.turns[1][1].split()) for row in step.rows]
     assert words[:20] == sorted(words[:20]) and min(words[:20]) >= max(words[20:])
     assert step.scores == (min(words[:20]), 9.0)
+    assert [row.note for row in step.rows[:20]] == [f"n_response_words {count}" for count in words[:20]]
     assert _view(pool, _recipe(HALF))[0].steps[0].rows == step.rows
+
+
+def test_a_dropped_row_says_why_in_the_words_of_explain(pool: Pool) -> None:
+    recipe = _recipe(HALF, SAMPLE)
+    table = load_table(pool)
+    view = view_selection(materialize(recipe, table, seed=4), rows_by_step(recipe, table, seed=4), table, pool, seed=4)
+    for step in view.steps:
+        dropped = [row for row in step.rows if row.mark == "dropped"]
+        fates = why(recipe, table, pool.row_of([row.id for row in dropped]), seed=4)
+        removals = [fate.removal for fate in fates]
+        assert [row.note for row in dropped] == [
+            found.judgement.sentence for found in removals if found and found.judgement
+        ]
+        assert len(dropped) == SHOWN_ROWS and all(row.note for row in dropped)
+
+
+def test_a_row_that_a_union_brings_back_still_says_why_it_was_dropped_before(pool: Pool) -> None:
+    union = {"operator": "union", "params": {"source_recipe": "all"}}
+    view, _ = _view(pool, _recipe(HALF, union, recipes={"all": {"name": "all", "steps": []}}))
+    dropped = [row.note for row in view.steps[0].rows if row.mark == "dropped"]
+    assert len(dropped) == SHOWN_ROWS and all("n_response_words" in note and " " in note for note in dropped)
 
 
 def test_a_whole_pool_has_neither_steps_nor_a_flow(pool: Pool) -> None:

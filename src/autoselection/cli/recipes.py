@@ -166,7 +166,8 @@ def materialize(
     )
     if html is not None:
         title = f"{found.name} on {place.name}"
-        write_selection_page(view_selection(result, steps, place.table, place.pool), title, html)
+        view = view_selection(result, steps, place.table, place.pool, seed=found.seed, cache=cache)
+        write_selection_page(view, title, html)
     if as_json:
         emit({**document, **({"why": [each.to_dict() for each in shown]} if why else {})}, True, "")
     else:

@@ -10,6 +10,7 @@ import glob
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,8 @@ def matching(path: Path) -> list[Path]:
         found = [file for file in found if file.is_file() or file.suffix == ".lance"]
     else:
         filesystem, inside = _filesystem(address)
-        try:
+        with _reading(address):
             names = sorted(filesystem.glob(inside))
-        except Exception as error:
-            raise _unread(address, error) from error
         found = [Path(_with_host(filesystem.unstrip_protocol(name), address)) for name in names]
     if not found:
         raise PoolError(f"The pattern {shown(path)} matches no file.")
@@ -114,6 +113,15 @@ def _filesystem(address: str) -> tuple[Any, str]:
     return filesystem, str(inside)
 
 
+@contextmanager
+def _reading(address: str) -> Iterator[None]:
+    """Whatever a file system raises, said in a sentence: each of its kinds has errors of its own."""
+    try:
+        yield
+    except Exception as error:
+        raise _unread(address, error) from error
+
+
 def _unread(address: str, error: Exception) -> PoolError:
     if isinstance(error, FileNotFoundError):
         return PoolError(f"There is no {shown(address)}.")
@@ -136,10 +144,8 @@ def check_no_folder(path: Path) -> None:
     address = address_of(path)
     assert address is not None
     filesystem, inside = _filesystem(address)
-    try:
+    with _reading(address):
         folder = filesystem.isdir(inside) and not filesystem.isfile(inside)
-    except Exception as error:
-        raise _unread(address, error) from error
     if folder:
         raise PoolError(f"{shown(path)} is a folder: name its files, or a pattern such as {shown(path)}/*.parquet.")
 
@@ -157,11 +163,8 @@ def fetched(path: Path, folder: Path) -> Path:
     filesystem, inside = _filesystem(address)
     copy = folder / f"{len(list(folder.iterdir())):06d}" / path.name
     copy.parent.mkdir()
-    try:
-        with filesystem.open(inside, "rb") as source, copy.open("wb") as target:
-            shutil.copyfileobj(source, target, _MEGABYTE)
-    except Exception as error:
-        raise _unread(address, error) from error
+    with _reading(address), filesystem.open(inside, "rb") as source, copy.open("wb") as target:
+        shutil.copyfileobj(source, target, _MEGABYTE)
     return copy
 
 
@@ -177,10 +180,8 @@ def state_of(path: Path) -> str:
     address = address_of(path)
     assert address is not None
     filesystem, inside = _filesystem(address)
-    try:
+    with _reading(address):
         return str(filesystem.ukey(inside))
-    except Exception as error:
-        raise _unread(address, error) from error
 
 
 class HubRows(MemoryRows):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from autoselection.conversation import turn_text
 from autoselection.operators import Rows, default_registry
 from autoselection.pool import Pool, Subset
-from autoselection.recipes import Materialization, Recipe, lineage_remarks, state_vector
+from autoselection.recipes import Materialization, PrefixCache, Recipe, lineage_remarks, state_vector, why
 from autoselection.report.page import RowText
 from autoselection.signals import SignalTable
 from autoselection.signals.families.traces import TOOL_NAMES
@@ -124,21 +125,30 @@ class SelectionView:
     subset_hash: str
 
 
-def view_selection(result: Materialization, steps: Sequence[Rows], signals: SignalTable, pool: Pool) -> SelectionView:
+def view_selection(
+    result: Materialization,
+    steps: Sequence[Rows],
+    signals: SignalTable,
+    pool: Pool,
+    *,
+    seed: int = 0,
+    cache: PrefixCache | None = None,
+) -> SelectionView:
     """Look at what a recipe selected.
 
     Args:
         steps: the rows after each step, see :func:`~autoselection.recipes.rows_by_step`.
+        seed, cache: those that the recipe was materialized with: it is run again to tell why the shown rows were dropped.
     """
     told = result.recipe.describe_steps()
     inside = [_mask(signals.selectable, signals.n), *(_mask(rows, signals.n) for rows in steps)]
     moves = list(pairwise(inside))
     registry = default_registry()
     views = []
+    drawn = [_drawn(before, after, number) for number, (before, after) in enumerate(moves, 1)]
+    reasons = _reasons(result.recipe, signals, drawn, seed, cache)
     limit = min(ROW_TEXT, ALL_TEXT // max(1, 2 * SHOWN_ROWS * len(moves)))
-    for number, (step, done, (before, after)) in enumerate(
-        zip(result.recipe.steps, result.lineage, moves, strict=True), 1
-    ):
+    for number, (step, done, (_, after)) in enumerate(zip(result.recipe.steps, result.lineage, moves, strict=True), 1):
         column = registry.get(step.operator).scored_by(step.params)
         column = column if column in signals.columns else None
         views.append(
@@ -151,7 +161,7 @@ def view_selection(result: Materialization, steps: Sequence[Rows], signals: Sign
                 done.missing,
                 column,
                 _range(signals.columns[column][after]) if column else None,
-                _shown(pool, signals, column, before, after, number, limit),
+                _shown(pool, signals, column, drawn[number - 1], reasons[number - 1], limit),
             )
         )
     kept = inside[-1]
@@ -249,24 +259,43 @@ def _flow(
     return Flow(tuple(names), tuple(told), counted(start), kept, dropped, back)
 
 
+def _drawn(before: NDArray[np.bool_], after: NDArray[np.bool_], number: int) -> dict[str, Rows]:
+    """Twenty rows of each kind, drawn by chance, the same ones every time, by mark."""
+    drawn = {}
+    for mark, among in ((KEPT, before & after), (DROPPED, before & ~after), (BACK, after & ~before)):
+        rows = np.flatnonzero(among)
+        drawn[mark] = np.sort(rows[np.random.default_rng([number, len(rows)]).permutation(len(rows))[:SHOWN_ROWS]])
+    return drawn
+
+
+def _reasons(
+    recipe: Recipe, signals: SignalTable, drawn: Sequence[Mapping[str, Rows]], seed: int, cache: PrefixCache | None
+) -> list[dict[int, str]]:
+    """Why each step dropped those of its drawn rows, a clause by row; a row is missing where the operator does not tell."""
+    asked = np.unique(np.concatenate([np.zeros(0, np.int64), *(rows[DROPPED] for rows in drawn)]))
+    told: list[dict[int, str]] = [{} for _ in drawn]
+    for fate in why(recipe, signals, asked, every_step=True, seed=seed, cache=cache):
+        for step in fate.steps:
+            if step.given and not step.kept and step.judgement is not None:
+                told[step.number - 1][fate.row] = step.judgement.sentence
+    return told
+
+
 def _shown(
     pool: Pool,
     signals: SignalTable,
     column: str | None,
-    before: NDArray[np.bool_],
-    after: NDArray[np.bool_],
-    number: int,
+    drawn: Mapping[str, Rows],
+    reasons: Mapping[int, str],
     limit: int,
 ) -> tuple[RowText, ...]:
-    """Twenty rows of each kind, drawn by chance, the same ones every time; those with scores by score."""
+    """The drawn rows of a step, those with scores by score."""
     shown: list[RowText] = []
-    for mark, among in ((KEPT, before & after), (DROPPED, before & ~after), (BACK, after & ~before)):
-        rows = np.flatnonzero(among)
-        drawn = np.random.default_rng([number, len(rows)]).permutation(len(rows))[:SHOWN_ROWS]
-        rows = np.sort(rows[drawn])
+    for mark, rows in drawn.items():
         scores = signals.columns[column][rows] if column else np.zeros(len(rows), np.float32)
-        rows = rows[np.argsort(scores, kind="stable")]
-        shown += shown_rows(pool, rows, mark, None if column is None else (column, signals.columns[column]), limit)
+        ordered = rows[np.argsort(scores, kind="stable")]
+        scored = None if column is None else (column, signals.columns[column])
+        shown += shown_rows(pool, ordered, mark, scored, limit, reasons if mark == DROPPED else {})
     return tuple(shown)
 
 
@@ -276,18 +305,20 @@ def shown_rows(
     mark: str,
     scored: tuple[str, NDArray[np.float32]] | None = None,
     limit: int = ROW_TEXT,
+    reasons: Mapping[int, str] = MappingProxyType({}),
 ) -> list[RowText]:
     """Rows of a pool as a page shows them.
 
     Args:
         scored: name and values of a column to show with each row.
         limit: longest text of a row (characters); of a longer one the beginning is shown, and how much is left out.
+        reasons: by row why it is not there, shown instead of the column's value, which it names.
     """
     found = []
     for row in Subset(pool, np.asarray(rows, np.int64)):
         score = "" if scored is None else f"{scored[0]} {_number(float(scored[1][row.row]))}"
         spoken = [(str(message["role"]), turn_text(message)) for message in row.messages]
-        found.append(RowText(row.id, row.source, mark, score, _cut(spoken, limit)))
+        found.append(RowText(row.id, row.source, mark, reasons.get(row.row, score), _cut(spoken, limit)))
     return found
 
 

@@ -242,7 +242,7 @@ def _selection(study: Study) -> tuple[SelectionView | None, tuple[str, ...]]:
                 "drop is not shown.",
             )
         steps = rows_by_step(best.recipe, place.table, seed=seed, book=RecipeBook(), cache=cache)
-        return view_selection(result, steps, place.table, place.pool), ()
+        return view_selection(result, steps, place.table, place.pool, seed=seed, cache=cache), ()
     except (PoolError, RecipeError, SignalError, StudyError) as error:
         return None, (f"Rows, sources and signals cannot be shown without the study's pool: {error}",)
 
