@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -125,6 +126,25 @@ class SFTConfig(Configured):
         else:
             budget = {"epochs": (DEFAULT_EPOCHS if self.epochs is None else self.epochs) * fidelity}
         return self.model_copy(update=budget)
+
+    @property
+    def lr_scheduler_type(self) -> str:
+        """The scheduler by transformers' name."""
+        return "constant_with_warmup" if self.scheduler == "constant" else self.scheduler
+
+    def warmup_steps(self, steps: int) -> int:
+        """Of so many optimiser steps, those in which the learning rate rises."""
+        return math.ceil(self.warmup_ratio * steps)
+
+    def optimisation(self, steps: int) -> dict[str, Any]:
+        """Arguments of transformers' ``TrainingArguments``, which TRL and LLaMA-Factory take too, for so many optimiser steps."""
+        return {
+            "learning_rate": self.learning_rate,
+            "lr_scheduler_type": self.lr_scheduler_type,
+            "warmup_steps": self.warmup_steps(steps),
+            "weight_decay": self.weight_decay,
+            "max_grad_norm": self.max_grad_norm,
+        }
 
     @model_validator(mode="after")
     def _one_budget(self) -> SFTConfig:

@@ -79,11 +79,6 @@ class Training:
         return DEFAULT_EPOCHS if self.sft.epochs is None else self.sft.epochs
 
     @property
-    def warmup_steps(self) -> int:
-        """Steps in which the learning rate rises."""
-        return math.ceil(self.sft.warmup_ratio * self.planned_steps)
-
-    @property
     def rows_a_pass(self) -> int:
         """Rows of a forward pass: the most that divide a batch evenly."""
         most = min(self.sft.batch_size, self.sft.micro_batch_size or _ROWS_A_PASS)
@@ -295,15 +290,10 @@ def _budget(training: Training, epochs: str, steps: str) -> dict[str, float | in
 
 def _optimisation(training: Training) -> dict[str, Any]:
     """Arguments that both TRL and LLaMA-Factory take from transformers."""
-    sft = training.sft
     return {
         "per_device_train_batch_size": training.rows_a_pass,
         "gradient_accumulation_steps": training.passes,
-        "learning_rate": sft.learning_rate,
-        "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(sft.scheduler, sft.scheduler),
-        "warmup_steps": training.warmup_steps,
-        "weight_decay": sft.weight_decay,
-        "max_grad_norm": sft.max_grad_norm,
+        **training.sft.optimisation(training.planned_steps),
     }
 
 
@@ -372,8 +362,8 @@ def _axolotl(training: Training) -> tuple[str, str, str, list[str]]:
         "gradient_accumulation_steps": training.passes,
         "optimizer": "adamw_torch_fused",
         "learning_rate": sft.learning_rate,
-        "lr_scheduler": {"constant": "constant_with_warmup"}.get(sft.scheduler, sft.scheduler),
-        "warmup_steps": training.warmup_steps,
+        "lr_scheduler": sft.lr_scheduler_type,
+        "warmup_steps": sft.warmup_steps(training.planned_steps),
         "weight_decay": sft.weight_decay,
         "max_grad_norm": sft.max_grad_norm,
         "gradient_checkpointing": sft.gradient_checkpointing,
@@ -410,7 +400,7 @@ def _open_instruct(training: Training) -> tuple[str, str, str, list[str]]:
         "per_device_train_batch_size": training.rows_a_pass,
         "gradient_accumulation_steps": training.passes,
         "learning_rate": sft.learning_rate,
-        "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(sft.scheduler, sft.scheduler),
+        "lr_scheduler_type": sft.lr_scheduler_type,
         "warmup_ratio": sft.warmup_ratio,
         "weight_decay": sft.weight_decay,
         "clip_grad_norm": sft.max_grad_norm or -1,

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 DATASET = "subset"
 _LOG = "train.log"
 _TAIL_BYTES = 64 << 10
-_SCHEDULERS = {"constant": "constant_with_warmup"}
 _MEMORY = re.compile(r"out of memory|can.?t allocate memory|cannot allocate memory", re.IGNORECASE)
 _MACHINE = re.compile(
     r"no space left on device|disk quota exceeded|input/output error|SIGKILL|NCCL error", re.IGNORECASE
@@ -189,11 +188,7 @@ class LlamaFactoryTrainer(Trainer):
             "per_device_train_batch_size": config.micro_batch_size or 1,
             "gradient_accumulation_steps": config.batch_size // passes,
             "num_train_epochs": 1.0,
-            "learning_rate": config.learning_rate,
-            "lr_scheduler_type": _SCHEDULERS.get(config.scheduler, config.scheduler),
-            "warmup_steps": math.ceil(config.warmup_ratio * schedule.steps),
-            "weight_decay": config.weight_decay,
-            "max_grad_norm": config.max_grad_norm,
+            **config.optimisation(schedule.steps),
             "disable_gradient_checkpointing": not config.gradient_checkpointing,
             "bf16": bf16,
             "use_cpu": device == "cpu",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -144,11 +143,7 @@ def training_arguments(
         max_steps=schedule.steps,
         per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=1,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(config.scheduler, config.scheduler),
-        warmup_steps=math.ceil(config.warmup_ratio * schedule.steps),
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
+        **config.optimisation(schedule.steps),
         optim="adamw_torch_fused",
         bf16=autocast,
         fp16=False,
