@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from browser import assert_sound
+from tests.reproduce.arithmetic import Arithmetic
 
 from autoselection.errors import ConfigError, StudyError
-from autoselection.evaluation import EvaluationResult
+from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report.page import figures_of
 from autoselection.report.paper_page import paper_page, write_paper_page
 from autoselection.report.sheet import Sheet
@@ -177,6 +179,54 @@ def test_test_is_not_scored_again_by_other_settings(
     ):
         with pytest.raises(StudyError, match=f"'{section}' by other settings"):
             run_reproduction(reproduction.model_copy(update=change), finished.out, [section])
+
+
+class Opposed(Arithmetic):
+    """The better a subset is for the task that is searched, the worse it is for the guarded one."""
+
+    def result(self, job: EvaluationJob) -> EvaluationResult:
+        found = super().result(job)
+        guarded = -4.0 - found.scores["boolean"]
+        scores = {**found.scores, "addition": guarded}
+        metrics = {**found.metrics, "addition": {"nll": -guarded}}
+        items = {**found.items, "addition": {**found.items["addition"], "nll": [-guarded] * 6}}
+        return replace(found, score=found.scores["boolean"], scores=scores, metrics=metrics, items=items)
+
+
+def test_what_searches_pick_keeps_the_floors_and_the_document_says_so(
+    reproduction_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = yaml.safe_load((reproduction_file.parent / "study.yaml").read_text())
+    study["tasks"][0] |= {"weight": 0}
+    document = yaml.safe_load(reproduction_file.read_text())
+    document |= {"methods": ["random", "ours"], "single_operators": [], "recipes": [], "seeds": [0], "budget": 6}
+    document["models"][0] |= {"study": "study.yaml", "transfer": []}
+    document["paths"] = {}
+    for name in ("default.yaml", "paper.yaml"):
+        (tmp_path / name).write_text((reproduction_file.parent / name).read_text())
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(document))
+    picked: dict[str, list[float]] = {}
+    for floor in (None, "-2.8"):
+        study["tasks"][0]["floor"] = floor
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+        executor = Opposed()
+        monkeypatch.setattr("autoselection.reproduce.run.make_executor", lambda config, made=executor: made)
+        found = run_reproduction(load_reproduction(str(tmp_path / "paper.yaml")), tmp_path / f"out{floor}", ["main"])
+        picked[str(floor)] = [
+            row["value"]
+            for row in found["rows"]
+            if (row["task"], row["split"], row["metric"]) == ("addition", "dev", "score")
+            and row["method"] in (AUTOSELECTION, METHOD_NAMES["random"])
+        ]
+        text = (tmp_path / f"out{floor}" / "paper.md").read_text()
+        assert ("addition at least -2.8" in text) == (floor is not None)
+    assert len(picked["None"]) == len(picked["-2.8"]) == 2
+    assert all(value < -2.8 for value in picked["None"]), "without a floor the guarded task is lost"
+    assert all(value >= -2.8 for value in picked["-2.8"])
+    with pytest.raises(StudyError, match="by other settings"):
+        study["tasks"][0]["floor"] = "-2.7"
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+        run_reproduction(load_reproduction(str(tmp_path / "paper.yaml")), tmp_path / "out-2.8", ["main"])
 
 
 def test_a_row_whose_signals_are_missing_is_named(

@@ -56,6 +56,13 @@ def _model(model: Mapping[str, Any]) -> list[str]:
             + (" It is the last of those tried: a better one may lie beyond." if choice["at_the_end"] else ""),
             "",
         ]
+    if floors := model["floors"]:
+        named = ", ".join(f"{inline(task)} at least {inline(floor)}" for task, floor in floors.items())
+        parts += [
+            f"**Floors on dev:** {named}. What a search picks keeps them, or misses them least if nothing that it tried does; only "
+            f"{AUTOSELECTION} searches within them.",
+            "",
+        ]
     for found in model["tables"]:
         parts += _table(found)
     if model["chosen"]:

@@ -15,7 +15,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.settings import arithmetics
 from autoselection.reproduce.config import ModelEntry, ReproductionConfig, plain, study_of, target_study, with_ood
 from autoselection.reproduce.markdown import paper_markdown
-from autoselection.reproduce.results import Stored
+from autoselection.reproduce.results import Stored, floors_of
 from autoselection.reproduce.rows import AUTOSELECTION, Entry
 from autoselection.reproduce.tables import TableMetric, make_table
 from autoselection.tasks import TaskConfig
@@ -85,6 +85,7 @@ class _ModelPart:
             "tables": tables,
             "correlation": self.correlation(),
             "learning_rate": self.stored.choice.to_dict() if self.stored.choice else None,
+            "floors": floors_of(self.study),
             "chosen": self._chosen(),
             "missing": self._missing(tables),
             "costs": self._costs(),

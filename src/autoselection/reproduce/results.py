@@ -46,6 +46,8 @@ def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, 
         }
         if config.recipes:  # without any, as versions had it that did not know them
             rows["recipes"] = [load_recipe(recipe).hash for recipe in config.recipes]
+    if floors := floors_of(study):  # as above
+        rows["floors"] = floors
     decisive = {
         "settings": settings,
         "search": former_keys.as_before(study.model_dump(mode="json"))["search"],
@@ -54,6 +56,11 @@ def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, 
         **config.model_dump(mode="json", include={"seeds", "final_seeds", "budget"}),
     }
     return hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def floors_of(study: StudyConfig) -> dict[str, str]:
+    """The floor of each task that has one, as it is written in the study."""
+    return {task.name: str(task.floor) for task in study.tasks if task.floor is not None}
 
 
 def test_seeds(config: ReproductionConfig, entry: Entry) -> list[int]:

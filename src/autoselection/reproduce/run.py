@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from autoselection import files
+from autoselection.compare.floors import compared_floors
 from autoselection.compare.method import Method
 from autoselection.compare.rounds import Rounds
 from autoselection.compare.searches import open_sessions, run_sessions
@@ -253,7 +254,8 @@ class _Runner:
         rounds: Rounds[Wanted] = Rounds(evaluate)
         listed = list(methods.values())
         seeds = {seed: seed for seed in self.config.seeds}
-        sessions |= open_sessions(self.prepared.table, self.dev, rounds, listed, self.config.budget, seeds)
+        floors = compared_floors(self.study, self.prepared, self.dev, self.folder)
+        sessions |= open_sessions(self.prepared.table, self.dev, rounds, listed, self.config.budget, seeds, floors)
         run_sessions(self.dev, rounds, sessions, listed)
         names = {method.name: row for row, method in methods.items()}
         return {(names[name], seed): session for (name, seed), session in sessions.items()}
@@ -261,7 +263,7 @@ class _Runner:
     def _winners(self, searched: Mapping[tuple[str, int], Session], kind: Kind) -> list[Entry]:
         entries = []
         for (row, seed), session in searched.items():
-            pick = standings(session.log, session.budget)[-1]
+            pick = standings(session.log, session.budget, session.floors)[-1]
             if pick is None:
                 entries.append(Entry(row, kind, seed, None, 0))
                 continue
