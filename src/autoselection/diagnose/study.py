@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 from autoselection.diagnose.agreement import agreements
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array
 from autoselection.diagnose.diagnosis import Diagnosis, Predicted, Proxy, diagnose, state_proxies
-from autoselection.errors import PoolError, SignalError
-from autoselection.pool import Pool
+from autoselection.errors import PoolError, SignalError, StudyError
 from autoselection.recipes import Recipe
 from autoselection.search import SearchController
-from autoselection.signals import SignalTable, load_table
+from autoselection.signals import SignalTable
 from autoselection.study import Study, Trial
+from autoselection.study.named_pools import open_scored_pool
 
 LEFT_OUT = "surrogate, trial left out"
 
@@ -80,21 +79,13 @@ def _journalled(trials: list[Trial]) -> Predicted:
 
 def study_table(study: Study, notes: list[str]) -> SignalTable | None:
     """The signals as the study had them; None, with a note, if they are gone."""
-    opening = study.journal.of("study")
-    if not opening:
+    if not study.journal.of("study"):
         return None
-    path = study.config.pool.path or study.path / "pool"
     try:
-        pool = Pool.open(path, fingerprint=opening[0]["pool"])
-        stored = opening[0]["signal_report"]["signals"]
-        table = load_table(pool, keys={name: entry["key"] for name, entry in stored.items()})
-    except (PoolError, SignalError) as error:
+        return open_scored_pool(study.path).table
+    except (PoolError, SignalError, StudyError) as error:
         notes.append(f"Numbers of tokens and left-out predictions need the study's pool, which cannot be read: {error}")
         return None
-    guard = study.journal.of("contamination")
-    if guard and guard[0]["action"] == "drop" and "contamination" in table.columns:
-        table = replace(table, excluded=table.column("contamination") > 0)
-    return table
 
 
 def _left_out(
