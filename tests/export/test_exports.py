@@ -109,15 +109,30 @@ def test_hugging_face_folder_is_loaded_by_datasets(pool: Pool, tmp_path: Path, m
     rows = np.array([3, 1, 0, 2])
     report = export_hf_dataset(pool, rows, tmp_path / "hf", CARD)
     assert report.rows == 4
-    assert sorted(path.name for path in (tmp_path / "hf" / "data").iterdir()) == [
-        "train-00000-of-00002.parquet",
-        "train-00001-of-00002.parquet",
-    ]
+    names = sorted(path.name for path in (tmp_path / "hf" / "data").iterdir())
+    checksum = names[0].removesuffix(".parquet").rpartition("-")[2]
+    assert names == [f"train-0000{number}-of-00002-{checksum}.parquet" for number in (0, 1)] and len(checksum) == 16
     loaded = datasets.load_dataset(str(tmp_path / "hf"), cache_dir=str(tmp_path / "cache"))
     assert list(loaded) == ["train"]
     assert loaded["train"]["id"][:] == ["open", "multi", "one", "tool"]
     assert loaded["train"]["source"][:] == pool.sources(rows)
     assert loaded["train"]["messages"][:] == pool.messages(rows)
+
+
+def test_datasets_loads_the_rows_that_a_folder_holds_now_not_those_it_loaded_before(pool: Pool, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def loaded(folder: Path) -> list[str]:  # with one cache, as users have it
+        return datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))["id"][:]  # type: ignore[no-any-return]
+
+    export_hf_dataset(pool, [0, 1], tmp_path / "hf", CARD)
+    assert loaded(tmp_path / "hf") == ["one", "multi"]
+    export_hf_dataset(pool, [2], tmp_path / "hf", CARD, overwrite=True)
+    assert loaded(tmp_path / "hf") == pool.row_ids([2])
+    export_hf_dataset(pool, [3, 0], tmp_path / "elsewhere" / "hf", CARD)
+    assert loaded(tmp_path / "elsewhere" / "hf") == pool.row_ids([3, 0])
+    export_hf_dataset(pool, [0, 3], tmp_path / "hf", CARD, overwrite=True)
+    assert loaded(tmp_path / "hf") == pool.row_ids([0, 3]), "the same rows in another order"
 
 
 def test_hugging_face_folder_is_read_back_by_ingest(pool: Pool, tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from autoselection.errors import RecipeError
+from autoselection.cli import app
+from autoselection.errors import ConfigError, RecipeError
 from autoselection.recipes import Recipe, Step, materialize
-from autoselection.recipes.data_juicer import from_data_juicer, to_data_juicer
+from autoselection.recipes.data_juicer import configured_filters, from_data_juicer, to_data_juicer
 from autoselection.signals import SignalTable
 
+LENGTH = "__dj__stats__.text_len"
 THEIRS = """
 project_name: sft
 text_keys: 'text'
@@ -110,6 +115,28 @@ def test_many_cuts_go_into_recipes_of_their_own_and_keep_the_same_rows() -> None
         ({"specified_field_filter": {"field_key": "lang", "target_value": ["en"]}}, "it reads the field 'lang'"),
         ({"topk_specified_field_selector": {"field_key": "likes", "topk": 5}}, "is no statistic of a filter before it"),
         ({"image_shape_filter": {}}, "no operator here does what it does"),
+        (
+            {"specified_field_filter": {"field_key": "source", "target_value": "en"}},
+            "its target_value is 'en', no list",
+        ),
+        (
+            {"specified_numeric_field_filter": {"field_key": LENGTH, "max_closed_interval": False}},
+            "not one that a cut here",
+        ),
+        (
+            {"specified_numeric_field_filter": {"field_key": LENGTH, "min_value": "ten"}},
+            "its min_value is 'ten', no number",
+        ),
+        (
+            {"topk_specified_field_selector": {"field_key": LENGTH, "top_ratio": "half"}},
+            "its top_ratio is 'half', no number",
+        ),
+        ({"topk_specified_field_selector": {"field_key": LENGTH, "top_ratio": 1.5}}, "'fraction' must be a number"),
+        ({"topk_specified_field_selector": {"field_key": LENGTH, "topk": 2.5}}, "its topk is 2.5, no whole number"),
+        (
+            {"range_specified_field_selector": {"field_key": LENGTH, "lower_percentile": 0.9, "upper_percentile": 0.1}},
+            "band_low (0.9) must be below",
+        ),
     ],
 )
 def test_what_has_no_counterpart_is_refused_with_the_reason_or_left_out(entry: dict[str, Any], why: str) -> None:
@@ -121,7 +148,10 @@ def test_what_has_no_counterpart_is_refused_with_the_reason_or_left_out(entry: d
     assert len(found.recipe.steps) == 2 and [each.place for each in found.unmapped] == [2]
 
 
-@pytest.mark.parametrize("document", [None, [], {"process": 3}, {"process": [{"a": 1, "b": 2}]}, {"process": [7]}])
+@pytest.mark.parametrize(
+    "document",
+    [None, [], {"process": 3}, {"process": "text_length_filter"}, {"process": [{"a": 1, "b": 2}]}, {"process": [7]}],
+)
 def test_what_is_no_recipe_of_data_juicer_is_one_sentence(document: Any) -> None:
     with pytest.raises(RecipeError, match=r"a list called 'process'|expected an operator's name"):
         from_data_juicer(document)
@@ -164,6 +194,55 @@ def test_there_and_back_again() -> None:
     again = from_data_juicer({"process": process})
     signals = table()
     assert materialize(again.recipe, signals).subset_hash == materialize(found.recipe, signals).subset_hash
+
+
+def test_parameters_of_a_filter_go_there_and_back_by_the_configuration(tmp_path: Path) -> None:
+    theirs = [
+        {"character_repetition_filter": {"rep_len": 5, "min_ratio": 0, "max_ratio": 0.3}},
+        {"words_num_filter": {"lang": "zh", "tokenization": True, "min_num": 3.0, "max_num": 9.0, "text_key": "query"}},
+        {"alphanumeric_filter": {"tokenization": True, "min_ratio": 0.2, "max_ratio": 0.8}},
+    ]
+    found = from_data_juicer({"process": theirs})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(found.recipe.to_dict()))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(found.signal_options()))
+    run = ["data-juicer", "export", str(tmp_path / "recipe.yaml"), "--json"]
+    done = CliRunner().invoke(app, [*run, "--config", str(tmp_path / "config.yaml")])
+    assert json.loads(done.stdout) == {
+        "recipe": {"project_name": "recipe", "process": theirs},
+        "left_out": [],
+        "remarks": [],
+    }
+    alone = json.loads(CliRunner().invoke(app, run).stdout)
+    assert alone["recipe"]["process"][0] == {"character_repetition_filter": {"min_ratio": 0, "max_ratio": 0.3}}
+    assert [said.partition(":")[0] for said in alone["remarks"]] == [
+        "character_repetition_filter stands there with Data-Juicer's own rep_len",
+        "words_num_filter stands there with Data-Juicer's own lang, tokenization",
+    ]
+    (tmp_path / "config.yaml").write_text("signals: {options: {}}")
+    with pytest.raises(ConfigError, match=r"has no signals\.options\.data_juicer"):
+        configured_filters(tmp_path / "config.yaml")
+
+
+def test_a_statistic_is_computed_once_as_data_juicer_does() -> None:
+    process = [
+        {"character_repetition_filter": {"rep_len": 5, "max_ratio": 0.3}},
+        {"character_repetition_filter": {"rep_len": 10, "max_ratio": 0.2, "text_key": "response"}},
+    ]
+    found = from_data_juicer({"process": process})
+    assert [step.params["signal"] for step in found.recipe.steps] == ["dj/character_repetition/char_rep_ratio"] * 2
+    assert [each.params for each in found.filters] == [{"rep_len": 5}]
+    assert "cuts by what an earlier one computed (of the text, rep_len 5)" in found.remarks[0]
+    cuts = [
+        Step("score_filter", {"signal": f"dj/words_num{part}/num_words", "threshold": 5, "direction": direction})
+        for part, direction in (("", "high"), (".response", "low"))
+    ]
+    with pytest.raises(RecipeError, match=r"2\. score_filter: Data-Juicer computes num_words once"):
+        to_data_juicer(Recipe(tuple(cuts)))
+
+
+def test_a_parameter_that_data_juicer_does_not_have_is_said() -> None:
+    found = from_data_juicer({"process": [{"words_num_filter": {"min_nun": 5}}]})
+    assert any("has no parameter 'min_nun'" in said for said in found.remarks)
 
 
 def test_steps_without_a_counterpart_are_refused_with_the_reason_or_left_out() -> None:

@@ -37,6 +37,7 @@ class Single(_Filter):
         return sample
 def load_ops(process):
     ((name, params),) = process[0].items()
+    if name == "lacking_filter": import package_of_the_filter.part
     return [{"text_length_filter": Batched, "odd_filter": Single}[name](**params)]
 """
 
@@ -108,6 +109,10 @@ def test_what_is_wrong_is_one_sentence(pool: Pool, python: str) -> None:
         )
     with pytest.raises(SignalError, match=r"data_juicer\.python: /nowhere cannot be run"):
         score_pool(pool, config("/nowhere", {"filter": "text_length_filter"}), signals=["data_juicer"])
+    with pytest.raises(
+        SignalError, match=r"lacking_filter needs the package 'package_of_the_filter', which .*-m pip install"
+    ):
+        score_pool(pool, config(python, {"filter": "lacking_filter", "stats": ["a"]}), signals=["data_juicer"])
     if find_spec("data_juicer") is None:
         with pytest.raises(
             SignalError, match=r"need the package 'py-data-juicer', which .* does not have: install it into an"

@@ -116,11 +116,33 @@ def test_adapters_templates_and_other_budgets_are_handed_on(study: Study, tmp_pa
         text = found.config.read_text()
         assert "q_proj" in text or trainer == "open-instruct"
         assert any("The study's budget is 5,000 tokens" in said for said in found.differs)
-        assert ("last answer(s)" in " ".join(found.differs)) == (trainer != "llamafactory")
+        assert ("only the last answer" in " ".join(found.differs)) == (trainer != "llamafactory")
         assert (tmp_path / trainer / "chat_template.jinja").read_text().startswith("{% if bos_token %}")
         assert str(steps) in text
         if trainer != "open-instruct":
             assert yaml.safe_load(text)["lora_rank" if trainer == "llamafactory" else "lora_r"] == 8
+
+
+def test_what_a_trainer_kept_of_rows_handed_over_before_is_not_used_again(study: Study, tmp_path: Path) -> None:
+    kept = []
+    for some in (None, 3, None):
+        if some is not None:
+            ids = json.loads((study.path / "best" / "ids.json").read_text())
+            (study.path / "best" / "ids.json").write_text(json.dumps(ids[:some]))
+        found = hand_off(study, "axolotl", tmp_path / "out", overwrite=True)
+        kept.append(yaml.safe_load(found.config.read_text())["dataset_prepared_path"])
+        assert str(found.config.resolve()) in found.command
+    assert kept[0] != kept[1] == kept[2]  # Axolotl knows prepared rows by the name of their file
+
+
+def test_what_a_trainer_takes_as_a_whole_number_alone_is_said(study: Study, tmp_path: Path) -> None:
+    config = study.path / "config.yaml"
+    document = yaml.safe_load(config.read_text())
+    document["evaluation"]["sft"] |= {"method": "lora", "lora_alpha": 0.4}
+    config.write_text(yaml.safe_dump(document))
+    for trainer in TRAINERS:
+        found = hand_off(Study(study.path), trainer, tmp_path / trainer)  # type: ignore[arg-type]
+        assert any("lora_alpha is 0.4" in said for said in found.differs) == (trainer != "open-instruct")
 
 
 def test_what_cannot_be_handed_on_is_one_sentence(study: Study, tmp_path: Path) -> None:

@@ -58,15 +58,24 @@ def export_command(
         Path, typer.Argument(help="Recipe YAML, or name of a ready recipe.", autocompletion=_completion.recipe)
     ],
     out: Out = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--config",
+            help="Configuration whose signals.options.data_juicer has the filters' parameters (default: Data-Juicer's own).",
+            autocompletion=_completion.config,
+        ),
+    ] = None,
     partial: Partial = False,
     as_json: Json = False,
 ) -> None:
     """Turn a recipe into one of Data-Juicer; steps without a counterpart are named, with the reason."""
     from autoselection.documents import dump_yaml
     from autoselection.recipes import load_recipe
-    from autoselection.recipes.data_juicer import to_data_juicer
+    from autoselection.recipes.data_juicer import configured_filters, to_data_juicer
 
-    found = to_data_juicer(load_recipe(recipe), partial=partial, where=str(recipe))
+    filters = () if config is None else configured_filters(config)
+    found = to_data_juicer(load_recipe(recipe), filters=filters, partial=partial, where=str(recipe))
     _write(dump_yaml(dict(found.document), width=120), out, as_json)
     if as_json:
         document = {

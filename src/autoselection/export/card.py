@@ -64,6 +64,7 @@ def render_card(
     pool_fingerprint: str,
     sources: Mapping[str, tuple[int, int]],
     columns: Mapping[str, str],
+    data_files: str = "data/train-*.parquet",
 ) -> str:
     """The card as Markdown with YAML front matter.
 
@@ -74,10 +75,11 @@ def render_card(
         pool_fingerprint: content hash of that pool.
         sources: rows in the subset and rows in the pool, by source.
         columns: what the columns hold, by name (Markdown, not escaped).
+        data_files: pattern of the files of rows, from the card's folder.
     """
     share = rows / pool_rows if pool_rows else 0.0
     parts = [
-        _front_matter(card, rows),
+        _front_matter(card, rows, data_files),
         f"# {escape(card.title)}",
         f"{rows:,} of the {pool_rows:,} rows ({share:.1%}) of a fixed instruction pool, selected by the recipe below "
         "with AutoSelection. No row was changed or rewritten.",
@@ -120,7 +122,7 @@ def _code(name: str) -> str:
     return f"`{name}`" if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) else escape(name)
 
 
-def _front_matter(card: DatasetCard, rows: int) -> str:
+def _front_matter(card: DatasetCard, rows: int, data_files: str) -> str:
     document: dict[str, Any] = {"pretty_name": one_line(card.title)[:_MAX_NAME]}
     if card.license:
         document["license"] = one_line(card.license)[:_MAX_NAME]
@@ -128,7 +130,7 @@ def _front_matter(card: DatasetCard, rows: int) -> str:
         "task_categories": ["text-generation"],
         "tags": ["autoselection", "data-selection", "instruction-tuning"],
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>1M")],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": data_files}]}],
     }
     # One line a scalar: a folded one could put "---" at the start of a line.
     text = dump_yaml(document, width=10**6)

@@ -1,7 +1,13 @@
-"""Hugging Face dataset folders: Parquet files and a card, as ``datasets`` loads and TRL trains on them."""
+"""Hugging Face dataset folders: Parquet files and a card, as ``datasets`` loads and TRL trains on them.
+
+``datasets`` keeps what it loaded from a folder with a card under the folder's last name and what its card says of the data
+files, not under what these hold. So a checksum of the rows stands in the names of the files and in the card: else an
+export that replaces another, or one in a folder of the same name, would be loaded with the rows of the first.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,7 @@ from autoselection.export.card import DatasetCard, render_card
 from autoselection.export.layouts import LAYOUTS, Shape
 from autoselection.export.target import check_folder
 from autoselection.export.written import ExportReport, Written, batches, remarks_on, shape_of
+from autoselection.files import checksum as checksum_of
 from autoselection.files import whole_folder
 from autoselection.pool.own_columns import OwnColumns, own_columns
 from autoselection.pool.pool import Pool
@@ -33,7 +40,7 @@ def export_hf_dataset(
     columns: Collection[str] | None = (),
     overwrite: bool = False,
 ) -> ExportReport:
-    """Write ``rows`` (all if None) as a Hugging Face dataset folder: ``data/train-*.parquet`` and a card, ``README.md``.
+    """Write ``rows`` (all if None) as a Hugging Face dataset folder: ``data/train-*-CHECKSUM.parquet`` and a card, ``README.md``.
 
     ``datasets.load_dataset(directory)`` reads it; so does ingest. Where turns have more than role and content, each is a value
     of type JSON, so that none has the keys of others as nulls, which chat templates would stumble over.
@@ -59,7 +66,7 @@ def export_hf_dataset(
     found = Written()
     with whole_folder(directory) as folder:
         (folder / "data").mkdir()
-        _write_shards(pool, wanted, folder / "data", shape, own, found)
+        data_files = f"data/{_write_shards(pool, wanted, folder / 'data', shape, own, found)}"
         text = render_card(
             card,
             rows=found.rows,
@@ -67,6 +74,7 @@ def export_hf_dataset(
             pool_fingerprint=pool.fingerprint,
             sources={name: (found.sources[name], total) for name, total in pool.manifest.sources.items()},
             columns=_described(shape, found, own),
+            data_files=data_files,
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
     return found.report(directory, remarks_on(found, own, "parquet", layout.name))
@@ -85,10 +93,8 @@ def _described(shape: Shape, found: Written, own: OwnColumns) -> dict[str, str]:
     return told | {own.renamed.get(name, name): "a column of the data's own" for name in own.names}
 
 
-def _write_shards(
-    pool: Pool, wanted: NDArray[Any], folder: Path, shape: Shape, own: OwnColumns, found: Written
-) -> None:
-    """Write ``train-i-of-n.parquet`` files of about a quarter of a gigabyte of text."""
+def _write_shards(pool: Pool, wanted: NDArray[Any], folder: Path, shape: Shape, own: OwnColumns, found: Written) -> str:
+    """Write ``train-i-of-n-CHECKSUM.parquet`` files of about a quarter of a gigabyte of text; the pattern of their names."""
     schema = pa.schema([*_IDENTITY.items(), *shape.fields().items(), *own.schema()])
     shards: list[Path] = []
     writer: Any = None
@@ -109,5 +115,8 @@ def _write_shards(
     finally:
         if writer is not None:
             writer.close()
+    # 16 hexadecimal digits, as `datasets` itself puts behind numbers of shards.
+    checksum = hashlib.sha256("".join(map(checksum_of, shards)).encode()).hexdigest()[:16]
     for number, shard in enumerate(shards):
-        shard.rename(folder / f"train-{number:05d}-of-{len(shards):05d}.parquet")
+        shard.rename(folder / f"train-{number:05d}-of-{len(shards):05d}-{checksum}.parquet")
+    return f"train-*-{checksum}.parquet"

@@ -2,6 +2,9 @@
 
 A range filter of Data-Juicer becomes one or two cuts (``score_filter``) by the filter's own statistic, which the signal
 ``data_juicer`` has Data-Juicer compute; operators that change texts, and selections that mean something else here, are named.
+
+Data-Juicer computes a statistic of a row once: a second filter by the same one, with other parameters or of another text, cuts by
+what the first computed. So it is read here, and what would not survive that is not written.
 """
 
 from __future__ import annotations
@@ -14,11 +17,19 @@ from types import MappingProxyType
 from typing import Any
 
 from autoselection.documents import read_yaml
-from autoselection.errors import RecipeError
+from autoselection.errors import ConfigError, RecipeError
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, Step
-from autoselection.signals.families.data_juicer import PREFIX, STATISTICS, DataJuicerFilter
+from autoselection.signals.families.data_juicer import (
+    OTHER_STATISTICS,
+    PREFIX,
+    STATISTICS,
+    DataJuicerFilter,
+    DataJuicerOptions,
+)
+from autoselection.validation import validate
 from autoselection.wording import clipped
 
+_WORDS = ("lang", "tokenization", "use_words_aug", "words_aug_group_sizes", "words_aug_join_char")
 #: Data-Juicer's range of each filter: names and defaults of its ends; None leaves one open.
 _ENDS: Mapping[str, tuple[tuple[str, float] | None, tuple[str, float] | None]] = {
     "alphanumeric_filter": (("min_ratio", 0.25), ("max_ratio", math.inf)),
@@ -36,6 +47,20 @@ _ENDS: Mapping[str, tuple[tuple[str, float] | None, tuple[str, float] | None]] =
     "token_num_filter": (("min_num", 10), ("max_num", math.inf)),
     "word_repetition_filter": (("min_ratio", 0.0), ("max_ratio", 0.5)),
     "words_num_filter": (("min_num", 10), ("max_num", math.inf)),
+}
+#: Other parameters that Data-Juicer 1.6.1 knows of these filters: they change the statistic.
+_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "alphanumeric_filter": ("tokenization",),
+    "character_repetition_filter": ("rep_len",),
+    "flagged_words_filter": (*_WORDS, "flagged_words_dir"),
+    "language_id_score_filter": ("lang",),
+    "llm_perplexity_filter": ("hf_model", "model_params", "query_template", "response_template"),
+    "perplexity_filter": ("lang",),
+    "stopwords_filter": (*_WORDS, "stopwords_dir"),
+    "text_action_filter": ("lang",),
+    "token_num_filter": ("hf_tokenizer",),
+    "word_repetition_filter": ("lang", "tokenization", "rep_len"),
+    "words_num_filter": ("lang", "tokenization"),
 }
 #: Statistics that cannot be below this: a lower end there cuts nothing.
 _LOWEST = 0.0
@@ -158,7 +183,7 @@ def from_data_juicer(
     Raises:
         RecipeError: it is none, or an operator has no counterpart and ``partial`` is not given; names every one.
     """
-    if not isinstance(document, Mapping) or not isinstance(document.get("process"), Sequence):
+    if not isinstance(document, Mapping) or not isinstance(document.get("process"), (list, tuple)):
         raise RecipeError(f"{where}: a recipe of Data-Juicer has a list called 'process'.")
     reading = _Reading(_first(document.get("text_keys", "text")))
     for place, entry in enumerate(document["process"], 1):
@@ -168,17 +193,41 @@ def from_data_juicer(
             reading.take(operator, given)
         except _NoCounterpart as why:
             reading.unmapped.append(Unmapped(place, operator, str(why)))
-    _refuse(where, "Data-Juicer's operator(s) have no counterpart", reading.unmapped, partial)
+    _refuse(where, "no counterpart for {} of Data-Juicer's operators", reading.unmapped, partial)
     recipe = packed(reading.steps, name)
     return ImportedRecipe(
         recipe, tuple(reading.filters.values()), tuple(reading.unmapped), tuple(dict.fromkeys(reading.remarks))
     )
 
 
+def configured_filters(path: Path) -> tuple[DataJuicerFilter, ...]:
+    """The filters whose statistics a configuration has computed: of a study's, or of one with ``signals`` alone.
+
+    Raises:
+        ConfigError: the file cannot be read, or the filters in it are none.
+    """
+    try:
+        found, _ = read_yaml(path, ConfigError)
+    except OSError as error:
+        raise ConfigError(f"{path}: the configuration cannot be read ({error.strerror}).") from None
+    keys = ("signals", "options", "data_juicer")
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{path} has no {'.'.join(keys)}, which names filters of Data-Juicer.")
+    return validate(DataJuicerOptions, found, f"{path}: {'.'.join(keys)}").filters
+
+
 def _refuse(where: str, what: str, unmapped: Sequence[Unmapped], partial: bool) -> None:
     if unmapped and not partial:
         told = " ".join(each.sentence() for each in unmapped)
-        raise RecipeError(f"{where}: {len(unmapped)} of {what} (--partial leaves them out): {told}")
+        raise RecipeError(f"{where}: {what.format(len(unmapped))} (--partial leaves out what has none): {told}")
+
+
+def _asked(one: DataJuicerFilter) -> str:
+    """What a filter computes its statistic from, for people."""
+    of = {"row": "of the text", "prompt": "of prompts", "response": "of responses"}[one.part]
+    return ", ".join([of, *(f"{key} {clipped(repr(value))}" for key, value in sorted(one.params.items()))])
 
 
 class _NoCounterpart(Exception):
@@ -193,6 +242,13 @@ def _entry(entry: Any, where: str) -> tuple[str, Mapping[str, Any]]:
         if isinstance(name, str) and (params is None or isinstance(params, Mapping)):
             return name, params or {}
     raise RecipeError(f"{where}: expected an operator's name with its parameters, not {clipped(repr(entry))}.")
+
+
+def _number(params: Mapping[str, Any], key: str) -> float | None:
+    value = params.get(key)
+    if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
+        raise _NoCounterpart(f"its {key} is {clipped(repr(value))}, no number")
+    return None if value is None else float(value)
 
 
 def _first(keys: Any) -> str:
@@ -251,12 +307,11 @@ class _Reading:
         for direction, end in zip(("high", "low"), _ENDS[name], strict=True):
             if end is None:
                 continue
-            value = params.pop(end[0], None)
-            value = end[1] if value is None else value
-            if not isinstance(value, (int, float)) or isinstance(value, bool):
-                raise _NoCounterpart(f"its {end[0]} is {clipped(repr(value))}, no number")
+            given = _number(params, end[0])
+            params.pop(end[0], None)
+            value = float(end[1]) if given is None else given
             if (direction == "high" and value > _LOWEST) or (direction == "low" and value < 2**53):
-                ends.append((direction, float(value)))
+                ends.append((direction, value))
         column = self._column(name, part, params)
         for direction, value in ends:
             self._cut(column, threshold=value, direction=direction)
@@ -264,18 +319,21 @@ class _Reading:
     def _column(self, name: str, part: str, params: dict[str, Any]) -> str:
         """The column of a filter's statistic, which is noted."""
         plain = {key: value for key, value in params.items() if value not in (None, "", [], {})}
+        for unknown in sorted(set(plain) - set(_PARAMETERS.get(name, ()))):
+            self.remarks.append(
+                f"{name}: Data-Juicer 1.6.1 has no parameter '{clipped(unknown)}' of it; it is handed on as it is."
+            )
         asked = DataJuicerFilter.model_validate({"filter": name, "part": part, "params": plain})
-        for number in range(2, 100):
-            known = self.filters.get(asked.label)
-            if known is None or known == asked:
-                break
-            label = f"{DataJuicerFilter(filter=name, part=asked.part).label}.{number}"
-            asked = asked.model_copy(update={"name": label})
-        self.filters[asked.label] = asked
-        return asked.columns[0]
+        known = self.filters.setdefault(asked.statistics[0], asked)
+        if known != asked:
+            self.remarks.append(
+                f"{name}: Data-Juicer computes {asked.statistics[0]} once, so that this filter cuts by what an earlier one computed "
+                f"({_asked(known)}), not by its own ({_asked(asked)}); so does the recipe."
+            )
+        return known.columns[0]
 
     def _cut(self, column: str, **params: Any) -> None:
-        self.steps.append(Step("score_filter", {"signal": column, **params, "missing": "drop"}))
+        self._step("score_filter", {"signal": column, **params, "missing": "drop"})
 
     def _exact(self, params: dict[str, Any]) -> None:
         for key in ("lowercase", "ignore_non_character"):
@@ -314,6 +372,8 @@ class _Reading:
         key, values = str(params.get("field_key", "")), params.get("target_value") or []
         if not key or not values:
             return  # it keeps everything
+        if not isinstance(values, (list, tuple)):
+            raise _NoCounterpart(f"its target_value is {clipped(repr(values))}, no list")
         if key != "source":
             raise _NoCounterpart(
                 f"it reads the field '{clipped(key)}', and steps here read a row's source and its signals"
@@ -338,20 +398,23 @@ class _Reading:
 
     def _numeric(self, params: dict[str, Any]) -> None:
         column = self._statistic(params)
-        if params.get("reversed_range") or not params.get("min_closed_interval", True):
+        closed = all(params.get(f"{end}_closed_interval", True) for end in ("min", "max"))
+        if params.get("reversed_range") or not closed:
             raise _NoCounterpart("its range is not one that a cut here keeps")
-        for direction, key in (("high", "min_value"), ("low", "max_value")):
-            value = params.get(key)
-            if isinstance(value, (int, float)) and abs(value) < 2**53:
-                self._cut(column, threshold=float(value), direction=direction)
+        ends = {direction: _number(params, f"{end}_value") for direction, end in (("high", "min"), ("low", "max"))}
+        for direction, value in ends.items():
+            if value is not None and abs(value) < 2**53:
+                self._cut(column, threshold=value, direction=direction)
 
     def _top(self, params: dict[str, Any]) -> None:
-        column, ratio, most = self._statistic(params), params.get("top_ratio"), params.get("topk")
+        column, ratio, most = self._statistic(params), _number(params, "top_ratio"), _number(params, "topk")
         if ratio and most:
             raise _NoCounterpart("it takes the smaller of top_ratio and topk, and a cut here has one of them")
         if not ratio and not most:
             return
-        size = {"fraction": float(ratio)} if ratio else {"top_k": int(most or 1)}
+        if most and not float(most).is_integer():
+            raise _NoCounterpart(f"its topk is {most:g}, no whole number")
+        size = {"fraction": ratio} if ratio else {"top_k": int(most or 1)}
         self._cut(column, **size, direction="high" if params.get("reverse", True) else "low")
         if ratio:
             self.remarks.append("topk_specified_field_selector rounds top_ratio of the rows down, score_filter up.")
@@ -360,10 +423,10 @@ class _Reading:
         column = self._statistic(params)
         if params.get("lower_rank") is not None or params.get("upper_rank") is not None:
             raise _NoCounterpart("it counts ranks, and a band here lies between quantiles")
-        low, high = params.get("lower_percentile"), params.get("upper_percentile")
+        low, high = _number(params, "lower_percentile"), _number(params, "upper_percentile")
         if low is None or high is None:
             return
-        self._cut(column, band_low=float(low), band_high=float(high))
+        self._cut(column, band_low=low, band_high=high)
         self.remarks.append("range_specified_field_selector rounds the ends of its band down, score_filter up.")
 
 
@@ -398,26 +461,31 @@ def _longest_run(steps: Sequence[Step]) -> range:
     return best
 
 
-def to_data_juicer(recipe: Recipe, *, partial: bool = False, where: str = "recipe") -> ExportedRecipe:
+def to_data_juicer(
+    recipe: Recipe, *, filters: Sequence[DataJuicerFilter] = (), partial: bool = False, where: str = "recipe"
+) -> ExportedRecipe:
     """A recipe in Data-Juicer's words.
 
     Args:
+        filters: by which its statistics are computed (``signals.options.data_juicer.filters``): recipes do not know their
+            parameters. Of others Data-Juicer's own parameters are taken, with a remark.
         partial: leave out what has no counterpart, instead of refusing.
 
     Raises:
         RecipeError: a step has no counterpart and ``partial`` is not given; names every one.
     """
-    process: list[dict[str, Any]] = []
+    writing = _Writing({column: asked for asked in filters for column in asked.columns})
     unmapped: list[Unmapped] = []
-    remarks: list[str] = []
     for place, step in enumerate(_unpacked(recipe), 1):
         try:
-            process += _told(step, process, remarks)
+            writing.take(step)
         except _NoCounterpart as why:
             unmapped.append(Unmapped(place, step.operator, str(why)))
-    _refuse(where, "the steps have no counterpart in Data-Juicer", unmapped, partial)
+    _refuse(where, "no counterpart in Data-Juicer for {} of the steps", unmapped, partial)
     return ExportedRecipe(
-        {"project_name": recipe.name or "recipe", "process": process}, tuple(unmapped), tuple(remarks)
+        {"project_name": recipe.name or "recipe", "process": writing.process},
+        tuple(unmapped),
+        tuple(dict.fromkeys(writing.remarks)),
     )
 
 
@@ -434,70 +502,128 @@ def _unpacked(recipe: Recipe) -> Iterable[Step]:
             yield step
 
 
-def _told(step: Step, before: list[dict[str, Any]], remarks: list[str]) -> list[dict[str, Any]]:
-    """One step as operators of Data-Juicer."""
-    params = {key: value for key, value in step.params.items() if value is not None}
-    if step.operator == "source_filter":
-        chosen = {"field_key": "source", "target_value": list(params["sources"])}
-        return [{"specified_field_filter": chosen | ({"reversed_range": True} if params["mode"] == "drop" else {})}]
-    if step.operator == "semantic_dedup":
-        return [_deduplicator(params, remarks)]
-    if step.operator != "score_filter":
-        raise _NoCounterpart("no operator of Data-Juicer does what it does")
-    return _range_filter(params, before, remarks)
+@dataclass
+class _Writing:
+    """Steps as operators of Data-Juicer, one after the other.
+
+    Attributes:
+        known: filters by the columns of their statistics.
+        computed: columns by the statistics that operators before compute, under Data-Juicer's names.
+        open_column: column of the last operator, if it is a range that may get its other end.
+    """
+
+    known: Mapping[str, DataJuicerFilter]
+    process: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    computed: dict[str, str] = field(default_factory=dict)
+    open_column: str | None = None
+
+    def take(self, step: Step) -> None:
+        """Say one step in Data-Juicer's words."""
+        params = {key: value for key, value in step.params.items() if value is not None}
+        if step.operator == "source_filter":
+            chosen = {"field_key": "source", "target_value": list(params["sources"])}
+            self._add("specified_field_filter", chosen | ({"reversed_range": True} if params["mode"] == "drop" else {}))
+        elif step.operator == "semantic_dedup":
+            self._deduplicator(params)
+        elif step.operator == "score_filter":
+            self._cut(params)
+        else:
+            raise _NoCounterpart("no operator of Data-Juicer does what it does")
+
+    def _add(self, name: str, params: Mapping[str, Any]) -> None:
+        self.process.append({name: dict(params)})
+        self.open_column = None
+
+    def _deduplicator(self, params: Mapping[str, Any]) -> None:
+        text = {} if params.get("part", "row") == "row" else {"text_key": _KEYS[params["part"]]}
+        if params["strategy"] == "exact":
+            self.remarks.append("document_deduplicator takes only texts for equal whose characters are.")
+            self._add("document_deduplicator", {"lowercase": False, "ignore_non_character": False, **text})
+        elif params["strategy"] == "minhash":
+            self.remarks.append("document_minhash_deduplicator keeps one of all texts that are linked by similar ones.")
+            chosen = {
+                "tokenization": "space",
+                "window_size": params["ngram_size"],
+                "jaccard_threshold": params["jaccard_threshold"],
+                "lowercase": True,
+            }
+            self._add("document_minhash_deduplicator", {**chosen, **text})
+        else:
+            raise _NoCounterpart(f"Data-Juicer drops no duplicates by {params['strategy']}")
+
+    def _cut(self, params: dict[str, Any]) -> None:
+        column = str(params["signal"])
+        asked = self.known.get(column) or _asked_by(column)
+        name, statistic = asked.filter, asked.statistics[0]
+        if name not in _ENDS:
+            raise _NoCounterpart(f"Data-Juicer does not cut by the numbers of {name} with a lowest and a highest alone")
+        if params.get("scope", "whole") != "whole":
+            raise _NoCounterpart("Data-Juicer cuts the whole data set, not within a group")
+        if params.get("missing") == "keep":
+            raise _NoCounterpart("Data-Juicer gives every text a statistic, and keeps none for its lack")
+        if self.computed.get(statistic, column) != column:
+            raise _NoCounterpart(
+                f"Data-Juicer computes {statistic} once, and an operator before has it computed as {self.computed[statistic]}"
+            )
+        direction = params.get("direction", "high")
+        end = _ENDS[name][0 if direction == "high" else 1] if "threshold" in params else None
+        if "threshold" in params and end is None:
+            raise _NoCounterpart(f"{name} has no {'lower' if direction == 'high' else 'upper'} end")
+        self._remember(asked, column, statistic, cuts=end is not None)
+        if end is not None:
+            self._end(asked, column, end[0], params["threshold"])
+            return
+        selected: dict[str, Any] = {"field_key": f"{_STATS}{statistic}"}
+        if "band_low" in params:
+            selected |= {"lower_percentile": params["band_low"], "upper_percentile": params["band_high"]}
+            self.remarks.append("range_specified_field_selector rounds the ends of its band down, score_filter up.")
+            self._add("range_specified_field_selector", selected)
+            return
+        if "fraction" in params:
+            self.remarks.append("topk_specified_field_selector rounds top_ratio of the rows down, score_filter up.")
+        selected |= {"topk": params["top_k"]} if "top_k" in params else {"top_ratio": params["fraction"]}
+        self._add("topk_specified_field_selector", {**selected, "reverse": direction == "high"})
+
+    def _remember(self, asked: DataJuicerFilter, column: str, statistic: str, *, cuts: bool) -> None:
+        """See to it that the statistic is computed, by an operator that cuts nothing unless the step itself does."""
+        if column not in self.known and (own := set(_PARAMETERS.get(asked.filter, ())) - set(asked.params)):
+            self.remarks.append(
+                f"{asked.filter} stands there with Data-Juicer's own {', '.join(sorted(own))}: --config names a configuration that "
+                "has others (signals.options.data_juicer)."
+            )
+        if statistic not in self.computed and not cuts:
+            self._add(asked.filter, {**_open_range(asked.filter), **_computed_from(asked)})
+        self.computed[statistic] = column
+
+    def _end(self, asked: DataJuicerFilter, column: str, end: str, value: float) -> None:
+        if self.open_column == column and self.process[-1][asked.filter][end] == _open_range(asked.filter)[end]:
+            self.process[-1][asked.filter][end] = value  # the other end of the same range
+            return
+        self._add(asked.filter, {**_open_range(asked.filter), end: value, **_computed_from(asked)})
+        self.open_column = column
 
 
-def _deduplicator(params: Mapping[str, Any], remarks: list[str]) -> dict[str, Any]:
-    text = {} if params.get("part", "row") == "row" else {"text_key": _KEYS[params["part"]]}
-    if params["strategy"] == "exact":
-        remarks.append("document_deduplicator takes only texts for equal whose characters are.")
-        return {"document_deduplicator": {"lowercase": False, "ignore_non_character": False, **text}}
-    if params["strategy"] == "minhash":
-        remarks.append("document_minhash_deduplicator keeps one of all texts that are linked by similar ones.")
-        chosen = {
-            "tokenization": "space",
-            "window_size": params["ngram_size"],
-            "jaccard_threshold": params["jaccard_threshold"],
-            "lowercase": True,
-        }
-        return {"document_minhash_deduplicator": {**chosen, **text}}
-    raise _NoCounterpart(f"Data-Juicer drops no duplicates by {params['strategy']}")
-
-
-def _range_filter(params: dict[str, Any], before: list[dict[str, Any]], remarks: list[str]) -> list[dict[str, Any]]:
-    column = str(params["signal"])
+def _asked_by(column: str) -> DataJuicerFilter:
+    """The filter whose statistic a column is, by its name alone."""
     label, _, statistic = column.removeprefix(PREFIX).rpartition("/")
     short, _, suffix = label.partition(".")
     name = f"{short}_filter"
-    if not column.startswith(PREFIX) or STATISTICS.get(name) != statistic or name not in _ENDS:
+    other, number = OTHER_STATISTICS.get(name, ("", ""))
+    if not column.startswith(PREFIX) or statistic not in (STATISTICS.get(name), number):
         raise _NoCounterpart(f"Data-Juicer does not know the signal '{column}'")
     if suffix not in ("", "prompt", "response"):
-        raise _NoCounterpart(f"the filter's own parameters are in a configuration, under the label '{label}'")
-    if params.get("scope", "whole") != "whole":
-        raise _NoCounterpart("Data-Juicer cuts the whole data set, not within a group")
-    if params.get("missing") == "keep":
-        raise _NoCounterpart("Data-Juicer gives every text a statistic, and keeps none for its lack")
+        raise _NoCounterpart(
+            f"the filter's own parameters are in a configuration, under the label '{label}': --config names it"
+        )
+    params = {other: True} if number and statistic == number else {}
+    return DataJuicerFilter.model_validate({"filter": name, "part": suffix or "row", "params": params})
+
+
+def _open_range(name: str) -> dict[str, Any]:
     low, high = _ENDS[name]
-    text = {"text_key": _KEYS[suffix]} if suffix else {}
-    open_ends = {} if low is None else {low[0]: 0}
-    open_ends |= {} if high is None else {high[0]: 2**53}
-    field_key = f"{_STATS}{statistic}"
-    first = [] if any(name in entry for entry in before) else [{name: {**open_ends, **text}}]
-    direction = params.get("direction", "high")
-    if "threshold" in params:
-        end = low if direction == "high" else high
-        if end is None:
-            raise _NoCounterpart(f"{name} has no {'lower' if direction == 'high' else 'upper'} end")
-        merged = before[-1].get(name) if before else None
-        if merged is not None and merged.get(end[0]) == open_ends[end[0]]:
-            merged[end[0]] = params["threshold"]  # the other end of the same range
-            return []
-        return [{name: {**open_ends, end[0]: params["threshold"], **text}}]
-    if "band_low" in params:
-        band = {"lower_percentile": params["band_low"], "upper_percentile": params["band_high"]}
-        remarks.append("range_specified_field_selector rounds the ends of its band down, score_filter up.")
-        return [*first, {"range_specified_field_selector": {"field_key": field_key, **band}}]
-    size = {"topk": params["top_k"]} if "top_k" in params else {"top_ratio": params["fraction"]}
-    if "fraction" in params:
-        remarks.append("topk_specified_field_selector rounds top_ratio of the rows down, score_filter up.")
-    return [*first, {"topk_specified_field_selector": {"field_key": field_key, **size, "reverse": direction == "high"}}]
+    return ({} if low is None else {low[0]: 0}) | ({} if high is None else {high[0]: 2**53})
+
+
+def _computed_from(asked: DataJuicerFilter) -> dict[str, Any]:
+    return {**asked.params, **({} if asked.part == "row" else {"text_key": _KEYS[asked.part]})}

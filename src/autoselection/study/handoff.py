@@ -146,7 +146,7 @@ def hand_off(study: Study, trainer: TrainerName, out: Path | str, *, overwrite: 
         differs = [*differs, report.sentences()[0]]
     head = f"The rows and the training of the study {study.config.name}: {', '.join(_told(training))}."
     files.write_text(out / name, _comments([head, f"Run: {command}", *differs]) + text)
-    return Handoff(out / name, command, tuple(differs), report)
+    return Handoff(out / name, command.replace(name, shlex.quote(str((out / name).resolve()))), tuple(differs), report)
 
 
 def exported_rows(study: Study) -> NDArray[np.int64]:
@@ -232,7 +232,12 @@ def _differences(training: Training, *, last: bool, each: bool, prompts: bool) -
             f"The study's budget is {sft.max_tokens:,} tokens; this is {training.planned_steps:,} steps, as many as it took there."
         )
     if (sft.turns == "last" and not last) or (sft.turns == "each" and not each):
-        found.append(f"In the study {sft.turns} answer(s) of a row have a loss (evaluation.sft.turns); here all have.")
+        told = (
+            "only the last answer of a row has"
+            if sft.turns == "last"
+            else "each answer, behind the turns before it, has"
+        )
+        found.append(f"In the study {told} a loss (evaluation.sft.turns); here all answers have, in the whole row.")
     if not sft.completion_only and not prompts:
         found.append(
             "In the study prompts have a loss, too (evaluation.sft.completion_only: false); here only answers have."
@@ -244,6 +249,18 @@ def _differences(training: Training, *, last: bool, each: bool, prompts: bool) -
     if sft.deepspeed is not None or sft.fsdp is not None:
         found.append(f"The study trained with {sft.deepspeed or sft.fsdp}: name it to this trainer, too.")
     return found
+
+
+def _rounded_alpha(sft: SFTConfig) -> list[str]:
+    """Of trainers that take whole numbers alone."""
+    alpha = _whole_alpha(sft)
+    if sft.method != "lora" or alpha == sft.lora_alpha:
+        return []
+    return [f"The study's lora_alpha is {sft.lora_alpha:g}; here it has to be whole: {alpha}."]
+
+
+def _whole_alpha(sft: SFTConfig) -> int:
+    return max(1, round(sft.lora_alpha))
 
 
 def _trl(training: Training) -> tuple[str, str, str, list[str]]:
@@ -270,11 +287,11 @@ def _trl(training: Training) -> tuple[str, str, str, list[str]]:
         document |= {
             "use_peft": True,
             "lora_r": sft.lora_r,
-            "lora_alpha": round(sft.lora_alpha),
+            "lora_alpha": _whole_alpha(sft),
             "lora_dropout": sft.lora_dropout,
             "lora_target_modules": training.modules,
         }
-    differs = _differences(training, last=False, each=False, prompts=True)
+    differs = [*_differences(training, last=False, each=False, prompts=True), *_rounded_alpha(sft)]
     if sft.completion_only:
         differs.append(
             "assistant_only_loss needs a chat template that marks answers by {% generation %}; TRL knows those of many models, and "
@@ -320,7 +337,7 @@ def _llamafactory(training: Training) -> tuple[str, str, str, list[str]]:
         "data_seed": training.seed,
         "report_to": "none",
     }
-    differs = _differences(training, last=True, each=False, prompts=True)
+    differs = [*_differences(training, last=True, each=False, prompts=True), *_rounded_alpha(sft)]
     if own is not None and own.template is not None:
         document["template"] = own.template
     else:
@@ -335,7 +352,7 @@ def _llamafactory(training: Training) -> tuple[str, str, str, list[str]]:
         modules = training.modules
         document |= {
             "lora_rank": sft.lora_r,
-            "lora_alpha": round(sft.lora_alpha),
+            "lora_alpha": _whole_alpha(sft),
             "lora_dropout": sft.lora_dropout,
             "lora_target": "all" if isinstance(modules, str) else ",".join(modules),
         }
@@ -353,7 +370,8 @@ def _axolotl(training: Training) -> tuple[str, str, str, list[str]]:
         "chat_template": "tokenizer_default",
         "datasets": [entry],
         "train_on_inputs": not sft.completion_only,
-        "dataset_prepared_path": str(training.output.parent / "prepared"),
+        # Axolotl keeps rows that it prepared under the name of their file: a folder for these rows alone.
+        "dataset_prepared_path": str(training.output.parent / "prepared" / files.checksum(training.data)[:16]),
         "output_dir": str(training.output),
         "sequence_len": sft.max_length,
         "sample_packing": False,
@@ -378,7 +396,7 @@ def _axolotl(training: Training) -> tuple[str, str, str, list[str]]:
         document |= {
             "adapter": "lora",
             "lora_r": sft.lora_r,
-            "lora_alpha": round(sft.lora_alpha),
+            "lora_alpha": _whole_alpha(sft),
             "lora_dropout": sft.lora_dropout,
             **({"lora_target_linear": True} if isinstance(modules, str) else {"lora_target_modules": modules}),
         }
@@ -386,7 +404,7 @@ def _axolotl(training: Training) -> tuple[str, str, str, list[str]]:
         "axolotl.yaml",
         dump_yaml(document),
         "axolotl train axolotl.yaml",
-        _differences(training, last=False, each=False, prompts=False),
+        [*_differences(training, last=False, each=False, prompts=False), *_rounded_alpha(sft)],
     )
 
 

@@ -209,8 +209,14 @@ class _Process:
         if error.startswith("ModuleNotFoundError: No module named 'data_juicer"):
             return (
                 f"Statistics of Data-Juicer's filters need the package '{_PACKAGE}', which {self._python} does not have: install it "
-                f"into an environment of its own (python -m venv dj, dj/bin/pip install {_PACKAGE}) and name dj/bin/python in "
+                f"into an environment of its own (python -m venv dj, dj/bin/pip install {_PACKAGE} aiohttp) and name dj/bin/python in "
                 "signals.options.data_juicer.python."
+            )
+        if error.startswith("ModuleNotFoundError: No module named '"):
+            lacking = error.split("'")[1].partition(".")[0]
+            return (
+                f"Data-Juicer's {self._asked.filter} needs the package '{clipped(lacking)}', which {self._python} does not have: install "
+                f"it there ({self._python} -m pip install {clipped(lacking)})."
             )
         told = clipped(" ".join(error.split()), 300).rstrip(".")
         return f"Data-Juicer's {self._asked.filter} could not be computed with {self._asked.params}: {told}."
