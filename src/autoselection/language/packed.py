@@ -54,7 +54,7 @@ class Segment:
         parent: the segment (by its place, an earlier one) that it goes on from; -1 for none.
     """
 
-    ids: Sequence[int]
+    ids: Sequence[int] | NDArray[np.integer[Any]]
     parent: int = -1
 
 

@@ -70,6 +70,7 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         trained, order = np.unique(schedule.order, return_inverse=True)
         self._order: list[int] = order.tolist()
+        rows = subset.trainable(trained)
         if arguments.n_gpu > 1:
             # Evaluations use one GPU each; the Trainer would otherwise wrap the model in DataParallel.
             arguments._n_gpu = 1
@@ -77,12 +78,14 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=_dataset(subset.trainable(trained)),
+            train_dataset=_dataset(rows),
             # Passed explicitly, so that TRL changes neither the tokenizer's nor the model's padding token.
             data_collator=_collated if packed else DataCollatorForLanguageModeling(pad_token_id=padding or 0),
             processing_class=tokenizer,
             peft_config=adapters,
         )
+        if packed:  # a batch of plain lists would be walked through, token by token, on its way to the device
+            self.train_dataset = rows
         self.remove_callback(PrinterCallback)
 
     def _send_telemetry(self) -> None:
@@ -161,7 +164,7 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
     def _micro_batches(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
         if self._packed:
             rows = inputs["rows"]
-            lengths = np.array([len(row["input_ids"]) for row in rows])
+            lengths = np.array([len(row.input_ids) for row in rows])
             packs = packed_batches(lengths, max_rows=self._micro_rows, max_tokens=self._micro_tokens)
             return [_packed(rows[start:end], self.args.device) for start, end in packs]
         lengths = inputs["attention_mask"].sum(1).numpy(force=True)
@@ -176,19 +179,19 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         ]
 
 
-def _collated(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _collated(rows: list[EncodedRow]) -> dict[str, Any]:
     """A batch for packed passes: the rows as they are, and all labels, whose count the Trainer wants to know."""
-    return {"rows": rows, "labels": torch.tensor([label for row in rows for label in row["labels"][1:]])}
+    return {"rows": rows, "labels": torch.from_numpy(np.concatenate([row.labels[1:] for row in rows]))}
 
 
-def _packed(rows: Sequence[dict[str, Any]], device: torch.device) -> dict[str, Any]:
+def _packed(rows: Sequence[EncodedRow], device: torch.device) -> dict[str, Any]:
     """Rows as one pass without padding: what the model is given, and the labels at ``logits_to_keep``.
 
     A row's first token is not predicted from the row before. Everything is worked out here and not on the device, which
     would otherwise have to be waited for.
     """
-    layout = Layout([Segment(row["input_ids"]) for row in rows], device)
-    labels = np.array([label for row in rows for label in [*row["labels"][1:], IGNORED]])
+    layout = Layout([Segment(row.input_ids) for row in rows], device)
+    labels = np.concatenate([np.append(row.labels[1:], IGNORED) for row in rows]).astype(np.int64)
     positions = np.flatnonzero(labels != IGNORED)
     found = {"logits_to_keep": positions, "labels": labels[positions]}
     return {**layout.given(), **{name: torch.from_numpy(values).to(device) for name, values in found.items()}}
