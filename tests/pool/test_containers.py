@@ -116,6 +116,32 @@ def test_parquet_repository_folder_with_splits(tmp_path: Path) -> None:
     assert Pool.open(tmp_path / "pool").texts() == ["q\na", "q\nb"]
 
 
+@pytest.mark.parametrize("kind", ["file", "stream", "feather", "file.zst"])
+def test_arrow_files_are_read_as_parquet_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoselection.pool.readers.BATCH_ROWS", 2)
+    table = pa.Table.from_pylist([chat(f"q{n}", "a", id=f"r{n}", level=n if n else None) for n in range(5)])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    path = tmp_path / {"feather": "rows.feather", "file.zst": "rows.arrow.zst"}.get(kind, "rows.arrow")
+    opened = pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file
+    packing = "zstd" if kind == "file.zst" else None
+    with pa.output_stream(str(path), compression=packing) as out, opened(out, table.schema) as writer:
+        writer.write_table(table)
+    found = ingest([path], tmp_path / "pool")
+    assert found.fingerprint == ingest([tmp_path / "rows.parquet"], tmp_path / "other").fingerprint
+    pool = Pool.open(tmp_path / "pool")
+    assert (
+        pool.row_ids() == [f"r{n}" for n in range(5)] and pool.lines([4]) == [5] and pool.metas([3]) == [{"level": 3}]
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"ARROW1\0\0 cut off", b"PAR1 something else"])
+def test_damaged_arrow_files_are_one_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "rows.arrow").write_bytes(content)
+    with pytest.raises(PoolError, match=r"rows\.arrow (cannot be read|holds no)") as refused:
+        ingest([tmp_path / "rows.arrow"], tmp_path / "pool")
+    assert "\n" not in str(refused.value)
+
+
 def test_folder_that_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(PoolError, match="no Hugging Face dataset"):

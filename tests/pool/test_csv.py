@@ -305,6 +305,13 @@ def test_the_last_byte_of_a_long_file_counts(write: Write, tmp_path: Path) -> No
     assert Pool.open(tmp_path / "pool").texts([200_000]) == ["café\nx"]
 
 
+def test_quoted_words_that_end_in_a_sharp_s_are_windows_1252(write: Write, tmp_path: Path) -> None:
+    text = "prompt;completion\nWie groß?;\u201egroß\u201c und \u201eSpaß\u201d \u2013 Übung\n"  # ß“ is a character of UTF-8 (N'Ko), too
+    report = ingest([write("rows.csv", text.encode("cp1252"))], tmp_path / "pool")
+    assert any("was read as Windows-1252" in note for note in report.notes)
+    assert Pool.open(tmp_path / "pool").texts() == ["Wie groß?\n\u201egroß\u201c und \u201eSpaß\u201d \u2013 Übung"]
+
+
 def test_json_lines_of_another_encoding_are_refused_with_its_name(write: Write, tmp_path: Path) -> None:
     line = '{"prompt": "q", "completion": "é"}\n'
     for name, encoding in (("a.jsonl", "utf-16"), ("b.json", "utf-16-be"), ("c.jsonl", "utf-32-le")):

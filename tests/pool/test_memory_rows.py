@@ -240,3 +240,20 @@ def test_a_damaged_pool_of_rows_in_memory_asks_for_the_rows_again(tmp_path: Path
     table.write_bytes(table.read_bytes()[:-8])
     with pytest.raises(PoolError, match="ingest its rows again, with overwrite=True"):
         Pool.open(pool.path)
+
+
+def test_values_of_numpy_are_values_and_what_json_cannot_hold_names_its_field(tmp_path: Path) -> None:
+    row = {"prompt": "q", "response": "a"}
+    one = row | {"half": np.float32(0.5), "none": np.float32("nan"), "list": np.arange(3), "in": {"deep": [np.int8(1)]}}
+    assert ingest([one], tmp_path / "pool").pool.metas([0])[0] == {
+        "half": 0.5,
+        "list": [0, 1, 2],
+        "in": {"deep": [1]},
+    }
+    report = ingest(
+        [row, row | {"fine": 1, "tags": {"a"}}, row | {"x": float("nan"), "deep": [object()]}], tmp_path / "other"
+    )
+    assert [(bad.field, bad.reason) for bad in report.bad] == [
+        ("tags", "field 'tags' holds set, which JSON metadata cannot hold"),
+        ("deep", "field 'deep' holds object, which JSON metadata cannot hold"),
+    ]

@@ -95,7 +95,7 @@ def test_users_ids_are_kept_and_checked(write: Write, tmp_path: Path) -> None:
     report = ingest([first, second], tmp_path / "pool")
     ids = Pool.open(tmp_path / "pool").row_ids()
     assert [ids[0], *ids[2:]] == ["7", "x", "7-2", "y", "y-2"]
-    assert report.notes == ("2 rows have an id that a row of other content has too: they were numbered ('7-2').",)
+    assert report.notes == ("2 rows have an id that a row of other content has too: '7' became '7-2'.",)
     again = write("again.jsonl", [row("q", "d", id="7"), row("q", "a", id=7, source="elsewhere"), row("q", "z", id=8)])
     report = ingest([first, again], tmp_path / "other")
     assert Pool.open(tmp_path / "other").row_ids()[3:] == ["7-2", "8"]

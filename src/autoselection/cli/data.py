@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from autoselection import notebook
 from autoselection.cli._common import (
     DATA,
     ChatTemplate,
@@ -108,7 +109,9 @@ class CsvQuotes(str, Enum):
 def ingest(
     files: Annotated[
         list[Path],
-        typer.Argument(help="JSONL, JSON, CSV, Parquet (also .gz, .zst), .xlsx, dataset folders, or Axolotl's YAML."),
+        typer.Argument(
+            help="JSONL, JSON, CSV, Parquet, Arrow (also .gz, .zst), .xlsx, DuckDB, Lance, dataset folders, patterns, addresses, data sets of the hub, or Axolotl's YAML."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Pool directory to write.")],
     row_format: Annotated[PoolFormat, typer.Option("--format", help="Row format.")] = PoolFormat.auto,
@@ -212,7 +215,7 @@ def _print_ingest(report: IngestReport, terminal: Terminal) -> None:
     """Print what was read: rows, sources, and why rows were skipped."""
     state = "existed already and was not changed" if report.unchanged else "is new"
     if report.appended and report.appended < report.rows:
-        state = f"grew by {report.appended:,} rows"
+        state = f"grew by {notebook.counted(report.appended, 'row')}"
     lines = [
         ("pool", f"{report.path} ({state})"),
         ("rows", f"{report.rows:,}"),

@@ -123,8 +123,7 @@ def export_sharegpt(pool: Pool, rows: Rows | None, directory: Path | str, name: 
 
     with open_container(directory / file_name, "jsonl", pa.schema([])) as write:
         for part in batches(wanted):
-            records = found.records(pool, part, convert)
-            write([{key: value for key, value in record.items() if key != "source"} for record in records])
+            write(list(found.records(pool, part, convert)))
     columns = {**_COLUMNS, "tools": "tools"} if tools else _COLUMNS
     info[name] = {"file_name": file_name, "formatting": "sharegpt", "columns": columns, "tags": _TAGS}
     write_text(directory / _DATASET_INFO, json.dumps(info, ensure_ascii=False, indent=2) + "\n")

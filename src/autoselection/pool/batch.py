@@ -8,9 +8,10 @@ import decimal
 import json
 import math
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from autoselection.conversation import Conversation, Message, turn_pieces
@@ -82,6 +83,8 @@ def _json_value(value: Any) -> Any:
         return str(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     raise RowError(
         f"a field holds {type(value).__name__}, which JSON metadata cannot hold", "a value that JSON cannot hold"
     )
@@ -94,6 +97,8 @@ def _without_nan(value: Any) -> Any:
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_nan(item) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _without_nan(value.tolist())
     return value
 
 
@@ -104,7 +109,22 @@ def meta_of(record: Record, own: Collection[str | None]) -> str | None:
         return None
     try:
         text = json.dumps(extra, ensure_ascii=False, allow_nan=False, default=_json_value)
+    except RowError:
+        raise _named(extra) from None
     except ValueError:  # NaN in a float column
-        text = json.dumps(_without_nan(extra), ensure_ascii=False, allow_nan=False, default=_json_value)
+        try:
+            text = json.dumps(_without_nan(extra), ensure_ascii=False, allow_nan=False, default=_json_value)
+        except RowError:
+            raise _named(extra) from None
     text.encode("utf-8")
     return text
+
+
+def _named(extra: Mapping[str, Any]) -> RowError:
+    """The fault of the first field that JSON cannot hold, with its name."""
+    for name, value in extra.items():
+        try:
+            json.dumps(value, default=_json_value)
+        except RowError as error:
+            return RowError(str(error).replace("a field", f"field {name!r}", 1), error.kind, name)
+    return RowError("a field holds what JSON metadata cannot hold", "a value that JSON cannot hold")

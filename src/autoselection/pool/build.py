@@ -15,6 +15,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
+from autoselection import notebook
 from autoselection.errors import PoolError
 from autoselection.files import checksum
 from autoselection.pool.addresses import shown
@@ -397,7 +398,8 @@ class Build:
             )
         if self._ids.renumbered:
             self.notes.append(
-                f"{self._ids.renumbered:,} rows have an id that a row of other content has too: they were numbered ('7-2')."
+                f"{notebook.counted(self._ids.renumbered, 'row')} {'has' if self._ids.renumbered == 1 else 'have'} an id that a row of "
+                f"other content has too: {self._ids.renumbered_example}."
             )
 
         if self._known_rows and self.base is not None:

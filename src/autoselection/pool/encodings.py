@@ -32,7 +32,8 @@ _CHUNK_BYTES = 2**20
 _JUDGED_BYTES = 2**24
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _ESCAPED = re.compile("[\udc80-\udcff]")
-_BEYOND_ASCII = re.compile("[^\x00-\x7f\udc80-\udcff]")
+#: N'Ko does not count: its characters are what UTF-8 makes of a sharp s and a closing quote of Windows-1252.
+_BEYOND_ASCII = re.compile("[^\x00-\x7f\udc80-\udcff\u07c0-\u07ff]")
 #: What two neighbours of a word's letter make of a byte of Windows-1252: a letter, an apostrophe, a soft hyphen.
 _IN_WORDS = frozenset(bytes(range(0xC0, 0x100))) - {0xD7, 0xF7} | {0x8A, 0x8C, 0x8E, 0x92, 0x9A, 0x9C, 0x9E, 0x9F, 0xAD}
 _CAPITALS = frozenset(bytes(range(0xC0, 0xDF))) | {0x8A, 0x8C, 0x8E, 0x9F}

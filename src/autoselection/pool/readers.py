@@ -1,6 +1,6 @@
-"""Containers to raw rows: JSON Lines, JSON, CSV, Parquet, gzip or zstd of those, workbooks, Hugging Face dataset folders.
+"""Containers to raw rows: JSON Lines, JSON, CSV, Parquet, Arrow, gzip or zstd of those, workbooks, dataset folders.
 
-A reader yields ``(line, record, problem)``: where the row starts (for Parquet, workbooks and dataset folders the number
+A reader yields ``(line, record, problem)``: where the row starts (for Parquet, Arrow, workbooks and dataset folders the number
 of the row; all count from 1), its fields, and, if it could not be read, why. Only ``\n`` ends a line of JSON Lines:
 strings may hold other Unicode line breaks. Damage after which no further row can be trusted raises PoolError.
 """
@@ -13,7 +13,7 @@ import shlex
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from autoselection.pool.settings import setting
 from autoselection.pool.spreadsheet import workbook_rows
 from autoselection.pool.suffixes import COMPRESSIONS, CONTAINERS
 
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP, _ZSTD, _ARROW_FILE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"ARROW1"
 #: First bytes of what has to be unpacked first, and the command that does it.
 _UNREAD = {
     b"BZh": ("bzip2", "bunzip2"),
@@ -77,7 +77,7 @@ class ReadOptions:
 
 
 def container_of(path: Path) -> str:
-    """Name of the container a path's suffix tells: jsonl, json, csv, tsv, parquet, xlsx, duckdb, lance or dataset.
+    """Name of the container a path's suffix tells: jsonl, json, csv, tsv, parquet, arrow, xlsx, duckdb, lance or dataset.
 
     Raises:
         PoolError: the suffix is unknown.
@@ -98,6 +98,13 @@ def container_of(path: Path) -> str:
             f"{', '.join(CONTAINERS)} (optionally followed by .gz or .zst)."
         )
     return CONTAINERS[suffix]
+
+
+def _cut(batches: Iterable[Any]) -> Iterator[Any]:
+    """Batches of at most ``BATCH_ROWS`` rows: files of one table hold all of it as one."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            yield batch.slice(start, BATCH_ROWS)
 
 
 def stem_of(path: Path) -> str:
@@ -194,7 +201,7 @@ class Reader:
                 line = row[0]
                 yield row
         except (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException) as error:
-            after = f" after row {line}" if self.container in ("parquet", "dataset") else f" after line {line}"
+            after = f" after row {line}" if self.container in ("parquet", "arrow", "dataset") else f" after line {line}"
             reason = " ".join(str(getattr(error, "strerror", None) or error).split()).removesuffix(".")
             if isinstance(error, gzip.BadGzipFile) and reason.startswith("Not a gzipped"):
                 reason = "what follows its gzip data is something else"
@@ -212,6 +219,8 @@ class Reader:
             return self._database() if self.container == "duckdb" else self._lance()
         if self.container == "parquet":
             return self._parquet(self._open())
+        if self.container == "arrow":
+            return self._arrow(self._open())
         if self.container in ("csv", "tsv"):
             return self._csv()
         stream = self._open()
@@ -291,13 +300,27 @@ class Reader:
             file = self._stack.enter_context(
                 pq.ParquetFile(str(self._place), pre_buffer=False, buffer_size=BUFFER_BYTES)
             )
-        else:  # Parquet needs random access: unpack to disk, not to memory
-            unpacked = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-            shutil.copyfileobj(stream, unpacked, BUFFER_BYTES)
-            unpacked.seek(0)
-            file = self._stack.enter_context(pq.ParquetFile(unpacked, pre_buffer=False))
+        else:
+            file = self._stack.enter_context(pq.ParquetFile(self._on_disk(stream), pre_buffer=False))
         batches = file.iter_batches(batch_size=BATCH_ROWS)
         return self._batches(batches, file.metadata.num_rows)
+
+    def _on_disk(self, stream: BinaryIO) -> BinaryIO:
+        """What a stream holds, for what needs random access: unpacked to disk, not to memory."""
+        unpacked: BinaryIO = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        shutil.copyfileobj(stream, unpacked, BUFFER_BYTES)
+        unpacked.seek(0)
+        return unpacked
+
+    def _arrow(self, stream: io.BufferedReader) -> Iterator[RawRow]:
+        """Arrow's file format (Feather), and its stream format, which ``datasets`` keeps its cache in."""
+        if stream.peek(8).startswith(_ARROW_FILE):
+            file = pa.ipc.open_file(stream if stream is self._raw else self._on_disk(stream))
+            rows = self._batches(_cut(map(file.get_batch, range(file.num_record_batches))), 0)
+        else:
+            rows = self._batches(_cut(pa.ipc.open_stream(stream)), 0)
+        self._share = None  # the number of rows is known at the end: the place in the file tells how far it is
+        return rows
 
     def _dataset(self) -> Iterator[RawRow]:
         try:

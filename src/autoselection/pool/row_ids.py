@@ -12,6 +12,7 @@ from autoselection.pool.pool import Pool
 from autoselection.pool.row_error import RowError
 from autoselection.pool.rows import content_hash
 from autoselection.pool.values import is_missing, kind_of
+from autoselection.wording import clipped
 
 _LINE_BITS = 48
 _PLACE_BITS = 80
@@ -26,6 +27,7 @@ class RowIds:
 
     Attributes:
         renumbered: rows whose id another row has, and which got one of their own.
+        renumbered_example: what became of the first of them, for people.
     """
 
     def __init__(self, base: Pool | None, paths: Sequence[str]) -> None:
@@ -33,6 +35,7 @@ class RowIds:
         self._first: dict[str, int] = {}  # id → content, file and line, packed; rows of ``base``: the row from 1
         self._repeats: dict[str, int] = {}
         self.renumbered = 0
+        self.renumbered_example = ""
         if base is not None:
             for chunk in base.ids.chunks:
                 self._first.update(zip(chunk.to_pylist(), count(len(self._first) + 1)))
@@ -78,6 +81,8 @@ class RowIds:
         while text in self._first:
             self._repeats[own] = number = self._repeats.get(own, 1) + 1
             text = f"{own}-{number}"
+        if self.renumbered and not self.renumbered_example:
+            self.renumbered_example = f"'{clipped(own)}' became '{clipped(text)}'"
         return text, content
 
     def _content_of(self, first: int) -> int:

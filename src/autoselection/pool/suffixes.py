@@ -13,6 +13,8 @@ CONTAINERS: Mapping[str, str] = {
     ".tsv": "tsv",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
     ".xlsx": "xlsx",
     ".duckdb": "duckdb",
     ".lance": "lance",

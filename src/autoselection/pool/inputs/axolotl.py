@@ -65,7 +65,7 @@ def yaml_inputs(path: Path, wanted: str | None, expand: Expand) -> list[Input]:
     if not isinstance(entries, list) or not entries:
         raise PoolError(
             f"{path} is a YAML file without a list 'datasets' as Axolotl's have it: name the files of rows, or for a "
-            "configuration of a study `autoselection run`."
+            "configuration of a study `autoselection search`."
         )
     if document.get("rl"):
         raise PoolError(
