@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def test_conditions_see_signals_own_columns_and_what_every_row_has(pool):
     assert [each.row.row for each in show_rows(pool, where="n_tokens > 50", limit=None)] == wanted
     with pytest.raises(ConfigError, match="no column or signal 'levl'; did you mean 'level'"):
         show_rows(pool, where="levl = 3")
-    with pytest.raises(ConfigError, match="The pool has no signal 'ifd': "):
+    lacking = rf"The pool has no signal 'ifd': run `autoselection score {re.escape(str(pool.path))} --signals ifd"
+    with pytest.raises(ConfigError, match=lacking):
         show_rows(pool, where="ifd < 0.3")
 
 

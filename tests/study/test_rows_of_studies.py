@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from test_cli import document
+from typer.testing import CliRunner
 
-from autoselection.errors import StudyError
+from autoselection.cli import app
+from autoselection.errors import AutoSelectionError, StudyError
 from autoselection.study import Study
 from autoselection.study.named_subsets import open_named_subset
 
@@ -53,3 +57,19 @@ def test_the_rows_of_the_winner_are_locked(finished_study: Study, tmp_path: Path
             document("apply", "--locked", lock, "--pool", place, "--out", out)
             written = [json.loads(line)["id"] for line in out.read_text().splitlines()]
             assert written == json.loads((folder / "ids.json").read_text())
+
+
+def test_a_study_without_its_target_files_is_explained_and_compared(finished_study: Study, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(finished_study.path, tmp_path / "moved"))
+    settings = yaml.safe_load((moved / "config.yaml").read_text())
+    for task in settings["tasks"]:
+        task["target"] = str(tmp_path / "nowhere" / "target.jsonl")
+    (moved / "config.yaml").write_text(yaml.safe_dump(settings))
+    done = CliRunner().invoke(app, ["explain", str(moved), "0", "--json"])
+    said = json.loads(done.stdout)["warnings"]
+    assert done.exit_code == 0 and len(said) == 1 and all(task["name"] in said[0] for task in settings["tasks"])
+    assert "No target items near the rows are told of" in said[0] and "does not exist" in said[0]
+    done = CliRunner().invoke(app, ["diff", str(moved), str(moved), "--json"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["warnings"] == []
+    done = CliRunner().invoke(app, ["explain", str(moved), "0", "--config", str(moved / "config.yaml")])
+    assert isinstance(done.exception, AutoSelectionError) and "does not exist" in str(done.exception)

@@ -50,12 +50,13 @@ def explain(
     found = _open(named, pool, config, seed)
     if found.recipe is None:
         raise ConfigError(f"{named} is a list of ids: name a recipe or a study, which says why rows are in or not.")
+    remarks = [*found.remarks, *found.task_remarks]
     told = explain_rows(found.recipe, found.place.table, rows, seed=found.seed, targets=found.tasks, most=most)
     if as_json:
-        emit({**told.to_dict(), "warnings": list(found.remarks)}, True, "")
+        emit({**told.to_dict(), "warnings": remarks}, True, "")
     else:
         print_explanations(told, found.name, output, full=full)
-    warn(found.remarks)
+    warn(remarks)
 
 
 @app.command("diff", rich_help_panel=RECIPES, epilog="Example: autoselection diff high-ifd text-only --pool pool")

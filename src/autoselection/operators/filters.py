@@ -19,7 +19,6 @@ from autoselection.operators.phrases import number
 from autoselection.operators.ranking import keep_in_order, ranking, share
 from autoselection.operators.standing import Standing, by_place
 from autoselection.signals.families.mona import MONA_PREFIX
-from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.table import SignalTable
 
 
@@ -335,7 +334,7 @@ class MonaFilter(CutFilter):
         signals = context.signals
         tasks = signals.tasks
         if not tasks:
-            raise SignalError(f"The pool has no relevance scores for any task: {signal_registry().how_to_get('mona')}")
+            raise SignalError(f"The pool has no relevance scores for any task: {signals.how_to_get('mona')}")
         chosen = np.zeros(signals.n, bool)
         unscored: NDArray[np.bool_] | None = np.ones(len(rows), bool)  # by any task; None: every row has a score
         notes: dict[str, int] = {}

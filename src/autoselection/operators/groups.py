@@ -17,7 +17,6 @@ from autoselection.signals.derived.kmeans import spherical_kmeans
 from autoselection.signals.derived.memory import kept_with
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.families.traces import TOOL_NAMES
-from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.table import SignalTable
 from autoselection.wording import suggestion
 
@@ -82,7 +81,7 @@ def scopes_of(signals: SignalTable) -> tuple[str, ...]:
 def _nearest_tasks(signals: SignalTable) -> tuple[Codes, tuple[str, ...]]:
     tasks = signals.tasks
     if not tasks:
-        raise SignalError(f"The pool has no relevance scores for any task: {signal_registry().how_to_get('mona')}")
+        raise SignalError(f"The pool has no relevance scores for any task: {signals.how_to_get('mona')}")
     nearest = np.full(signals.n, len(tasks), np.int32)
     highest = np.full(signals.n, -np.inf, np.float32)
     for code, task in enumerate(tasks):
@@ -193,9 +192,7 @@ def _vectors(signals: SignalTable) -> Vectors:
     if signals.embeddings is not None:
         return unit_rows(np.asarray(signals.embeddings, np.float32))
     if signals.sae is None:
-        raise SignalError(
-            f"The pool has neither embeddings nor SAE features: {signal_registry().how_to_get('embeddings')}"
-        )
+        raise SignalError(f"The pool has neither embeddings nor SAE features: {signals.how_to_get('embeddings')}")
     matrix = signals.sae.to_scipy()
     rng = np.random.default_rng(_SEED)
     if matrix.shape[1] > _DIMENSIONS:

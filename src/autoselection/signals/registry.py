@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,10 +120,11 @@ class SignalRegistry:
     def _used(self, name: str) -> tuple[Need, ...]:
         return (*self.needs(name), *self.kind(name).may_use)
 
-    def how_to_get(self, name: str) -> str:
-        """The sentence that tells which command computes ``name``."""
+    def how_to_get(self, name: str, pool: Path | None = None) -> str:
+        """The sentence that tells which command computes ``name``, of a pool where it is known."""
         options = " ".join(need.option for need in self.needs(name) if need.option)
-        return f"run `autoselection score POOL_DIR --signals {name}{' ' if options else ''}{options}` first."
+        place = "POOL_DIR" if pool is None else shlex.quote(str(pool))
+        return f"run `autoselection score {place} --signals {name}{' ' if options else ''}{options}` first."
 
     def obstacles(self, inputs: Inputs) -> dict[str, str]:
         """The signals that cannot be computed from what is given, each with the reason."""

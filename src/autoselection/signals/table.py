@@ -174,30 +174,34 @@ class SignalTable:
             task = name[len(MONA_PREFIX) :]
             known = ", ".join(self.tasks) or "none"
             raise SignalError(
-                f"The pool has no relevance scores for task '{task}' (tasks scored: {known}): {default_registry().how_to_get('mona')}"
+                f"The pool has no relevance scores for task '{task}' (tasks scored: {known}): {self.how_to_get('mona')}"
             )
         signal = default_registry().signal_of_column(name)
         if signal is not None:
-            raise SignalError(f"The pool has no signal '{name}': {default_registry().how_to_get(signal)}")
+            raise SignalError(f"The pool has no signal '{name}': {self.how_to_get(signal)}")
         known = suggestion(name, self.names).replace("; known:", "; this pool has:") if self.names else ": it has none."
         raise SignalError(f"There is no signal called '{name}'{known}")
+
+    def how_to_get(self, signal: str) -> str:
+        """The sentence that tells which command computes a signal of this pool."""
+        return default_registry().how_to_get(signal, None if self.pool is None else self.pool.path)
 
     def require_sae(self) -> SparseRows:
         """The SAE features; SignalError if they were not computed."""
         if self.sae is None:
-            raise SignalError(f"The pool has no SAE features: {default_registry().how_to_get('sae')}")
+            raise SignalError(f"The pool has no SAE features: {self.how_to_get('sae')}")
         return self.sae
 
     def require_embeddings(self) -> NDArray[Any]:
         """The sentence embeddings; SignalError if they were not computed."""
         if self.embeddings is None:
-            raise SignalError(f"The pool has no embeddings: {default_registry().how_to_get('embeddings')}")
+            raise SignalError(f"The pool has no embeddings: {self.how_to_get('embeddings')}")
         return self.embeddings
 
     def require_text_hash(self) -> NDArray[np.uint64]:
         """The hashes of the texts; SignalError if they were not computed."""
         if self.text_hash is None:
-            raise SignalError(f"The pool has no text hashes: {default_registry().how_to_get('text_hash')}")
+            raise SignalError(f"The pool has no text hashes: {self.how_to_get('text_hash')}")
         return self.text_hash
 
     def require_parts(self, part: str) -> Callable[[NDArray[np.int64]], list[str]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig
-from autoselection.errors import ConfigError, StudyError
+from autoselection.errors import AutoSelectionError, ConfigError, StudyError
 from autoselection.recipes import Recipe, ScoredPool, load_recipe, materialize
 from autoselection.recipes.ready import is_ready_name
 from autoselection.study.named_pools import is_study, open_scored_pool
@@ -36,6 +36,7 @@ class NamedSubset:
         scores: mean dev scores of a trial, by task, and over all as ``score``; empty for others.
         tasks: target items by task, where a configuration names some.
         remarks: what has to be known, in sentences.
+        task_remarks: whose target items are not there, in sentences: of a study that was moved without them, say.
     """
 
     name: str
@@ -46,6 +47,7 @@ class NamedSubset:
     scores: Mapping[str, float] = field(default_factory=dict)
     tasks: Mapping[str, Sequence[TaskItem]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    task_remarks: tuple[str, ...] = ()
 
 
 def open_named_subset(
@@ -75,11 +77,13 @@ def open_named_subset(
     path = Path(named)
     if path.is_file() and path.suffix.lower() not in _YAML:
         place = open_scored_pool(list(pool), None, config)
-        return NamedSubset(named, place, _rows_of(place, path), tasks=_targets(config, pool))
+        tasks, missing = _targets(config, pool)
+        return NamedSubset(named, place, _rows_of(place, path), tasks=tasks, task_remarks=missing)
     recipe = load_recipe(path)
     place = open_scored_pool(list(pool), recipe, config, named)
     rows = materialize(recipe, place.table, seed=seed or 0).rows
-    return NamedSubset(named, place, rows, recipe, seed or 0, tasks=_targets(config, pool))
+    tasks, missing = _targets(config, pool)
+    return NamedSubset(named, place, rows, recipe, seed or 0, tasks=tasks, task_remarks=missing)
 
 
 def _study_named(named: str) -> tuple[Path | None, str | None]:
@@ -113,16 +117,32 @@ def _of_study(
             f"{name}: the recipe selects other rows now than those that were trained on: signals or operators changed since.",
         )
     scores = {} if trial.score is None else {"score": trial.score, **trial.tasks}
-    return NamedSubset(name, place, found.rows, recipe, own_seed, scores, _targets(config or study.config, ()), remarks)
+    tasks, missing = _targets(config, (folder,))
+    return NamedSubset(name, place, found.rows, recipe, own_seed, scores, tasks, remarks, missing)
 
 
 def _rows_of(place: ScoredPool, path: Path) -> NDArray[np.int64]:
     return place.pool.row_of(read_ids(path))
 
 
-def _targets(config: StudyConfig | None, pool: Sequence[Path]) -> Mapping[str, Sequence[TaskItem]]:
-    """The target items that a configuration, or the study whose pool is named, has."""
-    if config is None and len(pool) == 1 and is_study(pool[0]):
+def _targets(
+    config: StudyConfig | None, pool: Sequence[Path]
+) -> tuple[Mapping[str, Sequence[TaskItem]], tuple[str, ...]]:
+    """The target items that a configuration, or the study whose pool is named, has; of a study's own, those that are there."""
+    own = config is None and len(pool) == 1 and is_study(pool[0])
+    if own:
         config = Study(pool[0].resolve()).config
-    tasks = () if config is None else config.tasks
-    return {task.name: load_items(task, "target") for task in tasks if task.target is not None or task.lm_eval}
+    found: dict[str, Sequence[TaskItem]] = {}
+    missing: dict[str, str] = {}
+    for task in () if config is None else config.tasks:
+        if task.target is None and not task.lm_eval:
+            continue
+        try:
+            found[task.name] = load_items(task, "target")
+        except AutoSelectionError as error:
+            if not own:
+                raise
+            missing[task.name] = str(error)
+    if not missing:
+        return found, ()
+    return found, (f"No target items near the rows are told of {', '.join(missing)}: {next(iter(missing.values()))}",)

@@ -16,7 +16,6 @@ from autoselection.signals.derived.text_groups import row_blocks
 from autoselection.signals.families.minhash import minhash_signatures
 from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
 from autoselection.signals.pairs import Edges, NearDuplicates
-from autoselection.signals.registry import default_registry
 from autoselection.signals.table import SignalTable
 
 
@@ -109,7 +108,7 @@ def _shortened(table: SignalTable, ngram_size: int, num_perm: int) -> NDArray[np
     made = table.minhash_params or MinHashParams()
     cached = table.minhash
     if cached is None:
-        raise SignalError(f"The pool has no MinHash signatures: {default_registry().how_to_get('minhash')}")
+        raise SignalError(f"The pool has no MinHash signatures: {table.how_to_get('minhash')}")
     if made.ngram_size != ngram_size or cached.shape[1] < num_perm:
         raise SignalError(
             f"The pool's MinHash signatures are for ngram_size {made.ngram_size} and num_perm {cached.shape[1]}, and "
