@@ -108,8 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--level", type=float, default=0.95, help="of the test: 1 - 0.05 / 3 where Holm has three of them"
     )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="overrides; name another --work for each"
+    )
     options = parser.parse_args(arguments)
-    config = load_config(options.config)
+    config = load_config(options.config, options.set)
     pool = open_pool(config, options.work)
     subsets = dict(named_rows(told, pool) for told in options.subset)
     path = options.work / "power.jsonl"
