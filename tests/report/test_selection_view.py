@@ -102,6 +102,18 @@ def test_a_dropped_row_says_why_in_the_words_of_explain(pool: Pool) -> None:
         assert len(dropped) == SHOWN_ROWS and all(row.note for row in dropped)
 
 
+def test_a_duplicate_names_the_row_that_stays_by_its_id(tmp_path: Path) -> None:
+    rows = [{"id": f"r{n}", "prompt": f"p{n // 2}", "response": f"x{n // 2}"} for n in range(20)]
+    ingest(rows, tmp_path / "pool")
+    pool = Pool.open(tmp_path / "pool")
+    score_pool(pool, signals=["text_hash"])
+    view, _ = _view(pool, _recipe({"operator": "semantic_dedup", "params": {"strategy": "exact"}}))
+    dropped = {row.id: row.note for row in view.steps[0].rows if row.mark == "dropped"}
+    assert dropped == {
+        f"r{n}": f"an earlier row, {n - 1}, has the same text (row {n - 1} is r{n - 1})" for n in range(1, 20, 2)
+    }
+
+
 def test_a_row_that_a_union_brings_back_still_says_why_it_was_dropped_before(pool: Pool) -> None:
     union = {"operator": "union", "params": {"source_recipe": "all"}}
     view, _ = _view(pool, _recipe(HALF, union, recipes={"all": {"name": "all", "steps": []}}))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.conversation import turn_text
-from autoselection.operators import Rows, default_registry
+from autoselection.operators import Judgement, Rows, default_registry
 from autoselection.pool import Pool, Subset
 from autoselection.recipes import Materialization, PrefixCache, Recipe, lineage_remarks, state_vector, why
 from autoselection.report.page import RowText
@@ -146,7 +146,7 @@ def view_selection(
     registry = default_registry()
     views = []
     drawn = [_drawn(before, after, number) for number, (before, after) in enumerate(moves, 1)]
-    reasons = _reasons(result.recipe, signals, drawn, seed, cache)
+    reasons = _reasons(result.recipe, signals, pool, drawn, seed, cache)
     limit = min(ROW_TEXT, ALL_TEXT // max(1, 2 * SHOWN_ROWS * len(moves)))
     for number, (step, done, (_, after)) in enumerate(zip(result.recipe.steps, result.lineage, moves, strict=True), 1):
         column = registry.get(step.operator).scored_by(step.params)
@@ -269,16 +269,27 @@ def _drawn(before: NDArray[np.bool_], after: NDArray[np.bool_], number: int) -> 
 
 
 def _reasons(
-    recipe: Recipe, signals: SignalTable, drawn: Sequence[Mapping[str, Rows]], seed: int, cache: PrefixCache | None
+    recipe: Recipe,
+    signals: SignalTable,
+    pool: Pool,
+    drawn: Sequence[Mapping[str, Rows]],
+    seed: int,
+    cache: PrefixCache | None,
 ) -> list[dict[int, str]]:
     """Why each step dropped those of its drawn rows, a clause by row; a row is missing where the operator does not tell."""
     asked = np.unique(np.concatenate([np.zeros(0, np.int64), *(rows[DROPPED] for rows in drawn)]))
-    told: list[dict[int, str]] = [{} for _ in drawn]
+    told: list[dict[int, Judgement]] = [{} for _ in drawn]
     for fate in why(recipe, signals, asked, every_step=True, seed=seed, cache=cache):
         for step in fate.steps:
             if step.given and not step.kept and step.judgement is not None:
-                told[step.number - 1][fate.row] = step.judgement.sentence
-    return told
+                told[step.number - 1][fate.row] = step.judgement
+    others = sorted({found.other for each in told for found in each.values() if found.other is not None})
+    ids = dict(zip(others, pool.row_ids(others), strict=True))
+    return [{row: _clause(found, ids) for row, found in each.items()} for each in told]
+
+
+def _clause(found: Judgement, ids: Mapping[int, str]) -> str:
+    return found.sentence if found.other is None else f"{found.sentence} (row {found.other} is {ids[found.other]})"
 
 
 def _shown(
