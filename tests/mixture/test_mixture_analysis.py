@@ -15,8 +15,8 @@ from autoselection.cli import app
 from autoselection.cli._outcome import run
 from autoselection.errors import ConfigError
 from autoselection.mixture import Analysis, ScoreColumns, analyse, column_place, column_weights, read_runs
-from autoselection.mixture.analysis import doubled, nondominated, short_names
-from autoselection.report.mixture import mixture_page, sheets
+from autoselection.mixture.analysis import doubled, halved, nondominated, short_names
+from autoselection.report.mixture import mixture_page, sentences, sheets, weights_said
 from autoselection.report.page import figures_of, page_html
 
 OPTIONS = ["--share", "share/*", "--score", "loss/*:min", "--level", "model", "--cost", "small=1,large=20"]
@@ -135,6 +135,27 @@ def test_a_table_of_one_level_with_accuracies(tmp_path: Path) -> None:
     assert found.seen[0].seen == pytest.approx(scores.mean(axis=1).max(), abs=0.05)
     assert [run.level for run in found.following] == ["all runs", "all runs"]
     assert len(sheets(found)) == 4
+    shown = page_html(mixture_page(found)) + " ".join(sentences(found))  # a table without levels speaks of none
+    assert "all runs" not in shown and "level" not in [heading for sheet in sheets(found) for heading in sheet.headings]
+
+
+def test_a_share_that_is_about_right_is_neither_too_large_nor_too_small(tmp_path: Path) -> None:
+    # The objective is best at web 25%, code 55%, maths 15%, books 5%; the average mixture has about 25% of each.
+    shares = mixtures(40)
+    best = np.array([0.25, 0.55, 0.15, 0.05])
+    scores = np.log(shares) @ best + 0.01 * np.random.default_rng(5).standard_normal(len(shares))
+    path = write(tmp_path / "runs.csv", shares, np.stack([scores, 2 * scores], axis=1))
+    runs = read_runs(path, ["share/*"], [ScoreColumns("loss/web", False)])
+    found = analyse(runs, column_weights(runs, {}), following=3)
+    average = runs.shares.mean(axis=0)
+    for effect, place in zip(found.effects, range(4), strict=True):
+        truth = (np.log(halved(average, place)) - np.log(average)) @ best
+        assert np.sign(effect.halved.value) == np.sign(truth) and effect.halved.value == pytest.approx(truth, abs=0.05)
+    said = sentences(found)
+    assert any(one.startswith("Twice as much as in") and "of code (" in one for one in said)
+    assert any(one.startswith("Half as much as in") and "books (" in one and "web (" not in one for one in said)
+    assert any(one.startswith("Twice as much and half as much both cost") and "web (" in one for one in said)
+    assert any("None of the next runs is expected to improve the choice by much" in one for one in said)
 
 
 def test_a_target_without_enough_runs_is_said(tmp_path: Path) -> None:
@@ -148,9 +169,17 @@ def test_a_target_without_enough_runs_is_said(tmp_path: Path) -> None:
 def test_small_pieces() -> None:
     assert doubled(np.array([0.2, 0.3, 0.5]), 0) == pytest.approx([0.4, 0.225, 0.375])
     assert doubled(np.array([0.8, 0.2]), 0) == pytest.approx([0.9, 0.1])
+    assert halved(np.array([0.2, 0.3, 0.5]), 0) == pytest.approx([0.1, 0.3375, 0.5625])
+    assert halved(np.array([1.0, 0.0]), 0) == pytest.approx([1.0, 0.0])
     assert list(nondominated(np.array([[1, 3], [2, 2], [1, 2], [3, 1], [3, 1]]))) == [0, 1, 3, 4]
     assert short_names(["loss/a", "loss/b"]) == ("a", "b")
     assert short_names(["x/a", "y/a"]) == ("x/a", "y/a")
+
+
+def test_weights_are_said_beside_what_most_have(analysis: Analysis) -> None:
+    assert weights_said(analysis, np.array([9.0, 1.0]) / 10) == "web × 9"
+    assert weights_said(analysis, np.array([0.0, 1.0])) == "web × 0"
+    assert weights_said(analysis, np.array([0.5, 0.5])) == "all alike"
 
 
 def test_places_of_columns_by_short_and_full_name(analysis: Analysis) -> None:

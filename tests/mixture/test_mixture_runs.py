@@ -48,6 +48,20 @@ def test_semicolons_quotes_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert read(path).sources == ("share/a;c", "share/b")
 
 
+def test_decimal_commas_and_percent_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    expected = np.array([[n / 10, 1 - n / 10] for n in range(1, 9)])
+    path.write_text(GOOD.replace(",", ";").replace(".", ","), encoding="utf-8")
+    assert read(path).shares == pytest.approx(expected)
+    assert read(path).scores[:, 0] == pytest.approx(np.arange(1, 9) + 0.5)
+    percent = HEAD.replace(",", "\t") + "".join(f"s\t{n}0,0%\t{100 - 10 * n} %\t{n}\n" for n in range(1, 9))
+    path.write_text(percent, encoding="utf-8")
+    assert read(path).shares == pytest.approx(expected)
+    # Two levels that cost the same are no riddle once one is named.
+    path.write_text(GOOD + "t,0.5,0.5,1\n", encoding="utf-8")
+    assert read(path, level="model", costs={"s": 2, "t": 2}, target="s").levels.names == ("t", "s")
+
+
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
@@ -76,6 +90,12 @@ def test_semicolons_quotes_and_a_byte_order_mark(tmp_path: Path) -> None:
         (GOOD, {"level": "model", "costs": {"s": 1}, "target": "S"}, "--target names the unknown level 'S'"),
         (GOOD.replace("s,0.1", ",0.1"), {"level": "model", "costs": {"s": 1}}, ":2: column 'model' is empty"),
         (GOOD, {"target": "s"}, "name the column of levels with --level"),
+        (
+            GOOD + "t,0.5,0.5,1\n",
+            {"level": "model", "costs": {"s": 2, "t": 2}},
+            "'s' and 't' cost the same, so neither",
+        ),
+        (HEAD + "".join(f"s,0.3,0.7,{n}\n" for n in range(9)), {}, "every run has the same mixture"),
     ],
 )
 def test_one_sentence_for_what_is_wrong(tmp_path: Path, text: str, options: dict[str, object], said: str) -> None:

@@ -121,12 +121,15 @@ class Effect:
         share: of the source in the average mixture.
         objective: change of the objective.
         columns: change of every score column.
+        halved: change of the objective by half as much of the source, the others grown in proportion. It is no mirror image: a
+            share that is about right has both below 0.
     """
 
     source: str
     share: float
     objective: Interval
     columns: tuple[Interval, ...]
+    halved: Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +221,7 @@ class Analysis:
                     "source": effect.source,
                     "share": effect.share,
                     "objective": effect.objective.to_dict(),
+                    "halved": effect.halved.to_dict(),
                     "scores": {name: found.to_dict() for name, found in zip(runs.columns, effect.columns, strict=True)},
                 }
                 for effect in self.effects
@@ -487,13 +491,24 @@ def doubled(shares: Array, source: int) -> Array:
     return np.asarray(found)
 
 
+def halved(shares: Array, source: int) -> Array:
+    """The mixture with half as much of a source, the others grown in proportion; as it is where there is no other."""
+    rest = 1.0 - shares[source]
+    share = shares[source] / 2.0 if rest > 0 else shares[source]
+    found = shares * ((1.0 - share) / rest if rest > 0 else 1.0)
+    found[source] = share
+    return np.asarray(found)
+
+
 def _effects(rater: _Rater) -> tuple[Effect, ...]:
     runs = rater.runs
     own = runs.shares[rater.targets] if len(rater.targets) else runs.shares
     average = own.mean(axis=0)
-    points = np.array([average, *(doubled(average, source) for source in range(len(average)))])
+    count, floor = len(average), rater.model.inputs.floor
+    points = np.array([average, *(change(average, source) for change in (doubled, halved) for source in range(count))])
     found = []
-    told = points[1:].diagonal() > rater.model.inputs.floor
+    # Shares below the floor are all alike to the model.
+    told = np.concatenate([points[1 : count + 1].diagonal() > floor, average > floor])
     joint = rater.joint(points)
     for weights in (rater.weights, *rater.columns):
         belief = rater.summed(joint, weights)
@@ -505,7 +520,13 @@ def _effects(rater: _Rater) -> tuple[Effect, ...]:
             [Interval.of(float(m), float(s)) for m, s in zip(change, np.sqrt(np.maximum(spread, 0)), strict=True)]
         )
     return tuple(
-        Effect(name, float(average[place]), found[0][place], tuple(column[place] for column in found[1:]))
+        Effect(
+            name,
+            float(average[place]),
+            found[0][place],
+            tuple(column[place] for column in found[1:]),
+            found[0][count + place],
+        )
         for place, name in enumerate(runs.sources)
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ Array = NDArray[np.float64]
 
 TOLERANCE = 0.01
 """How far the shares of a run may be from summing to one: tables round them."""
+SAME_MIXTURE = 1e-9
+"""How far a share may differ between runs of the same mixture: dividing by the sum rounds."""
 FEWEST_RUNS = 5
 """Runs with a score in a column, without which nothing can be said of it."""
 MAX_BYTES = 2**28
@@ -34,6 +37,8 @@ ONLY_LEVEL = "all runs"
 MISSING = frozenset({""})
 """Cells that say that a run has no such score."""
 _DELIMITERS = (",", ";", "\t")
+_DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*%?)")
+"""A number as spreadsheets write it where the comma is the decimal point; their files have semicolons or tabs between cells."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,8 @@ def read_runs(
         missing: cells, in lower case, that say that a run has no such score.
         lenient: leave out, and count, runs and columns that cannot be used instead of raising.
 
+    Numbers may end in a percent sign, and have decimal commas where cells are separated by something else.
+
     Raises:
         ConfigError: the table cannot be used, or what is asked for is not in it.
     """
@@ -219,6 +226,10 @@ def read_runs(
         np.array([line for line, *_ in kept]),
         tuple(f"{count} of {len(rows)} runs {why} and are left out." for why, count in dropped.items()),
     )
+    if float(np.ptp(runs.shares, axis=0).max()) <= SAME_MIXTURE:
+        raise ConfigError(
+            f"{path}: every run has the same mixture, so that nothing can be learnt about mixing: runs have to differ in their shares."
+        )
     return _with_usable_columns(runs, lenient)
 
 
@@ -267,7 +278,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
                 continue
             if len(cells) != len(header):
                 raise ConfigError(f"{path}:{line}: {len(cells)} cells where the header has {len(header)}.")
-            rows.append((line, cells))
+            rows.append((line, cells if delimiter == "," else [_with_point(cell) for cell in cells]))
     except csv.Error as error:
         raise ConfigError(f"{path}:{reader.line_num}: not a CSV file: {error}.") from None
     for name, count in Counter(header).items():
@@ -276,6 +287,12 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
                 f"{path}: the header names the column '{_shown(name)}' {count} times: rename all but one."
             )
     return header, rows
+
+
+def _with_point(cell: str) -> str:
+    """A number with a decimal comma, with a point; any other cell as it is."""
+    number = _DECIMAL_COMMA.fullmatch(cell)
+    return f"{number[1]}.{number[2]}" if number else cell
 
 
 def _matching(header: Sequence[str], patterns: Sequence[str], option: str, path: Path) -> list[str]:
@@ -337,15 +354,20 @@ def _levels(
             f"{path}: --target names the unknown level '{_shown(target)}'{suggestion(visible(target), _few(list(known)))}"
         )
     ordered = sorted(known, key=lambda name: (costs[name], name))
+    if target is None and len(ordered) > 1 and costs[ordered[-1]] == costs[ordered[-2]]:
+        raise ConfigError(
+            f"{path}: the levels '{_shown(ordered[-2])}' and '{_shown(ordered[-1])}' cost the same, so neither is the dearest: "
+            "name with --target the one that is decided for."
+        )
     chosen = ordered[-1] if target is None else target
     ordered = [name for name in ordered if name != chosen and costs[name] <= costs[chosen]] + [chosen]
     return Levels(tuple(ordered), tuple(float(costs[name]) for name in ordered))
 
 
 def _number(text: str) -> float | None:
-    """The number in a cell; None where there is none."""
+    """The number in a cell, of percent the hundredth part; None where there is none."""
     try:
-        return float(text)
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         return None
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.mixture.analysis import Analysis, Foretold, Interval, RatedMixture, short_names
+from autoselection.mixture.analysis import Analysis, Effect, Foretold, Interval, RatedMixture, short_names
+from autoselection.mixture.runs import ONLY_LEVEL
 from autoselection.report.page import Facts, Figure, Page, Part, Section, Sentences
 from autoselection.report.palette import BLUE, DIVERGING, GREY, VERMILION
 from autoselection.report.sheet import Sheet
@@ -19,6 +21,8 @@ Array = NDArray[np.float64]
 SOURCES_NAMED = 6
 """Sources that a mixture is described by in a line."""
 SMALLEST_NAMED = 0.005
+LITTLE = 0.01
+"""Expected improvement by a next run, in standard deviations of the objective, below which it is called little."""
 
 
 def print_mixture(analysis: Analysis, console: Terminal) -> None:
@@ -36,14 +40,13 @@ def mixture_page(analysis: Analysis) -> Page:
     """Everything that was found, as a page."""
     levels = analysis.runs.levels
     facts = [
-        (f"runs at {name}", f"{int((analysis.runs.level == place).sum())}, each {cost:g}")
+        (f"runs{_at(name)}", f"{int((analysis.runs.level == place).sum())}{f', each {cost:g}' if _at(name) else ''}")
         for place, (name, cost) in enumerate(zip(levels.names, levels.costs, strict=True))
     ]
     sections = [
         Section(
             "In short",
             (Facts(tuple(facts)), Sentences((*analysis.runs.notices, *sentences(analysis)), listed=True)),
-            _lead(analysis),
         ),
         Section(
             "How well it predicts",
@@ -64,6 +67,11 @@ def mixture_page(analysis: Analysis) -> Page:
     return Page(f"Mixtures in {analysis.runs.path.name}", tuple(sections), _lead(analysis))
 
 
+def _at(level: str) -> str:
+    """`` at LEVEL``; nothing where the table has no column of levels."""
+    return "" if level == ONLY_LEVEL else f" at {level}"
+
+
 def _some(part: Part | None) -> tuple[Part, ...]:
     return () if part is None else (part,)
 
@@ -82,13 +90,15 @@ def sheets(analysis: Analysis) -> tuple[Sheet, ...]:
 
 def _lead(analysis: Analysis) -> str:
     runs = analysis.runs
-    words = [f"{len(runs.shares)} runs of {len(runs.sources)} sources, {len(runs.columns)} scores"]
+    scores = "1 score" if len(runs.columns) == 1 else f"{len(runs.columns)} scores"
+    words = [f"{len(runs.shares)} runs of {len(runs.sources)} sources, {scores}"]
     if len(runs.levels.names) > 1:
         counts = ", ".join(
             f"{int((runs.level == place).sum())} at {name}" for place, name in enumerate(runs.levels.names)
         )
         words.append(f" ({counts}); decided for {runs.levels.names[-1]}")
-    return f"{''.join(words)}. The objective is the weighted mean of the scores; {_better(analysis)} is better."
+    objective = "that score" if len(runs.columns) == 1 else "the weighted mean of the scores"
+    return f"{''.join(words)}. The objective is {objective}; {_better(analysis)} is better."
 
 
 def _better(analysis: Analysis) -> str:
@@ -114,7 +124,7 @@ def sentences(analysis: Analysis) -> tuple[str, ...]:
     else:
         interval = own.rank_correlation
         said.append(
-            f"Left-out runs at {analysis.level} are ranked with a correlation of {_correlation(interval)}; the error of a prediction "
+            f"Left-out runs{_at(analysis.level)} are ranked with a correlation of {_correlation(interval)}; the error of a prediction "
             f"is {_number(own.error)}, where scores differ by {_number(own.spread)} (one standard deviation)."
         )
         if interval.low <= 0:
@@ -131,16 +141,46 @@ def sentences(analysis: Analysis) -> tuple[str, ...]:
             )
         else:
             said.append(f"No mixture is predicted to be better than the best one that was run (line {best.line}).")
-    helping = [effect for effect in analysis.effects if effect.objective.low > 0]
-    hurting = [effect for effect in analysis.effects if effect.objective.high < 0]
-    names = dict(zip(analysis.runs.sources, short_names(analysis.runs.sources), strict=True))
-    for word, effects in (("More", helping), ("Less", hurting)):
-        if effects:
-            listed = sorted(effects, key=lambda effect: -abs(effect.objective.value))
+    if analysis.following and own is not None:
+        most = max(run.value for run in analysis.following)
+        if most < LITTLE * own.spread:
             said.append(
-                f"{word} of these helps the objective, beyond noise: {', '.join(names[effect.source] for effect in listed)}."
+                "None of the next runs is expected to improve the choice by much: "
+                f"{f'by {most:.2g} at most' if most else 'by nothing'}, where scores differ by {_number(own.spread)}."
             )
-    return tuple(said)
+    return (*said, *_shares_said(analysis))
+
+
+def _shares_said(analysis: Analysis) -> list[str]:
+    """Of which sources the average mixture has too little, too much, or about enough, as far as noise lets one tell."""
+    names = dict(zip(analysis.runs.sources, short_names(analysis.runs.sources), strict=True))
+
+    def listed(effects: list[Effect], change: Callable[[Effect], float]) -> str:
+        return ", ".join(
+            f"{names[effect.source]} ({effect.share:.0%})"
+            for effect in sorted(effects, key=lambda one: -abs(change(one)))
+        )
+
+    more = [effect for effect in analysis.effects if effect.objective.low > 0]
+    less = [effect for effect in analysis.effects if effect.halved.low > 0 and effect not in more]
+    right = [effect for effect in analysis.effects if max(effect.objective.high, effect.halved.high) < 0]
+    said = []
+    if more:
+        said.append(
+            "Twice as much as in the average mixture (its share in brackets) helps the objective, beyond noise, of "
+            f"{listed(more, lambda effect: effect.objective.value)}."
+        )
+    if less:
+        said.append(
+            "Half as much as in the average mixture helps the objective, beyond noise, of "
+            f"{listed(less, lambda effect: effect.halved.value)}."
+        )
+    if right:
+        said.append(
+            f"Twice as much and half as much both cost the objective, beyond noise, of {listed(right, lambda effect: effect.share)}: "
+            "of these the average mixture has about enough."
+        )
+    return said
 
 
 # Tables
@@ -161,7 +201,7 @@ def foretold_sheet(analysis: Analysis) -> Sheet:
         for found in analysis.foretold
     ]
     return Sheet.of(
-        f"How well left-out runs at {analysis.level} are predicted",
+        f"How well left-out runs{_at(analysis.level)} are predicted",
         ("score", "runs", "rank correlation (95%)", "error", "standard deviation", "inside 80% interval"),
         rows,
         numbers=True,
@@ -182,7 +222,7 @@ def best_sheet(analysis: Analysis) -> Sheet:
         for rated in (*analysis.seen, *analysis.predicted)
     ]
     return Sheet.of(
-        f"The best mixtures at {analysis.runs.levels.names[-1]}",
+        f"The best mixtures{_at(analysis.runs.levels.names[-1])}",
         ("", "line", "seen", f"expected (95%), {_better(analysis)} is better", "beats the best run", "mixture"),
         rows,
     )
@@ -207,13 +247,21 @@ def effects_sheet(analysis: Analysis) -> Sheet:
                 name,
                 f"{effect.share:.1%}",
                 _interval(effect.objective, signed=True),
+                _interval(effect.halved, signed=True),
                 ", ".join(helps[:4]),
                 ", ".join(hurts[:4]),
             )
         )
     return Sheet.of(
-        "Doubling a source in the average mixture (above 0: better)",
-        ("source", "share", "objective (95%)", "helps most, beyond noise", "hurts most, beyond noise"),
+        "Doubling a source in the average mixture, and halving it (above 0: better)",
+        (
+            "source",
+            "share",
+            "doubled: objective (95%)",
+            "halved: objective (95%)",
+            "doubling helps most, beyond noise",
+            "doubling hurts most, beyond noise",
+        ),
         rows,
     )
 
@@ -236,12 +284,21 @@ def front_sheet(analysis: Analysis) -> Sheet:
 def next_sheet(analysis: Analysis) -> Sheet:
     """The next runs worth making."""
     rows = [
-        (str(number), run.level, f"{run.cost:.3g}", f"{run.value:.2g}", described(analysis, run.shares), run.reason)
+        (
+            str(number),
+            _at(run.level).removeprefix(" at "),
+            f"{run.cost:.3g}" if _at(run.level) else "",
+            f"{run.value:.2g}",
+            described(analysis, run.shares),
+            "" if run.value else run.reason,
+        )
         for number, run in enumerate(analysis.following, 1)
     ]
     return Sheet.of(
-        "Next runs worth making", ("", "level", "cost in target runs", "expected improvement", "mixture", "why"), rows
-    )
+        "Next runs, the most expected improvement for its cost first",
+        ("run", "level", "cost in target runs", "expected improvement", "mixture", "why"),
+        rows,
+    ).filled()
 
 
 def what_if_sheet(analysis: Analysis) -> Sheet:
@@ -276,11 +333,12 @@ def described(analysis: Analysis, shares: Array) -> str:
 def weights_said(analysis: Analysis, weights: Array) -> str:
     """Weights that are not as most are."""
     columns = list(_short_columns(analysis).values())
-    usual = sorted(weights)[len(weights) // 2] or max(weights)
+    counted = Counter(float(f"{weight:.9g}") for weight in weights if weight > 0)
+    usual = min(counted, key=lambda weight: (-counted[weight], weight))
     said = [
         f"{name} × {weight / usual:g}"
         for name, weight in zip(columns, weights, strict=True)
-        if not math.isclose(weight, usual)
+        if not math.isclose(weight, usual, rel_tol=1e-6)
     ]
     return ", ".join(said) or "all alike"
 
@@ -340,7 +398,7 @@ def foretold_figure(analysis: Analysis) -> Figure:
         numbers=True,
     )
     return Figure(
-        f"Left-out runs at {analysis.level}: predicted and seen",
+        f"Left-out runs{_at(analysis.level)}: predicted and seen",
         f"Each point is a run, predicted from all others; on the dotted line the prediction is right; {_better(analysis)} is better.",
         numbers,
         traces,
