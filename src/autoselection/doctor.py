@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from autoselection.config import StudyConfig
+    from autoselection.tasks import TaskConfig
 
 from autoselection.demo import data_dir
 from autoselection.errors import AutoSelectionError
@@ -19,6 +22,12 @@ from autoselection.statistics import detectable_by_design
 
 #: Most dev items of a task that the untrained model is asked (count): its accuracy is then known to five points.
 ASKED = 400
+
+#: Most dev items of a task that the untrained model writes answers to (count): generating takes many passes.
+WRITTEN = 40
+
+#: Share of right written answers that has to be possible (95%) for exact_match to be worth searching by.
+HARDLY_ANY = 0.15
 
 #: What each optional package is for, in the order of use.
 PACKAGES = (
@@ -77,8 +86,9 @@ def examine_config(config: StudyConfig, *, quick: bool = False) -> dict[str, Any
 
     Returns:
         ``benchmarks``, ``contamination``, ``training`` (which rows training and signals will lose, estimated from a
-        sample), ``power`` (what the final table's seeds can find; None without a final table), ``chance`` (whether the
-        untrained model knows more of each task than guessing) and ``language_model`` (sentences; whether its endpoint
+        sample), ``items`` (of which tasks there are few), ``power`` (what the final table's seeds can find; None without a
+        final table), ``chance`` (whether the untrained model knows more of each task than guessing, and gets anything right
+        where ``exact_match`` is the metric) and ``language_model`` (sentences; whether its endpoint
         answers, None without ``search.llm``) and ``problems``: why a search would refuse to start.
 
     Raises:
@@ -117,13 +127,16 @@ def examine_config(config: StudyConfig, *, quick: bool = False) -> dict[str, Any
         if why is not None:
             problems.append(f"{why} {list_contamination(pool, table, dirty, config)}")
         training = estimate_training(config, pool).sentences if usable else ("Not estimated: see the problems.",)
-        chance = _chance(config, Path(scratch)) if usable and not quick else []
+        chance = (
+            [*_chance(config, Path(scratch)), *_right_answers(config, Path(scratch))] if usable and not quick else []
+        )
     said = found.sentence(len(pool)) or "No row of the pool shares text with a benchmark item."
     llm = config.search.llm
     return {
         "benchmarks": findings,
         "contamination": said,
         "training": list(training) or ["Training and signals lose at most a tenth of the rows."],
+        "items": _few(config),
         "power": _power(len(config.final.seeds)) if config.final.enabled else None,
         "chance": chance,
         "language_model": endpoint_remark(llm) if llm is not None else None,
@@ -136,9 +149,7 @@ def _chance(config: StudyConfig, scratch: Path) -> list[str]:
 
     Nothing is said where evaluations run on a cluster: this machine may not hold the model.
     """
-    from autoselection.evaluation import evaluate
     from autoselection.executors import make_executor
-    from autoselection.ledger.wanted import Wanted, evaluation_job
     from autoselection.tasks import has_options, knowledge, load_items
 
     asked = [
@@ -148,16 +159,9 @@ def _chance(config: StudyConfig, scratch: Path) -> list[str]:
     ]
     if not asked or not make_executor(config.executor).local:
         return []
-    limited = config.model_copy(update={"tasks": tuple(asked)})
-    job = evaluation_job(limited, scratch, Wanted(None, 0, "dev"), scratch / "untrained", full_metrics=False)
-    try:
-        result = evaluate(job)
-    except AutoSelectionError as error:
-        return [f"Not known, the untrained model cannot be scored: {error}"]
-    if result.failure is not None:
-        return [f"Not known, the untrained model could not be scored: {result.failure}"]
-    said = []
-    for name, found in result.metrics.items():
+    metrics, failed = _untrained(config, asked, scratch)
+    said = failed
+    for name, found in metrics.items():
         known = knowledge(found["accuracy"], int(found["items"]), found["guessing"])
         if known.at_chance:
             said.append(
@@ -168,6 +172,61 @@ def _chance(config: StudyConfig, scratch: Path) -> list[str]:
         else:
             said.append(f"On '{name}' the untrained model is above chance: {known.told()}.")
     return said
+
+
+def _right_answers(config: StudyConfig, scratch: Path) -> list[str]:
+    """Whether the untrained model gets anything right of the tasks whose metric is ``exact_match``: while no recipe changes
+    that, all of them score the same."""
+    from autoselection.executors import make_executor
+    from autoselection.statistics import share_interval
+
+    asked = [
+        task.model_copy(update={"dev_limit": min(WRITTEN, task.dev_limit or WRITTEN)})
+        for task in config.tasks
+        if task.metric == "exact_match" and (task.weight or task.floor is not None)
+    ]
+    if not asked or not make_executor(config.executor).local:
+        return []
+    metrics, said = _untrained(config, asked, scratch)
+    for name, found in metrics.items():
+        items = int(found["items"])
+        share = share_interval(found["exact_match"], items)
+        right = f"{round(found['exact_match'] * items)} of {items} written answers"
+        if share.high < HARDLY_ANY:
+            said.append(
+                f"On '{name}' the untrained model gets {right} right, and exact_match is what the search maximises there: recipes "
+                "that do not change that all score the same, so that the search is blind. Leave out its metric (or name nll), which "
+                "tells small differences before answers are right."
+            )
+        else:
+            said.append(f"On '{name}' the untrained model gets {right} right.")
+    return said
+
+
+def _untrained(
+    config: StudyConfig, tasks: list[TaskConfig], scratch: Path
+) -> tuple[Mapping[str, Mapping[str, float]], list[str]]:
+    """Scores of the untrained model on dev by task and metric, or why there are none."""
+    from autoselection.evaluation import evaluate
+    from autoselection.ledger.wanted import Wanted, evaluation_job
+
+    limited = config.model_copy(update={"tasks": tuple(tasks)})
+    job = evaluation_job(limited, scratch, Wanted(None, 0, "dev"), scratch / "untrained", full_metrics=False)
+    try:
+        result = evaluate(job)
+    except AutoSelectionError as error:
+        return {}, [f"Not known, the untrained model cannot be scored: {error}"]
+    if result.failure is not None:
+        return {}, [f"Not known, the untrained model could not be scored: {result.failure}"]
+    return result.metrics, []
+
+
+def _few(config: StudyConfig) -> list[str]:
+    """Tasks that decide something and have few dev items."""
+    from autoselection.tasks import few_items, load_items
+
+    counts = {task.name: len(load_items(task, "dev")) for task in config.tasks if task.weight or task.floor is not None}
+    return [f"'{name}' {said}" for name, count in counts.items() if (said := few_items(count)) is not None]
 
 
 def _power(seeds: int) -> str:

@@ -77,3 +77,21 @@ def test_a_source_is_never_replaced(tmp_path: Path, command: Command) -> None:
     told = command("benchmark", "short_answer", "--source", file, "--out", tmp_path, "--overwrite")
     assert told.code == 2 and "is a source of this benchmark" in told.err
     assert [path.name for path in tmp_path.iterdir()] == ["test.jsonl"] and file.read_bytes() == before
+
+
+def test_few_dev_items_are_told_of_and_what_gives_more(tmp_path: Path, command: Command) -> None:
+    def told(count: int, name: str, *options: str) -> str:
+        file = tmp_path / f"{name}.csv"
+        file.write_text("question,answer\n" + "".join(f"What is word {n}?,word{n}\n" for n in range(count)))
+        found = command(
+            "benchmark", "short_answer", "--source", file, "--name", name, "--out", tmp_path / name, *options
+        )
+        assert found.code == 0, found.err
+        return " ".join(found.err.split())
+
+    # 80 questions make 40 for target, 20 for dev, 20 for test.
+    said = told(80, "small")
+    assert "'small' has 20 dev items, which are few: one of them is 5.0 points" in said
+    assert "Of the 40 items of target, --target 10 would leave most to dev and test." in said
+    assert "has 35 dev items, which are few" in told(80, "most", "--target", "10")
+    assert "--target 10 would" not in told(80, "mine", "--target", "10") and "are few" not in told(420, "many")

@@ -19,6 +19,7 @@ from autoselection.study import Study
 from autoselection.study.checks import check_setup, estimate_training
 from autoselection.study.prepare import prepare
 from autoselection.study.run import run_study
+from autoselection.tasks import few_items
 
 
 @pytest.fixture
@@ -298,3 +299,24 @@ def test_doctor_says_whether_the_untrained_model_is_at_chance(fresh: Any, tmp_pa
     (said,) = examine_config(guessed)["chance"]
     assert said.startswith("On 'boolean' the untrained model is at chance: ") and "of 40 items right" in said
     assert "guessing gets 25.0%. Until a training lifts it above that, right answers there are luck" in said
+
+
+def test_doctor_warns_of_a_search_by_right_answers_that_the_model_never_writes(fresh: Any, tmp_path: Path) -> None:
+    """And says which tasks have so few dev items that other items would order recipes otherwise."""
+    items = [{"id": str(i), "prompt": f"What is the capital of land {i}?", "answer": f"Paris {i}"} for i in range(30)]
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    places = [f"tasks.0.{split}={tmp_path / 'dev.jsonl'}" for split in ("dev", "test", "target")]
+    common = (
+        "benchmarks_check=warn",
+        "evaluation.max_new_tokens=8",
+        "tasks.0.dev_limit=30",
+        "tasks.1.weight=0",
+        *places,
+    )
+    blind = examine_config(fresh("tasks.0.metric=exact_match", *common))
+    (said,) = [sentence for sentence in blind["chance"] if "exact_match" in sentence]
+    assert said.startswith(
+        "On 'addition' the untrained model gets 0 of 30 written answers right, and exact_match is what"
+    )
+    assert blind["items"] == [f"'addition' {few_items(30)}"]  # the other one is a guard
+    assert not any("exact_match" in sentence for sentence in examine_config(fresh(*common))["chance"])

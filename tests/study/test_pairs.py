@@ -63,7 +63,7 @@ def test_on_the_command_line(finished_study: Study) -> None:
     [
         ("t001", "t001", 0.9, "t001 and t001 select the same rows"),
         ("t001", "t002", 0.4, "--sure must be between 0.5 and 1, not 0.4"),
-        ("t001", "t0999", 0.9, "t0999"),
+        ("t001", "t0999", 0.9, "there is no trial 't0999' and no recipe of this name; did you mean 't00"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(

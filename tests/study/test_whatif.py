@@ -32,7 +32,9 @@ def test_trials_are_scored_again_from_their_tasks(finished_study: Study) -> None
     assert sum(item.probability or 0.0 for item in found.trials) == pytest.approx(1.0)
     assert found.untried == ()
     assert found.weights == {"addition": 1.0, "boolean": 3.0}
-    assert "No subset was trained with two seeds" in found.sentences[-1]
+    # The search has one seed; the verdict trained winner and incumbent with another, which says how much chance there is.
+    assert not any("two seeds" in sentence for sentence in found.sentences)
+    assert found.trials[0].probability is not None and found.trials[0].probability < 0.9
 
 
 def test_the_weights_of_the_study_name_its_own_winner(finished_study: Study) -> None:

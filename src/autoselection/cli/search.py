@@ -269,6 +269,7 @@ def benchmark(
 ) -> None:
     """Convert a benchmark's public files into task files, offline."""
     from autoselection.pool import IngestConfig
+    from autoselection.tasks import few_items
     from autoselection.tasks.convert import BENCHMARKS, ReadingOptions, convert
     from autoselection.validation import validate
 
@@ -312,7 +313,17 @@ def benchmark(
     shown = [(what, f"{count:,}") for what, count in rows.items() if count or what.endswith("test items")]
     shown.append(("share of the most common answer", f"{report.most_common_answer:.1%}"))
     output.table(f"{report.config['name']} in {report.out}", None, shown)
-    warn(report.refused)
+    few = few_items(report.items["dev"])
+    if few is not None:
+        spare = report.items["target"] > report.items["dev"]
+        more = (
+            f" Of the {report.items['target']} items of target, --target 10 would leave most to dev and test."
+            if spare
+            else ""
+        )
+        warn([*report.refused, f"'{report.config['name']}' {few}{more}"])
+    else:
+        warn(report.refused)
     console.say("Entry for 'tasks' of a configuration:")
     console.say(f"  - {json.dumps(dict(report.config), ensure_ascii=False)}")
 
@@ -321,7 +332,7 @@ def benchmark(
 def doctor(
     config: Annotated[Path | None, typer.Argument(help="Configuration whose benchmarks and pool are checked.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Do not load the model to see whether it is at chance on the tasks.")
+        bool, typer.Option("--quick", help="Do not load the model to see whether it knows anything of the tasks.")
     ] = False,
     overrides: Set = None,
     as_json: Json = False,

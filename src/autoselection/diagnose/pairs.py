@@ -12,7 +12,7 @@ import numpy as np
 from autoselection.diagnose.study import study_table
 from autoselection.diagnose.whatif import reweighed_tasks
 from autoselection.errors import ConfigError, StudyError
-from autoselection.recipes import PrefixCache, load_recipe, materialize
+from autoselection.recipes import PrefixCache, load_recipe, materialize, ready_recipes
 from autoselection.search import SearchController
 from autoselection.search.preference import FEWEST, SURE, Evidence, Preference, Tested
 from autoselection.search.ranker import Point
@@ -22,6 +22,7 @@ from autoselection.study import Study
 from autoselection.study.earlier_scores import warm_scores
 from autoselection.study.levels import settled_search
 from autoselection.tasks import overall
+from autoselection.wording import suggestion
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,10 @@ def _named_point(study: Study, name: str, table: SignalTable, controller: Search
     if not Path(name).is_file() and name in trials:
         recipe, rows = trials[name].recipe, study.rows(name)
     else:
+        if not (Path(name).exists() or Path(name).suffix or name in ready_recipes()):
+            raise StudyError(
+                f"{study.path}: there is no trial '{name}' and no recipe of this name{suggestion(name, trials)}"
+            )
         recipe = load_recipe(Path(name), registry=controller.registry)
         rows = materialize(
             recipe, table, seed=study.config.search.seed, registry=controller.registry, cache=PrefixCache()

@@ -22,6 +22,7 @@ from autoselection.statistics import best_probabilities, chance_correlation
 from autoselection.study import Study, Trial
 from autoselection.study.chance import chance_of
 from autoselection.study.evidence import counted_tables
+from autoselection.study.incumbent import dev_results
 from autoselection.tasks import TaskConfig, overall, shortfall
 from autoselection.wording import suggestion
 
@@ -79,7 +80,7 @@ class WhatIf:
     Attributes:
         weights: of every task.
         trials: all that have a score, the best first.
-        untried: a few proposals, the most promising first; empty where the pool is gone.
+        untried: a few proposals, the highest expected improvement first; empty where the pool is gone.
         sentences: the answer, and what is not known.
     """
 
@@ -180,7 +181,15 @@ def _probabilities(
     tables = [table for table in counted_tables(trials, tasks) if table is not None]
     if len(tables) < len(trials):
         return None, ["Which trial is the best is told by the scores alone: no item scores were kept of some."]
-    results = {trial.id: {seed: _scored(result, tasks) for seed, result in trial.results.items()} for trial in trials}
+    # The trainings of the verdict count too: they are the only repeats of a search with one seed.
+    results = {
+        trial.id: {
+            seed: _scored(result, tasks)
+            for seed, result in dev_results(study, trial.record["subset_hash"]).items()
+            if result.failure is None
+        }
+        for trial in trials
+    }
     chance = chance_of(results, {trial.id: study.rows(trial.id) for trial in trials})
     seeds = [list(trial.results) for trial in trials]
     notes = []
@@ -278,8 +287,8 @@ def _sentences(study: Study, trials: Sequence[Reweighed], untried: Sequence[Untr
         first = untried[0]
         floors = "" if first.meets is None else " and meets the floors"
         said.append(
-            f"Of the recipes that were not tried, the most promising is better than that{floors} with probability {first.better:.0%} "
-            f"({first.mu:.4f} ± {first.sigma:.4f} expected): {first.recipe}."
+            f"Of the recipes that were not tried, the highest improvement is expected of one that is better than that{floors} with "
+            f"probability {first.better:.0%} ({first.mu:.4f} ± {first.sigma:.4f}): {first.recipe}."
         )
     return said
 

@@ -82,9 +82,10 @@ def _training(result: EvaluationResult) -> list[tuple[str, str]]:
 
 def print_checks(checked: Mapping[str, Any], title: str, console: Terminal) -> None:
     """Print what ``doctor`` found of a configuration, a line each, and what stands in the way of a search."""
-    lines = [("benchmarks", found) for found in checked["benchmarks"]] or [("benchmarks", "Nothing found.")]
+    lines = [("benchmarks", found) for found in checked["benchmarks"]] or [("benchmarks", "Nothing wrong was found.")]
     lines.append(("contamination", checked["contamination"]))
     lines += [("training", found) for found in checked["training"]]
+    lines += [("dev items", found) for found in checked["items"]]
     lines += [("knowledge", found) for found in checked["chance"]]
     if checked["power"] is not None:
         lines.append(("final table", checked["power"]))

@@ -36,5 +36,6 @@ def whatif_sheets(found: WhatIf) -> list[Sheet]:
             for item in found.untried
         ]
         above = ("better, within the floors", "meets the floors") if floors else ("better than all trials",)
-        sheets.append(Sheet.of("Not tried yet", ("expected score", *above, "rows", "recipe"), untried))
+        title = "Not tried yet, the highest expected improvement first (what is less certain may improve more)"
+        sheets.append(Sheet.of(title, ("expected score", *above, "rows", "recipe"), untried))
     return sheets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoselection.tasks.floors import REFERENCES, Floor, merit, shortfall
-from autoselection.tasks.guessing import Knowledge, guessing_accuracy, knowledge
+from autoselection.tasks.guessing import Knowledge, few_items, guessing_accuracy, knowledge
 from autoselection.tasks.items import (
     LETTERS,
     OPTION_METRICS,
@@ -34,6 +34,7 @@ __all__ = [
     "TaskConfig",
     "TaskItem",
     "factors",
+    "few_items",
     "guessing_accuracy",
     "has_options",
     "items_fingerprint",

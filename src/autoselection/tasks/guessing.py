@@ -1,4 +1,4 @@
-"""What a model gets right that knows nothing of a task, and whether one knows more."""
+"""What a model gets right that knows nothing of a task, whether one knows more, and what so many items can tell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ from dataclasses import dataclass
 
 from autoselection.statistics import Share, share_interval
 from autoselection.tasks.items import TaskItem
+
+FEW_ITEMS = 100
+"""Dev items of a task below which other items would order recipes otherwise too often (count)."""
+
+
+def few_items(items: int) -> str | None:
+    """What is to be known of so few dev items, behind the name of what has them; None where they are enough.
+
+    >>> few_items(20)
+    'has 20 dev items, which are few: one of them is 5.0 points, and with others a share of right answers may differ by 20 points (half of a 95% interval). A hundred and more tell recipes apart.'
+    """
+    if items >= FEW_ITEMS:
+        return None
+    found = share_interval(0.5, items)
+    return (
+        f"has {items} dev items, which are few: one of them is {100 / items:.1f} points, and with others a share of right answers "
+        f"may differ by {50 * (found.high - found.low):.0f} points (half of a 95% interval). A hundred and more tell recipes apart."
+    )
 
 
 def guessing_accuracy(items: Sequence[TaskItem]) -> float:
