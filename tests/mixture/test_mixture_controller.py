@@ -87,3 +87,61 @@ def test_a_space_that_holds_no_mixture_is_refused() -> None:
         MixtureSpace(("web",), TWO)
     with pytest.raises(ConfigError, match="1 lists of mixtures for 2 levels"):
         MixtureSpace(SOURCES, TWO, candidates=(mixtures(3),))
+
+
+@pytest.mark.parametrize(
+    ("names", "costs", "message"),
+    [
+        ((), (), "one name or more"),
+        (("a", "a"), (1.0, 2.0), "each once"),
+        (("a", "b"), (1.0,), "1 costs for 2 levels"),
+        (("a",), (0.0,), "level 'a' costs 0.0"),
+        (("a",), (float("nan"),), "level 'a' costs nan"),
+    ],
+)
+def test_levels_that_are_none_are_refused(names: tuple[str, ...], costs: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Levels(names, costs)
+
+
+def test_sources_bounds_and_listed_mixtures_are_checked() -> None:
+    one = Levels(("all",), (1.0,))
+    for refused, message in (
+        (lambda: MixtureSpace(("a", "a"), one), "named twice"),
+        (lambda: MixtureSpace(("a", "b"), one, highest=np.array([1.0])), "each of the 2 sources"),
+        (lambda: MixtureSpace(("a", "b"), one, highest=np.array([np.nan, 1.0])), "from 0 on"),
+        (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[0.5, 0.5], [0.5, 0.7]]),)), "Mixture 1 of"),
+        (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[1.5, -0.5]]),)), "Mixture 0 of"),
+        (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[1.0]]),)), "the shape"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            refused()
+
+
+@pytest.mark.parametrize(
+    ("weights", "budget", "below", "message"),
+    [
+        ([], 8, None, "weights"),
+        ([0.0, 0.0], 8, None, "weights"),
+        ([float("nan")], 8, None, "weights"),
+        ([-1.0, 2.0], 8, None, "weights"),
+        ([1.0], 0, None, "budget"),
+        ([1.0], float("nan"), None, "budget"),
+        ([1.0], 8, 1.0, "below"),
+    ],
+)
+def test_an_objective_and_a_budget_are_needed(
+    weights: list[float], budget: float, below: float | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MixtureController(MixtureSpace(SOURCES, TWO), weights, budget, below=below)
+
+
+def test_scores_are_finite_numbers_or_missing() -> None:
+    controller = MixtureController(MixtureSpace(SOURCES, Levels(("all",), (1.0,))), [1.0, 0.0], 4)
+    (candidate,) = controller.ask()
+    for wrong, message in (([float("inf"), 1.0], "infinite"), (["x", 1.0], "no numbers"), ([1.0], "1 scores, not 2")):
+        with pytest.raises(StudyError, match=message):
+            controller.tell(candidate, wrong)  # type: ignore[arg-type]
+    controller.tell(candidate, [0.5, float("nan")])
+    assert len(controller.history) == 1

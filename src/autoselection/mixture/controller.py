@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.errors import StudyError
+from autoselection.errors import ConfigError, StudyError
 from autoselection.mixture.inputs import LogShares
 from autoselection.mixture.model import MixtureModel
 from autoselection.mixture.space import MixtureSpace
@@ -76,6 +76,9 @@ class MixtureController:
         budget: what may be spent, in runs at the target.
         seed: of all random draws.
         below: share of the budget for each cheaper level; None: equal parts of a half, at most a quarter.
+
+    Raises:
+        ConfigError: weights that make no objective, or a budget that pays no run at the target.
     """
 
     def __init__(
@@ -83,6 +86,16 @@ class MixtureController:
     ) -> None:
         self.space = space
         self.weights = np.asarray(weights, np.float64)
+        if self.weights.ndim != 1 or not (self.weights >= 0).all() or not 0 < self.weights.sum() < float("inf"):
+            raise ConfigError(
+                f"weights: one number from 0 on for each score, not all 0, is expected, not {list(weights)}."
+            )
+        if not 1 <= budget < float("inf"):
+            raise ConfigError(f"budget: {budget} pays no run at the target; it is counted in those, from 1 on.")
+        if below is not None and not 0 <= below * space.levels.target < 1:
+            raise ConfigError(
+                f"below: {below} for each of {space.levels.target} cheaper levels leaves nothing for the target."
+            )
         self.budget = budget
         self.seed = seed
         self._asked: list[MixtureCandidate] = []
@@ -143,15 +156,22 @@ class MixtureController:
         """Take a run's scores (higher is better, NaN where missing), or None for one that failed.
 
         Raises:
-            StudyError: it was not asked for, was told before, or has another number of scores.
+            StudyError: it was not asked for, was told before, has another number of scores, or scores that are no finite numbers.
         """
         if candidate.number > len(self._asked) or self._asked[candidate.number - 1] is not candidate:
             raise StudyError(f"Run {candidate.number} was not asked for.")
         if candidate.number in self._told:
             raise StudyError(f"Run {candidate.number} has its scores already.")
-        found = None if scores is None else np.asarray(scores, np.float64)
+        try:
+            found = None if scores is None else np.asarray(scores, np.float64)
+        except (TypeError, ValueError) as error:
+            raise StudyError(f"Run {candidate.number} has scores that are no numbers: {scores!r}.") from error
         if found is not None and found.shape != self.weights.shape:
             raise StudyError(f"Run {candidate.number} has {found.size} scores, not {self.weights.size}.")
+        if found is not None and np.isinf(found).any():
+            raise StudyError(
+                f"Run {candidate.number} has an infinite score: tell NaN where one is missing, None if the run failed."
+            )
         self._told[candidate.number] = EvaluatedMixture(candidate, found)
 
     def run(self, evaluate: Callable[[MixtureCandidate], Sequence[float] | Array | None]) -> EvaluatedMixture | None:

@@ -69,10 +69,22 @@ class Levels:
     Attributes:
         names: the cheapest first, the target last.
         costs: of one run, in any unit, in the same order.
+
+    Raises:
+        ConfigError: there is no level, a name stands twice, or a cost is missing or not above 0.
     """
 
     names: tuple[str, ...]
     costs: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise ConfigError(f"Levels need one name or more, each once, not {list(self.names)}.")
+        if len(self.costs) != len(self.names):
+            raise ConfigError(f"{len(self.costs)} costs for {len(self.names)} levels: give each level one.")
+        for name, cost in zip(self.names, self.costs, strict=True):
+            if not 0 < cost < float("inf"):
+                raise ConfigError(f"The level '{name}' costs {cost}: a number above 0 is expected.")
 
     @property
     def target(self) -> int:

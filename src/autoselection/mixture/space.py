@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
-from autoselection.mixture.runs import Levels
+from autoselection.mixture.runs import TOLERANCE, Levels
 
 Array = NDArray[np.float64]
 
@@ -26,6 +26,9 @@ class MixtureSpace:
         levels: levels at which a mixture can be run, the target last.
         highest: largest share of each source, shape (sources,); None: 1.
         candidates: the only mixtures that can be run, for each level, shape (mixtures, sources); None: any.
+
+    Raises:
+        ConfigError: fewer than two sources, one named twice, bounds within which no mixture lies, or listed mixtures that are none.
     """
 
     sources: tuple[str, ...]
@@ -36,12 +39,27 @@ class MixtureSpace:
     def __post_init__(self) -> None:
         if len(self.sources) < 2:
             raise ConfigError("A mixture needs two sources or more.")
-        if self.highest is not None and self.highest.sum() < 1.0:
-            raise ConfigError(
-                f"The largest shares of all sources sum to {self.highest.sum():g}: no mixture sums to one."
-            )
+        if len(set(self.sources)) < len(self.sources):
+            raise ConfigError(f"A source is named twice: {', '.join(self.sources)}.")
+        if self.highest is not None:
+            if self.highest.shape != (len(self.sources),) or not (self.highest >= 0).all():
+                raise ConfigError(f"highest needs one share from 0 on for each of the {len(self.sources)} sources.")
+            if self.highest.sum() < 1.0:
+                raise ConfigError(
+                    f"The largest shares of all sources sum to {self.highest.sum():g}: no mixture sums to one."
+                )
         if self.candidates is not None and len(self.candidates) != len(self.levels.names):
             raise ConfigError(f"{len(self.candidates)} lists of mixtures for {len(self.levels.names)} levels.")
+        for name, listed in zip(self.levels.names, self.candidates or (), strict=False):
+            if listed.ndim != 2 or listed.shape[1] != len(self.sources):
+                raise ConfigError(
+                    f"Mixtures of the level '{name}' have the shape {listed.shape}, not (mixtures, {len(self.sources)})."
+                )
+            wrong = ~((listed >= 0).all(1) & (np.abs(listed.sum(1) - 1.0) < TOLERANCE))
+            if wrong.any():
+                raise ConfigError(
+                    f"Mixture {int(wrong.argmax())} of the level '{name}' is none: shares are at least 0 and sum to 1."
+                )
 
     def draw(self, count: int, rng: np.random.Generator, around: Array | None = None) -> Array:
         """Random mixtures within the bounds, shape (count, sources): half from all over the simplex, half near known ones.
