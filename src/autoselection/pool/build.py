@@ -40,7 +40,7 @@ from autoselection.pool.memory import PLACE, MemoryRows
 from autoselection.pool.pool import Pool
 from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
-from autoselection.pool.row_ids import RowIds
+from autoselection.pool.row_ids import SAME_ROW, RowIds
 from autoselection.pool.row_kinds import FileEvidence, KindCounts, OtherRow, Teller
 from autoselection.pool.rows import SCHEMA, Fingerprint, content_hash, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
@@ -82,6 +82,7 @@ class _Counts:
     first_problem: str | None = None  # of rows that are bad, not of another kind
     kinds: KindCounts = field(default_factory=KindCounts)
     nameless: int = 0  # rows that named no source
+    repeated: int = 0  # bad rows that are there already, under their ids
 
 
 @dataclass
@@ -220,6 +221,11 @@ class Build:
         )
 
     def _no_usable_row(self, path: str, counts: _Counts) -> PoolError:
+        if counts.repeated and counts.repeated == counts.skipped:
+            return PoolError(
+                f"{path} adds no row: all of its {notebook.counted(counts.skipped, 'row')} are there already, under the same ids; the "
+                f"first: {counts.first_problem}."
+            )
         said = f", but {counts.kinds.sentence(counts.skipped, self.command)}" if counts.kinds else ""
         if counts.first_problem:
             said += f"; the first of {counts.skipped - counts.kinds.total:,} bad rows: {counts.first_problem}"
@@ -352,6 +358,7 @@ class Build:
             counts.kinds.add(other)
         else:
             counts.first_problem = counts.first_problem or str(bad)
+            counts.repeated += bad.kind == SAME_ROW
         self._skipped += 1
         if len(self.bad) < REPORTED_BAD_ROWS:
             self.bad.append(bad)

@@ -14,6 +14,8 @@ from autoselection.pool.rows import content_hash
 from autoselection.pool.values import is_missing, kind_of
 from autoselection.wording import clipped
 
+#: The kind of bad rows that are there already.
+SAME_ROW = "same row twice"
 _LINE_BITS = 48
 _PLACE_BITS = 80
 
@@ -74,7 +76,7 @@ class RowIds:
                     where = f"{self._paths[place >> _LINE_BITS]}:{place % (1 << _LINE_BITS)}"
                     raise RowError(
                         f"the id {text[:80]!r} is already used at {where} by the same conversation",
-                        "same row twice",
+                        SAME_ROW,
                         column,
                     )
                 self.renumbered += 1
