@@ -191,3 +191,20 @@ def test_a_metric_of_the_search_is_that_of_tasks_which_name_none(tmp_path: Path)
         search=SearchConfig(metric="accuracy"),
     )
     assert [task.metric for task in made.tasks] == ["accuracy", "nll"]
+
+
+def test_a_value_of_none_of_several_kinds_is_complained_of_once():
+    from autoselection.schema import StrictModel
+    from autoselection.validation import validate
+
+    class Several(StrictModel):
+        rows: tuple[str | int, ...]
+        recipe: dict[str, Any] | str
+
+    with pytest.raises(ConfigError) as error:
+        validate(Several, {"rows": [None, "a", 1.5, 3], "recipe": [1]}, "call")
+    assert str(error.value).splitlines() == [
+        "call: rows.0: expected text or a whole number, found nothing.",
+        "call: rows.2: expected text or a whole number (got 1.5).",
+        "call: recipe: expected keys and values or text, found a list.",
+    ]

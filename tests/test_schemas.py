@@ -13,6 +13,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from autoselection.config import config_schema, load_config, to_yaml
 from autoselection.config_text import MAIN_KEYS, commented_yaml
 from autoselection.demo import config_path
+from autoselection.errors import ConfigError
 from autoselection.operators import OperatorRegistry
 from autoselection.recipes import Recipe
 from autoselection.recipes.ready import ready_recipes
@@ -74,9 +75,9 @@ def test_what_is_misspelt_in_a_recipe_does_not_fit(document: Any, word: str, rec
 
 
 @pytest.mark.parametrize("path", [config_path(), *EXAMPLES], ids=lambda path: path.name)
-def test_example_configurations_fit(path: Path, configs: Any):
+def test_examples_fit(path: Path, configs: Any, recipes: Any):
     document = yaml.safe_load(path.read_text("utf-8"))
-    assert faults(configs, document) == []
+    assert faults(recipes if "steps" in document else configs, document) == []
 
 
 def test_what_init_writes_and_a_whole_configuration_fit(configs: Any):
@@ -97,3 +98,44 @@ def test_a_misspelt_key_of_a_configuration_does_not_fit(key: str, configs: Any):
         inside = inside[int(name)] if name.isdigit() else inside.setdefault(name, {})
     inside[last] = 1
     assert any(last in message for message in faults(configs, document))
+
+
+@pytest.mark.parametrize(
+    ("key", "right", "wrong"),
+    [
+        ("evaluation.sft.trainer", "trl", "trll"),
+        ("evaluation.engine", "vllm", "vlm"),
+        ("executor.kind", "ray", "slurm"),
+        ("search.operators", ["ifd_filter"], ["ifd_filtr"]),
+        ("search.also", ["sample"], ["smaple"]),
+        ("search.without", ["semdedup"], ["semdedupe"]),
+        ("signals.signals", ["repetition"], ["repetitoin"]),
+        ("tasks.0.floor", "incumbent - 0.01", "incumbant - 0.01"),
+        ("tasks.0.floor", -0.5, "0.5.1"),
+        ("tasks.0.floor", " base+1e-2 ", "base 0.02"),
+        ("tasks.0.floor", None, True),
+    ],
+)
+def test_a_name_that_nothing_installed_has_fits_no_more_than_the_program_takes_it(
+    key: str, right: Any, wrong: Any, configs: Any, tmp_path: Path
+):
+    for value, fits in ((right, True), (wrong, False)):
+        document = yaml.safe_load(config_path().read_text("utf-8"))
+        *above, last = key.split(".")
+        inside: Any = document
+        for name in above:
+            inside = inside[int(name)] if name.isdigit() else inside.setdefault(name, {})
+        inside[last] = value
+        assert (faults(configs, document) == []) is fits, value
+        file = tmp_path / "study.yaml"
+        file.write_text(json.dumps(document))
+        if fits:
+            load_config(file)
+        else:
+            with pytest.raises(ConfigError, match=str(key)):
+                load_config(file)
+
+
+def test_the_schemas_say_which_schema_they_are_of(configs: Any, recipes: Any):
+    assert configs.META_SCHEMA["$schema"] == configs.schema["$schema"]
+    assert recipes.META_SCHEMA["$schema"] == recipes.schema["$schema"]

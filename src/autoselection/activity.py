@@ -177,6 +177,13 @@ class _Activity:
 _current: ContextVar[_Activity | None] = ContextVar("activity", default=None)
 
 
+def announce(path: Path, stage: str) -> None:
+    """Write ``path`` for a process that is about to be started: until it tells its own first stage, whoever watches sees this."""
+    own = _Activity(path, dict, {})
+    own._stage = stage
+    own._write()
+
+
 @contextmanager
 def activity(path: Path, measured: Measured, **about: Any) -> Iterator[None]:
     """Let the block tell what it is at in the file ``path``, whose folder is there when the first stage is told.

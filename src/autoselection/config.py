@@ -438,7 +438,7 @@ def _absolute_value(value: Any, base: Path) -> Any:
 
 def config_schema() -> dict[str, Any]:
     """JSON schema of the configuration."""
-    return StudyConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}
 
 
 def to_yaml(config: StudyConfig) -> str:

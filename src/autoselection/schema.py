@@ -68,6 +68,7 @@ class Configured(StrictModel):
         schema = handler.resolve_ref_schema(found)
         sections = {name: handler(options.__pydantic_core_schema__) for name, options in cls.sections().items()}
         schema["properties"] = {**schema.get("properties", {}), **sections}
+        schema["properties"][cls.chosen_by] = {**schema["properties"][cls.chosen_by], "enum": [*cls.registry.names()]}
         schema["additionalProperties"] = False
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -29,7 +29,8 @@ def validate(model: type[Model], document: Mapping[str, Any], where: str, tree: 
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = [_sentence(model, detail, where, tree) for detail in _own_problems(error.errors())]
+        details = _one_a_value(_own_problems(error.errors()), document)
+        problems = [_sentence(model, detail, where, tree) for detail in details]
     raise ConfigError("\n".join(problems))
 
 
@@ -71,6 +72,37 @@ def _own_problems(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     return [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in inner)]
 
 
+def _one_a_value(details: Sequence[ErrorDetails], document: Mapping[str, Any]) -> list[ErrorDetails]:
+    """One complaint about a value that may be of several kinds and is of none: pydantic has one for each kind, with the name of
+    the kind behind the place."""
+    found: list[ErrorDetails] = []
+    by_place: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for detail in details:
+        place = detail["loc"][:-1]
+        names_a_key = detail["type"] in ("missing", "extra_forbidden") or _holds(document, detail["loc"])
+        if not names_a_key and _holds(document, place):
+            by_place.setdefault(place, []).append(detail)
+            if len(by_place[place]) > 1:
+                continue
+        found.append(detail)
+    for place, kinds in by_place.items():
+        if len(kinds) > 1:
+            expected = [reason_of(kind).removeprefix("expected ") for kind in kinds]
+            merged = {**kinds[0], "type": _SEVERAL, "loc": place, "msg": f"expected {' or '.join(expected)}"}
+            found[found.index(kinds[0])] = cast(ErrorDetails, merged)
+    return found
+
+
+def _holds(document: Any, place: Sequence[int | str]) -> bool:
+    """Whether a document has something at ``place``."""
+    for part in place:
+        try:
+            document = document[part]
+        except (IndexError, KeyError, TypeError):
+            return False
+    return True
+
+
 def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: yaml.Node | None) -> str:
     location = detail["loc"]
     place = _place(where, tree, location)
@@ -88,6 +120,9 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
         shown = f", found {kind_of(detail['input'])}"
     return ended(f"{place}: {field}{': ' if field else ''}{reason_of(detail)}{shown}")
 
+
+#: Kind of complaint about a value that is of none of several kinds; like pydantic's kinds about one, it ends in ``_type``.
+_SEVERAL = "several_type"
 
 #: What is expected, in plain words, by pydantic's kind of complaint; fields in braces are of its context.
 _EXPECTED = {

@@ -130,8 +130,10 @@ def test_a_study_is_begun_looked_at_evaluated_and_reported(agent_config: Path, t
             assert "half may do" in report["markdown"]
 
     anyio.run(work)
-    (asked,) = [event for event in read_events(out / "journal.jsonl") if event["event"] == "agent"]
-    assert asked["trial"] == "t001" and asked["client"].startswith("mcp") and asked["looked"]["show_rows"] >= 2
+    *refused, asked = [event for event in read_events(out / "journal.jsonl") if event["event"] == "agent"]
+    assert [event["trial"] for event in refused] == [None] and refused[0]["looked"]["show_rows"] >= 1
+    assert asked["trial"] == "t001" and asked["client"].startswith("mcp") and asked["looked"]["show_rows"] == 1
+    assert "evaluate_recipe" not in asked["looked"], "calls before the proposal, without it"
     assert Study(out).trials[0].score is not None
 
 
@@ -183,6 +185,22 @@ def test_what_cannot_be_served_is_refused_at_once(arguments: list[str], said: st
         [sys.executable, "-m", "autoselection", "mcp", *arguments], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 2 and said in done.stderr and not done.stdout
+
+
+def test_a_server_whose_study_could_not_be_opened_ends_with_the_code_of_the_error(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("search: {evaluations: 3}\n")
+    for arguments, said in (
+        (["."], "is a folder without a study"),
+        (["study.yaml"], "name the study directory with --out"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "autoselection", "mcp", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 2 and said in done.stderr and not done.stdout
 
 
 def test_a_server_without_its_study_answers_every_call_with_the_reason(tmp_path: Path) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agents.conftest import HOSTILE
+from tests.agents.conftest import HOSTILE, ODD
 
 from autoselection.agents.answers import ANSWERS, evaluated
 from autoselection.agents.dev_only import DevJournal
+from autoselection.agents.evaluation import evaluate_pending
 from autoselection.agents.session import AgentSession, read_recipe
 from autoselection.agents.tools import TOOLS
-from autoselection.agents.untrusted import answer_text, neutralised
+from autoselection.agents.untrusted import NOTE, answer_text, neutralised
 from autoselection.config import load_config
 from autoselection.demo import TASKS, task_file
 from autoselection.errors import AutoSelectionError, ConfigError, RecipeError, SignalError, StudyError
+from autoselection.ledger import Journal
 from autoselection.report import study_markdown
 from autoselection.study import Study, read_events, run_study
 from autoselection.study.rounds import StudySearch
@@ -79,6 +83,40 @@ def test_looks_are_counted_with_the_next_proposal(session: AgentSession, folder:
     propose(session, recipe(0.5))
     propose(session, recipe(0.2))
     assert [event["looked"] for event in events(folder, "agent")] == [{"show_rows": 3}, {}]
+
+
+def test_what_is_no_recipe_and_what_would_read_test_is_noted_too(session: AgentSession, folder: Path) -> None:
+    for given, why in (
+        ("t077", "is no trial of this study"),
+        ({"steps": [{"operator": "truncat"}]}, "unknown operator 'truncat'"),
+        ({"steps": [{"operator": "decontaminate"}]}, "which agents do not see"),
+    ):
+        with pytest.raises(AutoSelectionError, match=why):
+            session.propose(given, "a try", client="editor 1.0")
+    asked = events(folder, "agent")
+    assert [(event["trial"], event["reason"], event["client"]) for event in asked] == [
+        (None, "a try", "editor 1.0")
+    ] * 3
+    text = study_markdown(Study(folder))
+    assert "unknown operator 'truncat'" in text and "which agents do not see" in text
+    assert session.left == 4 and session.propose(recipe(0.5), "half") == ("t001", True)
+
+
+def test_what_is_refused_while_another_runs_is_noted_with_the_next_proposal(
+    session: AgentSession, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = AgentSession._start
+    monkeypatch.setattr(AgentSession, "_start", lambda session: None)  # it takes long to start
+    propose(session, recipe(0.5))
+    other = AgentSession(folder)
+    assert (other.status().state, other.status().trial) == ("running", "t001")
+    with pytest.raises(StudyError, match=r"An evaluation is under way \(t001: starting\)"):
+        propose(other, recipe(0.4), "me too")
+    assert len(events(folder, "agent")) == 1
+    evaluate(other)
+    monkeypatch.setattr(AgentSession, "_start", evaluate)
+    propose(other, recipe(0.3), "then this")
+    assert [event["reason"] for event in events(folder, "agent")] == ["why not", "me too", "then this"]
 
 
 def test_what_is_refused_costs_nothing_and_is_noted(session: AgentSession, folder: Path) -> None:
@@ -189,12 +227,43 @@ def test_a_kill_between_the_lines_of_a_proposal_loses_nothing(
     assert study.finished and [trial.id for trial in study.trials] == ["t001", "t002", "t003", "t004"]
 
 
-def test_a_search_that_runs_is_not_disturbed(session: AgentSession, folder: Path) -> None:
-    from autoselection.ledger import Journal
-
-    with Journal(folder / "journal.jsonl"), pytest.raises(StudyError, match="is being run by another process"):
+def test_a_search_that_runs_is_not_disturbed(
+    session: AgentSession, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoselection.agents.session._END", 0.3)
+    with Journal(folder / "journal.jsonl"), pytest.raises(StudyError, match="Another process works on this study"):
         propose(session, recipe(0.5))
     assert not Study(folder).trials
+
+
+def test_a_process_that_has_its_results_may_take_its_time_to_end(session: AgentSession, folder: Path) -> None:
+    held, begun = threading.Event(), time.monotonic()
+
+    def hold() -> None:
+        with Journal(folder / "journal.jsonl"):
+            held.set()
+            time.sleep(1.0)
+
+    process = threading.Thread(target=hold)
+    process.start()
+    held.wait()
+    assert propose(session, recipe(0.5)) == ("t001", True) and time.monotonic() - begun >= 1.0
+    process.join()
+
+
+def test_a_study_that_is_prepared_for_another_budget_is_not_told_to_be_broken(
+    session: AgentSession, folder: Path, agent_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    propose(session, recipe(0.5))
+    Study.create_or_open(load_config(agent_config, ["search.evaluations=6"]), folder)
+    monkeypatch.setattr(AgentSession, "_start", lambda session: None)  # it takes long to start
+    again = AgentSession(folder)
+    again.prepare()
+    assert again.status().to_dict() == {"state": "preparing", "stage": "starting"}
+    with pytest.raises(StudyError, match=r"The study is being prepared \(starting\): wait_for_evaluation waits for it"):
+        propose(again, recipe(0.4))
+    evaluate_pending(folder)
+    assert again.status().state == "done" and again.left == 5
 
 
 # Test is locked
@@ -381,3 +450,40 @@ def test_an_agents_trial_is_told_apart_in_a_studys_plot(session: AgentSession, f
     assert [row[0] for row in Study(folder).plot("tasks").drawn.numbers.rows] == ["t001", "t002"]
     with pytest.raises(ConfigError, match="A study has no plot 'score'; did you mean 'scores'"):
         Study(folder).plot("score")
+
+
+def test_short_texts_of_rows_cut_nothing_that_is_said_about_them(session: AgentSession) -> None:
+    long = recipe(0.9, *({"operator": "ngram_entropy", "params": {"fraction": 0.9}} for _ in range(4)))
+    for tool, arguments in (
+        ("show_rows", {"ids": ["hostile"]}),
+        ("materialize_recipe", {"recipe": long, "examples": 1}),
+        ("explain_rows", {"recipe": long, "rows": ["hostile"]}),
+    ):
+        asked = TOOLS[tool].arguments.model_validate({**arguments, "characters": 50})
+        answer = json.loads(answer_text(ANSWERS[tool](session, asked), asked.characters))
+        assert answer["note"] == NOTE
+        assert "more characters" not in json.dumps([answer.get("in_words"), answer.get("recipe")])
+        if tool != "materialize_recipe":  # whose examples are short
+            assert "more characters" in json.dumps(answer["rows"]), "texts of rows are cut"
+
+
+def test_a_name_that_is_shown_with_escapes_names_what_it_shows(session: AgentSession) -> None:
+    (shown,) = ask(session, "show_rows", ids=[299])["rows"]
+    assert (shown["id"], shown["source"]) == ("odd \\x1b[31m id", "odd \\x1b[31m \\u202e source")
+    for given in (
+        {"ids": [shown["id"]]},
+        {"source": shown["source"]},
+        {"where": f"source == '{shown['source']}'"},
+    ):
+        assert [row["row"] for row in ask(session, "show_rows", **given)["rows"]] == [299]
+    drop = {"steps": [{"operator": "source_filter", "params": {"sources": [shown["source"]]}}]}
+    assert ask(session, "materialize_recipe", recipe=drop)["rows"] == 299
+    assert ask(session, "explain_rows", recipe=drop, rows=[shown["id"]])["rows"][0]["row"] == 299
+    session.propose(drop, "without it")
+    assert Study(session.path).trials[0].recipe.to_dict()["steps"][0]["params"]["sources"] == [ODD]
+
+
+def test_ranges_are_what_a_recipe_may_have_on_this_pool(session: AgentSession) -> None:
+    told = {each["name"]: each for each in ask(session, "list_operators")["operators"]}
+    params = {each["name"]: each["is"] for each in told["truncate_samples"]["params"]}
+    assert params["total_samples"] == "a whole number from 1 to 300"

@@ -85,3 +85,19 @@ def test_what_cannot_be_drawn_is_one_sentence(pool: au.Pool) -> None:
     with pytest.raises(SignalError, match="There is no signal called 'n_tokenz'"):
         pool.plot("n_tokenz")
     assert isinstance(pool.plot("n_turns") if "n_turns" in au.load_table(pool) else pool.plot("n_tokens"), Plot)
+
+
+def test_a_plot_is_saved_as_a_page_and_under_no_pictures_name(pool: au.Pool, tmp_path: Path) -> None:
+    plot = pool.plot("n_tokens")
+    for name in ("plot.png", "plot.svg", "plot"):
+        with pytest.raises(ConfigError, match="a plot is saved as HTML"):
+            plot.save(tmp_path / name)
+    assert plot.save(tmp_path / "plot.HTML").read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert [path.name for path in tmp_path.iterdir()] == ["plot.HTML"]
+
+
+def test_a_signal_that_is_computed_and_no_number_is_not_told_to_be_missing(pool: au.Pool) -> None:
+    au.score_pool(pool, signals=["text_hash"])
+    with pytest.raises(SignalError, match="'text_hash' is not one number a row; this pool has as such: n") as error:
+        pool.plot("text_hash")
+    assert "autoselection score" not in str(error.value)

@@ -114,23 +114,29 @@ def wandb_records(data: bytes) -> Iterator[bytes]:
 
 
 def in_wandb(place: Path) -> dict[str, Found]:
-    """Offline runs, read from the files that `wandb sync` uploads."""
+    """Offline runs, read from the files that `wandb sync` uploads; those that are not written to their end are called ''."""
+    from google.protobuf.message import DecodeError
     from wandb.proto import wandb_internal_pb2
 
     found: dict[str, Found] = {}
     for file in sorted(place.glob("**/*.wandb")):
         parameters: dict[str, Any] = {}
         numbers: dict[str, float] = {}
-        group, kind, key = None, "", ""
+        group, kind, key, whole = None, "", "", False
         for data in wandb_records(file.read_bytes()):
-            record = wandb_internal_pb2.Record.FromString(data)
+            try:
+                record = wandb_internal_pb2.Record.FromString(data)
+            except DecodeError:  # half a record: it is being written
+                break
+            whole = whole or record.HasField("exit")
             if record.HasField("run"):
                 group, kind, key = record.run.run_group, record.run.job_type, record.run.run_id.partition("-")[2]
                 parameters |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
             for item in record.summary.update:
                 value = json.loads(item.value_json)
                 numbers |= {item.key or "/".join(item.nested_key): value} if isinstance(value, (int, float)) else {}
-        assert key not in found, "a run twice"
+        key = key if whole else ""
+        assert not key or key not in found, "a run twice"
         found[key] = Found(parameters, numbers, kind == "study", None if kind == "study" else group)
     return found
 
@@ -203,8 +209,10 @@ def test_a_study_and_each_of_its_trials_are_runs(name: str, study: Study, place:
         track_study(study, config)
 
     found = local.read(place)
-    for _ in range(40):  # its own process writes W&B's files
-        if "" in found:
+    for _ in range(
+        240
+    ):  # a process of W&B's writes its files, and may not be at their end when a run has been finished
+        if "" in found or len(found) <= len(trials):
             time.sleep(0.25)
             found = local.read(place)
     assert sorted(found) == sorted([*trials, "study"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,10 @@ def _usable(operator: Operator, table: SignalTable) -> bool:
 
 def _operator(operator: Operator, session: AgentSession) -> Answer:
     params = []
-    for param in operator.space(session.table):
+    for own, narrowed in zip(operator.params, operator.space(session.table), strict=True):
+        param = replace(
+            narrowed, low=own.low
+        )  # the pool bounds what makes sense from above; the search's own low end binds nobody
         default = None if param.default is None else {"default": param.default}
         params.append({"name": param.name, "is": param.domain, "about": param.help, **(default or {})})
     return {
@@ -154,9 +158,9 @@ def rows(session: AgentSession, asked: RowsArguments) -> Answer:
     check_columns(tuple(asked.signals or ()))
     shown = show_rows(
         session.pool,
-        asked.ids,
-        where=asked.where,
-        source=asked.source,
+        session.meant(asked.ids),
+        where=session.meant(asked.where),
+        source=session.meant(asked.source),
         sample=asked.sample,
         limit=asked.limit,
         seed=asked.seed,
@@ -172,7 +176,7 @@ def rows(session: AgentSession, asked: RowsArguments) -> Answer:
 def tried(session: AgentSession, asked: RecipeArguments) -> Answer:
     """What a recipe selects, without training."""
     study = session.study
-    recipe = read_recipe(asked.recipe, study)
+    recipe = read_recipe(session.meant(asked.recipe), study)
     result = session.materialize(recipe)
     seed, table = study.config.search.seed, session.table
     same = [trial for trial in study.all_trials() if trial.record["subset_hash"] == result.subset_hash]
@@ -211,10 +215,12 @@ def _excerpts(session: AgentSession, numbers: Any) -> list[Answer]:
 def explained(session: AgentSession, asked: ExplainArguments) -> Answer:
     """Why a recipe kept or dropped rows."""
     study = session.study
-    recipe = read_recipe(asked.recipe, study)
+    recipe = read_recipe(session.meant(asked.recipe), study)
     check_recipe(recipe)
     targets = {task.name: load_items(task, "target") for task in study.config.tasks if task.target is not None}
-    told = explain(recipe, session.table, asked.rows, seed=study.config.search.seed, targets=targets, most=3).to_dict()
+    told = explain(
+        recipe, session.table, session.meant(asked.rows), seed=study.config.search.seed, targets=targets, most=3
+    ).to_dict()
     for each in told["rows"]:
         del each["file"], each["line"]
     return {"note": NOTE, **told}

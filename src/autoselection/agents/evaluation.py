@@ -26,6 +26,8 @@ from autoselection.system import told
 
 #: In front of the sentence that says why it ended early.
 ERROR = "error: "
+#: Stage of a process that loads what it needs.
+STARTING = "starting"
 
 
 def evaluate_pending(path: Path) -> None:
@@ -40,6 +42,7 @@ def evaluate_pending(path: Path) -> None:
         closing(make_executor(config.executor)) as executor,
         activity(path / ACTIVITY, held_memory),
     ):
+        tell_stage(STARTING)  # what ends before the first stage tells so too
         study, prepared, _ = begin(config, path, journal, executor)
         search = StudySearch(study, prepared.table)
         ledger = trial_ledger(study, prepared.pool, executor)

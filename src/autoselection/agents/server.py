@@ -59,7 +59,12 @@ class Opening:
 
     Args:
         make: opens the study.
+
+    Attributes:
+        exit_code: of the command, should the study not open.
     """
+
+    exit_code = 0
 
     def __init__(self, make: Callable[[], AgentSession]) -> None:
         self._make = make
@@ -72,10 +77,10 @@ class Opening:
         try:
             self._session = await run_sync(self._make)
         except AutoSelectionError as error:
-            self._failed = str(error)
+            self._failed, self.exit_code = str(error), error.exit_code
         except (OSError, MemoryError) as error:
             what, help_ = told(error)
-            self._failed = f"{what}. {help_}."
+            self._failed, self.exit_code = f"{what}. {help_}.", StudyError.exit_code
         if self._failed:
             console.say(styled("error:", "red"), f" {self._failed}")
         self._done.set()
@@ -121,23 +126,27 @@ def make_server(opening: Opening) -> Server[Any]:
     )
 
 
-def serve(make: Callable[[], AgentSession]) -> None:
+def serve(make: Callable[[], AgentSession]) -> int:
     """Answer over standard input and output until the client goes.
 
     Args:
         make: opens the study; called in a thread while the client is answered already.
+
+    Returns:
+        The exit code of the command: that of the error if the study could not be opened.
     """
     logging.basicConfig(level=logging.WARNING)  # the protocol's own log, on standard error
-    anyio.run(_serve, make)
+    return anyio.run(_serve, make)
 
 
-async def _serve(make: Callable[[], AgentSession]) -> None:
+async def _serve(make: Callable[[], AgentSession]) -> int:
     opening = Opening(make)
     server = make_server(opening)
     async with anyio.create_task_group() as tasks, stdio_server() as (read, write):
         tasks.start_soon(opening.open)
         await server.run(read, write, server.create_initialization_options())
         tasks.cancel_scope.cancel()
+    return opening.exit_code
 
 
 def _listed(tool: Tool) -> ListedTool:
@@ -166,10 +175,10 @@ async def _answered(
     session = await opening.session()
     from autoselection.agents.answers import ANSWERS  # loaded with the session
 
+    if isinstance(asked, EvaluateArguments):  # a proposal is an event of its own
+        return answer_text(await _evaluate(session, context, asked), 40_000)
     session.note(name)
-    if isinstance(asked, EvaluateArguments):
-        answer = await _evaluate(session, context, asked)
-    elif isinstance(asked, WaitArguments):
+    if isinstance(asked, WaitArguments):
         answer = await _wait(session, context, asked.trial, asked.seconds)
     else:
         answer = await run_sync(ANSWERS[name], session, asked)
@@ -203,13 +212,10 @@ def _parsed(text: str) -> Any:
 async def _evaluate(
     session: AgentSession, context: ServerRequestContext[Any], asked: EvaluateArguments
 ) -> dict[str, Any]:
-    from autoselection.agents.session import read_recipe
-
     client = context.session.client_params
     name = "" if client is None else f"{client.client_info.name} {client.client_info.version}".strip()
     reason = " ".join(neutralised(asked.reason).split())
-    recipe = await run_sync(read_recipe, asked.recipe, session.study)
-    trial, new = await run_sync(session.propose, recipe, reason, asked.parent, name)
+    trial, new = await run_sync(session.propose, asked.recipe, reason, asked.parent, name)
     answer = await _wait(session, context, trial, asked.wait_seconds)
     return answer if new else {**answer, "resumed": f"{trial} was interrupted before: it goes on and is not paid twice"}
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from autoselection.activity import FILE as ACTIVITY
+from autoselection.activity import announce
 from autoselection.agents.dev_only import check_recipe, dev_study, without_hidden
-from autoselection.agents.evaluation import ERROR
+from autoselection.agents.evaluation import ERROR, STARTING
+from autoselection.agents.untrusted import meant
 from autoselection.documents import parse_yaml
 from autoselection.errors import AutoSelectionError, RecipeError, StudyError
+from autoselection.files import InUse
 from autoselection.ledger import Journal
 from autoselection.pool import Pool
 from autoselection.recipes import Materialization, PrefixCache, Recipe, materialize
@@ -26,14 +32,16 @@ from autoselection.study.beginning import has_begun
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.rounds import StudySearch
 from autoselection.study.study import AGENT, JOURNAL
-from autoselection.terminal import visible
+from autoselection.terminal import obeyed, visible
 from autoselection.watch import StudyFolder
 from autoselection.wording import clipped, ended, suggestion
 
 #: What the evaluating process writes, beside the journal.
 LOG = "agent.log"
-#: How long the end of an evaluating process is waited for, whose last result is in the journal already (s).
-_END = 30.0
+#: How long the end of an evaluating process is waited for, whose last result is in the journal already (s), and between two looks.
+_END, _LOOK = 30.0, 0.2
+#: Longest sentence about a refusal (characters).
+_SENTENCE = 1_000
 
 State = Literal["preparing", "running", "done", "failed", "stopped", "idle"]
 
@@ -97,6 +105,7 @@ class AgentSession:
         self._guard = threading.RLock()
         self._child: subprocess.Popen[bytes] | None = None
         self._looked: Counter[str] = Counter()
+        self._unwritten: list[dict[str, Any]] = []  # refusals, until the journal is free
         self._cache = PrefixCache()
         self._begun = False
 
@@ -157,6 +166,19 @@ class AgentSession:
         self._begun = self._begun or has_begun(self.study)
         return self._begun
 
+    def meant(self, given: Any) -> Any:
+        """What an agent gave, with the pool's own names for those of sources and rows that it saw written with escapes."""
+        if not self.begun or "\\" not in str(given):
+            return given
+        return meant(given, self._escaped_names)
+
+    @cached_property
+    def _escaped_names(self) -> Mapping[str, str]:
+        """Names of sources and ids of rows that are shown otherwise than they are, by how they are shown."""
+        names = {*self.table.source_names, *self.pool.ids.to_pylist()}
+        shown = {visible(name, lines=True): name for name in sorted(names) if obeyed(name)}
+        return {escaped: name for escaped, name in shown.items() if escaped not in names}
+
     def check_begun(self) -> None:
         """See that pool, signals and floors are there.
 
@@ -179,6 +201,7 @@ class AgentSession:
         """Begin the study in a process of its own, if it has not begun."""
         with self._guard:
             if not self.begun and self._folder.look().state != "running":
+                announce(self.path / ACTIVITY, STARTING)
                 self._start()
 
     # Proposing
@@ -195,10 +218,14 @@ class AgentSession:
         left = study.config.search.evaluations - sum(trial.fidelity for trial in study.all_trials())
         return max(0.0, left if self.limit is None else min(left, self.limit - len(self.trials)))
 
-    def propose(self, recipe: Recipe, reason: str, parent: str | None = None, client: str = "") -> tuple[str, bool]:
-        """Journal a recipe as the next trial and start its evaluation.
+    def propose(
+        self, given: Recipe | Mapping[str, Any] | str, reason: str, parent: str | None = None, client: str = ""
+    ) -> tuple[str, bool]:
+        """Journal a recipe as the next trial and start its evaluation. What is refused is journalled too: at once, or with the
+        next proposal where another process holds the journal.
 
         Args:
+            given: a recipe, or what :func:`read_recipe` takes.
             reason: why it is worth an evaluation.
             parent: the trial that it was made from.
             client: what the agent's program calls itself.
@@ -212,14 +239,29 @@ class AgentSession:
         """
         self.check_begun()
         with self._guard:
-            self._wait_for_end()
-            subset = self.materialize(recipe).subset_hash
-            with Journal(self.path / JOURNAL) as journal:
-                search = StudySearch(Study(self.path, journal), self._place[1])
-                search.replay()
-                pending = {candidate.subset_hash: candidate.id for candidate in search.pending}
-                if not pending:
-                    candidate = self._take(search, recipe, reason, parent, client)
+            told = {
+                "client": clipped(visible(client)),
+                "reason": reason,
+                "parent": parent,
+                "looked": dict(self._looked),
+            }
+            self._looked.clear()
+            recipe: Recipe | None = None
+            try:
+                recipe = given if isinstance(given, Recipe) else read_recipe(self.meant(given), self.study)
+                subset = self.materialize(recipe).subset_hash
+                self._wait_for_end()
+                with self._held() as journal:
+                    search = StudySearch(Study(self.path, journal), self._place[1])
+                    search.replay()
+                    pending = {candidate.subset_hash: candidate.id for candidate in search.pending}
+                    if not pending:
+                        candidate = self._take(search, recipe, told)
+                    announce(self.path / ACTIVITY, STARTING)  # before another server can take the journal
+            except AutoSelectionError as refused:
+                entry = {**told, "recipe": None if recipe is None else recipe.to_dict(), "trial": None}
+                self._note_refused({**entry, "refused": clipped(str(refused), _SENTENCE)})
+                raise
             self._start()
         if not pending:
             return candidate, True
@@ -230,22 +272,54 @@ class AgentSession:
             f"{first} was interrupted and has no result yet: its evaluation goes on now; wait for it, then propose this again."
         )
 
-    def _take(self, search: StudySearch, recipe: Recipe, reason: str, parent: str | None, client: str) -> str:
-        """Journal a proposal, taken or refused."""
-        journal = search.study.journal
-        told = {"client": clipped(visible(client)), "reason": reason, "parent": parent, "looked": dict(self._looked)}
-        self._looked.clear()
-        try:
-            if self.limit is not None and len(self.trials) >= self.limit:
-                raise StudyError(f"The {self.limit} evaluation(s) that agents may ask for in this study are spent.")
-            candidate = search.propose(recipe, reason, parent)
-        except AutoSelectionError as refused:
-            journal.append(AGENT, **told, recipe=recipe.to_dict(), trial=None, refused=str(refused))
-            raise
-        journal.append(AGENT, **told, recipe=candidate.recipe.to_dict(), trial=candidate.id, refused=None)
+    def _take(self, search: StudySearch, recipe: Recipe, told: Mapping[str, Any]) -> str:
+        """Journal a proposal that keeps the study's rules."""
+        if self.limit is not None and len(self.trials) >= self.limit:
+            raise StudyError(f"The {self.limit} evaluation(s) that agents may ask for in this study are spent.")
+        candidate = search.propose(recipe, told["reason"], told["parent"])
+        search.study.journal.append(AGENT, **told, recipe=candidate.recipe.to_dict(), trial=candidate.id, refused=None)
         return candidate.id
 
+    def _note_refused(self, entry: dict[str, Any]) -> None:
+        """Journal a refusal; while something runs, keep it for the next proposal: a process that starts finds the journal free."""
+        self._unwritten.append(entry)
+        if self.status().waits:
+            return
+        with suppress(StudyError), Journal(self.path / JOURNAL) as journal:
+            self._write_refused(journal)
+
+    def _write_refused(self, journal: Journal) -> None:
+        while self._unwritten:
+            journal.append(AGENT, **self._unwritten[0])
+            del self._unwritten[0]
+
     # Evaluating
+
+    @contextmanager
+    def _held(self) -> Iterator[Journal]:
+        """The journal, held, with what was refused before in it. A process whose last result is there already, such as one that an
+        earlier server started, lets go of it within seconds.
+
+        Raises:
+            StudyError: another process holds it, or has just taken it over.
+        """
+        until = time.monotonic() + _END
+        with ExitStack() as stack:
+            journal = None
+            while journal is None:
+                try:
+                    journal = stack.enter_context(Journal(self.path / JOURNAL))
+                except StudyError as error:
+                    if not isinstance(error.__cause__, InUse):
+                        raise
+                    if time.monotonic() > until:
+                        raise StudyError(
+                            "Another process works on this study: wait until it has ended, then propose this again."
+                        ) from error
+                    time.sleep(_LOOK)
+                    self._check_nothing_runs()
+            self._write_refused(journal)
+            yield journal
 
     def _wait_for_end(self) -> None:
         """Let a process end whose trials all have results.
@@ -259,6 +333,10 @@ class AgentSession:
                 self._child.wait(_END)
             except subprocess.TimeoutExpired:
                 status = Status("running", stage="ending")
+        self._check_nothing_runs(status)
+
+    def _check_nothing_runs(self, status: Status | None = None) -> None:
+        status = status or self.status()
         if status.waits:
             raise StudyError(
                 f"An evaluation is under way ({status.sentence()}): wait_for_evaluation waits for it; then propose the next."
@@ -296,6 +374,10 @@ class AgentSession:
         pending = record.pending
         named = trial or (pending[0] if pending else record.trials[-1].id if record.trials else None)
         running = alive or look.state == "running"
+        if (
+            trial is None and not self.begun
+        ):  # trials there may be: what a begun study was given changed, such as its budget
+            return Status("preparing", None, look.stage) if running else Status("stopped", why=self._error())
         if named is not None and named not in pending:
             if running and trial is None and not alive:  # a search
                 return Status("running", None, look.stage)
@@ -304,14 +386,11 @@ class AgentSession:
         if running:
             worker = next((each for each in look.workers if each.alive and each.evaluation), None)
             stage = worker.stage if worker is not None else look.stage
-            state: State = "running" if self.begun else "preparing"
-            if named is None and state == "running":
+            if named is None:
                 return Status("idle")
             training = (0, 0, None) if worker is None else (worker.steps, worker.of, worker.remaining)
-            return Status(state, named, stage, *training)
-        if named is None:
-            return Status("idle") if self.begun else Status("stopped", why=self._error())
-        return Status("stopped", named, why=self._error())
+            return Status("running", named, stage, *training)
+        return Status("idle") if named is None else Status("stopped", named, why=self._error())
 
     def _error(self) -> str:
         """Why the process ended early, by the last line of what it wrote; empty if that does not tell."""

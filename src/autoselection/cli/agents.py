@@ -61,4 +61,5 @@ def mcp(
 
         return open_session(place, out, overrides or (), evaluations)
 
-    serve(make)
+    if code := serve(make):
+        raise typer.Exit(code)

@@ -53,7 +53,16 @@ class Plot:
         return PlotlyFigure(data=[escaped(trace) for trace in self.drawn.traces], layout=layout)
 
     def save(self, path: Path | str) -> Path:
-        """Write it as an HTML file that fetches nothing."""
+        """Write it as an HTML file that fetches nothing.
+
+        Raises:
+            ConfigError: the name of the file says that it is something else, such as a picture.
+        """
+        if Path(path).suffix.lower() not in (".html", ".htm"):
+            raise ConfigError(
+                f"{path}: a plot is saved as HTML: name a file that ends in .html, or make a picture of its 'figure' with Plotly's "
+                "own write_image."
+            )
         page = Page(self.drawn.title, (Section(self.drawn.title, (self.drawn,)),))
         return write_page(page, Path(path))
 

@@ -40,8 +40,9 @@ def study_sheets(study: Study) -> dict[str, Sheet]:
     sheets: dict[str, Sheet] = {}
     if study.journal.of("trial"):
         sheets["search"] = _trial_sheet(study)
-        if study.journal.of(AGENT):
-            sheets["agents"] = _agents_sheet(study)
+    if study.journal.of(AGENT):  # all of it may have been refused
+        sheets["agents"] = _agents_sheet(study)
+    if study.journal.of("trial"):
         if study.config.search.pareto:
             sheets["front"] = front_sheet(study)
         if watched_tasks(study):

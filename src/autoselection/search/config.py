@@ -20,6 +20,15 @@ SMALLEST_SUBSET = 32
 EDIT_KINDS = ("add", "drop", "swap", "reorder", "reparametrise", "flip", "union", "cross")
 
 
+def _operators_by_name(schema: dict[str, Any]) -> None:
+    """Let a schema of a list of operators name those that are installed."""
+    from autoselection.operators import default_registry
+
+    for part in (schema, *schema.get("anyOf", ())):
+        if part.get("type") == "array":
+            part["items"] = {"type": "string", "enum": [*default_registry().names()]}
+
+
 class ZoneConfig(StrictModel):
     """A range of retention (share of the pool's rows) that a warmup probe aims at."""
 
@@ -288,14 +297,19 @@ class SearchConfig(StrictModel):
     )
     warm_start_probes: int = Field(3, ge=1, description="Most recipes taken from the studies of warm_start (count).")
     operators: tuple[str, ...] | None = Field(
-        None, description="Operators to search over, by name; null: all whose signals the pool has."
+        None,
+        description="Operators to search over, by name; null: all whose signals the pool has.",
+        json_schema_extra=_operators_by_name,
     )
     also: tuple[str, ...] = Field(
         (),
         description="Operators to search over besides the default ones, by name, such as length_filter, cluster_balance, "
         "intersect, subtract, diversity, sample, source_mix or blend_filter.",
+        json_schema_extra=_operators_by_name,
     )
-    without: tuple[str, ...] = Field((), description="Operators to leave out of the search, by name.")
+    without: tuple[str, ...] = Field(
+        (), description="Operators to leave out of the search, by name.", json_schema_extra=_operators_by_name
+    )
     published_operators: bool = Field(False, description="Search over the operators of the published space only.")
     max_steps: int = Field(5, ge=1, le=6, description="Most steps of a proposed recipe (count).")
     min_rows: int | None = Field(

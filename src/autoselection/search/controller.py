@@ -282,7 +282,8 @@ class SearchController:
             )
         known = {trial.id: trial for trial in self.history}
         if parent is not None and parent not in known:
-            raise StudyError(f"The parent '{clipped(parent)}' is no trial with an outcome{suggestion(parent, known)}")
+            others = suggestion(parent, known) if known else ": there is none yet."
+            raise StudyError(f"The parent '{clipped(parent)}' is no trial with an outcome{others}")
         above = None if parent is None else known[parent]
         candidate, decision = self._policy.given(recipe, above, f"proposed: {reason}", reason)
         self._take(candidate)

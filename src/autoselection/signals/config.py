@@ -26,6 +26,13 @@ OWN_KEYS = (
 )
 
 
+def _signals_by_name(schema: dict[str, Any]) -> None:
+    """Let the schema of a list of signals name those that are installed."""
+    for part in schema["anyOf"]:
+        if part.get("type") == "array":
+            part["items"] = {"type": "string", "enum": sorted(signal_names())}
+
+
 class SignalsConfig(PassSettings):
     """How the rows of a pool are scored."""
 
@@ -33,6 +40,7 @@ class SignalsConfig(PassSettings):
         None,
         description=f"Signals to compute: {', '.join(SIGNALS)}, or one that an installed package registers. "
         "null: all that the given models, SAE and tasks allow.",
+        json_schema_extra=_signals_by_name,
     )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict,

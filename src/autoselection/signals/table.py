@@ -176,6 +176,9 @@ class SignalTable:
             raise SignalError(
                 f"The pool has no relevance scores for task '{task}' (tasks scored: {known}): {self.how_to_get('mona')}"
             )
+        numbers = ", ".join(sorted(self.columns)) or "none"
+        if name in self.names:
+            raise SignalError(f"The signal '{name}' is not one number a row; this pool has as such: {numbers}.")
         signal = default_registry().signal_of_column(name)
         if signal is not None:
             raise SignalError(f"The pool has no signal '{name}': {self.how_to_get(signal)}")

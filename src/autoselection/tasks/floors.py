@@ -16,6 +16,8 @@ _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _FLOOR = re.compile(
     rf"(?:(?P<reference>base|incumbent)(?:\s*(?P<margin>[+-]\s*{_NUMBER}))?|(?P<number>[+-]?\s*{_NUMBER}))"
 )
+#: The same for JSON schemas, whose regular expressions name no groups.
+FLOOR_PATTERN = rf"^\s*(?:(?:base|incumbent)(?:\s*[+-]\s*{_NUMBER})?|[+-]?\s*{_NUMBER})\s*$"
 
 
 @dataclass(frozen=True)

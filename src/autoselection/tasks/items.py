@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from autoselection.conversation import Message
 from autoselection.schema import StrictModel
-from autoselection.tasks.floors import Floor
+from autoselection.tasks.floors import FLOOR_PATTERN, Floor
 
 Split = Literal["target", "dev", "test"]
 Metric = Literal["nll", "nll_per_byte", "accuracy", "option_likelihood", "blend", "exact_match"]
@@ -66,6 +66,9 @@ class TaskConfig(StrictModel):
         "number, or base (the model without training) or incumbent (what is used today), perhaps with + or - a number, such as "
         "'incumbent - 0.01'. The search looks for the best score that keeps all floors, and the verdict refuses a winner that is "
         "below one beyond noise.",
+        json_schema_extra={
+            "anyOf": [{"type": "number"}, {"type": "string", "pattern": FLOOR_PATTERN}, {"type": "null"}]
+        },
     )
     answer: Answer = Field(
         "auto",
