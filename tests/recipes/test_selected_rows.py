@@ -7,7 +7,7 @@ import pytest
 
 from autoselection.errors import PoolError, RecipeError, SignalError
 from autoselection.pool import Pool, ingest
-from autoselection.recipes import Materialization, Recipe, Step, materialize
+from autoselection.recipes import Materialization, Recipe, Step, dropped_rows, materialize, rows_by_step, state_vector
 from autoselection.signals import SignalsConfig, SignalTable, load_table, score_pool
 
 RECIPE = Recipe(
@@ -118,3 +118,27 @@ def test_what_is_shown_says_what_is_in_it(result: Materialization, signals: Sign
 
 def test_a_column_without_any_score_is_shown():
     assert "nothing" in SignalTable.from_arrays({"nothing": [np.nan, np.nan]})._repr_html_()
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", True, None])
+def test_a_seed_is_a_whole_number_from_0_on(signals: SignalTable, seed: object):
+    for run in (materialize, rows_by_step, dropped_rows):
+        with pytest.raises(RecipeError, match="A seed is a whole number"):
+            run(RECIPE, signals, seed=seed)  # type: ignore[arg-type]
+    assert len(materialize(RECIPE, signals, seed=np.int64(3))) > 0  # type: ignore[arg-type]
+
+
+def test_a_state_vector_is_of_row_numbers_of_the_pool(signals: SignalTable):
+    n = signals.n
+    for rows, message in (
+        (np.array([0, n]), f"Row {n} is not in the pool"),
+        (np.array([-1]), "Row -1 is not in the pool"),
+        (np.array([0.5]), "array of float64"),
+        (np.ones(n, bool), "flatnonzero makes them of a mask"),
+        (["r1"], "Rows are named by their numbers"),
+        (np.array([[0, 1]]), "of the shape"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            state_vector(rows, signals)  # type: ignore[arg-type]
+    assert state_vector(np.array([], np.int64), signals).retain_ratio == 0.0
+    assert state_vector([0, 1], signals).retain_ratio == pytest.approx(2 / n)  # type: ignore[arg-type]

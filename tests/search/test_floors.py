@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autoselection.errors import StudyError
+from autoselection.errors import ConfigError, StudyError
 from autoselection.search import Observation, SearchConfig, SearchController
 from autoselection.search.history import SearchHistory
 
@@ -96,3 +96,8 @@ def test_new_bests_that_only_keep_the_floor_count_against_stagnation(small):
         history.ask(candidate)
         history.tell(Observation(candidate.id, 10.0 - number, {"kept": 0.1 if number < 5 else 0.9}))
     assert history.best.id == asked[5].id and history.stagnation == 0
+
+
+def test_a_floor_is_a_finite_number(small):
+    with pytest.raises(ConfigError, match="The floor of the task 'kept' is nan"):
+        SearchController(small.signals, SearchConfig(min_rows=10), floors={"kept": float("nan")})

@@ -208,7 +208,7 @@ def materialize(
         cache: keeps what prefixes of recipes selected, for the next call.
 
     Raises:
-        RecipeError: the recipe is not valid, or names an unknown recipe.
+        RecipeError: the recipe is not valid, or names an unknown recipe, or the seed is no whole number from 0 on.
         SignalError: a step needs a signal that the pool does not have; names the step.
 
     >>> import autoselection as au
@@ -225,6 +225,7 @@ def materialize(
         raise SignalError(
             f"materialize takes signals, not {type(signals).__name__}: load_table(pool) gives those of a pool."
         )
+    _check_seed(seed)
     registry, inlined, cache = _prepared(recipe, signals, book, registry, cache)
     found, lineage, members = _run(inlined, signals, seed, registry, cache)
     rows = _frozen(copied(found.rows, found.copies))
@@ -271,6 +272,7 @@ def step_runs(
     cache: PrefixCache | None = None,
 ) -> list[StepRun]:
     """The steps of a recipe as they run; arguments and errors as of :func:`materialize`."""
+    _check_seed(seed)
     registry, inlined, cache = _prepared(recipe, signals, book, registry, cache)
     runs: list[StepRun] = []
     _run(inlined, signals, seed, registry, cache, runs.append)
@@ -328,6 +330,11 @@ def subset_hash(rows: Rows, n: int | None = None) -> str:
 def ordered_hash(rows: Rows) -> str:
     """16 hex digits of rows in their order."""
     return _row_hash(rows)
+
+
+def _check_seed(seed: int) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise RecipeError(f"A seed is a whole number from 0 on, not {seed!r}.")
 
 
 def _prepared(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.errors import StudyError
+from autoselection.errors import ConfigError, StudyError
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.levels import FULL, Level, lower_levels
@@ -31,6 +31,9 @@ class SearchHistory:
     def __init__(self, config: SearchConfig, floors: Mapping[str, float] | None = None) -> None:
         self.config = config
         self.floors = dict(floors or {})
+        for task, floor in self.floors.items():
+            if not math.isfinite(floor):
+                raise ConfigError(f"The floor of the task '{task}' is {floor}: a finite number is expected.")
         self._candidates: dict[str, Candidate] = {}
         self._observations: dict[str, Observation] = {}
 

@@ -12,7 +12,7 @@ import numpy as np
 from autoselection.activity import FILE as ACTIVITY
 from autoselection.activity import activity, tell_stage
 from autoselection.config import StudyConfig, load_config
-from autoselection.errors import StudyError
+from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation.memory import held_memory
 from autoselection.evaluation.runtime import MACHINE_ERRNOS
 from autoselection.executors import Executor, make_executor
@@ -62,6 +62,10 @@ def run_study(config: StudyConfig | Path | str, out: Path | str) -> Study:
     out = Path(out)
     if isinstance(config, (str, Path)):
         config = load_config(Path(config))
+    if not isinstance(config, StudyConfig):
+        raise ConfigError(
+            f"run_study takes a configuration file or a StudyConfig, not {type(config).__name__}: StudyConfig(**settings) makes one."
+        )
     check_settings(config.search.llm)  # not after hours of signals
     if config.tracking.to is not None:
         check_installed(config.tracking.to)
