@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from autoselection.errors import PoolError, RecipeError, SignalError
+from autoselection.inspection import diff, show_rows
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Materialization, Recipe, Step, dropped_rows, materialize, rows_by_step, state_vector
 from autoselection.signals import SignalsConfig, SignalTable, load_table, score_pool
@@ -142,3 +143,22 @@ def test_a_state_vector_is_of_row_numbers_of_the_pool(signals: SignalTable):
             state_vector(rows, signals)  # type: ignore[arg-type]
     assert state_vector(np.array([], np.int64), signals).retain_ratio == 0.0
     assert state_vector([0, 1], signals).retain_ratio == pytest.approx(2 / n)  # type: ignore[arg-type]
+
+
+def test_a_column_is_one_number_a_row():
+    for values, message in (
+        (["x", "y"], "Signal 'a' has values that are no numbers"),
+        (np.ones((3, 2)), r"Signal 'a' has the shape \(3, 2\)"),
+        ({1, 2}, "no numbers"),
+    ):
+        with pytest.raises(SignalError, match=message):
+            SignalTable.from_arrays({"a": values})
+    assert SignalTable.from_arrays({"a": [None, 1.0]}).n == 2
+
+
+def test_names_where_rows_are_expected_are_told_apart(signals: SignalTable, pool: Pool):
+    with pytest.raises(RecipeError, match=r"load_recipe\('text-only'\) gives a recipe"):
+        diff("text-only", RECIPE, signals)
+    with pytest.raises(PoolError, match=r"row_of\(ids\) gives those of ids"):
+        diff(["r1"], RECIPE, signals)
+    assert [each.row.id for each in show_rows(pool, "r3")] == ["r3"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection import notebook
-from autoselection.errors import PoolError
+from autoselection.errors import PoolError, RecipeError
 from autoselection.inspection.explanation import pool_of
 from autoselection.operators import Rows
 from autoselection.recipes import Fate, Recipe, materialize, state_vectors, why
@@ -213,6 +213,8 @@ def diff(
 def _side(name: str, given: Any, signals: SignalTable, seed: int) -> Side:
     if isinstance(given, Recipe):
         return Side(name, materialize(given, signals, seed=seed).rows, signals, given, seed)
+    if isinstance(given, str):
+        raise RecipeError(f"'{given}' is a name, and two subsets are compared: load_recipe('{given}') gives a recipe.")
     rows = pool_of(signals).check_rows(getattr(given, "rows", given))
     return Side(name, rows, signals, getattr(given, "recipe", None), seed)
 

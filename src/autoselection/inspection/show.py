@@ -187,12 +187,12 @@ def matching_rows(
 
 
 def numbers_of(pool: Pool, ids: Sequence[str | int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Row numbers of ids, or of numbers: an id that is text of digits goes before a number.
+    """Row numbers of ids, or of numbers: an id that is text of digits goes before a number; a single one stands for a list of it.
 
     Raises:
         PoolError: there is no such row.
     """
-    names = list(ids)
+    names = [ids] if isinstance(ids, str | int) else list(ids)
     there = pool if len(names) <= _FEW else frozenset(pool.row_ids())
     unknown = {name for name in names if isinstance(name, str) and name not in there}
     for name in sorted(unknown):

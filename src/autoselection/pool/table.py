@@ -198,7 +198,10 @@ class PoolTable:
         if wanted.size == 0:
             return np.zeros(0, dtype=np.int64)
         if wanted.ndim != 1 or not np.issubdtype(wanted.dtype, np.integer):
-            raise PoolError(f"Row numbers must be a list of whole numbers, not an array of {wanted.dtype}.")
+            given = (
+                "text: row_of(ids) gives those of ids" if wanted.dtype.kind in "US" else f"an array of {wanted.dtype}"
+            )
+            raise PoolError(f"Row numbers must be a list of whole numbers, not {given}.")
         outside = wanted[(wanted < 0) | (wanted >= len(self))]
         if outside.size:
             raise PoolError(f"Row {outside[0]} is not in the pool {self.path}, whose rows are 0 to {len(self) - 1}.")

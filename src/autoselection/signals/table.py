@@ -268,12 +268,15 @@ class SignalTable:
             texts: the rows' texts, or a function from row indices to texts.
             parts: the rows' texts by part: ``prompt`` and ``response``.
 
+        Raises:
+            SignalError: a column is not one number a row, or its arrays differ in length.
+
         >>> import autoselection as au
         >>> table = au.SignalTable.from_arrays({"ngram_entropy": [0.1, 0.9, 0.5, 0.7]})
         >>> len(table), table.names
         (4, ('ngram_entropy',))
         """
-        converted = {name: np.asarray(values, np.float32) for name, values in (columns or {}).items()}
+        converted = {name: _scores(name, values) for name, values in (columns or {}).items()}
         if n is None:
             candidates: list[Any] = [*converted.values(), source, text_hash, minhash, sae, embeddings]
             candidates += [texts] if isinstance(texts, Sequence) else []
@@ -309,3 +312,18 @@ class SignalTable:
             texts=fetch,
             parts=None if parts is None else lambda part, rows: [parts[part][row] for row in rows.tolist()],
         )
+
+
+def _scores(name: str, values: Any) -> NDArray[np.float32]:
+    """A column of scores, float32[rows].
+
+    Raises:
+        SignalError: it is something else.
+    """
+    try:
+        found = np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise SignalError(f"Signal '{name}' has values that are no numbers ({error}).") from error
+    if found.ndim != 1:
+        raise SignalError(f"Signal '{name}' has the shape {found.shape}: one number a row is expected.")
+    return found
