@@ -10,7 +10,8 @@ import pytest
 from accessibility import faults
 from sample_page import page
 
-from autoselection.report.page import write_page
+from autoselection.report.figures import Interval, Link, flow, intervals
+from autoselection.report.page import Page, Section, write_page
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +110,32 @@ def test_without_scripts_all_is_there_as_text(opened: Callable[..., Any], file: 
     assert found.locator("ol.rows > li:visible").count() == 12
     found.get_by_text("The numbers: Scores").click()
     assert found.get_by_role("region", name="Scores, as numbers").is_visible()
+
+
+def test_a_flow_is_whole_when_it_is_printed_and_long_names_leave_room(
+    opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    name = "a source of a very long name " * 4 + "(the second)"
+    links = [
+        Link(name, "1 first", 300, name),
+        Link("b & c", "1 first", 200, "b & c"),
+        Link("1 first", "subset", 500, name),
+    ]
+    shown = [Interval(name, 0.2, 0.1, 0.3), Interval("short", 0.1, 0.0, 0.2)]
+    parts = (
+        flow("Flow", "Rows.", links),
+        intervals("Gains", "Gains.", shown, x="difference of scores, higher is better"),
+    )
+    file = write_page(Page("Long names", (Section("All", parts),)), tmp_path / "page.html")
+    found = opened(file, width=390).page
+    labels = found.locator(".ytick text").all_text_contents()
+    assert len(labels) == 2 and "short" in labels and all(len(label) <= 20 for label in labels)
+    assert "…" in next(label for label in labels if label != "short")
+    assert any("…" in label for label in found.locator(".node-label").all_text_contents())
+    # The moment in which paper is made: nothing may still be on its way.
+    drawn = "[...document.querySelectorAll('.sankey-link, .sankey-node')].map((one) => getComputedStyle(one).opacity)"
+    assert found.evaluate(f"(() => {{ dispatchEvent(new Event('beforeprint')); return {drawn}; }})()") == ["1"] * 7
+    wide = found.locator(".sankey-node rect.node-rect").evaluate_all(
+        "all => Math.max(...all.map(x => x.getBoundingClientRect().right))"
+    )
+    assert wide > 500  # as wide as the paper, not as the screen

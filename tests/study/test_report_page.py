@@ -98,6 +98,8 @@ def test_report_writes_the_page_and_json_says_where(finished_study: Study, tmp_p
     assert shown["answer"]["trial"] == study.best().id  # type: ignore[union-attr]
     assert shown["costs"][-1]["money"] == pytest.approx(shown["costs"][-1]["seconds"])
     assert run("report", study.path, "--price", "-1")[0] == 2
+    assert "money" in run("report", study.path, "--price", "3600")[1]  # on the screen too
+    assert "floor" not in run("report", study.path)[1]  # no task has one
 
 
 @pytest.mark.parametrize("last", ["study", "trial", "evaluation", "verdict"])
@@ -189,9 +191,28 @@ def test_guard_tasks_are_named(finished_study: Study, tmp_path: Path, monkeypatc
     ]
     study = Study(finished_study.path)
     study.config = study.config.model_copy(update={"tasks": tasks})
-    worse, guards = study_answer(study).hurts
+    (worse,) = study_answer(study).hurts  # a guard that is worse is told of once
     assert "boolean (guard) -0.0200" in worse and "addition" not in worse
-    assert guards == "Guard tasks, which are no part of the score: boolean -0.0200."
+    better = {**_found(0.2, True), "tasks": {"addition": 0.4, "boolean": 0.01}}
+    monkeypatch.setattr(answers, "final_evidence", lambda study: {"comparisons": [better]})
+    none, guards = study_answer(study).hurts
+    assert none.startswith("No task is worse than with")
+    assert guards == "Guards, which are no part of the score, that are no worse: boolean +0.0100."
+
+
+def test_the_answer_says_what_a_score_is_and_how_many_answers_are_right(finished_study: Study) -> None:
+    score, right = study_answer(finished_study).measured
+    assert (
+        score
+        == "A score is the mean over tasks of minus the loss of the right answer, in nats a token: higher is better."
+    )
+    results = finished_study.final_results()
+    (winner,) = next(found for name, found in results.items() if name.startswith("winner")).values()
+    (today,) = results["full pool"].values()
+    assert right.startswith("Right answers on test (in brackets with full pool): ")
+    for task, metric in (("addition", "exact_match"), ("boolean", "accuracy")):
+        shares = [found.metrics[task][metric] for found in (winner, today)]
+        assert f"{task} {shares[0]:.0%} ({shares[1]:.0%})" in right
 
 
 # ---- in a browser

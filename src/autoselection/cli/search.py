@@ -158,6 +158,7 @@ def demo(
 
 def _finish(study: Study, as_json: bool, price: float | None = None) -> None:
     from autoselection.report import print_study, write_report
+    from autoselection.report.study_page import cost_sheet
     from autoselection.report.study_report import page_of
     from autoselection.study import summary
 
@@ -166,6 +167,8 @@ def _finish(study: Study, as_json: bool, price: float | None = None) -> None:
         emit({**summary(study), "report": {"page": str(page_of(study)), **view.to_dict()}}, True, "")
     else:
         print_study(study, output)
+        if price is not None and view.stages:
+            cost_sheet(view.stages).print(output)
         console.say(f"The same with plots: {page_of(study)}")
 
 

@@ -108,6 +108,13 @@ class Diagnosis:
     def right_answers(self) -> tuple[str, ...]:
         """In sentences: whether the search metric ranks recipes as right answers do, and where these are luck."""
         said = [each.sentence() for each in self.agreements]
+        reasons = {each.reason for each in self.agreements}
+        if len(said) > 1 and len(reasons) == 1 and all(each.verdict == "unknown" for each in self.agreements):
+            trials = max(each.trials for each in self.agreements)
+            said = [
+                f"Whether the search metric ranks recipes as right answers do cannot be told from {trials} trials, on no task: "
+                f"{self.agreements[0].reason}."
+            ]
         return (*said, *(chance for each in self.agreements if (chance := each.chance_sentence())))
 
     def findings(self) -> tuple[str, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from autoselection.diagnose import agreements
+from autoselection.evaluation import EvaluationResult
 from autoselection.report.sheet import Sheet
 from autoselection.statistics.compare import p_text
 from autoselection.study import Study, Trial
@@ -64,6 +65,7 @@ class Answer:
         trial: that evaluated it first.
         rows, pool_rows: of its subset and of the pool (counts).
         gains: the winner against today's data first, then against the baselines.
+        measured: what a score is, and the shares of right answers on test, a sentence each.
         hurts: tasks that are worse than with today's data, a sentence each, or that none is.
         belief: whether to believe it: yes, partly, no, not yet.
         reasons: why, in sentences.
@@ -75,6 +77,7 @@ class Answer:
     rows: int
     pool_rows: int
     gains: tuple[Gain, ...]
+    measured: tuple[str, ...]
     hurts: tuple[str, ...]
     belief: str
     reasons: tuple[str, ...]
@@ -88,6 +91,7 @@ class Answer:
         return [
             self.headline,
             *(gain.sentence() for gain in self.gains if gain.today),
+            *self.measured,
             *self.hurts,
             f"Is it to be believed? {self.belief}. {self.reasons[0] if self.reasons else ''}".rstrip(),
         ]
@@ -107,6 +111,7 @@ def study_answer(study: Study) -> Answer:
         rows=0 if best is None else best.size,
         pool_rows=pool_rows,
         gains=gains,
+        measured=_measured(study, gains),
         hurts=_hurts(study, gains),
         belief=belief,
         reasons=reasons,
@@ -174,6 +179,55 @@ def _today(gains: tuple[Gain, ...], split: str) -> Gain | None:
     return next((gain for gain in gains if gain.today and gain.split == split), None)
 
 
+_METRICS = {
+    "nll": "minus the loss of the right answer, in nats a token",
+    "nll_per_byte": "minus the loss of the right answer, in nats a byte",
+    "accuracy": "the share of items whose right option is the likeliest",
+    "option_likelihood": "the share of the right option in the probability of all options",
+    "blend": "minus the mean of two losses in nats, of the right answer and of the right option among all",
+    "exact_match": "the share of items answered rightly",
+}
+
+
+def _measured(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
+    """What a score is; then how many answers are right after training on the winner and on today's data, where test tells it."""
+    counted: dict[str, list[str]] = {}
+    for task in study.config.tasks:
+        if task.weight:
+            counted.setdefault(task.metric, []).append(task.name)
+    parts = [
+        _METRICS[metric] + (f" ({', '.join(names)})" if len(counted) > 1 else "") for metric, names in counted.items()
+    ]
+    several = sum(map(len, counted.values())) > 1
+    said = [f"A score is {'the mean over tasks of ' if several else ''}{' and '.join(parts)}: higher is better."]
+    evidence, results = final_evidence(study), study.final_results()
+    if evidence is None:
+        return tuple(said)
+    today = _today(gains, TEST)
+    found = []
+    for task in study.config.tasks:
+        own, theirs = (
+            None if name not in results else right_share(list(results[name].values()), task.name)
+            for name in (evidence.get("winner", ""), "" if today is None else today.against)
+        )
+        if own is not None:
+            found.append(f"{task.name} {own:.0%}" + ("" if theirs is None else f" ({theirs:.0%})"))
+    if found:
+        beside = "" if today is None else f" (in brackets with {today.against})"
+        said.append(f"Right answers on test{beside}: {', '.join(found)}.")
+    return tuple(said)
+
+
+def right_share(results: Sequence[EvaluationResult], task: str) -> float | None:
+    """Share of right items, mean over seeds: accuracy where the items have choices, else exact match; None where neither is known."""
+    for metric in ("accuracy", "exact_match"):
+        values = [result.metrics.get(task, {}).get(metric) for result in results]
+        known = [value for value in values if value is not None]
+        if known:
+            return sum(known) / len(known)
+    return None
+
+
 def _hurts(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
     """By test if it was scored, else by dev."""
     gain = _today(gains, TEST) or _today(gains, DEV)
@@ -188,9 +242,10 @@ def _hurts(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
     if worse:
         listed = ", ".join(f"{named.get(task, task)} {value:+.4f}" for value, task in worse)
         said = [f"Worse than with {gain.against} on {gain.split}: {listed} (single tasks, without intervals)."]
-    if guards:
+    kept = [task for task in guards if gain.tasks[task] >= 0]
+    if kept:
         said.append(
-            f"Guard tasks, which are no part of the score: {', '.join(f'{task} {gain.tasks[task]:+.4f}' for task in guards)}."
+            f"Guards, which are no part of the score, that are no worse: {', '.join(f'{task} {gain.tasks[task]:+.4f}' for task in kept)}."
         )
     return (*said, *forgotten)
 

@@ -42,13 +42,49 @@ async function unpacked() {
   return window.Plotly;
 }
 
+// Names that would take the room of what is shown are shortened in their middle; hovering and the numbers have all of them.
+const characters = (text) => String(text).match(/&#?\w+;|./gsu) ?? [];
+
+function shortened(text, most) {
+  const all = characters(text), end = Math.floor((most - 1) * 0.4);
+  return all.length <= most ? text : [...all.slice(0, most - 1 - end), "…", ...all.slice(all.length - end)].join("");
+}
+
+function wrapped(text, most) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line && characters(line).length + characters(word).length >= most) lines.push(word);
+    else lines.splice(-1, 1, line ? `${line} ${word}` : word);
+  }
+  return lines.join("<br>");
+}
+
+function fitted({ data, layout }, width) {
+  const room = Math.max(14, Math.floor(width / 20)), found = { ...layout };
+  for (const [axis, across] of [["xaxis", width / 12], ["yaxis", 40]]) {
+    const given = layout[axis];
+    if (!given) continue;
+    found[axis] = { ...given };
+    if (given.title?.text) found[axis].title = { ...given.title, text: wrapped(given.title.text, Math.max(16, across)) };
+    const names = given.categoryarray ?? [...new Set(data.flatMap((trace) => trace[axis[0]] ?? []))];
+    if (given.type === "category" && !given.tickvals && names.some((name) => characters(name).length > room)) {
+      Object.assign(found[axis], { tickmode: "array", tickvals: names, ticktext: names.map((name) => shortened(name, room)) });
+    }
+  }
+  const narrow = (trace) => ({ ...trace.node, label: trace.node.label.map((name) => shortened(name, Math.min(room, 32))) });
+  return { data: data.map((trace) => (trace.type === "sankey" ? { ...trace, node: narrow(trace) } : trace)), layout: found };
+}
+
+const OPTIONS = { displayModeBar: false, responsive: true };
+
 async function draw(element) {
   const figure = plots.get(element);
   if (!drawing || !figure || element.dataset.drawn || element.closest("[hidden]")) return;
   element.dataset.drawn = "begun";
   try {
-    const layout = { ...figure.layout, template: template(false) };
-    await drawing.newPlot(element, figure.data, layout, { displayModeBar: false, responsive: true });
+    const { data, layout } = fitted(figure, element.clientWidth);
+    await drawing.newPlot(element, data, { ...layout, template: template(false) }, OPTIONS);
     element.dataset.drawn = "yes";
   } catch (error) {
     element.dataset.drawn = "failed";
@@ -58,10 +94,25 @@ async function draw(element) {
 }
 
 function repaint(printed) {
-  for (const element of plots.keys()) {
+  for (const [element, figure] of plots) {
     if (element.dataset.drawn !== "yes") continue;
     const sizes = printed ? { width: 680, autosize: false } : { width: null, autosize: true };
-    drawing.relayout(element, { template: template(printed), ...sizes });
+    const { data, layout } = fitted(figure, printed ? 680 : element.clientWidth);
+    const changed = { template: template(printed), ...sizes };
+    if (data.some((trace) => trace.type === "sankey")) {
+      // Changed, a flow moves to its new place slowly, and paper shows it half way; drawn anew, it is there at once.
+      drawing.purge(element);
+      drawing.newPlot(element, data, { ...layout, ...changed, width: printed ? 680 : undefined }, OPTIONS);
+      continue;
+    }
+    for (const axis of ["xaxis", "yaxis"]) {
+      const { tickmode = null, tickvals = null, ticktext = null, title } = layout[axis] ?? {};
+      if (title?.text) changed[`${axis}.title.text`] = title.text;
+      if (tickvals !== figure.layout[axis]?.tickvals) {
+        Object.assign(changed, { [`${axis}.tickmode`]: tickmode, [`${axis}.tickvals`]: tickvals, [`${axis}.ticktext`]: ticktext });
+      }
+    }
+    drawing.relayout(element, changed);
   }
 }
 

@@ -327,10 +327,11 @@ def _row(row: RowText) -> str:
         f'<div class="turn"><b>{_text(who)}</b><div class="said" dir="auto">{_lines(said)}</div></div>'
         for who, said in row.turns
     )
+    note = f"<span>({_text(row.note)})</span> " if row.note else ""  # in brackets: what follows is the row's own text
     return (
         f'<li data-source="{_text(row.source)}" data-mark="{_text(row.mark)}"><details><summary>'
         f'<span class="mark mark-{"kept" if row.mark == "kept" else "other"}">{_text(row.mark)}</span> '
-        f"<code>{_text(row.id)}</code> <i>{_text(row.source)}</i> <span>{_text(row.note)}</span> "
+        f"<code>{_text(row.id)}</code> <i>{_text(row.source)}</i> {note}"
         f'<span class="beginning" dir="auto">{_text(short)}</span></summary>{turns}</details></li>'
     )
 

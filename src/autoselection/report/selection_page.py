@@ -54,7 +54,14 @@ def selection_sections(view: SelectionView) -> tuple[Section, ...]:
         sections.append(Section("What each step kept and dropped", (step_sheet(view.steps), *parts), lead))
     if view.signals:
         sections.append(_signal_section(view.signals))
-    sections.append(Section("State vector", (state_sheet(view),)))
+    sections.append(
+        Section(
+            "State vector",
+            (state_sheet(view),),
+            "What the search knows of a subset. score_… is its relevance to the tasks (MONA); mean_ifd and mean_varentropy are the mean "
+            "of the signal over that of the pool, at most 2, and halved: 0.5 is like the pool.",
+        )
+    )
     return tuple(sections)
 
 

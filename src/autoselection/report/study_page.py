@@ -48,7 +48,7 @@ def _answer_section(view: StudyView) -> Section:
     if answer.gains:
         parts += [gain_figure(answer), gain_sheet(answer.gains)]
     parts += _sheets(view, "watched")
-    said = [*answer.hurts, f"Is it to be believed? {answer.belief}. {' '.join(answer.reasons)}"]
+    said = [*answer.measured, *answer.hurts, f"Is it to be believed? {answer.belief}. {' '.join(answer.reasons)}"]
     parts.append(Sentences(tuple(said)))
     return Section("The answer", tuple(parts), answer.headline)
 

@@ -14,6 +14,7 @@ from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
 from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
+from autoselection.report.answer import right_share
 from autoselection.report.sheet import Sheet
 from autoselection.search.levels import level_of
 from autoselection.search.pareto import ROWS, TOKENS
@@ -164,10 +165,10 @@ def watched_sheet(study: Study) -> Sheet:
         "winner" if best is None else best.id,
         "since training began",
         "floor",
-        "which is",
-        "and is",
+        "lowest allowed",
+        "the floor is",
     )
-    return Sheet("What is forgotten: guards and floors (dev; higher is better)", headings, tuple(rows))
+    return Sheet("What is forgotten: guards and floors (dev; higher is better)", headings, tuple(rows)).filled()
 
 
 def _foretold(study: Study) -> list[Mapping[str, Any]]:
@@ -318,13 +319,8 @@ def _mean_and_spread(values: Sequence[float]) -> str:
 
 
 def _hit_rate(results: Sequence[EvaluationResult], task: str) -> str:
-    """Share of right items: accuracy where the items have choices, else exact match."""
-    for metric in ("accuracy", "exact_match"):
-        values = [result.metrics[task].get(metric) for result in results]
-        known = [value for value in values if value is not None]
-        if known:
-            return f"{np.mean(known):.3f}"
-    return ""
+    share = right_share(results, task)
+    return "" if share is None else f"{share:.3f}"
 
 
 def study_notes(study: Study) -> list[str]:

@@ -73,9 +73,10 @@ class Contamination:
         done = "left out of every subset" if self.action == "drop" else "kept; set pool.on_contamination: drop"
         said = []
         if self.rows:
+            share, are = ("shares", "is") if self.rows == 1 else ("share", "are")
             said.append(
-                f"{self.rows:,} of {pool_rows:,} rows share text ({self.ngram} words in a row, or a whole shorter item) "
-                f"with benchmark items and are {done} ({parts})."
+                f"{self.rows:,} of {pool_rows:,} rows {share} text ({self.ngram} words in a row, or a whole shorter item) "
+                f"with benchmark items and {are} {done} ({parts})."
             )
         if self.similar:
             said.append(f"{self.similar:,} rows are similar to an item (cosine of {self.cosine:g} or more).")

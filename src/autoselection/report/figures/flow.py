@@ -29,11 +29,12 @@ def flow(title: str, told: str, links: Sequence[Link], *, height: int = 520) -> 
         "arrangement": "snap",
         "node": {
             "label": nodes,
+            "customdata": nodes,  # whole, where a page shortens the labels
             "align": "left",
             "color": [COLOURS[groups.index(name) % len(COLOURS)] if name in groups else GREY for name in nodes],
             "pad": 14,
             "thickness": 14,
-            "hovertemplate": "%{label}: %{value:,} rows<extra></extra>",
+            "hovertemplate": "%{customdata}: %{value:,} rows<extra></extra>",
         },
         "link": {
             "source": [nodes.index(link.start) for link in links],
@@ -41,7 +42,7 @@ def flow(title: str, told: str, links: Sequence[Link], *, height: int = 520) -> 
             "value": [link.rows for link in links],
             "color": [faint(colour(groups.index(link.group))) for link in links],
             "label": [link.group for link in links],
-            "hovertemplate": "%{label}: %{value:,} rows<br>%{source.label} to %{target.label}<extra></extra>",
+            "hovertemplate": "%{label}: %{value:,} rows<br>%{source.customdata} to %{target.customdata}<extra></extra>",
         },
     }
     rows = [(link.start, link.end, link.group, f"{link.rows:,}") for link in links]
