@@ -156,3 +156,10 @@ def test_a_table_of_another_kind_is_refused(diagnosis: Diagnosis, tmp_path: Path
 def test_the_report_has_the_same_table(planted: Path, finished_study: Study) -> None:
     assert "proxies beside the dev score" in study_markdown(Study(planted))
     assert "proxies beside" not in study_markdown(finished_study)
+
+
+def test_too_few_trials_are_said_once_and_not_for_every_task(finished_study: Study) -> None:
+    found = diagnose_study(finished_study)
+    assert len(found.agreements) > 1
+    (said,) = [sentence for sentence in found.right_answers() if "cannot be told" in sentence]
+    assert said.endswith("on no task: at least 8 are needed.")
