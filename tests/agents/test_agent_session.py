@@ -487,3 +487,14 @@ def test_ranges_are_what_a_recipe_may_have_on_this_pool(session: AgentSession) -
     told = {each["name"]: each for each in ask(session, "list_operators")["operators"]}
     params = {each["name"]: each["is"] for each in told["truncate_samples"]["params"]}
     assert params["total_samples"] == "a whole number from 1 to 300"
+
+
+def test_rows_are_explained_without_target_items_that_are_not_there(
+    session: AgentSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(task: Any, split: str) -> Any:
+        raise ConfigError(f"the {split} file of {task.name} does not exist")
+
+    monkeypatch.setattr("autoselection.study.named_subsets.load_items", gone)
+    shown = ask(session, "explain_rows", recipe=recipe(0.5), rows=["hostile"])
+    assert len(shown["rows"]) == 1 and "the target file of" in shown["warnings"][0]

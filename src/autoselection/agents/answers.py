@@ -28,8 +28,8 @@ from autoselection.report.answer import study_answer
 from autoselection.report.tables import diagnosis_sheet, study_notes, study_sheets
 from autoselection.signals import SignalTable
 from autoselection.study import Trial
+from autoselection.study.named_subsets import present_targets
 from autoselection.study.study import AGENT
-from autoselection.tasks import load_items
 
 #: Trials that are told in full.
 _TRIALS = 50
@@ -217,13 +217,13 @@ def explained(session: AgentSession, asked: ExplainArguments) -> Answer:
     study = session.study
     recipe = read_recipe(session.meant(asked.recipe), study)
     check_recipe(recipe)
-    targets = {task.name: load_items(task, "target") for task in study.config.tasks if task.target is not None}
+    targets, missing = present_targets(study.config)
     told = explain(
         recipe, session.table, session.meant(asked.rows), seed=study.config.search.seed, targets=targets, most=3
     ).to_dict()
     for each in told["rows"]:
         del each["file"], each["line"]
-    return {"note": NOTE, **told}
+    return {"note": NOTE, **told, **({"warnings": list(missing)} if missing else {})}
 
 
 def report(session: AgentSession, _: NoArguments) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from autoselection.recipes.ready import is_ready_name
 from autoselection.study.named_pools import is_study, open_scored_pool
 from autoselection.study.single import read_ids
 from autoselection.study.study import Study
-from autoselection.tasks import TaskItem, load_items
+from autoselection.tasks import TaskConfig, TaskItem, load_items
 
 #: Between a study's folder and the trial that is meant.
 _TRIAL = ":"
@@ -125,24 +125,28 @@ def _rows_of(place: ScoredPool, path: Path) -> NDArray[np.int64]:
     return place.pool.row_of(read_ids(path))
 
 
-def _targets(
-    config: StudyConfig | None, pool: Sequence[Path]
-) -> tuple[Mapping[str, Sequence[TaskItem]], tuple[str, ...]]:
-    """The target items that a configuration, or the study whose pool is named, has; of a study's own, those that are there."""
-    own = config is None and len(pool) == 1 and is_study(pool[0])
-    if own:
-        config = Study(pool[0].resolve()).config
+def present_targets(config: StudyConfig) -> tuple[Mapping[str, Sequence[TaskItem]], tuple[str, ...]]:
+    """Target items by task of those whose files are there, and a sentence about the others: of a study that was moved without them, say."""
     found: dict[str, Sequence[TaskItem]] = {}
     missing: dict[str, str] = {}
-    for task in () if config is None else config.tasks:
-        if task.target is None and not task.lm_eval:
-            continue
+    for task in _with_targets(config):
         try:
             found[task.name] = load_items(task, "target")
         except AutoSelectionError as error:
-            if not own:
-                raise
             missing[task.name] = str(error)
     if not missing:
         return found, ()
     return found, (f"No target items near the rows are told of {', '.join(missing)}: {next(iter(missing.values()))}",)
+
+
+def _with_targets(config: StudyConfig) -> Iterator[TaskConfig]:
+    return (task for task in config.tasks if task.target is not None or task.lm_eval)
+
+
+def _targets(
+    config: StudyConfig | None, pool: Sequence[Path]
+) -> tuple[Mapping[str, Sequence[TaskItem]], tuple[str, ...]]:
+    """The target items that a configuration, or the study whose pool is named, has; of a study's own, those that are there."""
+    if config is not None:
+        return {task.name: load_items(task, "target") for task in _with_targets(config)}, ()
+    return present_targets(Study(pool[0].resolve()).config) if len(pool) == 1 and is_study(pool[0]) else ({}, ())
