@@ -26,6 +26,7 @@ def test_two_trials_are_told_apart_as_far_as_their_scores_do(finished_study: Stu
     assert found.probability == pytest.approx(1.0 - turned.probability)
     assert found.probability > 0.5 and found.better == turned.better
     assert found.better == (best if found.probability >= SURE else None)
+    assert found.sentences[-1].startswith(f"On dev they scored {trials[-1].score:.4f} and {trials[0].score:.4f}; ")
 
 
 def test_how_often_answers_are_right_is_tested_on_the_studys_own_pairs(finished_study: Study) -> None:
@@ -44,7 +45,7 @@ def test_a_recipe_that_was_never_tried_can_be_asked_about(finished_study: Study,
     recipe = tmp_path / "high.yaml"
     recipe.write_text("version: 1\nsteps:\n- {operator: ngram_entropy, params: {fraction: 0.3, direction: high}}\n")
     found = which_is_better(finished_study, str(recipe), "t001")
-    assert 0.0 < found.probability < 1.0
+    assert 0.0 < found.probability < 1.0 and not any("On dev they" in sentence for sentence in found.sentences)
     if found.better is None:
         assert found.sentences[0].startswith("Which is better is not known: ")
 
@@ -63,7 +64,7 @@ def test_on_the_command_line(finished_study: Study) -> None:
     [
         ("t001", "t001", 0.9, "t001 and t001 select the same rows"),
         ("t001", "t002", 0.4, "--sure must be between 0.5 and 1, not 0.4"),
-        ("t001", "t0999", 0.9, "there is no trial 't0999' and no recipe of this name; did you mean 't00"),
+        ("t001", "t0999", 0.9, "there is no trial 't0999' and no recipe of this name; known: t001, t002"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(

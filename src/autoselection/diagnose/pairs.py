@@ -107,9 +107,22 @@ def which_is_better(
     probability = float(judge.better(points[:1], points[1:])[0])
     better = one if probability >= sure else other if probability <= 1.0 - sure else None
     test = pair_test(judge.tested(), len(judge.evidence.full), sure)
+    said = _sentences(one, other, probability, better, sure, test)
     return PairAnswer(
-        one, other, probability, better, sure, test, _sentences(one, other, probability, better, sure, test)
+        one, other, probability, better, sure, test, (*said, *_scored(study, (one, other), weights or {}))
     )
+
+
+def _scored(study: Study, named: Sequence[str], weights: Mapping[str, float]) -> list[str]:
+    """What two trials scored: a gap of scores is often larger than what the trials are believed to differ by."""
+    tasks = reweighed_tasks(study, weights)
+    known = {trial.id: trial for trial in study.subsets() if trial.score is not None}
+    if any(name not in known or Path(name).is_file() for name in named):
+        return []
+    first, second = (overall(known[name].tasks, tasks) for name in named)
+    return [
+        f"On dev they scored {first:.4f} and {second:.4f}; the probability is of what both deserve, from all that the study knows."
+    ]
 
 
 def study_pairs(study: Study, *, sure: float = SURE) -> PairTest | None:
