@@ -15,6 +15,7 @@ from tests.agents.conftest import HOSTILE, ODD
 from autoselection.agents.answers import ANSWERS, evaluated
 from autoselection.agents.dev_only import DevJournal
 from autoselection.agents.evaluation import evaluate_pending
+from autoselection.agents.opening import study_folder
 from autoselection.agents.session import AgentSession, read_recipe
 from autoselection.agents.tools import TOOLS
 from autoselection.agents.untrusted import NOTE, answer_text, neutralised
@@ -249,6 +250,17 @@ def test_a_process_that_has_its_results_may_take_its_time_to_end(session: AgentS
     held.wait()
     assert propose(session, recipe(0.5)) == ("t001", True) and time.monotonic() - begun >= 1.0
     process.join()
+
+
+def test_a_configurations_study_is_opened_while_an_evaluation_runs_that_outlived_its_server(
+    folder: Path, agent_config: Path
+) -> None:
+    with Journal(folder / "journal.jsonl"):
+        assert study_folder(agent_config, folder) == folder
+        with pytest.raises(StudyError, match="is being run by another process, and not by the configuration"):
+            study_folder(agent_config, folder, ["search.evaluations=6"])
+    assert study_folder(agent_config, folder, ["search.evaluations=6"]) == folder
+    assert Study(folder).config.search.evaluations == 6
 
 
 def test_a_study_that_is_prepared_for_another_budget_is_not_told_to_be_broken(

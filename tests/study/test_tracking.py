@@ -379,7 +379,12 @@ def test_a_missing_package_stops_before_anything_begins(
     [
         ([], "its configuration names no tracker: name one with --to mlflow"),
         (["--to", "mlfow"], "to"),
-        pytest.param(["--to", "mlflow", "--uri", EMPTY], "MLflow could not be told of", marks=has("mlflow")),
+        pytest.param(["--to", "mlflow", "--uri", EMPTY], "could not be sent to MLflow: ", marks=has("mlflow")),
+        pytest.param(
+            ["--to", "tensorboard", "--uri", "config.yaml/tb"],
+            "a part of this path is a file",
+            marks=has("tensorboard"),
+        ),
         pytest.param(["--to", "wandb"], "nobody is logged in: run `wandb login`", marks=has("wandb")),
         pytest.param(["--to", "trackio", "--uri", EMPTY], f"{EMPTY} does not answer", marks=has("trackio")),
     ],

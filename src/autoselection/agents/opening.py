@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoselection.agents.session import AgentSession
-from autoselection.config import load_config
-from autoselection.errors import ConfigError
+from autoselection.config import load_config, to_yaml
+from autoselection.errors import ConfigError, StudyError
+from autoselection.files import InUse
 from autoselection.llm import check_settings
 from autoselection.study import Study
 from autoselection.study.named_pools import is_study
@@ -33,7 +34,7 @@ def study_folder(place: Path, out: Path | None, overrides: Sequence[str] = ()) -
 
     Raises:
         ConfigError: it is neither a study nor a configuration, or ``out`` is missing or not wanted.
-        StudyError: the study in ``out`` has other settings, or a process runs it.
+        StudyError: the study in ``out`` has other settings, or a process runs it with settings that differ in anything.
     """
     if is_study(place):
         if out is not None or overrides:
@@ -45,4 +46,16 @@ def study_folder(place: Path, out: Path | None, overrides: Sequence[str] = ()) -
         raise ConfigError(f"{place}: name the study directory with --out.")
     config = load_config(place, overrides)
     check_settings(config.search.llm)
-    return Study.create_or_open(config, out.resolve()).path
+    folder = out.resolve()
+    try:
+        return Study.create_or_open(config, folder).path
+    except StudyError as error:
+        if not isinstance(error.__cause__, InUse) or not is_study(folder):
+            raise
+        # An evaluation outlives the server that started it, and several servers start at once: there is nothing to change then.
+        if to_yaml(Study(folder).config) != to_yaml(config):
+            raise StudyError(
+                f"The study in {folder} is being run by another process, and not by the configuration {place} as it is now: wait for "
+                "it or stop it first, or name the study alone."
+            ) from error
+        return folder

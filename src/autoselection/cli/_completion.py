@@ -54,6 +54,22 @@ def signals(incomplete: str) -> Offered:
     return [f"{before}{comma}{name}" for name in _beginning(last, default_registry().names())]
 
 
+def benchmark(incomplete: str) -> Offered:
+    """Formats of benchmarks."""
+    from autoselection.tasks.convert import BENCHMARKS
+
+    return _beginning(incomplete, ("list", *BENCHMARKS))
+
+
+def tracker(incomplete: str) -> Offered:
+    """What ``track`` can send to."""
+    from typing import get_args
+
+    from autoselection.config import TrackerName
+
+    return _beginning(incomplete, get_args(TrackerName))
+
+
 def key(incomplete: str) -> Offered:
     """Keys of a configuration, each with its equals sign."""
     from pydantic import BaseModel

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from autoselection.cli import _completion
 from autoselection.cli._common import RECIPES, Json, app, emit, output, warn
 
 
@@ -22,7 +23,7 @@ class TrainedBy(str, Enum):
 
 @app.command(rich_help_panel=RECIPES, epilog="Example: autoselection handoff study --for trl --out train")
 def handoff(
-    study_dir: Annotated[Path, typer.Argument(help="Study directory, finished.")],
+    study_dir: Annotated[Path, typer.Argument(help="Study directory, finished.", autocompletion=_completion.study)],
     trainer: Annotated[TrainedBy, typer.Option("--for", help="The trainer.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the rows and the configuration.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier one.")] = False,

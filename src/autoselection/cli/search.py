@@ -236,7 +236,12 @@ def evaluate(
     epilog="Example: autoselection benchmark short_answer --source quiz.jsonl --name quiz --out tasks/quiz",
 )
 def benchmark(
-    name: Annotated[str, typer.Argument(help="Benchmark format, e.g. gsm8k; 'list' names all of them.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Benchmark format, e.g. gsm8k; 'list' names all of them.", autocompletion=_completion.benchmark
+        ),
+    ],
     source: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(

@@ -69,10 +69,15 @@ def _serve(folder: StudyFolder, host: str, port: int, token: str | None) -> None
 
 @app.command(rich_help_panel=SEARCH, epilog="Example: autoselection track study --to mlflow --uri sqlite:///mlflow.db")
 def track(
-    study_dir: Annotated[Path, typer.Argument(help="Study directory, finished or not.")],
+    study_dir: Annotated[
+        Path, typer.Argument(help="Study directory, finished or not.", autocompletion=_completion.study)
+    ],
     to: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="mlflow, wandb, trackio or tensorboard (default: the one of the study's configuration)."),
+        typer.Option(
+            help="mlflow, wandb, trackio or tensorboard (default: the one of the study's configuration).",
+            autocompletion=_completion.tracker,
+        ),
     ] = None,
     uri: Annotated[
         Optional[str],  # noqa: UP045

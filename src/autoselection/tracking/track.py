@@ -25,6 +25,7 @@ from autoselection.study import Study
 from autoselection.study.opening import check_kind
 from autoselection.study.study import JOURNAL
 from autoselection.study.tracked import STUDY, TITLES, Sent, Told, check_installed, note_told, read_told
+from autoselection.system import told as told_of
 from autoselection.tracking.runs import study_key, study_run, trial_runs
 from autoselection.tracking.secrets import Secrets
 from autoselection.tracking.trackers import Tracker, TrackerError, open_tracker
@@ -125,7 +126,7 @@ class Sender:
             said = secrets.text(_sentence(error))
             told = self._told or Told(key, self._config.to, without_password(self._config.uri or "its usual place"))
             self._told = note_told(self._folder, replace(told, problem=said))
-            raise TrackerError(f"{TITLES[self._config.to]} could not be told of {study.path}: {said}.") from error
+            raise TrackerError(f"{study.path} could not be sent to {TITLES[self._config.to]}: {said}.") from error
 
     def _send(self, study: Study, key: str, secrets: Secrets) -> Tracked:
         tracker, told = self._prepare(key, secrets)
@@ -184,6 +185,8 @@ class Sender:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:  # a file of this machine
+        return ". ".join(told_of(error)).removesuffix(".")
     said = " ".join(str(error).split()) or type(error).__name__
     return (said if len(said) <= 300 else f"{said[:299]}…").removesuffix(".")
 
