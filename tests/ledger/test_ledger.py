@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,14 @@ def test_after_is_called_when_a_result_is_in_the_journal(config: StudyConfig, jo
     ledger = Ledger(config, tmp_path, journal, Steps(), account, lambda: counts.append(len(account.known())))
     ledger.evaluate([Wanted(ROWS, seed, "dev", name="t001") for seed in (0, 1)])
     assert counts == [1, 2]
+
+
+def test_remarks_name_the_rows_of_the_subset_and_not_those_trained_with_repetitions(keyed: Any) -> None:
+    class Repeats(Steps):
+        def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
+            for index, result in super().run(jobs):
+                yield index, replace(result, train_rows=240, remarks=("it ends early.",))
+
+    ledger = keyed(Repeats())
+    ledger.evaluate([Wanted(ROWS, 0, "dev")])
+    assert ledger.remarks == ["9 rows: it ends early."]

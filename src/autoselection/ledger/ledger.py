@@ -152,8 +152,11 @@ class Ledger:
 
     @property
     def remarks(self) -> list[str]:
-        """What the evaluations in the journal remarked."""
-        return remark_notes([(f"{result.train_rows:,} rows", result) for result in self.account.known().values()])
+        """What the evaluations in the journal remarked, by the rows of the subset."""
+        sizes = {event["key"]: event["rows"] for event in self._journal.events if "key" in event and "rows" in event}
+        return remark_notes(
+            [(f"{sizes.get(name, result.train_rows):,} rows", result) for name, result in self.account.known().items()]
+        )
 
     @property
     def arithmetics(self) -> list[str]:

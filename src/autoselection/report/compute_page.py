@@ -22,7 +22,9 @@ def compute_page(document: Mapping[str, Any]) -> Page:
     said = (*document["sentences"], *(f"Failed: {failed}." for failed in document["failed"]))
     section = Section("What it saves", (Sentences(said, listed=True), curve_figure(document)))
     return Page(
-        "Compute curves", (section,), f"Scored on {document['split']}, {len(document['seeds'])} training seed(s)."
+        "Compute curves",
+        (section,),
+        f"Scored on {document['split']}, {len(document['seeds'])} training seed{'s' * (len(document['seeds']) != 1)}.",
     )
 
 
