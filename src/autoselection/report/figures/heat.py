@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from autoselection.report.figures.numbers import FRAME, LINE
 from autoselection.report.page import Figure
 from autoselection.report.palette import DIVERGING, SEQUENTIAL
@@ -12,6 +14,9 @@ from autoselection.report.sheet import Sheet
 
 #: Columns up to which the numbers are written into the cells.
 _WRITTEN = 12
+#: The scale ends where nine tenths of the cells lie, if the farthest is so many times as far from the middle: one outlier would
+#: leave all others pale.
+_OUTLIER = 3.0
 
 
 def heat(
@@ -35,8 +40,13 @@ def heat(
         middle: the value of neither colour; None for a scale from low to high.
     """
     scale: Any = SEQUENTIAL
+    ends: dict[str, float] = {}
     if middle is not None:
         scale = [list(stop) for stop in DIVERGING]
+        ends = {"zmid": middle}
+        if reach := _reach(values, middle):
+            ends |= {"zmin": middle - reach, "zmax": middle + reach}
+            told += f" Beyond {reach:.2g} it stays the same."
     trace = {
         "type": "heatmap",
         "x": list(columns),
@@ -45,7 +55,7 @@ def heat(
         "text": [list(row) for row in words],
         **({"texttemplate": "%{text}"} if len(columns) <= _WRITTEN else {}),
         "colorscale": scale,
-        **({} if middle is None else {"zmid": middle}),
+        **ends,
         "colorbar": {"title": {"text": by, "side": "right"}},
         "xgap": 2,
         "ygap": 2,
@@ -65,3 +75,12 @@ def heat(
         layout,
         FRAME + LINE * len(names),
     )
+
+
+def _reach(values: Sequence[Sequence[float | None]], middle: float) -> float | None:
+    """How far from the middle the scale goes; None: as far as the values do."""
+    far = np.array([abs(value - middle) for row in values for value in row if value is not None])
+    if not len(far):
+        return None
+    usual = float(np.quantile(far, 0.9))
+    return usual if 0 < usual * _OUTLIER < far.max() else None
