@@ -15,7 +15,8 @@ from autoselection.cli import app
 from autoselection.cli._outcome import run
 from autoselection.errors import ConfigError
 from autoselection.mixture import Analysis, ScoreColumns, analyse, column_place, column_weights, read_runs
-from autoselection.mixture.analysis import doubled, halved, nondominated, short_names
+from autoselection.mixture.analysis import doubled, halved, nondominated
+from autoselection.mixture.findings import short_names
 from autoselection.report.mixture import mixture_page, sentences, sheets, weights_said
 from autoselection.report.page import figures_of, page_html
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.mixture.analysis import Analysis, Effect, Foretold, Interval, RatedMixture, short_names
+from autoselection.mixture.findings import Analysis, Effect, Foretold, Interval, RatedMixture, short_names
 from autoselection.mixture.runs import ONLY_LEVEL
 from autoselection.report.page import Facts, Figure, Page, Part, Section, Sentences
 from autoselection.report.palette import BLUE, DIVERGING, GREY, VERMILION
