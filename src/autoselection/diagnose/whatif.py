@@ -21,8 +21,8 @@ from autoselection.signals import SignalTable
 from autoselection.statistics import best_probabilities, chance_correlation
 from autoselection.study import Study, Trial
 from autoselection.study.chance import chance_of
+from autoselection.study.dev_results import dev_results
 from autoselection.study.evidence import counted_tables
-from autoselection.study.incumbent import dev_results
 from autoselection.tasks import TaskConfig, overall, shortfall
 from autoselection.wording import suggestion
 

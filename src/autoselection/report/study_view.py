@@ -22,7 +22,8 @@ from autoselection.report.selection_view import SelectionView, view_selection
 from autoselection.report.sheet import Sheet
 from autoselection.report.tables import study_notes, study_sheets
 from autoselection.study import Study
-from autoselection.study.incumbent import current_verdict, dev_results
+from autoselection.study.dev_results import dev_results
+from autoselection.study.incumbent import current_verdict
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.references import reference_results
 from autoselection.study.trade_offs import TradeOff, trade_offs

@@ -10,7 +10,7 @@ from typing import Any
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger import Account, Journal, Name, Wanted
 from autoselection.study.checkpoints import entry_label, work_folder
-from autoselection.study.incumbent import dev_label, dev_results
+from autoselection.study.dev_results import dev_label, dev_results
 from autoselection.study.references import reference_results
 from autoselection.study.study import REFERENCE, Study
 

@@ -20,6 +20,7 @@ from autoselection.statistics import (
     trial_noise,
 )
 from autoselection.study.chance import chance_of
+from autoselection.study.dev_results import dev_results
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
 from autoselection.tasks import TaskConfig, factors, sign_of, weighed
@@ -236,10 +237,14 @@ def _bias(
         return None
     several = any(len(table[0]) > 1 for table in known)
     spread = None
-    if not several:  # the final table's seeds stand in for those the search did not have
+    if not several:  # the verdict's seeds, and the final table's, stand in for those the search did not have
+        repeated = [
+            *results.values(),
+            *(list(dev_results(study, trial.record["subset_hash"]).values()) for trial in trials),
+        ]
         variances = [
             np.var([result.score for result in found], ddof=1)
-            for found in results.values()
+            for found in repeated
             if len(found) > 1 and not any(result.failure for result in found)
         ]
         spread = float(np.sqrt(np.mean(variances))) if variances else None

@@ -27,7 +27,8 @@ from autoselection.export.axolotl import dataset_entry
 from autoselection.export.target import DATASET_NAME, FormatName
 from autoselection.language.chat.options import chat_template_text
 from autoselection.recipes import ordered_hash
-from autoselection.study.incumbent import current_verdict, dev_results
+from autoselection.study.dev_results import dev_results
+from autoselection.study.incumbent import current_verdict
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
 

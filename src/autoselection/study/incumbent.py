@@ -31,11 +31,11 @@ from autoselection.statistics import (
 )
 from autoselection.statistics.compare import p_text
 from autoselection.study.chance import Chance, chance_of
+from autoselection.study.dev_results import dev_results
 from autoselection.study.evidence import LEVEL, Table, check_items, counted_tables, item_table
 from autoselection.study.floors import FloorCheck, floor_checks
 from autoselection.study.prepare import Prepared
-from autoselection.study.study import REFERENCE, Study
-from autoselection.study.trials import Trial
+from autoselection.study.study import Study
 from autoselection.tasks import factors, weighed
 
 
@@ -132,22 +132,6 @@ def _trials_of(study: Study, event: Mapping[str, Any]) -> int:
     return len(study.contenders(event["seq"]))
 
 
-def dev_results(study: Study, subset_hash: str) -> dict[int, EvaluationResult]:
-    """Every dev result of these rows by seed: of the search, and of the trainings before it and for the verdict."""
-    trial = _trial_of(study, subset_hash)
-    found = dict(trial.results) if trial is not None else {}
-    for event in (*study.journal.of(REFERENCE), *study.journal.of("incumbent_evaluation")):
-        if event["subset_hash"] == subset_hash:
-            found[event["seed"]] = EvaluationResult.from_dict(event["result"])
-    return dict(sorted(found.items()))
-
-
-def dev_label(study: Study, subset_hash: str) -> str:
-    """How trainings on these rows are called in folders and messages: by their trial if the search had one."""
-    trial = _trial_of(study, subset_hash)
-    return trial.id if trial is not None else f"incumbent-{subset_hash[:8]}"
-
-
 def verdict_trainings(study: Study) -> list[tuple[str, int]]:
     """Subset hashes and seeds that the last plan compares; nothing where the verdict is known without."""
     plan = study.journal.of("incumbent_plan")[-1]
@@ -155,10 +139,6 @@ def verdict_trainings(study: Study) -> list[tuple[str, int]]:
     if winner in (None, incumbent) or any(found.failure for found in dev_results(study, incumbent).values()):
         return []
     return [(subset, seed) for seed in (*plan["seeds"], *plan["fresh_seeds"]) for subset in (incumbent, winner)]
-
-
-def _trial_of(study: Study, subset_hash: str) -> Trial | None:
-    return next((trial for trial in study.subsets() if trial.record["subset_hash"] == subset_hash), None)
 
 
 def verdict(study: Study, rows: NDArray[np.int64]) -> dict[str, Any]:

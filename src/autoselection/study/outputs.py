@@ -21,7 +21,8 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
 from autoselection.progress import console
 from autoselection.recipes import Lock, Recipe, RecipeBook, materialize, state_vector
-from autoselection.study.incumbent import current_verdict, dev_results, open_incumbent
+from autoselection.study.dev_results import dev_results
+from autoselection.study.incumbent import current_verdict, open_incumbent
 from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial

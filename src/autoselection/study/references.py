@@ -20,7 +20,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.ledger import Wanted
 from autoselection.ledger.wanted import UNTRAINED
 from autoselection.recipes import Materialization
-from autoselection.study.incumbent import dev_label, dev_results
+from autoselection.study.dev_results import dev_label, dev_results
 from autoselection.study.study import REFERENCE, Study
 from autoselection.tasks import TaskConfig
 

@@ -22,12 +22,12 @@ from autoselection.progress import console, progress
 from autoselection.recipes import shortfalls
 from autoselection.study.accounts import final_account, verdict_account
 from autoselection.study.beginning import begin
+from autoselection.study.dev_results import dev_label
 from autoselection.study.evidence import final_evidence, other_winner
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
 from autoselection.study.incumbent import (
     Incumbent,
     current_verdict,
-    dev_label,
     is_planned,
     verdict,
     verdict_plan,
