@@ -23,11 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.config import StudyConfig, load_config
-from autoselection.evaluation import EvaluationJob, evaluate
+from autoselection.config import load_config
 from autoselection.pool import Pool
 from autoselection.statistics import Spread, replicates_needed
-from benchmarks.row_order import open_pool
+from benchmarks.row_order import dev_scores, open_pool
 
 Rows = NDArray[np.int64]
 
@@ -45,28 +44,6 @@ def named_rows(told: str, pool: Pool) -> tuple[str, Rows]:
     if kind == "random":
         return name, np.sort(np.random.default_rng(20).permutation(everyone)[: round(float(rest) * len(pool))])
     return name, np.sort(pool.row_of(json.loads(Path(what).read_text("utf-8"))))
-
-
-def train(config: StudyConfig, pool: Pool, rows: Rows, budget: str, seed: int, work: Path) -> dict[str, Any]:
-    """Dev scores by task of one training, and its seconds."""
-    name, _, value = budget.partition("=")
-    length = {"epochs": None, "max_steps": None, "max_tokens": None, name: int(value)}
-    settings = config.evaluation.model_copy(update={"sft": config.evaluation.sft.model_copy(update=length)})
-    job = EvaluationJob(
-        model=config.model.path,
-        chat_template=config.model.chat_options(),
-        pool_dir=pool.path,
-        rows=rows,
-        tasks=config.tasks,
-        split="dev",
-        seed=seed,
-        config=settings,
-        work_dir=work / "work",
-    )
-    result = evaluate(job)
-    if result.failure:
-        raise SystemExit(f"{budget}, seed {seed}: {result.failure}")
-    return {"mean": result.score, **result.scores, "rows": result.train_rows, "seconds": result.seconds["total"]}
 
 
 def comparison(
@@ -126,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     if (name, budget, seed) in known:
                         continue
                     line = {"subset": name, "budget": budget, "seed": seed}
-                    line |= train(config, pool, rows, budget, seed, options.work)
+                    line |= dev_scores(config, pool.path, rows, budget, seed, options.work, f"{budget}, seed {seed}")
                     file.write(json.dumps(line) + "\n")
                     file.flush()
                     os.fsync(file.fileno())

@@ -135,24 +135,31 @@ def ordered(order: str) -> Iterator[None]:
 
 def train(run: Run, config: StudyConfig, pool: Path, n: int, work: Path) -> dict[str, float]:
     """Dev scores by task of one training."""
-    name, _, value = run.budget.partition("=")
-    budget = {"epochs": None, "max_steps": None, "max_tokens": None, name: int(value)}
-    settings = config.evaluation.model_copy(update={"sft": config.evaluation.sft.model_copy(update=budget)})
+    with ordered(run.order):
+        return dev_scores(config, pool, run.rows(n), run.budget, run.seed, work, run.key)
+
+
+def dev_scores(
+    config: StudyConfig, pool: Path, rows: Rows, budget: str, seed: int, work: Path, key: str
+) -> dict[str, float]:
+    """Dev scores by task of a training on rows with a budget such as ``max_steps=50``; ``key`` names it should it fail."""
+    name, _, value = budget.partition("=")
+    length = {"epochs": None, "max_steps": None, "max_tokens": None, name: int(value)}
+    settings = config.evaluation.model_copy(update={"sft": config.evaluation.sft.model_copy(update=length)})
     job = EvaluationJob(
         model=config.model.path,
         chat_template=config.model.chat_options(),
         pool_dir=pool,
-        rows=run.rows(n),
+        rows=rows,
         tasks=config.tasks,
         split="dev",
-        seed=run.seed,
+        seed=seed,
         config=settings,
         work_dir=work / "work",
     )
-    with ordered(run.order):
-        result = evaluate(job)
+    result = evaluate(job)
     if result.failure:
-        raise SystemExit(f"{run.key}: {result.failure}")
+        raise SystemExit(f"{key}: {result.failure}")
     return {"mean": result.score, **result.scores, "rows": result.train_rows, "seconds": result.seconds["total"]}
 
 

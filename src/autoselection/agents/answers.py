@@ -121,9 +121,8 @@ def _usable(operator: Operator, table: SignalTable) -> bool:
 def _operator(operator: Operator, session: AgentSession) -> Answer:
     params = []
     for own, narrowed in zip(operator.params, operator.space(session.table), strict=True):
-        param = replace(
-            narrowed, low=own.low
-        )  # the pool bounds what makes sense from above; the search's own low end binds nobody
+        # The pool bounds what makes sense from above; the search's own low end binds nobody.
+        param = replace(narrowed, low=own.low)
         default = None if param.default is None else {"default": param.default}
         params.append({"name": param.name, "is": param.domain, "about": param.help, **(default or {})})
     return {

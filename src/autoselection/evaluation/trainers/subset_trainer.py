@@ -78,7 +78,8 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=_dataset(rows),
+            # Of packed rows TRL sees the columns of one, and trains on them as they are (below).
+            train_dataset=_dataset(rows[:1] if packed else rows),
             # Passed explicitly, so that TRL changes neither the tokenizer's nor the model's padding token.
             data_collator=_collated if packed else DataCollatorForLanguageModeling(pad_token_id=padding or 0),
             processing_class=tokenizer,
