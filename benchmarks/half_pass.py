@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,32 +28,11 @@ from autoselection.recipes import subset_hash
 from autoselection.search import SearchController
 from autoselection.study.prepare import Prepared, prepare
 from benchmarks.demo_study import demo_study
+from benchmarks.lines import Lines
 from benchmarks.row_order import ordered
 
 FIRST_TRUTH = 1000
 """Training seeds of the truth begin here; no search has them."""
-
-
-class Lines:
-    """Records of a file by their keys, each written as it is made."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        text = path.read_text("utf-8") if path.is_file() else ""
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:  # a torn last line
-            path.write_text(whole, "utf-8")
-        self.known: dict[str, dict[str, Any]] = {
-            record["key"]: record for record in map(json.loads, whole.splitlines())
-        }
-
-    def add(self, record: dict[str, Any]) -> dict[str, Any]:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self.known[record["key"]] = record
-        return record
 
 
 class Trainings:

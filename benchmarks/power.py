@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from autoselection.config import load_config
 from autoselection.pool import Pool
 from autoselection.statistics import Spread, replicates_needed
+from benchmarks.lines import Lines
 from benchmarks.row_order import dev_scores, open_pool
 
 Rows = NDArray[np.int64]
@@ -44,6 +44,10 @@ def named_rows(told: str, pool: Pool) -> tuple[str, Rows]:
     if kind == "random":
         return name, np.sort(np.random.default_rng(20).permutation(everyone)[: round(float(rest) * len(pool))])
     return name, np.sort(pool.row_of(json.loads(Path(what).read_text("utf-8"))))
+
+
+def key_of(subset: str, budget: str, seed: int) -> str:
+    return f"{subset}/{budget}/{seed}"
 
 
 def comparison(
@@ -92,25 +96,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = load_config(options.config, options.set)
     pool = open_pool(config, options.work)
     subsets = dict(named_rows(told, pool) for told in options.subset)
-    path = options.work / "power.jsonl"
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    known = {(line["subset"], line["budget"], line["seed"]): line for line in map(json.loads, lines)}
+    lines = Lines(options.work / "power.jsonl")
     budgets, seeds = options.budgets.split(","), [int(seed) for seed in options.seeds.split(",")]
-    with path.open("a", encoding="utf-8") as file:
-        for seed in seeds:
-            for budget in budgets:
-                for name, rows in subsets.items():
-                    if (name, budget, seed) in known:
-                        continue
-                    line = {"subset": name, "budget": budget, "seed": seed}
-                    line |= dev_scores(config, pool.path, rows, budget, seed, options.work, f"{budget}, seed {seed}")
-                    file.write(json.dumps(line) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                    known[name, budget, seed] = line
+    for seed in seeds:
+        for budget in budgets:
+            for name, rows in subsets.items():
+                record = {"key": key_of(name, budget, seed), "subset": name, "budget": budget, "seed": seed}
+                if record["key"] not in lines.known:
+                    record |= dev_scores(config, pool.path, rows, budget, seed, options.work, f"{budget}, seed {seed}")
+                    lines.add(record)
     names = list(subsets)
     for budget in budgets:
-        first, *others = ({seed: known[name, budget, seed] for seed in seeds} for name in names)
+        first, *others = ({seed: lines.known[key_of(name, budget, seed)] for seed in seeds} for name in names)
         for name, second in zip(names[1:], others, strict=True):
             for score in ("mean", *(task.name for task in config.tasks)):
                 found = comparison(first, second, score, options.level)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from autoselection.evaluation.row_keys import training_keys
 from autoselection.pool import Pool, ingest
 from autoselection.search.overlaps import overlap
 from benchmarks.demo_study import without_guards
+from benchmarks.lines import Lines
 
 ORDERS = ("positions", "keys", "ranges")
 Rows = NDArray[np.int64]
@@ -267,23 +267,16 @@ def main() -> None:
     ]
     config = without_guards(load_config(options.config))
     pool = open_pool(config, options.work)
-    path = options.work / "runs.jsonl"
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    known = {record["key"]: record for record in map(json.loads, lines)}
+    lines = Lines(options.work / "runs.jsonl")
+    known = lines.known
     if options.fit:
         print_fit(list(known.values()), len(pool), [task.name for task in config.tasks], options.json)
         return
     missing = [run for run in runs if run.key not in known]
-    with path.open("a", encoding="utf-8") as file:
-        for done, run in enumerate(missing, 1):
-            record = {"key": run.key, **vars(run)}
-            record |= train(run, config, pool.path, len(pool), options.work)
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            known[run.key] = record
-            if not options.json:
-                print(f"{done}/{len(missing)} {run.key} {record['mean']:.4f} {record['seconds']:.1f} s", flush=True)
+    for done, run in enumerate(missing, 1):
+        record = lines.add({"key": run.key, **vars(run), **train(run, config, pool.path, len(pool), options.work)})
+        if not options.json:
+            print(f"{done}/{len(missing)} {run.key} {record['mean']:.4f} {record['seconds']:.1f} s", flush=True)
     tasks = ["mean", *(task.name for task in config.tasks)]
     for budget in options.budgets.split(","):
         for level in map(float, options.overlaps.split(",")):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import multiprocessing
 import os
 import shutil
@@ -32,6 +31,7 @@ from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.recipes import Recipe, subset_hash
 from autoselection.study.prepare import prepare
 from benchmarks.demo_study import demo_study
+from benchmarks.lines import Lines
 from benchmarks.recipebench.draw import EDIT_ROUNDS, PARENTS, Drawer, Entry
 from benchmarks.recipebench.interpolate import SHIPPED
 from benchmarks.recipebench.pack import unpack
@@ -81,35 +81,24 @@ class Table:
     """The evaluations so far."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.records: dict[str, dict[str, Any]] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            whole, _, torn = path.read_bytes().rpartition(b"\n")
-            if torn:
-                path.write_bytes(whole + b"\n" if whole else b"")
-            for line in filter(None, whole.split(b"\n")):
-                record = json.loads(line)
-                self.records[record["key"]] = record
+        self.lines = Lines(path)
+        self.records = self.lines.known
 
     def add(self, task: Task, n: int, outcome: dict[str, Any]) -> None:
         mask = np.zeros(n, bool)
         mask[task.entry.rows] = True
         recipe = task.entry.recipe
-        record = {
-            "key": task.key,
-            "kind": task.entry.kind,
-            "recipe": None if recipe is None else recipe.to_dict(),
-            "rows": len(task.entry.rows),
-            "mask": base64.b64encode(np.packbits(mask).tobytes()).decode(),
-            "seed": task.seed,
-            **outcome,
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self.records[task.key] = record
+        self.lines.add(
+            {
+                "key": task.key,
+                "kind": task.entry.kind,
+                "recipe": None if recipe is None else recipe.to_dict(),
+                "rows": len(task.entry.rows),
+                "mask": base64.b64encode(np.packbits(mask).tobytes()).decode(),
+                "seed": task.seed,
+                **outcome,
+            }
+        )
 
     def dev(self, task: Task) -> float:
         """Mean dev loss over the tasks; infinite if it failed or is not there."""
@@ -202,7 +191,7 @@ def main() -> None:
         evaluate_all(Task(entry, SEEDS[1]) for entry in edited[::REPEATED_EDITS])
         evaluate_all(Task(entry, seed) for entry in leaders(entries, table)[:LEADERS] for seed in SEEDS[1:])
     evaluate_all(Task(entries[i], SEEDS[1]) for i in order[::REPEATED])
-    print(f"{len(table.records)} evaluations in {table.path}")
+    print(f"{len(table.records)} evaluations in {table.lines.path}")
 
 
 if __name__ == "__main__":

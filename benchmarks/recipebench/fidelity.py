@@ -31,6 +31,7 @@ from autoselection.compare.session import FIDELITIES
 from autoselection.evaluation import EvaluationJob, evaluate
 from autoselection.study.prepare import prepare
 from benchmarks.demo_study import demo_study
+from benchmarks.lines import Lines
 from benchmarks.recipebench.build import end_with
 from benchmarks.recipebench.interpolate import Evaluations, default_path, read_evaluations
 
@@ -71,20 +72,17 @@ def run(work: Path, workers: int) -> None:
     config = demo_study()
     prepared = prepare(config, work)
     evaluations = read_evaluations(default_path(work), prepared.table.n)
-    path = work / "fidelity.jsonl"
-    known = read_runs(path) if path.is_file() else {}
+    lines = Lines(work / "fidelity.jsonl")
+    trained = {key for key, line in lines.known.items() if "dev" in line}  # what failed is tried again
     wanted = [
         (place, seed, fidelity)
         for number, place in enumerate(drawn(evaluations))
         for seed in ((0, 1) if number % REPEATED == 0 else (0,))
         for fidelity in FIDELITIES
-        if key_of(evaluations.keys[place], seed, fidelity) not in known
+        if key_of(evaluations.keys[place], seed, fidelity) not in trained
     ]
     context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool,
-        path.open("a", encoding="utf-8") as file,
-    ):
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool:
         futures = {}
         for place, seed, fidelity in wanted:
             key = key_of(evaluations.keys[place], seed, fidelity)
@@ -101,10 +99,7 @@ def run(work: Path, workers: int) -> None:
             )
             futures[pool.submit(score, job)] = key
         for done, future in enumerate(as_completed(futures), 1):
-            line = {"key": futures[future], **future.result()}
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            line = lines.add({"key": futures[future], **future.result()})
             print(f"{done}/{len(wanted)} {line['key']} {line.get('seconds')} s", flush=True)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.half_pass import Lines, interval
+from benchmarks.half_pass import interval
+from benchmarks.lines import Lines
 from benchmarks.row_order import SHARES, Run, share_likelihood, spread
 
 from autoselection.search.overlaps import overlap
@@ -43,7 +44,7 @@ def test_a_spread_is_that_within_seeds() -> None:
 
 
 def test_lines_outlive_a_torn_end_and_an_interval_is_students(tmp_path: Path) -> None:
-    lines = Lines(tmp_path / "runs.jsonl")
+    lines = Lines(tmp_path / "new" / "runs.jsonl")  # the folder is made
     lines.add({"key": "a", "score": 1.0})
     with lines.path.open("a") as file:
         file.write('{"key": "b", "sc')
