@@ -305,11 +305,13 @@ def _written_out(query: Tensor, key: Tensor, value: Tensor, scale: float, mask: 
     shared, deep = key.shape[1], key.shape[2]
     queries = (query * scale).reshape(rows, shared, heads // shared * wide, size)
     products = torch.matmul(queries, key.transpose(2, 3)).view(rows, shared, heads // shared, wide, deep)
+    # Added, not filled in: filling is not vectorised where a mask is repeated over heads.
     if mask is None:
-        hidden = torch.ones(wide, deep, dtype=torch.bool, device=query.device).triu(1)
+        hidden = torch.full((wide, deep), -torch.inf, dtype=query.dtype, device=query.device).triu_(1)
     else:
-        hidden = ~mask[:, :, None] if mask.dim() == 4 else ~mask
-    shares = torch.softmax(products.masked_fill_(hidden, -torch.inf), -1)
+        hidden = torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill_(~mask, -torch.inf)
+        hidden = hidden[:, :, None] if mask.dim() == 4 else hidden
+    shares = torch.softmax(products.add_(hidden), -1)
     return torch.matmul(shares.view(rows, shared, -1, deep), value).view(rows, heads, wide, size)
 
 

@@ -37,7 +37,7 @@ def packed_likelihoods(
         max_length: longest sequence the model reads (tokens); a longer one loses its beginning.
         pass_tokens: most tokens of a pass, shared ones counted once (a single sequence may have more); None: by the device.
         pass_sequences: most sequences of a pass; None is no limit.
-        arithmetic: makes the context in which the model is called.
+        arithmetic: makes the context in which passes are made.
     """
     read = [((*each.context, *each.ids)[-(max_length + 1) :])[:-1] for each in asked]
     together: dict[tuple[int, ...], list[int]] = {}
@@ -45,12 +45,11 @@ def packed_likelihoods(
         together.setdefault(tokens, []).append(index)
     limit = pass_tokens or _PASS_TOKENS.get(model.device.type, 8192)
     answers: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
-    with torch.inference_mode(), packed_attention(model):
+    # One context for all passes: autocast casts the weights once in it.
+    with torch.inference_mode(), packed_attention(model), arithmetic():
         for sequences in _passes(sorted(together), limit, pass_sequences):
             members = [index for sequence in sequences for index in together[sequence]]
-            found = _scored(
-                model, sequences, [[asked[i].ids for i in together[each]] for each in sequences], arithmetic
-            )
+            found = _scored(model, sequences, [[asked[i].ids for i in together[each]] for each in sequences])
             for index, answer in zip(members, found, strict=True):
                 answers[index] = answer
     return answers
@@ -77,7 +76,6 @@ def _scored(
     model: Any,
     sequences: Sequence[tuple[int, ...]],
     continuations: Sequence[Sequence[Sequence[int]]],
-    arithmetic: Callable[[], Any],
 ) -> list[tuple[float, bool]]:
     """The answers for all continuations of the sequences, in order; a continuation's last token is not read."""
     segments, chains = shared_segments(sequences)
@@ -95,8 +93,7 @@ def _scored(
             targets += ids
             counts.append(len(ids))
     kept, rows = torch.unique(torch.tensor(wanted, device=model.device), return_inverse=True)
-    with arithmetic():
-        logits = model(**layout.given(), use_cache=False, logits_to_keep=kept).logits[0]
+    logits = model(**layout.given(), use_cache=False, logits_to_keep=kept).logits[0]
     chosen = torch.tensor(targets, device=model.device)
     likelihoods = torch.empty(len(chosen), dtype=torch.float32, device=model.device)
     greedy = torch.empty(len(chosen), dtype=torch.bool, device=model.device)
