@@ -61,10 +61,11 @@ def test_the_file_tells_stage_losses_and_work_and_how_it_ended(tmp_path: Path) -
 
 
 def test_an_error_passes_and_is_told_as_an_end(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), activity(tmp_path / "a", dict):
+    with pytest.raises(ValueError, match="two"), activity(tmp_path / "a", dict):
         tell_stage("one")
-        raise KeyError
-    assert json.loads((tmp_path / "a").read_text())["ended"] == "failed"
+        raise ValueError("one\ntwo " + 600 * "x")
+    told = json.loads((tmp_path / "a").read_text())
+    assert told["ended"] == "failed" and told["error"] == "one two " + 492 * "x"
 
 
 @pytest.mark.parametrize("steps", [1, POINTS, POINTS + 1, 2 * POINTS + 3, 5 * POINTS])

@@ -30,6 +30,8 @@ FORMAT = 1
 INTERVAL = 1.0
 #: Most points of a loss curve; from then on a point is the mean of twice as many steps.
 POINTS = 256
+#: Most characters of the error that ended the work.
+ERROR = 500
 #: How long the end of the work waits for the last write (s): a disk may hang.
 _PATIENCE = 2.0
 
@@ -87,6 +89,7 @@ class _Activity:
         self._counted: list[_Counted] = []
         self._losses = _Losses()
         self._ended: str | None = None
+        self._error = ""
 
     def stage(self, name: str, steps: int) -> None:
         with self._guard:
@@ -126,8 +129,8 @@ class _Activity:
         with self._guard:
             self._counted.remove(counted)
 
-    def end(self, how: str) -> None:
-        self._ended = how
+    def end(self, how: str, error: str) -> None:
+        self._ended, self._error = how, error
         self._over.set()
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(_PATIENCE)
@@ -162,6 +165,7 @@ class _Activity:
                 "stage": self._stage,
                 "since": self._since,
                 "ended": self._ended,
+                "error": self._error,
                 "about": self._about,
                 "counted": [vars(counted) for counted in self._counted],
                 "steps": {"done": self._losses.steps, "total": self._steps},
@@ -193,16 +197,19 @@ def activity(path: Path, measured: Measured, **about: Any) -> Iterator[None]:
         about: plain data that stays the same.
     """
     own = _Activity(path, measured, about)
-    token, how = _current.set(own), "failed"
+    token, how, why = _current.set(own), "failed", ""
     try:
         yield
         how = "done"
     except KeyboardInterrupt:
         how = "interrupted"
         raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:ERROR] or type(error).__name__
+        raise
     finally:
         _current.reset(token)
-        own.end(how)
+        own.end(how, why)
 
 
 def tell_stage(name: str, steps: int = 0) -> None:

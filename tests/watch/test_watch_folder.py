@@ -16,7 +16,7 @@ from told_activities import tell
 from autoselection.errors import StudyError
 from autoselection.ledger import Journal
 from autoselection.study import Study
-from autoselection.watch import StudyFolder
+from autoselection.watch import StudyFolder, board
 from autoselection.watch import activities as activities_module
 
 
@@ -137,8 +137,10 @@ def test_a_killed_study_is_not_taken_for_a_running_one(copied: Path, monkeypatch
     assert folder.look().state == "running"
     tell(copied, "", stage="searching", ended="interrupted")
     assert folder.look().state == "stopped"
-    tell(copied, "", stage="searching", ended="failed")
+    tell(copied, "", stage="searching", ended="failed", error="data/dev.jsonl is gone.")
     assert folder.look().state == "failed"
+    headline = board(folder.look()).now.headline
+    assert "data/dev.jsonl is gone. Mended, the same search command" in headline
 
 
 def test_a_worker_of_a_machine_whose_clock_is_off_lives_while_its_file_changes(

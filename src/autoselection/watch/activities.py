@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from autoselection.activity import FILE, POINTS
+from autoselection.activity import ERROR, FILE, POINTS
 
 #: Silence from which on a process is not taken to live any more (s): it writes about once a second.
 SILENT = 15.0
@@ -75,6 +75,7 @@ class Told(_Told):
     stage: Name
     since: Moment
     ended: Name | None = None
+    error: Annotated[str, Field(max_length=ERROR)] = ""
     about: About = About()
     counted: Annotated[tuple[CountedWork, ...], Field(max_length=100)] = ()
     steps: Steps = Steps()

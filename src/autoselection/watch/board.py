@@ -127,7 +127,8 @@ def _headline(found: Snapshot) -> str:
         gone = duration(found.at - (found.heard or found.at))
         return f"No sign of life for {gone}; it was {found.stage}. If nothing runs it, {again}"
     if found.state == "failed":
-        return f"Stopped by an error while {found.stage}: {again}"
+        why = found.error.rstrip(".") or "what it was stands where it ran"
+        return f"Stopped by an error while {found.stage}: {why}. Mended, {again}"
     if found.state == "stopped":
         return f"Stopped while {found.stage}: {again}"
     return "Nothing tells whether it runs: it was made by an earlier version, or is a copy without activity.json."

@@ -96,6 +96,7 @@ class Snapshot:
     Attributes:
         at: when it was taken (seconds since 1970).
         stage: of the process that runs the study; empty where nothing tells.
+        error: that ended it, empty if none did.
         since: when it began.
         heard: when that process was heard of last.
         started: when it started.
@@ -107,6 +108,7 @@ class Snapshot:
     at: float
     state: State
     stage: str
+    error: str
     since: float | None
     heard: float | None
     started: float | None
@@ -137,6 +139,7 @@ def snapshot(record: Record, activities: Sequence[Activity], now: float, version
         at=now,
         state=_state(record, main, bool(running)),
         stage=main.told.stage if main else "",
+        error=main.told.error if main else "",
         since=main.told.since if main else None,
         heard=main.told.updated if main else None,
         started=main.told.started if main else None,
