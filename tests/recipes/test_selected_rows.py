@@ -136,10 +136,10 @@ def test_a_state_vector_is_of_row_numbers_of_the_pool(signals: SignalTable):
         (np.array([-1]), "Row -1 is not in the pool"),
         (np.array([0.5]), "array of float64"),
         (np.ones(n, bool), "flatnonzero makes them of a mask"),
-        (["r1"], "Rows are named by their numbers"),
+        (["r1"], "list of whole numbers, not text"),
         (np.array([[0, 1]]), "of the shape"),
     ):
-        with pytest.raises(RecipeError, match=message):
+        with pytest.raises(PoolError, match=message):
             state_vector(rows, signals)  # type: ignore[arg-type]
     assert state_vector(np.array([], np.int64), signals).retain_ratio == 0.0
     assert state_vector([0, 1], signals).retain_ratio == pytest.approx(2 / n)  # type: ignore[arg-type]

@@ -194,7 +194,7 @@ def test_rows_may_be_named_twice_and_must_exist():
     table = signal_table(0, n=20)
     assert [fate.row for fate in why(LONGEST, table, [5, 2, 5])] == [5, 2, 5]
     assert why(LONGEST, table, []) == ()
-    with pytest.raises(PoolError, match=r"no row 20: rows are 0 to 19\."):
+    with pytest.raises(PoolError, match=r"Row 20 is not in the pool, whose rows are 0 to 19\."):
         why(LONGEST, table, [3, 20])
 
 

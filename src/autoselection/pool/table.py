@@ -25,6 +25,7 @@ from autoselection.pool.rows import (
     turns_digest,
     without_unused_fields,
 )
+from autoselection.row_numbers import row_numbers
 
 _T = TypeVar("_T")
 
@@ -194,18 +195,7 @@ class PoolTable:
         """
         if rows is None:
             return np.arange(len(self), dtype=np.int64)
-        wanted = np.asarray(rows)
-        if wanted.size == 0:
-            return np.zeros(0, dtype=np.int64)
-        if wanted.ndim != 1 or not np.issubdtype(wanted.dtype, np.integer):
-            given = (
-                "text: row_of(ids) gives those of ids" if wanted.dtype.kind in "US" else f"an array of {wanted.dtype}"
-            )
-            raise PoolError(f"Row numbers must be a list of whole numbers, not {given}.")
-        outside = wanted[(wanted < 0) | (wanted >= len(self))]
-        if outside.size:
-            raise PoolError(f"Row {outside[0]} is not in the pool {self.path}, whose rows are 0 to {len(self) - 1}.")
-        return wanted.astype(np.int64)
+        return row_numbers(rows, len(self), f"the pool {self.path}")
 
     def _gather(self, name: str, rows: Rows | None, convert: Callable[[Any], list[_T]]) -> list[_T]:
         """Convert the cells of one column chunk by chunk, and return them in the order of ``rows``."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection import notebook
-from autoselection.errors import RecipeError
 from autoselection.operators import Rows
 from autoselection.recipes.drift import drift, feature_counts
+from autoselection.row_numbers import row_numbers
 from autoselection.signals.derived.memory import kept_with
 from autoselection.signals.families.mona import MONA_PREFIX
 from autoselection.signals.table import SignalTable
@@ -112,7 +112,7 @@ def state_vector(rows: Rows | HasRows, signals: SignalTable, *, cost_ratio: floa
         rows: row indices, or what has them as ``rows``; one that stands there twice counts twice.
 
     Raises:
-        RecipeError: they are no row numbers of the pool.
+        PoolError: they are no row numbers of the pool.
 
     >>> import autoselection as au
     >>> import numpy as np
@@ -121,16 +121,8 @@ def state_vector(rows: Rows | HasRows, signals: SignalTable, *, cost_ratio: floa
     0.5
     """
     given: Any = rows
-    wanted = np.asarray(getattr(given, "rows", given))
-    if wanted.ndim != 1 or (wanted.size and not np.issubdtype(wanted.dtype, np.integer)):
-        raise RecipeError(
-            f"Rows are named by their numbers, whole ones in a list, not by an array of {wanted.dtype} of the shape {wanted.shape} "
-            "(np.flatnonzero makes them of a mask)."
-        )
-    outside = wanted[(wanted < 0) | (wanted >= signals.n)]
-    if outside.size:
-        raise RecipeError(f"Row {outside[0]} is not in the pool, whose rows are 0 to {signals.n - 1:,}.")
-    return state_vectors([wanted.astype(np.int64)], signals, cost_ratio=cost_ratio)[0]
+    wanted = row_numbers(getattr(given, "rows", given), signals.n)
+    return state_vectors([wanted], signals, cost_ratio=cost_ratio)[0]
 
 
 def state_vectors(subsets: Sequence[Rows], signals: SignalTable, *, cost_ratio: float = 0.0) -> list[StateVector]:

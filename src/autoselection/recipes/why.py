@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from autoselection.errors import PoolError, RecipeError
+from autoselection.errors import RecipeError
 from autoselection.operators import Decision, Judgement, Operator, OperatorRegistry, Rows, judged_by_column
 from autoselection.recipes.lineage import LEFT_NOTHING
 from autoselection.recipes.materialize import PrefixCache, StepRun, step_runs
 from autoselection.recipes.recipe import Recipe, RecipeBook
+from autoselection.row_numbers import row_numbers
 from autoselection.signals.table import SignalTable
 
 #: What is said of a row that the pool's table excludes.
@@ -126,11 +127,7 @@ def why(
         PoolError: there is no such row.
         RecipeError, SignalError: as of ``materialize``; an operator of a plugin judged wrongly.
     """
-    asked = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows), np.int64).reshape(-1)
-    if len(asked) and not (asked.min() >= 0 and asked.max() < signals.n):
-        raise PoolError(
-            f"The pool has no row {asked[(asked < 0) | (asked >= signals.n)][0]}: rows are 0 to {signals.n - 1:,}."
-        )
+    asked = row_numbers(rows, signals.n)
     distinct = np.unique(asked)
     runs = step_runs(recipe, signals, seed=seed, book=book, registry=registry, cache=cache)
     phrases = recipe.describe_steps()
