@@ -74,7 +74,11 @@ def lines(
             interval = f"{one.low[at]:.4g} to {one.high[at]:.4g}" if len(one.low) else ""
             rows.append((one.name, number(one.x[at], 6), number(value), interval))
     headings = ("series", x, y, "interval")
-    axis = {"title": {"text": x}, **({"type": "log"} if logarithmic else {})}
+    axis: dict[str, Any] = {"title": {"text": x}}
+    if logarithmic:
+        axis["type"] = "log"
+    elif _few_counts([value for one in series for value in one.x]):
+        axis["dtick"] = 1  # else there would be ticks at halves, of which there are none
     return Figure(
         title,
         told,
@@ -82,6 +86,10 @@ def lines(
         tuple(traces),
         {"xaxis": axis, "yaxis": {"title": {"text": y}}},
     )
+
+
+def _few_counts(values: Sequence[float]) -> bool:
+    return bool(values) and all(float(value).is_integer() for value in values) and max(values) - min(values) <= 12
 
 
 def points(title: str, told: str, series: Sequence[Series], *, x: str, y: str, diagonal: bool = False) -> Figure:
