@@ -6,6 +6,9 @@ writes ``OUT/model`` (safetensors, tokenizer, chat template), ``OUT/pool.jsonl``
 ``OUT/tasks/<task>/{target,dev,test}.jsonl``, and ``OUT/prepared.json`` with what was drawn from where.
 Each part is optional: without ``--pool-file`` no pool is written, without ``--benchmarks`` no tasks; a model that is
 there already is kept. Same input and seed, same bytes.
+
+``--hold-out strategyqa,mawps_asdiv`` makes questions of rows of these sources instead: they are left out of the pool and written to
+``OUT/held-out/SOURCE.jsonl`` (``question``, ``answer``), of which ``autoselection benchmark`` makes tasks.
 """
 
 from __future__ import annotations
@@ -173,8 +176,41 @@ def allocate(total: int, available: dict[str, int], weights: dict[str, int], min
     return quota
 
 
+def hold_out(pool: list[PoolRow], sources: Sequence[str], out: Path, *, questions: int, seed: int) -> list[PoolRow]:
+    """Write ``OUT/held-out/SOURCE.jsonl`` for each source, and return the rows that are left.
+
+    A question is the first message of a row, its answer the reply up to the first full stop: ``No`` of ``No. to play tennis, …``.
+    Other rows that begin with the same question leave the pool too.
+    """
+    kept = pool
+    for stratum, source in enumerate(sorted(sources)):
+        places = [place for place, row in enumerate(pool) if row.source == source]
+        if len(places) <= questions:
+            raise PoolError(f"--hold-out {source}: has {len(places)} rows, of which {questions} cannot be taken away.")
+        drawn = np.random.default_rng([seed, 1000 + stratum]).choice(places, size=questions, replace=False)
+        found: dict[str, str] = {}
+        for place in sorted(drawn.tolist()):
+            asked, told, *_ = (message["content"] for message in json.loads(pool[place].line)["messages"])
+            found.setdefault(asked.strip(), f"{told.strip()} ".partition(". ")[0].strip())
+        folder = out / "held-out"
+        folder.mkdir(exist_ok=True)
+        with (folder / f"{source}.jsonl").open("w", encoding="utf-8") as sink:
+            sink.writelines(json.dumps({"question": q, "answer": a}) + "\n" for q, a in found.items())
+        print(f"held out: {folder / source}.jsonl: {len(found)} questions")
+        kept = [row for row in kept if json.loads(row.line)["messages"][0]["content"].strip() not in found]
+    return kept
+
+
 def prepare_pool(
-    path: Path, out: Path, *, rows: int, max_tokens: int, minimum: int, seed: int
+    path: Path,
+    out: Path,
+    *,
+    rows: int,
+    max_tokens: int,
+    minimum: int,
+    seed: int,
+    held_out: Sequence[str] = (),
+    questions: int = 0,
 ) -> dict[str, dict[str, int]]:
     """Draw a stratified pool and write ``OUT/pool.jsonl``; lines are copied byte by byte, in the file's order.
 
@@ -183,7 +219,7 @@ def prepare_pool(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(out / "model")
-    pool = read_rows(path, tokenizer)
+    pool = hold_out(read_rows(path, tokenizer), held_out, out, questions=questions, seed=seed)
     positions: dict[str, list[int]] = {}
     for position, row in enumerate(pool):
         positions.setdefault(row.source, []).append(position)
@@ -266,6 +302,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--minimum-per-source", type=int, default=10, help="rows drawn at least of every source (default: %(default)s)"
     )
+    parser.add_argument("--hold-out", default="", metavar="SOURCES", help="make questions of rows of these (see above)")
+    parser.add_argument("--questions", type=int, default=500, help="rows held out of each (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of every draw (default: %(default)s)")
     return parser.parse_args(arguments)
 
@@ -292,6 +330,8 @@ def prepare(options: argparse.Namespace) -> None:
                 max_tokens=options.max_tokens,
                 minimum=options.minimum_per_source,
                 seed=options.seed,
+                held_out=[name for name in options.hold_out.split(",") if name],
+                questions=options.questions,
             ),
         }
     if options.benchmarks is not None:
