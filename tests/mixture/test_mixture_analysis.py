@@ -51,6 +51,14 @@ def test_known_effects_are_found_with_their_signs(analysis: Analysis) -> None:
     assert web.low <= truth <= web.high
 
 
+def test_another_question_leaves_the_other_answers_alone(table: Path, analysis: Analysis) -> None:
+    runs = analysis.runs
+    without = analyse(runs, column_weights(runs, {}), pareto=[0, 1], following=2)
+    told, alone = analysis.to_dict(), without.to_dict()
+    assert told.pop("what_if") and not alone.pop("what_if")
+    assert told == alone
+
+
 def test_predictions_of_left_out_runs_are_told_for_the_target(analysis: Analysis) -> None:
     assert analysis.level == "large"
     own = analysis.foretold[0]

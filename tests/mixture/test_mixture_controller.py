@@ -73,7 +73,7 @@ def test_what_was_not_asked_cannot_be_told() -> None:
     (candidate,) = controller.ask()
     with pytest.raises(StudyError, match="was not asked for"):
         other.tell(candidate, [1.0, 1.0])
-    with pytest.raises(StudyError, match="has 1 scores, not 2"):
+    with pytest.raises(StudyError, match="1 scores in the shape"):
         controller.tell(candidate, [1.0])
     controller.tell(candidate, [1.0, 1.0])
     with pytest.raises(StudyError, match="has its scores already"):
@@ -85,7 +85,7 @@ def test_a_space_that_holds_no_mixture_is_refused() -> None:
         MixtureSpace(SOURCES, TWO, np.array([0.2, 0.2, 0.2, 0.3]))
     with pytest.raises(ConfigError, match="two sources"):
         MixtureSpace(("web",), TWO)
-    with pytest.raises(ConfigError, match="1 lists of mixtures for 2 levels"):
+    with pytest.raises(ConfigError, match="1 arrays, and there are 2 levels"):
         MixtureSpace(SOURCES, TWO, candidates=(mixtures(3),))
 
 
@@ -113,6 +113,9 @@ def test_sources_bounds_and_listed_mixtures_are_checked() -> None:
         (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[0.5, 0.5], [0.5, 0.7]]),)), "Mixture 1 of"),
         (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[1.5, -0.5]]),)), "Mixture 0 of"),
         (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[1.0]]),)), "the shape"),
+        (lambda: MixtureSpace(("a", "b"), one, candidates=([0.5, 0.5],)), "the shape"),  # type: ignore[arg-type]
+        (lambda: MixtureSpace(("a", "b"), one, candidates=([["x", 1]],)), "an array of shares"),  # type: ignore[arg-type, list-item]
+        (lambda: MixtureSpace(("a", "b"), one, candidates=(np.eye(2), np.eye(2))), "give one array a level"),
     ):
         with pytest.raises(ConfigError, match=message):
             refused()
@@ -140,8 +143,22 @@ def test_an_objective_and_a_budget_are_needed(
 def test_scores_are_finite_numbers_or_missing() -> None:
     controller = MixtureController(MixtureSpace(SOURCES, Levels(("all",), (1.0,))), [1.0, 0.0], 4)
     (candidate,) = controller.ask()
-    for wrong, message in (([float("inf"), 1.0], "infinite"), (["x", 1.0], "no numbers"), ([1.0], "1 scores, not 2")):
+    for wrong, message in (
+        ([float("inf"), 1.0], "infinite"),
+        (["x", 1.0], "no numbers"),
+        ([1.0], "1 scores in the shape"),
+        (1.0, "a single number: a list of 2 is needed"),
+    ):
         with pytest.raises(StudyError, match=message):
             controller.tell(candidate, wrong)  # type: ignore[arg-type]
     controller.tell(candidate, [0.5, float("nan")])
     assert len(controller.history) == 1
+
+
+def test_lists_are_mixtures_too_and_a_score_that_is_never_there_is_told() -> None:
+    space = MixtureSpace(("a", "b"), Levels(("all",), (1.0,)), candidates=([[1, 0], [0.5, 0.5], [0, 1]],))  # type: ignore[arg-type]
+    best = MixtureController(space, [1.0], 3).run(lambda run: [run.shares[0]])
+    assert best is not None and best.candidate.shares.tolist() == [1, 0]
+    with pytest.raises(StudyError, match="NaN in every run needs the weight 0"):
+        MixtureController(space, [1.0, 1.0], 3).run(lambda run: [run.shares[0], float("nan")])
+    assert MixtureController(space, [1.0], 3).run(lambda run: None) is None  # all failed

@@ -15,6 +15,7 @@ from autoselection.operators.base import BaseOperator
 from autoselection.operators.registry import OperatorRegistry
 from autoselection.recipes import PrefixCache, Recipe, Step, materialize, state_vector, subset_hash
 from autoselection.recipes.copies import layers
+from autoselection.recipes.lineage_warnings import lineage_remarks
 from autoselection.search.features import SubsetFeatures
 from autoselection.search.overlaps import Overlaps, overlap
 from autoselection.signals.arrays import SparseRows
@@ -47,6 +48,16 @@ def times(rows: np.ndarray) -> dict[int, int]:
 
 def sources(found: np.ndarray, signals: SignalTable) -> list[int]:
     return np.bincount(signals.source[found], minlength=3).tolist()
+
+
+def test_shares_that_are_not_to_be_had_are_told():
+    signals = table()
+    found = materialize(recipe(mix({"big": 2, "small": 1, "tiny": 1}, 1, total_samples=52)), signals)
+    assert sources(found.rows, signals) == [32, 15, 5]  # 26, 13 and 13 were asked for; what tiny lacks the others serve
+    (said,) = lineage_remarks(found.lineage)
+    assert said.startswith("Step 1 (source_mix): 8 of its 52 rows (15%) are from groups that had rows left")
+    fits = materialize(recipe(mix({"big": 2, "small": 1, "tiny": 1}, 4, total_samples=52)), signals)
+    assert sources(fits.rows, signals) == [26, 13, 13] and not lineage_remarks(fits.lineage)
 
 
 def test_a_group_serves_more_than_it_has_and_all_its_rows_about_equally():

@@ -98,7 +98,7 @@ def analyse(
     """
     model = MixtureModel(runs.shares, runs.values, runs.level, len(runs.levels.names))
     rater = _Rater(runs, model, weights)
-    drawn = _proposals(rater, [weights, *what_if], seed)
+    drawn = _proposals(rater, weights, seed)
     seen = rater.seen()
     best = seen[0].shares if seen else None
     order = np.argsort(-(rater.believed(drawn)[0] @ weights), kind="stable")
@@ -120,7 +120,7 @@ def analyse(
         tuple(runs.columns[place] for place in pareto),
         _front(rater, drawn, pareto, best),
         _following(rater, drawn[order], following),
-        tuple(_what_if(rater, drawn, other) for other in what_if),
+        tuple(_what_if(rater, drawn[order[0]], _proposals(rater, other, seed), other) for other in what_if),
     )
 
 
@@ -247,8 +247,8 @@ def _compared(column: str | None, mean: Array, score: Array, deviation: Array, s
     )
 
 
-def _proposals(rater: _Rater, weights: Sequence[Array], seed: int) -> Array:
-    """Mixtures within what was seen: those of the table, and drawn ones near the best, generation by generation."""
+def _proposals(rater: _Rater, weights: Array, seed: int) -> Array:
+    """Mixtures within what was seen: those of the table, and drawn ones near the best by ``weights``, generation by generation."""
     runs = rater.runs
     space = MixtureSpace(runs.sources, runs.levels, np.minimum(1.0, seen_bounds(runs.shares)))
     rng = np.random.default_rng([seed, 31])
@@ -257,8 +257,8 @@ def _proposals(rater: _Rater, weights: Sequence[Array], seed: int) -> Array:
     found = np.unique(np.concatenate([own, others]), axis=0)
     for _ in range(GENERATIONS):
         mean, _ = rater.believed(found)
-        best = [np.argsort(-(mean @ each), kind="stable")[:PARENTS] for each in weights]
-        found = np.concatenate([found, space.draw(DRAWN, rng, found[np.concatenate(best)])])
+        best = np.argsort(-(mean @ weights), kind="stable")[:PARENTS]
+        found = np.concatenate([found, space.draw(DRAWN, rng, found[best])])
     return found
 
 
@@ -399,9 +399,10 @@ def _following(rater: _Rater, ordered: Array, count: int) -> tuple[NextRun, ...]
     return tuple(chosen)
 
 
-def _what_if(rater: _Rater, drawn: Array, weights: Array) -> WhatIf:
-    mean, _ = rater.believed(drawn)
-    today, winner = (drawn[int(np.argmax(mean @ each))] for each in (rater.weights, weights))
+def _what_if(rater: _Rater, today: Array, drawn: Array, weights: Array) -> WhatIf:
+    """Who wins among ``drawn`` and ``today``, the best mixture of the weights as they are."""
+    drawn = np.concatenate([drawn, today[None]])
+    winner = drawn[int(np.argmax(rater.believed(drawn)[0] @ weights))]
     belief = rater.summed(rater.joint(np.array([winner, today])), weights)
     changes = 0.0 if np.array_equal(winner, today) else _beats(belief, 0, 1)
     kept = Interval.of(float(belief.mean[1]), float(belief.deviation[1]))

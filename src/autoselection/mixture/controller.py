@@ -167,7 +167,10 @@ class MixtureController:
         except (TypeError, ValueError) as error:
             raise StudyError(f"Run {candidate.number} has scores that are no numbers: {scores!r}.") from error
         if found is not None and found.shape != self.weights.shape:
-            raise StudyError(f"Run {candidate.number} has {found.size} scores, not {self.weights.size}.")
+            given = "a single number" if found.ndim == 0 else f"{found.size} scores in the shape {found.shape}"
+            raise StudyError(
+                f"Run {candidate.number} has {given}: a list of {self.weights.size} is needed, one score a weight."
+            )
         if found is not None and np.isinf(found).any():
             raise StudyError(
                 f"Run {candidate.number} has an infinite score: tell NaN where one is missing, None if the run failed."
@@ -175,10 +178,21 @@ class MixtureController:
         self._told[candidate.number] = EvaluatedMixture(candidate, found)
 
     def run(self, evaluate: Callable[[MixtureCandidate], Sequence[float] | Array | None]) -> EvaluatedMixture | None:
-        """Ask, evaluate and tell until the budget is spent; gives the best run at the target."""
+        """Ask, evaluate and tell until the budget is spent; gives the best run at the target, None if all of these failed.
+
+        Raises:
+            StudyError: as of ``tell``, or no run at the target has all scores that count.
+        """
         while candidates := self.ask():
             for candidate in candidates:
                 self.tell(candidate, evaluate(candidate))
+        told = [
+            run for run in self.history if run.candidate.level == self.space.levels.target and run.scores is not None
+        ]
+        if told and self.best is None:
+            raise StudyError(
+                f"None of the {len(told)} runs at the target has all scores that count: a score that is NaN in every run needs the weight 0."
+            )
         return self.best
 
     def model(self) -> MixtureModel | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,13 @@ Array = NDArray[np.float64]
 SPREADS = (4.0, 16.0, 64.0)
 """Concentrations of the Dirichlet distributions that mixtures are drawn from around a known one."""
 TRIES = 20
+
+
+def _numbers(listed: Any) -> Array:
+    try:
+        return np.asarray(listed, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError("candidates needs an array of shares for each level, shape (mixtures, sources).") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +57,12 @@ class MixtureSpace:
                     f"The largest shares of all sources sum to {self.highest.sum():g}: no mixture sums to one."
                 )
         if self.candidates is not None and len(self.candidates) != len(self.levels.names):
-            raise ConfigError(f"{len(self.candidates)} lists of mixtures for {len(self.levels.names)} levels.")
+            raise ConfigError(
+                f"candidates holds {len(self.candidates)} arrays, and there are {len(self.levels.names)} levels: give one array a level, "
+                f"of the shape (mixtures, {len(self.sources)})."
+            )
+        if self.candidates is not None:
+            object.__setattr__(self, "candidates", tuple(_numbers(listed) for listed in self.candidates))
         for name, listed in zip(self.levels.names, self.candidates or (), strict=False):
             if listed.ndim != 2 or listed.shape[1] != len(self.sources):
                 raise ConfigError(

@@ -280,6 +280,7 @@ class SourceMix(BaseOperator):
 
     With ``max_repeats`` a group may serve more rows than it has: each of its rows then counts several times, all of them
     about equally often. One pass of training sees a row as often as it counts, and later steps keep the count.
+    With a size, what a group cannot serve is taken from the others in proportion; above a tenth a warning says so.
 
     ``groups: {column: topic}`` (short for ``groups: column`` with ``column: topic``) mixes the values of a column: of the
     signals, or, if none has that name, of the columns that came with the pool's rows, of text too. A column of more than 1,024 values is

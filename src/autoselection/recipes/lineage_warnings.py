@@ -80,13 +80,30 @@ def _fate(operator: str, params: Mapping[str, Any]) -> str:
 
 
 def lineage_remarks(lineage: Sequence[StepLineage | Mapping[str, Any]]) -> list[str]:
-    """What a reader of a subset has to know: missing scores above a tenth, and steps that would have left nothing."""
+    """What a reader of a subset has to know: missing scores above a tenth, shares that were not to be had, and steps that would have
+    left nothing."""
     said = [found.sentence() for found in shortfalls(lineage)]
     for number, entry in enumerate(lineage, start=1):
         step = entry.to_dict() if isinstance(entry, StepLineage) else entry
+        said += _refilled(number, step)
         if LEFT_NOTHING in (step.get("notes") or {}):
             said.append(
                 f"Step {number} ({step['operator']}) would have left no row at all; one was kept, so that the result is "
                 "not empty: it is hardly what you want."
             )
     return said
+
+
+def _refilled(number: int, step: Mapping[str, Any]) -> list[str]:
+    """What is said of a mix by given weights some of whose groups have too few rows."""
+    if not (step.get("params") or {}).get("weights"):
+        return []
+    notes = step.get("notes") or {}
+    total = sum(count for name, count in notes.items() if name.startswith("from "))
+    others = int(notes.get("refilled") or 0)
+    if others <= SAID_FROM * total:
+        return []
+    return [
+        f"Step {number} ({step['operator']}): {others:,} of its {total:,} rows ({others / total:.0%}) are from groups that had rows left, because "
+        "others have too few for their shares: take fewer rows, or let rows count more often (max_repeats)."
+    ]

@@ -31,6 +31,7 @@ from autoselection.study.tracked import tracking_notes
 from autoselection.study.trade_offs import trade_offs
 from autoselection.study.trials import Trial
 from autoselection.tasks import labels
+from autoselection.tasks import shortfall as missed
 from autoselection.terminal import Terminal
 
 
@@ -90,8 +91,11 @@ def _trial_sheet(study: Study) -> Sheet:
         )
     shown = labels(study.config.tasks)
     headings = ("trial", "origin", "parent", "rows", "dev score", *shown, "cut", "s", "recipe")
-    best_of = " of what meets the floors" if floors else ""
-    return Sheet(f"Search (dev; higher is better, * best{best_of})", headings, tuple(rows))
+    starred = "best"
+    if floors:
+        met = best is not None and missed(best.tasks, floors) == 0
+        starred = "best of what meets the floors" if met else "misses the floors least: no trial meets them"
+    return Sheet(f"Search (dev; higher is better, * {starred})", headings, tuple(rows))
 
 
 def _agents_sheet(study: Study) -> Sheet:
@@ -168,7 +172,9 @@ def watched_sheet(study: Study) -> Sheet:
         "lowest allowed",
         "the floor is",
     )
-    return Sheet("What is forgotten: guards and floors (dev; higher is better)", headings, tuple(rows)).filled()
+    floors = "; floors are measured with the search's seeds alone" if any(entry.floor for entry in found) else ""
+    title = f"What is forgotten: guards and floors (dev, means over all trainings; higher is better{floors})"
+    return Sheet(title, headings, tuple(rows)).filled()
 
 
 def _foretold(study: Study) -> list[Mapping[str, Any]]:

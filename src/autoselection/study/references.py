@@ -115,7 +115,8 @@ class Watched:
     Attributes:
         floor: as it is written; None: there is none.
         lowest: what that came to.
-        base, incumbent, winner: dev scores, means over training seeds; None where they are not known.
+        base, incumbent, winner: dev scores, means over all trainings on these rows, those for the verdict too; None where they are
+            not known.
         name: what the incumbent is called.
     """
 
@@ -136,7 +137,7 @@ class Watched:
     def sentence(self, winner: str) -> str:
         """For people, where the winner misses the floor."""
         assert self.winner is not None and self.lowest is not None
-        return f"{winner} misses the floor of {self.task}, {self.floor}: {self.winner:.4f} on dev, and the floor is {self.lowest:.4f}."
+        return f"{winner} misses the floor of {self.task}, {self.floor}: {self.winner:.4f} on dev, mean of all trainings, and the floor is {self.lowest:.4f}."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -147,6 +148,7 @@ def watched_tasks(study: Study) -> list[Watched]:
     """Every guard and every task with a floor, as far as the study has come."""
     best, plans = study.best(), study.journal.of("incumbent_plan")
     incumbent = dev_results(study, plans[-1]["incumbent_hash"]) if plans else {}
+    winner = {} if best is None else dev_results(study, best.record["subset_hash"])
     floors = study.floors
     return [
         Watched(
@@ -156,7 +158,7 @@ def watched_tasks(study: Study) -> list[Watched]:
             floors.get(task.name),
             _known(dev_results(study, UNTRAINED), task.name),
             _known(incumbent, task.name),
-            None if best is None else best.tasks[task.name],
+            _known(winner, task.name),
             plans[-1]["incumbent"] if plans else "",
         )
         for task in watched(study.config)
