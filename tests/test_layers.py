@@ -26,6 +26,7 @@ LAYERS = (
         "notebook",
         "files",
         "jsonl",
+        "row_numbers",
         "statistics",
     ),
     *(

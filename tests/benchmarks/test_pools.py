@@ -218,7 +218,7 @@ def test_a_build_that_is_stopped_goes_on_to_the_same_table(cell_in, tmp_path):
             break
         except KeyboardInterrupt:
             stopped += 1
-            with cell.full.path.open("a") as file:
+            with cell.full.lines.path.open("a") as file:
                 file.write('{"key": "torn')
     assert stopped > 3
     for name in ("evaluations", "short"):
