@@ -182,7 +182,7 @@ def hold_out(pool: list[PoolRow], sources: Sequence[str], out: Path, *, question
     A question is the first message of a row, its answer the reply up to the first full stop: ``No`` of ``No. to play tennis, …``.
     Other rows that begin with the same question leave the pool too.
     """
-    kept = pool
+    gone: set[str] = set()
     for stratum, source in enumerate(sorted(sources)):
         places = [place for place, row in enumerate(pool) if row.source == source]
         if len(places) <= questions:
@@ -197,8 +197,10 @@ def hold_out(pool: list[PoolRow], sources: Sequence[str], out: Path, *, question
         with (folder / f"{source}.jsonl").open("w", encoding="utf-8") as sink:
             sink.writelines(json.dumps({"question": q, "answer": a}) + "\n" for q, a in found.items())
         print(f"held out: {folder / source}.jsonl: {len(found)} questions")
-        kept = [row for row in kept if json.loads(row.line)["messages"][0]["content"].strip() not in found]
-    return kept
+        gone |= found.keys()
+    if not gone:
+        return pool
+    return [row for row in pool if json.loads(row.line)["messages"][0]["content"].strip() not in gone]
 
 
 def prepare_pool(

@@ -277,18 +277,14 @@ def _sentences(study: Study, trials: Sequence[Reweighed], untried: Sequence[Untr
     lead, own = trials[0], study.best()
     surely = "" if lead.probability is None else f", the best of the trials with probability {lead.probability:.0%}"
     same = own is not None and own.id == lead.trial
-    missed = (
-        []
-        if own is None or shortfall(own.tasks, study.floors) == 0
-        else [f"No trial meets the floors; {own.id} misses them least."]
-    )
     said = [
         f"With these weights {lead.trial} is still the best ({lead.score:.4f}{surely})."
         if same
         else f"With these weights {lead.trial} is the best ({lead.score:.4f}{surely})"
         + ("." if own is None else f", not {own.id} ({_of(trials, own.id):.4f})."),
-        *missed,
     ]
+    if own is not None and shortfall(own.tasks, study.floors) > 0:
+        said.append(f"No trial meets the floors; {own.id} misses them least.")
     if untried:
         first = untried[0]
         floors = "" if first.meets is None else " and meets the floors"

@@ -56,12 +56,12 @@ class MixtureSpace:
                 raise ConfigError(
                     f"The largest shares of all sources sum to {self.highest.sum():g}: no mixture sums to one."
                 )
-        if self.candidates is not None and len(self.candidates) != len(self.levels.names):
-            raise ConfigError(
-                f"candidates holds {len(self.candidates)} arrays, and there are {len(self.levels.names)} levels: give one array a level, "
-                f"of the shape (mixtures, {len(self.sources)})."
-            )
         if self.candidates is not None:
+            if len(self.candidates) != len(self.levels.names):
+                raise ConfigError(
+                    f"candidates holds {len(self.candidates)} arrays, and there are {len(self.levels.names)} levels: give one array a level, "
+                    f"of the shape (mixtures, {len(self.sources)})."
+                )
             object.__setattr__(self, "candidates", tuple(_numbers(listed) for listed in self.candidates))
         for name, listed in zip(self.levels.names, self.candidates or (), strict=False):
             if listed.ndim != 2 or listed.shape[1] != len(self.sources):
