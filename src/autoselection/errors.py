@@ -6,6 +6,8 @@ The command line prints the sentence and exits with the class's ``exit_code``; a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -76,3 +78,12 @@ class MissingExtraError(AutoSelectionError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._given  # as an exception it would be built from its sentence alone
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Put the name of a recipe, as the user gave it, in front of what goes wrong when it meets a pool."""
+    try:
+        yield
+    except (RecipeError, SignalError) as error:
+        raise type(error)(f"{where}: {error}", hint=error.hint) from error

@@ -152,7 +152,7 @@ def test_union_of_an_unknown_recipe_is_an_error():
 
 def test_a_missing_signal_names_the_step_and_the_command():
     bare = SignalTable.from_arrays({"ngram_entropy": [1.0, 2.0]})
-    with pytest.raises(SignalError, match=r"step 2 \(ifd_filter\): .*autoselection score"):
+    with pytest.raises(SignalError, match=r"step 2: operator 'ifd_filter': .*autoselection score"):
         materialize(recipe(("ngram_entropy", {}), ("ifd_filter", {})), bare)
 
 

@@ -132,7 +132,14 @@ def test_a_winner_below_a_floor_is_refused(study_config: Path, scored_pool: Path
     assert f"{best.id} misses the floor of boolean, incumbent - 0.01" in study_markdown(study)
     meeting = [trial for trial in study.trials if trial.tasks["boolean"] >= study.floors["boolean"]]
     assert not meeting and "* misses the floors least: no trial meets them" in study_markdown(study)
-    assert f"No trial meets the floors; {best.id} misses them least." in what_if(study, {"addition": 2}).sentences
+    asked = what_if(study, {"addition": 2}, proposals=0)
+    assert f"No trial meets the floors; {best.id} misses them least, so it comes first." in asked.sentences
+    assert asked.trials[0].trial == best.id and {item.below for item in asked.trials} == {("boolean",)}
+    missed = [item.tasks["boolean"] for item in asked.trials]
+    scores = [item.score for item in asked.trials]
+    assert missed == sorted(missed, reverse=True) and scores != sorted(scores, reverse=True)
+    assert asked.to_dict()["trials"][0]["below"] == ("boolean",)
+    assert f"{best.tasks['boolean']:.4f} < floor" in whatif_sheets(asked)[0].rows[0]
     # The incumbent was trained with the search's seed before the search, and needs the fresh one alone.
     after = {(event["label"].split("-")[0], event["seed"]) for event in study.journal.of("incumbent_evaluation")}
     assert after == {("incumbent", 1), (best.id, 1)}

@@ -184,6 +184,19 @@ def test_a_bad_incumbent_stops_before_the_search(study_config: Path, tmp_path: P
     assert not Study(tmp_path / "study").trials
 
 
+@pytest.mark.parametrize("key", ["search.initial", "final.recipes"])
+def test_a_recipe_that_does_not_fit_the_pool_stops_before_any_training(
+    study_config: Path, tmp_path: Path, ends: Any, key: str
+) -> None:
+    ends(lambda job: scored(job, 0.0))
+    foreign = tmp_path / "foreign.yaml"
+    foreign.write_text("steps:\n- {operator: source_filter, params: {sources: [elsewhere]}}\n")
+    with pytest.raises(RecipeError, match=rf"{key}: .*foreign\.yaml: step 1: operator 'source_filter': .*elsewhere"):
+        run_study(config_of(study_config, f"{key}=[{foreign}]", "tasks.0.floor=base - 1"), tmp_path / "study")
+    kinds = {event["event"] for event in Study(tmp_path / "study").journal.events}
+    assert not kinds & {"floors", "evaluation", "final_plan"}
+
+
 def test_an_incumbent_that_cannot_be_trained_is_replaced_without_a_comparison(
     study_config: Path, tmp_path: Path, ends: Any
 ) -> None:

@@ -199,6 +199,18 @@ def test_screens_are_short_tables_and_details_on_demand(scored_pool: Path) -> No
     assert "was there" in scores and "{" not in scores and len(scores.splitlines()) < 12
 
 
+def test_copies_are_told_apart_from_rows(scored_pool: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mix.yaml"
+    mix = "{weights: {logic: 1, tally: 1}, other: 0, total_samples: 300, max_repeats: 8}"
+    recipe.write_text(f"steps:\n- {{operator: source_mix, params: {mix}}}\n")
+    code, told, _ = run("materialize", recipe, "--pool", scored_pool)
+    found = document("materialize", recipe, "--pool", scored_pool)
+    distinct = found["distinct_rows"]
+    assert code == 0 and found["rows"] == 300 > distinct == found["lineage"][0]["rows_out"]
+    assert f"mix.yaml: {distinct} of 400 rows, 300 with copies" in told and "with copies" in told.split("Rows by source")[1]
+    assert "150" in told.split("Rows by source")[1].split("tally")[1].splitlines()[0]
+
+
 def test_cheap_signals_come_before_parsing(tmp_path: Path) -> None:
     ingest([small_file(tmp_path)], tmp_path / "pool")
     names = list(document("score", tmp_path / "pool")["signals"])

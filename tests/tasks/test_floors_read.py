@@ -72,6 +72,9 @@ def test_a_wrong_floor_is_one_sentence_with_its_line(tmp_path):
         f"{path}:7: tasks.1.floor: expected a number, base or incumbent, the last two with + or - and a number behind if need be, "
         "such as 'incumbent - 0.01' (got 'base * 0.9')."
     )
+    for value in ("true", "[1]"):  # no text and no number either
+        with pytest.raises(ConfigError, match=r"study\.yaml:7: tasks\.1\.floor: expected a number, base or incumbent"):
+            load_config(config_with(tmp_path, value))
     path = config_with(tmp_path, "incumbent - 0.01", "incumbent: {recipe: none}\n")
     with pytest.raises(
         ConfigError, match=r"study\.yaml:7: tasks\.1\.floor: it is measured from the incumbent, and incumbent"

@@ -142,6 +142,7 @@ def materialize(
     document: dict[str, Any] = {
         "recipe": found.recipe.describe(),
         "rows": len(result.rows),
+        "distinct_rows": result.distinct,
         "subset_hash": result.subset_hash,
         "ordered_hash": result.ordered_hash,
         "state": state_vector(result.rows, place.table).to_dict(),
@@ -277,6 +278,7 @@ def apply_command(
         report = export_subset(pool, result.rows, out, form, card=card, columns=wanted, overwrite=overwrite)
         document: dict[str, Any] = {
             "rows": len(result.rows),
+            "distinct_rows": result.distinct,
             "subset_hash": result.subset_hash,
             "out": str(out),
             "lineage": lineage,

@@ -23,7 +23,7 @@ from autoselection.study import Study, Trial
 from autoselection.study.chance import chance_of
 from autoselection.study.dev_results import dev_results
 from autoselection.study.evidence import counted_tables
-from autoselection.tasks import TaskConfig, overall, shortfall
+from autoselection.tasks import TaskConfig, merit, overall, shortfall
 from autoselection.wording import suggestion
 
 PROPOSALS = 160
@@ -42,6 +42,7 @@ class Reweighed:
         score, before: its score now, and by the study's own weights.
         probability: that it is the best of the trials, see :func:`~autoselection.statistics.best_probabilities`; None where
             no item scores were kept.
+        below: tasks whose floor it misses.
     """
 
     trial: str
@@ -51,6 +52,7 @@ class Reweighed:
     rows: int
     recipe: str
     tasks: Mapping[str, float]
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class WhatIf:
 
     Attributes:
         weights: of every task.
-        trials: all that have a score, the best first.
+        trials: those that meet the floors, the best first; all that have a score, those that miss the floors least first, where none does.
         untried: a few proposals, the highest expected improvement first; empty where the pool is gone.
         sentences: the answer, and what is not known.
     """
@@ -131,7 +133,7 @@ def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROP
         ConfigError: a task that the study does not have, or no weight above 0.
         StudyError: no trial has a score.
     """
-    tasks = reweighed_tasks(study, weights)
+    tasks, floors = reweighed_tasks(study, weights), study.floors
     trials = study.contenders()
     if not trials:
         raise StudyError(f"{study.path}: no trial has a score yet; run the study first.")
@@ -149,10 +151,11 @@ def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROP
             trial.size,
             trial.recipe.describe(),
             trial.tasks,
+            tuple(task for task, floor in floors.items() if trial.tasks[task] < floor),
         )
         for place, (trial, score) in enumerate(zip(trials, scores, strict=True))
     ]
-    listed.sort(key=lambda item: -item.score)
+    listed.sort(key=lambda item: merit(item.score, item.tasks, floors), reverse=True)
     table = study_table(study, notes) if proposals else None
     untried = [] if table is None else _untried(study, table, trials, tasks, proposals)
     said = _sentences(study, listed, untried)
@@ -284,7 +287,7 @@ def _sentences(study: Study, trials: Sequence[Reweighed], untried: Sequence[Untr
         + ("." if own is None else f", not {own.id} ({_of(trials, own.id):.4f})."),
     ]
     if own is not None and shortfall(own.tasks, study.floors) > 0:
-        said.append(f"No trial meets the floors; {own.id} misses them least.")
+        said.append(f"No trial meets the floors; {own.id} misses them least, so it comes first.")
     if untried:
         first = untried[0]
         floors = "" if first.meets is None else " and meets the floors"

@@ -319,7 +319,7 @@ class SourceMix(BaseOperator):
             when=("weights", ()),
             help="weight of each source not named (unset: naming all is required)",
         ),
-        *size_params(None, True, " (neither set: the largest exact mix)"),
+        *size_params(None, True, " (neither set: the largest mix whose shares every group can serve)"),
         Param(
             "max_repeats",
             "int",
@@ -426,7 +426,7 @@ class VarentropyMix(BaseOperator):
             role="missing",
             help="what to do with rows without a score",
         ),
-        *size_params(None, False, " (neither set: the largest exact mix)"),
+        *size_params(None, False, " (neither set: the largest mix whose shares every group can serve)"),
     )
 
     def scored_by(self, params: Mapping[str, Any]) -> str | None:

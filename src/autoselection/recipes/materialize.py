@@ -519,8 +519,8 @@ def _checked(number: int, operator: Operator, given: Mask, kept: Rows) -> tuple[
 
 def _located(error: AutoSelectionError, number: int, name: str) -> AutoSelectionError:
     text = str(error)
-    where = f"step {number}" if f"'{name}'" in text else f"step {number} ({name})"
-    return type(error)(f"{where}: {text}")
+    named = "" if f"'{name}'" in text else f"operator '{name}': "
+    return type(error)(f"step {number}: {named}{text}", hint=error.hint)
 
 
 def _frozen(rows: Rows) -> Rows:

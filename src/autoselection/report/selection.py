@@ -70,8 +70,10 @@ def print_selection(
         told = Recipe((step,), library=result.recipe.library).describe()
         lines.append((f"{number}. {told}", *counts, _range(step, rows, signals)))
     headings = ("step", "rows in", "rows out", "dropped", "without score", "scores kept")
-    console.table(f"{title}: {len(result.rows):,} of {len(pool):,} rows", headings, lines, numbers=True)
-    console.table("Rows by source", ("source", "rows", "of", "share kept"), _source_lines(result, pool), numbers=True)
+    copies = f", {len(result.rows):,} with copies" if len(result.rows) > result.distinct else ""
+    console.table(f"{title}: {result.distinct:,} of {len(pool):,} rows{copies}", headings, lines, numbers=True)
+    headings = ("source", "rows", "of", "share kept", *(("with copies",) if copies else ()))
+    console.table("Rows by source", headings, _source_lines(result, pool), numbers=True)
     if verbose:
         state = state_vector(result.rows, signals).flat().items()
         cells = [(name, "" if value is None else f"{value:.4g}") for name, value in state]
@@ -93,12 +95,22 @@ def _range(step: Step, rows: Rows, signals: SignalTable) -> str:
 
 
 def _source_lines(result: Materialization, pool: Pool) -> list[tuple[str, ...]]:
-    kept = np.bincount(pool.source_codes[result.rows], minlength=len(pool.source_names))
-    totals = np.bincount(pool.source_codes, minlength=len(pool.source_names))
+    """Rows of the largest sources; with copies, where there are any, in one more column."""
+    width = len(pool.source_names)
+    kept = np.bincount(pool.source_codes[np.unique(result.rows)], minlength=width)
+    trained = np.bincount(pool.source_codes[result.rows], minlength=width)
+    totals = np.bincount(pool.source_codes, minlength=width)
     order = np.argsort(-totals, kind="stable").tolist()
+    shown = 5 if trained.sum() > kept.sum() else 4
     lines: list[tuple[str, ...]] = [
-        (pool.source_names[code], f"{kept[code]:,}", f"{totals[code]:,}", f"{kept[code] / max(1, totals[code]):.1%}")
+        (
+            pool.source_names[code],
+            f"{kept[code]:,}",
+            f"{totals[code]:,}",
+            f"{kept[code] / max(1, totals[code]):.1%}",
+            f"{trained[code]:,}",
+        )[:shown]
         for code in order[:_SHOWN_SOURCES]
     ]
     more = len(order) - _SHOWN_SOURCES
-    return [*lines, (f"… {more:,} more (see --json)", "", "", "")] if more > 0 else lines
+    return [*lines, (f"… {more:,} more (see --json)", *[""] * (shown - 1))] if more > 0 else lines

@@ -15,7 +15,7 @@ def whatif_sheets(found: WhatIf) -> list[Sheet]:
             f"{item.score:.4f}",
             f"{item.before:.4f}",
             "" if item.probability is None else f"{item.probability:.0%}",
-            *(f"{item.tasks[name]:.4f}" for name in found.weights),
+            *(f"{item.tasks[name]:.4f}{' < floor' if name in item.below else ''}" for name in found.weights),
             f"{item.rows:,}",
             item.recipe,
         )

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from autoselection.activity import tell_stage
 from autoselection.config import StudyConfig
+from autoselection.errors import naming
 from autoselection.executors import Executor
 from autoselection.ledger import Journal
 from autoselection.progress import console
-from autoselection.recipes import lineage_remarks
+from autoselection.recipes import lineage_remarks, load_recipe, materialize
+from autoselection.signals import SignalTable
 from autoselection.study.budget import change_budget, known_budget
 from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.identity import study_identity
@@ -42,7 +44,7 @@ def begin(
         journal: that of the study, held.
 
     Raises:
-        ConfigError, PoolError, SignalError: something that it needs is wrong or missing.
+        ConfigError, PoolError, RecipeError, SignalError: something that it needs is wrong or missing.
         StudyError: the folder belongs to another study, or what it began with changed.
     """
     check_kind(journal, "study")
@@ -62,7 +64,20 @@ def begin(
     if incumbent is not None:
         for said in lineage_remarks(incumbent.selected.lineage):
             console.say(styled(f"Incumbent, {incumbent.name}", "yellow"), f": {said}")
+    _try_recipes(config, prepared.table)
     measure_floors(study, prepared.pool, executor, None if incumbent is None else incumbent.selected)
     settle_levels(study)
     learn_from_earlier(study, prepared.table, prepared.pool)
     return study, prepared, incumbent
+
+
+def _try_recipes(config: StudyConfig, table: SignalTable) -> None:
+    """Run the recipes that the search begins with and those of the final table, so that none fails after hours.
+
+    Raises:
+        RecipeError, SignalError: one cannot be run on this pool; key and file are named.
+    """
+    for key, files in (("search.initial", config.search.initial), ("final.recipes", config.final.recipes)):
+        for file in files:
+            with naming(f"{key}: {file}"):
+                materialize(load_recipe(file), table, seed=config.search.seed)

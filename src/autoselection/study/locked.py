@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoselection.config import StudyConfig
-from autoselection.errors import ConfigError, RecipeError
+from autoselection.errors import ConfigError, RecipeError, naming
 from autoselection.pool import Pool
 from autoselection.recipes import (
     Lock,
@@ -88,7 +88,8 @@ def run_named_recipe(
         raise ConfigError("Name a recipe, or a lock file with --locked.")
     loaded = load_recipe(recipe)
     place = open_scored_pool(list(pool), loaded, config, str(recipe))
-    result = materialize(loaded, place.table, seed=seed or 0, cache=cache)
+    with naming(str(recipe)):
+        result = materialize(loaded, place.table, seed=seed or 0, cache=cache)
     study = open_named_pool(pool).config if place.table.excluded is not None else None
     cosine = None if study is None else study.pool.contamination_cosine
     return NamedSelection(str(recipe), loaded, place, result, seed or 0, cache, cosine)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig
-from autoselection.errors import AutoSelectionError, ConfigError, StudyError
+from autoselection.errors import AutoSelectionError, ConfigError, StudyError, naming
 from autoselection.recipes import Recipe, ScoredPool, load_recipe, materialize
 from autoselection.recipes.ready import is_ready_name
 from autoselection.study.named_pools import is_study, open_scored_pool
@@ -81,7 +81,8 @@ def open_named_subset(
         return NamedSubset(named, place, _rows_of(place, path), tasks=tasks, task_remarks=missing)
     recipe = load_recipe(path)
     place = open_scored_pool(list(pool), recipe, config, named)
-    rows = materialize(recipe, place.table, seed=seed or 0).rows
+    with naming(named):
+        rows = materialize(recipe, place.table, seed=seed or 0).rows
     tasks, missing = _targets(config, pool)
     return NamedSubset(named, place, rows, recipe, seed or 0, tasks=tasks, task_remarks=missing)
 

@@ -94,9 +94,11 @@ class TaskConfig(StrictModel):
     @field_validator("floor", mode="before")
     @classmethod
     def _is_floor(cls, value: object) -> object:
-        text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-        if isinstance(text, str):
-            Floor.parse(text)
+        if value is None:
+            return None
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        text = str(value) if is_number or isinstance(value, str) else ""
+        Floor.parse(text)
         return text
 
     @property
