@@ -42,3 +42,19 @@ def called_better(searches: int, bad: int, *, corrected: bool) -> float:
 def test_a_winner_by_chance_is_seldom_called_better(bad: int) -> None:
     assert called_better(120, bad, corrected=False) > 0.05
     assert called_better(120, bad, corrected=True) < 0.05
+
+
+@pytest.mark.parametrize(("trials", "bad"), [(2, 0), (4, 2), (4, 0)])
+def test_a_rival_that_was_passed_over_is_flattered_less_than_others(trials: int, bad: int) -> None:
+    """What is taken off is what the best of a few trials is ahead of an equally good one that was not chosen."""
+    rng = np.random.default_rng(trials + bad)
+    quality = np.r_[np.zeros(trials - bad), np.full(bad, -0.6)]
+    ahead, taken = [], []
+    for run in range(150):
+        scores = quality[:, None] + rng.normal(0, 0.5, (trials, ITEMS))
+        best = int(scores.mean(axis=1).argmax())
+        if best:  # the first one is the incumbent
+            ahead.append(scores[best].mean() - scores[0].mean())
+            tables = [[score[None]] for score in scores]
+            taken.append(selection_flattery(tables, rival=0, draws=300, seed=run).items)
+    assert 0.97 * np.mean(ahead) < np.mean(taken) < 1.45 * np.mean(ahead)

@@ -20,7 +20,7 @@ from autoselection.config import StudyConfig, load_config
 from autoselection.errors import RecipeError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool
-from autoselection.recipes import Recipe, Step, materialize
+from autoselection.recipes import Recipe, Step, materialize, subset_hash
 from autoselection.report import study_markdown, write_report
 from autoselection.signals import load_table
 from autoselection.statistics import chance_correlation, pooled_noise, selection_flattery, shared_chance
@@ -388,6 +388,26 @@ def test_more_evaluations_renew_the_verdict_although_the_winner_stays(
     last = max(place for place, event in enumerate(events) if event["event"] == "verdict")
     write_unchecked(study.path / "journal.jsonl", events[:last])
     assert "went on after this verdict, from 4 trials to 7" in study_markdown(Study(study.path))
+
+
+def test_a_later_verdict_knows_the_trainings_of_the_first(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    """Chance in training is pooled over every subset that was trained twice, the first verdict's winner too."""
+
+    def shuffled(quality: Callable[[EvaluationJob], float]) -> End:
+        return lambda job: replace(scored(job, quality(job), 0.1 * job.seed), settings={})
+
+    ends(shuffled(lambda job: 0.0))
+    study = run_study(config_of(study_config), tmp_path / "study")
+    before = judged(study)
+    known = {trial.record["subset_hash"] for trial in study.subsets()}
+
+    def later(job: EvaluationJob) -> float:
+        return 0.5 if job.rows is not None and subset_hash(np.sort(job.rows)) not in known and not is_full(job) else 0.0
+
+    ends(shuffled(later))
+    found = judged(run_study(config_of(study_config, "search.evaluations=7"), study.path))
+    assert found["winner"] != before["winner"] and found["plan"] == 2
+    assert (before["noise"]["freedom"], found["noise"]["freedom"]) == (2, 3)
 
 
 def scored_first_best() -> End:

@@ -207,7 +207,10 @@ def test_copies_are_told_apart_from_rows(scored_pool: Path, tmp_path: Path) -> N
     found = document("materialize", recipe, "--pool", scored_pool)
     distinct = found["distinct_rows"]
     assert code == 0 and found["rows"] == 300 > distinct == found["lineage"][0]["rows_out"]
-    assert f"mix.yaml: {distinct} of 400 rows, 300 with copies" in told and "with copies" in told.split("Rows by source")[1]
+    assert (
+        f"mix.yaml: {distinct} of 400 rows, 300 with copies" in told
+        and "with copies" in told.split("Rows by source")[1]
+    )
     assert "150" in told.split("Rows by source")[1].split("tally")[1].splitlines()[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,13 @@ from scipy.stats import norm
 
 from autoselection.diagnose.study import study_table
 from autoselection.errors import ConfigError, StudyError
-from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Materialization, PrefixCache, materialize
 from autoselection.search import Prediction, SearchController
 from autoselection.search.proposer import EditProposer, ProposalRequest, StartingPoint
 from autoselection.signals import SignalTable
 from autoselection.statistics import best_probabilities, chance_correlation
 from autoselection.study import Study, Trial
-from autoselection.study.chance import chance_of
-from autoselection.study.dev_results import dev_results
+from autoselection.study.chance import study_chance
 from autoselection.study.evidence import counted_tables
 from autoselection.tasks import TaskConfig, merit, overall, shortfall
 from autoselection.wording import suggestion
@@ -185,15 +183,7 @@ def _probabilities(
     if len(tables) < len(trials):
         return None, ["Which trial is the best is told by the scores alone: no item scores were kept of some."]
     # The trainings of the verdict count too: they are the only repeats of a search with one seed.
-    results = {
-        trial.id: {
-            seed: _scored(result, tasks)
-            for seed, result in dev_results(study, trial.record["subset_hash"]).items()
-            if result.failure is None
-        }
-        for trial in trials
-    }
-    chance = chance_of(results, {trial.id: study.rows(trial.id) for trial in trials})
+    chance = study_chance(study, score=lambda result: overall(result.scores, tasks))
     seeds = [list(trial.results) for trial in trials]
     notes = []
     deviations = [0.0] * len(trials)
@@ -204,13 +194,9 @@ def _probabilities(
             "No subset was trained with two seeds: probabilities say what other items would choose, not what other "
             "trainings would."
         )
-    correlation = chance_correlation(seeds, chance.among([trial.id for trial in trials]), chance.shared)
+    correlation = chance_correlation(seeds, chance.among([trial.record["subset_hash"] for trial in trials]), chance.shared)
     found = best_probabilities(tables, deviations, correlation=correlation, seed=study.config.search.seed)
     return found, notes
-
-
-def _scored(result: EvaluationResult, tasks: Sequence[TaskConfig]) -> EvaluationResult:
-    return replace(result, score=overall(result.scores, tasks))
 
 
 def _untried(

@@ -103,8 +103,8 @@ def selection_flattery(
         correlation: of that chance between trials, float64[K, K], see
             :func:`~autoselection.statistics.chance_correlation`; None: none. What all have in common does not matter to
             the choice. With one row and column more, and a deviation more, the last one is a rival that is no trial.
-        rival: place of what the chosen one, being another, is compared with: ``training`` is then the luck of the chosen
-            one beside that of the rival, in the trainings of the search.
+        rival: place of what the chosen one, being another, is compared with: both parts are then those of the chosen one
+            less those of the rival, which was passed over on the same items (where it is a trial) and in the same trainings.
         draws: how often is chosen.
 
     Returns:
@@ -136,11 +136,15 @@ def selection_flattery(
             left[part] += np.where(missed > 0, out @ layout.T / np.maximum(missed, 1), counts @ layout.T / items)
     tasks = len(tables[0])
     chosen = np.argmax(drawn / tasks + noise[:, : len(tables)], axis=1)[:, None]
-    gap = np.take_along_axis((drawn - left) / tasks, chosen, axis=1)
-    luck = np.take_along_axis(noise, chosen, axis=1)[:, 0]
+    gaps = (drawn - left) / tasks
+    gap, luck = (np.take_along_axis(found, chosen, axis=1)[:, 0] for found in (gaps, noise))
     if rival is not None:
-        luck = (luck - noise[:, rival])[chosen[:, 0] != rival]
-        luck = luck if len(luck) else np.zeros(1)  # it is always the best: nothing else is chosen by chance
+        others = chosen[:, 0] != rival
+        if not others.any():  # it is always the best: nothing else is chosen by chance
+            return Flattery(0.0, 0.0)
+        luck = (luck - noise[:, rival])[others]
+        # A rival that is a trial was passed over on the same items, which did not suit it.
+        gap = (gap - gaps[:, rival] if rival < len(tables) else gap)[others]
     return Flattery(max(0.0, float(gap.mean())), max(0.0, float(luck.mean())))
 
 

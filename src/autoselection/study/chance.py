@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from autoselection.evaluation import EvaluationResult
 from autoselection.search.overlaps import overlap
 from autoselection.statistics import SeedNoise, pooled_noise, shared_chance
+from autoselection.study.dev_results import dev_results
+from autoselection.study.study import Study
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,3 +62,28 @@ def chance_of(results: Mapping[str, Mapping[int, EvaluationResult]], rows: Mappi
     shared = shared_chance(scores, similarity) if by_row else 0.0
     noise = pooled_noise(scores, similarity, shared)
     return Chance({name: place for place, name in enumerate(names)}, similarity, shared, noise)
+
+
+def study_chance(
+    study: Study, more: Mapping[str, NDArray[np.int64]] = MappingProxyType({}), score: Callable[[EvaluationResult], float] | None = None
+) -> Chance:
+    """Chance in training, from everything that a study trained and scored on dev, every training once: by the search, as references and for
+    every verdict.
+
+    Args:
+        more: rows of subsets that are no trials, by their hash, such as the incumbent.
+        score: of a result; None: what is maximised.
+
+    Raises:
+        StudyError: the rows of a trial cannot be read.
+    """
+    trials = {trial.record["subset_hash"]: trial for trial in study.subsets() if trial.score is not None}
+    results: dict[str, dict[int, EvaluationResult]] = {}
+    for name in (*trials, *(name for name in more if name not in trials)):
+        found = {seed: result for seed, result in dev_results(study, name).items() if not result.failure}
+        if score is not None:
+            found = {seed: replace(result, score=score(result)) for seed, result in found.items()}
+        if found:
+            results[name] = found
+    rows = {name: study.rows(trial.id) for name, trial in trials.items()} | dict(more)
+    return chance_of(results, rows)

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.statistics import (
+    SeedNoise,
     chance_correlation,
     compare_all,
+    pooled_noise,
     selection_bias,
     table_components,
     trial_noise,
 )
-from autoselection.study.chance import chance_of
+from autoselection.study.chance import Chance, study_chance
 from autoselection.study.dev_results import dev_results
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
@@ -235,33 +237,35 @@ def _bias(
     known = [table for table in counted_tables(trials, study.config.tasks) if table is not None]
     if len(known) < 2 or len(known) < len(trials):
         return None
-    several = any(len(table[0]) > 1 for table in known)
-    spread = None
-    if not several:  # the verdict's seeds, and the final table's, stand in for those the search did not have
-        repeated = [
-            *results.values(),
-            *(list(dev_results(study, trial.record["subset_hash"]).values()) for trial in trials),
-        ]
-        variances = [
-            np.var([result.score for result in found], ddof=1)
-            for found in repeated
-            if len(found) > 1 and not any(result.failure for result in found)
-        ]
-        spread = float(np.sqrt(np.mean(variances))) if variances else None
-    alike = _alike(study, trials) if several or spread is not None else 0.0
-    noise = trial_noise(known, spread, alike=alike or 0.0)
-    bias = selection_bias([float(trial.score or 0.0) for trial in trials], noise)
-    return {**vars(bias), "seeds_known": several or spread is not None, "alike": alike}
-
-
-def _alike(study: Study, trials: Sequence[Trial]) -> float | None:
-    """Mean correlation of chance in training between two trials; None if the rows of one cannot be read."""
     try:
-        rows = {trial.id: study.rows(trial.id) for trial in trials}
-    except StudyError:
-        return None
-    found = chance_of({trial.id: trial.results for trial in trials}, rows)
-    correlation = chance_correlation([list(trial.results) for trial in trials], found.similarity, found.shared)
+        chance = study_chance(study)
+    except StudyError:  # the rows of a trial cannot be read: as if no two shared any
+        chance = None
+    noise = _noise(study, trials) if chance is None else chance.noise
+    if not noise.known:  # the final table's seeds stand in for those that dev did not have
+        scored = [found for found in results.values() if not any(result.failure for result in found)]
+        noise = pooled_noise([{seed: result.score for seed, result in enumerate(found)} for found in scored])
+    alike: float | None = 0.0
+    if noise.known:
+        alike = None if chance is None else _alike(chance, trials)
+    spread = math.sqrt(noise.variance) if noise.known else None
+    among = trial_noise(known, spread, alike=alike or 0.0)
+    bias = selection_bias([float(trial.score or 0.0) for trial in trials], among)
+    return {**vars(bias), "seeds_known": noise.known, "alike": alike}
+
+
+def _noise(study: Study, trials: Sequence[Trial]) -> SeedNoise:
+    """Chance in training where overlaps are not known."""
+    found = [dev_results(study, trial.record["subset_hash"]) for trial in trials]
+    return pooled_noise([{seed: one.score for seed, one in own.items() if not one.failure} for own in found])
+
+
+def _alike(chance: Chance, trials: Sequence[Trial]) -> float:
+    """Mean correlation of chance in training between two trials."""
+    seeds = [list(trial.results) for trial in trials]
+    correlation = chance_correlation(
+        seeds, chance.among([trial.record["subset_hash"] for trial in trials]), chance.shared
+    )
     count = len(trials)
     return float((correlation.sum() - np.trace(correlation)) / (count * (count - 1)))
 

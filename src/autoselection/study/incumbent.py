@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from autoselection.statistics import (
     table_score,
 )
 from autoselection.statistics.compare import p_text
-from autoselection.study.chance import Chance, chance_of
+from autoselection.study.chance import Chance, study_chance
 from autoselection.study.dev_results import dev_results
 from autoselection.study.evidence import LEVEL, Table, check_items, counted_tables, item_table
 from autoselection.study.floors import FloorCheck, floor_checks
@@ -196,8 +196,7 @@ def verdict(study: Study, rows: NDArray[np.int64]) -> dict[str, Any]:
     mine, other = (item_table([results[seed] for seed in seeds], tasks) for results in (ours, theirs))
     if mine is None or other is None:
         return found("not comparable", f"{winner} and {name} are not compared: no item scores were kept.")
-    compared = {plan["winner_hash"]: ours, plan["incumbent_hash"]: theirs}
-    chance = _chance(study, compared, {plan["incumbent_hash"]: rows})
+    chance = study_chance(study, {plan["incumbent_hash"]: rows})
     noise = chance.noise
     overlap = chance.correlation(plan["winner_hash"], plan["incumbent_hash"])
     flattery = _flattery(study, chance, plan)
@@ -216,7 +215,7 @@ def verdict(study: Study, rows: NDArray[np.int64]) -> dict[str, Any]:
         outcome, shown = "worse", flattered  # flattered, and worse all the same
     said = _said(outcome, winner, name, shown, measured, float(taken.mean()), len(study.contenders()), chance, plan)
     on_score = outcome
-    floors = _beside_floors(study, plan, {"winner": mine, "incumbent": other}, compared, rows)
+    floors = _beside_floors(study, plan, {"winner": mine, "incumbent": other}, rows)
     if below := [check.sentence(winner) for check in floors.get("winner", ()) if check.below]:
         outcome, said = "below a floor", f"{' '.join(below)} {said}"
     elif outcome != "better" and (lower := [c.sentence(name) for c in floors.get("incumbent", ()) if c.below]):
@@ -257,34 +256,10 @@ def _less(table: Table, taken: NDArray[np.float64], tasks: Collection[str]) -> T
     return {task: values - taken[:, None] if task in tasks else values for task, values in table.items()}
 
 
-def _chance(
-    study: Study,
-    compared: Mapping[str, Mapping[int, EvaluationResult]],
-    rows: Mapping[str, NDArray[np.int64]],
-    task: str | None = None,
-) -> Chance:
-    """Chance in training, from whatever was trained, every training once.
-
-    Args:
-        compared: results of winner and incumbent by subset hash, trainings for the verdict included.
-        rows: the incumbent's, by its hash.
-        task: whose scores; None: those that are maximised.
-    """
-    trials = {trial.record["subset_hash"]: trial for trial in study.subsets() if trial.score is not None}
-    results = {name: trial.results for name, trial in trials.items()} | dict(compared)
-    if task is not None:
-        results = {
-            name: {seed: replace(result, score=result.scores[task]) for seed, result in found.items()}
-            for name, found in results.items()
-        }
-    return chance_of(results, {name: study.rows(trial.id) for name, trial in trials.items()} | dict(rows))
-
-
 def _beside_floors(
     study: Study,
     plan: Mapping[str, Any],
     tables: Mapping[str, Table],
-    compared: Mapping[str, Mapping[int, EvaluationResult]],
     rows: NDArray[np.int64],
 ) -> dict[str, list[FloorCheck]]:
     """Winner and incumbent beside every floor; empty if there is none."""
@@ -293,7 +268,7 @@ def _beside_floors(
     one, other = plan["winner_hash"], plan["incumbent_hash"]
     alike, same = {}, {}
     for task in study.floors:
-        chance = _chance(study, compared, {other: rows}, task)
+        chance = study_chance(study, {other: rows}, lambda result, task=task: result.scores[task])
         alike[task], same[task] = (chance.noise, chance.correlation(one, other)), (chance.noise, 1.0)
     return {
         "winner": floor_checks(study, tables["winner"], tables["incumbent"], alike),
