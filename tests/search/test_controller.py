@@ -354,3 +354,21 @@ def test_wrong_observations_are_refused(small):
         controller.tell(Observation("t001", 0.2))
     with pytest.raises(ValueError, match="q >= 1"):
         controller.ask(0)
+
+
+def test_a_new_trajectory_is_chosen_among_many_and_within_what_was_seen(small):
+    """Where a ranker has a prior, reseeds are predicted like edits, and none is far smaller than anything tried."""
+    config = SearchConfig(evaluations=14, seed=3, proposals=24, min_rows=5, reseed={"patience": 1})
+    controller = SearchController(small.signals, config)
+    sizes: list[int] = []
+    reseeds = []
+    while candidates := controller.ask():
+        for candidate in candidates:
+            if candidate.origin == "reseed":
+                reseeds.append(candidate)
+                assert candidate.prediction is not None
+                assert len(candidate.rows) >= 0.5 * min(size for size in sizes if size < small.signals.n)
+            sizes.append(len(candidate.rows))
+            controller.tell(Observation(candidate.id, small.score(candidate.rows)))
+    ranked = [d for r in controller.rounds for d in r.decisions if d.candidate in {c.id for c in reseeds}]
+    assert len(reseeds) >= 2 and all(decision.generated > 1 for decision in ranked)

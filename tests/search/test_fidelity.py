@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -52,7 +53,11 @@ def test_the_first_short_trainings_are_the_halves_of_scores(done, small):
         == {"low", "high"}
         == {s.params["direction"] for s in first[2:]}
     )
-    assert {c.recipe.steps[0].params["fraction"] for c in done.candidates[:5]} == {0.5}
+    halves = [c for c in done.candidates if c.origin == "warmup"]
+    pairs = Counter(c.recipe.steps[0].operator for c in halves)
+    assert len(halves) == 6 and set(pairs.values()) == {2}, "five are asked for, and the third score's other end comes too"
+    n = len(small.signals.selectable)
+    assert all(abs(len(c.rows) / n - 0.5) <= 0.05 for c in halves), [len(c.rows) for c in halves]
     again = SearchController(
         small.signals,
         SearchConfig(evaluations=6, seed=2, proposals=12, min_rows=10, fidelity={**SHORT, "warmup": 40}),

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,8 @@ class Policy:
         if probes < (config.warmup if level is None else config.fidelity.warmup):
             screened = self._screened(number) if level is not None else None
             return screened or self._probe(number, probes) or "No new subset was found for a warmup probe."
+        if history.next_level != FULL and (second := self._screened(number, begun=True)) is not None:
+            return second
         if level is not None and not history.short_is_due:
             promoted = promotion(history, self.predictions, self.space.registry, number)
             if promoted is not None:
@@ -108,6 +111,8 @@ class Policy:
         if probes < probes_due(history):
             screened = self._screened(number) if screening_pays(history) else None
             return screened or self._probe(number, probes) or "No new subset was found for a warmup probe."
+        if screening_pays(history) and (second := self._screened(number, begun=True)) is not None:
+            return second
         return self._beyond_warmup(number, probes)
 
     def _beyond_warmup(self, number: int, probes: int) -> Chosen | str:
@@ -166,15 +171,30 @@ class Policy:
         candidate = self._candidate(number, draft, "initial", None, 0)
         return candidate, Decision.about(candidate, 1, {}, [draft.record], "given as a starting point", notes)
 
-    def _screened(self, number: int) -> Chosen | None:
-        """The next half of a score that no candidate has; None when there is none left."""
-        for recipe in screens(self.space, self._rng(0, WARMUP)):
-            draft = self.drafts.make(recipe, "half of a score, to see which end is better")
-            if self.drafts.problem(draft) is None:
-                candidate = self._candidate(number, draft, "warmup", None, 0)
-                reason = "both halves of every score that filters cut by are trained shortly first"
-                return candidate, Decision.about(candidate, 1, {}, [draft.record], reason, {})
+    def _screened(self, number: int, *, begun: bool = False) -> Chosen | None:
+        """The next half of a score that no candidate has; None when there is none left.
+
+        Args:
+            begun: only the other half of a score of which one was trained: alone it says nothing.
+        """
+        probes = {candidate.subset_hash for candidate in self.history.candidates if candidate.origin == "warmup"}
+        for ends in self._halves:
+            drafts = [self.drafts.make(recipe, "half of a score, to see which end is better") for recipe in ends]
+            if begun and not any(draft.outcome.subset_hash in probes for draft in drafts):
+                continue
+            for draft in drafts:
+                if self.drafts.problem(draft) is None:
+                    candidate = self._candidate(number, draft, "warmup", None, 0)
+                    reason = "both halves of every score that filters cut by are trained shortly first"
+                    return candidate, Decision.about(candidate, 1, {}, [draft.record], reason, {})
         return None
+
+    @cached_property
+    def _halves(self) -> list[tuple[Recipe, ...]]:
+        def rows_of(recipe: Recipe) -> int:
+            return self.drafts.make(recipe, "").outcome.distinct
+
+        return screens(self.space, self._rng(0, WARMUP), rows_of, len(self.signals.selectable))
 
     def _probe(self, number: int, probe: int) -> Chosen | None:
         """A random recipe: the leader of many where the ranker can tell them apart before anything is known, else a drawn
@@ -226,24 +246,28 @@ class Policy:
         return None
 
     def _new_trajectory(self, number: int, notes: Mapping[str, Note]) -> Chosen | None:
+        """A recipe of credited operators: the leader of many where the ranker has a prior, else the first one that is a new subset."""
         history, config = self.history, self.history.config
         rng = self._rng(number, RESEED)
-        dropped: Counter[str] = Counter()
         earned, scored = history.credit, history.scored
-        trajectory = 1 + history.count("reseed")
-        for drawn in range(1, reseed.TRIES + 1):
+        many = self.predictions.ranker.has_prior
+        proposals = Proposals()
+        for _ in range(config.proposals if many else reseed.TRIES):
             recipe, edit = reseed.draw_reseed(self.space, scored, earned, config.max_steps, rng)
-            draft = self.drafts.make(recipe, edit)
-            problem = self.drafts.problem(draft)
-            if problem:
-                dropped[problem] += 1
-                continue
-            reason = f"no new best for {history.stagnation} evaluations"
-            if notes:
-                reason = "; ".join(map(str, notes))
-            candidate = self._candidate(number, draft, "reseed", None, trajectory)
-            return candidate, Decision.about(candidate, drawn, dropped, [draft.record], reason, notes)
-        return self._probe(number, history.count("warmup"))
+            self._add(proposals, recipe, edit)
+            if proposals.drafts and not many:
+                break
+        if not proposals.drafts:
+            return self._probe(number, history.count("warmup"))
+        drafts = list(proposals.drafts.values())
+        ranked = self.predictions.ranked(drafts, number) if many else drafts
+        reason = "; ".join(map(str, notes)) or f"no new best for {history.stagnation} evaluations"
+        if many:
+            reason += f"; {self._why(ranked[0], f'{len(ranked)} random recipes of credited operators')}"
+        candidate = self._candidate(number, ranked[0], "reseed", None, 1 + history.count("reseed"))
+        kept = [draft.record for draft in ranked[:RANKED_KEPT]]
+        generated, dropped = proposals.generated, proposals.dropped
+        return candidate, Decision.about(candidate, generated, dropped, kept, reason, notes, len(ranked))
 
     def _edit(self, number: int, best: EvaluatedCandidate) -> Chosen | None:
         """The leader of a ranking of what the proposer and the roles propose."""

@@ -13,7 +13,7 @@ from autoselection.search.records import EvaluatedCandidate
 from autoselection.search.space import RecipeSpace
 
 TRIES = 20
-"""Draws until a valid, new subset is found; bounds work in a pool that is nearly exhausted."""
+"""Draws until a new subset is found, where no ranker chooses among many; bounds work in a pool that is nearly exhausted."""
 CAPS = (0.1, 1.0)
 """Range of the random size cap (share of the pool's rows): any size that a search looks at."""
 MAX_OPERATORS = 4
