@@ -7,7 +7,8 @@ Student's t over pools.
 * ``mean_regret``, ``ci95``: in spreads. ``regret_of``: by pool.
 * ``curve``, ``curve_ci95``: mean over pools of the truth above the whole pool's, in spreads, after each evaluation.
 * ``vs_random``: by how much the truth is above that of random recipe search after 5, 8 and all evaluations (spreads),
-  with an interval over pools; ``vs_ours``: by how much ours is above it after all.
+  with an interval over pools; ``vs_ours``: by how much ours (``ours:learnt`` where it is there) is above it after all, ``vs_ours_after``: after each.
+* ``left_out``: whether what the method knows was learnt from other pools only.
 * ``evals_to_random15``, ``evals_to_published15``: mean over cells, a cell where it never is counts as the budget plus one.
 * ``worse_than_random``: pools on which the mean truth is below random recipe search's by more than twice the standard
   error of their paired difference over seeds and models.
@@ -23,6 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
+
+from benchmarks.methods import own_search
 
 AFTER = (5, 8)
 ALL = "all"
@@ -94,11 +97,17 @@ def _pooled(method: str, lines: Sequence[Line]) -> dict[str, Any]:
     if "random" in there and method != "random":
         out["vs_random"] = {str(after): against("random", after) for after in (*AFTER, budget) if after <= budget}
         out["worse_than_random"] = [pool for pool in pools if _worse(method, "random", pool, lines)]
-    if "ours" in there and method != "ours":
-        ours = against("ours", budget)
-        ends = ours["ci95"]
-        out["vs_ours"] = {"difference": -ours["difference"], "ci95": ends and [-ends[1], -ends[0]]}
+    if (own := own_search(there)) not in (None, method):
+        behind = {after: _turned(against(own, after)) for after in (*AFTER, budget) if after <= budget}
+        out["vs_ours"] = behind[budget]
+        out["vs_ours_after"] = {str(after): found for after, found in behind.items()}
     return out
+
+
+def _turned(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A difference the other way round."""
+    ends = found["ci95"]
+    return {"difference": -found["difference"], "ci95": ends and [-ends[1], -ends[0]]}
 
 
 def _beside(method: str, line: Line, lines: Sequence[Line]) -> Line:

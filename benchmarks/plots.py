@@ -246,7 +246,7 @@ def _table(title: str, lines: Sequence[Line]) -> str:
     rows = [f"### {title}", "", _row(headings), _row(["---", *["---:"] * (len(headings) - 1)])]
     for line in lines:
         against = line.get("vs_ours")
-        name = f"**{line['method']}**" if line["method"] == OURS else line["method"]
+        name = f"**{line['method']}**" if line["method"] in (OURS, "ours:learnt") else line["method"]
         rows.append(
             _row(
                 [

@@ -21,7 +21,7 @@ the noisy scores it has paid for.
 * ``evals_to_random15``, ``evals_to_published15``: first evaluation after which the curve is at the mean of random
   recipe search, of the published loop, after 15; null if it never is.
 * ``win_rate``: share of seeds on which it beats each other method (ties count half).
-* ``vs_ours``: its regret minus that of ``ours`` on the same seeds, mean and Student's interval; positive: ours is better.
+* ``vs_ours``: its regret minus that of ``ours:learnt`` (else ``ours``) on the same seeds, mean and Student's interval; positive: ours is better.
 * ``seconds_per_round``: seconds of the controller an evaluation, median over seeds (evaluations themselves excluded).
 * ``spent``: full evaluations' worth that it spent, mean; ``refused``: what it did not use of the budget, mean. Methods with
   a budget of their own (``single-operators:all``) spend more; their ``curve`` ends at the common budget, ``final`` does not.
@@ -40,7 +40,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -49,18 +49,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 import autoselection
 from autoselection.search import SearchConfig
-from benchmarks.methods import DEFAULT, KNOWN, Method, method_of
+from benchmarks.methods import DEFAULT, KNOWN, Method, defaults, learnt_from, method_of, own_search
 from benchmarks.methods.learnt import SOURCES
 from benchmarks.over_pools import interval, pooled_lines
 from benchmarks.pools.models import MODELS
 from benchmarks.pools.specification import NAMES
 from benchmarks.recipebench.build import end_with
 from benchmarks.recipebench.interpolate import TableError
+from benchmarks.verdicts import whole_pool_stays
 from benchmarks.worlds.base import Session, World, incumbents
 from benchmarks.worlds.interpolated import InterpolatedWorld
 from benchmarks.worlds.pools import PoolWorld
@@ -69,8 +69,6 @@ from benchmarks.worlds.synthetic import SyntheticWorld, world_seed
 
 FAMILIES, SPLITS = ("synthetic", "recipebench", "pools"), ("tune", "heldout")
 REFERENCE_BUDGET = 15
-VERDICT_SEEDS = 2
-"""Trainings of the winner and of the incumbent that a study's verdict has by default: one of the search, one fresh."""
 
 _RECIPES = ("operators", "recipes", "search/baselines.py", "search/space.py", "search/warmup.py")
 #: Files of the package that the methods of a module depend on besides it: kept runs are of the same code. Default: the search.
@@ -124,6 +122,7 @@ class Setting:
         if self.family == "synthetic":
             return _digest([*files, _HERE / "worlds" / "synthetic.py"], self.noise)
         world = _interpolated(self)
+        files.append(_HERE / "verdicts.py")
         files += [_HERE / "worlds" / name for name in ("interpolated.py", f"{self.family}.py")]
         return _digest(files, world.interpolator.digest, self.noise)
 
@@ -187,6 +186,7 @@ def run_one(setting: Setting, name: str, budget: int, seed: int, path: Path) -> 
         "spent": round(session.spent, 4),
         "seconds": round(seconds, 4),
         "strange": None if strange is None else float(np.mean([strange(item.rows) > 0 for item in session.log])),
+        "stays": isinstance(world, PoolWorld) and whole_pool_stays(session.log, picks[-1], world, session.seed),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}")
@@ -293,45 +293,34 @@ def lines(
             "refused": float(np.mean([max(0.0, budget - run["spent"]) for run in mine])),
             "final": final[name].tolist(),
         }
-        if "ours" in names and name != "ours":
-            difference = final["ours"] - final[name]
+        if (ours := own_search(names)) not in (None, name):
+            difference = final[ours] - final[name]
             line["vs_ours"] = {"difference": float(difference.mean()), "ci95": around(difference)}
         if mine[0]["strange"] is not None:
             line["strange"] = float(np.mean([run["strange"] for run in mine]))
         if isinstance(worlds[0], InterpolatedWorld):
             line["judged_by"] = worlds[0].judged_by
         if isinstance(worlds[0], PoolWorld):
-            line |= _of_cell(worlds[0], setting, final[name])
+            line |= _of_cell(worlds[0], setting.method(name), final[name], mine)
         found.append(_rounded(line))
     return sorted(found, key=lambda line: line["mean_regret"])
 
 
-def _of_cell(world: PoolWorld, setting: Setting, final: NDArray[np.float64]) -> dict[str, Any]:
-    """What a cell's lines have besides: the whole pool's truth, the unit in which pools are compared, the share of runs
-    that end below the whole pool by more than the noise between two of its trainings, and the share of verdicts that
-    would leave the whole pool in place."""
+def _of_cell(
+    world: PoolWorld, method: Method, final: NDArray[np.float64], runs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What a cell's lines have besides: whether the method never saw the pool, the whole pool's truth, the unit in which
+    pools are compared, the share of runs that end below the whole pool by more than the noise between two of its
+    trainings, and the share of verdicts that would leave the whole pool in place."""
     return {
         "pool": world.pool,
         "model": world.model,
-        "left_out": world.pool not in setting.learn_from,
+        "left_out": f"pools:{world.pool}" not in learnt_from(method),
         "full": world.full,
         "spread": world.spread,
         "below_full": float(np.mean(final < world.full - world.seed_noise)),
-        "full_stays": float(np.mean(full_stays(final - world.full, world.seed_noise))),
+        "full_stays": float(np.mean([run["stays"] for run in runs])),
     }
-
-
-def full_stays(gains: NDArray[np.float64], seed_noise: float) -> NDArray[np.float64]:
-    """Probability that a study's verdict leaves the whole pool in place (docs/incumbent.md).
-
-    As studies do by default, pick and whole pool are compared over two trainings each, two-sided at 5%, with a known
-    spread between seeds. A study asks the same of the items too, so it changes to the pick less often than this says.
-
-    Args:
-        gains: true score of the pick minus that of the whole pool; 0 (to six digits) where the pick is the whole pool.
-    """
-    error = seed_noise * np.sqrt(2 / VERDICT_SEEDS)
-    return np.where(np.abs(gains) < 1e-6, 1.0, norm.cdf(norm.isf(0.025) - gains / error))
 
 
 def _rounded(value: Any) -> Any:
@@ -378,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pools", help=f"pools: comma-separated; default: {','.join(NAMES)}")
     parser.add_argument("--models", help=f"pools: comma-separated; default: {','.join(MODELS)}")
     options = parser.parse_args(arguments)
-    names = options.methods.split(",") if options.methods else list(DEFAULT)
+    names = options.methods.split(",") if options.methods else list(defaults(options.leave_one_out))
     unknown = [name for name in names if name not in KNOWN]
     if unknown:
         parser.error(f"no method '{unknown[0]}'; known: {', '.join(KNOWN)}")

@@ -13,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from autoselection.compare import Method
 from autoselection.compare.controller import controller
 from autoselection.search import SearchConfig
+from autoselection.search.prior import SHIPPED, read_prior
 from benchmarks.methods.ours import PAPER
 from benchmarks.pools.specification import NAMES
 
@@ -73,3 +76,12 @@ LEARNT: dict[str, Learnt] = {
     },
 }
 """By the name of the method, as on the command line."""
+
+
+def learnt_from(method: Method) -> tuple[str, ...]:
+    """What the usual effects that a method's searches begin with were learnt from; nothing for a method without any."""
+    if isinstance(method.settings, list):
+        return tuple(yaml.safe_load(method.settings[1])["learnt_from"])
+    surrogate = (method.settings or {}).get("surrogate") or {}
+    used = surrogate.get("prior") is True and surrogate.get("features") != "subset"
+    return read_prior(SHIPPED).learnt_from if used else ()

@@ -63,3 +63,16 @@ def test_coverage_is_of_scores_that_the_search_did_not_know(monkeypatch):
     assert set(lines) == {("random", 4), ("random", 5), ("picks", 4), ("picks", 5)}
     assert lines["random", 4]["count"] >= 8 and lines["picks", 4]["count"] == 1
     assert 0.0 <= lines["random", 5]["within_80"] <= lines["random", 5]["within_95"] <= 1.0
+
+
+def test_a_feature_that_some_families_lack_is_learnt_from_the_others():
+    rng = np.random.default_rng(0)
+
+    def world(family, features):
+        inputs = rng.normal(size=(200, len(features)))
+        return Scored(family, features, inputs, inputs[:, 0] + 0.1 * rng.normal(size=200))
+
+    worlds = [world("one", ("mean/a", "mean/b")) for _ in range(6)]
+    worlds += [world(family, ("mean/b", "mean/c")) for family in ("two", "three") for _ in range(6)]
+    mean, variance = learn(worlds)["mean/a"]
+    assert mean == pytest.approx(1.0, abs=0.12) and variance < 0.1

@@ -55,7 +55,9 @@ def test_the_first_short_trainings_are_the_halves_of_scores(done, small):
     )
     halves = [c for c in done.candidates if c.origin == "warmup"]
     pairs = Counter(c.recipe.steps[0].operator for c in halves)
-    assert len(halves) == 6 and set(pairs.values()) == {2}, "five are asked for, and the third score's other end comes too"
+    assert len(halves) == 6 and set(pairs.values()) == {2}, (
+        "five are asked for, and the third score's other end comes too"
+    )
     n = len(small.signals.selectable)
     assert all(abs(len(c.rows) / n - 0.5) <= 0.05 for c in halves), [len(c.rows) for c in halves]
     again = SearchController(

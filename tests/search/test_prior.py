@@ -156,3 +156,13 @@ def test_leaving_a_point_out_leaves_its_noise_out():
     known = Known(points(3), np.arange(3.0), np.ones(80), None, NAMES, np.diag([1.0, 2.0, 3.0]))
     left = known.without(1)
     assert left.noise.tolist() == [[1.0, 0.0], [0.0, 3.0]] and left.features == NAMES and len(left.points) == 2
+
+
+def test_names_with_brackets_are_names_and_no_patterns():
+    """An effect that an earlier study left for a source by its name holds for that source alone."""
+    names = ("log_kept/source/a[1]", "log_kept/source/faq?", "log_kept/source/*")
+    effects = tuple(Effect(feature=name, mean=mean, deviation=0.1) for name, mean in zip(names, (1, 2, 3), strict=True))
+    prior = LinearPrior(learnt_from=("here",), effects=effects)
+    assert [prior.effect(name).mean for name in names] == [1, 2, 3]
+    assert prior.effect("log_kept/source/a1").mean == prior.effect("log_kept/source/faq1").mean == 3
+    assert prior.effect("log_kept/source/two\nlines").mean == 3

@@ -10,8 +10,9 @@ many recipes were scored, and stand in ``effects.yaml`` beside this module with 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,12 @@ class Effect(StrictModel):
     deviation: float = Field(ge=0, description="Standard deviation of the coefficient over pools.")
 
 
+@lru_cache(maxsize=1024)
+def _pattern(given: str) -> re.Pattern[str]:
+    """Only ``*`` is more than itself: names of sources may hold brackets and question marks."""
+    return re.compile(".*".join(map(re.escape, given.split("*"))), re.DOTALL)
+
+
 class LinearPrior(StrictModel):
     """Normal priors of the coefficients."""
 
@@ -51,7 +58,7 @@ class LinearPrior(StrictModel):
     def effect(self, feature: str) -> Effect:
         """The effect of a feature."""
         for effect in self.effects:
-            if fnmatchcase(feature, effect.feature):
+            if feature == effect.feature or _pattern(effect.feature).fullmatch(feature):
                 return effect
         return Effect(feature=feature, mean=0.0, deviation=0.0)
 

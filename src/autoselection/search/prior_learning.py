@@ -62,13 +62,13 @@ def learn(worlds: Sequence[Scored]) -> dict[str, tuple[float, float]]:
     means, variances = np.array(
         [_of_family([world for world in worlds if world.family == family], names) for family in families]
     ).transpose(1, 0, 2)
-    mean = means.mean(axis=0)
-    variance = variances.mean(axis=0) + ((means - mean) ** 2).mean(axis=0)
+    mean = np.nanmean(means, axis=0)  # over the families that have the feature
+    variance = np.nanmean(variances, axis=0) + np.nanmean((means - mean) ** 2, axis=0)
     return {name: (float(m), float(v)) for name, m, v in zip(names, mean, variance, strict=True)}
 
 
 def _of_family(worlds: Sequence[Scored], names: Sequence[str]) -> tuple[Array, Array]:
-    """Means and variances of the coefficients over worlds; 0 and 0 for names that none of them has."""
+    """Means and variances of the coefficients over worlds; NaN for names that none of them has."""
     place = {name: number for number, name in enumerate(names)}
     codes = [np.array([place[shared_name(feature)] for feature in world.features]) for world in worlds]
     mean, variance = np.zeros(len(names)), np.full(len(names), 0.05)
@@ -90,7 +90,7 @@ def _of_family(worlds: Sequence[Scored], names: Sequence[str]) -> tuple[Array, A
         for code, line, uncertain in found:
             np.add.at(squares, code, (line - mean[code]) ** 2 + uncertain)
         variance = np.maximum(squares / np.maximum(counts, 1), SMALLEST)
-    return np.where(counts > 0, mean, 0.0), np.where(counts > 0, variance, 0.0)
+    return np.where(counts > 0, mean, np.nan), np.where(counts > 0, variance, np.nan)
 
 
 def effects(learnt: Mapping[str, tuple[float, float]]) -> list[dict[str, str | float]]:

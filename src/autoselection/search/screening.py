@@ -44,16 +44,12 @@ def screens(
         fixed |= {} if scope is None else {scope.name: "whole"}
         for value in (None,) if column is None else column.choices or (column.default,):
             chosen = {**fixed, **({} if column is None else {column.name: value})}
-            ends = [
-                Step(name, {**chosen, end.name: side, strength.name: HALF}) for side in space.options(name, end)
-            ]
+            ends = [Step(name, {**chosen, end.name: side, strength.name: HALF}) for side in space.options(name, end)]
             found.append(tuple(_halved(space, step, strength.name, rows_of, HALF * rows) for step in ends))
     return [found[int(place)] for place in rng.permutation(len(found))]
 
 
-def _halved(
-    space: RecipeSpace, step: Step, strength: str, rows_of: Callable[[Recipe], int], target: float
-) -> Recipe:
+def _halved(space: RecipeSpace, step: Step, strength: str, rows_of: Callable[[Recipe], int], target: float) -> Recipe:
     """A recipe of one step at the strength that selects as nearly ``target`` rows as can be; halving finds it, as more is
     kept the higher the share asked for."""
     low, high, share = 0.0, 1.0, HALF
