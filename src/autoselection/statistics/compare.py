@@ -39,8 +39,8 @@ class BaselineComparison:
         p_adjusted: ``p`` for all comparisons together: never below ``p``.
         significant: ``p_adjusted <= 1 - level``.
         verdict: one sentence.
-        interval_all: interval that holds together with those of the other comparisons; it leaves zero out where
-            ``significant``, and holds it where not. None in results of earlier versions.
+        interval_all: interval that holds together with those of all other comparisons, those named first too; it leaves
+            zero out where ``significant``, and holds it where not. None in results of earlier versions.
         family: comparisons that were corrected for (the same comparison under two names counts once); 1: none but this.
         gate: a comparison that was to be significant first, and is not; so this one is not claimed. None: there is none.
         p_family: ``p`` corrected for the comparisons of the family alone, whatever a gate says: to read, not to claim.
@@ -299,37 +299,35 @@ def _together(
     level: float,
     seed: int,
 ) -> dict[str, _Together]:
-    found: dict[str, _Together] = {}
-    gate, reached = None, 0.0
-    ordered = [name for name in first if name not in same]
-    for name, p_adjusted in zip(ordered, in_sequence([alone[name].p for name in ordered]), strict=True):
-        own, estimate = alone[name], alone[name].difference.estimate
-        bounds = own.interval(level) if own.over_seeds else (own.difference.low, own.difference.high)
-        if gate is not None:
-            bounds = consistent(bounds, estimate, significant=False)
-        found[name] = _Together(p_adjusted, own.p, bounds, 1, gate, own.p_items <= 1 - level)
-        reached = p_adjusted
-        if gate is None and p_adjusted > 1 - level:
-            gate = name
-    names = [name for name in alone if name not in same and name not in ordered]
-    if not names:
-        return found
+    named = [name for name in first if name not in same]
+    others = [name for name in alone if name not in same and name not in named]
+    every = [*named, *others]
     # Bytes of two tables may differ while one has other seeds: each pair brings its own of the shared row.
-    tables = [tuple(list(table.values()) for table in pairs[name]) for name in names]
-    paired = [name not in independent for name in names]
+    tables = [tuple(list(table.values()) for table in pairs[name]) for name in every]
+    paired = [name not in independent for name in every]
     correlation = difference_correlation([ours for ours, _ in tables], [theirs for _, theirs in tables], paired=paired)
-    several = [alone[name].seeds for name in names if alone[name].over_seeds]
+    several = [alone[name].seeds for name in every if alone[name].over_seeds]
     null = null_p_values(correlation, min(several) - 1 if several and min(several) > 1 else math.inf, seed=seed)
-    adjusted = step_down([alone[name].p for name in names], null)
-    by_items = step_down([alone[name].p_items for name in names], null)
     each = single_level(null, level)
-    for name, p_family, p_items in zip(names, adjusted, by_items, strict=True):
+    among = null[:, len(named) :]
+    in_family = step_down([alone[name].p for name in others], among) if others else []
+    by_items = step_down([alone[name].p_items for name in others], among) if others else []
+    in_order = in_sequence([alone[name].p for name in named])
+    reached = in_order[-1] if named else 0.0
+    adjusted = [*in_order, *(max(p, reached) for p in in_family)]
+    families = [*(alone[name].p for name in named), *in_family]
+    items = [*(alone[name].p_items for name in named), *by_items]
+    found: dict[str, _Together] = {}
+    gate = None
+    for place, name in enumerate(every):
         own = alone[name]
-        p_adjusted = max(p_family, reached)
-        bounds = own.interval(each) if own.over_seeds or len(names) > 1 else (own.difference.low, own.difference.high)
-        if len(names) > 1 or gate is not None:
-            bounds = consistent(bounds, own.difference.estimate, significant=p_adjusted <= 1 - level)
-        found[name] = _Together(p_adjusted, p_family, bounds, len(names), gate, p_items <= 1 - level)
+        bounds = own.interval(each) if own.over_seeds or len(every) > 1 else (own.difference.low, own.difference.high)
+        if len(every) > 1:
+            bounds = consistent(bounds, own.difference.estimate, significant=adjusted[place] <= 1 - level)
+        family = 1 if place < len(named) else len(others)
+        found[name] = _Together(adjusted[place], families[place], bounds, family, gate, items[place] <= 1 - level)
+        if place < len(named) and gate is None and adjusted[place] > 1 - level:
+            gate = name
     return found
 
 
