@@ -229,6 +229,25 @@ def test_what_searches_pick_keeps_the_floors_and_the_document_says_so(
         run_reproduction(load_reproduction(str(tmp_path / "paper.yaml")), tmp_path / "out-2.8", ["main"])
 
 
+def test_what_is_compared_first_is_fixed_before_test_is_scored(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    """Full data and random rows first: they are not held up by the comparison with another search."""
+    named = {"methods": ("random", "ours"), "budget": 2, "first": ("full", "random-rows"), "single_operators": ()}
+    plan = reproduction.model_copy(update=named)
+    document = run_reproduction(plan, tmp_path, ["main"])
+    table = document["models"][0]["tables"][0]
+    versus = {row["method"]: row["autoselection_minus"] for row in table["rows"]}
+    assert table["first"] == [FULL, RANDOM_ROWS] and len(table["planning"]) == 2
+    assert versus[FULL]["family"] == versus[RANDOM_ROWS]["family"] == 1 < versus[METHOD_NAMES["random"]]["family"]
+    assert versus[FULL]["gate"] is None and versus[FULL]["p"] == versus[FULL]["p_adjusted"]
+    closed = None if versus[FULL]["significant"] else FULL
+    assert versus[RANDOM_ROWS]["gate"] == closed
+    assert f"those with {FULL} and {RANDOM_ROWS} were named before" in (tmp_path / "paper.md").read_text()
+    with pytest.raises(StudyError, match="by other settings"):
+        run_reproduction(plan.model_copy(update={"first": ("random", "full")}), tmp_path, ["main"])
+
+
 def test_a_row_whose_signals_are_missing_is_named(
     reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
 ) -> None:

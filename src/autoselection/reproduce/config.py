@@ -92,6 +92,12 @@ class EstimateConfig(StrictModel):
     generation: float = Field(0.03, gt=0, le=1, description="Share of the peak that generation reaches.")
 
 
+FIRST = ("random", "published")
+"""Random recipe search, then the published loop: what a search has to beat before anything else is said of it."""
+FIRST_ROWS = ("full", "random-rows")
+"""Rows besides those of search methods that can be compared with first."""
+
+
 class ReproductionConfig(StrictModel):
     """A reproduction of the paper's tables."""
 
@@ -121,6 +127,11 @@ class ReproductionConfig(StrictModel):
         ("random", "random-top-k", "published", "published:wide", "single-operators", "ours"),
         description="Search methods of the main table, as 'autoselection compare' knows them; 'ours' is AutoSelection. "
         "'single-operators:all' takes as many evaluations as there are recipes of one step.",
+    )
+    first: tuple[str, ...] = Field(
+        FIRST,
+        description="What AutoSelection is compared with first on test, in this order: full (data), random-rows (as many as its winner has) "
+        "or a search method. Each needs no correction for the others; where one is not significant, nothing after it is claimed.",
     )
     learning_rates: tuple[float, ...] = Field(
         (),
@@ -165,12 +176,15 @@ class ReproductionConfig(StrictModel):
             ([model.name for model in self.models], "models"),
             ([task.name for task in self.ood], "ood"),
             (list(self.methods), "methods"),
+            (list(self.first), "first"),
             (list(self.ablations), "ablations"),
             ([self.default, *self.recipes], "default and recipes"),
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{what}: a name is used twice")
-        for name, known in [(m, METHODS) for m in self.methods] + [(a, ABLATIONS) for a in self.ablations]:
+        before = [name for name in (*FIRST_ROWS, *METHODS) if name != "ours"]
+        chosen = [(m, METHODS) for m in self.methods] + [(a, ABLATIONS) for a in self.ablations]
+        for name, known in [*chosen, *((name, before) for name in self.first)]:
             if name not in known:
                 raise ValueError(f"there is no '{name}'{suggestion(name, known)}")
         if "ours" not in self.methods:
@@ -259,6 +273,7 @@ _TOLD = {
     "final_seeds",
     "budget",
     "methods",
+    "first",
     "learning_rates",
     "single_operators",
     "fixed_on_dev",

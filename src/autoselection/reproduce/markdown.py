@@ -7,7 +7,7 @@ from typing import Any
 
 from autoselection.ledger.settings import mixed
 from autoselection.markup import Markup, bullets, inline, table
-from autoselection.reproduce.rows import AUTOSELECTION, PRIMARY
+from autoselection.reproduce.rows import AUTOSELECTION, first_rows
 from autoselection.statistics.compare import p_cell
 
 _METRICS = {
@@ -21,7 +21,7 @@ _VERSUS = ("difference", "95% alone", "p alone", "95% together", "p together")
 def paper_markdown(document: Mapping[str, Any]) -> str:
     """The whole document."""
     config = document["config"]
-    seeds = len(config["seeds"])
+    seeds, first = len(config["seeds"]), first_rows(config["first"])
     parts = [
         f"# {inline(document['name'])}: the paper's tables",
         "",
@@ -32,7 +32,7 @@ def paper_markdown(document: Mapping[str, Any]) -> str:
         "",
         "Intervals are 95%: over replicates and items, over items alone with one replicate. "
         f"Differences are {AUTOSELECTION} minus the row, item by item. *Alone*: this comparison by itself. *Together*: for "
-        f"all comparisons of the table; those with {' and '.join(PRIMARY)} were named before and come first, one after the "
+        f"all comparisons of the table; those with {' and '.join(first)} were named before and come first, one after the "
         "other, and the others are claimed only if these are significant.",
         "",
     ]
@@ -105,9 +105,8 @@ def _table(found: Mapping[str, Any]) -> list[str]:
         if row["method"] == AUTOSELECTION:
             cells[0] = Markup(f"**{inline(cells[0])}**")
     parts = [f"### {inline(title)}", "", *table(headings, lines, numbers=True), ""]
-    rows = sorted(
-        found["rows"], key=lambda row: PRIMARY.index(row["method"]) if row["method"] in PRIMARY else len(PRIMARY)
-    )
+    first = found["first"]
+    rows = sorted(found["rows"], key=lambda row: first.index(row["method"]) if row["method"] in first else len(first))
     verdicts = [row["autoselection_minus"]["verdict"] for row in rows if row["autoselection_minus"]]
     if found["metric"] != "right" and verdicts:
         parts += bullets([*found["planning"], *verdicts])

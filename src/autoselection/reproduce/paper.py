@@ -16,7 +16,7 @@ from autoselection.ledger.settings import arithmetics
 from autoselection.reproduce.config import ModelEntry, ReproductionConfig, plain, study_of, target_study, with_ood
 from autoselection.reproduce.markdown import paper_markdown
 from autoselection.reproduce.results import Stored, floors_of
-from autoselection.reproduce.rows import AUTOSELECTION, Entry
+from autoselection.reproduce.rows import AUTOSELECTION, Entry, first_rows
 from autoselection.reproduce.tables import TableMetric, make_table
 from autoselection.tasks import TaskConfig
 
@@ -76,7 +76,7 @@ class _ModelPart:
         tables: list[dict[str, Any]] = []
         for section, title, tasks, entries, settings in self._sections():
             for metric in _TABLES:
-                table = make_table(title, metric, tasks, entries, self.stored, settings)
+                table = make_table(title, metric, tasks, entries, self.stored, settings, first_rows(self.config.first))
                 if metric == "score" or any(row.average for row in table.rows):
                     tables.append({"section": section, **table.to_dict()})
         return {

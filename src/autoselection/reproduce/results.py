@@ -20,7 +20,7 @@ from autoselection.ledger.account import Name, evaluation_key, keyed_results
 from autoselection.ledger.journal import read_events
 from autoselection.ledger.settings import stored_digest
 from autoselection.recipes import load_recipe
-from autoselection.reproduce.config import ReproductionConfig
+from autoselection.reproduce.config import FIRST, ReproductionConfig
 from autoselection.reproduce.learning_rate import RateChoice, stored_choice, with_rate
 from autoselection.reproduce.rows import Entry
 from autoselection.tasks import sign_of
@@ -46,6 +46,8 @@ def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, 
         }
         if config.recipes:  # without any, as versions had it that did not know them
             rows["recipes"] = [load_recipe(recipe).hash for recipe in config.recipes]
+    if config.first != FIRST:
+        rows["first"] = config.first
     if floors := floors_of(study):  # as above
         rows["floors"] = floors
     decisive = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,8 +39,6 @@ METHOD_NAMES: Mapping[str, str] = {
     "single-operators:all": "best single operator of all",
     "ours": AUTOSELECTION,
 }
-PRIMARY = (METHOD_NAMES["random"], METHOD_NAMES["published"])
-"""What AutoSelection is compared with first, in this order, before any other row: fixed here, not by what came out."""
 TRANSFERRED = ("random", "ours")
 """Search methods whose winners are rows of the transfer table; full data and the default are rows too."""
 ABLATION_NAMES: Mapping[str, str] = {
@@ -52,6 +50,12 @@ ABLATION_NAMES: Mapping[str, str] = {
     "no-reseed": "without reseed",
     "no-union": "without union",
 }
+
+
+def first_rows(names: Sequence[str]) -> tuple[str, ...]:
+    """Rows that AutoSelection is compared with first, by their names in ``first`` of the configuration."""
+    rows = {"full": FULL, "random-rows": RANDOM_ROWS, **METHOD_NAMES}
+    return tuple(rows.get(name, name) for name in names)
 
 
 @dataclass(frozen=True)

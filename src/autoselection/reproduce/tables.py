@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autoselection.reproduce.results import Floats, Stored, item_values
-from autoselection.reproduce.rows import AUTOSELECTION, PRIMARY, Entry
+from autoselection.reproduce.rows import AUTOSELECTION, Entry
 from autoselection.statistics import BaselineComparison, Interval, compare_all, crossed_interval, replicates_needed
 from autoselection.tasks import TaskConfig, factors, weighed
 
@@ -67,6 +67,7 @@ class Table:
 
     Attributes:
         metric: ``score`` (each task's search metric, higher is better) or ``right`` (share of right answers).
+        first: rows that AutoSelection is compared with before all others, in this order: fixed before, not by what came out.
         planning: what the comparisons named before could have found, and how many replicates would, a sentence each.
     """
 
@@ -74,11 +75,12 @@ class Table:
     metric: TableMetric
     tasks: tuple[str, ...]
     rows: tuple[TableRow, ...]
+    first: tuple[str, ...]
 
     @property
     def planning(self) -> list[str]:
         found = {row.name: row.versus for row in self.rows}
-        return [_planned(versus) for name in PRIMARY if (versus := found.get(name)) is not None]
+        return [_planned(versus) for name in self.first if (versus := found.get(name)) is not None]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -87,6 +89,7 @@ class Table:
             "metric": self.metric,
             "tasks": list(self.tasks),
             "rows": [row.to_dict() for row in self.rows],
+            "first": list(self.first),
             "planning": self.planning,
         }
 
@@ -98,21 +101,22 @@ def make_table(
     entries: Sequence[Entry],
     stored: Stored,
     settings: str,
+    first: Sequence[str] = (),
 ) -> Table:
     """A table of planned entries from what was scored; rows in the order of the entries.
 
     Args:
+        first: rows that AutoSelection is compared with before all others.
         settings: of the evaluations on test, see :meth:`Stored.digest`.
     """
     by_row: dict[str, list[Entry]] = {}
     for entry in entries:
         by_row.setdefault(entry.row, []).append(entry)
     scored = {name: _scores(own, metric, tasks, stored, settings) for name, own in by_row.items()}
-    key = _content(title, metric, entries, scored, [task.weight for task in tasks])
+    key = _content([title, metric, *first], entries, scored, [task.weight for task in tasks])
     if key not in _KNOWN:
-        _KNOWN[key] = Table(
-            title, metric, tuple(task.name for task in tasks), _rows(by_row, scored, metric, factors(tasks))
-        )
+        rows = _rows(by_row, scored, metric, factors(tasks), first)
+        _KNOWN[key] = Table(title, metric, tuple(task.name for task in tasks), rows, tuple(first))
     return _KNOWN[key]
 
 
@@ -124,10 +128,10 @@ Scored = tuple[Replicates, list[int], dict[int, str]]
 
 
 def _content(
-    title: str, metric: str, entries: Sequence[Entry], scored: Mapping[str, Scored], weights: Sequence[float]
+    named: Sequence[str], entries: Sequence[Entry], scored: Mapping[str, Scored], weights: Sequence[float]
 ) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([title, metric, [entry.to_dict() for entry in entries], weights]).encode())
+    digest.update(json.dumps([named, [entry.to_dict() for entry in entries], weights]).encode())
     for found, missing, failed in scored.values():
         digest.update(json.dumps([missing, failed, sorted(found)]).encode())
         for seed in sorted(found):
@@ -137,10 +141,14 @@ def _content(
 
 
 def _rows(
-    by_row: Mapping[str, Sequence[Entry]], scored: Mapping[str, Scored], metric: TableMetric, by: Mapping[str, float]
+    by_row: Mapping[str, Sequence[Entry]],
+    scored: Mapping[str, Scored],
+    metric: TableMetric,
+    by: Mapping[str, float],
+    first: Sequence[str],
 ) -> tuple[TableRow, ...]:
     values = {name: found[0] for name, found in scored.items()}
-    versus = _compared(values, {name: own[0].kind for name, own in by_row.items()}, by)
+    versus = _compared(values, {name: own[0].kind for name, own in by_row.items()}, by, first)
     rows = []
     for name, own in by_row.items():
         found, missing, failed = scored[name]
@@ -206,7 +214,7 @@ def _with_interval(table: Sequence[Floats], metric: TableMetric) -> Interval:
 
 
 def _compared(
-    values: Mapping[str, Replicates], kinds: Mapping[str, str], by: Mapping[str, float]
+    values: Mapping[str, Replicates], kinds: Mapping[str, str], by: Mapping[str, float], first: Sequence[str]
 ) -> dict[str, BaselineComparison]:
     """AutoSelection against every other row: those named before one after the other, then all others together.
 
@@ -228,7 +236,7 @@ def _compared(
             _stacked(theirs, both if paired else sorted(theirs)),
         )
     found = compare_all(
-        AUTOSELECTION, pairs, draws=DRAWS, units="replicates", independent=independent, first=PRIMARY, factors=by
+        AUTOSELECTION, pairs, draws=DRAWS, units="replicates", independent=independent, first=first, factors=by
     )
     return {comparison.baseline: comparison for comparison in found}
 
