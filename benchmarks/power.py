@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--budgets", default="max_tokens=8000")
     parser.add_argument("--seeds", default="0,1,2,3")
     parser.add_argument(
-        "--level", type=float, default=0.95, help="of the test: 1 - 0.05 / 3 where Holm has three of them"
+        "--level", type=float, default=0.95, help="of the test: 1 - 0.05 / 3 for three tests after Bonferroni"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="overrides; name another --work for each"

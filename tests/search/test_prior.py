@@ -123,23 +123,11 @@ def test_a_file_that_is_no_prior_is_refused_in_a_sentence(tmp_path):
         ranker(path)
 
 
-def candidates(*kinds: tuple[float, int]) -> list:
-    return [
-        SimpleNamespace(fidelity=fidelity, replicate=replicate, series=(0, "", 1.0 - fidelity))
-        for fidelity, replicate in kinds
-    ]
-
-
 def test_noise_of_full_trainings_is_alike_and_short_ones_have_more_of_it():
-    assert noise_covariance(candidates((1.0, 0), (1.0, 0)), np.eye(2)) is None
-    found = noise_covariance(candidates((1.0, 0), (0.25, 0)), np.eye(2))
-    assert found.tolist() == [[1.0, 0.0], [0.0, 4.0]]
-
-
-def test_noise_that_follows_the_rows_is_shared_by_trainings_of_one_seed_and_length():
-    similarity = np.array([[1.0, 0.8, 1.0], [0.8, 1.0, 0.8], [1.0, 0.8, 1.0]])
-    found = noise_covariance(candidates((1.0, 0), (1.0, 0), (1.0, 1)), similarity, shared=0.9)
-    assert found == pytest.approx(np.array([[1.0, 0.72, 0.0], [0.72, 1.0, 0.0], [0.0, 0.0, 1.0]]))
+    full, short = SimpleNamespace(fidelity=1.0), SimpleNamespace(fidelity=0.25)
+    assert noise_covariance([full, full]) is None
+    assert noise_covariance([full, short]).tolist() == [[1.0, 0.0], [0.0, 4.0]]
+    assert noise_covariance([full, short], [0.5, 1.0]).tolist() == [[2.0, 0.0], [0.0, 1.0]]
 
 
 def test_scores_with_more_noise_count_less():

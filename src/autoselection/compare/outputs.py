@@ -86,7 +86,7 @@ def meaning(comparison: Comparison) -> str:
         low, high = (bound(difference.detectable for difference in found) for bound in (min, max))
         wide = f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}, by method,"
         said += (
-            f"Intervals are over searches and test items. With {min(difference.searches for difference in found)} searches a "
+            f"Intervals are over searches and test items; chance in training, whose seeds all searches share, is in none. With {min(difference.searches for difference in found)} searches a "
             f"difference of {wide} is found with 80% power, alone."
         )
     return said

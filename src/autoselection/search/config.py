@@ -211,8 +211,8 @@ class FidelityConfig(StrictModel):
     warmup: int = Field(
         9,
         ge=1,
-        description="Probes at the cheapest level before anything else (count), chosen as those of search.warmup are; with 'items' "
-        "or 'models' no more than a third of 'share' pays for, or search.warmup.",
+        description="Probes at the cheapest level before anything else (count): both halves of scores with 'level', one more where a score was begun; "
+        "then, and with 'items' or 'models', as those of search.warmup; with these no more than a third of 'share' pays for, or search.warmup.",
     )
     share: float = Field(
         0.3,

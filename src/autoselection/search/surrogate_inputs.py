@@ -145,9 +145,7 @@ class SurrogateInputs:
         """
         places = [self._drafts.place(candidate) for candidate in candidates]
         points = [self.known(candidate) for candidate in candidates]
-        noise = noise_covariance(
-            candidates, self._drafts.among[np.ix_(places, places)], budgets=self._budgets(candidates)
-        )
+        noise = noise_covariance(candidates, self._budgets(candidates))
         if self._earlier and not own:
             found = self._found_earlier
             series = [*(FIRST for _ in candidates), *(point.series for point in found)]

@@ -127,13 +127,6 @@ def _merged(parts: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(total, total**2 / squares)] if squares > 0 else []
 
 
-def score_error(table: Table) -> Error:
-    """Error of the score of a table (of scores, or of paired differences): over seeds and items, with one seed over
-    items alone.
-    """
-    return table_parts(checked(table)).error()
-
-
 def crossed_interval(table: Table, *, level: float = 0.95) -> Interval:
     """Interval of the score of a table, seeds and items being samples; with one seed over items alone."""
     arrays = checked(table)
