@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,10 @@ def _less(table: Table, taken: NDArray[np.float64], tasks: Collection[str]) -> T
     return {task: values - taken[:, None] if task in tasks else values for task, values in table.items()}
 
 
+def _score_of(task: str, result: EvaluationResult) -> float:
+    return result.scores[task]
+
+
 def _beside_floors(
     study: Study,
     plan: Mapping[str, Any],
@@ -268,7 +273,7 @@ def _beside_floors(
     one, other = plan["winner_hash"], plan["incumbent_hash"]
     alike, same = {}, {}
     for task in study.floors:
-        chance = study_chance(study, {other: rows}, lambda result, task=task: result.scores[task])
+        chance = study_chance(study, {other: rows}, partial(_score_of, task))
         alike[task], same[task] = (chance.noise, chance.correlation(one, other)), (chance.noise, 1.0)
     return {
         "winner": floor_checks(study, tables["winner"], tables["incumbent"], alike),
