@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoselection.evaluation import EvaluationResult
-from autoselection.evaluation.remarks import remark_notes
+from autoselection.evaluation.remarks import padding_remark, remark_notes
 
 
 def result(*remarks: str, **limited: int) -> EvaluationResult:
@@ -30,3 +30,8 @@ def test_answers_at_the_limit_are_told_by_task_however_few() -> None:
     ])  # fmt: skip
     assert notes == ["Generated answers that ended at the limit of their length, at most: sums 3 of 300 (dev, t002)."]
     assert remark_notes([("t001", result(sums=0))]) == []
+
+
+def test_padded_rows_are_remarked_where_a_gpu_pays_for_them() -> None:
+    assert [len(list(padding_remark("cuda:1", packed))) for packed in (False, True, None)] == [1, 0, 0]
+    assert list(padding_remark("cpu", False)) == []

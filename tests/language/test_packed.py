@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,6 +26,7 @@ from transformers import (  # noqa: E402
     Qwen3Config,
 )
 
+from autoselection.language import packed  # noqa: E402
 from autoselection.language.packed import (  # noqa: E402
     Layout,
     NotPackable,
@@ -166,3 +171,126 @@ def test_the_attention_of_padding_has_no_gradient() -> None:
         for gradient, each in zip(gradients, wanted, strict=True):
             torch.testing.assert_close(gradient[part], each[0].transpose(0, 1), rtol=1e-3, atol=1e-4)
         start += length
+
+
+def varlen(version: str, calls: list[str], gradient: float = 1.0) -> Any:
+    """PyTorch's ``varlen_attn`` as versions have it: as strict about heads, and row by row."""
+
+    def attend(
+        query: Any, key: Any, value: Any, ends: Any, key_ends: Any, scale: Any, window: Any, grouped: bool
+    ) -> Any:
+        calls.append(version)
+        assert grouped or query.shape[1] == key.shape[1], "Try setting enable_gqa=True for GQA."
+        assert window[1] == 0 and ends.dtype == key_ends.dtype == torch.int32
+        found = []
+        for (start, end), (first, last) in zip(pairwise(ends.tolist()), pairwise(key_ends.tolist()), strict=True):
+            q, k, v = (each.transpose(0, 1)[None] for each in (query[start:end], key[first:last], value[first:last]))
+            reach = torch.arange(last - first)[None] - torch.arange(last - first - (end - start), last - first)[:, None]
+            seen = (reach <= 0) & ((reach >= -window[0]) if window[0] >= 0 else True)
+            found.append(
+                torch.nn.functional.scaled_dot_product_attention(
+                    q, k, v, attn_mask=seen, scale=scale, enable_gqa=grouped
+                )[0].transpose(0, 1)
+            )
+        together = torch.cat(found)
+        return together.detach() + gradient * (together - together.detach())
+
+    def first(q: Any, k: Any, v: Any, ends: Any, key_ends: Any, max_q: int, max_k: int, is_causal: bool = False) -> Any:
+        raise AssertionError("takes neither scale nor window")
+
+    def ungrouped(
+        q: Any, k: Any, v: Any, ends: Any, key_ends: Any, max_q: int, max_k: int, *,
+        return_aux: Any = None, scale: Any = None, window_size: Any = (-1, -1),
+    ) -> Any:  # fmt: skip
+        return attend(q, k, v, ends, key_ends, scale, window_size, False)
+
+    def grouped(
+        q: Any, k: Any, v: Any, ends: Any, key_ends: Any, max_q: int, max_k: int, *,
+        return_aux: Any = None, scale: Any = None, window_size: Any = (-1, -1), enable_gqa: bool = False,
+    ) -> Any:  # fmt: skip
+        return attend(q, k, v, ends, key_ends, scale, window_size, enable_gqa)
+
+    return {"2.10": first, "2.11": ungrouped, "2.12": grouped}[version]
+
+
+@pytest.fixture
+def pytorch_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """As if half precision ran on a GPU, with the ``varlen_attn`` of a version of PyTorch; 2.9 has none."""
+
+    def pretend(version: str, gradient: float = 1.0) -> list[str]:
+        calls: list[str] = []
+        module = None
+        if version != "2.9":
+            module = ModuleType("torch.nn.attention.varlen")
+            module.varlen_attn = varlen(version, calls, gradient)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", module)
+        monkeypatch.setattr(packed, "flash_takes", lambda query: query.dtype == torch.bfloat16)
+        packed.varlen_kernel.cache_clear()
+        return calls
+
+    yield pretend
+    packed.varlen_kernel.cache_clear()
+
+
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize(("version", "used"), [("2.9", False), ("2.10", False), ("2.11", True), ("2.12", True)])
+def test_every_version_of_pytorch_packs_with_flash_attention_where_it_has_one(
+    version: str, used: bool, name: str, pytorch_of: Any
+) -> None:
+    calls = pytorch_of(version)
+    assert packable(MODELS[name], torch.bfloat16, trained=True)
+    assert bool(calls) == used
+
+
+@pytest.mark.parametrize("version", ["2.11", "2.12"])
+@pytest.mark.parametrize("name", ["llama", "window", "grouped by one"])
+def test_flash_attention_is_given_what_the_blocks_see(name: str, version: str, pytorch_of: Any) -> None:
+    """Grouped heads, windows and shared tokens, against the same pass by blocks."""
+    draw = torch.Generator().manual_seed(4)
+    stem, one, other = (torch.randint(VOCABULARY, (n,), generator=draw).tolist() for n in (11, 8, 5))
+    layout = Layout([Segment(stem), Segment(one, parent=0), Segment(other), Segment(other, parent=1)], "cpu")
+    model = MODELS[name]
+
+    def logits() -> Any:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), packed_attention(model):
+            return model(**layout.given(), use_cache=False).logits[0]
+
+    by_blocks = logits()
+    calls = pytorch_of(version)
+    torch.testing.assert_close(logits(), by_blocks, rtol=0.05, atol=0.02 * float(by_blocks.abs().max()))
+    assert len(calls) == SIZES["num_hidden_layers"]
+
+
+@pytest.mark.parametrize("gradient", [0.5, 0.0, -1.0])
+def test_a_kernel_with_wrong_gradients_scores_but_does_not_train(gradient: float, pytorch_of: Any) -> None:
+    pytorch_of("2.12", gradient)
+    assert packable(MODELS["llama"], torch.bfloat16)
+    assert not packable(MODELS["llama"], torch.bfloat16, trained=True)
+
+
+def test_a_gpu_is_sent_a_pass_from_pinned_memory_before_the_model_runs(
+    pytorch_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One copy, nothing waited for: every other way to the device would drain its queue in the middle of a pass."""
+    pytorch_of("2.12")
+    pinned: list[Any] = []
+    sent: list[bool] = []
+    to = torch.Tensor.to
+
+    def pin(tensor: Any) -> Any:
+        pinned.append(tensor)
+        return tensor
+
+    def move(tensor: Any, *where: Any, **how: Any) -> Any:
+        if not where or torch.device("cuda") not in where:
+            return to(tensor, *where, **how)
+        sent.append(how.get("non_blocking", False) and any(tensor is each for each in pinned))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", move)
+    layout = Layout([Segment([1, 2, 3]), Segment([4], parent=0), Segment([5, 6])], "cuda")
+    assert sent == [True]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), packed_attention(MODELS["llama"]):
+        MODELS["llama"](**layout.given(), use_cache=False)
+    assert sent == [True]

@@ -70,7 +70,7 @@ class SFTConfig(Configured):
         None,
         ge=1,
         description="Most tokens a forward pass sees, padding included (count; at least one row); null fits the "
-        "activations in about 1 GiB, or a quarter of a GPU's memory. Decides memory and speed, not the result.",
+        "activations in about 2 GiB, or a quarter of a GPU's memory. Decides memory and speed, not the result.",
     )
     max_length: int = Field(2048, ge=8, description="Longest row trained on (tokens); longer ones are cut and counted.")
     group_by_length: bool = Field(
@@ -201,12 +201,14 @@ class EvaluationConfig(Configured):
     batch_tokens: int | None = Field(
         None,
         ge=1,
-        description="Tokens scored at once (count); null fits the logits of the model's vocabulary into "
-        "1 GiB (8 GiB on a GPU).",
+        description="Tokens scored at once (count). null: 2,048 in packed passes (32,768 on a GPU), 16,384 in padded ones, and no "
+        "more than whose logits fit into 1 GiB (8 GiB on a GPU), so that a large vocabulary has shorter passes; one sequence alone may "
+        "have more.",
     )
     compile: bool = Field(
         False,
-        description="Compile the forward pass of likelihoods (engine transformers; useful on a GPU with many items).",
+        description="Compile the forward pass of likelihoods (engine transformers). Every evaluation compiles again, and its passes "
+        "are padded instead of packed, prompts read once for every option: measured twice as slow. For models that cannot be packed.",
     )
     threads: int | None = Field(
         None, ge=1, description="PyTorch threads of an evaluation (count); null leaves PyTorch's choice."

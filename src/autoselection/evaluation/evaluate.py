@@ -18,6 +18,7 @@ from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.contract import adapter_folder, make_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
 from autoselection.evaluation.memory import held_memory
+from autoselection.evaluation.remarks import padding_remark
 from autoselection.evaluation.row_keys import ORDER
 from autoselection.evaluation.runtime import (
     borrowed_process,
@@ -291,6 +292,7 @@ class _Run:
                 **({} if trained.packed is None else {"packed": trained.packed}),
                 "trainable_parameters": trained.trainable_parameters,
             },
+            remarks=(*self.costs["remarks"], *padding_remark(device, trained.packed)),
         )
         return trained.model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from autoselection.evaluation.generation import AT_LIMIT
 from autoselection.evaluation.job import EvaluationResult
@@ -19,6 +19,15 @@ def orders_note(results: Iterable[EvaluationResult]) -> str | None:
         f"{former:,} of {len(trained):,} trainings are of an earlier version, which shuffled the rows of each subset anew: "
         "beside later ones, which take shared rows in a shared order, their scores have more luck in them."
     )
+
+
+def padding_remark(device: str, packed: bool | None) -> Iterator[str]:
+    """What to say of a training on a GPU whose rows were padded; its memory and time then go into padding unseen."""
+    if packed is False and device.startswith("cuda"):
+        yield (
+            "Training padded its rows: packed passes of this model are not what it computes itself, or its attention is not "
+            "sdpa. Scores are right, and memory and time are spent on padding."
+        )
 
 
 def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:

@@ -13,10 +13,11 @@ assumed (:func:`packable`): recurrent layers, soft caps and the like are then ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ _UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
 
 #: Kinds of layers whose attention is what this module computes.
 _LAYERS = {"full_attention", "sliding_attention"}
+
+
+#: How far FlashAttention's gradients may lie from float32's, by their norm; or so many times as far as the blocks' own in
+#: half precision, which are far off where one key has almost all of the attention.
+_GRADIENT_TOLERANCE, _GRADIENT_RATIO = 5e-2, 2.0
 
 
 class NotPackable(Exception):
@@ -102,6 +108,8 @@ class Layout:
         positions: position ids, long[1, T].
         starts: first place of each segment, int64[segments].
         shares_tokens: whether a segment goes on from another one; such a pass has no gradients.
+
+    What FlashAttention needs is copied to the device here, not while the model runs; see :func:`on_device`.
     """
 
     def __init__(self, segments: Sequence[Segment], device: torch.device | str) -> None:
@@ -115,13 +123,19 @@ class Layout:
         self.device = torch.device(device)
         self.starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
         self.shares_tokens = bool(depth.any())
-        self.ids = self._put(np.concatenate([np.asarray(segment.ids, np.int64) for segment in segments]))[None]
-        within = np.arange(int(lengths.sum())) - np.repeat(self.starts, lengths)
-        self.positions = self._put(within + np.repeat(depth, lengths))[None]
         self._lengths, self._depth, self._above = lengths, depth, above
-
-    def _put(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
+        within = np.arange(int(lengths.sum())) - np.repeat(self.starts, lengths)
+        ids, positions, self._all_keys, *ends = on_device(
+            [
+                np.concatenate([np.asarray(segment.ids, np.int64) for segment in segments]),
+                within + np.repeat(depth, lengths),
+                np.concatenate(self._seen) if self.shares_tokens else np.empty(0, np.int64),
+                *(np.concatenate([[0], np.cumsum(each)]) for each in (lengths, lengths + depth)),
+            ],
+            self.device,
+        )
+        self.ids, self.positions = ids[None], positions[None]
+        self._ends = tuple(each.int() for each in ends)  # of queries and of keys, int32[segments + 1]
 
     @cached_property
     def _longest(self) -> tuple[int, int]:
@@ -141,37 +155,33 @@ class Layout:
         ]
 
     @cached_property
-    def _ends(self) -> tuple[Tensor, Tensor]:
-        """Where the queries of each segment end, and its keys, int32[segments + 1]."""
-        counts = (self._lengths, self._lengths + self._depth)
-        found = [self._put(np.concatenate([[0], np.cumsum(each)]).astype(np.int32)) for each in counts]
-        return found[0], found[1]
-
-    @cached_property
-    def _all_keys(self) -> Tensor | None:
-        return self._put(np.concatenate(self._seen)) if self.shares_tokens else None
-
-    @cached_property
     def _blocks(self) -> _Blocks:
-        groups: list[_Group] = []
         back = np.zeros(int(self._lengths.sum()), np.int64)
         tokens: list[NDArray[np.int64]] = []
         empty: list[NDArray[np.bool_]] = []
+        keys: list[NDArray[np.int64]] = []
+        shapes: list[tuple[int, int, int]] = []
+        members = _similar(self._lengths, self._depth)
         slots = 0
-        for members in _similar(self._lengths, self._depth):
-            queries, unused = _padded([self._spans[i] for i in members])
-            seen, _ = _padded([self._seen[i] for i in members])
+        for group in members:
+            queries, unused = _padded([self._spans[i] for i in group])
+            seen, _ = _padded([self._seen[i] for i in group])
             back[queries[~unused]] = slots + np.flatnonzero(~unused)
-            depth = self._depth[members][:, None]
-            mask = None
-            if depth.any():
-                mask = self._put(np.arange(seen.shape[1]) <= (depth + np.arange(queries.shape[1]))[..., None])[:, None]
-            groups.append(_Group(self._put(seen.ravel()), (*queries.shape, seen.shape[1]), mask))
             tokens.append(queries.ravel())
             empty.append(unused.ravel())
+            keys.append(seen.ravel())
+            shapes.append((*queries.shape, seen.shape[1]))
             slots += queries.size
         padding = np.flatnonzero(np.concatenate(empty))
-        return _Blocks(tuple(groups), self._put(np.concatenate(tokens)), self._put(back), self._put(padding))
+        depths = [self._depth[group] for group in members]
+        sent = on_device([np.concatenate(tokens), back, padding, *keys, *depths], self.device)
+        groups = [
+            _Group(seen, shape, _reach(depth, shape) if own.any() else None)
+            for seen, depth, shape, own in zip(
+                sent[3 : 3 + len(keys)], sent[3 + len(keys) :], shapes, depths, strict=True
+            )
+        ]
+        return _Blocks(tuple(groups), *sent[:3])
 
     def given(self) -> dict[str, Any]:
         """What the model is called with."""
@@ -194,8 +204,17 @@ class Layout:
         """
         if window is not None and window >= self._longest[1]:
             window = None
-        if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
-            return self._by_kernel(query, key, value, scale, window)
+        kernel = _kernel_for(query, dropout)
+        if kernel is not None:
+            if self.shares_tokens:
+                key, value = key.index_select(0, self._all_keys), value.index_select(0, self._all_keys)
+            return kernel(query, key, value, *self._ends, *self._longest, scale, window)
+        return self._by_blocks(query, key, value, scale=scale, dropout=dropout, window=window)
+
+    def _by_blocks(
+        self, query: Tensor, key: Tensor, value: Tensor, *, scale: float, dropout: float, window: int | None
+    ) -> Tensor:
+        """:meth:`attend` by padded blocks of similar sequences."""
         blocks = self._blocks
         wide = [rows * longest for rows, longest, _ in (group.shape for group in blocks.groups)]
         if self.shares_tokens:
@@ -212,25 +231,79 @@ class Layout:
         together = found[0] if len(found) == 1 else torch.cat(found)
         return _taken(together, blocks)
 
-    def _by_kernel(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
-        """By FlashAttention on sequences of different lengths."""
-        from torch.nn.attention.varlen import varlen_attn
 
-        if self._all_keys is not None:
-            key, value = key.index_select(0, self._all_keys), value.index_select(0, self._all_keys)
-        left = -1 if window is None else window - 1
+def on_device(arrays: Sequence[NDArray[np.int64]], device: torch.device | str) -> list[Tensor]:
+    """Arrays as tensors on ``device``, by one copy.
+
+    A GPU is not waited for: the copy starts from pinned memory, and what the device still has to do goes on meanwhile.
+    """
+    together = torch.from_numpy(np.concatenate([array.ravel() for array in arrays]))
+    pinned = torch.device(device).type == "cuda"
+    if pinned:
+        together = together.pin_memory()
+    parts = torch.split(together.to(device, non_blocking=pinned), [array.size for array in arrays])
+    return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
+
+
+def flash_takes(query: Tensor) -> bool:
+    """Whether FlashAttention takes queries [T, H, D] of this kind on this device."""
+    return (
+        query.is_cuda
+        and query.dtype in (torch.bfloat16, torch.float16)
+        and query.shape[-1] % 8 == 0
+        and query.shape[-1] <= 256
+        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    )
+
+
+def _kernel_for(query: Tensor, dropout: float) -> Callable[..., Tensor] | None:
+    return varlen_kernel() if not dropout and flash_takes(query) else None
+
+
+@cache
+def varlen_kernel() -> Callable[..., Tensor] | None:
+    """FlashAttention on sequences of different lengths, as this PyTorch has it.
+
+    ``varlen_attn`` is missing in older versions; its first one takes neither a scale nor a window, and ``enable_gqa`` came
+    later than both. Where it does not know grouped heads, keys and values are repeated.
+
+    Returns:
+        A function of queries [T, H, D], keys and values [S, K, D], where queries and keys of each sequence end, the longest of
+        both, scale and window; None where this PyTorch has none that takes these.
+    """
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    known = inspect.signature(varlen_attn).parameters
+    if not {"scale", "window_size"} <= known.keys():
+        return None
+
+    def attend(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        query_ends: Tensor,
+        key_ends: Tensor,
+        longest_query: int,
+        longest_key: int,
+        scale: float,
+        window: int | None,
+    ) -> Tensor:
+        grouped: dict[str, Any] = {}
+        share = query.shape[1] // key.shape[1]
+        if share > 1 and "enable_gqa" in known:
+            grouped["enable_gqa"] = True
+        elif share > 1:
+            key, value = key.repeat_interleave(share, 1), value.repeat_interleave(share, 1)
         found = varlen_attn(
-            query.contiguous(),
-            key.contiguous(),
-            value.contiguous(),
-            *self._ends,
-            *self._longest,
-            scale=scale,
-            window_size=(left, 0),
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
+            query.contiguous(), key.contiguous(), value.contiguous(), query_ends, key_ends, longest_query, longest_key,
+            scale=scale, window_size=(-1 if window is None else window - 1, 0), **grouped,
+        )  # fmt: skip
         assert isinstance(found, Tensor)
         return found
+
+    return attend
 
 
 class _Arranged(torch.autograd.Function):
@@ -273,6 +346,13 @@ def _arranged(tokens: Tensor, blocks: _Blocks) -> Tensor:
 def _taken(slots: Tensor, blocks: _Blocks) -> Tensor:
     found: Tensor = _Taken.apply(slots, blocks.back, blocks.queries, blocks.padding)  # type: ignore[no-untyped-call]
     return found
+
+
+def _reach(depth: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Which keys the queries of a block see, bool[R, 1, Lq, Lk]; ``depth`` [R] tokens stand in front of each segment."""
+    _, wide, deep = shape
+    last = depth[:, None] + torch.arange(wide, device=depth.device)
+    return (torch.arange(deep, device=depth.device) <= last[..., None])[:, None]
 
 
 def _attend(
@@ -359,11 +439,12 @@ def packed_attention(model: Any) -> Iterator[None]:
         model.set_attn_implementation(own)
 
 
-def packable(model: Any, arithmetic: torch.dtype | None = None) -> bool:
+def packable(model: Any, arithmetic: torch.dtype | None = None, *, trained: bool = False) -> bool:
     """Whether packed passes of ``model`` give what its own passes give: tried on a few tokens, with shared ones too.
 
     Args:
         arithmetic: of autocast; None is the model's own.
+        trained: whether the gradients of attention have to be right, too.
     """
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or _LAYERS)
@@ -376,6 +457,7 @@ def packable(model: Any, arithmetic: torch.dtype | None = None) -> bool:
     draw = torch.Generator().manual_seed(0)
     first, second, third = (torch.randint(int(config.vocab_size), (n,), generator=draw).tolist() for n in (9, 7, 5))
     layout = Layout([Segment(first), Segment(second), Segment(third, parent=0)], model.device)
+    unshared = _Listening([Segment(first), Segment(second)], model.device)
     training = model.training
     model.eval()
     try:
@@ -386,7 +468,13 @@ def packable(model: Any, arithmetic: torch.dtype | None = None) -> bool:
             ]
             with packed_attention(model):
                 found = model(**layout.given(), use_cache=False).logits[0]
-    except (NotPackable, TypeError, RuntimeError, NotImplementedError):
+                if trained:
+                    model(**unshared.given(), use_cache=False)
+        if not unshared.gradients_are_right():
+            return False
+    except torch.OutOfMemoryError:
+        raise
+    except (NotPackable, TypeError, ValueError, RuntimeError, NotImplementedError):
         return False
     finally:
         model.train(training)
@@ -395,6 +483,45 @@ def packable(model: Any, arithmetic: torch.dtype | None = None) -> bool:
         return False
     tolerance = 1e-4 if arithmetic is None and expected.dtype == torch.float32 else 5e-2
     return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+class _Listening(Layout):
+    """A layout that keeps what each kind of layer gives FlashAttention, once."""
+
+    def __init__(self, segments: Sequence[Segment], device: torch.device | str) -> None:
+        super().__init__(segments, device)
+        self._heard: dict[tuple[Any, ...], tuple[list[Tensor], dict[str, Any]]] = {}
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, scale: float, dropout: float, window: int | None
+    ) -> Tensor:
+        how: dict[str, Any] = {"scale": scale, "dropout": dropout, "window": window}
+        if _kernel_for(query, dropout) is not None:
+            kind = (query.shape, key.shape, *how.values())
+            self._heard.setdefault(kind, ([each.detach() for each in (query, key, value)], how))
+        return super().attend(query, key, value, **how)
+
+    def gradients_are_right(self) -> bool:
+        """Whether the gradients of what was heard are those of the blocks."""
+        return all(self._agree(inputs, how) for inputs, how in self._heard.values())
+
+    def _agree(self, inputs: Sequence[Tensor], how: Mapping[str, Any]) -> bool:
+        ours = _gradients(super().attend, inputs, how)
+        half = _gradients(self._by_blocks, inputs, how)
+        exact = _gradients(self._by_blocks, [each.float() for each in inputs], how)
+        return all(
+            bool((own - true).norm() <= max(_GRADIENT_TOLERANCE * true.norm(), _GRADIENT_RATIO * (other - true).norm()))
+            for own, other, true in zip(ours, half, exact, strict=True)
+        )
+
+
+def _gradients(attend: Callable[..., Tensor], inputs: Sequence[Tensor], how: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """Gradients of a weighted sum of what attention finds, for queries, keys and values; float32."""
+    tokens = [each.clone().requires_grad_() for each in inputs]
+    with torch.enable_grad():
+        found = attend(*tokens, **how).float()
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).to(found.device)
+    return tuple(each.float() for each in torch.autograd.grad((found * weights).sum(), tokens))
 
 
 def shared_segments(sequences: Sequence[Sequence[int]], *, least: int = 4) -> tuple[list[Segment], list[list[int]]]:

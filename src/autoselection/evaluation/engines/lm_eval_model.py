@@ -17,7 +17,7 @@ from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoo
 from autoselection.evaluation.generation import Generation
 from autoselection.language.packed import packable
 
-#: Bytes that the logits of one batch may take, with their log-probabilities.
+#: Bytes that the logits of one pass may take, with a copy in float32 or their log-probabilities.
 _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30, "mps": 1 << 30}
 _BYTES_PER_LOGIT = 8
 _MAX_TOKENS = 16_384
@@ -54,7 +54,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         seed: of sampled answers.
         batch_size: most sequences of a batch; None is no limit.
         batch_tokens: most tokens of a batch; None is derived from the vocabulary.
-        compiled: compile the forward pass of likelihoods.
+        compiled: compile the forward pass of likelihoods, whose batches are then padded.
     """
 
     def __init__(
@@ -83,6 +83,9 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._kept = 0
         self._forward = torch.compile(model, dynamic=True) if compiled else model
+        vocabulary = int(model.config.get_text_config().vocab_size)
+        most = max(1, _LOGIT_BYTES.get(self.device.type, 1 << 30) // (_BYTES_PER_LOGIT * vocabulary))
+        self._positions = most if batch_tokens is None else None  # whose logits one pass may make
         self._packable = self._keeps_logits and not compiled and packable(model, torch.bfloat16 if autocast else None)
 
     def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
@@ -93,6 +96,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
                 asked,
                 max_length=self.max_length,
                 pass_tokens=self._tokens,
+                pass_positions=self._positions,
                 pass_sequences=self._rows,
                 arithmetic=self._autocast,
             )
@@ -116,7 +120,6 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             groups.setdefault((*prompt, *continuation[:-1]), []).append(index)
         ordered = sorted(groups.items(), key=lambda group: (-len(group[0]), group[0]))
         limit = self._tokens or _MAX_TOKENS
-        logits = _LOGIT_BYTES.get(self.device.type, 1 << 30) // (_BYTES_PER_LOGIT * self.config.vocab_size)
         batches: list[list[int]] = []
         size, longest, shortest = 0, 0, 0
         for tokens, members in ordered:
@@ -127,7 +130,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             full = size and (
                 rows * longest > limit
                 or (self._rows is not None and rows > self._rows)
-                or (self._tokens is None and rows * (longest - shortest + 1) > logits)
+                or (self._positions is not None and rows * (longest - shortest + 1) > self._positions)
             )
             if full or not batches:
                 batches.append([])

@@ -6,13 +6,14 @@ imported when scoring starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from autoselection.evaluation.engines.contract import Continuation
-from autoselection.language.packed import Layout, packed_attention, shared_segments, shared_tokens
+from autoselection.language.packed import Layout, on_device, packed_attention, shared_segments, shared_tokens
 
 #: Tokens of a pass where none are set.
 _PASS_TOKENS = {"cpu": 2048, "cuda": 32_768}
@@ -26,6 +27,7 @@ def packed_likelihoods(
     *,
     max_length: int,
     pass_tokens: int | None,
+    pass_positions: int | None,
     pass_sequences: int | None,
     arithmetic: Callable[[], Any],
 ) -> list[tuple[float, bool]]:
@@ -36,6 +38,7 @@ def packed_likelihoods(
         asked: none without context or continuation.
         max_length: longest sequence the model reads (tokens); a longer one loses its beginning.
         pass_tokens: most tokens of a pass, shared ones counted once (a single sequence may have more); None: by the device.
+        pass_positions: most positions of a pass whose logits are made (a single sequence may have more); None is no limit.
         pass_sequences: most sequences of a pass; None is no limit.
         arithmetic: makes the context in which passes are made.
     """
@@ -43,31 +46,53 @@ def packed_likelihoods(
     together: dict[tuple[int, ...], list[int]] = {}
     for index, tokens in enumerate(read):
         together.setdefault(tokens, []).append(index)
-    limit = pass_tokens or _PASS_TOKENS.get(model.device.type, 8192)
-    answers: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
+    limits = (pass_tokens or _PASS_TOKENS.get(model.device.type, 8192), pass_positions, pass_sequences)
+    wanted = {tokens: max(len(asked[i].ids) for i in members) for tokens, members in together.items()}
+    order: list[int] = []
+    found: list[tuple[torch.Tensor, torch.Tensor]] = []
     # One context for all passes: autocast casts the weights once in it.
     with torch.inference_mode(), packed_attention(model), arithmetic():
-        for sequences in _passes(sorted(together), limit, pass_sequences):
-            members = [index for sequence in sequences for index in together[sequence]]
-            found = _scored(model, sequences, [[asked[i].ids for i in together[each]] for each in sequences])
-            for index, answer in zip(members, found, strict=True):
-                answers[index] = answer
+        for sequences in _passes(sorted(together), wanted, *limits):
+            order += [index for sequence in sequences for index in together[sequence]]
+            found.append(_scored(model, sequences, [[asked[i].ids for i in together[each]] for each in sequences]))
+    if not found:
+        return []
+    # Fetched at the end: a GPU is not waited for between passes.
+    likelihoods, greedy = (torch.cat(each).cpu() for each in zip(*found, strict=True))
+    counts = [len(asked[index].ids) for index in order]
+    answers: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
+    for index, each, written in zip(order, torch.split(likelihoods, counts), torch.split(greedy, counts), strict=True):
+        answers[index] = float(each.double().sum()), bool(written.all())
     return answers
 
 
-def _passes(sequences: Sequence[tuple[int, ...]], limit: int, most: int | None) -> Iterator[list[tuple[int, ...]]]:
-    """Neighbours together, as many as the limits allow; tokens that one has in common with the one before count once."""
+def _passes(
+    sequences: Sequence[tuple[int, ...]],
+    wanted: Mapping[tuple[int, ...], int],
+    most_tokens: int,
+    most_positions: int | None,
+    most: int | None,
+) -> Iterator[list[tuple[int, ...]]]:
+    """Neighbours together, as many as the limits allow; tokens that one has in common with the one before count once.
+
+    Args:
+        wanted: of each sequence the positions whose logits are made.
+    """
     batch: list[tuple[int, ...]] = []
-    tokens = 0
+    tokens = positions = 0
     for sequence in sequences:
-        fresh = len(sequence)
-        if batch:
-            fresh -= shared_tokens(batch[-1], sequence)
-        if batch and (tokens + fresh > limit or len(batch) == most):
+        fresh = len(sequence) - (shared_tokens(batch[-1], sequence) if batch else 0)
+        full = (
+            tokens + fresh > most_tokens
+            or (most_positions is not None and positions + wanted[sequence] > most_positions)
+            or len(batch) == most
+        )
+        if batch and full:
             yield batch
-            batch, tokens, fresh = [], 0, len(sequence)
+            batch, tokens, positions, fresh = [], 0, 0, len(sequence)
         batch.append(sequence)
         tokens += fresh
+        positions += wanted[sequence]
     if batch:
         yield batch
 
@@ -76,8 +101,11 @@ def _scored(
     model: Any,
     sequences: Sequence[tuple[int, ...]],
     continuations: Sequence[Sequence[Sequence[int]]],
-) -> list[tuple[float, bool]]:
-    """The answers for all continuations of the sequences, in order; a continuation's last token is not read."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of every token of all continuations of the sequences, in order, its log-probability and whether it is the likeliest.
+
+    A continuation's last token is not read.
+    """
     segments, chains = shared_segments(sequences)
     layout = Layout(segments, model.device)
     starts = layout.starts.tolist()
@@ -86,15 +114,14 @@ def _scored(
         places.append([starts[i] + offset for i in chain for offset in range(len(segments[i].ids))])
     wanted: list[int] = []
     targets: list[int] = []
-    counts: list[int] = []
     for own, asked in zip(places, continuations, strict=True):
         for ids in asked:
             wanted += own[len(own) - len(ids) :]
             targets += ids
-            counts.append(len(ids))
-    kept, rows = torch.unique(torch.tensor(wanted, device=model.device), return_inverse=True)
+    kept, rows, chosen = on_device(
+        [*np.unique(np.array(wanted, np.int64), return_inverse=True), np.array(targets, np.int64)], model.device
+    )
     logits = model(**layout.given(), use_cache=False, logits_to_keep=kept).logits[0]
-    chosen = torch.tensor(targets, device=model.device)
     likelihoods = torch.empty(len(chosen), dtype=torch.float32, device=model.device)
     greedy = torch.empty(len(chosen), dtype=torch.bool, device=model.device)
     size = max(1, _BLOCK.get(model.device.type, 1 << 24) // logits.shape[-1])
@@ -104,5 +131,4 @@ def _scored(
         picked = block.gather(1, chosen[part, None])[:, 0]
         likelihoods[part] = picked - block.logsumexp(-1)
         greedy[part] = block.argmax(-1) == chosen[part]
-    sums = [float(each.double().sum()) for each in torch.split(likelihoods.cpu(), counts)]
-    return list(zip(sums, [bool(each.all()) for each in torch.split(greedy.cpu(), counts)], strict=True))
+    return likelihoods, greedy

@@ -14,13 +14,12 @@ import pyarrow as pa
 import torch
 from transformers import PrinterCallback
 from trl import SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from autoselection.activity import tell_loss
 from autoselection.evaluation.encoding import IGNORED, EncodedRow, EncodedSubset
 from autoselection.evaluation.runtime import TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule, micro_batches, packed_batches
-from autoselection.language.packed import Layout, Segment
+from autoselection.language.packed import Layout, Segment, on_device
 
 #: What one more forward and backward pass costs, in tokens: measured on a CPU; a GPU is idle during small passes.
 _PASS_COST = {"cpu": 64, "cuda": 4096}
@@ -35,6 +34,9 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
     The Trainer's own gradient accumulation takes micro-batches of a fixed number of rows, which the longest row of the
     pool would dictate. Here a batch arrives whole, longest rows first, and is cut by tokens instead: into packed passes
     without padding, or into padded ones of rows of similar length.
+
+    The loss of a step is the mean over the trained tokens of its batch. They are counted here: what the Trainer counts
+    depends on the model's signature, and on whether labels are shifted.
 
     Args:
         packed: whether the model takes packed passes (:mod:`autoselection.language.packed`).
@@ -63,7 +65,7 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         self._divergence = divergence
         self._uniform = math.log(model.config.get_text_config().vocab_size)
         self._latest: deque[float] = deque(maxlen=_WATCHED_STEPS)
-        self._unseen: tuple[int, torch.Tensor] | None = None
+        self._unseen: tuple[int, torch.Tensor, Any] | None = None
         self.forward_passes = 0
         self._micro_rows = micro_rows
         self._micro_tokens = micro_tokens
@@ -75,18 +77,17 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
             # Evaluations use one GPU each; the Trainer would otherwise wrap the model in DataParallel.
             arguments._n_gpu = 1
         padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        self._padding = int(padding or 0)
         super().__init__(
             model=model,
             args=arguments,
-            # Of packed rows TRL sees the columns of one, and trains on them as they are (below).
-            train_dataset=_dataset(rows[:1] if packed else rows),
+            train_dataset=_dataset(rows[:1]),  # TRL looks at its columns; trained on are the rows as they are (below)
+            data_collator=_collated,
             # Passed explicitly, so that TRL changes neither the tokenizer's nor the model's padding token.
-            data_collator=_collated if packed else DataCollatorForLanguageModeling(pad_token_id=padding or 0),
             processing_class=tokenizer,
             peft_config=adapters,
         )
-        if packed:  # a batch of plain lists would be walked through, token by token, on its way to the device
-            self.train_dataset = rows
+        self.train_dataset = rows
         self.remove_callback(PrinterCallback)
 
     def _send_telemetry(self) -> None:
@@ -100,53 +101,67 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         model: Any,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
+        num_items_in_batch: int | None = None,
     ) -> Any:
-        """Cross-entropy of the response tokens, from their logits alone: those of prompts are never made."""
-        if return_outputs or self.aux_loss_enabled:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs.pop("labels")
-        if not self._packed:
-            labels = labels[:, 1:]
-            inputs["logits_to_keep"] = (labels != IGNORED).any(0).nonzero()[:, 0]
-            labels = labels[:, inputs["logits_to_keep"]].flatten()
-        positions = inputs["logits_to_keep"] if self._keeps_logits else inputs.pop("logits_to_keep")
-        logits = model(**inputs, use_cache=False).logits
-        logits = (logits if self._keeps_logits else logits[:, positions]).flatten(0, 1)
-        if not self._packed:
-            trained = labels != IGNORED
-            logits, labels = logits[trained], labels[trained]
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
-        return loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+        """Cross-entropy of the trained tokens, from their logits alone: those of prompts are never made.
+
+        Args:
+            inputs: a pass of :func:`_packed` or :func:`_padded`.
+            num_items_in_batch: trained tokens of the whole batch; the loss is the pass's share of its mean.
+        """
+        assert num_items_in_batch is not None and not return_outputs, "the batch is counted in training_step"
+        labels, wanted, positions = (inputs.pop(name) for name in ("labels", "wanted", "positions"))
+        if self._keeps_logits:
+            inputs["logits_to_keep"] = positions
+        if self.aux_loss_enabled:
+            inputs["output_router_logits"] = True
+        outputs = model(**inputs, use_cache=False)
+        logits = outputs.logits if self._keeps_logits else outputs.logits[:, positions]
+        logits = logits.flatten(0, 1)
+        if wanted is not None:
+            logits = logits.index_select(0, wanted)
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum") / num_items_in_batch
+        if self.aux_loss_enabled:  # a mean of its own, of which each pass has its share
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss * (len(labels) / num_items_in_batch)
+        return loss
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: the Trainer would walk through all modules in every step for a number nobody reads."""
         return 0
 
     def training_step(
-        self, model: Any, inputs: dict[str, torch.Tensor], num_items_in_batch: torch.Tensor | int | None = None
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """Accumulate the gradients of one batch; every micro-batch counts by its share of the response tokens."""
+        """Accumulate the gradients of one batch; every micro-batch counts by its share of the trained tokens.
+
+        Args:
+            inputs: the rows of the batch.
+            num_items_in_batch: not looked at; see the class.
+        """
         total = torch.zeros((), device=self.args.device)
-        pieces = self._micro_batches(inputs)
+        pieces = self._micro_batches(inputs["rows"])
+        trained = sum(len(piece["labels"]) for piece in pieces)
         for number, micro_batch in enumerate(pieces, start=1):
             # DeepSpeed would take a step after every backward pass; this is how the Trainer itself tells it the last.
             self.accelerator.gradient_state._set_sync_gradients(number == len(pieces))
-            total = total + super().training_step(model, micro_batch, num_items_in_batch)
+            total = total + super().training_step(model, micro_batch, trained)
             self.forward_passes += 1
         self.watch()
-        self._unseen = self.state.global_step + 1, total.detach()
+        self._unseen = (self.state.global_step + 1, *_fetched(total.detach()))
         return total
 
     def watch(self) -> None:
         """Take note of the loss of the last step, and fail if training has diverged.
 
-        Called a step late, and once more at the end: a GPU is then not waited for at every step.
+        Called a step late, and once more at the end: a GPU then has the next step to do while its loss is waited for.
         """
         if self._unseen is None:
             return
-        number, loss = self._unseen[0], self._unseen[1].item()
+        number, value, copied = self._unseen
         self._unseen = None
+        if copied is not None:
+            copied.synchronize()
+        loss = value.item()
         step = f"step {number} of {self.state.max_steps}"
         advice = "lower evaluation.sft.learning_rate"
         if not math.isfinite(loss):
@@ -162,40 +177,73 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
                 f"{self.losses[0]:.3g}; a uniform guess has {self._uniform:.3g}); {advice}."
             )
 
-    def _micro_batches(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def _micro_batches(self, rows: Sequence[EncodedRow]) -> list[dict[str, Any]]:
+        lengths = np.array([len(row.input_ids) for row in rows])
+        device = self.args.device
         if self._packed:
-            rows = inputs["rows"]
-            lengths = np.array([len(row.input_ids) for row in rows])
             packs = packed_batches(lengths, max_rows=self._micro_rows, max_tokens=self._micro_tokens)
-            return [_packed(rows[start:end], self.args.device) for start, end in packs]
-        lengths = inputs["attention_mask"].sum(1).numpy(force=True)
+            return [_packed(rows[start:end], device) for start, end in packs]
         pieces = micro_batches(
             lengths,
             max_rows=self._micro_rows,
             max_tokens=self._micro_tokens,
-            pass_cost=_PASS_COST.get(self.args.device.type, 1024),
+            pass_cost=_PASS_COST.get(device.type, 1024),
         )
-        return [
-            {name: tensor[start:end, : int(lengths[start])] for name, tensor in inputs.items()} for start, end in pieces
-        ]
+        return [_padded(rows[start:end], self._padding, device) for start, end in pieces]
 
 
 def _collated(rows: list[EncodedRow]) -> dict[str, Any]:
-    """A batch for packed passes: the rows as they are, and all labels, whose count the Trainer wants to know."""
-    return {"rows": rows, "labels": torch.from_numpy(np.concatenate([row.labels[1:] for row in rows]))}
+    """A batch: the rows as they are. Tensors of it would be moved to the device before they are cut into passes."""
+    return {"rows": rows}
+
+
+def _fetched(value: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """A copy of ``value`` on the way to the host, and what tells that it has arrived (None: it has).
+
+    Reading the value itself later would wait for everything that the device was given since.
+    """
+    if value.device.type != "cuda":
+        return value, None
+    copy = value.to("cpu", non_blocking=True)
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record()
+    return copy, arrived
 
 
 def _packed(rows: Sequence[EncodedRow], device: torch.device) -> dict[str, Any]:
-    """Rows as one pass without padding: what the model is given, and the labels at ``logits_to_keep``.
+    """Rows as one pass without padding: what the model is given, and what is taught.
 
-    A row's first token is not predicted from the row before. Everything is worked out here and not on the device, which
-    would otherwise have to be waited for.
+    Everything is worked out here and not on the device, which would otherwise have to be waited for.
+
+    Returns:
+        The model's arguments; ``positions`` whose logits are wanted, long[N]; ``labels`` of these, long[N]; ``wanted`` None.
     """
     layout = Layout([Segment(row.input_ids) for row in rows], device)
+    # A row's first token is not predicted from the row before.
     labels = np.concatenate([np.append(row.labels[1:], IGNORED) for row in rows]).astype(np.int64)
-    positions = np.flatnonzero(labels != IGNORED)
-    found = {"logits_to_keep": positions, "labels": labels[positions]}
-    return {**layout.given(), **{name: torch.from_numpy(values).to(device) for name, values in found.items()}}
+    places = np.flatnonzero(labels != IGNORED)
+    positions, taught = on_device([places, labels[places]], device)
+    return {**layout.given(), "positions": positions, "labels": taught, "wanted": None}
+
+
+def _padded(rows: Sequence[EncodedRow], padding: int, device: torch.device) -> dict[str, Any]:
+    """Rows as one padded pass: what the model is given, and what is taught.
+
+    Returns:
+        The model's arguments, long[R, L]; ``positions`` (columns) whose logits are wanted in any row, long[P]; ``labels`` of
+        the N tokens that are taught, long[N]; ``wanted``, their places among the R * P logits, long[N].
+    """
+    shape = len(rows), max(len(row.input_ids) for row in rows)
+    ids, mask, labels = (np.full(shape, fill, np.int64) for fill in (padding, 0, IGNORED))
+    for place, row in enumerate(rows):
+        length = len(row.input_ids)
+        ids[place, :length], mask[place, :length] = row.input_ids, 1
+        labels[place, : length - 1] = row.labels[1:]
+    columns = np.flatnonzero((labels != IGNORED).any(0))
+    kept = labels[:, columns].ravel()
+    places = np.flatnonzero(kept != IGNORED)
+    names = ("input_ids", "attention_mask", "positions", "labels", "wanted")
+    return dict(zip(names, on_device([ids, mask, columns, kept[places], places], device), strict=True))
 
 
 def _dataset(rows: Sequence[EncodedRow]) -> datasets.Dataset:

@@ -64,7 +64,7 @@ class TRLTrainer(Trainer):
             _freeze_embeddings(model)
         seed_generators(plan.seed)  # adapters are initialised before the trainer seeds anything
         autocast = plan.dtype == torch.bfloat16
-        packed = packable(model, plan.dtype if autocast else None)
+        packed = packable(model, plan.dtype if autocast else None, trained=True)
         if config.packing and not packed:
             raise EvaluationError(
                 f"The model '{model.name_or_path}' does not keep packed rows apart ({type(model).__name__}, attention "
@@ -152,7 +152,7 @@ def training_arguments(
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
-        dataloader_pin_memory=not cpu,
+        dataloader_pin_memory=False,  # a batch holds rows; passes are pinned where they are made
         use_cpu=cpu,
         seed=seed,
         data_seed=seed,
