@@ -164,3 +164,7 @@ def test_intervals_hold_together_with_those_of_the_comparisons_named_first() -> 
         ends = {each.baseline: each.interval_all for each in found}
         held += all(low <= truths[name] <= high for name, (low, high) in ends.items())
     assert held / tables > 0.91  # two standard errors below .95
+
+
+def test_without_any_row_to_compare_with_nothing_is_compared() -> None:
+    assert compare_all("w", {}) == [] == compare_all("w", {}, first=["absent"])

@@ -302,6 +302,8 @@ def _together(
     named = [name for name in first if name not in same]
     others = [name for name in alone if name not in same and name not in named]
     every = [*named, *others]
+    if not every:
+        return {}
     # Bytes of two tables may differ while one has other seeds: each pair brings its own of the shared row.
     tables = [tuple(list(table.values()) for table in pairs[name]) for name in every]
     paired = [name not in independent for name in every]
