@@ -78,10 +78,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Ran:
-    """A training: the loss of every step, and forward passes."""
+    """A training: the loss of every step, forward passes, and whether these were packed (None where nobody says)."""
 
     losses: list[float]
     passes: int
+    packed: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def ours(work: Work, model: Any) -> Ran:
 
     with mock.patch.object(SubsetTrainer, "training_step", watched):
         trained = TRLTrainer(config).train(plan)
-    return Ran(trained.losses, trained.forward_passes)
+    return Ran(trained.losses, trained.forward_passes, trained.packed)
 
 
 def ours_frozen(work: Work, model: Any) -> Ran:
@@ -406,6 +407,7 @@ def _trained_line(
         "responses": work.responses,
         "steps": len(work.batches),
         "passes": ran.passes,
+        **({} if ran.packed is None else {"packed": ran.packed}),
         "first_loss": ran.losses[0],
         "parameters": parameters["parameters"],
         "operations": operations,

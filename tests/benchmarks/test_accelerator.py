@@ -23,7 +23,7 @@ TINY = "2,64,128,4,2,256"
 
 def options(*given: str) -> Namespace:
     found = accelerator._options(["--out", "out", *given])
-    found.work = found.work or Path("/work")
+    found.work = found.work or Path("elsewhere")
     return found
 
 
@@ -129,8 +129,8 @@ def test_lines_come_as_they_are_printed_and_what_is_cut_off_leaves_nothing_behin
     taken: list[dict[str, Any]] = []
     log = tmp_path / "log"
     started = time.monotonic()
-    ended = accelerator.run(["-c", script], 5.0, log, taken.append)
-    assert ended == "cut off after 5 s" and time.monotonic() - started < 30
+    ended = accelerator.run(["-c", script], 10.0, log, taken.append)
+    assert ended == "cut off after 10 s" and time.monotonic() - started < 50
     assert [list(line) for line in taken] == [["child"]]
     assert log.read_text("utf-8").split("\n")[:2] == ["said", "{broken"]
     assert not _runs(taken[0]["child"])
@@ -214,8 +214,8 @@ def test_all_steps_run_on_a_cpu(
     assert lines == [json.loads(line) for line in (tmp_path / "out" / "accelerator.jsonl").read_text().splitlines()]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["accelerator.jsonl", "accelerator.log"]
     assert lines[0]["left_out"] == {} and lines[0]["device"] == "cpu"
-    found = {(line["step"], line.get("method")): line for line in lines if "failure" not in line}
-    assert found["small", OURS]["tokens"] > 0 and found["large", PACKED]["tokens_per_s"] > 0
-    assert found["signals", OURS]["tokens_per_s"] > 0
+    found = {(line["step"], line.get("part"), line.get("method")): line for line in lines if "failure" not in line}
+    assert found["small", "training", OURS]["packed"] and found["large", "training", PACKED]["tokens_per_s"] > 0
+    assert found["signals", "signals", OURS]["tokens_per_s"] > 0
     ends = [line for line in lines if line.get("stage") == "end"]
     assert ends[0]["evaluations"] >= 1
