@@ -1,7 +1,7 @@
 """IFD, varentropy, rsr and SAE features: rows a second beside three padded, unsorted passes over the same rows.
 
     python -m benchmarks.lm_signals [--model FOLDER --sae FOLDER] [--pool FILE] [--rows 1000] --json
-    python -m benchmarks.lm_signals --shape 30,576,49152 --rows 50 --json
+    python -m benchmarks.lm_signals --shape smollm2-135m --rows 50 --json
 
 The baseline does what a plain script does: batches of 8 rows in pool order, padded to their longest row, one pass for
 the hidden states (SAE means), one for the conditional loss and varentropy, one for the loss without the prompt; the
@@ -10,7 +10,7 @@ two things are done better than usual so as not to flatter us: the first pass co
 computed at response positions only. Runs of the two methods alternate; tokenization is part of both. ``cpu_seconds`` is
 processor time, which a busy machine disturbs less. ``autoselection without ranks`` is the same without the ranks that rsr
 needs: ``rank_cost`` is what they add to its processor time. ``--shape`` does the two alone (no SAE) with random weights of
-so many layers, width and vocabulary (30,576,49152: SmolLM2-135M's), since what ranks cost depends on the vocabulary.
+a shape of :mod:`benchmarks.stand_ins`, since what ranks cost depends on the vocabulary.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.stand_ins import random_weights, shape_option
 
 BATCH = 8
 COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional", "rsr")
@@ -130,7 +132,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sae", type=Path, help="SAE folder (default: the demo's)")
     parser.add_argument("--pool", type=Path, help="pool file (default: the shared real pool, else the demo's)")
     parser.add_argument(
-        "--shape", type=lambda text: tuple(map(int, text.split(","))), help="layers,width,vocabulary of random weights"
+        "--shape",
+        type=shape_option,
+        help="random weights: smollm2-135m, qwen2.5-1.5b, or numbers (benchmarks.stand_ins)",
     )
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
@@ -172,29 +176,6 @@ def no_ranks() -> Iterator[None]:
         yield
     finally:
         lm.token_ranks = real
-
-
-def random_weights(folder: Path, shape: Sequence[int]) -> None:
-    """A Llama of so many layers, width and vocabulary, untrained, with the demo's tokenizer (ids below 102)."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    from autoselection import demo
-
-    layers, width, vocabulary = shape
-    heads = max(1, width // 64)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=width * 8 // 3,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(demo.model_dir()).save_pretrained(folder)
 
 
 def conversations(path: Path, count: int, seed: int) -> tuple[list[list[dict[str, str]]], str]:

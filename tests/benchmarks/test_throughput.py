@@ -2,18 +2,109 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable
 
+import numpy as np
 import pytest
-from benchmarks.throughput import OURS, PLAIN, main
+from benchmarks import throughput
+from benchmarks.stand_ins import SHAPES, random_model
+from benchmarks.throughput import (
+    OURS,
+    PACKED,
+    PLAIN,
+    Row,
+    counted_events,
+    counted_weights,
+    grown,
+    main,
+    pass_tokens,
+    pieces,
+    training_operations,
+)
 
 
 def test_the_packed_way_and_the_plain_loop_agree(capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--tokens", "600", "--questions", "6", "--repeats", "1", "--dtype", "float32", "--json"]
-    main([*settings, "--methods", OURS, PLAIN, "--parts", "training", "scoring", "dispatch"])
+    assert main([*settings, "--methods", OURS, PLAIN, "--parts", "training", "scoring", "dispatch"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     found = {(line["part"], line["method"]): line for line in lines}
     assert found["training", OURS]["steps"] > 1
     assert found["training", OURS]["difference"] < 1e-5
     assert found["scoring", OURS]["difference"] < 1e-5
     assert found["dispatch", OURS]["operators"] > 0
+
+
+def test_passes_are_counted_and_not_what_is_around_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    monkeypatch.setattr(throughput, "counted_events", lambda events: seen.append(set(events)) or counted_events(events))
+    main(["--tokens", "600", "--dtype", "float32", "--methods", OURS, PLAIN, PACKED, "--parts", "dispatch", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["method"] for line in lines] == [OURS, PLAIN, PACKED]
+    assert [line["passes"] for line in lines] == [1, 1, 1]
+    for names in seen:
+        assert "aten::embedding" in names and any("Backward" in name for name in names)
+        assert not any("adam" in name.lower() or "clip" in name or name == "aten::uniform_" for name in names)
+
+
+def test_kernels_are_counted_however_they_are_launched() -> None:
+    events = {
+        "aten::mm": 4,
+        "cudaLaunchKernel": 3,
+        "cudaLaunchKernelExC": 5,
+        "cuLaunchKernel": 7,
+        "cuLaunchKernelEx": 11,
+    }
+    events |= {"cudaMemcpyAsync": 2, "cudaStreamSynchronize": 1, "Memcpy HtoD (Pageable -> Device)": 2, "other": 9}
+    found = counted_events(events)
+    assert (found["operators"], found["kernels"]) == (4, 26)
+    assert found["copies"] == {"cudaMemcpyAsync": 2, "Memcpy HtoD (Pageable -> Device)": 2}
+    assert found["host_syncs"] == {"cudaStreamSynchronize": 1}
+
+
+def test_the_head_works_on_response_tokens_alone() -> None:
+    weights = counted_weights(random_model(SHAPES["smollm2-135m"], "meta"))
+    head = 49152 * 576
+    assert weights == {"parameters": 134_515_008, "head": head, "looked_up": 0}
+    assert training_operations(**weights, tokens=100, responses=100) == 6 * 134_515_008 * 100
+    assert training_operations(**weights, tokens=100, responses=25) == 6 * (134_515_008 - 0.75 * head) * 100
+    assert training_operations(100, 20, 20, tokens=10, responses=5, frozen=True) == 6 * 60 * 10 + 4 * 20 * 5
+
+
+def test_loops_by_hand_cut_batches_by_padded_tokens() -> None:
+    rows = [Row(np.zeros(length, np.int32), np.zeros(length, np.int32)) for length in (50, 30, 30, 30, 10)]
+    cut = [[len(row.ids) for row in piece] for piece in pieces(rows, 60)]
+    assert cut == [[50], [30, 30], [30, 10]]
+    assert [len(piece) for piece in pieces(rows, None)] == [5]
+    small, large = (pass_tokens(SHAPES[name].config(), 80_000_000_000) for name in ("smollm2-135m", "qwen2.5-1.5b"))
+    assert 3000 < large < 5000 < 10_000 < small < 20_000
+
+
+@pytest.mark.parametrize("seconds", [1.0, 20.0, 100.0])
+def test_runs_grow_into_the_time_there_is(seconds: float) -> None:
+    now = [0.0]
+    sizes: list[int] = []
+
+    def make(size: int) -> Callable[[], int]:
+        now[0] += 1.0
+
+        def work() -> int:
+            sizes.append(size)
+            now[0] += 2.0 + 0.25 * size
+            return size
+
+        return work
+
+    found = grown(make, seconds, 1000, lambda: (now[0], now[0] / 2))
+    assert found.size == found.result == sizes[-1]
+    assert found.seconds == (2.0 + 0.25 * found.size, 1.0 + 0.125 * found.size)
+    if seconds > 10:
+        assert found.unit == pytest.approx(0.25)
+        assert seconds / 2 < now[0] <= seconds
+    else:
+        assert sizes == [1, 1] and found.unit is None
+    ticks = itertools.count()
+    assert grown(lambda size: lambda: size, 100.0, 5, lambda: (0.01 * next(ticks), 0.0)).size == 5

@@ -123,10 +123,26 @@ def test_scores_do_not_depend_on_the_batch(model: Any, tiny_tokenizer: Any) -> N
 
 def test_logits_in_small_chunks_give_the_same(model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = columns(scorer(model, tiny_tokenizer), ROWS)
-    monkeypatch.setattr(model_pass, "_LOGITS", 3 * model.config.vocab_size)
+    monkeypatch.setitem(model_pass._LOGITS, "cpu", 3 * model.config.vocab_size)
     chunked, _ = columns(scorer(model, tiny_tokenizer), ROWS)
     for name in LanguageModelSignal.columns:
         np.testing.assert_allclose(chunked[name], whole[name], rtol=1e-6)
+
+
+def test_values_are_fetched_once_a_pass_whatever_the_blocks(
+    model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(model_pass._LOGITS, "cpu", 3 * model.config.vocab_size)
+    subject = scorer(model, tiny_tokenizer)
+    columns(subject, ROWS)  # the first row is tried by itself
+    passes, fetched = [], []
+    handle = model.base_model.register_forward_hook(lambda *_: passes.append(1))
+    for name in ("cpu", "tolist", "item"):
+        own = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda self, own=own: (fetched.append(1), own(self))[1])
+    columns(subject, ROWS)
+    handle.remove()
+    assert len(fetched) == len(passes) == 2
 
 
 def test_rows_without_a_response_have_no_scores(model: Any, tiny_tokenizer: Any) -> None:

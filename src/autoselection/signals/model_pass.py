@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 TOKEN_KINDS: Mapping[str, int] = {"answer": ANSWER, "reasoning": REASONING, "call": CALL}
 
 #: Largest block of logits held at once, in numbers. On a CPU 16 MB in float32: softmax and ranks take half the time or less
-#: that they take in blocks of 64 MB.
-_LOGITS, _LOGITS_ON_A_DEVICE = 1 << 22, 1 << 24
+#: that they take in blocks of 64 MB. A GPU is idle during small blocks: 1 GiB there.
+_LOGITS = {"cpu": 1 << 22, "cuda": 1 << 28}
+_LOGITS_ELSEWHERE = 1 << 24
 
 #: Values of response tokens by name, each float[M], from their logits, float32[M, V], and ids, int64[M].
 TokenValues = Callable[["Tensor", "Tensor"], Mapping[str, "Tensor"]]
@@ -106,6 +107,25 @@ class RowSums:
 
     def _table(self, name: str) -> NDArray[np.float64]:
         return self._sums.setdefault(name, np.zeros((len(TOKEN_KINDS) + 1, self._rows)))
+
+
+@dataclass(frozen=True)
+class TokenNumbers:
+    """Values of scored tokens, where they were computed.
+
+    Attributes:
+        names: of the values.
+        numbers: float64[names, M] (float32 on a device without it).
+    """
+
+    names: tuple[str, ...]
+    numbers: Tensor | None
+
+    def fetched(self) -> dict[str, NDArray[np.float64]]:
+        """The values by name, in one copy."""
+        if self.numbers is None:
+            return {}
+        return dict(zip(self.names, self.numbers.cpu().numpy().astype(np.float64, copy=False), strict=True))
 
 
 @dataclass(frozen=True)
@@ -251,11 +271,15 @@ class PassReader:
         sums = RowSums(len(rows))
         states: dict[str, list[list[Any]]] = {name: [[] for _ in rows] for name in readers}
         with torch.inference_mode():
+            # Fetched when all passes have been asked for: a device that is read in between has nothing to do meanwhile.
+            asked: list[tuple[list[PassText], str, TokenNumbers]] = []
             for batch in self._batches([pair[0] for pair in pairs.values()]):
-                found = self._forward(batch, values, readers, states)
-                sums.add(batch, {"count": np.ones(sum(len(text.scored) for text in batch)), **found})
+                asked.append((batch, "", self._forward(batch, values, readers, states)))
+                sums.add(batch, {"count": np.ones(sum(len(text.scored) for text in batch))})
             for batch in self._batches([pair[1] for pair in pairs.values()] if alone else []):
-                sums.add(batch, {f"alone/{name}": each for name, each in self._forward(batch, alone).items()})
+                asked.append((batch, "alone/", self._forward(batch, alone)))
+            for batch, prefix, found in asked:
+                sums.add(batch, {prefix + name: each for name, each in found.fetched().items()})
             rest = [PassText(row, item.input_ids) for place, (row, item) in enumerate(texts) if place not in pairs]
             for batch in self._batches(rest if readers else []):
                 self._forward(batch, (), readers, states)
@@ -320,7 +344,7 @@ class PassReader:
         values: Sequence[TokenValues],
         readers: Mapping[str, StateReader] | None = None,
         states: Mapping[str, list[list[Any]]] | None = None,
-    ) -> dict[str, NDArray[np.float64]]:
+    ) -> TokenNumbers:
         """One right-padded batch: the values of each scored token, in order; what readers take goes to ``states``.
 
         Where no position is scored, the pass ends at the last layer that is read.
@@ -330,13 +354,13 @@ class PassReader:
         device = self.model.device
         if self.full_logits is None:
             self._probe(batch[0].ids)
-        lengths = [len(row.ids) for row in batch]
-        tokens = torch.full((len(batch), max(lengths)), self.encoder.tokenizer.pad_token_id or 0)
-        for i, row in enumerate(batch):
-            tokens[i, : len(row.ids)] = torch.as_tensor(row.ids)
-        tokens = tokens.to(device)
-        mask = (torch.arange(max(lengths)) < torch.as_tensor(lengths)[:, None]).long().to(device)
-        given = mask if self.masked and min(lengths) < max(lengths) else None
+        lengths = np.array([len(row.ids) for row in batch])
+        padded = np.full((len(batch), lengths.max()), self.encoder.tokenizer.pad_token_id or 0, np.int64)
+        real = np.arange(lengths.max()) < lengths[:, None]
+        padded[real] = np.concatenate([row.ids for row in batch])
+        tokens = _sent(padded, device)
+        mask = _sent(real.astype(np.int64), device)
+        given = mask if self.masked and not real.all() else None
         rows = np.repeat(np.arange(len(batch)), [len(row.scored) for row in batch])
         hookpoints = {reader.hookpoint for reader in (readers or {}).values()}
         with capture(self.model, hookpoints, stop=not len(rows)) as captured:
@@ -345,22 +369,25 @@ class PassReader:
             for name, reader in (readers or {}).items():
                 for text, taken in zip(batch, reader.read(captured[reader.hookpoint], mask, batch), strict=True):
                     states[name][text.row].append(taken)
-        scores: dict[str, NDArray[np.float64]] = {}
-        if len(rows):
-            whole = self._whole_logits(tokens, given) if self.full_logits else None
-            positions = torch.as_tensor([p for row in batch for p in row.scored], device=device)
-            row_index = torch.as_tensor(rows, device=device)
-            block = _LOGITS if device.type == "cpu" else _LOGITS_ON_A_DEVICE
-            chunk = max(1, block // self.model.config.get_text_config().vocab_size)
-            for start in range(0, len(rows), chunk):
-                part = slice(start, start + chunk)
-                before = (row_index[part], positions[part] - 1)
-                logits = self._head(hidden[before]) if whole is None else whole[before]
-                logits, targets = logits.float(), tokens[row_index[part], positions[part]]
-                for value in values:
-                    for name, each in value(logits, targets).items():
-                        scores.setdefault(name, np.empty(len(rows)))[part] = each.cpu().numpy()
-        return scores
+        if not len(rows):
+            return TokenNumbers((), None)
+        whole = self._whole_logits(tokens, given) if self.full_logits else None
+        positions = _sent(np.concatenate([row.scored for row in batch if row.scored]), device)
+        row_index = _sent(rows, device)
+        block = _LOGITS.get(device.type, _LOGITS_ELSEWHERE)
+        chunk = max(1, block // self.model.config.get_text_config().vocab_size)
+        kind = torch.float32 if device.type == "mps" else torch.float64
+        scores: dict[str, list[Tensor]] = {}
+        for start in range(0, len(rows), chunk):
+            part = slice(start, start + chunk)
+            before = (row_index[part], positions[part] - 1)
+            logits = self._head(hidden[before]) if whole is None else whole[before]
+            logits, targets = logits.float(), tokens[row_index[part], positions[part]]
+            for value in values:
+                for name, each in value(logits, targets).items():
+                    scores.setdefault(name, []).append(each.to(kind))
+        numbers = torch.stack([torch.cat(parts) for parts in scores.values()]) if scores else None
+        return TokenNumbers(tuple(scores), numbers)
 
     def _head(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.model.get_output_embeddings()(hidden)
@@ -391,6 +418,14 @@ class PassReader:
         longer = self.model.base_model(input_ids=torch.cat([few, few.flip(1)], 1), use_cache=False)[0]
         self.masked = differ(longer[:, : few.shape[1]], hidden)
         self.full_logits = self.model.get_output_embeddings() is None or differ(self._head(hidden), logits)
+
+
+def _sent(values: NDArray[np.integer[Any]], device: torch.device) -> Tensor:
+    """An array on the device; nobody waits for a copy to a GPU."""
+    import torch
+
+    there = torch.from_numpy(np.ascontiguousarray(values, np.int64))
+    return there.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else there.to(device)
 
 
 class _Enough(Exception):
