@@ -194,7 +194,9 @@ def _probabilities(
             "No subset was trained with two seeds: probabilities say what other items would choose, not what other "
             "trainings would."
         )
-    correlation = chance_correlation(seeds, chance.among([trial.record["subset_hash"] for trial in trials]), chance.shared)
+    correlation = chance_correlation(
+        seeds, chance.among([trial.record["subset_hash"] for trial in trials]), chance.shared
+    )
     found = best_probabilities(tables, deviations, correlation=correlation, seed=study.config.search.seed)
     return found, notes
 

@@ -65,7 +65,9 @@ def chance_of(results: Mapping[str, Mapping[int, EvaluationResult]], rows: Mappi
 
 
 def study_chance(
-    study: Study, more: Mapping[str, NDArray[np.int64]] = MappingProxyType({}), score: Callable[[EvaluationResult], float] | None = None
+    study: Study,
+    more: Mapping[str, NDArray[np.int64]] = MappingProxyType({}),
+    score: Callable[[EvaluationResult], float] | None = None,
 ) -> Chance:
     """Chance in training, from everything that a study trained and scored on dev, every training once: by the search, as references and for
     every verdict.
