@@ -68,11 +68,12 @@ def measure_reproduced_compute(
     winners = _winners(part)
     with part.journal as journal, closing(make_executor(study.executor)) as executor:
         prepared = prepare_journalled(study, folder, journal, "reproduction")
-        if settings_digest(study, prepared.pool.fingerprint) != part.stored.digest(study):
+        searched = [result for winner in winners for result in part.stored.on_dev(winner)]
+        if not searched or settings_digest(study, prepared.pool.fingerprint) != part.stored.digest(study):
             raise StudyError(
-                f"{folder}: model or tasks changed since the searches: curves would be of something else; restore the files."
+                f"{folder}: settings, model or tasks changed since the searches, so curves would be of something else: restore them."
             )
-        tokens = budget_tokens([result for winner in winners for result in part.stored.on_dev(winner)], budgets)
+        tokens = budget_tokens(searched, budgets)
         with Journal(folder / FOLDER / JOURNAL) as curves:
             ledger = Ledger(study, prepared.pool.path, curves, executor, curve_account(folder, curves, split))
             rows = {

@@ -17,6 +17,7 @@ from autoselection.recipes import Recipe, ScoredPool, lacking_signals
 from autoselection.signals import ScoreReport, SignalsConfig, SignalTable, load_table, score_pool
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.score import obstacles
+from autoselection.study.kind import no_study, reproduced_models
 from autoselection.study.prepare import contaminated, without
 from autoselection.study.study import Study
 
@@ -60,6 +61,8 @@ def open_named_pool(paths: Sequence[Path] | Path) -> NamedPool:
         return _study(named[0])
     if kinds[0] == "pool":
         return NamedPool((named[0],), Pool.open(named[0]))
+    if reproduced_models(named[0]):
+        raise no_study(named[0])
     pool, report = cached_pool(named)
     named_pool = NamedPool(tuple(named), pool)
     if report is not None:
