@@ -25,8 +25,11 @@ from autoselection.reproduce import (
     write_paper,
 )
 from autoselection.reproduce.rows import AUTOSELECTION
+from autoselection.study import Study
 
 BASE = "base"
+TAKE_MANY_THINGS = ("diff", "explain")
+"""Commands that take recipes and files too, and say so of a folder that is none of them."""
 
 
 def _events(out: Path) -> list[dict[str, Any]]:
@@ -65,18 +68,13 @@ def test_what_reads_studies_says_in_one_sentence_that_this_is_none(
     said = capsys.readouterr()
     text = " ".join((said.out + said.err).replace("│", " ").split())
     assert code != 0 and "Traceback" not in text
-    if below or words[0] not in (
-        "diff",
-        "explain",
-    ):  # which take many things, and say so of a folder that is none of them
+    if below or words[0] not in TAKE_MANY_THINGS:
         assert code == 7 and text.count("holds a reproduction") == 1 and "name the directory of a study" in text
     assert not (tmp_path / "written").exists()
 
 
 def test_the_models_of_a_reproduction_are_named(finished: Any) -> None:
     with pytest.raises(StudyError, match=r"holds a reproduction \(base\), no study.*diagnose"):
-        from autoselection.study import Study
-
         Study(finished.out)
 
 
@@ -168,7 +166,7 @@ class Halving:
             assert job.rows is not None and tokens is not None
             rows = frozenset(job.rows.tolist())
             faster = 2 * (1 + self.winners.index(rows)) if rows in self.winners else 1
-            worth = -1.0 / (tokens * faster) - 1e-12 * job.seed
+            worth = -1.0 / (tokens * faster) - 1e-7 * job.seed
             seconds = {"train": 2.0 * tokens, "eval": 0.0, "total": 2.0 * tokens}
             scores = {task.name: worth for task in job.tasks}
             yield index, EvaluationResult(job.split, job.seed, worth, scores, train_tokens=tokens, seconds=seconds)
@@ -203,11 +201,11 @@ def test_the_multiplier_of_a_reproduction_is_over_its_searches(measured: tuple[P
     budgets, asked = (0.5, 1.0, 2.0, 4.0), [500, 1000, 2000, 4000]
     found = measure_reproduced_compute(out, budgets, [100, 200])
     assert found["budgets"] == asked and found["units"] == "searches" and found["replicates"] == [0, 1]
-    winner, full = (np_scores(found, arm) for arm in ("winner", "full"))
+    winner, full = (found["curves"][arm]["scores"] for arm in ("winner", "full"))
     for replicate, faster in enumerate((2, 4)):
         # The mean over both seeds, each raised by the replicate.
-        assert winner[replicate] == pytest.approx([-1 / (faster * t) - 1e-12 * (150 + replicate) for t in asked])
-        assert full[replicate] == pytest.approx([-1 / t - 1e-12 * (150 + replicate) for t in asked])
+        assert winner[replicate] == pytest.approx([-1 / (faster * t) - 1e-7 * (150 + replicate) for t in asked])
+        assert full[replicate] == pytest.approx([-1 / t - 1e-7 * (150 + replicate) for t in asked])
     low, high = found["multipliers"]["full"]["interval"]
     assert low == pytest.approx(2.0, rel=0.01) and high == pytest.approx(4.0, rel=0.01), (
         "one search draws 2, the other 4"
@@ -227,11 +225,6 @@ def test_the_multiplier_of_a_reproduction_is_over_its_searches(measured: tuple[P
     again = measure_reproduced_compute(out, budgets, [100, 200])
     assert len(executor.jobs) == made and again == found, "nothing is trained twice"
     assert json.loads((out / BASE / "compute" / "compute.json").read_text()) == found
-
-
-def np_scores(document: dict[str, Any], arm: str) -> list[list[float]]:
-    scores: list[list[float]] = document["curves"][arm]["scores"]
-    return scores
 
 
 def test_final_seeds_are_the_default_and_test_needs_a_reason(measured: tuple[Path, Halving]) -> None:

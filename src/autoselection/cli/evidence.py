@@ -28,7 +28,7 @@ def compute(
     ],
     budgets: Annotated[str, typer.Option(help="Token budgets, in multiples of what a training of the winner took.")],
     seeds: Annotated[
-        str | None,
+        Optional[str],  # noqa: UP045
         typer.Option(
             help="Training seeds (default: those of the study; of a reproduction its final_seeds, each raised by the replicate)."
         ),
