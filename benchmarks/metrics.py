@@ -20,7 +20,8 @@ written as it ends; started again, the program goes on where it stopped. A cell 
 ``--journals`` tells, over all trainings of some studies of one pool, how the loss on dev goes with the share of gold answers
 that greedy decoding writes: over all, and over the third with the lowest loss.
 
-``--cost`` scores a configuration's base model on dev and tells what each kind of request takes.
+``--cost`` scores a configuration's base model on dev and tells what the loss takes, and the loss with each other kind of
+request.
 """
 
 from __future__ import annotations
@@ -142,8 +143,9 @@ def run(cell: str, options: argparse.Namespace) -> None:
         print(cell, key, found.get("seconds"), flush=True)
 
 
-def cost(path: Path, repeats: int = 2) -> Iterator[dict[str, Any]]:
-    """Processor seconds of the base model's requests of each task and kind on dev: the fewest of a few times."""
+def cost(path: Path, repeats: int = 3) -> Iterator[dict[str, Any]]:
+    """Processor seconds of scoring the base model on dev by its loss, and by that and another kind of request in one pass, for each
+    task: the fewest of a few times. Kinds are scored together, as evaluations do it, since they share prompts."""
     config = load_config(path)
     device = pick_device(config.evaluation.device)
     dtype = pick_dtype(device, config.evaluation.dtype)
@@ -164,16 +166,17 @@ def cost(path: Path, repeats: int = 2) -> Iterator[dict[str, Any]]:
     )
     with engine.language_model(job, model, tokenizer, dtype=dtype, context_length=length) as scored:
         for benchmark in encoded:
-            for kind, task in benchmark.tasks.items():
+            for kind in benchmark.tasks:
+                tasks = {name: benchmark.tasks[name] for name in dict.fromkeys(("nll", kind))}
                 seconds = []
                 for _ in range(repeats):
                     started = time.process_time()
-                    score(scored, [replace(benchmark, tasks={kind: task})])
+                    score(scored, [replace(benchmark, tasks=tasks)])
                     seconds.append(time.process_time() - started)
                 yield {
                     "task": benchmark.config.name,
                     "items": len(benchmark.ids),
-                    "kind": kind,
+                    "kinds": list(tasks),
                     "seconds": round(min(seconds), 3),
                 }
 

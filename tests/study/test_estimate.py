@@ -15,7 +15,7 @@ from autoselection.pool import Pool
 from autoselection.signals import score_pool, stored_signals
 from autoselection.study import Study
 from autoselection.study import estimate as module
-from autoselection.study.estimate import estimate_study, evaluations_made, training_tokens
+from autoselection.study.estimate import estimate_study, evaluations_made, memory_sentence, training_tokens
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,6 +53,23 @@ def test_every_training_of_the_study_is_counted(told: dict, study_config: Path):
     assert 0 < told["share"] <= 1 and 0 < search["rows"] <= 400
     assert search["wall"] == pytest.approx(search["seconds"] / 2)
     assert all(each["seconds"] >= 0 for each in told["stages"]) and search["memory"] > 10**7
+
+
+def test_workers_are_told_to_take_memory_each(told: dict):
+    (said,) = [each for each in told["assumptions"] if each.startswith("Each worker takes")]
+    one = stage(told, "search")["memory"] / 2**30
+    assert f"at least the sample's {one:.1f} GiB: 2 side by side {2 * one:.1f} GiB of the " in said
+
+
+def test_workers_that_do_not_fit_are_told_of():
+    gib = 2**30
+    assert memory_sentence(2, 9 * gib, 24 * gib, "this machine") == (
+        "Each worker takes the memory of a whole evaluation, at least the sample's 9.0 GiB: 2 side by side 18.0 GiB of the 24.0 GiB of "
+        "this machine."
+    )
+    assert "27.0 GiB of the 24.0 GiB of a GPU, which is too much: lower executor.workers" in (
+        memory_sentence(3, 9 * gib, 24 * gib, "a GPU")
+    )
 
 
 def test_evaluations_with_another_model_are_measured_and_counted(study_config: Path, smaller: Path, tmp_path: Path):

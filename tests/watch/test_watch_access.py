@@ -246,7 +246,7 @@ def test_a_port_in_use_is_one_sentence(copied: Path) -> None:
 def test_commands_that_cannot_be_followed_are_one_sentence(copied: Path, tmp_path: Path) -> None:
     for arguments, code, said in (
         ([str(tmp_path / "nowhere")], 7, "no such folder"),
-        ([str(tmp_path)], 7, "no study there, it has no journal.jsonl"),
+        ([str(tmp_path)], 7, "no study there; 'autoselection search"),
         ([str(copied), "--host", "0.0.0.0", "--port", "0"], 2, "shows the study to other machines"),
         ([str(copied), "--host", "no.such.host.invalid", "--port", "0"], 2, "no such address"),
         ([str(copied), "--token", "short", "--port", "0"], 2, "too short"),

@@ -204,10 +204,10 @@ def test_what_is_no_study_is_refused_in_one_sentence(copied: Path, tmp_path: Pat
     with pytest.raises(StudyError, match=r"nowhere: no such folder"):
         StudyFolder(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StudyError, match=r"no study there, it has no journal\.jsonl"):
+    with pytest.raises(StudyError, match="no study there; 'autoselection search"):
         StudyFolder(tmp_path / "empty")
     (copied / "journal.jsonl").write_text('{"seq": 0, "event": "study", "kind": "comparison"}\n')
-    with pytest.raises(StudyError, match="holds a comparison, no study; name the directory of a study"):
+    with pytest.raises(StudyError, match=r"holds a comparison, no study: name the directory of a study\."):
         StudyFolder(copied)
     (copied / "config.yaml").unlink()
     with pytest.raises(StudyError, match="cannot be read"):

@@ -21,7 +21,7 @@ from autoselection.signals import SignalTable
 from autoselection.signals.needs import BENCHMARK_ITEMS
 from autoselection.signals.registry import default_registry
 from autoselection.study import Study
-from autoselection.study.study import JOURNAL
+from autoselection.study.kind import JOURNAL
 
 #: Events of a journal that tell of test items or scores.
 TELLING_OF_TEST = frozenset({"test", "final_plan", "contamination", "benchmarks"})

@@ -20,8 +20,8 @@ from autoselection.ledger import Journal
 from autoselection.progress import console
 from autoselection.study import Study
 from autoselection.study.beginning import begin
+from autoselection.study.kind import JOURNAL
 from autoselection.study.rounds import StudySearch, trial_ledger
-from autoselection.study.study import JOURNAL
 from autoselection.system import told
 
 #: In front of the sentence that says why it ended early.

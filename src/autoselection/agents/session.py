@@ -29,9 +29,10 @@ from autoselection.recipes.ready import ready_recipes
 from autoselection.signals import PoolStats, SignalTable, pool_stats
 from autoselection.study import Study, Trial
 from autoselection.study.beginning import has_begun
+from autoselection.study.kind import JOURNAL
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.rounds import StudySearch
-from autoselection.study.study import AGENT, JOURNAL
+from autoselection.study.study import AGENT
 from autoselection.terminal import obeyed, visible
 from autoselection.watch import StudyFolder
 from autoselection.wording import clipped, ended, suggestion

@@ -20,10 +20,19 @@ app.add_typer(reproduce_app, name="reproduce", rich_help_panel=EVIDENCE)
 @app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection compute study --budgets 0.25,0.5,1,2")
 def compute(
     study_dir: Annotated[
-        Path, typer.Argument(help="Study directory whose search has ended.", autocompletion=_completion.study)
+        Path,
+        typer.Argument(
+            help="Study directory, or folder of a reproduction's model, whose search has ended.",
+            autocompletion=_completion.study,
+        ),
     ],
     budgets: Annotated[str, typer.Option(help="Token budgets, in multiples of what a training of the winner took.")],
-    seeds: Annotated[Optional[str], typer.Option(help="Training seeds (default: those of the study).")] = None,  # noqa: UP045
+    seeds: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Training seeds (default: those of the study; of a reproduction its final_seeds, each raised by the replicate)."
+        ),
+    ] = None,
     split: Annotated[EvaluationSplit, typer.Option("--split", help="Which items to score.")] = EvaluationSplit.dev,
     rescore_test: Annotated[
         Optional[str],  # noqa: UP045
@@ -33,12 +42,16 @@ def compute(
 ) -> None:
     """Measure how much training compute the winner saves: winner, full and random data at several token budgets."""
     from autoselection.report import write_compute_page
+    from autoselection.reproduce import measure_reproduced_compute
     from autoselection.study.compute import FOLDER, measure_compute
+    from autoselection.study.kind import reproduced_models
 
+    models = reproduced_models(study_dir)
     multiples = numbers("--budgets", budgets, float)
     chosen = None if seeds is None else numbers("--seeds", seeds, int)
-    document = measure_compute(study_dir, multiples, chosen, "test" if split.value == "test" else "dev", rescore_test)
-    write_compute_page(document, study_dir / FOLDER / "curves.html")
+    measure = measure_reproduced_compute if models else measure_compute
+    document = measure(study_dir, multiples, chosen, "test" if split.value == "test" else "dev", rescore_test)
+    write_compute_page(document, (models[0] if models else study_dir) / FOLDER / "curves.html")
     if as_json:
         emit(document, True, "")
         return
@@ -47,25 +60,34 @@ def compute(
         for arm, curve in document["curves"].items()
         for tokens, scores in zip(curve["tokens"], zip(*curve["scores"], strict=True), strict=True)
     ]
-    title = f"Score on {document['split']} over training tokens (mean of seeds)"
-    output.table(title, ("arm", "tokens", "score", "seeds"), lines, numbers=True)
+    title = f"Score on {document['split']} over training tokens (mean of {document['units']})"
+    output.table(title, ("arm", "tokens", "score", document["units"]), lines, numbers=True)
     for sentence in document["sentences"]:
         output.say(f"- {sentence}")
 
 
 @app.command(rich_help_panel=EVIDENCE, epilog="Example: autoselection diagnose study --table proxies.md")
 def diagnose(
-    study_dir: Annotated[Path, typer.Argument(help="Study directory.", autocompletion=_completion.study)],
+    study_dir: Annotated[
+        Path,
+        typer.Argument(help="Study directory, or folder of a reproduction's model.", autocompletion=_completion.study),
+    ],
     table: Annotated[Optional[Path], typer.Option(help="Also write the table to this .md or .csv file.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Correlate cheap numbers of a study with the score of the full evaluation, with bootstrap intervals."""
+    """Correlate cheap numbers of a study or a reproduction with the score of the full evaluation, with bootstrap intervals."""
     from autoselection.diagnose import diagnose_study, write_table
     from autoselection.report import print_diagnosis
     from autoselection.study import Study
+    from autoselection.study.kind import reproduced_models
 
-    found = diagnose_study(Study(study_dir.resolve()), seed=seed)
+    if reproduced_models(study_dir):
+        from autoselection.reproduce import diagnose_reproduction
+
+        found = diagnose_reproduction(study_dir, seed=seed)
+    else:
+        found = diagnose_study(Study(study_dir.resolve()), seed=seed)
     if table is not None:
         write_table(found, table)
     if as_json:

@@ -9,12 +9,12 @@ from autoselection.config import StudyConfig, floor_problems
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger import Ledger, Wanted
+from autoselection.signals import SignalTable
 from autoselection.study.incumbent import open_incumbent
-from autoselection.study.prepare import Prepared
 from autoselection.study.references import floor_values
 
 
-def compared_floors(config: StudyConfig, prepared: Prepared, ledger: Ledger, folder: Path) -> dict[str, float]:
+def compared_floors(config: StudyConfig, table: SignalTable, ledger: Ledger, folder: Path) -> dict[str, float]:
     """Lowest dev score of each task that has a floor; what floors are measured from, the untrained base model or what is used today, is scored
     first, and no part of a method's budget.
 
@@ -30,7 +30,7 @@ def compared_floors(config: StudyConfig, prepared: Prepared, ledger: Ledger, fol
     if "base" in named:
         wanted["base"] = [Wanted(None, seeds[0], "dev", name="base model")]
     if "incumbent" in named:
-        incumbent = open_incumbent(config, prepared)
+        incumbent = open_incumbent(config, table)
         assert incumbent is not None, "floor_problems tells of a floor that is measured from none"
         rows, name = incumbent.selected.rows, incumbent.name
         wanted["incumbent"] = [Wanted(rows, seed, "dev", name=name) for seed in seeds]

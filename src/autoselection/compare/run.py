@@ -25,8 +25,9 @@ from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted, keyed_account
 from autoselection.progress import console
 from autoselection.recipes import subset_hash
-from autoselection.study.opening import check_kind, prepare_journalled
-from autoselection.study.study import CONFIG, JOURNAL, check_folder
+from autoselection.study.kind import JOURNAL, check_kind
+from autoselection.study.opening import prepare_journalled
+from autoselection.study.study import CONFIG, check_folder
 from autoselection.tasks import factors
 
 
@@ -74,7 +75,7 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         files.write_text(out / CONFIG, to_yaml(config))
         rounds: Rounds[Wanted] = Rounds(ledger.attempt)
         # Sessions have one seed: all methods see the same score of a subset.
-        floors = compared_floors(config, prepared, ledger, out)
+        floors = compared_floors(config, prepared.table, ledger, out)
         sessions = open_sessions(prepared.table, ledger, rounds, methods, budget, dict.fromkeys(seeds, 0), floors)
         for method in methods:
             if method.evaluations is not None:

@@ -1,6 +1,6 @@
 """Which cheap numbers tell the score of a full evaluation, and how surely."""
 
-from autoselection.diagnose.agreement import Agreement, agreement_warnings, agreements
+from autoselection.diagnose.agreement import Agreement, agreement_warnings, agreements, agreements_of
 from autoselection.diagnose.calibration import Calibration, calibrate
 from autoselection.diagnose.correlation import MIN_TRIALS, Correlation, Estimate, correlate, rank_correlations
 from autoselection.diagnose.diagnosis import (
@@ -11,7 +11,9 @@ from autoselection.diagnose.diagnosis import (
     Proxy,
     diagnose,
     markdown,
+    signal_means,
     state_proxies,
+    token_counts,
     write_table,
 )
 from autoselection.diagnose.pairs import PairAnswer, PairTest, study_pairs, which_is_better
@@ -34,6 +36,7 @@ __all__ = [
     "WhatIf",
     "agreement_warnings",
     "agreements",
+    "agreements_of",
     "calibrate",
     "correlate",
     "diagnose",
@@ -41,8 +44,10 @@ __all__ = [
     "markdown",
     "parse_weights",
     "rank_correlations",
+    "signal_means",
     "state_proxies",
     "study_pairs",
+    "token_counts",
     "what_if",
     "which_is_better",
     "write_table",

@@ -123,10 +123,14 @@ def agreements(study: Study) -> tuple[Agreement, ...]:
 
     Full trainings only, each subset with the mean of its trainings. A metric is not compared with itself.
     """
-    trials = [trial for trial in study.subsets() if trial.score is not None]
+    return agreements_of(study.config.tasks, study.subsets())
+
+
+def agreements_of(tasks: Sequence[TaskConfig], subsets: Sequence[Trial]) -> tuple[Agreement, ...]:
+    """The same over subsets, each with the results of its full trainings; those without a score are left out."""
+    trials = [trial for trial in subsets if trial.score is not None]
     if not trials:
         return ()
-    tasks = study.config.tasks
     found = [_of_task(task, right, trials) for task in tasks for right in measures(task, trials)]
     return (*found, *_of_all(tasks, trials))
 

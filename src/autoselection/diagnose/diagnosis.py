@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.diagnose.agreement import Agreement
 from autoselection.diagnose.calibration import Calibration, calibrate
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array, Correlation, Estimate, correlate
 from autoselection.errors import ConfigError
 from autoselection.files import write_text
-from autoselection.markup import bullets, inline, table
+from autoselection.markup import bullets, inline
+from autoselection.markup import table as markdown_table
+from autoselection.signals import SignalTable
 
 Kind = Literal["state", "size", "signal", "prediction", "left out", "fidelity", "test"]
 
@@ -200,6 +203,27 @@ def state_proxies(states: Sequence[Mapping[str, Any]]) -> list[Proxy]:
     ]
 
 
+def token_counts(table: SignalTable, subsets: Sequence[NDArray[np.int64]]) -> list[Proxy]:
+    """Tokens of each subset, if the pool's are counted; rows that could not be counted have none."""
+    if "n_tokens" not in table.columns:
+        return []
+    tokens = np.nan_to_num(table.column("n_tokens").astype(np.float64))
+    return [Proxy("tokens", "size", np.array([tokens[rows].sum() for rows in subsets], np.float64))]
+
+
+def signal_means(table: SignalTable, subsets: Sequence[NDArray[np.int64]]) -> list[Proxy]:
+    """Mean of every column over the rows of each subset that have a value; NaN where none has."""
+    made = []
+    for name in sorted(table.columns):
+        values = table.column(name).astype(np.float64)
+        known = np.isfinite(values)
+        filled = np.where(known, values, 0.0)
+        with np.errstate(invalid="ignore"):
+            means = [np.divide(filled[rows].sum(), known[rows].sum()) for rows in subsets]
+        made.append(Proxy(f"mean {name}", "signal", np.array(means, np.float64)))
+    return made
+
+
 def _flat(state: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in state.items():
@@ -253,7 +277,7 @@ def _calibration_sentence(found: Calibration) -> str:
 def markdown(diagnosis: Diagnosis) -> str:
     """The table and the sentences as Markdown."""
     lines = [f"# {inline(f'{diagnosis.subject}: cheap proxies beside {diagnosis.truth}')}", ""]
-    lines += [*table(HEADINGS, diagnosis.rows()), ""]
+    lines += [*markdown_table(HEADINGS, diagnosis.rows()), ""]
     lines += bullets((*diagnosis.findings(), *diagnosis.right_answers(), *diagnosis.notes))
     return "\n".join(lines) + "\n"
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autoselection.diagnose.agreement import agreements
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array
-from autoselection.diagnose.diagnosis import Diagnosis, Predicted, Proxy, diagnose, state_proxies
+from autoselection.diagnose.diagnosis import Diagnosis, Predicted, Proxy, diagnose, state_proxies, token_counts
 from autoselection.errors import PoolError, SignalError, StudyError
 from autoselection.recipes import Recipe
 from autoselection.search import SearchController
@@ -46,9 +46,7 @@ def diagnose_study(study: Study, *, seed: int = 0, resamples: int = RESAMPLES) -
     table = study_table(study, notes)
     if table is not None:
         rows = [study.rows(trial.id) for trial in trials]
-        if "n_tokens" in table.columns:
-            tokens = np.nan_to_num(table.column("n_tokens").astype(np.float64))
-            proxies.append(Proxy("tokens", "size", np.array([tokens[chosen].sum() for chosen in rows], np.float64)))
+        proxies += token_counts(table, rows)
         if len(trials) >= MIN_TRIALS:
             left_out = _left_out(study, table, trials, rows, truth)
             predicted.append(left_out)

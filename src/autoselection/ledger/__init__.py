@@ -1,6 +1,6 @@
 """Every evaluation that was ever wanted, by content: known ones come from a journal, the others are made once."""
 
-from autoselection.ledger.account import Account, Name, keyed_account
+from autoselection.ledger.account import Account, Name, keyed_account, stored_account
 from autoselection.ledger.journal import Journal, decisions, read_events
 from autoselection.ledger.ledger import Ledger, evaluate_here
 from autoselection.ledger.wanted import UNTRAINED, Wanted, evaluation_job
@@ -17,4 +17,5 @@ __all__ = [
     "evaluation_job",
     "keyed_account",
     "read_events",
+    "stored_account",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 from autoselection.config import StudyConfig
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.journal import Journal
-from autoselection.ledger.settings import EVENT, known_digest, model_digest, settings_record
+from autoselection.ledger.settings import EVENT, known_digest, model_digest, settings_record, stored_digest
 from autoselection.ledger.wanted import Wanted
 
 #: What a journal calls an evaluation: a key of its content, or who was trained and the seed.
@@ -63,9 +63,17 @@ def keyed_account(config: StudyConfig, pool: str, journal: Journal, folder: Path
         folder: trainings work below it.
     """
     record = settings_record(config, pool)
-    settings = record["digest"]
-    if known_digest(record["named"], journal.events) != settings:
+    if known_digest(record["named"], journal.events) != record["digest"]:
         journal.append(EVENT, **record)
+    return _keyed(config, record["digest"], journal, folder)
+
+
+def stored_account(config: StudyConfig, pool: str, journal: Journal, folder: Path) -> Account:
+    """The same to look up what was evaluated, though models and files may be gone since; notes nothing in the journal."""
+    return _keyed(config, stored_digest(config, pool, journal.events), journal, folder)
+
+
+def _keyed(config: StudyConfig, settings: str, journal: Journal, folder: Path) -> Account:
     results: dict[Name, EvaluationResult] = {}
     read = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,17 @@ def compute_page(document: Mapping[str, Any]) -> Page:
     return Page(
         "Compute curves",
         (section,),
-        f"Scored on {document['split']}, {len(document['seeds'])} training seed{'s' * (len(document['seeds']) != 1)}.",
+        f"Scored on {document['split']}, {_many(document['replicates'], 'replicate') + ', ' if 'replicates' in document else ''}"
+        f"{_many(document['seeds'], 'training seed')}.",
     )
 
 
+def _many(things: Sequence[int], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+
+
 def curve_figure(document: Mapping[str, Any]) -> Figure:
-    """Score over trained tokens of each arm, mean over seeds, with the standard deviation over them."""
+    """Score over trained tokens of each arm, mean over its units (seeds, or searches), with the standard deviation over them."""
     series = []
     for arm, curve in document["curves"].items():
         scores = np.array(curve["scores"], np.float64)
@@ -37,7 +42,8 @@ def curve_figure(document: Mapping[str, Any]) -> Figure:
         spread = scores.std(axis=0, ddof=1) if len(scores) > 1 else None
         ends = ((), ()) if spread is None else ((mean - spread).tolist(), (mean + spread).tolist())
         series.append(Series(arm, curve["tokens"], mean.tolist(), low=ends[0], high=ends[1]))
-    about = "mean of the seeds and one standard deviation" if len(document["seeds"]) > 1 else "one seed"
+    units = document["units"]
+    about = f"mean of the {units} and one standard deviation" if len(scores) > 1 else "no repetition"
     told = f"Score after whole trainings of several lengths ({about}), for the winner's rows, all rows and random rows."
     return lines(
         "Score over training tokens", told, series, x="trained tokens", y="score (higher is better)", logarithmic=True

@@ -14,6 +14,7 @@ from autoselection.diagnose.correlation import Correlation, correlate
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.settings import arithmetics
 from autoselection.reproduce.config import ModelEntry, ReproductionConfig, plain, study_of, target_study, with_ood
+from autoselection.reproduce.folder import keep_config
 from autoselection.reproduce.markdown import paper_markdown
 from autoselection.reproduce.results import Stored, floors_of
 from autoselection.reproduce.rows import AUTOSELECTION, Entry, first_rows
@@ -28,6 +29,8 @@ _TABLES: tuple[TableMetric, ...] = ("score", "right")
 def write_paper(config: ReproductionConfig, out: Path) -> dict[str, Any]:
     """Write ``paper.md`` and ``paper.json`` from what exists; what is missing is named in both. Trains nothing.
 
+    The configuration is kept beside them, so that what was searched can be read without it (:mod:`.folder`).
+
     Returns:
         The document of ``paper.json``.
     """
@@ -36,6 +39,7 @@ def write_paper(config: ReproductionConfig, out: Path) -> dict[str, Any]:
     head = json.dumps({**document, "rows": []}, ensure_ascii=False, allow_nan=False, indent=1)
     lines = ",\n".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
     body = head.removesuffix('"rows": []\n}') + f'"rows": [\n{lines}\n]\n}}\n'
+    keep_config(config, out)
     files.write_texts({out / "paper.json": body, out / "paper.md": paper_markdown(document)})
     return document
 

@@ -133,6 +133,15 @@ class Stored:
     def _results(self) -> Mapping[Name, EvaluationResult]:
         return keyed_results(self.events)
 
+    def evaluations(self, split: str, settings: str) -> list[Mapping[str, Any]]:
+        """Events of the full evaluations on a split that were made by these settings."""
+        return [
+            event
+            for event in self.of("evaluation")
+            if event["split"] == split
+            and event["key"] == evaluation_key(event["subset_hash"], split, event["seed"], settings)
+        ]
+
     def result(self, subset: str, split: str, seed: int, settings: str) -> EvaluationResult | None:
         """One evaluation, if it was made."""
         return self._results.get(evaluation_key(subset, split, seed, settings))

@@ -34,6 +34,7 @@ from autoselection.reproduce.config import (
     target_study,
     with_ood,
 )
+from autoselection.reproduce.folder import keep_config
 from autoselection.reproduce.learning_rate import choose_rate, with_rate
 from autoselection.reproduce.paper import write_paper
 from autoselection.reproduce.plan import RATES, planned
@@ -58,9 +59,10 @@ from autoselection.reproduce.rows import (
     single_operator_of,
     stored_rows,
 )
-from autoselection.study.opening import check_kind, prepare_journalled
+from autoselection.study.kind import JOURNAL, check_kind
+from autoselection.study.opening import prepare_journalled
 from autoselection.study.prepare import Prepared
-from autoselection.study.study import CONFIG, JOURNAL, check_folder
+from autoselection.study.study import CONFIG, check_folder
 from autoselection.tasks import load_items
 from autoselection.terminal import styled
 
@@ -90,6 +92,7 @@ def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[s
             target_study(config, model, target)
         if "transfer" in chosen:
             available_targets(model)
+    keep_config(config, out)
     document: dict[str, Any] = {}
     for model in config.models:
         document = _run_model(config, model, out, chosen)
@@ -254,7 +257,7 @@ class _Runner:
         rounds: Rounds[Wanted] = Rounds(evaluate)
         listed = list(methods.values())
         seeds = {seed: seed for seed in self.config.seeds}
-        floors = compared_floors(self.study, self.prepared, self.dev, self.folder)
+        floors = compared_floors(self.study, self.prepared.table, self.dev, self.folder)
         sessions |= open_sessions(self.prepared.table, self.dev, rounds, listed, self.config.budget, seeds, floors)
         run_sessions(self.dev, rounds, sessions, listed)
         names = {method.name: row for row, method in methods.items()}

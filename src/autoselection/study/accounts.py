@@ -75,26 +75,34 @@ def final_account(study: Study) -> Account:
     )
 
 
-def curve_account(study: Study, curves: Journal, split: str) -> Account:
-    """Evaluations of the compute curves on one split, called by arm and tokens, in a journal of their own."""
+def curve_account(folder: Path, curves: Journal, split: str) -> Account:
+    """Evaluations of the compute curves on one split, called by arm and tokens, in a journal of their own.
+
+    In a reproduction the replicate, whose winner it is, is a third part of the name.
+
+    Args:
+        folder: of the study, or of a model of a reproduction; trainings work below it.
+    """
 
     def known() -> dict[Name, EvaluationResult]:
         runs = [run for run in curves.of("run") if run["split"] == split]
-        return {
-            (f"{run['arm']}/{run['tokens']}", run["seed"]): EvaluationResult.from_dict(run["result"]) for run in runs
-        }
+        return {(_curve_name(run), run["seed"]): EvaluationResult.from_dict(run["result"]) for run in runs}
+
+    def fields(wanted: Wanted) -> dict[str, Any]:
+        arm, _, *replicate = wanted.name.split("/")
+        own = {"arm": arm, "tokens": wanted.tokens, "seed": wanted.seed, "split": split}
+        return own | ({"replicate": int(replicate[0])} if replicate else {})
 
     return Account(
         "run",
         known,
-        lambda wanted: {
-            "arm": wanted.name.partition("/")[0],
-            "tokens": wanted.tokens,
-            "seed": wanted.seed,
-            "split": split,
-        },
-        _work(study, lambda wanted: f"compute-{wanted.name.replace('/', '-')}"),
+        fields,
+        lambda wanted: work_folder(folder, f"compute-{wanted.name.replace('/', '-')}", wanted.seed),
     )
+
+
+def _curve_name(run: Mapping[str, Any]) -> str:
+    return "/".join(str(run[key]) for key in ("arm", "tokens", "replicate") if key in run)
 
 
 def _work(study: Study, label: Callable[[Wanted], str]) -> Callable[[Wanted], Path]:

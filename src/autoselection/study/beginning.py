@@ -16,7 +16,8 @@ from autoselection.study.budget import change_budget, known_budget
 from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.identity import study_identity
 from autoselection.study.incumbent import Incumbent, open_incumbent
-from autoselection.study.opening import check_kind, prepare_journalled
+from autoselection.study.kind import check_kind
+from autoselection.study.opening import prepare_journalled
 from autoselection.study.prepare import Prepared
 from autoselection.study.references import watched
 from autoselection.study.rounds import learn_from_earlier, measure_floors, settle_levels
@@ -60,7 +61,7 @@ def begin(
     prepared = prepare_journalled(config, study.path, journal, "study", identity)
     if prepared.benchmarks and not journal.of("benchmarks"):
         journal.append("benchmarks", findings=[finding.to_dict() for finding in prepared.benchmarks])
-    incumbent = open_incumbent(config, prepared)  # a recipe that cannot be run here stops before the search
+    incumbent = open_incumbent(config, prepared.table)  # a recipe that cannot be run here stops before the search
     if incumbent is not None:
         for said in lineage_remarks(incumbent.selected.lineage):
             console.say(styled(f"Incumbent, {incumbent.name}", "yellow"), f": {said}")

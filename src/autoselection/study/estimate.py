@@ -7,6 +7,7 @@ items alone are scored; test stays untouched. Nothing of the study itself is beg
 
 from __future__ import annotations
 
+import math
 import tempfile
 import threading
 import time
@@ -24,6 +25,7 @@ from autoselection.errors import AutoSelectionError, EvaluationError
 from autoselection.evaluation import EvaluationResult, evaluate
 from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.memory import gpu_memory, system_memory
+from autoselection.executors import ExecutorConfig
 from autoselection.export import export_messages
 from autoselection.ledger import Wanted, evaluation_job
 from autoselection.pool import IngestConfig, Pool, ingest
@@ -217,6 +219,7 @@ def estimate_study(config: StudyConfig, *, spent: float = 0.0, price: float | No
         lower = _lower_evaluations(config, pool, many, whole, folder)
         stages += _evaluation_stages(config, len(pool), row_tokens, share, rates, spent, lower)
     assumptions = [told, *scored, *training.sentences, *_cost_sentences(whole, lower), *_not_in_it(config)]
+    assumptions += _memory_of_workers(config.executor, rates.memory)
     took = time.perf_counter() - started
     return Estimate(len(pool), row_tokens, share, rates.device, tuple(stages), tuple(assumptions), took, price)
 
@@ -465,6 +468,39 @@ def _items(tasks: Sequence[TaskConfig], split: Any) -> int:
     """Items of a split, over all tasks that have it."""
     having = [task for task in tasks if getattr(task, split) is not None or task.lm_eval is not None]
     return sum(len(load_items(task, split)) for task in having)
+
+
+def _memory_of_workers(executor: ExecutorConfig, memory: int) -> list[str]:
+    """What several workers of this machine take together.
+
+    Args:
+        memory: of the sample (bytes).
+    """
+    if executor.workers == 1 or executor.kind != "local":
+        return []
+    on_gpu = _has_gpu()
+    total = (gpu_memory() if on_gpu else system_memory()).total
+    together = math.ceil(executor.workers / max(1, len(executor.devices))) if on_gpu else executor.workers
+    return [memory_sentence(together, memory, total, "a GPU" if on_gpu else "this machine")]
+
+
+def memory_sentence(workers: int, memory: int, total: int, where: str) -> str:
+    """What workers take together of what there is.
+
+    Args:
+        workers: side by side in one memory (count).
+        memory: what the sample took (bytes).
+        total: all there is (bytes).
+        where: whose memory it is.
+    """
+    each, together, there = (size / 2**30 for size in (memory, workers * memory, total))
+    said = (
+        f"Each worker takes the memory of a whole evaluation, at least the sample's {each:.1f} GiB: {workers} side by side "
+        f"{together:.1f} GiB of the {there:.1f} GiB of {where}"
+    )
+    if together <= there:
+        return f"{said}."
+    return f"{said}, which is too much: lower executor.workers, or evaluation.sft.micro_batch_tokens and evaluation.batch_tokens."
 
 
 def _not_in_it(config: StudyConfig) -> list[str]:

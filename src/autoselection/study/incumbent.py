@@ -22,6 +22,7 @@ from autoselection.config import StudyConfig
 from autoselection.errors import RecipeError, SignalError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Materialization, Recipe, RecipeBook, load_recipe, materialize
+from autoselection.signals import SignalTable
 from autoselection.statistics import (
     BaselineComparison,
     Flattery,
@@ -35,7 +36,6 @@ from autoselection.study.chance import Chance, study_chance
 from autoselection.study.dev_results import dev_results
 from autoselection.study.evidence import LEVEL, Table, check_items, counted_tables, item_table
 from autoselection.study.floors import FloorCheck, floor_checks
-from autoselection.study.prepare import Prepared
 from autoselection.study.study import Study
 from autoselection.tasks import factors, weighed
 
@@ -60,7 +60,7 @@ def incumbent_recipe(config: StudyConfig) -> tuple[str, Recipe] | None:
     return ("full pool", Recipe(name="full")) if given == "full" else (Path(given).stem, load_recipe(given))
 
 
-def open_incumbent(config: StudyConfig, prepared: Prepared) -> Incumbent | None:
+def open_incumbent(config: StudyConfig, table: SignalTable) -> Incumbent | None:
     """Run the incumbent on the study's pool; None if there is none.
 
     Raises:
@@ -71,7 +71,7 @@ def open_incumbent(config: StudyConfig, prepared: Prepared) -> Incumbent | None:
         return None
     name, recipe = named
     try:
-        return Incumbent(name, materialize(recipe, prepared.table, seed=config.search.seed, book=RecipeBook()))
+        return Incumbent(name, materialize(recipe, table, seed=config.search.seed, book=RecipeBook()))
     except (RecipeError, SignalError) as error:
         raise RecipeError(
             f"incumbent.recipe: {name} cannot be run on this pool: {error} Name another recipe, full or none."

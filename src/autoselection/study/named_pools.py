@@ -6,16 +6,18 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from autoselection.config import StudyConfig
+from autoselection.config import PoolConfig, StudyConfig
 from autoselection.errors import PoolError, SignalError
 from autoselection.pool import Pool
 from autoselection.pool.cached import cached_pool
 from autoselection.progress import console
 from autoselection.recipes import Recipe, ScoredPool, lacking_signals
-from autoselection.signals import ScoreReport, SignalsConfig, load_table, score_pool
+from autoselection.signals import ScoreReport, SignalsConfig, SignalTable, load_table, score_pool
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.score import obstacles
+from autoselection.study.kind import no_study, reproduced_models
 from autoselection.study.prepare import contaminated, without
 from autoselection.study.study import Study
 
@@ -59,6 +61,8 @@ def open_named_pool(paths: Sequence[Path] | Path) -> NamedPool:
         return _study(named[0])
     if kinds[0] == "pool":
         return NamedPool((named[0],), Pool.open(named[0]))
+    if reproduced_models(named[0]):
+        raise no_study(named[0])
     pool, report = cached_pool(named)
     named_pool = NamedPool(tuple(named), pool)
     if report is not None:
@@ -90,9 +94,7 @@ def _kind(path: Path) -> str:
 
 def _study(path: Path) -> NamedPool:
     study = Study(path.resolve())
-    pool = study.pool
-    signals = study.journal.of("study")[0]["signal_report"]["signals"]
-    return NamedPool((path,), pool, study.config, {name: entry["key"] for name, entry in signals.items()})
+    return NamedPool((path,), study.pool, study.config, begun_keys(study.journal.of("study")[0]))
 
 
 def open_scored_pool(
@@ -118,10 +120,36 @@ def open_scored_pool(
     if names:
         report = compute_signals(named_pool, names, config, named)
         table = load_table(named_pool.pool, keys=None if keys is None else {**keys, **report.keys})
-    if named_pool.config is not None and named_pool.config.pool.on_contamination == "drop":
-        dirty = contaminated(table, named_pool.config.pool.contamination_cosine)
-        table = without(table, dirty) if dirty.any() else table
+    if named_pool.config is not None:
+        table = _without_contaminated(table, named_pool.config.pool)
     return ScoredPool(named_pool.name, named_pool.pool, table)
+
+
+def begun_table(folder: Path, config: StudyConfig, opening: Mapping[str, Any]) -> SignalTable:
+    """The signals of a pool as a journal began with them: without rows and signals that came later.
+
+    Args:
+        folder: where the journal lies, and the pool if it was ingested for it.
+        opening: its first event.
+
+    Raises:
+        PoolError, SignalError: the pool or a signal is gone, or damaged.
+    """
+    pool = Pool.open(config.pool.path or folder / "pool", fingerprint=opening["pool"])
+    return _without_contaminated(load_table(pool, keys=begun_keys(opening)), config.pool)
+
+
+def begun_keys(opening: Mapping[str, Any]) -> dict[str, str]:
+    """Cache keys of the signals that a journal began with."""
+    return {name: entry["key"] for name, entry in opening["signal_report"]["signals"].items()}
+
+
+def _without_contaminated(table: SignalTable, config: PoolConfig) -> SignalTable:
+    """The table without the rows that a study leaves out because they share text with benchmark items."""
+    if config.on_contamination != "drop":
+        return table
+    dirty = contaminated(table, config.contamination_cosine)
+    return without(table, dirty) if dirty.any() else table
 
 
 def compute_signals(

@@ -8,16 +8,17 @@ from pathlib import Path
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.ledger import Journal
+from autoselection.study.kind import Kind
 from autoselection.study.prepare import Prepared, prepare
 
 
 def prepare_journalled(
-    config: StudyConfig, folder: Path, journal: Journal, kind: str, identity: Mapping[str, str] | None = None
+    config: StudyConfig, folder: Path, journal: Journal, kind: Kind, identity: Mapping[str, str] | None = None
 ) -> Prepared:
     """Pool and signals in ``folder``, as the journal opened with them, or newly opened; contamination reported once.
 
     Args:
-        kind: what the journal is of, see :func:`check_kind`.
+        kind: what the journal is of, see :mod:`autoselection.study.kind`.
         identity: what the opening event notes of model and tasks, see :mod:`autoselection.study.identity`.
 
     Raises:
@@ -41,26 +42,6 @@ def prepare_journalled(
     if not journal.of("contamination"):
         journal.append("contamination", **prepared.contamination.to_dict())
     return prepared
-
-
-def check_kind(journal: Journal, kind: str) -> None:
-    """Refuse the journal of something else, whose events would be taken for one's own.
-
-    Args:
-        kind: study, comparison or reproduction.
-
-    Raises:
-        StudyError: it is of another kind.
-    """
-    if not journal.events:
-        return
-    found = (journal.of("study") or [{}])[0].get("kind")
-    if found is None:  # of an older version: a study has trials, the others note settings
-        found = (
-            kind if (kind == "study") == (not journal.of("settings")) else "comparison" if kind == "study" else "study"
-        )
-    if found != kind:
-        raise StudyError(f"{journal.path.parent} holds a {found}, no {kind}: choose another --out.")
 
 
 def check_opening(journal: Journal, prepared: Prepared) -> None:

@@ -82,7 +82,7 @@ def _lock(path: Path, recipe: Recipe, study: Study, prepared: Prepared, rows: ND
 
 
 def _incumbent(study: Study, prepared: Prepared) -> tuple[DatasetCard, NDArray[np.int64]]:
-    incumbent = open_incumbent(study.config, prepared)
+    incumbent = open_incumbent(study.config, prepared.table)
     assert incumbent is not None  # there is a verdict about it
     selected = incumbent.selected
     scored = [result for result in dev_results(study, selected.subset_hash).values() if not result.failure]

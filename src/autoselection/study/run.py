@@ -34,13 +34,14 @@ from autoselection.study.incumbent import (
     verdict_trainings,
     went_on,
 )
+from autoselection.study.kind import JOURNAL
 from autoselection.study.levels import told_by_levels
 from autoselection.study.outputs import write_outputs
 from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination, Prepared
 from autoselection.study.references import watched_tasks
 from autoselection.study.rounds import open_search, study_ledger, trial_ledger
-from autoselection.study.study import JOURNAL, Study, check_folder
+from autoselection.study.study import Study, check_folder
 from autoselection.study.tracked import Tracking, check_installed, tracking
 from autoselection.system import told
 

@@ -25,10 +25,11 @@ from autoselection.ledger.journal import SUBSETS, Journal
 from autoselection.pool import Pool, Subset
 from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
+from autoselection.study.kind import JOURNAL, check_study, no_study
 from autoselection.study.trials import Trial, Trials
 from autoselection.tasks import merit, shortfall
 
-JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
+CONFIG = "config.yaml"
 
 #: Events of the journal: an evaluation that floors and guards are measured from, what the floors came to, and what an agent
 #: asked to be evaluated, taken or refused.
@@ -64,16 +65,17 @@ class Study:
         stored_evaluations: ``search.evaluations`` of the configuration that lay there when the study was opened to run.
 
     Raises:
-        StudyError: the directory holds no study, one of another configuration, or a damaged one.
+        StudyError: the directory holds no study but something else, one of another configuration, or a damaged one.
     """
 
     def __init__(self, path: Path | str, journal: Journal | None = None) -> None:
         path = Path(path)
         if not (path / JOURNAL).exists():
-            raise StudyError(f"{path}: no study there; 'autoselection search CONFIG.yaml --out {path}' starts one.")
+            raise no_study(path)
         self.path = path
-        self.config = _stored_config(path)
         self.journal = Journal(path / JOURNAL) if journal is None else journal
+        check_study(self.journal)
+        self.config = stored_config(path)
         self.stored_evaluations = self.config.search.evaluations
 
     @classmethod
@@ -313,15 +315,18 @@ def check_folder(path: Path, what: str) -> None:
         raise StudyError(f"{path} is a folder with other things in it ({others[0]}), no {what}; choose another --out.")
 
 
-def _stored_config(path: Path) -> StudyConfig:
-    """The configuration in a study's folder.
+def stored_config(path: Path, command: str = "autoselection search CONFIG.yaml") -> StudyConfig:
+    """The configuration in the folder of a study, or of a model of a reproduction.
+
+    Args:
+        command: what wrote it there.
 
     Raises:
         StudyError: it is missing, cannot be read, was changed since it was written, names what is not installed, or needs
             an earlier version.
     """
     file = path / CONFIG
-    mend = "restore it from a copy, or run 'autoselection search CONFIG.yaml' on the study again without that file"
+    mend = f"restore it from a copy, or run '{command}' on the folder again without that file"
     try:
         text, seal, checksum = file.read_text(encoding="utf-8").rpartition(SEAL)
         if seal and checksum.strip() != _text_checksum(text):

@@ -22,8 +22,7 @@ from autoselection.report.study_page import study_page
 from autoselection.report.study_report import view_markdown
 from autoselection.report.study_view import view_study
 from autoselection.study import Study
-from autoselection.study.opening import check_kind
-from autoselection.study.study import JOURNAL
+from autoselection.study.kind import JOURNAL
 from autoselection.study.tracked import STUDY, TITLES, Sent, Told, check_installed, note_told, read_told
 from autoselection.system import told as told_of
 from autoselection.tracking.runs import study_key, study_run, trial_runs
@@ -74,7 +73,6 @@ def track_study(study: Study | Path | str, config: TrackingConfig | None = None)
         StudyError: there is no study, it names no tracker, or a process tracks it already.
     """
     study = study if isinstance(study, Study) else Study(Path(study).resolve())
-    check_kind(study.journal, "study")
     config = study.config.tracking if config is None else config
     if config.to is None:
         raise StudyError(f"{study.path}: its configuration names no tracker: name one with --to {', '.join(TITLES)}.")

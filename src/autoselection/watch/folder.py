@@ -8,8 +8,8 @@ from pathlib import Path
 
 from autoselection.errors import StudyError
 from autoselection.study import Study
-from autoselection.study.opening import check_kind
-from autoselection.study.study import CONFIG, JOURNAL
+from autoselection.study.kind import JOURNAL, no_study
+from autoselection.study.study import CONFIG
 from autoselection.watch.activities import Activities
 from autoselection.watch.journal import FollowedJournal
 from autoselection.watch.record import Record, record
@@ -30,7 +30,7 @@ class StudyFolder:
         if not path.is_dir():
             raise StudyError(f"{path}: no such folder; name the directory of a study.")
         if not (path / JOURNAL).is_file():
-            raise StudyError(f"{path}: no study there, it has no {JOURNAL}; name the directory of a study.")
+            raise no_study(path)
         self.path = path
         self._guard = threading.Lock()  # of this process's memory: no file is locked
         self._activities = Activities(path)
@@ -57,17 +57,10 @@ class StudyFolder:
             raise StudyError(f"{self.path}: the study cannot be read ({error.strerror or error}).") from error
         config = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self._study is None or config != self._config:
-            self._check_kind()
             self._study, self._config, self._record = Study(self.path, self._journal), config, None
         if self._journal.version != self._version:
             self._version, self._record = self._journal.version, None
         return self._study
-
-    def _check_kind(self) -> None:
-        try:
-            check_kind(self._journal, "study")
-        except StudyError as error:
-            raise StudyError(f"{str(error).rpartition(': ')[0]}; name the directory of a study.") from error
 
     def _recorded(self, study: Study) -> Record:
         try:
