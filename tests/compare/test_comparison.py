@@ -145,7 +145,10 @@ def test_tasks_count_alike() -> None:
 def test_what_intervals_are_over_is_said_where_they_stand() -> None:
     rng = np.random.default_rng(3)
     tables = {name: [_scored(rng.normal(size=20)) for _ in range(2)] for name in ("random", "ours")}
-    for count, said in ((1, "over test items only"), (2, "whose seeds all searches share, is in none. With 2 searches a difference")):
+    for count, said in (
+        (1, "over test items only"),
+        (2, "whose seeds all searches share, is in none. With 2 searches a difference"),
+    ):
         items = {f"{name}{k}": table for name, listed in tables.items() for k, table in enumerate(listed[:count])}
         runs = [_run(name, k, (0.1,), f"{name}{k}", 0.1) for name in tables for k in range(count)]
         found = compare_runs("study", 1, runs, items, 1)
