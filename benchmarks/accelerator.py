@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.throughput import FROZEN, OURS, PACKED, PLAIN, TRL
+from benchmarks.throughput.names import FROZEN, OURS, PACKED, PLAIN, TRL
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL, LARGE = "smollm2-135m", "qwen2.5-1.5b"
@@ -142,7 +142,7 @@ def planned(options: argparse.Namespace, missing: Collection[str]) -> tuple[list
     if parts := able(("signals", "scoring")):
         steps.append(Step("signals", SHARES["signals"], (*rates, *small, *pool, "--parts", *parts)))
     if methods := able((OURS, PACKED, PLAIN)):
-        command = (*rates, "--shape", options.large, *(pool if options.pool else ()), "--parts", "training")
+        command = (*rates, "--shape", options.large, *pool, "--parts", "training")
         steps.append(Step("large", SHARES["large"], (*command, "--methods", *methods)))
     if "search" not in left_out:
         named = {"model": options.model, "pool": options.pool, "tasks": options.tasks, "sae": options.sae}

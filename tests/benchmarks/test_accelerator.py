@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from benchmarks import accelerator, accelerator_search, packed
 from benchmarks.stand_ins import SHAPES, drawn_rows, parse_shape, random_model
-from benchmarks.throughput import OURS, PACKED, PLAIN, counted_weights
+from benchmarks.throughput.names import OURS, PACKED, PLAIN
+from benchmarks.throughput.operations import counted_weights
 
 from autoselection import demo
 from autoselection.config import load_config

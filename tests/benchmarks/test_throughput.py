@@ -8,21 +8,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from benchmarks import throughput
 from benchmarks.stand_ins import SHAPES, random_model
-from benchmarks.throughput import (
-    OURS,
-    PACKED,
-    PLAIN,
-    Row,
-    counted_events,
-    counted_weights,
-    grown,
-    main,
-    pass_tokens,
-    pieces,
-    training_operations,
-)
+from benchmarks.throughput import dispatch
+from benchmarks.throughput.__main__ import main
+from benchmarks.throughput.by_hand import pass_tokens, pieces
+from benchmarks.throughput.dispatch import counted_events
+from benchmarks.throughput.names import OURS, PACKED, PLAIN
+from benchmarks.throughput.operations import counted_weights, training_operations
+from benchmarks.throughput.timing import grown
+from benchmarks.throughput.work import Row
 
 
 def test_the_packed_way_and_the_plain_loop_agree(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +34,7 @@ def test_passes_are_counted_and_not_what_is_around_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[set[str]] = []
-    monkeypatch.setattr(throughput, "counted_events", lambda events: seen.append(set(events)) or counted_events(events))
+    monkeypatch.setattr(dispatch, "counted_events", lambda events: seen.append(set(events)) or counted_events(events))
     main(["--tokens", "600", "--dtype", "float32", "--methods", OURS, PLAIN, PACKED, "--parts", "dispatch", "--json"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [line["method"] for line in lines] == [OURS, PLAIN, PACKED]
