@@ -53,16 +53,18 @@ TRAIN = {
     "datasets": "datasets", "lm_eval": "lm-eval", "math_verify": "math-verify", "safetensors": "safetensors",
 }  # fmt: skip
 BARE = frozenset({"torch", "transformers", "numpy"})
+PACKAGE = frozenset(CORE) | BARE
+TRAINER = BARE | {"trl", "datasets", "accelerate"}
 EVERYTHING = frozenset({**CORE, **TRAIN})
 #: What parts need, by step (methods of training by their names).
 NEEDS: Mapping[str, frozenset[str]] = {
     "packed": BARE,
     PLAIN: BARE,
     PACKED: BARE,
-    OURS: frozenset(CORE) | BARE | {"trl", "datasets", "accelerate", "safetensors"},
-    FROZEN: frozenset(CORE) | BARE | {"trl", "datasets", "accelerate", "safetensors"},
-    TRL: BARE | {"trl", "datasets", "accelerate"},
-    "signals": frozenset(CORE) | BARE,
+    OURS: PACKAGE | TRAINER | {"safetensors"},
+    FROZEN: PACKAGE | TRAINER | {"safetensors"},
+    TRL: TRAINER,
+    "signals": PACKAGE,
     "scoring": EVERYTHING,
     "search": EVERYTHING,
 }

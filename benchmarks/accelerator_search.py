@@ -17,9 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from autoselection.jsonl import LineTail
+from autoselection.ledger.journal import journal_tail
 from benchmarks.stand_ins import drawn_rows, parse_shape, random_weights
 
 SIGNALS = ("tokens", "lengths", "ngram_entropy", "repetition", "text_hash", "minhash", "ifd", "varentropy")
@@ -106,12 +109,12 @@ def prepare(options: argparse.Namespace) -> Path:
     return config
 
 
-def new_events(path: Path, read: int) -> list[dict[str, Any]]:
-    """Whole lines of a journal behind the first ``read`` ones."""
-    if not path.is_file():
-        return []
-    text = path.read_text("utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()[read:]]
+def new_events(journal: LineTail) -> list[dict[str, Any]]:
+    """Events since the last look; none as long as there is no journal."""
+    found: list[dict[str, Any]] = []
+    with suppress(FileNotFoundError):
+        journal.follow(found.clear, found.append)
+    return found
 
 
 class Told:
@@ -172,15 +175,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = prepare(options)
     out = config.parent / "study"
     command = [sys.executable, "-m", "autoselection", "search", str(config), "--out", str(out), "--json"]
-    told, read = Told(options.evaluations), 0
+    told, journal = Told(options.evaluations), journal_tail(out / "journal.jsonl")
     # What it prints is the study's own; the lines of this script come from its journal.
     process = subprocess.Popen(command, stdout=sys.stderr)
     try:
         while True:
             code = process.poll()
             now = round(time.monotonic() - started, 1)
-            for event in new_events(out / "journal.jsonl", read):
-                read += 1
+            for event in new_events(journal):
                 for line in told.lines(event, now):
                     print(json.dumps(line), flush=True)
             if code is not None or now > options.seconds - _GRACE:

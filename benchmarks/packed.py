@@ -6,7 +6,8 @@ Two layers of each shape (grouped heads, its sizes of heads and vocabulary) with
 tokens, alone and packed, and some that go on from another. Errors are those beside the model's own passes of each row alone
 in float32, relative to the largest logit, or to the norm of all gradients: ``own`` of the model's passes in the same
 arithmetic, ``packed`` of packed ones. ``right`` says that packing adds no more than rounding does: ``packed`` is at most
-twice ``own``, or 1e-4. ``packable`` is what evaluations go by. It needs PyTorch and transformers only.
+twice ``own``, or 1e-4. ``packable`` and ``packable_trained`` are what scoring and training go by: their own
+trial on a few tokens, of which the second should say no where ``right`` does. It needs PyTorch and transformers only.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def compared(shape: Shape, device: str, longest: int = LONGEST) -> Iterator[dict
             "packed": _passes(model, rows, after, arithmetic, packed=True),
         }
         exact = exact or found["own"]
-        line: dict[str, Any] = {"part": "packed", "arithmetic": arithmetic, "packable": _packable(model, arithmetic)}
+        line: dict[str, Any] = {"part": "packed", "arithmetic": arithmetic, **_packable(model, arithmetic)}
         right = True
         for what in ("logits", "shared", "gradient"):
             errors = {name: _error(what, values[what], exact[what]) for name, values in found.items()}
@@ -51,12 +52,16 @@ def compared(shape: Shape, device: str, longest: int = LONGEST) -> Iterator[dict
         yield line | {"right": right}
 
 
-def _packable(model: Any, arithmetic: str) -> bool:
+def _packable(model: Any, arithmetic: str) -> dict[str, bool]:
     import torch
 
     from autoselection.language.packed import packable
 
-    return packable(model, torch.bfloat16 if "autocast" in arithmetic else None)
+    autocast = torch.bfloat16 if "autocast" in arithmetic else None
+    return {
+        "packable": packable(model, autocast),
+        "packable_trained": packable(model, autocast, trained=True),
+    }
 
 
 def _passes(model: Any, rows: Sequence[Any], after: Any, arithmetic: str, packed: bool) -> dict[str, Any]:

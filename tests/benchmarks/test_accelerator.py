@@ -7,6 +7,7 @@ import os
 import time
 from argparse import Namespace
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from benchmarks.throughput.operations import counted_weights
 
 from autoselection import demo
 from autoselection.config import load_config
+from autoselection.ledger.journal import Journal, journal_tail
 
 TINY = "2,64,128,4,2,256"
 
@@ -165,6 +167,20 @@ def test_where_nothing_can_be_measured_the_preflight_says_why(
     assert len((tmp_path / "out" / "accelerator.jsonl").read_text("utf-8").splitlines()) == 2
 
 
+def test_a_journal_is_read_on_as_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "study" / "journal.jsonl"
+    tail = journal_tail(path)
+    assert accelerator_search.new_events(tail) == []
+    with Journal(path) as journal:
+        journal.append("study", rows=200)
+        assert [event["rows"] for event in accelerator_search.new_events(tail)] == [200]
+        journal.append("evaluation", result={})
+        with path.open("a") as file:
+            file.write('{"seq": 2, "event": "torn')
+        assert [event["event"] for event in accelerator_search.new_events(tail)] == ["evaluation"]
+    assert accelerator_search.new_events(tail) == []
+
+
 def test_a_search_that_is_cut_off_says_how_far_it_came() -> None:
     told = accelerator_search.Told(15)
     assert "failure" in told.last(10.0, finished=False)
@@ -185,7 +201,7 @@ def test_a_search_that_is_cut_off_says_how_far_it_came() -> None:
 def test_packed_passes_are_compared_with_the_models_own(kind: str) -> None:
     lines = list(packed.compared(replace(parse_shape(TINY), kind=kind), "cpu", longest=40))
     assert [line["arithmetic"] for line in lines] == ["float32", "bfloat16 autocast", "bfloat16"]
-    assert all(line["right"] and line["packable"] for line in lines)
+    assert all(line["right"] and line["packable"] and line["packable_trained"] for line in lines)
     assert lines[0]["gradient_packed"] < 1e-5 < lines[1]["gradient_own"]
 
 
@@ -201,6 +217,30 @@ def test_a_wrong_backward_pass_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     line = next(iter(packed.compared(parse_shape(TINY), "cpu", longest=40)))
     assert line["logits_packed"] < 1e-4 < line["gradient_packed"]
     assert not line["right"]
+
+
+@pytest.mark.parametrize(("gradient", "right"), [(1.0, True), (1.5, False)])
+def test_what_training_goes_by_is_told_beside_what_scoring_goes_by(
+    gradient: float, right: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from autoselection.language import packed as passes
+
+    def kernel(query: Any, key: Any, value: Any, ends: Any, key_ends: Any, *rest: Any) -> Any:
+        """FlashAttention as it should be, with gradients that are so many times too large."""
+        found = []
+        for (start, end), (first, last) in zip(pairwise(ends.tolist()), pairwise(key_ends.tolist()), strict=True):
+            q, k, v = (each.transpose(0, 1)[None] for each in (query[start:end], key[first:last], value[first:last]))
+            seen = torch.ones(end - start, last - first, dtype=torch.bool).tril(last - first - (end - start))
+            attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, seen, enable_gqa=True)
+            found.append(attended[0].transpose(0, 1))
+        together = torch.cat(found)
+        return together.detach() + gradient * (together - together.detach())
+
+    monkeypatch.setattr(passes, "_kernel_for", lambda query, dropout: kernel)
+    lines = list(packed.compared(parse_shape(TINY), "cpu", longest=40))
+    assert [(line["packable"], line["packable_trained"], line["right"]) for line in lines] == [(True, right, right)] * 3
 
 
 @pytest.mark.slow
