@@ -43,7 +43,8 @@ def compute(
     """Measure how much training compute the winner saves: winner, full and random data at several token budgets."""
     from autoselection.report import write_compute_page
     from autoselection.reproduce import measure_reproduced_compute
-    from autoselection.study.compute import FOLDER, measure_compute
+    from autoselection.study.compute import measure_compute
+    from autoselection.study.curves import FOLDER
     from autoselection.study.kind import reproduced_models
 
     models = reproduced_models(study_dir)

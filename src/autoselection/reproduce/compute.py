@@ -19,7 +19,7 @@ from autoselection.reproduce.results import PLAN, Stored
 from autoselection.reproduce.rows import AUTOSELECTION, Entry, Rows, random_rows, stored_rows
 from autoselection.signals import SignalTable
 from autoselection.study.accounts import curve_account
-from autoselection.study.compute import (
+from autoselection.study.curves import (
     ARMS,
     FOLDER,
     Setting,
@@ -54,7 +54,7 @@ def measure_reproduced_compute(
         rescore: why test is scored; needed for ``split="test"``, and recorded in the journal.
 
     Returns:
-        The document written to ``compute/compute.json``, see :func:`~autoselection.study.compute.compute_document`; with
+        The document written to ``compute/compute.json``, see :func:`~autoselection.study.curves.compute_document`; with
         ``replicates``, in the order of the scores.
 
     Raises:
