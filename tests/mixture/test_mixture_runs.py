@@ -67,6 +67,8 @@ def test_decimal_commas_and_percent_as_spreadsheets_write_them(tmp_path: Path) -
     [
         ("", {}, "the file is empty"),
         ("   \n\n", {}, "the file is empty"),
+        ("\ufeff", {}, "the file is empty"),
+        ("\ufeff\n\u2028 ", {}, "the file is empty"),
         ("\x00\x01binary,\x02", {}, "zero bytes"),
         ("once upon a time\nthere was no table\n", {}, "no comma, semicolon or tab"),
         (HEAD, {}, "no run below it"),

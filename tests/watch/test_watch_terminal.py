@@ -99,6 +99,7 @@ def test_it_is_refreshed_until_an_interrupt_ends_it(copied: Path) -> None:
         stdout=follower,
         stderr=subprocess.STDOUT,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what a shell starts behind & ignores it
     )
     os.close(follower)
     seen = b""

@@ -258,8 +258,6 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ConfigError(f"{path}: this is a folder, not a table of runs.") from None
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path}: larger than {MAX_BYTES // 2**20} MiB: is this a table of runs?")
-    if not content.strip():
-        raise ConfigError(f"{path}: the file is empty.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -267,6 +265,8 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ConfigError(
             f"{path}:{line}: not UTF-8 text, so not a CSV file that can be read: save it as UTF-8."
         ) from None
+    if not text.strip():
+        raise ConfigError(f"{path}: the file is empty.")
     if "\0" in text:
         raise ConfigError(f"{path}: it holds zero bytes, so it is not a CSV file.")
     first = text.lstrip("\r\n").splitlines()[0]
