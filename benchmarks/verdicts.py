@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t as student
 
+from autoselection.compare.session import plain_mean
 from autoselection.recipes import subset_hash
 from autoselection.statistics import pooled_noise, selection_flattery
 from benchmarks.worlds.base import Evaluated, Rows, World
@@ -40,8 +41,8 @@ def whole_pool_stays(log: Sequence[Evaluated], pick: Rows | None, world: World, 
     names, chosen, whole = list(scores), subset_hash(pick), subset_hash(everything)
 
     def trained(rows: Rows, name: str) -> dict[int, float]:
-        first = scores[name] if name in scores else _score(world, rows, seed)
-        return {0: first, 1: _score(world, rows, seed + _FRESH)}
+        first = scores[name] if name in scores else plain_mean(world.observe(rows, seed))
+        return {0: first, 1: plain_mean(world.observe(rows, seed + _FRESH))}
 
     ours, theirs = trained(pick, chosen), trained(everything, whole)
     noise = pooled_noise([ours, theirs])
@@ -57,7 +58,3 @@ def whole_pool_stays(log: Sequence[Evaluated], pick: Rows | None, world: World, 
     ahead = np.mean(list(ours.values())) - lucky.training / len(ours) - np.mean(list(theirs.values()))
     error = math.sqrt(2 * noise.variance / len(ours))
     return not ahead > student.ppf(1 - (1 - LEVEL) / 2, noise.freedom) * error
-
-
-def _score(world: World, rows: Rows, seed: int) -> float:
-    return float(np.mean(list(world.observe(rows, seed).values())))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import StudyError
-from autoselection.recipes import Recipe, StateVector, state_vector
+from autoselection.recipes import Materialization, Recipe, StateVector, state_vector
 from autoselection.search import reseed, warmup
 from autoselection.search.allocation import choose, probes_due, screening_pays
 from autoselection.search.config import ZoneConfig
@@ -177,12 +177,16 @@ class Policy:
         Args:
             begun: only the other half of a score of which one was trained: alone it says nothing.
         """
-        probes = {candidate.subset_hash for candidate in self.history.candidates if candidate.origin == "warmup"}
+        candidates = self.history.candidates
+        asked = {candidate.subset_hash for candidate in candidates}
+        probes = {candidate.subset_hash for candidate in candidates if candidate.origin == "warmup"}
         for ends in self._halves:
-            drafts = [self.drafts.make(recipe, "half of a score, to see which end is better") for recipe in ends]
-            if begun and not any(draft.outcome.subset_hash in probes for draft in drafts):
+            if begun and probes.isdisjoint(subset for _, subset in ends):
                 continue
-            for draft in drafts:
+            for recipe, subset in ends:
+                if subset in asked:
+                    continue
+                draft = self.drafts.make(recipe, "half of a score, to see which end is better")
                 if self.drafts.problem(draft) is None:
                     candidate = self._candidate(number, draft, "warmup", None, 0)
                     reason = "both halves of every score that filters cut by are trained shortly first"
@@ -190,11 +194,15 @@ class Policy:
         return None
 
     @cached_property
-    def _halves(self) -> list[tuple[Recipe, ...]]:
-        def rows_of(recipe: Recipe) -> int:
-            return self.drafts.make(recipe, "").outcome.distinct
+    def _halves(self) -> list[list[tuple[Recipe, str]]]:
+        """Both ends of every score, each with the hash of its rows."""
 
-        return screens(self.space, self._rng(0, WARMUP), rows_of, len(self.signals.selectable))
+        def selected(recipe: Recipe) -> Materialization:
+            return self.drafts.make(recipe, "").outcome
+
+        rng, rows = self._rng(0, WARMUP), len(self.signals.selectable)
+        found = screens(self.space, rng, lambda recipe: selected(recipe).distinct, rows)
+        return [[(recipe, selected(recipe).subset_hash) for recipe in ends] for ends in found]
 
     def _probe(self, number: int, probe: int) -> Chosen | None:
         """A random recipe: the leader of many where the ranker can tell them apart before anything is known, else a drawn

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autoselection.evaluation import EvaluationResult
 from autoselection.search.overlaps import overlap
 from autoselection.statistics import SeedNoise, pooled_noise, shared_chance
-from autoselection.study.dev_results import dev_results
+from autoselection.study.dev_results import with_other_trainings
 from autoselection.study.study import Study
 
 
@@ -82,7 +82,11 @@ def study_chance(
     trials = {trial.record["subset_hash"]: trial for trial in study.subsets() if trial.score is not None}
     results: dict[str, dict[int, EvaluationResult]] = {}
     for name in (*trials, *(name for name in more if name not in trials)):
-        found = {seed: result for seed, result in dev_results(study, name).items() if not result.failure}
+        found = {
+            seed: result
+            for seed, result in with_other_trainings(study, name, trials.get(name)).items()
+            if not result.failure
+        }
         if score is not None:
             found = {seed: replace(result, score=score(result)) for seed, result in found.items()}
         if found:

@@ -9,7 +9,11 @@ from autoselection.study.trials import Trial
 
 def dev_results(study: Study, subset_hash: str) -> dict[int, EvaluationResult]:
     """Every dev result of these rows by seed: of the search, and of the trainings before it and for the verdict."""
-    trial = _trial_of(study, subset_hash)
+    return with_other_trainings(study, subset_hash, _trial_of(study, subset_hash))
+
+
+def with_other_trainings(study: Study, subset_hash: str, trial: Trial | None) -> dict[int, EvaluationResult]:
+    """The same where the subset's trial is at hand; None: it has none."""
     found = dict(trial.results) if trial is not None else {}
     for event in (*study.journal.of(REFERENCE), *study.journal.of("incumbent_evaluation")):
         if event["subset_hash"] == subset_hash:
