@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accelerator_options import add_search_options
 from benchmarks.throughput.names import FROZEN, OURS, PACKED, PLAIN, TRL
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -296,14 +297,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=path, required=True, help="folder of accelerator.jsonl and accelerator.log")
     parser.add_argument("--work", type=path, help="folder of weights, pool and study (default: a temporary one)")
-    parser.add_argument("--model", type=path, help="model folder (default: random weights of the small shape)")
-    parser.add_argument("--chat-template", help="of --model: a named template or file (default: the model's own)")
-    parser.add_argument("--pool", type=path, help="pool file (default: drawn rows)")
-    parser.add_argument(
-        "--tasks", type=path, help="folder of tasks, each with target.jsonl and dev.jsonl (default: the demo's)"
-    )
-    parser.add_argument("--sae", type=path, help="SAE of the model, for relevance in the search (default: none)")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    add_search_options(parser, path)
     parser.add_argument("--seconds", type=float, default=540.0, help="for everything")
     parser.add_argument("--steps", nargs="+", default=list(SHARES), choices=list(SHARES))
     parser.add_argument("--small", default=SMALL, help="shape by name or numbers (benchmarks.stand_ins)")
@@ -312,10 +306,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--batch-size", type=int, default=144, help="rows of a training step of the rates (about 17,000 tokens)"
     )
     parser.add_argument("--drawn", type=int, default=10_000, help="drawn rows of the rates (about 1.2 million tokens)")
-    parser.add_argument("--workers", type=int, default=3, help="evaluations of the search side by side")
-    parser.add_argument("--rows", type=int, default=16_000, help="drawn rows of the search")
-    parser.add_argument("--evaluations", type=int, default=15)
-    parser.add_argument("--tokens", type=int, default=1_000_000, help="training tokens of an evaluation of the search")
     return parser.parse_args(arguments)
 
 

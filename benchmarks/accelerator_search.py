@@ -23,6 +23,7 @@ from typing import Any
 
 from autoselection.jsonl import LineTail
 from autoselection.ledger.journal import journal_tail
+from benchmarks.accelerator_options import add_search_options
 from benchmarks.stand_ins import drawn_rows, parse_shape, random_weights
 
 SIGNALS = ("tokens", "lengths", "ngram_entropy", "repetition", "text_hash", "minhash", "ifd", "varentropy")
@@ -213,18 +214,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for weights, pool and study (gigabytes)")
     parser.add_argument("--seconds", type=float, default=540.0)
     parser.add_argument("--shape", default="smollm2-135m", help="random weights (benchmarks.stand_ins)")
-    parser.add_argument("--model", type=Path, help="model folder (default: random weights)")
-    parser.add_argument("--chat-template", help="of --model: a named template or file (default: the model's own)")
-    parser.add_argument("--pool", type=Path, help="pool file (default: drawn rows)")
-    parser.add_argument(
-        "--tasks", type=Path, help="folder of tasks, each with target.jsonl and dev.jsonl (default: the demo's)"
-    )
-    parser.add_argument("--sae", type=Path, help="SAE of the model (default: none, so no relevance)")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--workers", type=int, default=3, help="evaluations side by side")
-    parser.add_argument("--rows", type=int, default=16_000, help="drawn rows")
-    parser.add_argument("--evaluations", type=int, default=15)
-    parser.add_argument("--tokens", type=int, default=1_000_000, help="training tokens of an evaluation")
+    add_search_options(parser, Path)
     parser.add_argument("--batch-size", type=int, default=64, help="rows of an optimiser step")
     return parser.parse_args(arguments)
 

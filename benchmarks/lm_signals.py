@@ -29,10 +29,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.plain_signals import COLUMNS, padded_batches, plain_signals
 from benchmarks.stand_ins import random_weights, shape_option
 
-BATCH = 8
-COLUMNS = ("ifd", "varentropy", "loss_conditional", "loss_unconditional", "rsr")
 BASELINE, OURS, WITHOUT = "three padded passes", "autoselection", "autoselection without ranks"
 SHARED = Path(os.environ.get("AUTOSELECTION_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -194,14 +193,10 @@ def published(model: Any, encoder: Any, sae: Any, rows: Sequence[Any]) -> dict[s
     import torch
 
     encoded = encoder.encode_batch(rows)
-    found = {name: np.full(len(rows), np.nan) for name in COLUMNS}
     features = np.zeros((len(rows), sae.info.num_latents), np.float32)
-    known = [i for i, item in enumerate(encoded) if item is not None and item.input_ids]
-    answered = [i for i in known if any(encoded[i].response) and _answer(rows[i])]
-    scored = set(answered)
-    start = next((t for t in (encoder.tokenizer.bos_token_id, encoder.tokenizer.eos_token_id) if t is not None), None)
+    known = {i: item.input_ids for i, item in enumerate(encoded) if item is not None and item.input_ids}
     with torch.inference_mode():
-        for batch, tokens, mask in _padded({i: encoded[i].input_ids for i in known}, model.device):
+        for batch, tokens, mask in padded_batches(known, model.device):
             output = model.base_model(input_ids=tokens, attention_mask=mask, output_hidden_states=True, use_cache=False)
             layer = int(sae.hookpoint.rpartition(".")[2])
             states = output.hidden_states[layer + 1]
@@ -211,60 +206,7 @@ def published(model: Any, encoder: Any, sae: Any, rows: Sequence[Any]) -> dict[s
             mean = dense.sum(1) / mask.sum(1, keepdim=True)
             top, index = mean.topk(sae.max_features, dim=-1)
             features[batch] = torch.zeros_like(mean).scatter_(1, index, top).cpu().numpy()
-        for batch, tokens, mask in _padded({i: encoded[i].input_ids for i in known}, model.device):
-            logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
-            for row, i in enumerate(batch):
-                if i not in scored:
-                    continue
-                where = torch.as_tensor([p for p, scored in enumerate(encoded[i].response) if scored])
-                log_p = torch.log_softmax(logits[row, where - 1].float(), -1)
-                p = log_p.exp()
-                entropy = -(p * log_p).sum(-1, keepdim=True)
-                loss = -log_p.gather(1, tokens[row, where][:, None])
-                found["loss_conditional"][i] = float(loss.mean())
-                ranks = (log_p.argsort(-1, descending=True) == tokens[row, where][:, None]).int().argmax(-1) + 1
-                found["rsr"][i] = float(ranks.clamp_max(100).double().mean() / loss.double().mean())
-                found["varentropy"][i] = float((p * (log_p + entropy) ** 2).sum(-1).mean())
-        alone = {i: _alone(encoded[i], start) for i in answered}
-        for batch, tokens, mask in _padded({i: ids for i, (ids, _) in alone.items()}, model.device):
-            logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
-            log_p = torch.log_softmax(logits[:, :-1].float(), -1)
-            loss = -log_p.gather(2, tokens[:, 1:, None])[..., 0]
-            for row, i in enumerate(batch):
-                where = torch.as_tensor(alone[i][1]) - 1
-                found["loss_unconditional"][i] = float(loss[row, where].mean())
-    found["ifd"] = found["loss_conditional"] / found["loss_unconditional"]
-    return {**found, "sae": features}
-
-
-def _answer(row: Sequence[dict[str, str]]) -> bool:
-    return any(message["content"].strip() for message in row if message["role"] == "assistant")
-
-
-def _alone(item: Any, start: int | None) -> tuple[list[int], list[int]]:
-    """The response behind the bare assistant header, and the places of its tokens."""
-    kept = [i for i, alone in enumerate(item.alone) if alone]
-    ids = [item.input_ids[i] for i in kept]
-    places = [new for new, old in enumerate(kept) if item.response[old]]
-    if places[0] == 0 and start is not None:
-        return [start, *ids], [place + 1 for place in places]
-    return ids, places
-
-
-def _padded(ids: dict[int, list[int]], device: Any) -> Iterator[tuple[list[int], Any, Any]]:
-    """Batches in pool order: row numbers, right-padded tokens, mask."""
-    import torch
-
-    order = list(ids)
-    for first in range(0, len(order), BATCH):
-        batch = order[first : first + BATCH]
-        width = max(len(ids[i]) for i in batch)
-        tokens = torch.zeros((len(batch), width), dtype=torch.long)
-        mask = torch.zeros_like(tokens)
-        for row, i in enumerate(batch):
-            tokens[row, : len(ids[i])] = torch.as_tensor(ids[i])
-            mask[row, : len(ids[i])] = 1
-        yield batch, tokens.to(device), mask.to(device)
+    return {**plain_signals(model, encoder, rows, encoded), "sae": features}
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ and ``step_tokens_per_s`` leaves out what a training takes before its first step
   steps hold other rows.
 - ``scoring``: log-probabilities of the gold answers and of four options of each question, beside batches of eight
   padded sequences.
-- ``signals``: IFD and varentropy (:mod:`benchmarks.lm_signals` compares them with three plain passes); ``encoding_s`` is the
-  tokenizer's part.
+- ``signals``: IFD, varentropy and rsr, beside two passes over batches of eight padded rows in pool order, with logits at all
+  positions (:mod:`benchmarks.plain_signals`); ``encoding_s`` is the tokenizer's part, which is in both. ``difference`` is IFD's.
 - ``dispatch``: operators, kernels, copies and host synchronisations of the passes of one training step (forward and backward),
   counted by torch.profiler; making the trainer and the optimiser's step are left out.
 

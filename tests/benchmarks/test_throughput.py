@@ -20,13 +20,15 @@ from benchmarks.throughput.work import Row
 
 
 def test_the_packed_way_and_the_plain_loop_agree(capsys: pytest.CaptureFixture[str]) -> None:
-    settings = ["--tokens", "600", "--questions", "6", "--repeats", "1", "--dtype", "float32", "--json"]
-    assert main([*settings, "--methods", OURS, PLAIN, "--parts", "training", "scoring", "dispatch"]) == 0
+    settings = ["--tokens", "600", "--questions", "6", "--rows", "20", "--repeats", "1", "--dtype", "float32", "--json"]
+    assert main([*settings, "--methods", OURS, PLAIN, "--parts", "training", "scoring", "signals", "dispatch"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     found = {(line["part"], line["method"]): line for line in lines}
     assert found["training", OURS]["steps"] > 1
     assert found["training", OURS]["difference"] < 1e-5
     assert found["scoring", OURS]["difference"] < 1e-5
+    assert found["signals", OURS]["difference"] < 1e-4
+    assert found["signals", OURS]["tokens"] == found["signals", PLAIN]["tokens"] > 0
     assert found["dispatch", OURS]["operators"] > 0
 
 
