@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from autoselection.config import load_config
 from autoselection.demo import model_dir
 from autoselection.doctor import examine, examine_config
 from autoselection.errors import AutoSelectionError, ConfigError, PoolError, StudyError
+from autoselection.language import packed
 from autoselection.ledger.journal import Journal
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.study import Study
@@ -283,6 +287,30 @@ def test_doctor_foretells_that_few_rows_of_a_subset_decide_its_score(fresh: Any,
 def test_doctor_says_where_the_models_to_try_things_on_are() -> None:
     (said,) = [remark for remark in examine()["remarks"] if "autoselection demo" in remark]
     assert (Path(said.split(" are in ")[1].rstrip(".")) / model_dir().name).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "capability", "said"),
+    [
+        (True, (9, 0), "use FlashAttention"),
+        (True, (7, 5), "padded blocks.*capability 8.0 is needed, this GPU has 7.5"),
+        (False, (9, 0), "padded blocks.*no varlen_attn that takes a scale and a window"),
+    ],
+)
+def test_doctor_says_which_attention_a_gpu_has(
+    monkeypatch: pytest.MonkeyPatch, kernel: bool, capability: tuple[int, int], said: str
+) -> None:
+    card = SimpleNamespace(total_memory=80 * 2**30)
+    for name, value in {
+        "is_available": True, "get_device_name": "Card", "device_count": 1, "get_device_properties": card,
+        "is_bf16_supported": True, "get_device_capability": capability,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(packed, "varlen_kernel", lambda: print if kernel else None)
+    found = examine()
+    assert found["device"] == "cuda (1 x Card, 80 GiB)"
+    (about,) = [remark for remark in found["remarks"] if "acked passes" in remark]
+    assert re.search(said, about)
 
 
 def test_doctor_says_whether_the_untrained_model_is_at_chance(fresh: Any, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ _UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
 #: Kinds of layers whose attention is what this module computes.
 _LAYERS = {"full_attention", "sliding_attention"}
 
+#: Compute capability from which on FlashAttention runs.
+FLASH_CAPABILITY = (8, 0)
 
 #: How far FlashAttention's gradients may lie from float32's, by their norm; or so many times as far as the blocks' own in
 #: half precision, which are far off where one key has almost all of the attention.
@@ -252,7 +254,7 @@ def flash_takes(query: Tensor) -> bool:
         and query.dtype in (torch.bfloat16, torch.float16)
         and query.shape[-1] % 8 == 0
         and query.shape[-1] <= 256
-        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+        and torch.cuda.get_device_capability(query.device) >= FLASH_CAPABILITY
     )
 
 
