@@ -122,7 +122,8 @@ class Setting:
         if self.family == "synthetic":
             return _digest([*files, _HERE / "worlds" / "synthetic.py"], self.noise)
         world = _interpolated(self)
-        files.append(_HERE / "verdicts.py")
+        statistics = Path(autoselection.__file__).parent / "statistics"
+        files += [_HERE / "verdicts.py", statistics / "selection.py", statistics / "noise.py"]
         files += [_HERE / "worlds" / name for name in ("interpolated.py", f"{self.family}.py")]
         return _digest(files, world.interpolator.digest, self.noise)
 

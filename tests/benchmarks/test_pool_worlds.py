@@ -270,6 +270,7 @@ def test_a_replayed_verdict_keeps_the_whole_pool_where_nothing_is_better():
     assert stays(0.0) >= 0.95
     assert stays(0.5, 60) < 0.2
     log = [Evaluated(np.arange(40), 0.0, {"task": 0.0}, 1.0, 1.0)]
+    assert whole_pool_stays([], np.arange(20), Flat(0.5), 0), "nothing was trained in full"
     assert whole_pool_stays(log, np.arange(40)[::-1], Flat(0.0), 0), "the pick is the whole pool"
 
 

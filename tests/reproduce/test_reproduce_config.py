@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from autoselection.compare.ablations import ABLATIONS, ablated
+from autoselection.config import to_yaml
 from autoselection.errors import ConfigError
 from autoselection.reproduce import ReproductionConfig, load_reproduction, package_configs, planned
 from autoselection.reproduce.config import study_of, target_study, with_ood
@@ -86,6 +87,7 @@ def test_an_unknown_reproduction_is_one_sentence() -> None:
         ("first=[ful]", "did you mean 'full'"),
         ("first=[ours]", "no 'ours'"),
         ("first=[full,full]", "first: a name is used twice"),
+        ("first=[full,bohb]", "first: 'bohb' is no row of the main table"),
         ("learning_rates=[1.0e-3]", "at least two different learning rates"),
         ("learning_rates=[1.0e-3,1.0e-3]", "at least two different learning rates"),
         ("learning_rates=[1.0e-3,0]", "at least two different learning rates"),
@@ -94,6 +96,15 @@ def test_an_unknown_reproduction_is_one_sentence() -> None:
 def test_mistakes_are_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _load("tiny", override)
+
+
+def test_what_is_compared_first_is_a_row(tmp_path: Path) -> None:
+    assert _load("tiny").named_first == ("random", "published")
+    assert _load("tiny", "methods=[ours,random]").named_first == ("random",)
+    alone = _load("tiny", "methods=[ours]")
+    assert alone.named_first == ()
+    (tmp_path / "kept.yaml").write_text(to_yaml(alone))  # as a folder keeps it
+    assert load_reproduction(str(tmp_path / "kept.yaml")).named_first == ()
 
 
 def test_the_chosen_learning_rate_goes_along_to_larger_models_that_do_not_set_their_own() -> None:

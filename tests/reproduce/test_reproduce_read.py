@@ -20,6 +20,7 @@ from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.reproduce import (
     ReproductionConfig,
     diagnose_reproduction,
+    load_reproduction,
     measure_reproduced_compute,
     run_reproduction,
     write_paper,
@@ -138,7 +139,7 @@ def test_rows_that_no_search_of_the_configuration_asks_for_are_counted(
     reproduction: ReproductionConfig, finished: Any, diagnosis: Diagnosis, tmp_path: Path
 ) -> None:
     out = shutil.copytree(finished.out, tmp_path / "out")
-    write_paper(reproduction.model_copy(update={"methods": ("ours",), "sections": ("main",)}), out)
+    write_paper(reproduction.model_copy(update={"sections": ("main",)}), out)
     found = diagnose_reproduction(out)
     assert found.trials == diagnosis.trials, "scores are known without the rows"
     lines = {line.name: line.correlation for line in found.lines}
@@ -234,8 +235,58 @@ def test_final_seeds_are_the_default_and_test_needs_a_reason(measured: tuple[Pat
     found = measure_reproduced_compute(out, [1.0, 2.0], split="test", rescore="curves")
     assert found["seeds"] == [100] and {job.split for job in executor.jobs} == {"test"}
     assert {job.seed for job in executor.jobs} == {100, 101}
-    (noted,) = [event for event in _events(out) if event["event"] == "test_access"]
-    assert noted["reason"] == "curves"
+    measure_reproduced_compute(out, [1.0, 2.0], split="test", rescore="curves")
+    measure_reproduced_compute(out, [1.0, 4.0], split="test", rescore="curves")
+    noted = [event for event in _events(out) if event["event"] == "test_access"]
+    assert [(each["reason"], each["tokens"]) for each in noted] == [("curves", [1000, 2000]), ("curves", [1000, 4000])]
+    config = load_reproduction(str(out / "reproduction.yaml"))
+    touched = write_paper(config, out)["models"][0]["test_touched"]
+    assert touched == 2 * [{"what": "compute curves", "reason": "curves"}]
+    said = "Besides these tables, test was scored for compute curves: curves; for compute curves: curves."
+    assert said in (out / "paper.md").read_text()
+
+
+def test_a_search_that_found_nothing_is_said_and_not_waited_for(measured: tuple[Path, Halving]) -> None:
+    out, _ = measured
+
+    def without(*replicates: int) -> None:
+        events = _events(out)
+        for event in events:
+            for entry in event["entries"] if event["event"] == "test_plan" else ():
+                if entry["row"] == AUTOSELECTION and entry["seed"] in replicates:
+                    entry["subset"] = None
+        lines = [json.dumps({key: value for key, value in event.items() if key != "chain"}) for event in events]
+        (out / BASE / "journal.jsonl").write_text("\n".join(lines) + "\n")
+
+    without(1)
+    found = measure_reproduced_compute(out, [1.0, 2.0])
+    assert found["replicates"] == [0]
+    assert any(said.startswith("Every training of the search failed in replicate 1:") for said in found["sentences"])
+    without(0, 1)
+    with pytest.raises(StudyError, match="no search of AutoSelection found anything"):
+        measure_reproduced_compute(out, [1.0, 2.0])
+
+
+def test_budgets_that_come_to_the_same_tokens_are_refused_before_training(measured: tuple[Path, Halving]) -> None:
+    out, executor = measured
+    with pytest.raises(
+        ConfigError, match=r"0\.0001, 0\.0002 all come to 1 token.* a training of the winner took 1,000"
+    ):
+        measure_reproduced_compute(out, [0.0001, 0.0002])
+    assert not executor.jobs
+
+
+def test_a_folder_keeps_the_configuration_of_what_is_there(
+    reproduction: ReproductionConfig, finished: Any, tmp_path: Path
+) -> None:
+    """Other settings are refused before anything is written over."""
+    out = shutil.copytree(finished.out, tmp_path / "out")
+    before = {name: (out / name).read_bytes() for name in ("reproduction.yaml", "paper.md", f"{BASE}/config.yaml")}
+    other = reproduction.model_copy(update={"budget": 2})
+    for again in (lambda: run_reproduction(other, out, ["ablation"]), lambda: write_paper(other, out)):
+        with pytest.raises(StudyError, match="already scored for 'main' by other settings"):
+            again()
+    assert {name: (out / name).read_bytes() for name in before} == before
 
 
 def test_the_command_writes_the_page_beside_the_model(
@@ -255,6 +306,6 @@ def test_curves_are_of_the_settings_that_were_searched_with(measured: tuple[Path
     document = yaml.safe_load(config.read_text())
     document["evaluation"]["sft"]["learning_rate"] = 0.5
     config.write_text(yaml.safe_dump(document))
-    with pytest.raises(StudyError, match="changed since"):
+    with pytest.raises(StudyError, match="by other settings"):
         measure_reproduced_compute(out, [1.0, 2.0])
     assert not executor.jobs

@@ -243,7 +243,8 @@ def test_what_is_compared_first_is_fixed_before_test_is_scored(
     assert versus[FULL]["gate"] is None and versus[FULL]["p"] == versus[FULL]["p_adjusted"]
     closed = None if versus[FULL]["significant"] else FULL
     assert versus[RANDOM_ROWS]["gate"] == closed
-    assert f"those with {FULL} and {RANDOM_ROWS} were named before" in (tmp_path / "paper.md").read_text()
+    said = f"Named before, and made first, one after the other: {FULL}, then {RANDOM_ROWS}."
+    assert said in (tmp_path / "paper.md").read_text()
     with pytest.raises(StudyError, match="by other settings"):
         run_reproduction(plan.model_copy(update={"first": ("random", "full")}), tmp_path, ["main"])
 

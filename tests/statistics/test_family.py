@@ -112,7 +112,7 @@ def test_comparisons_named_before_come_first_and_close_the_gate() -> None:
     ours = replicates(0.5)
     rows = {"far": replicates(0.1, seed=1), "near": replicates(0.495, seed=2), "random": replicates(0.3, seed=3)}
     pairs = {name: (ours, table) for name, table in rows.items()}
-    named = compare_all("w", pairs, units="replicates", independent=set(rows), first=["random", "absent"])
+    named = compare_all("w", pairs, units="replicates", independent=set(rows), first=["random"])
     far, near, random = named
     assert random.p_adjusted == random.p <= 0.05 and random.family == 1 and random.interval_all is not None
     assert 0 <= random.interval_all[0] < random.interval[0] and random.interval_all[1] > random.interval[1]
@@ -125,6 +125,30 @@ def test_comparisons_named_before_come_first_and_close_the_gate() -> None:
     assert closed[0].p_family is not None and closed[0].p_family <= 0.05, "to read, not to claim"
     said = compare_all("w", pairs, units="replicates", independent=set(rows), first=["near"])[0].verdict
     assert "alone" in said and "comparison named before it, with near, is not significant (among the others, p" in said
+
+
+@pytest.mark.parametrize(
+    ("first", "held_up"), [(["absent", "random"], {"random", "far"}), (["random", "absent"], {"far"})]
+)
+def test_a_comparison_named_before_that_could_not_be_made_closes_the_gate(first: list[str], held_up: set[str]) -> None:
+    """A row that failed in every replicate was not beaten; what was to wait for it is not claimed."""
+    ours = replicates(0.5)
+    rows = {"far": replicates(0.1, seed=1), "random": replicates(0.3, seed=3)}
+    found = compare_all("w", {name: (ours, row) for name, row in rows.items()}, independent=set(rows), first=first)
+    assert {each.baseline for each in found if not each.significant} == held_up
+    for each in found:
+        waits = each.baseline in held_up
+        assert each.gate == ("absent" if waits else None) and (each.p_adjusted == 1.0) == waits
+        assert ("with absent, could not be made (it has no scores)" in each.verdict) == waits
+        assert each.p < 0.001
+
+
+def test_a_sentence_counts_what_its_interval_holds_for() -> None:
+    ours = replicates(0.5)
+    rows = {name: replicates(0.3 + 0.01 * number, seed=number) for number, name in enumerate("abcd", 1)}
+    found = compare_all("w", {name: (ours, row) for name, row in rows.items()}, independent=set(rows), first=["a"])
+    assert [each.family for each in found] == [1, 3, 3, 3]
+    assert all("with all 4 comparisons" in each.verdict for each in found[1:])
 
 
 def test_a_comparison_under_two_names_counts_once() -> None:

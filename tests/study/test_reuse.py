@@ -51,6 +51,21 @@ def test_the_page_of_curves_in_a_browser(measured: Path, opened: Callable[..., A
     assert_sound(opened, write_compute_page(shown, tmp_path / "curves.html"))
 
 
+def test_curves_are_of_the_winner_of_today(measured: Path, tmp_path: Path) -> None:
+    """A search that went on and found another winner gets curves of its own, at the same budgets."""
+    path = shutil.copytree(measured, tmp_path / "study")
+    runs = path / "compute" / "journal.jsonl"
+    events = [json.loads(line) for line in runs.read_text().splitlines()]
+    for event in events:
+        event.pop("chain", None)
+        event["subset_hash"] = "0" * 16 if event["arm"] == "winner" else event["subset_hash"]
+        event["result"]["scores"] = dict.fromkeys(event["result"]["scores"], -123.0)
+    runs.write_text("".join(json.dumps(event) + "\n" for event in events))
+    curves = measure_compute(path, [0.5, 2.0], [0])["curves"]
+    assert -123.0 not in np.ravel(curves["winner"]["scores"]) and len(runs.read_text().splitlines()) == 8
+    assert np.ravel(curves["full"]["scores"]).tolist() == 2 * [-123.0], "what is known is not trained again"
+
+
 def test_curves_are_trained_once_and_more_seeds_add_to_them(measured: Path) -> None:
     first = json.loads((measured / "compute" / "compute.json").read_text())
     runs = Study(measured).journal.path.parent / "compute" / "journal.jsonl"

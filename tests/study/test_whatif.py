@@ -47,6 +47,27 @@ def test_the_weights_of_the_study_name_its_own_winner(finished_study: Study) -> 
     assert one.trials[0].score == pytest.approx(max(item.tasks["boolean"] for item in one.trials))
 
 
+def test_equal_trials_stand_in_the_order_of_the_search(finished_study: Study, tmp_path: Path) -> None:
+    """The later of two is the study's best, so asking with the weights that it has changes nothing."""
+    path = shutil.copytree(finished_study.path, tmp_path / "study")
+    events = [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+    for event in events:
+        event.pop("chain", None)
+        if event["event"] == "evaluation":
+            event["result"]["scores"] = dict.fromkeys(event["result"]["scores"], -0.5)
+            event["result"]["score"] = -0.5
+    (path / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    study = Study(path)
+    best = study.best()
+    assert best is not None
+    assert what_if(study, {}, proposals=0).trials[0].trial == best.id
+
+
+def test_ties_go_to_the_later_trial() -> None:
+    alike = [np.array([[1.0, 0.0, 1.0]])]
+    assert best_probabilities([alike, alike, [np.zeros((1, 3))]])[:2].tolist()[0] == 0.0
+
+
 def test_recipes_that_were_not_tried_are_predicted_the_same_way_every_time(finished_study: Study) -> None:
     found = what_if(finished_study, {"boolean": 2.0}, proposals=12)
     assert found.untried

@@ -125,7 +125,7 @@ def whatif(
 
     if weights is None and better is None:
         raise ConfigError(
-            "Say what is asked: --weights TASK=NUMBER, or --better ONE,OTHER (trials or recipes), or both."
+            "Say what is asked: --weights TASK=NUMBER, or --better ONE,OTHER (trials or recipes; with --weights by these)."
         )
     study, weighed = Study(study_dir.resolve()), {} if weights is None else parse_weights(weights)
     if better is not None:

@@ -153,6 +153,8 @@ def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROP
         )
         for place, (trial, score) in enumerate(zip(trials, scores, strict=True))
     ]
+    # The later one of equal trials comes first, as it is the study's best.
+    listed.reverse()
     listed.sort(key=lambda item: merit(item.score, item.tasks, floors), reverse=True)
     table = study_table(study, notes) if proposals else None
     untried = [] if table is None else _untried(study, table, trials, tasks, proposals)

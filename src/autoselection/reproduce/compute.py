@@ -14,11 +14,12 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted
 from autoselection.ledger.settings import settings_digest
+from autoselection.recipes import subset_hash
 from autoselection.reproduce.folder import COMMAND, Part, open_part
-from autoselection.reproduce.results import PLAN, Stored
+from autoselection.reproduce.results import Stored, check_plans
 from autoselection.reproduce.rows import AUTOSELECTION, Entry, Rows, random_rows, stored_rows
 from autoselection.signals import SignalTable
-from autoselection.study.accounts import curve_account
+from autoselection.study.accounts import curve_account, curve_name
 from autoselection.study.curves import (
     ARMS,
     FOLDER,
@@ -65,7 +66,7 @@ def measure_reproduced_compute(
     part = open_part(path)
     study, folder = part.stored.study, part.folder
     seeds = distinct_seeds(part.stored.config.final_seeds if seeds is None else seeds)
-    winners = _winners(part)
+    winners, without = _winners(part)
     with part.journal as journal, closing(make_executor(study.executor)) as executor:
         prepared = prepare_journalled(study, folder, journal, "reproduction")
         searched = [result for winner in winners for result in part.stored.on_dev(winner)]
@@ -79,40 +80,53 @@ def measure_reproduced_compute(
             rows = {
                 (arm, winner.seed): _rows(arm, winner, folder, prepared.table) for arm in ARMS for winner in winners
             }
+            named = {key: subset_hash(own) for key, own in rows.items()}
+            asked = [(arm, budget, replicate, seed) for budget in tokens for arm, replicate in rows for seed in seeds]
             wanted = [
-                Wanted(rows[arm, replicate], seed + replicate, split, tokens=budget, name=f"{arm}/{budget}/{replicate}")
-                for budget in tokens
-                for arm, replicate in rows
-                for seed in seeds
+                Wanted(
+                    rows[arm, replicate],
+                    seed + replicate,
+                    split,
+                    tokens=budget,
+                    name=curve_name(arm, budget, named[arm, replicate], replicate),
+                )
+                for arm, budget, replicate, seed in asked
             ]
-            evaluate_curves(ledger, wanted, journal, rescore)
             results: dict[tuple[str, int, int], list[EvaluationResult]] = {}
-            for item in wanted:
-                arm, _, replicate = item.name.split("/")
-                found = ledger.find(item)
-                if found is not None:
-                    results.setdefault((arm, item.tokens or 0, int(replicate)), []).append(found)
+            for (arm, budget, replicate, _), result in zip(
+                asked, evaluate_curves(ledger, wanted, journal, rescore), strict=True
+            ):
+                results.setdefault((arm, budget, replicate), []).append(result)
     replicates = tuple(winner.seed for winner in winners)
     opening, cost = journal.of("study")[0], _search_seconds(part.stored)
     setting = Setting(folder, replicates, len(seeds), ("search", "searches"), split, study.search.seed, opening, cost)
     document = compute_document(setting, results, tokens)
+    if without:
+        document["sentences"].append(
+            f"Every training of the search failed in replicate {', '.join(map(str, without))}: the figures are of the others."
+        )
     return write_curves(setting, {**document, "replicates": list(replicates), "seeds": list(seeds)})
 
 
-def _winners(part: Part) -> list[Entry]:
-    """What AutoSelection found, by replicate.
+def _winners(part: Part) -> tuple[list[Entry], list[int]]:
+    """What AutoSelection found, by replicate, and the replicates in which it found nothing.
 
     Raises:
-        StudyError: not all searches of the main table have ended, or none found anything.
+        StudyError: not all searches of the main table have ended, they were made by other settings, or none found anything.
     """
-    plans = [event for event in part.journal.of(PLAN) if event["section"] == "main"]
-    entries = [Entry(**entry) for event in plans[:1] for entry in event["entries"]]
-    found = [entry for entry in entries if entry.row == AUTOSELECTION and entry.subset is not None]
-    if not found:
+    check_plans(part.stored, part.folder)
+    entries = part.stored.plan("main")
+    if entries is None:
         raise StudyError(
             f"{part.folder}: the searches of the main table have not ended; run '{COMMAND} --out {part.folder.parent}' first."
         )
-    return found
+    ours = [entry for entry in entries if entry.row == AUTOSELECTION]
+    found = [entry for entry in ours if entry.subset is not None]
+    if not found:
+        raise StudyError(
+            f"{part.folder}: no search of {AUTOSELECTION} found anything, as every training failed: there is no winner to train."
+        )
+    return found, [entry.seed for entry in ours if entry.subset is None]
 
 
 def _rows(arm: str, winner: Entry, folder: Path, table: SignalTable) -> Rows:

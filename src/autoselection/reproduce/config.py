@@ -128,10 +128,11 @@ class ReproductionConfig(StrictModel):
         description="Search methods of the main table, as 'autoselection compare' knows them; 'ours' is AutoSelection. "
         "'single-operators:all' takes as many evaluations as there are recipes of one step.",
     )
-    first: tuple[str, ...] = Field(
-        FIRST,
+    first: tuple[str, ...] | None = Field(
+        None,
         description="What AutoSelection is compared with first on test, in this order: full (data), random-rows (as many as its winner has) "
-        "or a search method. Each needs no correction for the others; where one is not significant, nothing after it is claimed.",
+        "or one of methods. Each needs no correction for the others; where one is not significant, nothing after it is claimed. "
+        "Null: random, then published, as far as methods has them; empty: all comparisons are one family.",
     )
     learning_rates: tuple[float, ...] = Field(
         (),
@@ -176,7 +177,7 @@ class ReproductionConfig(StrictModel):
             ([model.name for model in self.models], "models"),
             ([task.name for task in self.ood], "ood"),
             (list(self.methods), "methods"),
-            (list(self.first), "first"),
+            (list(self.first or ()), "first"),
             (list(self.ablations), "ablations"),
             ([self.default, *self.recipes], "default and recipes"),
         ):
@@ -184,12 +185,20 @@ class ReproductionConfig(StrictModel):
                 raise ValueError(f"{what}: a name is used twice")
         before = [name for name in (*FIRST_ROWS, *METHODS) if name != "ours"]
         chosen = [(m, METHODS) for m in self.methods] + [(a, ABLATIONS) for a in self.ablations]
-        for name, known in [*chosen, *((name, before) for name in self.first)]:
+        for name, known in [*chosen, *((name, before) for name in self.first or ())]:
             if name not in known:
                 raise ValueError(f"there is no '{name}'{suggestion(name, known)}")
+        for name in self.first or ():
+            if name not in (*FIRST_ROWS, *self.methods):
+                raise ValueError(f"first: '{name}' is no row of the main table: add it to methods, or leave it out")
         if "ours" not in self.methods:
             raise ValueError("methods: 'ours' is what the others are compared with")
         return self
+
+    @property
+    def named_first(self) -> tuple[str, ...]:
+        """What is compared first: as :attr:`first` says, or what a search has to beat, as far as it is there."""
+        return tuple(name for name in FIRST if name in self.methods) if self.first is None else self.first
 
     def folders(self) -> dict[str, str]:
         """What ``${NAME}`` stands for, as absolute paths.
@@ -273,7 +282,6 @@ _TOLD = {
     "final_seeds",
     "budget",
     "methods",
-    "first",
     "learning_rates",
     "single_operators",
     "fixed_on_dev",
@@ -288,6 +296,7 @@ def plain(config: ReproductionConfig) -> Mapping[str, Any]:
     recipes = [Path(recipe).stem for recipe in config.recipes]
     return {
         **told,
+        "first": list(config.named_first),
         "default": Path(config.default).stem,
         "recipes": recipes,
         "ood": [task.name for task in config.ood],

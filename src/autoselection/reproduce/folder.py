@@ -9,13 +9,13 @@ from autoselection import files
 from autoselection.config import to_yaml
 from autoselection.errors import StudyError
 from autoselection.ledger import Journal
-from autoselection.reproduce.config import ReproductionConfig, load_reproduction
-from autoselection.reproduce.results import Stored
+from autoselection.reproduce.config import ReproductionConfig, load_reproduction, study_of
+from autoselection.reproduce.results import Stored, check_plans
 from autoselection.study.kind import JOURNAL, reproduced_models
 from autoselection.study.study import CONFIG, stored_config
 
 FILE = "reproduction.yaml"
-"""In the output folder: what ran there last, with absolute paths."""
+"""In the output folder: the configuration of what is there, with absolute paths."""
 
 COMMAND = "autoselection reproduce paper CONFIG"
 
@@ -23,6 +23,17 @@ COMMAND = "autoselection reproduce paper CONFIG"
 def keep_config(config: ReproductionConfig, out: Path) -> None:
     """Write what runs in a folder, so that the folder can be read without it."""
     files.write_text(out / FILE, to_yaml(config))
+
+
+def check_folders(config: ReproductionConfig, out: Path) -> None:
+    """See that what was scored on test in a folder, if anything, was fixed by this configuration.
+
+    Raises:
+        StudyError: it was not.
+    """
+    for model in config.models:
+        folder = out / model.name
+        check_plans(Stored.read(config, study_of(config, model), folder), folder)
 
 
 @dataclass(frozen=True)

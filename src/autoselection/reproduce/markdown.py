@@ -7,7 +7,7 @@ from typing import Any
 
 from autoselection.ledger.settings import mixed
 from autoselection.markup import Markup, bullets, inline, table
-from autoselection.reproduce.rows import AUTOSELECTION, first_rows
+from autoselection.reproduce.rows import AUTOSELECTION
 from autoselection.statistics.compare import p_cell
 
 _METRICS = {
@@ -21,7 +21,7 @@ _VERSUS = ("difference", "95% alone", "p alone", "95% together", "p together")
 def paper_markdown(document: Mapping[str, Any]) -> str:
     """The whole document."""
     config = document["config"]
-    seeds, first = len(config["seeds"]), first_rows(config["first"])
+    seeds = len(config["seeds"])
     parts = [
         f"# {inline(document['name'])}: the paper's tables",
         "",
@@ -32,8 +32,7 @@ def paper_markdown(document: Mapping[str, Any]) -> str:
         "",
         "Intervals are 95%: over replicates and items, over items alone with one replicate. "
         f"Differences are {AUTOSELECTION} minus the row, item by item. *Alone*: this comparison by itself. *Together*: for "
-        f"all comparisons of the table; those with {' and '.join(first)} were named before and come first, one after the "
-        "other, and the others are claimed only if these are significant.",
+        "all comparisons of the table.",
         "",
     ]
     for model in document["models"]:
@@ -45,6 +44,9 @@ def _model(model: Mapping[str, Any]) -> list[str]:
     parts = [f"## Base model {inline(model['name'])}", ""]
     if model["missing"]:
         parts += ["**Missing.** " + " ".join(inline(_capital(sentence)) for sentence in model["missing"]), ""]
+    if again := model["test_touched"]:
+        said = "; ".join(f"for {entry['what']}: {entry['reason']}" for entry in again)
+        parts += [f"Besides these tables, test was scored {inline(said)}.", ""]
     if choice := model["learning_rate"]:
         tried = ", ".join(
             f"{item['rate']:g}: " + ("failed" if item["dev"] is None else f"{item['dev']:.4f}")
@@ -106,6 +108,12 @@ def _table(found: Mapping[str, Any]) -> list[str]:
             cells[0] = Markup(f"**{inline(cells[0])}**")
     parts = [f"### {inline(title)}", "", *table(headings, lines, numbers=True), ""]
     first = found["first"]
+    if first and any(row["autoselection_minus"] for row in found["rows"]):
+        parts += [
+            f"Named before, and made first, one after the other: {', then '.join(map(inline, first))}. What comes after one that is "
+            "not significant, or that could not be made, is not claimed.",
+            "",
+        ]
     rows = sorted(found["rows"], key=lambda row: first.index(row["method"]) if row["method"] in first else len(first))
     verdicts = [row["autoselection_minus"]["verdict"] for row in rows if row["autoselection_minus"]]
     if found["metric"] != "right" and verdicts:

@@ -14,7 +14,7 @@ from autoselection.diagnose.correlation import Correlation, correlate
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.settings import arithmetics
 from autoselection.reproduce.config import ModelEntry, ReproductionConfig, plain, study_of, target_study, with_ood
-from autoselection.reproduce.folder import keep_config
+from autoselection.reproduce.folder import check_folders, keep_config
 from autoselection.reproduce.markdown import paper_markdown
 from autoselection.reproduce.results import Stored, floors_of
 from autoselection.reproduce.rows import AUTOSELECTION, Entry, first_rows
@@ -33,7 +33,11 @@ def write_paper(config: ReproductionConfig, out: Path) -> dict[str, Any]:
 
     Returns:
         The document of ``paper.json``.
+
+    Raises:
+        StudyError: what is there was scored on test by other settings.
     """
+    check_folders(config, out)
     document = paper_document(config, out)
     rows = document["rows"]
     head = json.dumps({**document, "rows": []}, ensure_ascii=False, allow_nan=False, indent=1)
@@ -47,7 +51,7 @@ def write_paper(config: ReproductionConfig, out: Path) -> dict[str, Any]:
 def paper_document(config: ReproductionConfig, out: Path) -> dict[str, Any]:
     """All tables as plain data.
 
-    Keys: ``name``, ``config``, ``models`` (each with ``tables``, ``correlation``, ``missing``, ``costs``) and last ``rows``:
+    Keys: ``name``, ``config``, ``models`` (each with ``tables``, ``correlation``, ``missing``, ``costs``, …) and last ``rows``:
     one value a row (model, section, method, task, seed, split, metric, value).
     """
     models, rows = [], []
@@ -80,7 +84,9 @@ class _ModelPart:
         tables: list[dict[str, Any]] = []
         for section, title, tasks, entries, settings in self._sections():
             for metric in _TABLES:
-                table = make_table(title, metric, tasks, entries, self.stored, settings, first_rows(self.config.first))
+                table = make_table(
+                    title, metric, tasks, entries, self.stored, settings, first_rows(self.config.named_first)
+                )
                 if metric == "score" or any(row.average for row in table.rows):
                     tables.append({"section": section, **table.to_dict()})
         return {
@@ -92,6 +98,9 @@ class _ModelPart:
             "floors": floors_of(self.study),
             "chosen": self._chosen(),
             "missing": self._missing(tables),
+            "test_touched": [
+                {"what": event["what"], "reason": event["reason"]} for event in self.stored.of("test_access")
+            ],
             "costs": self._costs(),
         }
 

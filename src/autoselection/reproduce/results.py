@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autoselection import former_keys
 from autoselection.config import StudyConfig
+from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.account import Name, evaluation_key, keyed_results
 from autoselection.ledger.journal import read_events
@@ -46,7 +47,7 @@ def plan_settings(config: ReproductionConfig, study: StudyConfig, section: str, 
         }
         if config.recipes:  # without any, as versions had it that did not know them
             rows["recipes"] = [load_recipe(recipe).hash for recipe in config.recipes]
-    if config.first != FIRST:
+    if config.first is not None and config.first != FIRST:
         rows["first"] = config.first
     if floors := floors_of(study):  # as above
         rows["floors"] = floors
@@ -159,6 +160,26 @@ class Stored:
         if entry.subset is None:
             return []
         return [self.result(entry.subset, "test", seed, settings) for seed in test_seeds(self.config, entry)]
+
+
+def check_plans(stored: Stored, folder: Path) -> None:
+    """See that what is journalled of the main table and the ablation was fixed by these settings.
+
+    Raises:
+        StudyError: it was not.
+    """
+    for event in stored.of(PLAN):
+        section = event["section"]
+        if section in ("main", "ablation") and stored.plan(section) is None:
+            raise other_settings(section, folder)
+
+
+def other_settings(section: str, folder: Path) -> StudyError:
+    """What is wrong where test was scored by other settings than those that are asked for."""
+    return StudyError(
+        f"{folder}: test was already scored for '{section}' by other settings (budget, seeds, rows, search, pool, tasks or "
+        "evaluation); restore them, or name another --out folder."
+    )
 
 
 def item_values(result: EvaluationResult, task: str, metric: str, search_metric: str) -> Floats | None:

@@ -34,11 +34,11 @@ from autoselection.reproduce.config import (
     target_study,
     with_ood,
 )
-from autoselection.reproduce.folder import keep_config
+from autoselection.reproduce.folder import check_folders, keep_config
 from autoselection.reproduce.learning_rate import choose_rate, with_rate
 from autoselection.reproduce.paper import write_paper
 from autoselection.reproduce.plan import RATES, planned
-from autoselection.reproduce.results import PLAN, plan_settings, test_seeds
+from autoselection.reproduce.results import PLAN, other_settings, plan_settings, test_seeds
 from autoselection.reproduce.rows import (
     AUTOSELECTION,
     BASE,
@@ -92,6 +92,7 @@ def run_reproduction(config: ReproductionConfig, out: Path, sections: Sequence[s
             target_study(config, model, target)
         if "transfer" in chosen:
             available_targets(model)
+    check_folders(config, out)
     keep_config(config, out)
     document: dict[str, Any] = {}
     for model in config.models:
@@ -300,10 +301,7 @@ class _Runner:
         for event in self.journal.of(PLAN):
             if event["section"] == section:
                 if event["settings"] != settings:
-                    raise StudyError(
-                        f"{self.folder}: test was already scored for '{section}' by other settings (budget, seeds, rows, "
-                        "search, pool, tasks or evaluation); restore them, or name another --out folder."
-                    )
+                    raise other_settings(section, self.folder)
                 return [Entry(**entry) for entry in event["entries"]]
         return None
 

@@ -67,7 +67,8 @@ class Table:
 
     Attributes:
         metric: ``score`` (each task's search metric, higher is better) or ``right`` (share of right answers).
-        first: rows that AutoSelection is compared with before all others, in this order: fixed before, not by what came out.
+        first: rows of this table that AutoSelection is compared with before all others, in this order: fixed before, not by
+            what came out.
         planning: what the comparisons named before could have found, and how many replicates would, a sentence each.
     """
 
@@ -106,12 +107,13 @@ def make_table(
     """A table of planned entries from what was scored; rows in the order of the entries.
 
     Args:
-        first: rows that AutoSelection is compared with before all others.
+        first: rows that AutoSelection is compared with before all others, as far as they are planned for this table.
         settings: of the evaluations on test, see :meth:`Stored.digest`.
     """
     by_row: dict[str, list[Entry]] = {}
     for entry in entries:
         by_row.setdefault(entry.row, []).append(entry)
+    first = [name for name in first if name in by_row]
     scored = {name: _scores(own, metric, tasks, stored, settings) for name, own in by_row.items()}
     key = _content([title, metric, *first], entries, scored, [task.weight for task in tasks])
     if key not in _KNOWN:

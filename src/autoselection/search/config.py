@@ -211,8 +211,8 @@ class FidelityConfig(StrictModel):
     warmup: int = Field(
         9,
         ge=1,
-        description="Probes at the cheapest level before anything else (count): both halves of scores with 'level', one more where a score was begun; "
-        "then, and with 'items' or 'models', as those of search.warmup; with these no more than a third of 'share' pays for, or search.warmup.",
+        description="Probes at the cheapest level before anything else (count): both halves of scores, one more where a score was begun, then "
+        "as those of search.warmup. With 'items' or 'models' only where a third of 'share' pays for all of them; else search.warmup probes.",
     )
     share: float = Field(
         0.3,

@@ -4,8 +4,8 @@ The score of a recipe, on the scale of the surrogate (standard deviations of the
 line in the features of its subset, each in standard deviations over random recipes of the pool and levelled off far out
 (:func:`line_inputs`); the square of the logarithm of the share kept (minus its mean, 1) is one more, so that
 there is a best size. The coefficient of
-a feature has a mean and a standard deviation over pools. They are learnt by ``python -m benchmarks.prior`` from pools where
-many recipes were scored, and stand in ``effects.yaml`` beside this module with what they were learnt from.
+a feature has a mean and a standard deviation over pools. They are learnt by ``python -m benchmarks.pools.effects`` (from other
+worlds: ``benchmarks.prior``) from pools where many recipes were scored, and stand in ``effects.yaml`` beside this module with what they were learnt from.
 """
 
 from __future__ import annotations

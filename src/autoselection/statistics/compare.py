@@ -42,7 +42,8 @@ class BaselineComparison:
         interval_all: interval that holds together with those of all other comparisons, those named first too; it leaves
             zero out where ``significant``, and holds it where not. None in results of earlier versions.
         family: comparisons that were corrected for (the same comparison under two names counts once); 1: none but this.
-        gate: a comparison that was to be significant first, and is not; so this one is not claimed. None: there is none.
+        gate: a comparison that was to be significant first, and is not or could not be made; so this one is not claimed. None:
+            there is none.
         p_family: ``p`` corrected for the comparisons of the family alone, whatever a gate says: to read, not to claim.
         same_as: a baseline listed before with the very same scores.
         detectable: the true difference that this comparison alone finds with 80% power.
@@ -112,6 +113,8 @@ class _Together:
     family: int
     gate: str | None
     items_alone: bool
+    comparisons: int
+    gate_made: bool
 
 
 def compare_all(
@@ -146,7 +149,7 @@ def compare_all(
             :func:`~autoselection.statistics.difference_error`.
         overlap: by baseline, correlation of its chance with the winner's at the same seed (0 for others); only with
             ``noise``, as tables of several seeds hold it themselves.
-        first: baselines named before, in their order; those without a pair are passed over.
+        first: baselines named before, in their order; one without a pair holds up all behind it, since it is not significant.
         factors: of the tasks that count, see :func:`autoselection.tasks.factors`; a task that is not there is no part of
             the difference, and stands among ``tasks`` alone. None: all count alike.
 
@@ -168,7 +171,7 @@ def compare_all(
         for name, tables in pairs.items()
     }
     same = _same_scores(pairs, [name for name in first if name in pairs])
-    together = _together(alone, pairs, same, [n for n in first if n in pairs], independent, level=level, seed=seed)
+    together = _together(alone, pairs, same, first, independent, level=level, seed=seed)
     comparisons = []
     for name, found in alone.items():
         beside = together[same.get(name, name)]
@@ -299,7 +302,9 @@ def _together(
     level: float,
     seed: int,
 ) -> dict[str, _Together]:
-    named = [name for name in first if name not in same]
+    named = [name for name in first if name in alone and name not in same]
+    absent = next((name for name in first if name not in alone), None)
+    made = len(named) if absent is None else sum(name in named for name in first[: first.index(absent)])
     others = [name for name in alone if name not in same and name not in named]
     every = [*named, *others]
     if not every:
@@ -314,20 +319,24 @@ def _together(
     among = null[:, len(named) :]
     in_family = step_down([alone[name].p for name in others], among) if others else []
     by_items = step_down([alone[name].p_items for name in others], among) if others else []
-    in_order = in_sequence([alone[name].p for name in named])
-    reached = in_order[-1] if named else 0.0
+    in_order = in_sequence([alone[name].p if place < made else 1.0 for place, name in enumerate(named)])
+    reached = 1.0 if absent is not None else in_order[-1] if named else 0.0
     adjusted = [*in_order, *(max(p, reached) for p in in_family)]
     families = [*(alone[name].p for name in named), *in_family]
     items = [*(alone[name].p_items for name in named), *by_items]
     found: dict[str, _Together] = {}
     gate = None
     for place, name in enumerate(every):
+        if place == made and gate is None:
+            gate = absent
         own = alone[name]
         bounds = own.interval(each) if own.over_seeds or len(every) > 1 else (own.difference.low, own.difference.high)
         if len(every) > 1:
             bounds = consistent(bounds, own.difference.estimate, significant=adjusted[place] <= 1 - level)
         family = 1 if place < len(named) else len(others)
-        found[name] = _Together(adjusted[place], families[place], bounds, family, gate, items[place] <= 1 - level)
+        found[name] = _Together(
+            adjusted[place], families[place], bounds, family, gate, items[place] <= 1 - level, len(every), gate in alone
+        )
         if place < len(named) and gate is None and adjusted[place] > 1 - level:
             gate = name
     return found
@@ -344,7 +353,9 @@ def _verdict(
     if corrected:
         figures += " alone"
         if beside.family > 1:
-            figures += f"; with all {beside.family} comparisons {beside.interval[0]:+.4f} to {beside.interval[1]:+.4f}"
+            figures += (
+                f"; with all {beside.comparisons} comparisons {beside.interval[0]:+.4f} to {beside.interval[1]:+.4f}"
+            )
         if beside.gate is None:
             figures += f", {p_text(beside.p_adjusted)}"
     once = f" It has the very scores of {same_as}, and counts once." if same_as is not None else ""
@@ -354,9 +365,8 @@ def _verdict(
     sentence = f"No significant difference between {winner} and {baseline} ({figures})."
     if beside.gate is not None:
         others = f" (among the others, {p_text(beside.p_family)})" if beside.family > 1 else ""
-        sentence += (
-            f" None is claimed, as the comparison named before it, with {beside.gate}, is not significant{others}."
-        )
+        why = "is not significant" if beside.gate_made else "could not be made (it has no scores)"
+        sentence += f" None is claimed, as the comparison named before it, with {beside.gate}, {why}{others}."
     else:
         detectable = detectable_difference(found.error.error, found.error.freedom, level=level)
         sentence += f" A difference of {detectable:.4f} is found by this comparison alone with {POWER:.0%} power."

@@ -135,7 +135,7 @@ def selection_flattery(
             # Every item drawn (a task of very few): nothing is left to judge by, and the drawn items say nothing either.
             left[part] += np.where(missed > 0, out @ layout.T / np.maximum(missed, 1), counts @ layout.T / items)
     tasks = len(tables[0])
-    chosen = np.argmax(drawn / tasks + noise[:, : len(tables)], axis=1)[:, None]
+    chosen = _last_best(drawn / tasks + noise[:, : len(tables)])[:, None]
     gaps = (drawn - left) / tasks
     gap, luck = (np.take_along_axis(found, chosen, axis=1)[:, 0] for found in (gaps, noise))
     if rival is not None:
@@ -157,7 +157,7 @@ def best_probabilities(
     seed: int = 0,
 ) -> NDArray[np.float64]:
     """How often each of ``trials`` is the best, float64[K], where items are drawn again (within their task, the same for
-    all trials) and each training is moved by normal noise. Ties go to the first.
+    all trials) and each training is moved by normal noise. Ties go to the last, as in a search.
 
     Args:
         trials, training_deviation, correlation: as of :func:`selection_flattery`.
@@ -178,7 +178,12 @@ def best_probabilities(
             part = slice(start, min(draws, start + step))
             counts = rng.multinomial(items, np.full(items, 1 / items), size=part.stop - start)
             total[part] += counts @ layout.T / (items * len(tables[0]))
-    return np.bincount(total.argmax(axis=1), minlength=len(tables)) / draws
+    return np.bincount(_last_best(total), minlength=len(tables)) / draws
+
+
+def _last_best(scores: Floats) -> NDArray[np.int64]:
+    """Of each row the place of its largest number; the last one of equals, as a search takes the later of equal trials."""
+    return np.asarray(scores.shape[1] - 1 - np.argmax(scores[:, ::-1], axis=1), np.int64)
 
 
 def _training_noise(

@@ -76,9 +76,10 @@ def final_account(study: Study) -> Account:
 
 
 def curve_account(folder: Path, curves: Journal, split: str) -> Account:
-    """Evaluations of the compute curves on one split, called by arm and tokens, in a journal of their own.
+    """Evaluations of the compute curves on one split, in a journal of their own.
 
-    In a reproduction the replicate, whose winner it is, is a third part of the name.
+    They are called by arm, tokens and the rows that were trained on, since a search that goes on may find another winner; in a
+    reproduction by the replicate, too.
 
     Args:
         folder: of the study, or of a model of a reproduction; trainings work below it.
@@ -89,8 +90,8 @@ def curve_account(folder: Path, curves: Journal, split: str) -> Account:
         return {(_curve_name(run), run["seed"]): EvaluationResult.from_dict(run["result"]) for run in runs}
 
     def fields(wanted: Wanted) -> dict[str, Any]:
-        arm, _, *replicate = wanted.name.split("/")
-        own = {"arm": arm, "tokens": wanted.tokens, "seed": wanted.seed, "split": split}
+        arm, _, subset, *replicate = wanted.name.split("/")
+        own = {"arm": arm, "tokens": wanted.tokens, "seed": wanted.seed, "split": split, "subset_hash": subset}
         return own | ({"replicate": int(replicate[0])} if replicate else {})
 
     return Account(
@@ -101,8 +102,14 @@ def curve_account(folder: Path, curves: Journal, split: str) -> Account:
     )
 
 
+def curve_name(arm: str, tokens: int, subset: str, replicate: int | None = None) -> str:
+    """What :func:`curve_account` calls an evaluation."""
+    return f"{arm}/{tokens}/{subset}" + ("" if replicate is None else f"/{replicate}")
+
+
 def _curve_name(run: Mapping[str, Any]) -> str:
-    return "/".join(str(run[key]) for key in ("arm", "tokens", "replicate") if key in run)
+    # Lines of earlier versions do not tell the rows: they are nobody's.
+    return curve_name(run["arm"], run["tokens"], run.get("subset_hash", ""), run.get("replicate"))
 
 
 def _work(study: Study, label: Callable[[Wanted], str]) -> Callable[[Wanted], Path]:

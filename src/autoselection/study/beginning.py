@@ -73,12 +73,14 @@ def begin(
 
 
 def _try_recipes(config: StudyConfig, table: SignalTable) -> None:
-    """Run the recipes that the search begins with and those of the final table, so that none fails after hours.
+    """Run the recipes that the search begins with and those of the final table, if there is to be one, so that none fails after
+    hours.
 
     Raises:
         RecipeError, SignalError: one cannot be run on this pool; key and file are named.
     """
-    for key, files in (("search.initial", config.search.initial), ("final.recipes", config.final.recipes)):
+    final = config.final.recipes if config.final.enabled else ()
+    for key, files in (("search.initial", config.search.initial), ("final.recipes", final)):
         for file in files:
             with naming(f"{key}: {file}"):
                 materialize(load_recipe(file), table, seed=config.search.seed)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import StudyError
-from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted
+from autoselection.recipes import subset_hash
 from autoselection.search import random_subset
-from autoselection.study.accounts import curve_account
+from autoselection.study.accounts import curve_account, curve_name
 from autoselection.study.curves import (
     ARMS,
     FOLDER,
@@ -77,18 +77,14 @@ def measure_compute(
                 study.config, prepared.pool.path, curves, executor, curve_account(study.path, curves, split)
             )
             rows = {(arm, seed): _rows(arm, study, prepared, best.id, seed) for arm in ARMS for seed in seeds}
+            named = {key: subset_hash(own) for key, own in rows.items()}
+            asked = [(arm, budget, seed) for budget in tokens for arm in ARMS for seed in seeds]
             wanted = [
-                Wanted(rows[arm, seed], seed, split, tokens=budget, name=f"{arm}/{budget}")
-                for budget in tokens
-                for arm in ARMS
-                for seed in seeds
+                Wanted(rows[arm, seed], seed, split, tokens=budget, name=curve_name(arm, budget, named[arm, seed]))
+                for arm, budget, seed in asked
             ]
-            evaluate_curves(ledger, wanted, journal, rescore)
-            results = {
-                (run["arm"], run["tokens"], run["seed"]): [EvaluationResult.from_dict(run["result"])]
-                for run in curves.of("run")
-                if run["split"] == split
-            }
+            found = evaluate_curves(ledger, wanted, journal, rescore)
+            results = {point: [result] for point, result in zip(asked, found, strict=True)}
     search = float(sum(trial.seconds for trial in study.all_trials()))
     setting = Setting(
         study.path,

@@ -81,20 +81,38 @@ def distinct_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     return found
 
 
-def budget_tokens(results: Iterable[EvaluationResult], budgets: Iterable[float]) -> list[int]:
-    """Tokens to train on, ascending: the budgets times what a training of the winner took (count)."""
+def budget_tokens(results: Iterable[EvaluationResult], budgets: Sequence[float]) -> list[int]:
+    """Tokens to train on, ascending: the budgets times what a training of the winner took (count).
+
+    Raises:
+        ConfigError: all budgets come to one number of tokens.
+    """
     unit = float(np.mean([result.train_tokens for result in results]))
-    return sorted({max(1, round(unit * budget)) for budget in budgets})
+    found = sorted({max(1, round(unit * budget)) for budget in budgets})
+    if len(found) < 2:
+        raise ConfigError(
+            f"The budgets {', '.join(f'{budget:g}' for budget in budgets)} all come to {found[0]:,} token(s), as a training of the "
+            f"winner took {unit:,.0f}: a curve needs two that differ."
+        )
+    return found
 
 
-def evaluate_curves(ledger: Ledger, wanted: Sequence[Wanted], journal: Journal, rescore: str | None) -> None:
-    """Train and score what is missing; why test is scored is noted in the journal first."""
-    given = [event["reason"] for event in journal.of("test_access") if event["what"] == _PURPOSE]
-    on_test = any(item.split == "test" for item in wanted)
-    # The same reason: a pass that was cut off goes on.
-    if on_test and ledger.missing(wanted) and rescore not in given:
-        journal.append("test_access", what=_PURPOSE, reason=rescore)
-    ledger.evaluate(wanted, title="Compute curves")
+def evaluate_curves(
+    ledger: Ledger, wanted: Sequence[Wanted], journal: Journal, rescore: str | None
+) -> list[EvaluationResult]:
+    """Results in the order of what is wanted; what is missing is trained and scored. Why test is scored is noted in the journal
+    first, each time that something else is asked of it."""
+    if any(item.split == "test" for item in wanted) and ledger.missing(wanted):
+        asked = {
+            "what": _PURPOSE,
+            "reason": rescore,
+            "tokens": sorted({item.tokens or 0 for item in wanted}),
+            "seeds": sorted({item.seed for item in wanted}),
+        }
+        noted = [{key: event.get(key) for key in asked} for event in journal.of("test_access")]
+        if asked not in noted:  # else a pass that was cut off goes on
+            journal.append("test_access", **asked)
+    return ledger.evaluate(wanted, title="Compute curves")
 
 
 def write_curves(setting: Setting, document: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +131,7 @@ def compute_document(setting: Setting, results: Results, tokens: Sequence[int]) 
     null.
 
     Raises:
-        StudyError: an arm has fewer than two budgets without a failed training.
+        StudyError: an arm has fewer than two budgets that differ in what was trained on, without a failed training.
     """
     curves = {arm: _curve(arm, results, tokens, setting) for arm in ARMS}
     every = [(key, found) for key, several in results.items() for found in several]
@@ -206,9 +224,16 @@ def _curve(arm: str, results: Results, tokens: Sequence[int], setting: Setting) 
             f"{setting.folder}: the curve of '{arm}' has fewer than two budgets at which all trainings succeeded; see "
             f"{FOLDER}/{JOURNAL}, and lower the learning rate or add budgets."
         )
-    used = [float(np.mean([r.train_tokens for several in column for r in several])) for column in columns]
-    scores = [[float(np.mean([r.score for r in several])) for several in column] for column in columns]
-    return Curve(arm, np.array(used), np.array(scores).T)
+    used = np.array([np.mean([r.train_tokens for several in column for r in several]) for column in columns])
+    scores = np.array([[np.mean([r.score for r in several]) for several in column] for column in columns])
+    # A training sees whole rows: small budgets may come to the same ones.
+    used, first = np.unique(used, return_index=True)
+    if len(used) < 2:
+        raise StudyError(
+            f"{setting.folder}: all budgets of '{arm}' that trained ended with the same rows ({used[0]:,.0f} tokens), as a training "
+            "sees whole rows: name larger budgets."
+        )
+    return Curve(arm, used, scores[first].T)
 
 
 def _finite(value: float) -> float | None:

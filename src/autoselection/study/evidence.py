@@ -152,7 +152,9 @@ def touched_sentence(touched: Sequence[Mapping[str, Any]]) -> str:
     """How often test was touched, and why again."""
     if len(touched) < 2:
         return "Test was touched once, by a plan written before."
-    again = "; ".join(f"for the {entry['what']}: {entry['reason']}" for entry in touched[1:])
+    again = "; ".join(
+        f"for the {entry['what']}" + (f": {entry['reason']}" if entry["reason"] else "") for entry in touched[1:]
+    )
     return f"Test was touched {len(touched)} times, so later figures are less than independent of it ({again})."
 
 
