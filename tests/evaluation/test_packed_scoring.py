@@ -15,17 +15,21 @@ from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 MOST = 20
 
 
+def small_model(vocabulary: int) -> Any:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=1024,
+        )
+    ).eval()  # fmt: skip
+
+
 @pytest.mark.parametrize("vocabulary", [102, 204])
 def test_the_logits_of_a_pass_are_as_many_as_fit_and_the_answers_those_of_one_pass(
     vocabulary: int, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=256,
-        )
-    ).eval()  # fmt: skip
+    model = small_model(vocabulary)
     draw = torch.Generator().manual_seed(1)
 
     def tokens(count: int) -> list[int]:
@@ -62,3 +66,46 @@ def test_the_logits_of_a_pass_are_as_many_as_fit_and_the_answers_those_of_one_pa
         exact = logits.log_softmax(-1).gather(1, targets[:, None]).sum().item()
         assert likelihood == pytest.approx(exact, rel=1e-5)
         assert greedy == bool((logits.argmax(-1) == targets).all())
+
+
+def test_the_keys_of_a_pass_are_limited_and_the_answers_those_of_one_pass(tiny_tokenizer: Any) -> None:
+    """Solved examples, questions behind them, and answers: what is common is gathered for each that goes on from it."""
+    model = small_model(102)
+    draw = torch.Generator().manual_seed(1)
+
+    def tokens(count: int) -> list[int]:
+        found: list[int] = torch.randint(102, (count,), generator=draw).tolist()
+        return found
+
+    examples = tokens(120)
+    asked = [Continuation(tokens(30), tokens(6))]  # behind no examples
+    for _ in range(20):
+        prompt = examples + tokens(4)
+        asked += [Continuation(prompt, tokens(3)) for _ in range(3)]
+    seen: list[tuple[int, int]] = []
+
+    def note(_module: Any, _given: Any, named: dict[str, Any]) -> None:
+        if (layout := named.get("packed")) is not None:
+            total = layout.ids.shape[1]
+            last = [*(layout.starts[1:] - 1).tolist(), total - 1]
+            seen.append((total, int((layout.positions[0, last] + 1).sum())))
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
+
+    def answers(batch_tokens: int) -> list[tuple[float, bool]]:
+        engine = ConversationLM(
+            model, tiny_tokenizer, seed=0, batch_size=None, batch_tokens=batch_tokens, autocast=False
+        )
+        seen.clear()
+        return engine.likelihoods(asked)
+
+    whole = answers(100_000)
+    ((total, gathered),) = seen
+    most = 250
+    assert total < 2 * most and gathered > 40 * most  # two passes by its tokens alone
+    cut = answers(most)
+    assert all(one <= most and keys <= 16 * most for one, keys in seen)
+    # As many as fit: one more answer would have been too much.
+    assert len(seen) == 3 and all(keys > 16 * most - 3 * 130 for _, keys in seen[:-1])
+    assert [one for one, _ in cut] == pytest.approx([one for one, _ in whole], rel=1e-5)
+    assert [greedy for _, greedy in cut] == [greedy for _, greedy in whole]

@@ -17,6 +17,11 @@ from autoselection.language.packed import Layout, on_device, packed_attention, s
 
 #: Tokens of a pass where none are set.
 _PASS_TOKENS = {"cpu": 2048, "cuda": 32_768}
+#: Most keys that the segments of a pass see together, in tokens of a pass. Attention gathers them, shared ones once for every
+#: segment that goes on from them: 32,768 tokens of Llama-2-7B may gather 8 GiB of keys and values in a layer, and four times
+#: less where four heads share theirs. More would spare little: 3,000 common tokens before questions of 80 are read again
+#: after 170 of these, a fifth of the pass.
+_KEYS = 16
 #: Numbers of a block of logits: softmax in larger ones takes longer on a CPU.
 _BLOCK = {"cpu": 1 << 22, "cuda": 1 << 28}
 
@@ -37,7 +42,8 @@ def packed_likelihoods(
         model: one that can be packed (:func:`autoselection.language.packed.packable`).
         asked: none without context or continuation.
         max_length: longest sequence the model reads (tokens); a longer one loses its beginning.
-        pass_tokens: most tokens of a pass, shared ones counted once (a single sequence may have more); None: by the device.
+        pass_tokens: most tokens of a pass, shared ones counted once, and a sixteenth of the keys that attention may gather in
+            it (a single sequence may have more); None: by the device.
         pass_positions: most positions of a pass whose logits are made (a single sequence may have more); None is no limit.
         pass_sequences: most sequences of a pass; None is no limit.
         arithmetic: makes the context in which passes are made.
@@ -75,23 +81,33 @@ def _passes(
 ) -> Iterator[list[tuple[int, ...]]]:
     """Neighbours together, as many as the limits allow; tokens that one has in common with the one before count once.
 
+    The keys of a segment are the tokens that its last one sees. A sequence that leaves the one before within a segment cuts
+    that in two: what both begin with is then one more segment.
+
     Args:
+        sequences: sorted, each once.
         wanted: of each sequence the positions whose logits are made.
     """
     batch: list[tuple[int, ...]] = []
-    tokens = positions = 0
+    ends: list[int] = []  # of the segments of the last sequence
+    tokens = positions = keys = 0
     for sequence in sequences:
-        fresh = len(sequence) - (shared_tokens(batch[-1], sequence) if batch else 0)
+        common = shared_tokens(batch[-1], sequence) if batch else 0
+        kept = [end for end in ends if end <= common]
+        cut = common if common not in (0, *kept) else 0
         full = (
-            tokens + fresh > most_tokens
+            tokens + len(sequence) - common > most_tokens
+            or keys + len(sequence) + cut > _KEYS * most_tokens
             or (most_positions is not None and positions + wanted[sequence] > most_positions)
             or len(batch) == most
         )
         if batch and full:
             yield batch
-            batch, tokens, positions, fresh = [], 0, 0, len(sequence)
+            batch, kept, tokens, positions, keys, common, cut = [], [], 0, 0, 0, 0, 0
         batch.append(sequence)
-        tokens += fresh
+        ends = [*kept, *([cut] if cut else []), len(sequence)]
+        tokens += len(sequence) - common
+        keys += len(sequence) + cut
         positions += wanted[sequence]
     if batch:
         yield batch
