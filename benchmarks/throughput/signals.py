@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.plain_signals import plain_signals
 from benchmarks.throughput.names import OURS, PLAIN
-from benchmarks.throughput.timing import Seconds, clock, grown, memory, rate, since
+from benchmarks.throughput.timing import Seconds, clock, freed, grown, memory, rate, since
 from benchmarks.throughput.work import SHARD, Work
 
 Values = Mapping[str, Any]
@@ -25,6 +25,7 @@ def signals(work: Work, repeats: int, rows: int, seconds: float | None) -> Itera
     methods = _methods(model, encoder)
     chosen = work.conversations
     found: dict[str, Values] = {}
+    held: dict[str, dict[str, float]] = {}
     if seconds is None:
         count = min(rows, len(chosen))
         for run in methods.values():
@@ -32,17 +33,21 @@ def signals(work: Work, repeats: int, rows: int, seconds: float | None) -> Itera
         times: dict[str, list[Seconds]] = {name: [] for name in methods}
         for _ in range(repeats):
             for name, run in methods.items():
+                freed(work.device)
                 started = clock(work.device)
                 found[name] = run(chosen[:count])
                 times[name].append(since(started, work.device))
+                held[name] = memory(work.device)
         done = {name: (count, times[name]) for name in methods}
     rates: dict[str, float] = {}
     for name, run in reversed(methods.items()):  # ours last, so that its line has both
         if seconds is not None:
+            freed(work.device)
             timed = grown(
                 lambda n, run=run: lambda: run(chosen[:n]), seconds / 2, len(chosen), lambda: clock(work.device)
             )
             found[name] = timed.result
+            held[name] = memory(work.device)
             done = {name: (timed.size, [timed.seconds])}
         count, took = done[name]
         started_encoding = time.perf_counter()
@@ -53,7 +58,7 @@ def signals(work: Work, repeats: int, rows: int, seconds: float | None) -> Itera
         if name == OURS:
             line["difference"] = _difference(found[OURS], found[PLAIN])
             line[f"ratio_to_{PLAIN}"] = rates[OURS] / rates[PLAIN]
-        yield line | memory(work.device)
+        yield line | held[name]
 
 
 def _methods(model: Any, encoder: Any) -> dict[str, Callable[[Any], Values]]:

@@ -31,23 +31,20 @@ def since(started: Seconds, device: str) -> Seconds:
 
 
 def memory(device: str) -> dict[str, float]:
-    """The most that was held on a GPU since this was last asked (GB)."""
+    """The most that was held on a GPU since :func:`freed` (GB)."""
     import torch
 
-    if not device.startswith("cuda"):
-        return {}
-    most = torch.cuda.max_memory_allocated() / 1e9
-    torch.cuda.reset_peak_memory_stats()
-    return {"memory_gb": most}
+    return {"memory_gb": torch.cuda.max_memory_allocated() / 1e9} if device.startswith("cuda") else {}
 
 
 def freed(device: str) -> None:
-    """Give back what nobody holds any more."""
+    """Give back what nobody holds any more; from here on :func:`memory` counts."""
     import torch
 
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def rate(part: str, method: str, times: Sequence[Seconds], tokens: int, work: Work) -> dict[str, Any]:

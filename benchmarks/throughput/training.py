@@ -16,17 +16,20 @@ def training(work: Work, repeats: int, methods: Sequence[str]) -> Iterator[dict[
     """A line a trainer, when all have run."""
     found: dict[str, list[Seconds]] = {name: [] for name in methods}
     ran: dict[str, Ran] = {}
+    held: dict[str, dict[str, float]] = {}
     parameters: dict[str, int] = {}
     for _ in range(repeats):
         for name in methods:
+            freed(work.device)
             model = work.model()
             parameters = counted_weights(model)
             started = clock(work.device)
             ran[name] = TRAINERS[name](work, model)
             found[name].append(since(started, work.device))
+            held[name] = memory(work.device)
             del model
     for name in methods:
-        line = _trained_line(name, found[name], ran[name], work, parameters)
+        line = _trained_line(name, found[name], ran[name], work, parameters) | held[name]
         if name == OURS and PLAIN in ran:
             line["difference"] = _difference(ran[OURS].losses, ran[PLAIN].losses)
         for other in methods:
@@ -49,7 +52,7 @@ def training_for(work: Work, seconds: float, name: str, first: dict[str, float])
 
     timed = grown(make, seconds, 1000, lambda: clock(work.device))
     did = work.steps(timed.size)
-    line = _trained_line(name, [timed.seconds], timed.result, did, parameters)
+    line = _trained_line(name, [timed.seconds], timed.result, did, parameters) | memory(work.device)
     if timed.unit is not None:
         line["step_tokens_per_s"] = did.tokens / timed.size / timed.unit
     first[name] = line["first_loss"]
@@ -71,7 +74,6 @@ def _trained_line(
         "first_loss": ran.losses[0],
         "parameters": parameters["parameters"],
         "operations": operations,
-        **memory(work.device),
     }
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from benchmarks.stand_ins import SHAPES, random_model
 from benchmarks.throughput import dispatch
 from benchmarks.throughput.__main__ import main
@@ -16,7 +19,9 @@ from benchmarks.throughput.dispatch import counted_events
 from benchmarks.throughput.names import OURS, PACKED, PLAIN
 from benchmarks.throughput.operations import counted_weights, training_operations
 from benchmarks.throughput.timing import grown
-from benchmarks.throughput.work import Row
+from benchmarks.throughput.trainers import TRAINERS
+from benchmarks.throughput.training import training, training_for
+from benchmarks.throughput.work import Ran, Row, Work
 
 
 def test_the_packed_way_and_the_plain_loop_agree(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,3 +109,48 @@ def test_runs_grow_into_the_time_there_is(seconds: float) -> None:
         assert sizes == [1, 1] and found.unit is None
     ticks = itertools.count()
     assert grown(lambda size: lambda: size, 100.0, 5, lambda: (0.01 * next(ticks), 0.0)).size == 5
+
+
+class Held:
+    """The memory of a GPU that is none, in GB: ``torch.cuda``'s functions tell and reset its peak."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.peak = 0.0
+        stand_ins: dict[str, Callable[[], Any]] = {
+            "max_memory_allocated": lambda: int(self.peak * 1e9),
+            "reset_peak_memory_stats": self.reset,
+            "empty_cache": lambda: None,
+            "synchronize": lambda: None,
+        }
+        for name, stand_in in stand_ins.items():
+            monkeypatch.setattr(torch.cuda, name, stand_in)
+
+    def reset(self) -> None:
+        self.peak = 0.0
+
+    def hold(self, amount: float) -> None:
+        self.peak = max(self.peak, amount)
+
+
+def test_memory_is_that_of_the_method_that_held_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    held = Held(monkeypatch)
+
+    def trains(amount: float) -> Callable[[Work, Any], Ran]:
+        def train(work: Work, _model: Any) -> Ran:
+            held.hold(amount)
+            return Ran([1.0] * len(work.batches), 1)
+
+        return train
+
+    needs = {OURS: 3.0, PLAIN: 7.0, PACKED: 5.0}
+    for name, amount in needs.items():
+        monkeypatch.setitem(TRAINERS, name, trains(amount))  # type: ignore[misc]
+    row = Row(np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32))
+    model = random_model(SHAPES["smollm2-135m"], "meta")
+    work = Work(tmp_path, "", None, [row] * 4, [], lambda: model, "cuda", torch.bfloat16, 2, 8)
+    held.hold(50.0)  # of what ran before, such as a profiled step
+    once = {line["method"]: line["memory_gb"] for line in training(work, 2, list(needs))}
+    assert once == needs
+    held.hold(50.0)
+    timed = {name: next(training_for(work, 0.0, name, {}))["memory_gb"] for name in needs}
+    assert timed == needs
