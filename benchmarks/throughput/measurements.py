@@ -13,7 +13,7 @@ from benchmarks.throughput.dispatch import COUNTED, dispatch
 from benchmarks.throughput.names import OURS
 from benchmarks.throughput.scoring import scoring
 from benchmarks.throughput.signals import signals
-from benchmarks.throughput.timing import freed
+from benchmarks.throughput.timing import failure, freed
 from benchmarks.throughput.training import training, training_for
 from benchmarks.throughput.work import Work
 
@@ -58,8 +58,7 @@ def _in_time(work: Work, options: argparse.Namespace) -> Iterator[dict[str, Any]
             else:
                 yield from scoring(work, 1, 0, left * share)
         except Exception as error:  # noqa: BLE001 - one method that fails must not cost the others their time on the device
-            reason = " ".join(str(error).split())[:300]
-            yield {"part": part, "method": name, "failure": f"{type(error).__name__}: {reason}"}
+            yield failure(part, name, error)
         freed(work.device)
 
 

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks.throughput.beside_plain import beside_plain
 from benchmarks.throughput.names import OURS, PLAIN
-from benchmarks.throughput.timing import Seconds, clock, grown, rate, since
 from benchmarks.throughput.work import IGNORED, Work
 
 OPTIONS = 4
+Answers = Sequence[tuple[float, bool]]
 
 
 def scoring(work: Work, repeats: int, count: int, seconds: float | None) -> Iterator[dict[str, Any]]:
     """Gold answers and options of questions made from rows of the pool."""
-    methods = _scorers(work, work.model())
     posed = _questions(work, count if seconds is None else len(work.rows))
 
     def asked(number: int) -> list[Any]:
         return [each for question in posed[:number] for each in question]
 
-    answers: dict[str, list[tuple[float, bool]]] = {}
-    rates: dict[str, float] = {}
-    if seconds is None:
-        found: dict[str, list[Seconds]] = {name: [] for name in methods}
-        for _ in range(repeats):
-            for name, run in methods.items():
-                started = clock(work.device)
-                answers[name] = run(asked(len(posed)))
-                found[name].append(since(started, work.device))
-        done = {name: (len(posed), found[name]) for name in methods}
-    for name, run in reversed(methods.items()):  # ours last, so that its line has both
-        if seconds is not None:
-            timed = grown(lambda n, run=run: lambda: run(asked(n)), seconds / 2, len(posed), lambda: clock(work.device))
-            answers[name] = timed.result
-            done = {name: (timed.size, [timed.seconds])}
-        number, times = done[name]
-        tokens = sum(len(each.context) + len(each.ids) for each in asked(number))
-        line = rate("scoring", name, times, tokens, work) | {"requests": len(asked(number))}
-        rates[name] = line["tokens_per_s"]
-        if name == OURS:
-            pairs = zip(answers[OURS], answers[PLAIN], strict=False)  # with --seconds, one has answered more
-            line["difference"] = max(abs(a[0] - b[0]) / max(1.0, abs(b[0])) for a, b in pairs)
-            line[f"ratio_to_{PLAIN}"] = rates[OURS] / rates[PLAIN]
-        yield line
+    def describe(number: int) -> Mapping[str, Any]:
+        requests = asked(number)
+        return {"tokens": sum(len(each.context) + len(each.ids) for each in requests), "requests": len(requests)}
+
+    methods = {
+        name: lambda number, run=run: run(asked(number))  # type: ignore[misc]
+        for name, run in _scorers(work, work.model()).items()
+    }
+    yield from beside_plain(
+        "scoring", work, methods, describe, _difference, most=len(posed), repeats=repeats, seconds=seconds
+    )
+
+
+def _difference(ours: Answers, plain: Answers) -> float:
+    """The largest difference of log-probabilities, relative to those above 1 nat."""
+    pairs = zip(ours, plain, strict=False)  # with a time to keep, one has answered more
+    return max(abs(a[0] - b[0]) / max(1.0, abs(b[0])) for a, b in pairs)
 
 
 def _questions(work: Work, count: int) -> list[list[Any]]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.plain_signals import plain_signals
+from benchmarks.throughput.beside_plain import beside_plain
 from benchmarks.throughput.names import OURS, PLAIN
-from benchmarks.throughput.timing import Seconds, clock, freed, grown, memory, rate, since
 from benchmarks.throughput.work import SHARD, Work
 
 Values = Mapping[str, Any]
@@ -22,43 +22,21 @@ def signals(work: Work, repeats: int, rows: int, seconds: float | None) -> Itera
 
     model = work.model().to(work.dtype).eval()
     encoder = ConversationEncoder(work.tokenizer, max_length=work.max_length)
-    methods = _methods(model, encoder)
     chosen = work.conversations
-    found: dict[str, Values] = {}
-    held: dict[str, dict[str, float]] = {}
-    if seconds is None:
-        count = min(rows, len(chosen))
-        for run in methods.values():
-            run(chosen[:2])
-        times: dict[str, list[Seconds]] = {name: [] for name in methods}
-        for _ in range(repeats):
-            for name, run in methods.items():
-                freed(work.device)
-                started = clock(work.device)
-                found[name] = run(chosen[:count])
-                times[name].append(since(started, work.device))
-                held[name] = memory(work.device)
-        done = {name: (count, times[name]) for name in methods}
-    rates: dict[str, float] = {}
-    for name, run in reversed(methods.items()):  # ours last, so that its line has both
-        if seconds is not None:
-            freed(work.device)
-            timed = grown(
-                lambda n, run=run: lambda: run(chosen[:n]), seconds / 2, len(chosen), lambda: clock(work.device)
-            )
-            found[name] = timed.result
-            held[name] = memory(work.device)
-            done = {name: (timed.size, [timed.seconds])}
-        count, took = done[name]
-        started_encoding = time.perf_counter()
+
+    def describe(count: int) -> Mapping[str, Any]:
+        started = time.perf_counter()
         tokens = sum(len(item.input_ids) for item in encoder.encode_batch(chosen[:count]) if item is not None)
-        encoding = time.perf_counter() - started_encoding
-        line = rate("signals", name, took, tokens, work) | {"rows": count, "encoding_s": encoding}
-        rates[name] = line["tokens_per_s"]
-        if name == OURS:
-            line["difference"] = _difference(found[OURS], found[PLAIN])
-            line[f"ratio_to_{PLAIN}"] = rates[OURS] / rates[PLAIN]
-        yield line | held[name]
+        return {"tokens": tokens, "rows": count, "encoding_s": time.perf_counter() - started}
+
+    methods = {
+        name: lambda count, run=run: run(chosen[:count])  # type: ignore[misc]
+        for name, run in _methods(model, encoder).items()
+    }
+    most = len(chosen) if seconds is not None else min(rows, len(chosen))
+    yield from beside_plain(
+        "signals", work, methods, describe, _difference, most=most, repeats=repeats, seconds=seconds
+    )
 
 
 def _methods(model: Any, encoder: Any) -> dict[str, Callable[[Any], Values]]:

@@ -62,6 +62,12 @@ def rate(part: str, method: str, times: Sequence[Seconds], tokens: int, work: Wo
     }
 
 
+def failure(part: str, method: str, error: Exception) -> dict[str, Any]:
+    """The line of a method that failed."""
+    reason = " ".join(str(error).split())[:300]
+    return {"part": part, "method": method, "failure": f"{type(error).__name__}: {reason}"}
+
+
 @dataclass(frozen=True)
 class Timed:
     """The longest of several runs of different sizes.

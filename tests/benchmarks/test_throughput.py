@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 from collections.abc import Callable
@@ -12,16 +13,19 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.stand_ins import SHAPES, random_model
-from benchmarks.throughput import dispatch
+from benchmarks.throughput import dispatch, scoring, signals
 from benchmarks.throughput.__main__ import main
 from benchmarks.throughput.by_hand import pass_tokens, pieces
 from benchmarks.throughput.dispatch import counted_events
 from benchmarks.throughput.names import OURS, PACKED, PLAIN
 from benchmarks.throughput.operations import counted_weights, training_operations
+from benchmarks.throughput.prepare import prepare
 from benchmarks.throughput.timing import grown
 from benchmarks.throughput.trainers import TRAINERS
 from benchmarks.throughput.training import training, training_for
 from benchmarks.throughput.work import Ran, Row, Work
+
+from autoselection import demo
 
 
 def test_the_packed_way_and_the_plain_loop_agree(capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,3 +158,27 @@ def test_memory_is_that_of_the_method_that_held_it(monkeypatch: pytest.MonkeyPat
     held.hold(50.0)
     timed = {name: next(training_for(work, 0.0, name, {}))["memory_gb"] for name in needs}
     assert timed == needs
+
+
+@pytest.mark.parametrize(("fails", "other"), [(PLAIN, OURS), (OURS, PLAIN)])
+@pytest.mark.parametrize("part", ["signals", "scoring"])
+def test_a_method_that_fails_costs_the_other_nothing(
+    part: str, fails: str, other: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a time to keep, as on a GPU whose memory the plain loop's logits exceed."""
+    module, making = {"signals": (signals, "_methods"), "scoring": (scoring, "_scorers")}[part]
+    make = getattr(module, making)
+
+    def out_of_memory(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("not enough memory")
+
+    monkeypatch.setattr(module, making, lambda *given: {**make(*given), fails: out_of_memory})
+    options = argparse.Namespace(
+        device="cpu", dtype="float32", model=demo.model_dir(), shape=None, chat_template=None, pool=None, drawn=10,
+        batch_size=2, max_length=128, tokens=0, seconds=0.0,
+    )  # fmt: skip
+    work = prepare(options, tmp_path)
+    lines = {line["method"]: line for line in getattr(module, part)(work, 1, 0, 0.0)}
+    assert lines[fails] == {"part": part, "method": fails, "failure": "OutOfMemoryError: not enough memory"}
+    assert lines[other]["tokens_per_s"] > 0
+    assert not {"difference", f"ratio_to_{PLAIN}"} & lines[other].keys()
