@@ -12,6 +12,7 @@ from test_engines import StandIn, TinyServer, served, server  # noqa: F401 - a f
 
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig, evaluate
+from autoselection.evaluation.engines.contract import Question
 from autoselection.evaluation.engines.vllm import VllmLM
 from autoselection.evaluation.generation import Generation, Limited, limited_remark
 from autoselection.evaluation.harness import load_benchmarks, score
@@ -113,6 +114,31 @@ def test_length_and_stop_texts_of_the_task_file_hold_in_every_engine(
         ]  # fmt: skip
         assert len(written) == len(texts)
     assert stop not in "".join(texts)
+
+
+def test_a_device_is_waited_for_once_a_token_whatever_the_answers(
+    tiny_model_dir: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from autoselection.evaluation.engines.lm_eval_model import ConversationLM
+
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    engine = ConversationLM(model, tiny_tokenizer, seed=0, batch_size=None, batch_tokens=None, autocast=False)
+    contexts = [tiny_tokenizer(f"{n} plus {n}?", add_special_tokens=False)["input_ids"] for n in range(5)]
+    ends = (tiny_tokenizer.convert_tokens_to_ids("<|im_end|>"),)
+    free = [text for text, _ in engine.answers([Question(ids, [], Generation(6, (), ends)) for ids in contexts])]
+    stop = free[0][2:4]
+    asked = [Question(ids, [], Generation(6, (stop, "never written"), ends)) for ids in contexts]
+    alone = [engine.answers([question])[0][0] for question in asked]
+    fetched: list[str] = []
+    for name in ("tolist", "nonzero"):
+        own = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda self, name=name, own=own: (fetched.append(name), own(self))[1])
+    together = [text for text, _ in engine.answers(asked)]
+    assert fetched == ["tolist"] * (6 + 1)  # after each token, and the answers
+    assert together == alone
+    assert len(together[0]) < len(free[0]) and free[-1] == together[-1]
 
 
 def test_answers_at_the_limit_are_told_above_one_in_a_hundred(task_file, make_job):

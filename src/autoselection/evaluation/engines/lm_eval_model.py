@@ -34,17 +34,18 @@ class _StopTexts(StoppingCriteria):  # type: ignore[misc]
     def __init__(self, tokenizer: Any, until: Sequence[str], width: int) -> None:
         self._tokenizer, self._until, self._width = tokenizer, until, width
         self._tail = max(len(stop.encode()) for stop in until) + 4  # a token holds a byte or more
-        self._done: torch.Tensor | None = None
+        self._done: list[bool] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """Which rows have ended; bool[rows]."""
-        done = torch.zeros(len(input_ids), dtype=torch.bool) if self._done is None else self._done
-        for row in (~done).nonzero()[:, 0].tolist():
-            tokens = input_ids[row, self._width :][-self._tail :].tolist()
-            text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-            done[row] = any(stop in text for stop in self._until)
-        self._done = done
-        return done.to(input_ids.device)
+        """Which rows have ended; bool[rows]. The ends of all are fetched at once: a GPU is waited for once a token."""
+        tails = input_ids[:, self._width :][:, -self._tail :].tolist()
+        ended = self._done or [False] * len(tails)
+        self._done = [done or self._stops(tail) for done, tail in zip(ended, tails, strict=True)]
+        return torch.tensor(self._done, device=input_ids.device)
+
+    def _stops(self, tokens: list[int]) -> bool:
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return any(stop in text for stop in self._until)
 
 
 class ConversationLM(HFLM):  # type: ignore[misc]
