@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_pass import score
 
+from autoselection.language import packed
 from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.signals import model_pass
@@ -143,6 +144,18 @@ def test_values_are_fetched_once_a_pass_whatever_the_blocks(
     columns(subject, ROWS)
     handle.remove()
     assert len(fetched) == len(passes) == 2
+
+
+def test_a_batch_goes_to_the_device_in_one_copy(
+    model: Any, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = scorer(model, tiny_tokenizer)
+    columns(subject, ROWS[:1])
+    sent: list[int] = []
+    own = packed.on_device
+    monkeypatch.setattr(packed, "on_device", lambda arrays, device: (sent.append(1), own(arrays, device))[1])
+    columns(subject, ROWS)
+    assert len(sent) == 2  # a pass in the conversation and one alone
 
 
 def test_rows_without_a_response_have_no_scores(model: Any, tiny_tokenizer: Any) -> None:

@@ -351,6 +351,8 @@ class PassReader:
         """
         import torch
 
+        from autoselection.language.packed import on_device
+
         device = self.model.device
         if self.full_logits is None:
             self._probe(batch[0].ids)
@@ -358,10 +360,10 @@ class PassReader:
         padded = np.full((len(batch), lengths.max()), self.encoder.tokenizer.pad_token_id or 0, np.int64)
         real = np.arange(lengths.max()) < lengths[:, None]
         padded[real] = np.concatenate([row.ids for row in batch])
-        tokens = _sent(padded, device)
-        mask = _sent(real.astype(np.int64), device)
-        given = mask if self.masked and not real.all() else None
         rows = np.repeat(np.arange(len(batch)), [len(row.scored) for row in batch])
+        scored = np.array([position for row in batch for position in row.scored], np.int64)
+        tokens, mask, row_index, positions = on_device([padded, real.astype(np.int64), rows, scored], device)
+        given = mask if self.masked and not real.all() else None
         hookpoints = {reader.hookpoint for reader in (readers or {}).values()}
         with capture(self.model, hookpoints, stop=not len(rows)) as captured:
             hidden = self.model.base_model(input_ids=tokens, attention_mask=given, use_cache=False)[0]
@@ -372,8 +374,6 @@ class PassReader:
         if not len(rows):
             return TokenNumbers((), None)
         whole = self._whole_logits(tokens, given) if self.full_logits else None
-        positions = _sent(np.concatenate([row.scored for row in batch if row.scored]), device)
-        row_index = _sent(rows, device)
         block = _LOGITS.get(device.type, _LOGITS_ELSEWHERE)
         chunk = max(1, block // self.model.config.get_text_config().vocab_size)
         kind = torch.float32 if device.type == "mps" else torch.float64
@@ -418,14 +418,6 @@ class PassReader:
         longer = self.model.base_model(input_ids=torch.cat([few, few.flip(1)], 1), use_cache=False)[0]
         self.masked = differ(longer[:, : few.shape[1]], hidden)
         self.full_logits = self.model.get_output_embeddings() is None or differ(self._head(hidden), logits)
-
-
-def _sent(values: NDArray[np.integer[Any]], device: torch.device) -> Tensor:
-    """An array on the device; nobody waits for a copy to a GPU."""
-    import torch
-
-    there = torch.from_numpy(np.ascontiguousarray(values, np.int64))
-    return there.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else there.to(device)
 
 
 class _Enough(Exception):
