@@ -63,7 +63,8 @@ def sums_of(pool: Pool, model_path: str, sae: Path, groups: Sequence[Sequence[in
             mask[place, : len(tokens)] = True
         with torch.inference_mode(), capture(model, {encoder.hookpoint}) as states:
             model.base_model(input_ids=ids, attention_mask=mask.long(), use_cache=False)
-            yield from encoder.sum_features(states[encoder.hookpoint], mask)
+            found = encoder.sum_features(states[encoder.hookpoint], [len(tokens) for tokens in part])
+            yield from (text.fetched() for text in found)
 
 
 def strongest(sums: FeatureSums, most: int) -> SparseVector:

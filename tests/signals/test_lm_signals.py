@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_pass import score
+from one_pass import host_waits, score
 
 from autoselection.language import packed
 from autoselection.language.chat import ConversationEncoder
@@ -136,14 +136,9 @@ def test_values_are_fetched_once_a_pass_whatever_the_blocks(
     monkeypatch.setitem(model_pass._LOGITS, "cpu", 3 * model.config.vocab_size)
     subject = scorer(model, tiny_tokenizer)
     columns(subject, ROWS)  # the first row is tried by itself
-    passes, fetched = [], []
-    handle = model.base_model.register_forward_hook(lambda *_: passes.append(1))
-    for name in ("cpu", "tolist", "item"):
-        own = getattr(torch.Tensor, name)
-        monkeypatch.setattr(torch.Tensor, name, lambda self, own=own: (fetched.append(1), own(self))[1])
-    columns(subject, ROWS)
-    handle.remove()
-    assert len(fetched) == len(passes) == 2
+    with host_waits(model, monkeypatch) as seen:
+        columns(subject, ROWS)
+    assert seen == ["pass", "pass", "cpu", "cpu"]
 
 
 def test_a_batch_goes_to_the_device_in_one_copy(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_pass import score
+from one_pass import host_waits, score
 
 from autoselection.errors import SignalError
 from autoselection.language.chat import ConversationEncoder
@@ -162,6 +162,23 @@ def test_losses_and_features_come_from_one_conditional_pass(model: Any, tiny_tok
     handle.remove()
     assert len(passes) == 2
     np.testing.assert_array_equal(both[0].arrays["ifd"], score(subject, ROWS)[0].arrays["ifd"])
+
+
+def test_features_are_fetched_when_all_passes_have_been_asked_for(
+    model: Any, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = SparseEncoder(read_sae_info(write_sae(tmp_path / "layers.0")), model, max_features=1000)
+    encoder = ConversationEncoder(tiny_tokenizer, max_length=512)
+    reader = PassReader(model, encoder, batch_tokens=1)  # a row a pass; one of them has no response
+    whole = features(model, tiny_tokenizer, subject)
+    score(reader, ROWS[:1])  # the first row is tried by itself
+    block = 2 * subject.info.num_latents  # two sequences, and two tokens, at once
+    monkeypatch.setattr("autoselection.signals.families.sae._BLOCK", block)
+    with host_waits(model, monkeypatch) as seen:
+        score(reader, ROWS, sae=subject)
+    losses, sums = 2 * 2, 3  # of two passes over each row with a response; of every row
+    assert seen == ["pass"] * 5 + ["cpu"] * (losses + sums)
+    np.testing.assert_allclose(features(model, tiny_tokenizer, subject), whole, rtol=1e-6)
 
 
 def test_wrong_width_names_both(model: Any, tmp_path: Path) -> None:

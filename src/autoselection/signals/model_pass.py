@@ -78,7 +78,10 @@ class StateReader(Protocol):
         ...
 
     def read(self, states: Tensor, mask: Tensor, texts: Sequence[PassText]) -> Sequence[Any]:
-        """What it takes of each text of a batch, from states [B, L, d] and the mask of real tokens [B, L]."""
+        """What it takes of each text of a batch, from right-padded states [B, L, d] and the mask of real tokens [B, L].
+
+        What stays on the device until ``finish`` asks for it lets a GPU go on to the next batch meanwhile.
+        """
         ...
 
 
@@ -278,11 +281,11 @@ class PassReader:
                 sums.add(batch, {"count": np.ones(sum(len(text.scored) for text in batch))})
             for batch in self._batches([pair[1] for pair in pairs.values()] if alone else []):
                 asked.append((batch, "alone/", self._forward(batch, alone)))
-            for batch, prefix, found in asked:
-                sums.add(batch, {prefix + name: each for name, each in found.fetched().items()})
             rest = [PassText(row, item.input_ids) for place, (row, item) in enumerate(texts) if place not in pairs]
             for batch in self._batches(rest if readers else []):
                 self._forward(batch, (), readers, states)
+            for batch, prefix, found in asked:
+                sums.add(batch, {prefix + name: each for name, each in found.fetched().items()})
         scored = frozenset(pair[0].row for pair in pairs.values())
         prompted = np.asarray([i in scored and self._has_prompt(row) for i, row in enumerate(rows)], bool)
         result = PassResult(sums, states, scored, prompted, _counts(encoded), unscored, bool(self.full_logits))

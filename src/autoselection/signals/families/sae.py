@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -146,6 +147,51 @@ def layer_hookpoint(model: PreTrainedModel, layer: int | None) -> str:
     return f"{lists[0]}.{index}"
 
 
+class _Found:
+    """Features of the texts of a block, where they were computed.
+
+    Args:
+        sums: of each text and feature in turn, float32[texts * width].
+        tokens: of each text, int[texts].
+        most: no more of the sums than this are above 0.
+    """
+
+    def __init__(self, sums: Tensor, tokens: Tensor, width: int, most: int) -> None:
+        import torch
+
+        # The places of what is active, at a size that is known here: ``nonzero`` would wait for the device to have counted.
+        counted = (sums != 0).cumsum(0, dtype=torch.int32)
+        wanted = torch.arange(1, most + 1, dtype=torch.int32, device=sums.device)
+        places = torch.searchsorted(counted, wanted, out_int32=True)  # behind the last one the number of sums
+        values = sums[places.clamp(max=len(sums) - 1)]
+        self._numbers = torch.cat([tokens.int(), places, values.view(torch.int32)])
+        self._texts, self._width = len(tokens), width
+
+    @cached_property
+    def features(self) -> list[FeatureSums]:
+        """Of each text; fetched in one copy."""
+        numbers: NDArray[np.int32] = self._numbers.cpu().numpy()
+        tokens = numbers[: self._texts].tolist()
+        places, values = numbers[self._texts :].reshape(2, -1)
+        ends = np.searchsorted(places, np.arange(self._texts + 1) * self._width).tolist()
+        return [
+            (places[first:end] % self._width, values[first:end].view(np.float32), count)
+            for first, end, count in zip(ends[:-1], ends[1:], tokens, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Features of one text: the ``place``-th of a block."""
+
+    block: _Found
+    place: int
+
+    def fetched(self) -> FeatureSums:
+        """The features; the first of a block waits until the device has them."""
+        return self.block.features[self.place]
+
+
 class SparseEncoder:
     """An SAE's encoder on the model's device.
 
@@ -222,39 +268,41 @@ class SparseEncoder:
             indices, sums = indices[kept], sums[kept]
         return indices, sums / np.float32(sum(text[2] for text in texts))
 
-    def read(self, states: Tensor, mask: Tensor, texts: Sequence[PassText]) -> list[FeatureSums]:
+    def read(self, states: Tensor, mask: Tensor, texts: Sequence[PassText]) -> list[TextFeatures]:
         """The features of each text of a pass."""
-        return self.sum_features(states, mask)
+        return self.sum_features(states, [len(text.ids) for text in texts])
 
-    def sum_features(self, states: Tensor, mask: Tensor) -> list[FeatureSums]:
-        """Features of each sequence of a batch: [B, L, d_in] and its padding mask → B sparse vectors of sums.
+    def sum_features(self, states: Tensor, lengths: Sequence[int]) -> list[TextFeatures]:
+        """Sums of the features over the tokens of each right-padded sequence, [B, L, d_in]; a GPU is not waited for.
 
         Attention sinks are left out (:func:`sinks`): their features are the same in all rows and would outweigh all others,
         so that relevance would be a matter of length.
         """
         import torch
 
-        width = self.info.num_latents
-        mask = mask.bool() & ~sinks(states, mask)[0]
-        lengths = mask.sum(1)
-        found: list[FeatureSums] = []
-        rows_at_once = max(1, _BLOCK // width)
-        tokens_at_once = max(1, _BLOCK // width)
-        for start in range(0, len(states), rows_at_once):
-            block = mask[start : start + rows_at_once]
-            row, position = block.nonzero(as_tuple=True)
-            sums = torch.zeros(len(block) * width, device=states.device)
-            for first in range(0, len(row), tokens_at_once):
-                part = slice(first, first + tokens_at_once)
-                values, indices = self.encode(states[start + row[part], position[part]])
-                sums.index_add_(0, (row[part, None] * width + indices).flatten(), values.flatten())
-            active = sums.nonzero()[:, 0]
-            totals: NDArray[np.float32] = sums[active].cpu().numpy()
-            of_row, latents = np.divmod(active.cpu().numpy(), width)
-            ends = np.searchsorted(of_row, np.arange(len(block) + 1)).tolist()
-            counts = lengths[start : start + rows_at_once].tolist()
-            for count, first, end in zip(counts, ends[:-1], ends[1:], strict=True):
-                found.append((latents[first:end].astype(np.int32), totals[first:end], count))
+        from autoselection.language.packed import on_device
+
+        width, device = self.info.num_latents, states.device
+        sizes = np.asarray(lengths, np.int64)
+        ends = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+        places = np.nonzero(np.arange(states.shape[1]) < sizes[:, None])
+        length, row, position = on_device([sizes, *places], device)
+        sunk = sinks(states, torch.arange(states.shape[1], device=device) < length[:, None])[0]
+        tokens = length - sunk.sum(1)
+        found: list[TextFeatures] = []
+        at_once = max(1, _BLOCK // width)  # sequences whose sums, and tokens whose activations, are held together
+        for start in range(0, len(sizes), at_once):
+            block = sizes[start : start + at_once]
+            last = ends[start + len(block)]
+            sums = torch.zeros(len(block) * width, device=device)
+            for first in range(ends[start], last, at_once):
+                part = slice(first, min(first + at_once, last))
+                values, indices = self.encode(states[row[part], position[part]])
+                values = values.masked_fill(sunk[row[part], position[part], None], 0)
+                sums.index_add_(0, ((row[part, None] - start) * width + indices).flatten(), values.flatten())
+            most = int(np.minimum(block * self.info.k, width).sum())
+            made = _Found(sums, tokens[start : start + len(block)], width, most)
+            found += [TextFeatures(made, place) for place in range(len(block))]
         return found
 
 
@@ -393,7 +441,7 @@ class SaeFeatures(PassSignal):
 
     def finish(self, found: PassResult) -> Shard:
         assert self._encoder is not None
-        rows = [self._encoder.mean(texts) for texts in found.states[self.name]]
+        rows = [self._encoder.mean([text.fetched() for text in texts]) for texts in found.states[self.name]]
         return sparse_shard(rows, dict(found.counts), self.options.values)
 
     @classmethod
