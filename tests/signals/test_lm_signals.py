@@ -12,12 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_pass import host_waits, score
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoselection.language import packed
 from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.signals import model_pass
-from autoselection.signals.families.lm import LanguageModelSignal, token_ranks, token_scores
+from autoselection.signals.families.lm import LanguageModelOptions, LanguageModelSignal, token_ranks, token_scores
 from autoselection.signals.model_pass import PassReader, token_batches
 
 HEADER = "<|im_start|>assistant\n"
@@ -247,6 +249,36 @@ def test_varentropy_by_hand() -> None:
     assert varentropy.tolist() == pytest.approx([(0.5 * math.log(2)) ** 2, 0.0], abs=1e-7)
     ruled_out = torch.tensor([[0.0, 0.0, -math.inf]])
     assert token_scores(ruled_out, torch.tensor([0]))[1].tolist() == pytest.approx([0.0], abs=1e-7)
+
+
+class Arrays(TorchDispatchMode):
+    """The most bytes that results of operators held at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self._held: dict[StorageWeakRef, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for each in found if isinstance(found, (tuple, list)) else [found]:
+            if isinstance(each, torch.Tensor):
+                storage = each.untyped_storage()
+                self._held[StorageWeakRef(storage)] = storage.nbytes()
+        self._held = {held: size for held, size in self._held.items() if not held.expired()}
+        self.most = max(self.most, sum(self._held.values()))
+        return found
+
+
+def test_a_block_of_logits_on_a_gpu_takes_a_gibibyte_with_all_that_is_made_of_it() -> None:
+    rows, vocabulary = 64, 4096
+    targets = torch.zeros(rows, dtype=torch.long)
+    signal = LanguageModelSignal(LanguageModelOptions())
+    for values in (*signal.token_values, *signal.token_values_alone):
+        with Arrays() as held, torch.no_grad():
+            values(torch.randn(rows, vocabulary).float(), targets)
+        most = held.most / (4 * rows * vocabulary)  # in blocks of float32
+        assert most * 4 * model_pass._LOGITS["cuda"] < 1.01 * 2**30
 
 
 def test_ranks_by_hand() -> None:

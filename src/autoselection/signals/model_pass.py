@@ -43,9 +43,10 @@ if TYPE_CHECKING:
 #: Kinds of response tokens, and the code of each in ``Encoded.kinds``.
 TOKEN_KINDS: Mapping[str, int] = {"answer": ANSWER, "reasoning": REASONING, "call": CALL}
 
-#: Largest block of logits held at once, in numbers. On a CPU 16 MB in float32: softmax and ranks take half the time or less
-#: that they take in blocks of 64 MB. A GPU is idle during small blocks: 1 GiB there.
-_LOGITS = {"cpu": 1 << 22, "cuda": 1 << 28}
+#: Numbers of a block of logits; with what is made of it, up to four such arrays of float32 are held at once. On a CPU 16 MB
+#: each: softmax and ranks take half the time or less that they take in blocks of 64 MB. A GPU is idle during small blocks:
+#: 256 MiB each there, 1 GiB together.
+_LOGITS = {"cpu": 1 << 22, "cuda": 1 << 26}
 _LOGITS_ELSEWHERE = 1 << 24
 
 #: Values of response tokens by name, each float[M], from their logits, float32[M, V], and ids, int64[M].

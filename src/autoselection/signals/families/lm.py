@@ -130,7 +130,7 @@ def token_scores(logits: Tensor, targets: Tensor, varentropy: bool = True) -> tu
     log_p = log_p.clamp_min_(-1e4)  # a token ruled out (−inf) has weight 0, and must not make 0·∞
     p = log_p.exp()
     entropy = -(p * log_p).sum(-1, keepdim=True)
-    return loss, (p * (log_p + entropy).square_()).sum(-1)
+    return loss, log_p.add_(entropy).square_().mul_(p).sum(-1)
 
 
 def token_ranks(logits: Tensor, targets: Tensor) -> Tensor:
