@@ -21,7 +21,7 @@ class _Done:
     size: int
     times: Sequence[Seconds]
     result: Any
-    memory: Mapping[str, float]
+    memory: dict[str, float]
 
 
 def beside_plain(

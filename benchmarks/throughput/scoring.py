@@ -26,10 +26,7 @@ def scoring(work: Work, repeats: int, count: int, seconds: float | None) -> Iter
         requests = asked(number)
         return {"tokens": sum(len(each.context) + len(each.ids) for each in requests), "requests": len(requests)}
 
-    methods = {
-        name: lambda number, run=run: run(asked(number))  # type: ignore[misc]
-        for name, run in _scorers(work, work.model()).items()
-    }
+    methods = {name: lambda number, run=run: run(asked(number)) for name, run in _scorers(work, work.model()).items()}
     yield from beside_plain(
         "scoring", work, methods, describe, _difference, most=len(posed), repeats=repeats, seconds=seconds
     )

@@ -29,10 +29,7 @@ def signals(work: Work, repeats: int, rows: int, seconds: float | None) -> Itera
         tokens = sum(len(item.input_ids) for item in encoder.encode_batch(chosen[:count]) if item is not None)
         return {"tokens": tokens, "rows": count, "encoding_s": time.perf_counter() - started}
 
-    methods = {
-        name: lambda count, run=run: run(chosen[:count])  # type: ignore[misc]
-        for name, run in _methods(model, encoder).items()
-    }
+    methods = {name: lambda count, run=run: run(chosen[:count]) for name, run in _methods(model, encoder).items()}
     most = len(chosen) if seconds is not None else min(rows, len(chosen))
     yield from beside_plain(
         "signals", work, methods, describe, _difference, most=most, repeats=repeats, seconds=seconds
