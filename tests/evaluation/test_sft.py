@@ -21,6 +21,9 @@ from trl import SFTConfig as SFTArguments
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation import SFTConfig
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
+from autoselection.evaluation.engines.contract import Question
+from autoselection.evaluation.engines.lm_eval_model import ConversationLM
+from autoselection.evaluation.generation import Generation
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
 from autoselection.evaluation.schedule import TrainingSchedule, plan
 from autoselection.evaluation.trainers.contract import TrainingPlan
@@ -235,20 +238,44 @@ def test_an_answer_that_begins_a_row_counts_too(packed, tiny_model_dir, tiny_tok
     assert trained.losses == pytest.approx([nll / count], rel=1e-5)
 
 
-@pytest.mark.parametrize("micro", [{}, {"micro_batch_size": 1}])
-@pytest.mark.parametrize("packed", [True, False])
-def test_the_load_of_experts_is_balanced_once_a_batch(
-    packed, micro, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
-):
+def mixture_of_experts(vocabulary: int) -> Any:
     from transformers import MixtralConfig, MixtralForCausalLM
 
     torch.manual_seed(0)
-    model = MixtralForCausalLM(
+    return MixtralForCausalLM(
         MixtralConfig(
-            vocab_size=len(tiny_tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+            vocab_size=vocabulary, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
             num_key_value_heads=1, num_local_experts=4, max_position_embeddings=256, router_aux_loss_coef=0.5,
         )
     )  # fmt: skip
+
+
+def as_of(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let TRL tell of the balance of experts as an older version does."""
+    from trl import SFTTrainer
+
+    own = SFTTrainer.__init__
+
+    def initialise(trainer: Any, *arguments: Any, **options: Any) -> None:
+        own(trainer, *arguments, **options)
+        config = trainer.model.config
+        del trainer.router_aux_loss_coef
+        if version == "1.0":  # only where the configuration asks for it
+            trainer.aux_loss_enabled = config.output_router_logits = False
+        else:  # with a coefficient of TRL's own
+            config.router_aux_loss_coef = 0.001
+
+    monkeypatch.setattr(SFTTrainer, "__init__", initialise)
+
+
+@pytest.mark.parametrize("micro", [{}, {"micro_batch_size": 1}])
+@pytest.mark.parametrize(("packed", "trl"), [(True, None), (False, None), (True, "1.0"), (True, "1.7")])
+def test_the_load_of_experts_is_balanced_once_a_batch(
+    packed, trl, micro, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path, monkeypatch
+):
+    if trl is not None:
+        as_of(trl, monkeypatch)
+    model = mixture_of_experts(len(tiny_tokenizer))
     if not packed:
         model.set_attn_implementation("eager")
     for layer in model.model.layers:
@@ -271,6 +298,25 @@ def test_the_load_of_experts_is_balanced_once_a_batch(
         together = tuple(torch.cat(layer) for layer in zip(*gates, strict=True))
         balance = float(load_balancing_loss_func(together, 4, 2))
     assert trained.losses == pytest.approx([nll / counts.sum() + 0.5 * balance], rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_training_leaves_the_models_settings_alone_and_it_answers_several_questions(
+    method, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
+):
+    """Two at once: answers of a model whose configuration asks for router logits break at the second token."""
+    model = mixture_of_experts(len(tiny_tokenizer))
+    model.config.use_cache = True
+    before = model.config.to_dict(), model.generation_config.to_dict()
+    subset = encode(pool_dir, tiny_tokenizer, range(8))
+    targets = {"lora_target_modules": ["q_proj"]} if method == "lora" else {}
+    trained = run(tiny_model_dir, tiny_tokenizer, subset, tmp_path, model, max_steps=1, method=method, **targets)
+    assert (trained.model.config.to_dict(), trained.model.generation_config.to_dict()) == before
+    engine = ConversationLM(trained.model, tiny_tokenizer, seed=0, batch_size=None, batch_tokens=None, autocast=False)
+    contexts = [[5, 6, 7], [8, 9, 10, 11, 12]]
+    settings = Generation(max_gen_toks=3)
+    together = engine.answers([Question(context, [], settings) for context in contexts])
+    assert together == [engine.answers([Question(context, [], settings)])[0] for context in contexts]
 
 
 @pytest.mark.parametrize("rows", [range(48), range(3)])

@@ -70,6 +70,9 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         self._micro_rows = micro_rows
         self._micro_tokens = micro_tokens
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._balance = balance_coefficient(
+            model
+        )  # before TRL writes into the configuration: versions do it differently
         trained, order = np.unique(schedule.order, return_inverse=True)
         self._order: list[int] = order.tolist()
         rows = subset.trainable(trained)
@@ -113,7 +116,7 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         labels, wanted, positions = (inputs.pop(name) for name in ("labels", "wanted", "positions"))
         if self._keeps_logits:
             inputs["logits_to_keep"] = positions
-        if self.aux_loss_enabled:
+        if self._balance:
             inputs["output_router_logits"] = True
         outputs = model(**inputs, use_cache=False)
         logits = outputs.logits if self._keeps_logits else outputs.logits[:, positions]
@@ -121,8 +124,8 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         if wanted is not None:
             logits = logits.index_select(0, wanted)
         loss = torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum") / num_items_in_batch
-        if self.aux_loss_enabled:  # a mean of its own, of which each pass has its share
-            loss = loss + self.router_aux_loss_coef * outputs.aux_loss * (len(labels) / num_items_in_batch)
+        if self._balance:  # a mean of its own, of which each pass has its share
+            loss = loss + self._balance * outputs.aux_loss * (len(labels) / num_items_in_batch)
         return loss
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -190,6 +193,13 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
             pass_cost=_PASS_COST.get(device.type, 1024),
         )
         return [_padded(rows[start:end], self._padding, device) for start, end in pieces]
+
+
+def balance_coefficient(model: Any) -> float:
+    """Weight of the loss that balances a mixture's experts, from the model's own configuration; 0 where it has no such loss."""
+    if "output_router_logits" not in inspect.signature(model.forward).parameters:
+        return 0.0
+    return float(getattr(model.config.get_text_config(), "router_aux_loss_coef", None) or 0.0)
 
 
 def _collated(rows: list[EncodedRow]) -> dict[str, Any]:

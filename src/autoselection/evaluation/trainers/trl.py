@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +51,17 @@ class TRLTrainer(Trainer):
             TrainingFailure: a loss that is not finite or rises far above its start.
             EvaluationError: packing is insisted on and the model cannot be packed; a file of the settings is wrong, or a module that is to be adapted is not there.
         """
+        assert plan.model is not None
+        with own_settings(plan.model):
+            return self._trained(plan, plan.model)
+
+    def _trained(self, plan: TrainingPlan, model: PreTrainedModel) -> Trained:
         import torch
 
         from autoselection.evaluation.trainers.subset_trainer import SubsetTrainer
         from autoselection.language.packed import packable, packed_attention
 
-        config, model, schedule = self.config, plan.model, plan.schedule
-        assert model is not None
+        config, schedule = self.config, plan.schedule
         if config.method == "lora":
             _check_targets(config.lora_target_modules, model)
         if config.freeze_embeddings:
@@ -96,6 +100,22 @@ class TRLTrainer(Trainer):
             trained = trained.merge_and_unload()
         trained.eval()
         return Trained(trained, trainer.losses, trainer.forward_passes, trainable, packed)
+
+
+@contextmanager
+def own_settings(model: PreTrainedModel) -> Iterator[None]:
+    """Leave the model's configurations as they were: TRL and the Trainer write router logits, ``use_cache`` and tokens into them.
+
+    Answers are written with what stands there, and a kept model is saved with it.
+    """
+    settings = (model.config, model.config.get_text_config(), model.generation_config)
+    before = [(each, dict(vars(each))) for each in settings if each is not None]
+    try:
+        yield
+    finally:
+        for each, values in before:
+            vars(each).clear()
+            vars(each).update(values)
 
 
 def _freeze_embeddings(model: PreTrainedModel) -> None:
