@@ -256,7 +256,7 @@ def _device() -> tuple[str, list[str]]:
         name = torch.cuda.get_device_name(0)
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
         return f"cuda ({torch.cuda.device_count()} x {name}, {memory:.0f} GiB)", [
-            f"bf16 is {'' if torch.cuda.is_bf16_supported() else 'not '}supported by {name}."
+            f"bf16 is {'' if torch.cuda.is_bf16_supported(including_emulation=False) else 'not '}supported by {name}."
         ]
     return "cpu", [
         "No GPU: model signals and training run on the CPU. A 135M-parameter model trains at 150-250 tokens/s on a core "

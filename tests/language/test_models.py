@@ -232,6 +232,16 @@ def test_fingerprint_follows_weights_and_tokenizer(tiny_model_dir: Path, tmp_pat
     assert model_fingerprint(same) != model_fingerprint(tiny_model_dir)
 
 
+def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    for has in (True, False):
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True, has=has: has or including_emulation
+        )
+        assert pick_dtype("cuda:0") is (torch.bfloat16 if has else torch.float32)
+
+
 def test_devices_and_dtypes() -> None:
     import torch
 

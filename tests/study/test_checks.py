@@ -303,12 +303,17 @@ def test_doctor_says_which_attention_a_gpu_has(
     card = SimpleNamespace(total_memory=80 * 2**30)
     for name, value in {
         "is_available": True, "get_device_name": "Card", "device_count": 1, "get_device_properties": card,
-        "is_bf16_supported": True, "get_device_capability": capability,
+        "get_device_capability": capability,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     monkeypatch.setattr(packed, "varlen_kernel", lambda: print if kernel else None)
+    emulated = capability < (8, 0)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulated
+    )
     found = examine()
     assert found["device"] == "cuda (1 x Card, 80 GiB)"
+    assert f"bf16 is {'not ' if emulated else ''}supported by Card." in found["remarks"]
     (about,) = [remark for remark in found["remarks"] if "acked passes" in remark]
     assert re.search(said, about)
 

@@ -106,12 +106,12 @@ def pick_device(device: str = "auto") -> str:
 
 
 def pick_dtype(device: str, dtype: str = "auto") -> torch.dtype:
-    """Resolve ``auto``: bfloat16 on a CUDA device that supports it, float32 everywhere else."""
+    """Resolve ``auto``: bfloat16 on a CUDA device that computes in it, float32 everywhere else."""
     _require("Running a language model")
     import torch
 
     if dtype == "auto":
-        bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if bf16 else torch.float32
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype not in known:
