@@ -19,7 +19,7 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 from trl import SFTConfig as SFTArguments
 
 from autoselection.errors import EvaluationError, MissingExtraError
-from autoselection.evaluation import SFTConfig
+from autoselection.evaluation import SFTConfig, memory
 from autoselection.evaluation.encoding import EncodedSubset, RowCache
 from autoselection.evaluation.engines.contract import Question
 from autoselection.evaluation.engines.lm_eval_model import ConversationLM
@@ -393,6 +393,17 @@ def test_micro_batches_shrink_with_the_model_and_grow_with_checkpointing(tiny_mo
     assert plain < micro_batch_tokens(model, torch.float32, True)
     model.config.update({"hidden_size": 8192, "num_hidden_layers": 80})
     assert micro_batch_tokens(model, torch.float32, False) == 256
+
+
+def test_micro_batches_fit_in_the_share_of_a_gpu_that_several_workers_have(tiny_model_dir, monkeypatch):
+    config = load_model(tiny_model_dir, "cpu", "float32").config
+    config.update({"vocab_size": 151_936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28})
+    model: Any = SimpleNamespace(config=config, device=torch.device("cuda"))
+    monkeypatch.setattr(memory, "_sharers", 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 << 30))
+    alone = micro_batch_tokens(model, torch.bfloat16, False)
+    memory.share_gpu(2)
+    assert micro_batch_tokens(model, torch.bfloat16, False) == alone // 2
 
 
 def test_a_token_budget_trains_that_many_tokens(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):

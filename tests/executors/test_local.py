@@ -7,10 +7,16 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
 
 from autoselection.demo import model_dir, task_file
-from autoselection.evaluation import EvaluationConfig, EvaluationJob
+from autoselection.evaluation import EvaluationConfig, EvaluationJob, memory
+from autoselection.evaluation.memory import planned_gpu_bytes, share_gpu
 from autoselection.executors import ExecutorConfig, LocalExecutor
+from autoselection.executors.local import sharers
 from autoselection.tasks import TaskConfig
 
 
@@ -57,3 +63,24 @@ def test_a_killed_worker_costs_one_attempt_and_no_result(tmp_path: Path) -> None
     assert all(result.failure is None and result.score < 0 for result in results.values())
     assert results[0].scores == results[1].scores  # without training there is nothing for a seed to change
     assert workers_of(os.getpid()) == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "devices", "each"),
+    [
+        (1, (), [1]),
+        (3, (), [3, 3, 3]),  # all on the one that PyTorch takes
+        (3, ("0", "1"), [2, 1, 2]),
+        (4, ("0", "0", "1"), [3, 3, 1, 3]),
+        (1, ("0", "1"), [1]),
+    ],
+)
+def test_workers_on_one_gpu_plan_for_a_share_of_it(
+    workers: int, devices: tuple[str, ...], each: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [sharers(index, workers, devices) for index in range(workers)] == each
+    monkeypatch.setattr(memory, "_sharers", 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=48 << 30))
+    for count in each:
+        share_gpu(count)
+        assert planned_gpu_bytes("cuda") == (12 << 30) // count

@@ -70,7 +70,8 @@ class SFTConfig(Configured):
         None,
         ge=1,
         description="Most tokens a forward pass sees, padding included (count; at least one row); null fits the "
-        "activations in about 2 GiB, or a quarter of a GPU's memory. Decides memory and speed, not the result.",
+        "activations in about 2 GiB, or a quarter of a GPU's memory, which workers on one GPU share. Decides memory and speed; "
+        "the result is the same up to rounding.",
     )
     max_length: int = Field(2048, ge=8, description="Longest row trained on (tokens); longer ones are cut and counted.")
     group_by_length: bool = Field(

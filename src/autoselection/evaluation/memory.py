@@ -8,12 +8,15 @@ import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 #: An evaluation that would take more than this share of the memory does not fit, whoever else runs.
 _FULL = 0.9
 #: Others that hold less than this share are not the reason: allocators leave gaps, drivers and systems take a little.
 _LITTLE = 0.1
+
+#: Evaluations that plan for the same GPU, this one counted: executors say so to the processes they start.
+_sharers = 1
 
 _ASKED = re.compile(r"(?:allocate|allocating)\D{0,20}([\d.]+)\s*(bytes|[KMGT]i?B)", re.IGNORECASE)
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -33,6 +36,22 @@ class MemoryUse:
     own: int
     others: int
     total: int
+
+
+def share_gpu(evaluations: int) -> None:
+    """Let this process plan for a GPU that so many evaluations use side by side."""
+    global _sharers
+    _sharers = max(1, evaluations)
+
+
+def planned_gpu_bytes(device: Any) -> int:
+    """What one kind of large tensors of one evaluation may take of a GPU: a quarter of its memory, shared by the evaluations on it.
+
+    By what is configured, not by what is free: then passes are cut alike in every run.
+    """
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).total_memory) // 4 // _sharers
 
 
 def blame(use: MemoryUse, asked: int) -> Literal["training", "infrastructure"]:

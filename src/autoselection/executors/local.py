@@ -20,12 +20,21 @@ from multiprocessing.sharedctypes import Synchronized
 from types import FrameType
 
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.evaluation.memory import share_gpu
 from autoselection.executors.contract import Executor, ExecutorConfig, run_jobs
 
 _PARENT_POLL_SECONDS = 1.0
 
 
-def _start_worker(parent: int, counter: Synchronized[int], devices: tuple[str, ...]) -> None:
+def sharers(index: int, workers: int, devices: Sequence[str]) -> int:
+    """How many of the workers have the device of worker ``index``, it counted; without names all have the same one."""
+    if not devices:
+        return workers
+    own = devices[index % len(devices)]
+    return sum(devices[other % len(devices)] == own for other in range(workers))
+
+
+def _start_worker(parent: int, counter: Synchronized[int], workers: int, devices: tuple[str, ...]) -> None:
     # Ctrl-C reaches the whole group of processes; the one that started the worker ends it. A handler that does nothing,
     # unlike SIG_IGN, is not inherited by the programs that a worker starts.
     signal.signal(signal.SIGINT, _wait_to_be_ended)
@@ -33,6 +42,7 @@ def _start_worker(parent: int, counter: Synchronized[int], devices: tuple[str, .
     with counter.get_lock():
         index = counter.value
         counter.value += 1
+    share_gpu(sharers(index % workers, workers, devices))
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -86,7 +96,7 @@ class LocalExecutor(Executor):
                 self.config.workers,
                 mp_context=context,
                 initializer=_start_worker,
-                initargs=(os.getpid(), context.Value("i", 0), self.config.devices),
+                initargs=(os.getpid(), context.Value("i", 0), self.config.workers, self.config.devices),
             )
         with _without_interrupts():
             future = self._pool.submit(evaluate, job)

@@ -8,7 +8,14 @@ from typing import Any
 
 from autoselection.errors import MissingExtraError
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
+from autoselection.evaluation.memory import share_gpu
 from autoselection.executors.contract import Executor, ExecutorConfig, run_jobs
+
+
+def evaluate_sharing(job: EvaluationJob, evaluations: int) -> EvaluationResult:
+    """Evaluate on a GPU that so many evaluations use side by side."""
+    share_gpu(evaluations)
+    return evaluate(job)
 
 
 class RayExecutor(Executor):
@@ -37,9 +44,10 @@ class RayExecutor(Executor):
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False)
         options: dict[str, Any] = {"max_retries": 0, "num_cpus": 1}
-        if self.config.gpus_per_worker:
-            options["num_gpus"] = self.config.gpus_per_worker
-        return ray.remote(**options)(evaluate).remote(job)
+        reserved = self.config.gpus_per_worker
+        if reserved:
+            options["num_gpus"] = reserved
+        return ray.remote(**options)(evaluate_sharing).remote(job, int(1 / reserved) if reserved else 1)
 
     def finished(self, running: Sequence[Any]) -> list[tuple[Any, EvaluationResult | str]]:
         """Wait for the next result; a lost worker or node comes with Ray's reason."""

@@ -15,6 +15,7 @@ from transformers import StoppingCriteria
 from autoselection.evaluation.engines.contract import Continuation, Question
 from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoods
 from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.memory import planned_gpu_bytes
 from autoselection.language.packed import packable
 
 #: Bytes that the logits of one pass may take, with a copy in float32 or their log-probabilities.
@@ -85,7 +86,10 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         self._kept = 0
         self._forward = torch.compile(model, dynamic=True) if compiled else model
         vocabulary = int(model.config.get_text_config().vocab_size)
-        most = max(1, _LOGIT_BYTES.get(self.device.type, 1 << 30) // (_BYTES_PER_LOGIT * vocabulary))
+        room = _LOGIT_BYTES.get(self.device.type, 1 << 30)
+        if self.device.type == "cuda":
+            room = min(room, planned_gpu_bytes(self.device))
+        most = max(1, room // (_BYTES_PER_LOGIT * vocabulary))
         self._positions = most if batch_tokens is None else None  # whose logits one pass may make
         self._packable = self._keeps_logits and not compiled and packable(model, torch.bfloat16 if autocast else None)
 

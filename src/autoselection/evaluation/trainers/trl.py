@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation.config import SFTConfig
+from autoselection.evaluation.memory import planned_gpu_bytes
 from autoselection.evaluation.runtime import seed_generators
 from autoselection.evaluation.schedule import TrainingSchedule
 from autoselection.evaluation.trainers.contract import Trained, Trainer, TrainingPlan
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-#: Memory that the activations of one micro-batch may take where there is no GPU; on one, a quarter of its memory.
+#: Memory that the activations of one micro-batch may take where there is no GPU; on one, see ``planned_gpu_bytes``.
 _ACTIVATION_BYTES = 2 << 30
 _MICRO_TOKENS_RANGE = (256, 2048)
 _GPU_MICRO_TOKENS_RANGE = (1024, 65_536)
@@ -131,9 +132,9 @@ def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing
     A transformer layer keeps about 18 vectors of the hidden and 6 of the intermediate size per token for the backward
     pass; the head keeps four of the vocabulary's size, in float32. With checkpointing a layer keeps its input, and one
     layer at a time the rest.
-    """
-    import torch
 
+    How a batch is cut changes nothing but rounding: each pass has its share of the batch's mean loss.
+    """
     config = model.config.get_text_config()
     hidden = int(config.hidden_size)
     layers = int(config.num_hidden_layers)
@@ -143,7 +144,7 @@ def micro_batch_tokens(model: PreTrainedModel, dtype: torch.dtype, checkpointing
     per_token = kept * dtype.itemsize + 16 * int(config.vocab_size)
     if model.device.type == "cuda":
         lowest, highest = _GPU_MICRO_TOKENS_RANGE
-        memory = torch.cuda.get_device_properties(model.device).total_memory // 4
+        memory = planned_gpu_bytes(model.device)
     else:
         lowest, highest = _MICRO_TOKENS_RANGE
         memory = _ACTIVATION_BYTES
