@@ -4,7 +4,8 @@ Contract of every trainer, ours and those of other packages (:func:`autoselectio
 
 - it trains on the rows of the plan's schedule, in its order, and takes its steps: budgets then mean the same with every
   trainer, and subsets can be compared;
-- the same plan gives the same model, whatever this process drew or trained before;
+- the same plan gives the same model, whatever this process drew or trained before: on a CPU bit for bit, on a GPU up to rounding
+  (kernels there add up gradients in the order in which they get to them);
 - the model it gives has the base model's parameters, adapters merged, and is ready to be scored;
 - a training that fails by its own fault (divergence, more memory than there is) raises
   :class:`~autoselection.evaluation.runtime.TrainingFailure`, one that the machine ended
