@@ -238,7 +238,7 @@ def test_what_training_goes_by_is_told_beside_what_scoring_goes_by(
         together = torch.cat(found)
         return together.detach() + gradient * (together - together.detach())
 
-    monkeypatch.setattr(passes, "_kernel_for", lambda query, dropout: kernel)
+    monkeypatch.setattr(passes, "_kernel_for", lambda query, value, dropout: kernel)
     lines = list(packed.compared(parse_shape(TINY), "cpu", longest=40))
     assert [(line["packable"], line["packable_trained"], line["right"]) for line in lines] == [(True, right, right)] * 3
 

@@ -8,9 +8,12 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from autoselection.evaluation import evaluate
 from autoselection.evaluation.engines import lm_eval_model
 from autoselection.evaluation.engines.contract import Continuation
 from autoselection.evaluation.engines.lm_eval_model import ConversationLM
+from autoselection.evaluation.remarks import padding_remark
+from autoselection.language.packed import Packing
 
 MOST = 20
 
@@ -23,6 +26,51 @@ def small_model(vocabulary: int) -> Any:
             num_key_value_heads=2, max_position_embeddings=1024,
         )
     ).eval()  # fmt: skip
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if what is remarked were remarked of a GPU."""
+    monkeypatch.setattr(lm_eval_model, "padding_remark", lambda what, _, *told: padding_remark(what, "cuda", *told))
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_scoring_that_has_to_pad_says_why(make_job: Any, choices: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+    for name, config, packing in (
+        ("packed", {}, Packing(True, True, None)),
+        ("by blocks", {}, Packing(True, False, "no kernel image")),
+        ("padded", {}, Packing(False, False, "it has layers of another kind")),
+        ("asked for", {"compile": True}, None),
+    ):
+        monkeypatch.setattr(lm_eval_model, "tried_packing", lambda *_, packing=packing, **__: packing)
+        monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+        found[name] = evaluate(make_job(rows=None, tasks=(choices,), config=config))
+    assert found["packed"].remarks == found["asked for"].remarks == ()
+    assert "without FlashAttention (no kernel image)" in found["by blocks"].remarks[0]
+    assert "was not packed (it has layers of another kind)" in found["padded"].remarks[0]
+    assert found["padded"].scores == pytest.approx(found["packed"].scores, rel=1e-4)
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_contexts_that_would_turn_the_others_of_a_pass_are_padded(tiny_tokenizer: Any) -> None:
+    torch.manual_seed(0)
+    rotation = {
+        "rope_type": "longrope", "rope_theta": 10_000.0, "factor": 8.0, "original_max_position_embeddings": 32,
+        "short_factor": [1.0] * 4, "long_factor": [4.0] * 4,
+    }  # fmt: skip
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=102, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+            max_position_embeddings=256, rope_parameters=rotation,
+        )
+    ).eval()  # fmt: skip
+    engine = ConversationLM(model, tiny_tokenizer, seed=0, batch_size=None, batch_tokens=None, autocast=False)
+    short = [Continuation([5] * 8, [7, 8]), Continuation([6] * 30, [7, 8, 9])]
+    engine.likelihoods(short)
+    assert engine.remarks == ()
+    engine.likelihoods([*short, Continuation([6] * 30, [7, 8, 9, 10])])
+    assert "beyond 32 tokens its rotary frequencies are chosen by the longest sequence" in engine.remarks[0]
 
 
 @pytest.mark.parametrize("vocabulary", [102, 204])

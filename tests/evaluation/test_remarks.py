@@ -33,5 +33,10 @@ def test_answers_at_the_limit_are_told_by_task_however_few() -> None:
 
 
 def test_padded_rows_are_remarked_where_a_gpu_pays_for_them() -> None:
-    assert [len(list(padding_remark("cuda:1", packed))) for packed in (False, True, None)] == [1, 0, 0]
-    assert list(padding_remark("cpu", False)) == []
+    said = [list(padding_remark("Training", "cuda:1", packed, None)) for packed in (False, True, None)]
+    assert [len(each) for each in said] == [1, 0, 0]
+    (padded,) = padding_remark("Scoring", "cuda", False, "it has layers of the kind 'chunked_attention'")
+    assert padded.startswith("Scoring padded its passes: this model was not packed (it has layers of the kind 'chunked")
+    (slower,) = padding_remark("Training", "cuda", True, "no kernel image")
+    assert slower.startswith("Training packed its passes without FlashAttention (no kernel image).")
+    assert list(padding_remark("Training", "cpu", False, "it has none")) == []

@@ -195,6 +195,7 @@ class _Run:
             return known
         with self.engine.language_model(job, model, tokenizer, dtype=dtype, context_length=context_length) as scored:
             found = score(scored, missing)
+            self.costs["remarks"] = (*self.costs.get("remarks", ()), *getattr(scored, "remarks", ()))
         for name, scores in found.items():
             if cache is not None:
                 cache.put(keys[name], scores)
@@ -292,7 +293,10 @@ class _Run:
                 **({} if trained.packed is None else {"packed": trained.packed}),
                 "trainable_parameters": trained.trainable_parameters,
             },
-            remarks=(*self.costs["remarks"], *padding_remark(device, trained.packed)),
+            remarks=(
+                *self.costs["remarks"],
+                *padding_remark("Training", device, trained.packed, trained.packing_problem),
+            ),
         )
         return trained.model
 

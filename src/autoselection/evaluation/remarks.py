@@ -21,13 +21,23 @@ def orders_note(results: Iterable[EvaluationResult]) -> str | None:
     )
 
 
-def padding_remark(device: str, packed: bool | None) -> Iterator[str]:
-    """What to say of a training on a GPU whose rows were padded; its memory and time then go into padding unseen."""
-    if packed is False and device.startswith("cuda"):
+def padding_remark(what: str, device: str, packed: bool | None, problem: str | None) -> Iterator[str]:
+    """What to say of passes on a GPU that were padded, or packed without FlashAttention: memory and time go into that unseen.
+
+    Args:
+        what: whose passes they were, at the beginning of a sentence.
+        packed: whether they were packed; None if nobody says.
+        problem: what packing, or FlashAttention, failed at (a clause).
+    """
+    if not device.startswith("cuda"):
+        return
+    why = f" ({problem})" if problem else ""
+    if packed is False:
         yield (
-            "Training padded its rows: packed passes of this model are not what it computes itself, or its attention is not "
-            "sdpa. Scores are right, and memory and time are spent on padding."
+            f"{what} padded its passes: this model was not packed{why}. Scores are right, and memory and time are spent on padding."
         )
+    elif packed and problem:
+        yield f"{what} packed its passes without FlashAttention{why}. Scores are right, and attention takes more memory and time."
 
 
 def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:

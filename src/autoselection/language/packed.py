@@ -8,16 +8,19 @@ Sequences that begin alike can share those tokens: a segment may go on from anot
 as if they stood in front of it. Options of an item then read their prompt once, items their common examples once.
 
 What is computed is what each sequence alone would give, up to rounding. Whether a model can be packed is tried, not
-assumed (:func:`packable`): recurrent layers, soft caps and the like are then run padded, as ever.
+assumed (:func:`tried_packing`): recurrent layers, soft caps and the like are then run padded, as ever. What a trial on a few
+tokens cannot see is asked of the configuration: windows that attention is not told of, and rotary frequencies that hang on
+the longest sequence of a pass.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AttentionInterface
 
-_NAME = "autoselection_packed"
+from autoselection.language.models import one_line
+
+#: Attention by FlashAttention where it takes the queries, and by padded blocks everywhere.
+_NAME, _BLOCKS_NAME = "autoselection_packed", "autoselection_packed_blocks"
 
 #: What one more group of sequences costs attention, in squared tokens.
 _GROUP_COST = 64 * 64
@@ -41,16 +47,35 @@ _UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
 #: Kinds of layers whose attention is what this module computes.
 _LAYERS = {"full_attention", "sliding_attention"}
 
+#: A window that is tried, and the tokens of sequences that are longer: two, and one that goes on from the first.
+_TRIED_WINDOW, _LONGER = 8, (24, 17, 9)
+
 #: Compute capability from which on FlashAttention runs.
 FLASH_CAPABILITY = (8, 0)
 
-#: How far FlashAttention's gradients may lie from float32's, by their norm; or so many times as far as the blocks' own in
-#: half precision, which are far off where one key has almost all of the attention.
-_GRADIENT_TOLERANCE, _GRADIENT_RATIO = 5e-2, 2.0
+#: How far FlashAttention's values and gradients may lie from float32's, by their norm; or so many times as far as the blocks'
+#: own in half precision, which are far off where one key has almost all of the attention.
+_TOLERANCE, _RATIO = 5e-2, 2.0
 
 
 class NotPackable(Exception):
-    """The model asks for something else than causal attention within a window."""
+    """The model asks for something else than causal attention within a window: its message says for what."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How packed passes of a model are made.
+
+    Attributes:
+        possible: whether they give what the model itself gives; otherwise sequences are padded.
+        flash: whether FlashAttention computes attention where it takes the queries; padded blocks do otherwise.
+        problem: what a trial failed at: of packing, or, where that is possible, of FlashAttention. A clause; None where
+            nothing failed.
+    """
+
+    possible: bool
+    flash: bool
+    problem: str | None
 
 
 @dataclass(frozen=True)
@@ -71,12 +96,13 @@ class _Group:
     """Segments of similar length, padded to one block for attention.
 
     Attributes:
-        keys: of each segment the places of the tokens that it sees, long[R * Lk]; padding is token 0.
+        keys: of each segment the places of the tokens that it sees, long[R * Lk]; padding is token 0. None where no segment
+            of the pass goes on from another one: they are the queries' then.
         shape: segments R, longest segment Lq, longest run of keys Lk.
         mask: bool[R, 1, Lq, Lk], which keys a query sees; None where that is all up to its own place.
     """
 
-    keys: Tensor
+    keys: Tensor | None
     shape: tuple[int, int, int]
     mask: Tensor | None
 
@@ -167,16 +193,21 @@ class Layout:
         slots = 0
         for group in members:
             queries, unused = _padded([self._spans[i] for i in group])
-            seen, _ = _padded([self._seen[i] for i in group])
+            reach = queries.shape[1]
+            if self.shares_tokens:
+                seen, _ = _padded([self._seen[i] for i in group])
+                keys.append(seen.ravel())
+                reach = seen.shape[1]
             back[queries[~unused]] = slots + np.flatnonzero(~unused)
             tokens.append(queries.ravel())
             empty.append(unused.ravel())
-            keys.append(seen.ravel())
-            shapes.append((*queries.shape, seen.shape[1]))
+            shapes.append((*queries.shape, reach))
             slots += queries.size
         padding = np.flatnonzero(np.concatenate(empty))
-        depths = [self._depth[group] for group in members]
+        depths = [self._depth[group] for group in members] if self.shares_tokens else []
         sent = on_device([np.concatenate(tokens), back, padding, *keys, *depths], self.device)
+        if not self.shares_tokens:
+            return _Blocks(tuple(_Group(None, shape, None) for shape in shapes), *sent)
         groups = [
             _Group(seen, shape, _reach(depth, shape) if own.any() else None)
             for seen, depth, shape, own in zip(
@@ -190,23 +221,33 @@ class Layout:
         return {"input_ids": self.ids, "position_ids": self.positions, "packed": self}
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, *, scale: float, dropout: float, window: int | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scale: float,
+        dropout: float,
+        window: int | None,
+        flash: bool = True,
     ) -> Tensor:
         """Attention of a pass.
 
         Args:
             query: [T, H, D]
-            key, value: [T, K, D], where K divides H.
+            key: [T, K, D], where K divides H.
+            value: [T, K, V]
             scale: of the products.
             dropout: share of the probabilities that is dropped.
             window: how many tokens up to its own a token sees; None is all.
+            flash: by FlashAttention, where it takes the queries; False is by blocks.
 
         Returns:
-            [T, H, D]
+            [T, H, V]
         """
         if window is not None and window >= self._longest[1]:
             window = None
-        kernel = _kernel_for(query, dropout)
+        kernel = _kernel_for(query, value, dropout) if flash else None
         if kernel is not None:
             if self.shares_tokens:
                 key, value = key.index_select(0, self._all_keys), value.index_select(0, self._all_keys)
@@ -221,7 +262,8 @@ class Layout:
         wide = [rows * longest for rows, longest, _ in (group.shape for group in blocks.groups)]
         if self.shares_tokens:
             queries = torch.split(query.index_select(0, blocks.queries), wide)
-            seen = [[each.index_select(0, group.keys) for group in blocks.groups] for each in (key, value)]
+            places = [group.keys for group in blocks.groups if group.keys is not None]
+            seen = [[each.index_select(0, own) for own in places] for each in (key, value)]
             parts = list(zip(queries, *seen, strict=True))
         else:
             slots = [torch.split(_arranged(each, blocks), wide) for each in (query, key, value)]
@@ -247,19 +289,34 @@ def on_device(arrays: Sequence[NDArray[np.int64]], device: torch.device | str) -
     return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 
-def flash_takes(query: Tensor) -> bool:
-    """Whether FlashAttention takes queries [T, H, D] of this kind on this device."""
+def flash_takes(query: Tensor, value: Tensor) -> bool:
+    """Whether FlashAttention takes queries [T, H, D] and values [T, K, V] of this kind on this device."""
     return (
         query.is_cuda
         and query.dtype in (torch.bfloat16, torch.float16)
+        and query.shape[-1] == value.shape[-1]
         and query.shape[-1] % 8 == 0
         and query.shape[-1] <= 256
         and torch.cuda.get_device_capability(query.device) >= FLASH_CAPABILITY
     )
 
 
-def _kernel_for(query: Tensor, dropout: float) -> Callable[..., Tensor] | None:
-    return varlen_kernel() if not dropout and flash_takes(query) else None
+def takes_grouped_heads(device: str, flash: bool, masked: bool) -> bool:
+    """Whether PyTorch's attention of padded blocks takes fewer heads of keys than of queries and stays a fused kernel.
+
+    On a GPU only FlashAttention does, which takes no masks: the memory-efficient kernel needs as many heads of both, and what
+    no kernel takes is computed with all probabilities [R, H, Lq, Lk] in memory.
+
+    Args:
+        device: kind of device.
+        flash: whether FlashAttention takes the queries (:func:`flash_takes`).
+        masked: whether there is a mask besides causality.
+    """
+    return device != "cuda" or (flash and not masked)
+
+
+def _kernel_for(query: Tensor, value: Tensor, dropout: float) -> Callable[..., Tensor] | None:
+    return varlen_kernel() if not dropout and flash_takes(query, value) else None
 
 
 @cache
@@ -360,15 +417,19 @@ def _reach(depth: Tensor, shape: tuple[int, int, int]) -> Tensor:
 def _attend(
     group: _Group, query: Tensor, key: Tensor, value: Tensor, *, scale: float, dropout: float, window: int | None
 ) -> Tensor:
-    """Attention of a block: [R * Lq, H, D] from [R * Lq, H, D] and two of [R * Lk, K, D]."""
+    """Attention of a block: [R * Lq, H, V] from [R * Lq, H, D], [R * Lk, K, D] and [R * Lk, K, V]."""
     rows, wide, deep = group.shape
-    q = query.view(rows, wide, *query.shape[1:]).transpose(1, 2)
-    k, v = (each.view(rows, deep, *each.shape[1:]).transpose(1, 2) for each in (key, value))
+    device = query.device
     mask = group.mask
     if window is not None:
-        causal = torch.ones(wide, deep, dtype=torch.bool, device=q.device).tril() if mask is None else mask
+        causal = torch.ones(wide, deep, dtype=torch.bool, device=device).tril() if mask is None else mask
         last = causal.sum(-1, keepdim=True) - 1
-        mask = causal & (torch.arange(deep, device=q.device) > last - window)
+        mask = causal & (torch.arange(deep, device=device) > last - window)
+    share = query.shape[1] // key.shape[1]
+    if share > 1 and not takes_grouped_heads(device.type, flash_takes(query, value), mask is not None):
+        key, value = key.repeat_interleave(share, 1), value.repeat_interleave(share, 1)
+    q = query.view(rows, wide, *query.shape[1:]).transpose(1, 2)
+    k, v = (each.view(rows, deep, *each.shape[1:]).transpose(1, 2) for each in (key, value))
     half = q.device.type == "cpu" and q.dtype in (torch.bfloat16, torch.float16)
     if half and not dropout and deep <= _WRITTEN_OUT:
         found = _written_out(q, k, v, scale, mask)
@@ -378,7 +439,7 @@ def _attend(
             q.to(kind), k.to(kind), v.to(kind),
             attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scale, enable_gqa=q.shape[1] != k.shape[1],
         )  # fmt: skip
-    return found.transpose(1, 2).reshape(rows * wide, *query.shape[1:]).to(query.dtype)
+    return found.transpose(1, 2).reshape(rows * wide, query.shape[1], value.shape[-1]).to(query.dtype)
 
 
 def _written_out(query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None) -> Tensor:
@@ -394,7 +455,7 @@ def _written_out(query: Tensor, key: Tensor, value: Tensor, scale: float, mask: 
         hidden = torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill_(~mask, -torch.inf)
         hidden = hidden[:, :, None] if mask.dim() == 4 else hidden
     shares = torch.softmax(products.add_(hidden), -1)
-    return torch.matmul(shares.view(rows, shared, -1, deep), value).view(rows, heads, wide, size)
+    return torch.matmul(shares.view(rows, shared, -1, deep), value).view(rows, heads, wide, value.shape[-1])
 
 
 def attention(
@@ -408,33 +469,46 @@ def attention(
     sliding_window: int | None = None,
     packed: Layout | None = None,
     is_causal: bool | None = None,
+    flash: bool = True,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """Attention in transformers' form, of a packed pass: [1, T, H, D] from three of [1, H or K, T, D]."""
+    """Attention in transformers' form, of a packed pass: [1, T, H, V] from [1, H, T, D], [1, K, T, D] and [1, K, T, V]."""
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    if packed is None or not causal or any(more.get(name) is not None for name in _UNKNOWN):
-        raise NotPackable
+    if packed is None:
+        raise NotPackable("its passes do not hand on where sequences end")
+    if not causal:
+        raise NotPackable("its attention is not causal")
+    if attention_mask is not None:
+        raise NotPackable("it has a mask of its own for attention")
+    unknown = [name for name in _UNKNOWN if more.get(name) is not None]
+    if unknown:
+        raise NotPackable(f"its attention has '{unknown[0]}'")
     if query.shape[2] != packed.ids.shape[1] or key.shape[2] != query.shape[2]:
-        raise NotPackable
+        raise NotPackable("its attention reads other tokens than those of the pass")
     kind = query.dtype
     if torch.is_autocast_enabled(query.device.type):
         kind = torch.get_autocast_dtype(query.device.type)
     with torch.autocast(query.device.type, enabled=False):
         q, k, v = (each[0].transpose(0, 1).to(kind) for each in (query, key, value))
         scale = q.shape[-1] ** -0.5 if scaling is None else scaling
-        found = packed.attend(q, k, v, scale=scale, dropout=dropout, window=sliding_window)
+        found = packed.attend(q, k, v, scale=scale, dropout=dropout, window=sliding_window, flash=flash)
     return found[None], None
 
 
-# A name without a mask function: transformers then makes no mask.
+def _attention_by_blocks(*tensors: Any, **how: Any) -> tuple[Tensor, None]:
+    return attention(*tensors, **{**how, "flash": False})
+
+
+# Names without a mask function: transformers then makes no mask.
 AttentionInterface.register(_NAME, attention)
+AttentionInterface.register(_BLOCKS_NAME, _attention_by_blocks)
 
 
 @contextmanager
-def packed_attention(model: Any) -> Iterator[None]:
-    """Let ``model`` take packed passes, and no others, while the context lasts."""
+def packed_attention(model: Any, *, flash: bool = True) -> Iterator[None]:
+    """Let ``model`` take packed passes, and no others, while the context lasts; without ``flash`` by blocks alone."""
     own = model.config._attn_implementation
-    model.set_attn_implementation(_NAME)
+    model.set_attn_implementation(_NAME if flash else _BLOCKS_NAME)
     try:
         yield
     finally:
@@ -442,23 +516,103 @@ def packed_attention(model: Any) -> Iterator[None]:
 
 
 def packable(model: Any, arithmetic: torch.dtype | None = None, *, trained: bool = False) -> bool:
+    """Whether a trial of packed passes fails at nothing; see :func:`tried_packing`."""
+    return tried_packing(model, arithmetic, trained=trained).problem is None
+
+
+def tried_packing(
+    model: Any, arithmetic: torch.dtype | None = None, *, trained: bool = False, longest: int | None = None
+) -> Packing:
     """Whether packed passes of ``model`` give what its own passes give: tried on a few tokens, with shared ones too.
+
+    FlashAttention is tried first, where it takes the model's queries; where that fails, the blocks are.
 
     Args:
         arithmetic: of autocast; None is the model's own.
         trained: whether the gradients of attention have to be right, too.
+        longest: tokens of the longest sequence that will be packed; None is not asked.
+    """
+    problem = _known_problem(model.config, longest)
+    if problem is not None:
+        return Packing(False, False, problem)
+    problem, kernel = _trial(model, arithmetic, trained, flash=True)
+    if problem is None:
+        return Packing(True, True, None)
+    if not kernel:
+        return Packing(False, False, problem)
+    by_blocks, _ = _trial(model, arithmetic, trained, flash=False)
+    return Packing(by_blocks is None, False, problem if by_blocks is None else by_blocks)
+
+
+def _known_problem(config: Any, longest: int | None) -> str | None:
+    """What the configuration says against packing."""
+    text = config.get_text_config()
+    if config._attn_implementation != "sdpa":
+        return f"its attention is '{config._attn_implementation}', not 'sdpa'"
+    others = set(getattr(text, "layer_types", None) or _LAYERS) - _LAYERS
+    if others:
+        return f"it has layers of the kind '{min(others)}'"
+    if getattr(text, "attention_chunk_size", None):
+        return "its attention is cut into chunks"
+    end = steady_rotation(text)
+    return rotation_problem(end, longest) if longest is not None and end is not None and longest > end else None
+
+
+def rotation_problem(end: int, longest: int) -> str:
+    """Why sequences of up to ``longest`` tokens are not packed where frequencies are steady up to ``end`` of them."""
+    return (
+        f"beyond {end:,} tokens its rotary frequencies are chosen by the longest sequence of a pass, and these have up to "
+        f"{longest:,}"
+    )
+
+
+def steady_rotation(config: Any) -> int | None:
+    """Longest sequence (tokens) up to which rotary frequencies are the same for every pass; None is any.
+
+    ``longrope`` and ``dynamic`` frequencies are chosen by the largest position of a whole pass: one longer sequence would
+    change all others of it.
+    """
+    stated = getattr(config, "rope_parameters", None) or {}
+    kinds = [each for each in stated.values() if isinstance(each, dict)] or [stated]  # of each kind of layer, or of all
+    most = getattr(config, "max_position_embeddings", None)
+    ends = []
+    for each in kinds:
+        kind = str(each.get("rope_type", ""))
+        if kind == "longrope":
+            ends.append(each.get("original_max_position_embeddings") or most)
+        elif "dynamic" in kind:
+            ends.append(most)
+    return min((int(end) for end in ends if end), default=None)
+
+
+def _untold_window(model: Any, windows: Sequence[int | None]) -> str | None:
+    """Whether layers have a window that attention was not given: such a one is in their masks alone, which are not made.
+
+    Args:
+        windows: what every call of attention in a pass was given.
     """
     config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or _LAYERS)
-    if (
-        model.config._attn_implementation != "sdpa"
-        or not kinds <= _LAYERS
-        or getattr(config, "attention_chunk_size", None)
-    ):
-        return False
+    window = getattr(config, "sliding_window", None)
+    if not window or not _makes_windows(model):
+        return None
+    kinds = getattr(config, "layer_types", None)
+    expected = len(windows) if kinds is None else list(kinds).count("sliding_attention")
+    return None if windows.count(window) >= expected else "it has a window that its attention is not told of"
+
+
+def _makes_windows(model: Any) -> bool:
+    """Whether the model's code may look at a window: a configuration of Llama's may name one that nobody reads."""
+    sources = {type(module).__module__ for module in model.modules() if hasattr(module, "config")}
+    known = [sys.modules[source] for source in sources if source.startswith("transformers.")]
+    return len(known) < len(sources) or any(hasattr(source, "create_sliding_window_causal_mask") for source in known)
+
+
+def _trial(model: Any, arithmetic: torch.dtype | None, trained: bool, *, flash: bool) -> tuple[str | None, bool]:
+    """What packed passes of a few tokens fail at (None: at nothing), and whether FlashAttention was asked."""
+    config = model.config.get_text_config()
     draw = torch.Generator().manual_seed(0)
     first, second, third = (torch.randint(int(config.vocab_size), (n,), generator=draw).tolist() for n in (9, 7, 5))
-    layout = Layout([Segment(first), Segment(second), Segment(third, parent=0)], model.device)
+    shared = _Listening([Segment(first), Segment(second), Segment(third, parent=0)], model.device)
     unshared = _Listening([Segment(first), Segment(second)], model.device)
     training = model.training
     model.eval()
@@ -468,58 +622,118 @@ def packable(model: Any, arithmetic: torch.dtype | None = None, *, trained: bool
                 model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0]
                 for ids in (first, second, first + third)
             ]
-            with packed_attention(model):
-                found = model(**layout.given(), use_cache=False).logits[0]
+            with packed_attention(model, flash=flash):
+                found = model(**shared.given(), use_cache=False).logits[0]
                 if trained:
                     model(**unshared.given(), use_cache=False)
-        if not unshared.gradients_are_right():
-            return False
+        problem = _untold_window(model, shared.windows) or shared.window_problem(trained)
+        if problem is None and not unshared.gradients_are_right():
+            problem = "the gradients of packed attention are not right"
     except torch.OutOfMemoryError:
         raise
-    except (NotPackable, TypeError, ValueError, RuntimeError, NotImplementedError):
-        return False
+    except (NotPackable, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        problem = one_line(error)
     finally:
         model.train(training)
+    if problem is not None:
+        return problem, shared.kernel or unshared.kernel
     expected = torch.cat([alone[0], alone[1], alone[2][len(first) :]])
-    if found.shape != expected.shape or not bool(torch.isfinite(expected).all()):
-        return False
     tolerance = 1e-4 if arithmetic is None and expected.dtype == torch.float32 else 5e-2
-    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+    if not bool(torch.isfinite(expected).all()):
+        problem = "its logits of a few drawn tokens are not finite"
+    elif found.shape != expected.shape or not bool((found - expected).abs().max() <= tolerance * expected.abs().max()):
+        problem = "its logits of packed sequences are not those of each alone"
+    return problem, shared.kernel
 
 
 class _Listening(Layout):
-    """A layout that keeps what each kind of layer gives FlashAttention, once."""
+    """A layout that keeps what each kind of layer gives FlashAttention, once.
+
+    Attributes:
+        windows: what every call of attention was given.
+        kernel: whether FlashAttention was asked.
+    """
 
     def __init__(self, segments: Sequence[Segment], device: torch.device | str) -> None:
         super().__init__(segments, device)
         self._heard: dict[tuple[Any, ...], tuple[list[Tensor], dict[str, Any]]] = {}
+        self.windows: list[int | None] = []
+        self.kernel = False
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, *, scale: float, dropout: float, window: int | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        scale: float,
+        dropout: float,
+        window: int | None,
+        flash: bool = True,
     ) -> Tensor:
         how: dict[str, Any] = {"scale": scale, "dropout": dropout, "window": window}
-        if _kernel_for(query, dropout) is not None:
+        self.windows.append(window)
+        if flash and _kernel_for(query, value, dropout) is not None:
+            self.kernel = True
             kind = (query.shape, key.shape, *how.values())
             self._heard.setdefault(kind, ([each.detach() for each in (query, key, value)], how))
-        return super().attend(query, key, value, **how)
+        return super().attend(query, key, value, **how, flash=flash)
 
     def gradients_are_right(self) -> bool:
         """Whether the gradients of what was heard are those of the blocks."""
-        return all(self._agree(inputs, how) for inputs, how in self._heard.values())
+        return all(_agree(self, partial(_gradients, inputs=inputs, how=how)) for inputs, how in self._heard.values())
 
-    def _agree(self, inputs: Sequence[Tensor], how: Mapping[str, Any]) -> bool:
-        ours = _gradients(super().attend, inputs, how)
-        half = _gradients(self._by_blocks, inputs, how)
-        exact = _gradients(self._by_blocks, [each.float() for each in inputs], how)
-        return all(
-            bool((own - true).norm() <= max(_GRADIENT_TOLERANCE * true.norm(), _GRADIENT_RATIO * (other - true).norm()))
-            for own, other, true in zip(ours, half, exact, strict=True)
-        )
+    def window_problem(self, trained: bool) -> str | None:
+        """What is not right about FlashAttention within a window, on drawn queries, keys and values that are longer.
+
+        What a model reads in a trial is shorter than its window, so that FlashAttention was not asked for one.
+        """
+        for inputs, how in self._heard.values():
+            if how["window"] is None:
+                continue
+            how = {**how, "window": _TRIED_WINDOW}
+            *apart, after = (Segment([0] * length) for length in _LONGER)
+            shared, unshared = (
+                Layout(segments, self.device) for segments in ([*apart, replace(after, parent=0)], apart)
+            )
+            if not _agree(shared, partial(_values, inputs=_drawn_like(inputs, sum(_LONGER)), how=how)):
+                return "attention within a window is not right"
+            if trained:
+                inputs = _drawn_like(inputs, sum(_LONGER[:-1]))
+                if not _agree(unshared, partial(_gradients, inputs=inputs, how=how)):
+                    return "the gradients of attention within a window are not right"
+        return None
 
 
-def _gradients(attend: Callable[..., Tensor], inputs: Sequence[Tensor], how: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    """Gradients of a weighted sum of what attention finds, for queries, keys and values; float32."""
-    tokens = [each.clone().requires_grad_() for each in inputs]
+def _agree(layout: Layout, found: Callable[..., tuple[Tensor, ...]]) -> bool:
+    """Whether FlashAttention gives what the blocks give: ``found`` of an attention, in float32 or as it is."""
+    ours, half = (found(partial(Layout.attend, layout, flash=flash)) for flash in (True, False))
+    exact = found(partial(Layout.attend, layout, flash=False), kind=torch.float32)
+    return all(
+        bool((own - true).norm() <= max(_TOLERANCE * true.norm(), _RATIO * (other - true).norm()))
+        for own, other, true in zip(ours, half, exact, strict=True)
+    )
+
+
+def _drawn_like(inputs: Sequence[Tensor], tokens: int) -> list[Tensor]:
+    """Queries, keys and values of so many tokens, drawn, with the heads, arithmetic and device of ``inputs``."""
+    draw = torch.Generator().manual_seed(2)
+    return [torch.randn(tokens, *each.shape[1:], generator=draw).to(each) for each in inputs]
+
+
+def _values(
+    attend: Callable[..., Tensor], inputs: Sequence[Tensor], how: Mapping[str, Any], kind: torch.dtype | None = None
+) -> tuple[Tensor, ...]:
+    """What attention finds, computed in the arithmetic ``kind``; float32."""
+    with torch.no_grad():
+        return (attend(*(each.to(kind or each.dtype) for each in inputs), **how).float(),)
+
+
+def _gradients(
+    attend: Callable[..., Tensor], inputs: Sequence[Tensor], how: Mapping[str, Any], kind: torch.dtype | None = None
+) -> tuple[Tensor, ...]:
+    """Gradients of a weighted sum of what attention finds, for queries, keys and values, in the arithmetic ``kind``; float32."""
+    tokens = [each.to(kind or each.dtype, copy=True).requires_grad_() for each in inputs]
     with torch.enable_grad():
         found = attend(*tokens, **how).float()
     weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).to(found.device)

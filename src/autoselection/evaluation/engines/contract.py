@@ -56,7 +56,10 @@ class Question:
 
 
 class LanguageModel(Protocol):
-    """A model that is ready to be asked."""
+    """A model that is ready to be asked.
+
+    One with something to say of how it answered has ``remarks``: sentences, read when all is answered.
+    """
 
     def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Of each continuation its log-probability (nats), and whether greedy decoding would write it."""

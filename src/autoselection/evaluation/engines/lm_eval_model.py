@@ -16,7 +16,8 @@ from autoselection.evaluation.engines.contract import Continuation, Question
 from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoods
 from autoselection.evaluation.generation import Generation
 from autoselection.evaluation.memory import planned_gpu_bytes
-from autoselection.language.packed import packable
+from autoselection.evaluation.remarks import padding_remark
+from autoselection.language.packed import Packing, rotation_problem, steady_rotation, tried_packing
 
 #: Bytes that the logits of one pass may take, with a copy in float32 or their log-probabilities.
 _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30, "mps": 1 << 30}
@@ -57,6 +58,9 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         batch_size: most sequences of a batch; None is no limit.
         batch_tokens: most tokens of a batch; None is derived from the vocabulary.
         compiled: compile the forward pass of likelihoods, whose batches are then padded.
+
+    Attributes:
+        remarks: why likelihoods were padded though nobody asked for it, or packed without FlashAttention.
     """
 
     def __init__(
@@ -91,11 +95,21 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             room = min(room, planned_gpu_bytes(self.device))
         most = max(1, room // (_BYTES_PER_LOGIT * vocabulary))
         self._positions = most if batch_tokens is None else None  # whose logits one pass may make
-        self._packable = self._keeps_logits and not compiled and packable(model, torch.bfloat16 if autocast else None)
+        self._packing: Packing | None = None  # None: padding is what was asked for
+        if not compiled and not self._keeps_logits:
+            self._packing = Packing(False, False, "it does not take 'logits_to_keep'")
+        elif not compiled:
+            self._packing = tried_packing(model, torch.bfloat16 if autocast else None)
+        self._steady = steady_rotation(model.config.get_text_config())
+        self.remarks: tuple[str, ...] = ()
 
     def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Log-probability of every continuation, and whether greedy decoding would write it."""
-        if self._packable:
+        packing = self._packing_of(asked)
+        if packing is not None:
+            said = padding_remark("Scoring", self.device.type, packing.possible, packing.problem)
+            self.remarks = self.remarks or tuple(said)
+        if packing is not None and packing.possible:
             return packed_likelihoods(
                 self.model,
                 asked,
@@ -104,6 +118,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
                 pass_positions=self._positions,
                 pass_sequences=self._rows,
                 arithmetic=self._autocast,
+                flash=packing.flash,
             )
         encoded: list[Request] = [(("", ""), each.context, each.ids) for each in asked]
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(encoded)
@@ -117,6 +132,15 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             for index, answer in zip(batch, scored, strict=True):
                 answers[index] = answer
         return answers
+
+    def _packing_of(self, asked: Sequence[Continuation]) -> Packing | None:
+        """How these are packed; None where padding was asked for."""
+        if self._packing is None or not self._packing.possible or self._steady is None:
+            return self._packing
+        longest = min(max((len(each.context) + len(each.ids) - 1 for each in asked), default=0), self.max_length)
+        if longest <= self._steady:
+            return self._packing
+        return Packing(False, False, rotation_problem(self._steady, longest))
 
     def _batches(self, requests: Sequence[Request]) -> list[list[int]]:
         """Cut requests, longest first, into batches; those that share all but the last token stay together."""

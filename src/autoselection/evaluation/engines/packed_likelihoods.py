@@ -35,11 +35,12 @@ def packed_likelihoods(
     pass_positions: int | None,
     pass_sequences: int | None,
     arithmetic: Callable[[], Any],
+    flash: bool = True,
 ) -> list[tuple[float, bool]]:
     """Log-probability of every continuation (nats), and whether greedy decoding would write it.
 
     Args:
-        model: one that can be packed (:func:`autoselection.language.packed.packable`).
+        model: one that can be packed (:func:`autoselection.language.packed.tried_packing`).
         asked: none without context or continuation.
         max_length: longest sequence the model reads (tokens); a longer one loses its beginning.
         pass_tokens: most tokens of a pass, shared ones counted once, and a sixteenth of the keys that attention may gather in
@@ -47,6 +48,7 @@ def packed_likelihoods(
         pass_positions: most positions of a pass whose logits are made (a single sequence may have more); None is no limit.
         pass_sequences: most sequences of a pass; None is no limit.
         arithmetic: makes the context in which passes are made.
+        flash: whether FlashAttention may compute attention (:class:`autoselection.language.packed.Packing`).
     """
     read = [((*each.context, *each.ids)[-(max_length + 1) :])[:-1] for each in asked]
     together: dict[tuple[int, ...], list[int]] = {}
@@ -57,7 +59,7 @@ def packed_likelihoods(
     order: list[int] = []
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
     # One context for all passes: autocast casts the weights once in it.
-    with torch.inference_mode(), packed_attention(model), arithmetic():
+    with torch.inference_mode(), packed_attention(model, flash=flash), arithmetic():
         for sequences in _passes(sorted(together), wanted, *limits):
             order += [index for sequence in sequences for index in together[sequence]]
             found.append(_scored(model, sequences, [[asked[i].ids for i in together[each]] for each in sequences]))

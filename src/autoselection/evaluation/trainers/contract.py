@@ -80,6 +80,7 @@ class Trained:
         forward_passes: forward passes, one a micro-batch.
         trainable_parameters: parameters that were trained (count).
         packed: whether rows were trained without padding; None if the trainer does not say.
+        packing_problem: why they were padded, or packed without FlashAttention though there is one (a clause); None if neither.
     """
 
     model: PreTrainedModel
@@ -87,6 +88,7 @@ class Trained:
     forward_passes: int
     trainable_parameters: int
     packed: bool | None = None
+    packing_problem: str | None = None
 
 
 class Trainer(Protocol):

@@ -60,7 +60,7 @@ class TRLTrainer(Trainer):
         import torch
 
         from autoselection.evaluation.trainers.subset_trainer import SubsetTrainer
-        from autoselection.language.packed import packable, packed_attention
+        from autoselection.language.packed import packed_attention, tried_packing
 
         config, schedule = self.config, plan.schedule
         if config.method == "lora":
@@ -69,11 +69,11 @@ class TRLTrainer(Trainer):
             _freeze_embeddings(model)
         seed_generators(plan.seed)  # adapters are initialised before the trainer seeds anything
         autocast = plan.dtype == torch.bfloat16
-        packed = packable(model, plan.dtype if autocast else None, trained=True)
-        if config.packing and not packed:
+        packing = tried_packing(model, plan.dtype if autocast else None, trained=True, longest=plan.max_length)
+        if config.packing and not packing.possible:
             raise EvaluationError(
-                f"The model '{model.name_or_path}' does not keep packed rows apart ({type(model).__name__}, attention "
-                f"'{model.config._attn_implementation}'): switch evaluation.sft.packing off."
+                f"The model '{model.name_or_path}' does not keep packed rows apart ({type(model).__name__}: {packing.problem}): "
+                "switch evaluation.sft.packing off."
             )
         trainer = SubsetTrainer(
             model=model,
@@ -87,11 +87,11 @@ class TRLTrainer(Trainer):
             micro_tokens=config.micro_batch_tokens
             or micro_batch_tokens(model, plan.dtype, config.gradient_checkpointing),
             adapters=_adapters(config) if config.method == "lora" else None,
-            packed=packed,
+            packed=packing.possible,
             divergence=config.divergence,
         )
         trainable = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
-        with packed_attention(model) if packed else nullcontext():
+        with packed_attention(model, flash=packing.flash) if packing.possible else nullcontext():
             trainer.train()
             trainer.watch()
         trained = trainer.model
@@ -100,7 +100,7 @@ class TRLTrainer(Trainer):
                 trained.save_pretrained(str(plan.adapter_dir))
             trained = trained.merge_and_unload()
         trained.eval()
-        return Trained(trained, trainer.losses, trainer.forward_passes, trainable, packed)
+        return Trained(trained, trainer.losses, trainer.forward_passes, trainable, packing.possible, packing.problem)
 
 
 @contextmanager
