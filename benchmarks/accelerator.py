@@ -137,6 +137,7 @@ def planned(options: argparse.Namespace, missing: Collection[str]) -> tuple[list
             "--shape",
             options.small,
             options.large,
+            "windowed",
         )
         steps.append(Step("packed", SHARES["packed"], command, timed=False))
     if methods := able((OURS, PLAIN, PACKED, FROZEN, TRL)):

@@ -3,7 +3,7 @@
     python -m benchmarks.packed --device cuda [--shape smollm2-135m qwen2.5-1.5b] --json
 
 Two layers of each shape (grouped heads, its sizes of heads and vocabulary) with random weights read drawn rows of 20 to 500
-tokens, alone and packed, and some that go on from another. Errors are those beside the model's own passes of each row alone
+tokens, alone and packed, and some that go on from another. One shape has a window that is shorter than most rows. Errors are those beside the model's own passes of each row alone
 in float32, relative to the largest logit, or to the norm of all gradients: ``own`` of the model's passes in the same
 arithmetic, ``packed`` of packed ones. ``right`` says that packing adds no more than rounding does: ``packed`` is at most
 twice ``own``, or 1e-4. ``packable`` and ``packable_trained`` are what scoring and training go by: their own

@@ -1,6 +1,6 @@
 """Stand-ins that cost what the real thing costs: random weights of real shapes, and drawn rows. Nothing is fetched.
 
-A shape is a name of :data:`SHAPES` (the sizes of the published configurations) or numbers with commas between them: layers,
+A shape is a name of :data:`SHAPES` (sizes of published configurations, and one with a window) or numbers with commas between them: layers,
 width, intermediate size, heads, key and value heads, vocabulary; or layers, width, vocabulary, with heads of 64 that share
 no keys.
 """
@@ -21,7 +21,8 @@ class Shape:
     """Sizes of a causal language model with tied embeddings.
 
     Attributes:
-        kind: transformers' model type: llama, or qwen2 (biases on queries, keys and values).
+        kind: transformers' model type: llama, qwen2 (biases on queries, keys and values), or mistral (a window).
+        window: how many tokens up to its own a token sees; None is all.
     """
 
     layers: int
@@ -31,6 +32,7 @@ class Shape:
     key_value_heads: int
     vocabulary: int
     kind: str = "llama"
+    window: int | None = None
 
     def config(self) -> Any:
         """The configuration for transformers."""
@@ -46,12 +48,14 @@ class Shape:
             vocab_size=self.vocabulary,
             max_position_embeddings=8192,
             tie_word_embeddings=True,
+            **({} if self.window is None else {"sliding_window": self.window}),
         )
 
 
 SHAPES = {
     "smollm2-135m": Shape(30, 576, 1536, 9, 3, 49152),
     "qwen2.5-1.5b": Shape(28, 1536, 8960, 12, 2, 151936, "qwen2"),
+    "windowed": Shape(2, 576, 1536, 9, 3, 49152, "mistral", window=64),  # no published model: rows outgrow the window
 }
 
 

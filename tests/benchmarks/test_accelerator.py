@@ -37,7 +37,7 @@ def test_shapes_are_those_of_the_published_models() -> None:
         assert (model.config.num_attention_heads, model.config.num_key_value_heads) == heads
     assert parse_shape("4,128,49152") == parse_shape("4,128,341,2,2,49152")
     for wrong in ("smollm", "1,2", "1,2,x"):
-        with pytest.raises(ValueError, match=r"give smollm2-135m, qwen2\.5-1\.5b, or"):
+        with pytest.raises(ValueError, match=r"give smollm2-135m, qwen2\.5-1\.5b, windowed, or"):
             parse_shape(wrong)
 
 
@@ -197,9 +197,9 @@ def test_a_search_that_is_cut_off_says_how_far_it_came() -> None:
     assert told.last(345.0, finished=True)["projected_s"] == 345.0
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])
-def test_packed_passes_are_compared_with_the_models_own(kind: str) -> None:
-    lines = list(packed.compared(replace(parse_shape(TINY), kind=kind), "cpu", longest=40))
+@pytest.mark.parametrize(("kind", "window"), [("llama", None), ("qwen2", None), ("mistral", 12)])
+def test_packed_passes_are_compared_with_the_models_own(kind: str, window: int | None) -> None:
+    lines = list(packed.compared(replace(parse_shape(TINY), kind=kind, window=window), "cpu", longest=40))
     assert [line["arithmetic"] for line in lines] == ["float32", "bfloat16 autocast", "bfloat16"]
     assert all(line["right"] and line["packable"] and line["packable_trained"] for line in lines)
     assert lines[0]["gradient_packed"] < 1e-5 < lines[1]["gradient_own"]
@@ -216,6 +216,21 @@ def test_a_wrong_backward_pass_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes._Taken, "backward", staticmethod(wrong))
     line = next(iter(packed.compared(parse_shape(TINY), "cpu", longest=40)))
     assert line["logits_packed"] < 1e-4 < line["gradient_packed"]
+    assert not line["right"]
+
+
+def test_a_window_that_is_left_out_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autoselection.language import packed as passes
+
+    own = passes.Layout.attend
+
+    def unwindowed(layout: Any, *tensors: Any, **how: Any) -> Any:
+        return own(layout, *tensors, **{**how, "window": None})
+
+    shape = parse_shape("windowed")
+    assert shape.window is not None and shape.window < packed.LONGEST / 2
+    monkeypatch.setattr(passes.Layout, "attend", unwindowed)
+    line = next(iter(packed.compared(replace(parse_shape(TINY), kind=shape.kind, window=12), "cpu", longest=40)))
     assert not line["right"]
 
 
