@@ -55,7 +55,7 @@ def compared(shape: Shape, device: str, longest: int = LONGEST) -> Iterator[dict
 def _packable(model: Any, arithmetic: str) -> dict[str, bool]:
     import torch
 
-    from autoselection.language.packed import packable
+    from autoselection.language.packing import packable
 
     autocast = torch.bfloat16 if "autocast" in arithmetic else None
     return {

@@ -268,7 +268,7 @@ def _attention() -> str:
     """Which attention packed passes have on the first GPU."""
     import torch
 
-    from autoselection.language.packed import FLASH_CAPABILITY, varlen_kernel
+    from autoselection.language.flash import FLASH_CAPABILITY, varlen_kernel
 
     capability = torch.cuda.get_device_capability(0)
     lacks = []

@@ -241,6 +241,7 @@ def test_what_training_goes_by_is_told_beside_what_scoring_goes_by(
     import torch
 
     from autoselection.language import packed as passes
+    from autoselection.language import packing
 
     def kernel(query: Any, key: Any, value: Any, ends: Any, key_ends: Any, *rest: Any) -> Any:
         """FlashAttention as it should be, with gradients that are so many times too large."""
@@ -253,7 +254,8 @@ def test_what_training_goes_by_is_told_beside_what_scoring_goes_by(
         together = torch.cat(found)
         return together.detach() + gradient * (together - together.detach())
 
-    monkeypatch.setattr(passes, "_kernel_for", lambda query, value, dropout: kernel)
+    for module in (passes, packing):
+        monkeypatch.setattr(module, "kernel_for", lambda query, value, dropout: kernel)
     lines = list(packed.compared(parse_shape(TINY), "cpu", longest=40))
     assert [(line["packable"], line["packable_trained"], line["right"]) for line in lines] == [(True, right, right)] * 3
 

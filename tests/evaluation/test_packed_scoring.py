@@ -13,7 +13,7 @@ from autoselection.evaluation.engines import lm_eval_model
 from autoselection.evaluation.engines.contract import Continuation
 from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 from autoselection.evaluation.remarks import padding_remark
-from autoselection.language.packed import Packing
+from autoselection.language.packing import Packing
 
 MOST = 20
 

@@ -29,19 +29,17 @@ from transformers import (  # noqa: E402
     Qwen3Config,
 )
 
-from autoselection.language import packed  # noqa: E402
+from autoselection.language import flash, packed  # noqa: E402
+from autoselection.language.flash import takes_grouped_heads  # noqa: E402
 from autoselection.language.packed import (  # noqa: E402
     Layout,
     NotPackable,
-    Packing,
     Segment,
     attention,
-    packable,
     packed_attention,
-    shared_segments,
-    takes_grouped_heads,
-    tried_packing,
 )
+from autoselection.language.packing import Packing, packable, tried_packing  # noqa: E402
+from autoselection.language.shared_prefixes import shared_segments  # noqa: E402
 
 VOCABULARY = 40
 SIZES: dict[str, Any] = {
@@ -300,7 +298,7 @@ def test_flash_attention_takes_half_precision_and_values_as_wide_as_queries(
         SimpleNamespace(is_cuda=True, dtype=kind, shape=(10, 4, size), device="cuda") for size in (width, values)
     )
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert packed.flash_takes(query, value) == taken  # type: ignore[arg-type]
+    assert flash.flash_takes(query, value) == taken  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("window", [None, 4])
@@ -398,11 +396,11 @@ def pytorch_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             "flash_takes",
             lambda query, value: query.dtype == torch.bfloat16 and query.shape[-1] == value.shape[-1],
         )
-        packed.varlen_kernel.cache_clear()
+        flash.varlen_kernel.cache_clear()
         return calls
 
     yield pretend
-    packed.varlen_kernel.cache_clear()
+    flash.varlen_kernel.cache_clear()
 
 
 @pytest.mark.parametrize("name", PACKED)

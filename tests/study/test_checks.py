@@ -16,7 +16,7 @@ from autoselection.config import load_config
 from autoselection.demo import model_dir
 from autoselection.doctor import examine, examine_config
 from autoselection.errors import AutoSelectionError, ConfigError, PoolError, StudyError
-from autoselection.language import packed
+from autoselection.language import flash
 from autoselection.ledger.journal import Journal
 from autoselection.pool import IngestConfig, Pool, ingest
 from autoselection.study import Study
@@ -306,7 +306,7 @@ def test_doctor_says_which_attention_a_gpu_has(
         "get_device_capability": capability,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
-    monkeypatch.setattr(packed, "varlen_kernel", lambda: print if kernel else None)
+    monkeypatch.setattr(flash, "varlen_kernel", lambda: print if kernel else None)
     emulated = capability < (8, 0)
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulated

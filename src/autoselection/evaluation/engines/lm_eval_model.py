@@ -17,7 +17,7 @@ from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoo
 from autoselection.evaluation.generation import Generation
 from autoselection.evaluation.memory import planned_gpu_bytes
 from autoselection.evaluation.remarks import padding_remark
-from autoselection.language.packed import Packing, rotation_problem, steady_rotation, tried_packing
+from autoselection.language.packing import Packing, rotation_problem, steady_rotation, tried_packing
 
 #: Bytes that the logits of one pass may take, with a copy in float32 or their log-probabilities.
 _LOGIT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30, "mps": 1 << 30}

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from autoselection.evaluation.engines.contract import Continuation
-from autoselection.language.packed import Layout, on_device, packed_attention, shared_segments, shared_tokens
+from autoselection.language.packed import Layout, on_device, packed_attention
+from autoselection.language.shared_prefixes import shared_segments, shared_tokens
 
 #: Tokens of a pass where none are set.
 _PASS_TOKENS = {"cpu": 2048, "cuda": 32_768}
@@ -40,7 +41,7 @@ def packed_likelihoods(
     """Log-probability of every continuation (nats), and whether greedy decoding would write it.
 
     Args:
-        model: one that can be packed (:func:`autoselection.language.packed.tried_packing`).
+        model: one that can be packed (:func:`autoselection.language.packing.tried_packing`).
         asked: none without context or continuation.
         max_length: longest sequence the model reads (tokens); a longer one loses its beginning.
         pass_tokens: most tokens of a pass, shared ones counted once, and a sixteenth of the keys that attention may gather in
@@ -48,7 +49,7 @@ def packed_likelihoods(
         pass_positions: most positions of a pass whose logits are made (a single sequence may have more); None is no limit.
         pass_sequences: most sequences of a pass; None is no limit.
         arithmetic: makes the context in which passes are made.
-        flash: whether FlashAttention may compute attention (:class:`autoselection.language.packed.Packing`).
+        flash: whether FlashAttention may compute attention (:class:`autoselection.language.packing.Packing`).
     """
     read = [((*each.context, *each.ids)[-(max_length + 1) :])[:-1] for each in asked]
     together: dict[tuple[int, ...], list[int]] = {}

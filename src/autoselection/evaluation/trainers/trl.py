@@ -60,7 +60,8 @@ class TRLTrainer(Trainer):
         import torch
 
         from autoselection.evaluation.trainers.subset_trainer import SubsetTrainer
-        from autoselection.language.packed import packed_attention, tried_packing
+        from autoselection.language.packed import packed_attention
+        from autoselection.language.packing import tried_packing
 
         config, schedule = self.config, plan.schedule
         if config.method == "lora":
