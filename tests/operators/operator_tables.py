@@ -16,7 +16,7 @@ def apply(table: SignalTable, name: str, params: dict | None = None, rows=None, 
     """One operator on rows of a table (default: all)."""
     operator = default_registry().get(name)
     rows = np.arange(table.n) if rows is None else np.asarray(rows, np.int64)
-    context = Context(table, seed, lambda _: np.arange(0, table.n, 2))
+    context = Context(table, seed, lambda _: np.arange(0, table.n, 2), operator=name)
     return operator(rows, validate_params(operator, params or {}), context)
 
 

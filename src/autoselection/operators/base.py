@@ -13,9 +13,11 @@ Contract of every operator:
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
@@ -32,6 +34,10 @@ from autoselection.wording import clipped, suggestion
 Rows: TypeAlias = NDArray[np.int64]
 Note: TypeAlias = int | float | str
 
+#: Operators whose name is no part of the seed of their random numbers, as it once was for all: recipes with a random cap keep
+#: their rows.
+_FIRST_STREAM = ("", "truncate_samples")
+
 #: Operators and parameters are keys of recipes, and words of sentences.
 _WORD = re.compile(r"[\w-]+")
 
@@ -44,18 +50,31 @@ class Context:
         signals: the pool's signals.
         seed: seed of the materialization.
         resolve: maps a recipe's id to its ordered rows (for set operations).
-        occurrence: how many steps of the same operator came before in the recipe, so that two random steps draw
-            independently while an edit elsewhere in the recipe does not change their draws.
+        occurrence: how many steps of the same operator came before in the recipe, those of recipes named by set operations
+            included, so that two random steps draw independently while an edit elsewhere in the recipe does not change their draws.
+        operator: name of the step's operator.
     """
 
     signals: SignalTable
     seed: int
     resolve: Callable[[str], Rows]
     occurrence: int = 0
+    operator: str = ""
+
+    @property
+    def stream(self) -> tuple[int, ...]:
+        """What the step's random numbers are seeded with: other operators have others."""
+        own = () if self.operator in _FIRST_STREAM else (_named(self.operator),)
+        return self.seed, self.occurrence, *own
 
     def rng(self) -> np.random.Generator:
         """The step's random numbers."""
-        return np.random.default_rng([self.seed, self.occurrence])
+        return np.random.default_rng(self.stream)
+
+
+@cache
+def _named(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True)

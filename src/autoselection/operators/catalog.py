@@ -28,7 +28,7 @@ A step that would leave nothing keeps the single best row. Ties are broken by ro
 - Rows without a score are dropped or kept as `missing` says and counted in the lineage; they are never scored 0.
 - *Searched* parameters belong to the default search space; on a pool their ranges are narrowed to what makes sense for
   its size (`operator.space(signals)`).
-- Random steps draw from the seed of the materialization and the number of earlier steps of the same operator.
+- Random steps draw from the seed of the materialization, the operator's name and the number of earlier steps of the same operator.
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -388,11 +388,12 @@ def _run(
     result = StepResult(signals.selectable, _NO_STEP)
     members: Mask | None = None  # of rows; None: not looked at yet
     lineage: list[StepLineage] = []
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     for index, step in enumerate(recipe.steps):
         prefix = digest_steps(recipe.steps[: index + 1])
         known = cache.get(signals, seed, prefix)
-        context, before = Context(signals, seed, resolve, seen.get(step.operator, 0)), result.rows
+        context = Context(signals, seed, resolve, seen[step.operator], step.operator)
+        before = result.rows
         if known is None:
             given = _mask(result.rows, signals.n) if members is None else members
             inner.clear()
@@ -409,8 +410,21 @@ def _run(
             named = next((step.params[name] for name in _recipe_params(operator)), None)
             member = None if named is None else recipe.library.get(named)
             told(StepRun(index + 1, step, operator, before, known.rows, context, known.lineage, member))
-        seen[step.operator] = seen.get(step.operator, 0) + 1
+        seen = _drawn(seen, recipe, step, registry)
     return result, tuple(lineage), _mask(result.rows, signals.n) if members is None else members
+
+
+def _drawn(seen: Counter[str], recipe: Recipe, step: Step, registry: OperatorRegistry) -> Counter[str]:
+    """How many steps of each operator have drawn after ``step``: those of the recipes that it names did, too."""
+    seen = seen + Counter([step.operator])
+    for param in _recipe_params(registry.get(step.operator)):
+        member = recipe.library.get(step.params[param])
+        if member is not None:
+            inner: Counter[str] = Counter()
+            for each in member.steps:
+                inner = _drawn(inner, member, each, registry)
+            seen |= inner
+    return seen
 
 
 #: Of a recipe without steps, which nobody reads.

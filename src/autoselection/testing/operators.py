@@ -55,12 +55,17 @@ class _Case:
     params: Mapping[str, Any]
     seed: int
 
+    @property
+    def context(self) -> Context:
+        """What the operator sees besides its rows, as the first step of its kind in a recipe."""
+        every_other = np.arange(0, self.table.n, 2, dtype=np.int64)
+        return Context(self.table, self.seed, lambda _: every_other, operator=self.operator.name)
+
     def run(self, **changes: Any) -> Outcome:
         """The outcome, with other rows, parameters or another seed where they are given."""
         case = replace(self, **changes)
-        context = Context(case.table, case.seed, lambda _: np.arange(0, case.table.n, 2, dtype=np.int64))
         try:
-            outcome = case.operator(case.rows, case.params, context)
+            outcome = case.operator(case.rows, case.params, case.context)
         except SignalError as error:
             needs = (name for name in case.operator.needs(case.params) if not has_signal(case.table, name))
             what = ", ".join(f"'{name}'" for name in needs) or "a signal"
@@ -371,7 +376,7 @@ def _check_judgements(case: _Case) -> None:
     if judge is None:
         return
     kept = case.run().rows
-    context = Context(case.table, case.seed, lambda _: np.arange(0, case.table.n, 2, dtype=np.int64))
+    context = case.context
     asked = np.sort(case.rows)
     judged = judge(Decision.of(case.rows, kept, case.params, context), asked)
     case.expect(
