@@ -50,6 +50,17 @@ def test_raw_files_are_read_once_and_again_when_they_change(tmp_path: Path, cach
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["rows.jsonl"]
 
 
+@pytest.mark.parametrize("constant", ["RULES", "FORMAT_VERSION"])
+def test_raw_files_are_read_again_by_newer_rules(
+    constant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small_file(tmp_path)
+    with monkeypatch.context() as former:
+        former.setattr(f"autoselection.pool.cached.{constant}", 1)
+        assert cached_pool([path])[1] is not None and cached_pool([path])[1] is None
+    assert cached_pool([path])[1] is not None and cached_pool([path])[1] is None
+
+
 def test_several_raw_files_are_one_pool(tmp_path: Path) -> None:
     first, second = small_file(tmp_path, "a.jsonl", 3), small_file(tmp_path, "b.jsonl", 4)
     assert len(open_named_pool([first, second]).pool) == 7

@@ -1,8 +1,9 @@
 """Pools of raw files that are used without ``ingest``: kept in the user's cache, one for each set of files.
 
-``CACHE/pools/<name>-<digest>/``: ``pool/`` and ``files.json``, which tells what the files were like when they were read. Files
-that changed since are read again and replace the pool, so that no second one is left behind. The cache is
-``AUTOSELECTION_CACHE``, or else ``autoselection`` in ``XDG_CACHE_HOME`` or ``~/.cache``; it may be deleted at any time.
+``CACHE/pools/<name>-<digest>/``: ``pool/`` and ``files.json``, which tells what the files were like when they were read, and
+by which rules they were. Files that changed since, and files that an older version read by other rules, are read again and
+replace the pool, so that no second one is left behind. The cache is ``AUTOSELECTION_CACHE``, or else ``autoselection`` in
+``XDG_CACHE_HOME`` or ``~/.cache``; it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from autoselection.errors import PoolError
 from autoselection.pool.addresses import address_of, hub_name, matching, shown, state_of
 from autoselection.pool.ingest import IngestReport, ingest
 from autoselection.pool.inputs import expand, is_description
-from autoselection.pool.manifest import MANIFEST_FILE
+from autoselection.pool.manifest import FORMAT_VERSION, MANIFEST_FILE, RULES
 from autoselection.pool.pool import Pool
 
 _FILES = "files.json"
@@ -79,7 +80,12 @@ def _ingest(paths: Sequence[Path], out: Path) -> IngestReport:
             out.parent.rmdir()
 
 
-def _state(paths: Sequence[Path]) -> list[list[str | int]]:
+def _state(paths: Sequence[Path]) -> dict[str, object]:
+    """All that the pool of these files depends on."""
+    return {"rules": RULES, "format_version": FORMAT_VERSION, "files": _stats(paths)}
+
+
+def _stats(paths: Sequence[Path]) -> list[list[str | int]]:
     """Path, size, change time and number of every file; of folders, of all files in them; of descriptions, what they name."""
     elsewhere = [path for path in paths if not path.exists() and (address_of(path) or hub_name(path))]
     others = [file for path in paths if path not in elsewhere for file in ([path] if path.exists() else matching(path))]
