@@ -67,14 +67,42 @@ def test_every_format_in_every_container_is_detected_and_read(
     row_format: str, container: str, codec: str | None, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     rows = [as_format(row_format, conversation) for conversation in EXPECTED]
-    if row_format == "prompt-completion" and container in ("csv", "tsv"):
-        pytest.skip("CSV prompts are text")
     suffix = {None: "", "gzip": ".gz", "zstd": ".zst"}[codec]
     report = ingest([write(f"rows.{container}{suffix}", rows, codec)], tmp_path / "pool")
     assert (report.rows, report.skipped, report.format) == (2, 0, row_format)
     pool = Pool.open(tmp_path / "pool")
     assert pool.messages() == EXPECTED
     assert pool.source_names == ("rows",)
+
+
+def test_cells_hold_turns_as_json_where_they_are_turns(write: Callable[..., Path], tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Hi"}], [{"role": "assistant", "content": "Hello"}]
+    called = [{"role": "assistant", "tool_calls": [{"name": "now", "arguments": {}}]}]
+    data = [
+        ("[1, 2]", '[{"name": "Bo"}]'),
+        ('[{"role": "engineer", "content": "x"}]', '[{"from": "EUR", "value": 3}]'),
+        ("[{'role': 'user'", '{"role": "assistant", "content": "a"}'),
+        ('[{"role": "user"}]', "[]"),
+    ]
+    twice = '[{"role": "user", "content": "a", "content": "b"}]'
+    rows = [
+        dict(zip(("prompt", "completion"), map(json.dumps, row), strict=True)) for row in (turns, (turns[0], called))
+    ]
+    rows += [{"prompt": prompt, "completion": completion} for prompt, completion in data]
+    report = ingest([write("rows.csv", [*rows, {"prompt": twice, "completion": "c"}])], tmp_path / "pool")
+    messages = Pool.open(tmp_path / "pool").messages()
+    assert messages[0] == [*turns[0], *turns[1]]
+    assert messages[1][1] == {"role": "assistant", "content": "", "tool_calls": [{"name": "now", "arguments": "{}"}]}
+    assert [tuple(turn["content"] for turn in row) for row in messages[2:]] == data
+    assert [(bad.line, bad.field, bad.kind) for bad in report.bad] == [(8, "prompt", "key twice")]
+
+
+def test_a_system_prompt_beside_turns_counts_in_every_container(write: Callable[..., Path], tmp_path: Path) -> None:
+    row = chat("q", "a", system_prompt="Be brief.")
+    for container in CONTAINERS:
+        ingest([write(f"rows.{container}", [row])], tmp_path / container)
+        pool = Pool.open(tmp_path / container)
+        assert [turn["content"] for turn in pool.messages()[0]] == ["Be brief.", "q", "a"] and pool.metas() == [{}]
 
 
 def test_containers_give_the_same_fingerprint(write: Callable[..., Path], tmp_path: Path) -> None:

@@ -97,6 +97,15 @@ PAIRS: dict[str, tuple[Row, list[Row]]] = {
         {"prompt": [{"role": "system", "content": "s"}, user("q")], "chosen": [bot("a")], "rejected": [bot("b")]},
         [{"role": "system", "content": "s"}, *QA],
     ),
+    "answers that are JSON": ({"prompt": "q", "chosen": '{"a": 1}', "rejected": "[1]"}, [QA[0], bot('{"a": 1}')]),
+    "history as JSON": (
+        {"instruction": "q", "history": json.dumps([["hi", "ho"]]), "chosen": "a", "rejected": "b"},
+        [user("hi"), bot("ho"), *QA],
+    ),
+    "a request as JSON": (
+        {"input": json.dumps({"messages": [user("q")]}), "preferred_output": "a", "non_preferred_output": "b"},
+        QA,
+    ),
     "text as JSON": ({"prompt": "q", "chosen": json.dumps([bot("a")]), "rejected": json.dumps([bot("b")])}, QA),
 }
 

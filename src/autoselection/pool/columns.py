@@ -20,6 +20,7 @@ from autoselection.errors import ConfigError, PoolError
 from autoselection.pool import formats
 from autoselection.pool.column_advice import OPTIONS, advice, fold, is_conversation
 from autoselection.pool.dialects import DIALECTS, Dialect, dialects_of, unreadable
+from autoselection.pool.dialects.base import unpacked
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
@@ -231,7 +232,7 @@ def _lacks_system(row: Record) -> bool:
     if not isinstance(prompt, str) or is_blank(prompt) or not is_missing(row.get("system")):
         return False
     for name in ("messages", "conversations"):
-        turns = row.get(name)
+        turns = unpacked(row.get(name))
         if not is_missing(turns):
             first = turns[0] if isinstance(turns, list) and turns else None
             return isinstance(first, dict) and "system" not in (first.get("role"), first.get("from"))

@@ -10,8 +10,8 @@
 ========================  ==========================================================================================
 
 A turn is an object with ``role`` and ``content`` or with ``from`` and ``value``. The canonical roles are ``system``,
-``user``, ``assistant`` and ``tool``. Containers without nesting (CSV) hold lists as JSON strings. A text of nothing but
-white space and characters that show nothing (zero-width spaces, byte order marks, variation selectors, …) is empty, and
+``user``, ``assistant`` and ``tool``. Containers without nesting (CSV) hold lists as JSON strings; where a string may stand
+instead, JSON that is no list of turns is that string. A text of nothing but white space and characters that show nothing (zero-width spaces, byte order marks, variation selectors, …) is empty, and
 a number that is none (NaN, infinity: what tables hold where a value is missing) is no value. Other names of these
 fields are recognized by ``columns``, which gives the rows the names above.
 """
@@ -24,7 +24,7 @@ from typing import Any, Literal
 from autoselection.conversation import Conversation, Message
 from autoselection.pool.row_error import RowError, within
 from autoselection.pool.tools import TOOL_FIELDS, declared_tools
-from autoselection.pool.turns import Reading, turns_of
+from autoselection.pool.turns import Reading, holds_turns, turns_of
 from autoselection.pool.values import (
     field_list,
     from_json,
@@ -156,7 +156,7 @@ def _alpaca(record: Mapping[str, Any], reading: Reading) -> tuple[list[Message],
             "instruction",
             "text that shows something",
         )
-    turns = _history(record.get("history"))
+    turns = history_turns(record.get("history"))
     turns.append({"role": "user", "content": "\n".join(question)})
     turns.append(_answer(record, answer_field))
     used = frozenset(("instruction", input_field, answer_field, _REASONING, "system", "history"))
@@ -167,7 +167,12 @@ def _first_present(record: Mapping[str, Any], name: str, other: str) -> str:
     return other if is_missing(record.get(name)) and not is_missing(record.get(other)) else name
 
 
-def _history(value: Any) -> list[Message]:
+def history_turns(value: Any) -> list[Message]:
+    """The turns of a list of [user, assistant] pairs, also as JSON text.
+
+    Raises:
+        RowError: it is something else.
+    """
     value = from_json(value, "history")
     turns: list[Message] = []
     if is_missing(value) or not value:
@@ -217,14 +222,18 @@ def _prompt_completion(record: Mapping[str, Any], reading: Reading) -> tuple[lis
         )
     turns: list[Message] = []
     for name, role in zip(pair, ("user", "assistant"), strict=True):
-        if isinstance(record[name], list):
+        if _is_list_of_turns(record[name]):
             turns += turns_of(record, name, reading)
         elif role == "assistant":
             turns.append(_answer(record, name))
         else:
             turns.append({"role": role, "content": required_text(record, name)})
-    used = (*pair, "system") if isinstance(record[pair[1]], list) else (*pair, _REASONING, "system")
+    used = (*pair, "system") if _is_list_of_turns(record[pair[1]]) else (*pair, _REASONING, "system")
     return _with_system(record, turns, reading), frozenset(used)
+
+
+def _is_list_of_turns(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, str) and holds_turns(value))
 
 
 def _answer(record: Mapping[str, Any], name: str) -> Message:

@@ -6,6 +6,7 @@ A turn is an object with ``role`` and ``content`` or with ``from`` and ``value``
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -54,6 +55,8 @@ CALL_FIELDS = ("tool_calls", "function_call")
 #: Key of a turn beside ``from`` and ``value``: JSON text of the list of messages that it stands for, or "" if these two tell all.
 MESSAGES_KEY = "messages"
 _TURN_FIELDS = frozenset({"role", "content", "from", "value"})
+#: Fields of which a turn has at least one.
+_SAID = frozenset({"content", "value", *CALL_FIELDS})
 _TEXT_PARTS = ("text", "output_text", "input_text")
 _REASONING_PARTS = ("thinking", "reasoning")
 #: Thoughts before a call, which stay text.
@@ -118,6 +121,28 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
             raise within(said, f"{name}[{number}]") from error
         turns += [message for message in messages if message is not None]
     return turns
+
+
+def holds_turns(text: str) -> bool:
+    """Whether a text is the JSON text of a list of turns. JSON without roles is data that the text is about."""
+    if not text.lstrip().startswith("["):
+        return False
+    try:
+        value = json.loads(text)  # a key that stands twice is refused by who reads the turns
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, list) and bool(value) and is_turn(value[0]) and all(_role_of(item) for item in value)
+
+
+def is_turn(value: Any) -> bool:
+    """Whether a value is an object with a known role and something that it says or calls."""
+    role = _role_of(value)
+    return role is not None and role.strip().lower() in ROLES and not value.keys().isdisjoint(_SAID)
+
+
+def _role_of(item: Any) -> str | None:
+    role = item.get("role", item.get("from")) if isinstance(item, dict) else None
+    return role if isinstance(role, str) else None
 
 
 def _stated(item: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from autoselection.pool.dialects.base import Dialect, is_json, nested, unpacked
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.turns import holds_turns
 from autoselection.pool.values import is_missing, required_text
 
 
@@ -67,22 +68,23 @@ TURN_PAIRS = Dialect(
 )
 
 
-def _turns_or_text(value: Any) -> Any:
+def _turns_or_text(record: Record, name: str) -> Any:
     """The turns of a field that may hold a text instead, which may look like JSON too."""
-    turns = unpacked(value)
-    first = turns[0] if isinstance(turns, list) and turns else None
-    return turns if isinstance(first, dict) and {"role", "content"} <= set(first) else value
+    value = record.get(name)
+    return nested(record, name) if isinstance(value, str) and holds_turns(value) else value
 
 
 def _is_nemotron(record: Record) -> bool:
-    asked = _turns_or_text(record.get("input"))
+    asked = record.get("input")
     if is_missing(asked) or not isinstance(record.get("output"), str) or not is_missing(record.get("instruction")):
         return False
-    return isinstance(asked, list) or (isinstance(asked, str) and isinstance(record.get("system_prompt"), str))
+    if isinstance(asked, str):
+        return isinstance(record.get("system_prompt"), str) or holds_turns(asked)
+    return isinstance(asked, list)
 
 
 def _nemotron(record: Record, ignored: Counter[str]) -> Record:
-    asked = _turns_or_text(record.get("input"))
+    asked = _turns_or_text(record, "input")
     if is_missing(asked):
         raise RowError("field 'input' is missing or empty", "field missing or empty", "input")
     turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from autoselection.pool.dialects.base import Dialect, is_json, nested
+from autoselection.pool.dialects.base import Dialect, is_json, nested, unpacked
 from autoselection.pool.dialects.blocks import has_blocks, joined, without_blocks
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
@@ -92,7 +92,7 @@ def _log(record: Record, ignored: Counter[str]) -> Record:
     turns = [*messages, {"role": "assistant", **turn}]
     if has_blocks(turns):
         turns = without_blocks(turns, ignored)
-    return {"messages": turns, "tools": tools, "system": joined(request.get("system"))}
+    return {"messages": turns, "tools": tools, "system": joined(unpacked(request.get("system")))}
 
 
 API_LOG = Dialect(

@@ -11,17 +11,18 @@ transcripts             texts such as "\\n\\nHuman: …\\n\\nAssistant: …", in
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from autoselection.pool.formats import matching_formats
+from autoselection.pool.dialects.base import is_json, nested, unpacked
+from autoselection.pool.formats import history_turns, matching_formats
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text
-from autoselection.pool.values import is_blank, is_missing
+from autoselection.pool.turns import holds_turns, is_turn
+from autoselection.pool.values import from_json, is_blank, is_missing
 
 KIND = "preference pairs"
 HINT = "`--from preference:chosen`, which takes the chosen side"
@@ -121,10 +122,11 @@ def _front(record: Record, columns: Folded) -> tuple[Turns, list[str]]:
         column = columns.get(name)
         if column is not None and not is_missing(record[column]) and record[column] not in ("", []):
             prompts = [columns[prompt] for prompt in _PROMPTS if prompt in columns]
-            return _turns(record[column], "user", column), [column, *prompts]
+            turns = nested(record, column) if is_json(record[column], "[") else record[column]
+            return _turns(turns, "user", column), [column, *prompts]
     for name in _PROMPTS:
         column = columns.get(name)
-        value = record.get(column) if column is not None else None
+        value = _from_json(record.get(column), column) if column is not None else None
         if column is None or is_missing(value) or value in ("", []):
             continue
         if isinstance(value, dict) and "messages" in value:
@@ -138,20 +140,9 @@ def _front(record: Record, columns: Folded) -> tuple[Turns, list[str]]:
         if extras and isinstance(value, str):
             turns = [{**turns[0], "content": f"{turns[0]['content']}\n{record[extras[0]]}"}]
         history = [columns["history"]] if "history" in columns else []
-        return [*_earlier(record, history), *turns], [column, *extras[:1], *history]
+        earlier = [dict(turn) for name in history for turn in history_turns(record[name])]
+        return [*earlier, *turns], [column, *extras[:1], *history]
     return [], []
-
-
-def _earlier(record: Record, history: Sequence[str]) -> Turns:
-    """The turns of a column of [user, assistant] pairs."""
-    pairs = _from_json(record[history[0]]) if history else None
-    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-        return []
-    return [
-        {"role": role, "content": text}
-        for pair in pairs
-        for role, text in zip(("user", "assistant"), pair, strict=True)
-    ]
 
 
 def _is_whole(side: Turns) -> bool:
@@ -161,7 +152,7 @@ def _is_whole(side: Turns) -> bool:
 
 def _turns(value: Any, role: str, column: str) -> Turns:
     """A prompt or a side as turns: text is one of ``role``, a transcript several."""
-    value = _from_json(value)
+    value = _from_json(value, column)
     if isinstance(value, str):
         if is_blank(value):
             raise RowError(f"field '{column}' is missing or empty", "empty text", column)
@@ -185,14 +176,19 @@ def transcript(text: str) -> Turns | None:
     return [{"role": role, "content": words} for role, words in said]
 
 
-def _from_json(value: Any) -> Any:
-    """Turns that their container holds as JSON text."""
-    if isinstance(value, str) and value.lstrip()[:2] in ("[{", '{"'):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+def _from_json(value: Any, column: str) -> Any:
+    """Turns, one turn or an object of ``messages`` that their container holds as JSON text; other JSON is a text like any.
+
+    Raises:
+        RowError: turns have a key twice.
+    """
+    if not isinstance(value, str):
+        return value
+    if holds_turns(value):
+        return from_json(value, column)
+    found = unpacked(value)
+    given = found.get("messages") if isinstance(found, dict) else None
+    return found if is_turn(found) or (isinstance(given, list) and given and is_turn(given[0])) else value
 
 
 def _is_side(value: Any) -> bool:
