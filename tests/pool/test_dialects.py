@@ -176,6 +176,64 @@ def test_a_row_that_is_appended_again_is_known(name: str, write: Write, tmp_path
     assert any("are in the pool already" in note for note in report.notes)
 
 
+GEMINI_CALL = {"functionCall": {"id": "c", "name": "book", "args": {}}}
+GEMINI_RESULT = {"functionResponse": {"id": "c", "name": "book", "response": {"ok": True}}}
+CALLS = [{"id": "c", "name": "book", "arguments": "{}"}]
+RESULT = {"role": "tool", "content": '{"ok": true}', "tool_call_id": "c", "name": "book"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "turns"),
+    [
+        ([GEMINI_CALL, GEMINI_RESULT], [{"role": "assistant", "content": "", "tool_calls": CALLS}, RESULT]),
+        (
+            [{"text": "Hm.", "thought": True}, GEMINI_CALL, GEMINI_RESULT],
+            [{"role": "assistant", "content": "", "reasoning_content": "Hm.", "tool_calls": CALLS}, RESULT],
+        ),
+        ([GEMINI_RESULT, GEMINI_CALL], [RESULT, {"role": "assistant", "content": "", "tool_calls": CALLS}]),
+        (
+            [{"text": "Soon."}, GEMINI_CALL, GEMINI_RESULT, {"text": "Done."}],
+            [
+                {"role": "assistant", "content": "Soon.", "tool_calls": CALLS},
+                RESULT,
+                {"role": "assistant", "content": "Done."},
+            ],
+        ),
+        ([{"text": ""}, {**GEMINI_CALL, "text": ""}], [{"role": "assistant", "content": "", "tool_calls": CALLS}]),
+    ],
+)
+def test_a_turn_of_gemini_keeps_all_its_parts_in_their_order(
+    parts: list[Any], turns: list[Any], write: Write, tmp_path: Path
+) -> None:
+    contents = [{"role": "user", "parts": [{"text": "To Rome?"}]}, {"role": "model", "parts": parts}]
+    pool, report = read(write("rows.jsonl", [{"contents": contents}]), tmp_path / "pool")
+    assert pool.messages() == [[{"role": "user", "content": "To Rome?"}, *turns]] and report.ignored == {}
+
+
+def test_what_is_not_kept_of_parts_and_blocks_is_counted_or_refused(write: Write, tmp_path: Path) -> None:
+    asked = {"role": "user", "parts": [{"text": "To Rome?"}]}
+    answers = [
+        [{**GEMINI_CALL, "thoughtSignature": "x"}],
+        [{**GEMINI_CALL, "text": "Now."}],
+        [GEMINI_CALL, {"text": "Now."}],
+    ]
+    rows = [{"contents": [asked, {"role": "model", "parts": parts}]} for parts in answers]
+    _, report = read(write("gemini.jsonl", rows), tmp_path / "gemini")
+    assert report.ignored == {"parts.thoughtSignature": 1}
+    assert [(bad.line, bad.kind, bad.field) for bad in report.bad] == [
+        (2, "part of two kinds", "contents[1].parts"), (3, "text behind a call", "contents[1].parts")
+    ]  # fmt: skip
+    row = EXAMPLES["anthropic-blocks"].row
+    failed, twice, empty = (json.loads(json.dumps(row)) for _ in range(3))
+    failed["messages"][2]["content"][0]["is_error"] = True
+    twice["messages"][1]["tool_calls"] = [{"name": "book", "arguments": {}}]
+    empty["messages"].append({"role": "user", "content": []})
+    pool, report = read(write("blocks.jsonl", [failed, twice, empty]), tmp_path / "blocks")
+    assert pool.messages() == [EXAMPLES["anthropic-blocks"].messages]
+    assert report.ignored == {"tool_result.is_error": 1}
+    assert [(bad.line, bad.kind) for bad in report.bad] == [(2, "calls twice"), (3, "user turn without text")]
+
+
 @pytest.mark.parametrize(
     "name", ["api-log", "anthropic-blocks", "gemini", "apigen-mt", "openai-legacy", "smoltalk2", "xlam-structs"]
 )

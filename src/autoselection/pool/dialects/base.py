@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,13 @@ def unpacked(value: Any) -> Any:
         return DECODER.decode(value.strip())
     except (ValueError, RecursionError):
         return value
+
+
+def count_rest(value: Mapping[str, Any], known: Collection[str], where: str, ignored: Counter[str]) -> None:
+    """Count the fields of an object that are not kept: all that hold something but the ``known`` ones."""
+    for name, held in value.items():
+        if name not in known and not is_missing(held):
+            ignored[f"{where}.{name}"] += 1
 
 
 def call(name: Any, arguments: Any) -> dict[str, Any]:

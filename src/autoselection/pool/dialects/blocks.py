@@ -6,13 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autoselection.pool.dialects.base import Dialect, call, nested, unpacked
+from autoselection.pool.dialects.base import Dialect, call, count_rest, nested, unpacked
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.values import is_missing
 
 _CALL, _RESULT = "tool_use", "tool_result"
 _HIDDEN = "redacted_thinking"
+#: What is read of Gemini's parts, and its other spelling.
+_PART: Mapping[str, str] = {
+    "functionCall": "function_call", "function_call": "functionCall", "text": "text", "thought": "thought",
+    "functionResponse": "function_response", "function_response": "functionResponse",
+}  # fmt: skip
 
 
 def has_blocks(turns: Any) -> bool:
@@ -38,7 +43,7 @@ def without_blocks(turns: Iterable[Any], ignored: Counter[str]) -> list[Any]:
         elif turn.get("role") == "assistant":
             found.append(_answer(turn, number, ignored))
         else:
-            found += _results(turn)
+            found += _results(turn, ignored)
     return found
 
 
@@ -47,6 +52,7 @@ def _answer(turn: Mapping[str, Any], number: int, ignored: Counter[str]) -> dict
     for block in turn["content"]:
         kind = block.get("type") if isinstance(block, dict) else None
         if kind == _CALL:
+            count_rest(block, ("type", "id", "name", "input"), _CALL, ignored)
             calls.append({"id": block.get("id"), **call(block.get("name"), block.get("input") or {})})
         elif kind == _HIDDEN:
             ignored[f"{_HIDDEN} blocks"] += 1
@@ -56,14 +62,19 @@ def _answer(turn: Mapping[str, Any], number: int, ignored: Counter[str]) -> dict
             )
         else:
             parts.append(block)
+    if calls and turn.get("tool_calls"):
+        raise RowError(
+            f"turn {number} has calls in its content and in 'tool_calls'", "calls twice", f"messages[{number - 1}]"
+        )
     return {**turn, "content": parts or "", **({"tool_calls": calls} if calls else {})}
 
 
-def _results(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A user's turn as those of the tools and the user that it is, in their order."""
+def _results(turn: Mapping[str, Any], ignored: Counter[str]) -> list[Mapping[str, Any]]:
+    """A user's turn as those of the tools and the user that it is, in their order; without any block, as it is."""
     found: list[dict[str, Any]] = []
     for block in turn["content"]:
         if isinstance(block, dict) and block.get("type") == _RESULT:
+            count_rest(block, ("type", "tool_use_id", "content"), _RESULT, ignored)
             content = block.get("content")
             result = "" if is_missing(content) else content
             found.append({"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": result})
@@ -71,7 +82,9 @@ def _results(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
             found[-1]["content"].append(block)
         else:
             found.append({**turn, "content": [block]})
-    return found
+    if found and all(said["role"] == "tool" for said in found):
+        count_rest(turn, ("role", "content"), "messages", ignored)
+    return [*found] or [turn]
 
 
 def joined(value: Any) -> Any:
@@ -124,7 +137,8 @@ def _gemini(record: Record, ignored: Counter[str]) -> Record:
             raise RowError(
                 f"turn {number} of 'contents' has no list of parts", "no parts", f"contents[{number - 1}].parts"
             )
-        messages += _gemini_turn(turn.get("role") or "user", parts, number, ignored)
+        count_rest(turn, ("role", "parts"), "contents", ignored)
+        messages += _gemini_turn(turn, parts, number, ignored)
     instruction = unpacked(_either(record, "systemInstruction", "system_instruction"))
     system = joined(instruction.get("parts")) if isinstance(instruction, dict) else instruction
     tools: list[Any] = []
@@ -135,43 +149,55 @@ def _gemini(record: Record, ignored: Counter[str]) -> Record:
     return {"messages": messages, "system": system, "tools": tools or None}
 
 
-def _gemini_turn(role: Any, parts: list[Any], number: int, ignored: Counter[str]) -> list[dict[str, Any]]:
-    text, thought, calls, results = "", "", [], []
+def _gemini_turn(turn: Mapping[str, Any], parts: list[Any], number: int, ignored: Counter[str]) -> list[dict[str, Any]]:
+    """A turn as those of the tools and of the user or the model that it is, in the order of its parts.
+
+    Raises:
+        RowError: a part is no text, call or result, or several of them, or text stands behind a call.
+    """
+    role = turn.get("role") or "user"
+    role = "assistant" if role == "model" else role
+    place = f"contents[{number - 1}].parts"
+    found: list[dict[str, Any]] = []
+    open_turn: dict[str, Any] | None = None  # what further text and calls belong to
     for part in parts:
-        called, answered = (
-            _either(part, "functionCall", "function_call"),
-            _either(part, "functionResponse", "function_response"),
-        )
-        if called is not None and isinstance(called, dict):
-            calls.append(call(called.get("name"), called.get("args") or {}))
-        elif answered is not None and isinstance(answered, dict):
-            results.append({"role": "tool", "name": answered.get("name"), "content": answered.get("response")})
-        elif isinstance(part.get("text"), str):
-            if calls or results:
-                raise RowError(
-                    f"turn {number} of 'contents' has text behind a call or a result",
-                    "text behind a call",
-                    f"contents[{number - 1}].parts",
-                )
-            if part.get("thought"):
-                thought += part["text"]
-            else:
-                text += part["text"]
-        else:
+        called, answered = _object(part, "functionCall"), _object(part, "functionResponse")
+        text = part.get("text") if isinstance(part.get("text"), str) else None
+        if (called is not None) + (answered is not None) + bool(text) > 1:
+            raise RowError(f"turn {number} of 'contents' has a part that is several things", "part of two kinds", place)
+        if called is None and answered is None and text is None:
             kinds = ", ".join(name for name, value in part.items() if not is_missing(value))
             raise RowError(
-                f"turn {number} of 'contents' has a part that is not text ({kinds})",
-                "part that is not text",
-                f"contents[{number - 1}].parts",
+                f"turn {number} of 'contents' has a part that is not text ({kinds})", "part that is not text", place
             )
-    if results and not text:
-        return results
-    turn: dict[str, Any] = {"role": "assistant" if role == "model" else role, "content": text}
-    if thought:
-        turn["reasoning_content"] = thought
-    if calls:
-        turn["tool_calls"] = calls
-    return [turn, *results]
+        count_rest(part, _PART, "parts", ignored)
+        if answered is not None:
+            count_rest(answered, ("id", "name", "response"), "functionResponse", ignored)
+            result = {"name": answered.get("name"), "content": answered.get("response")}
+            found.append({"role": "tool", "tool_call_id": answered.get("id"), **result})
+            open_turn = None
+            continue
+        if called is None and not text:
+            continue
+        if open_turn is None:
+            open_turn = {"role": role, "content": ""}
+            found.append(open_turn)
+        if called is not None:
+            count_rest(called, ("id", "name", "args"), "functionCall", ignored)
+            made = {"id": called.get("id"), **call(called.get("name"), called.get("args") or {})}
+            open_turn.setdefault("tool_calls", []).append(made)
+        elif "tool_calls" in open_turn:
+            raise RowError(f"turn {number} of 'contents' has text behind a call", "text behind a call", place)
+        else:
+            said = "reasoning_content" if part.get("thought") else "content"
+            open_turn[said] = open_turn.get(said, "") + text
+    return found or [{"role": role, "content": ""}]
+
+
+def _object(part: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """A part's call or result, by its name in camel or in snake case."""
+    value = _either(part, name, _PART[name])
+    return value if isinstance(value, dict) else None
 
 
 GEMINI = Dialect(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from autoselection.pool.dialects.base import Dialect, call, is_json, nested
+from autoselection.pool.dialects.base import Dialect, call, count_rest, is_json, nested
 from autoselection.pool.json_reader import DECODER, Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.values import kind_of
@@ -151,6 +151,7 @@ def _xlam(record: Record, ignored: Counter[str]) -> Record:
             raise RowError(
                 f"entry {number} of 'answers' has no name", "call without a name", f"answers[{number - 1}].name"
             )
+        count_rest(answer, ("name", "arguments"), "answers", ignored)
         calls.append(call(answer["name"], answer.get("arguments") or {}))
     turns = [
         {"role": "user", "content": query},
