@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,54 @@ def test_fingerprint_follows_weights_and_tokenizer(tiny_model_dir: Path, tmp_pat
     assert model_fingerprint(other) != model_fingerprint(tiny_model_dir)
     (same / "chat_template.jinja").write_text("{{ messages[0].content }}")
     assert model_fingerprint(same) != model_fingerprint(tiny_model_dir)
+
+
+#: Fingerprints of these folders as earlier versions computed them: signals that took hours are found by them.
+FORMER = {
+    "SmolLM2": (
+        ("config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json"),
+        "9a348a920035661932c069e0df5ed93e",
+    ),
+    "Llama": (("config.json", "model.safetensors", "tokenizer.json", "tokenizer.model"), "a09981db9ce2cad95d140a9c133139f2"),
+    "T5": (("config.json", "model.safetensors", "tokenizer.json", "spiece.model"), "2bac3796197ba47ac3408a9a2a1a0a44"),
+    "code": (("config.json", "model.safetensors", "tokenizer.json", "modeling.py", "qwen.tiktoken"), "2bac3796197ba47ac3408a9a2a1a0a44"),
+}  # fmt: skip
+
+
+def folder_of(path: Path, files: Sequence[str]) -> Path:
+    path.mkdir()
+    for name in files:
+        (path / name).write_text(f"content of {name}")
+    return path
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_fingerprints_stay_what_they_were(name: str, tmp_path: Path) -> None:
+    files, former = FORMER[name]
+    folder = folder_of(tmp_path / name, files)
+    assert model_fingerprint(folder) == former
+    assert (model_fingerprint(folder, code=True) == former) == (name in ("SmolLM2", "Llama"))
+
+
+@pytest.mark.parametrize(
+    ("besides", "changed", "code"),
+    [
+        ((), "spiece.model", False),
+        ((), "sentencepiece.bpe.model", False),
+        ((), "spm.model", False),
+        ((), "vocab.txt", False),
+        (("tokenizer.json",), "tekken.json", False),
+        (("tokenizer.json",), "modeling_own.py", True),
+        (("tokenizer.json",), "own.tiktoken", True),
+    ],
+)
+def test_fingerprint_follows_whatever_is_loaded(
+    besides: Sequence[str], changed: str, code: bool, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "model", ["config.json", "model.safetensors", *besides, changed])
+    before = model_fingerprint(folder, code=code)
+    (folder / changed).write_text("something else")
+    assert model_fingerprint(folder, code=code) != before
 
 
 def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ from autoselection.errors import SignalError
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, SignalStore, load_table, score_pool
-from autoselection.signals.families.trajectory import trajectory_columns
+from autoselection.signals.families.lm import LanguageModelSignal
+from autoselection.signals.families.reward import Reward
+from autoselection.signals.families.text import Tokens
+from autoselection.signals.families.trajectory import Trajectory, trajectory_columns
+from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import PassReader
+from autoselection.signals.settings import PassSettings
 
 
 def test_columns_by_hand() -> None:
@@ -110,6 +116,31 @@ def test_losses_of_other_settings_are_computed_anew(tmp_path: Path, tiny_model_d
     found = [drop(**settings) for settings in changed]
     assert len({first, *found}) == 5, "what was computed by other settings is not taken for these"
     assert drop() == first
+
+
+def test_code_that_is_run_is_part_of_every_key(tmp_path: Path, tiny_model_dir: Path) -> None:
+    """Of each signal that loads a model: the base model's, the classifier's, the checkpoints'."""
+    pool = ingest([{"prompt": "q", "response": "a"}], tmp_path / "pool").pool
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, folder)
+    options = {"reward": {"model": str(folder)}, "trajectory": {"models": [str(folder), str(tiny_model_dir)]}}
+
+    def keys(trusted: bool) -> dict[str, str]:
+        inputs = Inputs(pool, PassSettings(), options, folder, trust_remote_code=trusted)
+        found = {}
+        for kind in (Tokens, LanguageModelSignal, Reward, Trajectory):
+            asked = kind.options_model(**options.get(kind.name, {}))
+            found[kind.name] = kind.instances(asked, inputs)[-1].spec(inputs, {}).key(pool.fingerprint)
+        return found
+
+    former = keys(False)
+    assert keys(True) == former  # there is no code
+    (folder / "modeling_own.py").write_text("ONE = 1\n")
+    first = keys(True)
+    (folder / "modeling_own.py").write_text("ONE = 2\n")
+    second = keys(True)
+    assert keys(False) == former
+    assert all(len({former[name], first[name], second[name]}) == 3 for name in former)
 
 
 def test_one_checkpoint_is_no_trajectory(tmp_path: Path, tiny_model_dir: Path) -> None:

@@ -125,7 +125,7 @@ class _Run:
         self.costs["settings"] = {"device": device, "dtype": str(dtype).removeprefix("torch.")}
         tokenizer = load_tokenizer(job.model, job.chat_template, job.trust_remote_code)
         chat = ChatOptions.of(job.chat_template)
-        tokenizer_key = (model_fingerprint(job.model), chat.key(resolve_model(job.model)))
+        tokenizer_key = (model_fingerprint(job.model, code=job.trust_remote_code), chat.key(resolve_model(job.model)))
         # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
         weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
         model: PreTrainedModel | None = None
@@ -208,7 +208,10 @@ class _Run:
         from autoselection.language.models import model_fingerprint
 
         job, config = self.job, self.job.config
-        weights = model_fingerprint(job.model) if job.rows is None or model is None else weights_fingerprint(model)
+        if job.rows is None or model is None:
+            weights = model_fingerprint(job.model, code=job.trust_remote_code)
+        else:  # the code is in the keys of the benchmarks, with the tokenizer
+            weights = weights_fingerprint(model)
         settings = {
             "model": weights,
             "engine": config.engine,

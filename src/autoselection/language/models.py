@@ -48,13 +48,17 @@ _COUNTS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_v
            "intermediate_size", "head_dim", "max_position_embeddings")  # fmt: skip
 #: Beyond any model: the libraries would make lists of as many layers, or tables of as many rows, before they see the weights.
 _MOST_LAYERS, _MOST_OF_A_SIZE = 10_000, 100_000_000
-#: Further files of tokenizers, which the older ``model_fingerprint`` does not know: keys of cached signals hang on that.
+#: Further files of tokenizers by which studies know theirs.
 _MORE_TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
     "*.tiktoken",
     "additional_chat_templates/*.jinja",
 )
+#: Further files that hold a vocabulary where there is no ``tokenizer.json``, or where code of the model's own reads them.
+_OTHER_VOCABULARIES = ("*.model", "*.spm", "*.tiktoken", "*vocab*", "*.bpe", "bpe.codes", "dict.txt")
+#: The vocabulary that transformers prefers to ``tokenizer.json`` where mistral-common is installed.
+_TEKKEN = "tekken.json"
 _WHOLE_FILE = 64 << 20
 _SAMPLE = 64 << 10
 _SAMPLES = 256
@@ -147,16 +151,25 @@ def resolve_model(path: Path | str) -> Path:
         ) from error
 
 
-def model_fingerprint(path: Path | str) -> str:
-    """32 hex digits that identify a model's configuration, weights and tokenizer.
+def model_fingerprint(path: Path | str, *, code: bool = False) -> str:
+    """32 hex digits that identify a model's configuration, weights and tokenizer, and with ``code`` its Python files.
+
+    Cached signals hang on it, so a file that no version hashed before is hashed only where it decides what is loaded:
+    vocabularies of other names where there is no ``tokenizer.json``, or where the model's own code may read them. Chat
+    templates in folders of their own are in the keys of chat options.
 
     Files up to 64 MB are hashed whole; of larger weight files the size and 256 blocks of 64 KB spread evenly over the
     file (first and last block included) are hashed, so that a 15 GB model takes a moment.
     """
     folder = resolve_model(path)
-    patterns = (*_MODEL_FILES, "*.bin", *_TOKENIZER_FILES)
-    files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
-    return files_fingerprint(files)
+    files = _matching(folder, (*_MODEL_FILES, "*.bin", *_TOKENIZER_FILES))
+    read = code or not (folder / "tokenizer.json").is_file()
+    more = (_TEKKEN, *(_OTHER_VOCABULARIES if read else ()), *(("*.py",) if code else ()))
+    return files_fingerprint([*sorted(files), *sorted(_matching(folder, more) - files)])
+
+
+def _matching(folder: Path, patterns: Sequence[str]) -> set[Path]:
+    return {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
 
 
 def model_parts(path: Path | str, *, code: bool = False) -> dict[str, str]:
@@ -169,12 +182,7 @@ def model_parts(path: Path | str, *, code: bool = False) -> dict[str, str]:
         "tokenizer": (*_TOKENIZER_FILES, *_MORE_TOKENIZER_FILES),
         **({"model code": ("*.py",)} if code else {}),
     }
-    return {
-        name: files_fingerprint(
-            sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
-        )
-        for name, patterns in parts.items()
-    }
+    return {name: files_fingerprint(sorted(_matching(folder, patterns))) for name, patterns in parts.items()}
 
 
 def files_fingerprint(files: Sequence[Path]) -> str:

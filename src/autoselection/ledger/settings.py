@@ -86,7 +86,7 @@ def _tasks(config: StudyConfig) -> list[dict[str, Any]]:
 def _model_by_content(model: ModelConfig) -> dict[str, Any]:
     found = _model(model)
     if Path(model.path).is_dir():
-        found["path"] = model_fingerprint(model.path)
+        found["path"] = model_fingerprint(model.path, code=model.trust_remote_code)
     if model.chat_template is not None and Path(model.chat_template).is_file():
         found["chat_template"] = chat_template_text(model.chat_template)
     return found

@@ -75,8 +75,12 @@ class Inputs:
 
     @cached_property
     def model_fingerprint(self) -> str:
-        """Content of the base model's configuration, weights and tokenizer."""
-        return model_fingerprint(self.base_model)
+        """Content of the base model, as of :meth:`fingerprint_of`."""
+        return self.fingerprint_of(self.base_model)
+
+    def fingerprint_of(self, model: Path | str) -> str:
+        """Content of a model's configuration, weights and tokenizer, and of its code if that is run."""
+        return model_fingerprint(model, code=self.trust_remote_code)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

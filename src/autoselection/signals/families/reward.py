@@ -23,7 +23,6 @@ from autoselection.language.chat.form import as_conversation
 from autoselection.language.models import (
     load_errors,
     load_tokenizer,
-    model_fingerprint,
     one_line,
     pick_device,
     pick_dtype,
@@ -246,7 +245,7 @@ REWARD_MODEL = Need(
     demand("sequence classifier", "--reward-model"),
     lambda inputs: inputs.option("reward", "model") is not None,
     "--reward-model MODEL",
-    model=lambda inputs: model_fingerprint(inputs.option("reward", "model")),
+    model=lambda inputs: inputs.fingerprint_of(inputs.option("reward", "model")),
 )
 
 
@@ -292,7 +291,7 @@ class Reward(Signal):
         if options.text == "chat":
             params["chat"] = inputs.without_template().key(resolve_model(options.model))
         params = {**params, "max_length": settings.max_length, "dtype": dtype}
-        return SignalSpec(self.name, self.version, params, model=model_fingerprint(options.model))
+        return SignalSpec(self.name, self.version, params, model=inputs.fingerprint_of(options.model))
 
     def compute(self, rows: Rows) -> Shard:
         return rows.inputs.keep("classifier", lambda: self._classifier(rows.inputs)).judge(rows.conversations)

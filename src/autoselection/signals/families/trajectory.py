@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from autoselection.errors import SignalError
-from autoselection.language.models import load_tokenizer, model_fingerprint
+from autoselection.language.models import load_tokenizer
 from autoselection.schema import StrictModel
 from autoselection.signals.contract import Loaded, PassGroup, Reads, Rows, Signal
 from autoselection.signals.families.lm import cross_entropy
@@ -47,11 +47,11 @@ class CheckpointLoss(PassSignal):
     pass_group: ClassVar[type[PassGroup] | None] = None  # the pass is another model's
     asked_as: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    def __init__(self, options: Any = None, model: str = "") -> None:
+    def __init__(self, options: Any = None, model: str = "", fingerprint: str = "") -> None:
         super().__init__(options)
-        self._model = model
+        self._model, self._fingerprint = model, fingerprint
         if model:
-            self.name = f"{LOSS_PREFIX}{model_fingerprint(model)[:12]}"
+            self.name = f"{LOSS_PREFIX}{fingerprint[:12]}"
 
     @property
     def title(self) -> str:
@@ -63,7 +63,7 @@ class CheckpointLoss(PassSignal):
 
     def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
         params = {**inputs.pass_params(self._model), "turns": inputs.settings.turns}
-        return SignalSpec(self.name, self.version, params, model=model_fingerprint(self._model))
+        return SignalSpec(self.name, self.version, params, model=self._fingerprint)
 
     def compute(self, rows: Rows) -> Shard:
         inputs, path = rows.inputs, self._model
@@ -120,7 +120,7 @@ class Trajectory(Signal):
     def instances(cls, options: Any, inputs: Inputs) -> Sequence[Signal]:
         if len(options.models) < 2:
             raise SignalError(CHECKPOINTS.demand.format(signal=cls.name))
-        losses = [CheckpointLoss(None, model) for model in options.models]
+        losses = [CheckpointLoss(None, model, inputs.fingerprint_of(model)) for model in options.models]
         return [*losses, cls(options, losses)]
 
     def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
