@@ -98,6 +98,26 @@ def test_another_parameter_is_another_signal(pool: Pool, python: str) -> None:
     assert load_table(pool)["dj/text_length/text_len"][0] == 3 * len(pool.texts()[0])
 
 
+def test_another_version_of_data_juicer_is_another_signal(pool: Pool, python: str) -> None:
+    """Also for the rows that are there when some are appended: no column holds numbers of two versions."""
+    package = Path(python).parent / "data_juicer"
+    former = {path: path.read_text() for path in (package / "__init__.py", package / "stub.py")}
+    asked = config(python, {"filter": "text_length_filter"})
+    one = score_pool(pool, asked, signals=["data_juicer"])
+    try:
+        (package / "__init__.py").write_text("__version__ = 'stub, upgraded'\n")
+        (package / "stub.py").write_text(STUB.replace("len(text) * self.factor", "len(text) * self.factor + 1000"))
+        grown = ingest([{"prompt": "new", "response": "row"}], pool.path, append=True).pool
+        two = score_pool(grown, asked, signals=["data_juicer"])
+    finally:
+        for path, text in former.items():
+            path.write_text(text)
+    assert load_table(grown)["dj/text_length/text_len"].tolist() == [len(text) + 1000 for text in grown.texts()]
+    assert one.keys["data_juicer/text_length"] != two.keys["data_juicer/text_length"]
+    again = score_pool(pool, asked, signals=["data_juicer"])
+    assert again.keys == one.keys and all(signal.cached for signal in again.signals)
+
+
 def test_what_is_wrong_is_one_sentence(pool: Pool, python: str) -> None:
     with pytest.raises(ValidationError, match="name them with 'stats'"):
         config(python, {"filter": "image_shape_filter"})

@@ -2,7 +2,8 @@
 
 It may run in another environment than this package, so it imports nothing of it. The first line of standard input is
 ``{"filter": NAME, "params": {...}}``, each further one ``{"texts": [...]}``; it answers each with a line: ``{"ready": VERSION}``, then
-``{"stats": [{...}, ...]}``, one mapping a text, as the filter's own ``compute_stats`` leaves them; or ``{"error": "..."}``.
+``{"stats": [{...}, ...]}``, one mapping a text, as the filter's own ``compute_stats`` leaves them; or ``{"error": "..."}``. If
+the first line is ``{}``, it answers ``{"ready": VERSION}`` and ends.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ def main() -> None:
     try:
         asked = json.loads(sys.stdin.readline())
         from data_juicer import __version__
+
+        if not asked:
+            answer({"ready": str(__version__)})
+            return
         from data_juicer.ops import load_ops
         from data_juicer.utils.constant import Fields
 

@@ -146,11 +146,14 @@ class DataJuicer(Signal):
     def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
         asked = self.asked
         params = {"filter": asked.filter, "part": asked.part, "params": asked.params, "stats": list(asked.statistics)}
-        return SignalSpec(self.name, self.version, params)
+        python = self.options.python or sys.executable
+        version = inputs.keep(("data_juicer", python), lambda: _Process(python, asked, {}).version)
+        return SignalSpec(self.name, self.version, {**params, "data_juicer": version})
 
     def compute(self, rows: Rows) -> Shard:
         if self._process is None:
-            self._process = _Process(self.options.python or sys.executable, self.asked)
+            opening = {"filter": self.asked.filter, "params": self.asked.params}
+            self._process = _Process(self.options.python or sys.executable, self.asked, opening)
         texts = rows.texts if self.asked.part == "row" else rows.pool.parts(self.asked.part, np.asarray(rows.span))
         found = self._process.stats(texts)
         arrays = {
@@ -166,9 +169,21 @@ class DataJuicer(Signal):
 
 
 class _Process:
-    """Data-Juicer at work, in an environment of its own if one was named."""
+    """Data-Juicer at work, in an environment of its own if one was named.
 
-    def __init__(self, python: str, asked: DataJuicerFilter) -> None:
+    Args:
+        python: of the environment.
+        asked: the filter, for messages.
+        opening: the first line that the program reads: the filter, or nothing, to hear Data-Juicer's version alone.
+
+    Attributes:
+        version: Data-Juicer's.
+
+    Raises:
+        SignalError: there is no Data-Juicer, or no such filter.
+    """
+
+    def __init__(self, python: str, asked: DataJuicerFilter, opening: Mapping[str, Any]) -> None:
         self._asked, self._python = asked, python
         command = [python, str(Path(data_juicer_process.__file__))]
         try:
@@ -185,7 +200,7 @@ class _Process:
                 f"signals.options.data_juicer.python: {python} cannot be run ({error.strerror or error})."
             ) from error
         weakref.finalize(self, _end, self._child)
-        self._ask({"filter": asked.filter, "params": asked.params})
+        self.version = str(self._ask(opening)["ready"])
 
     def stats(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """The statistics of each text."""
