@@ -191,3 +191,29 @@ def test_the_least_size_follows_min_rows_and_excluded_rows_do_not_count():
 def test_an_operator_named_in_vain_says_what_it_needs(operator, needs):
     with pytest.raises(ConfigError, match=f"'{operator}' needs {needs}"):
         SearchController(SignalTable.from_arrays(n=100), SearchConfig(operators=(operator,)))
+
+
+def test_the_whole_pool_without_excluded_rows_is_no_measure_of_what_may_be_proposed():
+    signals = make_pool(0, n=400).signals
+    signals = dataclasses.replace(signals, excluded=np.arange(signals.n) == 7)
+    config = SearchConfig(evaluations=2, warmup=0, include_full=True, proposals=40, min_rows=10)
+    controller = SearchController(signals, config)
+    (whole,) = controller.ask()
+    assert len(whole.rows) == signals.n - 1
+    controller.tell(Observation(whole.id, 0.0))
+    controller.ask()
+    (decision,) = controller.rounds[-1].decisions
+    assert not any("smallest subset" in problem for problem in decision.dropped), "nothing smaller was asked for"
+
+
+def test_the_least_rows_of_a_subset_and_zones_are_shares_of_the_rows_to_select_from():
+    signals = make_pool(0, n=8000).signals
+    signals = dataclasses.replace(signals, excluded=np.arange(signals.n) >= 110)  # 2% of the pool are 160 rows
+    controller = SearchController(signals, SearchConfig(evaluations=4, warmup=3, surrogate={"prior": False}))
+    while candidates := controller.ask():
+        for candidate in candidates:
+            controller.tell(Observation(candidate.id, float(candidate.number)))
+    assert len(controller.candidates) == 4
+    assert all(32 <= len(candidate.rows) < 110 for candidate in controller.candidates)
+    probes = [made for done in controller.rounds for made in done.decisions if made.notes.get("zone")]
+    assert len(probes) == 3 and not any("none came near" in probe.reason for probe in probes[:2])

@@ -30,7 +30,7 @@ class StudyScorer:
     @property
     def min_rows(self) -> int:
         """Smallest subset worth an evaluation, as in the study's search."""
-        return self.config.search.minimum_rows(self.table.n)
+        return self.config.search.minimum_rows(len(self.table.selectable))
 
     def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
         """Mean dev score of each task over the training seeds, each raised by ``seed``.

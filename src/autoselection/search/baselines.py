@@ -149,8 +149,8 @@ def random_recipes(
         zone = zone_of(len(found), config.zones)
         recipe, _ = draw_probe(space, zone, config.max_steps, rng)
         outcome = materialize(recipe, signals, seed=config.seed, registry=registry, cache=cache)
-        near = distance_to_zone(len(outcome.rows) / signals.n, zone) <= np.log(TOLERANCE)
-        if near and outcome.distinct >= config.minimum_rows(signals.n):
+        near = distance_to_zone(len(outcome.rows) / len(signals.selectable), zone) <= np.log(TOLERANCE)
+        if near and outcome.distinct >= config.minimum_rows(len(signals.selectable)):
             found.setdefault(outcome.subset_hash, outcome.recipe)
     return list(found.values())
 

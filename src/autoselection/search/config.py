@@ -315,7 +315,7 @@ class SearchConfig(StrictModel):
     min_rows: int | None = Field(
         None,
         ge=1,
-        description="Smallest subset worth an evaluation (rows); null: 2% of the pool, at least 32 and at most 500.",
+        description="Smallest subset worth an evaluation (rows); null: 2% of the rows to select from, at least 32 and at most 500.",
     )
     max_jaccard: float = Field(
         0.98,
@@ -398,11 +398,11 @@ class SearchConfig(StrictModel):
             f"{least:,}, {why}; {how}."
         )
 
-    def minimum_rows(self, pool_rows: int) -> int:
-        """Smallest subset worth an evaluation for a pool of that many rows."""
+    def minimum_rows(self, selectable: int) -> int:
+        """Smallest subset worth an evaluation for a pool with that many rows to select from."""
         if self.min_rows is not None:
             return self.min_rows
-        return min(pool_rows, max(SMALLEST_SUBSET, min(500, round(0.02 * pool_rows))))
+        return min(selectable, max(SMALLEST_SUBSET, min(500, round(0.02 * selectable))))
 
 
 def published_settings(*, wide: bool = False, **changes: Any) -> SearchConfig:

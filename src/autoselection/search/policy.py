@@ -146,7 +146,7 @@ class Policy:
         """What is wrong with a draft, with the trial or the number that it is measured against."""
         rows, asked = draft.outcome, self.history.candidates
         if problem == BELOW_MIN_ROWS:
-            least = self.history.config.minimum_rows(self.signals.n)
+            least = self.history.config.minimum_rows(len(self.signals.selectable))
             return f"the recipe keeps {rows.distinct:,} different rows, and search.min_rows asks for {least:,} or more"
         if problem == KNOWN_SUBSET:
             same = next(trial for trial in asked if trial.subset_hash == rows.subset_hash)
@@ -218,9 +218,10 @@ class Policy:
         return self._leading(number, proposals, "warmup") or self._drawn_probe(number, probe)
 
     def _drawn_probe(self, number: int, probe: int) -> Chosen | None:
-        """A probe in its zone; if the zone has no new subset large enough, in one of the others."""
+        """A probe in its zone; if the zone has no new subset large enough, in one of the others. Zones are shares of the rows that
+        may be selected: those are what steps cut."""
         zones = self.history.config.zones
-        rng = self._rng(number, WARMUP)
+        rng, selectable = self._rng(number, WARMUP), len(self.signals.selectable)
         dropped: Counter[str] = Counter()
         drawn = 0
         for turn in range(len(zones)):
@@ -234,7 +235,7 @@ class Policy:
                 if problem:
                     dropped[problem] += 1
                     continue
-                distance = warmup.distance_to_zone(len(draft.outcome.rows) / self.signals.n, zone)
+                distance = warmup.distance_to_zone(len(draft.outcome.rows) / selectable, zone)
                 if nearest is None or distance < nearest[0]:
                     nearest = (distance, draft)
                 if distance <= math.log(warmup.TOLERANCE):
@@ -243,7 +244,7 @@ class Policy:
             if nearest is None:
                 continue
             distance, draft = nearest
-            share = len(draft.outcome.rows) / self.signals.n
+            share = len(draft.outcome.rows) / selectable
             reason = f"keeps {share:.1%} of the rows, aimed at the {zone.name} zone ({zone.low:.0%} to {zone.high:.0%})"
             if distance > math.log(warmup.TOLERANCE):
                 dropped["far outside its zone"] -= 1  # the nearest of them is used
@@ -398,7 +399,7 @@ class Policy:
     def _floor(self) -> float:
         """Fewest rows of a proposal. The whole pool is no measure: it only says where to start from."""
         sizes = [len(candidate.rows) for candidate in self.history.candidates]
-        below = [size for size in sizes if size < self.signals.n]
+        below = [size for size in sizes if size < len(self.signals.selectable)]
         return SUPPORT * min(below) if below and self.predictions.ranker.has_prior else 0.0
 
     def _briefing(self, number: int, parent: EvaluatedCandidate) -> Briefing:
