@@ -121,6 +121,15 @@ def test_a_task_cannot_be_in_and_out_of_distribution() -> None:
         study_of(config, config.models[0])
 
 
+def test_levels_that_a_comparison_does_not_have_are_refused() -> None:
+    config = _load("tiny")
+    priced = config.models[0].model_copy(
+        update={"set": (*config.models[0].set, "search.fidelity={level: 0.2, cost: 0.5}")}
+    )
+    with pytest.raises(ConfigError, match=r"search\.fidelity\.cost: .*leave out 'cost'"):
+        study_of(config, priced)
+
+
 def test_unknown_folders_in_a_study_are_named(tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text("pool: {path: '${pools}/a'}\nmodel: {path: m}\ntasks: [{name: a, dev: d}]\n")

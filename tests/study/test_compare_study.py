@@ -289,3 +289,16 @@ def test_kill_nine_repeats_nothing_with_real_trainings(study_config: Path, tmp_p
     for method in document["methods"]:
         (run,) = method["runs"]
         assert run["evaluations"] == 2 and run["test"] < 0 and set(run["test_tasks"]) == {"addition", "boolean"}
+
+
+def test_levels_that_would_be_paid_for_unevenly_are_refused(study_config: Path, tmp_path: Path) -> None:
+    for override, why in (
+        (
+            "search.fidelity={level: 0.11, cost: 0.4}",
+            r"counts a short training by its share .*\(level: 0.11\), not as 0.4",
+        ),
+        ("search.fidelity={items: 0.5}", "evaluates the configured model on all items"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            _compare(study_config, tmp_path / "out", overrides=[override])
+    assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoselection.compare.session import Rows, Session
+from autoselection.errors import ConfigError
 from autoselection.operators import default_registry
 from autoselection.recipes import PrefixCache, Recipe, materialize, subset_hash
 from autoselection.search import SearchConfig
@@ -38,6 +39,25 @@ class Method:
     def budget(self, shared: int, table: SignalTable, search: SearchConfig) -> int:
         """Full evaluations that it may spend, where others may spend ``shared``."""
         return shared if self.evaluations is None else self.evaluations(table, search)
+
+
+def check_levels(search: SearchConfig) -> None:
+    """See that every method would pay the same for a score: what an evaluation costs is the share of the training that it gets.
+
+    Raises:
+        ConfigError: ``search.fidelity`` has other models, fewer items, or a price of its own for short trainings.
+    """
+    fidelity = search.fidelity
+    if fidelity.by_value:
+        raise ConfigError(
+            "search.fidelity: a comparison evaluates the configured model on all items, so that every method pays the same for a "
+            "score: leave out 'models' and 'items' (--set search.fidelity.models=[])."
+        )
+    if fidelity.cost is not None and fidelity.cost != fidelity.level:
+        raise ConfigError(
+            f"search.fidelity.cost: a comparison counts a short training by its share of a full one (level: {fidelity.level:g}), not as "
+            f"{fidelity.cost:g}, so that every method pays the same for a score: leave out 'cost' (--set search.fidelity.cost=null)."
+        )
 
 
 class Materializer:

@@ -13,6 +13,7 @@ import numpy as np
 from autoselection import files
 from autoselection.compare.comparison import Comparison, Items, Run, compare_runs, item_scores
 from autoselection.compare.floors import compared_floors
+from autoselection.compare.method import check_levels
 from autoselection.compare.methods import choose_methods
 from autoselection.compare.outputs import write_comparison
 from autoselection.compare.rounds import Rounds
@@ -47,16 +48,12 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
         out: gets ``journal.jsonl``, ``comparison.json``, ``comparison.md``, ``incumbents/``.
 
     Raises:
-        ConfigError: an unknown method, a budget below 1, no seed, or a seed twice.
+        ConfigError: an unknown method, a budget below 1, no seed, a seed twice, or levels of evaluation that a comparison does not have.
         MissingExtraError: a method's package is not installed.
         StudyError: test was scored for another comparison in this folder, or evaluations were lost to the machine.
     """
     methods = choose_methods(names)
-    if config.search.fidelity.by_value:
-        raise ConfigError(
-            "search.fidelity: a comparison evaluates the configured model on all items, so that every method pays the same for a "
-            "score: leave out 'models' and 'items' (--set search.fidelity.models=[])."
-        )
+    check_levels(config.search)
     if budget < 1:
         raise ConfigError(f"--budget must be at least 1, not {budget}.")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:

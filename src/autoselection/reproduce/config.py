@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from autoselection.compare.ablations import ABLATIONS
+from autoselection.compare.method import check_levels
 from autoselection.compare.methods import METHODS
 from autoselection.config import StudyConfig, absolute, load_config, read_document, substituted
 from autoselection.errors import ConfigError
@@ -247,9 +248,14 @@ def study_of(config: ReproductionConfig, model: ModelEntry, overrides: Sequence[
     test.
 
     Raises:
-        ConfigError: its file is missing or wrong, or a task has the name of one out of distribution.
+        ConfigError: its file is missing or wrong, its search has levels that a comparison does not have, or a task has the name of
+            one out of distribution.
     """
     study = load_config(model.study, (*model.set, *overrides), config.folders())
+    try:
+        check_levels(study.search)
+    except ConfigError as error:
+        raise ConfigError(f"{model.study}: {error}") from error
     listed = {task.name for task in config.ood}
     tasks = tuple(task for task in study.tasks if task.weight > 0 or task.name not in listed)
     study = study.model_copy(update={"tasks": tasks})
