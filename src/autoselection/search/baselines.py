@@ -15,10 +15,10 @@ from autoselection.operators import OperatorRegistry, Param, default_registry, i
 from autoselection.operators.blends import drawn_blend
 from autoselection.operators.param import blend_of
 from autoselection.operators.space import from_unit
-from autoselection.recipes import PrefixCache, Recipe, Step, materialize
+from autoselection.recipes import Materialization, PrefixCache, Recipe, Step, materialize
 from autoselection.search.config import SearchConfig
 from autoselection.search.space import RecipeSpace, drawn_options, named_operators
-from autoselection.search.warmup import TOLERANCE, distance_to_zone, draw_probe, zone_of
+from autoselection.search.warmup import TOLERANCE, TRIES, distance_to_zone, draw_probe, zone_of
 from autoselection.signals.table import SignalTable
 
 STRENGTHS = (0.75, 0.5, 0.25, 0.1)
@@ -132,10 +132,11 @@ def random_recipes(
     registry: OperatorRegistry | None = None,
     config: SearchConfig | None = None,
 ) -> list[Recipe]:
-    """Random recipe search: independent draws like the warmup probes, zones in turn, no realized subset twice.
+    """Random recipe search: independent draws like the warmup probes of a search without usual effects, zones in turn, no
+    realized subset twice.
 
-    The probes of a search with the same settings, without its edits. Fewer than ``count`` recipes come back if the
-    space holds no more.
+    A zone that no draw comes near gives the nearest one, one without a new subset leaves its turn to the next. Fewer than
+    ``count`` recipes come back if the space holds no more.
     """
     config = config or SearchConfig()
     registry = registry or default_registry()
@@ -143,15 +144,26 @@ def random_recipes(
     rng = np.random.default_rng([seed, 1])
     cache = PrefixCache()
     found: dict[str, Recipe] = {}
-    for _ in range(20 * count):
-        if len(found) == count:
-            break
-        zone = zone_of(len(found), config.zones)
-        recipe, _ = draw_probe(space, zone, config.max_steps, rng)
-        outcome = materialize(recipe, signals, seed=config.seed, registry=registry, cache=cache)
-        near = distance_to_zone(len(outcome.rows) / len(signals.selectable), zone) <= np.log(TOLERANCE)
-        if near and outcome.distinct >= config.minimum_rows(len(signals.selectable)):
-            found.setdefault(outcome.subset_hash, outcome.recipe)
+    selectable = len(signals.selectable)
+    turn = in_vain = 0
+    while len(found) < count and in_vain < max(count, len(config.zones)):
+        zone = zone_of(turn, config.zones)
+        nearest: tuple[float, Materialization] | None = None
+        for _ in range(TRIES):
+            recipe, _ = draw_probe(space, zone, config.max_steps, rng)
+            outcome = materialize(recipe, signals, seed=config.seed, registry=registry, cache=cache)
+            if outcome.subset_hash in found or outcome.distinct < config.minimum_rows(selectable):
+                continue
+            distance = distance_to_zone(len(outcome.rows) / selectable, zone)
+            if nearest is None or distance < nearest[0]:
+                nearest = (distance, outcome)
+            if distance <= np.log(TOLERANCE):
+                break
+        turn += 1
+        in_vain += 1
+        if nearest is not None:
+            found[nearest[1].subset_hash] = nearest[1].recipe
+            in_vain = 0
     return list(found.values())
 
 
