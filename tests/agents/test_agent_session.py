@@ -144,6 +144,21 @@ def test_the_budget_of_the_study_holds_for_agents(session: AgentSession, folder:
     assert len(Study(folder).trials) == 4
 
 
+def test_what_is_proposed_after_a_search_that_ended_early_is_evaluated_by_the_search_too(
+    agent_config: Path, tmp_path: Path, without_training: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zones = "search.zones=[{name: most, low: 0.9, high: 0.95}]"  # nearly the whole pool, which is evaluated first
+    few = (zones, "search.operators=[truncate_samples]", "search.max_jaccard=0.6", "final.enabled=false")
+    config = load_config(agent_config, few)
+    study = run_study(config, tmp_path / "study")
+    count = len(study.trials)
+    assert count < 3 and not study.journal.of("round")[-1]["round"]["decisions"], "nothing new was found"
+    monkeypatch.setattr(AgentSession, "_start", lambda session: None)  # the process that would evaluate is killed
+    assert propose(AgentSession(study.path), recipe(0.5)) == (f"t{count + 1:03d}", True)
+    again = run_study(config, study.path)
+    assert [trial.score for trial in again.trials][count:] == [0.75]
+
+
 def test_agents_may_be_given_less_than_the_study_has(folder: Path, without_training: Any) -> None:
     session = AgentSession(folder, evaluations=1)
     propose(session, recipe(0.5))

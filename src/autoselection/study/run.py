@@ -123,6 +123,8 @@ def _search(study: Study, prepared: Prepared, executor: Executor, tracker: Track
                 tracker.look()
                 advance(int(controller.spent) - paid, found=not evaluated)
                 paid = int(controller.spent)
+            elif controller.replaying:
+                continue  # a recorded round without candidates: rounds that somebody brought may follow it
             elif not search.spend_more():
                 break
     search.journal_rounds()  # one without candidates says why the search ended early
