@@ -59,6 +59,15 @@ def test_probes_are_valid_aim_at_their_zone_and_use_distinct_operators(seed, pro
         assert low - 1e-6 <= step.params["fraction"] <= high + 1e-6
 
 
+def test_probes_of_one_step_are_caps_and_filters():
+    zone, here = PUBLISHED_ZONES[1], space(max_steps=1)
+    drawn = [draw_probe(here, zone, 1, np.random.default_rng(seed)) for seed in range(200)]
+    assert all(len(recipe.steps) == 1 and within(recipe, here) for recipe, _ in drawn)
+    assert {recipe.steps[0].operator for recipe, _ in drawn} == {*here.caps, *here.filters}
+    for recipe, target in drawn:
+        assert target * 0.92 - 1e-6 <= recipe.steps[0].params["fraction"] <= target * 1.08 + 1e-6
+
+
 def test_zones_take_turns():
     names = [zone_of(probe, PUBLISHED_ZONES).name for probe in range(4)]
     assert names == ["moderate", "aggressive", "exploratory", "moderate"]

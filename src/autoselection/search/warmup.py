@@ -30,10 +30,13 @@ def draw_probe(space: RecipeSpace, zone: ZoneConfig, max_steps: int, rng: np.ran
     """A random recipe whose steps together keep about a target retention, and that target.
 
     The target is drawn from the zone. A size cap and one to ``MAX_FILTERS`` distinct score filters stand in random
-    order; each of the n steps keeps the n-th root of the target times U(1 - JITTER, 1 + JITTER) of its rows.
+    order; each of the n steps keeps the n-th root of the target times U(1 - JITTER, 1 + JITTER) of its rows. A recipe of one
+    step is a cap or a filter.
     """
     target = float(rng.uniform(zone.low, zone.high))
     caps, filters = space.caps, space.filters
+    if max_steps == 1 and caps:  # the only step may be a filter as well
+        caps, filters = (*caps, *filters), ()
     names = [caps[int(rng.integers(len(caps)))]] if caps else []
     most = min(MAX_FILTERS, max_steps - len(names), len(filters))
     if most > 0:
