@@ -46,6 +46,15 @@ def test_close_and_unsure_leaders_are_repeated_and_clear_ones_are_not():
     assert leader_to_repeat(settled, belief(0.5, 0.1), 0.3) is None
 
 
+def test_a_leader_that_was_trained_often_enough_leaves_the_repeat_to_the_next():
+    beliefs = [belief(1.0, 0.5), belief(0.95, 0.3), belief(-1.0, 0.3)]
+    assert leader_to_repeat(beliefs, belief(0.0, 0.1), 0.3)[0] == 0
+    place, rise, _ = leader_to_repeat(beliefs, belief(0.0, 0.1), 0.3, done=[0])
+    assert place == 1, "its rival is the one that is not repeated"
+    assert rise == gain(np.array([0.95]), np.array([0.3]), np.array([1.0]), 0.3)[0]
+    assert leader_to_repeat(beliefs, None, 0.3, done=[0, 1, 2]) is None
+
+
 def noisy(small, config, noise):
     rng = np.random.default_rng(1)
     controller = SearchController(small.signals, config)

@@ -8,6 +8,7 @@ Comput. 21, 2009; here one recipe's belief changes at a time).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -42,13 +43,16 @@ def gain(mu: Array, sigma: Array, rival: Array, noise: float) -> Array:
     return np.asarray(step * np.maximum(h, 0.0))
 
 
-def leader_to_repeat(known: list[Prediction], new: Prediction | None, noise: float) -> tuple[int, float, float] | None:
+def leader_to_repeat(
+    known: list[Prediction], new: Prediction | None, noise: float, done: Collection[int] = ()
+) -> tuple[int, float, float] | None:
     """The evaluated recipe worth repeating, its gain and that of the new one; None where the new one is worth more.
 
     Args:
         known: beliefs about the evaluated recipes.
         new: belief about the best new proposal; one that may miss a floor gains in so far as it does not.
         noise: standard deviation of one evaluation.
+        done: places of those evaluated as often as they may be: rivals of the others, and not repeated.
     """
     if len(known) < 2:
         return None
@@ -58,6 +62,7 @@ def leader_to_repeat(known: list[Prediction], new: Prediction | None, noise: flo
     rival = np.full(len(mu), mu[order[0]])
     rival[order[0]] = mu[order[1]]
     gains = gain(mu, sigma, rival, noise)
+    gains[list(done)] = -np.inf
     fresh = 0.0
     if new is not None:
         fresh = float(gain(np.array([new.mu]), np.array([new.sigma]), mu[order[:1]], noise)[0])
@@ -82,8 +87,9 @@ def repeat(
         return None
     believed = predictions.of_candidates(leaders, number)
     noise = predictions.noise()
-    chosen = leader_to_repeat(believed, new.prediction if new else None, noise)
-    if chosen is None or asked[leaders[chosen[0]].subset_hash] >= config.most:
+    done = [place for place, leader in enumerate(leaders) if asked[leader.subset_hash] >= config.most]
+    chosen = leader_to_repeat(believed, new.prediction if new else None, noise, done)
+    if chosen is None:
         return None
     place, rise, instead = chosen
     first, expected = leaders[place], believed[place]
