@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoselection.errors import StudyError
+from autoselection.recipes import Recipe, Step
 from autoselection.search import Observation, SearchConfig, SearchController
+from autoselection.search.history import SearchHistory
 from autoselection.search.ranker import Prediction
 from autoselection.search.repeats import gain, leader_to_repeat
 
@@ -53,6 +58,70 @@ def test_a_leader_that_was_trained_often_enough_leaves_the_repeat_to_the_next():
     assert place == 1, "its rival is the one that is not repeated"
     assert rise == gain(np.array([0.95]), np.array([0.3]), np.array([1.0]), 0.3)[0]
     assert leader_to_repeat(beliefs, None, 0.3, done=[0, 1, 2]) is None
+
+
+@pytest.fixture
+def history(small):
+    """``history(config, (subset, origin, parent, score), ...)``: what was asked and told; trials are t001, t002, ..."""
+    (template,) = SearchController(small.signals, SearchConfig(min_rows=10)).ask(1)
+    cuts = {subset: Recipe((Step("truncate_samples", {"fraction": share}),)) for subset, share in SHARES.items()}
+
+    def made(config, *trials):
+        found = SearchHistory(SearchConfig(**config))
+        for number, (subset, origin, parent, score) in enumerate(trials, 1):
+            key = f"t{number:03d}"
+            asked = replace(template, id=key, number=number, subset_hash=subset, origin=origin, parent=parent)
+            found.ask(replace(asked, recipe=cuts[subset]))
+            tasks = score if isinstance(score, dict) else {}
+            found.tell(Observation(key, float(np.mean(list(tasks.values()))) if tasks else score, tasks))
+        return found
+
+    return made
+
+
+SHARES = {"a": 0.9, "b": 0.5, "c": 0.3}
+
+
+def test_stagnation_goes_by_the_means_that_the_best_goes_by(history):
+    lucky = (("a", "initial", None, 2.0), ("b", "edit", "t001", 0.5), ("a", "repeat", None, 0.0))  # a is 1.0 by now
+    found = history({}, *lucky)
+    assert found.best.candidate.subset_hash == "a" and found.stagnation == 2
+    assert history({}, *lucky, ("c", "edit", "t001", 1.5)).stagnation == 0, (
+        "a new best, if no more than a's first score"
+    )
+    lower = history({}, *lucky, ("b", "repeat", "t001", 1.2))  # b is 0.85 by now
+    assert lower.best.candidate.subset_hash == "a" and lower.stagnation == 3, "one good score is no new best"
+
+
+def test_a_repeat_joins_the_front_by_its_mean(history):
+    config = {"pareto": ("x", "y")}
+    two = (("a", "initial", None, {"x": 1.0, "y": 0.0}), ("b", "edit", "t001", {"x": 0.0, "y": 1.0}))
+    assert history(config, *two).stagnation == 0
+    for x, stagnation in ((0.5, 1), (1.0, 1), (1.5, 0)):
+        assert history(config, *two, ("a", "repeat", None, {"x": x, "y": 0.0})).stagnation == stagnation
+    assert history(config, *two, ("c", "edit", "t001", {"x": 0.9, "y": 0.0})).stagnation == 1
+
+
+def test_credit_is_of_means_and_once_a_child(history):
+    once = history({}, ("a", "initial", None, 0.5), ("b", "edit", "t001", 1.0))
+    parents = history({}, ("a", "initial", None, 0.0), ("a", "repeat", None, 1.0), ("b", "edit", "t001", 1.0))
+    children = history(
+        {},
+        ("a", "initial", None, 0.5),
+        ("b", "edit", "t001", 1.5),
+        ("b", "repeat", "t001", 0.75),
+        ("b", "repeat", "t001", 0.75),
+    )
+    assert once.credit.operators and parents.credit == once.credit == children.credit
+
+
+def test_a_repeat_without_the_scores_of_tasks_is_refused_when_it_is_told(history):
+    first = ("a", "initial", None, {"x": 1.0, "y": 0.5})
+    with pytest.raises(StudyError, match=r"t002 is another evaluation of the subset of t001, which was told .* 'y'"):
+        history({}, first, ("a", "repeat", None, {"x": 1.0}))
+    assert history({}, first, ("a", "repeat", None, None)).best.observation.tasks == {"x": 1.0, "y": 0.5}
+    more = history({}, ("a", "initial", None, 1.0), ("a", "repeat", None, {"x": 2.0}))
+    assert (more.best.score, more.best.observation.tasks) == (1.5, {})
 
 
 def noisy(small, config, noise):

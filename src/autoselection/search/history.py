@@ -15,7 +15,7 @@ from autoselection.search.credit import Credit, credit
 from autoselection.search.levels import FULL, Level, lower_levels
 from autoselection.search.pareto import NO_TASKS, ROWS, SCORE, TOKENS, front
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
-from autoselection.search.series import aligned
+from autoselection.search.series import Series, aligned
 from autoselection.tasks import merit
 from autoselection.wording import clipped
 
@@ -61,6 +61,13 @@ class SearchHistory:
             raise StudyError(
                 f"Trial {key}: task '{lacking[0]}' {needed[lacking[0]]} and no score: tell an Observation with 'tasks'."
             )
+        alike = self._alike(candidate)
+        dropped = sorted(set(alike[0].observation.tasks) - set(observation.tasks)) if alike else []
+        if observation.score is not None and dropped:
+            raise StudyError(
+                f"Trial {key} is another evaluation of the subset of {alike[0].id}, which was told with a score of task "
+                f"'{dropped[0]}': tell an Observation whose 'tasks' has it, too."
+            )
         if observation.subset_hash is not None and observation.subset_hash != candidate.subset_hash:
             raise StudyError(
                 f"Trial {key} was evaluated on another subset ({observation.subset_hash}) than this search gives "
@@ -70,6 +77,17 @@ class SearchHistory:
         if known is not None and known != observation:
             raise StudyError(f"Trial {key} was already told with another outcome (score {known.score}).")
         self._observations[key] = observation
+
+    def _alike(self, candidate: Candidate) -> list[EvaluatedCandidate]:
+        """Scored evaluations of a candidate's subset before its own whose scores are averaged with it, see :attr:`standing`."""
+        return [
+            trial
+            for trial in self.told
+            if trial.candidate.subset_hash == candidate.subset_hash
+            and trial.candidate.number < candidate.number
+            and trial.full == (candidate.fidelity == 1.0)
+            and trial.score is not None
+        ]
 
     @property
     def traded(self) -> list[str]:
@@ -193,11 +211,9 @@ class SearchHistory:
         for group in groups.values():
             told = [item for item in group if item[0].full] or group
             told = [item for item in told if item[0].score is not None] or told[:1]
-            first, score = told[0]
-            mean = float(np.mean([score for _, score in told])) if len(told) > 1 else score
-            if first.score is not None and (mean != first.score or len(told) > 1):
-                tasks = _mean_tasks([trial.observation.tasks for trial, _ in told])
-                first = replace(first, observation=replace(first.observation, score=mean, tasks=tasks))
+            first = told[0][0]
+            if first.score is not None:
+                first = _mean_of([trial for trial, _ in told], [score for _, score in told])
             found.append(first)
         return tuple(sorted(found, key=lambda trial: trial.candidate.number))
 
@@ -208,19 +224,21 @@ class SearchHistory:
 
     @property
     def credit(self) -> Credit:
-        """Operator credit of all edits with two scores of the same fidelity."""
-        told = self.told
-        scores = {
-            (trial.candidate.subset_hash, trial.candidate.series): trial.score
-            for trial in told
-            if trial.score is not None
-        }
+        """Operator credit of all edits with two scores of the same fidelity, each the mean of its repeats."""
+        scores: dict[tuple[str, Series], list[float]] = {}
+        first: dict[tuple[str, Series], Candidate] = {}
+        for trial in self.told:
+            if trial.score is not None:
+                place = (trial.candidate.subset_hash, trial.candidate.series)
+                scores.setdefault(place, []).append(trial.score)
+                first.setdefault(place, trial.candidate)
+        means = {place: float(np.mean(found)) if len(found) > 1 else found[0] for place, found in scores.items()}
         changes = []
-        for trial in told:
-            parent = self._candidates.get(trial.candidate.parent) if trial.candidate.parent else None
-            before = scores.get((parent.subset_hash, trial.candidate.series)) if parent is not None else None
-            if parent is not None and before is not None and trial.score is not None:
-                changes.append((parent.recipe, trial.candidate.recipe, trial.score - before))
+        for (_, series), candidate in first.items():
+            parent = self._candidates.get(candidate.parent) if candidate.parent else None
+            before = means.get((parent.subset_hash, series)) if parent is not None else None
+            if parent is not None and before is not None:
+                changes.append((parent.recipe, candidate.recipe, means[candidate.subset_hash, series] - before))
         return credit(changes)
 
     @property
@@ -228,20 +246,33 @@ class SearchHistory:
         """Full evaluations of edits since there was a new best (a new best trade-off, if objectives are traded off) or a
         reseed was asked for.
 
-        Initial recipes and warmup probes raise the best but do not count as evaluations without improvement.
+        Initial recipes and warmup probes raise the best but do not count as evaluations without improvement. Scores are the means
+        of a subset's repeats so far, as those of :attr:`best`: a repeat may raise or lower the best.
         """
-        best, count = (-math.inf, -math.inf), 0
-        seen: list[list[float]] = []
+        count = 0
+        told: dict[str, list[EvaluatedCandidate]] = {}
+        merits: dict[str, tuple[float, float]] = {}
+        fronted: dict[str, list[float]] = {}  # objectives of subsets that meet every floor
         for candidate in self._candidates.values():
             observation = self._observations.get(candidate.id)
             full = candidate.fidelity == 1.0
             improved = False
             if observation is not None and observation.score is not None and full:
-                improved = self._merit(observation) > best
-                if self.config.pareto and self._merit(observation)[0] == 0:
-                    seen.append(self.objectives(EvaluatedCandidate(candidate, observation)))
-                    improved = improved or bool(front(np.array(seen))[-1])
-                best = max(best, self._merit(observation))
+                subset = candidate.subset_hash
+                told.setdefault(subset, []).append(EvaluatedCandidate(candidate, observation))
+                mean = _mean_of(told[subset])
+                found = self._merit(mean.observation)
+                improved = found > max(merits.values(), default=(-math.inf, -math.inf))
+                merits[subset] = found
+                if self.config.pareto:
+                    # A repeat is on the front if it beats what the subset was before, too.
+                    if found[0] == 0:
+                        now = self.objectives(mean)
+                        new = now != fronted.get(subset)
+                        improved = improved or (new and bool(front(np.array([*fronted.values(), now]))[-1]))
+                        fronted[subset] = now
+                    else:
+                        fronted.pop(subset, None)
             if improved or candidate.origin == "reseed":
                 count = 0
             elif candidate.origin in ("edit", "fresh", "promotion", "repeat") and full and observation is not None:
@@ -278,5 +309,17 @@ class SearchHistory:
         return scores
 
 
-def _mean_tasks(tasks: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([scores[name] for scores in tasks])) for name in tasks[0]}
+def _mean_of(trials: Sequence[EvaluatedCandidate], scores: Sequence[float] | None = None) -> EvaluatedCandidate:
+    """The first of several scored evaluations of a subset, with the means of their scores.
+
+    Args:
+        scores: theirs on another scale.
+    """
+    scores = [float(trial.score or 0.0) for trial in trials] if scores is None else scores
+    first, mean = trials[0], float(np.mean(scores)) if len(scores) > 1 else scores[0]
+    if len(trials) == 1 and mean == first.score:
+        return first
+    tasks = {
+        name: float(np.mean([trial.observation.tasks[name] for trial in trials])) for name in first.observation.tasks
+    }
+    return replace(first, observation=replace(first.observation, score=mean, tasks=tasks))
