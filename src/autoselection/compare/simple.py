@@ -18,7 +18,7 @@ MOST_AGAIN = 1000
 
 
 def _random(session: Session, seed: int) -> None:
-    """Random recipe search: draws as in the warmup, retention zones in turn."""
+    """Random recipe search: the draws that warmup probes are chosen from, retention zones in turn."""
     made = Materializer(session, session.search.seed)  # as random_recipes checks sizes and duplicates of its own
     recipes = random_recipes(session.table, session.budget, seed, config=session.search)
     evaluate_in_turn(session, (rows for recipe in recipes if (rows := made.rows(recipe)) is not None))

@@ -194,7 +194,7 @@ class Editor:
         if not unions or not self.sources or len(steps) >= self.max_steps:
             return None
         if any(step.operator in unions for step in steps):
-            return None  # one union at a time: nested ones grow without bound
+            return None  # one union a recipe; its source may hold one of its own
         weights = np.array([source.weight for source in self.sources])
         source = self.sources[int(rng.choice(len(self.sources), p=weights / weights.sum()))]
         step = self.space.draw(unions[int(rng.integers(len(unions)))], rng, recipes=[source.key])
