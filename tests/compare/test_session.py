@@ -3,6 +3,8 @@ from __future__ import annotations
 import importlib.util
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from autoselection.compare import (
 )
 from autoselection.compare import methods as known_methods
 from autoselection.compare.method import Method
+from autoselection.compare.scorer import StudyScorer
 from autoselection.compare.session import FIDELITIES
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.recipes import subset_hash
@@ -177,6 +180,14 @@ def test_rows_that_none_may_select_stay_out(name: str) -> None:
     session = Session(scorer, 4, 0)
     METHODS[name].run(session, 1)
     assert all((item.rows % 2 == 1).all() for item in session.log) and session.log
+
+
+def test_the_least_rows_of_a_study_s_pool_are_of_those_to_select_from() -> None:
+    table = SyntheticWorld(2, n=4000).table
+    table = replace(table, excluded=np.arange(table.n) >= 2000)
+    ledger: Any = SimpleNamespace(config=SimpleNamespace(search=SearchConfig()))
+    rounds: Any = None
+    assert StudyScorer(table, ledger, rounds).min_rows == 40
 
 
 def test_methods_draw_from_the_search_space_of_the_study(failing: Failing) -> None:
