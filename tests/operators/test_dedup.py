@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from operator_tables import apply, tables_and_rows
 
 from autoselection.errors import SignalError
-from autoselection.operators import dedup, default_registry
+from autoselection.operators import Context, dedup, default_registry, validate_params
 from autoselection.operators import greedy as greedy_rule
+from autoselection.operators.base import Decision
 from autoselection.operators.dedup import cluster_count
 from autoselection.operators.greedy import cosine_keep, keep_by_edges, keep_first
+from autoselection.pool import ingest
+from autoselection.signals import Shard, load_table
 from autoselection.signals.arrays import MinHashParams, SparseRows
 from autoselection.signals.derived import cluster_cosines, leading_directions
 from autoselection.signals.derived import cosine as similar
@@ -24,6 +27,8 @@ from autoselection.signals.derived.cosine_pairs import FeatureClusters
 from autoselection.signals.derived.kmeans import spherical_kmeans
 from autoselection.signals.families import near_duplicates as near
 from autoselection.signals.families.minhash import shingles
+from autoselection.signals.store import SignalStore
+from autoselection.signals.stored import SignalSpec
 from autoselection.signals.table import SignalTable
 
 
@@ -107,6 +112,46 @@ def test_cosine_equals_the_greedy_rule(limit, case, threshold, dense):
     assert outcome.missing == empty.sum()
     if limit:
         assert outcome.notes == {}
+
+
+@pytest.fixture
+def stored_pairs(tmp_path):
+    """The table of a pool whose stored embeddings, float16, are 41 pairs of rows, and the cosines of these, from 0.899 to
+    0.901; rows of different pairs are orthogonal."""
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 41)
+    between = np.arccos(np.linspace(0.899, 0.901, 41))
+    pairs = np.arange(41)
+    vectors = np.zeros((41, 2, 41, 2), np.float16)
+    for place, angle in enumerate((angles, angles + between)):
+        vectors[pairs, place, pairs] = np.column_stack([np.cos(angle), np.sin(angle)])
+    vectors = vectors.reshape(82, 82)
+    pool = ingest([{"prompt": f"p{row}", "response": "r"} for row in range(82)], tmp_path / "pool").pool
+    store = SignalStore.of(pool)
+    (done,) = store.compute(
+        [SignalSpec("embeddings", 1)],
+        lambda rows, _: {"embeddings": Shard({"embeddings": vectors[rows.start : rows.stop]})},
+        shard_rows=100,
+        description="Embeddings",
+    )
+    store.set_current({"embeddings": done.key})
+    exact = vectors.astype(np.float64)
+    return load_table(pool), (exact[::2] * exact[1::2]).sum(axis=1)
+
+
+@pytest.mark.parametrize("limit", [10**9, 0], ids=["edges", "direct"])
+def test_stored_embeddings_are_compared_in_single_precision(limit, stored_pairs, monkeypatch):
+    monkeypatch.setattr(similar, "EDGE_LIMIT", limit)
+    table, cosine = stored_pairs
+    assert table.embeddings.dtype == np.float16
+    operator, context = default_registry().get("semantic_dedup"), Context(table, 0, lambda _: None)
+    rows, second = np.arange(table.n), np.arange(1, table.n, 2)
+    for threshold in (0.8995, 0.9, 0.9005):
+        params = validate_params(operator, {"strategy": "sentence", "cosine_threshold": threshold})
+        kept = operator(rows, params, context).rows
+        assert np.setdiff1d(rows, kept).tolist() == second[cosine >= threshold - 1e-6].tolist()
+        told = operator.judge(Decision.of(rows, kept, params, context), second)
+        assert [one.other for one in told] == (second - 1).tolist()
+        np.testing.assert_allclose([one.value for one in told], cosine, atol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from autoselection.operators.base import Decision, Rows
 from autoselection.operators.greedy import first_of_each
 from autoselection.operators.judgement import Judgement, shown
+from autoselection.signals.derived.cosine import single
 from autoselection.signals.pairs import Edges
 
 #: Cosines that are computed at once.
 _CELLS = 1 << 24
+#: Kept rows that are multiplied at once.
+_ROWS = 1 << 14
 
 
 def by_groups(decision: Decision, asked: Rows, codes: NDArray[Any], same: str) -> list[Judgement | None]:
@@ -110,8 +113,11 @@ def _nearest_earlier(
     """The most similar of the kept rows that stand before each row, -1 if there is none, and the cosine."""
     if not len(kept):
         return np.full(len(rows), -1, np.int64), np.zeros(len(rows))
-    products = unit[rows] @ unit[kept].T
-    cosines = np.asarray(products if isinstance(products, np.ndarray) else products.toarray(), np.float64)
+    asked = single(unit[rows])
+    cosines = np.empty((len(rows), len(kept)))
+    for start in range(0, len(kept), _ROWS):
+        products = asked @ single(unit[kept[start : start + _ROWS]]).T
+        cosines[:, start : start + _ROWS] = products if isinstance(products, np.ndarray) else products.toarray()
     cosines[np.isnan(cosines)] = -np.inf
     cosines[places[kept][None, :] >= places[rows][:, None]] = -np.inf
     best = cosines.argmax(axis=1)

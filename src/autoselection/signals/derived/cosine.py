@@ -131,9 +131,18 @@ class Halves:
         return products
 
 
+def single(unit: Any) -> Any:
+    """A block of dense unit rows as float32; sparse rows as they are.
+
+    Embeddings are stored as float16, in which products are slow and round by 5e-4. Only what is multiplied at once is
+    converted: a whole pool's would take twice the memory of what is stored.
+    """
+    return np.asarray(unit, np.float32) if isinstance(unit, np.ndarray) else unit
+
+
 def products_from(left: Any, right: Any, limit: float) -> tuple[IntArray, IntArray, NDArray[Any]]:
     """All (i, j, cosine) with cosine >= limit - COSINE_SLACK between two blocks of unit rows, dense or in halves."""
-    products = left.products(right) if isinstance(left, Halves) else left @ right.T
+    products = left.products(right) if isinstance(left, Halves) else single(left) @ single(right).T
     i, j = np.divmod(np.flatnonzero(products >= limit - COSINE_SLACK), max(1, products.shape[1]))
     return i, j, products[i, j]
 
@@ -194,6 +203,7 @@ def listable_floor(sample: Any, rows: int, floor: float) -> float:
         sample: unit rows like those of :func:`cosine_edges`.
         rows: of the pool.
     """
+    sample = single(sample)
     products = sample @ sample.T if isinstance(sample, np.ndarray) else (sample @ sample.T).toarray()
     cosines = products[np.triu_indices(len(products), 1)]
     pairs, limit = math.comb(rows, 2), EDGE_LIMIT * len(cosines)

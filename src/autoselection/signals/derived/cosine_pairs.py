@@ -70,6 +70,7 @@ class CosinePairs(_SimilarPairs):
     def __init__(self, signal: str) -> None:
         super().__init__(floor=COSINE_FLOOR)
         self.name = {"sae": "feature pairs", "embeddings": "sentence pairs"}[signal]
+        self.version = {"sae": 1, "embeddings": 2}[signal]
         self.uses = (signal,)
 
     def find(self, table: SignalTable) -> tuple[IntArray, Edges, float]:
@@ -119,7 +120,7 @@ class ClusterPairs(_SimilarPairs):
 
 
 def unit_vectors(table: SignalTable, signal: str) -> Any:
-    """Unit rows: sparse ones of the features (``sae``), or the embeddings."""
+    """Unit rows: sparse ones of the features (``sae``), float32, or the embeddings as they are stored, float16 or float32."""
     if signal != "sae":
         return table.require_embeddings()
     return kept_with(table, "unit features", lambda: normalized(table.require_sae().to_scipy()))
