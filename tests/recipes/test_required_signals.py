@@ -17,6 +17,8 @@ from autoselection.recipes import (
     recipe_signals,
     rows_by_step,
 )
+from autoselection.recipes.required_signals import read_signals
+from autoselection.reproduce.rows import FixedRow, lacking
 from autoselection.signals import signal_names
 from autoselection.signals.table import SignalTable
 
@@ -54,7 +56,14 @@ def test_only_what_is_lacking_is_named():
     asked = recipe(("ifd_filter", {}), ("score_filter", {"signal": "reward"}), ("semantic_dedup", {}))
     assert lacking_signals(asked, TABLE) == ("reward",)
     assert lacking_signals(recipe(("ngram_entropy", {"scope": "cluster"})), TABLE) == ()  # clustered by features
+    for operator in ("diversity", "cluster_balance"):
+        found = recipe((operator, {}))
+        assert lacking_signals(found, TABLE) == () and read_signals(found, TABLE) == ("sae",)  # likewise
+        assert lacking(FixedRow("of a paper", "recipe", found), TABLE) == []
+    sentences = recipe(("semantic_dedup", {"strategy": "sentence"}))
+    assert lacking_signals(sentences, TABLE) == ("embeddings",)  # nothing stands in
     bare = SignalTable.from_arrays(n=3)
+    assert lacking_signals(ready_recipes()["balanced-clusters"].recipe, bare)[1:] == ("embeddings",)
     assert lacking_signals(asked, bare) == ("ifd", "reward", "near_duplicates")
 
 

@@ -210,7 +210,10 @@ def test_operators_that_no_search_can_use_are_refused_with_the_configuration(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["search.also=[diversity]"], r"search\.also: 'diversity' needs .*signals\.signals leaves out 'embeddings'"),
+        (
+            ["search.also=[diversity]", "signals.signals=[tokens, ngram_entropy]"],
+            r"search\.also: 'diversity' needs .*signals\.signals leaves out 'embeddings'",
+        ),
         (
             ["search.operators=[mona_filter]", "sae=null", "signals.signals=null"],
             r"'mona' cannot be computed, as no SAE",
@@ -225,6 +228,12 @@ def test_operators_whose_signals_a_study_will_not_have_are_refused_before_any_si
         with pytest.raises(ConfigError, match=message):
             look(config)
     assert not (tmp_path / "study" / "pool").exists()
+
+
+def test_an_operator_may_be_searched_where_the_study_has_what_stands_in_for_its_signal(fresh: Any) -> None:
+    config = fresh("search.also=[diversity]")
+    assert "sae" in config.signals.signals and "embeddings" not in config.signals.signals
+    check_setup(config)
 
 
 def test_settings_may_change_while_nothing_is_decided(

@@ -203,7 +203,12 @@ class Operator(Protocol):
 
 
 class BaseOperator:
-    """Defaults for the members of :class:`Operator`, by the roles of parameters where these matter."""
+    """Defaults for the members of :class:`Operator`, by the roles of parameters where these matter.
+
+    Attributes:
+        stand_ins: for a signal that :meth:`needs` names, those that the operator reads in its place on a pool without it,
+            the first that the pool has. No part of :class:`Operator`: one that does not say so needs what it names.
+    """
 
     name: str
     family: str
@@ -213,6 +218,7 @@ class BaseOperator:
     randomized: bool = False
     searched: bool = True
     published: bool = True
+    stand_ins: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """The column that decides, if the parameters name one."""
@@ -223,7 +229,7 @@ class BaseOperator:
         return self.params
 
     def available(self, signals: SignalTable) -> bool:
-        return all(has_signal(signals, name) for name in self.needs({}))
+        return all(has_signal(signals, name) for name in needs_of_pool(self, {}, signals))
 
     def check(self, params: Mapping[str, Any]) -> None:
         """No rules."""
@@ -290,9 +296,30 @@ def has_signal(signals: SignalTable, name: str) -> bool:
     """Whether ``signals`` hold what :meth:`Operator.needs` calls ``name``."""
     if name == "mona":
         return bool(signals.tasks)
-    if name in ("text_hash", "minhash", "sae", "embeddings", "texts"):
+    if name in ("text_hash", "minhash", "near_duplicates", "sae", "embeddings", "texts"):
         return getattr(signals, name) is not None
     return name in signals.columns
+
+
+def alternatives(operator: Operator | BaseOperator, need: str) -> tuple[str, ...]:
+    """What :meth:`Operator.needs` calls ``need``, and what stands in for it, the preferred one first."""
+    stand_ins: Mapping[str, tuple[str, ...]] = getattr(operator, "stand_ins", {})
+    return (need, *stand_ins.get(need, ()))
+
+
+def needs_in_words(operator: Operator, mark: str = "") -> list[str]:
+    """What the operator needs with its default parameters: ``embeddings or sae``, each name between two ``mark``."""
+    return [" or ".join(f"{mark}{name}{mark}" for name in alternatives(operator, need)) for need in operator.needs({})]
+
+
+def needs_of_pool(
+    operator: Operator | BaseOperator, params: Mapping[str, Any], signals: SignalTable
+) -> tuple[str, ...]:
+    """What the operator reads of this pool: a need that it lacks is replaced by what stands in for it, if it has that."""
+    return tuple(
+        next((name for name in alternatives(operator, need) if has_signal(signals, name)), need)
+        for need in operator.needs(params)
+    )
 
 
 def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 
-from autoselection.operators.base import Operator
+from autoselection.operators.base import Operator, needs_in_words
 from autoselection.operators.param import Param
 from autoselection.operators.registry import OperatorRegistry
 
@@ -54,7 +54,7 @@ def _overview(operators: Sequence[Operator]) -> list[str]:
 def _section(operator: Operator, rows: Sequence[str], same_as: str) -> str:
     kind = "published" if operator.published else "ours"
     where = "in the default search space" if operator.searched else "outside the default search space"
-    needs = ", ".join(f"`{name}`" for name in operator.needs({})) or "none"
+    needs = ", ".join(needs_in_words(operator, "`")) or "none"
     lines = [
         f"## {operator.name}",
         "",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.operators.base import BaseOperator, Context, Outcome, Rows
-from autoselection.operators.groups import SCOPES, scopes_of
+from autoselection.operators.groups import SCOPES, VECTORS, scopes_of
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import missing_phrases, number, percent, within
 from autoselection.operators.ranking import Positions, Ranking, share
@@ -144,13 +144,14 @@ class CutFilter(BaseOperator):
     ends = ("highest", "lowest")
     #: What the cut is made for again, in words.
     each = ""
+    stand_ins = VECTORS
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return ranged(self.params, top_k={"high": max(1, signals.n)}, scope={"choices": scopes_of(signals)})
 
     @staticmethod
     def scope_needs(params: Mapping[str, Any]) -> tuple[str, ...]:
-        """What the scope reads; a pool without embeddings is clustered by its SAE features."""
+        """What the scope reads."""
         return {"task": ("mona",), "cluster": ("embeddings",), "tools": (TOOL_NAMES,)}.get(
             params.get("scope", "whole"), ()
         )

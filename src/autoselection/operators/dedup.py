@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from autoselection.operators.base import BaseOperator, Context, Decision, Note, Outcome, Rows, has_signal
+from autoselection.operators.base import (
+    BaseOperator,
+    Context,
+    Decision,
+    Note,
+    Outcome,
+    Rows,
+    has_signal,
+    needs_of_pool,
+)
 from autoselection.operators.greedy import Mask, cosine_keep, first_of_each, keep_by_edges, keep_in_squares
 from autoselection.operators.judgement import Judgement
 from autoselection.operators.param import Param, ranged
@@ -131,6 +141,8 @@ class SemanticDedup(BaseOperator):
         ),
     )
 
+    stand_ins = MappingProxyType({"minhash": ("near_duplicates",)})
+
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         made = MinHashParams().ngram_size
         if params.get("part", "row") != "row" or params.get("ngram_size", made) != made:
@@ -138,7 +150,7 @@ class SemanticDedup(BaseOperator):
         return (_SIGNAL_OF_STRATEGY[params.get("strategy", "minhash")],)
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
-        present = tuple(name for name, signal in _SIGNAL_OF_STRATEGY.items() if has_signal(signals, signal))
+        present = self._strategies(signals)
         if signals.n > ALL_PAIRS_ROWS:
             present = tuple(name for name in present if name not in _BY_COSINE) or present
         if not present:
@@ -153,7 +165,12 @@ class SemanticDedup(BaseOperator):
         )
 
     def available(self, signals: SignalTable) -> bool:
-        return any(has_signal(signals, signal) for signal in _SIGNAL_OF_STRATEGY.values())
+        return bool(self._strategies(signals))
+
+    def _strategies(self, signals: SignalTable) -> tuple[str, ...]:
+        """The strategies that the pool has what they compare for."""
+        needs = {name: needs_of_pool(self, {"strategy": name}, signals) for name in _SIGNAL_OF_STRATEGY}
+        return tuple(name for name, needed in needs.items() if all(has_signal(signals, need) for need in needed))
 
     def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
         found = [str(params["strategy"])]

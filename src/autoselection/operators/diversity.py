@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from autoselection.operators.base import BaseOperator, Context, Decision, Note, Outcome, Rows
 from autoselection.operators.columns import searched_columns
 from autoselection.operators.coverage import GROUND, WORK, facility_location, k_center
-from autoselection.operators.groups import NO_VECTOR, group_codes, pool_vectors
+from autoselection.operators.groups import NO_VECTOR, VECTORS, group_codes, pool_vectors
 from autoselection.operators.judgement import Judgement, shown, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import missing_phrases, number, percent
@@ -29,12 +29,10 @@ class _InEmbeddings(BaseOperator):
     searched = False
     published = False
     randomized = True
+    stand_ins = VECTORS
 
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return ("embeddings",)
-
-    def available(self, signals: SignalTable) -> bool:
-        return signals.embeddings is not None or signals.sae is not None
+        return ("embeddings", *super().needs(params))
 
 
 class Diversity(_InEmbeddings):
@@ -211,10 +209,6 @@ class ClusterBalance(_InEmbeddings):
             help="what to do with rows without that score",
         ),
     )
-
-    def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
-        column = self.scored_by(params)
-        return ("embeddings",) if column is None else ("embeddings", column)
 
     def space(self, signals: SignalTable) -> tuple[Param, ...]:
         return ranged(sized(self.params, signals), signal={"choices": searched_columns(signals, owned=True)})

@@ -6,6 +6,8 @@ Codes are those of the whole pool: they do not depend on the rows a step is give
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +34,8 @@ COLUMN = "column/"
 MOST_VALUES = 1024
 NO_VECTOR = "without a vector"
 """The last cluster: rows that have none."""
+VECTORS: Mapping[str, tuple[str, ...]] = MappingProxyType({"embeddings": ("sae",)})
+"""``stand_ins`` of an operator that reads :func:`pool_vectors`, or clusters."""
 NO_VALUE = "without a value"
 _BATCH = 1 << 15
 _SEED = 0

@@ -36,7 +36,7 @@ from autoselection.errors import ConfigError, RecipeError
 from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes.materialize import Materialization, PrefixCache, materialize
 from autoselection.recipes.recipe import Recipe
-from autoselection.recipes.required_signals import recipe_signals
+from autoselection.recipes.required_signals import read_signals
 from autoselection.schema import StrictModel
 from autoselection.signals import SignalStore, SignalTable
 from autoselection.validation import validate
@@ -116,9 +116,7 @@ class Lock(StrictModel):
                 "Only what was selected from a pool can be locked: load the signals with load_table(pool)."
             )
         recipe, registry = result.recipe, registry or default_registry()
-        needed = [*recipe_signals(recipe, registry)]
-        if "embeddings" in needed and signals.embeddings is None:
-            needed.append("sae")  # which stands in for them
+        needed = [*read_signals(recipe, signals, registry)]
         excluded = None
         if signals.excluded is not None:
             excluded = LockedExclusion(rows=int(np.count_nonzero(signals.excluded)), cosine=cosine)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from autoselection import notebook
 from autoselection.errors import AutoSelectionError, PoolError, RecipeError, SignalError
 from autoselection.operators import Context, Operator, OperatorRegistry, Outcome, Rows, default_registry
+from autoselection.operators.base import needs_of_pool
 from autoselection.pool import Pool, Row, Subset
 from autoselection.recipes.copies import copied
 from autoselection.recipes.lineage import LEFT_NOTHING, WITH_COPIES, StepLineage
@@ -511,7 +512,9 @@ def _reasons(operator: Operator, step: Step, context: Context) -> Mapping[str, i
     """Why rows of the pool lack what the step reads: the column it cuts by, else the first of which it is known."""
     column = operator.scored_by(step.params)
     named = () if column is None else (column,)
-    found = (context.signals.why_unscored(need) for need in (*named, *operator.needs(step.params)))
+    found = (
+        context.signals.why_unscored(need) for need in (*named, *needs_of_pool(operator, step.params, context.signals))
+    )
     return next((why for why in found if why), {})
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from autoselection.operators import Operator, OperatorRegistry, default_registry, in_role
-from autoselection.operators.base import has_signal
+from autoselection.operators import Operator, OperatorRegistry, default_registry
+from autoselection.operators.base import has_signal, needs_of_pool
 from autoselection.recipes.recipe import Recipe
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.table import SignalTable
@@ -24,37 +24,41 @@ def recipe_signals(recipe: Recipe, registry: OperatorRegistry | None = None) -> 
     Raises:
         RecipeError: the recipe is not valid.
     """
-    return _signals(need for _, _, need in _needs(recipe, registry or default_registry()))
+    steps = _steps(recipe, registry or default_registry())
+    return _signals(need for operator, params in steps for need in operator.needs(params))
 
 
 def lacking_signals(recipe: Recipe, signals: SignalTable, registry: OperatorRegistry | None = None) -> tuple[str, ...]:
-    """Those of :func:`recipe_signals` that ``signals`` do not hold.
+    """Those of :func:`recipe_signals` that ``signals`` do not hold, nor what stands in for them.
 
     Raises:
         RecipeError: the recipe is not valid.
     """
-    found = _needs(recipe, registry or default_registry())
-    return _signals(need for operator, params, need in found if not _held(operator, params, need, signals))
+    return _signals(need for need in _read(recipe, signals, registry) if not has_signal(signals, need))
 
 
-def _needs(recipe: Recipe, registry: OperatorRegistry) -> Iterator[tuple[Operator, Mapping[str, Any], str]]:
+def read_signals(recipe: Recipe, signals: SignalTable, registry: OperatorRegistry | None = None) -> tuple[str, ...]:
+    """Like :func:`recipe_signals`, but those that the recipe reads of this pool: of signals that stand in for one that it
+    lacks, as SAE features do for embeddings, the one that it has.
+
+    Raises:
+        RecipeError: the recipe is not valid.
+    """
+    return _signals(_read(recipe, signals, registry))
+
+
+def _read(recipe: Recipe, signals: SignalTable, registry: OperatorRegistry | None) -> Iterator[str]:
+    for operator, params in _steps(recipe, registry or default_registry()):
+        yield from needs_of_pool(operator, params, signals)
+
+
+def _steps(recipe: Recipe, registry: OperatorRegistry) -> Iterator[tuple[Operator, Mapping[str, Any]]]:
+    """The operators of a recipe and of those in its library, with their parameters."""
     canonical = recipe.canonical(registry)
     for step in canonical.steps:
-        operator = registry.get(step.operator)
-        for need in operator.needs(step.params):
-            yield operator, step.params, need
+        yield registry.get(step.operator), step.params
     for inner in canonical.library.values():
-        yield from _needs(inner, registry)
-
-
-def _held(operator: Operator, params: Mapping[str, Any], need: str, signals: SignalTable) -> bool:
-    scope = in_role(operator.params, "scope")
-    within = None if scope is None else params.get(scope.name)
-    if need == "embeddings" and within == "cluster" and signals.sae is not None:
-        return True  # a pool without embeddings is clustered by its features
-    if need == "minhash" and signals.near_duplicates is not None:
-        return True
-    return has_signal(signals, need)
+        yield from _steps(inner, registry)
 
 
 def _signals(needs: Iterable[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from autoselection.compare.methods import METHODS
 from autoselection.errors import StudyError
 from autoselection.ledger import UNTRAINED
 from autoselection.operators import OperatorRegistry, clamp_params, default_registry, in_role
-from autoselection.operators.base import has_signal
+from autoselection.operators.base import has_signal, needs_of_pool
 from autoselection.recipes import Recipe, Step, load_recipe, materialize, subset_hash
 from autoselection.reproduce.config import ReproductionConfig
 from autoselection.search import SearchConfig, random_subset, single_operator_recipes
@@ -135,7 +135,7 @@ def lacking(row: FixedRow, table: SignalTable, registry: OperatorRegistry | None
     """Signals that a row's recipe needs and the pool does not have."""
     registry = registry or default_registry()
     steps = row.recipe.canonical(registry).steps
-    needed = {name for step in steps for name in registry.get(step.operator).needs(step.params)}
+    needed = {name for step in steps for name in needs_of_pool(registry.get(step.operator), step.params, table)}
     return sorted(name for name in needed if not has_signal(table, name))
 
 

@@ -23,6 +23,7 @@ from autoselection.operators import (
     perturb_params,
     sample_params,
 )
+from autoselection.operators.base import needs_in_words
 from autoselection.operators.blends import flipped_blends, leading
 from autoselection.operators.param import blend_of, mix_of
 from autoselection.recipes import Recipe, Step
@@ -56,7 +57,7 @@ class _OnPool:
 
 def _lacks(operator: Operator) -> str:
     """Why an operator cannot be used on the pool, and what helps."""
-    if needed := ", ".join(operator.needs({})):
+    if needed := ", ".join(needs_in_words(operator)):
         return f"needs {needed}, which this pool does not have: compute it with 'autoselection score', or remove the operator."
     if any(param.kind in ("sources", "weights") for param in operator.params):
         return "needs a pool of at least two sources: remove the operator."

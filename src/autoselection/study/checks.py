@@ -6,7 +6,7 @@ Nothing here computes anything of a pool; the model's configuration and tokenize
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from autoselection.language.models import (
 )
 from autoselection.llm import check_settings
 from autoselection.operators import default_registry
+from autoselection.operators.base import alternatives
 from autoselection.pool import Pool
 from autoselection.recipes import load_recipe
 from autoselection.search.space import operator_problems
@@ -43,9 +44,6 @@ from autoselection.study.reuse import ranked_trials
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-#: What operators need, and the signals that yield it, where the names differ or several do.
-_YIELDS: dict[str, tuple[str, ...]] = {"minhash": ("minhash", "near_duplicates")}
 
 #: Rows from which a training's losses are estimated.
 SAMPLE = 512
@@ -104,20 +102,26 @@ def check_operators(config: StudyConfig) -> None:
     for place, names in (("operators", search.operators or ()), ("also", search.also)):
         for name in names:
             for need in () if name in search.without else registry.get(name).needs({}):
-                yields = _YIELDS.get(need) or (
-                    need if need in signal_names() else signal_registry().signal_of_column(need),
-                )
-                if yields == (None,):
+                yields = [*_yielding(alternatives(registry.get(name), need))]
+                if not yields:
                     continue
                 if asked is not None and not {*asked, "contamination"} & set(yields):
                     why = f"signals.signals leaves out '{yields[0]}': add it there"
                 elif all(signal in lacking for signal in yields):
-                    why = f"the signal '{yields[0]}' cannot be computed, as {lacking[str(yields[0])]}: give it"
+                    why = f"the signal '{yields[0]}' cannot be computed, as {lacking[yields[0]]}: give it"
                 else:
                     continue
                 raise ConfigError(
                     f"search.{place}: '{name}' needs a signal that the study will not have; {why}, or remove '{name}'."
                 )
+
+
+def _yielding(needs: Iterable[str]) -> Iterator[str]:
+    """The signals that yield one or another of what operators need."""
+    for need in needs:
+        found = need if need in signal_names() else signal_registry().signal_of_column(need)
+        if found is not None:
+            yield found
 
 
 def _check_devices(config: StudyConfig, *, here: bool) -> None:

@@ -24,7 +24,7 @@ from autoselection.operators import (
     sample_params,
     validate_params,
 )
-from autoselection.operators.base import declaration_problem, has_signal
+from autoselection.operators.base import declaration_problem, has_signal, needs_of_pool
 from autoselection.plugins import has_members
 from autoselection.recipes import Recipe, Step, materialize
 from autoselection.recipes.copies import copied
@@ -67,8 +67,8 @@ class _Case:
         try:
             outcome = case.operator(case.rows, case.params, case.context)
         except SignalError as error:
-            needs = (name for name in case.operator.needs(case.params) if not has_signal(case.table, name))
-            what = ", ".join(f"'{name}'" for name in needs) or "a signal"
+            needs = needs_of_pool(case.operator, case.params, case.table)
+            what = ", ".join(f"'{name}'" for name in needs if not has_signal(case.table, name)) or "a signal"
             raise AssertionError(
                 f"The operator '{case.operator.name}' cannot be tried: it reads {what}, which the tables that it is tried on "
                 f"do not have. Give columns=[...] with the names of columns of other signals than ours, params= that name "
