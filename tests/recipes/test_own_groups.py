@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autoselection.errors import RecipeError, SignalError
@@ -13,6 +14,7 @@ from autoselection.operators.groups import group_codes
 from autoselection.pool import ingest
 from autoselection.recipes import Recipe, Step, materialize
 from autoselection.signals.score import load_table
+from autoselection.signals.table import SignalTable
 
 TOPICS = ("maths", "code", None, "law")
 
@@ -44,6 +46,26 @@ def test_text_numbers_and_truth_values_are_groups(signals):
     codes, names = group_codes(signals, "column/level")
     assert names == ("1.5", "3", "20") and codes[:4].tolist() == [1, 2, 0, 1]
     assert group_codes(signals, "column/checked")[1] == ("false", "true")
+
+
+def test_different_numbers_are_different_groups(tmp_path):
+    long = int("7" * 400)
+    numbers = [20240101, 20240102, long + 1, long, 0.1 + 0.2, 0.3, 5.0, 5, -1234567.5, 1e-7]
+    rows = [{"prompt": f"q{row}", "response": "a", "number": number} for row, number in enumerate(numbers)]
+    table = load_table(ingest(rows, tmp_path / "pool").pool)
+    codes, names = group_codes(table, "column/number")
+    ascending = ["-1234567.5", "1e-07", "0.3", "0.30000000000000004", "5", "20240101", "20240102", str(long)]
+    assert names == (*ascending, str(long + 1))
+    assert codes.tolist() == [5, 6, 8, 7, 3, 2, 4, 4, 0, 1]
+    found = materialize(mix(weights={"20240101": 1}, other=0, total_samples=1, groups={"column": "number"}), table)
+    assert found.rows.tolist() == [0]
+
+
+def test_different_scores_are_different_groups():
+    scores = [0.1, 1234567, 1234568, np.nan, -0.0, 0.0, 2.5e-8]
+    codes, names = group_codes(SignalTable.from_arrays({"score": scores}), "column/score")
+    assert names == ("0", "2.5e-08", "0.1", "1234567", "1234568", "without a value")
+    assert codes.tolist() == [2, 3, 4, 5, 0, 0, 1]
 
 
 def test_a_mix_of_topics(signals):

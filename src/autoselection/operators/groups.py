@@ -42,6 +42,8 @@ _SEED = 0
 _ROUNDS = 15
 _DIMENSIONS = 64
 
+#: Whether a value is no number, and the number: values are sorted by it before their names.
+_Kind = tuple[bool, float]
 Codes = NDArray[np.int32]
 Vectors = NDArray[np.float32]
 
@@ -53,7 +55,8 @@ def group_codes(signals: SignalTable, scope: str) -> tuple[Codes, tuple[str, ...
     any score are a group of their own, the last. ``cluster``: see :func:`clusters`; rows without a vector likewise.
     ``tools``: the set of tools that it calls. ``whole``: one group. ``cluster/40``: clusters like ``cluster``, forty of them.
     ``column/NAME``: the values of a column of the signal table, in ascending order, or else of the user's own column of the
-    pool's rows (text, numbers, truth values; numbers first); rows without one are the last group.
+    pool's rows (text, numbers, truth values; numbers first); rows without one are the last group. Whole numbers are called
+    by all their digits (``20240101``), others by as many as it takes to tell them apart.
 
     Raises:
         SignalError: the pool has no MONA scores, neither embeddings nor SAE features, no ``tool_names``, no such column, or
@@ -106,7 +109,7 @@ def _values(signals: SignalTable, name: str) -> tuple[Codes, tuple[str, ...]]:
         return _own_values(signals, signals.pool, name)
     values, codes = np.unique(signals.column(name), return_inverse=True)  # all NaN are one, the last
     _check_number(name, len(values))
-    return codes.reshape(-1).astype(np.int32), tuple(_number_name(float(value)) for value in values)
+    return codes.reshape(-1).astype(np.int32), tuple(map(_number_name, values))
 
 
 def _own_values(signals: SignalTable, pool: Pool, name: str) -> tuple[Codes, tuple[str, ...]]:
@@ -114,7 +117,7 @@ def _own_values(signals: SignalTable, pool: Pool, name: str) -> tuple[Codes, tup
     places: dict[
         str, int
     ] = {}  # by name, in the order of their first row; a row's number is a place until all are known
-    kinds: dict[str, tuple[bool, float]] = {}
+    kinds: dict[str, _Kind] = {}
     known: set[str] = set()
     codes = np.empty(signals.n, np.int32)
     for start in range(0, signals.n, _BATCH):
@@ -138,14 +141,14 @@ def _own_values(signals: SignalTable, pool: Pool, name: str) -> tuple[Codes, tup
     return place[codes], tuple(order)
 
 
-def _label(column: str, value: Any) -> tuple[str, tuple[bool, float]]:
+def _label(column: str, value: Any) -> tuple[str, _Kind]:
     """The name of a value's group, and what groups are sorted by before their names: numbers first, by size."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NO_VALUE, (True, 0.0)
     if isinstance(value, bool):
         return str(value).lower(), (True, 0.0)
     if isinstance(value, (int, float)):
-        return _number_name(float(value)), (False, float(value))
+        return _number_name(value), (False, value)
     if isinstance(value, str):
         return value, (True, 0.0)
     what = "lists" if isinstance(value, list) else "mappings"
@@ -155,8 +158,13 @@ def _label(column: str, value: Any) -> tuple[str, tuple[bool, float]]:
     )
 
 
-def _number_name(value: float) -> str:
-    return NO_VALUE if math.isnan(value) else f"{value:.6g}"
+def _number_name(value: float | np.float32) -> str:
+    """Whole numbers in full, others in the fewest digits that tell them from their neighbours; equal numbers alike."""
+    if isinstance(value, int):
+        return str(value)
+    if math.isnan(value):
+        return NO_VALUE
+    return str(int(value)) if value.is_integer() else str(value)
 
 
 def _check_number(name: str, count: int, more: bool = False) -> None:
