@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from autoselection.errors import PoolError
@@ -185,3 +187,29 @@ def test_a_file_that_has_shrunk_is_another_pool(files: list[Path], tmp_path: Pat
     ingest(files, tmp_path / "pool")
     with pytest.raises(PoolError, match="already holds another pool"):
         ingest(files[:2], tmp_path / "pool")
+
+
+def test_a_source_for_every_row_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many batches, all of new sources, in two files: every file's names are looked up once, not once a batch."""
+    monkeypatch.setattr(batch_module, "_BATCH_ROWS", 3)
+    given = [{"prompt": f"q{row}", "response": "a", "source": f"s{row * 7 % 40:02}"} for row in range(40)]
+    ingest(given[:25], tmp_path / "pool")
+    pool = ingest(given[25:], tmp_path / "pool", append=True).pool
+    assert pool.table.column("source").num_chunks == 14
+    asked: list[int] = []
+
+    def counted(names: Any, value_set: Any) -> Any:
+        asked.append(len(names))
+        return index_in(names, value_set=value_set)
+
+    index_in = pc.index_in
+    monkeypatch.setattr(pc, "index_in", counted)
+    assert [pool.source_names[code] for code in pool.source_codes] == [row["source"] for row in given]
+    assert asked == [25, 40]
+
+
+def test_only_new_names_are_converted_for_a_batch() -> None:
+    none = pa.array([], pa.string())
+    first = batch_module.grown(none, ["a", "b"])
+    assert batch_module.grown(first, ["a", "b"]) is first
+    assert batch_module.grown(first, ["?", "?", "c"]).to_pylist() == ["a", "b", "c"]

@@ -23,6 +23,12 @@ _BATCH_ROWS = 4096
 _BATCH_CHARACTERS = 8 * 2**20
 
 
+def grown(array: Any, names: Sequence[str]) -> Any:
+    """``names`` as a string array of Arrow's, made of the one that holds the first of them: only new ones are converted."""
+    new = names[len(array) :]
+    return pa.concat_arrays([array, pa.array(new, pa.string())]) if new else array
+
+
 class Batch:
     """Rows on their way to the table, column by column."""
 
@@ -60,15 +66,16 @@ class Batch:
     def full(self) -> bool:
         return len(self.ids) >= _BATCH_ROWS or self.characters >= _BATCH_CHARACTERS
 
-    def to_arrow(self, source_names: Sequence[str], file_names: Sequence[str]) -> Any:
+    def to_arrow(self, source_names: Any, file_names: Any) -> Any:
+        """The rows as Arrow's; ``source_names`` and ``file_names`` are string arrays."""
         return pa.record_batch(
             [
                 pa.array(self.ids, pa.string()),
-                pa.DictionaryArray.from_arrays(pa.array(self.sources, pa.int32()), pa.array(source_names, pa.string())),
+                pa.DictionaryArray.from_arrays(pa.array(self.sources, pa.int32()), source_names),
                 turns_array(self.ends, self.roles, self.contents, self.typed),
                 pa.array(self.tools, pa.string()),
                 pa.array(self.metas, pa.string()),
-                pa.DictionaryArray.from_arrays(pa.array(self.files, pa.int32()), pa.array(file_names, pa.string())),
+                pa.DictionaryArray.from_arrays(pa.array(self.files, pa.int32()), file_names),
                 pa.array(self.lines, pa.int64()),
             ],
             schema=SCHEMA,

@@ -19,7 +19,7 @@ from autoselection import notebook
 from autoselection.errors import PoolError
 from autoselection.files import checksum
 from autoselection.pool.addresses import shown
-from autoselection.pool.batch import Batch, meta_of
+from autoselection.pool.batch import Batch, grown, meta_of
 from autoselection.pool.columns import ColumnLayout, layout_of
 from autoselection.pool.ingest_config import IngestConfig
 from autoselection.pool.inputs import Input
@@ -122,7 +122,9 @@ class Build:
         self._skipped = 0
         self._rows = 0
         self._sources: dict[str, int] = {}  # name → code, in order of appearance
+        self._source_names: list[str] = []
         self._source_rows: list[int] = []
+        self._source_array = self._path_array = pa.array([], pa.string())  # as far as batches were written
         self._base_turns: set[int] = set()  # hashes of the turns of ``base``
         self._known_rows = 0  # rows whose turns a row of ``base`` has
         self._fingerprint = Fingerprint()
@@ -151,7 +153,7 @@ class Build:
         self._files += manifest.files
         self._skipped, self._rows = manifest.skipped, manifest.rows
         self._sources = {name: code for code, name in enumerate(manifest.sources)}
-        self._source_rows = list(manifest.sources.values())
+        self._source_names, self._source_rows = list(manifest.sources), list(manifest.sources.values())
         self._tokens.update(manifest.special_tokens.counts)
         self._token_rows = manifest.special_tokens.rows
         self._ignored.update(manifest.ignored)
@@ -329,6 +331,7 @@ class Build:
         self._fingerprint.add(row_id, digest.digest(), meta)
         code = self._sources.setdefault(source, len(self._sources))
         if code == len(self._source_rows):
+            self._source_names.append(source)
             self._source_rows.append(0)
         self._source_rows[code] += 1
         if ignored:
@@ -366,7 +369,9 @@ class Build:
 
     def _flush(self) -> None:
         if self._batch.ids:
-            self._writer.write_batch(self._batch.to_arrow(list(self._sources), self._paths))
+            self._source_array = grown(self._source_array, self._source_names)
+            self._path_array = grown(self._path_array, self._paths)
+            self._writer.write_batch(self._batch.to_arrow(self._source_array, self._path_array))
             self._batch = Batch()
 
     def _check_settings(self) -> None:

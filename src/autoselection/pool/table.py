@@ -80,12 +80,16 @@ class PoolTable:
     @cached_property
     def source_codes(self) -> npt.NDArray[np.int32]:
         """Source of each row as an index into ``source_names``, int32[N]."""
-        position = {name: code for code, name in enumerate(self.source_names)}
+        known = pa.array(self.source_names, pa.string())
+        mappings: dict[tuple[int, ...], npt.NDArray[np.int32]] = {}  # the chunks of a file share one dictionary
         codes = []
         for chunk in self.table.column("source").chunks:
-            names = chunk.dictionary.to_pylist()
-            mapping = np.array([position.get(name, -1) for name in names], dtype=np.int32)
-            codes.append(mapping[chunk.indices.to_numpy(zero_copy_only=False)])
+            names = chunk.dictionary
+            place = (len(names), names.offset, *(buffer.address for buffer in names.buffers() if buffer is not None))
+            if place not in mappings:
+                found = pc.fill_null(pc.index_in(names, value_set=known), -1)
+                mappings[place] = found.to_numpy(zero_copy_only=False).astype(np.int32)
+            codes.append(mappings[place][chunk.indices.to_numpy(zero_copy_only=False)])
         result = np.concatenate(codes).astype(np.int32) if codes else np.zeros(0, dtype=np.int32)
         if result.size and result.min() < 0:
             raise PoolError(
