@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from autoselection.errors import SignalError
-from autoselection.signals import SignalTable, SparseRows
+from autoselection.pool import ingest
+from autoselection.signals import Shard, SignalTable, SparseRows, load_table
+from autoselection.signals.store import SignalStore
+from autoselection.signals.stored import SignalSpec
 
 
 def test_table_from_arrays() -> None:
@@ -68,3 +73,31 @@ def test_sparse_rows() -> None:
     np.testing.assert_array_equal(rows.take(chosen).to_scipy().toarray(), dense[chosen])
     indices, values = rows.row(2)
     assert (indices.tolist(), values.tolist()) == ([0, 2], [3.0, 4.0])
+
+
+def test_what_a_package_that_is_gone_has_stored_is_loaded_by_its_shape(tmp_path: Path) -> None:
+    pool = ingest([{"prompt": f"p{row}", "response": "r"} for row in range(3)], tmp_path / "pool").pool
+    store = SignalStore.of(pool)
+    vectors = np.arange(6.0).reshape(3, 2)
+    shards = {
+        "gone": {"gone_score": np.array([1.0, np.nan, 3.0]), "vectors": vectors, "label": np.array(["a", "b", "c"])},
+        "gone/features": {"counts": [2, 0, 2], "indices": [0, 6, 1, 2], "values": np.ones(4)},
+        "gone/single": {"counts": [1, 1, 1], "indices": [0, 6, 1], "values": np.ones(3)},  # by chance one a row
+    }
+    specs = [SignalSpec("gone", 1), *(SignalSpec(name, 1, {"d": 7}, sparse=True) for name in list(shards)[1:])]
+    done = store.compute(
+        specs,
+        lambda rows, _: {
+            name: Shard({key: np.asarray(array) for key, array in arrays.items()}) for name, arrays in shards.items()
+        },
+        shard_rows=100,
+        description="Gone",
+    )
+    store.set_current({one.spec.name: one.key for one in done})
+    table = load_table(pool)
+    assert list(table.columns) == ["gone_score"] and table.names == ("gone_score", *shards)
+    np.testing.assert_array_equal(table["gone_score"], shards["gone"]["gone_score"])
+    np.testing.assert_array_equal(table["gone"]["vectors"], vectors)
+    assert table["gone"]["label"].tolist() == ["a", "b", "c"]
+    assert table["gone/features"]["indices"].tolist() == [0, 6, 1, 2]
+    assert table["gone/single"]["indices"].tolist() == [0, 6, 1]

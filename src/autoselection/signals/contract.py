@@ -217,14 +217,24 @@ class Signal:
     @classmethod
     def load(cls, stored: StoredSignal) -> Loaded:
         """What the table gets: numbers with one value a row become columns, what else is stored ``arrays``."""
-        rows = stored.meta["rows"]
-        columns = {
-            name: array
-            for name, array in stored.arrays.items()
-            if array.shape == (rows,) and (name in cls.columns or not cls.columns)
-        }
-        rest = {name: array for name, array in stored.arrays.items() if name not in columns}
-        return Loaded(columns, {cls.name: rest} if rest else {})
+        return loaded(cls.name, stored, cls.columns)
+
+
+def loaded(name: str, stored: StoredSignal, columns: Sequence[str] = ()) -> Loaded:
+    """What a table gets of a stored signal of which no more is known than what is stored.
+
+    Args:
+        columns: names of the arrays that are columns; none: all that are numbers, one a row. Those of sparse vectors, of
+            which there may by chance be one a row, are not.
+    """
+    rows, sparse = stored.meta["rows"], "indptr" in stored.arrays
+    found = {
+        each: array
+        for each, array in stored.arrays.items()
+        if array.shape == (rows,) and (each in columns if columns else not sparse and array.dtype.kind in "biuf")
+    }
+    rest = {each: array for each, array in stored.arrays.items() if each not in found}
+    return Loaded(found, {name: rest} if rest else {})
 
 
 def prompt_of(messages: Sequence[Message]) -> str:

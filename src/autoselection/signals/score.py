@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoselection.errors import SignalError
 from autoselection.language.chat import ChatOptions
 from autoselection.signals.config import SignalsConfig
-from autoselection.signals.contract import Loaded, Rows, Signal
+from autoselection.signals.contract import Rows, Signal, loaded
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.registry import SignalRegistry, checked, default_registry
 from autoselection.signals.report import ScoreReport, SignalReport
@@ -308,11 +308,11 @@ def load_table(
     for name, key in sorted(chosen.items()):
         stored = store.open(name, key)
         kind = registry.kind_of_stored(name)
-        loaded = Loaded(stored.arrays) if kind is None else kind.load(stored)
-        columns |= {column: np.array(array) for column, array in loaded.columns.items()}
-        columns |= {alias: columns[column] for alias, column in loaded.aliases.items()}
-        arrays |= loaded.arrays
-        unscored |= _unscored(name, stored, loaded.aliases)
+        found = loaded(name, stored) if kind is None else kind.load(stored)  # None: its package is not installed
+        columns |= {column: np.array(array) for column, array in found.columns.items()}
+        columns |= {alias: columns[column] for alias, column in found.aliases.items()}
+        arrays |= found.arrays
+        unscored |= _unscored(name, stored, found.aliases)
     own = {name: arrays.pop(name) for name in SignalTable.ARRAYS if name in arrays}
     return SignalTable(
         n=len(pool),
