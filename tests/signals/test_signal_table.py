@@ -101,3 +101,8 @@ def test_what_a_package_that_is_gone_has_stored_is_loaded_by_its_shape(tmp_path:
     assert table["gone"]["label"].tolist() == ["a", "b", "c"]
     assert table["gone/features"]["indices"].tolist() == [0, 6, 1, 2]
     assert table["gone/single"]["indices"].tolist() == [0, 6, 1]
+
+
+def test_sources_in_a_data_frame_are_those_of_the_rows() -> None:
+    table = SignalTable(3, np.array([1, 0, 1], np.int32), ("a", "a\0"), {"x": np.zeros(3, np.float32)})
+    assert table.to_polars()["source"].to_list() == ["a\0", "a", "a\0"]

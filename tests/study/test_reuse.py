@@ -178,6 +178,17 @@ def test_another_models_signals_on_the_same_pool(scored_pool: Path) -> None:
     assert "newly selected" in " ".join(found.sentences())
 
 
+def test_rows_are_matched_by_the_whole_of_their_ids(tmp_path: Path) -> None:
+    """Ids that differ by a NUL at their end alone, which arrays of fixed width cut."""
+    places = []
+    for name, ids in (("old", ("a", "a\0", "b", "gone")), ("new", ("a\0", "b", "c", "c\0"))):
+        pool = ingest([{"id": row, "prompt": f"q {row}", "response": "r"} for row in ids], tmp_path / name).pool
+        places.append(ScoredPool(name, pool, load_table(pool)))
+    found = transfer(Recipe(()), *places)
+    assert (found.shared, found.kept, found.gained, found.lost) == (2, ("a\0", "b"), (), ())
+    assert (found.added, found.gone) == (("c", "c\0"), ("a", "gone"))
+
+
 def test_a_place_that_lacks_a_signal_is_named(grown: Path, scored_pool: Path) -> None:
     recipe = Recipe((Step("ifd_filter", {"fraction": 0.3}),))
     with pytest.raises(SignalError, match=f"{grown}: .*ifd"):

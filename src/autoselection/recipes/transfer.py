@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from autoselection.errors import RecipeError, SignalError
 from autoselection.pool import Pool
@@ -106,10 +108,10 @@ def transfer(recipe: Recipe, before: ScoredPool, after: ScoredPool, *, seed: int
         state_vector(result.rows, place.table).flat() for result, place in zip(results, (before, after), strict=True)
     ]
     names = list(dict.fromkeys([*states[0], *states[1]]))
-    ids = [np.asarray(place.pool.row_ids()) for place in (before, after)]
-    chosen = [ids[side][result.rows] for side, result in enumerate(results)]
-    common = np.intersect1d(ids[0], ids[1])
-    old_only, new_only = np.setdiff1d(chosen[0], chosen[1]), np.setdiff1d(chosen[1], chosen[0])
+    old, new = (set(place.pool.row_ids(result.rows)) for result, place in zip(results, (before, after), strict=True))
+    shared = int(pc.sum(pc.is_in(after.pool.ids, value_set=before.pool.ids)).as_py() or 0)
+    gained, added = _parted(new - old, before.pool)
+    lost, gone = _parted(old - new, after.pool)
     return Transfer(
         before=results[0],
         after=results[1],
@@ -123,12 +125,12 @@ def transfer(recipe: Recipe, before: ScoredPool, after: ScoredPool, *, seed: int
             for old, new in zip(results[0].lineage, results[1].lineage, strict=True)
         ),
         state={name: (states[0].get(name), states[1].get(name)) for name in names},
-        shared=len(common),
-        kept=_texts(np.intersect1d(chosen[0], chosen[1])),
-        gained=_texts(np.intersect1d(new_only, common)),
-        lost=_texts(np.intersect1d(old_only, common)),
-        added=_texts(np.setdiff1d(new_only, common)),
-        gone=_texts(np.setdiff1d(old_only, common)),
+        shared=shared,
+        kept=tuple(sorted(old & new)),
+        gained=gained,
+        lost=lost,
+        added=added,
+        gone=gone,
         other_signals=_other_signals(before, after),
     )
 
@@ -144,8 +146,11 @@ def _about(place: ScoredPool) -> dict[str, Any]:
     return {"pool": place.pool.fingerprint, "rows": len(place.pool)}
 
 
-def _texts(ids: Any) -> tuple[str, ...]:
-    return tuple(str(row) for row in ids)
+def _parted(ids: Collection[str], pool: Pool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those ids that a pool has, and the others; both sorted."""
+    named = sorted(ids)
+    there = pc.is_in(pa.array(named, pa.string()), value_set=pool.ids).to_pylist()
+    return tuple(compress(named, there)), tuple(compress(named, (not has for has in there)))
 
 
 def _other_signals(before: ScoredPool, after: ScoredPool) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ class SignalTable:
         import polars
 
         named: dict[str, Any] = {} if self.pool is None else {"id": self.pool.row_ids()}
-        named["source"] = np.asarray(self.source_names, np.str_)[self.source]
+        named["source"] = polars.Series(self.source_names, dtype=polars.String).gather(self.source)
         return polars.DataFrame(
             {**named, **{name: self.columns[name] for name in sorted(self.columns)}}, nan_to_null=True
         )
