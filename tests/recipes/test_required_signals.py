@@ -37,6 +37,7 @@ from autoselection.signals.table import SignalTable
         ([("mona_filter", {}), ("semdedup", {})], ("mona", "sae")),
         ([("ngram_entropy", {"scope": "task"})], ("ngram_entropy", "mona")),
         ([("ngram_entropy", {"scope": "cluster"})], ("ngram_entropy", "embeddings")),
+        ([("source_mix", {"groups": "cluster"})], ("embeddings",)),
         ([("score_filter", {"signal": "nobody computes this"})], ()),
         ([("decontaminate", {"cosine_threshold": 0.9})], ("contamination", "contamination_cosine")),
         ([("source_filter", {"sources": ["x"]}), ("truncate_samples", {})], ()),
@@ -56,6 +57,7 @@ def test_only_what_is_lacking_is_named():
     asked = recipe(("ifd_filter", {}), ("score_filter", {"signal": "reward"}), ("semantic_dedup", {}))
     assert lacking_signals(asked, TABLE) == ("reward",)
     assert lacking_signals(recipe(("ngram_entropy", {"scope": "cluster"})), TABLE) == ()  # clustered by features
+    assert lacking_signals(recipe(("source_mix", {"groups": "cluster"})), TABLE) == ()
     for operator in ("diversity", "cluster_balance"):
         found = recipe((operator, {}))
         assert lacking_signals(found, TABLE) == () and read_signals(found, TABLE) == ("sae",)  # likewise

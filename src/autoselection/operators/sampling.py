@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from autoselection.errors import RecipeError
 from autoselection.operators import mixing_rules
 from autoselection.operators.base import BaseOperator, Context, Decision, Note, Outcome, Rows
-from autoselection.operators.groups import COLUMN, group_codes
+from autoselection.operators.groups import COLUMN, VECTORS, group_codes
 from autoselection.operators.judgement import Judgement, unscored
 from autoselection.operators.param import Param, ranged
 from autoselection.operators.phrases import listed, missing_phrases, number, percent
@@ -293,6 +293,7 @@ class SourceMix(BaseOperator):
     order = "the order in which the rows were given"
     randomized = True
     searched = False
+    stand_ins = VECTORS
     params: tuple[Param, ...] = (
         Param(
             "weights",
@@ -359,7 +360,8 @@ class SourceMix(BaseOperator):
     def needs(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         groups = params.get("groups", "source")
         by_column = (params["column"],) if groups == "column" and params.get("column") else ()
-        return {"task": ("mona",), "tools": (TOOL_NAMES,), "column": by_column}.get(groups, ())
+        named = {"task": ("mona",), "cluster": ("embeddings",), "tools": (TOOL_NAMES,), "column": by_column}
+        return named.get(groups, ())
 
     def phrases(self, params: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
         groups, repeats = params.get("groups", "source"), params.get("max_repeats", 1)
