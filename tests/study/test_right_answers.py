@@ -165,6 +165,35 @@ def test_decoded_gold_answers_stand_in_where_nothing_else_tells_of_right_ones(pl
     assert only(planted(made)).right == "exact_match"
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "exact_match"])
+def test_decoded_gold_answers_do_not_stand_in_where_the_metric_counts_right_answers(
+    planted: Maker, metric: str
+) -> None:
+    made = trials(0.6, measure=metric)
+    for (trained,), (other,) in zip(made, trials(-0.6, measure="greedy_match"), strict=True):
+        trained["metrics"]["quiz"]["greedy_match"] = other["metrics"]["quiz"]["greedy_match"]
+        trained["items"]["quiz"]["greedy_match"] = other["items"]["quiz"]["greedy_match"]
+    assert agreements(planted(made, metric=metric)) == ()
+    assert only(planted(made)).right == metric
+
+
+def test_the_score_is_compared_with_what_the_tasks_own_metric_counts_where_it_counts_right_answers(
+    planted: Maker,
+) -> None:
+    """Task ``quiz`` is scored by its accuracy, ``other`` by its loss; generated answers to ``quiz`` go the other way."""
+    made = trials(0.6)
+    for (trained,), (other,) in zip(made, trials(-0.6, measure="exact_match"), strict=True):
+        right = trained["metrics"]["quiz"]["accuracy"]
+        for measure in ("exact_match", "greedy_match"):
+            trained["metrics"]["quiz"][measure] = other["metrics"]["quiz"]["exact_match"]
+        trained["tasks"] = {"quiz": right, "other": 0.0}
+        trained["metrics"]["other"] = {"nll": 1.0, "accuracy": 0.5, "greedy_match": 0.0, "items": ITEMS}
+        trained["score"] = right
+    found = {each.task: each for each in agreements(planted(made, metric="accuracy"))}
+    assert found["quiz"].right == "exact_match" and found["quiz"].verdict == "opposes"
+    assert found["all tasks"].verdict == "agrees"
+
+
 def test_trials_of_an_earlier_version_that_lack_accuracy_are_left_out_and_counted(planted: Maker) -> None:
     made = trials(0.6, count=20)
     for (trained,) in made[::2]:

@@ -15,8 +15,11 @@ from autoselection.tasks import Knowledge, TaskConfig, factors, knowledge, weigh
 
 Verdict = Literal["agrees", "opposes", "weak", "unknown"]
 
-RIGHT = ("accuracy", "exact_match", "greedy_match")
-"""What counts right answers; the last one, gold answers that greedy decoding would write, stands in where neither other is."""
+COUNTED = ("accuracy", "exact_match")
+"""Metrics that count right answers."""
+
+STAND_IN = "greedy_match"
+"""Gold answers that greedy decoding would write; it stands in where neither of :data:`COUNTED` is known."""
 
 WEAK = 0.5
 """A search metric whose correlation with right answers is surely below this, chance in items taken off, tells little of them."""
@@ -136,9 +139,18 @@ def agreements_of(tasks: Sequence[TaskConfig], subsets: Sequence[Trial]) -> tupl
 
 
 def measures(task: TaskConfig, trials: Sequence[Trial]) -> tuple[str, ...]:
-    """What trials tell of right answers on a task."""
-    told = [name for name in RIGHT if name != task.metric and any(np.isfinite(_values(trials, task.name, name)))]
-    return tuple(told) if told == ["greedy_match"] else tuple(name for name in told if name != "greedy_match")
+    """What trials tell of right answers on a task, besides its own metric.
+
+    Empty where there is none, and where the task's metric, which counts right answers, is the only one.
+    """
+    told = [name for name in COUNTED if name == task.metric or _tells(trials, task.name, name)]
+    if not told and _tells(trials, task.name, STAND_IN):
+        return (STAND_IN,)
+    return tuple(name for name in told if name != task.metric)
+
+
+def _tells(trials: Sequence[Trial], task: str, name: str) -> bool:
+    return bool(np.isfinite(_values(trials, task, name)).any())
 
 
 def _of_task(task: TaskConfig, right: str, trials: Sequence[Trial]) -> Agreement:
@@ -160,16 +172,21 @@ def _of_all(tasks: Sequence[TaskConfig], trials: Sequence[Trial]) -> list[Agreem
     """The score beside the weighted mean of right answers, where several tasks count and all of them tell any."""
     by = factors(tasks)
     counted = [task for task in tasks if task.name in by]
-    rights = {task.name: measures(task, trials) or (task.metric,) for task in counted}
-    if len(counted) < 2 or any(names[0] not in RIGHT for names in rights.values()):
+    if len(counted) < 2 or all(task.metric in COUNTED for task in counted):
         return []
-    if all(names[0] == task.metric for task, names in zip(counted, rights.values(), strict=True)):
+    rights = {task.name: _right_answers(task, trials) for task in counted}
+    values = {name: _values(trials, name, right) for name, right in rights.items() if right is not None}
+    if len(values) < len(counted):
         return []
-    values = {name: _values(trials, name, names[0]) for name, names in rights.items()}
     y = np.mean(list(weighed(values, by).values()), axis=0)
     x = np.array([trial.score for trial in trials], np.float64)
     kept = np.isfinite(y)
     return [_judged((ALL_TASKS, "the score", "the share of right answers", True), x[kept], y[kept], None, None)]
+
+
+def _right_answers(task: TaskConfig, trials: Sequence[Trial]) -> str | None:
+    """What counts a task's right answers: its own metric if that does, else the first measure of them; None if none does."""
+    return task.metric if task.metric in COUNTED else next(iter(measures(task, trials)), None)
 
 
 def _judged(
