@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,13 @@ def test_different_arithmetics_are_told() -> None:
     ]
     assert arithmetics(made) == ["cpu float32", "cuda bfloat16"]
     assert "cpu float32, cuda bfloat16" in mixed(arithmetics(made))
+
+
+def test_keys_of_tasks_in_files_stay_what_they_were(tmp_path: Path) -> None:
+    """A reproduction that runs finds its results again: the figure is of the version before items of lm_eval counted."""
+    for split in ("dev", "test", "target"):
+        item = {"id": split, "prompt": "2 + 2?", "answer": "4", "subtask": "sums"}
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(item) + "\n")
+    task = {"name": "quiz", **{split: f"{split}.jsonl" for split in ("dev", "test", "target")}, "fewshot": 1}
+    document = {"pool": {"path": "pool"}, "model": {"path": "owner/name"}, "tasks": [task]}
+    assert settings_digest(parse_config(document, tmp_path), "f") == "2748735ce40b"

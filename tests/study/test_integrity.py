@@ -16,7 +16,7 @@ from tests.study.journals import write_unchecked
 from tests.study.test_cli import run
 from tests.study.test_incumbent import scored
 
-from autoselection.config import StudyConfig, load_config
+from autoselection.config import StudyConfig, load_config, parse_config
 from autoselection.demo import model_dir, sae_dir, task_file
 from autoselection.errors import SignalError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
@@ -133,6 +133,27 @@ def test_every_part_is_noted_and_spaces_between_items_are_none(config: StudyConf
     weights(own)
     with pytest.raises(StudyError, match="these changed"):
         measure_compute(out, [0.5, 1.0])
+
+
+@pytest.mark.parametrize("fewshot", [0, 1])
+def test_subtasks_are_a_part_of_their_own_where_they_choose_few_shot_examples(fewshot: int, tmp_path: Path) -> None:
+    def parts(**changed: str) -> dict[str, str]:
+        for split in ("dev", "target"):
+            own = {"subtask": subtask} if (subtask := changed.get(split, "sums")) else {}
+            items = [{"id": f"{split}{n}", "prompt": f"{n} + {n}?", "answer": str(2 * n), **own} for n in range(3)]
+            (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+        task = {"name": "quiz", "fewshot": fewshot, **{split: f"{split}.jsonl" for split in ("dev", "target")}}
+        document = {"pool": {"path": "pool"}, "model": {"path": str(model_dir())}, "tasks": [task]}
+        return study_identity(parse_config({**document, "final": {"enabled": False}}, tmp_path))
+
+    before = parts()
+    assert {name for name in before if name.startswith("subtasks")} == (
+        {"subtasks of quiz/dev", "subtasks of quiz/target"} if fewshot else set()
+    )
+    for other in ("products", ""):
+        after = parts(target=other)
+        differing = {name for name in before if before[name] != after[name]}
+        assert differing == ({"subtasks of quiz/target"} if fewshot else set())
 
 
 def test_an_old_study_goes_on_and_is_compared_from_then_on(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from autoselection.demo import TASKS, task_file
 from autoselection.errors import ConfigError
@@ -63,6 +65,54 @@ def test_ids_used_for_two_items_are_found_and_a_shared_item_with_its_id_is_one_f
     assert [(f.kind, f.items) for f in check_benchmarks([config])] == [("shared", ("2",)), ("ids", ("1",))]
     with pytest.raises(ConfigError, match="'1' is used twice"):
         check_benchmarks([task(tmp_path, dev=[("1", "p", "x"), ("1", "q", "y")])])
+
+
+@pytest.fixture
+def harness_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., TaskConfig]:
+    """``harness_task(validation_split, test_split, **fields)``: a task file of lm-evaluation-harness over three splits of its own."""
+    pytest.importorskip("lm_eval")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
+    files = {}
+    for split, numbers in {"train": [9, 0], "validation": [0, 1, 1, 2], "test": [2, 3]}.items():
+        files[split] = str(tmp_path / f"{split}.jsonl")
+        lines = (json.dumps({"q": f"question {number}?", "a": str(number)}) for number in numbers)
+        Path(files[split]).write_text("\n".join(lines) + "\n")
+
+    def write(name: str, validation: str, test: str, **fields: Any) -> TaskConfig:
+        folder = tmp_path / name
+        folder.mkdir()
+        document = {
+            "task": name, "dataset_path": "json", "dataset_kwargs": {"data_files": files}, "training_split": "train",
+            "validation_split": validation, "test_split": test, "output_type": "generate_until", "doc_to_text": "{{q}}",
+            "doc_to_target": "{{a}}", "metric_list": [{"metric": "exact_match"}],
+        }  # fmt: skip
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+        return TaskConfig(name=name, lm_eval=name, lm_eval_path=folder, **fields)
+
+    return write
+
+
+def test_tasks_of_the_harness_are_checked_like_files(harness_task: Callable[..., TaskConfig], tmp_path: Path) -> None:
+    named = harness_task("check_splits", "validation", "test")
+    other = task(tmp_path, "other", dev=[("x", "Question 3?", "3")])
+    assert [(f.kind, f.where, f.items) for f in check_benchmarks([named, other])] == [
+        ("repeated", ("check_splits/dev",), ("check_splits-validation-00002 = check_splits-validation-00001",)),
+        (
+            "shared",
+            ("check_splits/dev", "check_splits/test"),
+            ("check_splits-test-00000 = check_splits-validation-00003",),
+        ),
+        ("shared", ("check_splits/test", "other/dev"), ("x = check_splits-test-00001",)),
+    ]
+    assert {f.kind for f in check_benchmarks([named, other], test=False)} == {"repeated"}
+    (shown,) = check_benchmarks([named.model_copy(update={"fewshot": 1})], test=False)[1:]  # few-shot examples
+    assert shown.where == ("check_splits/target", "check_splits/dev")
+
+
+def test_one_split_for_dev_and_test_is_found(harness_task: Callable[..., TaskConfig]) -> None:
+    (found,) = check_benchmarks([harness_task("check_same", "test", "test")])
+    assert (found.kind, len(found.items)) == ("shared", 2)
 
 
 def test_many_are_counted_and_some_are_named(tmp_path: Path) -> None:

@@ -48,9 +48,12 @@ def study_identity(config: StudyConfig) -> dict[str, str]:
         found["SAE"] = sae_fingerprint(read_sae_info(config.sae))
     for task in config.tasks:
         for split in get_args(Split):
-            needed = split == "dev" or (split == "test" and config.final.enabled)
-            if needed or (split == "target" and task.target is not None):
-                found[f"task {task.name}/{split}"] = items_fingerprint(load_items(task, split))
+            if (split == "test" and not config.final.enabled) or (split == "target" and not task.brings(split)):
+                continue
+            items = load_items(task, split)
+            found[f"task {task.name}/{split}"] = items_fingerprint(items)
+            if task.fewshot:  # subtasks choose the examples; a part of its own, so that studies begun without it go on
+                found[f"subtasks of {task.name}/{split}"] = items_fingerprint(items, subtasks=True)
     return found
 
 

@@ -351,7 +351,7 @@ def list_contamination(
         f"{task.name}/{split}": load_items(task, split)
         for task in config.tasks
         for split in _SCORED
-        if getattr(task, split) is not None
+        if task.brings(split)
     }
     grams = item_grams(items, config.signals.made_options("contamination").n)
     _, touched = contamination(pool.texts(rows), grams)

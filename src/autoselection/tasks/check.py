@@ -42,17 +42,14 @@ class TaskProblem:
 
 
 def check_benchmarks(tasks: Sequence[TaskConfig], *, test: bool = True) -> list[TaskProblem]:
-    """Look through target, dev and (with ``test``) test of every task, as far as they are configured.
+    """Look through target, dev and (with ``test``) test of every task, as far as tasks bring them.
 
     Raises:
         ConfigError: a file is missing or malformed, or uses an id twice.
     """
     splits: tuple[Split, ...] = ("target", "dev", "test") if test else ("target", "dev")
     parts: dict[tuple[str, str], list[TaskItem]] = {
-        (task.name, split): load_items(task, split)
-        for task in tasks
-        for split in splits
-        if getattr(task, split) is not None
+        (task.name, split): load_items(task, split) for task in tasks for split in splits if task.brings(split)
     }
     findings = [found for (task, split), items in parts.items() for found in _within(f"{task}/{split}", split, items)]
     keys = {part: {_key(item): item.id for item in reversed(items)} for part, items in parts.items()}

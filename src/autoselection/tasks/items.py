@@ -120,6 +120,12 @@ class TaskConfig(StrictModel):
             raise ValueError("'fewshot' takes solved items from 'target', which is not set")
         return self
 
+    def brings(self, split: Split) -> bool:
+        """Whether a split is there to be read: a file; of ``lm_eval`` dev and test, and target where examples are shown."""
+        if self.lm_eval is None or getattr(self, split) is not None:
+            return getattr(self, split) is not None
+        return split != "target" or self.fewshot > 0
+
 
 def sign_of(metric: str) -> float:
     """What makes a metric's values scores (higher is better): 1 or -1."""
@@ -191,8 +197,12 @@ def solved_examples(item: TaskItem, examples: Sequence[TaskItem], count: int) ->
     return (same if len(same) >= count else others)[:count]
 
 
-def items_fingerprint(items: Sequence[TaskItem]) -> str:
-    """Content hash (32 hex digits) of items, in order: part of the key of everything computed from them."""
+def items_fingerprint(items: Sequence[TaskItem], *, subtasks: bool = False) -> str:
+    """Content hash (32 hex digits) of items, in order: part of the key of everything computed from them.
+
+    Args:
+        subtasks: count the items' subtasks too, which decide what few-shot examples they have (:func:`solved_examples`).
+    """
     digest = hashlib.blake2b(digest_size=16)
     for item in items:
         parts: list[object] = [item.id, item.prompt, item.answer, item.choices, item.rationale]
@@ -200,5 +210,7 @@ def items_fingerprint(items: Sequence[TaskItem]) -> str:
             parts.append(True)
         if item.aliases:
             parts.append({"aliases": item.aliases})
+        if subtasks and item.subtask is not None:
+            parts.append({"subtask": item.subtask})
         digest.update(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
