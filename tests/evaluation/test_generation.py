@@ -15,9 +15,9 @@ from autoselection.evaluation import EvaluationConfig, evaluate
 from autoselection.evaluation.engines.contract import Question
 from autoselection.evaluation.engines.vllm import VllmLM
 from autoselection.evaluation.generation import Generation, Limited, limited_remark
-from autoselection.evaluation.harness import load_benchmarks, score
+from autoselection.evaluation.harness import check_items, load_benchmarks, score
 from autoselection.language.models import load_model
-from autoselection.tasks import TaskConfig
+from autoselection.tasks import TaskConfig, harness, load_items
 from autoselection.tasks.harness import harness_generation
 
 ITEMS = 6
@@ -272,6 +272,55 @@ def test_what_cannot_be_honoured_is_refused(task_file, make_job, settings, field
     task = task_file({"until": [], **settings}, **fields)
     with pytest.raises(ConfigError, match=message):
         evaluate(make_job(rows=None, tasks=(task,)))
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ({"metric": "bleu"}, "'bleu', which gives no number per item"),
+        ({"metric": "chrf", "aggregation": "chrf"}, "'chrf', which gives no number per item"),
+        ({"metric": "exact_match", "higher_is_better": False}, "'exact_match', of which less is better"),
+    ],
+)
+def test_a_metric_that_is_no_score_is_refused_before_anything_is_trained(task_file, tiny_tokenizer, metric, message):
+    task = task_file(None, metric_list=[metric])
+    with pytest.raises(
+        ConfigError, match=f"task file of lm-eval's '{task.lm_eval}' judges answers by {message}: write"
+    ):
+        check_items(task, "dev", tiny_tokenizer, context_length=256, config=EvaluationConfig())
+
+
+def test_own_functions_that_judge_are_tried_and_their_documents_made_once(task_file, tiny_tokenizer):
+    task = task_file(None)
+    (task.lm_eval_path / "utils.py").write_text(
+        "calls = []\n"
+        "def documents(dataset):\n    calls.append(1)\n    return dataset.map(lambda doc: {'answer': f\"{doc['answer']}.\"})\n"
+        "def judged(doc, results):\n    return {'wer': 1.0 - (results[0] == doc['answer'])}\n"
+        "def listed(doc, results):\n    return {'pairs': [doc['answer'], results[0]]}\n"
+        "def broken(doc, results):\n    return {'pairs': results[1]}\n"
+    )
+    path = task.lm_eval_path / "task.yaml"
+    own = yaml.safe_load(path.read_text())
+    for name, metric, message in (
+        ("judged", {"metric": "wer", "higher_is_better": False}, "'wer', of which less is better"),
+        ("listed", {"metric": "pairs", "higher_is_better": True}, "'pairs', which gives no number per item"),
+        ("broken", {"metric": "pairs", "higher_is_better": True}, "first item's gold answer .IndexError: list index"),
+        ("judged", {"metric": "wer", "higher_is_better": True}, None),
+    ):
+        own["task"] = f"{task.lm_eval}_{name}_{message is None}"
+        lines = yaml.safe_dump({**own, "metric_list": [{**metric, "aggregation": "mean"}]})
+        path.write_text(f"{lines}process_docs: !function utils.documents\nprocess_results: !function utils.{name}\n")
+        named = task.model_copy(update={"lm_eval": own["task"]})
+        harness._manager.cache_clear()
+        if message is not None:
+            with pytest.raises(ConfigError, match=message):
+                harness_generation(named)
+    items = load_items(named, "dev")
+    calls = harness._load(named.lm_eval, named.lm_eval_path).config.process_docs.__globals__["calls"]
+    before = len(calls)
+    assert [harness.harness_verdict(named, item.id, item.answer) for item in items] == [0.0] * ITEMS
+    assert harness.harness_verdict(named, items[0].id, items[1].answer) == 1.0
+    assert len(calls) == before
 
 
 def test_what_a_protocol_lacks_is_refused(task_file, make_job, server: TinyServer):  # noqa: F811

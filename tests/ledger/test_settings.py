@@ -7,6 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
+
 from autoselection.config import StudyConfig, parse_config
 from autoselection.demo import model_dir, task_file
 from autoselection.ledger.settings import arithmetics, mixed, settings_digest, settings_record, stored_digest
@@ -93,6 +96,63 @@ def test_everything_in_a_folder_of_task_files_counts(tmp_path: Path) -> None:
     assert digest(here, **task) == first
     (here / "tasks" / "utils.py").write_text("x = 2")
     assert digest(here, **task) != first
+
+
+def test_items_of_an_installed_task_count_and_so_does_how_it_judges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the data of a task, or the harness, was brought up to date: the configuration is the same."""
+    pytest.importorskip("lm_eval")
+    from lm_eval.tasks import TaskManager
+
+    from autoselection.tasks import harness
+
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
+
+    def with_tasks(name: str, **changed: Any) -> str:
+        """The digest of a study whose task lies in a folder that stands for the harness's own."""
+        folder = tmp_path / name
+        folder.mkdir()
+        for split in ("train", "validation", "test"):
+            answer = changed.get(split, "4")
+            (folder / f"{split}.jsonl").write_text(f'{{"q": "2 + 2, in {split}?", "a": "{answer}"}}\n')
+        files = {split: str(folder / f"{split}.jsonl") for split in ("train", "validation", "test")}
+        document = {
+            "task": "settings_sums", "dataset_path": "json", "dataset_kwargs": {"data_files": files},
+            **{f"{part}_split": split for part, split in zip(("training", "validation", "test"), files, strict=True)},
+            "output_type": "generate_until", "doc_to_text": "{{q}}", "doc_to_target": "{{a}}",
+            "metric_list": [{"metric": "exact_match", "ignore_case": changed.get("ignore_case", False)}],
+        }  # fmt: skip
+        (folder / "sums.yaml").write_text(yaml.safe_dump(document))
+        harness._load.cache_clear()
+        manager = TaskManager(include_path=str(folder), include_defaults=False)
+        monkeypatch.setattr(harness, "_manager", lambda *_: manager)
+        task = {"name": "sums", "lm_eval": "settings_sums", "fewshot": changed.get("fewshot", 0)}
+        return digest(tmp_path, tasks=[task], model={"path": "owner/name"})
+
+    first = with_tasks("a")
+    assert with_tasks("same") == with_tasks("examples", train="5") == first
+    other = [
+        with_tasks("b", validation="5"),
+        with_tasks("c", test="5"),
+        with_tasks("d", ignore_case=True),
+        with_tasks("e", fewshot=1),
+        with_tasks("f", fewshot=1, train="5"),
+    ]
+    assert len({first, *other}) == 6
+    harness._load.cache_clear()
+
+
+def test_code_of_a_model_counts_where_it_is_trusted(tmp_path: Path) -> None:
+    here = place(tmp_path / "here")
+
+    def with_code(trusted: bool, code: str) -> str:
+        (here / "model" / "modeling_own.py").write_text(code)
+        return digest(here, model={"path": str(here / "model"), "trust_remote_code": trusted})
+
+    assert with_code(True, "x = 1") != with_code(True, "x = 2")
+    assert with_code(False, "x = 1") == with_code(False, "x = 2")
 
 
 def test_what_is_not_there_counts_by_its_name(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from autoselection import former_keys
 from autoselection.config import ModelConfig, StudyConfig
+from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.language.chat.options import chat_template_text
 from autoselection.language.models import files_fingerprint, model_fingerprint
+from autoselection.tasks import Split, TaskConfig, items_fingerprint, load_items
+from autoselection.tasks.harness import harness_settings
 
 #: Evaluation settings that decide memory, speed, what is kept or is scored besides, but no score of a search metric.
 _INDIFFERENT = {
@@ -25,11 +28,15 @@ EVENT = "settings"
 def settings_digest(config: StudyConfig, pool_fingerprint: str) -> str:
     """Changes with whatever decides the score of a subset: pool, model, tasks, evaluation.
 
-    Local models and files count by what they hold, wherever they lie, so that a journal goes on in another folder; what
-    is not there, and models of the hub, count by their names.
+    Local models and files count by what they hold, wherever they lie, so that a journal goes on in another folder; so do
+    the items of tasks of lm-evaluation-harness, and what their files make of answers. What is not there, and models of
+    the hub, count by their names.
     """
     model = _model_by_content(config.model)
-    tasks = [_by_content(task) for task in _tasks(config)]
+    tasks = [
+        {**_by_content(named), **_harness_content(task)}
+        for task, named in zip(config.tasks, _tasks(config), strict=True)
+    ]
     return _digest(pool_fingerprint, model, tasks, _by_content(_evaluation(config)))
 
 
@@ -81,6 +88,17 @@ def _named(config: StudyConfig, pool_fingerprint: str) -> str:
 def _tasks(config: StudyConfig) -> list[dict[str, Any]]:
     """Weights and floors decide no task's score: weights are applied to what is known (:meth:`Ledger.find`)."""
     return [task.model_dump(exclude={"weight", "floor"}) for task in config.tasks]
+
+
+def _harness_content(task: TaskConfig) -> dict[str, Any]:
+    """What a task of lm-evaluation-harness asks and what it makes of answers; empty for files, and if it is not there."""
+    if task.lm_eval is None:
+        return {}
+    try:
+        items = {split: items_fingerprint(load_items(task, split)) for split in get_args(Split) if task.brings(split)}
+        return {"items": items, "harness": harness_settings(task)}
+    except (ConfigError, MissingExtraError):  # an evaluation says so; a journal is read without
+        return {}
 
 
 def _model_by_content(model: ModelConfig) -> dict[str, Any]:

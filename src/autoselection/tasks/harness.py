@@ -56,18 +56,64 @@ def harness_verdict(task: TaskConfig, item_id: str, text: str) -> float:
     """What the task's own filters and metric make of a generated text: its ``exact_match``, else ``acc``, else its first.
 
     Of several filters the last counts, which task files use for the most lenient one.
-    """
-    from lm_eval.api.instance import Instance
 
+    Raises:
+        ConfigError: the metric gives no number for it.
+    """
     assert task.lm_eval is not None
     loaded = _load(task.lm_eval, task.lm_eval_path)
-    document = _document(loaded, item_id)
+    name, value = _judged(loaded, _document(loaded, item_id), text)
+    found = _number(value)
+    if found is None:
+        raise ConfigError(f"{_where(task)} gives no number for item '{item_id}' in its metric '{name}': {_MEND}.")
+    return found
+
+
+def _judged(loaded: Any, document: Mapping[str, Any], text: str) -> tuple[str, Any]:
+    """The metric that counts, by name, and its value for a generated text."""
+    from lm_eval.api.instance import Instance
+
     instance = Instance("generate_until", document, (text, {}), 0, resps=[text])
     ensemble = loaded._filters[-1]
     ensemble.apply([instance])
     results: Mapping[str, Any] = loaded.process_results(document, [instance.filtered_resps[ensemble.name]])
-    known = [name for name in ("exact_match", "acc") if name in results] or list(results)
-    return float(results[known[0]])
+    name = next(name for name in ("exact_match", "acc", *results) if name in results)
+    return name, results[name]
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, of whatever library; None for others, such as what a metric collects for a corpus."""
+    try:
+        found = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _where(task: TaskConfig) -> str:
+    return f"Task '{task.name}': the task file of lm-eval's '{task.lm_eval}'"
+
+
+_MEND = "write a task file with a metric per item of which more is better, and name its folder lm_eval_path"
+
+
+@lru_cache(maxsize=16)
+def _fault(loaded: Any) -> str | None:
+    """What keeps a task's generated answers from a score of which more is better; tried with a gold answer."""
+    part = "validation" if loaded.has_validation_docs() else "test"
+    document = _documents(loaded, part)[0]
+    gold = _item(loaded, document, f"{loaded.config.task}-{part}-00000").answer
+    try:
+        name, value = _judged(loaded, document, gold)
+    except Exception as error:  # noqa: BLE001 - code of a task file may raise anything
+        return (
+            f"cannot judge its first item's gold answer ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+        )
+    if _number(value) is None:
+        return f"judges answers by '{name}', which gives no number per item"
+    if loaded.higher_is_better().get(name) is False:
+        return f"judges answers by '{name}', of which less is better"
+    return None
 
 
 @dataclass(frozen=True)
@@ -101,13 +147,17 @@ def harness_generation(task: TaskConfig) -> TaskGeneration | None:
     """The generation settings of ``task``'s file (with the harness's defaults); None if the file does not generate.
 
     Raises:
-        ConfigError: it asks for something that no engine here does, or a setting has no sensible value.
+        ConfigError: it asks for something that no engine here does, a setting has no sensible value, or its metric is no
+            score of which more is better.
     """
     if not has_own_verdict(task):
         return None
-    config = _load(str(task.lm_eval), task.lm_eval_path).config
+    loaded = _load(str(task.lm_eval), task.lm_eval_path)
+    if fault := _fault(loaded):
+        raise ConfigError(f"{_where(task)} {fault}: {_MEND}.")
+    config = loaded.config
     given: dict[str, Any] = dict(config.generation_kwargs or {})
-    where = f"Task '{task.name}': the task file of lm-eval's '{task.lm_eval}'"
+    where = _where(task)
     mend = "write a task file without it and name its folder lm_eval_path"
     if int(config.repeats) > 1:
         raise ConfigError(f"{where} asks for {config.repeats} answers an item (repeats) and one is generated: {mend}.")
@@ -163,7 +213,7 @@ def _load(name: str, folder: Path | None) -> Any:
         raise ConfigError(f"lm-eval has no task '{name}'{suggestion(name, manager.all_tasks)[:300]}")
     try:
         loaded = manager.load(name)["tasks"]
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:240]
         raise ConfigError(
             f"The data of lm-eval's task '{name}' cannot be loaded ({type(error).__name__}: {reason}): put it in the "
@@ -207,8 +257,11 @@ def _target_items(loaded: Any, name: str) -> list[TaskItem]:
     return []
 
 
+@lru_cache(maxsize=32)
 def _documents(loaded: Any, part: str) -> Any:
-    return getattr(loaded, f"{part}_docs")()
+    """The documents of a part of a task, kept: each call of the harness processes all of them again."""
+    documents = getattr(loaded, f"{part}_docs")()
+    return documents if hasattr(documents, "__getitem__") else list(documents)
 
 
 def _items(loaded: Any, name: str, part: str) -> list[TaskItem]:
