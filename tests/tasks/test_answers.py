@@ -16,9 +16,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autoselection.demo import model_dir
-from autoselection.errors import EvaluationError, MissingExtraError
+from autoselection.errors import ConfigError, EvaluationError, MissingExtraError
+from autoselection.tasks import TaskConfig, load_items
 from autoselection.tasks.answers import (
     answers_match,
+    can_be_gold,
     extract_letter,
     extract_text,
     extract_yes_no,
@@ -187,6 +189,60 @@ def test_accents_and_widths_of_short_answers_do_not_matter():
     assert answers_match(f"<answer>{gold}</answer>", unicodedata.normalize("NFD", gold))
     assert answers_match("答案：Ｚü" + "rich", gold)
     assert not answers_match("Zurich", gold)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "right", "wrong"),
+    [
+        ("yes_no", "да", "Yes", "No"), ("yes_no", "Ja", "yes.", "nein"), ("yes_no", "n", "No", "Yes"),
+        ("choice", "b", "The answer is (B)", "C"), ("choice", "(b)", "b", "a"), ("choice", "option C", "C", "B"),
+    ],
+)  # fmt: skip
+def test_a_gold_answer_is_read_as_answers_are(kind, gold, right, wrong):
+    assert can_be_gold(gold, kind=kind)
+    assert answers_match(right, gold, kind=kind)
+    assert not any(answers_match(text, gold, kind=kind) for text in (wrong, "", "I don't know"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold"), [("yes_no", "maybe"), ("yes_no", "correct"), ("choice", "Paris"), ("number", "five"), ("number", "3-4")]
+)  # fmt: skip
+def test_no_answer_is_right_beside_a_gold_answer_that_cannot_be_read(kind, gold):
+    assert not can_be_gold(gold, kind=kind) and can_be_gold(gold, kind="text") and can_be_gold(gold)
+    assert not any(answers_match(text, gold, kind=kind) for text in ("", "hm", gold))
+    assert answers_match("yes", ["maybe", "yes"], kind="yes_no") and not answers_match(
+        "", ["maybe", "yes"], kind="yes_no"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "field"),
+    [
+        ({"answer": "maybe"}, "yes_no", "answer"),
+        ({"answer": "yes", "aliases": ["true", "correct"]}, "yes_no", "aliases"),
+        ({"answer": "Paris"}, "choice", "answer"),
+        ({"answer": "five"}, "number", "answer"),
+    ],
+)
+def test_gold_answers_that_cannot_be_read_are_refused_with_their_line(tmp_path, fields, kind, field):
+    path = tmp_path / "dev.jsonl"
+    good = {"yes_no": "Ja", "choice": "b", "number": "1,5"}[kind]
+    lines = [{"id": "0", "prompt": "p", "answer": good}, {"id": "1", "prompt": "q", **fields}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = f"dev.jsonl:2: field '{field}' of task 't' is '.*', which tasks..\\.answer '{kind}' does not read as .*: write it as"
+    with pytest.raises(ConfigError, match=said):
+        load_items(TaskConfig(name="t", dev=path, answer=kind), "dev")
+    assert len(load_items(TaskConfig(name="t", dev=path, answer="text"), "dev")) == 2
+    assert len(load_items(TaskConfig(name="t", dev=path, target=path, answer=kind), "target")) == 2
+    assert len(load_items(TaskConfig(name="t", dev=path, answer=kind, dev_limit=1), "dev")) == 1
+
+
+def test_options_are_no_generated_answers_unless_the_metric_generates_them(tmp_path):
+    path = tmp_path / "dev.jsonl"
+    path.write_text(json.dumps({"id": "0", "prompt": "p", "answer": "B", "choices": ["1", "2"]}))
+    assert load_items(TaskConfig(name="t", dev=path, answer="number", metric="accuracy"), "dev")
+    with pytest.raises(ConfigError, match=r"is 'B', which .* does not read as a number"):
+        load_items(TaskConfig(name="t", dev=path, answer="number", metric="exact_match"), "dev")
 
 
 def test_any_of_several_golds_is_right():

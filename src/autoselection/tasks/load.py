@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoselection.errors import ConfigError
+from autoselection.tasks.answers import can_be_gold
 from autoselection.tasks.items import LETTERS, OPTION_METRICS, Split, TaskConfig, TaskItem
 
 
@@ -21,15 +22,19 @@ def load_items(task: TaskConfig, split: Split) -> list[TaskItem]:
     """
     path: Path | None = getattr(task, split)
     if path is None and task.lm_eval is not None:
-        from autoselection.tasks.harness import harness_items
+        from autoselection.tasks.harness import harness_items, has_own_verdict
 
-        return _checked(harness_items(task, split), task, split, f"lm_eval: {task.lm_eval}")
+        items, where = harness_items(task, split), f"lm_eval: {task.lm_eval}"
+        if not has_own_verdict(task):
+            for item in items:
+                _check_golds(item, task, split, f"{where}, item '{item.id}'")
+        return _checked(items, task, split, where)
     if path is None:
         raise ConfigError(f"Task '{task.name}' has no {split} file: set tasks[].{split} to a JSONL file.")
     if not path.is_file():
         raise ConfigError(f"Task '{task.name}': the {split} file {path} does not exist.")
     limit: int | None = getattr(task, f"{split}_limit")
-    items: list[TaskItem] = []
+    items = []
     seen: set[str] = set()
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -41,6 +46,7 @@ def load_items(task: TaskConfig, split: Split) -> list[TaskItem]:
         if limit is not None and len(items) >= limit:
             break
         item = _parse(line, task.name, f"{path}:{number}")
+        _check_golds(item, task, split, f"{path}:{number}")
         if item.id in seen:
             raise ConfigError(f"{path}:{number}: the id '{item.id}' is used twice; ids must be unique in a task.")
         seen.add(item.id)
@@ -66,6 +72,27 @@ def some_items(items: list[TaskItem], task: str, share: float, seed: int) -> lis
     count = max(1, math.ceil(share * len(items) - 1e-9))
     kept = sorted(sorted(range(len(items)), key=lambda place: keys[place])[:count])
     return [items[place] for place in kept]
+
+
+#: What a kind of answer reads a gold answer as.
+_READ_AS = {"choice": "a letter", "number": "a number", "yes_no": "yes or no"}
+
+
+def _check_golds(item: TaskItem, task: TaskConfig, split: Split, where: str) -> None:
+    """See that answers can be compared with an item's gold answers, where they are generated (never to target).
+
+    Raises:
+        ConfigError: ``answer`` cannot read one of them.
+    """
+    if split == "target" or (item.choices and task.metric != "exact_match"):
+        return
+    letters = LETTERS[: len(item.choices)]
+    for field, gold in zip(("answer", *["aliases"] * len(item.aliases)), item.accepted(), strict=True):
+        if not can_be_gold(gold, letters, kind=task.answer):
+            raise ConfigError(
+                f"{where}: field '{field}' of task '{task.name}' is '{gold[:40]}', which tasks[].answer '{task.answer}' does not "
+                f"read as {_READ_AS[task.answer]}: write it as {_READ_AS[task.answer]}, or set tasks[].answer to text."
+            )
 
 
 def _checked(items: list[TaskItem], task: TaskConfig, split: Split, where: str) -> list[TaskItem]:

@@ -18,12 +18,27 @@ from collections.abc import Sequence
 from typing import Literal
 
 from autoselection.tasks.answers.letters import extract_letter
-from autoselection.tasks.answers.numbers import extract_number, is_number, number_matches
+from autoselection.tasks.answers.numbers import (
+    Expression,
+    Number,
+    extract_number,
+    is_number,
+    number_matches,
+    read_gold,
+)
 from autoselection.tasks.answers.plain import normalised
 from autoselection.tasks.answers.short_text import extract_text, text_matches
-from autoselection.tasks.answers.yes_no import YES_NO, extract_yes_no
+from autoselection.tasks.answers.yes_no import extract_yes_no
 
-__all__ = ["answers_match", "extract_letter", "extract_number", "extract_text", "extract_yes_no", "kind_of"]
+__all__ = [
+    "answers_match",
+    "can_be_gold",
+    "extract_letter",
+    "extract_number",
+    "extract_text",
+    "extract_yes_no",
+    "kind_of",
+]
 
 AnswerKind = Literal["auto", "choice", "number", "yes_no", "text"]
 
@@ -54,12 +69,27 @@ def answers_match(
         return any(answers_match(generated, one, letters, choices=choices, kind=kind) for one in gold)
     kind = kind_of(gold, letters) if kind == "auto" else kind
     if kind == "choice":
-        return extract_letter(generated, letters or LETTERS, choices) == gold.strip("() ")
+        letter = extract_letter(gold, letters or LETTERS)
+        return letter is not None and extract_letter(generated, letters or LETTERS, choices) == letter
     if kind == "number":
         return number_matches(generated, gold)
     if kind == "yes_no":
-        return extract_yes_no(generated) == YES_NO.get(normalised(gold))
+        said = extract_yes_no(gold)
+        return said is not None and extract_yes_no(generated) == said
     return text_matches(generated, gold)
+
+
+def can_be_gold(gold: str, letters: str = "", *, kind: AnswerKind = "auto") -> bool:
+    """Whether a gold answer is one that answers of ``kind`` can be compared with; no answer is right beside another one.
+
+    Args:
+        letters: as in :func:`answers_match`.
+    """
+    if kind == "choice":
+        return extract_letter(gold, letters or LETTERS) is not None
+    if kind == "number":
+        return isinstance(read_gold(gold), (Number, Expression))
+    return kind != "yes_no" or extract_yes_no(gold) is not None
 
 
 def kind_of(gold: str, letters: str = "") -> AnswerKind:
