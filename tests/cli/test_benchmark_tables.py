@@ -17,6 +17,11 @@ def items(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in sorted(out.glob("*.jsonl")) for line in path.read_text("utf-8").splitlines()]
 
 
+def unusable(out: Path) -> dict[str, int]:
+    found: dict[str, int] = json.loads((out / "manifest.json").read_text("utf-8"))["unusable"]
+    return found
+
+
 @pytest.mark.parametrize(
     ("kind", "answers", "gold"),
     [("number", ["1,5", "2,25"], {"1.5", "2.25"}), ("yes_no", ["ja", "Nein"], {"yes", "no"})],
@@ -68,6 +73,137 @@ def test_options_in_cells_of_tables(header: str, answer: str, tmp_path: Path, co
     assert told.code == 0, told.err
     for item in items(tmp_path / "out"):
         assert item["choices"] == ["rot", "grün", "blau", "gelb"] and item["answer"] == "B"
+
+
+OPTIONS = ["rot", "grün", "blau"]
+FORMS: dict[str, Callable[[], Any]] = {
+    "columns of labels and texts": lambda: {"label": ["A", "B", "C"], "text": OPTIONS},
+    "numbers for labels": lambda: {"label": ["1", "2", "3"], "text": OPTIONS},
+    "pairs": lambda: [{"label": label, "text": text, "more": [1]} for label, text in zip("ABC", OPTIONS, strict=True)],
+    "texts of objects": lambda: [{"text": text} for text in OPTIONS],
+    "an object": lambda: dict(zip("ABC", OPTIONS, strict=True)),
+    "columns in a cell": lambda: json.dumps({"label": ["A", "B", "C"], "text": OPTIONS}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["multiple_choice", "mmlu"])
+def test_options_with_labels_are_their_texts(kind: str, form: str, tmp_path: Path, command: Command) -> None:
+    """Rows as of OpenBookQA and ARC, through --map; the answer is a label, a number where labels are."""
+    gold: Any = {"numbers for labels": 2, "texts of objects": "grün"}.get(form, "B")
+    rows = [{"question_stem": f"Was ist {n}?", "choices": FORMS[form](), "answerKey": gold} for n in range(9)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = command(
+        "benchmark",
+        kind,
+        "--source",
+        file,
+        "--out",
+        tmp_path / "out",
+        "--map",
+        "question=question_stem,answer=answerKey",
+    )
+    assert told.code == 0, told.err
+    found = items(tmp_path / "out")
+    assert len(found) == 9
+    assert all((item["choices"], item["answer"]) == (OPTIONS, "B") for item in found)
+
+
+@pytest.mark.parametrize(
+    "choices", [[["a"], ["b"]], [{"x": 1}, {"x": 2}], [None, "b"], {"label": ["A"], "text": ["a", "b"]}]
+)
+def test_options_that_are_no_text_are_refused(choices: Any, tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        "".join(json.dumps({"question": f"q {n}", "choices": choices, "answer": 1}) + "\n" for n in range(9))
+    )
+    told = command("benchmark", "multiple_choice", "--source", file, "--out", tmp_path / "out")
+    assert told.code == 2
+    assert any(
+        said in told.err for said in ("neither text nor a number", "an empty one", "not as many labels as options")
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("question,answer,A,B,C,D", "What is {n}?,B,rot,grün,blau,gelb"),
+        ("Frage,Loesung,A,B,C,D", "What is {n}?,B,rot,grün,blau,gelb"),
+        ("answer,question,C,B,A,D", "B,What is {n}?,blau,grün,rot,gelb"),
+        (None, "What is {n}?,rot,grün,blau,gelb,B"),
+        (None, "What is {n}?,rot,grün,A,B,B"),
+        (None, "input {n},rot,grün,answer,B,B"),
+    ],
+)
+def test_a_header_that_ends_in_a_letter_is_no_item(
+    header: str | None, row: str, tmp_path: Path, command: Command
+) -> None:
+    file = tmp_path / "quiz.csv"
+    rows = [row.format(n=n) for n in range(40)]
+    file.write_text("\n".join([*([header] if header else []), *rows, ""]), encoding="utf-8")
+    mapped = ("--map", "question=Frage,answer=Loesung") if header and "Frage" in header else ()
+    kind = "multiple_choice" if header else "mmlu"
+    told = command("benchmark", kind, "--source", file, "--out", tmp_path / "out", *mapped)
+    assert told.code == 0, told.err
+    found = items(tmp_path / "out")
+    assert len(found) == 40
+    assert all(item["choices"][:2] == ["rot", "grün"] and item["answer"] == "B" for item in found)
+
+
+def test_no_option_of_a_row_is_lost(tmp_path: Path, command: Command) -> None:
+    rows = [{"question": f"{n} - {n}?", "A": 7, "B": 0, "C": 1, "D": 2, "answer": "B"} for n in range(9)]
+    rows.append({"question": "gap?", "A": "x", "B": "", "C": "y", "D": "z", "answer": "C"})
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = command("benchmark", "mmlu", "--source", file, "--out", tmp_path / "out")
+    assert told.code == 0, told.err
+    found = items(tmp_path / "out")
+    assert len(found) == 9
+    assert all((item["choices"], item["answer"]) == (["7", "0", "1", "2"], "B") for item in found)
+    assert unusable(tmp_path / "out") == {"fewer than two options, or an empty one": 1}
+
+
+def test_a_row_without_an_answer_letter_has_no_answer(tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "quiz.csv"
+    rows = [f"What is {n}?,rot,grün,blau,gelb,B" for n in range(9)]
+    file.write_text("\n".join([*rows, "What is 10?,a,b,c,d,", "What is 11?,a,b,c,d,AB", ""]), encoding="utf-8")
+    told = command("benchmark", "mmlu", "--source", file, "--out", tmp_path / "out")
+    assert told.code == 0, told.err
+    assert len(items(tmp_path / "out")) == 9
+    assert unusable(tmp_path / "out") == {"the answer is none of the options": 2}
+
+
+@pytest.mark.parametrize("written", [int, str, float])
+@pytest.mark.parametrize("kind", ["multiple_choice", "mmlu"])
+def test_right_options_counted_from_1_are_refused(kind: str, written: Any, tmp_path: Path, command: Command) -> None:
+    def converted(name: str, golds: list[int]) -> Outcome:
+        file = tmp_path / f"{name}.jsonl"
+        rows = [
+            {"question": f"q {n}", "choices": ["x", "y", "z"], "answer": written(gold)} for n, gold in enumerate(golds)
+        ]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return command("benchmark", kind, "--source", file, "--out", tmp_path / name)
+
+    told = converted("from_one", [1, 2, 3, 1, 2, 3])
+    assert told.code == 2
+    assert "seem to be counted from 1: none is number 0, and 2 records name as many as there are options" in " ".join(
+        told.err.split()
+    )
+    told = converted("from_zero", [0, 1, 2, 3, 1, 2])
+    assert told.code == 0 and unusable(tmp_path / "from_zero") == {"the answer is none of the options": 1}
+    assert len(items(tmp_path / "from_zero")) == 5
+
+
+def test_ids_of_a_source_that_stand_twice_are_unique_in_what_is_written(tmp_path: Path, command: Command) -> None:
+    names = ["q", "q", "q-2", "q", "q-2", "r"]
+    file = tmp_path / "rows.jsonl"
+    rows = [{"id": name, "question": f"question {n}", "answer": f"word {n}"} for n, name in enumerate(names)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = command("benchmark", "short_answer", "--source", file, "--name", "x", "--out", tmp_path / "out")
+    assert told.code == 0, told.err
+    found = [item["id"] for item in items(tmp_path / "out")]
+    assert len(set(found)) == len(names) and {"x-q", "x-q-2", "x-r"} < set(found)
 
 
 def test_a_source_is_never_replaced(tmp_path: Path, command: Command) -> None:

@@ -22,7 +22,7 @@ from autoselection.files import write_texts
 from autoselection.tasks import LETTERS, TASK_NAME
 from autoselection.tasks.answers.plain import normalised
 from autoselection.tasks.convert.formats import BENCHMARKS, BenchmarkFormat, ItemDraft
-from autoselection.tasks.convert.golds import Unusable
+from autoselection.tasks.convert.golds import BeyondOptions, Unusable
 from autoselection.tasks.convert.harness_file import harness_file
 from autoselection.tasks.convert.sources import ReadingOptions, SourceFile, records, source_files
 from autoselection.wording import suggestion
@@ -102,7 +102,8 @@ def convert(
         reading: names of columns, encoding and delimiter, where files do not tell them.
 
     Raises:
-        ConfigError: no such benchmark, a source cannot be read, nothing usable is left for dev or test, or ``out`` is taken.
+        ConfigError: no such benchmark, a source cannot be read, or counts options from 1; nothing usable is left for dev or
+            test, or ``out`` is taken.
     """
     if name not in BENCHMARKS:
         raise ConfigError(f"There is no benchmark format '{name}'{suggestion(name, BENCHMARKS)}")
@@ -183,15 +184,22 @@ def _drafts(
     for file in files:
         label = kind.labels.get(file.label, file.label) if file.label else None
         worked = file.path.suffix == ".txt"
+        first, from_one = len(drafts), 0
         for number, record in enumerate(records(file, reading), start=1):
             try:
                 draft = kind.parse(record, file)
                 _check_text(draft)
             except Unusable as reason:
                 unusable[str(reason)] += 1
+                from_one += isinstance(reason, BeyondOptions)
                 continue
             drafts.append((draft, "target" if worked else label))
             places.append(f"{file.path}, record {number}")
+        if from_one and not any(draft.numbered and draft.right == 0 for draft, _ in drafts[first:]):
+            raise ConfigError(
+                f"{file.path}: right options seem to be counted from 1: none is number 0, and {from_one:,} records name as many "
+                "as there are options. Numbers are places from 0 here: subtract 1, or give letters (A, B, …) or the options' texts."
+            )
     if all(draft.form != "decimal comma" for draft, _ in drafts):
         return drafts, unusable, []
     refused = [
@@ -310,13 +318,18 @@ def option_order(item_id: str, options: int, seed: int) -> list[int]:
 
 
 def _name_items(name: str, items: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Make ids unique in the benchmark: a source's own id that stands twice is followed by its number."""
+    """Make ids unique in the benchmark: an id of the source that stands twice is followed by a number that no other has."""
+    entries = [entry for split in ("target", "dev", "test") for entry in items[split]]
+    own = {f"{name}-{entry['id']}" for entry in entries}
     seen: Counter[str] = Counter()
-    for split in ("target", "dev", "test"):
-        for entry in items[split]:
-            identifier = f"{name}-{entry['id']}"
-            seen[identifier] += 1
-            entry["id"] = identifier if seen[identifier] == 1 else f"{identifier}-{seen[identifier]}"
+    for entry in entries:
+        identifier = first = f"{name}-{entry['id']}"
+        seen[first] += 1
+        while seen[first] > 1 and identifier in own:
+            identifier = f"{first}-{seen[first]}"
+            seen[first] += identifier in own
+        own.add(identifier)
+        entry["id"] = identifier
 
 
 def _answer_key(entry: Mapping[str, Any]) -> str:

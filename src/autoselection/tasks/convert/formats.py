@@ -13,7 +13,7 @@ from typing import Any
 
 from autoselection.tasks import LETTERS, Answer, Metric
 from autoselection.tasks.answers import extract_text, extract_yes_no
-from autoselection.tasks.convert.golds import FURTHER, Form, Unusable, accepted, number
+from autoselection.tasks.convert.golds import FURTHER, BeyondOptions, Form, Unusable, accepted, number
 from autoselection.tasks.convert.sources import SourceFile
 
 
@@ -23,6 +23,7 @@ class ItemDraft:
 
     Attributes:
         right: index of the right option where there are ``choices``.
+        numbered: the source names the right option by its place.
         aliases: further right answers.
         form: how a number was spelled.
         raw: its spelling.
@@ -32,6 +33,7 @@ class ItemDraft:
     answer: str = ""
     choices: tuple[str, ...] = ()
     right: int = -1
+    numbered: bool = False
     rationale: str | None = None
     subtask: str | None = None
     source_id: str | None = None
@@ -116,47 +118,96 @@ def _choice(
     *,
     subtask: str | None = None,
     source_id: Any = None,
-    why: str | None = None,
 ) -> ItemDraft:
     if not prompt:
         raise Unusable("no question")
-    options = tuple(str(choice).strip() for choice in choices)
+    if not all(choice is None or isinstance(choice, (str, int, float)) for choice in choices):
+        raise Unusable("an option is neither text nor a number")
+    options = tuple("" if choice is None else str(choice).strip() for choice in choices)
     if len(options) < 2 or not all(options):
         raise Unusable("fewer than two options, or an empty one")
     if len(options) > len(LETTERS):
         raise Unusable(f"more than {len(LETTERS)} options")
     if not 0 <= right < len(options):
         raise Unusable("the answer is none of the options")
-    return ItemDraft(prompt, "", options, right, why, subtask, None if source_id is None else str(source_id))
+    name = None if source_id is None else str(source_id)
+    return ItemDraft(prompt, choices=options, right=right, subtask=subtask, source_id=name)
 
 
 def _mmlu(record: Any, file: SourceFile) -> ItemDraft:
     if isinstance(record, list):
         if len(record) < 4:
             raise Unusable("a row with fewer than four cells")
-        return _choice(record[0].strip(), record[1:-1], LETTERS.find(record[-1].strip()), subtask=file.topic)
+        prompt, *choices, letter = (str(cell).strip() for cell in record)
+        return _choice(prompt, choices, LETTERS.find(letter) if len(letter) == 1 else -1, subtask=file.topic)
     entry = _object(record)
-    choices = entry.get("choices") or [entry[letter] for letter in LETTERS if entry.get(letter)]
-    return _choice(_text(entry, "question", "input"), choices, _position(entry.get("answer", entry.get("target")), choices),
-                   subtask=str(entry.get("subject") or file.topic))  # fmt: skip
+    right = entry.get("answer", entry.get("target"))
+    draft = _chosen(_text(entry, "question", "input"), _listed(entry.get("choices") or _lettered(entry)), right)
+    return replace(draft, subtask=str(entry.get("subject") or file.topic))
+
+
+def _chosen(prompt: str, choices: Any, answer: Any) -> ItemDraft:
+    """An item of options in any form, its right one named in any way."""
+    labels, texts = _labels_and_texts(choices)
+    if isinstance(answer, list):
+        if len(answer) != 1:
+            raise Unusable("several right options, or none")
+        answer = answer[0]
+    right = _position(answer, texts, labels)
+    numbered = str(answer).strip() not in labels and _place(answer) == right
+    if numbered and right == len(texts) > 1:
+        raise BeyondOptions("the answer is none of the options")
+    return replace(_choice(prompt, texts, right), numbered=numbered)
+
+
+def _labels_and_texts(choices: Any) -> tuple[Sequence[str], Sequence[Any]]:
+    """Options with their labels: ``{"label": […], "text": […]}``, a list of such pairs, an object by label, or a plain list."""
+    if isinstance(choices, Mapping) and isinstance(choices.get("text"), list):
+        labels, texts = choices.get("label") or [], choices["text"]
+        if not isinstance(labels, list) or (labels and len(labels) != len(texts)):
+            raise Unusable("not as many labels as options")
+    elif isinstance(choices, Mapping):
+        labels, texts = list(choices), list(choices.values())
+    elif (
+        isinstance(choices, list)
+        and choices
+        and all(isinstance(choice, Mapping) and "text" in choice for choice in choices)
+    ):
+        labels, texts = [choice.get("label") for choice in choices], [choice["text"] for choice in choices]
+    elif isinstance(choices, list):
+        labels, texts = [], choices
+    else:
+        raise Unusable("no choices")
+    return [] if None in labels else [str(label).strip() for label in labels], texts
+
+
+def _place(answer: Any) -> int | None:
+    """The whole number that an answer is, or is written as; of a table in which some rows have none, a float."""
+    if isinstance(answer, bool):
+        return None
+    if isinstance(answer, float):
+        return int(answer) if answer.is_integer() else None
+    if isinstance(answer, int):
+        return answer
+    text = str(answer).strip()
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST_PLACE else None
+
+
+#: A number of more digits names no option.
+_LONGEST_PLACE = 4
 
 
 def _position(answer: Any, choices: Sequence[Any], labels: Sequence[str] = ()) -> int:
-    """Index of the right option: given as an index, a label, a letter, or the option's own text."""
-    if isinstance(answer, list) and len(answer) == 1:
-        answer = answer[0]
-    if isinstance(answer, list):
-        raise Unusable("several right options, or none")
+    """Index of the right option: given as a label, an index, a letter, or the option's own text; -1 if it is none."""
     if isinstance(answer, bool) or answer is None:
         return -1
-    if isinstance(answer, int):
-        return answer
-    if isinstance(answer, float):  # whole numbers of a table in which some rows have none
-        return int(answer) if answer.is_integer() else -1
-    text = str(answer).strip()
+    number = _place(answer)
+    text = str(answer if number is None or isinstance(answer, str) else number).strip()
     if text in labels:
         return list(labels).index(text)
-    place = LETTERS.index(text) if len(text) == 1 and text in LETTERS else int(text) if text.isdecimal() else -1
+    if isinstance(answer, (int, float)):
+        return -1 if number is None else number
+    place = LETTERS.index(text) if len(text) == 1 and text in LETTERS else -1 if number is None else number
     texts = [str(choice).strip() for choice in choices]
     if text not in texts:
         return place
@@ -218,19 +269,15 @@ def _labelled(record: Any, file: SourceFile) -> ItemDraft:
     stem, choices = question, entry.get("choices")
     if isinstance(question, Mapping):
         stem, choices = question.get("stem"), question.get("choices")
-    if isinstance(choices, Mapping):
-        labels, texts = list(choices.get("label") or ()), list(choices.get("text") or ())
-    elif isinstance(choices, list) and all(isinstance(choice, Mapping) for choice in choices):
-        labels, texts = [c.get("label") for c in choices], [c.get("text") for c in choices]
-    else:
+    labels, texts = _labels_and_texts(choices)
+    if not labels:
         raise Unusable("no labelled choices")
     if not isinstance(stem, str) or not stem.strip():
         raise Unusable("no question")
     key = entry.get("answerKey")
     if not key:
         raise Unusable("no answerKey (an unlabelled test file)")
-    names = [str(label) for label in labels]
-    right = names.index(str(key)) if str(key) in names else -1
+    right = list(labels).index(str(key)) if str(key) in labels else -1
     return _choice(stem.strip(), texts, right, source_id=entry.get("id"))
 
 
@@ -294,14 +341,9 @@ def _lettered(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _multiple_choice(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     choices = _listed(entry.get("choices") or entry.get("options") or _lettered(entry))
-    labels: Sequence[str] = ()
-    if isinstance(choices, Mapping):
-        labels, choices = [str(key) for key in choices], list(choices.values())
-    if not isinstance(choices, list):
-        raise Unusable("no choices")
     common = _common(entry, "")
-    return _choice(common.prompt, choices, _position(_answer(entry), choices, labels), subtask=common.subtask,
-                   source_id=common.source_id, why=common.rationale)  # fmt: skip
+    draft = _chosen(common.prompt, choices, _answer(entry))
+    return replace(draft, subtask=common.subtask, source_id=common.source_id, rationale=common.rationale)
 
 
 def _number(record: Any, file: SourceFile) -> ItemDraft:

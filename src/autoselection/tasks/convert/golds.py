@@ -17,6 +17,10 @@ class Unusable(Exception):
     """A record that is no item, with the reason."""
 
 
+class BeyondOptions(Unusable):
+    """The right option's number is how many options there are: wrong, or counted from 1."""
+
+
 #: What a number says of its file: its comma is a decimal comma, or it could be two numbers, as in "1,234" and "1.234".
 Form = Literal["clear", "decimal comma", "ambiguous"]
 

@@ -135,7 +135,7 @@ def _records(file: SourceFile, reading: ReadingOptions) -> Iterator[Any]:
         return
     text = _text_of(path, reading.encoding)
     if suffix == ".csv":
-        yield from _csv(text, path, reading.delimiter)
+        yield from _csv(text, path, reading)
     elif suffix == ".txt":
         yield from _worked_examples(text)
     else:
@@ -229,10 +229,24 @@ def _json_lines(text: str, path: Path, of_document: ValueError) -> Iterator[Any]
         yield record
 
 
-def _csv(text: str, path: Path, given: str | None) -> Iterator[Any]:
-    """Objects under a header; lists where the last cell of the first row is an answer letter, as in MMLU's files."""
+def _is_headless(row: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether a first row is an item, which ends in an answer letter as in MMLU's files, and no header that ends in one.
+
+    A header that ends in a letter has columns named A, B, … up to it (an item of three options has no answer D), or
+    names a question and an answer, or what ``columns`` are mapped.
+    """
+    cells = [cell.strip() for cell in row]
+    if len(cells) < 4 or not re.fullmatch("[A-J]", cells[-1]):
+        return False
+    letters = [chr(code) for code in range(ord("A"), ord(cells[-1]) + 1)]
+    named = {"question", "answer"} <= {cell.casefold() for cell in cells} or (columns and set(columns) <= set(row))
+    return not (named or (len(letters) > 1 and cells[-len(letters) :] == letters))
+
+
+def _csv(text: str, path: Path, reading: ReadingOptions) -> Iterator[Any]:
+    """Objects under a header; lists of cells where there is none."""
     try:
-        delimiter = given or sniff_delimiter(text[:_HEAD], path, ",")
+        delimiter = reading.delimiter or sniff_delimiter(text[:_HEAD], path, ",")
     except PoolError:
         raise ConfigError(f"{path}:1: the delimiter cannot be recognized: name it with --delimiter.") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
@@ -246,7 +260,7 @@ def _csv(text: str, path: Path, given: str | None) -> Iterator[Any]:
                 continue
             if header is None:
                 header = row
-                headless = len(row) >= 4 and re.fullmatch(r"[A-J]", row[-1].strip()) is not None
+                headless = _is_headless(row, list(reading.columns.values()))
             elif not headless and len(row) != len(header):
                 raise ConfigError(
                     f"{path}:{line}: {len(row)} cells under a header of {len(header)}; a stray quote or comma: fix the line."
