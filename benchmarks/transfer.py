@@ -43,6 +43,7 @@ from threadpoolctl import threadpool_limits
 
 from autoselection.search import EvaluatedCandidate, Observation, SearchConfig, SearchController
 from autoselection.search.earlier import EarlierTrial
+from autoselection.search.levels import level_of
 from autoselection.search.preference import Evidence, Preference
 from autoselection.search.ranker import Point
 from benchmarks.methods.learnt import EFFECTS
@@ -177,7 +178,10 @@ def _pairs(search: SearchController, world: PoolWorld, earlier: Sequence[Earlier
     scores = np.array([trial.score for trial in trials] + [trial.score for trial in earlier], np.float64)
     subsets = [trial.candidate.subset_hash for trial in trials] + [trial.subset_hash for trial in earlier]
     known = inputs.elsewhere(points, scores)
-    tested = Preference(search.config, Evidence(points, scores, subsets, known.weights, known.features)).tested()
+    levels = [level_of(search.config.fidelity, trial.candidate.model, trial.candidate.fidelity) for trial in trials]
+    averaged = [level.averaged for level in levels] + [1.0] * len(earlier)
+    evidence = Evidence(points, scores, subsets, known.weights, known.features, averaged)
+    tested = Preference(search.config, evidence).tested()
     if tested is None:
         return {"pairs": 0, "answered": 0, "right": 0, "truly_right": 0}
     truths = np.array([world.truth(trial.candidate.rows) if trial.full else np.nan for trial in trials])

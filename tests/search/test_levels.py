@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,6 +151,27 @@ def test_a_level_reaches_as_far_as_its_scores_went_with_full_ones():
             reached[agree] = one.reach(told_both(agree), asked, below, 0)
         assert ((reached[True] >= 0) & (reached[True] <= 1)).all()
         assert reached[True].mean() > least * reached[False].mean(), type(one).__name__
+
+
+def test_a_level_reaches_less_far_the_less_its_scores_average_over():
+    """Of a correlation c / sqrt((v + n s²) w) the inverse square is a line in the noise n."""
+    known, asked = told_both(True), points(4, seed=77)
+    below = [Point(p.rows, p.state, p.encoding, 0.2, model="small") for p in asked]
+    one, ten, far = (ranker().reach(known, asked, below, 0, noise=noise) for noise in (1.0, 10.0, 19.0))
+    assert (far**-2.0 + one**-2.0) / 2 == pytest.approx(ten**-2.0) and (far < ten).all() and (ten < one).all()
+    plain = [Plain().reach(known, asked, below, 0, noise=noise).mean() for noise in (1.0, 1000.0)]
+    assert plain[1] < 0.95 * plain[0]
+
+
+def test_the_share_of_the_items_tells_how_far_a_level_reaches(small):
+    """At a tenth of the items a score has ten times the noise of a full one, whatever it costs."""
+    controller = search(small, {"items": 0.1, "cost": 0.5, "warmup": 2})
+    predictions = controller.predictions
+    told = [trial.candidate for trial in controller.history]
+    asked = [replace(predictions.inputs.known(candidate), fidelity=1.0) for candidate in told[:3]]
+    (level,) = lower_levels(controller.config.fidelity)
+    reached = predictions.reach(asked, level, 9), predictions.reach(asked, replace(level, items=1.0), 9)
+    assert (reached[0] < 0.95 * reached[1]).all()
 
 
 class Plain(BaseRanker):

@@ -84,6 +84,19 @@ def test_scores_of_a_smaller_model_tell_pairs_apart_that_full_ones_do_not():
     assert found.right_answers().mean() > 0.9
 
 
+def test_scores_of_few_items_tell_less():
+    """The same scores of a smaller model, as means over all items and over one of ten thousand."""
+    full, below = made(3, 1), made(10, 2, "small")
+    scores = np.r_[0.1, 0.0, -0.1, np.ones(5), -np.ones(5)]
+    subsets, settings = [str(n) for n in range(13)], {"surrogate": {"prior": False, "features": "subset"}}
+    config = SearchConfig.model_validate(settings)
+    answers = []
+    for share in (1.0, 1e-4):
+        told = Evidence([*full, *below], scores, subsets, np.ones(300), (), [1.0] * 3 + [share] * 10)
+        answers.append(Preference(config, told).better(below[:5], below[5:]))
+    assert (answers[1] > 0.5).all() and (answers[1] < 0.65).all() and (answers[0] > 0.75).all()
+
+
 def test_too_few_recipes_cannot_be_tested_and_answers_are_given_all_the_same():
     points = made(FEWEST - 1, 0)
     judge = Preference(CONFIG, evidence(points, range(FEWEST - 1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,10 +123,19 @@ def test_a_file_that_is_no_prior_is_refused_in_a_sentence(tmp_path):
 
 
 def test_noise_of_full_trainings_is_alike_and_short_ones_have_more_of_it():
-    full, short = SimpleNamespace(fidelity=1.0), SimpleNamespace(fidelity=0.25)
-    assert noise_covariance([full, full]) is None
-    assert noise_covariance([full, short]).tolist() == [[1.0, 0.0], [0.0, 4.0]]
-    assert noise_covariance([full, short], [0.5, 1.0]).tolist() == [[2.0, 0.0], [0.0, 1.0]]
+    assert noise_covariance([1.0, 1.0]) is None
+    assert noise_covariance([1.0, 0.25]).tolist() == [[1.0, 0.0], [0.0, 4.0]]
+
+
+def test_a_left_out_score_is_held_against_its_own_noise():
+    """One short training's score is off by 30; with a noise of so much that is no surprise."""
+    made = points(12)
+    scores = np.array([point.state[0] for point in made])
+    scores[5] += 30.0
+    noise = np.eye(12)
+    noise[5, 5] = 1e6
+    surprise = [ranker(False).leave_one_out(Known(made, scores, np.ones(80), noise=n), 0) for n in (noise, None)]
+    assert surprise[0].rms_error < 0.5 and surprise[1].rms_error > 1.0
 
 
 def test_scores_with_more_noise_count_less():

@@ -14,6 +14,7 @@ from autoselection.diagnose.whatif import reweighed_tasks
 from autoselection.errors import ConfigError, StudyError
 from autoselection.recipes import PrefixCache, load_recipe, materialize, ready_recipes
 from autoselection.search import SearchController
+from autoselection.search.levels import level_of
 from autoselection.search.preference import FEWEST, SURE, Evidence, Preference, Tested
 from autoselection.search.ranker import Point
 from autoselection.signals import SignalTable
@@ -182,7 +183,9 @@ def _judge(study: Study, named: Sequence[str], weights: Mapping[str, float]) -> 
     scores = [overall(trial.tasks, tasks) for trial in trials] + [trial.score for trial in earlier]
     subsets = [str(trial.record["subset_hash"]) for trial in trials] + [trial.subset_hash for trial in earlier]
     known = inputs.elsewhere(points, np.array(scores, np.float64))
-    judge = Preference(search, Evidence(points, known.scores, subsets, known.weights, known.features))
+    levels = [level_of(search.fidelity, trial.model, trial.fidelity) for trial in trials]
+    averaged = [level.averaged for level in levels] + [1.0] * len(earlier)
+    judge = Preference(search, Evidence(points, known.scores, subsets, known.weights, known.features, averaged))
     return judge, [_named_point(study, name, table, controller) for name in named]
 
 

@@ -169,6 +169,12 @@ class KernelParts:
             _flat([_each(noise, len(self.kernels))] * len(means)),
         )
 
+    def noise_factors(self, points: NDArray[np.int64]) -> Array:
+        """What the series of points multiply the variance of their scores' noise by, for every setting as in :meth:`model`,
+        shape (settings, points)."""
+        squares = self.relations.scales[:, points] ** 2
+        return _flat([_each(squares, len(self.kernels))] * len(self.lines))
+
     def across(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> Array:
         """Prior covariances of pairs of points, for every setting as in :meth:`model`, shape (settings, pairs).
 

@@ -32,6 +32,11 @@ class Level:
     model: str = ""
     number: int | None = None
 
+    @property
+    def averaged(self) -> float:
+        """Share of a full evaluation's training budget and items that its score averages over."""
+        return self.training * self.items
+
     def describe(self) -> str:
         """In words, such as ``model small, 25% of a training, 10% of the items``; empty for a full evaluation."""
         said = [f"model {self.model}"] if self.model else []

@@ -13,18 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.search.records import Candidate
-
 Array = NDArray[np.float64]
 
 
-def noise_covariance(candidates: Sequence[Candidate], budgets: Sequence[float] | None = None) -> Array | None:
+def noise_covariance(averaged: Sequence[float]) -> Array | None:
     """Covariance of the noise of evaluations, relative to the variance of a full one; None where it is the identity.
 
-    A short training's variance is that of a full one over its share of the budget: it averages over so much less.
+    A lower level's variance is that of a full one over its share: it averages over so much less.
 
     Args:
-        budgets: share of the training budget, and of the items, that each one averages over; None: its fidelity.
+        averaged: share of the training budget, times that of the items, of each one (:attr:`Level.averaged`).
     """
-    averaged = np.array([candidate.fidelity for candidate in candidates] if budgets is None else budgets)
-    return None if (averaged == 1.0).all() else np.diag(1.0 / averaged)
+    shares = np.array(averaged, np.float64)
+    return None if (shares == 1.0).all() else np.diag(1.0 / shares)

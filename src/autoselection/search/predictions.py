@@ -96,7 +96,8 @@ class Predictions:
         seed = int(generator(history.config.seed, number, SURROGATE).integers(2**31))
         told, scores, _ = history.training()
         lower = [replace(point, fidelity=level.cost, model=level.model) for point in points]
-        return self.ranker.reach(self.inputs.evaluated(told, scores), points, lower, seed)
+        known = self.inputs.evaluated(told, scores)
+        return self.ranker.reach(known, points, lower, seed, noise=1.0 / level.averaged)
 
     def ranked(self, drafts: Sequence[Draft], number: int, *, own: bool = False) -> list[Draft]:
         """Drafts with predictions, highest acquisition value first (ties: the earlier proposal).

@@ -19,6 +19,7 @@ from scipy.special import ndtr
 
 from autoselection.search.config import SearchConfig
 from autoselection.search.kernels import KernelParts
+from autoselection.search.noise import noise_covariance
 from autoselection.search.prior import read_prior
 from autoselection.search.ranker import Point
 from autoselection.search.series import FIRST, aligned
@@ -46,6 +47,8 @@ class Evidence:
         subsets: hash of each one's subset.
         weights: of the pool's rows.
         features: names of the points' features.
+        averaged: share of a full evaluation's training budget and items that each score averages over
+            (:attr:`autoselection.search.levels.Level.averaged`): the less, the noisier; None: 1 for all.
     """
 
     points: Sequence[Point]
@@ -53,6 +56,7 @@ class Evidence:
     subsets: Sequence[str]
     weights: Array
     features: Sequence[str]
+    averaged: Sequence[float] | None = None
 
     @property
     def full(self) -> list[int]:
@@ -167,12 +171,14 @@ class Preference:
         _, scores = self._scaled(keep)
         means, covariances, noise = pair_covariances(parts, scores, left, right, keep)
         spread = covariances[:, 0, 0] + covariances[:, 1, 1] - 2.0 * covariances[:, 0, 1]
-        return means[0] - means[1], np.maximum(spread, 1e-12), float(noise)
+        return means[0] - means[1], np.maximum(spread, 1e-12), float(noise[0, 0])
 
     def _parts(self, asked: Sequence[Point]) -> KernelParts:
         evidence, settings = self.evidence, self.config.surrogate
         points = [*evidence.points, *asked]
-        return KernelParts(points, (), settings, evidence.weights, None, evidence.features, None, self._priors)
+        averaged = evidence.averaged or [1.0] * len(evidence.points)
+        noise = noise_covariance([*averaged, *(1.0 for _ in asked)])
+        return KernelParts(points, (), settings, evidence.weights, None, evidence.features, noise, self._priors)
 
 
 def _widening(sums: Array, counts: Array, recipes: int) -> Array:

@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 from scipy.stats import spearmanr
 
 from autoselection.search.series import Series
@@ -166,12 +167,15 @@ class Ranker(Protocol):
         """Standard deviation of one score around what its subset deserves (score units)."""
         ...
 
-    def reach(self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int) -> Array:
+    def reach(
+        self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int, noise: float = 1.0
+    ) -> Array:
         """How much a score at a lower level would tell of the full one: their correlation, given what is known, in [0, 1].
 
         Args:
             full: recipes, as if they were fully evaluated.
             lower: the same recipes at the level in question.
+            noise: variance of the noise of a score at that level, relative to that of a full one as in :class:`Known`.
         """
         ...
 
@@ -193,9 +197,12 @@ class BaseRanker:
         expected = np.array([prediction.mu for prediction in self.predict(known, (), 0.0, 0)])
         return float(np.sqrt(np.mean((known.scores - expected) ** 2)))
 
-    def reach(self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int) -> Array:
+    def reach(
+        self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int, noise: float = 1.0
+    ) -> Array:
         """From the share of the full score's variance that is gone once the lower one is as expected."""
         known, count = replace(known, places=None), len(known.points)
+        told = np.eye(count) if known.noise is None else known.noise
         found = np.zeros(len(full))
         for number, (above, below) in enumerate(zip(full, lower, strict=True)):
             before = self.predict(known, [above, below], 0.0, seed)[count:]
@@ -203,7 +210,7 @@ class BaseRanker:
                 known,
                 points=[*known.points, below],
                 scores=np.append(known.scores, before[1].mu),
-                noise=None,
+                noise=block_diag(told, noise),
                 eligible=None if known.eligible is None else [*known.eligible, False],
             )
             after = self.predict(more, [above], 0.0, seed)[-1]

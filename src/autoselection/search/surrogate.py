@@ -134,14 +134,16 @@ class GaussianProcess(BaseRanker):
     def predict(self, known: Known, points: Sequence[Point], kappa: float, seed: int) -> list[Prediction]:
         return predict(self._parts(known, points), known.scores, kappa, seed)
 
-    def reach(self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int) -> Array:
+    def reach(
+        self, known: Known, full: Sequence[Point], lower: Sequence[Point], seed: int, noise: float = 1.0
+    ) -> Array:
         if self.config.features == "encoding":  # knows of no levels
             return np.ones(len(full))
         parts = self._parts(known, [*lower, *full])
         first = parts.n_train
         left, right = first + np.arange(len(full)), first + len(full) + np.arange(len(full))
-        _, covariances, noise = pair_covariances(parts, known.scores, left, right)
-        variances = (covariances[:, 0, 0] + noise**2) * covariances[:, 1, 1]
+        _, covariances, deviations = pair_covariances(parts, known.scores, left, right)
+        variances = (covariances[:, 0, 0] + noise * deviations[0] ** 2) * covariances[:, 1, 1]
         return np.clip(covariances[:, 0, 1] / np.sqrt(np.maximum(variances, 1e-300)), 0.0, 1.0)
 
     def noise(self, known: Known) -> float:
@@ -227,6 +229,15 @@ class _Fitted:
     amplitude: Array
     solved: Array
 
+    def noise_deviations(self, factors: Array) -> Array:
+        """Standard deviation of the noise of scores, averaged over the settings, shape (points,).
+
+        Args:
+            factors: of its variance, by setting of the kernels, shape (kernels, points).
+        """
+        variances = self.share.reshape(self.amplitude.shape) * self.amplitude * np.array(NOISES)
+        return np.asarray(np.sqrt(variances.sum(axis=1) @ factors))
+
 
 def _fitted(model: Model, y: Array) -> _Fitted:
     """For scores ``y`` around 0."""
@@ -253,10 +264,15 @@ def _fitted(model: Model, y: Array) -> _Fitted:
 def _posterior(model: Model, y: Array) -> tuple[Array, Array, float]:
     """As :func:`_averaged`, for scores ``y`` around 0."""
     fitted = _fitted(model, y)
+    mean, deviation = _moments(fitted)
+    return mean, deviation, float(np.sqrt(fitted.share @ (fitted.amplitude * np.array(NOISES)).ravel()))
+
+
+def _moments(fitted: _Fitted) -> tuple[Array, Array]:
+    """Mean and standard deviation of the test points, averaged over the settings."""
     mean = fitted.share @ fitted.means
     second = fitted.share @ (fitted.spreads + fitted.means**2)
-    deviation = np.sqrt(np.clip(second - mean**2, 1e-12, None))
-    return mean, deviation, float(np.sqrt(fitted.share @ (fitted.amplitude * np.array(NOISES)).ravel()))
+    return mean, np.sqrt(np.clip(second - mean**2, 1e-12, None))
 
 
 def pair_covariances(
@@ -274,8 +290,8 @@ def pair_covariances(
         train: places of evaluated points; None: the first ones.
 
     Returns:
-        means, shape (2, pairs); covariances, shape (pairs, 2, 2), without noise; standard deviation of one full
-        evaluation's noise, shape ().
+        means, shape (2, pairs); covariances, shape (pairs, 2, 2), without noise; standard deviations, shape (2, pairs), of the
+        noise of a score that averages over as much as a full one, in the series of each point.
     """
     transform = Transform.of(scores, parts.config.robust)
     y = transform.forward(scores)
@@ -292,8 +308,8 @@ def pair_covariances(
     variances = fitted.share @ (fitted.spreads + away**2)
     covariance = fitted.share @ (shared + away[:, :count] * away[:, count:])
     both = np.stack([variances[:count], covariance, covariance, variances[count:]], axis=-1).reshape(count, 2, 2)
-    noise = np.sqrt(fitted.share @ (fitted.amplitude * np.array(NOISES)).ravel())
-    return mean.reshape(2, count) + centre, both, noise
+    noise = fitted.noise_deviations(parts.noise_factors(np.concatenate([left, right])))
+    return mean.reshape(2, count) + centre, both, noise.reshape(2, count)
 
 
 def level_correlations(parts: KernelParts, scores: Array) -> dict[Series, float]:
@@ -353,6 +369,11 @@ def _without(parts: KernelParts, left_out: int, scores: Array, seed: int) -> tup
         mean, deviation = (values[-1:] for values in _published(others, y, seed))
         noise = float(np.sqrt(PUBLISHED_NOISE) * y.std())  # relative to scores of variance 1
     else:
-        mean, deviation, noise = _averaged(parts, keep, y, np.array([left_out]))
+        test, centre = np.array([left_out]), float(y.mean())
+        fitted = _fitted(parts.model(keep, test), y - centre)
+        mean, deviation = _moments(fitted)
+        mean = mean + centre
+        relative = parts.noise[left_out, left_out]
+        noise = float(np.sqrt(relative) * fitted.noise_deviations(parts.noise_factors(test))[0])
     error = (transform.forward(scores[[left_out]]) - mean) / np.hypot(deviation, noise)
     return float(transform.backward(mean)[0]), float(error[0])

@@ -145,7 +145,9 @@ class SurrogateInputs:
         """
         places = [self._drafts.place(candidate) for candidate in candidates]
         points = [self.known(candidate) for candidate in candidates]
-        noise = noise_covariance(candidates, self._budgets(candidates))
+        fidelity = self._config.fidelity
+        levels = [level_of(fidelity, candidate.model, candidate.fidelity) for candidate in candidates]
+        noise = noise_covariance([level.averaged for level in levels])
         if self._earlier and not own:
             found = self._found_earlier
             series = [*(FIRST for _ in candidates), *(point.series for point in found)]
@@ -156,14 +158,6 @@ class SurrogateInputs:
             if noise is not None:
                 noise = block_diag(noise, np.eye(len(found)))
         return Known(points, scores, self._drafts.weights, places, self._features.names, noise)
-
-    def _budgets(self, candidates: Sequence[Candidate]) -> list[float] | None:
-        """What each evaluation averages over; None where its cost says it."""
-        fidelity = self._config.fidelity
-        if not fidelity.by_value and fidelity.cost is None:
-            return None
-        levels = [level_of(fidelity, candidate.model, candidate.fidelity) for candidate in candidates]
-        return [level.training * level.items for level in levels]
 
     def elsewhere(self, points: Sequence[Point], scores: NDArray[np.float64]) -> Known:
         """What is known of subsets of this pool that another search evaluated."""
