@@ -80,6 +80,27 @@ def test_while_nothing_keeps_the_floors_the_best_misses_them_least(small):
     assert controller.stagnation == 0
 
 
+def test_short_trainings_do_not_count_as_keeping_the_floors(small):
+    """They forget little: every one is above the floor, and no full training is."""
+    config = SearchConfig(evaluations=8, min_rows=10, seed=1, proposals=12, fidelity={"level": 0.25, "warmup": 6})
+    controller = SearchController(small.signals, config, floors=FLOORS)
+    while candidates := controller.ask():
+        for candidate in candidates:
+            score, full = small.score(candidate.rows), candidate.fidelity == 1.0
+            kept = 0.08 * np.cos(3 * candidate.number) + (0.4 if full else 0.9)
+            controller.tell(Observation(candidate.id, score, {"wanted": score, "kept": kept}))
+    decided = [c for c in controller.candidates if c.prediction is not None and c.prediction.meets is not None]
+    assert max(candidate.prediction.meets for candidate in decided) > 0.01
+    for candidate in decided:
+        assert np.exp(candidate.prediction.log_ei) == pytest.approx(candidate.prediction.meets), "the probability alone"
+    (said,) = [finding.text for finding in controller.findings if finding.kind == "floors"]
+    full = sum(trial.full for trial in controller.standing)
+    assert said.startswith(f"0 of {full} full evaluations meet every floor")
+    short = [trial for trial in controller.standing if not trial.full]
+    assert short and all(trial.observation.tasks["kept"] < FLOORS["kept"] for trial in short), "on the full scale"
+    assert all(trial.observation.tasks["kept"] > 0.8 for trial in controller.history if not trial.full), "as told"
+
+
 def test_a_score_without_the_task_that_has_a_floor_is_refused(small):
     controller = SearchController(small.signals, SearchConfig(evaluations=4, min_rows=10), floors=FLOORS)
     (candidate,) = controller.ask(1)

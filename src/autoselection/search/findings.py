@@ -50,14 +50,15 @@ def _strength(finding: Finding) -> tuple[float, str]:
 
 
 def _floors(scored: Sequence[EvaluatedCandidate], history: SearchHistory) -> Iterator[Finding]:
-    """How many trials meet the floors, and what the best score that does not would be."""
-    if not history.floors:
+    """How many full evaluations meet the floors, and what the best score that does not would be."""
+    full = [trial for trial in scored if trial.full]
+    best = history.leading(full)
+    if not history.floors or best is None:
         return
-    met = [trial for trial in scored if history.meets(trial)]
-    best = history.leading(scored)
-    top = max(scored, key=lambda trial: (trial.score or 0.0, trial.candidate.number))
-    assert best is not None
-    text = f"{len(met)} of {len(scored)} trials meet every floor"
+    met = [trial for trial in full if history.meets(trial)]
+    top = max(full, key=lambda trial: (trial.score or 0.0, trial.candidate.number))
+    kind = "trials" if len(full) == len(scored) else "full evaluations"
+    text = f"{len(met)} of {len(full)} {kind} meet every floor"
     if top.id != best.id:
         missed = [
             f"{task} {top.observation.tasks[task]:.4f} below {floor:.4f}"

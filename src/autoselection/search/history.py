@@ -192,8 +192,9 @@ class SearchHistory:
         return sorted(scored, key=lambda trial: (*self._merit(trial.observation), trial.candidate.number), reverse=True)
 
     def meets(self, trial: EvaluatedCandidate) -> bool:
-        """Whether a trial has a score, and its tasks' scores meet every floor."""
-        return trial.score is not None and self._merit(trial.observation)[0] == 0
+        """Whether a trial has a score, and, where there are floors, is a full evaluation whose tasks' scores meet them all: a
+        short training forgets little, and says nothing of what the full one keeps."""
+        return trial.score is not None and (not self.floors or (trial.full and self._merit(trial.observation)[0] == 0))
 
     def _merit(self, observation: Observation) -> tuple[float, float]:
         """What is the larger the better a scored observation is: minus what it misses floors by, then its score."""
@@ -203,9 +204,9 @@ class SearchHistory:
     @property
     def standing(self) -> tuple[EvaluatedCandidate, ...]:
         """What was told, one a subset: its first full evaluation where there is one, with the mean scores of its repeats,
-        else its short one, with the score moved to the scale of full ones."""
+        else its short one, with the scores, of its tasks too, moved to the scale of full ones."""
         groups: dict[str, list[tuple[EvaluatedCandidate, float]]] = {}
-        for trial, score in zip(self.told, self._full_scale(), strict=True):
+        for trial, score in zip(self._moved_tasks(), self._full_scale(), strict=True):
             groups.setdefault(trial.candidate.subset_hash, []).append((trial, float(score)))
         found = []
         for group in groups.values():
@@ -290,12 +291,30 @@ class SearchHistory:
         scores[failed] = np.nanmin(scores) if not failed.all() else 0.0
         return [trial.candidate for trial in self.told], scores, int(failed.sum())
 
+    def _moved_tasks(self) -> tuple[EvaluatedCandidate, ...]:
+        """What was told, with the tasks' scores on the scale of full evaluations."""
+        told = self.told
+        if len({trial.candidate.series for trial in told}) < 2:
+            return told
+        names = dict.fromkeys(name for trial in told for name in trial.observation.tasks)
+        moved = {name: self._full_scale(name).tolist() for name in names}
+        found = []
+        for place, trial in enumerate(told):
+            tasks = {name: moved[name][place] for name in trial.observation.tasks}
+            short = trial.score is not None and not trial.full
+            found.append(replace(trial, observation=replace(trial.observation, tasks=tasks)) if short else trial)
+        return tuple(found)
+
     def _full_scale(self, task: str | None = None) -> NDArray[np.float64]:
         """Scores of what was told on the scale of full evaluations; NaN for failed ones."""
         told = self.told
         scores = np.array(
             [
-                np.nan if trial.score is None else trial.score if task is None else trial.observation.tasks[task]
+                np.nan
+                if trial.score is None
+                else trial.score
+                if task is None
+                else trial.observation.tasks.get(task, np.nan)
                 for trial in told
             ],
             np.float64,
