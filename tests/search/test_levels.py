@@ -13,6 +13,7 @@ from autoselection.search import Observation, SearchConfig, SearchController
 from autoselection.search.config import FidelityConfig
 from autoselection.search.levels import FULL, Level, level_of, lower_levels, model_names
 from autoselection.search.ranker import BaseRanker, Known, Point
+from autoselection.search.roles import Choice, RoleReply, Roles
 from autoselection.search.series import OF_MODEL, aligned
 from autoselection.search.surrogate import GaussianProcess, level_correlations
 
@@ -201,6 +202,27 @@ def test_another_models_scores_are_brought_to_the_targets_scale():
         and 1.0 <= moved[5] - moved[4] <= 2.0
         and moved[4] - moved[3] == moved[5] - moved[4]
     )
+
+
+def test_a_language_models_choice_is_evaluated_at_the_level_worth_most(small):
+    """It takes the last of what it is shown; a decision that names its choice evaluates that."""
+    shown = {}
+
+    def rank(briefing, options):
+        shown[briefing.number] = options[-1].recipe
+        return RoleReply((Choice(len(options) - 1, "the last"),))
+
+    config = SearchConfig(evaluations=7, fidelity=SMALL, seed=2, proposals=16, min_rows=10)
+    controller = SearchController(small.signals, config, roles=Roles(rank=rank))
+    controller.run(lambda c: small.score(c.rows) - (0.0 if c.fidelity == 1.0 else 3.0))
+    reasons = {d.candidate: d.reason for found in controller.rounds for d in found.decisions}
+    advised = [c for c in controller.candidates if c.number in shown]
+    chosen = [c for c in advised if c.origin != "promotion"]
+    assert chosen
+    for candidate in advised:
+        own = candidate.origin != "promotion"
+        assert reasons[candidate.id].startswith("the language model's choice (number ") == own
+        assert (candidate.recipe == shown[candidate.number]) == own
 
 
 def test_fewer_items_are_a_level_of_their_own(small):

@@ -304,12 +304,14 @@ class Policy:
         return candidate, advice.noted(decision)
 
     def _valued(self, number: int, ranked: list[Draft], proposals: Proposals, advice: Advice) -> Chosen | None:
-        """What has the highest value per cost: a proposal at some level, or a recipe that waits to be promoted."""
-        found = choose(self.history, self.predictions, ranked, number)
+        """What has the highest value per cost: a proposal at some level, or a recipe that waits to be promoted; of proposals the
+        first alone, where a language model chose it."""
+        found = choose(self.history, self.predictions, ranked[:1] if advice.reason else ranked, number)
         if found is None:
             return None
         kept = [draft.record for draft in ranked[:RANKED_KEPT]]
-        reason = (advice.reason and f"{advice.reason}; {found.reason}") or found.reason
+        advised = advice.reason is not None and found.draft is not None
+        reason = f"{advice.reason}; {found.reason}" if advised else found.reason
         notes: Mapping[str, Note] = {"draws that led nowhere": proposals.wasted}
         if found.draft is None:
             assert found.first is not None
