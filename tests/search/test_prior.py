@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from autoselection.errors import ConfigError
+from autoselection.search import SearchController
 from autoselection.search.config import SearchConfig
 from autoselection.search.noise import noise_covariance
 from autoselection.search.prior import SHIPPED, Effect, LinearPrior, read_prior
@@ -162,3 +163,28 @@ def test_names_with_brackets_are_names_and_no_patterns():
     assert [prior.effect(name).mean for name in names] == [1, 2, 3]
     assert prior.effect("log_kept/source/a1").mean == prior.effect("log_kept/source/faq1").mean == 3
     assert prior.effect("log_kept/source/two\nlines").mean == 3
+
+
+def test_expectations_of_a_round_under_way_set_no_scale(small):
+    """Before any score, the first round's candidates are chosen by usual effects, one after the other: what is expected of one
+    must not change what is expected of the rest, nor how unsure that is."""
+    controller = SearchController(
+        small.signals, SearchConfig(evaluations=8, batch=4, warmup=4, min_rows=10, proposals=24)
+    )
+    asked = controller.ask()
+    inputs = controller.predictions.inputs
+    nothing = inputs.evaluated([], np.zeros(0), own=True)
+    alone = controller.predictions.ranker.predict(nothing, [inputs.known(candidate) for candidate in asked], 3.0, 0)
+    for candidate, before in zip(asked, alone, strict=True):
+        assert candidate.prediction.sigma > 0.4 * before.sigma
+        assert abs(candidate.prediction.mu - before.mu) < 0.4 * before.sigma
+
+
+def test_a_score_that_is_expected_moves_no_prediction():
+    """After two scores, far apart, the expectation of a third recipe changes neither the scale nor the constant."""
+    made, asked = points(3), points(5, seed=1)
+    told = Known(made[:2], np.array([0.0, 10.0]), np.ones(80))
+    guess = ranker(False).predict(told, made[2:], 3.0, 0)[-1].mu
+    more = Known(made, np.array([0.0, 10.0, guess]), np.ones(80), expected=[False, False, True])
+    before, after = (ranker(False).predict(known, asked, 3.0, 0)[-5:] for known in (told, more))
+    assert [each.mu for each in after] == pytest.approx([each.mu for each in before], abs=0.15)

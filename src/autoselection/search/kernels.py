@@ -79,6 +79,7 @@ class KernelParts:
         noise: covariance of the scores' noise, relative to that of one full evaluation; None: the identity.
         priors: usual effects of features: what to go by, then others that may be right where that is not.
         eligible: which evaluated points may be chosen in the end; None: all.
+        expected: which of their scores are expectations; None: none.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class KernelParts:
         noise: Array | None = None,
         priors: Sequence[LinearPrior] = (),
         eligible: Sequence[bool] | None = None,
+        expected: Sequence[bool] | None = None,
     ) -> None:
         self.config = config
         self.priors = priors
@@ -100,6 +102,7 @@ class KernelParts:
         self.points = [*train, *test]
         self.n_train = len(train)
         self._eligible = eligible
+        self.was_told = np.ones(self.n_train, bool) if expected is None else ~np.array(expected, bool)
         self._distances: list[Array] = []
         self._similarity: Array | None = None
         if config.features in ("realized", "state", "both"):
@@ -148,9 +151,10 @@ class KernelParts:
         both = np.concatenate([train, test])
         relations, scales = self.relations, self.relations.scales
         shared, reached = relations.between(train, train), relations.between(train, test)
-        offsets = relations.intercepts(train, train), relations.intercepts(train, test)
         # Before any score the constant is the zero of the scale, not unknown: it would only hide differences.
-        constant = INTERCEPT_VARIANCE if len(train) else 0.0
+        told = bool(self.was_told[train].any())
+        constant = INTERCEPT_VARIANCE if told else 0.0
+        offsets = [relations.intercepts(train, others) * float(told) for others in (train, test)]
         for line in self.lines:
             known, other = line.factors[train], line.factors[test]
             within = shared[0][:, None] * self.kernels[:, train[:, None], train]

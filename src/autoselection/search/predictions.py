@@ -272,6 +272,10 @@ class Predictions:
             scores = np.concatenate([scores, [prediction.mu for prediction in expected]])
             told += pending
         known = self.inputs.evaluated(told, scores, own=own)
+        if pending:
+            others = len(known.points) - len(told)
+            guessed = [False] * (len(told) - len(pending)) + [True] * len(pending) + [False] * others
+            known = replace(known, expected=guessed)
         if eligible is not None:
             known = replace(known, eligible=[*eligible, *[False] * (len(known.points) - len(eligible))])
         found = ranker.predict(known, points, kappa, seed)

@@ -76,6 +76,8 @@ class Known:
         noise: covariance of the scores' noise, float64[len(points), len(points)], relative to the variance of one full
             evaluation; None: independent and alike.
         eligible: whether each point may be chosen in the end, so that an improvement is one on the best of these; None: all may.
+        expected: whether each score was not told yet and is what the ranker expected of it (a candidate of the round under way):
+            such scores say nothing of the scale; None: all were told.
     """
 
     points: Sequence[Point]
@@ -85,6 +87,7 @@ class Known:
     features: Sequence[str] = ()
     noise: Array | None = None
     eligible: Sequence[bool] | None = None
+    expected: Sequence[bool] | None = None
 
     def without(self, place: int) -> Known:
         """The same but for one point."""
@@ -92,6 +95,7 @@ class Known:
         places = None if self.places is None else [self.places[other] for other in kept]
         noise = None if self.noise is None else self.noise[np.ix_(kept, kept)]
         eligible = None if self.eligible is None else [self.eligible[other] for other in kept]
+        expected = None if self.expected is None else [self.expected[other] for other in kept]
         return replace(
             self,
             points=[self.points[other] for other in kept],
@@ -99,6 +103,7 @@ class Known:
             places=places,
             noise=noise,
             eligible=eligible,
+            expected=expected,
         )
 
 
@@ -212,6 +217,7 @@ class BaseRanker:
                 scores=np.append(known.scores, before[1].mu),
                 noise=block_diag(told, noise),
                 eligible=None if known.eligible is None else [*known.eligible, False],
+                expected=None if known.expected is None else [*known.expected, True],
             )
             after = self.predict(more, [above], 0.0, seed)[-1]
             left = after.sigma**2 / max(before[0].sigma ** 2, 1e-300)

@@ -129,6 +129,7 @@ class GaussianProcess(BaseRanker):
             known.noise,
             self.priors,
             known.eligible,
+            known.expected,
         )
 
     def predict(self, known: Known, points: Sequence[Point], kappa: float, seed: int) -> list[Prediction]:
@@ -168,7 +169,7 @@ def predict(parts: KernelParts, scores: Array, kappa: float, seed: int = 0) -> l
 
     Without any they are on the scale of the model, where random recipes have mean 0, and improve on 0.
     """
-    transform = Transform.of(scores, parts.config.robust and parts.config.features != "encoding")
+    transform = Transform.of(scores[parts.was_told], parts.config.robust and parts.config.features != "encoding")
     y = transform.forward(scores)
     if parts.config.features == "encoding":
         mean, deviation = _published(parts, y, seed)
@@ -199,7 +200,8 @@ def _averaged(
     parts: KernelParts, train: NDArray[np.int64], y: Array, test: NDArray[np.int64]
 ) -> tuple[Array, Array, float]:
     """Posterior mean and standard deviation, and the noise's, averaged over the grid by marginal likelihood."""
-    centre = float(y.mean()) if len(y) else 0.0
+    told = y[parts.was_told[train]]
+    centre = float(told.mean()) if len(told) else 0.0
     mean, deviation, noise = _posterior(parts.model(train, test), y - centre)
     return mean + centre, deviation, noise
 
