@@ -14,7 +14,7 @@ from autoselection.search.config import FidelityConfig
 from autoselection.search.levels import FULL, Level, level_of, lower_levels, model_names
 from autoselection.search.ranker import BaseRanker, Known, Point
 from autoselection.search.roles import Choice, RoleReply, Roles
-from autoselection.search.series import OF_MODEL, aligned
+from autoselection.search.series import OF_MODEL, Relations, aligned
 from autoselection.search.surrogate import GaussianProcess, level_correlations
 
 SMALL = {"models": [{"path": "models/small", "cost": 0.2}]}
@@ -140,6 +140,16 @@ def test_the_correlation_is_learnt_from_what_both_have():
         found[agree] = level_correlations(parts, known.scores)[(0, "small", 0.8)]
     assert found[True] > 0.85
     assert found[False] < 0.4 < np.mean(OF_MODEL)
+
+
+def test_the_grid_stays_as_it_is_with_more_than_two_models():
+    """Of three models the first has a correlation of its own, the others share one; factors are everybody's."""
+    made = {count: Relations.of([(0, "", 0.0), *((0, name, 0.8) for name in "abcde"[:count])]) for count in (1, 2, 5)}
+    assert [len(each.correlations) for each in made.values()] == [6, 18, 18]
+    shared = made[5].correlations
+    assert (shared[:, 2:] == shared[:, 2:3]).all() and (shared[:, :3] == made[2].correlations).all()
+    earlier = Relations.of([(0, "", 0.0), (0, "b", 0.8), (1, "a", 0.0), (2, "c", 0.0)])
+    assert len(earlier.correlations) == 18, "of earlier studies, too"
 
 
 def test_a_level_reaches_as_far_as_its_scores_went_with_full_ones():

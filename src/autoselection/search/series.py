@@ -41,8 +41,11 @@ SHORT = tuple(product((0.5, 0.9), (0.4, 1.0)))
 EARLIER = ((0.0, 1.0), (0.9, 1.0))
 """The same for an earlier study."""
 OF_MODEL = (0.0, 0.6, 0.95)
-"""Correlations of another model's scores with the target's, each model its own. The highest is what RegMix's public table shows
+"""Correlations of another model's scores with the target's, see :data:`MODELS_APART`. The highest is what RegMix's public table shows
 (256 mixtures trained at 1M and at 60M parameters: 0.967 for the mean of their losses); that of subsets of a pool may be lower."""
+MODELS_APART = 2
+"""Most correlations of other models in the grid, which each multiplies by their choices: of more models the first, by study and
+name, has its own, and the others share one."""
 MODEL_FACTORS = (0.8, 1.25)
 """Factors between their differences: standard deviations in that table are as 1.27 to 1."""
 INTERCEPT_VARIANCE = 1.0
@@ -78,11 +81,12 @@ class Relations:
         for of_short, of_earlier, own, factor in product(
             SHORT if "short" in kinds else ((1.0, 1.0),),
             EARLIER if "earlier" in kinds else ((1.0, 1.0),),
-            product(OF_MODEL, repeat=len(models)),
+            product(OF_MODEL, repeat=min(MODELS_APART, len(models))),
             MODEL_FACTORS if models else (1.0,),
         ):
             of_kind = {"first": (1.0, 1.0), "short": of_short, "earlier": of_earlier}
-            of_model = {model: (correlation, factor) for model, correlation in zip(models, own, strict=True)}
+            each = [*own, *own[-1:] * (len(models) - len(own))]
+            of_model = {model: (correlation, factor) for model, correlation in zip(models, each, strict=True)}
             chosen = [of_kind.get(_kind(name)) or of_model.get(name[1], (1.0, 1.0)) for name in names]
             correlations.append([correlation for correlation, _ in chosen])
             same = [1.0 if _kind(name) in ("first", "short") else 0.0 for name in names]
