@@ -14,7 +14,7 @@ from autoselection.search.config import FidelityConfig
 from autoselection.search.levels import FULL, Level, level_of, lower_levels, model_names
 from autoselection.search.ranker import BaseRanker, Known, Point
 from autoselection.search.roles import Choice, RoleReply, Roles
-from autoselection.search.series import OF_MODEL, Relations, aligned
+from autoselection.search.series import FIRST, OF_MODEL, Relations, aligned
 from autoselection.search.surrogate import GaussianProcess, level_correlations
 
 SMALL = {"models": [{"path": "models/small", "cost": 0.2}]}
@@ -192,14 +192,48 @@ class Plain(BaseRanker):
         return ranker().predict(known, points, kappa, seed)
 
 
-def test_a_model_that_says_nothing_is_left_alone(small):
-    """Scores of its own that have nothing to do with the target's: after the first ones no budget goes there."""
-    noise = np.random.default_rng(3)
-    honest = search(small, SMALL, evaluations=10)
-    lying = search(small, SMALL, told=lambda score, rows: float(noise.normal()), evaluations=10)
-    below = [sum(c.fidelity < 1.0 and c.origin != "warmup" for c in found.candidates) for found in (honest, lying)]
-    assert below[1] <= below[0]
-    assert lying.best is not None and lying.best.full
+class Told(GaussianProcess):
+    """Ours, told how far the small model's scores go with full ones."""
+
+    reached = 0.0
+
+    def reach(self, known, full, lower, seed, noise=1.0):
+        return np.full(len(full), self.reached)
+
+
+@pytest.mark.parametrize("reached", [0.1, 0.9])
+def test_a_model_that_says_nothing_is_left_alone(small, reached):
+    """At a fifth of the cost a correlation of 0.1 is not worth it, of 0.9 it is; what is learnt of it is tested above."""
+    config = SearchConfig(evaluations=7, fidelity=SMALL, seed=2, proposals=16, min_rows=10)
+    own = Told(config)
+    own.reached = reached
+    controller = SearchController(small.signals, config, ranker=own)
+    controller.run(lambda c: small.score(c.rows) - (0.0 if c.fidelity == 1.0 else 3.0))
+    later = [candidate for candidate in controller.candidates if candidate.origin != "warmup"]
+    below = sum(candidate.fidelity < 1.0 for candidate in later)
+    assert len(later) > below and (below > 0) == (reached == 0.9)
+
+
+class Noted(GaussianProcess):
+    """Ours, which notes what it is asked about."""
+
+    asked: tuple[Point, ...] = ()
+
+    def predict(self, known, points, kappa, seed):
+        self.asked = tuple(points)
+        return super().predict(known, points, kappa, seed)
+
+
+def test_usual_gains_are_those_of_full_scores_while_only_the_small_model_has_any(small):
+    config = SearchConfig(evaluations=6, fidelity=SMALL, seed=2, proposals=16, min_rows=10)
+    own = Noted(config)
+    controller = SearchController(small.signals, config, ranker=own)
+    for _ in range(2):
+        (candidate,) = controller.ask()
+        assert candidate.model == "small"
+        controller.tell(Observation(candidate.id, small.score(candidate.rows)))
+    assert controller.predictions.effects(3)
+    assert {point.series for point in own.asked} == {FIRST}
 
 
 def test_another_models_scores_are_brought_to_the_targets_scale():

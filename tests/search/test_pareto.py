@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from autoselection.errors import StudyError
+from autoselection.errors import SignalError, StudyError
 from autoselection.search import Observation, SearchConfig, SearchController
 from autoselection.search.pareto import expected_hypervolume_improvement, front, reference_point
+from autoselection.signals.table import SignalTable
 
 
 def hypervolume(values, reference):
@@ -85,6 +86,14 @@ def test_a_search_for_a_front_finds_more_of_it(small, names):
     again = SearchController(small.signals, both.config)
     again.replay(trial.observation for trial in both.history)
     assert [c.to_dict() for c in again.candidates] == [c.to_dict() for c in both.candidates]
+
+
+def test_tokens_are_traded_off_only_where_they_are_known(small):
+    columns = {name: values for name, values in small.signals.columns.items() if name != "n_tokens"}
+    signals = SignalTable.from_arrays(columns)
+    with pytest.raises(SignalError, match=r"search\.pareto names 'tokens', and the signals have no column 'n_tokens'"):
+        SearchController(signals, SearchConfig(min_rows=10, pareto=("score", "tokens")))
+    SearchController(signals, SearchConfig(min_rows=10, pareto=("score", "rows")))
 
 
 def test_with_floors_parents_are_the_front_of_what_keeps_them(small):

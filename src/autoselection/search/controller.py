@@ -44,6 +44,7 @@ from autoselection.search.credit import Credit
 from autoselection.search.earlier import EarlierTrial
 from autoselection.search.findings import summarise
 from autoselection.search.history import SearchHistory
+from autoselection.search.pareto import ROWS, TOKENS
 from autoselection.search.policy import Policy
 from autoselection.search.predictions import Predictions
 from autoselection.search.proposals import Drafts
@@ -91,6 +92,7 @@ class SearchController:
         ConfigError: the pool is too small for a search, no operator can be used on it, or no ranker or proposer has the
             name given.
         RecipeError: an initial recipe is not valid.
+        SignalError: ``search.pareto`` names tokens, and their numbers are not known.
 
     >>> import autoselection as au
     >>> import numpy as np
@@ -123,6 +125,10 @@ class SearchController:
         config = config or SearchConfig()
         selectable = len(signals.selectable)
         config.check_pool_size(selectable, signals.n - selectable)
+        if TOKENS in config.pareto and "n_tokens" not in signals.columns:
+            raise SignalError(
+                f"search.pareto names '{TOKENS}', and the signals have no column 'n_tokens': give it, or name '{ROWS}' instead."
+            )
         self.registry = registry or default_registry()
         self.space = RecipeSpace(signals, self.registry, config)
         self.rounds: list[Round] = []

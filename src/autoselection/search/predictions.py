@@ -139,7 +139,7 @@ class Predictions:
         best = self._history.leader
         if best is None or not columns:
             return {}
-        usual = replace(self.inputs.known(best.candidate), state=np.zeros(len(features)), fidelity=1.0)
+        (usual,) = _in_full([replace(self.inputs.known(best.candidate), state=np.zeros(len(features)))])
         points = []
         for name in columns:
             for side in (1.0, -1.0):
