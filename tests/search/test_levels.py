@@ -269,6 +269,25 @@ def test_a_language_models_choice_is_evaluated_at_the_level_worth_most(small):
         assert (candidate.recipe == shown[candidate.number]) == own
 
 
+@pytest.mark.parametrize(
+    ("evaluations", "cost", "warmup", "least", "probes", "halves"),
+    [
+        (30, 0.5, 9, 3, 6, False),  # a third of the share pays for six
+        (30, 0.5, 6, 3, 6, True),
+        (8, 0.5, 3, 3, 3, False),  # for one: as many as search.warmup, and no halves
+    ],
+)
+def test_a_third_of_the_share_pays_for_the_first_probes(small, evaluations, cost, warmup, least, probes, halves):
+    fidelity = {"items": 0.5, "cost": cost, "warmup": warmup}
+    config = SearchConfig(evaluations=evaluations, warmup=least, fidelity=fidelity, min_rows=10, proposals=12)
+    controller = SearchController(small.signals, config)
+    for _ in range(probes + 3):
+        (candidate,) = controller.ask()
+        controller.tell(Observation(candidate.id, small.score(candidate.rows)))
+    first = [candidate for candidate in controller.candidates if candidate.origin == "warmup"]
+    assert len(first) == probes and {candidate.edit.startswith("half of a score") for candidate in first} == {halves}
+
+
 def test_fewer_items_are_a_level_of_their_own(small):
     found = search(small, {"items": 0.2, "cost": 0.5, "warmup": 2})
     below = [c for c in found.candidates if c.fidelity < 1.0]

@@ -106,11 +106,16 @@ def probes_due(history: SearchHistory) -> int:
     """How many probes begin a search with several levels: ``fidelity.warmup`` where :data:`PROBES` of what may go below a full
     evaluation pays for so many at the cheapest level, else what it pays for, but no fewer than ``search.warmup``."""
     config = history.config
-    lower = lower_levels(config.fidelity)
-    affordable = PROBES * config.fidelity.share * config.evaluations / lower[0].cost
-    return min(config.fidelity.warmup, max(config.warmup, math.floor(affordable + 1e-9)))
+    return min(config.fidelity.warmup, max(config.warmup, _affordable(history)))
+
+
+def _affordable(history: SearchHistory) -> int:
+    """How many evaluations at the cheapest level :data:`PROBES` of what may go below a full one pays for."""
+    config = history.config
+    cheapest = lower_levels(config.fidelity)[0]
+    return math.floor(PROBES * config.fidelity.share * config.evaluations / cheapest.cost + 1e-9)
 
 
 def screening_pays(history: SearchHistory) -> bool:
     """Whether the cheapest level is so cheap that all of ``fidelity.warmup`` is paid for: then halves of scores come first."""
-    return history.next_level != FULL and probes_due(history) == history.config.fidelity.warmup
+    return history.next_level != FULL and _affordable(history) >= history.config.fidelity.warmup

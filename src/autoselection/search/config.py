@@ -212,7 +212,8 @@ class FidelityConfig(StrictModel):
         9,
         ge=1,
         description="Probes at the cheapest level before anything else (count): both halves of scores, one more where a score was begun, then "
-        "as those of search.warmup. With 'items' or 'models' only where a third of 'share' pays for all of them; else search.warmup probes.",
+        "as those of search.warmup. With 'items' or 'models' only where a third of 'share' pays for all of them; else as many probes as it pays "
+        "for, but no fewer than search.warmup.",
     )
     share: float = Field(
         0.3,

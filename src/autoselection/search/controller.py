@@ -17,8 +17,8 @@ What is decided, and why, is in :mod:`autoselection.search.policy`; what is reme
 :mod:`autoselection.search.history`; what makes and what ranks proposals can be replaced
 (:mod:`autoselection.search.proposer`, :mod:`autoselection.search.ranker`).
 
-**Short trainings.** With ``fidelity.level`` every recipe is first trained shortly, at that share of an evaluation's cost, and
-the one with the highest expected improvement of its full score is promoted to a full training. The budget counts costs; a search
+**Short trainings.** With ``fidelity.level`` every recipe but starting points and those of :meth:`SearchController.propose` is
+first trained shortly, at that share of an evaluation's cost, and the one with the highest expected improvement of its full score is promoted to a full training. The budget counts costs; a search
 ends when no full evaluation can be paid. Only full evaluations count for the best and for stagnation.
 
 **Floors.** A task may have a lowest score. Of what was evaluated the best is then the highest score among what meets every
