@@ -145,7 +145,7 @@ class GaussianProcess(BaseRanker):
         left, right = first + np.arange(len(full)), first + len(full) + np.arange(len(full))
         _, covariances, deviations = pair_covariances(parts, known.scores, left, right)
         variances = (covariances[:, 0, 0] + noise * deviations[0] ** 2) * covariances[:, 1, 1]
-        return np.clip(covariances[:, 0, 1] / np.sqrt(np.maximum(variances, 1e-300)), 0.0, 1.0)
+        return np.asarray(np.clip(covariances[:, 0, 1] / np.sqrt(np.maximum(variances, 1e-300)), 0.0, 1.0))
 
     def noise(self, known: Known) -> float:
         return noise_deviation(self._parts(known), known.scores)
