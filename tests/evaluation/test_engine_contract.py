@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_engines import TinyServer, server  # noqa: F401
 
+from autoselection.evaluation.engines import lm_eval_model
 from autoselection.evaluation.engines.contract import Continuation, LanguageModel, Question
 from autoselection.evaluation.engines.openai import EndpointOptions, OpenAIEngine
 from autoselection.evaluation.engines.transformers import TransformersEngine
@@ -23,6 +24,12 @@ def test_the_model_in_memory_keeps_the_contract() -> None:
 def test_a_server_keeps_the_contract(server: TinyServer, tiny_model_dir: Path) -> None:  # noqa: F811
     options = EndpointOptions(base_url=server.url, model="tiny")
     check_engine(lambda config: OpenAIEngine(config, options), model=tiny_model_dir)
+
+
+def test_an_engine_that_follows_the_models_own_habits_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lm_eval_model, "_without_own_habits", lambda _: nullcontext())
+    with pytest.raises(AssertionError, match="greedy decoding up to a stop token"):
+        check_engine(TransformersEngine)
 
 
 class Careless:

@@ -124,6 +124,28 @@ def test_a_prompt_longer_than_the_context_loses_its_beginning(make_job, tiny_mod
     assert result.metrics["long"]["truncated"] == 2
 
 
+def test_a_model_without_a_context_of_its_own_reads_whole_prompts(make_job, tmp_path):
+    """Its configuration has no max_position_embeddings; lm-evaluation-harness would then cut to 2,048 tokens."""
+    import torch
+    from transformers import BloomConfig, BloomForCausalLM, PreTrainedTokenizerFast
+
+    base = make_job().model
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    torch.manual_seed(0)
+    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=16, n_layer=1, n_head=2)
+    folder = tmp_path / "alibi"
+    BloomForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    tasks = []
+    for beginning in ("x", "y"):
+        file = tmp_path / f"{beginning}.jsonl"
+        file.write_text(json.dumps({"id": "a", "prompt": beginning * 3000 + "3+3=", "answer": "6"}) + "\n")
+        tasks.append(TaskConfig(name=beginning, dev=file))
+    result = evaluate(make_job(rows=None, model=str(folder), tasks=tuple(tasks)))
+    first, second = (result.items[name]["nll"] for name in ("x", "y"))
+    assert first != second
+
+
 def test_batching_changes_no_score(make_job, sums, choices):
     tasks = (sums, choices)
     one = evaluate(make_job(rows=None, tasks=tasks, full_metrics=True, config={"batch_size": 1}))

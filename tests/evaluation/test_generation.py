@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ from test_engines import StandIn, TinyServer, served, server  # noqa: F401 - a f
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig, evaluate
 from autoselection.evaluation.engines.contract import Question
+from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 from autoselection.evaluation.engines.vllm import VllmLM
 from autoselection.evaluation.generation import Generation, Limited, limited_remark
 from autoselection.evaluation.harness import check_items, load_benchmarks, score
@@ -116,12 +119,34 @@ def test_length_and_stop_texts_of_the_task_file_hold_in_every_engine(
     assert stop not in "".join(texts)
 
 
+def test_what_the_models_own_files_say_of_generating_is_left_alone(
+    task_file, make_job, tiny_model_dir: Path, tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    """Qwen2.5-Instruct penalises repetition; greedy answers would not be those that greedy_match is about."""
+    task = task_file({"until": [], "do_sample": False, "max_gen_toks": 7})
+    expected = [
+        greedy(load_model(tiny_model_dir, "cpu", "float32"), tiny_tokenizer, asked, 7) for asked in questions(task)
+    ]
+    never = tiny_tokenizer(expected[0][0], add_special_tokens=False)["input_ids"][0]
+    folder = Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
+    own = {
+        "repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "min_new_tokens": 7, "suppress_tokens": [never],
+        "do_sample": True, "temperature": 5.0, "max_length": 9, "eos_token_id": never,
+    }  # fmt: skip
+    (folder / "generation_config.json").write_text(json.dumps(own))
+    evaluate(make_job(rows=None, tasks=(task,), model=str(folder), work_dir=tmp_path / "work"))
+    lines = (tmp_path / "work" / "items/own/dev/items.jsonl").read_text().splitlines()
+    assert [json.loads(line)["generated"] for line in lines] == [text for text, _ in expected]
+    model = load_model(folder, "cpu", "float32")
+    engine = ConversationLM(model, tiny_tokenizer, seed=0, batch_size=None, batch_tokens=None, autocast=False)
+    engine.answers([Question([5, 6], [], Generation(3, (), (never,)))])
+    assert model.generation_config.repetition_penalty == 9.0  # a kept model is saved with its own
+
+
 def test_a_device_is_waited_for_once_a_token_whatever_the_answers(
     tiny_model_dir: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-
-    from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 
     model = load_model(tiny_model_dir, "cpu", "float32")
     engine = ConversationLM(model, tiny_tokenizer, seed=0, batch_size=None, batch_tokens=None, autocast=False)
@@ -210,8 +235,6 @@ def test_sampling_is_seeded_and_reaches_every_engine(task_file, make_job, server
     task = task_file({"until": [], "do_sample": True, "temperature": 3.0, "top_p": 0.9, "max_gen_toks": 12})
 
     def answers(seed: int, folder: str) -> list[str]:
-        import json
-
         job = make_job(rows=None, tasks=(task,), seed=seed, work_dir=tmp_path / folder)
         evaluate(job)
         lines = (tmp_path / folder / "items/own/dev/items.jsonl").read_text().splitlines()
@@ -226,8 +249,6 @@ def test_sampling_is_seeded_and_reaches_every_engine(task_file, make_job, server
 
 
 def test_cold_or_narrow_sampling_is_greedy_and_hot_sampling_is_not(task_file, make_job, tmp_path):
-    import json
-
     def answers(**settings: Any) -> list[str]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         task = task_file({"until": [], "max_gen_toks": 8, **settings})

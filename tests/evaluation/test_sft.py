@@ -332,6 +332,26 @@ def test_max_steps_are_exact_optimiser_steps_of_full_batches(rows, tiny_model_di
     assert sum(int(batch["attention_mask"].sum()) for batch in seen) == trained.schedule.tokens
 
 
+@pytest.mark.parametrize("scheduler", ["cosine", "linear", "constant"])
+def test_a_training_of_one_step_trains(scheduler, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):
+    """Warmup begins at a rate of 0: it may not be all there is."""
+    before = load_model(tiny_model_dir, "cpu", "float32").state_dict()
+    model = run(
+        tiny_model_dir, tiny_tokenizer, encode(pool_dir, tiny_tokenizer), tmp_path, max_steps=1, scheduler=scheduler
+    ).model
+    moved = max(float((value - before[name]).abs().max()) for name, value in model.state_dict().items())
+    assert moved == pytest.approx(1e-3, rel=0.05)  # Adam's first step is the learning rate, whatever the gradient
+
+
+@pytest.mark.parametrize(
+    ("ratio", "steps", "warmup"),
+    [(0.1, 1, 0), (0.1, 2, 1), (0.1, 10, 1), (0.1, 11, 2), (0.0, 5, 0), (0.9, 3, 2), (0.95, 20, 19), (0.5, 0, 0)],
+)
+def test_a_step_at_least_is_left_to_the_full_rate(ratio, steps, warmup):
+    config = SFTConfig(warmup_ratio=ratio)
+    assert config.warmup_steps(steps) == config.optimisation(steps)["warmup_steps"] == warmup
+
+
 def _added(sums: dict[str, torch.Tensor], name: str, gradient: torch.Tensor) -> None:
     sums[name] = sums.get(name, 0) + gradient
 

@@ -61,7 +61,12 @@ class SFTConfig(Configured):
     scheduler: Literal["cosine", "linear", "constant"] = Field(
         "cosine", description="Learning rate after warmup: to zero along a cosine or a line, or constant."
     )
-    warmup_ratio: float = Field(0.1, ge=0.0, lt=1.0, description="Share of the steps in which the rate rises linearly.")
+    warmup_ratio: float = Field(
+        0.1,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the steps in which the rate rises linearly; the last step is never one of them.",
+    )
     batch_size: int = Field(32, ge=1, description="Rows an optimiser step sees (count).")
     micro_batch_size: int | None = Field(
         None, ge=1, description="Most rows a forward pass sees (count); null: as many as micro_batch_tokens allows."
@@ -134,8 +139,8 @@ class SFTConfig(Configured):
         return "constant_with_warmup" if self.scheduler == "constant" else self.scheduler
 
     def warmup_steps(self, steps: int) -> int:
-        """Of so many optimiser steps, those in which the learning rate rises."""
-        return math.ceil(self.warmup_ratio * steps)
+        """Of so many optimiser steps, those in which the learning rate rises; it begins at 0, so one step at least is not of them."""
+        return max(0, min(math.ceil(self.warmup_ratio * steps), steps - 1))
 
     def optimisation(self, steps: int) -> dict[str, Any]:
         """Arguments of transformers' ``TrainingArguments``, which TRL and LLaMA-Factory take too, for so many optimiser steps."""

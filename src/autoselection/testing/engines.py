@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _TEXTS = ("3+4=", "Sort: d a c b", "Is 7 over 5?", "Hello", "12+30=")
 _ANSWERS = ("7", "a b c d", "yes", "Hello to you", "42")
 _NEW_TOKENS = 6
+#: What models' files say of generating, and no engine may follow: no token twice, and repeated ones hardly ever.
+_HABITS = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1}
 
 
 def check_engine(
@@ -34,7 +38,8 @@ def check_engine(
     Args:
         make: the engine for settings: its class, with its options filled in if it has some. A server that it asks must
             hold the demo's model, or ``model``.
-        model: a small model with a chat template; None is the demo's.
+        model: a small model with a chat template; None is the demo's. An engine that is no server gets it with a
+            ``generation_config.json`` that penalises repetition, as many models have one.
         tolerance: largest difference of log-probabilities from those of the model in float32 (nats).
 
     Raises:
@@ -44,15 +49,16 @@ def check_engine(
     require_packages()
     import torch
 
-    from autoselection.language.models import context_length, load_model, load_tokenizer
+    from autoselection.language.models import context_length, load_model, load_tokenizer, resolve_model
 
-    path = str(model_dir() if model is None else model)
+    given = str(model_dir() if model is None else model)
     config = EvaluationConfig.model_validate({"device": "cpu"})
     engine = made_by(make, config)
     assert has_members(engine, Engine), f"{engine!r} lacks a member of Engine."
     engine.check(trains=False)
     task = TaskConfig(name="addition", dev=task_file("addition", "dev"), dev_limit=1)
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
+        path = given if engine.reads == "server" else _with_habits(resolve_model(given), Path(folder) / "habits")
         job = EvaluationJob(path, None, None, (task,), "dev", 0, config, Path(folder))
         tokenizer, reference = load_tokenizer(path), load_model(path, "cpu", "float32")
         length = context_length(reference.config)
@@ -63,6 +69,16 @@ def check_engine(
             if likely:
                 _check_likelihoods(asked, reference, _continuations(tokenizer), tolerance)
             _check_answers(asked, reference, tokenizer, _questions(tokenizer))
+
+
+def _with_habits(model: Path, folder: Path) -> str:
+    """A copy of a model's folder whose files ask for :data:`_HABITS`."""
+    shutil.copytree(model, folder)
+    file = folder / "generation_config.json"
+    own = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    file.unlink(missing_ok=True)
+    file.write_text(json.dumps({**own, **_HABITS}), encoding="utf-8")
+    return str(folder)
 
 
 def _prompt(tokenizer: Any, text: str) -> tuple[list[Message], list[int]]:

@@ -5,12 +5,13 @@ starts.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import StoppingCriteria
+from transformers import GenerationConfig, StoppingCriteria
 
 from autoselection.evaluation.engines.contract import Continuation, Question
 from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoods
@@ -50,6 +51,21 @@ class _StopTexts(StoppingCriteria):  # type: ignore[misc]
         return any(stop in text for stop in self._until)
 
 
+@contextmanager
+def _without_own_habits(model: Any) -> Iterator[None]:
+    """Generate without what the model's files say of generating.
+
+    transformers fills every setting that is left out from there: penalties of repetition, least lengths, forced and forbidden
+    tokens. Most of them have no value that switches them off, so the model lends its configuration.
+    """
+    own = model.generation_config
+    model.generation_config = GenerationConfig(bos_token_id=getattr(own, "bos_token_id", None))
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
 class ConversationLM(HFLM):  # type: ignore[misc]
     """``HFLM`` around a model in memory: a :class:`~autoselection.evaluation.engines.contract.LanguageModel`.
 
@@ -57,6 +73,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         seed: of sampled answers.
         batch_size: most sequences of a batch; None is no limit.
         batch_tokens: most tokens of a batch; None is derived from the vocabulary.
+        context_length: most tokens of a prompt with its answer; None is what lm-evaluation-harness finds in the model's configuration.
         compiled: compile the forward pass of likelihoods, whose batches are then padded.
 
     Attributes:
@@ -73,12 +90,14 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         batch_tokens: int | None,
         autocast: bool,
         compiled: bool = False,
+        context_length: int | None = None,
     ) -> None:
         super().__init__(
             pretrained=model,
             tokenizer=tokenizer,
             backend="causal",
             batch_size=1,
+            max_length=context_length,
             softmax_dtype="float32",
             mixed_precision_dtype="bfloat16" if autocast else None,
             add_bos_token=False,
@@ -206,7 +225,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             ids[position, width - len(context) :] = torch.tensor(context)
             mask[position, width - len(context) :] = 1
         sampled = settings.temperature > 0
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._autocast(), _without_own_habits(self.model):
             output = self.model.generate(
                 input_ids=ids.to(self.device),
                 attention_mask=mask.to(self.device),

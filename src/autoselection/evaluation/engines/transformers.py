@@ -45,4 +45,5 @@ class TransformersEngine(Engine):
             batch_tokens=self.config.batch_tokens,
             autocast=dtype == torch.bfloat16 and model.dtype == torch.float32,
             compiled=self.config.compile,
+            context_length=context_length,
         )
