@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +15,8 @@ import pytest
 import torch
 
 from autoselection.demo import model_dir, task_file
-from autoselection.evaluation import EvaluationConfig, EvaluationJob, memory
+from autoselection.errors import ConfigError
+from autoselection.evaluation import EvaluationConfig, EvaluationJob, EvaluationResult, memory
 from autoselection.evaluation.memory import planned_gpu_bytes, share_gpu
 from autoselection.executors import ExecutorConfig, LocalExecutor
 from autoselection.executors.local import sharers
@@ -35,24 +38,29 @@ def workers_of(parent: int) -> list[int]:
     return found
 
 
-def test_a_killed_worker_costs_one_attempt_and_no_result(tmp_path: Path) -> None:
+def two_jobs(folder: Path) -> list[EvaluationJob]:
     task = TaskConfig(name="addition", dev=task_file("addition", "dev"), dev_limit=4)
-    jobs = [
-        EvaluationJob(str(model_dir()), None, None, (task,), "dev", seed, EvaluationConfig(threads=1), tmp_path)
+    return [
+        EvaluationJob(str(model_dir()), None, None, (task,), "dev", seed, EvaluationConfig(threads=1), folder)
         for seed in (0, 1)
     ]
+
+
+def run_and_kill(jobs: list[EvaluationJob], workers: int, retries: int) -> dict[int, EvaluationResult]:
+    """The results where one worker is killed as soon as all have been started."""
     killed: list[int] = []
 
-    def kill_the_first_worker() -> None:
+    def kill_a_worker() -> None:
         deadline = time.monotonic() + 60
         while not killed and time.monotonic() < deadline:
-            for worker in workers_of(os.getpid())[:1]:
-                os.kill(worker, signal.SIGKILL)
-                killed.append(worker)
+            found = workers_of(os.getpid())
+            if len(found) == workers:
+                os.kill(found[0], signal.SIGKILL)
+                killed.append(found[0])
             time.sleep(0.05)
 
-    executor = LocalExecutor(ExecutorConfig(workers=1, retries=1))
-    killer = threading.Thread(target=kill_the_first_worker)
+    executor = LocalExecutor(ExecutorConfig(workers=workers, retries=retries))
+    killer = threading.Thread(target=kill_a_worker)
     killer.start()
     try:
         results = dict(executor.run(jobs))
@@ -60,9 +68,31 @@ def test_a_killed_worker_costs_one_attempt_and_no_result(tmp_path: Path) -> None
         killer.join()
         executor.close()
     assert killed
+    return results
+
+
+def test_a_killed_worker_costs_one_attempt_and_no_result(tmp_path: Path) -> None:
+    results = run_and_kill(two_jobs(tmp_path), workers=1, retries=1)
     assert all(result.failure is None and result.score < 0 for result in results.values())
     assert results[0].scores == results[1].scores  # without training there is nothing for a seed to change
     assert workers_of(os.getpid()) == []
+
+
+def test_a_killed_worker_takes_no_job_of_another_with_it(tmp_path: Path) -> None:
+    results = run_and_kill(two_jobs(tmp_path), workers=2, retries=0)
+    assert sorted(result.failure_kind or "none" for result in results.values()) == ["infrastructure", "none"]
+    assert workers_of(os.getpid()) == []
+
+
+def test_a_mistake_does_not_take_the_results_of_others_with_it() -> None:
+    ended: list[Future[EvaluationResult]] = [Future() for _ in range(4)]
+    found, mistake = EvaluationResult("dev", 0, 1.0), ConfigError("no such split")
+    ended[0].set_exception(mistake)
+    ended[1].set_result(found)
+    ended[2].set_exception(BrokenProcessPool("gone"))
+    outcomes = LocalExecutor(ExecutorConfig(workers=4)).finished(ended)
+    assert outcomes[:2] == [(ended[0], mistake), (ended[1], found)]
+    assert len(outcomes) == 3 and "was killed" in str(outcomes[2][1])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,17 @@ def test_a_lost_job_waits_before_it_runs_again_alone(monkeypatch: pytest.MonkeyP
 def test_a_training_failure_is_a_result() -> None:
     results = dict(run_jobs(ScriptedBackend({0: ["training"]}), [job(0)], workers=1, retries=5))
     assert results[0].failure_kind == "training"
+
+
+def test_a_mistake_is_raised_when_what_ended_with_it_has_been_yielded() -> None:
+    class Both(ScriptedBackend):
+        def finished(self, running: Sequence[tuple[int, int]]) -> list[tuple[tuple[int, int], Any]]:
+            return [(running[0], ConfigError("a mistake")), (running[1], EvaluationResult("dev", 1, 1.0))]
+
+    found = run_jobs(Both({0: ["ok"], 1: ["ok"]}), [job(0), job(1)], workers=2, retries=2)
+    assert next(found)[0] == 1
+    with pytest.raises(ConfigError, match="a mistake"):
+        next(found)
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ class Backend(Protocol, Generic[Handle]):
         """Start one job."""
         ...
 
-    def finished(self, running: Sequence[Handle]) -> list[tuple[Handle, EvaluationResult | str]]:
-        """Wait until at least one job ends; a lost job comes with the reason instead of a result."""
+    def finished(self, running: Sequence[Handle]) -> list[tuple[Handle, EvaluationResult | str | BaseException]]:
+        """Wait until at least one job ends; a lost job comes with the reason instead of a result, a mistake with its error."""
         ...
 
 
@@ -106,6 +106,9 @@ def run_jobs(
     """Run ``jobs``, at most ``workers`` at once, lost ones again up to ``retries`` times; yield as they finish.
 
     Before a lost job runs again with nothing beside it, ``FIRST_PAUSE`` seconds pass, twice as many with every attempt.
+
+    Raises:
+        BaseException: the error of a job that is a mistake, when the results of those that ended with it have been yielded.
     """
     queue = deque(range(len(jobs)))
     attempts = [0] * len(jobs)
@@ -117,8 +120,12 @@ def run_jobs(
                 time.sleep(FIRST_PAUSE * 2 ** (attempts[index] - 1))
             attempts[index] += 1
             running[backend.start(jobs[index])] = index
+        mistakes: list[BaseException] = []
         for handle, outcome in backend.finished(list(running)):
             index = running.pop(handle)
+            if isinstance(outcome, BaseException):
+                mistakes.append(outcome)
+                continue
             if isinstance(outcome, str):
                 outcome = EvaluationResult.failed(jobs[index], outcome, kind="infrastructure")
             if outcome.failure_kind == "infrastructure" and attempts[index] <= retries:
@@ -126,3 +133,5 @@ def run_jobs(
                 queue.append(index)
             else:
                 yield index, outcome
+        if mistakes:
+            raise mistakes[0]

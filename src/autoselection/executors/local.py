@@ -1,7 +1,7 @@
 """Evaluations in processes of this machine: one persistent worker each, started with ``spawn``.
 
-A worker that dies (killed for memory, crashed in native code) takes no other evaluation with it for good: the pool is
-rebuilt and the unfinished jobs run again. Workers end by themselves when the process that started them is gone, so
+Each worker is a pool of its own: one that dies (killed for memory, crashed in native code) takes no other evaluation with it. Its
+own job is lost, and it is started anew when it is next needed. Workers end by themselves when the process that started them is gone, so
 that ``kill -9`` on a study leaves no training behind.
 """
 
@@ -13,10 +13,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.sharedctypes import Synchronized
 from types import FrameType
 
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
@@ -24,6 +23,7 @@ from autoselection.evaluation.memory import share_gpu
 from autoselection.executors.contract import Executor, ExecutorConfig, run_jobs
 
 _PARENT_POLL_SECONDS = 1.0
+_KILLED = "the worker process was killed (often by the system for lack of memory)"
 
 
 def sharers(index: int, workers: int, devices: Sequence[str]) -> int:
@@ -34,15 +34,12 @@ def sharers(index: int, workers: int, devices: Sequence[str]) -> int:
     return sum(devices[other % len(devices)] == own for other in range(workers))
 
 
-def _start_worker(parent: int, counter: Synchronized[int], workers: int, devices: tuple[str, ...]) -> None:
+def _start_worker(parent: int, index: int, workers: int, devices: tuple[str, ...]) -> None:
     # Ctrl-C reaches the whole group of processes; the one that started the worker ends it. A handler that does nothing,
     # unlike SIG_IGN, is not inherited by the programs that a worker starts.
     signal.signal(signal.SIGINT, _wait_to_be_ended)
     _mask_interrupts(signal.SIG_UNBLOCK)
-    with counter.get_lock():
-        index = counter.value
-        counter.value += 1
-    share_gpu(sharers(index % workers, workers, devices))
+    share_gpu(sharers(index, workers, devices))
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -73,6 +70,46 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+class _Worker:
+    """One process, started for its first job, and anew for the first one after its death."""
+
+    def __init__(self, index: int, config: ExecutorConfig) -> None:
+        self._given = os.getpid(), index, config.workers, config.devices
+        self._pool: ProcessPoolExecutor | None = None
+        self._latest: Future[EvaluationResult] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a job that has not ended."""
+        return self._latest is not None and not self._latest.done()
+
+    def start(self, job: EvaluationJob) -> Future[EvaluationResult]:
+        """Hand it a job."""
+        try:
+            self._latest = self._submitted(job)
+        except BrokenProcessPool:  # it died with its last job, or since
+            self.close()
+            self._latest = self._submitted(job)
+        return self._latest
+
+    def _submitted(self, job: EvaluationJob) -> Future[EvaluationResult]:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=self._given)
+        with _without_interrupts():
+            return self._pool.submit(evaluate, job)
+
+    def close(self) -> None:
+        """Stop it: an idle process ends by itself, a running job is cut off and lost."""
+        if self._pool is None:
+            return
+        if self.busy:
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = self._latest = None
+
+
 class LocalExecutor(Executor):
     """Runs jobs in ``config.workers`` processes."""
 
@@ -80,8 +117,7 @@ class LocalExecutor(Executor):
 
     def __init__(self, config: ExecutorConfig) -> None:
         self.config = config
-        self._pool: ProcessPoolExecutor | None = None
-        self._started: list[Future[EvaluationResult]] = []
+        self._workers = [_Worker(index, config) for index in range(config.workers)]
 
     def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
         """Yield (index, result) in the order of completion; see :class:`Executor`."""
@@ -89,42 +125,24 @@ class LocalExecutor(Executor):
         return run_jobs(self, jobs, workers=config.workers, retries=config.retries)
 
     def start(self, job: EvaluationJob) -> Future[EvaluationResult]:
-        """Hand a job to the worker processes, which are started on first use."""
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(
-                self.config.workers,
-                mp_context=context,
-                initializer=_start_worker,
-                initargs=(os.getpid(), context.Value("i", 0), self.config.workers, self.config.devices),
-            )
-        with _without_interrupts():
-            future = self._pool.submit(evaluate, job)
-        self._started.append(future)
-        return future
+        """Hand a job to a worker that has none; behind another job only where an earlier run was given up."""
+        return min(self._workers, key=lambda worker: worker.busy).start(job)
 
     def finished(
         self, running: Sequence[Future[EvaluationResult]]
-    ) -> list[tuple[Future[EvaluationResult], EvaluationResult | str]]:
-        """Wait for the next results; a dead worker breaks the pool, and every running job is lost with it."""
+    ) -> list[tuple[Future[EvaluationResult], EvaluationResult | str | BaseException]]:
+        """Wait for the next results; the job of a worker that died is lost."""
         done, _ = wait(running, return_when=FIRST_COMPLETED)
-        lost = "the worker process was killed (often by the system for lack of memory)"
-        if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
-            self.close()
-            wait(running)
-            return [
-                (future, lost if isinstance(future.exception(), BrokenProcessPool) else future.result())
-                for future in running
-            ]
-        return [(future, future.result()) for future in done]
+        return [(future, _outcome(future)) for future in running if future in done]
 
     def close(self) -> None:
         """Stop the workers: idle ones end by themselves, running jobs are cut off and lost."""
-        if self._pool is None:
-            return
-        if any(not future.done() for future in self._started):
-            for process in list((self._pool._processes or {}).values()):
-                process.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool = None
-        self._started.clear()
+        with ThreadPoolExecutor(len(self._workers)) as side_by_side:
+            list(side_by_side.map(_Worker.close, self._workers))
+
+
+def _outcome(future: Future[EvaluationResult]) -> EvaluationResult | str | BaseException:
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool):
+        return _KILLED
+    return future.result() if error is None else error

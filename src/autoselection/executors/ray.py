@@ -49,15 +49,17 @@ class RayExecutor(Executor):
             options["num_gpus"] = reserved
         return ray.remote(**options)(evaluate_sharing).remote(job, int(1 / reserved) if reserved else 1)
 
-    def finished(self, running: Sequence[Any]) -> list[tuple[Any, EvaluationResult | str]]:
-        """Wait for the next result; a lost worker or node comes with Ray's reason."""
+    def finished(self, running: Sequence[Any]) -> list[tuple[Any, EvaluationResult | str | BaseException]]:
+        """Wait for the next result; a lost worker or node comes with Ray's reason, what the evaluation raised as it is."""
         import ray
 
         done, _ = ray.wait(list(running), num_returns=1)
         try:
             return [(done[0], ray.get(done[0]))]
+        except ray.exceptions.RayTaskError as error:  # a RayError, too
+            return [(done[0], _raised(error, ray.exceptions.RayError))]
         except ray.exceptions.RayError as error:
-            return [(done[0], f"Ray lost the evaluation: {error}")]
+            return [(done[0], _lost(error))]
 
     def close(self) -> None:
         """Disconnect from Ray."""
@@ -65,3 +67,18 @@ class RayExecutor(Executor):
 
         if ray.is_initialized():
             ray.shutdown()
+
+
+def _raised(error: Any, ray_error: type[Exception]) -> BaseException | str:
+    """What the evaluation raised, out of Ray's ``RayTaskError``; a reason where Ray lost what the task was given."""
+    cause = error.cause
+    if isinstance(cause, ray_error) and type(cause) is not ray_error:
+        return _lost(cause)
+    # A plain RayError stands in the place of an error that cannot be sent; the traceback is Ray's.
+    own = isinstance(cause, BaseException) and not isinstance(cause, ray_error)
+    found: BaseException = cause if own else error
+    return found
+
+
+def _lost(error: BaseException) -> str:
+    return f"Ray lost the evaluation: {error}"
