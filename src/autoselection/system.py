@@ -54,6 +54,15 @@ _DISGUISED = (
 )
 #: Exceptions of libraries that carry a system's error as text, or say that a file is not what it should be.
 _LIBRARIES = {"ArrowInvalid": "pyarrow", "ComputeError": "polars", "SafetensorError": "safetensors"}
+#: System errors that say something about the machine and nothing about what was asked of it.
+MACHINE_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS}
+)
+#: How libraries say that memory ran out: PyTorch, the C++ library, and NVIDIA's (CUBLAS_STATUS_ALLOC_FAILED).
+MEMORY_WORDS = re.compile(
+    r"out of memory|bad_alloc|can.?t allocate memory|cannot allocate memory|not enough memory|alloc(?:ation)?_failed",
+    re.IGNORECASE,
+)
 #: Names under which files and folders are written before they are renamed.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?:[0-9a-f]+\.(?:part|old)|ingest-[0-9a-f]+)", re.DOTALL)
 
@@ -104,6 +113,39 @@ def unmasked(error: RuntimeError | ImportError) -> OSError | None:
         if found := pattern.fullmatch(str(error)):
             return OSError(number, os.strerror(number), found.groupdict().get("path"))
     return None
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of the system or of an accelerator."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and MEMORY_WORDS.search(str(error)) is not None
+    )
+
+
+def machine_error(error: BaseException | None) -> BaseException | None:
+    """The machine's error (memory, disk, file handles, an accelerator) in a chain of causes; None if there is none.
+
+    Libraries raise others in its place, with its number in their text or nothing but itself as the cause.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if lacks_memory(error) or _number(error) in MACHINE_ERRNOS or type(error).__name__ == "AcceleratorError":
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _number(error: BaseException) -> int | None:
+    """The system's number of an error, from its text if need be."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if not isinstance(error, OSError) and type(error).__name__ not in _LIBRARIES:
+        return None
+    found = _NUMBER.search(str(error))
+    return int(found[1]) if found else None
 
 
 def _temporary(name: object, path: Path) -> bool:

@@ -242,10 +242,24 @@ def test_sampling_is_seeded_and_reaches_every_engine(task_file, make_job, server
 
     first, again, other = answers(1, "a"), answers(1, "b"), answers(2, "c")
     assert first == again != other
-    evaluate(make_job(rows=None, tasks=(task,), config=served(server)))
+    evaluate(make_job(rows=None, tasks=(task,), seed=7, config=served(server)))
     bodies = [body for path, body in server.requests if path.endswith("/chat/completions")]
     assert bodies
-    assert all((body["temperature"], body["top_p"]) == (3.0, 0.9) for body in bodies)
+    assert all((body["temperature"], body["top_p"], body["seed"]) == (3.0, 0.9, 7) for body in bodies)
+
+
+def test_stored_scores_of_sampled_answers_are_of_their_seed(task_file, make_job, tmp_path):
+    def cached(seed: int, **settings: Any) -> list[str]:
+        task = task_file({"until": [], "max_gen_toks": 3, **settings})
+        config = {"cache_dir": tmp_path / "cache"}
+        evaluate(make_job(rows=None, tasks=(task,), config=config))
+        found = evaluate(make_job(rows=None, tasks=(task,), seed=seed, config=config)).settings["cached_tasks"]
+        assert isinstance(found, list)
+        return found
+
+    assert cached(1, do_sample=False) == ["own"]
+    assert cached(1, do_sample=True, temperature=2.0) == []
+    assert cached(0, do_sample=True, temperature=2.0) == ["own"]
 
 
 def test_cold_or_narrow_sampling_is_greedy_and_hot_sampling_is_not(task_file, make_job, tmp_path):

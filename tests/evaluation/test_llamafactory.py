@@ -8,6 +8,7 @@ nothing: it tests starting, waiting, exit codes and the reading of results, not 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import re
 import signal
@@ -190,6 +191,8 @@ def test_tools_and_calls_go_to_llamafactory_and_weights_are_refused_aloud(tiny_t
     [
         ({"llamafactory": {"template": None}}, "needs llamafactory.template"),
         ({"packing": True}, "leave packing and group_by_length off"),
+        ({"method": "lora", "lora_alpha": 0.4}, "takes a whole number from 1 for lora_alpha, not 0.4"),
+        ({"method": "lora", "lora_alpha": 12.5}, "takes a whole number from 1 for lora_alpha, not 12.5"),
         ({"micro_batch_size": 3}, r"no multiple of micro_batch_size x processes \(3\)"),
     ],
 )
@@ -325,6 +328,8 @@ def test_adapters_it_leaves_are_merged_and_scored(make_job, stand_in, tiny_model
         ({"code": 1, "says": "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.00 GiB "
           "of which 1.00 GiB is free. Process 7 has 50.00 GiB memory in use. Including non-PyTorch memory, this process "
           "has 28.00 GiB memory in use."}, "infrastructure", "memory taken by others"),
+        ({"code": 1, "says": "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"},
+         "training", "ran out of memory"),
         ({"code": 1, "says": "OSError: [Errno 28] No space left on device"}, "infrastructure", "No space left"),
         ({"code": 1, "says": "exitcode: -9, Signal 9 (SIGKILL) received by PID 5"}, "infrastructure", "SIGKILL"),
         ({"signal": int(signal.SIGKILL)}, "infrastructure", "ended by signal SIGKILL"),
@@ -339,6 +344,26 @@ def test_its_failures_are_told_apart(does, kind, reason, make_job, stand_in, tin
     result = evaluate(job_of(make_job, stand_in(**does), llamafactory=factory))
     assert result.failure_kind == kind
     assert re.search(reason, result.failure or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(OSError(errno.EMFILE, "Too many open files"), "infrastructure"), (ValueError("odd"), None)]
+)
+def test_adapters_that_the_machine_cannot_read_are_not_broken(
+    error, kind, make_job, stand_in, tiny_model_dir, monkeypatch
+):
+    from peft import PeftModel
+
+    def load(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(PeftModel, "from_pretrained", load)
+    job = job_of(make_job, stand_in(leaves=str(tiny_model_dir)), method="lora")
+    if kind is None:
+        with pytest.raises(EvaluationError, match=r"adapters in .* cannot be loaded: odd"):
+            evaluate(job)
+        return
+    assert evaluate(job).failure_kind == kind
 
 
 def test_what_it_refuses_is_our_mistake_and_names_its_log(make_job, stand_in, tmp_path):

@@ -219,7 +219,11 @@ class _Run:
             "dtype": _name(dtype),
             "device": self.costs["settings"]["device"].split(":")[0],
         }
-        return {benchmark.config.name: {**settings, "benchmark": benchmark.key} for benchmark in benchmarks}
+        seeds = [{"seed": job.seed} if benchmark.generation.temperature > 0 else {} for benchmark in benchmarks]
+        return {
+            benchmark.config.name: {**settings, "benchmark": benchmark.key, **seed}
+            for benchmark, seed in zip(benchmarks, seeds, strict=True)
+        }
 
     def _train(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib.util
 import logging
 import os
 import random
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +17,15 @@ import numpy as np
 from autoselection.errors import MissingExtraError
 from autoselection.evaluation.job import FailureKind
 from autoselection.evaluation.memory import asked_bytes, blame, gpu_memory, system_memory
+from autoselection.system import MACHINE_ERRNOS, lacks_memory, machine_error
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "math_verify", "safetensors")
 _NOISY = ("lm_eval", "lm-eval", "transformers", "trl", "peft", "accelerate", "datasets")
 
-#: System errors that say something about the machine and nothing about the evaluation.
-MACHINE_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS}
-)
-_MEMORY_WORDS = ("out of memory", "bad_alloc", "can't allocate memory", "cannot allocate memory", "not enough memory")
+#: Messages about a GPU: of CUDA, its libraries (cuBLAS, cuDNN, …) or ROCm's.
+_GPU_WORDS = re.compile(r"\b(?:cuda|cudnn|cublas|cusolver|cusparse|cufft|hip|rocblas|miopen)", re.IGNORECASE)
+#: cuDNN says of main memory CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED.
+_HOST_WORDS = re.compile(r"host_allocation", re.IGNORECASE)
 
 
 class TrainingFailure(Exception):
@@ -47,7 +47,9 @@ def failures() -> tuple[type[BaseException], ...]:
     """The exceptions that :func:`failure_of` may recognise."""
     from safetensors import SafetensorError
 
-    return (TrainingFailure, MachineFailure, MemoryError, OSError, RuntimeError, SafetensorError)
+    from autoselection.language.models import LoadFailure
+
+    return (LoadFailure, TrainingFailure, MachineFailure, MemoryError, OSError, RuntimeError, SafetensorError)
 
 
 def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
@@ -59,27 +61,37 @@ def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
     import torch
     from safetensors import SafetensorError
 
+    from autoselection.language.models import LoadFailure
+
+    if isinstance(error, LoadFailure):
+        cause = machine_error(error)
+        if cause is not None and lacks_memory(cause):
+            return _out_of_memory(cause)
+        return f"The machine failed: {error}", "infrastructure"
     if isinstance(error, TrainingFailure):
         return str(error), "training"
     if isinstance(error, MachineFailure):
         return str(error), "infrastructure"
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return _out_of_memory(text or "the system refused an allocation", on_gpu=False)
+    if lacks_memory(error):
+        return _out_of_memory(error)
     if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
         return f"The system failed: {text}.", "infrastructure"
     if isinstance(error, SafetensorError):
         return f"Saving the model failed: {text}.", "infrastructure"
     if isinstance(error, RuntimeError):
-        if any(word in text.lower() for word in _MEMORY_WORDS):
-            return _out_of_memory(text, on_gpu="cuda" in text.lower() and torch.cuda.is_available())
         accelerator_error: type[BaseException] | None = getattr(torch, "AcceleratorError", None)
         if accelerator_error is not None and isinstance(error, accelerator_error):
             return f"The accelerator failed: {text[:200]}.", "infrastructure"
     return None
 
 
-def _out_of_memory(text: str, on_gpu: bool) -> tuple[str, FailureKind]:
+def _out_of_memory(error: BaseException) -> tuple[str, FailureKind]:
+    import torch
+
+    text = " ".join(str(error).split()) or "the system refused an allocation"
+    gpu = isinstance(error, RuntimeError) and _GPU_WORDS.search(text) and not _HOST_WORDS.search(text)
+    on_gpu = bool(gpu) and torch.cuda.is_available()
     use = gpu_memory() if on_gpu else system_memory()
     kind = blame(use, asked_bytes(text))
     own, others, total = (f"{size / 2**30:.1f} GiB" for size in (use.own, use.others, use.total))

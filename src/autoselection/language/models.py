@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.language.chat.options import ChatOptions
+from autoselection.system import machine_error
 from autoselection.wording import kind_of, suggestion
 
 if TYPE_CHECKING:
@@ -82,6 +83,31 @@ def load_errors() -> tuple[type[BaseException], ...]:
     return (*wrong, ImportError, RuntimeError, SafetensorError, StrictDataclassError)
 
 
+class LoadFailure(EvaluationError):
+    """The machine gave out (memory, disk, file handles) while something was loaded that may be as it should."""
+
+
+def cannot_load(sentence: str, error: BaseException, files: Iterable[Path] = ()) -> EvaluationError:
+    """What to raise for a library's error: a :class:`LoadFailure` where it is the machine's.
+
+    Args:
+        files: what was to be opened; safetensors says of every file that it cannot open that it is not there.
+    """
+    if machine_error(error) is None and isinstance(error, FileNotFoundError):
+        error = _refusal(files) or error
+    return (EvaluationError if machine_error(error) is None else LoadFailure)(sentence)
+
+
+def _refusal(files: Iterable[Path]) -> OSError | None:
+    """Why the system does not open one of the files; None if it does."""
+    try:
+        for file in files:
+            file.open("rb").close()
+    except OSError as error:
+        return error
+    return None
+
+
 def one_line(error: BaseException) -> str:
     """A library's error as part of a sentence, up to 240 characters; bare values are shown with their kind."""
     text = " ".join(str(error).split())
@@ -146,8 +172,8 @@ def resolve_model(path: Path | str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[*_MODEL_FILES, *_TOKENIZER_FILES, "*.py"]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise EvaluationError(
-            f"The model '{name}' is neither a local folder nor available from the hub: {one_line(error)}"
+        raise cannot_load(
+            f"The model '{name}' is neither a local folder nor available from the hub: {one_line(error)}", error
         ) from error
 
 
@@ -232,12 +258,13 @@ def load_tokenizer(
             str(folder), trust_remote_code=trust_remote_code
         )
     except load_errors() as error:
-        if not trust_remote_code and not any(file for name in _VOCABULARIES for file in folder.glob(name)):
+        damaged = machine_error(error) is None
+        if damaged and not trust_remote_code and not any(file for name in _VOCABULARIES for file in folder.glob(name)):
             raise EvaluationError(
                 f"The model folder {path} holds no tokenizer (no tokenizer.json, for example): copy the files of the "
                 "tokenizer that the model was trained with into it."
             ) from error
-        raise EvaluationError(f"The tokenizer of '{path}' cannot be loaded: {one_line(error)}") from error
+        raise cannot_load(f"The tokenizer of '{path}' cannot be loaded: {one_line(error)}", error) from error
     if template is not None:
         tokenizer.chat_template = template
     tokenizer.chat_options = options
@@ -325,7 +352,8 @@ def load_model(
         model.to(place)
     except load_errors() as error:
         hint = "" if trust_remote_code or "trust_remote_code" not in str(error) else " (it ships its own code)"
-        raise EvaluationError(f"The model '{path}' cannot be loaded{hint}: {one_line(error)}") from error
+        sentence = f"The model '{path}' cannot be loaded{hint}: {one_line(error)}"
+        raise cannot_load(sentence, error, folder.glob("*.safetensors")) from error
     finally:
         logging.set_verbosity(verbosity)
         if bars:
@@ -355,7 +383,9 @@ def load_config(path: Path | str, trust_remote_code: bool = False) -> Pretrained
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
     except load_errors() as error:
-        raise EvaluationError(f"The configuration of the model '{path}' cannot be used: {one_line(error)}") from error
+        raise cannot_load(
+            f"The configuration of the model '{path}' cannot be used: {one_line(error)}", error
+        ) from error
     return config
 
 
@@ -364,7 +394,7 @@ def _check_config(file: Path) -> None:
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise EvaluationError(f"{file} cannot be read as JSON: {one_line(error)}") from error
+        raise cannot_load(f"{file} cannot be read as JSON: {one_line(error)}", error) from error
     if not isinstance(written, dict):
         raise EvaluationError(f"{file} must hold a JSON object, not {kind_of(written)}.")
     for name in _COUNTS:
@@ -393,7 +423,7 @@ def parameter_count(path: Path | str) -> int:
                 header = json.loads(stream.read(length))
             total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise EvaluationError(f"{file}: the header of the weights cannot be read: {one_line(error)}") from error
+            raise cannot_load(f"{file}: the header of the weights cannot be read: {one_line(error)}", error) from error
     return total
 
 

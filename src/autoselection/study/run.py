@@ -14,7 +14,6 @@ from autoselection.activity import activity, tell_stage
 from autoselection.config import StudyConfig, load_config
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation.memory import held_memory
-from autoselection.evaluation.runtime import MACHINE_ERRNOS
 from autoselection.executors import Executor, make_executor
 from autoselection.ledger import Journal, Wanted
 from autoselection.llm import check_settings
@@ -43,7 +42,7 @@ from autoselection.study.references import watched_tasks
 from autoselection.study.rounds import open_search, study_ledger, trial_ledger
 from autoselection.study.study import Study, check_folder
 from autoselection.study.tracked import Tracking, check_installed, tracking
-from autoselection.system import told
+from autoselection.system import MACHINE_ERRNOS, told
 
 #: A search of which so many evaluations fail at its beginning, and all, is not gone on with.
 _FIRST = 2

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 #: Longest answer that is read (bytes): likelihoods of 100,000 tokens take a tenth.
 LONGEST = 64 << 20
-#: Seed sent with every request. Decoding is greedy, so it decides nothing where a server keeps to that.
-SEED = 0
 #: Stop texts that the protocol allows; answers are cut at all of them when they arrive.
 _MOST_STOPS = 4
 #: What rounding may make of a log-probability of 0.
@@ -107,7 +105,7 @@ class OpenAIEngine(Engine):
     ) -> Iterator[EndpointLM]:
         """The server's model, with the job's adapters if it was trained."""
         endpoint = CompletionsEndpoint(self.own)
-        served = EndpointLM(endpoint, context_length=context_length)
+        served = EndpointLM(endpoint, context_length=context_length, seed=job.seed)
         folder = adapter_folder(self, job)
         if folder is None:
             yield served
@@ -188,7 +186,6 @@ class CompletionsEndpoint:
             "prompt": list(ids),
             "max_tokens": 1,  # some servers refuse 0; the generated token is cut off
             "temperature": 0,
-            "seed": SEED,
             "echo": True,
             "logprobs": 1,
         }
@@ -211,16 +208,16 @@ class CompletionsEndpoint:
             )
         return pairs[: len(ids)]
 
-    def chat(self, messages: Sequence[Message], settings: Generation) -> tuple[str, bool]:
-        """The answer to a conversation, and whether it ended because it may be no longer."""
+    def chat(self, messages: Sequence[Message], settings: Generation, seed: int = 0) -> tuple[str, bool]:
+        """The answer to a conversation, and whether it ended because it may be no longer; ``seed`` is of a sampled one."""
         body: dict[str, Any] = {
             "model": self.model,
             "messages": list(messages),
             "max_tokens": settings.max_gen_toks,
             "temperature": settings.temperature,
-            "seed": SEED,
+            "seed": seed,
         }
-        if settings.temperature and settings.top_p < 1:
+        if settings.temperature:  # a server may have another default
             body["top_p"] = settings.top_p
         if settings.until:
             body["stop"] = list(settings.until[:_MOST_STOPS])
@@ -269,9 +266,9 @@ class EndpointLM:
     first.
     """
 
-    def __init__(self, endpoint: CompletionsEndpoint, *, context_length: int) -> None:
+    def __init__(self, endpoint: CompletionsEndpoint, *, context_length: int, seed: int) -> None:
         self._endpoint = endpoint
-        self._context = context_length
+        self._context, self._seed = context_length, seed
 
     def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
         """Log-probability of every continuation, and whether greedy decoding would write it."""
@@ -288,7 +285,7 @@ class EndpointLM:
 
     def answers(self, asked: Sequence[Question]) -> list[tuple[str, bool]]:
         """The answer to every question, and whether it ended because it may be no longer."""
-        return self._side_by_side(lambda each: self._endpoint.chat(each.messages, each.generation), asked)
+        return self._side_by_side(lambda each: self._endpoint.chat(each.messages, each.generation, self._seed), asked)
 
     def _side_by_side(self, ask: Callable[[Asked], Answer], asked: Sequence[Asked]) -> list[Answer]:
         order = sorted(range(len(asked)), key=lambda index: -len(asked[index].context))

@@ -37,9 +37,10 @@ from autoselection.evaluation.runtime import MachineFailure, TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule
 from autoselection.evaluation.trainers.contract import Trained, Trainer, TrainingPlan
 from autoselection.export import CannotHold, export_sharegpt, llamafactory_row
-from autoselection.language.models import load_model, resolve_model
+from autoselection.language.models import cannot_load, load_model, one_line, resolve_model
 from autoselection.pool import Pool
 from autoselection.schema import StrictModel
+from autoselection.system import MEMORY_WORDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 DATASET = "subset"
 _LOG = "train.log"
 _TAIL_BYTES = 64 << 10
-_MEMORY = re.compile(r"out of memory|can.?t allocate memory|cannot allocate memory", re.IGNORECASE)
 _MACHINE = re.compile(
     r"no space left on device|disk quota exceeded|input/output error|SIGKILL|NCCL error", re.IGNORECASE
 )
@@ -104,6 +104,10 @@ class LlamaFactoryTrainer(Trainer):
             )
         if config.freeze_embeddings:
             raise ValueError("trainer llamafactory trains all weights: leave freeze_embeddings off")
+        if config.method == "lora" and (config.lora_alpha < 1 or config.lora_alpha % 1):
+            raise ValueError(
+                f"trainer llamafactory takes a whole number from 1 for lora_alpha, not {config.lora_alpha:g}"
+            )
         passes = self._rows_a_pass()
         if config.batch_size % passes:
             raise ValueError(
@@ -204,7 +208,7 @@ class LlamaFactoryTrainer(Trainer):
             modules = config.lora_target_modules
             arguments |= {
                 "lora_rank": config.lora_r,
-                "lora_alpha": round(config.lora_alpha),
+                "lora_alpha": int(config.lora_alpha),
                 "lora_dropout": config.lora_dropout,
                 "lora_target": "all" if modules == "all-linear" else ",".join(modules),
             }
@@ -342,8 +346,8 @@ def _last_line(text: str) -> str:
 def _explain(code: int, log: Path) -> None:
     text = _tail(log)
     ended = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    if _MEMORY.search(text):
-        line = next(line.strip() for line in reversed(text.splitlines()) if _MEMORY.search(line))
+    if MEMORY_WORDS.search(text):
+        line = next(line.strip() for line in reversed(text.splitlines()) if MEMORY_WORDS.search(line))
         use = told_memory(line)
         if use is not None and blame(use, asked_bytes(line)) == "infrastructure":
             raise MachineFailure(f"LLaMA-Factory ran out of memory taken by others: {line[:300]}")
@@ -367,9 +371,10 @@ def _read(output: Path, log: Path) -> LlamaFactoryRun:
         state = json.loads((output / "trainer_state.json").read_text(encoding="utf-8"))
         results = json.loads((output / "train_results.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EvaluationError(
+        raise cannot_load(
             f"LLaMA-Factory ended well and left no readable result in {output} ({error}): is its version older than "
-            f"0.9? Last line: {_last_line(_tail(log))}"
+            f"0.9? Last line: {_last_line(_tail(log))}",
+            error,
         ) from error
     losses = [float(entry["loss"]) for entry in state.get("log_history", []) if "loss" in entry]
     wrong = next((step for step, loss in enumerate(losses, start=1) if not math.isfinite(loss)), None)
@@ -394,7 +399,8 @@ def load_trained(
     try:
         adapted = PeftModel.from_pretrained(model, str(run.output))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise EvaluationError(f"LLaMA-Factory's adapters in {run.output} cannot be loaded: {error}") from error
+        sentence = f"LLaMA-Factory's adapters in {run.output} cannot be loaded: {one_line(error)}"
+        raise cannot_load(sentence, error, run.output.glob("*.safetensors")) from error
     trained = sum(parameter.numel() for name, parameter in adapted.named_parameters() if "lora_" in name)
     merged: PreTrainedModel = adapted.merge_and_unload()
     return merged.eval(), trained
