@@ -14,7 +14,6 @@ from typing import Any
 
 from autoselection import server
 from autoselection.errors import StudyError
-from autoselection.evaluation.engines import openai
 from autoselection.executors.contract import FIRST_PAUSE
 from autoselection.search import edits, llm_config, reseed, surrogate, warmup
 from autoselection.wording import clipped
@@ -22,7 +21,7 @@ from autoselection.wording import clipped
 #: What became of a key's value, by the key's path.
 CONSTANTS: Mapping[str, Any] = {
     "evaluation.endpoint.retry_pause": server.FIRST_PAUSE,
-    "evaluation.endpoint.seed": openai.SEED,
+    "evaluation.endpoint.seed": 0,  # of old requests; today each evaluation sends its own
     "executor.retry_pause": FIRST_PAUSE,
     "search.edits.large_step": edits.LARGE_STEP,
     "search.edits.redundant_family": edits.REDUNDANT_FAMILY,

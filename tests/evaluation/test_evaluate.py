@@ -21,8 +21,11 @@ from autoselection.compare.comparison import item_scores
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation import EvaluationResult, evaluate
 from autoselection.evaluation.encoding import lost_rows
+from autoselection.evaluation.engines.contract import Continuation, Question
+from autoselection.evaluation.engines.transformers import TransformersEngine
+from autoselection.evaluation.generation import Generation
 from autoselection.evaluation.runtime import failure_of
-from autoselection.language.models import load_model
+from autoselection.language.models import context_length, load_model
 from autoselection.pool import ingest
 from autoselection.study.evidence import item_table
 from autoselection.tasks import LETTERS, TaskConfig, guessing_accuracy, load_items
@@ -124,26 +127,25 @@ def test_a_prompt_longer_than_the_context_loses_its_beginning(make_job, tiny_mod
     assert result.metrics["long"]["truncated"] == 2
 
 
-def test_a_model_without_a_context_of_its_own_reads_whole_prompts(make_job, tmp_path):
+def test_a_model_without_a_context_of_its_own_reads_whole_prompts(make_job, tiny_tokenizer):
     """Its configuration has no max_position_embeddings; lm-evaluation-harness would then cut to 2,048 tokens."""
-    import torch
-    from transformers import BloomConfig, BloomForCausalLM, PreTrainedTokenizerFast
+    from transformers import BloomConfig, BloomForCausalLM
 
-    base = make_job().model
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
-    torch.manual_seed(0)
-    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=16, n_layer=1, n_head=2)
-    folder = tmp_path / "alibi"
-    BloomForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    tasks = []
-    for beginning in ("x", "y"):
-        file = tmp_path / f"{beginning}.jsonl"
-        file.write_text(json.dumps({"id": "a", "prompt": beginning * 3000 + "3+3=", "answer": "6"}) + "\n")
-        tasks.append(TaskConfig(name=beginning, dev=file))
-    result = evaluate(make_job(rows=None, model=str(folder), tasks=tuple(tasks)))
-    first, second = (result.items[name]["nll"] for name in ("x", "y"))
-    assert first != second
+    config = BloomConfig(vocab_size=len(tiny_tokenizer), hidden_size=16, n_layer=1, n_head=2)
+    model = BloomForCausalLM(config).eval()
+    seen: list[int] = []
+    model.transformer.word_embeddings.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    job = make_job(rows=None)
+    length = context_length(model.config)
+    context = [5, 6, 7] * 1000
+    with TransformersEngine(job.config).language_model(
+        job, model, tiny_tokenizer, dtype=torch.float32, context_length=length
+    ) as asked:
+        asked.likelihoods([Continuation(context, [8])])
+        assert max(seen) == len(context)
+        seen.clear()
+        asked.answers([Question(context, [], Generation(2))])
+        assert max(seen) == len(context)
 
 
 def test_batching_changes_no_score(make_job, sums, choices):
