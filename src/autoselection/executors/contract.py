@@ -95,7 +95,7 @@ class Backend(Protocol, Generic[Handle]):
         """Start one job."""
         ...
 
-    def finished(self, running: Sequence[Handle]) -> list[tuple[Handle, EvaluationResult | str | BaseException]]:
+    def finished(self, running: Sequence[Handle]) -> Sequence[tuple[Handle, EvaluationResult | str | BaseException]]:
         """Wait until at least one job ends; a lost job comes with the reason instead of a result, a mistake with its error."""
         ...
 
