@@ -427,6 +427,23 @@ def test_solved_examples_are_of_the_same_subtask_and_never_the_item_itself():
     assert [example.id for example in solved_examples(examples[0], examples, 2)] == ["e2", "e4"]
 
 
+def test_subtasks_that_choose_examples_are_part_of_what_is_kept(make_job, tmp_path):
+    """Scores are kept for the same files: other subtasks give an item other examples."""
+    items = [{"id": str(i), "prompt": f"Is {i} odd?", "answer": ("no", "yes")[i % 2]} for i in range(8)]
+    dev = jsonl(tmp_path / "dev.jsonl", items[4:])
+
+    def scores(*subtasks: str) -> list[float]:
+        target = [{**item, "id": f"t{item['id']}"} for item in items[:4]]
+        files = {"target": target, "dev": items[4:]}
+        for name, rows in files.items():
+            given = zip(rows, subtasks, strict=True)
+            jsonl(tmp_path / f"{name}.jsonl", [{**row, "subtask": subtask} for row, subtask in given])
+        task = TaskConfig(name="odd", target=tmp_path / "target.jsonl", dev=dev, fewshot=1)
+        return evaluate(make_job(rows=None, tasks=(task,))).items["odd"]["nll"]
+
+    assert scores("a", "b", "a", "b") != scores("a", "a", "b", "b")
+
+
 def test_few_shot_examples_are_earlier_turns(make_job, tiny_model_dir, tiny_tokenizer, tmp_path):
     """NLL and yes/no likelihoods behind two solved items, against a plain forward pass over a hand-written prompt."""
     target = [{"id": f"t{i}", "prompt": f"Is {i} odd?", "answer": ("no", "yes")[i % 2]} for i in range(2)]

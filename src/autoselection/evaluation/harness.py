@@ -132,10 +132,11 @@ def load_benchmarks(
         if task.metric == "exact_match" or (full_metrics and not choices):
             kinds.append("exact_match")
         kinds = kinds if likelihoods else ["exact_match"]
+        shots = bool(task.fewshot)
         key = (
             *tokenizer_key, task.model_dump_json(exclude={"weight", "floor"}), split, context_length, config.max_new_tokens, tuple(kinds),
-            items_fingerprint(items), tuple(item.id for item in items), items_fingerprint(examples),
-            harness_settings(task),
+            items_fingerprint(items, subtasks=shots), tuple(item.id for item in items),
+            items_fingerprint(examples, subtasks=shots), harness_settings(task),
         )  # fmt: skip
         if key not in _BENCHMARKS:
             while len(_BENCHMARKS) >= _MAX_BENCHMARKS:
