@@ -192,7 +192,10 @@ def test_a_recipe_that_does_not_fit_the_pool_stops_before_any_training(
     foreign = tmp_path / "foreign.yaml"
     foreign.write_text("steps:\n- {operator: source_filter, params: {sources: [elsewhere]}}\n")
     with pytest.raises(RecipeError, match=rf"{key}: .*foreign\.yaml: step 1: operator 'source_filter': .*elsewhere"):
-        run_study(config_of(study_config, f"{key}=[{foreign}]", "tasks.0.floor=base - 1"), tmp_path / "study")
+        run_study(
+            config_of(study_config, f"{key}=[{foreign}]", "tasks.0.floor=base - 1", "final.enabled=true"),
+            tmp_path / "study",
+        )
     kinds = {event["event"] for event in Study(tmp_path / "study").journal.events}
     assert not kinds & {"floors", "evaluation", "final_plan"}
 

@@ -258,7 +258,7 @@ def test_the_trainings_of_a_curve_and_what_it_says_is_saved(finished_study: Stud
 
     def end(job: EvaluationJob) -> EvaluationResult:
         name, seed = job.work_dir.name.removeprefix("compute-").rsplit("-seed", 1)
-        arm, tokens = name.split("-")
+        arm, tokens, _ = name.split("-")  # and the rows' hash
         jobs[arm, int(seed)] = job
         worth = -1.0 / (int(tokens) * (2 if arm == "winner" else 1))
         return EvaluationResult(

@@ -82,7 +82,7 @@ def _results(turn: Mapping[str, Any], ignored: Counter[str]) -> list[Mapping[str
             found[-1]["content"].append(block)
         else:
             found.append({**turn, "content": [block]})
-    if found and all(said["role"] == "tool" for said in found):
+    if found and all(said.get("role") == "tool" for said in found):
         count_rest(turn, ("role", "content"), "messages", ignored)
     return [*found] or [turn]
 
