@@ -190,20 +190,9 @@ class _Listening(Layout):
         self.windows: list[int | None] = []
         self.kernel = False
 
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        scale: float,
-        dropout: float,
-        window: int | None,
-        flash: bool = True,
-    ) -> Tensor:
-        how: dict[str, Any] = {"scale": scale, "dropout": dropout, "window": window}
-        self.windows.append(window)
-        if flash and kernel_for(query, value, dropout) is not None:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, flash: bool = True, **how: Any) -> Tensor:
+        self.windows.append(how["window"])
+        if flash and kernel_for(query, value, how["dropout"]) is not None:
             self.kernel = True
             kind = (query.shape, key.shape, *how.values())
             self._heard.setdefault(kind, ([each.detach() for each in (query, key, value)], how))

@@ -14,9 +14,9 @@ from autoselection.diagnose.correlation import Correlation, correlate
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.settings import arithmetics
 from autoselection.reproduce.config import ModelEntry, ReproductionConfig, plain, study_of, target_study, with_ood
-from autoselection.reproduce.folder import check_folders, keep_config
+from autoselection.reproduce.folder import keep_config
 from autoselection.reproduce.markdown import paper_markdown
-from autoselection.reproduce.results import Stored, floors_of
+from autoselection.reproduce.results import Stored, check_plans, floors_of
 from autoselection.reproduce.rows import AUTOSELECTION, Entry, first_rows
 from autoselection.reproduce.tables import TableMetric, make_table
 from autoselection.tasks import TaskConfig
@@ -37,7 +37,6 @@ def write_paper(config: ReproductionConfig, out: Path) -> dict[str, Any]:
     Raises:
         StudyError: what is there was scored on test by other settings.
     """
-    check_folders(config, out)
     document = paper_document(config, out)
     rows = document["rows"]
     head = json.dumps({**document, "rows": []}, ensure_ascii=False, allow_nan=False, indent=1)
@@ -53,10 +52,14 @@ def paper_document(config: ReproductionConfig, out: Path) -> dict[str, Any]:
 
     Keys: ``name``, ``config``, ``models`` (each with ``tables``, ``correlation``, ``missing``, ``costs``, …) and last ``rows``:
     one value a row (model, section, method, task, seed, split, metric, value).
+
+    Raises:
+        StudyError: what is there was scored on test by other settings.
     """
     models, rows = [], []
     for model in config.models:
         stored = Stored.read(config, study_of(config, model), out / model.name)
+        check_plans(stored, out / model.name)
         part = _ModelPart(config, model, stored)
         models.append(part.document())
         rows += [{"model": model.name, **row} for row in part.values()]

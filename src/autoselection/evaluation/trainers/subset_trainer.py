@@ -70,9 +70,8 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         self._micro_rows = micro_rows
         self._micro_tokens = micro_tokens
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._balance = balance_coefficient(
-            model
-        )  # before TRL writes into the configuration: versions do it differently
+        # Before TRL writes into the configuration, which versions do differently.
+        self._balance = balance_coefficient(model)
         trained, order = np.unique(schedule.order, return_inverse=True)
         self._order: list[int] = order.tolist()
         rows = subset.trainable(trained)
