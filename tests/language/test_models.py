@@ -16,6 +16,7 @@ from autoselection.language.models import (
     model_fingerprint,
     pick_device,
     pick_dtype,
+    resolve_model,
 )
 
 CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
@@ -217,6 +218,27 @@ def test_padding_token_is_taken_from_the_vocabulary(tiny_model_dir: Path, tmp_pa
     tokenizer = load_tokenizer(folder)
     assert tokenizer.pad_token == "<|pad|>"  # the reserved name, not the end mark that is to be learnt
     assert len(tokenizer) == len(load_tokenizer(tiny_model_dir))
+
+
+def test_whatever_a_tokenizer_may_read_is_fetched_and_nothing_pickled(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    wanted = ["config.json", "model.safetensors", "tokenizer.json", "spiece.model", "sentencepiece.bpe.model", "spm.model",
+              "qwen.tiktoken", "tekken.json", "vocab-src.json", "bpe.codes", "dict.txt", "modeling_own.py",
+              "additional_chat_templates/tool_use.jinja"]  # fmt: skip
+    others = ["pytorch_model.bin", "vocab.pt", "training_args.bin", "model.onnx", "README.md", "tf_model.h5"]
+    fetched: list[str] = []
+
+    def snapshot_download(name: str, **patterns: Any) -> str:
+        fetched.extend(filter_repo_objects([*wanted, *others], **patterns))
+        return str(tiny_model_dir)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert resolve_model("owner/name") == tiny_model_dir
+    assert fetched == wanted
 
 
 def test_fingerprint_follows_weights_and_tokenizer(tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ _MORE_TOKENIZER_FILES = (
 _OTHER_VOCABULARIES = ("*.model", "*.spm", "*.tiktoken", "*vocab*", "*.bpe", "bpe.codes", "dict.txt")
 #: The vocabulary that transformers prefers to ``tokenizer.json`` where mistral-common is installed.
 _TEKKEN = "tekken.json"
+#: What is fetched of a model on the hub: whatever its tokenizer, and code of its own, may read.
+_FETCHED = (*_MODEL_FILES, *_TOKENIZER_FILES, *_MORE_TOKENIZER_FILES, *_OTHER_VOCABULARIES, _TEKKEN, "*.py")
 _WHOLE_FILE = 64 << 20
 _SAMPLE = 64 << 10
 _SAMPLES = 256
@@ -170,7 +172,7 @@ def resolve_model(path: Path | str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[*_MODEL_FILES, *_TOKENIZER_FILES, "*.py"]))
+        return Path(snapshot_download(name, allow_patterns=list(_FETCHED), ignore_patterns=list(_PICKLED)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise cannot_load(
             f"The model '{name}' is neither a local folder nor available from the hub: {one_line(error)}", error

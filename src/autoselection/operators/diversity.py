@@ -244,7 +244,7 @@ class ClusterBalance(_InEmbeddings):
     def _ranked(params: Mapping[str, Any], context: Context) -> Ranking:
         if params["within"] == "best":
             return ranking(context.signals, params["signal"], params["direction"], _clusters(params))
-        return random_ranking(context.signals, context.rng, context.stream, _clusters(params))
+        return random_ranking(context.signals, context.stream, _clusters(params))
 
     def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
         signals, params = decision.signals, decision.params

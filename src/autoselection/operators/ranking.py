@@ -7,7 +7,6 @@ and a cut within groups is the same with rows ranked group by group. Rankings ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -137,8 +136,7 @@ def ranking_of(
 
 def random_ranking(
     signals: SignalTable,
-    draws: Callable[[], np.random.Generator],
-    key: tuple[int, ...],
+    stream: tuple[int, ...],
     groups: str = "source",
 ) -> Ranking:
     """The pool in random order within each source, or other group.
@@ -147,17 +145,16 @@ def random_ranking(
     nor their order matter.
 
     Args:
-        draws: the generator to draw from, asked for only when the ranking is not cached.
-        key: what the generator was seeded with.
+        stream: what the draws are seeded with (:attr:`~autoselection.operators.base.Context.stream`); they are made once.
         groups: a scope of :func:`~autoselection.operators.groups.group_codes`.
     """
 
     def build() -> Ranking:
-        values = draws().integers(0, 2**32, size=signals.n, dtype=np.uint32)
+        values = np.random.default_rng(stream).integers(0, 2**32, size=signals.n, dtype=np.uint32)
         codes, names = group_codes(signals, groups)
         return _ranked(values, None, (codes, len(names)))
 
-    return kept_with(signals, ("random ranking", groups, *key), build)
+    return kept_with(signals, ("random ranking", groups, *stream), build)
 
 
 def _ordinal(scores: NDArray[Any], direction: Direction) -> NDArray[np.uint32]:

@@ -44,14 +44,14 @@ def _counts(rows: Rows, signals: SignalTable, groups: str = "source") -> NDArray
 
 def _draw(rows: Rows, quotas: NDArray[np.int64], context: Context, groups: str = "source") -> NDArray[np.bool_]:
     """Which of ``rows`` are in a random choice of ``quotas[group]`` rows of each group."""
-    ranked = random_ranking(context.signals, context.rng, context.stream, groups)
+    ranked = random_ranking(context.signals, context.stream, groups)
     return ranked.among_first(rows, group_codes(context.signals, groups)[0], quotas)
 
 
 def judged_by_draw(decision: Decision, rows: Rows, asked: Rows, groups: str = "source") -> list[Judgement | None]:
     """Judgements of rows that were drawn at random from each source, or other group; ``rows``: those drawn from."""
     context = decision.context
-    ranked = random_ranking(context.signals, context.rng, context.stream, groups)
+    ranked = random_ranking(context.signals, context.stream, groups)
     names = group_codes(context.signals, groups)[1]
     return by_draw(Standing(ranked, rows, decision.members, asked), names, groups.removeprefix(COLUMN))
 
