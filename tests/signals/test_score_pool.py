@@ -122,6 +122,26 @@ def test_near_duplicates_are_found_once_and_memory_mapped(pool: Pool, monkeypatc
     assert other.keys["near_duplicates"] != report.keys["near_duplicates"]
 
 
+def test_contamination_follows_the_subtasks_of_items(tmp_path: Path) -> None:
+    """Five items of one subtask share their head, which is a template of the subtask and not of the whole task."""
+    head = "Draw up the whole table of truth values for the argument below and then say whether it holds or not:"
+    draws = np.random.default_rng(0)
+    own = [" ".join(f"word{draw}" for draw in draws.integers(0, 10_000, 20)) for _ in range(405)]
+    items = [{"id": str(i), "prompt": f"{head} {text}" if i < 5 else text, "answer": "x"} for i, text in enumerate(own)]
+    turns = [{"role": "user", "content": head}, {"role": "assistant", "content": "It holds."}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
+    dev, found = tmp_path / "dev.jsonl", []
+    tasks = [TaskConfig(name="mixed", dev=dev, metric="exact_match")]
+    for subtasks in (["all"] * 405, ["logic" if i < 5 else f"s{i % 40}" for i in range(405)]):
+        given = zip(items, subtasks, strict=True)
+        dev.write_text("".join(json.dumps({**item, "subtask": subtask}) + "\n" for item, subtask in given))
+        report = score_pool(Pool.open(tmp_path / "pool"), CONFIG, tasks=tasks, signals=["contamination"])
+        assert not report.cached
+        found.append(float(load_table(Pool.open(tmp_path / "pool"), keys=report.keys).column("contamination")[0]))
+    assert found[0] > 0.2 and found[1] == 0.0
+
+
 def test_a_run_killed_while_the_pairs_are_written_goes_on(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(*_: object) -> None:
         raise KeyboardInterrupt

@@ -42,9 +42,9 @@ def demand(what: str, option: str) -> str:
     return f"The signal '{{signal}}' needs a {what}: give {option}, or leave the signal out."
 
 
-def items_digest(items: Mapping[str, Sequence[TaskItem]]) -> str:
-    """Content of the items of several tasks and splits, 32 hex digits."""
-    text = "".join(f"{part}:{items_fingerprint(items[part])};" for part in sorted(items))
+def items_digest(items: Mapping[str, Sequence[TaskItem]], *, subtasks: bool = False) -> str:
+    """Content of the items of several tasks and splits, 32 hex digits; see :func:`items_fingerprint` for ``subtasks``."""
+    text = "".join(f"{part}:{items_fingerprint(items[part], subtasks=subtasks)};" for part in sorted(items))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -65,11 +65,11 @@ TARGETS = Need(
     "--target TASK=FILE",
     targets=lambda inputs: items_digest(inputs.targets),
 )
-#: Dev or test items of at least one task.
+#: Dev or test items of at least one task, with the subtasks by which they may share a template.
 BENCHMARK_ITEMS = Need(
     "no task with dev items was given",
     "The signal '{signal}' needs tasks with dev or test items: name a configuration.",
     lambda inputs: bool(inputs.benchmarks),
     "--config CONFIG",
-    targets=lambda inputs: items_digest(inputs.items),
+    targets=lambda inputs: items_digest(inputs.items, subtasks=True),
 )
