@@ -398,7 +398,7 @@ def _place(override: str, node: dict[str, Any] | list[Any], word: str) -> Any:
 
 
 def absolute(config: Model, base: Path) -> Model:
-    """Make every relative path absolute; a model name that is not a folder stays a hub id."""
+    """Make every relative path absolute; a model name that is not a folder, and does not begin like a path, stays a hub id."""
     changes: dict[str, Any] = {}
     for name, value in config:  # sections of options among them
         if isinstance(config, PoolConfig) and name == "files":
@@ -422,7 +422,7 @@ def absolute(config: Model, base: Path) -> Model:
 
 def _local(value: str, base: Path) -> str:
     local = base / Path(value).expanduser()
-    return os.path.normpath(local) if local.exists() else value
+    return os.path.normpath(local) if local.exists() or value.startswith((".", "~")) else value
 
 
 def _absolute_value(value: Any, base: Path) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from autoselection.cli import app
 from autoselection.errors import ConfigError
 from autoselection.reproduce import dry_run, load_reproduction
 from autoselection.reproduce.checks import parameters_of
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = ROOT / "src/autoselection/reproduce/configs/recipes/ifd-top-half.yaml"
 
 
 def test_the_embedded_setting_lacks_only_the_larger_sibling(tmp_path: Path) -> None:
@@ -66,8 +70,43 @@ def test_everything_there_is_exit_code_zero(reproduction_file: Path) -> None:
     assert "device hours" in result.stdout
 
 
+def test_a_model_whose_files_are_missing_is_listed_and_has_no_estimate(tmp_path: Path) -> None:
+    """An example in an empty checkout: what is missing is said, not that a size is."""
+    examples = tmp_path / "examples" / "smollm2"
+    shutil.copytree(ROOT / "examples" / "smollm2", examples)
+    options = [
+        "reproduce",
+        "paper",
+        str(examples / "reproduce-second.yaml"),
+        "--dry-run",
+        "--set",
+        f"default={DEFAULT}",
+    ]
+    printed = CliRunner().invoke(app, options)
+    assert printed.exit_code == 2, printed.output
+    assert "smollm2-135m: no estimate, as the size of smollm2-135m is unknown" in " ".join(printed.stdout.split())
+    result = CliRunner().invoke(app, [*options, "--json"])
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    folder = tmp_path / "runs" / "smollm2-second"
+    assert f"smollm2-135m: base model: {folder / 'model'}" in found["missing"]
+    assert any(str(folder / "pool") in sentence for sentence in found["missing"])
+    (model,) = found["models"]
+    assert model["estimate"] is None and "set parameters beside its name" in model["no_estimate"]
+
+
+def test_a_larger_model_without_files_or_size_takes_the_estimate_away(tmp_path: Path) -> None:
+    config = load_reproduction("tiny", [f"paths.root={tmp_path}", "models.0.transfer.0.parameters=null"])
+    (model,) = dry_run(config)["models"]
+    assert model["estimate"] is None and "the size of tiny-4x is unknown" in model["no_estimate"]
+    (main,) = dry_run(config, ["main"])["models"]
+    assert main["estimate"]["sizes"].keys() == {"tiny"} and main["no_estimate"] is None
+
+
 def test_a_size_that_nothing_tells_is_refused() -> None:
-    config = load_reproduction("llama-3.2-1b", ["paths.root=/nowhere", "models.0.parameters=null"])
+    """A model from a hub has no files that could be missing."""
+    base = "models.0.set=[model.path=someone/base]"
+    config = load_reproduction("llama-3.2-1b", ["paths.root=/nowhere", "models.0.parameters=null", base])
     with pytest.raises(ConfigError, match=r"size of llama-3\.2-1b"):
         dry_run(config)
 

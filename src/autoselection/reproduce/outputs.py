@@ -20,6 +20,9 @@ def print_dry_run(document: Mapping[str, Any], console: Terminal) -> None:
         ]
         console.table(f"{model['name']}: what is needed", ("what", "where", "state", "note"), checks)
         found = model["estimate"]
+        if found is None:
+            console.say(model["no_estimate"])
+            continue
         lines = []
         for section, hours in found["hours"].items():
             trainings = found["trainings"].get(section, {})
