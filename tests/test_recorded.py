@@ -23,8 +23,8 @@ POOL = "d1f77912a53ea4e49a22b65930040f68"
 TEXT_KEYS = {
     "contamination": "f9b1eaf56d8b442b",
     "lengths": "12c953e52ed87c14",
-    "minhash": "e75e5d8b1011fd12",
-    "near_duplicates": "a86cdbc09b457c9a",
+    "minhash": "fe1bc36da61ee82c",
+    "near_duplicates": "12ec04cdaebcd4cb",
     "ngram_entropy": "1bfc7ce1a3966e03",
     "repetition": "e19697cd4c1f8115",
     "text_hash": "1e8ccae1f1cce5c4",

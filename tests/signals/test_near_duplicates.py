@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoselection import segmentation
+from autoselection.pool import ingest
 from autoselection.segmentation import units
+from autoselection.signals import SignalTable
 from autoselection.signals.arrays import MinHashParams
+from autoselection.signals.derived.ngram_pairs import NgramPairs, PartPairs
 from autoselection.signals.families import near_duplicates as near
 from autoselection.signals.families import shingles as hashed
-from autoselection.signals.families.minhash import minhash_signatures, shingles
-from autoselection.signals.families.near_duplicates import JACCARD_FLOOR, banding, near_duplicates
+from autoselection.signals.families.minhash import MinHash, minhash_signatures, shingles
+from autoselection.signals.families.near_duplicates import (
+    JACCARD_FLOOR,
+    NearDuplicateOptions,
+    NearDuplicatePairs,
+    banding,
+    near_duplicates,
+)
+from autoselection.signals.inputs import Inputs
+from autoselection.signals.settings import PassSettings
 
 CHARACTERS = st.one_of(
     st.sampled_from("ab_ 1\n\t.,-ÄßΣσςİıǅ²½٣\u0301\u200d\u2028\x00\x1c한字😀\ud800ª"), st.characters()
@@ -206,6 +218,40 @@ def test_copies_are_one_node_whatever_their_number() -> None:
     assert (found.node[1500:4500] == found.node[7]).all() and found.node[7] <= 7
     assert found.node[-1] == len(texts) - 2, "the same set of shingles, though not the same text"
     assert found.stats["rows_equal_to_an_earlier_one"] >= 3001
+
+
+def test_near_duplicates_are_found_whatever_rows_each_stands_among(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short rows among long ones, and nearly the same and equal ones behind them, in batches of short rows."""
+    monkeypatch.setattr(near, "ALL_PAIRS", 0)
+    rng = np.random.default_rng(3)
+    draw = (" ".join(f"w{word}" for word in rng.integers(10**6, size=size)) for size in (*[40] * 12, *[1300] * 150))
+    first, longer = (list(islice(draw, count)) for count in (12, 150))
+    fillers = [" ".join(f"f{word}" for word in rng.integers(10**6, size=40)) for _ in range(400)]
+    texts = [*first, *longer, *fillers, *(f"{text} end" for text in first[:6]), *first[6:]]
+    found, pairs = found_pairs(texts, MinHashParams(), 0.95)
+    behind = len(texts) - 12
+    assert {(row, behind + row) for row in range(6)} == set(pairs)
+    assert found.node[behind + 6 :].tolist() == list(range(6, 12))
+
+
+@pytest.mark.parametrize("raised", ["minhash", "shingles"])
+def test_pairs_found_by_other_signatures_do_not_serve(
+    raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> set[str]:
+        made = MinHash().spec(Inputs(pool, PassSettings()), {})
+        found = NearDuplicatePairs(NearDuplicateOptions()).spec(Inputs(pool, PassSettings()), {"minhash": made})
+        table = SignalTable.from_arrays({}, n=2, texts=["a b", "c d"])
+        derived = [PartPairs("prompt", 5).key(table), NgramPairs(table, 3, 128).key(table)]
+        return {made.key(pool.fingerprint), found.key(pool.fingerprint), *derived}
+
+    pool = ingest([{"prompt": "a", "response": "b"}], tmp_path / "pool").pool
+    before = keys()
+    if raised == "minhash":
+        monkeypatch.setattr(MinHash, "version", MinHash.version + 1)
+    else:
+        monkeypatch.setattr(hashed, "VERSION", hashed.VERSION + 1)
+    assert not before & keys() and len(before) == 4
 
 
 def test_what_is_left_out_of_large_groups_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,3 +128,12 @@ def test_signatures_are_the_same_in_any_batch_and_follow_the_seed() -> None:
     apart = np.concatenate([minhash_signatures([text], params) for text in texts])
     np.testing.assert_array_equal(whole, apart)
     assert (whole != minhash_signatures(texts, MinHashParams(3, 32, 8))).any()
+
+
+@pytest.mark.parametrize("words", [4, 9, 30, 120, 400])
+def test_a_signature_is_that_of_its_text_whatever_texts_stand_beside_it(words: int) -> None:
+    rng = np.random.default_rng(words)
+    text, *longer = (" ".join(map(str, rng.integers(10**6, size=size))) for size in (words, *[1000] * 110))
+    (alone,) = minhash_signatures([text], MinHashParams())
+    np.testing.assert_array_equal(alone, minhash_signatures([*longer, text], MinHashParams())[-1])
+    np.testing.assert_array_equal(alone, minhash_signatures([text, "a b"], MinHashParams())[0])

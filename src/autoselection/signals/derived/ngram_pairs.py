@@ -13,7 +13,7 @@ from autoselection.errors import SignalError
 from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.derived.contract import Arrays, DerivedSignal
 from autoselection.signals.derived.text_groups import row_blocks
-from autoselection.signals.families.minhash import minhash_signatures
+from autoselection.signals.families.minhash import minhash_signatures, signature_versions
 from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
 from autoselection.signals.pairs import Edges, NearDuplicates
 from autoselection.signals.table import SignalTable
@@ -26,7 +26,8 @@ class PartPairs(DerivedSignal):
 
     def __init__(self, part: str, ngram_size: int) -> None:
         seed = MinHashParams().seed
-        super().__init__(part=part, ngram_size=ngram_size, recall=DEFAULT_RECALL, seed=seed, finder=VERSION)
+        made_by = {**signature_versions(), "finder": VERSION}
+        super().__init__(part=part, ngram_size=ngram_size, recall=DEFAULT_RECALL, seed=seed, **made_by)
         self.part, self.ngram_size = part, ngram_size
 
     def build(self, table: SignalTable) -> Arrays:
@@ -62,7 +63,8 @@ class NgramPairs(DerivedSignal):
             by_signature = {"num_perm": num_perm}
         self.ngram_size = ngram_size
         self.uses = () if self._signatures is None else ("minhash",)
-        super().__init__(ngram_size=ngram_size, recall=DEFAULT_RECALL, seed=made.seed, finder=VERSION, **by_signature)
+        made_by = {**signature_versions(), "finder": VERSION}
+        super().__init__(ngram_size=ngram_size, recall=DEFAULT_RECALL, seed=made.seed, **made_by, **by_signature)
 
     def build(self, table: SignalTable) -> Arrays:
         values = self._signatures

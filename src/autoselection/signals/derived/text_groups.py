@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from autoselection.signals.derived.contract import Arrays, DerivedSignal
-from autoselection.signals.families.text_hash import text_hashes
+from autoselection.signals.families.text_hash import TextHash, text_hashes
 from autoselection.signals.pairs import IntArray
 from autoselection.signals.table import SignalTable
 
@@ -37,7 +37,7 @@ class PartGroups(DerivedSignal):
     version = 2
 
     def __init__(self, part: str) -> None:
-        super().__init__(part=part)
+        super().__init__(part=part, text_hash=TextHash.version)
         self.part = part
 
     def build(self, table: SignalTable) -> Arrays:

@@ -87,15 +87,16 @@ def _signatures(sets: Shingles, places: int, seed: int) -> NDArray[np.uint32]:
         taken += 1
         borrowed |= np.uint32(taken << _VALUE_BITS)
         np.minimum(table, borrowed, out=table)
-    # The few holes left are followed one by one.
+    # The few holes left are followed one by one. Which turns are left for this depends on the texts beside a text, so that
+    # a value says its own turn here too: a signature is that of its text alone.
     holes = np.flatnonzero(flat == _EMPTY)
     place, row = np.divmod(holes, rows)
-    for turn in turns[taken:]:
+    for number, turn in enumerate(turns[taken:], taken + 1):
         if not len(holes):
             break
         value = source[turn[place], row]
         filled = value != _EMPTY
-        flat[holes[filled]] = value[filled] | np.uint32(_LAST_TURN << _VALUE_BITS)
+        flat[holes[filled]] = value[filled] | np.uint32(min(number, _LAST_TURN) << _VALUE_BITS)
         holes, place, row = holes[~filled], place[~filled], row[~filled]
     return table
 
@@ -120,7 +121,7 @@ class MinHash(Signal):
 
     name = "minhash"
     arrays = ("minhash",)
-    version = 3
+    version = 4
     options_model = MinHashOptions
     reads: Reads = "texts"
 
@@ -136,3 +137,8 @@ class MinHash(Signal):
         params = stored.meta["params"]
         made = MinHashParams(params["ngram_size"], params["num_perm"], params["seed"])
         return Loaded(arrays={"minhash": stored.arrays["minhash"], "minhash_params": made})
+
+
+def signature_versions() -> dict[str, int]:
+    """All versions that a signature depends on, for the keys of what makes signatures without the signal."""
+    return {"minhash": MinHash.version, "shingles": hashed.VERSION}

@@ -25,7 +25,7 @@ from autoselection.signals.inputs import Inputs
 from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
 from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 
-#: Raised whenever other pairs would be found.
+#: Raised whenever other pairs would be found with the same signatures.
 VERSION = 2
 #: Lowest Jaccard similarity listed.
 JACCARD_FLOOR = 0.5
@@ -308,7 +308,6 @@ class NearDuplicatePairs(Signal):
     arrays = ("node",)
     options_model = NearDuplicateOptions
     made_from = ("minhash",)
-    retired_with = ()  # pairs are exact whatever signatures proposed them
     rowwise = False
     asked_as: ClassVar[Mapping[str, tuple[str, ...]]] = {"near_duplicates": ("near_duplicates",)}
 
@@ -316,7 +315,8 @@ class NearDuplicatePairs(Signal):
 
     def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
         params = {**needed["minhash"].params, "recall": self.options.recall, "floor": JACCARD_FLOOR}
-        return SignalSpec(self.name, self.version, params, rowwise=False)
+        # The key of the signatures too: with others, other pairs are candidates.
+        return SignalSpec(self.name, self.version, params, uses=needed, rowwise=False)
 
     def compute(self, rows: Rows) -> Shard:
         found = self._pairs(rows)
