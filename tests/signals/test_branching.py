@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,16 @@ import pytest
 spacy = pytest.importorskip("spacy")
 
 from autoselection.errors import SignalError  # noqa: E402
-from autoselection.signals.families.syntax import action_object_branching, branching, find_parser, load_parser  # noqa: E402
+from autoselection.signals.families.syntax import (  # noqa: E402
+    ActionObjectBranching,
+    BranchingOptions,
+    action_object_branching,
+    branching,
+    find_parser,
+    load_parser,
+)
+from autoselection.signals.inputs import Inputs  # noqa: E402
+from autoselection.signals.settings import PassSettings  # noqa: E402
 
 
 def made_by_hand(words: list[str], pos: list[str], heads: list[int]) -> object:
@@ -32,7 +42,7 @@ def test_no_verb_is_zero_and_auxiliaries_do_not_count() -> None:
 
 
 def test_parsed_texts_agree_with_spacys_own_subtrees() -> None:
-    nlp = load_parser(find_parser("en_core_web_sm")[0])
+    nlp = load_parser(*find_parser("en_core_web_sm"))
     texts = [
         "Write a short story about a dragon who learns to read, then translate it into French.",
         "",
@@ -52,7 +62,7 @@ def test_parsed_texts_agree_with_spacys_own_subtrees() -> None:
 
 
 def test_a_text_that_fails_is_missing_and_counted() -> None:
-    nlp = load_parser(find_parser("en_core_web_sm")[0])
+    nlp = load_parser(*find_parser("en_core_web_sm"))
     tokenizer = nlp.tokenizer
 
     def picky(text: str) -> object:
@@ -76,6 +86,21 @@ def test_missing_model_is_refused() -> None:
 
 def test_model_without_a_parser_is_refused(tmp_path: Path) -> None:
     spacy.blank("en").to_disk(tmp_path / "blank")
-    package, _ = find_parser(str(tmp_path / "blank"))
     with pytest.raises(SignalError, match="no dependency parser"):
-        load_parser(package)
+        load_parser(*find_parser(str(tmp_path / "blank")))
+
+
+def test_a_model_in_a_folder_is_known_by_its_content(tmp_path: Path) -> None:
+    """spaCy calls every model that it trains version 0.0.0."""
+    spacy.blank("en").to_disk(tmp_path / "trained")
+    (tmp_path / "trained" / "parser").mkdir()
+    (tmp_path / "trained" / "parser" / "model").write_bytes(b"weights")
+    shutil.copytree(tmp_path / "trained", tmp_path / "moved")
+
+    def key(folder: str) -> str:
+        signal = ActionObjectBranching(BranchingOptions(parser=str(tmp_path / folder)))
+        return signal.spec(Inputs(None, PassSettings()), {}).key("pool")
+
+    assert key("trained") == key("moved")
+    (tmp_path / "moved" / "parser" / "model").write_bytes(b"Weights")
+    assert key("trained") != key("moved")

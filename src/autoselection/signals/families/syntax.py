@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from autoselection.errors import MissingExtraError, SignalError
+from autoselection.language.models import files_fingerprint
 from autoselection.schema import StrictModel
 from autoselection.signals.contract import Reads, Signal
 from autoselection.signals.stored import Shard
@@ -33,7 +33,10 @@ _PARSE_ERRORS = (ValueError, IndexError, KeyError, RuntimeError)
 
 
 def find_parser(name: str) -> tuple[str, str]:
-    """Package name (or folder) and version of a spaCy model, without loading it.
+    """Package name (or folder) of a spaCy model and what tells its content, without loading it.
+
+    That is a package's name and version, and a fingerprint of a folder's files: spaCy writes version 0.0.0 into every model
+    that it trains.
 
     Raises:
         MissingExtraError: spaCy is not installed.
@@ -41,15 +44,12 @@ def find_parser(name: str) -> tuple[str, str]:
     """
     if importlib.util.find_spec("spacy") is None:
         raise MissingExtraError("spacy", "syntax", f"The signal {SIGNAL}")
-    meta = Path(name) / "meta.json"
-    if meta.is_file():
-        try:
-            return name, str(json.loads(meta.read_text(encoding="utf-8"))["version"])
-        except (ValueError, KeyError) as error:
-            raise SignalError(f"{meta} does not describe a spaCy model ({error!r}).") from error
+    folder = Path(name)
+    if (folder / "meta.json").is_file():
+        return name, files_fingerprint(sorted(file for file in folder.rglob("*") if file.is_file()))
     for candidate in filter(None, (name, _MIRRORS.get(name))):
         try:
-            return candidate, importlib.metadata.version(candidate)
+            return candidate, f"{candidate}-{importlib.metadata.version(candidate)}"
         except importlib.metadata.PackageNotFoundError:
             continue
     raise SignalError(
@@ -59,8 +59,11 @@ def find_parser(name: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=1)
-def load_parser(package: str) -> Language:
-    """Load a spaCy model, found by ``find_parser``, for parsing alone (no entities, no lemmas).
+def load_parser(package: str, content: str) -> Language:
+    """Load a spaCy model for parsing alone (no entities, no lemmas).
+
+    Args:
+        package, content: as ``find_parser`` found them; a folder with other content is loaded again.
 
     Raises:
         SignalError: the model cannot be loaded, or has no parser or no tagger.
@@ -170,10 +173,10 @@ class ActionObjectBranching(Signal):
 
     @property
     def params(self) -> Mapping[str, Any]:
-        package, version = find_parser(self.options.parser)
-        return {"parser": f"{package}-{version}", "max_characters": self.options.max_characters}
+        _, content = find_parser(self.options.parser)
+        return {"parser": content, "max_characters": self.options.max_characters}
 
     def compute(self, rows: Sequence[Any]) -> Shard:
-        parser = load_parser(find_parser(self.options.parser)[0])
+        parser = load_parser(*find_parser(self.options.parser))
         scores, stats = action_object_branching(rows, parser, max_characters=self.options.max_characters)
         return Shard({SIGNAL: scores}, stats)
