@@ -113,7 +113,7 @@ def test_decoder_with_a_regression_head(
         with torch.no_grad():
             output = plain(**tiny_tokenizer(text, add_special_tokens=False, return_tensors="pt"))
         assert np.isnan(score) if missing else score == pytest.approx(float(output.logits[0, 0]), rel=1e-4, abs=1e-5)
-    assert stats == {"empty_response": 1, "refused_by_template": 0, "truncated": 0}
+    assert stats == {"empty_response": 1, "refused_by_template": 0, "response_cut_off": 0, "truncated": 0}
 
 
 @pytest.mark.parametrize("text", ["chat", "both", "pair", "response"])
@@ -144,9 +144,34 @@ def test_encoder_with_labels(bert_dir: Path, text: Any, label: str, index: int) 
 
 def test_control_words_in_a_row_stay_text(bert_dir: Path) -> None:
     signal = Classifier(bert_dir, label="good", device="cpu")
-    inputs, _ = signal._inputs([chat("a[SEP]b", "c")])
+    inputs = signal._inputs([chat("a[SEP]b", "c")])
     assert inputs[0] is not None
     assert inputs[0].ids.count(3) == 1  # the tokenizer's own, at the end
+
+
+@pytest.mark.parametrize("text", ["chat", "both", "pair", "response"])
+def test_a_row_of_whose_response_nothing_is_left_has_no_reward(
+    bert_dir: Path, tmp_path: Path, tiny_model_dir: Path, text: Any
+) -> None:
+    """Where the classifier reads the prompt alone, its score is not the response's."""
+    long = chat("a long prompt " * 50, "Yes.")
+    muted = [*long[:1], {**long[1], "weight": 0}]
+    rows = [
+        long,
+        chat("short", "an answer that is cut " * 40),
+        chat("?", "Yes."),
+        muted,
+        [{**turn} for turn in long[1:]],
+    ]
+    folders = {"decoder": llama_dir(tmp_path / "reward", tiny_model_dir, None)} | (
+        {} if text == "chat" else {"encoder": bert_dir}
+    )
+    for kind, folder in folders.items():
+        found, stats = rewards(folder, rows, text=text, max_length=60, label="good" if kind == "encoder" else None)
+        lost = text in ("chat", "both")  # of a pair the longer segment is cut, and is so only where it is the longer
+        assert np.isnan(found).tolist() == [lost, False, False, lost, False]
+        assert stats["response_cut_off"] == 2 * lost
+        assert stats["truncated"] == (1 if text == "response" else 3)
 
 
 def test_labels_and_heads_are_checked(bert_dir: Path, tiny_model_dir: Path) -> None:

@@ -8,17 +8,18 @@ model: text of a row never becomes a control token. One without a template reads
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from autoselection.conversation import Conversation, Message
 from autoselection.errors import SignalError
-from autoselection.language.chat import ChatOptions, ConversationEncoder, Row
+from autoselection.language.chat import ChatOptions, ConversationEncoder, Encoded, Row
 from autoselection.language.chat.form import as_conversation
 from autoselection.language.models import (
     load_errors,
@@ -46,13 +47,27 @@ RewardText = Literal["chat", "both", "pair", "response"]
 
 @dataclass(frozen=True)
 class _Input:
+    """What the classifier reads of a row.
+
+    Attributes:
+        ids: token ids.
+        types: 1 for tokens of the second segment of a pair.
+        truncated: whether the row was cut.
+        answered: whether any token of a response is left.
+    """
+
     ids: list[int]
-    types: list[int]  # 1 for the second segment of a pair
+    types: list[int]
+    truncated: bool
+    answered: bool
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Judges conversations, one score each. A row without a response, or that the template refuses, is NaN and counted.
+    """Judges conversations, one score each.
+
+    A row without a response, of whose responses nothing is left where it is cut, or that the template refuses is NaN and
+    counted.
 
     Args:
         model_path: folder or hub id of a sequence classifier with safetensors weights.
@@ -126,8 +141,9 @@ class Classifier:
         import torch
 
         answered = [i for i, row in enumerate(rows) if response_of(as_conversation(row).messages).strip()]
-        inputs, truncated = self._inputs([rows[i] for i in answered])
-        known = [(i, item) for i, item in zip(answered, inputs, strict=True) if item is not None]
+        inputs = self._inputs([rows[i] for i in answered])
+        read = [(i, item) for i, item in zip(answered, inputs, strict=True) if item is not None]
+        known = [(i, item) for i, item in read if item.answered]
         rewards = np.full(len(rows), np.nan, np.float32)
         budget = self.batch_tokens or default_batch_tokens(str(self.model.device))
         with torch.inference_mode():
@@ -135,29 +151,33 @@ class Classifier:
                 rewards[[known[j][0] for j in batch]] = self._forward([known[j][1] for j in batch])
         stats = {
             "empty_response": len(rows) - len(answered),
-            "refused_by_template": len(answered) - len(known),
-            "truncated": truncated,
+            "refused_by_template": len(answered) - len(read),
+            "response_cut_off": len(read) - len(known),
+            "truncated": sum(item.truncated for _, item in read),
         }
         return Shard({"reward": rewards}, stats)
 
-    def _inputs(self, rows: Sequence[Row]) -> tuple[list[_Input | None], int]:
-        """Token ids of each row (None where the template refuses it), and how many rows were cut."""
+    def _inputs(self, rows: Sequence[Row]) -> list[_Input | None]:
+        """What is read of each row; None where the template refuses it."""
         if not rows:
-            return [], 0
+            return []
         if self.text == "chat" and self.tokenizer.chat_template:
-            encoded = ConversationEncoder(self.tokenizer, max_length=self.limit).encode_batch(rows)
-            cut = sum(item is not None and item.truncated > 0 for item in encoded)
-            return [
-                None if item is None else _Input(item.input_ids, [0] * len(item.input_ids)) for item in encoded
-            ], cut
+            encoder = ConversationEncoder(self.tokenizer, max_length=self.limit)
+            return [None if item is None else _chat_input(item) for item in encoder.encode_batch([*map(_read, rows)])]
         responses = [response_of(as_conversation(row).messages) for row in rows]
         prompts = [prompt_of(as_conversation(row).messages) for row in rows]
         joined = ["\n".join(filter(None, pair)) for pair in zip(prompts, responses, strict=True)]
         texts = {"pair": (prompts, responses), "response": (responses,)}.get(self.text, (joined,))
         # Control words in the text stay text; the special tokens around it are the tokenizer's own.
         output = self.tokenizer(*texts, truncation=True, max_length=self.limit, split_special_tokens=True)
-        cut = sum(bool(encoding.overflowing) for encoding in output.encodings)
-        return [_Input(item.ids, item.type_ids) for item in output.encodings], cut
+        found: list[_Input | None] = []
+        for *_, text, response, encoding in zip(*texts, responses, output.encodings, strict=True):
+            begin, segment = len(text) - len(response.lstrip()), len(texts) - 1
+            ends = [end for (_, end), of in zip(encoding.offsets, encoding.sequence_ids, strict=True) if of == segment]
+            truncated = bool(encoding.overflowing)
+            answered = not truncated or max(ends, default=0) > begin
+            found.append(_Input(encoding.ids, encoding.type_ids, truncated, answered))
+        return found
 
     def _forward(self, batch: Sequence[_Input]) -> NDArray[np.float32]:
         import torch
@@ -199,6 +219,18 @@ class Classifier:
             )
         self.model.config.pad_token_id = config.pad_token_id = free
         return free
+
+
+def _read(row: Row) -> Conversation:
+    """A row as a classifier reads it: what is trained of it does not matter."""
+    conversation = as_conversation(row)
+    messages = [{name: value for name, value in turn.items() if name != "weight"} for turn in conversation.messages]
+    return replace(conversation, messages=cast("list[Message]", messages))
+
+
+def _chat_input(item: Encoded) -> _Input:
+    answered = not item.truncated or any(item.response)
+    return _Input(item.input_ids, [0] * len(item.input_ids), item.truncated > 0, answered)
 
 
 def load_classifier(
@@ -277,7 +309,7 @@ class Reward(Signal):
 
     name = "reward"
     columns = ("reward",)
-    version = 2
+    version = 3
     options_model = RewardOptions
     reads: Reads = "conversations"
     needs = (REWARD_MODEL,)
