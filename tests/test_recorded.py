@@ -28,14 +28,14 @@ TEXT_KEYS = {
     "ngram_entropy": "1bfc7ce1a3966e03",
     "repetition": "e19697cd4c1f8115",
     "text_hash": "1e8ccae1f1cce5c4",
-    "trace_faults": "59393dfc90dd9cc5",
-    "traces": "f322b1acaf53bc68",
+    "trace_faults": "6252fb8aaa79d89e",
+    "traces": "9b79738b9dbf87fd",
 }
 MODEL_KEYS = {
     "lm": "4e1b2bb72466beb6",
     "mona/addition": "110f7a678f9a6d15",
     "sae": "bc3d85ceff840245",
-    "token_kinds": "bdaa62b6f1d09c88",
+    "token_kinds": "f6a6fdb1ca5565e9",
     "tokens": "9f3a672f796b5f26",
 }
 RECIPES, SUBSETS = "27e909c3acc3b864", "79c451c3e6968472"

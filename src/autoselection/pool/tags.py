@@ -23,20 +23,21 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from autoselection.conversation import Conversation, Message, ToolCall
+from autoselection.marks import CALL_TAGS, REASONING
 from autoselection.pool.json_reader import KeyTwiceError, unique_object
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tools import declared_tools
 
 Parsed = Literal["think", "tool_calls"]
 
-_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_OPEN, _CLOSE = f"<{CALL_TAGS[0]}>", f"</{CALL_TAGS[0]}>"
 _ANSWER, _ANSWER_END = "<tool_response>", "</tool_response>"
-#: Marks of reasoning: opening, closing, and those around the answer behind it.
-_THOUGHTS = (
-    ("<think>", "</think>", None),
-    ("[THINK]", "[/THINK]", None),
-    ("<|begin_of_thought|>", "<|end_of_thought|>", ("<|begin_of_solution|>", "<|end_of_solution|>")),
-)
+#: Marks of reasoning that are parsed, and those around the answer behind it, without which it stays text.
+_AROUND = {
+    "<think>": None,
+    "[THINK]": None,
+    "<|begin_of_thought|>": ("<|begin_of_solution|>", "<|end_of_solution|>"),
+}
 #: Longest literal of Python that is read (characters).
 _MAX_LITERAL = 200_000
 _SPACE = re.compile(r"\s*")
@@ -119,7 +120,8 @@ def parse(conversation: Conversation, wanted: Collection[str], tally: Tally) -> 
 
 def _with_reasoning(message: Message, tally: Tally) -> Message:
     text = message["content"]
-    for opening, closing, around in _THOUGHTS:
+    for opening, around in _AROUND.items():
+        closing = REASONING[opening]
         if opening not in text and closing not in text:
             continue
         reason = None

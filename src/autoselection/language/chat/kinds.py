@@ -6,15 +6,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from autoselection.marks import CALL_TAGS, CLOSINGS, GLAIVE_CALL, MISTRAL_CALLS, OPENINGS
+from autoselection.marks import REASONING as REASONING_MARKS
+
 #: Kinds of tokens, see ``Encoded.kinds``.
 NOT_TRAINED, ANSWER, REASONING, CALL = range(4)
 
-_TAGS = "think|thinking|thought|reasoning"
-_OPENED = re.compile(rf"(?:<(?:{_TAGS})>|\[THINK\])\s*\Z")
-_THOUGHT = re.compile(rf"\s*(?:<({_TAGS})>(?P<a>.*?)</\1>|\[THINK\](?P<b>.*?)\[/THINK\])\s*", re.DOTALL)
-_CLOSED = re.compile(rf"(?P<a>.*?)(?P<b></(?:{_TAGS})>|\[/THINK\])\s*", re.DOTALL)
-_BEHIND = re.compile(r"\s*(?:</\w+>|\[/\w+\]|<\|[^|<>]*\|>)?\s*")
-_CALLS = re.compile(r"\s*<(tool_call|function_call)>.*?</\1>|\s*\[TOOL_CALLS\][^\n]*", re.DOTALL)
+_OPENING = re.compile(rf"\s*({OPENINGS})", re.IGNORECASE)
+_OPENED = re.compile(rf"(?:{OPENINGS})\s*\Z", re.IGNORECASE)
+_CLOSED = re.compile(rf"(.*?)(?:{CLOSINGS})\s*", re.DOTALL | re.IGNORECASE)
+_CLOSED_BY = {
+    opening.lower(): re.compile(rf"(.*?){re.escape(closing)}\s*", re.DOTALL | re.IGNORECASE)
+    for opening, closing in REASONING_MARKS.items()
+}
+_BEHIND = re.compile(rf"\s*(?:{CLOSINGS}|</\w+>|\[/\w+\]|<\|[^|<>]*\|>)?\s*", re.IGNORECASE)
+_GLAIVE = re.escape(GLAIVE_CALL)
+_CALLS = re.compile(
+    rf"\s*<({'|'.join(CALL_TAGS)})>.*?</\1>|\s*{re.escape(MISTRAL_CALLS)}[^\n]*"
+    rf"|\s*{_GLAIVE}(?:(?:(?!{_GLAIVE}).)*?{re.escape(GLAIVE_CALL.replace('<', '</'))}|[^\n]*)",
+    re.DOTALL,
+)
 
 
 def content_of(message: Mapping[str, Any], text: str, start: int, behind: int) -> tuple[int, int]:
@@ -77,11 +88,11 @@ def _reasoning_end(message: Mapping[str, Any], text: str, start: int, first: int
         behind = _BEHIND.match(text, place + len(reasoning))
         assert behind is not None
         return first if message["content"].strip() else min(behind.end(), first)
-    pattern = _CLOSED if _OPENED.search(text, max(0, start - 40), start) else _THOUGHT
-    thought = pattern.match(text, start, max(first, content_end))
-    if (
-        thought is None
-        or not (thought["a"] or "").strip() + (thought["b"] or "" if pattern is _THOUGHT else "").strip()
-    ):
-        return start
-    return thought.end()
+    pattern, place = _CLOSED, start
+    if not _OPENED.search(text, max(0, start - 40), start):
+        opening = _OPENING.match(text, start, max(first, content_end))
+        if opening is None:
+            return start
+        pattern, place = _CLOSED_BY[opening[1].lower()], opening.end()
+    thought = pattern.match(text, place, max(first, content_end))
+    return start if thought is None or not thought[1].strip() else thought.end()

@@ -20,6 +20,7 @@ from autoselection.language.chat.form import MARK, Form, TemplateInput, has_mark
 from autoselection.language.chat.kinds import kinds_of
 from autoselection.language.chat.template import TOOL, TemplateBroken
 from autoselection.language.chat.writing import RenderedSample, Rendering, Turns, Writer, WrittenTurn
+from autoselection.marks import may_be_marked
 
 #: Shapes remembered; more are seldom seen.
 _MOST_SHAPES = 2000
@@ -243,7 +244,7 @@ def _marks_in(text: str) -> set[str]:
 
 def _with_kinds(message: Form, text: str, turn: WrittenTurn) -> WrittenTurn:
     """The turn with the kinds of what its content holds: a mark in its place has no reasoning and no calls."""
-    if "<" not in message["content"] and "[" not in message["content"]:
+    if not may_be_marked(message["content"]):
         return turn
     return replace(turn, parts=kinds_of(message, text, turn.start, turn.content, turn.content_end, turn.end))
 

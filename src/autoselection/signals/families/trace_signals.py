@@ -17,7 +17,7 @@ class TraceFaults(Signal):
 
     name = "trace_faults"
     columns = ("trace_faults", *traces.FAULTS, traces.BAD_SCHEMAS)
-    version = 2
+    version = 3
     reads: Reads = "conversations"
 
     def compute(self, rows: Sequence[Any]) -> Shard:
@@ -35,7 +35,7 @@ class Traces(Signal):
 
     name = "traces"
     columns = (*traces.CONTENTS, traces.TOOL_NAMES)
-    version = 2
+    version = 3
     reads: Reads = "conversations"
 
     def compute(self, rows: Sequence[Any]) -> Shard:

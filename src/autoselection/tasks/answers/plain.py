@@ -5,24 +5,23 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from autoselection.marks import CLOSINGS, OPENINGS, REASONING, REASONING_OF_ANSWERS, any_of
+
 #: An answer stands at the end; what is before is not read (characters), so that no text takes long.
 _LONGEST_TEXT = 20_000
 
 # --- reasoning --------------------------------------------------------------------------------------------------------
 
-_TAGS = (
-    r"think(?:ing)?|thoughts?|reason(?:ing)?(?:_content)?|reflection|analysis|scratchpad|internal|inner_monologue"
-    r"|chain[_-]of[_-]thought|cot|seed:think|planning|unused94"
+_NAMES = any_of(
+    (*(mark.strip("<>") for mark in REASONING if mark.startswith("<") and mark[1].isalpha()), *REASONING_OF_ANSWERS)
 )
 _OPENED = re.compile(
-    rf"<\s*(?:{_TAGS})\b[^<>]*>|\[\s*(?:{_TAGS})\s*\]|◁\s*think\s*▷"
-    r"|<\|(?:begin_of_thought|start_thinking|thinking|think|begin_of_thinking)\|>|<\|channel\|>\s*(?:analysis|commentary)\b"
-    r"|<\|channel>\s*thought\b",
+    rf"{OPENINGS}|<\s*(?:{_NAMES})\b[^<>]*>|\[\s*(?:{_NAMES})\s*\]|◁\s*think\s*▷"
+    r"|<\|channel\|>\s*(?:analysis|commentary)\b|<\|channel>\s*thought\b",
     re.IGNORECASE,
 )
 _CLOSED = re.compile(
-    rf"<\s*/\s*(?:{_TAGS})\s*>|<unused95>|\[\s*/\s*(?:{_TAGS})\s*\]|◁\s*/\s*think\s*▷"
-    r"|<\|(?:end_of_thought|end_thinking|/thinking|/think|end_of_thinking)\|>"
+    rf"{CLOSINGS}|<\s*/\s*(?:{_NAMES})\s*>|<unused95>|\[\s*/\s*(?:{_NAMES})\s*\]|◁\s*/\s*think\s*▷"
     r"|<\|channel\|>\s*final\b(?:\s*<\|message\|>)?|(?<=\S)assistantfinal(?=\S)|<channel\|>"
     r"|\bhere(?:'s| is) my response:",
     re.IGNORECASE,

@@ -1,8 +1,7 @@
 """Reasoning, calls and results that stand as tags inside contents, apart from text that only talks about such tags.
 
-Known are ``<think>`` and its kin, ``<tool_call>`` (JSON; Qwen3-Coder's and GLM's tags inside), ``<function_call>``,
-``<functioncall>``, ``[TOOL_CALLS]``, ``<tool_response>`` and its kin, ``<tools>`` in a system message. A tag inside a
-code block or inline code is text.
+Known are the marks of ``autoselection.marks`` (in ``<tool_call>`` JSON, or Qwen3-Coder's and GLM's tags),
+``<tool_response>`` and its kin, ``<tools>`` in a system message. A tag inside a code block or inline code is text.
 """
 
 from __future__ import annotations
@@ -15,19 +14,21 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-#: Opening tags of reasoning, lower-cased, and what closes each.
-REASONING_TAGS = {
-    **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "thoughts", "reasoning", "scratchpad")},
-    "<seed:think>": "</seed:think>",
-    "<|begin_of_thought|>": "<|end_of_thought|>",
-    "<|start_of_thought|>": "<|end_of_thought|>",
-    "<|think|>": "<|/think|>",
-    "[think]": "[/think]",
-    "◁think▷": "◁/think▷",
-}
-_OPENS = re.compile("|".join(map(re.escape, REASONING_TAGS)), re.IGNORECASE)
-_CLOSES = {tag: re.compile(re.escape(tag), re.IGNORECASE) for tag in REASONING_TAGS.values()}
-_ANY_CLOSE = re.compile("|".join(map(re.escape, sorted(set(REASONING_TAGS.values())))), re.IGNORECASE)
+from autoselection.marks import (
+    CALL_TAGS,
+    CLOSINGS,
+    GLAIVE_CALL,
+    MISTRAL_CALLS,
+    OPENINGS,
+    REASONING,
+    closing_of,
+    may_be_marked,
+    openings_of,
+)
+
+_OPENS = re.compile(OPENINGS, re.IGNORECASE)
+_CLOSES = {tag.lower(): re.compile(re.escape(tag), re.IGNORECASE) for tag in REASONING.values()}
+_ANY_CLOSE = re.compile(CLOSINGS, re.IGNORECASE)
 #: Words behind a tag that make it the subject of a sentence.
 _TALK = re.compile(
     r"[ \t]*(?:(?:is|are|was|were|tags?|blocks?|elements?|markers?|tokens?|sections?|and|or|should|must|means|marks|opens|starts|wraps)\b|[,;:)=]|</)"
@@ -40,7 +41,8 @@ _WRAPPING = re.compile(
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*$", re.MULTILINE)
 _INLINE = re.compile(r"(?<!`)(`{1,2})(?!`)([^\n]*?[^`\n])\1(?!`)")
 
-_CALL = re.compile(r"<(tool_calls?|function_call|functioncall)>|\[TOOL_CALLS\]")
+#: The plural only wraps, see ``calls_in``.
+_CALL = re.compile(rf"<({'|'.join(CALL_TAGS)}|tool_calls|{GLAIVE_CALL.strip('<>')})>|{re.escape(MISTRAL_CALLS)}")
 _RESULT_OPEN = re.compile(
     r"<(tool_response|function_response|tool_result|tool_results|tool_output|observation)>|\[TOOL_RESULTS\]"
 )
@@ -154,9 +156,7 @@ def said(content: str) -> Said:
     An opening tag counts at the start of the content or of a line. A closing one that nothing opened ends reasoning that the
     template opens, if it stands at the end of a line.
     """
-    if not ("<" in content or "[" in content or "◁" in content) or not (
-        _OPENS.search(content) or _ANY_CLOSE.search(content)
-    ):
+    if not may_be_marked(content) or not (_OPENS.search(content) or _ANY_CLOSE.search(content)):
         return Said(content)
     visible: list[str] = []
     length, place, ending = 0, 0, ""
@@ -191,7 +191,7 @@ def _next_open(content: str, place: int, code: Code) -> re.Match[str] | None:
 
 
 def _close(content: str, opening: re.Match[str]) -> re.Match[str] | None:
-    for tag in _CLOSES[REASONING_TAGS[opening.group().lower()]].finditer(content, opening.end()):
+    for tag in _CLOSES[closing_of(opening.group())].finditer(content, opening.end()):
         quoted = content[tag.start() - 1] == "`" and content[tag.end() : tag.end() + 1] == "`"
         if not quoted:
             return tag
@@ -202,9 +202,10 @@ def _lone_close(content: str, limit: int, code: Code) -> re.Match[str] | None:
     for tag in _ANY_CLOSE.finditer(content, 0, limit):
         if content[tag.end() : tag.end() + 1] not in ("", "\n", "\r"):
             continue
-        opened = next(open_ for open_, close in REASONING_TAGS.items() if close == tag.group().lower())
+        before = content[: tag.start()].lower()
+        opened = any(opening in before for opening in openings_of(tag.group()))
         alone = tag.start() == 0 or content[tag.start() - 1] == "\n"  # then code before it was left open
-        if opened not in content[: tag.start()].lower() and (alone or not code.holds(tag.start())):
+        if not opened and (alone or not code.holds(tag.start())):
             return tag
     return None
 
