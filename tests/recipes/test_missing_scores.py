@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import PrefixCache, Recipe, RecipeBook, Step, lineage_remarks, materialize, shortfalls
-from autoselection.signals import SignalsConfig, load_table, score_pool
+from autoselection.signals import SignalsConfig, load_table, missing_scores, score_pool
 from autoselection.signals.table import SignalTable
 from autoselection.signals.unscored import REASONS, UNKNOWN, reasons
 
@@ -116,6 +116,36 @@ def test_reasons_add_up_to_the_rows_without_a_score():
     assert reasons("ifd", 0, stats) == {}
     assert reasons("politeness", 3, {"not_english": 3}) == {"not english": 3}  # a plugin's own count
     assert reasons("politeness", 3, {"candidates": 9}) == {UNKNOWN: 3}
+    counted = {"loss/0:no_loss": 1, "loss/1:no_loss": 2, "empty_response": 1}  # counts of one column alone
+    assert reasons("loss/1", 3, counted) == {REASONS["no_loss"]: 2, REASONS["empty_response"]: 1}
+
+
+def test_each_column_without_scores_is_told_with_its_own_reason(tmp_path: Path):
+    from autoselection.demo import model_dir, sae_dir, task_file
+    from autoselection.tasks import TaskConfig
+
+    rows = [{"prompt": f"Add {i} and 1.", "response": f"It is {i + 1}."} for i in range(10)]
+    pool = ingest(rows, tmp_path / "pool").pool
+    config = SignalsConfig(device="cpu", options={"ngram_entropy": {"n": 12}})
+    report = score_pool(pool, config, model=model_dir(), signals=["token_kinds", "ngram_entropy"])
+    written = "in the response as the template writes it"
+    assert sorted(missing_scores(report)) == [
+        "10 of 10 rows (100%) have no ifd_call, varentropy_call, loss_call: 10 no call of a tool " + written + ".",
+        "10 of 10 rows (100%) have no ifd_reasoning, varentropy_reasoning, loss_reasoning: 10 no reasoning "
+        + written
+        + ".",
+        "10 of 10 rows (100%) have no ngram_entropy: 10 fewer words and symbols than an n-gram has.",
+    ]
+    long = [{"prompt": "word " * 100 + str(i), "response": "yes"} for i in range(10)]
+    cut = ingest(long, tmp_path / "cut").pool
+    task = TaskConfig(name="addition", dev=task_file("addition", "dev"), target=task_file("addition", "target"))
+    config = SignalsConfig(device="cpu", max_length=20, trajectory_models=(str(model_dir()), str(model_dir())))
+    given = {"model": model_dir(), "sae": sae_dir(), "tasks": [task]}
+    report = score_pool(cut, config, signals=["trajectory", "mona"], **given)
+    told = missing_scores(report)
+    assert "10 of 10 rows (100%) have no loss/0, loss/1, loss_drop, loss_slope: 10 no loss under a checkpoint." in told
+    table = load_table(cut)
+    assert table.unscored["loss_drop"] == {REASONS["no_loss"]: 10} and "loss" not in table.unscored
 
 
 def test_a_pool_whose_prompts_fill_the_context_says_where_its_rows_went(tmp_path: Path):

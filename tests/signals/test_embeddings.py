@@ -301,6 +301,7 @@ def test_rows_are_compared_with_benchmark_items(pool: Pool, static: Path, tmp_pa
     config = SignalsConfig(embedding_model=str(static), device="cpu")
     report = score_pool(pool, config, tasks=tasks, signals=["contamination_cosine"])
     assert set(report.keys) == {"embeddings", "contamination_cosine"}
+    assert report.signals[1].missing == {"contamination_cosine": report.signals[1].stats["no_embedding"]}
     table = load_table(pool)
     turns = [[{"role": "user", "content": i["prompt"]}, {"role": "assistant", "content": i["answer"]}] for i in items]
     towards = embed(static, turns).arrays["embeddings"].astype(np.float32)

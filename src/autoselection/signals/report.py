@@ -55,6 +55,12 @@ class SignalReport:
             shards_damaged=done.shards_damaged,
         )
 
+    def called(self, column: str) -> str:
+        """What people call an array of ``missing``: of ``mona/gsm8k`` that, and not ``mona``."""
+        if column == "rows" or ("/" in self.name and len(self.missing) == 1):
+            return self.name
+        return f"{self.name}/{column}" if "/" in self.name else column
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -72,16 +78,17 @@ class SignalReport:
 
 
 def missing_scores(report: ScoreReport, share: float = 0.1) -> list[str]:
-    """A sentence for each signal that more than ``share`` of the rows have no score in, with the reasons by count."""
+    """A sentence for each signal, and reason, that more than ``share`` of the rows have no score in, with the reasons by count."""
     said = []
     for signal in report.signals:
-        counts: dict[int, list[str]] = {}
+        alike: dict[tuple[tuple[str, int], ...], list[str]] = {}
         for column, count in signal.missing.items():
             if count > share * signal.rows:
-                counts.setdefault(count, []).append(signal.name if column == "rows" else column)
-        for count, columns in counts.items():
-            why = reasons(columns[0], count, signal.stats)
-            told = ", ".join(f"{number:,} {reason}" for reason, number in why.items())
+                why = tuple(reasons(column, count, signal.stats).items())
+                alike.setdefault(why, []).append(signal.called(column))
+        for why, columns in alike.items():
+            count = sum(number for _, number in why)
+            told = ", ".join(f"{number:,} {reason}" for reason, number in why)
             said.append(
                 f"{count:,} of {signal.rows:,} rows ({count / signal.rows:.0%}) have no {', '.join(columns)}: {told}."
             )

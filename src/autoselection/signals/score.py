@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoselection.errors import SignalError
 from autoselection.language.chat import ChatOptions
 from autoselection.signals.config import SignalsConfig
-from autoselection.signals.contract import Rows, Signal, loaded
+from autoselection.signals.contract import Loaded, Rows, Signal, loaded
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.registry import SignalRegistry, checked, default_registry
 from autoselection.signals.report import ScoreReport, SignalReport
@@ -312,7 +312,7 @@ def load_table(
         columns |= {column: np.array(array) for column, array in found.columns.items()}
         columns |= {alias: columns[column] for alias, column in found.aliases.items()}
         arrays |= found.arrays
-        unscored |= _unscored(name, stored, found.aliases)
+        unscored |= _unscored(name, stored, found)
     own = {name: arrays.pop(name) for name in SignalTable.ARRAYS if name in arrays}
     return SignalTable(
         n=len(pool),
@@ -330,9 +330,12 @@ def load_table(
     )
 
 
-def _unscored(name: str, stored: StoredSignal, aliases: Mapping[str, str]) -> dict[str, Mapping[str, int]]:
-    """By column the rows without a score, by reason; a sparse signal counts them as its ``rows``."""
-    counted = {name if column == "rows" else column: count for column, count in stored.meta["missing"].items()}
-    found = {column: reasons(column, count, stored.meta["stats"]) for column, count in counted.items()}
-    found |= {alias: found[column] for alias, column in aliases.items() if column in found}
-    return {column: why for column, why in found.items() if why}
+def _unscored(name: str, stored: StoredSignal, found: Loaded) -> dict[str, Mapping[str, int]]:
+    """By what the table calls it the rows without a score, by reason; a sparse signal counts them as its ``rows``."""
+    loaded_as = {id(array): called for called, array in {**found.columns, **found.arrays}.items()}
+    why: dict[str, Mapping[str, int]] = {}
+    for own, count in stored.meta["missing"].items():
+        called = name if own == "rows" else loaded_as.get(id(stored.arrays.get(own)))
+        if called is not None and (told := reasons(own, count, stored.meta["stats"])):
+            why[called] = told
+    return why | {alias: why[column] for alias, column in found.aliases.items() if column in why}

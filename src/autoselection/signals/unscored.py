@@ -22,6 +22,11 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "too_long": "longer than the limit of the parser (signals.options.action_object_branching.max_characters)",
         "failed": "the parser failed",
         "no_direction": "the embedding has no direction",
+        "too_few_units": "fewer words and symbols than an n-gram has",
+        "no_embedding": "no embedding of the row",
+        "no_item_embedding": "no embedding of any benchmark item",
+        "no_features": "no SAE features",
+        "no_loss": "no loss under a checkpoint",
         **{
             f"no_{kind}": f"no {what} in the response as the template writes it" for kind, what in _IN_RESPONSES.items()
         },
@@ -52,10 +57,15 @@ def reasons(column: str, missing: int, stats: Mapping[str, Any]) -> dict[str, in
 
     Args:
         stats: what the signal counted. A count that is not in :data:`REASONS`, as those of plugins, is named as it is,
-            if all such counts together can be about missing rows.
+            if all such counts together can be about missing rows. One called ``COLUMN:REASON`` is of that column alone.
     """
     if missing <= 0:
         return {}
+    stats = {
+        name.removeprefix(f"{column}:"): count
+        for name, count in stats.items()
+        if ":" not in name or name.startswith(f"{column}:")
+    }
     left_out = _not_of(column)
     found = {
         said: int(stats[name]) for name, said in REASONS.items() if name not in left_out and int(stats.get(name, 0)) > 0

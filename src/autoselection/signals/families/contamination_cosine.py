@@ -36,7 +36,10 @@ class ContaminationCosine(Signal):
 
         items = rows.inputs.keep("embedded items", embed)
         own = rows.needed["embeddings"].arrays["embeddings"][rows.span.start : rows.span.stop]
-        return Shard({"contamination_cosine": contamination_cosine(own, items)})
+        found = contamination_cosine(own, items)
+        absent = np.isnan(own).any(axis=1)
+        stats = {"no_embedding": int(absent.sum()), "no_item_embedding": int((np.isnan(found) & ~absent).sum())}
+        return Shard({"contamination_cosine": found}, stats)
 
 
 def contamination_cosine(rows: NDArray[Any], items: NDArray[Any], block: int = 8192) -> NDArray[np.float32]:

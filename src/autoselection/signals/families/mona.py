@@ -31,7 +31,8 @@ class FeaturePass:
     def run(self, rows: Rows, signals: Sequence[Mona]) -> Mapping[str, Shard]:
         vectors = np.stack([signal.vector(self._inputs) for signal in signals])
         scores = mona_matrix(rows.needed["sae"].sparse(), vectors, rows.span)
-        return {signal.name: Shard({"mona": column}) for signal, column in zip(signals, scores, strict=True)}
+        counts = {"no_features": int(np.isnan(scores[0]).sum())}
+        return {signal.name: Shard({"mona": column}, counts) for signal, column in zip(signals, scores, strict=True)}
 
 
 class Mona(Signal):

@@ -177,4 +177,5 @@ class NgramEntropy(Signal):
     reads: Reads = "texts"
 
     def compute(self, rows: Sequence[Any]) -> Shard:
-        return Shard({"ngram_entropy": ngram_entropy(rows, self.options.n)})
+        found = ngram_entropy(rows, self.options.n)
+        return Shard({"ngram_entropy": found}, {"too_few_units": int(np.isnan(found).sum())})

@@ -129,7 +129,8 @@ class Trajectory(Signal):
 
     def compute(self, rows: Rows) -> Shard:
         losses = [rows.needed[part].arrays["loss"][rows.span.start : rows.span.stop] for part in self.parts]
-        return Shard(trajectory_columns(np.stack([np.asarray(column) for column in losses])))
+        columns = trajectory_columns(np.stack([np.asarray(column) for column in losses]))
+        return Shard(columns, {f"{name}:no_loss": int(np.isnan(column).sum()) for name, column in columns.items()})
 
 
 def trajectory_columns(losses: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
