@@ -169,6 +169,36 @@ class Uncounted(Base):
         return Shard({"value": values}, {"empty_response": len(rows) + 1})
 
 
+class Unexplained(Base):
+    """Has rows without a score and does not say why."""
+
+    def compute(self, rows: Rows) -> Shard:
+        return Shard({"value": np.where(np.arange(len(rows)) == 0, np.nan, 1).astype(np.float32)})
+
+
+class Beside(Base):
+    """An array that depends on the rows beside a row."""
+
+    columns = ()
+    arrays = ("turns",)
+
+    def compute(self, rows: Rows) -> Shard:
+        turns = np.asarray([len(messages) for messages in rows])
+        return Shard({"turns": np.stack([turns, np.full(len(rows), len(rows.texts[0]))], axis=1)})
+
+
+class BesideSparse(Base):
+    """Sparse vectors that depend on the rows beside a row."""
+
+    columns = ()
+    sparse = True
+
+    def compute(self, rows: Rows) -> Shard:
+        counts = np.ones(len(rows), np.int64)
+        indices = np.full(len(rows), len(rows.texts[0]), np.int32)
+        return Shard({"counts": counts, "indices": indices, "values": np.ones(len(rows), np.float32)})
+
+
 class Unstable(Base):
     """Says something else each time."""
 
@@ -227,9 +257,16 @@ class MadeFromBase(Base):
     ("kind", "error", "message"),
     [
         (Position, AssertionError, "'fine' breaks a rule: a row's value does not depend on the others"),
-        (Uncounted, AssertionError, "the 8 rows without 'value' are counted"),
+        (Uncounted, AssertionError, "the 9 rows without 'value' are counted"),
+        (
+            Unexplained,
+            AssertionError,
+            r"the 1 rows without 'value' are counted by reason in the shard's 'stats' \(0 are",
+        ),
+        (Beside, AssertionError, "a row's value does not depend on the others .*, but 'turns' of row"),
+        (BesideSparse, AssertionError, "a row's value does not depend on the others .*, but 'the vectors of fine"),
         (Unstable, AssertionError, "it computes the same each time, but 'value' of row"),
-        (Wide, SignalError, r"returned an array of shape \(10, 2\)"),
+        (Wide, SignalError, r"returned an array of shape \(11, 2\)"),
         (Unnamed, AssertionError, "'version' is a whole number"),
         (Bare, SignalError, "'fine' returned ndarray where a Shard of arrays by column was expected"),
         (Silent, AssertionError, "some row has a score"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.pool import Pool, ingest
 from autoselection.signals import (
@@ -20,9 +21,13 @@ from autoselection.signals import (
     load_table,
     score_pool,
 )
+from autoselection.signals.report import SignalReport
+from autoselection.signals.store import SignalStore
+from autoselection.signals.stored import StoredSignal
+from autoselection.signals.unscored import UNKNOWN, reasons
 from autoselection.tasks import TaskConfig
 
-#: Rows with what signals stumble over: several turns, short and repeated responses, other scripts, code, equal texts.
+#: Rows with what signals stumble over: several turns, short, long and repeated responses, other scripts, code, equal texts.
 ROWS: tuple[Mapping[str, Any], ...] = (
     {"messages": [("user", "What is 2 + 3?"), ("assistant", "2 + 3 = 5.")]},
     {"messages": [("system", "Be brief."), ("user", "Capital of Peru?"), ("assistant", "Lima.")]},
@@ -34,6 +39,7 @@ ROWS: tuple[Mapping[str, Any], ...] = (
     {"messages": [("user", "What is 2 + 4?"), ("assistant", "2 + 4 = 6. " * 12)]},
     {"messages": [("user", "One."), ("user", "Two."), ("assistant", "Three.")]},
     {"messages": [("user", "e\u0301 or é?"), ("assistant", "Both 👍🏽.")]},
+    {"messages": [("user", "Count, please."), ("assistant", " ".join(f"{n} {n * n}," for n in range(1000, 1150)))]},
 )
 
 
@@ -51,8 +57,9 @@ def check_signal(
     """Try a signal against its contract.
 
     It is registered beside the built-in ones and scored on a small pool, as ``autoselection score`` does: the result must
-    be the declared columns with one number a row, the same each time, cached, and, of a ``rowwise`` signal, the same
-    whatever rows stand beside a row, and when rows are appended.
+    be the declared columns with one number a row and arrays with one entry a row, the same each time, cached, and, of a
+    ``rowwise`` signal, the same whatever rows stand beside a row, and when rows are appended. Rows without a score are
+    counted by reason.
 
     Args:
         kind: the class.
@@ -76,8 +83,8 @@ def check_signal(
     case.expect(isinstance(kind.version, int) and kind.version >= 1, "'version' is a whole number from 1 on")
     named = [{**row, "id": f"row {i}"} for i, row in enumerate(rows)]
     with tempfile.TemporaryDirectory() as folder:
-        columns = _values(case, named, Path(folder))
-        _elsewhere(case, named, Path(folder), columns)
+        found = _values(case, named, Path(folder))
+        _elsewhere(case, named, Path(folder), found)
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,22 @@ class _Case:
             name: each for name, each in table.columns.items() if self.registry.signal_of_column(name) in self.asked
         }
 
+    def values(self, pool: Pool) -> dict[str, Any]:
+        """The columns, and what else the signal stores of each row, by name: arrays [N, …], sparse vectors made dense."""
+        report, store = self.score(pool), SignalStore.of(pool)
+        found = self.columns(pool)
+        for signal in self.own(report):
+            stored = store.open(signal.name, signal.key)
+            if "indptr" in stored.arrays:
+                found[f"the vectors of {signal.name}"] = _dense(stored)
+            else:
+                found |= {name: np.asarray(stored.arrays[name]) for name in self.kind.arrays if name in stored.arrays}
+        return found
+
+    def own(self, report: ScoreReport) -> list[SignalReport]:
+        """Of what was scored the signals of this class."""
+        return [signal for signal in report.signals if self.registry.kind_of_stored(signal.name) is self.kind]
+
     def expect(self, kept: bool, rule: str) -> None:
         """Raise AssertionError unless a rule was kept."""
         if not kept:
@@ -114,22 +137,32 @@ class _Case:
     def same(self, one: Mapping[str, Any], other: Mapping[str, Any], rule: str) -> None:
         self.expect(set(one) == set(other), f"{rule}, but the columns are others")
         for name, values in one.items():
-            wrong = np.flatnonzero(~np.isclose(values, other[name], rtol=self.tolerance, atol=1e-6, equal_nan=True))
+            self.expect(values.shape == other[name].shape, f"{rule}, but '{name}' has another shape")
+            alike = _alike(values, other[name], self.tolerance)
+            wrong = np.flatnonzero(~alike.reshape(len(alike), -1).all(axis=1))
             self.expect(not len(wrong), f"{rule}, but '{name}' of row {wrong[:1].tolist()} differs")
 
 
 def _values(case: _Case, rows: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
-    """The columns of a pool, once their form, their counts and the cache were looked at."""
+    """What is said of each row of a pool, once its form, its counts and the cache were looked at."""
     pool = _pool(rows, folder / "pool")
     if len(pool) != len(rows):
         raise ValueError(
             f"{len(rows) - len(pool)} of the rows to check are no rows of a pool: see autoselection ingest."
         )
     report = case.score(pool)
-    own = [signal for signal in report.signals if case.registry.kind_of_stored(signal.name) is case.kind]
+    own = case.own(report)
     case.expect(bool(own), "it is stored under its name")
     for signal in own:
         case.expect(_is_json(signal.params), f"'params' are JSON values, not {dict(signal.params)!r}")
+        for name, missing in signal.missing.items():
+            why = reasons(name, missing, signal.stats)
+            counted = missing - why.get(UNKNOWN, 0)
+            case.expect(
+                UNKNOWN not in why,
+                f"the {missing} rows without '{signal.called(name)}' are counted by reason in the shard's 'stats' "
+                f"({counted} are)",
+            )
     table = load_table(pool, keys=report.keys, registry=case.registry)
     columns = case.columns(pool)
     if columns:
@@ -140,22 +173,39 @@ def _values(case: _Case, rows: Sequence[Mapping[str, Any]], folder: Path) -> dic
         case.expect(not np.isinf(values).any(), f"'{name}' is finite; a row without a score is NaN")
         missing = int(np.isnan(values).sum())
         counted = sum(table.unscored.get(name, {}).values())
-        case.expect(counted == missing, f"the {missing} rows without '{name}' are counted ({counted} are)")
+        case.expect(counted in (missing, 0), f"the {missing} rows without '{name}' are counted ({counted} are)")
     case.expect(case.score(pool).cached, "what was computed once is found in the cache")
-    return columns
+    return case.values(pool)
 
 
-def _elsewhere(case: _Case, rows: Sequence[Mapping[str, Any]], folder: Path, columns: Mapping[str, Any]) -> None:
+def _elsewhere(case: _Case, rows: Sequence[Mapping[str, Any]], folder: Path, found: Mapping[str, Any]) -> None:
     """The same rows in another pool, in another order, and appended to others."""
-    case.same(columns, case.columns(_pool(rows, folder / "again")), "it computes the same each time")
+    case.same(found, case.values(_pool(rows, folder / "again")), "it computes the same each time")
     if case.kind.rowwise:
-        turned = case.columns(_pool(rows[::-1], folder / "turned"))
+        turned = case.values(_pool(rows[::-1], folder / "turned"))
         turned = {name: each[::-1] for name, each in turned.items()}
-        case.same(columns, turned, "a row's value does not depend on the others ('rowwise')")
+        case.same(found, turned, "a row's value does not depend on the others ('rowwise')")
     half = len(rows) // 2
     case.score(_pool(rows[:half], folder / "grown"))
-    grown = case.columns(_pool(rows[half:], folder / "grown", append=True))
-    case.same(columns, grown, "appended rows get the values that they have in a pool made at once")
+    grown = case.values(_pool(rows[half:], folder / "grown", append=True))
+    case.same(found, grown, "appended rows get the values that they have in a pool made at once")
+
+
+def _dense(stored: StoredSignal) -> NDArray[np.float64]:
+    """Sparse vectors as float64[N, width], as wide as the largest index that occurs."""
+    arrays = stored.arrays
+    counts = np.diff(arrays["indptr"])
+    dense = np.zeros((len(counts), int(arrays["indices"].max(initial=-1)) + 1))
+    scale = np.asarray(arrays["scale"], np.float64) if "scale" in arrays else np.ones(len(counts))
+    dense[np.repeat(np.arange(len(counts)), counts), arrays["indices"]] = arrays["values"] * np.repeat(scale, counts)
+    return dense
+
+
+def _alike(one: NDArray[Any], other: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+    """Where two arrays of one shape say the same: numbers that are whole, or no numbers, are equal."""
+    if one.dtype.kind != "f":
+        return np.asarray(one == other)
+    return np.isclose(one, other, rtol=tolerance, atol=1e-6, equal_nan=True)
 
 
 def _pool(rows: Sequence[Mapping[str, Any]], path: Path, append: bool = False) -> Pool:
