@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_each_fault_counts_once_in_its_own_column(name: str) -> None:
 
 NO_ANSWERS = (
     "I can't do that for you.", "As a responsible AI, I cannot create this type of content.", "My programming does not allow me to do this.", "I do not feel comfortable providing that.", "Unfortunately, I can't make that booking with the functions I have.",
-    "That falls outside my capabilities.", "Das kann ich leider nicht tun.", "Je ne suis pas en mesure de vous aider.", "No puedo responder a esa pregunta.", "Я не могу выполнить этот запрос.", "申し訳ございませんが、対応できません。", "죄송하지만 도와드릴 수 없습니다.", "ต้องขออภัย ฉันไม่สามารถช่วยเรื่องนี้ได้",
+    "That falls outside my capabilities.", "Das kann ich leider nicht tun.", "Je ne suis pas en mesure de vous aider.", "No puedo responder a esa pregunta.", "Я не могу выполнить этот запрос.", "申し訳ございませんが、対応できません。", "죄송하지만 도와드릴 수 없습니다.", "서버 오류가 발생했습니다", "Üzgünüm, bunu yapamam.", "Przykro mi, nie mogę tego zrobić.", "Tôi rất tiếc, tôi không thể giúp.", "ต้องขออภัย ฉันไม่สามารถช่วยเรื่องนี้ได้",
     "429 Too Many Requests", "[429] Too Many Requests", "openai.APITimeoutError: Request timed out.", '{"type": "error", "error": {"type": "overloaded_error"}}', '{"statusCode": 503, "message": "x"}', "We're experiencing high demand right now. Please try again later.", "服务暂时不可用，请稍后再试。",
 )  # fmt: skip
 TRUE_ANSWERS = (
@@ -185,7 +186,24 @@ TRUE_ANSWERS = (
 
 @pytest.mark.parametrize(("answers", "count"), [(NO_ANSWERS, 1), (TRUE_ANSWERS, 0)], ids=["none", "true"])
 def test_answers_that_are_none(answers: tuple[str, ...], count: int) -> None:
-    assert [text for text in answers if faults(ASK, says(text)).get("refusal", 0) != count] == []
+    for form in ("NFC", "NFD"):
+        written = [unicodedata.normalize(form, text) for text in answers]
+        assert [text for text in written if faults(ASK, says(text)).get("refusal", 0) != count] == [], form
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("ending", ["Die Lösung ist 42", "Je vérifie, la réponse est 42", "정답은 42"])
+def test_conclusions_are_known_however_they_were_typed(ending: str, form: str) -> None:
+    said = says(unicodedata.normalize(form, f"<think>{ending}</think>"))
+    assert faults(ASK, said) == {"hidden_answer": 1}
+
+
+@pytest.mark.parametrize("letter", ["माफ़ी पत्र", "माफी पत्र", "refus en français"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_an_apology_that_was_asked_for_is_an_answer(letter: str, form: str) -> None:
+    asked = user(unicodedata.normalize(form, f"{letter}?"))
+    assert faults(asked, says(unicodedata.normalize(form, "माफ़ कीजिए, मैं यह नहीं कर सकता।"))) == {}
+    assert faults(ASK, says(unicodedata.normalize(form, "माफ़ कीजिए, मैं यह नहीं कर सकता।"))) == {"refusal": 1}
 
 
 def test_a_tool_that_speaks_first_is_out_of_order_and_answers_nothing() -> None:

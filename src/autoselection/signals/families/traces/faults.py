@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from autoselection.conversation import Conversation
 from autoselection.signals.families.traces.markup import Call, says_something
-from autoselection.signals.families.traces.refusal import is_error, is_refusal
+from autoselection.signals.families.traces.refusal import composed, is_error, is_refusal
 from autoselection.signals.families.traces.rows import Declared, Result, Turn, declared_by, turns_of
 from autoselection.signals.families.traces.tool_schema import UncheckableError, canonical, spelled
 
@@ -219,7 +219,7 @@ def _identity(call: Call) -> str:
 
 
 def _outcome(text: str) -> str:
-    text = " ".join(text.split())
+    text = composed(" ".join(text.split()))
     return _VARYING.sub("0", text) if _FAILED.search(text[:500]) else text  # times and numbers of requests differ
 
 
@@ -261,6 +261,7 @@ def _reasoning(turns: Sequence[Turn]) -> tuple[int, int]:
 
 def _states_answer(ending: str) -> bool:
     """Whether reasoning comes to an end: it does not break off or go on thinking, or states an answer at last."""
+    ending = composed(ending)
     sentences = [sentence.strip() for sentence in _SENTENCES.split(ending.strip()) if sentence and sentence.strip(" .")]
     if not sentences or _GOES_ON.match(sentences[-1]):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from autoselection.signals.families.traces.markup import json_object
 
@@ -192,7 +193,7 @@ _OTHERS = re.compile(
 _ASKED_FOR = re.compile(
     r"declin|refus|reject|apolog|\bsorry\b|turn(?:ing)? (?:\w+ )?down|say(?:ing)? no\b|can(?:'|’)?t help|cannot help|unable to|"
     r"ablehn|absag|entschuldig|tut mir leid|désol|refuser|lo siento|rechaz|recus|rifiut|mi dispiace|отказ|извин|жаль|"
-    r"拒绝|拒絕|抱歉|对不起|對不起|道歉|婉拒|断る|断り|申し訳|お詫び|거절|사과|죄송|اعتذ|رفض|आंमाफ|माफ़|reddet|özür|từ chối|xin lỗi|menolak|maaf",
+    r"拒绝|拒絕|抱歉|对不起|對不起|道歉|婉拒|断る|断り|申し訳|お詫び|거절|사과|죄송|اعتذ|رفض|माफ|reddet|özür|từ chối|xin lỗi|menolak|maaf",
     re.IGNORECASE,
 )
 #: What an assistant rightly declines to help with.
@@ -264,6 +265,11 @@ _SERVICE = re.compile(
 )
 
 
+def composed(text: str) -> str:
+    """Text in the form in which patterns are written here (NFC), however its accents, jamo and marks were typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def is_refusal(answer: str, asked: str) -> bool:
     """Whether an answer declines to answer.
 
@@ -272,7 +278,8 @@ def is_refusal(answer: str, asked: str) -> bool:
     Args:
         asked: the user's last turn: declining what is harmful, and writing a refusal on demand, are answers.
     """
-    text = _LEADING.sub("", answer[: 4 * _LONGEST_REFUSAL]).replace("’", "'").rstrip()
+    answer, asked = composed(answer[: 4 * _LONGEST_REFUSAL]), composed(asked)
+    text = _LEADING.sub("", answer).replace("’", "'").rstrip()
     if not text or len(text) > _LONGEST_REFUSAL or "```" in text:
         return False
     if not _refuses_in_english(text, asked) and _OTHERS.match(text) is None:
@@ -286,7 +293,8 @@ def is_error(answer: str, asked: str) -> bool:
     Args:
         asked: the user's last turn: where it is about errors, pages or JSON, such an answer may be right.
     """
-    text = _LEADING.sub("", answer[:20_000])
+    answer, asked = composed(answer[:20_000]), composed(asked)
+    text = _LEADING.sub("", answer)
     if _PAGE.match(text):
         found = len(text) < 20_000 and _PAGE_ERROR.search(text[:3_000]) is not None
         found = found and _CONCERNS_PAGES.search(asked) is None
