@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import PrefixCache, Recipe, RecipeBook, Step, lineage_remarks, materialize, shortfalls
-from autoselection.signals import SignalsConfig, load_table, missing_scores, score_pool
+from autoselection.signals import SignalsConfig, cut_rows, load_table, missing_scores, score_pool
 from autoselection.signals.table import SignalTable
 from autoselection.signals.unscored import REASONS, UNKNOWN, reasons
 
@@ -197,3 +197,33 @@ def test_a_report_names_the_worst_trial_of_each_operator():
 def test_a_tenth_itself_is_not_said(scored: int, rows: int, said: int):
     lineage = materialize(Recipe((Step("ifd_filter", {}),)), table(scored, rows)).lineage
     assert len(shortfalls(lineage)) == said
+
+
+def test_rows_of_which_a_model_read_the_beginning_are_told_of(tmp_path: Path):
+    """On standard error of ``score`` and in a notebook, above a tenth of the rows."""
+    from typer.testing import CliRunner
+
+    from autoselection.cli import app
+    from autoselection.demo import model_dir, task_file
+
+    def said(long: int) -> tuple[list[str], str]:
+        rows = [{"prompt": f"Say {i}", "response": "yes indeed " * (30 if i < long else 1)} for i in range(20)]
+        pool = ingest(rows, tmp_path / str(long)).pool
+        config = SignalsConfig(signals=("tokens", "ifd"), max_length=64, device="cpu")
+        report = score_pool(pool, config, model=model_dir())
+        return cut_rows(report), report._repr_html_()
+
+    limit = "signals.max_length (64 tokens) or the model's own limit"
+    (told,), page = said(3)
+    assert told.startswith(f"3 of 20 rows (15%) are longer than {limit}: ifd, ")
+    assert told.endswith(" are of what comes before it.") and "n_tokens" not in told
+    assert "3 of 20 rows (15%) are longer than" in page
+    assert said(2)[0] == []
+    (tmp_path / "study.yaml").write_text(
+        f"model: {{path: {model_dir()}}}\npool: {{path: {tmp_path / '3'}}}\nsignals: {{max_length: 64, device: cpu}}\n"
+        f"tasks: [{{name: addition, dev: {task_file('addition', 'dev')}}}]\n"
+    )
+    options = ["--signals", "tokens,ifd", "--config", str(tmp_path / "study.yaml")]
+    result = CliRunner().invoke(app, ["score", str(tmp_path / "3"), *options])
+    assert result.exit_code == 0, result.output
+    assert f"3 of 20 rows (15%) are longer than {limit}" in " ".join(result.stderr.split())

@@ -362,3 +362,11 @@ def test_doctor_warns_of_a_search_by_right_answers_that_the_model_never_writes(f
     )
     assert blind["items"] == [f"'addition' {few_items(30)}"]  # the other one is a guard
     assert not any("exact_match" in sentence for sentence in examine_config(fresh(*common))["chance"])
+
+
+def test_a_study_says_which_rows_its_signals_read_in_part(
+    fresh: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(fresh("signals.max_length=12"), tmp_path)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "are longer than signals.max_length (12 tokens) or the model's own limit: " in said

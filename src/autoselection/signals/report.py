@@ -95,6 +95,24 @@ def missing_scores(report: ScoreReport, share: float = 0.1) -> list[str]:
     return said
 
 
+def cut_rows(report: ScoreReport, share: float = 0.1) -> list[str]:
+    """A sentence for signals whose models read more than ``share`` of the rows only in part, the beginning."""
+    alike: dict[tuple[int, int | None], list[SignalReport]] = {}
+    for signal in report.signals:
+        count = signal.stats.get("truncated", 0)
+        if count > share * signal.rows:
+            alike.setdefault((count, signal.params.get("max_length")), []).append(signal)
+    said = []
+    for (count, longest), signals in alike.items():
+        limit = "" if longest is None else f"signals.max_length ({longest:,} tokens) or "
+        names = [signal.called(column) for signal in signals for column in signal.missing or ("rows",)]
+        said.append(
+            f"{count:,} of {report.rows:,} rows ({count / report.rows:.0%}) are longer than {limit}the model's own limit: "
+            f"{', '.join(names)} are of what comes before it."
+        )
+    return said
+
+
 @dataclass(frozen=True, repr=False)
 class ScoreReport:
     """What ``score_pool`` did.
@@ -125,7 +143,7 @@ class ScoreReport:
         ]
         parts = [notebook.table(("signal", "computed in", "rows without a score"), rows, what="signals", shown=100)]
         skipped = [f"{name}: not computed, {reason}" for name, reason in self.skipped.items()]
-        said = [*missing_scores(self), *skipped]
+        said = [*missing_scores(self), *cut_rows(self), *skipped]
         return notebook.page(f"Signals of {notebook.counted(self.rows, 'row')}", {}, *parts, notebook.bullets(said))
 
     @property

@@ -17,7 +17,7 @@ from autoselection.errors import ConfigError, OtherPoolError, PoolError, StudyEr
 from autoselection.pool import IngestReport, Pool, ingest
 from autoselection.pool.addresses import address_of, matching
 from autoselection.progress import console
-from autoselection.signals import ScoreReport, SignalTable, load_table, score_pool
+from autoselection.signals import ScoreReport, SignalTable, cut_rows, load_table, score_pool
 from autoselection.signals.families.contamination import ANY_STAT, MIN_WORDS, STAT, contamination, item_grams
 from autoselection.signals.store import SignalStore
 from autoselection.study.checks import check_operators, check_recipes, check_setup
@@ -204,6 +204,8 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
         chat_template=config.model.chat_options(),
         trust_remote_code=config.model.trust_remote_code,
     )
+    for sentence in cut_rows(score):
+        console.say(sentence, style="yellow")
     begun = None if opening is None else opening["signal_report"]["signals"]
     if begun is not None:
         score = _as_begun(score, pool, begun)
