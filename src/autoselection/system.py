@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import re
 import sys
@@ -86,6 +87,21 @@ def give_back_freed_memory() -> None:
     """Give freed memory back to the system, once."""
     if (trim := _glibc("malloc_trim")) is not None:
         trim(0)
+
+
+def release_models() -> None:
+    """Give back the memory of models that nothing refers to any more: of an accelerator, then of the system.
+
+    Models are parts of cycles of references, so that they live on until these are collected, and torch keeps what they
+    held on an accelerator for tensors to come. Another process, such as a training on the same GPU, would not get it.
+    """
+    gc.collect()
+    if (torch := sys.modules.get("torch")) is not None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if torch.backends.mps.is_available():
+            torch.mps.empty_cache()
+    give_back_freed_memory()
 
 
 def _glibc(name: str) -> Callable[..., int] | None:

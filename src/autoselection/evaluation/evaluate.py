@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
 import time
@@ -30,7 +29,7 @@ from autoselection.evaluation.runtime import (
 from autoselection.evaluation.schedule import plan
 from autoselection.evaluation.trainers.contract import TrainingPlan, make_trainer
 from autoselection.language.chat import ChatOptions
-from autoselection.system import give_back_freed_memory, keep_freed_memory
+from autoselection.system import keep_freed_memory, release_models
 from autoselection.tasks import TaskConfig, load_items, overall, sign_of
 
 if TYPE_CHECKING:
@@ -317,16 +316,10 @@ class _Run:
 
     def release(self) -> None:
         """Give back memory that the trainer's reference cycles hold, and disk that only this evaluation's engine needed."""
-        gc.collect()
-        import torch
-
         shutil.rmtree(self.job.work_dir / "adapter", ignore_errors=True)
         if not self.job.config.keep_model and self.job.rows is not None:
             shutil.rmtree(self.job.work_dir / "model", ignore_errors=True)
-
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        give_back_freed_memory()
+        release_models()
 
 
 def _name(dtype: torch.dtype) -> str:

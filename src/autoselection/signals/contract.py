@@ -214,6 +214,9 @@ class Signal:
         """
         return {}
 
+    def release(self) -> None:
+        """Let go of models and other large things that it holds: no signal with one of its ``needs`` is left to compute."""
+
     @classmethod
     def load(cls, stored: StoredSignal) -> Loaded:
         """What the table gets: numbers with one value a row become columns, what else is stored ``arrays``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,9 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Inputs:
-    """What signals may be computed from. What is loaded is loaded at most once, and only when a signal asks for it.
+    """What signals may be computed from.
+
+    What is loaded is loaded at most once, when a signal asks for it, and let go when the last one that needs it is done.
 
     Attributes:
         pool: the rows; None where only what is possible is asked.
@@ -53,18 +55,32 @@ class Inputs:
     tasks: Sequence[TaskConfig] = ()
     chat: ChatOptions = field(default_factory=ChatOptions)
     trust_remote_code: bool = False
-    _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[Any, tuple[Any, Hashable]] = field(default_factory=dict, init=False, repr=False)
 
     def option(self, signal: str, name: str) -> Any:
         """An option of a signal as it was given, or None."""
         return self.options.get(signal, {}).get(name)
 
-    def keep(self, key: Any, make: Callable[[], T]) -> T:
-        """What ``make()`` returned the first time; signals of one call share it."""
+    def keep(self, key: Any, make: Callable[[], T], need: Hashable = None) -> T:
+        """What ``make()`` returned the first time; signals of one call share it.
+
+        Args:
+            need: what it is made of, such as ``BASE_MODEL``: it is let go when no signal that needs that is left to compute.
+                None: at the end of the call.
+        """
         if key not in self._kept:
-            self._kept[key] = make()
-        found: T = self._kept[key]
+            self._kept[key] = make(), need
+        found: T = self._kept[key][0]
         return found
+
+    def let_go(self, needs: Collection[Hashable] | None = None) -> bool:
+        """Drop what is kept for other needs than these (None: everything); whether there was any."""
+        gone = [
+            key for key, (_, need) in self._kept.items() if needs is None or (need is not None and need not in needs)
+        ]
+        for key in gone:
+            del self._kept[key]
+        return bool(gone)
 
     @property
     def base_model(self) -> Path | str:
@@ -86,11 +102,6 @@ class Inputs:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The base model's tokenizer, with the chat template."""
         return load_tokenizer(self.base_model, self.chat, self.trust_remote_code)
-
-    @cached_property
-    def language_model(self) -> PreTrainedModel:
-        """The base model on its device, in evaluation mode."""
-        return self.load(self.base_model)
 
     def load(self, path: Path | str) -> PreTrainedModel:
         """A model on the device, in evaluation mode; not kept."""

@@ -177,11 +177,11 @@ class BaseModelPass:
         inputs = self.inputs
 
         def make() -> PassReader:
-            model = inputs.language_model
+            model = inputs.load(inputs.base_model)
             encoder = inputs.encoder(model, inputs.tokenizer)
             return PassReader(model, encoder, batch_tokens=inputs.settings.batch_tokens)
 
-        return inputs.keep(PassReader, make)
+        return inputs.keep(PassReader, make, BASE_MODEL)
 
 
 class PassSignal(Signal):

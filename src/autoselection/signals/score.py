@@ -24,7 +24,7 @@ from autoselection.signals.store import Computed, SignalStore
 from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 from autoselection.signals.table import SignalTable
 from autoselection.signals.unscored import reasons
-from autoselection.system import give_back_freed_memory
+from autoselection.system import give_back_freed_memory, release_models
 from autoselection.tasks import TaskConfig
 
 if TYPE_CHECKING:
@@ -76,10 +76,15 @@ def score_pool(
     inputs = Inputs(pool, config.pass_settings(), config.all_options(), model, sae, tasks, chat, trust_remote_code)
     wanted, skipped = _asked(registry, config, inputs, signals)
     store = SignalStore.of(pool)
-    with store.locked():
-        results = _Scoring(pool, store, inputs, registry).run(wanted)
-        _make_current(store, registry, results)
-    give_back_freed_memory()
+    try:
+        with store.locked():
+            results = _Scoring(pool, store, inputs, registry).run(wanted)
+            _make_current(store, registry, results)
+    finally:
+        if inputs.let_go():
+            release_models()
+        else:
+            give_back_freed_memory()
     reports = tuple(SignalReport.of(done, pool.fingerprint, len(pool)) for done in results)
     return ScoreReport(len(pool), reports, skipped, time.monotonic() - started)
 
@@ -207,7 +212,7 @@ class _Scoring:
     def run(self, wanted: Sequence[tuple[type[Signal], Sequence[Signal]]]) -> list[Computed]:
         """Compute signals; those that share a pass of a model together, when the first of them has its turn."""
         self.needed = _Needed(self.store, self.registry, self.done)
-        for kind, instances in wanted:
+        for place, (kind, instances) in enumerate(wanted):
             if kind.pass_group is not None:
                 sharing = [(other, found) for other, found in wanted if other.pass_group is kind.pass_group]
                 ready = [one for other, found in sharing if self._is_ready(other) for one in found]
@@ -215,7 +220,23 @@ class _Scoring:
             else:
                 for instance in instances:
                     self._compute([instance], kind)
+            self._let_go(wanted[: place + 1], wanted[place + 1 :])
         return list(self.done.values())
+
+    def _let_go(
+        self,
+        done: Sequence[tuple[type[Signal], Sequence[Signal]]],
+        ahead: Sequence[tuple[type[Signal], Sequence[Signal]]],
+    ) -> None:
+        """Drop models and the like that no signal still to be computed needs, so that the next one's fits into memory."""
+        left = [kind for kind, instances in ahead if any(one.name not in self.done for one in instances)]
+        needs = {need for kind in left for need in (*kind.needs, *kind.may_use)}
+        for kind, instances in done:
+            if not needs & set(kind.needs):
+                for one in instances:
+                    one.release()
+        if self.inputs.let_go(needs):
+            release_models()
 
     def _compute(self, signals: Sequence[Signal], kind: type[Signal]) -> None:
         if not signals:

@@ -326,7 +326,9 @@ class Contamination(Signal):
     needs = (BENCHMARK_ITEMS,)
 
     def compute(self, rows: Rows) -> Shard:
-        grams = rows.inputs.keep(("item grams", self.options.n), lambda: item_grams(rows.inputs.items, self.options.n))
+        grams = rows.inputs.keep(
+            ("item grams", self.options.n), lambda: item_grams(rows.inputs.items, self.options.n), BENCHMARK_ITEMS
+        )
         shares, touched = contamination(rows.texts, grams)
         stats = {STAT + part: int(touched[:, code].sum()) for code, part in enumerate(grams.parts)}
         stats[ANY_STAT] = int(np.count_nonzero(shares))

@@ -34,7 +34,7 @@ class ContaminationCosine(Signal):
             turns = [item.messages() for part in sorted(items) for item in items[part]]
             return np.asarray(embed_messages(turns, rows.inputs)[0])
 
-        items = rows.inputs.keep("embedded items", embed)
+        items = rows.inputs.keep("embedded items", embed, BENCHMARK_ITEMS)
         own = rows.needed["embeddings"].arrays["embeddings"][rows.span.start : rows.span.stop]
         found = contamination_cosine(own, items)
         absent = np.isnan(own).any(axis=1)

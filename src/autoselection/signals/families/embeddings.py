@@ -94,7 +94,10 @@ def embed_messages(rows: Sequence[Sequence[Message]], inputs: Inputs) -> tuple[N
     """Unit vectors of conversations, float16[len(rows), width], and counts of those that have none or were cut."""
     options = EmbeddingOptions(**inputs.options["embeddings"])
     folder = _folder(inputs)
-    model = inputs.keep("embedder", lambda: load_embedder(folder, inputs.settings.device, inputs.trust_remote_code))
+    settings = inputs.settings
+    model = inputs.keep(
+        "embedder", lambda: load_embedder(folder, settings.device, inputs.trust_remote_code), EMBEDDING_MODEL
+    )
     texts = [_TEXT_OF[options.text](messages) for messages in rows]
     filled = [i for i, text in enumerate(texts) if text.strip()]
     chosen = [texts[i] for i in filled]

@@ -326,7 +326,8 @@ class Reward(Signal):
         return SignalSpec(self.name, self.version, params, model=inputs.fingerprint_of(options.model))
 
     def compute(self, rows: Rows) -> Shard:
-        return rows.inputs.keep("classifier", lambda: self._classifier(rows.inputs)).judge(rows.conversations)
+        classifier = rows.inputs.keep("classifier", lambda: self._classifier(rows.inputs), REWARD_MODEL)
+        return classifier.judge(rows.conversations)
 
     def _classifier(self, inputs: Inputs) -> Classifier:
         options, settings = self.options, inputs.settings

@@ -414,7 +414,7 @@ class SaeFeatures(PassSignal):
             made._info = sae_info(inputs)
             return made
 
-        return [inputs.keep(cls, make)]
+        return [inputs.keep(cls, make, SAE)]
 
     def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
         info, options = self._info, self.options
@@ -438,6 +438,9 @@ class SaeFeatures(PassSignal):
             options = self.options
             self._encoder = SparseEncoder(self._info, model, layer=options.layer, max_features=options.max_features)
         return self._encoder
+
+    def release(self) -> None:
+        self._encoder = None
 
     def finish(self, found: PassResult) -> Shard:
         assert self._encoder is not None

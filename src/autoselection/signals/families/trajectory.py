@@ -23,6 +23,7 @@ from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import PassReader, PassResult, PassSignal, TokenValues
 from autoselection.signals.needs import Need
 from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
+from autoselection.system import release_models
 
 #: How the stored losses of a checkpoint are called: ``loss/`` and the beginning of its fingerprint. The table's columns
 #: are ``loss/0``, ``loss/1``, … in the order of the checkpoints.
@@ -73,9 +74,11 @@ class CheckpointLoss(PassSignal):
             tokenizer = load_tokenizer(path, inputs.chat, inputs.trust_remote_code)
             return PassReader(model, inputs.encoder(model, tokenizer), batch_tokens=inputs.settings.batch_tokens)
 
-        held = inputs.keep("checkpoint", dict[str, PassReader])
+        held = inputs.keep("checkpoint", dict[str, PassReader], CHECKPOINTS)
         if path not in held:
-            held.clear()  # one checkpoint is in memory at a time
+            if held:  # one checkpoint is in memory at a time
+                held.clear()
+                release_models()
             held[path] = make()
         return held[path].run(rows.conversations, [self])[self.name]
 
@@ -106,7 +109,7 @@ class Trajectory(Signal):
     needs = (CHECKPOINTS,)
     column_prefixes = (LOSS_PREFIX,)
     shard_rows = 65_536
-    cost = 6
+    cost = 8  # behind all that reads the base model, which is not in memory any more
     title = "Loss trajectory"
     asked_as: ClassVar[Mapping[str, tuple[str, ...]]] = {"trajectory": ("loss_drop", "loss_slope")}
 
