@@ -6,7 +6,7 @@ import gc
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -48,8 +48,8 @@ SECOND = Need("no second model", "give a second model", lambda inputs: True)
 class Reader(Signal):
     """Loads a model and says which ones are alive when it is done."""
 
-    loaded: dict[Need, weakref.ref[Model]] = {}
-    alive: dict[str, list[Need]] = {}
+    loaded: ClassVar[dict[Need, weakref.ref[Model]]] = {}
+    alive: ClassVar[dict[str, list[Need]]] = {}
 
     def compute(self, rows: Rows) -> Shard:
         (need,) = self.needs

@@ -364,6 +364,46 @@ def test_training_an_sae_is_repeatable_and_keeps_what_is_there(
         train_sae(pool, tiny_model_dir, tmp_path / "other", **{**options, "k": 65})
 
 
+@pytest.mark.parametrize(("rows", "held"), [(40, 4), (400, 4), (5, 1)], ids=["repeated", "enough", "few"])
+def test_rows_that_measure_an_sae_are_not_trained_on(
+    rows: int, held: int, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row says its own number, again and again; four fill the held-out batch, a fifth of the rows at most."""
+    import sparsify
+
+    numbers = [f"[{number}]" for number in range(rows)]
+    records = [{"prompt": number * 5, "response": number * 5} for number in numbers]
+    pool = ingest(records, tmp_path / "numbers").pool
+    read: dict[str, set[str]] = {"trained": set(), "measured": set()}
+    tokenizer = load_tokenizer(tiny_model_dir)
+
+    def names(sequences: Any) -> set[str]:
+        texts = [tokenizer.decode(row) for row in sequences]
+        return {number for number in numbers if any(number in text for text in texts)}
+
+    class Trainer(sparsify.Trainer):
+        def __init__(self, config: Any, dataset: Any, model: Any) -> None:
+            read["trained"] = names([row["input_ids"] for row in dataset])
+            super().__init__(config, dataset, model)
+
+    def quality(model: Any, coder: Any, hookpoint: str, sequences: Any) -> tuple[float, float]:
+        read["measured"] = names(sequences)
+        return 0.5, 0.0
+
+    monkeypatch.setattr(sparsify, "Trainer", Trainer)
+    monkeypatch.setattr(sae_training, "_quality", quality)
+    options: dict[str, Any] = {"num_latents": 64, "k": 4, "context": 64, "batch_size": 2}
+    train_sae(pool, tiny_model_dir, tmp_path / "sae", max_tokens=2 * 64 * 20, **options)
+    assert 1 <= len(read["measured"]) <= held
+    assert read["trained"] and not read["trained"] & read["measured"]
+
+
+def test_an_sae_needs_rows_beside_those_that_measure_it(tiny_model_dir: Path, tmp_path: Path) -> None:
+    pool = ingest([{"prompt": "one", "response": "row"}], tmp_path / "one").pool
+    with pytest.raises(SignalError, match="too little text that the chat template can render"):
+        train_sae(pool, tiny_model_dir, tmp_path / "sae", num_latents=64, k=4, max_tokens=64, context=8, batch_size=2)
+
+
 def with_sinks(network: Any, layer: int) -> Any:
     """The model with a state of enormous length at the first token of every sequence, as large models have."""
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from autoselection.pool import Pool
 
 
+#: At most this share of the rows is held out to measure the result.
+_HELD_OUT = 0.2
+
+
 @dataclass(frozen=True)
 class SaeTraining:
     """What ``train_sae`` did.
@@ -80,8 +84,8 @@ def train_sae(
     """Train a k-sparse autoencoder on the pool with ``sparsify``'s own trainer, eagerly and offline.
 
     The pool's conversations are rendered with the chat template, shuffled by ``seed`` and packed into contexts without
-    padding; the pool is repeated (shuffled again) until ``max_tokens`` are reached. One more batch is held out to measure
-    the result. States of attention sinks are left out. The checkpoint is ``out/cfg.json`` (with the hookpoint added) and ``out/sae.safetensors``.
+    padding; the pool is repeated (shuffled again) until ``max_tokens`` are reached. One more batch, of rows that are not
+    trained on, is held out to measure the result (at most a fifth of the rows). States of attention sinks are left out. The checkpoint is ``out/cfg.json`` (with the hookpoint added) and ``out/sae.safetensors``.
 
     Args:
         num_latents: number of features; None: ``expansion_factor`` times the model's width.
@@ -96,7 +100,7 @@ def train_sae(
 
     Raises:
         MissingExtraError: sparsify is not installed.
-        SignalError: ``out`` holds a checkpoint, the pool is too small for one batch, or the training diverged.
+        SignalError: ``out`` holds a checkpoint, the pool has too few rows, or the training diverged.
     """
     started = time.monotonic()
     out = Path(out)
@@ -121,8 +125,7 @@ def train_sae(
             raise SignalError(f"k = {k} active features do not fit into {features} features.")
         steps = max(1, max_tokens // (context * batch_size))
         encoder = ConversationEncoder(tokenizer, max_length=1 << 30)
-        sequences = _packed(pool, encoder, context, (steps + 1) * batch_size, seed)
-        held_out, sequences = sequences[:batch_size], sequences[batch_size:]
+        held_out, sequences = _packed(pool, encoder, context, steps * batch_size, batch_size, seed)
         config = TrainConfig(
             SparseCoderConfig(num_latents=features, expansion_factor=expansion_factor, k=k),
             batch_size=batch_size,
@@ -199,37 +202,61 @@ def _without_sinks(network: PreTrainedModel, hookpoint: str) -> Iterator[None]:
         handle.remove()
 
 
-def _packed(pool: Pool, encoder: ConversationEncoder, context: int, count: int, seed: int) -> Tensor:
-    """``count`` sequences of ``context`` tokens, packed from shuffled conversations; the pool repeats as needed."""
+def _packed(
+    pool: Pool, encoder: ConversationEncoder, context: int, count: int, held_out: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Sequences of ``context`` tokens of shuffled conversations: ``held_out`` to measure by, and ``count`` to train on.
+
+    Rows that are held out are not trained on, however often the pool repeats. They are at most a fifth of the rows (and at
+    least one): of a small pool fewer sequences are held out, or a shorter one.
+    """
+    order = np.random.default_rng([seed, 0]).permutation(len(pool))
+    most = max(1, int(_HELD_OUT * len(pool)))
+    held: list[NDArray[np.int64]] = []
+    have = used = 0
+    for used, tokens in enumerate(_encoded(pool, encoder, order), 1):
+        held.append(tokens)
+        have += len(tokens)
+        if have >= held_out * context or (have and used >= most):
+            break
+    length = max(1, min(context, have))
+    measured = _cut(held, max(1, min(held_out, have // length)), length) if have else None
+
+    pieces: list[NDArray[np.int64]] = []
+    have = epoch = 0
+    kept, rest = np.isin(np.arange(len(pool)), order[:used], invert=True), order[used:]
+    while have < count * context and measured is not None:
+        before = have
+        for tokens in _encoded(pool, encoder, rest):
+            pieces.append(tokens)
+            have += len(tokens)
+            if have >= count * context:
+                break
+        if have == before:
+            break
+        epoch += 1
+        rest = np.random.default_rng([seed, epoch]).permutation(len(pool))
+        rest = rest[kept[rest]]
+    if measured is None or have < count * context:
+        raise SignalError(
+            "The pool holds too little text that the chat template can render, one row to measure by and others to train "
+            "on: no SAE can be trained on it."
+        )
+    return measured, _cut(pieces, count, context)
+
+
+def _cut(pieces: Sequence[NDArray[np.int64]], count: int, length: int) -> Tensor:
+    """The first tokens as int64[count, length]."""
     import torch
 
-    need = count * context
-    pieces: list[NDArray[np.int64]] = []
-    have = 0
-    for tokens in _token_stream(pool, encoder, seed):
-        pieces.append(np.asarray(tokens, np.int64))
-        have += len(tokens)
-        if have >= need:
-            break
-    else:
-        raise SignalError("The pool holds no text that the chat template can render: no SAE can be trained on it.")
-    return torch.from_numpy(np.concatenate(pieces)[:need]).view(count, context)
+    return torch.from_numpy(np.concatenate(pieces)[: count * length]).view(count, length)
 
 
-def _token_stream(pool: Pool, encoder: ConversationEncoder, seed: int) -> Iterator[list[int]]:
-    epoch = 0
-    while True:
-        found = 0
-        order = np.random.default_rng([seed, epoch]).permutation(len(pool))
-        for start in range(0, len(order), 1024):
-            rows: Sequence[int] = order[start : start + 1024].tolist()
-            for encoded in encoder.encode_batch(pool.conversations(rows)):
-                if encoded is not None and encoded.input_ids:
-                    found += len(encoded.input_ids)
-                    yield encoded.input_ids
-        if not found:
-            return
-        epoch += 1
+def _encoded(pool: Pool, encoder: ConversationEncoder, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The tokens of rows, in order; of a row that the template refuses, none."""
+    for start in range(0, len(rows), 1024):
+        for encoded in encoder.encode_batch(pool.conversations(rows[start : start + 1024].tolist())):
+            yield np.asarray([] if encoded is None else encoded.input_ids, np.int64)
 
 
 def _quality(model: PreTrainedModel, coder: Any, hookpoint: str, sequences: Tensor) -> tuple[float, float]:
