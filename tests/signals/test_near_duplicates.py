@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from autoselection.pool import ingest
 from autoselection.segmentation import units
 from autoselection.signals import SignalTable
 from autoselection.signals.arrays import MinHashParams
+from autoselection.signals.derived import text_groups
 from autoselection.signals.derived.ngram_pairs import NgramPairs, PartPairs
 from autoselection.signals.families import near_duplicates as near
 from autoselection.signals.families import shingles as hashed
@@ -271,3 +274,25 @@ def test_no_rows_and_one_row() -> None:
     for texts in ([], ["only one"]):
         found, pairs = found_pairs(texts, MinHashParams(), 0.95)
         assert len(found) == len(texts) and not pairs
+
+
+@pytest.mark.parametrize("kind", ["part", "n-grams"])
+def test_signatures_that_a_step_makes_hold_few_texts_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_groups, "_TEXTS", 50)
+    texts = make_texts(1200, 4)
+    asked: list[int] = []
+
+    def some(rows: Any) -> list[str]:
+        asked.append(len(rows))
+        return fetch(texts)(rows)
+
+    table = replace(SignalTable.from_arrays({}, n=len(texts), texts=some), parts=lambda part, rows: some(rows))
+    if kind == "part":
+        found, absent = PartPairs("prompt", 3).pairs(table)
+        assert not absent.any()
+    else:
+        found = NgramPairs(table, 3, 128).pairs(table)
+    assert asked[:24] == [50] * 24, "all texts, to make signatures"
+    expected, pairs = found_pairs(texts, replace(MinHashParams(), ngram_size=3), near.DEFAULT_RECALL)
+    assert len(pairs) > 100 and found.edges.left.tolist() == expected.edges.left.tolist()
+    assert found.node.tolist() == expected.node.tolist() and found.recall == expected.recall and found.exact

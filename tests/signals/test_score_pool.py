@@ -393,7 +393,7 @@ def test_rows_that_measure_an_sae_are_not_trained_on(
     monkeypatch.setattr(sparsify, "Trainer", Trainer)
     monkeypatch.setattr(sae_training, "_quality", quality)
     options: dict[str, Any] = {"num_latents": 64, "k": 4, "context": 64, "batch_size": 2}
-    train_sae(pool, tiny_model_dir, tmp_path / "sae", max_tokens=2 * 64 * 20, **options)
+    train_sae(pool, tiny_model_dir, tmp_path / "sae", max_tokens=2 * 64 * 60, **options)
     assert 1 <= len(read["measured"]) <= held
     assert read["trained"] and not read["trained"] & read["measured"]
 

@@ -92,3 +92,15 @@ class NearDuplicates:
 
     def __len__(self) -> int:
         return len(self.node)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The nodes and edges as they are stored, by name."""
+        edges = self.edges
+        return {"node": self.node, "left": edges.left, "right": edges.right, "jaccard": edges.similarity}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], **facts: Any) -> NearDuplicates:
+        """Those of which the arrays were stored under the names of :attr:`arrays`; ``facts`` are the other attributes."""
+        edges = Edges(arrays["left"], arrays["right"], arrays["jaccard"])
+        return cls(arrays["node"], edges, **facts)

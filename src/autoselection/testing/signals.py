@@ -205,7 +205,7 @@ def _alike(one: NDArray[Any], other: NDArray[Any], tolerance: float) -> NDArray[
     """Where two arrays of one shape say the same: numbers that are whole, or no numbers, are equal."""
     if one.dtype.kind != "f":
         return np.asarray(one == other)
-    return np.isclose(one, other, rtol=tolerance, atol=1e-6, equal_nan=True)
+    return np.asarray(np.isclose(one, other, rtol=tolerance, atol=1e-6, equal_nan=True))
 
 
 def _pool(rows: Sequence[Mapping[str, Any]], path: Path, append: bool = False) -> Pool:

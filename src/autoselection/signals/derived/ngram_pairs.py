@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -14,42 +13,65 @@ from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.derived.contract import Arrays, DerivedSignal
 from autoselection.signals.derived.text_groups import row_blocks
 from autoselection.signals.families.minhash import minhash_signatures, signature_versions
-from autoselection.signals.families.near_duplicates import DEFAULT_RECALL, JACCARD_FLOOR, VERSION, near_duplicates
-from autoselection.signals.pairs import Edges, NearDuplicates
+from autoselection.signals.families.near_duplicates import (
+    DEFAULT_RECALL,
+    JACCARD_FLOOR,
+    VERSION,
+    Texts,
+    near_duplicates,
+)
+from autoselection.signals.pairs import NearDuplicates
 from autoselection.signals.table import SignalTable
 
 
-class PartPairs(DerivedSignal):
+class _FoundPairs(DerivedSignal):
+    """Near duplicates found for a step of a recipe, by n-grams of any length.
+
+    Args:
+        made: how signatures are made, where none are stored.
+        params: what else changes the result.
+    """
+
+    def __init__(self, made: MinHashParams, **params: Any) -> None:
+        made_by = {**signature_versions(), "finder": VERSION}
+        super().__init__(**asdict(made), recall=DEFAULT_RECALL, **made_by, **params)
+        self.made = made
+
+    def found(self, signatures: NDArray[np.uint32], texts: Texts | None) -> Arrays:
+        """The arrays of the pairs that signatures propose, compared by the texts where there are any."""
+        found = near_duplicates(signatures, texts, self.made.ngram_size)
+        return {**found.arrays, "facts": np.array([found.stats["pairs_not_compared"], found.recall])}
+
+    def loaded(self, table: SignalTable, *, exact: bool) -> NearDuplicates:
+        """The pairs of a table; ``exact``: texts were compared."""
+        arrays = self.of(table)
+        skipped, recall = arrays["facts"].tolist()
+        facts = {"ngram_size": self.made.ngram_size, "floor": JACCARD_FLOOR, "recall": recall, "exact": exact}
+        return NearDuplicates.of_arrays(arrays, **facts, stats={"pairs_not_compared": int(skipped)})
+
+
+class PartPairs(_FoundPairs):
     """The near duplicates by one part of the rows; rows in which it is empty (``absent``) are similar to none."""
 
     name = "part pairs"
 
     def __init__(self, part: str, ngram_size: int) -> None:
-        seed = MinHashParams().seed
-        made_by = {**signature_versions(), "finder": VERSION}
-        super().__init__(part=part, ngram_size=ngram_size, recall=DEFAULT_RECALL, seed=seed, **made_by)
-        self.part, self.ngram_size = part, ngram_size
+        super().__init__(MinHashParams(ngram_size), part=part)
+        self.part = part
 
     def build(self, table: SignalTable) -> Arrays:
-        made = replace(MinHashParams(), ngram_size=self.ngram_size)
         fetch = table.require_parts(self.part)
-        signatures = np.empty((table.n, made.num_perm), np.uint32)
-        absent = np.empty(table.n, bool)
-        for block in row_blocks(table.n):
-            texts = fetch(block)
-            signatures[block] = minhash_signatures(texts, made)
-            absent[block] = [not text.strip() for text in texts]
-        found = near_duplicates(signatures, fetch, self.ngram_size)
-        node = np.where(absent, np.arange(table.n, dtype=np.int32), found.node)
-        return _arrays(found) | {"node": node, "absent": absent}
+        signatures, absent = signatures_of(table.n, fetch, self.made)
+        arrays = self.found(signatures, fetch)
+        node = np.where(absent, np.arange(table.n, dtype=np.int32), arrays["node"])
+        return {**arrays, "node": node, "absent": absent}
 
     def pairs(self, table: SignalTable) -> tuple[NearDuplicates, NDArray[np.bool_]]:
         """The pairs, and the rows without this part."""
-        arrays = self.of(table)
-        return _pairs(arrays, self.ngram_size, exact=True), arrays["absent"]
+        return self.loaded(table, exact=True), self.of(table)["absent"]
 
 
-class NgramPairs(DerivedSignal):
+class NgramPairs(_FoundPairs):
     """The near duplicates by n-grams of another length than the scored ones, or by the signatures of a pool without texts."""
 
     name = "near_duplicates"
@@ -57,27 +79,37 @@ class NgramPairs(DerivedSignal):
     def __init__(self, table: SignalTable, ngram_size: int, num_perm: int) -> None:
         made = table.minhash_params or MinHashParams()
         self._signatures = table.minhash if made.ngram_size == ngram_size else None
-        by_signature = {}
         if table.texts is None:
             self._signatures = _shortened(table, ngram_size, num_perm)
-            by_signature = {"num_perm": num_perm}
-        self.ngram_size = ngram_size
+            made = replace(made, num_perm=num_perm)
         self.uses = () if self._signatures is None else ("minhash",)
-        made_by = {**signature_versions(), "finder": VERSION}
-        super().__init__(ngram_size=ngram_size, recall=DEFAULT_RECALL, seed=made.seed, **made_by, **by_signature)
+        super().__init__(replace(made, ngram_size=ngram_size), exact=table.texts is not None)
 
     def build(self, table: SignalTable) -> Arrays:
         values = self._signatures
         if values is None:
             assert table.texts is not None
-            made = replace(table.minhash_params or MinHashParams(), ngram_size=self.ngram_size)
-            values = minhash_signatures(table.texts(np.arange(table.n)), made)
-        found = near_duplicates(values, table.texts, self.ngram_size)
-        return _arrays(found) | {"node": found.node}
+            values, _ = signatures_of(table.n, table.texts, self.made)
+        return self.found(values, table.texts)
 
     def pairs(self, table: SignalTable) -> NearDuplicates:
         """The pairs."""
-        return _pairs(self.of(table), self.ngram_size, exact=table.texts is not None)
+        return self.loaded(table, exact=table.texts is not None)
+
+
+def signatures_of(rows: int, texts: Texts, made: MinHashParams) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """MinHash signatures of all rows, uint32[rows, num_perm], and which texts are blank, bool[rows].
+
+    Args:
+        texts: maps row numbers to texts, so few at once that they fit into memory.
+    """
+    signatures = np.empty((rows, made.num_perm), np.uint32)
+    blank = np.empty(rows, bool)
+    for block in row_blocks(rows):
+        found = texts(block)
+        signatures[block] = minhash_signatures(found, made)
+        blank[block] = [not text.strip() for text in found]
+    return signatures, blank
 
 
 def near_duplicates_of(table: SignalTable, ngram_size: int, num_perm: int) -> NearDuplicates:
@@ -90,19 +122,6 @@ def near_duplicates_of(table: SignalTable, ngram_size: int, num_perm: int) -> Ne
     if scored is not None and scored.ngram_size == ngram_size:
         return scored
     return NgramPairs(table, ngram_size, num_perm).pairs(table)
-
-
-def _arrays(found: NearDuplicates) -> dict[str, NDArray[Any]]:
-    facts = np.array([found.stats["pairs_not_compared"], found.recall])
-    edges = found.edges
-    return {"left": edges.left, "right": edges.right, "similarity": edges.similarity, "facts": facts}
-
-
-def _pairs(arrays: Mapping[str, NDArray[Any]], ngram_size: int, *, exact: bool) -> NearDuplicates:
-    skipped, recall = arrays["facts"].tolist()
-    edges = Edges(arrays["left"], arrays["right"], arrays["similarity"])
-    stats = {"pairs_not_compared": int(skipped)}
-    return NearDuplicates(arrays["node"], edges, ngram_size, JACCARD_FLOOR, recall, exact, stats)
 
 
 def _shortened(table: SignalTable, ngram_size: int, num_perm: int) -> NDArray[np.uint32]:

@@ -323,8 +323,7 @@ class NearDuplicatePairs(Signal):
         return Shard({"node": found.node}, found.stats)
 
     def whole(self, rows: Rows) -> Mapping[str, Any]:
-        edges = self._pairs(rows).edges
-        return {"left": edges.left, "right": edges.right, "jaccard": edges.similarity}
+        return {name: array for name, array in self._pairs(rows).arrays.items() if name not in self.arrays}
 
     def _pairs(self, rows: Rows) -> NearDuplicates:
         if self._found is None:
@@ -337,8 +336,8 @@ class NearDuplicatePairs(Signal):
     @classmethod
     def load(cls, stored: StoredSignal) -> Loaded:
         params, arrays, stats = stored.meta["params"], stored.arrays, stored.meta["stats"]
-        edges = Edges(arrays["left"], arrays["right"], arrays["jaccard"])
         nodes = len(arrays["node"]) - stats["rows_equal_to_an_earlier_one"]
         recall = 1.0 if nodes <= ALL_PAIRS else params["recall"]
-        pairs = NearDuplicates(arrays["node"], edges, params["ngram_size"], params["floor"], recall, True, stats)
+        facts = {"ngram_size": params["ngram_size"], "floor": params["floor"], "recall": recall, "stats": stats}
+        pairs = NearDuplicates.of_arrays(arrays, **facts)
         return Loaded(arrays={"near_duplicates": pairs})
