@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import unicodedata
 from collections import Counter
 from functools import lru_cache
@@ -406,6 +407,19 @@ def test_cosine_with_the_nearest_item():
     items = np.array([[0.0, 1.0], [0.8, 0.6], [np.nan, np.nan]], np.float32)
     found = contamination_cosine(rows, items, block=2)
     assert found[:2].tolist() == pytest.approx([0.8, 0.96]) and np.isnan(found[2])
+
+
+def test_few_cosines_with_items_are_in_memory_at_once():
+    rng = np.random.default_rng(0)
+    rows, items = (rng.normal(size=(count, 8)) for count in (1_500, 30_000))
+    rows, items = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (rows, items))
+    rows[7] = np.nan
+    tracemalloc.start()
+    found = contamination_cosine(rows, items)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * len(rows) * len(items) / 4, "all of them are 180 MB"
+    np.testing.assert_allclose(found, (rows @ items.T).max(axis=1), atol=1e-6)
 
 
 @pytest.fixture

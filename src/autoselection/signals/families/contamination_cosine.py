@@ -42,18 +42,24 @@ class ContaminationCosine(Signal):
         return Shard({"contamination_cosine": found}, stats)
 
 
-def contamination_cosine(rows: NDArray[Any], items: NDArray[Any], block: int = 8192) -> NDArray[np.float32]:
+def contamination_cosine(
+    rows: NDArray[Any], items: NDArray[Any], block: int = 8192, items_at_once: int = 4096
+) -> NDArray[np.float32]:
     """The highest cosine of each row's embedding with an item's, float32[N]; NaN for a row without an embedding.
 
     Args:
         rows: (N, d) unit vectors of the pool; rows of NaN have none.
         items: (M, d) unit vectors of the items, made by the same model; M >= 1.
+        block, items_at_once: rows and items whose cosines are in memory at once.
     """
     towards = np.asarray(items, np.float32)
     towards = towards[~np.isnan(towards).any(axis=1)].T
     if towards.shape[1] == 0:
         return np.full(len(rows), np.nan, np.float32)
-    highest = np.empty(len(rows), np.float32)
+    highest = np.full(len(rows), -np.inf, np.float32)
     for start in range(0, len(rows), block):
-        highest[start : start + block] = (np.asarray(rows[start : start + block], np.float32) @ towards).max(axis=1)
+        some = np.asarray(rows[start : start + block], np.float32)
+        found = highest[start : start + block]
+        for first in range(0, towards.shape[1], items_at_once):
+            np.maximum(found, (some @ towards[:, first : first + items_at_once]).max(axis=1), out=found)
     return highest
