@@ -183,6 +183,14 @@ def test_labels_and_heads_are_checked(bert_dir: Path, tiny_model_dir: Path) -> N
         rewards(tiny_model_dir)
 
 
+@pytest.mark.parametrize("text", ["both", "pair", "response"])
+def test_a_slow_tokenizer_is_refused(bert_dir: Path, text: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    signal = Classifier(bert_dir, label="good", text=text, device="cpu")
+    monkeypatch.setattr(type(signal.tokenizer), "is_fast", False)
+    with pytest.raises(SignalError, match="tokenizer of the classifier .* is not a fast tokenizer; convert it"):
+        signal.judge(ROWS)
+
+
 def test_rows_that_the_template_refuses(tmp_path: Path, tiny_model_dir: Path) -> None:
     folder = llama_dir(tmp_path / "reward", tiny_model_dir, None)
     tokenizer = load_tokenizer(folder)

@@ -164,6 +164,11 @@ class Classifier:
         if self.text == "chat" and self.tokenizer.chat_template:
             encoder = ConversationEncoder(self.tokenizer, max_length=self.limit)
             return [None if item is None else _chat_input(item) for item in encoder.encode_batch([*map(_read, rows)])]
+        if not self.tokenizer.is_fast:
+            raise SignalError(
+                f"The tokenizer of the classifier '{self.model_path}' is not a fast tokenizer; convert it with transformers' "
+                "AutoTokenizer(use_fast=True) and save it."
+            )
         responses = [response_of(as_conversation(row).messages) for row in rows]
         prompts = [prompt_of(as_conversation(row).messages) for row in rows]
         joined = ["\n".join(filter(None, pair)) for pair in zip(prompts, responses, strict=True)]
