@@ -21,7 +21,7 @@ from autoselection.tasks import TaskConfig
 
 POOL = "d1f77912a53ea4e49a22b65930040f68"
 TEXT_KEYS = {
-    "contamination": "f9b1eaf56d8b442b",
+    "contamination": "5e44183411271edb",
     "lengths": "12c953e52ed87c14",
     "minhash": "fe1bc36da61ee82c",
     "near_duplicates": "12ec04cdaebcd4cb",

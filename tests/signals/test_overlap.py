@@ -409,6 +409,21 @@ def test_cosine_with_the_nearest_item():
     assert found[:2].tolist() == pytest.approx([0.8, 0.96]) and np.isnan(found[2])
 
 
+@pytest.mark.parametrize("n", [13, 30], ids=["n-grams", "as a whole"])
+def test_a_formula_is_found_however_it_is_set(n):
+    item = "Let {0}x{1} be a real number such that {0}x^2 + 3x + 1 = 0{1}. Find {2}x^3 + 8x{3} for the larger root."
+    forms = [("$", "$", "$$", "$$"), ("\\(", "\\)", "\\[", "\\]"), ("", "", "", ""), ("$", "$", "\n\\[\n", "\n\\]\n")]
+    texts = [item.format(*form) for form in forms]
+    for asked in texts:
+        shares, _ = contamination(texts, item_grams({"t/test": [TaskItem("1", asked, "It costs \\$5.")]}, n))
+        assert shares.tolist() == [1.0] * 4
+    other = texts[0].replace("x^2 + 3x", "x^2 - 3x").replace("x^3 + 8x", "x^3 / 8x")
+    assert contamination([other], item_grams({"t/test": [TaskItem("1", texts[1], "x")]}, n))[0][0] < 0.5
+    priced = [TaskItem("1", "A pen costs $5, and a book costs $20 more than two pens do: what does it cost?", "x")]
+    rows = ["A pen costs \\$5, and a book costs \\$20 more than two pens do: what does it cost?"]
+    assert contamination(rows, item_grams({"t/test": priced}, n))[0].tolist() == [1.0]
+
+
 def test_few_cosines_with_items_are_in_memory_at_once():
     rng = np.random.default_rng(0)
     rows, items = (rng.normal(size=(count, 8)) for count in (1_500, 30_000))

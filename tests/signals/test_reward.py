@@ -187,7 +187,7 @@ def test_labels_and_heads_are_checked(bert_dir: Path, tiny_model_dir: Path) -> N
 def test_a_slow_tokenizer_is_refused(bert_dir: Path, text: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     signal = Classifier(bert_dir, label="good", text=text, device="cpu")
     monkeypatch.setattr(type(signal.tokenizer), "is_fast", False)
-    with pytest.raises(SignalError, match="tokenizer of the classifier .* is not a fast tokenizer; convert it"):
+    with pytest.raises(SignalError, match=r"tokenizer of the classifier .* is not a fast tokenizer; convert it"):
         signal.judge(ROWS)
 
 

@@ -1,10 +1,11 @@
 """Contamination: how much of a benchmark item's text a row of the pool contains.
 
 Texts are cut as ``autoselection.segmentation`` says; punctuation that only sets off sentences and words is left out, while
-operators and other symbols count, so that ``1 + 2`` and ``1 - 2`` differ. An item is known by its n-grams of n words: those
-of its prompt, and those of question and answer together; shorter texts are one n-gram as a whole. Where a script does not
-separate words, characters make up an n-gram: one and a half for a word in Chinese and Japanese, three in Thai, Lao, Khmer,
-Burmese and the like.
+operators and other symbols count, so that ``1 + 2`` and ``1 - 2`` differ. What delimits mathematics (dollar signs, and
+backslashes before brackets) is left out, too: one text sets a formula this way, another that way or not at all. An item is
+known by its n-grams of n words: those of its prompt, and those of question and answer together; shorter texts are one n-gram
+as a whole. Where a script does not separate words, characters make up an n-gram: one and a half for a word in Chinese and
+Japanese, three in Thai, Lao, Khmer, Burmese and the like.
 
 Text that stands in many items of a task is its template. N-grams tell something about an item by what they hold besides;
 those that hold less of it than others of the same text are left out and counted.
@@ -15,6 +16,7 @@ one array; a filter by their upper bits throws out nearly all that no item has b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +49,8 @@ _WORD = 6
 """Weight of a word; characters of scripts without spaces are parts of one."""
 _WEIGHTS = np.full(256, _WORD, np.uint8)
 _WEIGHTS[[CHARACTER, CLUSTER]] = 4, 2
+#: Signs around formulas: dollars, escaped or not, and the backslashes of ``\( … \)`` and ``\[ … \]``.
+_DELIMITERS = re.compile(r"\\(?=[()\[\]$])|\$")
 _FILTER_BITS = 24
 """At most so many upper bits of the hashes are in the filter, which then has 2²⁴ entries."""
 _PAIRS = 8_000_000
@@ -85,13 +89,17 @@ class Windows:
 
 
 def words_of(texts: Sequence[str]) -> Words:
-    """Cut texts into hashed units without the punctuation of sentences."""
-    found = shingles.units_of(texts, with_kinds=True)
+    """Cut texts into hashed units without the punctuation of sentences and without what delimits mathematics."""
+    found = shingles.units_of([_without_delimiters(text) for text in texts], with_kinds=True)
     assert found.kinds is not None
     kept = found.kinds != PUNCTUATION
     counts = np.diff(np.append(0, np.cumsum(kept))[np.append(0, np.cumsum(found.counts))])
     weights = _WEIGHTS[found.kinds[kept]]
     return Words(found.hashes[kept], counts, weights if (weights != _WORD).any() else None)
+
+
+def _without_delimiters(text: str) -> str:
+    return _DELIMITERS.sub(" ", text) if "$" in text or "\\" in text else text
 
 
 def windows(words: Words, n: int) -> Windows:
@@ -320,7 +328,7 @@ class Contamination(Signal):
 
     name = "contamination"
     columns = ("contamination",)
-    version = 2
+    version = 3
     options_model = ContaminationOptions
     reads: Reads = "texts"
     needs = (BENCHMARK_ITEMS,)
