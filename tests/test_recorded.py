@@ -24,7 +24,7 @@ TEXT_KEYS = {
     "contamination": "5e44183411271edb",
     "lengths": "12c953e52ed87c14",
     "minhash": "fe1bc36da61ee82c",
-    "near_duplicates": "12ec04cdaebcd4cb",
+    "near_duplicates": "df1a1d1b4ee6df9e",
     "ngram_entropy": "1bfc7ce1a3966e03",
     "repetition": "e19697cd4c1f8115",
     "text_hash": "1e8ccae1f1cce5c4",

@@ -12,6 +12,7 @@ import pytest
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
 from autoselection.signals.families import BUILTIN_SIGNALS, text
+from autoselection.signals.families.minhash import MinHash
 from autoselection.signals.families.text import NgramEntropy
 from autoselection.signals.store import SignalStore
 from autoselection.study.prepare import _as_begun
@@ -46,6 +47,18 @@ def test_signals_of_an_earlier_version_stay_those_of_the_study(pool, monkeypatch
     shutil.rmtree(pool.path / "signals" / "ngram_entropy" / before.keys["ngram_entropy"])
     assert _as_begun(after, pool, begun).keys == after.keys
     assert _as_begun(after, pool, {}).keys == after.keys, "a signal that it did not have"
+
+
+def test_what_was_made_from_an_earlier_version_stays_that_of_the_study(pool, monkeypatch):
+    """Near duplicates, whose own version stays when that of the signatures is raised."""
+    before = score_pool(pool, SignalsConfig(), signals=["near_duplicates"])
+    monkeypatch.setattr(MinHash, "version", MinHash.version + 1)
+    after = score_pool(pool, SignalsConfig(), signals=["near_duplicates"])
+    assert not set(before.keys.values()) & set(after.keys.values())
+    assert _as_begun(after, pool, before.to_dict()["signals"]).keys == before.keys
+    config = SignalsConfig(options={"minhash": {"num_perm": 64}})
+    other = score_pool(pool, config, signals=["near_duplicates"])
+    assert _as_begun(after, pool, other.to_dict()["signals"]).keys == after.keys, "made from other signatures"
 
 
 def test_what_is_not_earlier_or_of_something_else_is_not_taken(pool, monkeypatch):
@@ -83,7 +96,7 @@ def test_signals_of_the_model_by_an_earlier_encoder_stay_those_of_the_study(raw_
     names = ["tokens", "ifd", "sae", "mona"]
     with monkeypatch.context() as earlier:
         kinds = {kind.name: kind for kind in BUILTIN_SIGNALS}
-        for name, version in {"tokens": 2, "lm": 2, "token_kinds": 1, "sae": 4, "mona": 2}.items():
+        for name, version in {"tokens": 2, "lm": 2, "token_kinds": 2, "sae": 4, "mona": 2}.items():
             assert kinds[name].version == version
             earlier.setattr(kinds[name], "version", version - 1)
         before = score_pool(pool, SignalsConfig(), signals=names, **given)

@@ -162,6 +162,8 @@ class SignalStore:
     def earlier(self, name: str, key: str, other: str) -> StoredSignal | None:
         """The signal under ``key`` if an earlier version computed it from what the one under ``other`` was computed from.
 
+        That is an earlier version of this signal, or of one that it was made from.
+
         Raises:
             SignalError: one of them is damaged.
         """
@@ -169,7 +171,22 @@ class SignalStore:
             return None
         one, two = self.open(name, key), self.open(name, other)
         same = all(one.meta.get(field) == two.meta.get(field) for field in ("pool", "model", "targets"))
-        return one if same and one.meta["version"] < two.meta["version"] else None
+        before = one.meta["version"] < two.meta["version"] or self._made_from_earlier(one, two)
+        return one if same and before else None
+
+    def _made_from_earlier(self, one: StoredSignal, two: StoredSignal) -> bool:
+        """Whether two results of one version differ by what they were made from, as earlier versions computed it."""
+        made, now = one.meta["params"], two.meta["params"]
+        if one.meta["version"] != two.meta["version"] or set(made) != set(now):
+            return False
+        other = {name for name in made if made[name] != now[name]}
+        return bool(other) and all(
+            isinstance(made[name], str)
+            and isinstance(now[name], str)
+            and self.has(name, now[name])
+            and self.earlier(name, made[name], now[name]) is not None
+            for name in other
+        )
 
     def verify(self) -> int:
         """Read every finished signal again, even what was checked before; how many there are.

@@ -26,7 +26,7 @@ from autoselection.signals.pairs import Edges, IntArray, NearDuplicates
 from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 
 #: Raised whenever other pairs would be found with the same signatures.
-VERSION = 2
+VERSION = 3
 #: Lowest Jaccard similarity listed.
 JACCARD_FLOOR = 0.5
 #: Share of the pairs at the lowest similarity that are found, unless the user says otherwise.
