@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from autoselection.pool.json_reader import Record
-from autoselection.pool.values import is_blank, is_missing
+from autoselection.pool.values import fold, is_blank, is_missing
 
 #: Columns of the answers that a question offers.
 OPTIONS = ("choices", "options")
@@ -42,15 +41,10 @@ _NO_TEXT = ("id", "uuid", "source", "url", "date", "split", "category", "lang", 
 _NO_WORDS = re.compile(r"[\W\d_]*(?:\d[\W\d_]*[TZ][\W\d_]*)*|(?i:true|false|nan|none|null)")
 
 
-def fold(name: str) -> str:
-    """A column's name, whatever its case."""
-    return unicodedata.normalize("NFC", name.strip().casefold())
-
-
 def is_conversation(value: Any) -> bool:
-    """Whether a value looks like a list of turns, also as JSON text."""
+    """Whether a value looks like a list of turns, also as text."""
     if isinstance(value, str):
-        return value.lstrip().startswith(("[{", "[ {", "[\n")) and '"' in value
+        return value.lstrip().startswith(("[{", "[ {", "[\n")) and ('"' in value or "'" in value)
     if isinstance(value, dict):
         return {"role", "content"} <= set(value) or {"from", "value"} <= set(value)
     first = value[0] if isinstance(value, list) and value else None

@@ -18,15 +18,14 @@ from typing import Any, Literal, get_args
 from autoselection.conversation import Conversation
 from autoselection.errors import ConfigError, PoolError
 from autoselection.pool import formats
-from autoselection.pool.column_advice import OPTIONS, advice, fold, is_conversation
+from autoselection.pool.column_advice import OPTIONS, advice, is_conversation
 from autoselection.pool.dialects import DIALECTS, Dialect, dialects_of, unreadable
-from autoselection.pool.dialects.base import unpacked
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tools import TOOL_FIELDS
 from autoselection.pool.turns import Reading
-from autoselection.pool.values import field_list, is_blank, is_missing
+from autoselection.pool.values import field_list, fold, is_blank, is_missing, peeked
 
 ColumnRole = Literal[
     "prompt", "input", "response", "reasoning", "system", "history", "messages", "tools", "source", "id"
@@ -36,7 +35,7 @@ ROLES: tuple[ColumnRole, ...] = get_args(ColumnRole)
 #: Names of the fields that ``formats`` reads.
 FIELDS = (
     *("messages", "conversations", "system", "instruction", "input", "context", "output", "response", "history"),
-    *("prompt", "completion", "question", "answer", "choices", "options"),
+    *("prompt", "completion", "question", "answer", "choices", "options", "reasoning_content", "system_prompt"),
 )
 #: Other usual names of a prompt and its response. A pair counts only where no format of ``formats`` fits.
 PAIRS = (
@@ -232,7 +231,7 @@ def _lacks_system(row: Record) -> bool:
     if not isinstance(prompt, str) or is_blank(prompt) or not is_missing(row.get("system")):
         return False
     for name in ("messages", "conversations"):
-        turns = unpacked(row.get(name))
+        turns = peeked(row.get(name))
         if not is_missing(turns):
             first = turns[0] if isinstance(turns, list) and turns else None
             return isinstance(first, dict) and "system" not in (first.get("role"), first.get("from"))
@@ -240,7 +239,7 @@ def _lacks_system(row: Record) -> bool:
 
 
 def _only(folded: Mapping[str, list[str]], name: str, names: Sequence[str]) -> str | None:
-    """The column of this name, whatever its case; None if there is none, or several and none of exactly this name."""
+    """The column of this name, whatever its case and joints; None if there is none, or several and none of exactly this name."""
     found = folded.get(fold(name), [])
     return name if name in names else found[0] if len(found) == 1 else None
 

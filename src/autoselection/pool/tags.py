@@ -12,10 +12,8 @@ instructions around ``<tools>``, which a template writes in its own words, go.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from autoselection.marks import CALL_TAGS, REASONING
 from autoselection.pool.json_reader import KeyTwiceError, unique_object
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tools import declared_tools
+from autoselection.pool.values import MAX_LITERAL, python_literal
 
 Parsed = Literal["think", "tool_calls"]
 
@@ -38,8 +37,6 @@ _AROUND = {
     "[THINK]": None,
     "<|begin_of_thought|>": ("<|begin_of_solution|>", "<|end_of_solution|>"),
 }
-#: Longest literal of Python that is read (characters).
-_MAX_LITERAL = 200_000
 _SPACE = re.compile(r"\s*")
 _FUNCTION = re.compile(r"<function=([^<>\s]+)>")
 _PARAMETER = re.compile(r"<parameter=([^<>\s]+)>")
@@ -198,7 +195,7 @@ def _call(text: str, place: int, tools: str | None) -> tuple[ToolCall | str, int
             end = text.find(_CLOSE, start)
             if end < 0:
                 return f"{_OPEN} that never closes", place
-            value = _literal(text[start : min(end, start + _MAX_LITERAL + 1)])
+            value = python_literal(text[start : min(end, start + MAX_LITERAL + 1)])
             if value is None:
                 return f"{_OPEN} that is no JSON", place
         call = _json_call(value)
@@ -208,31 +205,6 @@ def _call(text: str, place: int, tools: str | None) -> tuple[ToolCall | str, int
     if not text.startswith(_CLOSE, end):
         return f"{_OPEN} that is no JSON" if text.find(_CLOSE, end) >= 0 else f"{_OPEN} that never closes", place
     return call, end + len(_CLOSE)
-
-
-def _literal(text: str) -> Any:
-    """The value of a literal of Python, as much of Hermes' data is spelled, if JSON has it; None if it is none."""
-    text = text.strip()
-    if len(text) > _MAX_LITERAL or not text.startswith(("{", "[")):
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the parser thinks of a text's escapes is nobody's affair
-            tree = ast.parse(text, mode="eval")
-        value = ast.literal_eval(tree)
-        written = json.dumps(value, allow_nan=False)
-        return value if _DECODER.decode(written) == value and _has_keys_once(tree) else None
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return None
-
-
-def _has_keys_once(tree: ast.AST) -> bool:
-    """Whether no key of an object stands twice, which a literal would pass over."""
-    return not any(
-        isinstance(node, ast.Dict)
-        and len({key.value for key in node.keys if isinstance(key, ast.Constant)}) < len(node.keys)
-        for node in ast.walk(tree)
-    )
 
 
 def _json_call(value: Any) -> ToolCall | str:
@@ -378,7 +350,7 @@ def _definitions(text: str) -> str | None:
         try:
             value, place = _DECODER.raw_decode(text, place)
         except (ValueError, RecursionError):
-            value = _literal(text[place:])
+            value = python_literal(text[place:])
             if value is None:
                 return None
             place = len(text)

@@ -6,7 +6,6 @@ A turn is an object with ``role`` and ``content`` or with ``from`` and ``value``
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from autoselection.conversation import Message, ToolCall
 from autoselection.pool.json_reader import TEXT_DECODER
 from autoselection.pool.row_error import RowError, within
 from autoselection.pool.tools import Parameters, calls_of, id_text, json_text, without_nulls
-from autoselection.pool.values import from_json, is_blank, is_missing, kind_of, transposed
+from autoselection.pool.values import from_json, is_blank, is_missing, kind_of, peeked, transposed
 
 #: Role spellings found in the wild, and the canonical role of each.
 ROLES: Mapping[str, str] = {
@@ -86,6 +85,27 @@ class Reading:
         return bool(self.filled) and self.columns.get(name, name) in self.filled
 
 
+def raw_turns(value: Any, name: str) -> list[Any]:
+    """The items of a field that holds a list, a dictionary of lists, or the text of either.
+
+    Raises:
+        RowError: it is something else, or empty.
+    """
+    value = from_json(value, name)
+    if isinstance(value, dict):
+        items = transposed(value)
+        if items is None:
+            raise _no_turns(name, "not a list but an object", "turns that are an object")
+        value = items
+    if is_missing(value):
+        raise _no_turns(name, "missing", "turns missing")
+    if not isinstance(value, list):
+        raise _no_turns(name, f"not a list but {kind_of(value)}", f"turns that are {kind_of(value)}")
+    if not value:
+        raise _no_turns(name, "empty", "empty list of turns")
+    return value
+
+
 def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Message]:
     """The messages of a field that holds a list of turns, a dictionary of lists, or either as JSON text.
 
@@ -94,18 +114,7 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
     Raises:
         RowError: it is something else, or a turn is none.
     """
-    value = from_json(record.get(name), name)
-    if isinstance(value, dict):
-        items = transposed(value)
-        if items is None:
-            raise _no_turns(name, "not a list but an object", "turns that are an object")
-        value = items
-    if not isinstance(value, list) or not value:
-        if is_missing(value):
-            raise _no_turns(name, "missing", "turns missing")
-        if value == []:
-            raise _no_turns(name, "empty", "empty list of turns")
-        raise _no_turns(name, f"not a list but {kind_of(value)}", f"turns that are {kind_of(value)}")
+    value = raw_turns(record.get(name), name)
     turns: list[Message] = []
     filled = reading.is_filled(name)
     for number, item in enumerate(value):
@@ -123,14 +132,9 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
     return turns
 
 
-def holds_turns(text: str) -> bool:
-    """Whether a text is the JSON text of a list of turns. JSON without roles is data that the text is about."""
-    if not text.lstrip().startswith("["):
-        return False
-    try:
-        value = json.loads(text)  # a key that stands twice is refused by who reads the turns
-    except (ValueError, RecursionError):
-        return False
+def holds_turns(value: Any) -> bool:
+    """Whether a value is a list of turns, or the text of one. Other data in a text is what the text is about."""
+    value = peeked(value)  # a key that stands twice is refused by who reads the turns
     return isinstance(value, list) and bool(value) and is_turn(value[0]) and all(_role_of(item) for item in value)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 import re
+import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +23,10 @@ _BLANK = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
 )
 
+#: Longest literal of Python that is read (characters).
+MAX_LITERAL = 200_000
+_LENIENT = json.JSONDecoder(parse_constant=lambda name: None)
+
 
 def is_blank(text: str) -> bool:
     """Whether a text shows nothing."""
@@ -32,23 +40,82 @@ def is_missing(value: Any) -> bool:
     return not isinstance(value, str) and isinstance(value, (float, np.floating)) and not math.isfinite(value)
 
 
-def from_json(value: Any, name: str) -> Any:
-    """Parse a nested value that its container holds as a JSON string."""
-    if not isinstance(value, str) or not value.strip():
-        return None if isinstance(value, str) else value
+def fold(name: str) -> str:
+    """A column's name, whatever its case, its joints and how its accents are encoded."""
+    return unicodedata.normalize("NFC", name.strip().casefold()).replace("-", "_").replace(" ", "_")
+
+
+def from_json(value: Any, name: str, expected: str = "a list") -> Any:
+    """A nested value, also where its container holds it as text: JSON, or as Python spells it.
+
+    Returns:
+        The value; None for a text that shows nothing.
+
+    Raises:
+        RowError: the text is neither, or has a key twice.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text:
+        return None
     try:
-        return DECODER.decode(value.strip())
+        return DECODER.decode(text)
     except KeyTwiceError as error:
         raise RowError(
             f"field '{name}' is a JSON string in which {error}", "key twice", name, "each key once"
         ) from error
     except (ValueError, RecursionError) as error:
+        if (found := python_literal(text)) is not None:
+            return found
         raise RowError(
-            f"field '{name}' is a string that is not valid JSON; expected a list",
+            f"field '{name}' is a string that is not valid JSON; expected {expected}",
             "not valid JSON",
             name,
-            "a list, or the JSON text of one",
+            f"{expected}, or the JSON text of one",
         ) from error
+
+
+def peeked(value: Any) -> Any:
+    """The list or object that a value is or that its text holds; any other value as it is.
+
+    It is for telling what a value is: of a key that stands twice, which ``from_json`` refuses, the last counts here.
+    """
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return _LENIENT.decode(value.strip())
+    except (ValueError, RecursionError):
+        found = python_literal(value)
+        return value if found is None else found
+
+
+def python_literal(text: str) -> Any:
+    """The list or object that a literal of Python spells, as ``str`` writes it, if JSON has it; None if it is none.
+
+    Longer texts than ``MAX_LITERAL`` characters are not looked at.
+    """
+    text = text.strip()
+    if len(text) > MAX_LITERAL or not text.startswith(("{", "[")) or not text.endswith(("}", "]")):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the parser thinks of a text's escapes is nobody's affair
+            tree = ast.parse(text, mode="eval")
+        value = ast.literal_eval(tree)
+        same = json.loads(json.dumps(value, allow_nan=False)) == value
+        return value if same and _has_keys_once(tree) else None
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _has_keys_once(tree: ast.AST) -> bool:
+    """Whether no key of an object stands twice, which a literal would pass over."""
+    return not any(
+        isinstance(node, ast.Dict)
+        and len({key.value for key in node.keys if isinstance(key, ast.Constant)}) < len(node.keys)
+        for node in ast.walk(tree)
+    )
 
 
 def transposed(value: dict[str, Any]) -> list[Any] | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoselection.pool.formats import RowFormat
-from autoselection.pool.json_reader import DECODER, KeyTwiceError, Record
+from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.values import is_missing
+from autoselection.pool.values import from_json, is_missing
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,15 @@ class Dialect:
 
 
 def nested(record: Mapping[str, Any], name: str) -> Any:
-    """A list or object of a row, also where its container holds it as JSON text.
+    """A list or object of a row, also where its container holds it as text.
 
     Raises:
-        RowError: the text is no JSON.
+        RowError: it is missing, or its text is no JSON.
     """
-    value = record.get(name)
+    value = from_json(record.get(name), name, "a list or an object")
     if is_missing(value):
         raise RowError(f"field '{name}' is missing or empty", "field missing or empty", name)
-    if not isinstance(value, str):
-        return value
-    try:
-        return DECODER.decode(value.strip())
-    except KeyTwiceError as error:
-        raise RowError(f"field '{name}' is JSON text in which {error}", "key twice", name) from error
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"field '{name}' is text that is not valid JSON", "not valid JSON", name) from error
+    return value
 
 
 def is_json(value: Any, opening: str) -> bool:
@@ -77,16 +70,6 @@ def is_json(value: Any, opening: str) -> bool:
     if isinstance(value, str):
         return value.lstrip().startswith(opening)
     return isinstance(value, list if opening == "[" else dict)
-
-
-def unpacked(value: Any) -> Any:
-    """A list or object that may be held as JSON text; any other value as it is."""
-    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
-        return value
-    try:
-        return DECODER.decode(value.strip())
-    except (ValueError, RecursionError):
-        return value
 
 
 def count_rest(value: Mapping[str, Any], known: Collection[str], where: str, ignored: Counter[str]) -> None:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autoselection.pool.dialects.base import Dialect, call, count_rest, nested, unpacked
+from autoselection.pool.dialects.base import Dialect, call, count_rest
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.values import is_missing
+from autoselection.pool.turns import raw_turns
+from autoselection.pool.values import is_missing, peeked
 
 _CALL, _RESULT = "tool_use", "tool_result"
 _HIDDEN = "redacted_thinking"
@@ -96,15 +97,14 @@ def joined(value: Any) -> Any:
 
 def _is_anthropic(record: Record) -> bool:
     turns = record.get("messages")
-    if isinstance(turns, str) and f'"{_CALL}"' not in turns and f'"{_RESULT}"' not in turns:
+    if isinstance(turns, str) and not any(kind in turns for kind in (_CALL, _RESULT, _HIDDEN)):
         return False
-    return has_blocks(unpacked(turns))
+    return has_blocks(peeked(turns))
 
 
 def _anthropic(record: Record, ignored: Counter[str]) -> Record:
-    turns = nested(record, "messages")
-    turns = without_blocks(turns, ignored) if isinstance(turns, list) else turns
-    return {"messages": turns, "system": joined(unpacked(record.get("system"))), "tools": record.get("tools")}
+    turns = without_blocks(raw_turns(record.get("messages"), "messages"), ignored)
+    return {"messages": turns, "system": joined(peeked(record.get("system"))), "tools": record.get("tools")}
 
 
 ANTHROPIC = Dialect(
@@ -122,14 +122,12 @@ def _either(value: Mapping[str, Any], *names: str) -> Any:
 
 
 def _is_gemini(record: Record) -> bool:
-    turns = unpacked(record.get("contents"))
+    turns = peeked(record.get("contents"))
     return isinstance(turns, list) and any(isinstance(turn, dict) and "parts" in turn for turn in turns)
 
 
 def _gemini(record: Record, ignored: Counter[str]) -> Record:
-    turns = nested(record, "contents")
-    if not isinstance(turns, list):
-        raise RowError("field 'contents' must be a list of turns", "turns that are no list", "contents")
+    turns = raw_turns(record.get("contents"), "contents")
     messages: list[dict[str, Any]] = []
     for number, turn in enumerate(turns, start=1):
         parts = turn.get("parts") if isinstance(turn, dict) else None
@@ -139,10 +137,10 @@ def _gemini(record: Record, ignored: Counter[str]) -> Record:
             )
         count_rest(turn, ("role", "parts"), "contents", ignored)
         messages += _gemini_turn(turn, parts, number, ignored)
-    instruction = unpacked(_either(record, "systemInstruction", "system_instruction"))
+    instruction = peeked(_either(record, "systemInstruction", "system_instruction"))
     system = joined(instruction.get("parts")) if isinstance(instruction, dict) else instruction
     tools: list[Any] = []
-    declared = unpacked(record.get("tools"))
+    declared = peeked(record.get("tools"))
     for tool in declared if isinstance(declared, list) else ():
         if isinstance(tool, dict):
             tools += _either(tool, "functionDeclarations", "function_declarations") or [tool]

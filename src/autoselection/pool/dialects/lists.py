@@ -6,22 +6,20 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from autoselection.pool.dialects.base import Dialect, is_json, nested, unpacked
+from autoselection.pool.dialects.base import Dialect, is_json, nested
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.turns import holds_turns
-from autoselection.pool.values import is_missing, required_text
+from autoselection.pool.turns import holds_turns, raw_turns
+from autoselection.pool.values import from_json, is_missing, peeked, required_text
 
 
 def _is_ultrachat(record: Record) -> bool:
-    value = unpacked(record.get("data"))
+    value = peeked(record.get("data"))
     return isinstance(value, list) and len(value) > 1 and all(isinstance(text, str) for text in value)
 
 
 def _ultrachat(record: Record, ignored: Counter[str]) -> Record:
-    texts = nested(record, "data")
-    if not isinstance(texts, list) or not texts:
-        raise RowError("field 'data' must be a list of texts, question and answer in turn", "no list of texts", "data")
+    texts = raw_turns(record.get("data"), "data")
     turns = [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
     return {"messages": turns, "system": record.get("system")}
 
@@ -31,7 +29,7 @@ ULTRACHAT = Dialect("ultrachat", "data", frozenset(("data", "system")), _is_ultr
 
 def _turn_pairs_field(record: Record) -> str | None:
     for name in ("conversation", "conversations"):
-        value = unpacked(record.get(name))
+        value = peeked(record.get(name))
         if (
             isinstance(value, list)
             and value
@@ -50,7 +48,7 @@ def _turn_pairs(record: Record, ignored: Counter[str]) -> Record:
             "conversation",
         )
     turns = []
-    for pair in unpacked(record[name]):
+    for pair in from_json(record[name], name):
         turns += [{"role": "user", "content": pair["input"]}, {"role": "assistant", "content": pair["output"]}]
         for field, value in pair.items():
             if field not in ("input", "output") and value is not None:
@@ -167,7 +165,7 @@ def _reasoned(record: Record, ignored: Counter[str]) -> Record:
             f"a field of a question, its reasoning or its answer is missing: expected {known}", "fields missing"
         )
     question, reasoning, answer = (record[name] for name in names)
-    reasoning = unpacked(reasoning)
+    reasoning = peeked(reasoning)
     if isinstance(reasoning, list):
         ignored["reasonings behind the first"] += max(len(reasoning) - 1, 0)
         reasoning = reasoning[0] if reasoning else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from autoselection.pool.dialects.base import Dialect, is_json, nested, unpacked
+from autoselection.pool.dialects.base import Dialect, is_json, nested
 from autoselection.pool.dialects.blocks import has_blocks, joined, without_blocks
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.values import is_missing
+from autoselection.pool.turns import raw_turns
+from autoselection.pool.values import is_missing, peeked
 
 _REQUESTS = ("request", "body", "input")
 _RESPONSES = ("response", "output")
@@ -66,13 +67,7 @@ def _log(record: Record, ignored: Counter[str]) -> Record:
         )
     field, request = asked
     answer, response = answered
-    messages = request["messages"]
-    if isinstance(messages, str):
-        messages = nested(request, "messages")
-    if not isinstance(messages, list):
-        raise RowError(
-            f"'messages' of '{field}' must be a list of turns", "turns that are no list", f"{field}.messages"
-        )
+    messages = raw_turns(request["messages"], f"{field}.messages" if field != "messages" else field)
     choices = response.get("choices") or [{"message": response} if _is_answer(response) else response]
     choice = choices[0] if isinstance(choices, list) else None
     message = choice.get("message") if isinstance(choice, dict) else None
@@ -92,7 +87,7 @@ def _log(record: Record, ignored: Counter[str]) -> Record:
     turns = [*messages, {"role": "assistant", **turn}]
     if has_blocks(turns):
         turns = without_blocks(turns, ignored)
-    return {"messages": turns, "tools": tools, "system": joined(unpacked(request.get("system")))}
+    return {"messages": turns, "tools": tools, "system": joined(peeked(request.get("system")))}
 
 
 API_LOG = Dialect(

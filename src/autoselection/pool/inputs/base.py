@@ -14,7 +14,7 @@ from autoselection.pool.formats import RowFormat
 from autoselection.pool.memory import MemoryRows
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tags import Parsed
-from autoselection.pool.values import from_json, is_missing, kind_of, transposed
+from autoselection.pool.turns import raw_turns
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,11 @@ def turns_of(value: Any, name: str) -> list[dict[str, Any]]:
     Raises:
         RowError: it holds no list of objects.
     """
-    value = from_json(value, name)
-    if isinstance(value, dict):
-        value = transposed(value) or value
-    if is_missing(value) or not value:
-        raise RowError(f"field '{name}' is missing or empty; expected a list of turns", "turns missing", name)
-    if not isinstance(value, list):
-        raise RowError(
-            f"field '{name}' is not a list; expected a list of turns", f"turns that are {kind_of(value)}", name
-        )
-    for number, turn in enumerate(value, start=1):
+    turns = raw_turns(value, name)
+    for number, turn in enumerate(turns, start=1):
         if not isinstance(turn, dict):
             raise RowError(f"turn {number} of '{name}' must be an object", "not a turn", f"{name}[{number - 1}]")
-    return value
+    return turns
 
 
 def texts(given: Any, keys: Collection[str], what: str) -> dict[str, str]:

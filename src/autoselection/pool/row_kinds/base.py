@@ -37,11 +37,6 @@ class OtherRow(RowError):
         self.found, self.told = found, told
 
 
-def fold(name: str) -> str:
-    """A column's name, whatever its case and its joints."""
-    return name.strip().casefold().replace("-", "_").replace(" ", "_")
-
-
 def is_text(value: Any) -> bool:
     """Whether a value is text that shows something."""
     return isinstance(value, str) and not is_blank(value)

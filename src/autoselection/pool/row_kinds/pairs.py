@@ -16,13 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from autoselection.pool.dialects.base import is_json, nested, unpacked
+from autoselection.pool.dialects.base import is_json, nested
 from autoselection.pool.formats import history_turns, matching_formats
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text
 from autoselection.pool.turns import holds_turns, is_turn
-from autoselection.pool.values import from_json, is_blank, is_missing
+from autoselection.pool.values import from_json, is_blank, is_missing, peeked
 
 KIND = "preference pairs"
 HINT = "`--from preference:chosen`, which takes the chosen side"
@@ -177,18 +177,17 @@ def transcript(text: str) -> Turns | None:
 
 
 def _from_json(value: Any, column: str) -> Any:
-    """Turns, one turn or an object of ``messages`` that their container holds as JSON text; other JSON is a text like any.
+    """Turns, one turn or an object of ``messages`` that their container holds as text; other data is a text like any.
 
     Raises:
-        RowError: turns have a key twice.
+        RowError: what it holds has a key twice.
     """
     if not isinstance(value, str):
         return value
-    if holds_turns(value):
-        return from_json(value, column)
-    found = unpacked(value)
+    found = peeked(value)
     given = found.get("messages") if isinstance(found, dict) else None
-    return found if is_turn(found) or (isinstance(given, list) and given and is_turn(given[0])) else value
+    held = holds_turns(found) or is_turn(found) or (isinstance(given, list) and bool(given) and is_turn(given[0]))
+    return from_json(value, column) if held else value
 
 
 def _is_side(value: Any) -> bool:

@@ -14,8 +14,8 @@ from autoselection.pool.formats import matching_formats
 from autoselection.pool.json_reader import RawRow, Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.row_kinds import media, others, pairs, unpaired
-from autoselection.pool.row_kinds.base import OtherRow, RowsFrom, fold
-from autoselection.pool.values import is_missing
+from autoselection.pool.row_kinds.base import OtherRow, RowsFrom
+from autoselection.pool.values import fold, is_missing
 
 #: Share of a file's first rows with a placeholder from which on its placeholders count wherever they stand.
 _MEDIA_SHARE = 0.1
