@@ -212,6 +212,49 @@ QWEN = (
     '{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
 )
 
+_SCHEMA = (
+    '{"title": "FunctionCall", "type": "object", "properties": {"arguments": {"title": "Arguments", "type": "object"}, "name": '
+    '{"title": "Name", "type": "string"}}, "required": ["arguments", "name"]}'
+)
+HERMES_PRO = (
+    "You are a function calling AI model. You are provided with function signatures within <tools></tools> XML tags. You may call one "
+    "or more functions to assist with the user query. Don't make assumptions about what values to plug into functions. Here are the "
+    f"available tools: <tools> %s </tools> Use the following pydantic model json schema for each tool call you will make: {_SCHEMA} "
+    "For each function call return a json object with function name and arguments within <tool_call></tool_call> XML tags as follows:\n"
+    '<tool_call>\n{"arguments": <args-dict>, "name": <function-name>}\n</tool_call>'
+)
+HERMES_DATA = (
+    "You are a function calling AI model. You are provided with function signatures within <tools> </tools> XML tags. You may call one "
+    "or more functions to assist with the user query. If available tools are not relevant in assisting with user query, just respond "
+    "in natural conversational language. Don't make assumptions about what values to plug into functions. After calling & executing "
+    "the functions, you will be provided with function results within <tool_response> </tool_response> XML tags.\n<tools>\n%s\n"
+    "</tools>\nFor each function call return a JSON object, with the following pydantic model json schema for each:\n"
+    f"{_SCHEMA.replace(chr(34), chr(39))}\nEach function call should be enclosed within <tool_call> </tool_call> XML tags.\n"
+    "Example:\n<tool_call>\n{'name': <function-name>, 'arguments': <args-dict>}\n</tool_call>"
+)
+SMOL = (
+    "Be an expert.\n\nYou have access to the following tools:\n<tools>%s</tools>\n\nThe output MUST strictly adhere to the following "
+    "format, and NO other text MUST be included.\nThe example format is as follows. Please make sure the parameter type is correct. If "
+    "no function call is needed, please make the tool calls an empty list '[]'.\n<tool_call>[\n"
+    '{"name": "func_name1", "arguments": {"argument1": "value1", "argument2": "value2"}},\n... (more tool calls as required)\n]</tool_call>'
+)
+PROMPTS = {"hermes": HERMES, "hermes pro": HERMES_PRO, "hermes data": HERMES_DATA, "qwen": QWEN, "smol": SMOL}
+OWN = "You work for ACME and must refuse refunds above 100 EUR."
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_own_words_stay_wherever_they_stand_in_known_instructions(name: str) -> None:
+    """In front of the instructions they are what is left; anywhere else the prompt is one of its own words."""
+    prompt = PROMPTS[name] % json.dumps([TOOL])
+    ends = [match.end() for match in re.finditer(r"(?<=[.:>])\s", prompt)]
+    in_tools = range(prompt.rindex("[{"), prompt.index("}]") + 2)
+    for place in (0, *(end for end in ends if end not in in_tools), len(prompt)):
+        said = f"{prompt[:place]} {OWN} {prompt[place:]}"
+        conversation, tally = parsed({"role": "system", "content": said}, user("q"), assistant("a"))
+        left = conversation.messages[0]["content"]
+        assert OWN in left
+        assert left == said or ("<tools>" not in left and tally.parsed)
+
 
 @pytest.mark.parametrize(
     ("prompt", "left"),
@@ -221,6 +264,9 @@ QWEN = (
         (HERMES % str([TOOL]).replace("'name': 'f'", "'name': \"f\"").replace("'name'", '"name"'), []),
         (QWEN % f"{json.dumps(TOOL)}\n{json.dumps(TOOL)}", ["You are Qwen."]),
         (QWEN % json.dumps(TOOL["function"]), ["You are Qwen."]),
+        (HERMES_PRO % json.dumps(TOOL), []),
+        (HERMES_DATA % repr([TOOL]).replace("'name': 'f'", "'name': \"f\"").replace("'name'", '"name"'), []),
+        (SMOL % json.dumps([TOOL]), ["Be an expert."]),
     ],
 )
 def test_declared_tools_leave_the_system_prompt(prompt: str, left: list[str]) -> None:
@@ -237,6 +283,21 @@ def test_declared_tools_leave_the_system_prompt(prompt: str, left: list[str]) ->
     [
         (f"Mine: <tools>[{json.dumps(TOOL)}]</tools>", None, "<tools> in a system prompt of its own words"),
         (f"{HERMES % json.dumps([TOOL])} Be kind.", None, "<tools> in a system prompt of its own words"),
+        (
+            f"You are Bob.\n\n## Tools\nOnly for weather.\n<tools>[{json.dumps(TOOL)}]</tools>",
+            None,
+            "<tools> in a system prompt of its own words",
+        ),
+        (
+            f"You are a function calling AI model. {OWN} <tools>[{json.dumps(TOOL)}]</tools>",
+            None,
+            "<tools> in a system prompt of its own words",
+        ),
+        (
+            f"Here are the available tools: <tools>[{json.dumps(TOOL)}]</tools> Answer in French. <tool_call>\n{{}}\n</tool_call>",
+            None,
+            "<tools> in a system prompt of its own words",
+        ),
         (HERMES % "{'name': 'f'", None, "<tools> that are no list of definitions"),
         (HERMES % "[1]", None, "<tools> that are no list of definitions"),
         (HERMES % json.dumps([TOOL]), "[]", "<tools> that are others than the row's 'tools'"),

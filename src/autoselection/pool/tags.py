@@ -42,11 +42,38 @@ _FUNCTION = re.compile(r"<function=([^<>\s]+)>")
 _PARAMETER = re.compile(r"<parameter=([^<>\s]+)>")
 _FUNCTION_END, _PARAMETER_END = "</function>", "</parameter>"
 _TOOLS, _TOOLS_END = "<tools>", "</tools>"
-#: Where instructions about tools begin, in the words of Hermes, Qwen and SmolLM.
-_INSTRUCTIONS = re.compile(
-    r"(?:^|\n)#+ Tools[ \t]*\n|You are a function calling AI model|You are provided with function signatures"
-    r"|You may call one or more functions|You have access to the following (?:functions|tools)|Here are the available tools"
-)  # fmt: skip
+#: A template of a call, as the instructions around ``<tools>`` show it.
+_EXAMPLE = (
+    r"<tool_call> ?\{ ?(?:tool_call|[\"']?(?:name|arguments)[\"']?: ?<[\w-]+>, ?[\"']?(?:name|arguments)[\"']?: ?<[\w-]+>) ?\}"
+    r" ?</tool_call>"
+)
+#: The JSON schema of a call, whose words stand in any order.
+_CALL_SCHEMA = r"(?:<schema> ?)?\{(?:[\s\"':,{}\[\]]|title|FunctionCall|type|object|properties|arguments|name|string|required)*\}(?: ?</schema>)?"
+#: The instructions around ``<tools>`` of Hermes, Qwen and SmolLM, sentence by sentence; a blank is any white space.
+_SENTENCES = (
+    r"#+ Tools(?=\s)",
+    r"You are a function calling AI model(?: named Hermes 2 Pro)?\.",
+    r"You are provided with function signatures within <tools> ?</tools> XML tags[.:]",
+    r"You may call one or more functions to assist with the user query\.",
+    r"Don['’]t make assumptions about what values to plug into functions\.",
+    r"If available tools are not relevant in assisting with user query, just respond in natural conversational language\.",
+    r"After calling & executing the functions, you will be provided with function results within <tool_response> "
+    r"?</tool_response> XML tags\.",
+    r"Here are the available tools:",
+    r"You have access to the following (?:functions|tools):",
+    rf"Use the following pydantic model json schema for each tool call you will make: {_CALL_SCHEMA}",
+    rf"For each function call,? return a json object,? with the following pydantic model json schema(?: for each)?: {_CALL_SCHEMA}",
+    r"Each function call should be enclosed within <tool_call> ?</tool_call> XML tags\.(?: Example:)?",
+    r"For each function call,? return a json object with function name and arguments within <tool_call> ?</tool_call>(?: XML)? tags"
+    r"(?: as follows| with the following schema)?:",
+    _EXAMPLE,
+    r"The output MUST strictly adhere to the following format, and NO other text MUST be included\.",
+    r"The example format is as follows\.(?: Please make sure the parameter type is correct\.)?",
+    r"If no function call is needed, please make the tool calls an empty list '\[\]'\.?",
+    r"<tool_call> ?\[ ?(?:\{\"name\": \"func_name\d\", \"arguments\": \{\"argument1\": \"value1\", \"argument2\": \"value2\"\}\}, ?)+"
+    r"(?:\.\.\. ?)?\(more tool calls as required\) ?\] ?</tool_call>",
+)
+_INSTRUCTION = re.compile("|".join(_SENTENCES).replace(" ?", r"\s*").replace(" ", r"\s+"), re.IGNORECASE)
 
 
 def _no_constant(name: str) -> Any:
@@ -308,20 +335,20 @@ def _without_tools(text: str, tools: str | None, tally: Tally) -> tuple[str, str
     if not blocks:
         return text, tools
     (first, last), *others = blocks
-    start = _INSTRUCTIONS.search(text)
+    start = _begin_of_instructions(text[: first - len(_TOOLS)])
     found = _definitions(text[first:last])
     reason = None
     if others or found is None:
         reason = "<tools> that are no list of definitions"
-    elif start is None or start.start() > first or not _ends_with_instructions(text[last + len(_TOOLS_END) :]):
+    elif start is None or not _are_instructions(text[last + len(_TOOLS_END) :]):
         reason = "<tools> in a system prompt of its own words"
     elif tools is not None and json.loads(tools) != json.loads(found):
         reason = "<tools> that are others than the row's 'tools'"
-    if reason is not None or start is None:
-        tally.kept[str(reason)] += 1
+    if reason is not None:
+        tally.kept[reason] += 1
         return text, tools
     tally.parsed["system prompts with <tools>"] += 1
-    return text[: start.start()].rstrip(), found
+    return text[:start].rstrip(), found
 
 
 def _tool_blocks(text: str) -> list[tuple[int, int]]:
@@ -336,9 +363,24 @@ def _tool_blocks(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def _ends_with_instructions(text: str) -> bool:
+def _begin_of_instructions(text: str) -> int | None:
+    """Where the instructions begin that a text ends with; None if it does not, or has other words between them."""
+    start: int | None = None
+    end = 0
+    for match in _INSTRUCTION.finditer(text):
+        if start is None:
+            start = match.start()
+        elif text[end : match.start()].strip():
+            return None
+        end = match.end()
+    return None if text[end:].strip() else start
+
+
+def _are_instructions(text: str) -> bool:
     """Whether what follows the definitions is how to call them, and nothing else."""
-    return not text.strip() or text.rstrip().endswith(_CLOSE)
+    text = text.removeprefix(".")
+    start = _begin_of_instructions(text)
+    return not text[: len(text) if start is None else start].strip()
 
 
 def _definitions(text: str) -> str | None:
