@@ -192,6 +192,11 @@ EXAMPLES: dict[str, Example] = {
         "ultrachat",
         [user("Why is the sky blue?"), assistant("Rayleigh."), user("Who?"), assistant("A physicist.")],
     ),
+    "lima": Example(
+        {"conversations": ["Why is the sky blue?", "Rayleigh."], "source": "stack"},
+        "texts",
+        [user("Why is the sky blue?"), assistant("Rayleigh.")],
+    ),
     "ultrachat-200k": Example(
         {"prompt": "Why?", "prompt_id": "x", "messages": [user("Why?"), assistant("So.")]},
         "messages",

@@ -49,6 +49,7 @@ class PoolFormat(str, Enum):
     anthropic = "anthropic"
     gemini = "gemini"
     ultrachat = "ultrachat"
+    texts = "texts"
     turn_pairs = "turn-pairs"
     input_output = "input-output"
     reasoned = "reasoned"

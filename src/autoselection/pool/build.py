@@ -82,6 +82,7 @@ class _Counts:
     first_problem: str | None = None  # of rows that are bad, not of another kind
     kinds: KindCounts = field(default_factory=KindCounts)
     nameless: int = 0  # rows that named no source
+    otherwise: Counter[str] = field(default_factory=Counter)  # rows read as something akin to the file's format
     repeated: int = 0  # bad rows that are there already, under their ids
 
 
@@ -198,6 +199,8 @@ class Build:
                 self._reject(path, line, error, counts)
             else:
                 counts.rows += 1
+                if layout.read_as != layout.name:
+                    counts.otherwise[layout.read_as] += 1
             if self._batch.full():
                 self._flush()
                 yield
@@ -208,7 +211,12 @@ class Build:
         if not counts.rows:
             raise self._no_usable_row(path, counts)
         self._kinds.update(counts.kinds)
-        self.notes += [f"{path}: {remark}." for remark in evidence.remarks]
+        otherwise = (
+            f"{notebook.counted(rows, 'row')} of another shape than the file ({layout.name}) {'was' if rows == 1 else 'were'} read "
+            f"as {name}"
+            for name, rows in counts.otherwise.most_common()
+        )
+        self.notes += [f"{path}: {remark}." for remark in (*layout.remarks, *otherwise, *evidence.remarks)]
         self._files.append(
             FileRecord(
                 path=path,

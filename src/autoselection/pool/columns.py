@@ -15,10 +15,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from autoselection.conversation import Conversation
+from autoselection.conversation import Conversation, Message
 from autoselection.errors import ConfigError, PoolError
 from autoselection.pool import formats
 from autoselection.pool.column_advice import OPTIONS, advice, is_conversation
+from autoselection.pool.column_choice import rival_maps, turns_first, unread_reasoning, whole_reading
 from autoselection.pool.dialects import DIALECTS, Dialect, dialects_of, unreadable
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import Record
@@ -121,6 +122,9 @@ class ColumnLayout:
         id_field: column of the row's id, as wanted.
         source_field: column of the row's source, as wanted.
         dialect: what the rows are written in, if not in the format itself.
+        told: the first rows told the format: a later row of a shape akin to it is read as what it is.
+        remarks: what people should know of the choice.
+        read_as: what the last row was read as.
     """
 
     format: RowFormat
@@ -129,6 +133,9 @@ class ColumnLayout:
     id_field: str = "id"
     source_field: str = "source"
     dialect: Dialect | None = None
+    told: bool = False
+    remarks: tuple[str, ...] = ()
+    read_as: str = ""
     _plans: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def plan(self, record: Record) -> dict[str, str]:
@@ -182,20 +189,62 @@ class ColumnLayout:
             RowError: see ``formats.convert``; in the words of the row's own columns.
         """
         view = self.view(record, plan)
-        prompted = self.dialect is None and not self.exclusive and _lacks_system(view)
+        try:
+            return self._read(self.format, self.dialect, view, plan, reading)
+        except RowError as error:
+            problem = error
+        for row_format, dialect in self._akin(view):
+            reading.ignored.clear()
+            try:
+                return self._read(row_format, dialect, view, plan, reading)
+            except RowError as error:
+                problem = error
+        raise problem
+
+    def _read(
+        self, row_format: RowFormat, dialect: Dialect | None, view: Record, plan: Mapping[str, str], reading: Reading
+    ) -> tuple[Conversation, set[str]]:
+        prompted = dialect is None and not self.exclusive and _lacks_system(view)
         if prompted:
             view = {**view, "system": view["system_prompt"]}
-        if self.dialect is not None:
-            view = self.dialect.rewrite(view, reading.ignored)
-        names = plan if self.dialect is None else {**plan, "messages": self.dialect.field}
+        names = plan
+        if dialect is not None:
+            turns_field = dialect.turns_field(view)
+            names = {**plan, "messages": turns_field}
+            used = dialect.used.difference({dialect.field, *dialect.aliases} - {turns_field})
+            view = dialect.rewrite(view, reading.ignored)
         reading.columns = names
         try:
-            conversation, used = formats.convert(self.format, view, reading)
+            conversation, read = formats.convert(row_format, view, reading)
         except RowError as error:
             raise own_words(error, names) from error
+        if dialect is None:
+            used = read
         if prompted:
             used = frozenset({*used, "system_prompt"})
-        return conversation, self.columns_of(used if self.dialect is None else self.dialect.used, plan)
+        self.read_as = row_format if dialect is None else dialect.name
+        return conversation, self.columns_of(used, plan)
+
+    def _akin(self, view: Record) -> Iterable[tuple[RowFormat, Dialect | None]]:
+        """What else a row may be that the file's format cannot read: the first rows do not show all shapes."""
+        if not self.told:
+            return
+        if self.dialect is None:
+            for dialect in dialects_of([view]):
+                if self.format in dialect.over:
+                    yield dialect.base, dialect
+        elif not self.dialect.complete and not self.dialect.fits(view):
+            for row_format in sorted(formats.matching_formats(view) & self.dialect.over):
+                yield row_format, None
+
+    def roles(self, records: Iterable[Record]) -> dict[str, str]:
+        """The columns of texts by their roles in a map; none where the rows hold turns, or are written in a dialect."""
+        found: dict[str, str] = {}
+        for record in records if self.dialect is None else ():
+            plan = self.plan(record)
+            fields = formats.text_fields(self.format, self.view(record, plan))
+            found = {**{role: plan.get(name, name) for role, name in fields.items()}, **found}
+        return found
 
     def view(self, record: Record, plan: Mapping[str, str]) -> Record:
         """The row as ``formats`` reads it."""
@@ -292,7 +341,9 @@ def layout_of(
     """
     present = {fold(column) for record in records for column in record}
 
-    def layout(row_format: str | Dialect, renamed: Mapping[str, str], exclusive: bool = False) -> ColumnLayout:
+    def layout(
+        row_format: str | Dialect, renamed: Mapping[str, str], exclusive: bool = False, told: bool = False
+    ) -> ColumnLayout:
         def own(role: str, usual: str) -> str:
             named = request.map.get(role, usual)  # a file that has none of the mapped columns is read as if without map
             return named if exclusive or only_file or fold(named) in present else usual
@@ -300,7 +351,20 @@ def layout_of(
         id_field, source_field = own("id", request.id_field), own("source", request.source_field)
         dialect = row_format if isinstance(row_format, Dialect) else DIALECTS.get(row_format)
         base = row_format if dialect is None else dialect.base
-        return ColumnLayout(base, renamed, exclusive, id_field, source_field, dialect)  # type: ignore[arg-type]
+        return ColumnLayout(base, renamed, exclusive, id_field, source_field, dialect, told)  # type: ignore[arg-type]
+
+    def told(row_format: str, renamed: Mapping[str, str], *remarks: str) -> ColumnLayout:
+        """The layout that the first rows tell, unless a likelier answer stands beside the one that it would take."""
+        found = layout(row_format, renamed, told=True)
+        columns = found.roles(records)
+        if maps := rival_maps(records, columns):
+            raise PoolError(
+                f"{path} has a longer text beside the column {columns['response']!r}, which may be the response to be learnt: name "
+                f"the columns (in a configuration: pool.ingest.map), `{command} --map {maps[0]}` or `{command} --map {maps[1]}`."
+            )
+        reasoning = unread_reasoning(records, columns, command)
+        found.remarks = (*remarks, *([reasoning] if reasoning is not None else []))
+        return found
 
     if described is not None:
         return layout(described, {})
@@ -325,14 +389,24 @@ def layout_of(
     if len(known) > 1:
         known = _most(views, known)
     if len(known) == 1:
-        return layout(known.pop(), {})
+        return told(known.pop(), {})
+    if (
+        known
+        and (whole := whole_reading(records, known, lambda name, row: _messages(layout(name, {}), row))) is not None
+    ):
+        others = ", ".join(sorted(known - {whole}))
+        return told(
+            whole,
+            {},
+            f"its rows were read as {whole}, which has all turns; as {others} they would be the same or shorter",
+        )
     columns = list(dict.fromkeys(chain.from_iterable(records)))
     listed = field_list(columns)
     if known:
         raise PoolError(
             f"{path} fits several row formats ({', '.join(sorted(known))}); its first rows have the fields "
             f"{listed}: name one of them with --format (in a configuration: pool.ingest.format), for instance "
-            f"`{command} --format {min(known)}`."
+            f"`{command} --format {turns_first(known)[0]}`."
         )
     if (why := unreadable(views)) is not None:
         raise PoolError(f"{path} cannot be read as it is: {why}")
@@ -343,11 +417,19 @@ def layout_of(
         readings = [(row_format, {}) for row_format in found] or _usual_readings(filled)
     if len(readings) == 1:
         row_format, renamed = readings[0]
-        return layout(row_format, renamed)
+        return told(row_format, renamed)
     raise PoolError(
         f"The row format of {path} is unknown: its first rows have the fields {listed}; expected messages, "
         f"conversations, instruction and output, or prompt and completion: {advice(records, columns, path, command)}"
     )
+
+
+def _messages(layout: ColumnLayout, record: Record) -> list[Message] | None:
+    """A row's messages as a layout reads it; None if it cannot."""
+    try:
+        return list(layout.conversation_of(record, layout.plan(record), Reading())[0].messages)
+    except RowError:
+        return None
 
 
 def _most(views: Sequence[Record], known: set[str]) -> set[str]:

@@ -60,6 +60,19 @@ def matching_formats(record: Mapping[str, Any]) -> frozenset[RowFormat]:
     return frozenset(found)
 
 
+def text_fields(row_format: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """The fields that hold the texts of a row of a pair's format, by their roles in a map; none of a format of turns."""
+    if row_format == "alpaca":
+        answer, given = _first_present(record, "output", "response"), _first_present(record, "input", "context")
+        fields = {"prompt": "instruction", "input": given, "response": answer, "history": "history"}
+    elif row_format == "prompt-completion" and (pair := _pair(record)) is not None:
+        fields = {"prompt": pair[0], "response": pair[1]}
+    else:
+        return {}
+    fields |= {"reasoning": _REASONING, "system": "system"}
+    return {role: name for role, name in fields.items() if not is_missing(record.get(name))}
+
+
 def convert(row_format: RowFormat, record: Mapping[str, Any], reading: Reading) -> tuple[Conversation, frozenset[str]]:
     """Convert one row to a conversation.
 

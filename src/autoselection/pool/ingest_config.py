@@ -17,7 +17,8 @@ from autoselection.schema import StrictModel
 
 FormatName = Literal[
     "auto", "messages", "sharegpt", "alpaca", "prompt-completion",
-    "glaive", "xlam", "api-log", "anthropic", "gemini", "ultrachat", "turn-pairs", "input-output", "reasoned", "smoltalk",
+    "glaive", "xlam", "api-log", "anthropic", "gemini", "ultrachat", "texts", "turn-pairs", "input-output",
+    "reasoned", "smoltalk",
 ]  # fmt: skip
 
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}

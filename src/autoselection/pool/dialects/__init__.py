@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from autoselection.pool.dialects.base import Dialect, OtherFields
 from autoselection.pool.dialects.blocks import ANTHROPIC, GEMINI
 from autoselection.pool.dialects.calls import GLAIVE, XLAM
-from autoselection.pool.dialects.lists import NEMOTRON, REASONED, SMOLTALK, TURN_PAIRS, ULTRACHAT
+from autoselection.pool.dialects.lists import NEMOTRON, REASONED, SMOLTALK, TEXTS, TURN_PAIRS, ULTRACHAT
 from autoselection.pool.dialects.logs import API_LOG
 from autoselection.pool.dialects.unread import unreadable
 from autoselection.pool.json_reader import Record
@@ -22,7 +22,7 @@ DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
         *(GLAIVE, XLAM, API_LOG, ANTHROPIC, GEMINI),
-        *(ULTRACHAT, TURN_PAIRS, NEMOTRON, REASONED, SMOLTALK),
+        *(ULTRACHAT, TEXTS, TURN_PAIRS, NEMOTRON, REASONED, SMOLTALK),
     )
 }
 

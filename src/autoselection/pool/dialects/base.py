@@ -35,11 +35,13 @@ class Dialect:
     Attributes:
         name: as ``--format`` and the manifest have it.
         field: of the row, which holds its turns: what problems with a turn name.
+        aliases: other fields that may hold them.
         used: the fields of a row that are its conversation.
         fits: whether a row has this shape.
         rewrite: the row in the fields of ``base``; counts, by name, what is not kept; raises RowError.
         base: the format that it is rewritten to.
         over: the formats that such a row fits too.
+        complete: a row of such a file without this shape is a fault, and no row of the format that it fits.
         others: the fields that say of what other kind a row is; recognized by its own fields where this is None.
     """
 
@@ -50,7 +52,13 @@ class Dialect:
     rewrite: Callable[[Record, Counter[str]], Record]
     base: RowFormat = "messages"
     over: frozenset[str] = frozenset()
+    complete: bool = False
+    aliases: tuple[str, ...] = ()
     others: OtherFields | None = None
+
+    def turns_field(self, record: Record) -> str:
+        """The field of a row that holds its turns."""
+        return next((name for name in (self.field, *self.aliases) if not is_missing(record.get(name))), self.field)
 
 
 def nested(record: Mapping[str, Any], name: str) -> Any:

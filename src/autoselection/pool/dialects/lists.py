@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autoselection.pool.dialects.base import Dialect, is_json, nested
@@ -13,18 +13,40 @@ from autoselection.pool.turns import holds_turns, raw_turns
 from autoselection.pool.values import from_json, is_missing, peeked, required_text
 
 
-def _is_ultrachat(record: Record) -> bool:
-    value = peeked(record.get("data"))
-    return isinstance(value, list) and len(value) > 1 and all(isinstance(text, str) for text in value)
+def _texts_field(record: Record, names: Iterable[str]) -> str | None:
+    """The first of these fields that holds texts in turn."""
+    for name in names:
+        value = peeked(record.get(name))
+        if isinstance(value, list) and len(value) > 1 and all(isinstance(text, str) for text in value):
+            return name
+    return None
 
 
-def _ultrachat(record: Record, ignored: Counter[str]) -> Record:
-    texts = raw_turns(record.get("data"), "data")
-    turns = [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
-    return {"messages": turns, "system": record.get("system")}
+def _in_turn(texts: Iterable[Any]) -> list[dict[str, Any]]:
+    return [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
 
 
-ULTRACHAT = Dialect("ultrachat", "data", frozenset(("data", "system")), _is_ultrachat, _ultrachat)
+def _texts_dialect(name: str, over: str | None, *fields: str) -> Dialect:
+    """A dialect of rows whose turns are texts, question and answer in turn, in the first of ``fields`` that a row has."""
+
+    def rewrite(record: Record, ignored: Counter[str]) -> Record:
+        found = _texts_field(record, fields) or dialect.turns_field(record)
+        return {"messages": _in_turn(raw_turns(record.get(found), found)), "system": record.get("system")}
+
+    dialect = Dialect(
+        name,
+        fields[0],
+        frozenset((*fields, "system")),
+        lambda record: _texts_field(record, fields) is not None,
+        rewrite,
+        over=frozenset(() if over is None else (over,)),
+        aliases=fields[1:],
+    )
+    return dialect
+
+
+ULTRACHAT = _texts_dialect("ultrachat", None, "data")
+TEXTS = _texts_dialect("texts", "sharegpt", "conversations", "conversation")
 
 
 def _turn_pairs_field(record: Record) -> str | None:
@@ -63,6 +85,7 @@ TURN_PAIRS = Dialect(
     lambda record: _turn_pairs_field(record) is not None,
     _turn_pairs,
     over=frozenset(("sharegpt",)),
+    aliases=("conversations",),
 )
 
 

@@ -97,4 +97,5 @@ API_LOG = Dialect(
     _is_log,
     _log,
     over=frozenset(("messages", "prompt-completion")),
+    complete=True,  # a call that failed: the request alone would teach what was answered before
 )

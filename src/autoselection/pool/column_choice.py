@@ -1,0 +1,123 @@
+"""Columns that can be read in several ways: which reading is the whole one, and what to say where none is surely meant."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from autoselection.conversation import Message
+from autoselection.pool.json_reader import Record
+from autoselection.pool.values import fold, is_blank
+
+#: Longer columns beside ``answer`` that are the response itself, or what leads to the answer.
+_RESPONSES = ("solution", "response", "completion", "output", "generation", "generated_solution")
+_REASONS = ("rationale", "explanation")
+#: Names of columns of reasoning that nothing reads by itself.
+_REASONINGS = ("reasoning", "thinking", "thought", "thoughts", "chain_of_thought", "cot", "reasoning_trace")
+#: Words from which on a text is one that was thought, and no setting such as ``on`` (count).
+_PROSE = 4
+_TURNS = ("messages", "sharegpt")
+
+Messages = Sequence[Message]
+
+
+def turns_first(names: Collection[str]) -> list[str]:
+    """Names of formats, those of whole conversations in front of those of a pair of texts."""
+    order = {**dict.fromkeys(_TURNS, 0), "alpaca": 2, "prompt-completion": 2}
+    return sorted(names, key=lambda name: (order.get(name, 1), _TURNS.index(name) if name in _TURNS else 0, name))
+
+
+def whole_reading(
+    records: Sequence[Record], known: Collection[str], read: Callable[[str, Record], Messages | None]
+) -> str | None:
+    """The format of turns whose conversations all other formats only begin, in every row; None if there is none.
+
+    Args:
+        records: a file's first rows.
+        known: the formats that they fit.
+        read: a row's messages as a format reads it; None if it cannot.
+    """
+    rows = [{name: read(name, record) for name in known} for record in records]
+    for name in (name for name in _TURNS if name in known):
+        if any(row[name] is not None for row in rows) and all(_is_whole(row, name) for row in rows):
+            return name
+    return None
+
+
+def _is_whole(row: Mapping[str, Messages | None], name: str) -> bool:
+    whole = row[name]
+    others = [_said(other) for key, other in row.items() if key != name and other is not None]
+    return not others if whole is None else all(other == _said(whole)[: len(other)] for other in others)
+
+
+def _said(messages: Messages) -> list[tuple[str, str]]:
+    """What users and assistants say: system prompts stand in one of two readings only."""
+    return [(turn["role"], turn["content"].strip()) for turn in messages if turn["role"] != "system"]
+
+
+def rival_maps(records: Sequence[Record], columns: Mapping[str, str]) -> list[str]:
+    """The maps between which the user has to choose, where a short ``answer`` stands beside a likelier response.
+
+    Args:
+        records: a file's first rows.
+        columns: what they are read from, by role.
+
+    Returns:
+        Arguments of ``--map``, the likeliest first; none where nothing is in doubt.
+    """
+    answer = columns.get("response")
+    if answer is None or fold(answer) != "answer":
+        return []
+    named = {fold(column): column for record in records for column in record}
+    longer = [
+        named[name]
+        for name in (*_RESPONSES, *_REASONS)
+        if name in named and named[name] not in columns.values() and _is_longer(records, named[name], answer)
+    ]
+    if not longer:
+        return []
+    first = longer[0]
+    likelier = {**columns, "reasoning": first} if fold(first) in _REASONS else {**columns, "response": first}
+    return [_map(likelier), _map(columns)]
+
+
+def _is_longer(records: Sequence[Record], column: str, than: str) -> bool:
+    """Whether a column holds longer text than another in most rows that have something in the other."""
+    answered = [record for record in records if _length(record.get(than))]
+    longer = sum(_length(record.get(column)) > _length(record[than]) for record in answered)
+    return 2 * longer > len(answered)
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, (int, float)):
+        value = str(value)
+    return len(value) if isinstance(value, str) and not is_blank(value) else 0
+
+
+def unread_reasoning(records: Sequence[Record], columns: Mapping[str, str], command: str) -> str | None:
+    """A remark on a column that may hold what was thought before the answers, and is not read as that.
+
+    Args:
+        records: a file's first rows.
+        columns: what they are read from, by role; "reasoning" among them says that it is read.
+        command: what reads the file without a map.
+    """
+    if "response" not in columns or "reasoning" in columns:
+        return None
+    named = {fold(column): column for record in records for column in record}
+    for name in _REASONINGS:
+        column = named.get(name)
+        if column is None or column in columns.values():
+            continue
+        texts = [value for record in records if isinstance(value := record.get(column), str)]
+        if 2 * sum(len(text.split(maxsplit=_PROSE)) >= _PROSE for text in texts) > len(records):
+            return (
+                f"its column {column!r} holds text that stays a column; to read it as what was thought before the answers, name the "
+                f"columns (in a configuration: pool.ingest.map): `{command} --map {_map({**columns, 'reasoning': column})}`"
+            )
+    return None
+
+
+def _map(columns: Mapping[str, str]) -> str:
+    return shlex.quote(",".join(f"{role}={column}" for role, column in columns.items()))
