@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from autoselection.errors import PoolError
@@ -208,3 +210,217 @@ def test_a_log_without_an_answer_is_no_conversation_of_its_request(read: Read) -
     answered = {"messages": [*TWO[:2], ASK], "response": {"message": SAY}}
     report, _ = read([answered, {**answered, "messages": TWO, "response": None}])
     assert [bad.kind for bad in report.bad] == ["log without an answer"]
+
+
+# -- Maps, blocks, and what is counted ---------------------------------------------------------------------------------
+
+
+def parquet(columns: dict[str, pa.Array]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
+_TEXTS = pa.map_(pa.string(), pa.string())
+
+
+def test_maps_are_objects_as_structures_are(read: Read) -> None:
+    """Spark, DuckDB and Arrow hold objects whose keys differ as maps."""
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    own = {"city": "Rome"}
+    _, plain = read([{"messages": turns, "own": own}])
+    maps = {
+        "messages": pa.array([[list(turn.items()) for turn in turns]], pa.list_(_TEXTS)),
+        "own": pa.array([list(own.items())], _TEXTS),
+    }
+    _, pool = read(parquet(maps), "rows.parquet")
+    assert (pool.fingerprint, pool.metas()) == (plain.fingerprint, [{"own": own}])
+
+
+def test_arguments_in_a_map_are_an_object(read: Read) -> None:
+    call = {"name": "f", "arguments": {"city": "Rome"}}
+    _, plain = read([{"messages": [ASK, {"role": "assistant", "content": "", "tool_calls": [call]}]}])
+    turn = pa.struct({
+        "role": pa.string(), "content": pa.string(), "tool_calls": pa.list_(pa.struct({"name": pa.string(), "arguments": _TEXTS})),
+    })  # fmt: skip
+    mapped = {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": [("city", "Rome")]}]}
+    _, pool = read(
+        parquet({"messages": pa.array([[{**ASK, "tool_calls": None}, mapped]], pa.list_(turn))}), "rows.parquet"
+    )
+    assert pool.fingerprint == plain.fingerprint
+
+
+def test_a_map_with_a_key_twice_is_a_bad_row(read: Read) -> None:
+    turns = pa.array([[list(ASK.items()), list(SAY.items())]] * 2, pa.list_(_TEXTS))
+    own = pa.array([[("a", "1"), ("a", "2")], [("a", "1")]], _TEXTS)
+    report, pool = read(parquet({"messages": turns, "own": own}), "rows.parquet")
+    assert [(bad.line, bad.field) for bad in report.bad] == [(1, "own")]
+    assert pool.metas() == [{"own": {"a": "1"}}]
+
+
+@pytest.mark.parametrize("arguments", [[1, 2], 5, True])
+def test_arguments_that_are_no_object_are_counted(arguments: Any, read: Read) -> None:
+    call = {"name": "f", "arguments": arguments}
+    report, pool = read([{"messages": [ASK, {"role": "assistant", "content": "", "tool_calls": [call]}]}])
+    assert pool.messages()[0][1]["tool_calls"] == [{"name": "f", "arguments": json.dumps(arguments)}]
+    assert report.ignored == {"arguments that are no object (kept as JSON text)": 1}
+
+
+TEXT = {"type": "text", "text": "s"}
+SYSTEM = {"role": "system", "content": "s"}
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("system", [[TEXT], SYSTEM, {"role": "system", "content": [TEXT]}])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [ASK, {"role": "assistant", "content": [{"type": "text", "text": "a"}]}]},
+        {"prompt": "q", "completion": "a"},
+        {"instruction": "q", "output": "a"},
+        {"request": {"messages": [ASK]}, "response": {"message": SAY}},
+    ],
+)
+def test_a_system_prompt_beside_the_turns_may_be_parts_or_a_turn(
+    row: dict[str, Any], system: Any, as_text: bool, read: Read
+) -> None:
+    held = {**row["request"], "system": system} if "request" in row else None
+    given = (
+        {"request": held, "response": row["response"]}
+        if held
+        else {**row, "system": json.dumps(system) if as_text else system}
+    )
+    report, pool = read([given])
+    assert pool.messages() == [[SYSTEM, ASK, SAY]] and not report.ignored
+
+
+def test_texts_of_a_system_prompt_and_of_a_turn_are_joined_alike(read: Read) -> None:
+    two = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    rows = {
+        "messages": {"system": two, "messages": [{"role": "user", "content": two}, SAY]},
+        "gemini": {
+            "systemInstruction": {"parts": [{"text": "a"}, {"text": "b"}]},
+            "contents": [{"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}, {"role": "model", "parts": [{"text": "a"}]}],
+        },
+        "anthropic": {"system": two, "messages": [{"role": "user", "content": two}, *CALL[1:]]},
+    }  # fmt: skip
+    for row in rows.values():
+        _, pool = read([row])
+        assert [turn["content"] for turn in pool.messages()[0][:2]] == ["ab", "ab"]
+
+
+@pytest.mark.parametrize("system", [5, [1], {"role": "user", "content": "s"}, [{"type": "image"}]])
+def test_a_system_prompt_that_is_none_is_a_bad_row(system: Any, read: Read) -> None:
+    good = {"messages": [ASK, SAY]}
+    report, _ = read([good, {**good, "system": system}])
+    assert [(bad.line, bad.field) for bad in report.bad] == [(2, "system")]
+    _, pool = read([{**good, "system": '["a list"]'}])
+    assert pool.messages()[0][0] == {"role": "system", "content": '["a list"]'}
+
+
+def test_a_call_that_stands_in_two_fields_is_one_call(read: Read) -> None:
+    function = {"name": "f", "arguments": "{}"}
+    listed = [
+        {"id": "1", "type": "function", "function": function},
+        {"id": "2", "type": "function", "function": function},
+    ]
+    say = {"role": "assistant", "content": "", "tool_calls": listed, "function_call": function}
+    turn = {"role": "function_call", "content": json.dumps(function), "tool_calls": listed}
+    for given in (say, turn):
+        _, pool = read([{"messages": [ASK, given]}])
+        assert pool.messages()[0][1]["tool_calls"] == [{"id": "1", **function}, {"id": "2", **function}]
+    other = {**function, "name": "g"}
+    _, pool = read([{"messages": [ASK, {**say, "function_call": other}]}])
+    assert [call["name"] for call in pool.messages()[0][1]["tool_calls"]] == ["f", "f", "g"]
+
+
+def test_what_did_not_happen_is_not_counted(read: Read, write: Write, tmp_path: Path) -> None:
+    report, pool = read([{"question": "q", "thinking_trajectories": ["t"], "attempt": "a"}])
+    assert report.ignored == {} == pool.manifest.ignored
+    write("rows.jsonl", [{"messages": [ASK, SAY]}])
+    entry = b"datasets:\n  - {path: rows.jsonl, type: chat_template, drop_system_message: true}\n"
+    assert ingest([write("axolotl.yml", entry)], tmp_path / "axolotl").ignored == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {
+            "messages": [
+                ASK,
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "t"},
+                        {"type": "text", "text": "x"},
+                        {"type": "thinking", "thinking": "u"},
+                        {"type": "text", "text": "y"},
+                    ],
+                },
+            ]
+        },
+        {
+            "contents": [
+                {"role": "user", "parts": [{"text": "q"}]},
+                {
+                    "role": "model",
+                    "parts": [
+                        {"text": "t", "thought": True},
+                        {"text": "x"},
+                        {"text": "u", "thought": True},
+                        {"text": "y"},
+                    ],
+                },
+            ]
+        },
+    ],
+)
+def test_reasoning_behind_text_is_put_in_front_and_counted(row: dict[str, Any], read: Read) -> None:
+    report, pool = read([row])
+    assert pool.messages() == [[ASK, {"role": "assistant", "content": "xy", "reasoning_content": "t\nu"}]]
+    assert report.ignored == {"places of reasoning behind text (put in front of it)": 1}
+
+
+def test_geminis_types_are_those_of_json_schema(read: Read) -> None:
+    properties = {
+        "type": {"type": "STRING", "enum": ["OBJECT"]},
+        "title": {"type": "ARRAY", "items": {"type": "INTEGER"}, "default": {"type": "OBJECT"}},
+        "any": {"type": "TYPE_UNSPECIFIED"},
+    }
+    function = {"name": "f", "description": "OBJECT", "parameters": {"type": "OBJECT", "properties": properties}}
+    contents = [
+        {"role": "user", "parts": [{"text": "q"}]},
+        {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+    ]
+    _, pool = read([{"contents": contents, "tools": [{"functionDeclarations": [function]}]}])
+    (conversation,) = pool.conversations()
+    (tool,) = json.loads(conversation.tools or "")
+    assert tool["function"] == {
+        "name": "f",
+        "description": "OBJECT",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string", "enum": ["OBJECT"]},
+                "title": {"type": "array", "items": {"type": "integer"}, "default": {"type": "OBJECT"}},
+                "any": {},
+            },
+        },
+    }
+    report, _ = read([{"contents": contents}, {"contents": contents, "tools": "[{"}])
+    assert [(bad.line, bad.kind, bad.field) for bad in report.bad] == [(2, "not valid JSON", "tools")]
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ({"finish_reason": "content_filter", "message": SAY}, "answer stopped"),
+        ({"finish_reason": "length", "message": SAY}, "answer cut off"),
+        ({"finish_reason": "stop", "message": SAY}, None),
+    ],
+)
+def test_an_answer_that_a_filter_stopped_is_not_learnt_from(choice: Any, kind: str | None, read: Read) -> None:
+    logs = [{"request": {"messages": [ASK]}, "response": {"choices": [one]}} for one in ({"message": SAY}, choice)]
+    block = {"role": "assistant", "content": [{"type": "text", "text": "a"}], "stop_reason": "refusal"}
+    report, _ = read([*logs, {"request": {"messages": [ASK]}, "response": block}])
+    assert [bad.kind for bad in report.bad] == [*([kind] if kind else []), "answer stopped"]

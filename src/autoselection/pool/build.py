@@ -342,8 +342,7 @@ class Build:
             self._source_names.append(source)
             self._source_rows.append(0)
         self._source_rows[code] += 1
-        if ignored:
-            self._ignored.update(ignored)
+        self._ignored += ignored  # what is counted as zero is no count
         if tally is not None:
             self._tally.add(tally)
         self._batch.add(row_id, code, conversation, meta, file_number, line)

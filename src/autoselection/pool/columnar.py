@@ -51,11 +51,11 @@ class ColumnarRows:
 def _records(batch: Any) -> Iterator[tuple[Record | None, RowError | None]]:
     decoders = {field.name: decode for field in batch.schema if (decode := _json_decoder(field.type)) is not None}
     try:
-        records = batch.to_pylist()
+        records = batch.to_pylist(maps_as_pydicts="strict")
         for record in records:
             _decode(record, decoders)
     except (ValueError, OverflowError, KeyError, RecursionError):
-        # Text that is not UTF-8, or no JSON in a column of JSON; dates and durations that Python has not.
+        # A key twice in a map, text that is not UTF-8, or no JSON in a column of JSON; dates and durations that Python has not.
         for start in range(batch.num_rows):
             yield _record(batch.slice(start, 1), decoders)
         return
@@ -68,7 +68,7 @@ def _record(row: Any, decoders: Mapping[str, Callable[[Any], Any]]) -> tuple[Rec
     record: Record = {}
     for name, column in zip(row.schema.names, row.columns, strict=True):
         try:
-            record[name] = column[0].as_py()
+            record[name] = column[0].as_py(maps_as_pydicts="strict")
         except UnicodeDecodeError:
             return None, RowError("a text is not valid UTF-8", "not UTF-8", name)
         except (ValueError, OverflowError, KeyError) as error:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from autoselection.conversation import Conversation, Message
 from autoselection.pool.row_error import RowError, within
 from autoselection.pool.tools import TOOL_FIELDS, declared_tools
-from autoselection.pool.turns import Reading, holds_turns, turns_of
+from autoselection.pool.turns import Reading, holds_turns, system_text, turns_of
 from autoselection.pool.values import (
     field_list,
     from_json,
@@ -256,16 +256,8 @@ def _answer(record: Mapping[str, Any], name: str) -> Message:
 
 
 def _with_system(record: Mapping[str, Any], turns: list[Message], reading: Reading) -> list[Message]:
-    value = record.get("system")
-    if is_missing(value):
-        return turns
-    if not isinstance(value, str):
-        raise RowError(
-            f"field 'system' must be a string, not {kind_of(value)}", f"text that is {kind_of(value)}", "system"
-        )
-    if is_blank(value):
-        if value:
-            reading.ignored["empty system prompt"] += 1
+    value = system_text(record.get("system"), reading)
+    if value is None:
         return turns
     if turns and turns[0]["role"] == "system":
         if turns[0]["content"] == value:

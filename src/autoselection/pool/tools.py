@@ -141,6 +141,8 @@ def _arguments_text(value: Any, known: frozenset[str] | None, ignored: Counter[s
         if len(kept) < len(value):
             ignored["null arguments that the tool does not declare"] += len(value) - len(kept)
         value = kept
+    if not isinstance(value, dict):
+        ignored["arguments that are no object (kept as JSON text)"] += 1
     return json_text(value)
 
 

@@ -132,6 +132,44 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
     return turns
 
 
+def system_text(value: Any, reading: Reading) -> str | None:
+    """A system prompt beside the turns: text, parts of the type text, or a turn, also as JSON text; None if it shows nothing.
+
+    Raises:
+        RowError: it is something else.
+    """
+    given = peeked(value)
+    if isinstance(given, dict) and (_role_of(given) or "").strip().lower() in ("system", "developer"):
+        given = given.get("content", given.get("value"))
+    elif isinstance(value, str) and not (isinstance(given, list) and _are_texts(given)):
+        given = value  # text that looks like data
+    if is_missing(given):
+        return None
+    if not isinstance(given, str) and not isinstance(given, list):
+        said = f"field 'system' must be a string, not {kind_of(value)}"
+        raise RowError(said, f"text that is {kind_of(value)}", "system", "text, or a list of text parts")
+    message: Message = {"role": "system", "content": given}  # type: ignore[typeddict-item]
+    try:
+        _set_content(message, False, reading.ignored)
+    except RowError as error:
+        said = (
+            str(error).replace("the content of {turn}", "field 'system'").replace("{turn} (system)", "field 'system'")
+        )
+        raise RowError(said, error.kind, "system", error.hint) from error
+    if is_blank(message["content"]):
+        if given:
+            reading.ignored["empty system prompt"] += 1
+        return None
+    return message["content"]
+
+
+def _are_texts(parts: list[Any]) -> bool:
+    return bool(parts) and all(
+        isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str)
+        for part in parts
+    )
+
+
 def holds_turns(value: Any) -> bool:
     """Whether a value is a list of turns, or the text of one. Other data in a text is what the text is about."""
     value = peeked(value)  # a key that stands twice is refused by who reads the turns
@@ -236,7 +274,7 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
     calls: list[ToolCall] = []
     if role in CALL_ROLES:
         message["content"], calls = _called(message["content"], role, reading, filled)
-    reasoning = _set_content(message, filled)
+    reasoning = _set_content(message, filled, reading.ignored)
     rest = {name: value for name, value in item.items() if name not in _TURN_FIELDS and not is_missing(value)}
     for name in CALL_FIELDS:
         value = rest.pop(name, None)
@@ -244,9 +282,7 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
             said = f"{{turn}} ({message['role']}) has '{name}', which only an assistant makes"
             raise RowError(said, "calls of no assistant", name, "the role assistant")
         if value:
-            calls += [
-                call for call in _of_field(name, value, reading, filled) if call not in calls or name == "tool_calls"
-            ]
+            calls = _joined_calls(calls, _of_field(name, value, reading, filled), name)
     if answers:
         reasoning = _pop_reasoning(rest, reasoning)
         if _pop_weight(rest) == 0:
@@ -267,6 +303,14 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
         if name.strip():
             message["name"] = name
     reading.ignored.update(rest.keys())
+
+
+def _joined_calls(said: list[ToolCall], found: list[ToolCall], name: str) -> list[ToolCall]:
+    """The calls of a turn that says them in several places: one that stands in ``tool_calls`` too is that one, with its id."""
+    first, second = (found, said) if name == "tool_calls" else (said, found)
+    known = {(call["name"], call["arguments"]) for call in first}
+    others = [call for call in second if (call["name"], call["arguments"]) not in known]
+    return [*others, *first] if name == "tool_calls" else [*first, *others]
 
 
 def _of_field(name: str, value: Any, reading: Reading, filled: bool) -> list[ToolCall]:
@@ -325,7 +369,7 @@ def _called(value: Any, role: str, reading: Reading, filled: bool) -> tuple[Any,
     return value, []
 
 
-def _set_content(message: Message, filled: bool) -> str:
+def _set_content(message: Message, filled: bool, ignored: Counter[str]) -> str:
     """Make a message's content a text; returns the reasoning that was among its parts."""
     content: Any = message["content"]
     if isinstance(content, str):
@@ -334,11 +378,13 @@ def _set_content(message: Message, filled: bool) -> str:
         message["content"] = ""
         return ""
     if isinstance(content, list) and not (message["role"] == "tool" and not _are_parts(content)):
-        text, reasoning = _joined(content)
+        text, reasoning, behind = _joined(content)
         if reasoning and message["role"] != "assistant":
             said = f"{{turn}} ({message['role']}) has reasoning, which only an assistant has"
             raise RowError(said, "reasoning of no assistant", "content")
         message["content"] = text
+        if behind:
+            ignored["places of reasoning behind text (put in front of it)"] += behind
         return reasoning
     if message["role"] != "tool":
         said = f"the content of {{turn}} must be a string, not {kind_of(content)}"
@@ -351,9 +397,13 @@ def _are_parts(content: list[Any]) -> bool:
     return bool(content) and all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
 
 
-def _joined(content: list[Any]) -> tuple[str, str]:
-    """Text and reasoning of OpenAI content parts, if all of them are either."""
+def _joined(content: list[Any]) -> tuple[str, str, int]:
+    """Text and reasoning of content parts, if all of them are either, and how many of reasoning stand behind text.
+
+    Texts are joined by nothing, as templates write them, and reasonings by line breaks.
+    """
     texts, reasonings = [], []
+    behind = 0
     for number, part in enumerate(content):
         if isinstance(part, str):
             texts.append(part)
@@ -368,7 +418,8 @@ def _joined(content: list[Any]) -> tuple[str, str]:
             reason = f"the content of {{turn}} has a part that is not text{said}"
             raise RowError(reason, "part that is not text", f"content[{number}]", "parts of the type text")
         reasonings.append(reasoning)
-    return "".join(texts), "\n".join(reasonings)
+        behind += any(map(str.strip, texts)) and bool(reasoning.strip())
+    return "".join(texts), "\n".join(reasonings), behind
 
 
 def _reasoning_part(part: Mapping[str, Any]) -> str | None:

@@ -20,6 +20,10 @@ _PART: Mapping[str, str] = {
     "functionResponse": "function_response", "function_response": "functionResponse",
 }  # fmt: skip
 
+_GOOGLE_TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
+#: Keys of a schema that hold values, not schemas.
+_VALUES = frozenset(("enum", "default", "example", "examples", "const", "required", "description", "title"))
+
 
 def has_blocks(turns: Any) -> bool:
     """Whether turns hold calls or results as blocks of their contents."""
@@ -88,13 +92,6 @@ def _results(turn: Mapping[str, Any], ignored: Counter[str]) -> list[Mapping[str
     return [*found] or [turn]
 
 
-def joined(value: Any) -> Any:
-    """A system prompt that is a list of text blocks, as a text; anything else as it is."""
-    if isinstance(value, list) and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in value):
-        return "\n".join(part["text"] for part in value)
-    return value
-
-
 def _is_anthropic(record: Record) -> bool:
     turns = record.get("messages")
     if isinstance(turns, str) and not any(kind in turns for kind in (_CALL, _RESULT, _HIDDEN)):
@@ -104,7 +101,7 @@ def _is_anthropic(record: Record) -> bool:
 
 def _anthropic(record: Record, ignored: Counter[str]) -> Record:
     turns = without_blocks(raw_turns(record.get("messages"), "messages"), ignored)
-    return {"messages": turns, "system": joined(peeked(record.get("system"))), "tools": record.get("tools")}
+    return {"messages": turns, "system": record.get("system"), "tools": record.get("tools")}
 
 
 ANTHROPIC = Dialect(
@@ -138,13 +135,42 @@ def _gemini(record: Record, ignored: Counter[str]) -> Record:
         count_rest(turn, ("role", "parts"), "contents", ignored)
         messages += _gemini_turn(turn, parts, number, ignored)
     instruction = peeked(_either(record, "systemInstruction", "system_instruction"))
-    system = joined(instruction.get("parts")) if isinstance(instruction, dict) else instruction
+    parts = instruction.get("parts") if isinstance(instruction, dict) else None
+    system = (
+        [{"type": "text", **part} if isinstance(part, dict) else part for part in parts]
+        if isinstance(parts, list)
+        else instruction
+    )
+    return {"messages": messages, "system": system, "tools": _gemini_tools(record.get("tools"))}
+
+
+def _gemini_tools(value: Any) -> Any:
+    """The declarations of a row in JSON Schema; what is no list of them is left for who reads tools to judge."""
+    declared = peeked(value)
+    if not isinstance(declared, list) or not all(isinstance(tool, dict) for tool in declared):
+        return value
     tools: list[Any] = []
-    declared = peeked(record.get("tools"))
-    for tool in declared if isinstance(declared, list) else ():
-        if isinstance(tool, dict):
-            tools += _either(tool, "functionDeclarations", "function_declarations") or [tool]
-    return {"messages": messages, "system": system, "tools": tools or None}
+    for tool in declared:
+        tools += _either(tool, "functionDeclarations", "function_declarations") or [tool]
+    return [_in_json_schema(tool) for tool in tools] or None
+
+
+def _in_json_schema(value: Any) -> Any:
+    """A definition with the types of JSON Schema where it has those of Google (``OBJECT``, ``TYPE_UNSPECIFIED``, …)."""
+    if isinstance(value, list):
+        return [_in_json_schema(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        if key == "type" and isinstance(item, str):
+            if item != "TYPE_UNSPECIFIED":
+                found[key] = item.lower() if item in _GOOGLE_TYPES else item
+        elif key == "properties" and isinstance(item, dict):
+            found[key] = {name: _in_json_schema(schema) for name, schema in item.items()}
+        else:
+            found[key] = item if key in _VALUES else _in_json_schema(item)
+    return found
 
 
 def _gemini_turn(turn: Mapping[str, Any], parts: list[Any], number: int, ignored: Counter[str]) -> list[dict[str, Any]]:
@@ -178,7 +204,7 @@ def _gemini_turn(turn: Mapping[str, Any], parts: list[Any], number: int, ignored
         if called is None and not text:
             continue
         if open_turn is None:
-            open_turn = {"role": role, "content": ""}
+            open_turn = {"role": role, "content": []}
             found.append(open_turn)
         if called is not None:
             count_rest(called, ("id", "name", "args"), "functionCall", ignored)
@@ -187,8 +213,8 @@ def _gemini_turn(turn: Mapping[str, Any], parts: list[Any], number: int, ignored
         elif "tool_calls" in open_turn:
             raise RowError(f"turn {number} of 'contents' has text behind a call", "text behind a call", place)
         else:
-            said = "reasoning_content" if part.get("thought") else "content"
-            open_turn[said] = open_turn.get(said, "") + text
+            kind = "thinking" if part.get("thought") else "text"
+            open_turn["content"].append({"type": kind, kind: text})
     return found or [{"role": role, "content": ""}]
 
 

@@ -6,14 +6,17 @@ from collections import Counter
 from typing import Any
 
 from autoselection.pool.dialects.base import Dialect, is_json, nested
-from autoselection.pool.dialects.blocks import has_blocks, joined, without_blocks
+from autoselection.pool.dialects.blocks import has_blocks, without_blocks
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.turns import raw_turns
-from autoselection.pool.values import is_missing, peeked
+from autoselection.pool.values import is_missing
 
 _REQUESTS = ("request", "body", "input")
 _RESPONSES = ("response", "output")
+#: Why an answer ends, in the words of OpenAI and of Anthropic, where it is no whole one.
+_CUT = ("length", "max_tokens", "model_context_window_exceeded")
+_STOPPED = ("content_filter", "refusal")
 
 
 def _inner(value: Any) -> Any:
@@ -71,14 +74,17 @@ def _log(record: Record, ignored: Counter[str]) -> Record:
     choices = response.get("choices") or [{"message": response} if _is_answer(response) else response]
     choice = choices[0] if isinstance(choices, list) else None
     message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
+    if choice is None or not isinstance(message, dict):
         raise RowError(
             f"the first choice of '{answer}' has no message", "log without an answer", f"{answer}.choices[0]"
         )
     if len(choices) > 1:
         ignored["choices behind the first"] += len(choices) - 1
-    if choice is not None and (choice.get("finish_reason") == "length" or message.get("stop_reason") == "max_tokens"):
-        raise RowError(f"the answer in '{answer}' is cut off at its greatest length", "answer cut off", answer)
+    for ending in (choice.get("finish_reason"), message.get("stop_reason"), response.get("stop_reason")):
+        if ending in _CUT:
+            raise RowError(f"the answer in '{answer}' is cut off at its greatest length", "answer cut off", answer)
+        if ending in _STOPPED:
+            raise RowError(f"the answer in '{answer}' was stopped by a filter ({ending})", "answer stopped", answer)
     tools = request.get("tools")
     tools = request.get("functions") if is_missing(tools) else tools
     turn = {key: value for key, value in message.items() if value is not None}
@@ -87,7 +93,7 @@ def _log(record: Record, ignored: Counter[str]) -> Record:
     turns = [*messages, {"role": "assistant", **turn}]
     if has_blocks(turns):
         turns = without_blocks(turns, ignored)
-    return {"messages": turns, "tools": tools, "system": joined(peeked(request.get("system")))}
+    return {"messages": turns, "tools": tools, "system": request.get("system")}
 
 
 API_LOG = Dialect(
