@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from autoselection.errors import PoolError
+from autoselection.export import export_rows
 from autoselection.pool import IngestConfig, IngestReport, Pool, ingest, parse_map
 
 Write = Callable[..., Path]
@@ -424,3 +425,73 @@ def test_an_answer_that_a_filter_stopped_is_not_learnt_from(choice: Any, kind: s
     block = {"role": "assistant", "content": [{"type": "text", "text": "a"}], "stop_reason": "refusal"}
     report, _ = read([*logs, {"request": {"messages": [ASK]}, "response": block}])
     assert [bad.kind for bad in report.bad] == [*([kind] if kind else []), "answer stopped"]
+
+
+# -- Answers in a prompt -----------------------------------------------------------------------------------------------
+
+EARLIER = {**SAY, "weight": 0}
+PROMPT = [ASK, SAY, {"role": "user", "content": "r"}]
+LAST = {"role": "assistant", "content": "b"}
+WHOLE = [ASK, EARLIER, PROMPT[2], LAST]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": PROMPT, "completion": [LAST]},
+        {"prompt": PROMPT, "completion": "b"},
+        {"prompt": json.dumps(PROMPT), "response": "b"},
+        {"prompt": [ASK, {**SAY, "weight": 1}, PROMPT[2]], "completion": [LAST]},
+        {"prompt": [ASK, {**SAY, "train": True}, PROMPT[2]], "completion": [LAST]},
+        {"input": PROMPT, "output": "b", "system_prompt": ""},
+        {"input": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}, {"from": "human", "value": "r"}], "output": "b"},
+        {"request": {"messages": PROMPT}, "response": {"choices": [{"message": LAST}]}},
+        {"messages": PROMPT, "response": {"message": LAST}},
+        {"prompt": PROMPT, "chosen": [LAST], "rejected": [SAY]},
+        {"prompt": PROMPT, "chosen": "b", "rejected": "c"},
+        {"chosen": [*PROMPT, LAST], "rejected": [*PROMPT, SAY]},
+        {"chosen": [*PROMPT, LAST], "rejected": [*PROMPT, LAST]},
+        {"chosen": [*PROMPT, LAST], "rejected": "c"},
+        {"messages": PROMPT, "chosen": LAST, "rejected": SAY},
+        {
+            "chosen": "\n\nHuman: q\n\nAssistant: a\n\nHuman: r\n\nAssistant: b",
+            "rejected": "\n\nHuman: q\n\nAssistant: a\n\nHuman: r\n\nAssistant: c",
+        },
+    ],
+)  # fmt: skip
+def test_answers_in_a_prompt_have_no_loss(row: dict[str, Any], read: Read) -> None:
+    _, pool = read([row], **({"from": "preference:chosen"} if "chosen" in row else {}))
+    assert pool.messages() == [WHOLE]
+
+
+def test_answers_that_are_no_prompt_are_learnt_from(read: Read) -> None:
+    rows = [
+        {"prompt": [ASK], "completion": [*TWO[1:]]},
+        {"chosen": TWO, "rejected": [ASK, LAST, *TWO[2:]]},
+        {"instruction": "r", "output": "b", "history": [["q", "a"]]},
+    ]
+    for row in rows:
+        _, pool = read([row], **({"from": "preference:chosen"} if "chosen" in row else {}))
+        assert pool.messages() == [TWO]
+
+
+def test_a_prompt_of_a_ranked_data_set_has_no_loss(write: Write, tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}, {"from": "human", "value": "r"}]
+    row = {"conversations": turns, "chosen": {"from": "gpt", "value": "b"}, "rejected": {"from": "gpt", "value": "c"}}
+    write("ranked.json", [row])
+    info = {"ranked": {"file_name": "ranked.json", "formatting": "sharegpt", "ranking": True}}
+    report = ingest(
+        [write("dataset_info.json", json.dumps(info))], tmp_path / "pool", IngestConfig(**{"from": "preference:chosen"})
+    )
+    assert Pool.open(report.path).messages() == [WHOLE]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet", "out.csv"])
+@pytest.mark.parametrize("layout", ["messages", "sharegpt"])
+def test_what_is_written_of_them_is_read_as_the_same_rows(name: str, layout: Any, read: Read, tmp_path: Path) -> None:
+    _, pool = read([{"prompt": PROMPT, "completion": [LAST]}])
+    export_rows(pool, None, tmp_path / name, layout)
+    ingest([tmp_path / name], tmp_path / "again")
+    again = Pool.open(tmp_path / "again")
+    assert (again.row_ids(), again.conversations()) == (pool.row_ids(), pool.conversations())
+    assert again.messages() == [WHOLE]

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from autoselection.conversation import Conversation, Message
 from autoselection.pool.row_error import RowError, within
 from autoselection.pool.tools import TOOL_FIELDS, declared_tools
-from autoselection.pool.turns import Reading, holds_turns, system_text, turns_of
+from autoselection.pool.turns import Reading, as_context, holds_turns, system_text, turns_of
 from autoselection.pool.values import (
     field_list,
     from_json,
@@ -236,7 +236,8 @@ def _prompt_completion(record: Mapping[str, Any], reading: Reading) -> tuple[lis
     turns: list[Message] = []
     for name, role in zip(pair, ("user", "assistant"), strict=True):
         if _is_list_of_turns(record[name]):
-            turns += turns_of(record, name, reading)
+            found = turns_of(record, name, reading)
+            turns += as_context(found) if role == "user" else found
         elif role == "assistant":
             turns.append(_answer(record, name))
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,6 +130,16 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
             raise within(said, f"{name}[{number}]") from error
         turns += [message for message in messages if message is not None]
     return turns
+
+
+def as_context(turns: Iterable[Any]) -> list[Any]:
+    """The turns of a prompt: its answers have no loss, for only the completion is learnt, as TRL trains it."""
+    return [
+        {**{name: value for name, value in turn.items() if name not in WEIGHT_FIELDS}, "weight": 0}
+        if isinstance(turn, dict) and ROLES.get((_role_of(turn) or "").strip().lower()) == "assistant"
+        else turn
+        for turn in turns
+    ]
 
 
 def system_text(value: Any, reading: Reading) -> str | None:

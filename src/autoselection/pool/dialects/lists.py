@@ -9,7 +9,7 @@ from typing import Any
 from autoselection.pool.dialects.base import Dialect, is_json, nested
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.turns import holds_turns, raw_turns
+from autoselection.pool.turns import as_context, holds_turns, raw_turns
 from autoselection.pool.values import from_json, is_missing, peeked, required_text
 
 
@@ -114,7 +114,7 @@ def _nemotron(record: Record, ignored: Counter[str]) -> Record:
     system = record.get("system")
     system = record.get("system_prompt") if is_missing(system) else system
     return {
-        "messages": [*turns, {"role": "assistant", "content": required_text(record, "output")}],
+        "messages": [*as_context(turns), {"role": "assistant", "content": required_text(record, "output")}],
         "system": system,
         "tools": record.get("tools"),
     }

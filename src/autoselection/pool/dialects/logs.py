@@ -9,7 +9,7 @@ from autoselection.pool.dialects.base import Dialect, is_json, nested
 from autoselection.pool.dialects.blocks import has_blocks, without_blocks
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.turns import raw_turns
+from autoselection.pool.turns import as_context, raw_turns
 from autoselection.pool.values import is_missing
 
 _REQUESTS = ("request", "body", "input")
@@ -90,7 +90,7 @@ def _log(record: Record, ignored: Counter[str]) -> Record:
     turn = {key: value for key, value in message.items() if value is not None}
     if message is response:
         turn = {"content": message["content"]}
-    turns = [*messages, {"role": "assistant", **turn}]
+    turns = [*as_context(messages), {"role": "assistant", **turn}]
     if has_blocks(turns):
         turns = without_blocks(turns, ignored)
     return {"messages": turns, "tools": tools, "system": request.get("system")}

@@ -18,6 +18,7 @@ from autoselection.pool.formats import RowFormat
 from autoselection.pool.inputs.base import Input, is_there, texts, turns_of
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
+from autoselection.pool.turns import as_context
 from autoselection.pool.values import is_missing
 
 INFO_FILE = "dataset_info.json"
@@ -200,7 +201,7 @@ def _turns(columns: Mapping[str, str], tags: Mapping[str, str], others: OtherFie
             better = record.get(others.sides[0])
             if not isinstance(better, dict):
                 raise RowError(f"field '{others.sides[0]}' is no turn", "not a turn", others.sides[0])
-            messages.append(turn(better, len(messages) + 1))
+            messages = [*as_context(messages), turn(better, len(messages) + 1)]
         return {**row, "messages": messages}
 
     texts_in = [name for role, name in columns.items() if role in ("messages", "system", "tools", "chosen")]

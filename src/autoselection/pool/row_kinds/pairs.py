@@ -21,7 +21,7 @@ from autoselection.pool.formats import history_turns, matching_formats
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text
-from autoselection.pool.turns import holds_turns, is_turn
+from autoselection.pool.turns import as_context, holds_turns, is_turn
 from autoselection.pool.values import from_json, is_blank, is_missing, peeked
 
 KIND = "preference pairs"
@@ -104,7 +104,8 @@ def chosen_record(record: Record, columns: Folded, sides: Sides) -> Record:
     chosen = _turns(record[sides.chosen], "assistant", sides.chosen)
     while front and not _is_whole(chosen) and _role(front[-1]) in _ANSWERERS:
         front.pop()  # an answer that stands where the sides do
-    turns = chosen if _is_whole(chosen) else [*front, *chosen]
+    shared = _shared(chosen, record[sides.rejected], sides.rejected) if _is_whole(chosen) else 0
+    turns = [*as_context(chosen[:shared]), *chosen[shared:]] if _is_whole(chosen) else [*as_context(front), *chosen]
     if not any(_role(turn) in ("user", "human") for turn in turns):
         raise RowError(
             f"the pair has no prompt: '{sides.chosen}' is an answer alone",
@@ -114,6 +115,18 @@ def chosen_record(record: Record, columns: Folded, sides: Sides) -> Record:
         )
     kept = {name: value for name, value in record.items() if name not in (sides.chosen, *used)}
     return {**kept, "messages": turns}
+
+
+def _shared(chosen: Turns, rejected: Any, column: str) -> int:
+    """How many turns of a whole conversation are the prompt of its pair: those that both sides begin with (count)."""
+    try:
+        other = _turns(rejected, "assistant", column)
+    except RowError:  # the side that is not taken need not be readable
+        other = []
+    if not _is_whole(other):
+        return len(chosen) - 1
+    same = next((place for place, (one, two) in enumerate(zip(chosen, other, strict=False)) if one != two), None)
+    return min(len(chosen), len(other)) - 1 if same is None else same
 
 
 def _front(record: Record, columns: Folded) -> tuple[Turns, list[str]]:
