@@ -495,3 +495,25 @@ def test_what_is_written_of_them_is_read_as_the_same_rows(name: str, layout: Any
     again = Pool.open(tmp_path / "again")
     assert (again.row_ids(), again.conversations()) == (pool.row_ids(), pool.conversations())
     assert again.messages() == [WHOLE]
+
+
+# -- Encodings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_lines_in_latin_1_are_told_with_the_encoding_that_reads_them(name: str, write: Write, tmp_path: Path) -> None:
+    rows = [{"prompt": text, "completion": "a"} for text in ("plain", "naïve café", "Größe?")]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    file = write(name, text.encode("cp1252"), codec="gzip" if name.endswith("gz") else None)
+    report = ingest([file], tmp_path / "pool")
+    (note,) = report.notes
+    assert report.skipped == 2 and "2 rows with other characters than ASCII were left out" in note
+    assert "Windows-1252 (line 2: 'naïve')" in note and "--encoding cp1252" in note
+    report = ingest([file], tmp_path / "whole", IngestConfig(encoding="cp1252"))
+    assert (report.skipped, report.notes) == (0, ())
+
+
+def test_a_damaged_line_of_utf_8_is_a_damaged_line(read: Read) -> None:
+    good = json.dumps({"prompt": "café", "completion": "a"}, ensure_ascii=False).encode()
+    report, _ = read(b"\n".join([good, good.replace(b"\xc3\xa9", b"\xc3")]))
+    assert report.skipped == 1 and not report.notes

@@ -25,6 +25,8 @@ RawRow = tuple[int, Record | None, RowError | None]
 #: The longest row read, in bytes; it bounds memory whatever a file holds.
 MAX_ROW_BYTES = 64 * 2**20
 BUFFER_BYTES = 2**20
+#: Kind of the fault of a line in another encoding.
+NOT_UTF8 = "not UTF-8"
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -126,7 +128,7 @@ def _parse_line(line: bytes) -> tuple[Record | None, RowError | None]:
     except UnicodeDecodeError as error:
         place = f"byte {error.start + 1} of the line"
         hint = f"if the file has another encoding, give {setting('encoding')}"
-        return None, RowError(f"not valid UTF-8 ({place}): {hint}", "not UTF-8", None, hint)
+        return None, RowError(f"not valid UTF-8 ({place}): {hint}", NOT_UTF8, None, hint)
     except json.JSONDecodeError as error:
         cut = text[:1] in ("{", "[") and _is_cut(error, text) and not line.endswith(b"\n")
         if cut:

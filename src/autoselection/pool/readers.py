@@ -22,11 +22,12 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from autoselection import notebook
 from autoselection.errors import MissingExtraError, PoolError
 from autoselection.pool.columnar import BATCH_ROWS, ColumnarRows
 from autoselection.pool.csv_reader import NAMES, Quotes, csv_rows, sniff_delimiter
 from autoselection.pool.encodings import Recoded, Survey, marked_encoding, survey
-from autoselection.pool.json_reader import BUFFER_BYTES, RawRow, json_rows
+from autoselection.pool.json_reader import BUFFER_BYTES, NOT_UTF8, RawRow, json_rows
 from autoselection.pool.settings import setting
 from autoselection.pool.spreadsheet import workbook_rows
 from autoselection.pool.suffixes import COMPRESSIONS, CONTAINERS
@@ -231,7 +232,26 @@ class Reader:
                 raise PoolError(
                     f"{self.path} is {encoding.upper()}, and JSON is UTF-8: convert it, or give {setting('encoding', encoding)}."
                 )
-        return json_rows(self._as_utf8(stream, encoding), self.path, self.container == "jsonl")
+        return self._judged(json_rows(self._as_utf8(stream, encoding), self.path, self.container == "jsonl"))
+
+    def _judged(self, rows: Iterator[RawRow]) -> Iterator[RawRow]:
+        """The rows; behind them, where lines are not UTF-8, what would read them if that can be told."""
+        broken = 0
+        for row in rows:
+            broken += row[2] is not None and row[2].kind == NOT_UTF8
+            yield row
+        if not broken or not self._place.is_file():
+            return
+        try:
+            with ExitStack() as stack:
+                seen = survey(self._unpacked(stack.enter_context(self._place.open("rb"))), self.path, None)
+        except PoolError:  # neither UTF-8 nor Windows-1252: each line says so
+            return
+        if seen.guessed is not None:
+            self.guesses.append(
+                f"{self.path}: {notebook.counted(broken, 'row')} with other characters than ASCII {'was' if broken == 1 else 'were'} left out, but "
+                f"the file reads well as Windows-1252 ({seen.guessed}): give {setting('encoding', 'cp1252')} to read it all."
+            )
 
     def _sheet(self, filled: list[str], empty: list[str]) -> str:
         wanted = self._options.split
