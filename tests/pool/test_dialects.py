@@ -70,6 +70,9 @@ def test_rows_of_two_shapes_are_told_apart_or_refused(data: st.DataObject, write
     try:
         report = ingest([file], tmp_path / "pool", overwrite=True)
     except PoolError as error:
+        if "is unknown" in str(error):  # pairs of texts under several usual names: renaming alone makes one of them
+            assert len(set(names)) > 1 and "rename the fields" in str(error)
+            return
         # Refused with the command that reads it.
         named = re.search(r"`autoselection ingest .*--format (\S+)`", str(error))
         assert len(formats) > 1 and named is not None

@@ -67,7 +67,7 @@ PAIRS: dict[str, tuple[Row, list[Row]]] = {
     ),
     "LLaMA-Factory, Alpaca": (
         {"instruction": "Sort.", "input": "2 1", "history": [["hi", "ho"]], "chosen": "1 2", "rejected": "2 1"},
-        [user("hi"), bot("ho"), user("Sort.\n2 1"), bot("1 2")],
+        [user("hi"), {**bot("ho"), "weight": 0}, user("Sort.\n2 1"), bot("1 2")],
     ),
     "question and system": (
         {"system": "s", "question": "q", "chosen": "a", "rejected": "b"},
@@ -100,7 +100,7 @@ PAIRS: dict[str, tuple[Row, list[Row]]] = {
     "answers that are JSON": ({"prompt": "q", "chosen": '{"a": 1}', "rejected": "[1]"}, [QA[0], bot('{"a": 1}')]),
     "history as JSON": (
         {"instruction": "q", "history": json.dumps([["hi", "ho"]]), "chosen": "a", "rejected": "b"},
-        [user("hi"), bot("ho"), *QA],
+        [user("hi"), {**bot("ho"), "weight": 0}, *QA],
     ),
     "a request as JSON": (
         {"input": json.dumps({"messages": [user("q")]}), "preferred_output": "a", "non_preferred_output": "b"},

@@ -56,30 +56,26 @@ def _said(messages: Messages) -> list[tuple[str, str]]:
     return [(turn["role"], turn["content"].strip()) for turn in messages if turn["role"] != "system"]
 
 
-def rival_maps(records: Sequence[Record], columns: Mapping[str, str]) -> list[str]:
-    """The maps between which the user has to choose, where a short ``answer`` stands beside a likelier response.
+def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """What the user has to choose between, where a short ``answer`` stands beside a likelier response.
 
     Args:
         records: a file's first rows.
         columns: what they are read from, by role.
 
     Returns:
-        Arguments of ``--map``, the likeliest first; none where nothing is in doubt.
+        The longer column, and two arguments of ``--map``, the likelier first; None where nothing is in doubt.
     """
     answer = columns.get("response")
     if answer is None or fold(answer) != "answer":
-        return []
+        return None
     named = {fold(column): column for record in records for column in record}
-    longer = [
-        named[name]
-        for name in (*_RESPONSES, *_REASONS)
-        if name in named and named[name] not in columns.values() and _is_longer(records, named[name], answer)
-    ]
-    if not longer:
-        return []
-    first = longer[0]
-    likelier = {**columns, "reasoning": first} if fold(first) in _REASONS else {**columns, "response": first}
-    return [_map(likelier), _map(columns)]
+    for name in (*_RESPONSES, *_REASONS):
+        column = named.get(name)
+        if column is not None and column not in columns.values() and _is_longer(records, column, answer):
+            likelier = {**columns, "reasoning" if name in _REASONS else "response": column}
+            return column, _map(likelier), _map(columns)
+    return None
 
 
 def _is_longer(records: Sequence[Record], column: str, than: str) -> bool:

@@ -19,7 +19,7 @@ from autoselection.conversation import Conversation, Message
 from autoselection.errors import ConfigError, PoolError
 from autoselection.pool import formats
 from autoselection.pool.column_advice import OPTIONS, advice, is_conversation
-from autoselection.pool.column_choice import rival_maps, turns_first, unread_reasoning, whole_reading
+from autoselection.pool.column_choice import rival_of, turns_first, unread_reasoning, whole_reading
 from autoselection.pool.dialects import DIALECTS, Dialect, dialects_of, unreadable
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import Record
@@ -357,10 +357,11 @@ def layout_of(
         """The layout that the first rows tell, unless a likelier answer stands beside the one that it would take."""
         found = layout(row_format, renamed, told=True)
         columns = found.roles(records)
-        if maps := rival_maps(records, columns):
+        if (rival := rival_of(records, columns)) is not None:
+            longer, likelier, bare = rival
             raise PoolError(
-                f"{path} has a longer text beside the column {columns['response']!r}, which may be the response to be learnt: name "
-                f"the columns (in a configuration: pool.ingest.map), `{command} --map {maps[0]}` or `{command} --map {maps[1]}`."
+                f"{path} has the column {longer!r} with longer text beside {columns['response']!r}, which may be a bare result: name "
+                f"what is to be learnt (in a configuration: pool.ingest.map), `{command} --map {likelier}` or `{command} --map {bare}`."
             )
         reasoning = unread_reasoning(records, columns, command)
         found.remarks = (*remarks, *([reasoning] if reasoning is not None else []))

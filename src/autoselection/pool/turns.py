@@ -155,7 +155,7 @@ def system_text(value: Any, reading: Reading) -> str | None:
         given = value  # text that looks like data
     if is_missing(given):
         return None
-    if not isinstance(given, str) and not isinstance(given, list):
+    if not isinstance(given, str) and not (isinstance(given, list) and all(isinstance(part, dict) for part in given)):
         said = f"field 'system' must be a string, not {kind_of(value)}"
         raise RowError(said, f"text that is {kind_of(value)}", "system", "text, or a list of text parts")
     message: Message = {"role": "system", "content": given}  # type: ignore[typeddict-item]
