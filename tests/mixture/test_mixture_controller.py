@@ -162,3 +162,20 @@ def test_lists_are_mixtures_too_and_a_score_that_is_never_there_is_told() -> Non
     with pytest.raises(StudyError, match="NaN in every run needs the weight 0"):
         MixtureController(space, [1.0, 1.0], 3).run(lambda run: [run.shares[0], float("nan")])
     assert MixtureController(space, [1.0], 3).run(lambda run: None) is None  # all failed
+
+
+@pytest.mark.parametrize("unweighted", [np.nan, 0.0])
+def test_a_score_of_weight_0_may_be_missing(unweighted: float) -> None:
+    space = MixtureSpace(("web", "code", "maths"), Levels(("only",), (1.0,)))
+    goal = np.array([0.2, 0.7, 0.1])
+
+    def searched(other: float) -> MixtureController:
+        controller = MixtureController(space, [1.0, 0.0], budget=8)
+        controller.run(lambda run: [-float(((run.shares - goal) ** 2).sum()), other])
+        return controller
+
+    found = searched(unweighted)
+    scores = [float(run.scores[0]) for run in found.history if run.scores is not None]
+    assert found.best is not None and found.best.candidate.number == int(np.argmax(scores)) + 1 > 1
+    asked = np.array([run.candidate.shares for run in found.history])
+    assert np.array_equal(asked, [run.candidate.shares for run in searched(0.0).history])

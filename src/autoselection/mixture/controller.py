@@ -128,7 +128,7 @@ class MixtureController:
     def best(self) -> EvaluatedMixture | None:
         """The run at the target with the best objective; None before the first."""
         known = [
-            (float(run.scores @ self.weights), -run.candidate.number, run)
+            (self._objective(run.scores), -run.candidate.number, run)
             for run in self.history
             if run.candidate.level == self.space.levels.target and run.scores is not None and self._complete(run.scores)
         ]
@@ -228,6 +228,11 @@ class MixtureController:
     def _complete(self, scores: Array) -> bool:
         return bool(np.isfinite(scores[self.weights != 0]).all())
 
+    def _objective(self, scores: Array) -> float:
+        """The weighted score; a score of weight 0 may be missing, and 0 times NaN is NaN."""
+        used = self.weights != 0
+        return float(scores[used] @ self.weights[used])
+
     def _add(self, shares: Array, level: int, place: int | None, reason: str) -> None:
         self._asked.append(MixtureCandidate(len(self._asked) + 1, shares, level, place, reason))
 
@@ -248,7 +253,7 @@ class MixtureController:
         target = self.space.levels.target
         if self.space.candidates is None:
             known = sorted(
-                (-run.candidate.level, -float(run.scores @ self.weights), run.candidate.number)
+                (-run.candidate.level, -self._objective(run.scores), run.candidate.number)
                 for run in self.history
                 if run.scores is not None and self._complete(run.scores)
             )
