@@ -153,9 +153,39 @@ def test_used_folders_are_not_overwritten(pool: Pool, tmp_path: Path) -> None:
     (tmp_path / "hf" / "thesis.tex").write_text("dear")
     with pytest.raises(ConfigError, match="holds more than an earlier export"):
         export_hf_dataset(pool, [0], tmp_path / "hf", CARD, overwrite=True)
+    (tmp_path / "hf" / "thesis.tex").unlink()
+    export_hf_dataset(pool, [0], tmp_path / "hf", CARD, overwrite=True)
     with pytest.raises(ConfigError, match="is a file"):
         export_hf_dataset(pool, [0], tmp_path / "in.jsonl", CARD)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["hf", "in.jsonl", "pool"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("data/raw.csv", "mine"),
+        ("data/sub/train-x.parquet", "mine"),
+        ("data/train-/x", "mine"),
+        ("README.md", "# Mine"),
+        ("README.md", "---\ntags: [mine]\n---\n# Mine"),
+        ("README.md", "---\ntags: autoselection: [\n---\n"),
+        ("README.md", None),
+    ],
+)
+def test_a_folder_of_somebody_else_with_readme_and_data_is_never_replaced(
+    name: str, text: str | None, pool: Pool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hf"
+    export_hf_dataset(pool, [0], folder, CARD)
+    if text is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="holds more than an earlier export"):
+        export_hf_dataset(pool, [1], folder, CARD, overwrite=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_rows_that_count_more_than_once_are_written_as_often_and_the_report_says_so(pool: Pool, tmp_path: Path) -> None:

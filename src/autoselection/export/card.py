@@ -12,9 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoselection.documents import dump_yaml
+from autoselection.documents import dump_yaml, parse_yaml
+from autoselection.errors import ConfigError
 from autoselection.markup import escape, one_line
 from autoselection.recipes.lineage_warnings import lineage_remarks
+
+#: Tag in the front matter of every card: what tells them from a README of somebody else.
+TAG = "autoselection"
 
 _MAX_NAME = 200
 _MAX_SOURCES = 50
@@ -117,6 +121,17 @@ def render_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def is_card(text: str) -> bool:
+    """Whether a README is such a card: its front matter has the tag."""
+    match = re.match(r"---\n(.*?)\n---\s", text, re.DOTALL)
+    try:
+        document = parse_yaml(match[1], "front matter")[0] if match else None
+    except ConfigError:
+        return False
+    tags = document.get("tags") if isinstance(document, dict) else None
+    return isinstance(tags, list) and TAG in tags
+
+
 def _code(name: str) -> str:
     """A column's name as code; escaped where it is not a plain one."""
     return f"`{name}`" if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) else escape(name)
@@ -128,7 +143,7 @@ def _front_matter(card: DatasetCard, rows: int, data_files: str) -> str:
         document["license"] = one_line(card.license)[:_MAX_NAME]
     document |= {
         "task_categories": ["text-generation"],
-        "tags": ["autoselection", "data-selection", "instruction-tuning"],
+        "tags": [TAG, "data-selection", "instruction-tuning"],
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>1M")],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": data_files}]}],
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from autoselection.errors import ConfigError
+from autoselection.export.card import is_card
 from autoselection.export.containers import SUFFIXES, container_of
 from autoselection.export.layouts import LayoutName
 
@@ -15,6 +17,7 @@ FormatName = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "hf"
 #: Name of the data set in a folder for LLaMA-Factory or Axolotl.
 DATASET_NAME = "subset"
 AXOLOTL_FILE = "axolotl.yaml"
+_DATA_FILE = re.compile(r"train-.*\.parquet", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,31 @@ def export_target(
 
 
 def check_folder(directory: Path, overwrite: bool) -> None:
-    """Refuse a dataset folder that is in use: ConfigError."""
+    """Refuse a dataset folder that is in use, or to replace one that is no earlier export: ConfigError."""
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory} is a file; give a folder to export to.")
-    if not directory.is_dir():
+    if not directory.is_dir() or not any(directory.iterdir()):
         return
-    names = {entry.name for entry in directory.iterdir()}
-    if names and not overwrite:
+    if not overwrite:
         raise ConfigError(f"{directory} is not empty; name another folder, or pass --overwrite.")
-    if not names <= {"README.md", "data"}:
-        raise ConfigError(f"{directory} holds more than an earlier export; export to another folder.")
+    foreign = _foreign(directory)
+    if foreign is not None:
+        raise ConfigError(
+            f"{directory} holds more than an earlier export ({foreign}), and would be replaced as a whole: export to another folder."
+        )
+
+
+def _foreign(directory: Path) -> str | None:
+    """Something in a folder that no export of a dataset folder wrote there, by its path in it; None without."""
+    readme, data = directory / "README.md", directory / "data"
+    for entry in sorted(directory.iterdir()):
+        if entry not in (readme, data):
+            return entry.name
+    if not readme.is_file() or not is_card(readme.read_text(encoding="utf-8", errors="replace")):
+        return "README.md" if readme.exists() else "data without its README.md"
+    if data.exists() and not data.is_dir():
+        return "data"
+    for entry in sorted(data.iterdir()) if data.is_dir() else ():
+        if not entry.is_file() or not _DATA_FILE.fullmatch(entry.name):
+            return f"data/{entry.name}"
+    return None
