@@ -134,7 +134,9 @@ def test_every_layout_in_every_container_is_read_back(
         assert list(zip(again.row_ids(), again.sources(), again.messages(), strict=True)) == [row[:3] for row in kept]
         if layout == "messages" and suffix in (".jsonl", ".json", ".jsonl.gz", ".ndjson", ".json.gzip"):
             places = [{"_file": str(folder / "in.jsonl"), "_line": int(row[0][1:]) + 1} for row in kept]
-            assert again.metas() == [{**row[3], **place} for row, place in zip(kept, places, strict=True)]
+            named = {"prompt": "own_own_prompt" if any("own_prompt" in row[3] for row in chosen) else "own_prompt"}
+            own = [{named.get(name, name): value for name, value in row[3].items()} for row in kept]
+            assert again.metas() == [{**columns, **place} for columns, place in zip(own, places, strict=True)]
 
 
 def test_columns_keep_their_types_and_what_has_none_becomes_json(tmp_path: Path) -> None:
@@ -203,8 +205,35 @@ def test_a_column_of_a_name_that_the_layout_uses_is_renamed_and_said(tmp_path: P
     (row,) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert (row["prompt"], row["own_own_prompt"], row["own_prompt"]) == ("q", "mine", "too")
     assert report.remarks == (
-        "The column 'prompt' is called 'own_own_prompt' in the file: the format itself uses its name.",
+        "The column 'prompt' is called 'own_own_prompt' in the file: the format, or a program that reads it, uses its name.",
     )
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "value"),
+    [
+        ("messages", "conversations", [{"from": "human", "value": "x"}, {"from": "gpt", "value": "y"}]),
+        ("messages", "system", "mine"),
+        ("messages", "labels", "mine"),
+        ("sharegpt", "messages", [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]),
+        ("sharegpt", "system", "mine"),
+        ("alpaca", "messages", [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]),
+        ("prompt-completion", "messages", [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]),
+        ("prompt-completion", "text", "mine"),
+    ],
+)
+def test_no_column_of_the_users_own_is_taken_for_the_conversation(
+    layout: Any, name: str, value: Any, tmp_path: Path
+) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    (tmp_path / "in.jsonl").write_text(json.dumps({"id": "r0", "turns": turns, name: value}))
+    ingest([tmp_path / "in.jsonl"], tmp_path / "pool", IngestConfig(map={"messages": "turns"}))
+    pool = Pool.open(tmp_path / "pool")
+    assert pool.metas()[0][name] == value
+    export_rows(pool, None, tmp_path / "out.jsonl", layout)
+    ingest([tmp_path / "out.jsonl"], tmp_path / "again")
+    again = Pool.open(tmp_path / "again")
+    assert again.messages() == pool.messages() and again.metas()[0][f"own_{name}"] == value
 
 
 def test_history_system_and_what_cannot_be_held(pool: Pool, tmp_path: Path) -> None:

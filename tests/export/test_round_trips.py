@@ -408,7 +408,10 @@ def test_trl_tokenizes_an_exported_folder_as_the_template_writes_it(tmp_path: Pa
 
     plain_row = Conversation([USER, {"role": "assistant", "content": "a"}])
     rows = [plain_row, ODD, Conversation(ODD.messages[:3], None)]
-    pool = make_pool(tmp_path, [(row, {"tags": ["x"]}) for row in rows])
+    # Names that TRL itself reads: of prompts and answers, other turns, tokens and masks, media.
+    raw = [{"from": "human", "value": "raw"}, {"from": "gpt", "value": "turns"}]
+    own = {"prompt": "raw", "completion": "raw", "conversations": raw, "labels": [1], "input_ids": [1], "images": ["a"]}
+    pool = make_pool(tmp_path, [(row, {"tags": ["x"], "text": "raw", **own}) for row in rows])
     export_subset(pool, None, tmp_path / "hf")
     export_subset(pool, None, tmp_path / "rows.parquet")
     model = Path(autoselection.__file__).parent / "demo" / "data" / "model"

@@ -61,7 +61,7 @@ def export_hf_dataset(
     wanted = pool.check_rows(rows)
     check_folder(directory, overwrite)
     layout = LAYOUTS["messages"]
-    own = own_columns(pool, wanted, columns, {*_IDENTITY, *layout.fields})
+    own = own_columns(pool, wanted, columns, {*_IDENTITY, *layout.fields, *layout.reserved})
     shape = shape_of(pool, wanted, layout, "parquet")
     found = Written()
     with whole_folder(directory) as folder:

@@ -89,7 +89,7 @@ def export_rows(
     path = Path(path)
     target = export_target(path, layout, overwrite=overwrite, file=True)
     form, wanted, marked = LAYOUTS[layout], pool.check_rows(rows), marks or {}
-    own = own_columns(pool, wanted, columns, {*_IDENTITY, *form.fields, *marked})
+    own = own_columns(pool, wanted, columns, {*_IDENTITY, *form.fields, *form.reserved, *marked})
     shape = shape_of(pool, wanted, form, target.container)
     types = {name: _mark_type(column) for name, column in marked.items()}
     schema = pa.schema([*_IDENTITY.items(), *shape.fields().items(), *types.items(), *own.schema()])

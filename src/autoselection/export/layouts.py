@@ -37,6 +37,7 @@ class Layout:
         optional: fields that are left out of a file in which no row has them.
         typed: types of fields in a file in which some turn has more than two keys.
         further: key that all turns of such a file have, as text; None: each has the keys that it needs.
+        reserved: further names that what reads such rows would take for its own: no column of the user's has one.
     """
 
     name: LayoutName
@@ -45,6 +46,7 @@ class Layout:
     optional: tuple[str, ...] = ()
     typed: Mapping[str, pa.DataType] = field(default_factory=dict)
     further: str | None = None
+    reserved: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,11 @@ def has_more(turns: Sequence[Mapping[str, Any]] | Sequence[Message]) -> bool:
     return any(len(turn) > 2 for turn in turns)
 
 
+#: Columns that TRL's SFTTrainer (1.16) looks for besides those of a layout: it would train on them, mask by them, or stop.
+_TRL_COLUMNS = frozenset((
+    "messages", "conversations", "tools", "prompt", "completion", "chosen", "rejected", "image", "images",
+    "input_ids", "labels", "completion_mask", "assistant_masks", "seq_lengths", "chat_template_kwargs",
+))  # fmt: skip
 _TEXT = pa.string()
 _JSON = pa.json_(_TEXT)
 #: Text with the logical type JSON: keys only where they are, whatever other rows have.
@@ -177,6 +184,7 @@ LAYOUTS: Mapping[LayoutName, Layout] = {
             _messages,
             ("tools",),
             typed={"messages": pa.list_(_JSON)},
+            reserved=_TRL_COLUMNS | {"system"},
         ),
         Layout(
             "sharegpt",
@@ -185,6 +193,7 @@ LAYOUTS: Mapping[LayoutName, Layout] = {
             ("tools",),
             typed={"conversations": pa.list_(pa.struct([*_TURN, (MESSAGES_KEY, _TEXT)]))},
             further=MESSAGES_KEY,
+            reserved=_TRL_COLUMNS | {"system"},
         ),
         Layout(
             "alpaca",
@@ -197,12 +206,14 @@ LAYOUTS: Mapping[LayoutName, Layout] = {
             },
             _alpaca,
             ("system", "history"),
+            reserved=frozenset(("messages", "conversations")),
         ),
         Layout(
             "prompt-completion",
             {"prompt": _TEXT, "completion": _TEXT, "system": _TEXT},
             _prompt_completion,
             ("system",),
+            reserved=_TRL_COLUMNS | {"text"},
         ),
     )
 }

@@ -155,7 +155,7 @@ def shape_of(pool: Pool, rows: NDArray[np.int64], layout: Layout, container: str
 def remarks_on(found: Written, own: OwnColumns, container: str, layout: str) -> list[str]:
     """What has to be known of a file besides the rows left out, in sentences."""
     said = [
-        f"The column '{name}' is called '{new}' in the file: the format itself uses its name."
+        f"The column '{name}' is called '{new}' in the file: the format, or a program that reads it, uses its name."
         for name, new in own.renamed.items()
     ]
     if has_types(container):

@@ -40,7 +40,7 @@ class OwnColumns:
         types: Arrow type of each.
         as_json: those that only JSON can hold where columns have types.
         as_text: those that only JSON text can hold there.
-        renamed: what a column is called in the file, where the format itself uses its name.
+        renamed: what a column is called in the file, where the format, or what reads it, uses its name.
     """
 
     names: tuple[str, ...]
@@ -81,7 +81,7 @@ def own_columns(
 
     Args:
         wanted: names to write; None for all.
-        taken: names that the format itself uses: a column of such a name is written as ``own_NAME``.
+        taken: names that the format, or what reads it, uses: a column of such a name is written as ``own_NAME``.
         places: the file and line of each row are columns, too.
 
     Raises:
