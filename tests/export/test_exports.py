@@ -189,9 +189,19 @@ def test_a_folder_of_somebody_else_with_readme_and_data_is_never_replaced(
 
 
 def test_rows_that_count_more_than_once_are_written_as_often_and_the_report_says_so(pool: Pool, tmp_path: Path) -> None:
-    report = export_messages(pool, np.array([2, 0, 0, 0, 1, 1]), tmp_path / "out.jsonl")
-    assert [record["id"] for record in read_lines(report.path)] == ["tool", "one", "one", "one", "multi", "multi"]
+    report = export_messages(pool, np.array([2, 0, 1, 0, 0, 1]), tmp_path / "out.jsonl")
+    assert [record["id"] for record in read_lines(report.path)] == ["tool", "one", "multi", "one", "one", "multi"]
     assert report.remarks == (
         "3 of the 6 rows are copies: a row that counts more than once stands there as often, under one id.",
     )
     assert export_messages(pool, np.array([2, 0, 1]), tmp_path / "out.jsonl").remarks == ()
+
+
+def test_a_card_tells_different_rows_and_copies_apart(pool: Pool, tmp_path: Path) -> None:
+    export_hf_dataset(pool, [2, 0, 0, 0, 1, 1, 2, 3, 4, 4], tmp_path / "hf", CARD)
+    text = (tmp_path / "hf" / "README.md").read_text()
+    assert "5 of the 5 rows (100.0%) of a fixed" in text and "With copies it has 10 rows:" in text
+    assert "| web | 4 | 8 | 4 |" in text and "| tools \\| \\# x | 1 | 2 | 1 |" in text
+    export_hf_dataset(pool, [2, 0], tmp_path / "once", CARD)
+    text = (tmp_path / "once" / "README.md").read_text()
+    assert "2 of the 5 rows (40.0%)" in text and "copies" not in text and "| web | 1 | 4 |" in text

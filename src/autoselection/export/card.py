@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from autoselection.documents import dump_yaml, parse_yaml
@@ -69,25 +70,32 @@ def render_card(
     sources: Mapping[str, tuple[int, int]],
     columns: Mapping[str, str],
     data_files: str = "data/train-*.parquet",
+    copies: Mapping[str, int] = MappingProxyType({}),
 ) -> str:
     """The card as Markdown with YAML front matter.
 
     Args:
         card: what to tell.
-        rows: rows of the subset.
+        rows: rows of the subset, with copies.
         pool_rows: rows of the pool it was cut from.
         pool_fingerprint: content hash of that pool.
-        sources: rows in the subset and rows in the pool, by source.
+        sources: rows in the subset (with copies) and rows in the pool, by source.
         columns: what the columns hold, by name (Markdown, not escaped).
         data_files: pattern of the files of rows, from the card's folder.
+        copies: rows of the subset that stand there once more, by source.
     """
-    share = rows / pool_rows if pool_rows else 0.0
+    different = rows - sum(copies.values())
+    share = different / pool_rows if pool_rows else 0.0
     parts = [
         _front_matter(card, rows, data_files),
         f"# {escape(card.title)}",
-        f"{rows:,} of the {pool_rows:,} rows ({share:.1%}) of a fixed instruction pool, selected by the recipe below "
+        f"{different:,} of the {pool_rows:,} rows ({share:.1%}) of a fixed instruction pool, selected by the recipe below "
         "with AutoSelection. No row was changed or rewritten.",
     ]
+    if different < rows:
+        parts.append(
+            f"With copies it has {rows:,} rows: one that counts more than once stands there as often, under one id."
+        )
     if card.description:
         parts.append(escape(card.description, limit=4000))
     facts = [
@@ -113,7 +121,7 @@ def render_card(
             "## State vector",
             _table(("measure", "value"), [(escape(name), _number(value)) for name, value in state]),
         ]
-    parts += ["## Sources", _source_table(sources)]
+    parts += ["## Sources", _source_table(sources, copies)]
     parts += [
         "## Columns",
         "\n".join(f"- {_code(name)}: {what}" for name, what in columns.items()),
@@ -192,14 +200,17 @@ def _score_table(scores: Mapping[str, Mapping[str, float | None]], weights: Mapp
     return _table(("subset", *named, "mean"), rows)
 
 
-def _source_table(sources: Mapping[str, tuple[int, int]]) -> str:
+def _source_table(sources: Mapping[str, tuple[int, int]], copies: Mapping[str, int]) -> str:
+    """Rows of each source; where some count more than once, different ones and all with copies."""
     ordered = sorted(sources.items(), key=lambda item: (-item[1][0], item[0]))
-    rows = [(escape(name), f"{kept:,}", f"{total:,}") for name, (kept, total) in ordered[:_MAX_SOURCES]]
-    rest = ordered[_MAX_SOURCES:]
+    counted = [(escape(name), kept - copies.get(name, 0), kept, total) for name, (kept, total) in ordered]
+    shown, rest = counted[:_MAX_SOURCES], counted[_MAX_SOURCES:]
     if rest:
-        kept, total = (sum(counts[index] for _, counts in rest) for index in (0, 1))
-        rows.append((f"{len(rest)} more", f"{kept:,}", f"{total:,}"))
-    return _table(("source", "rows", "rows in the pool"), rows)
+        shown.append((f"{len(rest)} more", *(sum(row[place] for row in rest) for place in (1, 2, 3))))
+    header, places = ("source", "rows", "rows in the pool"), (1, 3)
+    if copies:
+        header, places = ("source", "rows", "with copies", "rows in the pool"), (1, 2, 3)
+    return _table(header, [(row[0], *(f"{row[place]:,}" for place in places)) for row in shown])
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

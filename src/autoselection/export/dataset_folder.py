@@ -75,6 +75,7 @@ def export_hf_dataset(
             sources={name: (found.sources[name], total) for name, total in pool.manifest.sources.items()},
             columns=_described(shape, found, own),
             data_files=data_files,
+            copies=found.copies,
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
     return found.report(directory, remarks_on(found, own, "parquet", layout.name))

@@ -69,17 +69,17 @@ class Written:
         sources: rows written of each source.
         left_out: ids of the rows left out.
         reasons: why, with counts.
-        copies: rows written that are the row before once more (count): those that count more than once stand there as often.
+        copies: rows written that were written before, of each source: those that count more than once stand there as often.
     """
 
     rows: int = 0
     formulas: int = 0
     weighted: int = 0
-    copies: int = 0
+    copies: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
-    _last: str | None = None
+    _seen: set[int] = field(default_factory=set)
 
     def records(
         self,
@@ -107,9 +107,11 @@ class Written:
                 self.reasons[str(problem)] += 1
                 continue
             self.rows += 1
-            self.copies += row_id == self._last
-            self._last = row_id
             self.sources[source] += 1
+            row = int(rows[number])
+            if row in self._seen:
+                self.copies[source] += 1
+            self._seen.add(row)
             self.weighted += any("weight" in message for message in conversation.messages)
             yield record
 
@@ -118,7 +120,7 @@ class Written:
         said = [*remarks]
         if self.copies:
             said.append(
-                f"{self.copies:,} of the {self.rows:,} rows are copies: a row that counts more than once stands there as often, "
+                f"{self.copies.total():,} of the {self.rows:,} rows are copies: a row that counts more than once stands there as often, "
                 "under one id."
             )
         return ExportReport(path, self.rows, tuple(self.left_out), dict(self.reasons.most_common()), tuple(said))
