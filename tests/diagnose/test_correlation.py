@@ -9,6 +9,9 @@ from scipy.stats import kendalltau, spearmanr
 
 from autoselection.diagnose import MIN_TRIALS, calibrate, correlate, rank_correlations
 from autoselection.diagnose.correlation import interval
+from autoselection.diagnose.diagnosis import state_proxies
+from autoselection.recipes import state_vector
+from autoselection.signals import SignalTable
 
 PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=25)
 
@@ -107,3 +110,12 @@ def test_the_levels_of_calibration_are_those_of_the_normal_distribution() -> Non
     for level, share in covered.items():
         limit = stats.norm.ppf(0.5 + level / 2)
         assert share.value == pytest.approx(limit / 4, abs=1e-3)
+
+
+def test_proxies_of_a_pool_with_a_source_a_row_are_few() -> None:
+    n = 5000
+    table = SignalTable.from_arrays({"n_tokens": np.ones(n)}, source=[f"https://x.org/{i}" for i in range(n)])
+    states = [state_vector(np.arange(start, n), table).to_dict() for start in (0, 100, 200)]
+    proxies = {proxy.name: proxy for proxy in state_proxies(states)}
+    assert len(proxies) < 100
+    assert proxies["source_share/4980 other sources"].values[0] == pytest.approx(4980 / 5000)

@@ -63,7 +63,7 @@ def test_card_tells_recipe_lineage_state_and_scores() -> None:
     assert "| 1 | ifd\\_filter | fraction=0.65, direction=low | 5,000 | 3,250 | 1,750 | 3 |" in body
     assert "| this subset | -0.3 | -0.25 | -0.275 |" in body
     assert "| full data | -0.4 | – | – |" in body
-    assert "| score\\_per\\_task / addition | 0.1235 |" in body
+    assert "| score\\_per\\_task/addition | 0.1235 |" in body
     assert "| mean\\_varentropy | – |" in body
     assert "| web | 1 | 2 |" in body
     assert "- Seed: 7" in body
@@ -150,3 +150,9 @@ def test_card_is_readable_by_the_hub_library(pool: Pool, tmp_path: Path) -> None
     assert card.data.tags == ["autoselection", "data-selection", "instruction-tuning"]
     assert "| web | 1 | 4 |" in card.text
     assert "tools \\| \\# x" in card.text
+
+
+def test_of_a_state_with_thousands_of_sources_the_largest_are_told() -> None:
+    shares = {f"https://x.org/{i}": 1 / 5000 for i in range(5000)}
+    text = render(DatasetCard("x", {}, state={"source_share": shares, "source_token_share": shares}))
+    assert len(text.splitlines()) < 300 and "| source\\_share/4980 other sources | 0.996 |" in text

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoselection.recipes import state_vector
+from autoselection.recipes.state import shown_numbers
 from autoselection.signals.table import SignalTable
 
 
@@ -102,3 +103,26 @@ def test_what_has_rows_is_described_by_them() -> None:
 
     table = SignalTable.from_arrays({"n_tokens": np.arange(5.0)})
     assert state_vector(Some(), table) == state_vector(np.array([1, 3]), table)
+
+
+def test_of_many_sources_the_largest_are_shown_and_the_others_as_one() -> None:
+    n = 300
+    codes = np.r_[np.repeat(np.arange(10), 10), np.arange(10, 210)]
+    columns = {"n_tokens": np.full(n, 2.0)}
+    table = SignalTable.from_arrays(columns, source=[f"s{code:03d}" for code in codes])
+    # The first subset has the large sources, and the second 8 small ones.
+    states = [state_vector(rows, table).to_dict() for rows in (np.arange(150), np.arange(292, 300))]
+    one, two = shown_numbers(states)
+    shares = [name for name in one if name.startswith("source_share/")]
+    assert list(one) == list(two) and len(shares) == 21
+    assert shares[-1] == "source_share/190 other sources" and "source_token_share/190 other sources" in one
+    assert {f"source_share/s{code:03d}" for code in [*range(10), *range(202, 210)]} < set(shares)
+    for numbers in (one, two):
+        for field in ("source_share", "source_token_share"):
+            assert sum(value for name, value in numbers.items() if name.startswith(field)) == pytest.approx(1.0)
+    assert {name: value for name, value in one.items() if "source" not in name} == {
+        name: value for name, value in states[0].items() if "source" not in name and value != {}
+    }
+    few = SignalTable.from_arrays({"n_tokens": np.ones(21)}, source=[f"s{i}" for i in range(21)])
+    state = state_vector(np.arange(21), few)
+    assert shown_numbers([state.to_dict()])[0] == state.flat()

@@ -26,6 +26,7 @@ from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import write_report
 from autoselection.study import Study, run_study, tracked
 from autoselection.tracking import track_study
+from autoselection.tracking.runs import trial_runs
 from autoselection.tracking.secrets import Secrets
 
 EMPTY = "http://127.0.0.1:9"  # nothing listens there
@@ -238,6 +239,14 @@ def test_a_study_and_each_of_its_trials_are_runs(name: str, study: Study, place:
     assert told.numbers[f"test/winner _{best.id}_/score"] == pytest.approx(winner.score, rel=1e-5)
     if name != "tensorboard":  # there, one folder holds them all
         assert run.grouped
+
+
+def test_of_many_sources_the_same_few_are_sent_of_every_trial(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoselection.recipes.state.SHOWN_SOURCES", 1)
+    shares = [{name for name in run.numbers if "source_share" in name} for run in trial_runs(study)]
+    named = len(study.all_trials()[0].record["state"]["source_share"])
+    assert named > 2 and all(found == shares[0] for found in shares)
+    assert len(shares[0]) == 2 and f"state/source_share/{named - 1} other sources" in shares[0]
 
 
 @has("mlflow")

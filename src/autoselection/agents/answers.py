@@ -24,6 +24,7 @@ from autoselection.markup import bullets, inline
 from autoselection.operators import Operator, default_registry
 from autoselection.recipes import lineage_remarks, state_vector
 from autoselection.recipes.ready import ready_recipes
+from autoselection.recipes.state import shown_states
 from autoselection.report.answer import study_answer
 from autoselection.report.tables import diagnosis_sheet, study_notes, study_sheets
 from autoselection.signals import SignalTable
@@ -190,7 +191,7 @@ def tried(session: AgentSession, asked: RecipeArguments) -> Answer:
             {"step": told, "rows_in": step.rows_in, "rows_out": step.rows_out, "without_a_score": step.missing}
             for told, step in zip(result.recipe.describe_steps(), result.lineage, strict=True)
         ],
-        "subset": state_vector(result.rows, table).to_dict(),
+        "subset": shown_states([state_vector(result.rows, table).to_dict()])[0],
         "warnings": lineage_remarks(result.lineage),
     }
     if same:

@@ -19,6 +19,7 @@ from autoselection.errors import ConfigError
 from autoselection.files import write_text
 from autoselection.markup import bullets, inline
 from autoselection.markup import table as markdown_table
+from autoselection.recipes.state import shown_numbers
 from autoselection.signals import SignalTable
 
 Kind = Literal["state", "size", "signal", "prediction", "left out", "fidelity", "test"]
@@ -193,8 +194,9 @@ def diagnose(
 
 
 def state_proxies(states: Sequence[Mapping[str, Any]]) -> list[Proxy]:
-    """A proxy for every field of state vectors given as plain data; entries of a mapping are called ``field/key``."""
-    flat = [_flat(state) for state in states]
+    """A proxy for every field of state vectors given as plain data (of many sources the largest, and all others as one); entries of a
+    mapping are called ``field/key``."""
+    flat = shown_numbers(states)
     names = list(dict.fromkeys(name for state in flat for name in state))
     return [
         Proxy(name, "state", np.array([_value(state.get(name)) for state in flat], np.float64))
@@ -222,15 +224,6 @@ def signal_means(table: SignalTable, subsets: Sequence[NDArray[np.int64]]) -> li
             means = [np.divide(filled[rows].sum(), known[rows].sum()) for rows in subsets]
         made.append(Proxy(f"mean {name}", "signal", np.array(means, np.float64)))
     return made
-
-
-def _flat(state: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in state.items():
-        found |= (
-            {f"{name}/{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {name: value}
-        )
-    return found
 
 
 def _value(number: Any) -> float:

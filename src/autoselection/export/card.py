@@ -17,6 +17,7 @@ from autoselection.documents import dump_yaml, parse_yaml
 from autoselection.errors import ConfigError
 from autoselection.markup import escape, one_line
 from autoselection.recipes.lineage_warnings import lineage_remarks
+from autoselection.recipes.state import shown_numbers
 
 #: Tag in the front matter of every card: what tells them from a README of somebody else.
 TAG = "autoselection"
@@ -34,7 +35,8 @@ class DatasetCard:
         title: name of the dataset, for people.
         recipe: the recipe as a document (``Recipe.to_dict()``).
         lineage: one mapping a step (``StepLineage.to_dict()``): operator, params, rows_in, rows_out, dropped, missing.
-        state: the state vector (``StateVector.to_dict()``); nested mappings are flattened, None is "not measured".
+        state: the state vector (``StateVector.to_dict()``); nested mappings are flattened, of many sources the largest
+            are told, None is "not measured".
         scores: rows of the score table: label → {task: score, higher is better}; None is "failed or not measured".
         weights: by how much the tasks count in the mean of the score table, where they do not count alike: task → weight.
         scores_about: what the scores are (split, metric, seeds), one sentence.
@@ -115,11 +117,11 @@ def render_card(
         if card.scores_about:
             parts.append(escape(card.scores_about, limit=1000))
         parts.append(_score_table(card.scores, card.weights))
-    state = list(_flatten(card.state))
+    state = shown_numbers([card.state])[0]
     if state:
         parts += [
             "## State vector",
-            _table(("measure", "value"), [(escape(name), _number(value)) for name, value in state]),
+            _table(("measure", "value"), [(escape(name), _number(value)) for name, value in state.items()]),
         ]
     parts += ["## Sources", _source_table(sources, copies)]
     parts += [
@@ -211,16 +213,6 @@ def _source_table(sources: Mapping[str, tuple[int, int]], copies: Mapping[str, i
     if copies:
         header, places = ("source", "rows", "with copies", "rows in the pool"), (1, 2, 3)
     return _table(header, [(row[0], *(f"{row[place]:,}" for place in places)) for row in shown])
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat += _flatten(value, f"{prefix}{name} / ")
-        else:
-            flat.append((f"{prefix}{name}", value))
-    return flat
 
 
 def _number(value: Any) -> str:

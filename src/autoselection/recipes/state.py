@@ -19,6 +19,9 @@ from autoselection.signals.table import SignalTable
 
 DRIFT_AND_RELEVANCE = ("distribution_drift", "score_mean", "score_std")
 """The fields that :func:`drift_and_relevance` gives."""
+SHOWN_SOURCES = 20
+"""Sources that are told apart where a state is shown; a pool may have one a row."""
+_OF_SOURCES = ("source_share", "source_token_share")
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,15 @@ class StateVector:
         return cls(**{item.name: document[item.name] for item in fields(cls) if item.name in document})
 
     def _repr_html_(self) -> str:
-        shown = [(name, "" if value is None else value) for name, value in self.flat().items()]
+        numbers = shown_numbers([self.to_dict()])[0]
+        shown = [(name, "" if value is None else value) for name, value in numbers.items()]
         return notebook.page(
             "State of a subset", {}, notebook.table(("field", "value"), shown, what="fields", shown=200)
         )
 
     def flat(self) -> dict[str, float | None]:
         """Every number by name; those of a mapping are called ``field/key``."""
-        result: dict[str, float | None] = {}
-        for name, value in self.to_dict().items():
-            if isinstance(value, dict):
-                result |= {f"{name}/{key}": inner for key, inner in value.items()}
-            else:
-                result[name] = value
-        return result
+        return _flat(self.to_dict())
 
     def names(self) -> tuple[str, ...]:
         """The names of :meth:`flat` that have a value here."""
@@ -96,6 +94,55 @@ class StateVector:
         flat = self.flat()
         values = [flat[name] for name in (self.names() if names is None else names)]
         return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def largest_sources(states: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """The sources that are told apart where states, given as plain data, are shown: those with most rows in one of them.
+
+    All of them if there are no more than one beyond :data:`SHOWN_SOURCES`.
+    """
+    most: dict[str, float] = {}
+    for state in states:
+        for name, share in (state.get("source_share") or {}).items():
+            most[name] = max(most.get(name, 0.0), share)
+    if len(most) <= SHOWN_SOURCES + 1:
+        return frozenset(most)
+    return frozenset(sorted(most, key=lambda name: -most[name])[:SHOWN_SOURCES])
+
+
+def shown_states(states: Sequence[Mapping[str, Any]], sources: frozenset[str] | None = None) -> list[dict[str, Any]]:
+    """States, given as plain data, as they are shown: of many sources the largest, and all others as one.
+
+    Args:
+        sources: those to tell apart, the same for states that are shown beside each other; None: :func:`largest_sources`.
+    """
+    kept = largest_sources(states) if sources is None else sources
+    known = {name for state in states for field in _OF_SOURCES for name in state.get(field) or ()}
+    others = f"{len(known - kept)} other sources"
+    return [
+        {name: _folded(value, kept, others) if name in _OF_SOURCES else value for name, value in state.items()}
+        for state in states
+    ]
+
+
+def shown_numbers(
+    states: Sequence[Mapping[str, Any]], sources: frozenset[str] | None = None
+) -> list[dict[str, float | None]]:
+    """The numbers of :func:`shown_states` by name; those of a mapping are called ``field/key``."""
+    return [_flat(state) for state in shown_states(states, sources)]
+
+
+def _folded(shares: Mapping[str, float], kept: frozenset[str], others: str) -> dict[str, float]:
+    rest = [share for name, share in shares.items() if name not in kept]
+    shown = {name: share for name, share in shares.items() if name in kept}
+    return {**shown, others: sum(rest)} if rest else shown
+
+
+def _flat(state: Mapping[str, Any], prefix: str = "") -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name, value in state.items():
+        found |= _flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
 
 
 class HasRows(Protocol):

@@ -14,7 +14,7 @@ from autoselection.errors import RecipeError, SignalError
 from autoselection.pool import Pool
 from autoselection.recipes.materialize import Materialization, materialize
 from autoselection.recipes.recipe import Recipe
-from autoselection.recipes.state import state_vector
+from autoselection.recipes.state import shown_numbers, state_vector
 from autoselection.signals import SignalTable
 
 
@@ -34,7 +34,7 @@ class Transfer:
     Attributes:
         before, after: what it selects there.
         steps: per step ``operator``, and rows in, rows out and rows without a score in both places.
-        state: by name the numbers of the state vector, before and after; None where one place lacks a signal.
+        state: by name the numbers of the state vector (of many sources the largest), before and after; None where one place lacks a signal.
         shared: rows whose stable id both pools have (count).
         kept: ids of shared rows selected in both places.
         gained, lost: ids of shared rows selected only after, or only before.
@@ -104,9 +104,12 @@ def transfer(recipe: Recipe, before: ScoredPool, after: ScoredPool, *, seed: int
         RecipeError, SignalError: the recipe cannot be applied in one of them; names which.
     """
     results = [_apply(recipe, place, seed) for place in (before, after)]
-    states = [
-        state_vector(result.rows, place.table).flat() for result, place in zip(results, (before, after), strict=True)
-    ]
+    states = shown_numbers(
+        [
+            state_vector(result.rows, place.table).to_dict()
+            for result, place in zip(results, (before, after), strict=True)
+        ]
+    )
     names = list(dict.fromkeys([*states[0], *states[1]]))
     old, new = (set(place.pool.row_ids(result.rows)) for result, place in zip(results, (before, after), strict=True))
     shared = int(pc.sum(pc.is_in(after.pool.ids, value_set=before.pool.ids)).as_py() or 0)

@@ -9,6 +9,7 @@ import numpy as np
 from autoselection.operators import Rows, default_registry
 from autoselection.pool import Pool
 from autoselection.recipes import Materialization, Recipe, Step, state_vector
+from autoselection.recipes.state import shown_numbers
 from autoselection.signals import ScoreReport, SignalReport, SignalTable
 from autoselection.terminal import Terminal
 
@@ -75,7 +76,7 @@ def print_selection(
     headings = ("source", "rows", "of", "share kept", *(("with copies",) if copies else ()))
     console.table("Rows by source", headings, _source_lines(result, pool), numbers=True)
     if verbose:
-        state = state_vector(result.rows, signals).flat().items()
+        state = shown_numbers([state_vector(result.rows, signals).to_dict()])[0].items()
         cells = [(name, "" if value is None else f"{value:.4g}") for name, value in state]
         console.table("State vector", None, cells, numbers=True)
         for number, done in enumerate(result.lineage, start=1):

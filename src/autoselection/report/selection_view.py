@@ -14,6 +14,7 @@ from autoselection.conversation import turn_text
 from autoselection.operators import Judgement, Rows, default_registry
 from autoselection.pool import Pool, Subset
 from autoselection.recipes import Materialization, PrefixCache, Recipe, lineage_remarks, state_vector, why
+from autoselection.recipes.state import shown_numbers
 from autoselection.report.page import RowText
 from autoselection.signals import SignalTable
 from autoselection.signals.families.traces import TOOL_NAMES
@@ -179,7 +180,7 @@ def view_selection(
             for name in sorted(signals.columns)
             if name != TOOL_NAMES
         ),
-        state=state_vector(result.rows, signals).flat(),
+        state=shown_numbers([state_vector(result.rows, signals).to_dict()])[0],
         remarks=tuple(lineage_remarks(result.lineage)),
         subset_hash=result.subset_hash,
     )

@@ -17,6 +17,7 @@ from autoselection.diagnose import Diagnosis, diagnose_study, study_pairs
 from autoselection.errors import ConfigError, PoolError, RecipeError, SignalError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import PrefixCache, RecipeBook, materialize, rows_by_step
+from autoselection.recipes.state import shown_numbers
 from autoselection.report.answer import Answer, study_answer
 from autoselection.report.selection_view import SelectionView, view_selection
 from autoselection.report.sheet import Sheet
@@ -252,7 +253,9 @@ def trial_views(study: Study) -> tuple[TrialView, ...]:
     """Every trial, in order."""
     found = []
     spent, leader = 0.0, None
-    for trial in study.all_trials():
+    trials = study.all_trials()
+    states = shown_numbers([trial.record["state"] for trial in trials])
+    for trial, state in zip(trials, states, strict=True):
         spent += trial.fidelity
         full = trial.fidelity == 1.0
         if full and trial.score is not None:
@@ -279,19 +282,10 @@ def trial_views(study: Study) -> tuple[TrialView, ...]:
                 failure=trial.failure,
                 recipe=trial.recipe.describe(),
                 expected=None if expected is None else (expected["mu"], expected["sigma"]),
-                state=_flat(record["state"]),
+                state=state,
             )
         )
     return tuple(found)
-
-
-def _flat(state: Mapping[str, Any]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    for name, value in state.items():
-        found |= (
-            {f"{name}/{key}": inner for key, inner in value.items()} if isinstance(value, Mapping) else {name: value}
-        )
-    return found
 
 
 def today_scores(study: Study) -> dict[str, float]:

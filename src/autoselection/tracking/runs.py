@@ -13,6 +13,7 @@ import numpy as np
 
 from autoselection._version import __version__
 from autoselection.evaluation import EvaluationResult
+from autoselection.recipes.state import largest_sources, shown_numbers
 from autoselection.report.study_view import KINDS, SHORT
 from autoselection.study import Study
 from autoselection.study.incumbent import current_verdict
@@ -87,9 +88,12 @@ def trial_runs(study: Study) -> Iterator[Run]:
     asked = {event["trial"]["id"]: float(event.get("time") or 0.0) for event in study.journal.of("trial")}
     ended = _times(study)
     final = _final_of_trials(study)
+    # Those of the first trial: what was sent of one trial does not depend on those that come later.
+    sources = largest_sources([trial.record.get("state") or {} for trial in trials[:1]])
     for name in done_trials(study):
         trial = trials[name]
-        yield _trial_run(trial, asked[name], ended.get(name, asked[name]), final.get(name, {}))
+        numbers = _trial_numbers(trial, sources)
+        yield _trial_run(trial, numbers, asked[name], ended.get(name, asked[name]), final.get(name, {}))
 
 
 def _times(study: Study) -> dict[str, float]:
@@ -97,7 +101,7 @@ def _times(study: Study) -> dict[str, float]:
     return {event["trial"]: float(event.get("time") or 0.0) for event in study.journal.of("evaluation")}
 
 
-def _trial_run(trial: Trial, began: float, ended: float, final: Mapping[str, float]) -> Run:
+def _trial_run(trial: Trial, numbers: Mapping[str, Any], began: float, ended: float, final: Mapping[str, float]) -> Run:
     record = trial.record
     recipe = trial.recipe.describe()
     stage = KINDS.get(record["origin"], str(record["origin"])) if trial.fidelity == 1.0 else SHORT
@@ -122,7 +126,7 @@ def _trial_run(trial: Trial, began: float, ended: float, final: Mapping[str, flo
         name=f"{trial.id} {stage}: {recipe}"[: _NAME - 9].rstrip() + f" {hash_}",
         parameters=parameters,
         words={name: value for name, value in words.items() if value},
-        numbers=_finite(_trial_numbers(trial)),
+        numbers=_finite(numbers),
         final=_finite(final),
         began=began,
         ended=ended,
@@ -130,7 +134,7 @@ def _trial_run(trial: Trial, began: float, ended: float, final: Mapping[str, flo
     )
 
 
-def _trial_numbers(trial: Trial) -> dict[str, Any]:
+def _trial_numbers(trial: Trial, sources: frozenset[str]) -> dict[str, Any]:
     results = list(trial.results.values())
     numbers: dict[str, Any] = {"rows": trial.size}
     if trial.score is not None:
@@ -144,7 +148,8 @@ def _trial_numbers(trial: Trial) -> dict[str, Any]:
     expected = trial.record.get("prediction")
     if expected is not None:
         numbers |= {"expected/score": expected["mu"], "expected/deviation": expected["sigma"]}
-    return numbers | {f"state/{name}": value for name, value in _flat(trial.record.get("state") or {})}
+    (state,) = shown_numbers([trial.record.get("state") or {}], sources)
+    return numbers | {f"state/{name}": value for name, value in state.items()}
 
 
 def _costs(results: list[EvaluationResult]) -> dict[str, float]:
@@ -155,14 +160,6 @@ def _costs(results: list[EvaluationResult]) -> dict[str, float]:
         "cost/train_seconds": sum(result.seconds.get("train", 0.0) for result in results),
         "cost/score_seconds": sum(result.seconds.get("eval", 0.0) for result in results),
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _steps(recipe: Mapping[str, Any]) -> dict[str, Value]:
