@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.worlds.synthetic import SyntheticWorld
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autoselection.compare import (
     DEFAULT,
@@ -17,6 +19,7 @@ from autoselection.compare import (
     EvaluationFailed,
     Rows,
     Session,
+    Standing,
     choose_methods,
     incumbents,
     standings,
@@ -24,10 +27,11 @@ from autoselection.compare import (
 from autoselection.compare import methods as known_methods
 from autoselection.compare.method import Method
 from autoselection.compare.scorer import StudyScorer
-from autoselection.compare.session import FIDELITIES
+from autoselection.compare.session import FIDELITIES, Evaluated, standing
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.recipes import subset_hash
 from autoselection.search import SearchConfig
+from autoselection.tasks import merit
 
 BUDGET = 7
 
@@ -96,6 +100,48 @@ def test_standings_are_means_of_repeats() -> None:
     assert [len(rows) for rows in incumbents(session.log, 4) if rows is not None] == [60, 80, 60, 60]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    drawn=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from([1 / 9, 1 / 3, 1.0]), st.booleans(), st.integers(0, 3)),
+        max_size=12,
+    ),
+    floor=st.none() | st.integers(0, 3),
+)
+def test_standings_follow_their_definition(drawn: list[tuple[int, float, bool, int]], floor: int | None) -> None:
+    floors = {} if floor is None else {"task": float(floor)}
+    log: list[Evaluated] = []
+    for which, fidelity, failed, score in drawn:
+        spent = fidelity + (log[-1].spent if log else 0.0)
+        tasks = {} if failed else {"task": float(score)}
+        observed = math.nan if failed else score + which / 10
+        log.append(Evaluated(np.arange(which, which + 9), observed, tasks, fidelity, spent, "x" if failed else None))
+
+    def defined(past: list[Evaluated]) -> tuple[list[int], float] | None:
+        scored = [item for item in past if item.failure is None]
+        highest = [item for item in scored if item.fidelity == max(other.fidelity for other in scored)]
+        same = [[item for item in highest if (item.rows == first.rows).all()] for first in highest]
+        means = [float(np.mean([item.observed for item in items])) for items in same]
+        kept = [{name: float(np.mean([item.tasks[name] for item in items])) for name in floors} for items in same]
+        if not means:
+            return None
+        best = max(range(len(means)), key=lambda place: merit(means[place], kept[place], floors))
+        return highest[best].rows.tolist(), means[best]
+
+    def told(pick: Standing | None) -> tuple[list[int], float] | None:
+        return None if pick is None else (pick.rows.tolist(), pick.seen)
+
+    with pytest.MonkeyPatch.context() as patched:  # hashing the rows of large subsets takes long
+        patched.setattr("autoselection.compare.session.subset_hash", None)
+        found = standings(log, 6, floors)
+        last = standing(log, floors)
+    assert [told(pick) for pick in found] == [
+        defined([e for e in log if e.spent <= cost + 1e-9]) for cost in range(1, 7)
+    ]
+    assert told(last) == defined(log)
+    assert last is None or last.subset == subset_hash(last.rows)
+
+
 def test_what_is_picked_keeps_the_floors_as_soon_as_anything_does() -> None:
     scores = iter([(0.9, 0.1), (0.8, 0.3), (0.2, 0.6), (0.3, 0.5), (0.7, 0.4)])
 
@@ -118,8 +164,8 @@ def test_our_search_is_told_of_floors() -> None:
     task = next(iter(world.observe(world.table.selectable, 0)))
     floors = {task: world.observe(world.table.selectable, 0)[task] - 0.05}
     picked = []
-    for given in ({}, floors):
-        session = Session(world, 9, 0, floors=given)
+    for wanted in ({}, floors):
+        session = Session(world, 9, 0, floors=wanted)
         METHODS["ours"].run(session, 0)
         picked.append(subset_hash(session.log[-1].rows))
     assert picked[0] != picked[1]

@@ -18,14 +18,13 @@ from autoselection.compare.methods import choose_methods
 from autoselection.compare.outputs import write_comparison
 from autoselection.compare.rounds import Rounds
 from autoselection.compare.searches import open_sessions, run_sessions
-from autoselection.compare.session import Session, standings
+from autoselection.compare.session import Session, standing, standings
 from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted, keyed_account
 from autoselection.progress import console
-from autoselection.recipes import subset_hash
 from autoselection.study.kind import JOURNAL, check_kind
 from autoselection.study.opening import prepare_journalled
 from autoselection.study.study import CONFIG, check_folder
@@ -109,7 +108,7 @@ def _run(method: str, seed: int, session: Session, seconds: float, budget: int) 
         method=method,
         seed=seed,
         curve=tuple(float("nan") if pick is None else pick.seen for pick in picks),
-        incumbent=None if last is None else subset_hash(last.rows),
+        incumbent=None if last is None else last.subset,
         rows=0 if last is None else len(last.rows),
         evaluations=len(session.log),
         failed=sum(item.failure is not None for item in session.log),
@@ -130,8 +129,8 @@ def _score_test(
         journal.append("test_plan", plan=plan, incumbents=chosen)
     subsets = {}
     for session in sessions.values():
-        if (pick := standings(session.log, session.budget, session.floors)[-1]) is not None:
-            subsets[subset_hash(pick.rows)] = pick.rows
+        if (pick := standing(session.log, session.floors)) is not None:
+            subsets[pick.subset] = pick.rows
     wanted = [Wanted(rows, seed, "test") for _, rows in sorted(subsets.items()) for seed in ledger.config.final.seeds]
     scored: dict[str, list[EvaluationResult]] = {}
     for item, result in zip(wanted, ledger.evaluate(wanted), strict=True):
@@ -154,7 +153,7 @@ def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], pool:
     folder = out / "incumbents"
     folder.mkdir(exist_ok=True)
     for (name, seed), session in sessions.items():
-        pick = standings(session.log, session.budget, session.floors)[-1]
+        pick = standing(session.log, session.floors)
         if pick is not None:
             ids = [str(pool.ids[int(row)]) for row in pick.rows]
             files.write_text(folder / f"{name}-seed{seed}.json", json.dumps(ids) + "\n")

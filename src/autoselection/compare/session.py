@@ -63,6 +63,7 @@ class Evaluated:
         fidelity: cost as a share of a full evaluation.
         spent: what the whole run had cost by then, in full evaluations.
         failure: why it failed, or None.
+        subset: hash of the set of rows; computed if it is not given.
     """
 
     rows: Rows
@@ -71,6 +72,11 @@ class Evaluated:
     fidelity: float
     spent: float
     failure: str | None = None
+    subset: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.subset:
+            object.__setattr__(self, "subset", subset_hash(self.rows))
 
 
 def plain_mean(tasks: Mapping[str, float]) -> float:
@@ -164,7 +170,7 @@ class Session:
             failure = str(error)
         score = math.nan if failure is not None else self.overall(tasks)
         self.spent += fidelity
-        self.log.append(Evaluated(rows, score, tasks, fidelity, self.spent, failure=failure))
+        self.log.append(Evaluated(rows, score, tasks, fidelity, self.spent, failure, key[0]))
         self._inside += time.perf_counter() - entered
         return score, tasks
 
@@ -184,10 +190,48 @@ def _mixed(seed: int, repeat: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """What a method would pick at some point, and the mean score it has seen of it (NaN: never scored by itself)."""
+    """What a method would pick at some point.
+
+    Attributes:
+        rows: the subset.
+        seen: mean score seen of it (NaN: never scored by itself).
+        subset: hash of the set of rows.
+    """
 
     rows: Rows
     seen: float
+    subset: str
+
+
+class _Tally:
+    """What was scored at the highest fidelity so far, by subset, and what it is worth."""
+
+    def __init__(self, floors: Mapping[str, float]) -> None:
+        self._floors = floors
+        self._fidelity = 0.0
+        self._found: dict[str, list[Evaluated]] = {}
+        self._worth: dict[str, tuple[float, float]] = {}
+        self._seen: dict[str, float] = {}
+
+    def add(self, item: Evaluated) -> None:
+        """Take one more evaluation; a failed one counts for nothing."""
+        if item.failure is not None or item.fidelity < self._fidelity:
+            return
+        if item.fidelity > self._fidelity:
+            self._fidelity = item.fidelity
+            self._found, self._worth, self._seen = {}, {}, {}
+        same = self._found.setdefault(item.subset, [])
+        same.append(item)
+        means = {task: float(np.mean([each.tasks[task] for each in same])) for task in self._floors}
+        self._seen[item.subset] = float(np.mean([each.observed for each in same]))
+        self._worth[item.subset] = merit(self._seen[item.subset], means, self._floors)
+
+    def pick(self) -> Standing | None:
+        """The best subset (ties: the earlier one)."""
+        if not self._found:
+            return None
+        best = max(self._found, key=self._worth.__getitem__)
+        return Standing(self._found[best][0].rows, self._seen[best], best)
 
 
 def standings(
@@ -199,34 +243,28 @@ def standings(
     meet every floor; the one that misses them least, while none does. Failed evaluations count for nothing.
 
     Args:
+        log: evaluations in the order in which they were paid for.
         floors: lowest score by task.
     """
+    tally = _Tally(floors or {})
     picks: list[Standing | None] = []
+    place = 0
     for cost in range(1, budget + 1):
-        past = [item for item in log if item.spent <= cost + 1e-9]
-        picks.append(_pick(past, floors or {}))
+        while place < len(log) and log[place].spent <= cost + 1e-9:
+            tally.add(log[place])
+            place += 1
+        picks.append(tally.pick())
     return picks
+
+
+def standing(log: Sequence[Evaluated], floors: Mapping[str, float] | None = None) -> Standing | None:
+    """The last of :func:`standings`: what a method would pick after all of its evaluations."""
+    tally = _Tally(floors or {})
+    for item in log:
+        tally.add(item)
+    return tally.pick()
 
 
 def incumbents(log: Sequence[Evaluated], budget: int, floors: Mapping[str, float] | None = None) -> list[Rows | None]:
     """The subsets of :func:`standings`."""
     return [None if pick is None else pick.rows for pick in standings(log, budget, floors)]
-
-
-def _pick(past: Sequence[Evaluated], floors: Mapping[str, float]) -> Standing | None:
-    scored = [item for item in past if item.failure is None]
-    if not scored:
-        return None
-    highest = max(item.fidelity for item in scored)
-    found: dict[str, list[Evaluated]] = {}
-    for item in scored:
-        if item.fidelity == highest:
-            found.setdefault(subset_hash(item.rows), []).append(item)
-    seen = {key: float(np.mean([item.observed for item in items])) for key, items in found.items()}
-
-    def worth(key: str) -> tuple[float, float]:
-        means = {task: float(np.mean([item.tasks[task] for item in found[key]])) for task in floors}
-        return merit(seen[key], means, floors)
-
-    best = max(found, key=worth)
-    return Standing(found[best][0].rows, seen[best])

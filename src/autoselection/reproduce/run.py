@@ -18,7 +18,7 @@ from autoselection.compare.floors import compared_floors
 from autoselection.compare.method import Method
 from autoselection.compare.rounds import Rounds
 from autoselection.compare.searches import open_sessions, run_sessions
-from autoselection.compare.session import Session, standings
+from autoselection.compare.session import Session, standing
 from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, EvaluationError, StudyError
 from autoselection.executors import make_executor
@@ -267,7 +267,7 @@ class _Runner:
     def _winners(self, searched: Mapping[tuple[str, int], Session], kind: Kind) -> list[Entry]:
         entries = []
         for (row, seed), session in searched.items():
-            pick = standings(session.log, session.budget, session.floors)[-1]
+            pick = standing(session.log, session.floors)
             if pick is None:
                 entries.append(Entry(row, kind, seed, None, 0))
                 continue
