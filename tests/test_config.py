@@ -12,6 +12,7 @@ import yaml
 from autoselection.config import StudyConfig, config_schema, load_config, parse_config, to_yaml
 from autoselection.config_text import MAIN_KEYS, commented_yaml
 from autoselection.errors import ConfigError, PoolError, RecipeError
+from autoselection.export.llamafactory import name_problem
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe
 from autoselection.search import SearchConfig
@@ -56,6 +57,15 @@ def test_a_missing_key_and_a_value_out_of_range_are_named(tmp_path: Path) -> Non
     assert "'model' is missing" in _refused(tmp_path, {k: v for k, v in GOOD.items() if k != "model"})
     message = _refused(tmp_path, {**GOOD, "search": {"evaluations": 0}})
     assert "search.evaluations" in message and "(got 0)" in message
+
+
+@pytest.mark.parametrize("name", ["v1.", "x" * 101])
+def test_a_study_has_no_name_that_its_export_would_refuse(name: str, tmp_path: Path) -> None:
+    message = _refused(tmp_path, {**GOOD, "name": name})
+    assert "study.yaml" in message and "no name for a dataset of LLaMA-Factory" in message
+    assert load_config(_write(tmp_path, {**GOOD, "name": name, "export": {"sharegpt": False}})).name == name
+    shorter = load_config(_write(tmp_path, {**GOOD, "name": name[:-1]})).name
+    assert name_problem(shorter) is None and name_problem(name) is not None
 
 
 def test_task_names_are_unique_and_a_pool_has_one_source(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
+from autoselection.export.llamafactory import name_problem
 from autoselection.language.chat.options import DATE, ChatOptions, ControlText
 from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
@@ -241,6 +242,13 @@ class StudyConfig(StrictModel):
                 "both out"
             )
         return {**document, "tasks": filled}
+
+    @model_validator(mode="after")
+    def _the_winner_can_be_exported(self) -> StudyConfig:
+        """The export is the last act of a study: what it would refuse is refused before the first."""
+        if self.export.sharegpt and (problem := name_problem(self.name)) is not None:
+            raise ValueError(f"name: {problem}; or switch that export off (export.sharegpt: false)")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> StudyConfig:

@@ -105,3 +105,13 @@ def test_outputs_appear_together_or_not_at_all(
 def test_columns_that_name_nothing_are_refused(columns: str, raw: Path, command: Command) -> None:
     told = command("apply", "recipe.yaml", "--pool", "p", "--out", "o.jsonl", "--columns", columns)
     assert told.code == 2 and "names no column" in told.err
+
+
+@pytest.mark.parametrize("form", ["sharegpt", "axolotl"])
+def test_columns_are_never_asked_for_in_vain(form: str, raw: Path, command: Command) -> None:
+    asked = ("apply", "recipe.yaml", "--pool", "p", "--out", "new", "--format", form, "--columns", "_line")
+    told = command(*asked)
+    assert told.code == 2 and "has no columns of the data's own (_line)" in told.err and not Path("new").exists()
+    told = command(*asked, "--dropped", "d.jsonl")
+    assert told.code == 0 and all("_line" in json.loads(line) for line in Path("d.jsonl").read_text().splitlines())
+    assert command(*asked[:-1], "none", "--overwrite").code == 0

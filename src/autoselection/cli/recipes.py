@@ -246,7 +246,9 @@ def apply_command(
     if report_file is not None and against is None:
         raise ConfigError("--report writes what changed: name the pool or study to compare with by --against.")
     form: FormatName | None = None if export_format is None else export_format.value
-    export_target(out, form, overwrite=overwrite)  # what cannot be written is refused before anything is computed
+    target = export_target(
+        out, form, overwrite=overwrite
+    )  # what cannot be written is refused before anything is computed
     if dropped is not None:
         export_target(dropped, "messages", overwrite=overwrite, file=True)
     outputs = {"--out": out, "--dropped": dropped, "--report": report_file, "--lock": lock}
@@ -257,6 +259,9 @@ def apply_command(
     wanted = {"all": None, "none": ()}.get(columns.strip().lower(), words(columns))
     if wanted == []:
         raise ConfigError(f"--columns {columns!r} names no column: give all, none, or names with commas between.")
+    # Where the folder has none, columns that are named are those of --dropped.
+    own = wanted if target.has_columns or dropped is None else ()
+    target.check_columns(own)
     settings = _config(config)
     found = run_named_recipe(recipe, places, settings, seed=seed, locked=locked)
     loaded, place, result, cache = found.recipe, found.place, found.result, found.cache
@@ -275,7 +280,7 @@ def apply_command(
         seed=seed,
     )
     with together():  # no output without the others
-        report = export_subset(pool, result.rows, out, form, card=card, columns=wanted, overwrite=overwrite)
+        report = export_subset(pool, result.rows, out, form, card=card, columns=own, overwrite=overwrite)
         document: dict[str, Any] = {
             "rows": len(result.rows),
             "distinct_rows": result.distinct,

@@ -45,11 +45,12 @@ def export_subset(
         overwrite: replace what an earlier export wrote there.
 
     Raises:
-        ConfigError: see :func:`export_target`, or the rows have no such column.
+        ConfigError: see :func:`export_target`; the rows have no such column, or columns are named for a folder that has none.
         PoolError: a row is not in the pool.
     """
     path = Path(path)
     target = export_target(path, format_name, overwrite=overwrite)
+    target.check_columns(columns)
     if target.kind == "file":
         return export_rows(pool, rows, path, target.layout, columns=columns, overwrite=overwrite)
     if target.kind == "hf":

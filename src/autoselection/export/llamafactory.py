@@ -32,6 +32,7 @@ from autoselection.files import write_text
 from autoselection.pool.pool import Pool
 from autoselection.pool.table import Rows
 from autoselection.pool.turns import MESSAGES_KEY
+from autoselection.wording import clipped
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DATASET_INFO = "dataset_info.json"
@@ -87,6 +88,16 @@ def _turns(messages: Sequence[Message]) -> Iterator[dict[str, str]]:
             yield from map(sharegpt_turn, found)
 
 
+def name_problem(name: str) -> str | None:
+    """Why a data set there cannot be called so; None if it can."""
+    if _NAME.fullmatch(name) and not name.endswith("."):
+        return None
+    return (
+        f"{clipped(name)!r} is no name for a dataset of LLaMA-Factory: use up to 100 letters, digits, '.', '_' and '-', the first a "
+        "letter or digit, the last no '.'"
+    )
+
+
 def export_sharegpt(pool: Pool, rows: Rows | None, directory: Path | str, name: str) -> ExportReport:
     """Write ``rows`` (all if None) as ``NAME.jsonl`` in ShareGPT form, and enter it in ``dataset_info.json``.
 
@@ -98,11 +109,8 @@ def export_sharegpt(pool: Pool, rows: Rows | None, directory: Path | str, name: 
         PoolError: a row is not in the pool.
     """
     directory = Path(directory)
-    if not _NAME.fullmatch(name) or name.endswith("."):
-        raise ConfigError(
-            f"{name[:100]!r} is no name for a dataset: use up to 100 letters, digits, '.', '_' and '-', "
-            "the first a letter or digit."
-        )
+    if (problem := name_problem(name)) is not None:
+        raise ConfigError(f"{problem}.")
     file_name = f"{name}.jsonl"
     info = _read_dataset_info(directory / _DATASET_INFO)
     present = info.get(name)

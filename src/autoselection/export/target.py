@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +35,19 @@ class Target:
     kind: Literal["file", "hf", "llamafactory", "axolotl"]
     layout: LayoutName = "messages"
     container: str = ""
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the user's own columns are written there."""
+        return self.kind in ("file", "hf")
+
+    def check_columns(self, columns: Collection[str] | None) -> None:
+        """Refuse columns that are named and would not be written: ConfigError."""
+        if columns and not self.has_columns:
+            raise ConfigError(
+                f"--columns: a folder for {'Axolotl' if self.kind == 'axolotl' else 'LLaMA-Factory'} has no columns of the data's own "
+                f"({', '.join(columns)}): leave the option out, or export to a file or a dataset folder."
+            )
 
 
 def export_target(
