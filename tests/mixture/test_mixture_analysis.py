@@ -74,6 +74,22 @@ def test_best_mixtures_stay_within_what_was_seen_and_never_below_the_best_run(an
     assert values == sorted(values, reverse=True)
 
 
+def test_a_table_with_scores_at_a_middle_level_alone_is_analysed(tmp_path: Path) -> None:
+    shares, values, _ = two_levels(8, 8)
+    (tmp_path / "runs.csv").write_text(
+        "level,share/a,share/b,share/c,share/d,loss\n"
+        + "".join(
+            f"{level},{','.join(f'{share:.6f}' for share in row)},{-value if level == 'B' else ''}\n"
+            for level, row, value in zip("AAABBBBBBBBBBCCC", shares, values[:, 0], strict=True)
+        )
+    )
+    costs = {"A": 1.0, "B": 2.0, "C": 3.0}
+    runs = read_runs(tmp_path / "runs.csv", ["share/*"], [ScoreColumns("loss", True)], "level", None, costs)
+    found = analyse(runs, column_weights(runs, {}))
+    assert found.seen == () and found.predicted and found.following
+    assert found.level == "B"
+
+
 def test_the_front_trades_one_score_for_the_other(analysis: Analysis) -> None:
     means = np.array([[found.value for found in rated.columns] for rated in analysis.front])
     assert len(means) > 2 and (np.diff(means[:, 0]) > 0).all() and (np.diff(means[:, 1]) < 0).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tables import SOURCES, losses, mixtures
@@ -110,6 +112,7 @@ def test_sources_bounds_and_listed_mixtures_are_checked() -> None:
         (lambda: MixtureSpace(("a", "a"), one), "named twice"),
         (lambda: MixtureSpace(("a", "b"), one, highest=np.array([1.0])), "each of the 2 sources"),
         (lambda: MixtureSpace(("a", "b"), one, highest=np.array([np.nan, 1.0])), "from 0 on"),
+        (lambda: MixtureSpace(("a", "b"), one, highest=["x", 1.0]), "from 0 on"),  # type: ignore[arg-type]
         (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[0.5, 0.5], [0.5, 0.7]]),)), "Mixture 1 of"),
         (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[1.5, -0.5]]),)), "Mixture 0 of"),
         (lambda: MixtureSpace(("a", "b"), one, candidates=(np.array([[1.0]]),)), "the shape"),
@@ -179,3 +182,10 @@ def test_a_score_of_weight_0_may_be_missing(unweighted: float) -> None:
     assert found.best is not None and found.best.candidate.number == int(np.argmax(scores)) + 1 > 1
     asked = np.array([run.candidate.shares for run in found.history])
     assert np.array_equal(asked, [run.candidate.shares for run in searched(0.0).history])
+
+
+@pytest.mark.parametrize("highest", [[0.7, 0.2, 0.1], np.array([0.7, 0.2, 0.1]), (0.5, 0.8, 0.9)])
+def test_bounds_that_leave_one_mixture_and_lists_are_bounds(highest: Any) -> None:
+    space = MixtureSpace(("web", "code", "maths"), Levels(("only",), (1.0,)), highest)  # 0.7 + 0.2 + 0.1 < 1 in float64
+    drawn = space.draw(20, np.random.default_rng(0))
+    assert drawn.sum(axis=1) == pytest.approx(np.ones(20)) and (drawn <= np.array(highest) + 1e-9).all()

@@ -252,7 +252,8 @@ def _proposals(rater: _Rater, weights: Array, seed: int) -> Array:
     runs = rater.runs
     space = MixtureSpace(runs.sources, runs.levels, np.minimum(1.0, seen_bounds(runs.shares)))
     rng = np.random.default_rng([seed, 31])
-    own, others = (np.unique(runs.shares[runs.level == level], axis=0) for level in (runs.levels.target, 0))
+    cheapest = int(runs.level.min())  # of those that have runs with a score
+    own, others = (np.unique(runs.shares[runs.level == level], axis=0) for level in (runs.levels.target, cheapest))
     others = others[drawn_places(rater.model.inputs(others), MOST_OTHERS)]
     found = np.unique(np.concatenate([own, others]), axis=0)
     for _ in range(GENERATIONS):

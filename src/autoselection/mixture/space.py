@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
-from autoselection.mixture.runs import TOLERANCE, Levels
+from autoselection.mixture.runs import SAME_MIXTURE, TOLERANCE, Levels
 
 Array = NDArray[np.float64]
 
@@ -18,11 +18,11 @@ SPREADS = (4.0, 16.0, 64.0)
 TRIES = 20
 
 
-def _numbers(listed: Any) -> Array:
+def _numbers(listed: Any, needed: str) -> Array:
     try:
         return np.asarray(listed, np.float64)
     except (TypeError, ValueError) as error:
-        raise ConfigError("candidates needs an array of shares for each level, shape (mixtures, sources).") from error
+        raise ConfigError(needed) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +50,11 @@ class MixtureSpace:
         if len(set(self.sources)) < len(self.sources):
             raise ConfigError(f"A source is named twice: {', '.join(self.sources)}.")
         if self.highest is not None:
+            needed = f"highest needs one share from 0 on for each of the {len(self.sources)} sources."
+            object.__setattr__(self, "highest", _numbers(self.highest, needed))
             if self.highest.shape != (len(self.sources),) or not (self.highest >= 0).all():
-                raise ConfigError(f"highest needs one share from 0 on for each of the {len(self.sources)} sources.")
-            if self.highest.sum() < 1.0:
+                raise ConfigError(needed)
+            if self.highest.sum() < 1.0 - SAME_MIXTURE:
                 raise ConfigError(
                     f"The largest shares of all sources sum to {self.highest.sum():g}: no mixture sums to one."
                 )
@@ -62,7 +64,8 @@ class MixtureSpace:
                     f"candidates holds {len(self.candidates)} arrays, and there are {len(self.levels.names)} levels: give one array a level, "
                     f"of the shape (mixtures, {len(self.sources)})."
                 )
-            object.__setattr__(self, "candidates", tuple(_numbers(listed) for listed in self.candidates))
+            needed = "candidates needs an array of shares for each level, shape (mixtures, sources)."
+            object.__setattr__(self, "candidates", tuple(_numbers(listed, needed) for listed in self.candidates))
         for name, listed in zip(self.levels.names, self.candidates or (), strict=False):
             if listed.ndim != 2 or listed.shape[1] != len(self.sources):
                 raise ConfigError(
