@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from autoselection.errors import ConfigError, PoolError
-from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
-from autoselection.pool import Pool, ingest
+from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt, export_subset
+from autoselection.pool import IngestConfig, Pool, ingest
 
 CARD = DatasetCard(title="Subset", recipe={"version": 1, "steps": []})
 
@@ -205,3 +205,27 @@ def test_a_card_tells_different_rows_and_copies_apart(pool: Pool, tmp_path: Path
     export_hf_dataset(pool, [2, 0], tmp_path / "once", CARD)
     text = (tmp_path / "once" / "README.md").read_text()
     assert "2 of the 5 rows (40.0%)" in text and "copies" not in text and "| web | 1 | 4 |" in text
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "hf"])
+def test_copies_are_read_once_and_none_is_a_bad_row(name: str, pool: Pool, tmp_path: Path) -> None:
+    rows = np.array([2, 0, 1, 0, 0, 1])
+    export_subset(pool, rows, tmp_path / name)
+    report = ingest([tmp_path / name], tmp_path / "again", IngestConfig(on_bad_row="refuse"))
+    assert (report.rows, report.skipped) == (3, 0) and Pool.open(tmp_path / "again").row_ids() == [
+        "tool",
+        "one",
+        "multi",
+    ]
+    assert [note for note in report.notes if "3 rows of the files are copies of another row" in note]
+
+
+def test_a_row_of_the_same_id_and_turns_with_other_fields_is_no_copy(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows = [
+        {"id": "x", "messages": turns, **more} for more in ({"score": 1}, {"score": 2}, {"score": 1, "source": "b"})
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0]]))
+    report = ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
+    assert (report.rows, report.skipped) == (1, 2)
+    assert [note for note in report.notes if "1 row of the files is a copy of another row" in note]

@@ -40,7 +40,7 @@ from autoselection.pool.memory import PLACE, MemoryRows
 from autoselection.pool.pool import Pool
 from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
-from autoselection.pool.row_ids import SAME_ROW, RowIds
+from autoselection.pool.row_ids import SAME_ROW, CopiedRow, RowIds
 from autoselection.pool.row_kinds import FileEvidence, KindCounts, OtherRow, Teller
 from autoselection.pool.rows import SCHEMA, Fingerprint, content_hash, turns_digest
 from autoselection.pool.skipped import BadRow, SkippedList
@@ -133,6 +133,7 @@ class Build:
         self._token_rows = 0
         self._ignored: Counter[str] = Counter()
         self._tally = Tally()
+        self._copies = 0  # rows that stand in their file once more, as they are
         self._twice_declared = 0  # rows with tools in a field and in the text of a system prompt
         # How the file at hand is read; what is ignored is of the row at hand, which may still prove bad.
         self._reading = Reading()
@@ -197,6 +198,8 @@ class Build:
                 self._row(record, layout, evidence, given, file_number, line, counts)
             except RowError as error:
                 self._reject(path, line, error, counts)
+            except CopiedRow:
+                self._copies += 1
             else:
                 counts.rows += 1
                 if layout.read_as != layout.name:
@@ -324,7 +327,7 @@ class Build:
             id_column, id_value = layout.id_of(record, plan)
             own = {*used, id_column, source_column}
             meta = meta_of(record, own) if config.keep_meta else None
-            row_id, content = self._ids.choose(id_column, id_value, digest.hexdigest(), conversation)
+            row_id, content = self._ids.choose(id_column, id_value, digest.hexdigest(), conversation, meta, file_number)
             self._named_ids |= not is_missing(id_value) and layout.id_field == self._wanted_id
             row_id.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -414,6 +417,11 @@ class Build:
             self.notes.append(
                 f"{self._twice_declared:,} rows declare their tools in a field and in the text of their system prompt, so that a "
                 "template writes them twice: --parse tool_calls (in a configuration: pool.ingest.parse) reads both as one."
+            )
+        if self._copies:
+            self.notes.append(
+                f"{notebook.counted(self._copies, 'row')} of the files {'is a copy' if self._copies == 1 else 'are copies'} of another row of "
+                "the file, under the same id and with the same fields, as exports write rows that count more than once: each is read once."
             )
         if self._ids.renumbered:
             self.notes.append(

@@ -18,6 +18,11 @@ from autoselection.wording import clipped
 SAME_ROW = "same row twice"
 _LINE_BITS = 48
 _PLACE_BITS = 80
+_HASH_BITS = 64
+
+
+class CopiedRow(Exception):
+    """A row stands in its file once more, as it is: exports have rows that count more than once as often."""
 
 
 class RowIds:
@@ -34,7 +39,8 @@ class RowIds:
 
     def __init__(self, base: Pool | None, paths: Sequence[str]) -> None:
         self._base, self._paths = base, paths
-        self._first: dict[str, int] = {}  # id → content, file and line, packed; rows of ``base``: the row from 1
+        # id → hashes of content and whole row, file and line, packed; rows of ``base``: the row from 1
+        self._first: dict[str, int] = {}
         self._repeats: dict[str, int] = {}
         self.renumbered = 0
         self.renumbered_example = ""
@@ -46,13 +52,27 @@ class RowIds:
         """Take an id for a row of this content, at a line of the file of this number."""
         self._first[row_id] = content << _PLACE_BITS | file_number << _LINE_BITS | line
 
-    def choose(self, column: str, value: Any, content_id: str, conversation: Conversation) -> tuple[str, int]:
-        """The row's id, and a hash of its turns, by which a row that comes twice is known.
+    def choose(
+        self,
+        column: str,
+        value: Any,
+        content_id: str,
+        conversation: Conversation,
+        meta: str | None,
+        file_number: int,
+    ) -> tuple[str, int]:
+        """The row's id, and hashes of its turns and of the whole row, by which a row that comes twice is known.
 
         The id is the row's own, or the hash of its content; it is numbered where another row has it already.
 
+        Args:
+            content_id: hash of source, turns and tools.
+            meta: the row's other fields.
+            file_number: of the file that is read.
+
         Raises:
             RowError: it is no id, or the row is there already.
+            CopiedRow: its file has the very same row already.
         """
         content = 0
         if is_missing(value):
@@ -68,11 +88,13 @@ class RowIds:
             text = own = str(value)
             if not text.strip():
                 raise RowError(f"field '{column}' is empty", "empty id", column)
-            content = content_hash(conversation)
+            content = content_hash(conversation) << _HASH_BITS | hash((content_id, meta)) & ((1 << _HASH_BITS) - 1)
             first = self._first.get(text)
             if first is not None:
-                if content == self._content_of(first):
-                    place = first & ((1 << _PLACE_BITS) - 1)
+                place = first & ((1 << _PLACE_BITS) - 1)
+                if content == first >> _PLACE_BITS and file_number == place >> _LINE_BITS:
+                    raise CopiedRow
+                if content >> _HASH_BITS == self._content_of(first):
                     where = f"{self._paths[place >> _LINE_BITS]}:{place % (1 << _LINE_BITS)}"
                     raise RowError(
                         f"the id {text[:80]!r} is already used at {where} by the same conversation",
@@ -91,4 +113,4 @@ class RowIds:
         """The hash of the turns of a row by its packed place; rows of ``base`` have it not in there."""
         if self._base is not None and first <= len(self._base):
             return content_hash(self._base.conversations([first - 1])[0])
-        return first >> _PLACE_BITS
+        return first >> _PLACE_BITS + _HASH_BITS
