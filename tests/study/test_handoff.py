@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from autoselection.cli import app
 from autoselection.errors import AutoSelectionError, ConfigError, StudyError
-from autoselection.export import push_dataset
-from autoselection.pool import ingest
+from autoselection.export import export_subset, push_dataset
+from autoselection.pool import Pool, ingest
 from autoselection.study import Study
 from autoselection.study.handoff import exported_rows, hand_off
 
@@ -237,6 +237,32 @@ def test_a_dataset_folder_is_pushed_with_its_card(study: Study, hub: tuple[str, 
     assert sent == set(pushed.files) and "README.md" in sent
     assert not [line for line in commit if line["key"] == "file" and not line["value"]["content"]]
     assert [line["value"]["path"] for line in commit if line["key"] == "deletedFile"] == ["data/train-old.parquet"]
+
+
+def test_nobody_is_told_by_a_push_where_the_rows_lay(
+    tmp_path: Path, hub: tuple[str, list[tuple[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, asked = hub
+    monkeypatch.chdir(tmp_path)
+    Path("customer").mkdir()
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    Path("customer/rows.jsonl").write_text(json.dumps({"messages": turns, "topic": "x"}))
+    ingest([tmp_path / "customer" / "rows.jsonl"], tmp_path / "pool")
+    options: dict[str, Any] = {"endpoint": address, "token": "hf_" + "x" * 20}
+    for columns, told in ((None, True), (("topic", "_line"), False), ((), False)):
+        export_subset(Pool.open(tmp_path / "pool"), None, "train", columns=columns, overwrite=True)
+        pushed = push_dataset("train", "org/name", **options)
+        assert [str(tmp_path / "customer") in said for said in pushed.remarks] == [True] * told
+        asked.clear()
+        if told:
+            with pytest.raises(ConfigError, match="--public: the column '_file'"):
+                push_dataset("train", "org/name", private=False, **options)
+            assert not asked
+        else:
+            assert push_dataset("train", "org/name", private=False, **options).remarks == ()
+    ingest([Path("customer/rows.jsonl")], Path("relative"))
+    export_subset(Pool.open(Path("relative")), None, "train", overwrite=True)
+    assert push_dataset("train", "org/name", private=False, **options).remarks == ()
 
 
 def test_what_cannot_be_pushed_is_one_sentence(

@@ -54,7 +54,9 @@ def push(
     found = push_dataset(folder, name, private=not public)
     if as_json:
         emit(found.to_dict(), True, "")
+        warn(found.remarks)
         return
     output.say(
         f"Pushed {len(found.files):,} files to {found.url}; `hf://datasets/{found.name}@{found.commit}` reads them again."
     )
+    warn(found.remarks)
