@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from autoselection.errors import RecipeError
-from autoselection.operators import BaseOperator, OperatorRegistry, Outcome, builtin_operators
-from autoselection.recipes import MAX_STEPS, Recipe, RecipeBook, Step, materialize
+from autoselection.operators import BaseOperator, OperatorRegistry, Outcome, builtin_operators, validate_params
+from autoselection.recipes import MAX_STEPS, Recipe, RecipeBook, Step, materialize, recipe_signals
 from autoselection.signals.table import SignalTable
 
 
@@ -197,6 +197,48 @@ def test_a_wrong_file_is_refused_with_its_name_and_the_place(tmp_path, text, mes
     with pytest.raises(RecipeError) as caught:
         Recipe.load(path)
     assert message in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [[], 0, "", False])
+def test_only_a_mapping_or_nothing_stands_for_parameters_and_recipes(given):
+    step = {"operator": "truncate_samples"}
+    with pytest.raises(RecipeError, match=r"recipe: step 1: .* params must be a mapping"):
+        Recipe.from_dict({"steps": [{**step, "params": given}]})
+    with pytest.raises(RecipeError, match="recipes must be a mapping"):
+        Recipe.from_dict({"steps": [], "recipes": given})
+    with pytest.raises(RecipeError, match="params must be a mapping"):
+        Step("truncate_samples", given).canonical()
+    without = Recipe.from_dict({"steps": [{**step, "params": None}], "recipes": None})
+    assert without == Recipe((Step("truncate_samples"),))
+
+
+def test_recipes_that_many_unions_name_are_looked_at_once(monkeypatch):
+    calls = []
+
+    def counted(operator, params):
+        calls.append(operator.name)
+        return validate_params(operator, params)
+
+    monkeypatch.setattr("autoselection.recipes.recipe.validate_params", counted)
+    sources = [recipe(("truncate_samples", {"total_samples": 5 + place})) for place in range(6)]
+    for level in range(4):  # six recipes, each of which names all six below it
+        library = {f"{level}-{place}": source for place, source in enumerate(sources)}
+        names = [[f"{level}-{(first + place) % 6}" for place in range(6)] for first in range(6)]
+        sources = [
+            Recipe(tuple(Step("union", {"source_recipe": name}) for name in own), None, library) for own in names
+        ]
+    whole = sources[0]
+    least = 6 + 6 * 6 * 3 + 6  # steps of all recipes
+    assert whole.canonical() is not None and len(calls) == least
+    document = whole.to_dict()
+    calls.clear()
+    again = Recipe.from_dict(document)
+    assert len(calls) <= 4 * least and again.hash == whole.hash
+    calls.clear()
+    assert recipe_signals(whole) == () and len(calls) == least
+    calls.clear()
+    signals = SignalTable.from_arrays({"ngram_entropy": np.arange(40.0)})
+    assert len(materialize(whole, signals).rows) == 40 and len(calls) <= 3 * least
 
 
 def test_a_missing_file_is_named(tmp_path):

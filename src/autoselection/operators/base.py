@@ -334,11 +334,12 @@ def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dic
         RecipeError: unknown parameter, two of a group, one that does not apply, or a value out of range.
     """
     name = operator.name
-    if not isinstance(params or {}, Mapping):
+    params = {} if params is None else params
+    if not isinstance(params, Mapping):
         raise RecipeError(
             f"operator '{name}': params must be a mapping of parameter names to values, not {shown(params)}."
         )
-    given = {str(key): value for key, value in (params or {}).items()}
+    given = {str(key): value for key, value in params.items()}
     declared = {param.name: param for param in operator.params}
     for key in given:
         if key not in declared:

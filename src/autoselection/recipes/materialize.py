@@ -20,7 +20,7 @@ from autoselection.pool import Pool, Row, Subset
 from autoselection.recipes.copies import copied
 from autoselection.recipes.lineage import LEFT_NOTHING, WITH_COPIES, StepLineage
 from autoselection.recipes.lineage_warnings import lineage_remarks
-from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps
+from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps, recipe_params
 from autoselection.signals.table import SignalTable
 
 if TYPE_CHECKING:
@@ -390,6 +390,7 @@ def _run(
     members: Mask | None = None  # of rows; None: not looked at yet
     lineage: list[StepLineage] = []
     seen: Counter[str] = Counter()
+    inside: dict[int, Counter[str]] = {}
     for index, step in enumerate(recipe.steps):
         prefix = digest_steps(recipe.steps[: index + 1])
         known = cache.get(signals, seed, prefix)
@@ -408,32 +409,36 @@ def _run(
         lineage.append(known.lineage)
         if told is not None:
             operator = registry.get(step.operator)
-            named = next((step.params[name] for name in _recipe_params(operator)), None)
+            named = next((step.params[name] for name in recipe_params(operator)), None)
             member = None if named is None else recipe.library.get(named)
             told(StepRun(index + 1, step, operator, before, known.rows, context, known.lineage, member))
-        seen = _drawn(seen, recipe, step, registry)
+        seen = _drawn(seen, recipe, step, registry, inside)
     return result, tuple(lineage), _mask(result.rows, signals.n) if members is None else members
 
 
-def _drawn(seen: Counter[str], recipe: Recipe, step: Step, registry: OperatorRegistry) -> Counter[str]:
-    """How many steps of each operator have drawn after ``step``: those of the recipes that it names did, too."""
+def _drawn(
+    seen: Counter[str], recipe: Recipe, step: Step, registry: OperatorRegistry, inside: dict[int, Counter[str]]
+) -> Counter[str]:
+    """How many steps of each operator have drawn after ``step``: those of the recipes that it names did, too.
+
+    Args:
+        inside: how many each recipe that was named before has, by its identity.
+    """
     seen = seen + Counter([step.operator])
-    for param in _recipe_params(registry.get(step.operator)):
+    for param in recipe_params(registry.get(step.operator)):
         member = recipe.library.get(step.params[param])
         if member is not None:
-            inner: Counter[str] = Counter()
-            for each in member.steps:
-                inner = _drawn(inner, member, each, registry)
-            seen |= inner
+            if id(member) not in inside:
+                inner: Counter[str] = Counter()
+                for each in member.steps:
+                    inner = _drawn(inner, member, each, registry, inside)
+                inside[id(member)] = inner
+            seen |= inside[id(member)]
     return seen
 
 
 #: Of a recipe without steps, which nobody reads.
 _NO_STEP = StepLineage("", {}, 0, 0, 0, 0)
-
-
-def _recipe_params(operator: Operator) -> Iterator[str]:
-    return (param.name for param in operator.params if param.kind == "recipe")
 
 
 def _apply(

@@ -107,7 +107,12 @@ class Recipe:
         Raises:
             RecipeError: too many steps, an unknown operator or a wrong parameter; names the step.
         """
-        registry = registry or default_registry()
+        return self._canonical(registry or default_registry(), {})
+
+    def _canonical(self, registry: OperatorRegistry, done: dict[int, Recipe]) -> Recipe:
+        """:meth:`canonical`; ``done`` has what was found of recipes that several unions name, by identity."""
+        if id(self) in done:
+            return done[id(self)]
         if len(self.steps) > MAX_STEPS:
             raise RecipeError(f"a recipe has at most {MAX_STEPS} steps, this one has {len(self.steps)}.")
         library: dict[str, Recipe] = {}
@@ -117,21 +122,24 @@ class Recipe:
                 step = step.canonical(registry)
             except RecipeError as error:
                 raise RecipeError(f"step {number}: {error}") from None
-            for key in _recipe_params(registry.get(step.operator)):
+            for key in recipe_params(registry.get(step.operator)):
                 source = self.library.get(step.params[key])
                 if source is not None:
-                    source = source.canonical(registry)
+                    source = source._canonical(registry, done)
                     digest = digest_steps(source.steps)
                     library[digest] = source
                     step = Step(step.operator, {**step.params, key: digest})
             steps.append(step)
-        return Recipe(tuple(steps), self.name, MappingProxyType(library))
+        done[id(self)] = Recipe(tuple(steps), self.name, MappingProxyType(library))
+        return done[id(self)]
 
     @cached_property
     def hash(self) -> str:
-        """16 hex digits of the canonical steps; equal for recipes that mean the same, whatever their names.
+        """16 hex digits of the canonical steps: the same for recipes whose steps and parameters are the same, whatever their names.
 
-        A union counts by the content of its source recipe if that is in ``library``, else by its id.
+        Defaults count as if they were given, floats as rounded, lists of names whatever their order, a union by the content of its source
+        recipe if that is in ``library``, else by its id. Parameters that only mean the same count as others: weights of other
+        scale, a weight of 0 and none, -0.0 and 0.
         """
         return self.digest()
 
@@ -181,7 +189,7 @@ class Recipe:
         if self.name:
             data["name"] = self.name
         data["steps"] = [step.to_dict() for step in self.steps]
-        inlined = _flat_library(self)
+        inlined = _flat_library(self, {})
         if inlined is None:  # one id means two recipes: use hashes instead
             return self.canonical().to_dict()
         if inlined:
@@ -211,7 +219,7 @@ class Recipe:
         if version != VERSION or isinstance(version, bool):
             raise RecipeError(f"{where}: version must be {VERSION}, not {_short(version)}.")
         book = RecipeBook(registry=registry)
-        library = data.get("recipes") or {}
+        library = {} if data.get("recipes") is None else data["recipes"]
         if not isinstance(library, Mapping):
             raise RecipeError(f"{where}: recipes must be a mapping from id to a recipe, not {_short(library)}.")
         for key, entry in library.items():
@@ -302,12 +310,28 @@ class RecipeBook:
         Raises:
             RecipeError: a union names an unknown recipe, or recipes name each other in a circle.
         """
-        return self._inline(recipe, registry or self._registry or default_registry(), partial, ())
+        return _Inliner(self, registry or self._registry or default_registry(), partial).inlined(recipe)
 
-    def _inline(self, recipe: Recipe, registry: OperatorRegistry, partial: bool, path: tuple[str, ...]) -> Recipe:
+
+class _Inliner:
+    """Finds what unions name, every recipe once, however many name it.
+
+    Args:
+        book: where to look for what a recipe does not carry along.
+        partial: leave unions that name an unknown recipe as they are.
+    """
+
+    def __init__(self, book: RecipeBook, registry: OperatorRegistry, partial: bool) -> None:
+        self._book, self._registry, self._partial = book, registry, partial
+        self._done: dict[tuple[int, str], Recipe] = {}  # by identity of the recipe, and the name that it goes by
+        self._canonical: dict[int, Recipe] = {}  # by identity
+        self._kept: list[Recipe] = []  # those of these identities, so that no other recipe gets one
+
+    def inlined(self, recipe: Recipe, path: tuple[str, ...] = ()) -> Recipe:
+        """The recipe with its library; ``path`` are the names of the unions that it lies within."""
         library: dict[str, Recipe] = {}
         for number, step in enumerate(recipe.steps, 1):
-            for key in _recipe_params(registry.get(step.operator)):
+            for key in recipe_params(self._registry.get(step.operator)):
                 name = step.params.get(key)
                 if not isinstance(name, str):
                     continue  # canonical() reports it
@@ -316,36 +340,53 @@ class RecipeBook:
                     raise RecipeError(
                         f"recipes name each other in a circle ({circle}): a union must name an earlier recipe."
                     )
-                if name in recipe.library:
-                    source = recipe.library[name]
-                elif name in self or not partial:
-                    try:
-                        source = self[name]
-                    except RecipeError as error:
-                        raise RecipeError(f"step {number}: operator '{step.operator}': {error}") from None
-                else:
-                    continue
-                source = self._inline(source, registry, partial, (*path, name))
-                if source.name is None and name != source.digest(registry):
-                    source = replace(source, name=name)
-                library[name] = source
+                try:
+                    source = self._source(recipe, name)
+                except RecipeError as error:
+                    raise RecipeError(f"step {number}: operator '{step.operator}': {error}") from None
+                if source is not None:
+                    library[name] = self._named(source, name, path)
         return replace(recipe, library=MappingProxyType(library))
 
+    def _source(self, recipe: Recipe, name: str) -> Recipe | None:
+        if name in recipe.library:
+            return recipe.library[name]
+        return self._book[name] if not self._partial or name in self._book else None
 
-def _recipe_params(operator: Operator) -> tuple[str, ...]:
+    def _named(self, source: Recipe, name: str, path: tuple[str, ...]) -> Recipe:
+        """What a union names, inlined and with this name if it has none."""
+        if (id(source), name) not in self._done:  # else nothing that it names leads in a circle
+            found = self.inlined(source, (*path, name))
+            self._kept += source, found
+            if found.name is None and name != digest_steps(found._canonical(self._registry, self._canonical).steps):
+                found = replace(found, name=name)
+            self._done[id(source), name] = found
+        return self._done[id(source), name]
+
+
+def recipe_params(operator: Operator) -> tuple[str, ...]:
+    """The parameters of an operator that name a recipe."""
     return tuple(param.name for param in operator.params if param.kind == "recipe")
 
 
-def _flat_library(recipe: Recipe) -> dict[str, Recipe] | None:
-    """Everything a recipe needs, by id; None if one id means different recipes in different places."""
+def _flat_library(recipe: Recipe, done: dict[int, dict[str, Recipe] | None]) -> dict[str, Recipe] | None:
+    """Everything a recipe needs, by id; None if one id means different recipes in different places.
+
+    Args:
+        done: what was found of recipes so far, by identity.
+    """
+    if id(recipe) in done:
+        return done[id(recipe)]
+    done[id(recipe)] = None
     flat: dict[str, Recipe] = {}
     for key, source in recipe.library.items():
-        nested = _flat_library(source)
+        nested = _flat_library(source, done)
         if nested is None:
             return None
         for name, inner in [*nested.items(), (key, source)]:
             if flat.setdefault(name, inner) != inner:
                 return None
+    done[id(recipe)] = flat
     return flat
 
 
@@ -381,7 +422,7 @@ def _steps(data: Mapping[str, Any], where: str, registry: OperatorRegistry) -> t
             raise RecipeError(f"{place}: the key 'operator' must name an operator, not {_short(name)}.")
         try:
             registry.get(name)  # its message knows this registry's names
-            step = Step(name, entry.get("params") or {})
+            step = Step(name, {} if entry.get("params") is None else entry["params"])
             step.canonical(registry)
         except RecipeError as error:
             raise RecipeError(f"{place}: {error}") from None

@@ -54,11 +54,15 @@ def _read(recipe: Recipe, signals: SignalTable, registry: OperatorRegistry | Non
 
 def _steps(recipe: Recipe, registry: OperatorRegistry) -> Iterator[tuple[Operator, Mapping[str, Any]]]:
     """The operators of a recipe and of those in its library, with their parameters."""
-    canonical = recipe.canonical(registry)
-    for step in canonical.steps:
-        yield registry.get(step.operator), step.params
-    for inner in canonical.library.values():
-        yield from _steps(inner, registry)
+    left, seen = [("", recipe.canonical(registry))], set[str]()
+    while left:
+        digest, canonical = left.pop(0)
+        if digest in seen:
+            continue
+        seen.add(digest)
+        for step in canonical.steps:
+            yield registry.get(step.operator), step.params
+        left[:0] = canonical.library.items()  # depth first, as steps name them
 
 
 def _signals(needs: Iterable[str]) -> tuple[str, ...]:
