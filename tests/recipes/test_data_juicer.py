@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from autoselection.cli import app
@@ -155,6 +157,46 @@ def test_what_has_no_counterpart_is_refused_with_the_reason_or_left_out(entry: d
 def test_what_is_no_recipe_of_data_juicer_is_one_sentence(document: Any) -> None:
     with pytest.raises(RecipeError, match=r"a list called 'process'|expected an operator's name"):
         from_data_juicer(document)
+
+
+NUMBERS = st.sampled_from([float("nan"), float("inf"), float("-inf"), -1, 0, 0.3, 1.5, 10, 2**60, "x", None, [1], True])
+VALUES = st.lists(st.sampled_from(["a", "b", 1, 1.0, "1", None, True, ["a"], {"a": 1}]), max_size=3) | NUMBERS
+ENTRIES = st.one_of(
+    st.fixed_dictionaries({}, optional={"min_num": NUMBERS, "max_num": NUMBERS}).map(lambda p: {"words_num_filter": p}),
+    st.fixed_dictionaries({"target_value": VALUES}, optional={"reversed_range": st.booleans()}).map(
+        lambda p: {"specified_field_filter": {"field_key": "source", **p}}
+    ),
+    st.fixed_dictionaries({}, optional={"min_value": NUMBERS, "max_value": NUMBERS}).map(
+        lambda p: {"specified_numeric_field_filter": {"field_key": "__dj__stats__.num_words", **p}}
+    ),
+    st.fixed_dictionaries({}, optional={"top_ratio": NUMBERS, "topk": NUMBERS}).map(
+        lambda p: {"topk_specified_field_selector": {"field_key": "__dj__stats__.num_words", **p}}
+    ),
+    st.fixed_dictionaries({"jaccard_threshold": NUMBERS}).map(lambda p: {"document_minhash_deduplicator": p}),
+    st.just({"document_deduplicator": None}),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(entries=st.lists(ENTRIES, max_size=5))
+def test_what_is_imported_can_be_read_again(entries: list[dict[str, Any]]) -> None:
+    document = {"process": [{"words_num_filter": {"min_num": 3}}, *entries]}
+    found = from_data_juicer(document, partial=True)
+    assert Recipe.from_dict(found.recipe.to_dict()) == found.recipe
+    left_out = {each.place for each in found.unmapped}
+    for place, entry in enumerate(entries, 2):
+        if "nan" in repr(entry):
+            assert place in left_out
+
+
+def test_an_end_that_nothing_reaches_is_refused_and_names_count_once() -> None:
+    signals = SignalTable.from_arrays({"dj/words_num/num_words": np.arange(20.0)}, source=list("ab") * 10)
+    cut: dict[str, Any] = {"field_key": "__dj__stats__.num_words", "min_value": 2**60}
+    with pytest.raises(RecipeError, match=r"2\. specified_numeric_field_filter: .*threshold"):
+        from_data_juicer({"process": ["words_num_filter", {"specified_numeric_field_filter": cut}]})
+    cut = {"field_key": "source", "target_value": ["a", "a"]}
+    twice = from_data_juicer({"process": [{"specified_field_filter": cut}]})
+    assert materialize(twice.recipe, signals).rows.tolist() == list(range(0, 20, 2))
 
 
 def test_selectors_by_a_statistic() -> None:

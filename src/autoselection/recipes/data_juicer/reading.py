@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,8 @@ def _number(params: Mapping[str, Any], key: str) -> float | None:
     value = params.get(key)
     if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
         raise NoCounterpart(f"its {key} is {clipped(repr(value))}, no number")
+    if value is not None and math.isnan(value):
+        raise NoCounterpart(f"its {key} is not a number")
     return None if value is None else float(value)
 
 
@@ -200,7 +203,7 @@ class _Reading:
             if params.get(key):
                 raise NoCounterpart(f"with {key} it takes more texts for equal than semantic_dedup does")
         part = self._part(params)
-        self.steps.append(Step("semantic_dedup", {"strategy": "exact", "part": part}))
+        self._step("semantic_dedup", {"strategy": "exact", "part": part})
         self.remarks.append(
             "document_deduplicator takes texts for equal whose characters are; semantic_dedup also those that differ in Unicode "
             "form, line ends, or blanks at the ends of lines."
@@ -238,8 +241,11 @@ class _Reading:
             raise NoCounterpart(
                 f"it reads the field '{clipped(key)}', and steps here read a row's source and its signals"
             )
+        for value in values:
+            if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+                raise NoCounterpart(f"its target_value has {clipped(repr(value))}, which is no name of a source")
         mode = "drop" if params.get("reversed_range") else "keep"
-        self.steps.append(Step("source_filter", {"mode": mode, "sources": [str(value) for value in values]}))
+        self._step("source_filter", {"mode": mode, "sources": list(dict.fromkeys(map(str, values)))})
 
     def _statistic(self, params: dict[str, Any]) -> str:
         """The column of a statistic that was computed by a filter before."""
@@ -263,7 +269,7 @@ class _Reading:
             raise NoCounterpart("its range is not one that a cut here keeps")
         ends = {direction: _number(params, f"{end}_value") for direction, end in (("high", "min"), ("low", "max"))}
         for direction, value in ends.items():
-            if value is not None and abs(value) < 2**53:
+            if value is not None and (value > -(2**53) if direction == "high" else value < 2**53):
                 self._cut(column, threshold=value, direction=direction)
 
     def _top(self, params: dict[str, Any]) -> None:
