@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from autoselection.errors import ConfigError
 
 
 def clipped(text: str, length: int = 80) -> str:
@@ -36,3 +39,31 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(names)}."
+
+
+def named_numbers(text: str, option: str, form: str, example: str, *, zero: bool = True) -> dict[str, float]:
+    """What ``NAME=NUMBER,…`` says; blanks around names and numbers, and commas too many, mean nothing.
+
+    Args:
+        option: where it stands, for messages; as are ``form`` ("COLUMN=WEIGHT") and ``example``.
+        zero: 0 is a number that may stand there.
+
+    Raises:
+        ConfigError: something else stands there, a number below 0 or none that is finite, or a name twice.
+    """
+    found: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, sign, value = part.rpartition("=")
+        name = name.strip()
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not sign or not name or not (number > 0 or (zero and number == 0)) or number == math.inf:
+            raise ConfigError(
+                f"{option}: '{clipped(part)}' is not {form}, with a number {'of 0 or more' if zero else 'above 0'}, such as {example}."
+            )
+        if name in found:
+            raise ConfigError(f"{option}: '{clipped(name)}' stands there twice.")
+        found[name] = number
+    return found

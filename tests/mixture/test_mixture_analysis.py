@@ -127,7 +127,9 @@ def test_the_command_prints_tables_and_one_document(table: Path, tmp_path: Path)
     [
         (["--weights", "cod=2"], "no score column 'cod'; did you mean 'code'?"),
         (["--weights", "code"], "'code' is not COLUMN=WEIGHT"),
-        (["--weights", "code=-1"], "must be a number of 0 or more"),
+        (["--weights", "code=-1"], "with a number of 0 or more"),
+        (["--weights", "code=2,code=0"], "--weights: 'code' stands there twice"),
+        (["--what-if", "code=2,loss/code=0"], "--what-if: 'code' and 'loss/code' are one column"),
         (["--weights", "code=0,web=0"], "needs a weight above 0"),
         (["--pareto", "web"], "name two score columns or more"),
         (["--what-if", "x=1"], "--what-if: there is no score column 'x'"),

@@ -160,7 +160,7 @@ def test_directions_and_costs() -> None:
     for text in ("1M", "1M=0", "1M=x", "=3", "1M=inf", "1M=nan"):
         with pytest.raises(ConfigError, match="is not LEVEL=COST"):
             parse_costs(text)
-    with pytest.raises(ConfigError, match="two costs"):
+    with pytest.raises(ConfigError, match="'a' stands there twice"):
         parse_costs("a=1,a=2")
 
 

@@ -99,12 +99,14 @@ def test_without_its_pool_a_study_tells_of_its_trials(finished_study: Study, tmp
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("gsm8k", "'gsm8k' is no weight: give TASK=NUMBER"),
-        ("gsm8k=two", "'gsm8k=two' is no weight"),
-        ("gsm8k=-1", "'gsm8k=-1' is no weight"),
-        ("gsm8k=inf", "is no weight"),
-        ("=2", "'=2' is no weight"),
-        ("a=1,a=2", "names the task 'a' twice"),
+        ("gsm8k", "'gsm8k' is not TASK=WEIGHT"),
+        ("gsm8k=two", "'gsm8k=two' is not TASK=WEIGHT"),
+        ("gsm8k=-1", "'gsm8k=-1' is not TASK=WEIGHT"),
+        ("gsm8k=inf", "is not TASK=WEIGHT"),
+        ("gsm8k=nan", "is not TASK=WEIGHT"),
+        ("=2", "'=2' is not TASK=WEIGHT"),
+        ("a=1,a=2", "'a' stands there twice"),
+        (",", "names no task"),
     ],
 )
 def test_weights_that_are_none_are_refused(given: str, said: str) -> None:

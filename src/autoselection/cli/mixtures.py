@@ -9,6 +9,7 @@ import typer
 
 from autoselection.cli._common import EVIDENCE, HtmlOption, Json, app, emit, output, words
 from autoselection.errors import ConfigError
+from autoselection.wording import named_numbers
 
 
 @app.command(
@@ -93,18 +94,5 @@ def mixture(
 
 
 def _weights(option: str, text: str | None) -> dict[str, float]:
-    """Weights by column, from ``NAME=NUMBER,…``.
-
-    Raises:
-        ConfigError: something else stands there.
-    """
-    found: dict[str, float] = {}
-    for word in words(text or ""):
-        name, sign, number = word.rpartition("=")
-        try:
-            found[name.strip()] = float(number)
-        except ValueError:
-            sign = ""
-        if not sign or not name.strip():
-            raise ConfigError(f"{option}: '{word}' is not COLUMN=WEIGHT, such as github=2.")
-    return found
+    """Weights by column, from ``NAME=NUMBER,…``; ConfigError if something else stands there."""
+    return named_numbers(text or "", option, "COLUMN=WEIGHT", "github=2")

@@ -287,9 +287,12 @@ def benchmark(
     for entry in split or ():
         if "=" not in entry:
             raise ConfigError(f"--split {entry}: expected SPLIT=PATH, such as --split test=test.jsonl.")
-    named = dict(entry.partition("=")[::2] for entry in words(columns or ""))
+    pairs = [entry.partition("=")[::2] for entry in words(columns or "")]
+    named = dict(pairs)
     if not all(named) or not all(named.values()):
         raise ConfigError(f"--map {columns}: expected NAME=COLUMN with commas between, such as question=Frage.")
+    if len(named) < len(pairs):
+        raise ConfigError(f"--map {columns}: a name is given twice.")
     read = validate(IngestConfig, {"encoding": encoding, "delimiter": delimiter}, "command line")
     sources = [*(source or ()), *(split or ())]
     if not sources:

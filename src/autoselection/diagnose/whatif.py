@@ -22,7 +22,7 @@ from autoselection.study import Study, Trial
 from autoselection.study.chance import study_chance
 from autoselection.study.evidence import counted_tables
 from autoselection.tasks import TaskConfig, merit, overall, shortfall
-from autoselection.wording import suggestion
+from autoselection.wording import named_numbers, suggestion
 
 PROPOSALS = 160
 SHOWN = 5
@@ -100,20 +100,9 @@ def parse_weights(given: str) -> dict[str, float]:
     Raises:
         ConfigError: it is something else.
     """
-    found: dict[str, float] = {}
-    for part in given.split(","):
-        name, equals, value = part.partition("=")
-        try:
-            weight = float(value)
-        except ValueError:
-            weight = math.nan
-        if not equals or not name.strip() or not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(
-                f"--weights: '{part.strip()}' is no weight: give TASK=NUMBER from 0 on, such as gsm8k=2,mmlu=0.5."
-            )
-        if name.strip() in found:
-            raise ConfigError(f"--weights names the task '{name.strip()}' twice.")
-        found[name.strip()] = weight
+    found = named_numbers(given, "--weights", "TASK=WEIGHT", "gsm8k=2,mmlu=0.5")
+    if not found:
+        raise ConfigError("--weights names no task: give TASK=WEIGHT, such as gsm8k=2,mmlu=0.5.")
     return found
 
 

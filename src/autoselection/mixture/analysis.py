@@ -54,11 +54,15 @@ def column_weights(runs: Runs, wanted: Mapping[str, float], option: str = "--wei
     """Weights of the score columns, as shares of their sum: 1 each unless named, in full or by its short name.
 
     Raises:
-        ConfigError: there is no such column, a weight is below 0, or all are 0.
+        ConfigError: there is no such column, one has two weights, a weight is below 0, or all are 0.
     """
     weights = np.ones(len(runs.columns))
+    named: dict[int, str] = {}
     for name, weight in wanted.items():
-        weights[column_place(runs, name, option)] = weight
+        place = column_place(runs, name, option)
+        if place in named:
+            raise ConfigError(f"{option}: '{named[place]}' and '{name}' are one column; give it one weight.")
+        named[place], weights[place] = name, weight
         if not 0 <= weight < np.inf:
             raise ConfigError(f"{option}: the weight of '{name}' must be a number of 0 or more, not {weight:g}.")
     if weights.sum() <= 0:

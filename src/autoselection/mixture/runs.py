@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
 from autoselection.terminal import visible
-from autoselection.wording import clipped, suggestion
+from autoselection.wording import clipped, named_numbers, suggestion
 
 Array = NDArray[np.float64]
 
@@ -137,22 +137,7 @@ def parse_costs(text: str) -> dict[str, float]:
     Raises:
         ConfigError: something else stands there, a level twice, or a cost that is no positive number.
     """
-    found: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, sign, number = part.rpartition("=")
-        name = name.strip()
-        try:
-            cost = float(number)
-        except ValueError:
-            cost = math.nan
-        if not sign or not name or not 0 < cost < math.inf:
-            raise ConfigError(
-                f"--cost: '{_shown(part)}' is not LEVEL=COST with a cost above 0, such as 1M=1,60M=20,1B=400."
-            )
-        if name in found:
-            raise ConfigError(f"--cost: the level '{_shown(name)}' has two costs.")
-        found[name] = cost
-    return found
+    return named_numbers(text, "--cost", "LEVEL=COST", "1M=1,60M=20,1B=400", zero=False)
 
 
 def read_runs(
