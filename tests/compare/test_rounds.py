@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import warnings
 
 import pytest
 
@@ -41,6 +42,22 @@ def test_one_computes_at_a_time_and_standard_output_is_its_own() -> None:
     rounds.run([lambda n=n: body(n) for n in range(4)])
     assert most == 1 and sys.stdout is before
     assert [text.getvalue() for text in texts] == ["000", "1111", "22222", "333333"]
+
+
+def test_the_filters_of_warnings_are_those_of_each_and_of_nobody_afterwards() -> None:
+    seen: list[list[object]] = []
+    rounds: Rounds[int] = Rounds(lambda wanted: seen.append(list(warnings.filters)))
+    before = list(warnings.filters)
+
+    def body(kind: type[Warning], count: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", kind)
+            for number in range(count):
+                rounds.need([number])
+                assert warnings.filters[0][2] is kind
+
+    assert rounds.run([lambda: body(UserWarning, 1), lambda: body(FutureWarning, 2)]) == [None, None]
+    assert list(warnings.filters) == before and seen == [before, before]
 
 
 def test_one_error_does_not_end_the_others() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +75,24 @@ def test_every_method_lives_with_failed_evaluations(failing: Failing, name: str)
     assert len(failed) < len(session.log)
     for pick in standings(session.log, BUDGET):
         assert pick is None or math.isfinite(pick.seen)
+
+
+def test_optuna_leaves_threads_and_warnings_as_they_are() -> None:
+    _need("optuna-tpe")
+    torch = pytest.importorskip("torch")
+    threads, before, seen = torch.get_num_threads(), list(warnings.filters), []
+
+    class Watched(Failing):
+        def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
+            seen.append((torch.get_num_threads(), list(warnings.filters)))
+            return super().observe(rows, seed, fidelity)
+
+    try:
+        torch.set_num_threads(3)
+        METHODS["optuna-tpe"].run(Session(Watched(), 3, 0), 0)
+        assert seen == [(3, before)] * 3 and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_pool_where_nothing_can_be_trained_has_no_incumbent() -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,7 @@ STARTS = 5
 def _optuna(make_sampler: Callable[[int], Any], slots: bool) -> Callable[[Session, int], None]:
     def run(session: Session, seed: int) -> None:
         import optuna
-        import torch
 
-        torch.set_num_threads(1)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         made = Materializer(session, seed)
         cube = Cube(session.table, session.search)
@@ -47,33 +46,43 @@ def _optuna(make_sampler: Callable[[int], Any], slots: bool) -> Callable[[Sessio
                 steps.append((name, strength, trial.suggest_categorical(f"end{place}", compact.ends)))
             return compact.recipe(steps)
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _undisturbed():
             study = optuna.create_study(direction="maximize", sampler=make_sampler(seed))
-            rng = np.random.default_rng([seed, 22])
-            refused = 0
-            while session.can_pay() and refused < 40 * REFUSALS:
+        rng = np.random.default_rng([seed, 22])
+        refused = 0
+        while session.can_pay() and refused < 40 * REFUSALS:
+            with _undisturbed():
                 trial = study.ask()
                 recipe = propose(trial)
-                rows = made.rows(recipe) if recipe is not None else None
-                if rows is not None:
-                    refused = 0
-                    score = session.observe(rows)
-                    if math.isfinite(score):
-                        study.tell(trial, score)
-                        continue
-                else:
-                    refused += 1
-                worst = session.worst
-                if worst is None:
+            rows = made.rows(recipe) if recipe is not None else None
+            refused = refused + 1 if rows is None else 0
+            score = math.nan if rows is None else session.observe(rows)
+            told = score if math.isfinite(score) else session.worst
+            with _undisturbed():
+                if told is None:
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 else:
-                    study.tell(trial, worst)
+                    study.tell(trial, told)
                 if rows is None and refused % REFUSALS == 0 and trial.params:  # it is stuck: one random point
                     drawn = {name: _drawn(space, rng) for name, space in trial.distributions.items()}
                     study.enqueue_trial(drawn)
 
     return run
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Optuna computes in one thread and warns of nothing: around its own calls only, as both are the whole process's."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _drawn(distribution: Any, rng: np.random.Generator) -> Any:

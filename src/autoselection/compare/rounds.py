@@ -1,9 +1,9 @@
 """Runs methods side by side on one executor, without asking anything of how a method is written.
 
-Each method runs in a thread of its own. Only one thread computes at a time, and standard output, which some redirect
-while they run, is each thread's own; a thread that needs scores hands its turn on and waits. When all wait, what they need is evaluated together, so that an executor
-with several workers is busy although every method asks for one evaluation after the other. Completion order reaches no
-method: its scores depend on its own requests alone.
+Each method runs in a thread of its own. Only one thread computes at a time, and standard output and the filters of
+warnings, which some change while they run, are each thread's own; a thread that needs scores hands its turn on and waits. When all
+wait, what they need is evaluated together, so that an executor with several workers is busy although every method asks for one
+evaluation after the other. Completion order reaches no method: its scores depend on its own requests alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -44,7 +45,7 @@ class Rounds(Generic[Wanted]):
         self._turn = threading.Lock()
         self._news: queue.SimpleQueue[_Request[Wanted] | int] = queue.SimpleQueue()
         self._closed = False
-        self._stdout = sys.stdout
+        self._stdout, self._filters = sys.stdout, warnings.filters
 
     def need(self, wanted: Sequence[Wanted]) -> None:
         """Called by a method's thread: returns when all that is wanted was evaluated (or lost).
@@ -53,14 +54,15 @@ class Rounds(Generic[Wanted]):
             Stopped: the comparison ended.
         """
         request = _Request(tuple(wanted))
-        mine, sys.stdout = sys.stdout, self._stdout
+        mine, filters = sys.stdout, warnings.filters
+        sys.stdout, warnings.filters = self._stdout, self._filters
         self._news.put(request)
         self._turn.release()
         try:
             request.ready.wait()
         finally:
             self._turn.acquire()
-            sys.stdout = mine
+            sys.stdout, warnings.filters = mine, filters
         if self._closed:
             raise Stopped
 
