@@ -15,9 +15,10 @@ from autoselection.conversation import Conversation
 from autoselection.documents import dump_yaml
 from autoselection.export.containers import json_line, open_container
 from autoselection.export.layouts import CannotHold, declared_tools
-from autoselection.export.target import AXOLOTL_FILE, DATASET_NAME
+from autoselection.export.target import DATASET_NAME
 from autoselection.export.written import ExportReport, Written, batches
 from autoselection.files import write_text
+from autoselection.pool.inputs.axolotl import AXOLOTL_FILE
 from autoselection.pool.openai_messages import openai_message
 from autoselection.pool.pool import Pool
 from autoselection.pool.table import Rows

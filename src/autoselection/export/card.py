@@ -205,14 +205,15 @@ def _score_table(scores: Mapping[str, Mapping[str, float | None]], weights: Mapp
 def _source_table(sources: Mapping[str, tuple[int, int]], copies: Mapping[str, int]) -> str:
     """Rows of each source; where some count more than once, different ones and all with copies."""
     ordered = sorted(sources.items(), key=lambda item: (-item[1][0], item[0]))
-    counted = [(escape(name), kept - copies.get(name, 0), kept, total) for name, (kept, total) in ordered]
-    shown, rest = counted[:_MAX_SOURCES], counted[_MAX_SOURCES:]
+    counted = [(escape(name), [kept - copies.get(name, 0), kept, total]) for name, (kept, total) in ordered]
+    shown, rest = counted[:_MAX_SOURCES], [counts for _, counts in counted[_MAX_SOURCES:]]
     if rest:
-        shown.append((f"{len(rest)} more", *(sum(row[place] for row in rest) for place in (1, 2, 3))))
-    header, places = ("source", "rows", "rows in the pool"), (1, 3)
-    if copies:
-        header, places = ("source", "rows", "with copies", "rows in the pool"), (1, 2, 3)
-    return _table(header, [(row[0], *(f"{row[place]:,}" for place in places)) for row in shown])
+        shown.append((f"{len(rest)} more", [sum(column) for column in zip(*rest, strict=True)]))
+    header = ["source", "rows", "with copies", "rows in the pool"]
+    lines = [[name, *(f"{count:,}" for count in counts)] for name, counts in shown]
+    if not copies:
+        header, lines = [*header[:2], header[3]], [[*line[:2], line[3]] for line in lines]
+    return _table(header, lines)
 
 
 def _number(value: Any) -> str:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from autoselection.export.card import DatasetCard, render_card
-from autoselection.export.layouts import LAYOUTS, Shape
+from autoselection.export.layouts import IDENTITY, LAYOUTS, Shape
 from autoselection.export.target import check_folder
 from autoselection.export.written import ExportReport, Written, batches, remarks_on, shape_of
 from autoselection.files import checksum as checksum_of
@@ -28,7 +28,6 @@ from autoselection.pool.table import Rows
 from autoselection.pool.typed_tables import table_of
 
 _SHARD_BYTES = 256 * 2**20
-_IDENTITY = {"id": pa.string(), "source": pa.string()}
 
 
 def export_hf_dataset(
@@ -61,7 +60,7 @@ def export_hf_dataset(
     wanted = pool.check_rows(rows)
     check_folder(directory, overwrite)
     layout = LAYOUTS["messages"]
-    own = own_columns(pool, wanted, columns, {*_IDENTITY, *layout.fields, *layout.reserved})
+    own = own_columns(pool, wanted, columns, {*IDENTITY, *layout.fields, *layout.reserved})
     shape = shape_of(pool, wanted, layout, "parquet")
     found = Written()
     with whole_folder(directory) as folder:
@@ -96,7 +95,7 @@ def _described(shape: Shape, found: Written, own: OwnColumns) -> dict[str, str]:
 
 def _write_shards(pool: Pool, wanted: NDArray[Any], folder: Path, shape: Shape, own: OwnColumns, found: Written) -> str:
     """Write ``train-i-of-n-CHECKSUM.parquet`` files of about a quarter of a gigabyte of text; the pattern of their names."""
-    schema = pa.schema([*_IDENTITY.items(), *shape.fields().items(), *own.schema()])
+    schema = pa.schema([*IDENTITY.items(), *shape.fields().items(), *own.schema()])
     shards: list[Path] = []
     writer: Any = None
     size = 0

@@ -15,15 +15,13 @@ from autoselection.export.axolotl import export_axolotl
 from autoselection.export.card import DatasetCard
 from autoselection.export.containers import has_types, open_container
 from autoselection.export.dataset_folder import export_hf_dataset
-from autoselection.export.layouts import LAYOUTS, LayoutName
+from autoselection.export.layouts import IDENTITY, LAYOUTS, LayoutName
 from autoselection.export.llamafactory import export_sharegpt
 from autoselection.export.target import DATASET_NAME, FormatName, export_target
 from autoselection.export.written import ExportReport, Written, batches, remarks_on, shape_of
 from autoselection.pool.own_columns import own_columns
 from autoselection.pool.pool import Pool
 from autoselection.pool.table import Rows
-
-_IDENTITY = {"id": pa.string(), "source": pa.string()}
 
 
 def export_subset(
@@ -90,10 +88,10 @@ def export_rows(
     path = Path(path)
     target = export_target(path, layout, overwrite=overwrite, file=True)
     form, wanted, marked = LAYOUTS[layout], pool.check_rows(rows), marks or {}
-    own = own_columns(pool, wanted, columns, {*_IDENTITY, *form.fields, *form.reserved, *marked})
+    own = own_columns(pool, wanted, columns, {*IDENTITY, *form.fields, *form.reserved, *marked})
     shape = shape_of(pool, wanted, form, target.container)
     types = {name: _mark_type(column) for name, column in marked.items()}
-    schema = pa.schema([*_IDENTITY.items(), *shape.fields().items(), *types.items(), *own.schema()])
+    schema = pa.schema([*IDENTITY.items(), *shape.fields().items(), *types.items(), *own.schema()])
     found = Written()
     with open_container(path, target.container, schema) as write:
         places = count()

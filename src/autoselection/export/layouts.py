@@ -171,6 +171,8 @@ _TRL_COLUMNS = frozenset((
     "input_ids", "labels", "completion_mask", "assistant_masks", "seq_lengths", "chat_template_kwargs",
 ))  # fmt: skip
 _TEXT = pa.string()
+#: Columns of every file with the user's own columns, before those of its layout.
+IDENTITY: Mapping[str, pa.DataType] = {"id": _TEXT, "source": _TEXT}
 _JSON = pa.json_(_TEXT)
 #: Text with the logical type JSON: keys only where they are, whatever other rows have.
 _TURN = pa.struct([("from", _TEXT), ("value", _TEXT)])

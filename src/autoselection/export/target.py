@@ -17,7 +17,6 @@ FormatName = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "hf"
 
 #: Name of the data set in a folder for LLaMA-Factory or Axolotl.
 DATASET_NAME = "subset"
-AXOLOTL_FILE = "axolotl.yaml"
 _DATA_FILE = re.compile(r"train-.*\.parquet", re.DOTALL)
 
 

@@ -24,7 +24,7 @@ def recipe_signals(recipe: Recipe, registry: OperatorRegistry | None = None) -> 
     Raises:
         RecipeError: the recipe is not valid.
     """
-    steps = _steps(recipe, registry or default_registry())
+    steps = every_step(recipe, registry or default_registry())
     return _signals(need for operator, params in steps for need in operator.needs(params))
 
 
@@ -48,12 +48,12 @@ def read_signals(recipe: Recipe, signals: SignalTable, registry: OperatorRegistr
 
 
 def _read(recipe: Recipe, signals: SignalTable, registry: OperatorRegistry | None) -> Iterator[str]:
-    for operator, params in _steps(recipe, registry or default_registry()):
+    for operator, params in every_step(recipe, registry or default_registry()):
         yield from needs_of_pool(operator, params, signals)
 
 
-def _steps(recipe: Recipe, registry: OperatorRegistry) -> Iterator[tuple[Operator, Mapping[str, Any]]]:
-    """The operators of a recipe and of those in its library, with their parameters."""
+def every_step(recipe: Recipe, registry: OperatorRegistry) -> Iterator[tuple[Operator, Mapping[str, Any]]]:
+    """The operators of a recipe and of those in its library, with their parameters; RecipeError if it is not valid."""
     left, seen = [("", recipe.canonical(registry))], set[str]()
     while left:
         digest, canonical = left.pop(0)

@@ -18,6 +18,7 @@ from autoselection.documents import parse_yaml
 from autoselection.errors import RecipeError
 from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes.recipe import Recipe
+from autoselection.recipes.required_signals import every_step
 from autoselection.wording import suggestion
 
 
@@ -43,9 +44,8 @@ class ReadyRecipe:
 
     def needs(self, registry: OperatorRegistry | None = None) -> tuple[str, ...]:
         """Signals its steps read, sorted (see :meth:`autoselection.operators.Operator.needs`)."""
-        registry = registry or default_registry()
-        steps = self.recipe.canonical(registry).steps
-        return tuple(sorted({name for step in steps for name in registry.get(step.operator).needs(step.params)}))
+        steps = every_step(self.recipe, registry or default_registry())
+        return tuple(sorted({name for operator, params in steps for name in operator.needs(params)}))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
