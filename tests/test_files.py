@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from read_only import read_only
 
 from autoselection import files
 
@@ -155,7 +156,12 @@ def test_a_stamp_that_cannot_be_written_costs_a_check_and_no_more(
     path = tmp_path / "data"
     path.write_text("content")
     monkeypatch.setattr(files.time, "time", lambda: path.stat().st_ctime + 10)
-    assert files.is_sound(path, files.checksum(path), tmp_path / "nowhere" / files.STAMPS_FILE)
+    digest = files.checksum(path)
+    assert files.is_sound(path, digest, tmp_path / "nowhere" / files.STAMPS_FILE)
+    files._good.clear()
+    with read_only(tmp_path):
+        assert files.is_sound(path, digest, tmp_path / files.STAMPS_FILE)
+    assert names(tmp_path) == ["data"]
 
 
 def test_sealed_documents_are_read_back_as_json(tmp_path: Path) -> None:

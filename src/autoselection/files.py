@@ -320,7 +320,8 @@ def _write_stamp(path: Path, stamps: Path, stamp: list[Any]) -> None:
         temporary.write_text(json.dumps(known, indent=0), encoding="utf-8")
         temporary.replace(stamps)
     except OSError:  # a folder that is read only: the file is checked by every process
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only mount not even a missing file can be removed
+            temporary.unlink(missing_ok=True)
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from one_pass import score
+from read_only import read_only
 
+from autoselection import files
 from autoselection.errors import EvaluationError, MissingExtraError, SignalError
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.pool import Pool, ingest
@@ -196,6 +198,22 @@ def test_nothing_is_computed_twice(pool: Pool, tiny_model_dir: Path, sae_dir: Pa
     assert second.keys == first.keys
     assert load_table(pool).fingerprint == load_table(pool, keys=first.keys).fingerprint
     assert files == {path: path.stat().st_mtime_ns for path in (pool.path / "signals").rglob("*.npy")}
+
+
+def test_a_pool_on_a_read_only_mount_is_opened_and_its_signals_are_found(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = score_pool(pool, CONFIG, signals=["lengths"]).keys
+    (pool.path / files.STAMPS_FILE).unlink(missing_ok=True)
+    monkeypatch.setattr(files, "_RESTED", -10.0)  # as long after it was written
+    files._good.clear()
+    with read_only(pool.path):
+        there = Pool.open(pool.path)
+        assert score_pool(there, CONFIG, signals=["lengths"]).keys == right
+        assert "n_response_words" in load_table(there).columns
+        with pytest.raises(SignalError, match="cannot be written"):
+            score_pool(there, CONFIG, signals=["ngram_entropy"])
+    assert not (pool.path / files.STAMPS_FILE).exists()
 
 
 def test_a_killed_run_loses_one_shard(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -58,8 +59,8 @@ def score_pool(
         registry: the signals that exist; None: the built-in ones and those of installed packages.
 
     Raises:
-        SignalError: an unknown signal, one that needs a model, an SAE or tasks that were not given, or an SAE that does
-            not fit the model.
+        SignalError: an unknown signal, one that needs a model, an SAE or tasks that were not given, an SAE that does
+            not fit the model, or a pool that cannot be written to and lacks a signal.
         MissingExtraError: a signal asked for by name needs a package that is not installed.
         EvaluationError: the model cannot be loaded.
 
@@ -77,9 +78,14 @@ def score_pool(
     wanted, skipped = _asked(registry, config, inputs, signals)
     store = SignalStore.of(pool)
     try:
-        with store.locked():
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(store.locked())
+            except SignalError:
+                if not _is_scored(store, registry, _specs_of(registry, inputs, wanted)):
+                    raise
             results = _Scoring(pool, store, inputs, registry).run(wanted)
-            _make_current(store, registry, results)
+            _make_current(store, registry, {done.spec.name: done.key for done in results})
     finally:
         if inputs.let_go():
             release_models()
@@ -109,11 +115,32 @@ def stored_signals(
     chat = ChatOptions.of(chat_template)
     inputs = Inputs(pool, config.pass_settings(), config.all_options(), model, sae, tasks, chat, trust_remote_code)
     wanted, _ = _asked(registry, config, inputs, signals)
-    store, specs = SignalStore.of(pool), dict[str, SignalSpec]()
+    store = SignalStore.of(pool)
+    specs = _specs_of(registry, inputs, wanted)
+    return frozenset(name for name, spec in specs.items() if store.has(name, store.key(spec)))
+
+
+def _specs_of(
+    registry: SignalRegistry, inputs: Inputs, wanted: Sequence[tuple[type[Signal], Sequence[Signal]]]
+) -> dict[str, SignalSpec]:
+    """What the signals are, by their names in the store."""
+    specs: dict[str, SignalSpec] = {}
     for kind, instances in wanted:
         needed = {name: specs[_stored_name(registry, name, specs)] for name in kind.made_from}
         specs |= {signal.name: signal.spec(inputs, needed) for signal in instances}
-    return frozenset(name for name, spec in specs.items() if store.has(name, store.key(spec)))
+    return specs
+
+
+def _is_scored(store: SignalStore, registry: SignalRegistry, specs: Mapping[str, SignalSpec]) -> bool:
+    """Whether the signals are stored, sound and the current ones, so that nothing is left to write."""
+    keys = {name: store.key(spec) for name, spec in specs.items()}
+    try:
+        for name, key in keys.items():
+            store.open(name, key)
+    except SignalError:
+        return False
+    current = store.current()
+    return _newest(current, registry, keys) == current
 
 
 def obstacles(
@@ -283,10 +310,16 @@ class _Scoring:
         return {name: self.done[_stored_name(self.registry, name, self.done)].spec for name in kind.made_from}
 
 
-def _make_current(store: SignalStore, registry: SignalRegistry, results: Sequence[Computed]) -> None:
-    """Make results the newest; what was made from others than the newest ones retires."""
+def _make_current(store: SignalStore, registry: SignalRegistry, new: Mapping[str, str]) -> None:
+    """Make results the newest, by key."""
     current = store.current()
-    new = {done.spec.name: done.key for done in results}
+    newest = _newest(current, registry, new)
+    if newest != current:
+        store.set_current(newest)
+
+
+def _newest(current: Mapping[str, str], registry: SignalRegistry, new: Mapping[str, str]) -> dict[str, str]:
+    """The newest keys once ``new`` ones are; what was made from others than the newest ones retires."""
     kinds = {name: registry.kind_of_stored(name) for name in {**current, **new}}
     changed = {name for name, key in new.items() if current.get(name) != key}
     replaced = {kind for name in new if (kind := kinds[name]) is not None and kind.replaces_siblings}
@@ -299,7 +332,7 @@ def _make_current(store: SignalStore, registry: SignalRegistry, results: Sequenc
         return kind not in replaced and not changed & {registry.kind(other).name for other in tied}
 
     kept = {name: key for name, key in current.items() if stays(name)}
-    store.set_current({**kept, **new})
+    return {**kept, **new}
 
 
 def load_table(
