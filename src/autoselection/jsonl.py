@@ -120,15 +120,17 @@ class LineLog:
         """
         body = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8")
         line, chain = self._chain.line(body)
-        with self.path.open("ab") as file:
+        # Unbuffered: what a buffer could not write, closing the file would write behind the cut.
+        with self.path.open("ab", buffering=0) as file:
             if file.tell() != self.sound_bytes:
                 raise StudyError(
                     f"{self.path}: another process wrote to {self._what}: let only one run at a time; stop the others, "
                     "and run the same command again."
                 )
             try:
-                file.write(line)
-                file.flush()
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
             except OSError:
                 with suppress(OSError):  # what is left of it is a torn last line then

@@ -7,6 +7,8 @@ import fcntl
 import json
 import multiprocessing
 import random
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,26 @@ def test_a_torn_last_line_is_ignored_by_readers_and_cut_off_by_the_writer(tail: 
     with Journal(path) as journal:
         assert journal.cut_bytes == len(tail)
         journal.append("trial")
+    assert [event["event"] for event in read_events(path)] == ["study", "trial"]
+
+
+@pytest.mark.parametrize("room", [0, 0.3, 0.7])
+@pytest.mark.parametrize("length", [2_000, 100_000])
+def test_a_line_that_the_disk_has_no_room_for_leaves_nothing(room: float, length: int, tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append("study", rows=3)
+        whole, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + int(room * length), limits[1]))
+            with pytest.raises(OSError, match="too large"):
+                journal.append("trial", text="x" * length)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert path.read_bytes() == whole
+        journal.append("trial", text="x" * length)
     assert [event["event"] for event in read_events(path)] == ["study", "trial"]
 
 
