@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,57 +28,87 @@ from autoselection.study.study import Study
 from autoselection.study.trials import Trial
 from autoselection.terminal import visible
 
-BEST, FOUND, VERDICT, LOCK = "best", "found", "verdict.txt", "recipe.lock.yaml"
+BEST, FOUND = "best", "found"
+RECIPE, LOCK, IDS, VERDICT = "recipe.yaml", "recipe.lock.yaml", "ids.json", "verdict.txt"
+MESSAGES, SHAREGPT, HF_DATASET = "messages.jsonl", "sharegpt", "hf_dataset"
+_FORMS = frozenset({RECIPE, LOCK, IDS, VERDICT, MESSAGES, SHAREGPT, HF_DATASET})
 
 
 def write_outputs(study: Study, prepared: Prepared) -> None:
-    """Write ``best/`` and, if the incumbent stays, ``found/``; running it again writes the same files."""
+    """Write ``best/`` and, if the incumbent stays, ``found/``; running it again writes the same files.
+
+    All of it takes its place when all is written. What an earlier call wrote there and this one does not is removed; what others
+    put beside it stays.
+    """
     best = study.best()
     judged = current_verdict(study)
     sentences = judged["sentences"] if judged else []
     stays = judged is not None and judged["exported"] == "incumbent"
-    if stays:
-        card, rows = _incumbent(study, prepared)
-        _write(study.path / BEST, study, prepared, rows, replace(card, description=" ".join(sentences)))
-    apart = stays and best is not None and judged is not None and judged["outcome"] != "same rows"
-    if best is not None and (apart or not stays):
-        card = replace(_card(study, best), description=" ".join(sentences) or None)
-        _write(study.path / (FOUND if apart else BEST), study, prepared, study.rows(best.id), card)
-    if not apart and (study.path / FOUND).is_dir():  # of an earlier verdict
-        shutil.rmtree(study.path / FOUND)
+    written: dict[str, set[str]] = {}
+    with files.together():
+        if stays:
+            card, rows = _incumbent(study, prepared)
+            card = replace(card, description=" ".join(sentences))
+            written[BEST] = _write(study.path / BEST, study, prepared, rows, card)
+        apart = stays and best is not None and judged is not None and judged["outcome"] != "same rows"
+        if best is not None and (apart or not stays):
+            card = replace(_card(study, best), description=" ".join(sentences) or None)
+            name = FOUND if apart else BEST
+            written[name] = _write(study.path / name, study, prepared, study.rows(best.id), card)
+    if BEST in written:
+        _remove(study.path / BEST, _FORMS - written[BEST])
+    _remove(study.path / FOUND, _FORMS - written.get(FOUND, set()))
 
 
-def _write(folder: Path, study: Study, prepared: Prepared, rows: NDArray[np.int64], card: DatasetCard) -> None:
-    folder.mkdir(exist_ok=True)
+def _remove(folder: Path, names: Set[str]) -> None:
+    """Remove what an earlier call wrote, and the folder if nothing is in it then."""
+    for path in (folder / name for name in names):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.unlink() if folder.is_symlink() else folder.rmdir()
+
+
+def _write(folder: Path, study: Study, prepared: Prepared, rows: NDArray[np.int64], card: DatasetCard) -> set[str]:
+    """Write the rows in every form that is asked for; the names of files and folders in ``folder``."""
     recipe = Recipe.from_dict(card.recipe)
-    recipe.dump(folder / "recipe.yaml")
-    _lock(folder / LOCK, recipe, study, prepared, rows)
+    recipe.dump(folder / RECIPE)
     ids = prepared.pool.ids
-    files.write_text(folder / "ids.json", json.dumps([str(ids[int(row)]) for row in rows], ensure_ascii=False) + "\n")
+    files.write_text(folder / IDS, json.dumps([str(ids[int(row)]) for row in rows], ensure_ascii=False) + "\n")
+    written = {RECIPE, IDS}
+    if (lock := _lock(recipe, study, prepared, rows)) is not None:
+        lock.write(folder / LOCK)
+        written.add(LOCK)
     if card.description:
         files.write_text(folder / VERDICT, visible(card.description) + "\n")
-    else:
-        (folder / VERDICT).unlink(missing_ok=True)
+        written.add(VERDICT)
     export = study.config.export
     reports = []
     if export.messages:
-        reports.append(export_messages(prepared.pool, rows, folder / "messages.jsonl"))
+        reports.append(export_messages(prepared.pool, rows, folder / MESSAGES))
+        written.add(MESSAGES)
     if export.sharegpt:
-        reports.append(export_sharegpt(prepared.pool, rows, folder / "sharegpt", study.config.name))
+        with files.whole_folder(folder / SHAREGPT) as part:  # without the file of an earlier name
+            report = export_sharegpt(prepared.pool, rows, part, study.config.name)
+        reports.append(replace(report, path=folder / SHAREGPT))
+        written.add(SHAREGPT)
     if export.hf_dataset:
-        reports.append(export_hf_dataset(prepared.pool, rows, folder / "hf_dataset", card, overwrite=True))
+        reports.append(export_hf_dataset(prepared.pool, rows, folder / HF_DATASET, card, overwrite=True))
+        written.add(HF_DATASET)
     for said in (sentence for report in reports for sentence in report.sentences()):
         console.say(said, style="yellow")
+    return written
 
 
-def _lock(path: Path, recipe: Recipe, study: Study, prepared: Prepared, rows: NDArray[np.int64]) -> None:
-    """Lock the rows to their recipe; not those that it does not select any more, as after an update of a package."""
+def _lock(recipe: Recipe, study: Study, prepared: Prepared, rows: NDArray[np.int64]) -> Lock | None:
+    """Lock the rows to their recipe; None where it does not select them any more, as after an update of a package."""
     seed = study.config.search.seed
     found = materialize(recipe, prepared.table, seed=seed, book=RecipeBook())
-    if np.array_equal(found.rows, rows):
-        Lock.of(found, prepared.table, seed=seed, cosine=study.config.pool.contamination_cosine).write(path)
-    else:
-        path.unlink(missing_ok=True)
+    if not np.array_equal(found.rows, rows):
+        return None
+    return Lock.of(found, prepared.table, seed=seed, cosine=study.config.pool.contamination_cosine)
 
 
 def _incumbent(study: Study, prepared: Prepared) -> tuple[DatasetCard, NDArray[np.int64]]:

@@ -99,10 +99,10 @@ def _run_study(config: StudyConfig, out: Path) -> Study:
                 tell_stage("scoring on test")
                 _score_test(study, prepared, executor)
             tell_stage("writing exports")
+            write_outputs(study, prepared)
             if not study.finished:
                 best = study.best()
                 journal.append("finished", best=best.id if best else None, seconds=round(time.monotonic() - started, 1))
-            write_outputs(study, prepared)
     return study
 
 
