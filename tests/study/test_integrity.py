@@ -271,6 +271,34 @@ def test_a_refused_run_changes_nothing(config: StudyConfig, tmp_path: Path) -> N
     assert {path: path.read_bytes() for path in study.path.rglob("*") if path.is_file()} == before
 
 
+def test_settings_are_compared_with_those_of_the_journal_where_the_configuration_is_lost(
+    config: StudyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_study(config, tmp_path / "study").path
+    stored = path / "config.yaml"
+    sft = config.evaluation.sft.model_copy(update={"learning_rate": 0.5})
+    other = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"sft": sft})})
+    stored.unlink()
+    with pytest.raises(StudyError, match=r"started with other settings \(evaluation\.sft\.learning_rate\)"):
+        run_study(other, path)
+    assert not stored.exists()
+    # Where files lie is nothing that decides: their contents are compared.
+    moved = {name: Path(shutil.copy(getattr(config.tasks[0], name), tmp_path)) for name in ("dev", "target")}
+    elsewhere = config.model_copy(update={"tasks": (config.tasks[0].model_copy(update=moved),), "name": "other"})
+    assert run_study(elsewhere, path).finished and stored.exists()
+    events = read_events(path / "journal.jsonl")
+    del events[0]["settings"]
+    write_unchecked(path / "journal.jsonl", events)
+    stored.unlink()
+    capsys.readouterr()
+    assert run_study(config, path).finished
+    assert "whether these are the settings that the study was started with is not checked" in said(capsys)
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
 def test_settings_of_a_study_without_an_event_may_still_change(config: StudyConfig, tmp_path: Path) -> None:
     broken = config.model_copy(update={"sae": tmp_path / "nowhere"})
     with pytest.raises(SignalError, match="SAE"):

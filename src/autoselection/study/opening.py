@@ -10,6 +10,8 @@ from autoselection.errors import StudyError
 from autoselection.ledger import Journal
 from autoselection.study.kind import Kind
 from autoselection.study.prepare import Prepared, prepare
+from autoselection.study.settings import recorded_settings
+from autoselection.study.study import SETTINGS
 
 
 def prepare_journalled(
@@ -34,6 +36,7 @@ def prepare_journalled(
             kind=kind,
             **_fingerprints(prepared),
             **({} if identity is None else {"identity": dict(identity)}),
+            **({SETTINGS: recorded_settings(config)} if kind == "study" else {}),
             rows=len(prepared.pool),
             evaluations=config.search.evaluations,
             ingest_report=prepared.ingest.to_dict() if prepared.ingest else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from autoselection import files, former_keys, notebook
 from autoselection.config import SEAL, StudyConfig, parse_config, to_yaml
-from autoselection.documents import parse_yaml, read_yaml
+from autoselection.documents import read_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger.journal import SUBSETS, Journal
 from autoselection.pool import Pool, Subset
+from autoselection.progress import console
 from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
 from autoselection.study.kind import JOURNAL, check_study, no_study
+from autoselection.study.settings import changed_settings, parse_recorded
 from autoselection.study.trials import Trial, Trials
 from autoselection.tasks import merit, shortfall
 
@@ -36,26 +38,8 @@ CONFIG = "config.yaml"
 REFERENCE, FLOORS, AGENT = "reference", "floors", "agent"
 #: Event of the journal: what evaluations with other models are counted as (:mod:`autoselection.study.levels`).
 LEVELS = "levels"
-
-#: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
-FREE_SETTINGS = frozenset(
-    {"benchmarks_check", "executor", "export", "final", "incumbent", "name", "tracking", "version"}
-)
-#: The same inside a section: how much is spent (a change is journalled, see ``study.budget``), what is scored besides the
-#: search metric, and how a language model is reached and paid for (its stored answers are replayed).
-FREE_NESTED_SETTINGS = frozenset({"search.evaluations", "evaluation.exact_match"}) | frozenset(
-    f"search.llm.{name}"
-    for name in (
-        "base_url",
-        "api_key_env",
-        "timeout",
-        "retries",
-        "max_total_tokens",
-        "max_cost",
-        "input_price",
-        "output_price",
-    )
-)
+#: Field of the event that opens a journal: see :mod:`autoselection.study.settings`.
+SETTINGS = "settings"
 
 
 class Study:
@@ -102,16 +86,12 @@ class Study:
         stored = path / CONFIG
         evaluations = config.search.evaluations
         if journal.events and stored.exists():
-            # Parsed and written again: settings that a later version added have their defaults.
             study = cls(path, journal)
             evaluations = study.config.search.evaluations
-            changed = sorted(_differences(parse_yaml(to_yaml(study.config), str(stored))[0], config))
-            if changed:
-                raise StudyError(
-                    f"{path}: the study was started with other settings ({', '.join(changed)}); "
-                    "restore them, or name another --out directory."
-                )
+            _check_settings(path, changed_settings(study.config, config))
             study.check_budget(config.search.evaluations)
+        elif opening := journal.of("study"):
+            _check_recorded(opening[0].get(SETTINGS), config, path)
         if identity is not None:
             check_identity(journal, identity)
         text = to_yaml(config)
@@ -349,20 +329,39 @@ def stored_config(path: Path, command: str = "autoselection search CONFIG.yaml")
         ) from error
 
 
+def _check_settings(path: Path, changed: Sequence[str]) -> None:
+    if changed:
+        raise StudyError(
+            f"{path}: the study was started with other settings ({', '.join(changed)}); "
+            "restore them, or name another --out directory."
+        )
+
+
+def _check_recorded(recorded: str | None, config: StudyConfig, path: Path) -> None:
+    """Compare settings with those that the journal of a study without ``config.yaml`` began with.
+
+    Args:
+        recorded: None in a journal of an older version, of which nothing can be known.
+
+    Raises:
+        StudyError: others decide its evaluations.
+    """
+    if recorded is None:
+        console.say(
+            f"{path / CONFIG} is missing, and an older version wrote the journal without the settings: whether these are the "
+            "settings that the study was started with is not checked.",
+            style="yellow",
+        )
+        return
+    try:
+        begun = parse_recorded(recorded, f"the settings in {path / JOURNAL}", path)
+    except ConfigError as error:
+        raise StudyError(
+            f"{path / CONFIG} is missing, and the settings that the journal began with cannot be used here "
+            f"({' '.join(str(error).split()).rstrip('.')}): restore {CONFIG} from a copy, or install what is named."
+        ) from error
+    _check_settings(path, changed_settings(begun, config, places=False))
+
+
 def _text_checksum(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _differences(stored: Mapping[str, Any], config: StudyConfig) -> set[str]:
-    """Dotted names of the settings that decide evaluations and differ."""
-    current, _ = parse_yaml(to_yaml(config), "configuration")
-    changed = {
-        name for key in {*stored, *current} - FREE_SETTINGS for name in _changed(key, stored.get(key), current.get(key))
-    }
-    return changed - FREE_NESTED_SETTINGS
-
-
-def _changed(name: str, old: Any, new: Any) -> set[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return {found for key in {*old, *new} for found in _changed(f"{name}.{key}", old.get(key), new.get(key))}
-    return set() if old == new else {name}

@@ -9,7 +9,7 @@ from autoselection.ledger.journal import Journal, journal_tail
 
 #: What is large in an event and not looked at: scores of single items, features, what steps dropped.
 _LARGE = {"result": ("items",), "trial": ("lineage",)}
-_LARGE_EVENTS = {"study": ("ingest_report", "signal_report"), "round": ("round",)}
+_LARGE_EVENTS = {"study": ("ingest_report", "signal_report", "settings"), "round": ("round",)}
 
 
 class FollowedJournal(Journal):
