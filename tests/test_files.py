@@ -184,6 +184,20 @@ def test_arrays_that_are_none_are_one_error(content: bytes, tmp_path: Path) -> N
             files.read_rows(tmp_path / "rows.npy")
 
 
+@pytest.mark.parametrize("before", ["full", "empty", "missing"])
+def test_a_folder_is_written_where_its_link_leads(before: str, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to("disk/out")
+    if before != "missing":
+        (tmp_path / "disk" / "out").mkdir()
+    if before == "full":
+        (tmp_path / "disk" / "out" / "old").write_text("old")
+    with files.whole_folder(tmp_path / "out") as folder:
+        (folder / "new").write_text("new")
+    assert names(tmp_path) == ["disk", "out"] and (tmp_path / "out").is_symlink()
+    assert names(tmp_path / "disk") == ["out"] and names(tmp_path / "disk" / "out") == ["new"]
+
+
 def test_a_link_that_leads_in_a_circle_gives_way_to_the_file(tmp_path: Path) -> None:
     """Path.resolve raises an exception of its own for it, on some versions of Python."""
     (tmp_path / "a").symlink_to("b")

@@ -106,7 +106,7 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     with naming(path), ExitStack() as cleanup:
-        path = Path(os.path.realpath(path)) if path.is_symlink() else path  # Path.resolve has errors of its own
+        path = _followed(path)
         if path.exists() and not path.is_file():
             with path.open(mode, encoding=encoding, newline=newline) as stream:
                 yield stream
@@ -120,6 +120,11 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         stream.flush()
         os.fsync(stream.fileno())
         _put_in_place(path, lambda: part.replace(path), cleanup)
+
+
+def _followed(path: Path) -> Path:
+    """Where a link leads, through all links; what is none, as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path  # Path.resolve has errors of its own
 
 
 @contextmanager
@@ -170,8 +175,9 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Fill a folder aside, and move it into place, for one that is there, when it is complete."""
+    """Fill a folder aside, and move it into place, for one that is there, when it is complete; a link is followed."""
     with naming(folder), ExitStack() as cleanup:
+        folder = _followed(folder)
         cleanup.enter_context(_parents(folder))
         remove_leftovers(folder.parent)
         part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.part")
