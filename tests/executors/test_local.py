@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -82,6 +84,41 @@ def test_a_killed_worker_takes_no_job_of_another_with_it(tmp_path: Path) -> None
     results = run_and_kill(two_jobs(tmp_path), workers=2, retries=0)
     assert sorted(result.failure_kind or "none" for result in results.values()) == ["infrastructure", "none"]
     assert workers_of(os.getpid()) == []
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from autoselection.demo import model_dir, task_file
+from autoselection.evaluation import EvaluationConfig, EvaluationJob
+from autoselection.executors import ExecutorConfig, LocalExecutor
+from autoselection.tasks import TaskConfig
+
+task = TaskConfig(name="addition", dev=task_file("addition", "dev"), dev_limit=4)
+job = EvaluationJob(str(model_dir()), None, None, (task,), "dev", 0, EvaluationConfig(threads=1), Path(sys.argv[1]))
+executor = LocalExecutor(ExecutorConfig(devices=("0",)))
+print(list(executor.run([job])))
+"""
+
+
+def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "my.py").write_text(text)
+    return subprocess.run([sys.executable, "my.py", str(folder)], cwd=folder, capture_output=True, text=True)
+
+
+def test_a_script_without_a_guard_is_told_so_and_not_tried_again(tmp_path: Path) -> None:
+    done = run_script(SCRIPT, tmp_path)
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()[-1]
+    assert "A worker process ended while it was started (exit code 1)" in said and '__name__ == "__main__":' in said
+    assert "runs again" not in done.stderr and "lack of memory" not in done.stderr
+    assert done.stderr.count("ConfigError: This is a worker process that is being started") == 1
+
+
+def test_a_script_whose_workers_cannot_start_is_told_that_and_not_of_memory(tmp_path: Path) -> None:
+    guarded = SCRIPT.replace("\nexecutor =", "\nif __name__ == '__mp_main__':\n    raise SystemExit(3)\nexecutor =")
+    done = run_script(guarded, tmp_path)
+    assert "(exit code 3)" in done.stderr.strip().splitlines()[-1] and "runs again" not in done.stderr
 
 
 def test_a_mistake_does_not_take_the_results_of_others_with_it() -> None:

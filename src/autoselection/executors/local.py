@@ -16,14 +16,30 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.synchronize import Semaphore
 from types import FrameType
 
+from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
 from autoselection.evaluation.memory import share_gpu
 from autoselection.executors.contract import Executor, ExecutorConfig, run_jobs
 
 _PARENT_POLL_SECONDS = 1.0
 _KILLED = "the worker process was killed (often by the system for lack of memory)"
+_GUARD = (
+    "every worker process reads the script that runs the study again, so that what it does has to stand under "
+    'if __name__ == "__main__":'
+)
+
+
+def check_guarded() -> None:
+    """Refuse to run evaluations in a process that is only just being started, and reads its parent's script for that.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing asks itself
+        raise ConfigError(f"This is a worker process that is being started: {_GUARD}.")
 
 
 def sharers(index: int, workers: int, devices: Sequence[str]) -> int:
@@ -34,7 +50,7 @@ def sharers(index: int, workers: int, devices: Sequence[str]) -> int:
     return sum(devices[other % len(devices)] == own for other in range(workers))
 
 
-def _start_worker(parent: int, index: int, workers: int, devices: tuple[str, ...]) -> None:
+def _start_worker(parent: int, index: int, workers: int, devices: tuple[str, ...], ready: Semaphore) -> None:
     # Ctrl-C reaches the whole group of processes; the one that started the worker ends it. A handler that does nothing,
     # unlike SIG_IGN, is not inherited by the programs that a worker starts.
     signal.signal(signal.SIGINT, _wait_to_be_ended)
@@ -43,6 +59,7 @@ def _start_worker(parent: int, index: int, workers: int, devices: tuple[str, ...
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    ready.release()
 
 
 def _wait_to_be_ended(number: int, frame: FrameType | None) -> None:
@@ -75,8 +92,14 @@ class _Worker:
 
     def __init__(self, index: int, config: ExecutorConfig) -> None:
         self._given = os.getpid(), index, config.workers, config.devices
+        self._context = multiprocessing.get_context("spawn")
         self._pool: ProcessPoolExecutor | None = None
+        self._ready = self._context.Semaphore(0)
         self._latest: Future[EvaluationResult] | None = None
+
+    def has(self, job: Future[EvaluationResult]) -> bool:
+        """Whether this is its latest job."""
+        return self._latest is job
 
     @property
     def busy(self) -> bool:
@@ -94,10 +117,24 @@ class _Worker:
 
     def _submitted(self, job: EvaluationJob) -> Future[EvaluationResult]:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=self._given)
+            self._ready = self._context.Semaphore(0)
+            given = (*self._given, self._ready)
+            self._pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_start_worker, initargs=given)
         with _without_interrupts():
             return self._pool.submit(evaluate, job)
+
+    def death(self) -> str | BaseException:
+        """Why its process died with its latest job: a reason if it was killed, an error if it never got as far as a job."""
+        processes = [] if self._pool is None else list((self._pool._processes or {}).values())
+        started = self._ready.acquire(block=False)
+        self.close()  # waits for the process, whose exit code is known then
+        codes = [process.exitcode for process in processes]
+        ended = [code for code in codes if code is not None and code >= 0]  # below 0: by a signal
+        if started or not ended:
+            return _KILLED
+        return EvaluationError(
+            f"A worker process ended while it was started (exit code {ended[0]}); what it printed says why. In a script, {_GUARD}."
+        )
 
     def close(self) -> None:
         """Stop it: an idle process ends by itself, a running job is cut off and lost."""
@@ -120,7 +157,12 @@ class LocalExecutor(Executor):
         self._workers = [_Worker(index, config) for index in range(config.workers)]
 
     def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
-        """Yield (index, result) in the order of completion; see :class:`Executor`."""
+        """Yield (index, result) in the order of completion; see :class:`Executor`.
+
+        Raises:
+            ConfigError: this is a worker process that is being started, see :func:`check_guarded`.
+        """
+        check_guarded()
         config = self.config
         return run_jobs(self, jobs, workers=config.workers, retries=config.retries)
 
@@ -133,16 +175,16 @@ class LocalExecutor(Executor):
     ) -> list[tuple[Future[EvaluationResult], EvaluationResult | str | BaseException]]:
         """Wait for the next results; the job of a worker that died is lost."""
         done, _ = wait(running, return_when=FIRST_COMPLETED)
-        return [(future, _outcome(future)) for future in running if future in done]
+        return [(future, self._outcome(future)) for future in running if future in done]
+
+    def _outcome(self, future: Future[EvaluationResult]) -> EvaluationResult | str | BaseException:
+        error = future.exception()
+        if not isinstance(error, BrokenProcessPool):
+            return future.result() if error is None else error
+        worker = next((worker for worker in self._workers if worker.has(future)), None)
+        return _KILLED if worker is None else worker.death()
 
     def close(self) -> None:
         """Stop the workers: idle ones end by themselves, running jobs are cut off and lost."""
         with ThreadPoolExecutor(len(self._workers)) as side_by_side:
             list(side_by_side.map(_Worker.close, self._workers))
-
-
-def _outcome(future: Future[EvaluationResult]) -> EvaluationResult | str | BaseException:
-    error = future.exception()
-    if isinstance(error, BrokenProcessPool):
-        return _KILLED
-    return future.result() if error is None else error

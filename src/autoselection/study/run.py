@@ -15,6 +15,7 @@ from autoselection.config import StudyConfig, load_config
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation.memory import held_memory
 from autoselection.executors import Executor, make_executor
+from autoselection.executors.local import check_guarded
 from autoselection.ledger import Journal, Wanted
 from autoselection.llm import check_settings
 from autoselection.progress import console, progress
@@ -55,7 +56,7 @@ def run_study(config: StudyConfig | Path | str, out: Path | str) -> Study:
     and finished rounds stand as they were decided.
 
     Raises:
-        ConfigError: the configuration file cannot be used.
+        ConfigError: the configuration file cannot be used, or a script runs the study and has no ``__main__`` guard.
         MissingExtraError: what it tracks the study by is not installed.
         StudyError: the folder belongs to another study or is in use, or the infrastructure failed for good.
     """
@@ -66,6 +67,7 @@ def run_study(config: StudyConfig | Path | str, out: Path | str) -> Study:
         raise ConfigError(
             f"run_study takes a configuration file or a StudyConfig, not {type(config).__name__}: StudyConfig(**settings) makes one."
         )
+    check_guarded()  # before a worker process begins a study of its own
     check_settings(config.search.llm)  # not after hours of signals
     if config.tracking.to is not None:
         check_installed(config.tracking.to)
