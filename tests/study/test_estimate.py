@@ -9,13 +9,14 @@ import pytest
 import yaml
 from test_cli import document, run
 
-from autoselection.config import load_config
+from autoselection.config import StudyConfig, load_config
 from autoselection.evaluation import SFTConfig, evaluate
 from autoselection.pool import Pool
 from autoselection.signals import score_pool, stored_signals
-from autoselection.study import Study
+from autoselection.study import Journal, Study
 from autoselection.study import estimate as module
-from autoselection.study.estimate import estimate_study, evaluations_made, memory_sentence, training_tokens
+from autoselection.study.estimate import estimate_study, memory_sentence, training_tokens
+from autoselection.study.opening import prepare_journalled
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,10 +100,10 @@ def test_costs_are_hours_times_the_price(told: dict):
 
 def test_signals_that_are_lacking_are_scaled_by_the_text(raw_pool: Path, study_config: Path, tmp_path: Path):
     given = [f"pool.files=[{raw_pool}]", "pool.path=null", "final.enabled=false", "incumbent.recipe=none"]
-    found = estimate_study(load_config(study_config, given), spent=4.0)
+    found = estimate_study(load_config(study_config, given))
     names = [each.name for each in found.stages]
     assert "signals: lm, sae" in names or "signals: sae, lm" in names  # one pass, counted once
-    assert "reading the pool" in names and next(each for each in found.stages if each.name == "search").runs == 1
+    assert "reading the pool" in names and next(each for each in found.stages if each.name == "search").runs == 5
     assert found.cost(3600) is None and "final table" not in names
 
 
@@ -129,10 +130,51 @@ def test_tokens_of_a_training_follow_its_budget():
     assert tokens(max_tokens=5000) == 5000
 
 
-def test_evaluations_of_a_study_that_was_begun_are_not_counted_again(finished_study: Study, tmp_path: Path):
+def left_of(config: StudyConfig, folder: Path) -> dict[str, int]:
+    """What the estimate says is left of the study in a folder: runs by stage."""
+    return {each.name: each.runs for each in estimate_study(config, out=folder).stages}
+
+
+def cut(study: Study, folder: Path, before: str) -> Path:
+    """The study as it was before the first event of a kind."""
+    copy = Path(shutil.copytree(study.path, folder))
+    events = [event["event"] for event in study.journal.events]
+    lines = (copy / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "journal.jsonl").write_bytes(b"".join(lines[: events.index(before)]))
+    return copy
+
+
+def test_nothing_is_left_of_a_finished_study(finished_study: Study, tmp_path: Path):
+    assert left_of(finished_study.config, finished_study.path) == {"reading the pool": 1}
+    more = finished_study.config.search.model_copy(update={"evaluations": 7})
+    left = left_of(finished_study.config.model_copy(update={"search": more}), finished_study.path)
     spent = sum(trial.fidelity for trial in finished_study.all_trials())
-    assert evaluations_made(finished_study.path) == spent > 0
-    assert evaluations_made(tmp_path) == evaluations_made(None) == 0
+    assert left["search"] == 7 - spent and "final table" not in left  # its plan stands
+    assert left["comparison with the incumbent"] == 1  # of another winner with a fresh seed; the incumbent's are there
+
+
+def test_what_a_killed_study_lacks_is_left(finished_study: Study, tmp_path: Path):
+    config, events = finished_study.config, finished_study.journal
+    assert left_of(config, cut(finished_study, tmp_path / "1", "test")) == {"reading the pool": 1, "final table": 5}
+    left = left_of(config, cut(finished_study, tmp_path / "2", "final_plan"))
+    assert left == {"reading the pool": 1, "final table": 5}
+    left = left_of(config, cut(finished_study, tmp_path / "3", "incumbent_evaluation"))
+    assert left["comparison with the incumbent"] == len(events.of("incumbent_evaluation")) and "search" not in left
+    left = left_of(config, cut(finished_study, tmp_path / "4", "evaluation"))  # a trial was asked
+    assert (left["search"], left["comparison with the incumbent"], left["final table"]) == (5, 3, 5)
+
+
+def test_pool_and_signals_of_a_study_of_files_are_there(raw_pool: Path, study_config: Path, tmp_path: Path):
+    given = [f"pool.files=[{raw_pool}]", "pool.path=null", "signals.signals=[ngram_entropy, text_hash]", "sae=null"]
+    config = load_config(study_config, [*given, "final.enabled=false", "incumbent.recipe=none"])
+    with Journal(tmp_path / "study" / "journal.jsonl") as journal:
+        study = Study.create_or_open(config, tmp_path / "study", journal)
+        prepare_journalled(config, study.path, journal, "study")
+    found = {each.name: each for each in estimate_study(config, out=study.path).stages}
+    assert set(found) == {"reading the pool", "search"} and found["reading the pool"].seconds == 0
+    (study.path / "journal.jsonl").write_bytes(b"")  # killed while it computed them: the files are read again
+    found = {each.name: each for each in estimate_study(config, out=study.path).stages}
+    assert set(found) == {"reading the pool", "search"} and found["reading the pool"].seconds > 0
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,9 @@ def search(
 
 def _estimate(config: StudyConfig, name: str, out: Path | None, price: float | None, as_json: bool) -> None:
     from autoselection.report import print_estimate
-    from autoselection.study.estimate import estimate_study, evaluations_made
+    from autoselection.study.estimate import estimate_study
 
-    found = estimate_study(config, spent=evaluations_made(out), price=price)
+    found = estimate_study(config, out=out, price=price)
     if as_json:
         emit(found.to_dict(), True, "")
     else:

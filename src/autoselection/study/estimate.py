@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.config import StudyConfig
-from autoselection.errors import AutoSelectionError, EvaluationError
+from autoselection.errors import AutoSelectionError, EvaluationError, PoolError
 from autoselection.evaluation import EvaluationResult, evaluate
 from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.memory import gpu_memory, system_memory
@@ -35,11 +35,10 @@ from autoselection.search.levels import Level, lower_levels
 from autoselection.signals import SignalTable, load_table, score_pool, stored_signals
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.study.checks import estimate_training
-from autoselection.study.incumbent import incumbent_recipe
 from autoselection.study.levels import check_lower_models, lower_model, model_costs, with_costs
 from autoselection.study.named_pools import is_study
 from autoselection.study.prepare import check_inputs, scratch_pool
-from autoselection.study.references import watched
+from autoselection.study.remaining import Remaining, Trainings, remaining
 from autoselection.study.study import Study
 from autoselection.tasks import TaskConfig, load_items
 
@@ -184,25 +183,25 @@ class _Evaluation:
         return self.tokens * rates.token + rates.once + rates.load + self.items * rates.dev
 
 
-def estimate_study(config: StudyConfig, *, spent: float = 0.0, price: float | None = None) -> Estimate:
-    """Measure a sample of a study and say what the whole will take.
+def estimate_study(config: StudyConfig, *, out: Path | None = None, price: float | None = None) -> Estimate:
+    """Measure a sample of a study and say what the whole will take, or what is left of it.
 
     Args:
-        spent: evaluations of its search that are made already.
+        out: its folder; what lies there is not counted, if it was begun.
         price: of an hour of one device, in any money.
 
     Raises:
         ConfigError, PoolError, SignalError, EvaluationError: the study could not be run as it is configured; the sample of a
             training failed.
+        StudyError: what lies in ``out`` is no study but something else, or damaged.
     """
     check_inputs(config)
     check_lower_models(config)
     started = time.perf_counter()
+    study = Study(out.resolve()) if out is not None and is_study(out) else None
     with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
         folder = Path(scratch)
-        begun = time.perf_counter()
-        pool = scratch_pool(config, folder)
-        reading = 0.0 if config.pool.path is not None else time.perf_counter() - begun
+        pool, reading = _pool(config, study, folder)
         sizes = np.array([len(text) for text in pool.texts()], np.float64)
         few, many = (_sample_pool(pool, sizes, count, folder / str(count)) for count in (_FEW, _MANY))
         console.say(f"Measuring a training and its scoring on {len(many):,} rows, then signals on them.")
@@ -217,18 +216,28 @@ def estimate_study(config: StudyConfig, *, spent: float = 0.0, price: float | No
         stages += signals
         whole = _Evaluation(config.evaluation.sft, share * len(pool), row_tokens, _items(config.tasks, "dev"), rates)
         lower = _lower_evaluations(config, pool, many, whole, folder)
-        stages += _evaluation_stages(config, len(pool), row_tokens, share, rates, spent, lower)
+        left = remaining(config, len(pool), study)
+        stages += _evaluation_stages(config, left, share * len(pool), row_tokens, rates, lower)
     assumptions = [told, *scored, *training.sentences, *_cost_sentences(whole, lower), *_not_in_it(config)]
     assumptions += _memory_of_workers(config.executor, rates.memory)
     took = time.perf_counter() - started
     return Estimate(len(pool), row_tokens, share, rates.device, tuple(stages), tuple(assumptions), took, price)
 
 
-def evaluations_made(folder: Path | None) -> float:
-    """Evaluations that the search of a study in a folder has spent; 0 where there is no study."""
-    if folder is None or not is_study(folder):
-        return 0.0
-    return sum(trial.fidelity for trial in Study(folder.resolve()).all_trials())
+def _pool(config: StudyConfig, study: Study | None, scratch: Path) -> tuple[Pool, float]:
+    """The pool, and how long reading its files took (s), where that is left to do."""
+    opening = [] if study is None else study.journal.of("study")
+    if study is not None and opening:
+        return Pool.open(config.pool.path or study.path / "pool", fingerprint=opening[0]["pool"]), 0.0
+    begun = time.perf_counter()
+    pool = scratch_pool(config, scratch)
+    if config.pool.path is not None:
+        return pool, 0.0
+    reading = time.perf_counter() - begun
+    if study is not None:
+        with suppress(PoolError):  # none was made yet, or one of other rows
+            return Pool.open(study.path / "pool", fingerprint=pool.fingerprint), reading
+    return pool, reading
 
 
 def _sample_pool(pool: Pool, sizes: NDArray[np.float64], count: int, folder: Path) -> Pool:
@@ -418,19 +427,22 @@ def _share(config: StudyConfig, table: SignalTable, rows: int) -> tuple[float, s
 
 def _evaluation_stages(
     config: StudyConfig,
-    rows: int,
+    left: Remaining,
+    part: float,
     row_tokens: float,
-    share: float,
     rates: _Rates,
-    spent: float,
     lower: Sequence[tuple[Level, _Evaluation]] = (),
 ) -> list[Stage]:
-    """Search, comparison with the incumbent and final table."""
+    """Search, comparison with the incumbent and final table, as far as something is left of them.
+
+    Args:
+        part: rows of a subset of the search.
+    """
     seeds, sft = len(config.evaluation.seeds), config.evaluation.sft
     items = {split: _items(config.tasks, split) for split in ("dev", "test")}
-    part = share * rows
 
-    def stage(name: str, split: str, sizes: Sequence[float], untrained: int = 0) -> Stage:
+    def stage(name: str, split: str, trainings: Trainings, untrained: int = 0) -> Stage:
+        sizes = [part if rows is None else float(rows) for rows in trainings]
         tokens = sum(training_tokens(sft, size, row_tokens) for size in sizes)
         runs = len(sizes) + untrained
         each = rates.load + items[split] * (rates.test if split == "test" else rates.dev)
@@ -439,29 +451,19 @@ def _evaluation_stages(
         mean = int(np.mean(sizes)) if sizes else 0
         return Stage(name, runs, mean, tokens, seconds, seconds / workers, rates.memory, "scaled by tokens and items")
 
-    left = max(0.0, config.search.evaluations - spent)
-    stages = [stage("references of guards and floors", "dev", [], 1)] if watched(config) and not spent else []
-    below = (
-        config.search.fidelity.share * left / max(1, len(lower)) if lower else 0.0
-    )  # of each level, in full evaluations
-    stages += [stage("search", "dev", [part] * round((left - below * len(lower)) * seeds))]
+    stages = [stage("references of guards and floors", "dev", (), int(left.references))]
+    # Of each level, in full evaluations.
+    below = config.search.fidelity.share * left.search / max(1, len(lower)) if lower else 0.0
+    stages += [stage("search", "dev", (None,) * round((left.search - below * len(lower)) * seeds))]
     for level, evaluation in lower:
         runs = round(below / level.cost * seeds)
         seconds, workers = runs * evaluation.seconds, max(1, min(config.executor.workers, runs))
         name, tokens, memory = f"search, {level.describe()}", runs * evaluation.tokens, evaluation.rates.memory
         how = "scaled by tokens and items"
         stages.append(Stage(name, runs, int(part), tokens, seconds, seconds / workers, memory, how))
-    incumbent, fresh = incumbent_recipe(config), config.incumbent.fresh_seeds
-    if incumbent is not None:
-        whole = float(rows) if not incumbent[1].steps else part
-        known = seeds if config.search.include_full and not incumbent[1].steps else 0
-        stages.append(stage("comparison with the incumbent", "dev", [part] * fresh + [whole] * (seeds + fresh - known)))
-    if config.final.enabled:
-        final = config.final
-        recipes = len(final.recipes) + final.single_operators + (incumbent is not None and bool(incumbent[1].steps))
-        sizes = [part] * (1 + final.random + recipes) + [float(rows)] * final.full
-        stages.append(stage("final table", "test", sizes * len(final.seeds), int(final.base)))
-    return stages
+    stages.append(stage("comparison with the incumbent", "dev", left.comparison))
+    stages.append(stage("final table", "test", left.final, left.untrained))
+    return [found for found in stages if found.runs]
 
 
 def _items(tasks: Sequence[TaskConfig], split: Any) -> int:
