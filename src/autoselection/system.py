@@ -43,6 +43,8 @@ _MEANINGS: dict[int, tuple[str, str]] = {
     ),
     errno.ENOMEM: ("there is not enough memory", "Close other programs, or use a larger machine"),
     errno.ETIMEDOUT: ("the file system or the network did not answer in time", "Run the same command again"),
+    errno.EHOSTDOWN: ("the server of the file system is down", "Mount it again when it is back"),
+    errno.ENOTCONN: ("the connection to the file system is lost", "Mount it again"),
     errno.EINVAL: ("the system refuses this name or operation", "Choose another place"),
 }
 #: Error numbers inside the texts of libraries: [Errno 28], os error 28, code: 28.
@@ -57,7 +59,10 @@ _DISGUISED = (
 _LIBRARIES = {"ArrowInvalid": "pyarrow", "ComputeError": "polars", "SafetensorError": "safetensors"}
 #: System errors that say something about the machine and nothing about what was asked of it.
 MACHINE_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS}
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EAGAIN),
+        *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN),  # of file systems of a network
+    }
 )
 #: How libraries say that memory ran out: PyTorch, the C++ library, and NVIDIA's (CUBLAS_STATUS_ALLOC_FAILED).
 MEMORY_WORDS = re.compile(
@@ -156,6 +161,8 @@ def machine_error(error: BaseException | None) -> BaseException | None:
 
 def _number(error: BaseException) -> int | None:
     """The system's number of an error, from its text if need be."""
+    if isinstance(error, (RuntimeError, ImportError)):
+        error = unmasked(error) or error
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     if not isinstance(error, OSError) and type(error).__name__ not in _LIBRARIES:

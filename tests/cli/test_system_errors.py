@@ -34,7 +34,8 @@ KINDS = {
     errno.EMFILE: "too many files are open",
     errno.ESTALE: "stale handle",
     errno.EIO: "the device failed to read or write",
-    errno.ENOTCONN: os.strerror(errno.ENOTCONN).lower(),  # one that we have no words for
+    errno.ENOTCONN: "the connection to the file system is lost",
+    errno.EXDEV: os.strerror(errno.EXDEV).lower(),  # one that we have no words for
 }
 
 

@@ -4,6 +4,7 @@ import errno
 import gc
 import json
 import math
+import os
 import pickle
 import random
 import socket
@@ -28,6 +29,7 @@ from autoselection.evaluation.runtime import failure_of
 from autoselection.language.models import context_length, load_model
 from autoselection.pool import ingest
 from autoselection.study.evidence import item_table
+from autoselection.system import MACHINE_ERRNOS
 from autoselection.tasks import LETTERS, TaskConfig, guessing_accuracy, load_items
 
 
@@ -322,7 +324,12 @@ def test_every_metric_keeps_the_items_it_is_the_mean_of(make_job, sums, choices)
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "infrastructure"),
+        *(
+            (OSError(number, os.strerror(number)), "infrastructure")
+            for number in sorted(MACHINE_ERRNOS - {errno.ENOMEM})
+        ),
+        (RuntimeError("can't start new thread"), "infrastructure"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), "infrastructure"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), "infrastructure"),
     ],
 )
@@ -332,7 +339,15 @@ def test_machine_failures_are_told_apart(error, kind):
     assert described[1] == kind
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), FileNotFoundError(errno.ENOENT, "x"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shape mismatch"),
+        FileNotFoundError(errno.ENOENT, "x"),
+        KeyError("x"),
+        ImportError("no module named x"),
+    ],
+)
 def test_mistakes_are_not_taken_for_failures(error):
     assert failure_of(error) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import popen_spawn_posix
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,6 +86,28 @@ def test_a_killed_worker_takes_no_job_of_another_with_it(tmp_path: Path) -> None
     results = run_and_kill(two_jobs(tmp_path), workers=2, retries=0)
     assert sorted(result.failure_kind or "none" for result in results.values()) == ["infrastructure", "none"]
     assert workers_of(os.getpid()) == []
+
+
+def test_a_worker_that_the_system_has_no_process_for_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[object] = []
+    launch = popen_spawn_posix.Popen._launch
+
+    def full(popen: popen_spawn_posix.Popen, process: object) -> None:
+        if not refused:
+            refused.append(process)
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        launch(popen, process)
+
+    monkeypatch.setattr(popen_spawn_posix.Popen, "_launch", full)
+    executor = LocalExecutor(ExecutorConfig(retries=1))
+    try:
+        results = list(executor.run(two_jobs(tmp_path)))
+    finally:
+        executor.close()
+    assert refused and sorted(index for index, _ in results) == [0, 1]
+    assert all(result.failure is None for _, result in results) and workers_of(os.getpid()) == []
 
 
 SCRIPT = """

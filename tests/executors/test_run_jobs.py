@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,46 @@ def test_lost_jobs_run_again_until_the_retries_are_used_up(monkeypatch: pytest.M
     assert results[0].score == 1.0 and results[1].score == 1.0
     assert (results[2].failure_kind, results[2].failure) == ("infrastructure", "disk full")
     assert backend.most_running == 2
+
+
+class NoRoom(ScriptedBackend):
+    """Cannot start the jobs of some seeds so many times."""
+
+    def __init__(self, script: dict[int, list[str]], refuses: dict[int, int], error: Exception) -> None:
+        super().__init__(script)
+        self.refuses, self.error = refuses, error
+
+    def start(self, started: EvaluationJob) -> tuple[int, int]:
+        if self.refuses.get(started.seed, 0):
+            self.refuses[started.seed] -= 1
+            raise self.error
+        return super().start(started)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EAGAIN, "Resource temporarily unavailable"), OSError(errno.ESTALE, "Stale file handle"),
+     RuntimeError("can't start new thread"), MemoryError()],
+)  # fmt: skip
+def test_a_job_that_the_machine_cannot_start_is_lost_and_takes_no_other_with_it(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("autoselection.executors.contract.time.sleep", waits.append)
+    backend = NoRoom({0: ["ok"], 1: ["ok"], 2: ["ok"]}, {1: 1, 2: 9}, error)
+    results = dict(run_jobs(backend, [job(0), job(1), job(2)], workers=3, retries=2))
+    assert results[0].score == results[1].score == 1.0
+    assert results[2].failure_kind == "infrastructure" and "could not be started" in str(results[2].failure)
+    assert backend.refuses[2] == 6 and waits, "three attempts, with pauses"
+
+
+def test_a_job_that_cannot_be_started_by_a_mistake_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        dict(
+            run_jobs(
+                NoRoom({0: ["ok"]}, {0: 1}, FileNotFoundError(errno.ENOENT, "srun")), [job(0)], workers=1, retries=2
+            )
+        )
 
 
 def test_a_lost_job_waits_before_it_runs_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from autoselection.errors import MissingExtraError
 from autoselection.evaluation.job import FailureKind
 from autoselection.evaluation.memory import asked_bytes, blame, gpu_memory, system_memory
-from autoselection.system import MACHINE_ERRNOS, lacks_memory, machine_error
+from autoselection.system import MACHINE_ERRNOS, lacks_memory, machine_error, unmasked
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "math_verify", "safetensors")
 _NOISY = ("lm_eval", "lm-eval", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -49,7 +49,8 @@ def failures() -> tuple[type[BaseException], ...]:
 
     from autoselection.language.models import LoadFailure
 
-    return (LoadFailure, TrainingFailure, MachineFailure, MemoryError, OSError, RuntimeError, SafetensorError)
+    system = (MemoryError, OSError, RuntimeError, ImportError)  # the last two may hide a system's error
+    return (LoadFailure, TrainingFailure, MachineFailure, *system, SafetensorError)
 
 
 def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
@@ -75,7 +76,8 @@ def failure_of(error: BaseException) -> tuple[str, FailureKind] | None:
     text = " ".join(str(error).split())
     if lacks_memory(error):
         return _out_of_memory(error)
-    if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
+    system = unmasked(error) if isinstance(error, (RuntimeError, ImportError)) else error
+    if isinstance(system, OSError) and system.errno in MACHINE_ERRNOS:
         return f"The system failed: {text}.", "infrastructure"
     if isinstance(error, SafetensorError):
         return f"Saving the model failed: {text}.", "infrastructure"

@@ -13,6 +13,7 @@ from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.executors.registry import EXECUTORS
 from autoselection.progress import console
 from autoselection.schema import Configured, StrictModel
+from autoselection.system import machine_error
 from autoselection.terminal import styled
 
 #: Wait before a lost evaluation runs again where nothing else runs (s), doubled with every attempt: others' memory may be
@@ -103,7 +104,8 @@ class Backend(Protocol, Generic[Handle]):
 def run_jobs(
     backend: Backend[Handle], jobs: Sequence[EvaluationJob], *, workers: int, retries: int
 ) -> Iterator[tuple[int, EvaluationResult]]:
-    """Run ``jobs``, at most ``workers`` at once, lost ones again up to ``retries`` times; yield as they finish.
+    """Run ``jobs``, at most ``workers`` at once, lost ones again up to ``retries`` times; yield as they finish. One that cannot
+    be started for lack of processes, memory and the like is lost, too.
 
     Before a lost job runs again with nothing beside it, ``FIRST_PAUSE`` seconds pass, twice as many with every attempt.
 
@@ -113,13 +115,31 @@ def run_jobs(
     queue = deque(range(len(jobs)))
     attempts = [0] * len(jobs)
     running: dict[Handle, int] = {}
+
+    def runs_again(index: int, result: EvaluationResult) -> bool:
+        if result.failure_kind != "infrastructure" or attempts[index] > retries:
+            return False
+        console.say(styled("Evaluation runs again:", "yellow"), f" {result.failure}")
+        queue.append(index)
+        return True
+
     while queue or running:
         while queue and len(running) < workers:
             index = queue.popleft()
             if attempts[index] and not running:
                 time.sleep(FIRST_PAUSE * 2 ** (attempts[index] - 1))
             attempts[index] += 1
-            running[backend.start(jobs[index])] = index
+            try:
+                running[backend.start(jobs[index])] = index
+            except (OSError, RuntimeError, MemoryError) as error:
+                if machine_error(error) is None:
+                    raise
+                lost = EvaluationResult.failed(jobs[index], f"It could not be started: {error}.", kind="infrastructure")
+                if not runs_again(index, lost):
+                    yield index, lost
+                break  # what runs may hold what it lacks
+        if not running:
+            continue
         mistakes: list[BaseException] = []
         for handle, outcome in backend.finished(list(running)):
             index = running.pop(handle)
@@ -128,10 +148,7 @@ def run_jobs(
                 continue
             if isinstance(outcome, str):
                 outcome = EvaluationResult.failed(jobs[index], outcome, kind="infrastructure")
-            if outcome.failure_kind == "infrastructure" and attempts[index] <= retries:
-                console.say(styled("Evaluation runs again:", "yellow"), f" {outcome.failure}")
-                queue.append(index)
-            else:
+            if not runs_again(index, outcome):
                 yield index, outcome
         if mistakes:
             raise mistakes[0]

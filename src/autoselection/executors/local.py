@@ -121,7 +121,20 @@ class _Worker:
             given = (*self._given, self._ready)
             self._pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_start_worker, initargs=given)
         with _without_interrupts():
-            return self._pool.submit(evaluate, job)
+            try:
+                return self._pool.submit(evaluate, job)
+            except BrokenProcessPool:
+                raise
+            except (OSError, RuntimeError):  # no process or thread was to be had: the job must not wait in there
+                self._end_processes()
+                self._pool.shutdown(wait=False, cancel_futures=True)
+                self._pool = None
+                raise
+
+    def _end_processes(self) -> None:
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
 
     def death(self) -> str | BaseException:
         """Why its process died with its latest job: a reason if it was killed, an error if it never got as far as a job."""
@@ -141,8 +154,7 @@ class _Worker:
         if self._pool is None:
             return
         if self.busy:
-            for process in list((self._pool._processes or {}).values()):
-                process.terminate()
+            self._end_processes()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool = self._latest = None
 

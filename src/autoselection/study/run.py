@@ -43,7 +43,7 @@ from autoselection.study.references import watched_tasks
 from autoselection.study.rounds import open_search, study_ledger, trial_ledger
 from autoselection.study.study import Study, check_folder
 from autoselection.study.tracked import Tracking, check_installed, tracking
-from autoselection.system import MACHINE_ERRNOS, told
+from autoselection.system import MACHINE_ERRNOS, told, unmasked
 
 #: A search of which so many evaluations fail at its beginning, and all, is not gone on with.
 _FIRST = 2
@@ -73,10 +73,11 @@ def run_study(config: StudyConfig | Path | str, out: Path | str) -> Study:
         check_installed(config.tracking.to)
     try:
         return _run_study(config, out.resolve())
-    except OSError as error:
-        if error.errno not in MACHINE_ERRNOS:
+    except (OSError, RuntimeError, ImportError) as error:
+        system = error if isinstance(error, OSError) else unmasked(error)
+        if system is None or system.errno not in MACHINE_ERRNOS:
             raise
-        what, help_ = told(error, str(out))
+        what, help_ = told(system, str(out))
         raise StudyError(f"{what}. {help_}; finished evaluations are kept, and the same command goes on.") from error
 
 
