@@ -156,6 +156,21 @@ def test_the_lead_over_a_baseline_that_the_search_had_too(finished_study: Study,
     assert said in found["sentences"]
 
 
+def test_another_study_in_the_same_folder_has_statistics_of_its_own(finished_study: Study, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_study.path, copy)
+    former = Study(copy)
+    before = final_evidence(former)
+    events = read_events(copy / "journal.jsonl")
+    first = next(event for event in events if event["event"] == "test" and "full" in event["name"])
+    for metrics in first["result"]["items"].values():
+        metrics["nll"] = [score - 1.0 for score in metrics["nll"]]
+    write_unchecked(copy / "journal.jsonl", events)
+    found = final_evidence(Study(copy))
+    assert found is not None and before is not None
+    assert found["comparisons"] != before["comparisons"] == final_evidence(former)["comparisons"]  # type: ignore[index]
+
+
 def test_trainings_for_the_verdict_tell_what_seeds_do_to_a_dev_score(finished_study: Study, tmp_path: Path) -> None:
     """As if the best trial had been trained once more for the verdict, with another seed and a dev score 0.5 lower."""
     copy = tmp_path / "copy"

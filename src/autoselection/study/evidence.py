@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,15 +64,14 @@ def final_evidence(study: Study) -> dict[str, Any] | None:
     Raises:
         StudyError: two rows of the table were scored on other items.
     """
-    key = (study.path, len(study.journal.events))
-    if key not in _KNOWN:
-        _KNOWN.clear()
-        _KNOWN[key] = _evidence(study)
-    return _KNOWN[key]
+    events = len(study.journal.events)
+    if study not in _KNOWN or _KNOWN[study][0] != events:
+        _KNOWN[study] = events, _evidence(study)
+    return _KNOWN[study][1]
 
 
-#: The last study asked about, by its path and the length of its journal: tables, notes and summary ask in turn.
-_KNOWN: dict[tuple[Path, int], dict[str, Any] | None] = {}
+#: What was said of a study that is open, and of how many events: tables, notes and summary ask in turn.
+_KNOWN: WeakKeyDictionary[Study, tuple[int, dict[str, Any] | None]] = WeakKeyDictionary()
 
 
 def _evidence(study: Study) -> dict[str, Any] | None:
