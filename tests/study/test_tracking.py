@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import importlib
 import json
@@ -20,7 +21,7 @@ from tests.study.small_study import evaluate_here, small_document
 from typer.testing import CliRunner
 
 from autoselection.cli import app
-from autoselection.config import StudyConfig, TrackingConfig, load_config
+from autoselection.config import StudyConfig, TrackingConfig, load_config, parse_config
 from autoselection.errors import AutoSelectionError, ConfigError, MissingExtraError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import write_report
@@ -356,6 +357,66 @@ def test_a_server_that_hangs_costs_no_more_than_the_wait(
         study = run_study(load_config(place / "study.yaml"), place / "study")
     assert study.finished
     assert "Nothing of the study was sent to MLflow" in " ".join(capsys.readouterr().err.split())
+
+
+RUN = {"digest": "d", "run": "r"}
+ENTRY = {
+    "study": "s",
+    "to": "mlflow",
+    "where": "w",
+    "sent": {"t001": RUN},
+    "problem": None,
+    "complete": False,
+    "time": 1.5,
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[" * 100_000,
+        "[]",
+        '{"tracked": 3}',
+        *(
+            json.dumps({"version": 1, "tracked": [entry]})
+            for entry in (
+                3,
+                ENTRY | {"sent": []},
+                ENTRY | {"sent": {"a": 1}},
+                ENTRY | {"sent": {"a": RUN | {"run": 3}}},
+                ENTRY | {"more": 1},
+                ENTRY | {"to": "nobody"},
+                *(ENTRY | {name: [] for name in (wrong,)} for wrong in ENTRY),
+            )
+        ),
+    ],
+)
+def test_a_file_of_another_form_tells_nothing_and_stops_nothing(text: str, tmp_path: Path) -> None:
+    (tmp_path / tracked.FILE).write_text(text)
+    assert tracked.read_told(tmp_path) == []
+    (tmp_path / tracked.FILE).write_text(json.dumps({"version": 1, "tracked": [ENTRY]}))
+    assert [one.sent["t001"].run for one in tracked.read_told(tmp_path)] == ["r"]
+
+
+@pytest.mark.parametrize("fails", ["log", "process"])
+def test_a_tracker_that_cannot_be_started_is_told_of_and_costs_the_study_nothing(
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    config = small_document({"path": str(tmp_path / "pool")}) | {"tracking": {"to": "tensorboard"}}
+    study = Study.create_or_open(parse_config(config, tmp_path), tmp_path / "study")
+    if fails == "log":
+        (study.path / tracked.LOG).mkdir()
+    else:
+        monkeypatch.setattr(tracked.subprocess, "Popen", refuse)
+    with tracked.tracking(study) as found:
+        found.look()
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("TensorBoard: ") and "autoselection track" in said
+    assert ("this is a folder" if fails == "log" else "no more threads or processes") in said
 
 
 def test_a_name_alone_is_enough(scored_pool: Path) -> None:

@@ -23,6 +23,7 @@ from autoselection.config import TrackingConfig
 from autoselection.errors import MissingExtraError
 from autoselection.progress import console
 from autoselection.study.study import Study
+from autoselection.system import told as told_by_system
 from autoselection.terminal import styled
 
 FILE, LOG = "tracking.json", "tracking.log"
@@ -95,15 +96,25 @@ def done_trials(study: Study) -> list[str]:
 def read_told(folder: Path) -> list[Told]:
     """What trackers were told of the study in ``folder``; nothing where the file is absent or damaged."""
     try:
-        document = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        document = files.parse_json((folder / FILE).read_bytes())
         return [_told(entry) for entry in document["tracked"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []  # then trackers are asked what they have
 
 
 def _told(entry: Mapping[str, Any]) -> Told:
-    sent = {name: Sent(**run) for name, run in entry["sent"].items()}
-    return Told(**{**entry, "sent": sent})
+    """What the file says of one tracker.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is of another form than :func:`note_told` writes.
+    """
+    told = Told(**{**entry, "sent": {name: Sent(**run) for name, run in entry["sent"].items()}})
+    texts = [told.study, told.to, told.where, "" if told.problem is None else told.problem]
+    texts += [text for run in told.sent.values() for text in (run.digest, run.run)]
+    sound = all(isinstance(text, str) for text in texts) and told.to in TITLES and isinstance(told.complete, bool)
+    if not sound or isinstance(told.time, bool) or not isinstance(told.time, (int, float)):
+        raise ValueError("a value is of a wrong kind")
+    return told
 
 
 def note_told(folder: Path, told: Told) -> Told:
@@ -168,8 +179,15 @@ class Tracking:
         self._seen: tuple[int, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
         if config.to is not None:
-            with (study.path / LOG).open("ab") as log:
-                self._process = _started(study.path, log)
+            try:
+                with (study.path / LOG).open("ab") as log:
+                    self._process = _started(study.path, log)
+            except OSError as error:
+                what, _ = told_by_system(error, str(study.path / LOG))
+                console.say(
+                    styled(TITLES[config.to], "yellow"),
+                    f": {what}. The study goes on without; {_command(study, config.to)} sends it later.",
+                )
 
     def look(self) -> None:
         """Say what went wrong, once."""
