@@ -50,7 +50,28 @@ class RayTaskError(RayError):
         return Both(self.cause)
 
 
-Ended = Callable[[], EvaluationResult]
+def stand_in(get: Callable[[Any], EvaluationResult], initialized: bool = True) -> ModuleType:
+    """A module ``ray``; ``called`` lists what was called that changes its session."""
+    ray, called = ModuleType("ray"), list[object]()
+    session = {"on": initialized}
+
+    def switch(name: str, on: bool) -> None:
+        called.append(name)
+        session["on"] = on
+
+    ray.__spec__ = importlib.machinery.ModuleSpec("ray", None)
+    vars(ray).update(
+        called=called,
+        exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError),
+        is_initialized=lambda: session["on"],
+        init=lambda **_: switch("init", True),
+        shutdown=lambda: switch("shutdown", False),
+        cancel=lambda task, force: called.append(task),
+        remote=lambda **_: lambda _function: SimpleNamespace(remote=lambda *_given: object()),
+        wait=lambda running, num_returns: (running[:num_returns], running[num_returns:]),
+        get=get,
+    )
+    return ray
 
 
 @pytest.fixture
@@ -67,15 +88,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[int, Evalua
                 raise error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
             return EvaluationResult("dev", 0, 1.0)
 
-        ray = ModuleType("ray")
-        ray.__spec__ = importlib.machinery.ModuleSpec("ray", None)
-        vars(ray).update(
-            exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError),
-            is_initialized=lambda: True,
-            remote=lambda **_: lambda _function: SimpleNamespace(remote=lambda *_given: object()),
-            wait=lambda running, num_returns: (running[:num_returns], running[num_returns:]),
-            get=get,
-        )
+        ray = stand_in(get)
         monkeypatch.setitem(sys.modules, "ray", ray)
         found = list(RayExecutor(ExecutorConfig(kind="ray", retries=retries)).run([job(0)]))
         assert not left
@@ -101,3 +114,17 @@ def test_a_mistake_is_raised_at_once_and_as_it_is(run: Any) -> None:
 def test_an_error_that_cannot_be_sent_is_no_lost_worker(run: Any) -> None:
     with pytest.raises(RayTaskError, match="traceback of"):
         run(RayTaskError(RayError("isn't serializable")), retries=2)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_only_a_session_of_its_own_is_shut_down(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = stand_in(lambda _: EvaluationResult("dev", 0, 1.0), there)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    executor = RayExecutor(ExecutorConfig(kind="ray"))
+    executor.close()
+    assert ray.called == [], "nothing was evaluated"
+    assert list(executor.run([job(0)]))
+    running = executor.start(job(1))
+    executor.close()
+    executor.close()
+    assert ray.called == ([running] if there else ["init", "shutdown"])

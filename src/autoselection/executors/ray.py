@@ -31,6 +31,8 @@ class RayExecutor(Executor):
         if importlib.util.find_spec("ray") is None:
             raise MissingExtraError("ray", "ray", "executor.kind 'ray'")
         self.config = config
+        self._connected = False
+        self._running: list[Any] = []
 
     def run(self, jobs: Sequence[EvaluationJob]) -> Iterator[tuple[int, EvaluationResult]]:
         """Yield (index, result) in the order of completion; see :class:`Executor`."""
@@ -43,17 +45,21 @@ class RayExecutor(Executor):
 
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False)
+            self._connected = True
         options: dict[str, Any] = {"max_retries": 0, "num_cpus": 1}
         reserved = self.config.gpus_per_worker
         if reserved:
             options["num_gpus"] = reserved
-        return ray.remote(**options)(evaluate_sharing).remote(job, int(1 / reserved) if reserved else 1)
+        task = ray.remote(**options)(evaluate_sharing).remote(job, int(1 / reserved) if reserved else 1)
+        self._running.append(task)
+        return task
 
     def finished(self, running: Sequence[Any]) -> list[tuple[Any, EvaluationResult | str | BaseException]]:
         """Wait for the next result; a lost worker or node comes with Ray's reason, what the evaluation raised as it is."""
         import ray
 
         done, _ = ray.wait(list(running), num_returns=1)
+        self._running.remove(done[0])
         try:
             return [(done[0], ray.get(done[0]))]
         except ray.exceptions.RayTaskError as error:  # a RayError, too
@@ -62,11 +68,20 @@ class RayExecutor(Executor):
             return [(done[0], _lost(error))]
 
     def close(self) -> None:
-        """Disconnect from Ray."""
+        """Disconnect from Ray; from a session that was there before, take what still runs."""
+        running, self._running = self._running, []
+        if not running and not self._connected:
+            return
         import ray
 
-        if ray.is_initialized():
+        if not ray.is_initialized():
+            return
+        if self._connected:
+            self._connected = False
             ray.shutdown()
+        else:
+            for task in running:
+                ray.cancel(task, force=True)
 
 
 def _raised(error: Any, ray_error: type[Exception]) -> BaseException | str:
