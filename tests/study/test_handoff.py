@@ -11,15 +11,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from tests.study.journals import write_unchecked
 from typer.testing import CliRunner
 
 from autoselection.cli import app
 from autoselection.errors import AutoSelectionError, ConfigError, StudyError
 from autoselection.export import export_subset, push_dataset
 from autoselection.pool import Pool, ingest
-from autoselection.study import Study
+from autoselection.study import Study, handoff
 from autoselection.study.handoff import exported_rows, hand_off
 
 TRAINERS = ("trl", "llamafactory", "axolotl", "open-instruct")
@@ -123,12 +125,12 @@ def test_adapters_templates_and_other_budgets_are_handed_on(study: Study, tmp_pa
             assert yaml.safe_load(text)["lora_rank" if trainer == "llamafactory" else "lora_r"] == 8
 
 
-def test_what_a_trainer_kept_of_rows_handed_over_before_is_not_used_again(study: Study, tmp_path: Path) -> None:
-    kept = []
-    for some in (None, 3, None):
-        if some is not None:
-            ids = json.loads((study.path / "best" / "ids.json").read_text())
-            (study.path / "best" / "ids.json").write_text(json.dumps(ids[:some]))
+def test_what_a_trainer_kept_of_rows_handed_over_before_is_not_used_again(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, rows = [], exported_rows(study)
+    for some in (len(rows), 3, 3):
+        monkeypatch.setattr(handoff, "exported_rows", lambda _, some=some: rows[:some])
         found = hand_off(study, "axolotl", tmp_path / "out", overwrite=True)
         kept.append(yaml.safe_load(found.config.read_text())["dataset_prepared_path"])
         assert str(found.config.resolve()) in found.command
@@ -155,9 +157,33 @@ def test_what_cannot_be_handed_on_is_one_sentence(study: Study, tmp_path: Path) 
     (study.path / "best" / "ids.json").write_text('["nobody"]')
     with pytest.raises(StudyError, match="names rows that the pool has not"):
         hand_off(study, "trl", tmp_path / "out")
+    (study.path / "best" / "ids.json").write_text("[" * 100_000)
+    with pytest.raises(StudyError, match="cannot be read"):
+        hand_off(study, "trl", tmp_path / "out")
     shutil.rmtree(study.path / "best")
     done = CliRunner().invoke(app, ["handoff", str(study.path), "--for", "trl", "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, AutoSelectionError) and "has exported nothing yet" in str(done.exception)
+
+
+@pytest.mark.parametrize("exported", ["found", "incumbent"])
+def test_rows_that_the_study_does_not_export_are_not_handed_on(exported: str, study: Study, tmp_path: Path) -> None:
+    """A list that was changed, and that of an earlier winner."""
+    listed = study.path / "best" / "ids.json"
+    verdict = study.journal.of("verdict")[-1]
+    rows = study.rows(verdict["winner"]) if exported == "found" else np.arange(len(study.pool))
+    listed.write_text(json.dumps([str(study.pool.ids[row]) for row in rows.tolist()]))
+    events = [
+        event | {"exported": exported} if event["event"] == "verdict" else event for event in study.journal.events
+    ]
+    write_unchecked(study.path / "journal.jsonl", events)
+    study = Study(study.path)
+    assert exported_rows(study).tolist() == rows.tolist()
+    other = next(study.rows(trial.id) for trial in study.trials if trial.id != verdict["winner"])
+    for wrong in (rows[1:], other, [*rows, rows[0]]):
+        listed.write_text(json.dumps([str(study.pool.ids[int(row)]) for row in wrong]))
+        with pytest.raises(StudyError, match="other rows than the study exports"):
+            hand_off(study, "trl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -7,7 +7,6 @@ cannot do as the study did is said, and stands in the file as a comment.
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ from autoselection.export import ExportReport, check_not_read, export_subset
 from autoselection.export.axolotl import dataset_entry
 from autoselection.export.target import DATASET_NAME, FormatName
 from autoselection.language.chat.options import chat_template_text
-from autoselection.recipes import ordered_hash
+from autoselection.recipes import ordered_hash, subset_hash
 from autoselection.study.dev_results import dev_results
 from autoselection.study.incumbent import current_verdict
 from autoselection.study.study import Study
@@ -154,24 +153,35 @@ def exported_rows(study: Study) -> NDArray[np.int64]:
     """The rows that the study exports, in their order, with copies.
 
     Raises:
-        StudyError: it exported nothing yet, or its list of ids is damaged.
+        StudyError: it exported nothing yet, or its list of ids is damaged, or other rows are to be exported by now.
     """
     listed = study.path / "best" / "ids.json"
+    again = "`autoselection search` on the study writes it again"
     try:
-        ids = json.loads(listed.read_text(encoding="utf-8"))
+        ids = files.parse_json(listed.read_bytes())
     except FileNotFoundError as error:
         raise StudyError(f"{study.path} has exported nothing yet: let the study end first.") from error
     except (OSError, ValueError) as error:
-        raise StudyError(
-            f"{listed} cannot be read ({error}): `autoselection search` on the study writes it again."
-        ) from error
+        raise StudyError(f"{listed} cannot be read ({error}): {again}.") from error
     places = {row_id: row for row, row_id in enumerate(study.pool.row_ids())}
     try:
-        return np.array([places[row_id] for row_id in ids], dtype=np.int64)
+        rows = np.array([places[row_id] for row_id in ids], dtype=np.int64)
     except (KeyError, TypeError) as error:
+        raise StudyError(f"{listed} names rows that the pool has not ({error}): {again}.") from error
+    if not _are_exported(study, rows):
         raise StudyError(
-            f"{listed} names rows that the pool has not ({error}): `autoselection search` on the study writes it again."
-        ) from error
+            f"{listed} holds other rows than the study exports: it was changed, or the search went on since; {again}."
+        )
+    return rows
+
+
+def _are_exported(study: Study, rows: NDArray[np.int64]) -> bool:
+    """Whether rows are those that the journal says are exported."""
+    judged, best = current_verdict(study), study.best()
+    if judged is not None and judged["exported"] == "incumbent":
+        digest: str = study.journal.of("incumbent_plan")[-1]["incumbent_hash"]
+        return subset_hash(rows) == digest
+    return best is not None and ordered_hash(rows) == best.record["ordered_hash"]
 
 
 def _training(study: Study, rows: NDArray[np.int64], data: Path, written: int, out: Path) -> Training:
