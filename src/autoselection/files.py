@@ -194,7 +194,7 @@ def _replace_folder(part: Path, folder: Path) -> None:
         with held(folder):
             folder.rename(old)
             part.rename(folder)
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)  # what a process has open on NFS goes with the next leftovers
     else:
         part.rename(folder)
     sync_folder(folder.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.study.test_incumbent import scored
 from autoselection.config import load_config
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.ledger.journal import Journal
-from autoselection.study import Study, run_study
+from autoselection.study import Study, checkpoints, run_study
 from autoselection.study.checkpoints import prune_checkpoints
 
 
@@ -151,3 +152,24 @@ def test_a_second_plan_for_test_keeps_what_it_is_still_training(finished_study: 
                                         "entries": entries})  # fmt: skip
     assert prune_checkpoints(Study(copy)) == [folders[1]]
     assert folders[0].is_dir()
+
+
+def test_a_model_that_cannot_be_removed_yet_is_said_once_and_stops_nothing(
+    finished_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Study(Path(shutil.copytree(finished_study.path, tmp_path / "copy")))
+    held, free = (study.path / "work" / f"{trial.id}-seed0" / "model" for trial in study.trials[:2])
+    for folder in (held, free):
+        folder.mkdir(parents=True, exist_ok=True)
+    remove = shutil.rmtree
+
+    def refuse(folder: Path) -> None:
+        if folder == held:
+            raise OSError(errno.EBUSY, "Device or resource busy", str(folder / ".nfs0001"))
+        remove(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.shutil, "rmtree", refuse)
+        assert prune_checkpoints(study) == [free] and prune_checkpoints(study) == []
+    assert capsys.readouterr().err.count("is not removed yet") == 1
+    assert prune_checkpoints(study) == [held]

@@ -7,7 +7,7 @@ study holds at most k + batch models per seed while it searches, whatever its le
 
 Safe at any moment: the journal alone decides. Evaluations without a result there are left alone (they may be running,
 or will run again and write over what is left), a trial once outside the k best never comes back, and a removal that
-was cut off is finished the next time.
+was cut off, or that the system refused, is finished the next time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from autoselection.progress import console
 from autoselection.study.study import REFERENCE, Study
+from autoselection.system import told
 
 #: Folders in an evaluation's work folder that hold weights or copies of data.
 _HEAVY = ("model", "adapter", "llamafactory/data", "llamafactory/cache", "llamafactory/output")
+
+_said: set[Path] = set()
 
 
 def work_folder(study: Path, label: str, seed: int) -> Path:
@@ -39,10 +43,24 @@ def prune_checkpoints(study: Study) -> list[Path]:
         folder = work_folder(study.path, label, seed)
         keep = ("model",) if kept is None or label in kept else ()
         for name in _HEAVY:
-            if name not in keep and (folder / name).is_dir():
-                shutil.rmtree(folder / name)
+            if name not in keep and (folder / name).is_dir() and _removed(folder / name):
                 removed.append(folder / name)
     return removed
+
+
+def _removed(folder: Path) -> bool:
+    """Remove a folder; where the system refuses, as for files on NFS that a process still has open, that is said once."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        if folder not in _said:
+            _said.add(folder)
+            what, _ = told(error, str(folder))
+            console.say(
+                f"{folder} is not removed yet ({what}): it is tried again after the next result.", style="yellow"
+            )
+        return False
+    return True
 
 
 def _kept_labels(study: Study) -> set[str] | None:
