@@ -17,7 +17,7 @@ from autoselection.pool import Pool, ingest
 from autoselection.pool.cached import cached_pool
 from autoselection.recipes import Recipe, Step
 from autoselection.study import Study
-from autoselection.study.named_pools import open_named_pool, open_scored_pool
+from autoselection.study.named_pools import open_named_pool, open_scored_pool, own_files
 
 
 @pytest.fixture(autouse=True)
@@ -230,3 +230,14 @@ def test_cheap_signals_come_before_parsing(tmp_path: Path) -> None:
     names = list(document("score", tmp_path / "pool")["signals"])
     assert names[-1] == "action_object_branching" and len(names) > 6
     assert Pool.open(tmp_path / "pool")
+
+
+def test_nobody_else_writes_what_a_study_writes(finished_study: Study) -> None:
+    written = {path.name for path in finished_study.path.iterdir() if not path.name.startswith((".", "report."))}
+    assert written <= {path.name for path in own_files(finished_study.path)}
+    for file in ("subsets/t001.npy", "journal.jsonl", "contamination.jsonl", "activity.json"):
+        path = finished_study.path / file
+        if path.exists():
+            before = path.read_bytes()
+            code, _, err = run("pool", "stats", finished_study.path, "--html", path)
+            assert code != 0 and "--html" in err and path.read_bytes() == before, file

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import keyword
 import re
-import secrets
-import shutil
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -13,7 +11,7 @@ from typing import Literal, get_args
 
 from autoselection.errors import ConfigError
 from autoselection.evaluation.trainers.registry import TRAINERS
-from autoselection.files import write_text
+from autoselection.files import whole_folder, write_text
 from autoselection.operators import default_registry as operator_registry
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.wording import clipped
@@ -67,14 +65,10 @@ def write_plugin(kind: PluginKind, name: str, out: Path | None = None) -> Path:
     }
     words["usage"] = Template(_USAGE[kind]).substitute(words)
     templates = files("autoselection.scaffold") / "templates"
-    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    try:
+    with whole_folder(folder) as part:
         for source, place in _FILES.items():
             text = templates.joinpath(f"{Template(source).substitute(words)}.tmpl").read_text("utf-8")
-            write_text(unfinished / Template(place).substitute(words), Template(text).substitute(words))
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            write_text(part / Template(place).substitute(words), Template(text).substitute(words))
     return folder
 
 

@@ -21,6 +21,12 @@ from autoselection.study.kind import no_study, reproduced_models
 from autoselection.study.prepare import contaminated, without
 from autoselection.study.study import Study
 
+#: What a study writes into its folder, besides its report.
+_STUDY = (
+    *("journal.jsonl", "config.yaml", "llm.jsonl", "subsets", "pool", "work", "best", "found", "compute"),
+    *("contamination.jsonl", "activity.json", "tracking.json", "tracking.log"),
+)
+
 
 @dataclass(frozen=True)
 class NamedPool:
@@ -76,9 +82,7 @@ def open_named_pool(paths: Sequence[Path] | Path) -> NamedPool:
 
 def own_files(path: Path) -> list[Path]:
     """What of a place nobody else may write: a raw file, a pool, or the files that a study is."""
-    if _kind(path) == "study":
-        return [path / name for name in ("journal.jsonl", "config.yaml", "pool", "best", "evidence")]
-    return [path]
+    return [path / name for name in _STUDY] if _kind(path) == "study" else [path]
 
 
 def is_study(path: Path) -> bool:
