@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,9 @@ def parse_json(content: bytes | str, where: str, error: type[AutoSelectionError]
             parse_float=lambda word: _number(float(word)),
             parse_constant=_refuse_number,
         )
-        _check_depth(document)
+        for value in _values(document):
+            if isinstance(value, str):
+                _text(value)
         return document
     except RecursionError:
         raise error(f"{where}: it is nested deeper than {MAX_DEPTH} levels.") from None
@@ -225,6 +227,22 @@ def check_yaml(path: Path, error: type[AutoSelectionError] = ConfigError) -> Non
     except yaml.MarkedYAMLError as problem:
         said = _short(" ".join(str(problem.problem or problem.context).split()), _LONGEST_PROBLEM)
         raise error(f"{path}:{_line(problem)}: {said}.") from None
+
+
+def check_texts(document: Any, where: str, error: type[AutoSelectionError] = ConfigError) -> None:
+    """See that plain data that no reader here has read can be written: that no text in it, keys too, holds half a character.
+
+    Raises:
+        AutoSelectionError: ``error``: one does, or the data is nested too deeply.
+    """
+    try:
+        for value in _values(document):
+            if isinstance(value, str) and not value.isascii():
+                value.encode()
+    except UnicodeEncodeError as problem:
+        raise error(f"{where}: '{visible(_short(str(problem.object)))}' holds half a character.") from None
+    except _UnusableYaml as problem:
+        raise error(f"{where}: {problem}.") from None
 
 
 def dump_yaml(document: Any, **options: Any) -> str:
@@ -300,22 +318,21 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check_depth(document: Any) -> None:
-    level, values = [document], 0
+def _values(document: Any) -> Iterator[Any]:
+    """Every value of plain data, keys too, level by level; refuses what is nested too deeply."""
+    level = [document]
     for _ in range(MAX_DEPTH):
-        values += len(level)
-        for value in level:
-            if isinstance(value, str):
-                _text(value)
-        level = [
-            child
-            for value in level
-            if isinstance(value, (dict, list))
-            for child in (value.values() if isinstance(value, Mapping) else value)
-        ]
+        yield from level
+        level = [child for value in level for child in _inner(value)]
         if not level:
             return
     raise _UnusableYaml(f"it is nested deeper than {MAX_DEPTH} levels")
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return (*value, *value.values())
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def _short(text: str, length: int = 60) -> str:

@@ -26,6 +26,8 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from autoselection.agents.server import Opening, make_server
+
 Call = Callable[..., Awaitable[tuple[bool, Any]]]
 
 #: What the client does not hand on by itself.
@@ -78,6 +80,23 @@ def processes(word: str) -> list[int]:
         if word in line:
             found.append(int(entry.name))
     return found
+
+
+@pytest.mark.parametrize(
+    ("recipe", "why"),
+    [
+        ('{"steps": [{"operator": "\\ud800"}]}', "holds half a character"),
+        ('{"steps": [], "steps": [{}]}', "the key 'steps' stands twice"),
+        ('{"steps": [{"operator": "truncate_samples", "params": {"fraction": NaN}}]}', "the number NaN is not allowed"),
+    ],
+)
+def test_an_object_that_comes_as_text_is_read_as_strictly_as_one(recipe: str, why: str) -> None:
+    async def drive() -> None:
+        async with Client(make_server(Opening(lambda: pytest.fail("no study is needed to refuse it")))) as connected:
+            failed, said = await caller(connected)("materialize_recipe", recipe=recipe)
+            assert failed and said.startswith("materialize_recipe.recipe: ") and why in said
+
+    anyio.run(drive)
 
 
 def test_a_study_is_begun_looked_at_evaluated_and_reported(agent_config: Path, tmp_path: Path) -> None:

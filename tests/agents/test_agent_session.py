@@ -525,3 +525,30 @@ def test_rows_are_explained_without_target_items_that_are_not_there(
     monkeypatch.setattr("autoselection.study.named_subsets.load_items", gone)
     shown = ask(session, "explain_rows", recipe=recipe(0.5), rows=["hostile"])
     assert len(shown["rows"]) == 1 and "the target file of" in shown["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"steps": [{"operator": "\ud800"}]}, "holds half a character"),
+        ({"name": "\ud800", "steps": []}, "holds half a character"),
+        ({"steps": [{"operator": "source_filter", "params": {"sources": ["a\udc00"]}}]}, "holds half a character"),
+        ({"steps": [{"operator": "source_mix", "params": {"weights": {"\ud800": 1.0}}}]}, "holds half a character"),
+        ('{"steps": [{"operator": "\\ud800"}]}', "half a character"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_and_blocks_nothing(
+    session: AgentSession, folder: Path, given: Any, why: str
+) -> None:
+    with pytest.raises(RecipeError, match=why):
+        session.propose(given, "a try")
+    assert session.propose(recipe(0.5), "half") == ("t001", True)
+    assert [event["trial"] for event in events(folder, "agent")] == [None, "t001"]
+
+
+def test_a_refusal_is_journalled_cut_and_harmless(session: AgentSession, folder: Path) -> None:
+    with pytest.raises(StudyError, match="is no trial"):
+        session.propose(recipe(0.5), "half", parent="\ud800\u202e" + "x" * 90_000)
+    (event,) = events(folder, "agent")
+    assert event["parent"].startswith("\\ud800\\u202exxx") and len(event["parent"]) < 2_000
+    assert session.propose(recipe(0.5), "half") == ("t001", True)

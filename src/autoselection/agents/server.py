@@ -31,6 +31,7 @@ from mcp_types import Tool as ListedTool
 from autoselection._version import __version__
 from autoselection.agents.tools import TOOLS, EvaluateArguments, Tool, WaitArguments
 from autoselection.agents.untrusted import NOTE, answer_text, neutralised
+from autoselection.documents import parse_json
 from autoselection.errors import AutoSelectionError, ConfigError, StudyError
 from autoselection.progress import console
 from autoselection.schema import StrictModel
@@ -198,15 +199,21 @@ def _arguments(tool: Tool, arguments: Mapping[str, Any]) -> StrictModel:
     for key, value in given.items():  # some clients send lists and objects as text
         field = tool.arguments.model_fields.get(key)
         if isinstance(value, str) and field is not None and value.lstrip().startswith(("{", "[")):
-            given[key] = _parsed(value)
+            given[key] = _parsed(value, f"{tool.name}.{key}")
     return validate(tool.arguments, given, tool.name)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, where: str) -> Any:
+    """A list or object that came as text.
+
+    Raises:
+        ConfigError: it is JSON that the protocol's own reader would have refused, such as half a character.
+    """
     try:
-        return json.loads(text)
+        json.loads(text)
     except (ValueError, RecursionError):
         return text  # YAML in flow style, or what the model refuses
+    return parse_json(text, where)
 
 
 async def _evaluate(

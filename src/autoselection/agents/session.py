@@ -18,7 +18,7 @@ from autoselection.activity import FILE as ACTIVITY
 from autoselection.activity import announce
 from autoselection.agents.dev_only import check_recipe, dev_study, without_hidden
 from autoselection.agents.evaluation import ERROR, STARTING
-from autoselection.agents.untrusted import meant
+from autoselection.agents.untrusted import meant, neutralised
 from autoselection.documents import parse_yaml
 from autoselection.errors import AutoSelectionError, RecipeError, StudyError
 from autoselection.files import InUse
@@ -282,8 +282,12 @@ class AgentSession:
         return candidate.id
 
     def _note_refused(self, entry: dict[str, Any]) -> None:
-        """Journal a refusal; while something runs, keep it for the next proposal: a process that starts finds the journal free."""
-        self._unwritten.append(entry)
+        """Journal a refusal; while something runs, keep it for the next proposal: a process that starts finds the journal free.
+
+        What was refused may hold anything: it is made harmless before it is kept, or one that cannot be written would stand in the
+        way of all that follow.
+        """
+        self._unwritten.append(neutralised(entry))
         if self.status().waits:
             return
         with suppress(StudyError), Journal(self.path / JOURNAL) as journal:

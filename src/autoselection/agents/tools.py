@@ -73,7 +73,7 @@ class EvaluateArguments(StrictModel):
         max_length=500,
         description="Why it is worth an evaluation, in a sentence; it stands in the report.",
     )
-    parent: str | None = Field(None, description="Id of the trial that it was made from, if one was.")
+    parent: str | None = Field(None, max_length=100, description="Id of the trial that it was made from, if one was.")
     wait_seconds: float = Field(20.0, ge=0.0, le=WAIT, description="Wait so long for the result (s).")
 
 

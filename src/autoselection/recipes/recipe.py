@@ -31,7 +31,7 @@ from types import MappingProxyType
 from typing import Any
 
 from autoselection import notebook
-from autoselection.documents import dump_yaml, read_yaml
+from autoselection.documents import check_texts, dump_yaml, read_yaml
 from autoselection.errors import RecipeError
 from autoselection.files import write_text
 from autoselection.operators import Operator, OperatorRegistry, default_registry, validate_params
@@ -211,6 +211,7 @@ class Recipe:
             RecipeError: names the place, what is wrong and what is known.
         """
         registry = registry or default_registry()
+        check_texts(data, where, RecipeError)
         _mapping(data, where, _RECIPE_KEYS)
         for key in _ABOUT_KEYS:
             if key in data and not isinstance(data[key], str):
