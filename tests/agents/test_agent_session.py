@@ -23,7 +23,9 @@ from autoselection.config import load_config
 from autoselection.demo import TASKS, task_file
 from autoselection.errors import AutoSelectionError, ConfigError, RecipeError, SignalError, StudyError
 from autoselection.ledger import Journal
+from autoselection.pool import Pool, ingest
 from autoselection.report import study_markdown
+from autoselection.signals import load_table, score_pool
 from autoselection.study import Study, read_events, run_study
 from autoselection.study.rounds import StudySearch
 
@@ -552,3 +554,26 @@ def test_a_refusal_is_journalled_cut_and_harmless(session: AgentSession, folder:
     (event,) = events(folder, "agent")
     assert event["parent"].startswith("\\ud800\\u202exxx") and len(event["parent"]) < 2_000
     assert session.propose(recipe(0.5), "half") == ("t001", True)
+
+
+def test_answers_fit_a_pool_with_thousands_of_sources(session: AgentSession, tmp_path: Path) -> None:
+    names = [f"https://example.org/articles/{number:06d}" for number in range(2_999)]
+    lines = [
+        json.dumps({"prompt": f"What is {n}?", "completion": "A number.", "source": names[n % 2_999]})
+        for n in range(3_000)
+    ]
+    (tmp_path / "many.jsonl").write_text("\n".join(lines) + "\n")
+    pool = Pool.open(ingest([tmp_path / "many.jsonl"], tmp_path / "many").path)
+    score_pool(pool, signals=["lengths", "text_hash"])
+    table = load_table(pool)
+    session.__dict__["_place"] = (pool, table, table)
+    largest = ask(session, "list_operators")
+    assert len(largest["sources"]) == 50 and largest["smaller_sources_left_out"] == 2_949
+    assert largest["sources"][0] == names[0]  # the one with two rows
+    told = ask(session, "pool_statistics", by_source=True)
+    assert told["sources"][names[0]]["rows"] == 2 and told["smaller_sources_left_out"] == 2_949
+    assert len(told["signals"]["n_turns"]["sources"]) == 50
+    subset = ask(session, "materialize_recipe", recipe=recipe(1.0))["subset"]
+    assert subset["source_share"][names[0]] == pytest.approx(2 / 3_000) and len(subset["source_share"]) == 21
+    assert sum(subset["source_share"].values()) == pytest.approx(1.0)
+    assert {"study": "small"}.items() <= ask(session, "study_overview").items()

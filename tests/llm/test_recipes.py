@@ -23,9 +23,13 @@ from autoselection.llm.answers import (
 )
 from autoselection.llm.recipes import Suggestions, read_suggestions
 from autoselection.llm.source_names import SourceNames
-from autoselection.recipes import materialize
-from autoselection.search import SearchController
+from autoselection.llm.view import View, document
+from autoselection.operators import default_registry
+from autoselection.recipes import Recipe, Step, materialize
+from autoselection.search import LLMConfig, SearchController
 from autoselection.search.roles import Briefing
+from autoselection.search.space import RecipeSpace
+from autoselection.signals import SignalTable
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +249,27 @@ def test_odd_source_names_never_reach_a_prompt() -> None:
     hidden = SourceNames(["gsm8k", "web"], False)
     assert [hidden.alias(name) for name in ("gsm8k", "web")] == ["s1", "s2"]
     assert hidden.name("gsm8k") is None
+
+
+def test_a_question_names_the_largest_of_many_sources() -> None:
+    n = 3_000
+    names = [f"https://example.org/articles/{row % 2_999:06d}" for row in range(n)]
+    table = SignalTable.from_arrays({"ifd": np.linspace(0, 1, n), "n_tokens": np.ones(n)}, source=names)
+    config = search_config(None, also=("source_mix",))
+    view = View(LLMConfig(model="m"), SourceNames(table.source_names, True))
+    told = view.operators(RecipeSpace(table, default_registry(), config), trials=False)
+    params = {entry["operator"]: {param["name"]: param for param in entry["params"]} for entry in told}
+    for param in (params["source_filter"]["sources"], params["source_mix"]["weights"]):
+        assert len(param["choices"]) == 50 and param["smaller_sources"] == 2_949
+        assert param["choices"][0] == "https://example.org/articles/000000"  # the one with two rows
+    assert len(document({"operators": told})) < 20_000
+    weights = dict.fromkeys(table.source_names[:60], 1.0) | {table.source_names[59]: 3.0}
+    steps = view.steps(
+        Recipe((Step("source_mix", {"weights": weights}),)).canonical(),
+        RecipeSpace(table, default_registry(), config),
+        {},
+    )
+    assert steps[0]["params"]["more_weights"] == 10
+    assert (
+        next(iter(steps[0]["params"]["weights"])) == table.source_names[59] and len(steps[0]["params"]["weights"]) == 50
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,12 @@ from autoselection.signals import SignalTable
 from autoselection.study import Trial
 from autoselection.study.named_subsets import present_targets
 from autoselection.study.study import AGENT
+from autoselection.wording import clipped
 
 #: Trials that are told in full.
 _TRIALS = 50
+#: Sources that are told, the largest, and characters of their names; and of a recipe in one line.
+_SOURCES, _NAMES, _LINE = 50, 8_000, 500
 
 Answer = dict[str, Any]
 
@@ -83,7 +87,7 @@ def trial_answer(trial: Trial, *, brief: bool = False) -> Answer:
         "score": trial.score,
         "tasks": trial.tasks,
         "rows": trial.size,
-        "recipe": trial.recipe.describe() if brief else trial.recipe.to_dict(),
+        "recipe": clipped(trial.recipe.describe(), _LINE) if brief else trial.recipe.to_dict(),
         "origin": trial.record["origin"],
         "parent": trial.record["parent"],
         "failure": trial.failure,
@@ -98,12 +102,14 @@ def trial_answer(trial: Trial, *, brief: bool = False) -> Answer:
 def operators(session: AgentSession, _: NoArguments) -> Answer:
     """The steps that a recipe can have on this pool."""
     table, hidden = session.table, hidden_signals()
+    shown = _fitting(table.largest_sources(_SOURCES))
     usable = [operator for operator in default_registry().operators() if _usable(operator, table)]
     read_hidden = [operator for operator in usable if hidden & set(operator.needs({}))]
     return {
         "operators": [_operator(operator, session) for operator in usable if operator not in read_hidden],
         "signals": sorted(table.columns),
-        "sources": list(table.source_names),
+        "sources": [name for name in table.source_names if name in shown],
+        **_left_out(len(table.source_names) - len(shown)),
         "ready_recipes": {name: entry.purpose for name, entry in ready_recipes().items()},
         "order": "steps run in order, each on what the step before left; a recipe has at most 6 steps",
         "example": {
@@ -112,6 +118,23 @@ def operators(session: AgentSession, _: NoArguments) -> Answer:
             ]
         },
     }
+
+
+def _fitting(names: Iterable[str]) -> set[str]:
+    """The first names that an answer has room for."""
+    listed = list(names)
+    return {name for name, length in zip(listed, accumulate(map(len, listed)), strict=True) if length <= _NAMES}
+
+
+def _left_out(count: int) -> Answer:
+    return {"smaller_sources_left_out": count} if count > 0 else {}
+
+
+def _of_largest(found: Mapping[str, Any], size: Callable[[Any], float]) -> Answer:
+    """The entries of the largest sources, in their order; how many are left out is told by the caller."""
+    names = sorted(found, key=lambda name: -size(found[name]))[:_SOURCES]
+    shown = _fitting(names)
+    return {name: entry for name, entry in found.items() if name in shown}
 
 
 def _usable(operator: Operator, table: SignalTable) -> bool:
@@ -145,10 +168,13 @@ def statistics(session: AgentSession, asked: StatisticsArguments) -> Answer:
         if name not in known:
             session.table.column(name)  # says what is wrong
     told = {name: dict(known[name]) for name in (names or known) if name in known}
-    if not asked.by_source:
-        for entry in told.values():
-            entry.pop("sources", None)
-    return {"note": NOTE, **found, "signals": told}
+    for entry in told.values():
+        sources = entry.pop("sources", {})
+        if asked.by_source:
+            entry["sources"] = _of_largest(sources, lambda each: each["rows"])
+    sources = _of_largest(found["sources"], lambda each: each["rows"])
+    left_out = _left_out(len(found["sources"]) - len(sources))
+    return {"note": NOTE, **found, "sources": sources, **left_out, "signals": told}
 
 
 def rows(session: AgentSession, asked: RowsArguments) -> Answer:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from autoselection.pool import Pool
 
+#: Sources that a notebook names, the largest where there are more.
+_SHOWN_SOURCES = 50
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SignalTable:
@@ -129,7 +132,9 @@ class SignalTable:
             known = self.columns[name][~np.isnan(self.columns[name])]
             three = np.quantile(known, (0, 0.5, 1)).tolist() if len(known) else (None, None, None)
             rows.append((name, len(known), self.n - len(known), *three))
-        facts = {"rows": f"{self.n:,}", "sources": ", ".join(self.source_names)}
+        more = len(self.source_names) - _SHOWN_SOURCES
+        sources = ", ".join(self.source_names if more <= 0 else self.largest_sources(_SHOWN_SOURCES))
+        facts = {"rows": f"{self.n:,}", "sources": sources if more <= 0 else f"{sources} and {more:,} more"}
         if others := [name for name in self.names if name not in self.columns]:
             facts["also"] = ", ".join(others)
         if self.excluded is not None:
@@ -148,6 +153,11 @@ class SignalTable:
         rows = np.arange(self.n, dtype=np.int64) if self.excluded is None else np.flatnonzero(~self.excluded)
         rows.flags.writeable = False
         return rows
+
+    def largest_sources(self, most: int) -> dict[str, int]:
+        """Rows of the ``most`` sources that have most of them; of equally large ones the first by name."""
+        sizes = np.bincount(self.source, minlength=len(self.source_names))
+        return {self.source_names[code]: int(sizes[code]) for code in np.argsort(-sizes, kind="stable")[:most].tolist()}
 
     def why_unscored(self, need: str) -> Mapping[str, int]:
         """Rows of the pool without what operators call ``need``, by reason; empty if that was not counted."""
