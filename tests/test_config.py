@@ -9,14 +9,20 @@ from typing import Any
 import pytest
 import yaml
 
+from autoselection.cli import _completion
 from autoselection.config import StudyConfig, config_schema, load_config, parse_config, to_yaml
 from autoselection.config_text import MAIN_KEYS, commented_yaml
-from autoselection.errors import ConfigError, PoolError, RecipeError
+from autoselection.errors import ConfigError, EvaluationError, PoolError, RecipeError, SignalError
 from autoselection.export.llamafactory import name_problem
+from autoselection.language.chat.options import chat_template_text
+from autoselection.language.models import resolve_model
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe
+from autoselection.reproduce.checks import model_check, parameters_of
 from autoselection.search import SearchConfig
+from autoselection.signals.families.sae import read_sae_info
 from autoselection.tasks import TaskConfig
+from autoselection.tasks.convert.sources import source_files
 
 GOOD: dict[str, Any] = {
     "pool": {"files": ["pool.jsonl"]},
@@ -44,6 +50,51 @@ def test_paths_are_relative_to_the_file_and_hub_ids_stay(tmp_path: Path) -> None
     assert config.model.path == "base"
     (tmp_path / "base").mkdir()
     assert load_config(_write(tmp_path, GOOD)).model.path == str(tmp_path / "base")
+
+
+def test_a_file_in_utf16_is_the_same_configuration(tmp_path: Path) -> None:
+    path = _write(tmp_path, GOOD)
+    as_written = load_config(path)
+    path.write_bytes(path.read_text().encode("utf-16"))
+    assert load_config(path) == as_written
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("pool", {"path": "~no-such-user/x"}),
+        ("pool", {"files": ["~no-such-user/x"]}),
+        ("model", {"path": "~no-such-user/x", "chat_template": "~no-such-user/t.jinja"}),
+        ("sae", "~no-such-user/x"),
+        ("tasks", [{"name": "a", "dev": "~no-such-user/x", "test": "~no-such-user/y"}]),
+        ("tasks", [{"name": "a", "lm_eval": "mine", "lm_eval_path": "~no-such-user/x"}]),
+        ("final", {"recipes": ["~no-such-user/x.yaml"]}),
+        ("incumbent", {"recipe": "~no-such-user/x.yaml"}),
+        ("signals", {"embedding_model": "~no-such-user/x", "trajectory_models": ["~no-such-user/x"]}),
+    ],
+)
+def test_a_tilde_before_no_user_is_part_of_a_name(tmp_path: Path, key: str, value: Any) -> None:
+    text = to_yaml(load_config(_write(tmp_path, {**GOOD, key: value})))
+    assert "~no-such-user/" in text
+
+
+def test_a_file_that_begins_with_a_tilde_is_found(tmp_path: Path) -> None:
+    (tmp_path / "~$tickets.csv").write_text("prompt,completion\nq,a\n")
+    config = load_config(_write(tmp_path, {**GOOD, "pool": {"files": ["~$tickets.csv"]}}))
+    assert config.pool.files == (tmp_path / "~$tickets.csv",) and config.pool.files[0].is_file()
+
+
+def test_a_home_of_no_user_is_a_missing_file_everywhere() -> None:
+    with pytest.raises(EvaluationError, match="no model folder ~no-such-user/m"):
+        resolve_model("~no-such-user/m")
+    with pytest.raises(EvaluationError, match=r"no file ~no-such-user/t\.jinja"):
+        chat_template_text("~no-such-user/t.jinja")
+    with pytest.raises(SignalError, match="no SAE folder ~no-such-user/s"):
+        read_sae_info("~no-such-user/s")
+    with pytest.raises(ConfigError, match="no such file or folder"):
+        source_files(["~no-such-user/q.csv"])
+    assert model_check("a model", "~no-such-user/m").state == "missing" and parameters_of("~no-such-user/m") is None
+    assert _completion.study("~no-such-user/") == []
 
 
 def test_unknown_keys_are_refused_with_line_and_suggestion(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from autoselection import former_keys
-from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_yaml
+from autoselection.documents import MAX_DEPTH, dump_yaml, parse_yaml, read_text, read_yaml
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig
 from autoselection.executors import ExecutorConfig
@@ -31,6 +31,7 @@ from autoselection.search.config import LowerModelConfig
 from autoselection.search.pareto import NO_TASKS
 from autoselection.search.space import operator_problems
 from autoselection.signals import SignalsConfig
+from autoselection.system import expanded
 from autoselection.tasks import Metric, TaskConfig
 from autoselection.validation import mark_override, problem_at, validate
 from autoselection.wording import clipped, kind_of, suggestion
@@ -305,7 +306,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), paths: Mapping[str, s
     document, tree = read_document(path, overrides)
     if paths is not None:
         document = substituted(document, paths, str(path))
-    if SEAL in path.read_text(encoding="utf-8"):
+    if SEAL in read_text(path):
         document = former_keys.updated(document, str(path))
     _refuse(former_keys.problems(document), path, tree)
     config = validate(StudyConfig, document, str(path), tree)
@@ -429,13 +430,13 @@ def absolute(config: Model, base: Path) -> Model:
 
 
 def _local(value: str, base: Path) -> str:
-    local = base / Path(value).expanduser()
+    local = base / expanded(value)
     return os.path.normpath(local) if local.exists() or value.startswith((".", "~")) else value
 
 
 def _absolute_value(value: Any, base: Path) -> Any:
     if isinstance(value, Path):
-        return Path(os.path.normpath(base / value.expanduser()))
+        return Path(os.path.normpath(base / expanded(value)))
     if isinstance(value, BaseModel):
         return absolute(value, base)
     if isinstance(value, tuple) and value:

@@ -149,11 +149,21 @@ def read_yaml(path: Path, error: type[AutoSelectionError] = ConfigError) -> tupl
         AutoSelectionError: ``error``: it is not one document that can be used.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as stream:
-        content = stream.read(MAX_BYTES + 1)
+    text = read_text(path, error)
     if path.suffix.lower() == ".json":
-        return parse_json(content, str(path), error), None
-    return parse_yaml(content, str(path), error)
+        return parse_json(text, str(path), error), None
+    return parse_yaml(text, str(path), error)
+
+
+def read_text(path: Path, error: type[AutoSelectionError] = ConfigError) -> str:
+    """The text of a file that people write: UTF-8, or UTF-16 with its mark.
+
+    Raises:
+        AutoSelectionError: ``error``: it is neither, or too large.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        return _decoded(stream.read(MAX_BYTES + 1), str(path), error)
 
 
 def parse_yaml(
@@ -218,8 +228,7 @@ def check_yaml(path: Path, error: type[AutoSelectionError] = ConfigError) -> Non
         def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
             return node.value
 
-    with path.open("rb") as stream:
-        text = _decoded(stream.read(MAX_BYTES + 1), str(path), error)
+    text = read_text(path, error)
     try:
         Composer(text).get_single_node()
     except ReaderError as problem:

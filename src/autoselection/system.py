@@ -117,6 +117,15 @@ def _glibc(name: str) -> Callable[..., int] | None:
     return found
 
 
+def expanded(path: Path | str) -> Path:
+    """The path with a leading ``~`` or ``~user`` as that home, as shells do: where there is no such user (``~$notes.csv`` is
+    Office's lock of an open file), it stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Let a system's error inside name ``path`` where it names nothing, or only a temporary file beside it."""

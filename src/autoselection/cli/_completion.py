@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from autoselection.system import expanded
+
 #: Most entries of a folder that are looked at.
 _ENTRIES = 2_000
 
@@ -95,7 +97,7 @@ def _beginning(incomplete: str, names: Iterable[str]) -> Offered:
 def _files(incomplete: str, fits: Callable[[Path], bool]) -> Offered:
     """Entries of the folder that was typed so far that fit, and folders, which end in a slash unless they fit themselves."""
     typed, slash, name = incomplete.rpartition("/")
-    folder = Path(f"{typed}/" if slash else ".").expanduser()
+    folder = expanded(f"{typed}/" if slash else ".")
     found = []
     try:
         for number, path in enumerate(folder.iterdir()):

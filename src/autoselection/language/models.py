@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.language.chat.options import ChatOptions
-from autoselection.system import machine_error
+from autoselection.system import expanded, machine_error
 from autoselection.wording import kind_of, suggestion
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def resolve_model(path: Path | str) -> Path:
     Raises:
         EvaluationError: no such folder, and the hub has (or lets us fetch) no model of that name.
     """
-    local = Path(path).expanduser()
+    local = expanded(path)
     if local.is_dir():
         if not (local / "config.json").is_file():
             raise EvaluationError(

@@ -13,6 +13,7 @@ from typing import Any
 from autoselection.config import StudyConfig
 from autoselection.recipes import is_ready_name
 from autoselection.reproduce.config import ReproductionConfig, TransferTarget
+from autoselection.system import expanded
 
 _ENGINES: dict[str, tuple[str, ...]] = {"transformers": (), "vllm": ("vllm",), "openai": ("openai",)}
 _TRAINING = ("torch", "transformers", "trl", "lm_eval")
@@ -88,7 +89,7 @@ def target_check(target: TransferTarget) -> Check:
 
 def model_check(what: str, path: str, note: str = "") -> Check:
     """A model's folder, with its configuration and weights."""
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if folder.is_dir():
         there = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
         return Check(what, path, "found" if there else "missing", note or "config.json and *.safetensors")
@@ -103,7 +104,7 @@ def _file(what: str, path: Path, note: str = "") -> Check:
 
 def parameters_of(path: str) -> int | None:
     """Number of parameters of a local model, from the headers of its safetensors files; None if there are none."""
-    files = sorted(Path(path).expanduser().glob("*.safetensors"))
+    files = sorted(expanded(path).glob("*.safetensors"))
     total = 0
     for file in files:
         with file.open("rb") as stream:

@@ -16,6 +16,7 @@ from autoselection.config import StudyConfig, absolute, load_config, read_docume
 from autoselection.errors import ConfigError
 from autoselection.recipes import is_ready_name
 from autoselection.schema import StrictModel
+from autoselection.system import expanded
 from autoselection.tasks import Answer, Metric, TaskConfig
 from autoselection.validation import validate
 from autoselection.wording import suggestion
@@ -210,7 +211,7 @@ class ReproductionConfig(StrictModel):
         missing = [name for name, path in self.paths.items() if path is None]
         if missing:
             raise ConfigError(f"{self.name}: paths.{missing[0]} has no value: pass --set paths.{missing[0]}=FOLDER.")
-        return {name: str(path.expanduser().absolute()) for name, path in self.paths.items() if path is not None}
+        return {name: str(expanded(path).absolute()) for name, path in self.paths.items() if path is not None}
 
 
 def package_configs() -> tuple[str, ...]:
@@ -235,8 +236,7 @@ def load_reproduction(source: str, overrides: Sequence[str] = ()) -> Reproductio
     config = validate(ReproductionConfig, substituted(document, folders, str(path)), str(path), tree)
     base = path.resolve().parent
     default, *recipes = (
-        name if is_ready_name(name) else str(base / Path(name).expanduser())
-        for name in (config.default, *config.recipes)
+        name if is_ready_name(name) else str(base / expanded(name)) for name in (config.default, *config.recipes)
     )
     paths = {name: Path(folder) for name, folder in folders.items()}
     config = config.model_copy(update={"default": default, "recipes": tuple(recipes), "paths": paths})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoselection.errors import EvaluationError
+from autoselection.system import expanded
 from autoselection.wording import suggestion
 
 ControlText = Literal["refuse", "follow"]
@@ -141,7 +142,7 @@ def chat_template_text(chat_template: str | Path, own: dict[str, str] | None = N
     name = str(chat_template)
     if name in CHAT_TEMPLATES:
         return CHAT_TEMPLATES[name]
-    file = Path(name).expanduser()
+    file = expanded(name)
     if file.is_file():
         return read_template(file)
     if file.suffix or "/" in name:

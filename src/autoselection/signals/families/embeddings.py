@@ -24,6 +24,7 @@ from autoselection.signals.contract import Loaded, Rows, Signal, prompt_of, resp
 from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import Need, demand
 from autoselection.signals.stored import Shard, StoredSignal
+from autoselection.system import expanded
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -131,7 +132,7 @@ def embedding_folder(model: str) -> Path:
         MissingExtraError: sentence-transformers is not installed.
     """
     _require()
-    folder = Path(model).expanduser()
+    folder = expanded(model)
     if not folder.is_dir():
         folder = _fetch(model)
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():

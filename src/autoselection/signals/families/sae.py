@@ -28,6 +28,7 @@ from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import PassResult, PassSignal, PassText, StateReader
 from autoselection.signals.needs import BASE_MODEL, Need, demand
 from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
+from autoselection.system import expanded
 from autoselection.wording import kind_of
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def read_sae_info(path: Path | str) -> SaeInfo:
     Raises:
         SignalError: no checkpoint there, or one of a kind that cannot be used.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         raise SignalError(f"There is no SAE folder {folder}: name a folder with cfg.json and sae.safetensors.")
     if not (folder / "cfg.json").is_file():

@@ -15,6 +15,7 @@ from autoselection.errors import ConfigError, PoolError
 from autoselection.pool.csv_reader import sniff_delimiter
 from autoselection.pool.encodings import survey
 from autoselection.progress import console
+from autoselection.system import expanded
 from autoselection.wording import suggestion
 
 #: How much of a file is read to recognize its delimiter (characters).
@@ -74,10 +75,10 @@ def source_files(sources: Sequence[str]) -> list[SourceFile]:
     files: list[SourceFile] = []
     for source in sources:
         label, separator, path_text = source.partition("=")
-        if separator and label not in _LABELS and not Path(source).expanduser().exists():
+        if separator and label not in _LABELS and not expanded(source).exists():
             raise ConfigError(f"--source {source}: '{label}' is no split; use one of {', '.join(sorted(_LABELS))}.")
         given = _LABELS.get(label) if separator else None
-        path = Path(path_text if given else source).expanduser()
+        path = expanded(path_text if given else source)
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
             files += [_file(file, given) for file in inside]

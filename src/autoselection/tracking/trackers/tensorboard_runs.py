@@ -11,13 +11,14 @@ from typing import Any
 
 from autoselection.config import TrackingConfig
 from autoselection.study.tracked import STUDY
+from autoselection.system import expanded
 from autoselection.tracking.runs import Run
 from autoselection.tracking.trackers.base import plain_name, plain_numbers
 
 
 def open_runs(config: TrackingConfig, folder: Path, key: str) -> TensorboardRuns:
     """Its runs in the folder ``config.uri``, ``tensorboard/`` of the study's folder by default."""
-    return TensorboardRuns(folder / Path(config.uri or "tensorboard").expanduser())
+    return TensorboardRuns(folder / expanded(config.uri or "tensorboard"))
 
 
 class TensorboardRuns:
