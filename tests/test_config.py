@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from autoselection.cli import _completion
 from autoselection.config import StudyConfig, config_schema, load_config, parse_config, to_yaml
@@ -19,10 +22,12 @@ from autoselection.language.models import resolve_model
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe
 from autoselection.reproduce.checks import model_check, parameters_of
+from autoselection.schema import Configured
 from autoselection.search import SearchConfig
 from autoselection.signals.families.sae import read_sae_info
 from autoselection.tasks import TaskConfig
 from autoselection.tasks.convert.sources import source_files
+from autoselection.validation import nested_model
 
 GOOD: dict[str, Any] = {
     "pool": {"files": ["pool.jsonl"]},
@@ -269,3 +274,53 @@ def test_a_value_of_none_of_several_kinds_is_complained_of_once():
         "call: rows.2: expected text or a whole number (got 1.5).",
         "call: recipe: expected keys and values or text, found a list.",
     ]
+
+
+def _keys(model: type[BaseModel], above: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], Any]]:
+    """Every key of the schema, lists by their first entry, with what it may be."""
+    for name, field in model.model_fields.items():
+        place = (*above, field.alias or name)
+        yield place, field.annotation
+        inner = nested_model(field.annotation)
+        if inner is not None:
+            yield from _keys(inner, (*place, 0) if "tuple" in str(field.annotation) else place)
+    if issubclass(model, Configured):
+        for name, options in model.sections().items():
+            yield from _keys(options, (*above, name))
+
+
+def _with(place: tuple[int | str, ...], value: Any) -> dict[str, Any]:
+    """A configuration with a value at a key."""
+    document: Any = {"pool": {"path": "p"}, "model": {"path": "m"}, "tasks": [{"name": "a", "dev": "d"}]}
+    inside = document
+    for part, following in pairwise(place):
+        empty: Any = [{"name": "x", "path": "y"}] if following == 0 else {}
+        inside = inside[part] if isinstance(inside, list) else inside.setdefault(part, empty)
+    inside[place[-1]] = value
+    return dict(document)
+
+
+NUMBERS = [
+    (place, "[" in str(kind).split("|")[0])
+    for place, kind in _keys(StudyConfig)
+    if any(word in str(kind) for word in ("int", "float"))
+    and not any(w in str(kind) for w in ("Any", "Literal", "bool"))
+]
+
+
+def test_the_schema_has_its_numbers() -> None:
+    places = {place for place, _ in NUMBERS}
+    assert (
+        len(places) > 80
+        and {("search", "evaluations"), ("search", "llm", "timeout"), ("evaluation", "seeds")} <= places
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "several"), NUMBERS, ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else ""
+)
+def test_truth_is_no_number(place: tuple[int | str, ...], several: bool) -> None:
+    """YAML reads yes, on and true as truth: ``contamination_limit: yes`` was a limit of 1."""
+    for value in (True, False):
+        with pytest.raises(ConfigError, match=r"expected (a|a whole) number \(got (True|False)\)"):
+            parse_config(_with(place, [value] if several else value), Path())

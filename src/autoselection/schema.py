@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
@@ -16,9 +26,51 @@ UNKNOWN_NAME = "unknown_name"
 
 
 class StrictModel(BaseModel):
-    """Immutable pydantic model that refuses unknown keys, infinity and not-a-number."""
+    """Immutable pydantic model that refuses unknown keys, infinity and not-a-number, and truth values for numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, given: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes, on and true as truth, which pydantic would take for the number 1."""
+        wanted = _number_wanted(cls, info.field_name or "")
+        if wanted is not None and (places := list(_truths(given))):
+            details = [InitErrorDetails(type=wanted, loc=place, input=value) for place, value in places]
+            raise ValidationError.from_exception_data(cls.__name__, details)
+        return given
+
+
+@lru_cache(maxsize=4096)
+def _number_wanted(model: type[BaseModel], field: str) -> Literal["int_type", "float_type"] | None:
+    """The complaint about a truth value in a field of numbers; None where it may hold truth, or models that see to theirs."""
+    kinds = set(_kinds(model.model_fields[field].annotation)) if field in model.model_fields else set()
+    if not kinds & {int, float} or kinds & {bool, Any, object} or any(issubclass(kind, BaseModel) for kind in kinds):
+        return None
+    return "float_type" if float in kinds else "int_type"
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The classes inside an annotation such as ``tuple[int, ...] | None``."""
+    if get_origin(annotation) is Literal:
+        return
+    if inner := get_args(annotation):
+        for each in inner:
+            yield from _kinds(each)
+    elif isinstance(annotation, type) or annotation is Any:
+        yield annotation
+
+
+def _truths(value: Any, place: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], bool]]:
+    """Truth values in a value of a document, with where they stand in it."""
+    if isinstance(value, bool):
+        yield place, value
+    elif isinstance(value, (list, tuple)):
+        for number, entry in enumerate(value):
+            yield from _truths(entry, (*place, number))
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _truths(entry, (*place, key))
 
 
 class Configured(StrictModel):
