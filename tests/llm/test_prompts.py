@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from autoselection.llm.answers import ProposerAnswer, RankerAnswer, SummariserAnswer
+from autoselection.llm.answers import ProposerAnswer, RankerAnswer, SummariserAnswer, WeighingProposerAnswer
 from autoselection.llm.prompts import load_prompt
 
 ROOT = Path(__file__).parents[2]
@@ -46,3 +46,9 @@ def test_the_names_in_the_schemas_of_answers_stay() -> None:
     schemas = [model.model_json_schema() for model in (ProposerAnswer, SummariserAnswer, RankerAnswer)]
     found = {name for schema in schemas for name in (schema["title"], *schema.get("$defs", ()))}
     assert found == names
+    schema = WeighingProposerAnswer.model_json_schema()
+    assert {schema["title"], *schema["$defs"]} == {
+        "WeighingProposerAnswer",
+        "WeighingRecipeAnswer",
+        "WeighingStepAnswer",
+    }

@@ -15,6 +15,7 @@ from synthetic_pool import KnownPool
 
 from autoselection.llm.answers import (
     AnswerError,
+    ProposedRecipes,
     ProposerAnswer,
     RankerAnswer,
     SummariserAnswer,
@@ -51,9 +52,9 @@ def briefing(known_pool: KnownPool) -> Briefing:
     )
 
 
-def propose(briefing: Briefing, *recipes: Any, most: int = 8) -> Suggestions:
-    names = SourceNames(briefing.space.signals.source_names, True)
-    answer = read_answer(ProposerAnswer, json.dumps({"recipes": recipes}))
+def propose(briefing: Briefing, *recipes: Any, most: int = 8, shown: bool = True) -> Suggestions:
+    names = SourceNames(briefing.space.signals.source_names, shown)
+    answer = read_answer(ProposedRecipes, json.dumps({"recipes": recipes}))
     return read_suggestions(answer, briefing, names, most)
 
 
@@ -102,6 +103,37 @@ def test_one_bad_recipe_does_not_spoil_the_others(briefing: Briefing) -> None:
     assert len(found.kept) == 1 and len(found.refused) == 3
     assert "unknown operator 'rm -rf'" in found.refused[0]
     assert len(propose(briefing, *(one("truncate_samples", fraction=0.1 * n) for n in range(1, 9)), most=3).kept) == 3
+
+
+def test_an_odd_parameter_spoils_its_own_recipe_alone(briefing: Briefing) -> None:
+    odd = [one("truncate_samples", fraction=value) for value in ([[1]], {"a": {"b": 1}}, float("nan"), 10**400)]
+    found = propose(
+        briefing, *odd, 7, {"steps": "all"}, {**one("truncate_samples"), "reason": None}, one("truncate_samples")
+    )
+    assert len(found.kept) == 1 and len(found.refused) == 7
+    assert all(f"recipe {number}: " in said for number, said in enumerate(found.refused, 1))
+    with pytest.raises(AnswerError, match="recipe 1: steps"):
+        propose(briefing, {"steps": []})
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_weights_of_sources_are_taken_as_they_are_shown(briefing: Briefing, shown: bool) -> None:
+    names = briefing.space.signals.source_names
+    view = View(LLMConfig(model="m"), SourceNames(names, shown))
+    told = {each["operator"]: each for each in view.operators(briefing.space, True)}["source_mix"]
+    offered = next(param["choices"] for param in told["params"] if param["name"] == "weights")
+    weights = dict(zip(offered, (3.0, 1), strict=False))
+    found = propose(
+        briefing,
+        one("source_mix", weights={**weights, "no such": 5}),
+        one("truncate_samples", fraction=0.5),
+        shown=shown,
+    )
+    assert len(found.kept) == 2 and not found.refused
+    (step,) = found.kept[0].recipe.steps
+    used = {name: weight for name, weight in step.params["weights"].items() if weight}
+    assert set(used) == set(names[:2]) and used[names[0]] == pytest.approx(3 * used[names[1]], rel=0.02)
+    assert propose(briefing, one("source_mix", weights=weights), shown=shown).adjusted == 0
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ Whole = Annotated[StrictInt, Field(ge=-(10**15), le=10**15)]
 Number = Annotated[FiniteFloat, Field(strict=True)]
 Names = Annotated[list[Text], Field(max_length=1000)]
 Value = StrictBool | Whole | Number | Text | Names | None
+Weights = Annotated[dict[Text, Number], Field(max_length=1000)]
 
 
 # Names of classes and fields are never changed: they stand in the schema that a server may be sent, and so in the keys under
@@ -46,6 +47,30 @@ class RecipeAnswer(_Lenient):
 
 class ProposerAnswer(_Lenient):
     recipes: list[RecipeAnswer] = Field(min_length=1, max_length=64)
+
+
+# The same for spaces with weights of sources: further classes, so that the schemas of all other studies stay.
+
+
+class WeighingStepAnswer(_Lenient):
+    operator: Text
+    params: Annotated[dict[Text, Value | Weights], Field(max_length=40)] = Field(default_factory=dict)
+
+
+class WeighingRecipeAnswer(_Lenient):
+    steps: list[WeighingStepAnswer] = Field(min_length=1, max_length=6)
+    reason: str = ""
+
+
+class WeighingProposerAnswer(_Lenient):
+    recipes: list[WeighingRecipeAnswer] = Field(min_length=1, max_length=64)
+
+
+class ProposedRecipes(_Lenient):
+    """What a proposer's answer is read as, whatever it was asked for: each recipe is read by itself, so that an odd one leaves the
+    others."""
+
+    recipes: list[Any] = Field(min_length=1, max_length=64)
 
 
 class SummariserAnswer(_Lenient):
@@ -77,8 +102,24 @@ def read_answer(model: type[Answer], text: str) -> Answer:
     try:
         return model.model_validate_json(text[start : end + 1])
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False, include_context=False)
-        raise AnswerError("; ".join(_problem(detail) for detail in details[:5]) + ".") from None
+        raise _not_of_form(error) from None
+
+
+def read_proposed(value: Any) -> WeighingRecipeAnswer:
+    """One recipe of an answer.
+
+    Raises:
+        AnswerError: it is not of the form asked for.
+    """
+    try:
+        return WeighingRecipeAnswer.model_validate(value)
+    except ValidationError as error:
+        raise _not_of_form(error) from None
+
+
+def _not_of_form(error: ValidationError) -> AnswerError:
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return AnswerError("; ".join(_problem(detail) for detail in details[:5]) + ".")
 
 
 def _problem(detail: Any) -> str:

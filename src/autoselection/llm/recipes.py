@@ -8,13 +8,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from autoselection.errors import RecipeError
-from autoselection.llm.answers import AnswerError, ProposerAnswer, RecipeAnswer, StepAnswer, printable
+from autoselection.llm.answers import (
+    AnswerError,
+    ProposedRecipes,
+    WeighingRecipeAnswer,
+    WeighingStepAnswer,
+    printable,
+    read_proposed,
+)
 from autoselection.llm.source_names import SourceNames
 from autoselection.operators import Param
 from autoselection.operators.blend_weights import canonical_blend
 from autoselection.operators.blends import leading
 from autoselection.operators.param import DIGITS, LARGEST
+from autoselection.operators.shares import DECIMALS
 from autoselection.recipes import Recipe, Step
 from autoselection.search.roles import Briefing, Suggestion
 from autoselection.search.space import RecipeSpace
@@ -52,7 +62,7 @@ def allowed_choices(space: RecipeSpace, operator: str, param: Param) -> tuple[st
     return tuple(choice for choice in param.choices if chances.get(choice, 1.0) > 0)
 
 
-def read_suggestions(answer: ProposerAnswer, briefing: Briefing, names: SourceNames, most: int) -> Suggestions:
+def read_suggestions(answer: ProposedRecipes, briefing: Briefing, names: SourceNames, most: int) -> Suggestions:
     """Recipes of an answer that the search can rank.
 
     Raises:
@@ -62,8 +72,9 @@ def read_suggestions(answer: ProposerAnswer, briefing: Briefing, names: SourceNa
     kept: dict[str, Suggestion] = {}
     refused: list[str] = []
     adjusted = 0
-    for number, item in enumerate(answer.recipes[:most], 1):
+    for number, given in enumerate(answer.recipes[:most], 1):
         try:
+            item = read_proposed(given)
             recipe, changed = _recipe(item, briefing, names, sources)
         except (AnswerError, RecipeError) as error:
             refused.append(printable(f"recipe {number}: {error}", 300))
@@ -77,7 +88,7 @@ def read_suggestions(answer: ProposerAnswer, briefing: Briefing, names: SourceNa
 
 
 def _recipe(
-    item: RecipeAnswer, briefing: Briefing, names: SourceNames, sources: Mapping[str, Recipe]
+    item: WeighingRecipeAnswer, briefing: Briefing, names: SourceNames, sources: Mapping[str, Recipe]
 ) -> tuple[Recipe, int]:
     space = briefing.space
     if len(item.steps) > briefing.config.max_steps:
@@ -95,7 +106,7 @@ def _recipe(
 
 
 def _step(
-    answer: StepAnswer, space: RecipeSpace, names: SourceNames, sources: Mapping[str, Recipe]
+    answer: WeighingStepAnswer, space: RecipeSpace, names: SourceNames, sources: Mapping[str, Recipe]
 ) -> tuple[Step, int]:
     name = answer.operator
     if name not in space.names:
@@ -122,7 +133,12 @@ def _step(
 
 
 def _same(given: Any, used: Any) -> bool:
-    """Whether a value was used as it was given, but for rounding."""
+    """Whether a value was used as it was given, but for rounding; weights count by their shares."""
+    if isinstance(given, Mapping) and isinstance(used, Mapping) and min(sum(given.values()), sum(used.values())) > 0:
+        names = sorted({*given, *used})
+        shares = [np.array([float(weights.get(name, 0.0)) for name in names]) for weights in (given, used)]
+        asked, got = (found / found.sum() for found in shares)
+        return bool(np.abs(asked - got).max() <= 10.0**-DECIMALS)
     if isinstance(given, float) and isinstance(used, float):
         return abs(given - used) < 10.0**-DIGITS
     return bool(given == used)

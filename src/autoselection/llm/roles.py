@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from autoselection.errors import ConfigError
 from autoselection.llm.answers import (
     MAX_SUMMARY,
     AnswerError,
+    ProposedRecipes,
     ProposerAnswer,
     RankerAnswer,
     SummariserAnswer,
+    WeighingProposerAnswer,
     printable,
     read_answer,
 )
 from autoselection.llm.endpoint import Endpoint
 from autoselection.llm.exchanges import ExchangeLog
 from autoselection.llm.prompts import load_prompt
-from autoselection.llm.recipes import Suggestions, read_suggestions
+from autoselection.llm.recipes import Suggestions, read_suggestions, searched_params
 from autoselection.llm.role_conversation import RoleConversation, RoleFailed
 from autoselection.llm.source_names import SourceNames
 from autoselection.llm.view import View, document
 from autoselection.search.llm_config import RANKED, LLMConfig
 from autoselection.search.roles import Briefing, Choice, Option, RoleReply, Roles, Suggestion
+from autoselection.search.space import RecipeSpace
 from autoselection.signals import SignalTable
 
 
@@ -74,7 +79,7 @@ class ModelProposer:
         system = prompt.fill(proposals=config.proposals, max_steps=briefing.config.max_steps)
 
         def read(text: str) -> Suggestions:
-            answer = read_answer(ProposerAnswer, text)
+            answer = read_answer(ProposedRecipes, text)
             return read_suggestions(answer, briefing, self.view.names, config.proposals)
 
         try:
@@ -83,7 +88,7 @@ class ModelProposer:
                 "proposer",
                 prompt,
                 _messages(system, document(data) + self.view.examples(briefing)),
-                ProposerAnswer,
+                _form(briefing.space),
                 read,
             )
         except RoleFailed as failure:
@@ -94,6 +99,12 @@ class ModelProposer:
         if found.refused:
             said += f", {len(found.refused)} refused ({found.refused[0].rstrip('.')})"
         return RoleReply(found.kept, {"llm proposer": said + _mended(repaired)})
+
+
+def _form(space: RecipeSpace) -> type[BaseModel]:
+    """What a proposer's answer is asked to be."""
+    weighs = any(param.kind == "weights" for name in space.names for param in searched_params(space, name))
+    return WeighingProposerAnswer if weighs else ProposerAnswer
 
 
 class ModelSummariser:

@@ -46,6 +46,8 @@ class SourceNames:
 
     def inward(self, param: Param, value: Any) -> Any:
         """A model's value with real names; names that do not exist are left out."""
+        if param.kind == "weights" and isinstance(value, dict):
+            return {name: weight for alias, weight in value.items() if (name := self.name(alias)) is not None}
         if param.kind != "sources" or not isinstance(value, (str, list)):
             return value
         named = [value] if isinstance(value, str) else value
