@@ -6,11 +6,13 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tests.agents.conftest import HOSTILE, ODD
+from tests.agents.conftest import HOSTILE, ODD, ROWS
 
 from autoselection.agents.answers import ANSWERS, evaluated
 from autoselection.agents.dev_only import DevJournal
@@ -21,7 +23,7 @@ from autoselection.agents.tools import TOOLS
 from autoselection.agents.untrusted import NOTE, answer_text, neutralised
 from autoselection.config import load_config
 from autoselection.demo import TASKS, task_file
-from autoselection.errors import AutoSelectionError, ConfigError, RecipeError, SignalError, StudyError
+from autoselection.errors import AutoSelectionError, ConfigError, PoolError, RecipeError, SignalError, StudyError
 from autoselection.ledger import Journal
 from autoselection.pool import Pool, ingest
 from autoselection.report import study_markdown
@@ -328,6 +330,24 @@ def test_no_answer_tells_a_test_score_or_a_test_item(finished: AgentSession) -> 
     assert "addition-test-" not in whole
     assert "4242.4" in study_markdown(Study(finished.path)), "it is there for people"
     assert not finished.study.final_results()
+
+
+def test_rows_that_the_study_dropped_are_not_shown(session: AgentSession) -> None:
+    pool, whole, table = session._place
+    leaks = pool.row_of(["leak-0", "leak-1", "leak-2"])
+    excluded = np.isin(np.arange(table.n), leaks)
+    session.__dict__["_place"] = (pool, replace(whole, excluded=excluded), replace(table, excluded=excluded))
+    assert ask(session, "show_rows", ids=["hostile"])["matching"] == 1
+    assert ask(session, "show_rows", limit=20)["matching"] == ROWS - 3
+    found = ask(session, "materialize_recipe", recipe=recipe(0.5), examples=5)
+    assert [each["step"] for each in found["dropped_examples"]] == [1] and "contamination" not in json.dumps(found)
+    for asked in (["leak-1"], ["hostile", "leak-1"], [int(leaks[1])]):
+        for tool, arguments in (
+            ("show_rows", {"ids": asked}),
+            ("explain_rows", {"recipe": recipe(0.5), "rows": asked}),
+        ):
+            with pytest.raises(PoolError, match=f"does not select from row '{asked[-1]}': ask for others"):
+                ask(session, tool, **arguments)
 
 
 def test_events_about_test_do_not_reach_an_agent(finished: AgentSession) -> None:

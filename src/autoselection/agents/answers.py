@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoselection.agents.dev_only import check_columns, check_condition, check_recipe, hidden_signals
+from autoselection.agents.dev_only import check_columns, check_condition, check_recipe, hidden_signals, visible_rows
 from autoselection.agents.session import AgentSession, read_recipe
 from autoselection.agents.tools import (
     ExplainArguments,
@@ -184,7 +184,7 @@ def rows(session: AgentSession, asked: RowsArguments) -> Answer:
     check_columns(tuple(asked.signals or ()))
     shown = show_rows(
         session.pool,
-        session.meant(asked.ids),
+        visible_rows(session.pool, session.table, session.meant(asked.ids)),
         where=session.meant(asked.where),
         source=session.meant(asked.source),
         sample=asked.sample,
@@ -228,7 +228,7 @@ def tried(session: AgentSession, asked: RecipeArguments) -> Answer:
         drawn = np.random.default_rng(seed).permutation(np.unique(result.rows))[: asked.examples]
         found["kept_examples"] = _excerpts(session, np.sort(drawn))
         dropped = dropped_examples(recipe, table, seed=seed, count=asked.examples)
-        found["dropped_examples"] = [each.to_dict() for each in dropped]
+        found["dropped_examples"] = [each.to_dict() for each in dropped if each.step]  # 0: by the study itself
         found["note"] = NOTE
     return found
 
@@ -244,9 +244,9 @@ def explained(session: AgentSession, asked: ExplainArguments) -> Answer:
     recipe = read_recipe(session.meant(asked.recipe), study)
     check_recipe(recipe)
     targets, missing = present_targets(study.config)
-    told = explain(
-        recipe, session.table, session.meant(asked.rows), seed=study.config.search.seed, targets=targets, most=3
-    ).to_dict()
+    wanted = visible_rows(session.pool, session.table, session.meant(asked.rows))
+    assert wanted is not None
+    told = explain(recipe, session.table, wanted, seed=study.config.search.seed, targets=targets, most=3).to_dict()
     for each in told["rows"]:
         del each["file"], each["line"]
     return {"note": NOTE, **told, **({"warnings": list(missing)} if missing else {})}

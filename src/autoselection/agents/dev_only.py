@@ -1,20 +1,26 @@
 """What keeps test from an agent: it gets the study's journal without what tells of test, and no signal that has read test items.
 
 Nothing that an agent can call opens a task file of the test split. Besides that, a study holds three traces of it: the
-final table (events of the journal), what the contamination guard found, and the signals that compare rows with benchmark
-items, of which a recipe could make a subset of what looks like test.
+final table (events of the journal), what the contamination guard found (the rows that it dropped are shown to no agent), and
+the signals that compare rows with benchmark items, of which a recipe could make a subset of what looks like test.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoselection.errors import AutoSelectionError, ConfigError, RecipeError, SignalError
+import numpy as np
+from numpy.typing import NDArray
+
+from autoselection.errors import AutoSelectionError, ConfigError, PoolError, RecipeError, SignalError
+from autoselection.inspection import numbers_of
 from autoselection.ledger import Journal
 from autoselection.ledger.journal import read_events
+from autoselection.pool import Pool
 from autoselection.recipes import Recipe
 from autoselection.recipes.required_signals import recipe_signals
 from autoselection.signals import SignalTable
@@ -22,6 +28,7 @@ from autoselection.signals.needs import BENCHMARK_ITEMS
 from autoselection.signals.registry import default_registry
 from autoselection.study import Study
 from autoselection.study.kind import JOURNAL
+from autoselection.wording import clipped
 
 #: Events of a journal that tell of test items or scores.
 TELLING_OF_TEST = frozenset({"test", "final_plan", "contamination", "benchmarks"})
@@ -92,6 +99,28 @@ def check_columns(names: tuple[str, ...]) -> None:
     for name in names:
         if _is_hidden(name):
             raise SignalError(_why(name))
+
+
+def visible_rows(
+    pool: Pool, table: SignalTable, ids: Sequence[str | int] | None
+) -> Sequence[str | int] | NDArray[np.int64] | None:
+    """What was asked for, less the rows that the study has dropped: their text is that of dev or test items.
+
+    Args:
+        ids: ids or numbers of rows; None: all of them.
+
+    Raises:
+        PoolError: a row is none that the study selects from, or there is no such row.
+    """
+    if table.excluded is None:
+        return ids
+    if ids is None:
+        return table.selectable
+    numbers = numbers_of(pool, ids)
+    if table.excluded[numbers].any():
+        name = list(ids)[int(np.argmax(table.excluded[numbers]))]
+        raise PoolError(f"The study does not select from row {clipped(str(name))!r}: ask for others.")
+    return numbers
 
 
 def _is_hidden(column: str) -> bool:
