@@ -7,15 +7,17 @@ waited for without end), a limit of size, repeats that are counted, no redirects
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Expired
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-from autoselection.errors import MissingExtraError
+from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.secret import Secret
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Longest wait for an answer that can be asked for (s): what a system's timers hold ends within weeks.
+LONGEST_WAIT = 86_400.0
+#: What keys are written with.
+_KEY = re.compile(r"[!-~]*")
 #: Wait before the second attempt (s), doubled each time: a busy server says itself how long, and a lost connection is
 #: soon back or stays away.
 FIRST_PAUSE = 1.0
@@ -68,6 +74,39 @@ class _TooLong(Exception):
     """An answer of more bytes than are read."""
 
 
+def checked_address(address: str) -> str:
+    """The address of a server, without a slash at its end.
+
+    Raises:
+        ValueError: it is none, or holds what must not be written down: configurations and messages repeat it.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not address.isprintable() or " " in address:
+        raise ValueError("give a full address, such as http://localhost:8000/v1")
+    try:
+        parts.port  # noqa: B018 - raises
+    except ValueError:
+        raise ValueError("the port in the address is no number from 0 to 65535") from None
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("leave user, password and query out of the address; a key comes from api_key_env")
+    return address.rstrip("/")
+
+
+def key_of(variable: str) -> str:
+    """The key that an environment variable holds, without the line feed that files end in; empty if it is not set.
+
+    Raises:
+        ConfigError: it holds what no request can carry.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not _KEY.fullmatch(key):
+        raise ConfigError(
+            f"The environment variable {variable} holds a character that no key has, such as a space, a line feed or an ellipsis: "
+            "copy the key again."
+        )
+    return key
+
+
 class Server:
     """A server, asked by any number of threads at once.
 
@@ -81,6 +120,7 @@ class Server:
         purpose: what needs the server, for the message about a missing package.
 
     Raises:
+        ConfigError: its address is none.
         MissingExtraError: the package ``openai`` is not installed.
     """
 
@@ -104,36 +144,53 @@ class Server:
 
     def _open(self) -> OpenAI:
         try:
+            from httpx2 import InvalidURL
             from openai import DefaultHttpxClient, OpenAI
         except ImportError as error:
             raise MissingExtraError("openai", "llm", self._purpose) from error
         # Repeats are ours: the client's would be neither counted nor told. Redirects would take prompts, and the key, to an
         # address that nobody configured.
-        client = OpenAI(
-            base_url=self.base_url,
-            api_key=self._key or "none",
-            max_retries=0,
-            timeout=self._timeout,
-            http_client=DefaultHttpxClient(follow_redirects=False),
-        )
-        if self._key != os.environ.get("OPENAI_API_KEY"):
+        try:
+            client = OpenAI(
+                base_url=self.base_url,
+                api_key=self._key or "none",
+                max_retries=0,
+                timeout=self._timeout,
+                http_client=DefaultHttpxClient(follow_redirects=False),
+            )
+        except InvalidURL as error:
+            raise ConfigError(f"{self._setting}: there is no such address ({error}).") from error
+        if self._key != os.environ.get("OPENAI_API_KEY", "").strip():
             # The client takes them from the environment; they go where OpenAI's key goes, and nowhere else.
             client.organization = client.project = None
         return client
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Reply:
-        """Send a request, again if that may help; never raises for what the server does."""
+    def post(self, path: str, body: Mapping[str, Any], affordable: Callable[[int], bool] = lambda lost: True) -> Reply:
+        """Send a request, again if that may help; never raises for what the server does.
+
+        Args:
+            affordable: whether it may be sent once more after so many attempts were lost.
+        """
+        return self._asked(path, body, self._retries, self._timeout, affordable)
+
+    def get(self, path: str, timeout: float) -> Reply:
+        """Ask for something once, for at most ``timeout`` seconds; never raises for what the server does."""
+        return self._asked(path, None, 0, min(timeout, self._timeout), lambda lost: True)
+
+    def _asked(
+        self, path: str, body: Mapping[str, Any] | None, repeats: int, timeout: float, affordable: Callable[[int], bool]
+    ) -> Reply:
         import openai
 
         started, lost = time.monotonic(), 0
         attempt, error, status = 0, "", None
-        for attempt in range(1, self._retries + 2):
+        for attempt in range(1, repeats + 2):
             again, wish, status = True, None, None
             try:
-                found = self._in_time(path, body)
+                found = self._in_time(path, body, timeout)
                 return Reply(found, None, None, attempt, lost, time.monotonic() - started)
             except (openai.APITimeoutError, Expired):
-                error, lost = f"no answer within {self._timeout:g} s", lost + 1
+                error, lost = f"no answer within {timeout:g} s", lost + 1
             except _TooLong:
                 error, lost, again = f"the answer is longer than {self._longest >> 20} MiB", lost + 1, False
             except openai.APIStatusError as problem:
@@ -151,7 +208,7 @@ class Server:
                 error = f"no connection: {problem.__cause__ or problem}"
             except openai.OpenAIError as problem:
                 error, again = f"{type(problem).__name__}: {problem}", False
-            if not again or attempt > self._retries:
+            if not again or attempt > repeats or not affordable(lost):
                 break
             time.sleep(self._wait(attempt, wish))
         return Reply(None, self._said(error), status, attempt, lost, time.monotonic() - started)
@@ -166,14 +223,14 @@ class Server:
     def _said(self, text: str) -> str:
         return " ".join(self._secret.hidden(text).split())[:_LONGEST_ERROR]
 
-    def _in_time(self, path: str, body: Mapping[str, Any]) -> bytes:
+    def _in_time(self, path: str, body: Mapping[str, Any] | None, timeout: float) -> bytes:
         try:
             client = self._idle.pop()
         except IndexError:
             client = self._open()
         worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server")
         try:
-            found = worker.submit(self._once, client, path, body).result(self._timeout)
+            found = worker.submit(self._once, client, path, body).result(timeout)
         except Expired:
             client.close()  # ends the abandoned attempt at its next read
             raise
@@ -185,13 +242,14 @@ class Server:
         self._idle.append(client)
         return found
 
-    def _once(self, client: OpenAI, path: str, body: Mapping[str, Any]) -> bytes:
+    def _once(self, client: OpenAI, path: str, body: Mapping[str, Any] | None) -> bytes:
         from httpx2 import HTTPError, Response, TimeoutException
         from openai import APIConnectionError, APITimeoutError, Stream
 
         found = bytearray()
+        how: dict[str, Any] = {"cast_to": Response, "stream": True, "stream_cls": Stream[Any]}
         try:
-            response: Any = client.post(path, cast_to=Response, body=dict(body), stream=True, stream_cls=Stream[Any])
+            response: Any = client.get(path, **how) if body is None else client.post(path, body=dict(body), **how)
             with closing(response):
                 for chunk in response.iter_bytes():
                     found += chunk
@@ -207,11 +265,6 @@ class Server:
         """The value with the key blotted out of its texts: some servers repeat it in answers and errors."""
         found: T = self._secret.hide(value)
         return found
-
-    def models(self, timeout: float) -> list[str]:
-        """Names of the models that the server lists; raises the client's errors."""
-        client = self._open().with_options(timeout=min(timeout, self._timeout))
-        return [self._secret.hidden(model.id) for model in client.models.list()]
 
 
 def _passes(status: int) -> bool:

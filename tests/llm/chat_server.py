@@ -47,6 +47,7 @@ class ChatServer:
         self.requests: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
         self.models = ["tester"]
+        self.listing: bytes | None = None  # in place of the list of these
         self._lock = threading.Lock()
         owner = self
 
@@ -58,7 +59,8 @@ class ChatServer:
 
             def do_GET(self) -> None:
                 data = [{"id": name, "object": "model", "created": 0, "owned_by": "t"} for name in owner.models]
-                self._send(200, {}, json.dumps({"object": "list", "data": data}).encode(), 0.0)
+                listed = json.dumps({"object": "list", "data": data}).encode()
+                self._send(200, {}, listed if owner.listing is None else owner.listing, 0.0)
 
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
+from typing import Any
 
 import pytest
 from chat_server import KEY, Behaviour, Serve
+from pydantic import ValidationError
 from searches import settings
 
 from autoselection.errors import ConfigError, MissingExtraError
+from autoselection.evaluation.engines.openai import CompletionsEndpoint, EndpointOptions
 from autoselection.llm import endpoint_remark
-from autoselection.llm.answers import ProposerAnswer
+from autoselection.llm.answers import ProposerAnswer, SummariserAnswer
 from autoselection.llm.endpoint import Endpoint, Given
+from autoselection.llm.exchanges import ExchangeLog
+from autoselection.llm.prompts import load_prompt
+from autoselection.llm.role_conversation import RoleConversation, RoleFailed
 from autoselection.search import LLMConfig
 
 MESSAGES = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
@@ -185,12 +192,89 @@ def test_the_doctor_tries_the_endpoint(serve: Serve) -> None:
     assert "does not answer" in endpoint_remark(settings(server))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<!doctype html><html>",
+        b"",
+        b'"<html>"',
+        b"[]",
+        b"null",
+        b'{"data": ["a"]}',
+        b'{"data": [null]}',
+        b'{"data": [{"id": 5}]}',
+    ],
+)
+def test_the_doctor_tells_what_is_no_list_of_models(serve: Serve, body: bytes) -> None:
+    server = serve(lambda request, number: "x")
+    server.listing = body
+    assert "answers, but with no list of models: is /v1 missing" in endpoint_remark(settings(server))
+    server.listing = b'{"data": [' + b" " * (2 << 20) + b"]}"
+    assert "does not answer (the answer is longer than 1 MiB)" in endpoint_remark(settings(server))
+
+
+@pytest.mark.parametrize("key", ["sk-abc\u2026def-1234", "sk-abc\u00a0def-1234", "sk-abc def-1234", "sk-abc\ndef-1234"])
+def test_a_key_that_no_request_can_carry_is_named_by_its_variable(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    server = serve(lambda request, number: "x")
+    monkeypatch.setenv("TEST_LLM_KEY", key)
+    with pytest.raises(ConfigError, match="variable TEST_LLM_KEY holds a character that no key has") as caught:
+        Endpoint(settings(server))
+    assert key not in str(caught.value) and "TEST_LLM_KEY" in endpoint_remark(settings(server))
+    options = EndpointOptions(base_url=server.url, model="m", api_key_env="TEST_LLM_KEY")
+    with pytest.raises(ConfigError, match="variable TEST_LLM_KEY holds a character"):
+        CompletionsEndpoint(options).server
+
+
+def test_a_key_from_a_file_comes_without_its_line_feed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(lambda request, number: "x")
+    monkeypatch.setenv("TEST_LLM_KEY", f" {KEY}\n")
+    assert ask(settings(server)).answer == "x" and server.authorizations == [f"Bearer {KEY}"]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://h:80a/v1", "http://h:99999/v1", "http://[::1/v1", "http://ho st/v1", "http://h\n/"]
+)
+@pytest.mark.parametrize("settings_of", [partial(LLMConfig, model="m"), partial(EndpointOptions, model="m")])
+def test_an_address_that_is_none_is_refused_with_the_settings(settings_of: Any, address: str) -> None:
+    with pytest.raises(ValidationError, match="base_url"):
+        settings_of(base_url=address)
+    with pytest.raises(ValidationError, match="less than or equal to 86400"):
+        settings_of(base_url="http://h/v1", timeout=1e10)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://user:hunter2pass@h/v1", "http://h/v1?key=hunter2pass", "http://h:80a/hunter2pass"]
+)
+def test_an_address_of_the_environment_is_held_to_the_same(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with pytest.raises(ConfigError, match="variable OPENAI_BASE_URL holds no address") as caught:
+        Endpoint(LLMConfig(model="m"))
+    assert "hunter2" not in str(caught.value) + endpoint_remark(LLMConfig(model="m"))
+
+
+def test_what_got_lost_is_repeated_as_often_as_the_budget_holds(serve: Serve) -> None:
+    server = serve(lambda request, number: Behaviour("late", delay=2.0))
+    for most, attempts in ((3_000, 1), (5_000, 2), (None, 4)):
+        server.requests.clear()
+        llm = settings(server, timeout=0.2, retries=3, max_tokens=2_000, max_total_tokens=most)
+        conversation, prompt = RoleConversation(Endpoint(llm), ExchangeLog(None)), load_prompt("summariser")
+        with pytest.raises(RoleFailed, match="no answer within") as caught:
+            conversation.consult(1, "summariser", prompt, MESSAGES, SummariserAnswer, str)
+        (record,) = conversation.log.records
+        assert len(server.requests) == record["attempts"] == attempts
+        assert most is None or record["usage"]["input"] + record["usage"]["output"] <= most
+        assert ("the budget may hold no repeat" in str(caught.value)) == (attempts < 4)
+
+
 def test_a_key_in_any_part_of_an_answer_is_not_kept(serve: Serve) -> None:
     server = serve(lambda request, number: Behaviour(f"say {KEY.upper()}", finish=f"x{KEY}"))
     given = ask(settings(server))
     assert given.answer == "say ***" and given.finish == "x***"
     server.models = [f"model-{KEY}"]
-    assert Endpoint(settings(server)).models() == ["model-***"]
+    assert Endpoint(settings(server)).models()[1] == ["model-***"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -25,6 +25,9 @@ class Usage:
     def plus(self, other: Usage) -> Usage:
         return Usage(self.input + other.input, self.output + other.output, self.estimated or other.estimated)
 
+    def times(self, count: int) -> Usage:
+        return Usage(self.input * count, self.output * count, self.estimated)
+
     def to_dict(self) -> dict[str, Any]:
         return {"input": self.input, "output": self.output, "estimated": self.estimated}
 

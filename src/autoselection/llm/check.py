@@ -25,21 +25,20 @@ def endpoint_remark(config: LLMConfig) -> str:
         endpoint = Endpoint(config)
     except (ConfigError, MissingExtraError) as error:
         return str(error)
-    import openai
-
     where = f"The language model's endpoint {endpoint.base_url or 'of OpenAI'}"
-    try:
-        listed = endpoint.models()
-    except (openai.AuthenticationError, openai.PermissionDeniedError):
+    reply, listed = endpoint.models()
+    if reply.status in (401, 403):
         return (
             f"{where} answers, but refuses the key in {endpoint.key_name}."
             if endpoint.key_name
             else f"{where} answers, but wants a key; name its variable in api_key_env."
         )
-    except openai.APIStatusError as error:
-        return f"{where} answers, but lists no models (status {error.status_code}); '{endpoint.model}' is untested."
-    except openai.OpenAIError as error:
-        return f"{where} does not answer ({printable(endpoint.without_key(str(error)), 100).rstrip('.')})."
+    if reply.status is not None:
+        return f"{where} answers, but lists no models (status {reply.status}); '{endpoint.model}' is untested."
+    if reply.body is None:
+        return f"{where} does not answer ({printable(reply.error or '', 100).rstrip('.')})."
+    if listed is None:
+        return f"{where} answers, but with no list of models: is /v1 missing from its address?"
     if endpoint.model in listed:
         return f"{where} answers and has the model '{endpoint.model}'."
     shown = ", ".join(printable(name, 60) for name in listed[:5]) or "none"

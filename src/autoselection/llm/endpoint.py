@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from autoselection.errors import ConfigError
 from autoselection.llm.answers import printable
 from autoselection.llm.budget import MOST_TOKENS, Usage, estimate
 from autoselection.search.llm_config import LLMConfig
-from autoselection.server import Server
+from autoselection.server import Reply, Server, checked_address, key_of
 
 T = TypeVar("T")
 
@@ -43,6 +43,16 @@ class _Completion(BaseModel):
     model_config = ConfigDict(extra="ignore")
     choices: list[_Choice] = Field(min_length=1)
     usage: Any = None
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    id: str
+
+
+class _Models(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    data: list[_Model]
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,9 @@ class Endpoint:
         self.model = config.model or os.environ.get("OPENAI_MODEL") or ""
         if not self.model:
             raise ConfigError("search.llm.model: name a model here or in the environment variable OPENAI_MODEL.")
-        self.base_url = config.base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self.base_url = config.base_url or _address_of("OPENAI_BASE_URL")
         self.key_name = config.api_key_env or (None if config.base_url else "OPENAI_API_KEY")
-        key = os.environ.get(self.key_name, "") if self.key_name else ""
+        key = key_of(self.key_name) if self.key_name else ""
         if not key and (config.api_key_env or self.base_url is None):
             raise ConfigError(
                 f"search.llm: the environment variable {self.key_name} is not set; put the key there, or set "
@@ -113,9 +123,13 @@ class Endpoint:
             body["response_format"] = {"type": "json_schema", "json_schema": shape}
         return {**body, **config.extra}
 
-    def ask(self, request: Mapping[str, Any]) -> Given:
-        """Send a request, again if that may help; never raises for what the endpoint does."""
-        reply = self._server.post("/chat/completions", request)
+    def ask(self, request: Mapping[str, Any], affordable: Callable[[int], bool] = lambda lost: True) -> Given:
+        """Send a request, again if that may help; never raises for what the endpoint does.
+
+        Args:
+            affordable: whether the budget holds another attempt after so many that got lost and may be charged.
+        """
+        reply = self._server.post("/chat/completions", request, affordable)
         # What took too long, or is of no use, the model may have written and the provider may charge.
         lost, whole = Usage(), estimate(request["messages"], self.config.max_tokens)
         for _ in range(reply.lost):
@@ -129,6 +143,8 @@ class Endpoint:
             else:
                 return self._given(completion, request, lost, reply.seconds, reply.attempts)
         tries = f" (after {reply.attempts} attempts)" if reply.attempts > 1 else ""
+        if reply.lost > 0 and reply.attempts <= self.config.retries and not affordable(reply.lost):
+            tries += ", and the budget may hold no repeat"
         told = printable(error or "", 300) + tries
         return Given(None, None, lost, reply.seconds, reply.attempts, told, unreachable=True)
 
@@ -154,6 +170,24 @@ class Endpoint:
         """The value with the key blotted out of its texts: some servers repeat it in answers and errors."""
         return self._server.hide(value)
 
-    def models(self) -> list[str]:
-        """Names that the endpoint lists; raises the client's errors."""
-        return self._server.models(5.0)
+    def models(self) -> tuple[Reply, list[str] | None]:
+        """What came of asking for the list of models, and their names; None where it is no such list."""
+        reply = self._server.get("/models", 5.0)
+        try:
+            listed = _Models.model_validate_json(reply.body or b"")
+        except ValidationError:
+            return reply, None
+        return reply, [self.without_key(model.id) for model in listed.data]
+
+
+def _address_of(variable: str) -> str | None:
+    """The address that an environment variable holds; None if it is not set.
+
+    Raises:
+        ConfigError: it is none, or holds a password; it is not told.
+    """
+    found = os.environ.get(variable, "").strip()
+    try:
+        return checked_address(found) if found else None
+    except ValueError as error:
+        raise ConfigError(f"The environment variable {variable} holds no address that can be used: {error}.") from None

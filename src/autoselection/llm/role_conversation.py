@@ -97,13 +97,17 @@ class RoleConversation:
         if known is not None:
             return known
         config = self.endpoint.config
-        obstacle = refusal(self.log.records, estimate(request["messages"], config.max_tokens), config)
+        planned = estimate(request["messages"], config.max_tokens)
+        obstacle = refusal(self.log.records, planned, config)
         if obstacle is None and self._failures >= GIVE_UP_AFTER:
             obstacle = f"not asked: {self._failures} calls in a row failed"
         if obstacle is not None:
             given = Given(None, None, Usage(), 0.0, 0, obstacle)
         else:
-            given = self.endpoint.ask(request)
+            # What got lost may be charged, and is booked when the exchange ends: a repeat has to fit beside it.
+            given = self.endpoint.ask(
+                request, lambda lost: refusal(self.log.records, planned.times(lost + 1), config) is None
+            )
             self._failures = self._failures + 1 if given.unreachable else 0
         record = {
             "trial": trial,

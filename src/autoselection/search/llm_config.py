@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from autoselection.schema import StrictModel
+from autoselection.server import LONGEST_WAIT, checked_address
 
 Role = Literal["proposer", "summariser", "ranker"]
 
@@ -63,7 +63,9 @@ class LLMConfig(StrictModel):
     extra: dict[str, Any] = Field(
         default_factory=dict, description="Further fields of the request, such as reasoning_effort or seed."
     )
-    timeout: float = Field(60.0, gt=0, description="Longest wait for one attempt, whole answer included (seconds).")
+    timeout: float = Field(
+        60.0, gt=0, le=LONGEST_WAIT, description="Longest wait for one attempt, whole answer included (seconds)."
+    )
     retries: int = Field(3, ge=0, le=10, description="Repeats after 408, 409, 429, 5xx, a timeout or no connection.")
     max_total_tokens: int | None = Field(
         1_000_000, ge=1, description="Budget of a study, questions and answers together (tokens); null: no limit."
@@ -76,16 +78,8 @@ class LLMConfig(StrictModel):
 
     @field_validator("base_url")
     @classmethod
-    def _no_secrets(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give a full address, such as http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            # The configuration is stored with the study: a key must not hide in the address.
-            raise ValueError("leave user, password and query out of the address; a key comes from api_key_env")
-        return value.rstrip("/")
+    def _is_address(cls, value: str | None) -> str | None:
+        return None if value is None else checked_address(value)
 
     @field_validator("extra")
     @classmethod

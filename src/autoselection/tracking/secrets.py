@@ -31,7 +31,7 @@ class Secrets:
         self, config: StudyConfig, uri: str | None = None, environment: Mapping[str, str] = os.environ
     ) -> None:
         named = set(_named(config.model_dump(mode="json")))
-        found = {value for name, value in environment.items() if _HOLDS_KEY.search(name) or name in named}
+        found = {value.strip() for name, value in environment.items() if _HOLDS_KEY.search(name) or name in named}
         parts = urlsplit(uri or "")
         found |= {parts.password or "", *(value for _, value in parse_qsl(parts.query))}
         self._keys = sorted((key for key in found if _is_key(key)), key=len, reverse=True)

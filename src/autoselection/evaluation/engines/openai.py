@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from autoselection.conversation import Message
 from autoselection.errors import ConfigError, EvaluationError
@@ -27,7 +26,7 @@ from autoselection.evaluation.engines.contract import Continuation, Engine, Ques
 from autoselection.evaluation.generation import Generation
 from autoselection.evaluation.job import EvaluationJob
 from autoselection.schema import StrictModel
-from autoselection.server import Server
+from autoselection.server import LONGEST_WAIT, Server, checked_address, key_of
 
 if TYPE_CHECKING:
     import torch
@@ -58,8 +57,13 @@ class EndpointOptions(StrictModel):
         "with VLLM_ALLOW_RUNTIME_LORA_UPDATING that sees the same files).",
     )
     concurrency: int = Field(8, ge=1, le=256, description="Requests under way at once (count).")
-    timeout: float = Field(120.0, gt=0.0, description="Longest wait for one answer (s).")
+    timeout: float = Field(120.0, gt=0.0, le=LONGEST_WAIT, description="Longest wait for one answer (s).")
     retries: int = Field(3, ge=0, description="Further attempts after a busy or broken answer (count).")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        return None if value is None else checked_address(value)
 
 
 class OpenAIEngine(Engine):
@@ -128,17 +132,15 @@ class CompletionsEndpoint:
                 "evaluation.engine 'openai' needs evaluation.endpoint.base_url (such as http://127.0.0.1:8000/v1) and "
                 "evaluation.endpoint.model (the name under which the server knows the model)."
             )
-        if not options.base_url.startswith(("http://", "https://")):
-            raise EvaluationError(f"evaluation.endpoint.base_url must be an http address, not '{options.base_url}'.")
         self.options = options
-        self.base_url = options.base_url.rstrip("/")
+        self.base_url = options.base_url
         self.model = options.model
 
     @cached_property
     def server(self) -> Server:
         """The server, with its key."""
         options = self.options
-        key = os.environ.get(options.api_key_env, "") if options.api_key_env else ""
+        key = key_of(options.api_key_env) if options.api_key_env else ""
         if options.api_key_env and not key:
             raise EvaluationError(
                 f"The environment variable {options.api_key_env} (evaluation.endpoint.api_key_env) is empty: "
