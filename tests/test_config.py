@@ -308,6 +308,24 @@ NUMBERS = [
 ]
 
 
+SEEDS = [(place, "tuple" in str(kind)) for place, kind in _keys(StudyConfig) if place[-1] in ("seed", "seeds")]
+
+
+@pytest.mark.parametrize(
+    ("place", "several"), SEEDS, ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else ""
+)
+def test_a_seed_is_a_number_from_0(place: tuple[int | str, ...], several: bool) -> None:
+    wrong = [[-1], [2**32], [0, 0], []] if several else [-1]
+    for value in wrong:
+        with pytest.raises(ConfigError, match=r"expected (different seeds|at least)") as caught:
+            parse_config(_with(place, value), Path())
+        assert "\n" not in str(caught.value)
+
+
+def test_the_schema_has_its_seeds() -> None:
+    assert {("final", "seeds"), ("evaluation", "seeds"), ("search", "seed")} <= {place for place, _ in SEEDS}
+
+
 def test_the_schema_has_its_numbers() -> None:
     places = {place for place, _ in NUMBERS}
     assert (

@@ -14,7 +14,7 @@ ROOT = Path(autoselection.__file__).parent
 
 #: Modules and packages of the top level, left to right. What is new gets a place here: as far left as it can stand.
 LAYERS = (
-    *("_version", "former_modules", "errors", "system", "wording", "plugins", "schema", "validation"),
+    *("_version", "former_modules", "errors", "system", "wording", "plugins", "seeds", "schema", "validation"),
     *("secret", "server", "segmentation", "conversation", "hashing", "marks"),
     *(
         "terminal",

@@ -25,7 +25,7 @@ from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
 from autoselection.pool.addresses import absolute_place
 from autoselection.recipes import is_ready_name
-from autoselection.schema import StrictModel
+from autoselection.schema import Seeds, StrictModel
 from autoselection.search import SearchConfig
 from autoselection.search.config import LowerModelConfig
 from autoselection.search.pareto import NO_TASKS
@@ -102,7 +102,7 @@ class FinalConfig(StrictModel):
     """What is scored on the test split, once, after the search. Fixed before test is touched."""
 
     enabled: bool = Field(True, description="Score finalists and baselines on test when the search has ended.")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="Training seeds of every row of the final table.")
+    seeds: Seeds = Field((0,), description="Training seeds of every row of the final table.")
     base: bool = Field(True, description="Score the base model without training.")
     full: bool = Field(True, description="Score training on the full pool.")
     random: bool = Field(True, description="Score a random subset of the winner's size.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     ValidationError,
     ValidationInfo,
@@ -20,6 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from autoselection.plugins import Registry
+from autoselection.seeds import check_seeds
 
 #: Kind of complaint about a name that no class of a registry has; its message is a whole sentence.
 UNKNOWN_NAME = "unknown_name"
@@ -71,6 +74,15 @@ def _truths(value: Any, place: tuple[int | str, ...] = ()) -> Iterator[tuple[tup
     elif isinstance(value, Mapping):
         for key, entry in value.items():
             yield from _truths(entry, (*place, key))
+
+
+def _checked(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    check_seeds(seeds)
+    return seeds
+
+
+#: Seeds of trainings, one at least, none twice.
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_checked)]
 
 
 class Configured(StrictModel):

@@ -249,7 +249,7 @@ def test_one_sentence_for_every_mistake(study_config: Path, tmp_path: Path) -> N
     for arguments, words in (
         (["--methods", "random,our"], "no method 'our'; did you mean 'ours'?"),
         (["--methods", "random", "--seeds", "a"], "--seeds a"),
-        (["--methods", "random", "--seeds", "1,1"], "--seeds must be distinct"),
+        (["--methods", "random", "--seeds", "1,1"], "--seeds 1,1: expected different seeds from 0"),
         (["--methods", "random", "--budget", "0"], "--budget must be at least 1"),
     ):
         result = CliRunner().invoke(cli.app, ["compare", str(study_config), *out, *arguments])

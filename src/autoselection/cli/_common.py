@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from autoselection.cli import _completion
 from autoselection.errors import ConfigError
 from autoselection.progress import console
+from autoselection.seeds import SEEDS_END, check_seeds
 from autoselection.terminal import output as output  # commands print here
 from autoselection.terminal import styled, write_json
 
@@ -100,6 +101,25 @@ def numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Numbe
     except ValueError as error:
         what = "whole numbers" if kind is int else "numbers"
         raise ConfigError(f"{option} {text}: expected {what} with commas between them, such as 1,2.") from error
+
+
+def seed_option(about: str) -> Any:
+    """The declaration of ``--seed``."""
+    return typer.Option("--seed", min=0, max=SEEDS_END - 1, help=about)
+
+
+def read_seeds(option: str, text: str) -> list[int]:
+    """The seeds between the commas of an option.
+
+    Raises:
+        ConfigError: something else stands there, or one stands there twice.
+    """
+    found = numbers(option, text, int)
+    try:
+        check_seeds(found)
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: {error}.") from None
+    return found
 
 
 def warn(sentences: Iterable[str]) -> None:

@@ -21,6 +21,7 @@ from autoselection.cli._common import (
     app,
     emit,
     output,
+    seed_option,
     words,
 )
 from autoselection.errors import ConfigError
@@ -262,7 +263,7 @@ def sae_train(
     batch_size: Annotated[int, typer.Option(help="Sequences a step (of --context tokens).")] = 8,
     context: Annotated[int, typer.Option(help="Tokens a sequence.")] = 128,
     dtype: Annotated[Arithmetic, typer.Option(help="Arithmetic of the base model.")] = Arithmetic.auto,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    seed: Annotated[int, seed_option("Seed.")] = 0,
     chat_template: ChatTemplate = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a checkpoint in --out.")] = False,
     as_json: Json = False,
@@ -326,7 +327,7 @@ def pool_show(
         Optional[int],  # noqa: UP045
         typer.Option(min=0, help="Without --sample, show the first so many (default: 5, or all that are named)."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the sample.")] = 0,
     signals: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="NAME,…", help="Signals to show (default: all that the pool has); none shows none."),

@@ -8,7 +8,20 @@ from typing import Annotated, Optional
 import typer
 
 from autoselection.cli import _completion
-from autoselection.cli._common import EVIDENCE, EvaluationSplit, Json, Set, app, emit, failed, numbers, output, words
+from autoselection.cli._common import (
+    EVIDENCE,
+    EvaluationSplit,
+    Json,
+    Set,
+    app,
+    emit,
+    failed,
+    numbers,
+    output,
+    read_seeds,
+    seed_option,
+    words,
+)
 from autoselection.errors import ConfigError
 from autoselection.progress import console
 from autoselection.terminal import styled
@@ -49,7 +62,7 @@ def compute(
 
     models = reproduced_models(study_dir)
     multiples = numbers("--budgets", budgets, float)
-    chosen = None if seeds is None else numbers("--seeds", seeds, int)
+    chosen = None if seeds is None else read_seeds("--seeds", seeds)
     measure = measure_reproduced_compute if models else measure_compute
     document = measure(study_dir, multiples, chosen, "test" if split.value == "test" else "dev", rescore_test)
     write_compute_page(document, (models[0] if models else study_dir) / FOLDER / "curves.html")
@@ -74,7 +87,7 @@ def diagnose(
         typer.Argument(help="Study directory, or folder of a reproduction's model.", autocompletion=_completion.study),
     ],
     table: Annotated[Optional[Path], typer.Option(help="Also write the table to this .md or .csv file.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the bootstrap.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Correlate cheap numbers of a study or a reproduction with the score of the full evaluation, with bootstrap intervals."""
@@ -179,7 +192,7 @@ def compare(
 
     loaded = load_config(config, overrides or ())
     names = words(methods) if methods is not None else list(DEFAULT)
-    method_seeds = numbers("--seeds", seeds, int)
+    method_seeds = read_seeds("--seeds", seeds)
     found = run_compare(loaded, names, loaded.search.evaluations if budget is None else budget, method_seeds, out)
     write_comparison_page(found, out / "comparison.html")
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import EVIDENCE, HtmlOption, Json, app, emit, output, words
+from autoselection.cli._common import EVIDENCE, HtmlOption, Json, app, emit, output, seed_option, words
 from autoselection.errors import ConfigError
 from autoselection.wording import named_numbers
 
@@ -52,7 +52,7 @@ def mixture(
         ),
     ] = None,
     html: HtmlOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the mixtures that are drawn.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the mixtures that are drawn.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Learn from runs you already have how to mix your sources: effects, best mixtures, what to run next."""

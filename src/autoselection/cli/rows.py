@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from autoselection.cli import _completion
-from autoselection.cli._common import RECIPES, Json, app, emit, output, warn
+from autoselection.cli._common import RECIPES, Json, app, emit, output, seed_option, warn
 from autoselection.cli.recipes import ConfigOption
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PoolsOption = Annotated[
 ]
 SeedOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--seed", min=0, help="Seed of the random steps (default: that of the study, else 0)."),
+    seed_option("Seed of the random steps (default: that of the study, else 0)."),
 ]
 
 

@@ -23,6 +23,7 @@ from autoselection.cli._common import (
     emit,
     failed,
     output,
+    seed_option,
     warn,
     words,
 )
@@ -207,7 +208,7 @@ def evaluate(
     config: Annotated[Path, typer.Argument(help="Study configuration.", autocompletion=_completion.config)],
     subset: Annotated[Path, typer.Option("--subset", help="Row ids: JSON list, JSONL with 'id', or one id a line.")],
     split: Annotated[EvaluationSplit, typer.Option("--split", help="Which items to score.")] = EvaluationSplit.dev,
-    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    seed: Annotated[int, seed_option("Training seed.")] = 0,
     work_dir: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Keep the trained model and per-item scores here."),
@@ -259,7 +260,7 @@ def benchmark(
     out: Annotated[Path, typer.Option("--out", help="Folder for target.jsonl, dev.jsonl and test.jsonl.")] = Path(
         "tasks"
     ),
-    seed: Annotated[int, typer.Option(help="Seed of the splits and of shuffled options.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the splits and of shuffled options.")] = 0,
     target: Annotated[int, typer.Option(min=0, help="Most target items (count).")] = 100,
     dev: Annotated[int, typer.Option(min=1, help="Most dev items (count).")] = 300,
     test: Annotated[Optional[int], typer.Option(min=1, help="Most test items (default: all).")] = None,  # noqa: UP045

@@ -25,6 +25,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted, keyed_account
 from autoselection.progress import console
+from autoselection.seeds import check_seeds
 from autoselection.study.kind import JOURNAL, check_kind
 from autoselection.study.opening import prepare_journalled
 from autoselection.study.study import CONFIG, check_folder
@@ -55,8 +56,10 @@ def run_compare(config: StudyConfig, names: Sequence[str], budget: int, seeds: S
     check_levels(config.search)
     if budget < 1:
         raise ConfigError(f"--budget must be at least 1, not {budget}.")
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ConfigError("--seeds must be distinct numbers from 0 on, such as 0,1,2.")
+    try:
+        check_seeds(seeds)
+    except ValueError as error:
+        raise ConfigError(f"--seeds: {error}.") from None
     out = out.resolve()
     check_folder(out, "comparison")
     with Journal(out / JOURNAL) as journal, closing(make_executor(config.executor)) as executor:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from autoselection.evaluation.engines.registry import ENGINES
 from autoselection.evaluation.trainers.registry import TRAINERS
-from autoselection.schema import Configured
+from autoselection.schema import Configured, Seeds
 
 DEFAULT_EPOCHS = 3.0
 
@@ -176,9 +176,7 @@ class EvaluationConfig(Configured):
     chosen_by = "engine"
 
     sft: SFTConfig = Field(default_factory=lambda: SFTConfig.model_validate({}), description="Supervised fine-tuning.")
-    seeds: tuple[int, ...] = Field(
-        (0,), min_length=1, description="Training seeds of every evaluation; scores are averaged over them."
-    )
+    seeds: Seeds = Field((0,), description="Training seeds of every evaluation; scores are averaged over them.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Where evaluations run; auto prefers an accelerator. CUDA_VISIBLE_DEVICES picks the GPU."
     )
@@ -232,9 +230,3 @@ class EvaluationConfig(Configured):
         description="With keep_model, a study keeps the models of its so many best trials and of the final winner, and "
         "removes the others (count); null keeps all.",
     )
-
-    @model_validator(mode="after")
-    def _seeds_are_unique(self) -> EvaluationConfig:
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds must differ from each other")
-        return self

@@ -17,6 +17,7 @@ import numpy as np
 from autoselection.errors import MissingExtraError
 from autoselection.evaluation.job import FailureKind
 from autoselection.evaluation.memory import asked_bytes, blame, gpu_memory, system_memory
+from autoselection.seeds import SEEDS_END
 from autoselection.system import MACHINE_ERRNOS, lacks_memory, machine_error, unmasked
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "lm_eval", "math_verify", "safetensors")
@@ -167,5 +168,5 @@ def seed_generators(seed: int) -> None:
     import torch
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % SEEDS_END)
     torch.manual_seed(seed)

@@ -15,7 +15,7 @@ from autoselection.compare.methods import METHODS
 from autoselection.config import StudyConfig, absolute, load_config, read_document, substituted
 from autoselection.errors import ConfigError
 from autoselection.recipes import is_ready_name
-from autoselection.schema import StrictModel
+from autoselection.schema import Seeds, StrictModel
 from autoselection.system import expanded
 from autoselection.tasks import Answer, Metric, TaskConfig
 from autoselection.validation import validate
@@ -112,14 +112,12 @@ class ReproductionConfig(StrictModel):
     )
     models: tuple[ModelEntry, ...] = Field(min_length=1, description="Base models, each with a study of its own.")
     ood: tuple[OodTask, ...] = Field((), description="Tasks out of distribution.")
-    seeds: tuple[int, ...] = Field(
+    seeds: Seeds = Field(
         (0, 1, 2, 3, 4),
-        min_length=1,
         description="Replicates: each is a seed of the methods and, added to evaluation.seeds, of the trainings they see.",
     )
-    final_seeds: tuple[int, ...] = Field(
+    final_seeds: Seeds = Field(
         (100,),
-        min_length=1,
         description="Training seeds of the models scored on test, each raised by the replicate's; other ones than the "
         "search saw, so that luck in training is not chosen.",
     )
@@ -156,13 +154,6 @@ class ReproductionConfig(StrictModel):
     )
     ablations: tuple[str, ...] = Field(tuple(ABLATIONS), description="Parts taken away: " + ", ".join(ABLATIONS) + ".")
     estimates: EstimateConfig = Field(default_factory=EstimateConfig, description="Assumptions of the dry run.")
-
-    @field_validator("seeds", "final_seeds")
-    @classmethod
-    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) < len(value) or min(value) < 0:
-            raise ValueError("seeds must be distinct numbers from 0 on")
-        return value
 
     @field_validator("learning_rates")
     @classmethod

@@ -19,6 +19,7 @@ from autoselection import files
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger import Journal, Ledger, Wanted
+from autoselection.seeds import check_seeds
 from autoselection.statistics import Curve, Multiplier, compute_multiplier, payback
 from autoselection.study.kind import JOURNAL
 
@@ -73,11 +74,15 @@ def distinct_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     """Training seeds, each once.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or one is no seed.
     """
     found = tuple(dict.fromkeys(seeds))
     if not found:
         raise ConfigError("A curve needs at least one training seed.")
+    try:
+        check_seeds(found)
+    except ValueError as error:
+        raise ConfigError(f"The training seeds of a curve: {error}.") from None
     return found
 
 

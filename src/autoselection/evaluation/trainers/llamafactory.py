@@ -40,6 +40,7 @@ from autoselection.export import CannotHold, export_sharegpt, llamafactory_row
 from autoselection.language.models import cannot_load, load_model, one_line, resolve_model
 from autoselection.pool import Pool
 from autoselection.schema import StrictModel
+from autoselection.seeds import SEEDS_END
 from autoselection.system import MEMORY_WORDS
 
 if TYPE_CHECKING:
@@ -196,8 +197,8 @@ class LlamaFactoryTrainer(Trainer):
             "disable_gradient_checkpointing": not config.gradient_checkpointing,
             "bf16": bf16,
             "use_cpu": device == "cpu",
-            "seed": seed,
-            "data_seed": seed,
+            "seed": seed % SEEDS_END,
+            "data_seed": seed % SEEDS_END,
             "logging_steps": 1,
             "logging_nan_inf_filter": False,
             "save_strategy": "no",

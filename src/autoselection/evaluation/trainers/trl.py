@@ -23,6 +23,7 @@ from autoselection.evaluation.memory import planned_gpu_bytes
 from autoselection.evaluation.runtime import seed_generators
 from autoselection.evaluation.schedule import TrainingSchedule
 from autoselection.evaluation.trainers.contract import Trained, Trainer, TrainingPlan
+from autoselection.seeds import SEEDS_END
 
 if TYPE_CHECKING:
     import torch
@@ -176,8 +177,8 @@ def training_arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=False,  # a batch holds rows; passes are pinned where they are made
         use_cpu=cpu,
-        seed=seed,
-        data_seed=seed,
+        seed=seed % SEEDS_END,  # a repeat of a subset has seeds beyond those that can be given
+        data_seed=seed % SEEDS_END,
         logging_strategy="no",
         logging_nan_inf_filter=False,
         save_strategy="no",

@@ -1,0 +1,43 @@
+"""Seeds on the command line: numbers from 0, wherever one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import typer
+from command_line import Outcome
+
+from autoselection.cli import app
+
+
+def _options(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every option of the program, with its command's name."""
+    for inner, found in getattr(command, "commands", {}).items():
+        yield from _options(found, f"{name} {inner}".strip())
+    for option in command.params:
+        yield name, option
+
+
+SEED = [(name, option) for name, option in _options(typer.main.get_command(app)) if "--seed" in option.opts]
+
+
+def test_the_program_has_its_seeds() -> None:
+    assert {"diagnose", "evaluate", "benchmark", "sae train", "pool show", "apply"} <= {name for name, _ in SEED}
+
+
+@pytest.mark.parametrize(("name", "option"), SEED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_seed_is_not_below_0(name: str, option: Any) -> None:
+    assert (option.min, option.max) == (0, 2**32 - 1)
+
+
+def test_a_wrong_seed_is_told_in_a_sentence(command: Callable[..., Outcome]) -> None:
+    found = command("diagnose", "no-study", "--seed=-1")
+    assert found.code == 2 and "Invalid value for '--seed'" in found.err
+
+
+@pytest.mark.parametrize("seeds", ["-1", "1,1", ",", str(2**32)])
+def test_seeds_are_different_numbers_from_0(command: Callable[..., Outcome], seeds: str) -> None:
+    found = command("compute", "no-study", "--budgets", "0.5,1", f"--seeds={seeds}")
+    assert found.code == 2 and f"--seeds {seeds}: expected different seeds from 0 to 4294967295" in found.err
