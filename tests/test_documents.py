@@ -16,7 +16,7 @@ from autoselection.config import StudyConfig, read_document
 from autoselection.documents import MAX_BYTES, MAX_DEPTH, check_yaml, dump_yaml, parse_json, parse_yaml, read_yaml
 from autoselection.errors import ConfigError, RecipeError
 from autoselection.recipes import Recipe
-from autoselection.validation import validate
+from autoselection.validation import problem_at, validate
 
 
 def bomb(levels: int = 10) -> str:
@@ -102,6 +102,29 @@ def test_what_is_refused_is_told_with_the_line_and_at_once(text: str | bytes, me
 )
 def test_what_is_meant_is_read(text: str | bytes, value: Any) -> None:
     assert parse_yaml(text, "x")[0] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "override"),
+    [
+        ("a: {x: &s [0, 1]}\nb: {x: *s}", "a.x.0=7"),
+        ("a: {x: &s [0, 1]}\nb: {x: *s}", "b.x.0=7"),
+        ("a: &s {x: [0, 1]}\nb: *s", "a.x.0=7"),
+        ("a: &s {x: [0, 1]}\nb: {<<: *s}", "a.x.0=7"),
+        ("a: &s {x: [0, 1]}\nb: {<<: [*s]}", "b.x.0=7"),
+        ("a: {x: &s [0, 1]}\nb: &t {x: *s}\nc: *t", "b.x.0=7"),
+    ],
+)
+def test_an_override_changes_one_place_of_what_an_alias_repeats(tmp_path: Path, text: str, override: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    document, tree = read_document(tmp_path / "c.yaml", [override])
+    changed = override[0]
+    assert {name: section["x"] for name, section in document.items()} == {
+        name: [7 if name == changed else 0, 1] for name in document
+    }
+    for name in document:
+        where = problem_at((name, "x", 0), "odd", "c.yaml", tree)
+        assert where.startswith(f"--set {override}" if name == changed else "c.yaml:")
 
 
 PLAIN = st.recursive(

@@ -75,15 +75,26 @@ class _Loader(yaml.SafeLoader):
         self._count += 1
         if self._count > MAX_VALUES:  # before the rest is read, which takes its time
             raise _RefusedYaml(f"it holds more than {MAX_VALUES:,} values", mark)
+        alias = self.check_event(yaml.AliasEvent)  # type: ignore[no-untyped-call]
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and id(node) not in self._sizes:
             if self._open(node):
                 raise _RefusedYaml("an alias stands inside of what it stands for", mark)
             self._sizes[id(node)] = 1 + sum(self._sizes.get(id(child), 1) for child in _children(node))
-            if self._sizes[id(node)] > MAX_VALUES:
-                raise _RefusedYaml(f"lists and aliases stand for more than {MAX_VALUES:,} values here", mark)
+            self._check_size(self._sizes[id(node)], mark)
+        if alias and isinstance(node, yaml.CollectionNode):
+            # Each place gets lists and mappings of its own: what is set in one (--set) must not change in the others.
+            size = self._sizes[id(node)]
+            self._count += size
+            self._check_size(self._count, mark)
+            node = _copied(node)
+            self._sizes[id(node)] = size
         return node
+
+    def _check_size(self, values: int, mark: Any) -> None:
+        if values > MAX_VALUES:
+            raise _RefusedYaml(f"lists and aliases stand for more than {MAX_VALUES:,} values here", mark)
 
     def scan_flow_scalar_non_spaces(self, double: bool, start_mark: Any) -> list[str]:
         """Read text in quotes; PyYAML lets escapes of no character through to ``chr``."""
@@ -292,6 +303,17 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
             yield value
     elif isinstance(node, yaml.SequenceNode):
         yield from node.value
+
+
+def _copied(node: yaml.Node) -> yaml.Node:
+    """The node with lists and mappings of its own; single values, which nothing changes, are shared."""
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(key, _copied(value)) for key, value in node.value]
+        return yaml.MappingNode(node.tag, pairs, node.start_mark, node.end_mark, node.flow_style)
+    if isinstance(node, yaml.SequenceNode):
+        entries = [_copied(entry) for entry in node.value]
+        return yaml.SequenceNode(node.tag, entries, node.start_mark, node.end_mark, node.flow_style)
+    return node
 
 
 def _number(value: Any) -> Any:

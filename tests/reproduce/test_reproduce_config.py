@@ -80,7 +80,7 @@ def test_an_unknown_reproduction_is_one_sentence() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("seeds=[1,1]", "distinct"),
+        ("seeds=[1,1]", "different seeds"),
         ("methods=[random]", "'ours'"),
         ("ablations=[no-gpp]", "did you mean 'no-gp'"),
         ("budgets=3", "did you mean 'budget'"),

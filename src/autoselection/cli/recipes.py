@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from autoselection.cli import _completion
-from autoselection.cli._common import RECIPES, HtmlOption, Json, PoolOption, Verbose, app, emit, output, warn, words
+from autoselection.cli._common import (
+    RECIPES,
+    HtmlOption,
+    Json,
+    PoolOption,
+    Verbose,
+    app,
+    emit,
+    output,
+    seed_option,
+    warn,
+    words,
+)
 from autoselection.errors import ConfigError
 from autoselection.files import together
 from autoselection.files import write_text as write_file
@@ -40,7 +52,7 @@ RecipeArgument = Annotated[
 ]
 SeedOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=0, help="Seed of the random steps (default: 0, or that of the lock)."),
+    seed_option("Seed of the random steps (default: 0, or that of the lock)."),
 ]
 DroppedOption = Annotated[
     Optional[Path],  # noqa: UP045
