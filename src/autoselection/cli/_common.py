@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -97,10 +98,18 @@ def numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Numbe
         ConfigError: something else stands there.
     """
     try:
-        return [kind(word) for word in words(text)]
+        found = [kind(word) for word in words(text)]
+        if not all(map(math.isfinite, found)):
+            raise ValueError("not finite")
+        return found
     except ValueError as error:
         what = "whole numbers" if kind is int else "numbers"
         raise ConfigError(f"{option} {text}: expected {what} with commas between them, such as 1,2.") from error
+
+
+def price_option(about: str) -> Any:
+    """The declaration of ``--price``: of an hour, and no more than can be multiplied by hours and written down."""
+    return typer.Option("--price", min=0.0, max=1e9, help=about)
 
 
 def seed_option(about: str) -> Any:

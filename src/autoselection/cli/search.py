@@ -23,6 +23,7 @@ from autoselection.cli._common import (
     emit,
     failed,
     output,
+    price_option,
     seed_option,
     warn,
     words,
@@ -107,7 +108,7 @@ def search(
     ] = False,
     price: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0.0, help="With --dry-run, the price of an hour of one device: costs are printed too."),
+        price_option("With --dry-run, the price of an hour of one device: costs are printed too."),
     ] = None,
     rescore_test: Annotated[
         Optional[str],  # noqa: UP045
@@ -178,9 +179,7 @@ def report(
     study_dir: Annotated[Path, typer.Argument(help="Study directory.", autocompletion=_completion.study)],
     price: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(
-            min=0.0, help="What an hour of the machine costs, in your currency: costs are then told in money too."
-        ),
+        price_option("What an hour of the machine costs, in your currency: costs are then told in money too."),
     ] = None,
     as_json: Json = False,
 ) -> None:

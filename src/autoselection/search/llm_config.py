@@ -73,8 +73,8 @@ class LLMConfig(StrictModel):
     max_cost: float | None = Field(
         None, gt=0, description="Budget of a study in the currency of the prices; null: no limit."
     )
-    input_price: float = Field(0.0, ge=0, description="Price of a million input tokens.")
-    output_price: float = Field(0.0, ge=0, description="Price of a million output tokens.")
+    input_price: float = Field(0.0, ge=0, le=1e9, description="Price of a million input tokens.")
+    output_price: float = Field(0.0, ge=0, le=1e9, description="Price of a million output tokens.")
 
     @field_validator("base_url")
     @classmethod

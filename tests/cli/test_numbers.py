@@ -1,4 +1,4 @@
-"""Seeds on the command line: numbers from 0, wherever one is asked for."""
+"""Numbers on the command line: seeds from 0, prices and budgets that are finite, wherever one is asked for."""
 
 from __future__ import annotations
 
@@ -35,6 +35,21 @@ def test_a_seed_is_not_below_0(name: str, option: Any) -> None:
 def test_a_wrong_seed_is_told_in_a_sentence(command: Callable[..., Outcome]) -> None:
     found = command("diagnose", "no-study", "--seed=-1")
     assert found.code == 2 and "Invalid value for '--seed'" in found.err
+
+
+@pytest.mark.parametrize("price", ["inf", "nan", "1e300", "-1"])
+@pytest.mark.parametrize("asked", [("report", "no-study"), ("search", "no.yaml", "--dry-run")])
+def test_a_price_is_one_that_can_be_reckoned_with(
+    command: Callable[..., Outcome], asked: tuple[str, ...], price: str
+) -> None:
+    found = command(*asked, f"--price={price}")
+    assert found.code == 2 and "Invalid value for '--price'" in found.err
+
+
+@pytest.mark.parametrize("budgets", ["inf", "0.5,nan", "1e999"])
+def test_budgets_are_finite(command: Callable[..., Outcome], budgets: str) -> None:
+    found = command("compute", "no-study", f"--budgets={budgets}")
+    assert found.code == 2 and f"--budgets {budgets}: expected numbers with commas between them" in found.err
 
 
 @pytest.mark.parametrize("seeds", ["-1", "1,1", ",", str(2**32)])
