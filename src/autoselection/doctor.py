@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,35 +30,35 @@ WRITTEN = 40
 #: Share of right written answers that has to be possible (95%) for exact_match to be worth searching by.
 HARDLY_ANY = 0.15
 
-#: What each optional package is for, in the order of use.
-PACKAGES = (
-    ("core", "numpy"),
-    ("core", "polars"),
-    ("core", "pyarrow"),
-    ("core", "scikit-learn"),
-    ("train", "torch"),
-    ("train", "transformers"),
-    ("train", "trl"),
-    ("train", "peft"),
-    ("train", "datasets"),
-    ("train", "lm-eval"),
-    ("sae", "eai-sparsify"),
-    ("syntax", "spacy"),
-    ("embed", "sentence-transformers"),
-    ("llm", "openai"),
-    ("ray", "ray"),
-    ("compare", "optuna"),
-    ("compare", "autocurate"),
-    ("compare", "plotly"),
-    ("watch", "starlette"),
-    ("watch", "uvicorn"),
-)
+#: Packages whose absence gets a sentence.
+_TOLD = ("torch", "transformers", "trl", "lm-eval", "eai-sparsify", "spacy")
+#: Extras for working on the package itself.
+_FOR_DEVELOPERS = frozenset({"bench", "dev", "docs"})
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRA = re.compile(r"""\bextra\s*==\s*['"]([^'"]+)['"]""")
+
+
+def packages() -> dict[str, list[str]]:
+    """What this package says of itself to use: for each package the extras that bring it, ``core`` where all do."""
+    found: dict[str, list[str]] = {}
+    try:
+        required = requires("autoselection") or []
+    except PackageNotFoundError:  # run from its source, without being installed
+        return found
+    for each in required:
+        name, extra = _NAME.match(each), _EXTRA.search(each)
+        purpose = extra[1] if extra else "core"
+        if name and name[0] != "autoselection" and purpose not in _FOR_DEVELOPERS:
+            found.setdefault(name[0], []).append(purpose)
+    return found
 
 
 def examine() -> dict[str, Any]:
     """Look at this machine: ``python``, ``packages``, ``device``, ``cores``, ``remarks``."""
-    packages = [{"for": purpose, "name": name, "version": _version(name)} for purpose, name in PACKAGES]
-    installed = {package["name"] for package in packages if package["version"]}
+    listed = [
+        {"for": ", ".join(purposes), "name": name, "version": _version(name)} for name, purposes in packages().items()
+    ]
+    installed = {name for name in _TOLD if _version(name)}
     device, remarks = (
         _device() if "torch" in installed else (None, ["torch is missing: no model signals, no training."])
     )
@@ -66,16 +67,20 @@ def examine() -> dict[str, Any]:
     if {"trl", "lm-eval"} - installed:
         remarks.append("Subsets cannot be evaluated: pip install 'autoselection[train]'.")
     if "eai-sparsify" not in installed:
-        remarks.append("No SAE can be trained: pip install 'autoselection[sae]' (reading one needs it too).")
+        remarks.append(
+            "No SAE can be trained: pip install 'autoselection[sae]' (one that is there is read without it)."
+        )
     if "spacy" not in installed:
         remarks.append("action_object_branching cannot be computed: pip install 'autoselection[syntax]'.")
+    if not listed:
+        remarks.append("Packages are not listed: autoselection is run from its source, without being installed.")
     remarks.append(f"A tiny model, pool and tasks to try things on (autoselection demo) are in {data_dir()}.")
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "device": device,
-        "packages": packages,
+        "packages": listed,
         "remarks": remarks,
     }
 
