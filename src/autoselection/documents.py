@@ -108,7 +108,7 @@ class _Loader(yaml.SafeLoader):
         return isinstance(node, yaml.CollectionNode) and node.end_mark is None
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compose a mapping and see that no key stands twice (before other mappings are merged into it)."""
+        """Compose a mapping and see that its keys are words, and that none stands twice (before other mappings are merged into it)."""
         node = super().compose_mapping_node(anchor)
         seen: set[Any] = set()
         for key, _ in node.value:
@@ -116,6 +116,12 @@ class _Loader(yaml.SafeLoader):
                 raise _RefusedYaml("a key must be a word, not a list or mapping", key.start_mark)
             merge = key.tag == f"{_PREFIX}merge"
             value = "<<" if merge else self.construct_object(key)
+            if value is None or isinstance(value, bool):
+                read_as = "nothing" if value is None else str(value).lower()
+                raise _RefusedYaml(
+                    f"the key '{_short(key.value)}' is read as {read_as} by YAML: put it in quotes if it is meant",
+                    key.start_mark,
+                )
             if value in seen:
                 raise _RefusedYaml(f"the key '{_short(key.value)}' stands twice", key.start_mark)
             seen.add(value)

@@ -107,7 +107,7 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
     location = detail["loc"]
     place = _place(where, tree, location)
     field = clipped(".".join(map(str, location)))
-    if detail["type"] == "extra_forbidden":
+    if detail["type"] in ("extra_forbidden", "invalid_key"):
         parent = _model_at(model, location[:-1])
         known = (*parent.model_fields, *_sections(parent)) if parent else ()
         return f"{place}: unknown key '{field}'{suggestion(str(location[-1]), known)}"
