@@ -83,6 +83,22 @@ def test_a_tilde_before_no_user_is_part_of_a_name(tmp_path: Path, key: str, valu
     assert "~no-such-user/" in text
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", {"path": "x" * 400}),
+        ("model", {"path": "m", "chat_template": "x" * 400}),
+        ("signals", {"embedding_model": "x" * 400}),
+        ("signals", {"reward_model": "x" * 400}),
+        ("signals", {"trajectory_models": ["a", "x" * 400]}),
+        ("search", {"fidelity": {"models": [{"path": "x" * 400}]}}),
+    ],
+)
+def test_a_name_that_is_too_long_for_the_system_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"(path|chat_template|model|models): 'xxx.*…' cannot be a path here"):
+        parse_config({**GOOD, key: value}, tmp_path)
+
+
 def test_a_file_that_begins_with_a_tilde_is_found(tmp_path: Path) -> None:
     (tmp_path / "~$tickets.csv").write_text("prompt,completion\nq,a\n")
     config = load_config(_write(tmp_path, {**GOOD, "pool": {"files": ["~$tickets.csv"]}}))
@@ -107,6 +123,13 @@ def test_unknown_keys_are_refused_with_line_and_suggestion(tmp_path: Path) -> No
     assert "study.yaml:9" in message and "'serach'" in message and "did you mean 'search'?" in message
     message = _refused(tmp_path, {**GOOD, "search": {"evaluation": 3}})
     assert "'search.evaluation'" in message and "did you mean 'evaluations'?" in message
+
+
+def test_a_key_that_is_a_number_is_unknown_at_its_line(tmp_path: Path) -> None:
+    path = _write(tmp_path, GOOD)
+    path.write_text(path.read_text() + "search:\n  evaluations: 3\n  12: 5\n")
+    with pytest.raises(ConfigError, match=r"study\.yaml:11: unknown key 'search\.12'; known: "):
+        load_config(path)
 
 
 def test_a_missing_key_and_a_value_out_of_range_are_named(tmp_path: Path) -> None:

@@ -422,16 +422,20 @@ def absolute(config: Model, base: Path) -> Model:
         else:
             changed = _absolute_value(value, base)
         if name in _LOCAL_OR_NAMED.get(type(config), ()) and isinstance(value, (str, tuple)):
-            changed = _local(value, base) if isinstance(value, str) else tuple(_local(item, base) for item in value)
-            changed = value if changed == value else changed
+            given = (value,) if isinstance(value, str) else value
+            found = tuple(_local(item, base, name) for item in given)
+            changed = value if found == given else found[0] if isinstance(value, str) else found
         if changed is not value:
             changes[name] = changed
     return config.model_copy(update=changes) if changes else config
 
 
-def _local(value: str, base: Path) -> str:
+def _local(value: str, base: Path, key: str) -> str:
     local = base / expanded(value)
-    return os.path.normpath(local) if local.exists() or value.startswith((".", "~")) else value
+    try:
+        return os.path.normpath(local) if local.exists() or value.startswith((".", "~")) else value
+    except OSError as error:  # a name that no file can have, or a folder that may not be looked into
+        raise ConfigError(f"{key}: '{clipped(value)}' cannot be a path here ({error.strerror}).") from error
 
 
 def _absolute_value(value: Any, base: Path) -> Any:
