@@ -319,3 +319,22 @@ def test_an_address_is_no_file_and_is_shown_as_it_was_given(tmp_path: Path, caps
 
     assert run(app, ["ingest", "memory://x.y/rows.jsonl", "--out", str(tmp_path / "pool")]) == 3
     assert "There is no memory://x.y/rows.jsonl." in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["config", "--keys", "--schema"], "--keys goes without --schema"),
+        (["config", "study.yaml", "--keys"], "--keys goes without CONFIG"),
+        (["config", "--schema", "--set", "name=x"], "--schema goes without --set"),
+        (["recipes", "high-ifd", "--schema"], "--schema goes without NAME"),
+        (["mcp", "study", "--skill"], "--skill goes without STUDY"),
+        (["mcp", "--evaluations", "0", "--skill"], "--skill goes without --evaluations"),
+        (["whatif", "study", "--weights", "a=1", "--sure", "0.5"], "--sure has no effect"),
+        (["whatif", "study", "--better", "a,b", "--proposals", "3"], "--proposals has no effect"),
+        (["doctor", "--quick"], "--quick has no effect"),
+    ],
+)
+def test_what_has_no_effect_is_refused(command: Command, words: list[str], said: str) -> None:
+    found = command(*words)
+    assert found.code == 2 and not found.out and said in " ".join(found.err.split())

@@ -107,6 +107,20 @@ def numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Numbe
         raise ConfigError(f"{option} {text}: expected {what} with commas between them, such as 1,2.") from error
 
 
+def alone(option: str, others: Mapping[str, object]) -> None:
+    """See that nothing was given besides an option that does something else.
+
+    Args:
+        others: what was given for each, by how it is written.
+
+    Raises:
+        ConfigError: something was.
+    """
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise ConfigError(f"{option} goes without {given[0]}: give one of them.")
+
+
 def price_option(about: str) -> Any:
     """The declaration of ``--price``: of an hour, and no more than can be multiplied by hours and written down."""
     return typer.Option("--price", min=0.0, max=1e9, help=about)

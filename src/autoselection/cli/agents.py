@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from autoselection.cli import _completion
-from autoselection.cli._common import SEARCH, Set, app
+from autoselection.cli._common import SEARCH, Set, alone, app
 from autoselection.errors import ConfigError, MissingExtraError
 from autoselection.terminal import write_text
 
@@ -44,6 +44,7 @@ def mcp(
 ) -> None:
     """Serve a study's tools to an agent over standard input and output (Model Context Protocol; extra: mcp)."""
     if skill:
+        alone("--skill", {"STUDY": place, "--out": out, "--evaluations": evaluations is not None, "--set": overrides})
         from autoselection.agents.skill import skill_text
 
         write_text(skill_text())

@@ -127,8 +127,14 @@ def whatif(
             "--better", help="Two trials or recipes, such as t003,new.yaml: which is better, if that is known."
         ),
     ] = None,
-    sure: Annotated[float, typer.Option(help="With --better: probability from which an answer is given.")] = 0.9,
-    proposals: Annotated[int, typer.Option(min=0, help="Recipes that were not tried to look at, too (count).")] = 160,
+    sure: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="With --better: probability from which an answer is given (default: 0.9)."),
+    ] = None,
+    proposals: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="Recipes that were not tried to look at, too, without --better (default: 160)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell which trial, or recipe not tried yet, would win if tasks counted otherwise, or which of two is better, without training."""
@@ -140,18 +146,22 @@ def whatif(
         raise ConfigError(
             "Say what is asked: --weights TASK=NUMBER, or --better ONE,OTHER (trials or recipes; with --weights by these)."
         )
+    if better is None and sure is not None:
+        raise ConfigError("--sure has no effect: it is for --better.")
+    if better is not None and proposals is not None:
+        raise ConfigError("--proposals has no effect: with --better two are compared.")
     study, weighed = Study(study_dir.resolve()), {} if weights is None else parse_weights(weights)
     if better is not None:
         pair = words(better)
         if len(pair) != 2:
             raise ConfigError(f"--better takes two trials or recipes, such as t003,t007, not {len(pair)}.")
-        answer = which_is_better(study, *pair, weights=weighed, sure=sure)
+        answer = which_is_better(study, *pair, weights=weighed, **({} if sure is None else {"sure": sure}))
         if as_json:
             emit(answer.to_dict(), True, "")
         for sentence in () if as_json else answer.sentences:
             output.say(f"- {sentence}")
         return
-    found = what_if(study, weighed, proposals=proposals)
+    found = what_if(study, weighed, **({} if proposals is None else {"proposals": proposals}))
     if as_json:
         emit(found.to_dict(), True, "")
         return

@@ -17,6 +17,7 @@ from autoselection.cli._common import (
     Json,
     PoolOption,
     Verbose,
+    alone,
     app,
     emit,
     output,
@@ -98,6 +99,7 @@ def recipes(
     from autoselection.recipes import ready_recipe, ready_recipes
 
     if schema:
+        alone("--schema", {"NAME": name})
         from autoselection.recipes.recipe_schema import recipe_schema
 
         write_text(json.dumps(recipe_schema(), indent=2) + "\n")

@@ -19,6 +19,7 @@ from autoselection.cli._common import (
     Json,
     Set,
     Verbose,
+    alone,
     app,
     emit,
     failed,
@@ -80,6 +81,9 @@ def config_command(
     from autoselection.config import config_schema, load_config, to_yaml
     from autoselection.config_text import key_reference
 
+    if keys or schema:
+        file = {"CONFIG": path, "--set": overrides}
+        alone("--keys" if keys else "--schema", {"--schema": keys and schema, **file})
     if keys:
         write_text(key_reference())
     elif schema:
@@ -352,6 +356,10 @@ def doctor(
     from autoselection.doctor import examine, examine_config
     from autoselection.report import print_checks
 
+    if config is None and (quick or overrides):
+        raise ConfigError(
+            f"{'--quick' if quick else '--set'} has no effect: it is for a configuration, and none is named."
+        )
     if config is not None:
         from autoselection.config import load_config
 
