@@ -75,7 +75,7 @@ class _Loader(yaml.SafeLoader):
         self._count += 1
         if self._count > MAX_VALUES:  # before the rest is read, which takes its time
             raise _RefusedYaml(f"it holds more than {MAX_VALUES:,} values", mark)
-        alias = self.check_event(yaml.AliasEvent)  # type: ignore[no-untyped-call]
+        alias = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and id(node) not in self._sizes:

@@ -139,7 +139,9 @@ def whatif(
 ) -> None:
     """Tell which trial, or recipe not tried yet, would win if tasks counted otherwise, or which of two is better, without training."""
     from autoselection.diagnose import parse_weights, what_if, which_is_better
+    from autoselection.diagnose.whatif import PROPOSALS
     from autoselection.report.whatif import whatif_sheets
+    from autoselection.search.preference import SURE
     from autoselection.study import Study
 
     if weights is None and better is None:
@@ -155,13 +157,13 @@ def whatif(
         pair = words(better)
         if len(pair) != 2:
             raise ConfigError(f"--better takes two trials or recipes, such as t003,t007, not {len(pair)}.")
-        answer = which_is_better(study, *pair, weights=weighed, **({} if sure is None else {"sure": sure}))
+        answer = which_is_better(study, *pair, weights=weighed, sure=SURE if sure is None else sure)
         if as_json:
             emit(answer.to_dict(), True, "")
         for sentence in () if as_json else answer.sentences:
             output.say(f"- {sentence}")
         return
-    found = what_if(study, weighed, **({} if proposals is None else {"proposals": proposals}))
+    found = what_if(study, weighed, proposals=PROPOSALS if proposals is None else proposals)
     if as_json:
         emit(found.to_dict(), True, "")
         return

@@ -102,7 +102,7 @@ class View:
     ) -> dict[str, Any]:
         shown: dict[str, Any] = {}
         for param in space.params(operator):
-            value = params.get(param.name)
+            value: Any = params.get(param.name)
             if value is None or not (param.searched or value != param.default):
                 continue
             if param.kind == "recipe":
