@@ -125,6 +125,17 @@ def test_unknown_keys_are_refused_with_line_and_suggestion(tmp_path: Path) -> No
     assert "'search.evaluation'" in message and "did you mean 'evaluations'?" in message
 
 
+@pytest.mark.parametrize(
+    "section", [{"search": {"llm": "URL"}}, {"evaluation": {"engine": "openai", "endpoint": "URL"}}]
+)
+def test_a_password_in_an_address_is_not_repeated(tmp_path: Path, section: dict[str, Any]) -> None:
+    text = yaml.safe_dump({**GOOD, **section}).replace("URL", "{base_url: 'http://me:hunter2pass@host/v1'}")
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="leave user, password and query out of the address") as caught:
+        load_config(tmp_path / "study.yaml")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_key_that_is_a_number_is_unknown_at_its_line(tmp_path: Path) -> None:
     path = _write(tmp_path, GOOD)
     path.write_text(path.read_text() + "search:\n  evaluations: 3\n  12: 5\n")

@@ -28,6 +28,10 @@ from autoselection.seeds import check_seeds
 UNKNOWN_NAME = "unknown_name"
 
 
+class HoldsSecret(ValueError):
+    """A value is refused that may hold a password: messages do not repeat it."""
+
+
 class StrictModel(BaseModel):
     """Immutable pydantic model that refuses unknown keys, infinity and not-a-number, and truth values for numbers."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from autoselection.errors import ConfigError, MissingExtraError
+from autoselection.schema import HoldsSecret
 from autoselection.secret import Secret
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def checked_address(address: str) -> str:
     except ValueError:
         raise ValueError("the port in the address is no number from 0 to 65535") from None
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("leave user, password and query out of the address; a key comes from api_key_env")
+        raise HoldsSecret("leave user, password and query out of the address; a key comes from api_key_env")
     return address.rstrip("/")
 
 

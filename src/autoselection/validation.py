@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoselection.errors import ConfigError
-from autoselection.schema import UNKNOWN_NAME, Configured
+from autoselection.schema import UNKNOWN_NAME, Configured, HoldsSecret
 from autoselection.wording import clipped, ended, kind_of, suggestion
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -116,7 +116,9 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
     if detail["type"] == "missing":
         return f"{place}: key '{field}' is missing ({_description(model, location)})"
     shown = f" (got {clipped(repr(detail['input']))})" if isinstance(detail["input"], (str, int, float, bool)) else ""
-    if detail["type"].endswith("_type") and not shown:
+    if isinstance(detail.get("ctx", {}).get("error"), HoldsSecret):
+        shown = ""
+    elif detail["type"].endswith("_type") and not shown:
         shown = f", found {kind_of(detail['input'])}"
     return ended(f"{place}: {field}{': ' if field else ''}{reason_of(detail)}{shown}")
 
