@@ -295,6 +295,7 @@ def test_what_is_told_of_lost_rows(dropped, truncated, said):
         ({"answers": 40, "rows": 10, "tools": 10, "reasoning": 10}, []),
         ({"answers": 40, "rows": 11}, ["40 answers in 11 of 100 rows have no loss"]),
         ({"tools": 11}, ["11 of 100 rows declare tools that the chat template does not write"]),
+        ({"text": 50}, ["50 of 100 rows hold text that the chat template cuts or changes"]),
         ({"reasoning": 50}, ["50 of 100 rows hold reasoning that the chat template does not write"]),
     ],
 )

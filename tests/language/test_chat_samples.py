@@ -308,10 +308,10 @@ def test_what_a_template_never_writes_is_named(tiny_model_dir: Path) -> None:
         ConversationEncoder(load_tokenizer(tiny_model_dir), max_length=512),
         make(tiny_model_dir, THINKING),
     )
-    assert chatml.left_out(THREE) == {"reasoning"}
-    assert chatml.left_out(Conversation(THREE, TOOLS)) == {"reasoning", "tools"}
-    assert chatml.left_out([said("user", "a"), said("assistant", "b")]) == frozenset()
-    assert thinking.left_out(Conversation(THREE, TOOLS)) == {"tools"}
+    assert chatml.encode(THREE).left_out == {"reasoning"}
+    assert chatml.encode(Conversation(THREE, TOOLS)).left_out == {"reasoning", "tools"}
+    assert chatml.encode([said("user", "a"), said("assistant", "b")]).left_out == frozenset()
+    assert thinking.encode(Conversation(THREE, TOOLS)).left_out == {"tools"}
 
 
 @pytest.mark.parametrize("answer", ["<think>\nr\n</think>\n\nA", "A<tool_call>{}</tool_call>B", "A[TOOL_CALLS] x"])

@@ -216,6 +216,46 @@ def test_what_is_encoded_is_what_the_template_writes(template: str, tmp_path: Pa
     )
 
 
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("template", [*SHIPPED, *KINDS])
+def test_what_is_said_is_learnt_or_told_to_be_left_out(template: str, tmp_path: Path) -> None:
+    """Templates that cut reasoning or text from contents do it without a word: the row's own text is looked for."""
+    encoder = ConversationEncoder(tokenizer_with(template, tmp_path), max_length=1 << 30, turns="each")
+    for name in (
+        "one",
+        "thought",
+        "thought twice",
+        "never closed",
+        "tag mentioned",
+        "reasoning",
+        "reasoning twice",
+        "cut",
+    ):
+        try:
+            samples = encoder.samples(CONVERSATIONS[name])
+        except EvaluationError:
+            continue
+        learnt = squeezed("".join(decoded(encoder, sample, sample.response) for sample in samples))
+        missing = set()
+        for message in CONVERSATIONS[name].messages:
+            if message["role"] != "assistant":
+                continue
+            before, tag, answer = message["content"].rpartition("</think>")
+            opened = "<think>" if answer.startswith("<think>") else ""  # which the prompt may give
+            thoughts = [before.removeprefix("<think>"), message.get("reasoning_content", "")]
+            if any(squeezed(thought) not in learnt for thought in thoughts):
+                missing.add("reasoning")
+            if squeezed(answer.removeprefix(opened)) not in learnt:
+                missing.add("text")
+        if template == "cut contents":
+            missing.add("text")  # of the questions, which it writes in capitals
+        assert samples[0].left_out == missing, name
+        assert {sample.left_out for sample in samples} == {samples[0].left_out}
+
+
 def test_a_template_without_an_end_refuses_every_row_in_one_sentence(tmp_path: Path) -> None:
     encoder = ConversationEncoder(tokenizer_with("no end", tmp_path), max_length=1 << 30)
     with pytest.raises(EvaluationError, match="writes nothing that ends an answer"):

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from autoselection.language import packed
 from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
-from autoselection.signals import model_pass
+from autoselection.signals import ScoreReport, SignalReport, model_pass, unread_parts
 from autoselection.signals.families.lm import LanguageModelOptions, LanguageModelSignal, token_ranks, token_scores
 from autoselection.signals.model_pass import PassReader, token_batches
 
@@ -93,6 +93,9 @@ def test_scores_are_those_of_the_plain_loop(model: Any, tiny_tokenizer: Any) -> 
         "refused_by_template": 0,
         "truncated": 0,
         "turns_rewritten": 0,
+        "tools_left_out": 0,
+        "reasoning_left_out": 0,
+        "text_left_out": 0,
         "empty_response": 0,
         "response_cut_off": 0,
         "no_prompt": 0,
@@ -213,6 +216,25 @@ def test_refused_rows_are_missing_and_counted(model: Any, tiny_model_dir: Path) 
     found, stats = columns(scorer(model, tokenizer), rows)
     assert np.isnan(found["varentropy"]).tolist() == [True, False]
     assert stats["refused_by_template"] == 1
+
+
+def test_rows_of_which_the_template_cuts_something_are_counted_and_told(model: Any, tiny_model_dir: Path) -> None:
+    """DeepSeek-R1's templates cut reasoning from contents, that of the last answer, too."""
+    tokenizer = load_tokenizer(tiny_model_dir)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content.split('</think>')[-1] + '<|im_end|>\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    rows = [chat("add", "<think>\nso\n</think>\n\n5"), chat("add", "5")]
+    _, stats = columns(scorer(model, tokenizer), rows)
+    assert {name: stats[name] for name in stats if name.endswith("_left_out")} == {
+        "tools_left_out": 0,
+        "reasoning_left_out": 1,
+        "text_left_out": 0,
+    }
+    signal = SignalReport("lm", "", False, 0.0, 2, 0, {}, stats, {}, 0, 0)
+    (said,) = unread_parts(ScoreReport(2, (signal,), {}, 0.0))
+    assert said.startswith("1 of 2 rows (50%) hold reasoning that the chat template does not write")
 
 
 def test_models_that_change_their_logits_are_computed_whole(tiny_tokenizer: Any) -> None:

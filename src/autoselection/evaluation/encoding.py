@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autoselection.evaluation.row_keys import identities
 from autoselection.hashing import Hashes
-from autoselection.language.chat import ConversationEncoder, Encoded
+from autoselection.language.chat import LEFT_OUT, ConversationEncoder, Encoded
 from autoselection.pool import Pool
 
 #: Tokens kept in memory per process, about five bytes each.
@@ -29,11 +29,6 @@ DROPPED = {
     "no_response": "they have no response",
     "template": "the chat template does not render their turns",
     "trainer": "the trainer cannot hold them",
-}
-#: What the chat template never writes of rows.
-_LEFT_OUT = {
-    "tools": "declare tools that the chat template does not write: the model never sees them",
-    "reasoning": "hold reasoning that the chat template does not write: it is not learnt",
 }
 #: Share of the rows that may be dropped, or cut, before a warning says so.
 _TOLD_SHARE = 0.1
@@ -72,7 +67,7 @@ def lost_rows(
             f"{unlearnt['answers']:,} answers in {unlearnt['rows']:,} of {read:,} {units} have no loss: the chat template "
             "writes them differently once more turns follow (evaluation.sft.turns: each trains them, too)."
         )
-    for name, what in _LEFT_OUT.items():
+    for name, what in LEFT_OUT.items():
         if unlearnt.get(name, 0) > _TOLD_SHARE * read:
             said.append(f"{unlearnt[name]:,} of {read:,} {units} {what} (model.chat_template names another).")
     return [" ".join(said)] if said else []
@@ -86,7 +81,7 @@ class EncodedRow:
         responses: tokens that are learnt from.
         lost: tokens cut off its end to fit the maximum length.
         rewritten: answers without a loss, since the chat template writes them differently once more turns follow.
-        left_out: what the row has and the template never writes, see ``ConversationEncoder.left_out``.
+        left_out: what the row has and the template never writes, see ``Encoded.left_out``.
     """
 
     input_ids: NDArray[np.int32]
@@ -193,7 +188,7 @@ class EncodedSubset:
     @property
     def unlearnt(self) -> dict[str, int]:
         """What is not learnt of the rows, by count: ``answers`` and the ``rows`` they are in; rows without their ``tools``,
-        and without their ``reasoning``.
+        without their ``reasoning`` and without other ``text`` of theirs.
         """
         rewritten = [row.rewritten for row in self._rendered if row.rewritten]
         left_out = Counter(name for row in self._rendered for name in row.left_out)
@@ -224,10 +219,8 @@ class RowCache:
         missing = [row for row in np.unique(rows).tolist() if row not in self._rows]
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
-            conversations = pool.conversations(batch)
-            for row, conversation, found in zip(batch, conversations, encoder.sample_batch(conversations), strict=True):
-                left_out = encoder.left_out(conversation)
-                self._rows[row] = tuple(_encoded_row(sample, completion_only, left_out) for sample in found or ())
+            for row, found in zip(batch, encoder.sample_batch(pool.conversations(batch)), strict=True):
+                self._rows[row] = tuple(_encoded_row(sample, completion_only) for sample in found or ())
                 self._tokens += sum(len(sample.input_ids) for sample in found or ())
         encoded_rows = [self._rows[row] for row in rows.tolist()]
         if self._tokens > _CACHE_TOKENS:
@@ -247,9 +240,9 @@ def row_cache(key: tuple[object, ...]) -> RowCache:
     return cache
 
 
-def _encoded_row(encoded: Encoded, completion_only: bool, left_out: frozenset[str] = frozenset()) -> EncodedRow:
+def _encoded_row(encoded: Encoded, completion_only: bool) -> EncodedRow:
     ids = np.array(encoded.input_ids, np.int32)
     labels = np.where(np.array(encoded.response, bool), ids, np.int32(IGNORED)) if completion_only else ids
     # The first token is never predicted, so a label there teaches nothing.
     learnt = int(np.count_nonzero(labels[1:] != IGNORED))
-    return EncodedRow(ids, labels, learnt, encoded.truncated, encoded.rewritten, left_out)
+    return EncodedRow(ids, labels, learnt, encoded.truncated, encoded.rewritten, encoded.left_out)

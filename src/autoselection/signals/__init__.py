@@ -8,7 +8,7 @@ from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import PassResult, PassSignal, TokenValues
 from autoselection.signals.needs import Need
 from autoselection.signals.registry import SignalRegistry, default_registry, signal_names
-from autoselection.signals.report import ScoreReport, SignalReport, cut_rows, missing_scores
+from autoselection.signals.report import ScoreReport, SignalReport, cut_rows, missing_scores, unread_parts
 from autoselection.signals.score import load_table, score_pool, stored_signals
 from autoselection.signals.statistics import PoolStats, SignalStats, column_stats, pool_stats
 from autoselection.signals.store import SignalStore
@@ -48,4 +48,5 @@ __all__ = [
     "signal_names",
     "stored_signals",
     "train_sae",
+    "unread_parts",
 ]

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.conversation import Message, turn_text
-from autoselection.language.chat import ANSWER, CALL, REASONING, ConversationEncoder, Encoded, Row, Turns
+from autoselection.language.chat import ANSWER, CALL, LEFT_OUT, REASONING, ConversationEncoder, Encoded, Row, Turns
 from autoselection.language.chat.form import as_conversation
 from autoselection.signals.contract import PassGroup, Reads, Rows, Signal
 from autoselection.signals.inputs import Inputs
@@ -141,7 +141,7 @@ class PassResult:
         states: by signal, for each row what its reader took of each of the row's texts.
         scored: rows of which a response token was scored.
         prompted: bool[rows], those of them that have a prompt.
-        counts: rows refused by the template, truncated, and turns that it rewrote.
+        counts: rows refused by the template, truncated, or of which it leaves something out, and turns that it rewrote.
         unscored: rows without a response, and those whose response was cut off.
         whole_logits: whether the model's own logits had to be computed at all positions.
     """
@@ -473,6 +473,7 @@ def _counts(encoded: Sequence[list[Encoded] | None]) -> dict[str, int]:
         "refused_by_template": sum(found is None for found in encoded),
         "truncated": sum(any(item.truncated for item in found or ()) for found in encoded),
         "turns_rewritten": sum(item.rewritten for found in encoded for item in found or ()),
+        **{f"{name}_left_out": sum(name in found[0].left_out for found in encoded if found) for name in LEFT_OUT},
     }
 
 

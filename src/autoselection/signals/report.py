@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoselection import notebook
+from autoselection.language.chat import LEFT_OUT
 from autoselection.signals.store import Computed
 from autoselection.signals.unscored import reasons
 
@@ -113,6 +114,19 @@ def cut_rows(report: ScoreReport, share: float = 0.1) -> list[str]:
     return said
 
 
+def unread_parts(report: ScoreReport, share: float = 0.1) -> list[str]:
+    """A sentence for what the chat template does not write of more than ``share`` of the rows, so that no signal reads it."""
+    said = []
+    for name, what in LEFT_OUT.items():
+        count = max((signal.stats.get(f"{name}_left_out", 0) for signal in report.signals), default=0)
+        if count > share * report.rows:
+            said.append(
+                f"{count:,} of {report.rows:,} rows ({count / report.rows:.0%}) {what} (--chat-template or "
+                "model.chat_template names another)."
+            )
+    return said
+
+
 @dataclass(frozen=True, repr=False)
 class ScoreReport:
     """What ``score_pool`` did.
@@ -143,7 +157,7 @@ class ScoreReport:
         ]
         parts = [notebook.table(("signal", "computed in", "rows without a score"), rows, what="signals", shown=100)]
         skipped = [f"{name}: not computed, {reason}" for name, reason in self.skipped.items()]
-        said = [*missing_scores(self), *cut_rows(self), *skipped]
+        said = [*missing_scores(self), *cut_rows(self), *unread_parts(self), *skipped]
         return notebook.page(f"Signals of {notebook.counted(self.rows, 'row')}", {}, *parts, notebook.bullets(said))
 
     @property

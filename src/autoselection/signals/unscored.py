@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from autoselection.language.chat import LEFT_OUT
 from autoselection.signals.families.token_kinds import KIND_COLUMNS
 from autoselection.signals.model_pass import TOKEN_KINDS
 
@@ -47,7 +48,9 @@ def _not_of(column: str) -> frozenset[str]:
 
 
 #: Counts of other things than rows without a score.
-_OTHER = frozenset({"truncated", "turns_rewritten", "values_clipped", "whole_logits"})
+_OTHER = frozenset(
+    {"truncated", "turns_rewritten", "values_clipped", "whole_logits", *(f"{name}_left_out" for name in LEFT_OUT)}
+)
 #: For a row of which no stored count says why.
 UNKNOWN = "not scored"
 

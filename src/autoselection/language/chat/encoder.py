@@ -52,6 +52,8 @@ class Encoded:
             (``<|im_start|>assistant\n``), and the response tokens.
         kinds: kind of each token: 0 without a loss, 1 answer, 2 reasoning, 3 call of a tool; length L.
         rewritten: trained turns without a loss here, since the template writes them differently once more turns follow.
+        left_out: what the row has and the template does not write, by name: definitions of ``tools``, ``reasoning`` of a
+            trained turn, other ``text``. The same in all samples of a row.
     """
 
     input_ids: list[int]
@@ -60,6 +62,7 @@ class Encoded:
     alone: list[bool] = field(default_factory=list)
     kinds: list[int] = field(default_factory=list)
     rewritten: int = 0
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class _SegmentedText:
     segments: list[_Segment]
     spelled: list[Span]
     rewritten: int = 0
+    left_out: frozenset[str] = frozenset()
 
     @property
     def text(self) -> str:
@@ -143,17 +147,6 @@ class ConversationEncoder:
     def shows_tools(self) -> bool:
         """Whether the template writes the definitions of a row's tools."""
         return self._tooled.shows_tools
-
-    def left_out(self, row: Row) -> frozenset[str]:
-        """What a row has that its template never writes, by name: ``tools``, ``reasoning``."""
-        conversation = as_conversation(row)
-        shapes = self._shapes_of(conversation)
-        found = set()
-        if conversation.tools is not None and not shapes.shows_tools:
-            found.add("tools")
-        if any(message.get("reasoning_content") for message in conversation.messages) and not shapes.shows_reasoning:
-            found.add("reasoning")
-        return frozenset(found)
 
     def prompt(self, messages: Sequence[Message]) -> str:
         """Render ``messages`` and the header that asks the assistant to speak, as text."""
@@ -251,14 +244,13 @@ class ConversationEncoder:
 
     def _rendered(self, row: Conversation, turns: Turns) -> list[_SegmentedText]:
         trained = len(_trained(row, turns))
-        covered = 0
-        texts = []
-        for sample, spelled in self._samples(row, turns):
-            covered += len(sample.written)
-            texts.append(_SegmentedText(self._pieces(sample), spelled))
-        if covered < trained:
-            texts[0] = _SegmentedText(texts[0].segments, texts[0].spelled, trained - covered)
-        return texts
+        samples = self._samples(row, turns)
+        rewritten = [trained - sum(len(sample.written) for sample, _ in samples), *(0 for _ in samples[1:])]
+        tools = frozenset({"tools"} if row.tools is not None and not self._tooled.shows_tools else ())
+        return [
+            _SegmentedText(self._pieces(sample), spelled, missed, sample.left_out | tools)
+            for (sample, spelled), missed in zip(samples, rewritten, strict=True)
+        ]
 
     def _samples(self, row: Conversation, turns: Turns) -> list[tuple[RenderedSample, list[Span]]]:
         """Texts with what has a loss in them, and the control tokens that are text."""
@@ -293,7 +285,7 @@ class ConversationEncoder:
             if text != real.text(_count(sample, len(given.messages), samples)):
                 return self._conflict(real, shapes, trained, turns)
             written = tuple(turn.shifted(lambda at, of=sample.text: marker.place(of, at)) for turn in sample.written)
-            found.append((RenderedSample(text, written), spelled))
+            found.append((RenderedSample(text, written, sample.left_out), spelled))
         return found
 
     def _conflict(
@@ -347,8 +339,11 @@ class ConversationEncoder:
             response, alone, kinds = _masks(text.segments, offsets)
             end = self.max_length
             results.append(
-                Encoded(ids[:end], response[:end], max(0, len(ids) - end), alone[:end], kinds[:end], text.rewritten)
-            )
+                Encoded(
+                    ids[:end], response[:end], max(0, len(ids) - end), alone[:end], kinds[:end], text.rewritten,
+                    text.left_out,
+                )
+            )  # fmt: skip
         return results
 
     def _tokens(self, texts: Sequence[tuple[str, Sequence[Span]]]) -> list[tuple[list[int], Offsets]]:

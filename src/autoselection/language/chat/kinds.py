@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from autoselection.marks import CALL_TAGS, CLOSINGS, GLAIVE_CALL, MISTRAL_CALLS, OPENINGS
@@ -12,7 +13,17 @@ from autoselection.marks import REASONING as REASONING_MARKS
 #: Kinds of tokens, see ``Encoded.kinds``.
 NOT_TRAINED, ANSWER, REASONING, CALL = range(4)
 
+#: What rows have that a template may not write: see ``Encoded.left_out``.
+LEFT_OUT: Mapping[str, str] = MappingProxyType(
+    {
+        "tools": "declare tools that the chat template does not write: the model never sees them",
+        "reasoning": "hold reasoning that the chat template does not write: it is neither learnt nor scored",
+        "text": "hold text that the chat template cuts or changes: it is neither learnt nor scored as it stands there",
+    }
+)
+
 _OPENING = re.compile(rf"\s*({OPENINGS})", re.IGNORECASE)
+_LEADING = re.compile(rf"\A\s*(?:{OPENINGS})", re.IGNORECASE)
 _OPENED = re.compile(rf"(?:{OPENINGS})\s*\Z", re.IGNORECASE)
 _CLOSED = re.compile(rf"(.*?)(?:{CLOSINGS})\s*", re.DOTALL | re.IGNORECASE)
 _CLOSED_BY = {
@@ -47,6 +58,44 @@ def content_of(message: Mapping[str, Any], text: str, start: int, behind: int) -
             break
         content = content[thought.end() :]
     return (start, start) if not content else (start, behind)
+
+
+def left_out_of(message: Mapping[str, Any], written: str) -> frozenset[str]:
+    """What a message says and ``written`` does not hold: its ``reasoning`` (in a field or between tags), other ``text``.
+
+    Blanks do not count, nor what marks reasoning: templates write both in their own way.
+    """
+    found = set()
+    content = message["content"]
+    thoughts = [message.get("reasoning_content", "")]
+    if not _holds(written, content):
+        between_tags, content = _split(content)
+        thoughts += between_tags
+    if not all(_holds(written, thought) for thought in thoughts):
+        found.add("reasoning")
+    if not _holds(written, content):
+        found.add("text")
+    return frozenset(found)
+
+
+def has_answer(written: str, message: Mapping[str, Any]) -> bool:
+    """Whether ``written`` holds what a message says, blanks and reasoning aside."""
+    content: str = message["content"]
+    return content.strip() in written or _holds(written, _split(content)[1])
+
+
+def _split(content: str) -> tuple[list[str], str]:
+    """What a content has in front of tags that close reasoning, and the rest; without the tags around both."""
+    thoughts = []
+    while (thought := _CLOSED.match(content)) is not None:
+        thoughts.append(_LEADING.sub("", thought[1], count=1))
+        content = content[thought.end() :]
+    return thoughts, _LEADING.sub("", content, count=1)
+
+
+def _holds(written: str, text: str) -> bool:
+    """Whether a text stands in another, blanks aside."""
+    return text.strip() in written or "".join(text.split()) in "".join(written.split())
 
 
 def kinds_of(

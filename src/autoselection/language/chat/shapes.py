@@ -96,13 +96,6 @@ class Shapes:
         text = self.template.render_or_none([{"role": "user", "content": "x"}], [tool])
         return text is not None and mark(0) in text
 
-    @cached_property
-    def shows_reasoning(self) -> bool:
-        """Whether the template writes the reasoning of a last answer."""
-        answer = {"role": "assistant", "content": "x", "reasoning_content": mark(0)}
-        text = self.template.render_or_none([{"role": "user", "content": "x"}, answer])
-        return text is not None and mark(0) in text
-
     def sample(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> list[RenderedSample] | None:
         """The samples of a row of plain texts; None if the template has to tell.
 

@@ -9,14 +9,14 @@ history), the text of the whole conversation does not hold what had to be writte
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from autoselection.errors import EvaluationError
 from autoselection.language.chat.form import Form, TemplateInput
-from autoselection.language.chat.kinds import content_of, kinds_of
+from autoselection.language.chat.kinds import content_of, has_answer, kinds_of, left_out_of
 from autoselection.language.chat.template import TOOL, ChatTemplate, TemplateBroken
 
 Turns = Literal["all", "last", "each"]
@@ -37,6 +37,7 @@ class WrittenTurn:
         content_end: where that ends.
         end: behind the end mark.
         parts: pieces of ``start`` to ``end`` with their kinds, in order: (end of the piece, kind).
+        left_out: what the message says and the template does not write: ``reasoning``, ``text``.
     """
 
     turn: int
@@ -46,6 +47,7 @@ class WrittenTurn:
     content_end: int
     end: int
     parts: tuple[tuple[int, int], ...] = ()
+    left_out: frozenset[str] = frozenset()
 
     def shifted(self, place: object) -> WrittenTurn:
         """The same in another text: ``place`` maps characters."""
@@ -57,10 +59,16 @@ class WrittenTurn:
 
 @dataclass(frozen=True)
 class RenderedSample:
-    """A rendered text and the turns in it that have a loss."""
+    """A rendered text and the turns in it that have a loss.
+
+    Attributes:
+        left_out: what the row says and the template does not write: ``reasoning`` of a turn that is trained, ``text`` of
+            any turn. All samples of a row have the same.
+    """
 
     text: str
     written: tuple[WrittenTurn, ...]
+    left_out: frozenset[str] = frozenset()
 
 
 class Rendering:
@@ -153,11 +161,12 @@ class Writer:
         whole = rendering.text(len(rendering))
         wanted = list(trained[-1:] if turns == "last" else trained)
         found = {turn: self.written(rendering, turn) for turn in wanted}
+        left_out = _left_out(rendering.given.messages, whole, found)
         samples: list[RenderedSample] = []
         text = whole
         while True:
             here = [turn for turn in wanted if _stands(rendering.text(turn + 1), text, found[turn])]
-            samples.append(RenderedSample(text, tuple(found[turn] for turn in here)))
+            samples.append(RenderedSample(text, tuple(found[turn] for turn in here), left_out))
             wanted = [turn for turn in wanted if turn not in here]
             if turns != "each" or not wanted:
                 return samples
@@ -177,7 +186,8 @@ class Writer:
         end, behind = self._end(rendering, turn, text, start)
         content, content_end = content_of(message, text, start, behind)
         parts = kinds_of(message, text, start, content, content_end, end)
-        return WrittenTurn(turn, header, start, content, content_end, end, parts)
+        left_out = left_out_of(message, text[header:behind])
+        return WrittenTurn(turn, header, start, content, content_end, end, parts, left_out)
 
     def _start(self, rendering: Rendering, turn: int, text: str) -> tuple[int, int]:
         """Where the header and what the model writes begin."""
@@ -290,6 +300,19 @@ class Writer:
 def _stands(alone: str, text: str, written: WrittenTurn) -> bool:
     """Whether a turn stands in ``text`` as where it was the last."""
     return text[: written.end] == alone[: written.end]
+
+
+def _left_out(messages: Sequence[Form], whole: str, found: Mapping[int, WrittenTurn]) -> frozenset[str]:
+    """What the template does not write of the turns in ``found``, and of the texts of the others.
+
+    Those may do without their reasoning, which templates cut from history. Results of tools are written in many ways.
+    """
+    missing = {name for turn in found.values() for name in turn.left_out}
+    if "text" not in missing:
+        others = (message for turn, message in enumerate(messages) if turn not in found and message["role"] != "tool")
+        if not all(has_answer(whole, message) for message in others):
+            missing.add("text")
+    return frozenset(missing)
 
 
 def _common(one: str, other: str) -> int:
