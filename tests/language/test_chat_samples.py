@@ -372,3 +372,40 @@ def test_the_mark_that_ends_an_answer_is_told_where_the_template_strips_it(tiny_
     spelled = "{% for m in messages %}{{ m.role + ': ' + m.content|trim + '\n<END>\n' }}{% endfor %}"
     encoder = make(tiny_model_dir, spelled + "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")
     assert encoder.end_mark([said("user", "a?"), said("assistant", "A ")]) == "<END>"
+
+
+@pytest.mark.parametrize("template", [None, "THINKING", "LAST"])
+@pytest.mark.parametrize("blank", ["", "\n"])
+def test_turns_beyond_the_longest_sequence_are_not_rendered_for_nothing(
+    tiny_model_dir: Path, monkeypatch: Any, template: str | None, blank: str
+) -> None:
+    """What is encoded of a long conversation is the beginning of all of it, at the price of that beginning."""
+    rows = []
+    for turns in (40, 200):
+        row = []
+        for number in range(turns):
+            row += [
+                said("user", f"question {number}"),
+                said("assistant", f"<think>\n{number}\n</think>\n\nanswer{blank}"),
+            ]
+        rows.append(row)
+
+    def made(length: int) -> ConversationEncoder:
+        tokenizer = load_tokenizer(tiny_model_dir)
+        if template is not None:
+            tokenizer.chat_template = {"THINKING": THINKING, "LAST": LAST}[template]
+        return ConversationEncoder(tokenizer, max_length=length)
+
+    whole, cut = made(1 << 30), made(800)
+    for row in rows:
+        every, found = whole.encode(row), cut.encode(row)
+        for name in ("input_ids", "response", "alone", "kinds"):
+            assert getattr(found, name) == getattr(every, name)[:800], name
+        assert found.truncated == len(every.input_ids) - 800
+    calls = []
+    render = cut.template.render
+    monkeypatch.setattr(
+        cut.template, "render", lambda *given, **more: calls.append(len(given[0])) or render(*given, **more)
+    )
+    cut.encode(rows[1])
+    assert len(calls) < 100, len(calls)  # 400 and more for all turns

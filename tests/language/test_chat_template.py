@@ -145,3 +145,63 @@ def test_a_trace_function_of_others_stays(encoder_with):
         assert sys.gettrace() is mine
     finally:
         sys.settrace(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux")
+def test_a_conversation_that_takes_too_much_memory_is_left_out_and_the_template_is_not_blamed(
+    encoder_with, monkeypatch
+):
+    monkeypatch.setattr("autoselection.language.chat.template.MOST_MEMORY", 32 << 20)
+    encoder = encoder_with(LOOP)
+    huge = [{"role": "user", "content": "😀" * 6_000_000}, CHAT[1]]
+    first, refused, last = encoder.encode_batch([CHAT, huge, CHAT])
+    assert refused is None
+    assert first == last == encoder.encode(CHAT)
+    with pytest.raises(
+        EvaluationError, match=r"conversation of 2 turns \(6,000,001 characters\) takes more than"
+    ) as error:
+        encoder.encode(huge)
+    assert not isinstance(error.value, TemplateBroken)
+
+
+def test_a_row_pays_for_its_own_memory_not_for_that_of_the_rows_before(encoder_with, monkeypatch):
+    encoder, calls = encoder_with(LOOP), []
+    wanted = encoder.encode_batch([CHAT] * 3)
+    render = encoder.template.render
+
+    def full_once(*given: Any, **more: Any) -> str:
+        calls.append(given)
+        if len(calls) == 2:
+            raise MemoryError
+        return render(*given, **more)
+
+    monkeypatch.setattr(encoder.template, "render", full_once)
+    assert encoder.encode_batch([CHAT] * 3) == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux")
+def test_memory_grows_with_the_length_of_a_conversation_not_with_its_square(tiny_model_dir, monkeypatch):
+    """Every turn is rendered up to; all these texts at once were 80 MB here, and more than the limit for long traces."""
+    from autoselection.language.models import load_tokenizer
+
+    tokenizer = load_tokenizer(tiny_model_dir)
+    tokenizer.chat_template = LOOP
+    encoder = ConversationEncoder(tokenizer, max_length=100, turns="each")
+    encoder.encode(CHAT)
+    monkeypatch.setattr("autoselection.language.chat.template.MOST_MEMORY", 40 << 20)
+    exchange = [{"role": "user", "content": "😀" + "dump " * 550}, {"role": "assistant", "content": "b\n"}]
+    (found,) = encoder.sample_batch([exchange * 120])
+    assert found is not None and found[0].truncated > 300_000
+
+
+def test_a_conversation_that_takes_too_long_is_left_out(encoder_with, monkeypatch):
+    monkeypatch.setattr("autoselection.language.chat.template._MOST_STEPS", 1_000)
+    encoder = encoder_with(LOOP)
+    long = [{"role": "user" if i % 2 == 0 else "assistant", "content": f"turn {i}"} for i in range(2_000)]
+    refused, fine = encoder.encode_batch([long, CHAT])
+    assert refused is None and fine is not None
+    with pytest.raises(
+        EvaluationError, match=r"takes more than 1,000 steps for one conversation of 2,000 turns"
+    ) as error:
+        encoder.encode(long)
+    assert not isinstance(error.value, TemplateBroken)

@@ -243,7 +243,7 @@ def test_what_is_said_is_learnt_or_told_to_be_left_out(template: str, tmp_path: 
         for message in CONVERSATIONS[name].messages:
             if message["role"] != "assistant":
                 continue
-            before, tag, answer = message["content"].rpartition("</think>")
+            before, _, answer = message["content"].rpartition("</think>")
             opened = "<think>" if answer.startswith("<think>") else ""  # which the prompt may give
             thoughts = [before.removeprefix("<think>"), message.get("reasoning_content", "")]
             if any(squeezed(thought) not in learnt for thought in thoughts):

@@ -8,13 +8,14 @@ scoring, so that all see the same tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoselection.conversation import Conversation, Message
+from autoselection.conversation import Conversation, Message, turn_text
 from autoselection.errors import EvaluationError
 from autoselection.language.chat.form import (
     Marker,
@@ -28,7 +29,14 @@ from autoselection.language.chat.form import (
 from autoselection.language.chat.kinds import NOT_TRAINED
 from autoselection.language.chat.options import ChatOptions
 from autoselection.language.chat.shapes import Shapes
-from autoselection.language.chat.template import ChatTemplate, TemplateBroken, check_template, limited_memory
+from autoselection.language.chat.template import (
+    MOST_MEMORY,
+    ChatTemplate,
+    TemplateBroken,
+    check_template,
+    lifted_memory,
+    limited_memory,
+)
 from autoselection.language.chat.tokens import Offsets, Span, TextTokenizer, control_pattern
 from autoselection.language.chat.writing import RenderedSample, Rendering, Turns, Writer
 
@@ -36,6 +44,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Row = Conversation | Sequence[Message]
+
+#: Trained turns above which it is looked how many of them the longest sequence holds at all: each is rendered up to, and
+#: conversations as long as that seldom have the shape of another one.
+_MANY_TURNS = 32
+#: Characters a token of the longest sequence above which a text is taken for longer than that.
+_LONG_TEXT = 4
 
 
 @dataclass(frozen=True)
@@ -151,7 +165,8 @@ class ConversationEncoder:
     def prompt(self, messages: Sequence[Message]) -> str:
         """Render ``messages`` and the header that asks the assistant to speak, as text."""
         given, shapes = self._given(as_conversation(messages))
-        return shapes.template.render(given.messages, given.tools, add_generation_prompt=True)
+        with self._one_row(messages):
+            return shapes.template.render(given.messages, given.tools, add_generation_prompt=True)
 
     def encode(self, row: Row) -> Encoded:
         """Encode one conversation as a whole; L <= ``max_length``.
@@ -187,7 +202,7 @@ class ConversationEncoder:
         Raises:
             EvaluationError: the chat template refuses the conversation.
         """
-        with limited_memory():
+        with self._one_row(messages):
             sample, spelled = self._samples(as_conversation(messages), "last")[0]
         last = sample.written[-1]
         ids, offsets = self._tokens(
@@ -203,7 +218,7 @@ class ConversationEncoder:
         Raises:
             EvaluationError: the chat template refuses the conversation.
         """
-        with limited_memory():
+        with self._one_row(messages):
             sample, _ = self._samples(as_conversation(messages), "last")[0]
         last = sample.written[-1]
         return sample.text[last.content_end : last.end].strip()
@@ -215,7 +230,7 @@ class ConversationEncoder:
             EvaluationError: the chat template refuses the conversation.
         """
         asked: list[Message] = [*messages, {"role": "assistant", "content": "x"}]
-        with limited_memory():
+        with self._one_row(messages):
             sample, spelled = self._samples(as_conversation(asked), "last")[0]
         before = sample.text[: sample.written[-1].start]
         return self._tokens([(before, [span for span in spelled if span[1] <= len(before)])])[0][0]
@@ -238,18 +253,37 @@ class ConversationEncoder:
         """Whether some text of the row spells one of the tokenizer's control tokens."""
         return self._control is not None and any(map(self._control.search, texts_of(given)))
 
+    @contextmanager
+    def _one_row(self, messages: Sequence[Message]) -> Iterator[None]:
+        """One conversation is encoded: within the limit of memory, with a sentence where that does not do."""
+        try:
+            with limited_memory():
+                yield
+        except MemoryError as error:
+            characters = sum(len(turn_text(message)) for message in messages)
+            raise EvaluationError(
+                f"A conversation of {len(messages):,} turns ({characters:,} characters) takes more than "
+                f"{MOST_MEMORY >> 30} GiB of memory in the chat template of '{self.template.name}': shorten it."
+            ) from error
+
     def _texts(self, row: Row, turns: Turns) -> list[_SegmentedText]:
-        with limited_memory():
+        with self._one_row(as_conversation(row).messages):
             return self._rendered(as_conversation(row), turns)
 
+    def _rendered_or_none(self, row: Row, turns: Turns, most: int | None) -> list[_SegmentedText] | None:
+        """The first ``most`` texts of a row; None if the template refuses it, which encode() raises."""
+        try:
+            return self._rendered(as_conversation(row), turns)[:most]
+        except TemplateBroken:
+            raise
+        except EvaluationError:
+            return None
+
     def _rendered(self, row: Conversation, turns: Turns) -> list[_SegmentedText]:
-        trained = len(_trained(row, turns))
-        samples = self._samples(row, turns)
-        rewritten = [trained - sum(len(sample.written) for sample, _ in samples), *(0 for _ in samples[1:])]
         tools = frozenset({"tools"} if row.tools is not None and not self._tooled.shows_tools else ())
         return [
-            _SegmentedText(self._pieces(sample), spelled, missed, sample.left_out | tools)
-            for (sample, spelled), missed in zip(samples, rewritten, strict=True)
+            _SegmentedText(self._pieces(sample), spelled, sample.rewritten, sample.left_out | tools)
+            for sample, spelled in self._samples(row, turns)
         ]
 
     def _samples(self, row: Conversation, turns: Turns) -> list[tuple[RenderedSample, list[Span]]]:
@@ -258,12 +292,22 @@ class ConversationEncoder:
         trained = _trained(row, turns)
         spells = self._spells(given)
         if not spells:
-            samples = shapes.sample(given, trained, turns)
+            rendering = Rendering(shapes.template, given)
+            reach = self._reach(rendering) if turns == "all" and len(trained) > _MANY_TURNS else None
+            samples = shapes.sample(rendering, trained, turns, learn=reach is None)
             if samples is None:
                 shapes.check(given)
-                samples = shapes.writer.samples(Rendering(shapes.template, given), trained, turns)
+                samples = shapes.writer.samples(rendering, trained, turns, reach)
             return [(sample, []) for sample in samples]
         return self._marked_samples(given, shapes, trained, turns)
+
+    def _reach(self, rendering: Rendering) -> int | None:
+        """How many characters of a conversation the longest sequence holds; None if that is all of it, or nearly so."""
+        if len(rendering.whole) <= _LONG_TEXT * self.max_length:
+            return None
+        with lifted_memory():
+            ids, offsets = self._tokens([(rendering.whole, [])])[0]
+        return int(offsets[self.max_length - 1][1]) if len(ids) > self.max_length else None
 
     def _marked_samples(
         self, given: TemplateInput, shapes: Shapes, trained: Sequence[int], turns: Turns
@@ -285,7 +329,7 @@ class ConversationEncoder:
             if text != real.text(_count(sample, len(given.messages), samples)):
                 return self._conflict(real, shapes, trained, turns)
             written = tuple(turn.shifted(lambda at, of=sample.text: marker.place(of, at)) for turn in sample.written)
-            found.append((RenderedSample(text, written, sample.left_out), spelled))
+            found.append((replace(sample, text=text, written=written), spelled))
         return found
 
     def _conflict(
@@ -321,14 +365,12 @@ class ConversationEncoder:
 
     def _batch(self, rows: Sequence[Row], turns: Turns, most: int | None) -> list[list[Encoded] | None]:
         texts: list[list[_SegmentedText] | None] = []
-        with limited_memory():
-            for row in rows:
-                try:
-                    texts.append(self._rendered(as_conversation(row), turns)[:most])
-                except TemplateBroken:
-                    raise
-                except EvaluationError:  # encode() raises it
-                    texts.append(None)
+        while (begun := len(texts)) < len(rows):
+            with suppress(MemoryError), limited_memory():
+                for row in rows[begun:]:
+                    texts.append(self._rendered_or_none(row, turns, most))
+            if len(texts) == begun:  # the row had all of the memory to itself; others did not, and are tried again
+                texts.append(None)
         encoded = iter(self._encoded([text for found in texts if found is not None for text in found]))
         return [None if found is None else [next(encoded) for _ in found] for found in texts]
 

@@ -49,6 +49,7 @@ class _Pattern:
     order: list[int]
     written: tuple[WrittenTurn, ...]
     anchors: Mapping[int, _Anchor]
+    rewritten: int
 
     def text(self, contents: Sequence[str]) -> str:
         parts = [self.pieces[0]]
@@ -60,7 +61,8 @@ class _Pattern:
         lengths = list(accumulate((len(messages[number]["content"]) for number in self.order), initial=0))
         places = {at: anchor.characters + lengths[anchor.marks] for at, anchor in self.anchors.items()}
         turns = (turn.shifted(places.__getitem__) for turn in self.written)
-        return RenderedSample(text, tuple(_with_kinds(messages[turn.turn], text, turn) for turn in turns))
+        written = tuple(_with_kinds(messages[turn.turn], text, turn) for turn in turns)
+        return RenderedSample(text, written, rewritten=self.rewritten)
 
 
 class Shapes:
@@ -96,12 +98,18 @@ class Shapes:
         text = self.template.render_or_none([{"role": "user", "content": "x"}], [tool])
         return text is not None and mark(0) in text
 
-    def sample(self, given: TemplateInput, trained: Sequence[int], turns: Turns) -> list[RenderedSample] | None:
+    def sample(
+        self, rendering: Rendering, trained: Sequence[int], turns: Turns, *, learn: bool = True
+    ) -> list[RenderedSample] | None:
         """The samples of a row of plain texts; None if the template has to tell.
+
+        Args:
+            learn: find out what the template does with conversations of this shape, if that is not known.
 
         Raises:
             EvaluationError: the template refuses conversations of this shape.
         """
+        given = rendering.given
         contents = [message["content"] for message in given.messages]
         if given.tools is not None or any(len(message) > 2 for message in given.messages):
             return None
@@ -110,9 +118,11 @@ class Shapes:
         if self._telling is not None and any(map(self._telling.search, contents)):
             return None
         key = (tuple(message["role"] for message in given.messages), tuple(trained), turns)
+        if not learn and key not in self._patterns:
+            return None
         patterns = self._pattern(key, given)
         first = patterns[0].text(contents)
-        if first != self.template.render(given.messages):
+        if first != rendering.whole:
             return None
         texts = [first, *(pattern.text(contents) for pattern in patterns[1:])]
         return [pattern.sample(given.messages, text) for pattern, text in zip(patterns, texts, strict=True)]
@@ -251,7 +261,7 @@ def _pattern_of(sample: RenderedSample) -> _Pattern:
     for at in ends:
         before = [item for item in found if item.end() <= at]
         anchors[at] = _Anchor(at - sum(len(item[0]) for item in before), len(before))
-    return _Pattern(pieces[::2], [int(number) for number in pieces[1::2]], sample.written, anchors)
+    return _Pattern(pieces[::2], [int(number) for number in pieces[1::2]], sample.written, anchors, sample.rewritten)
 
 
 def _sought(text: str) -> set[str]:

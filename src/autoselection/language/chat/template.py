@@ -33,8 +33,8 @@ _MOST_STEPS = 1_000_000
 _STEP = "autoselection_step"
 #: Processor time that one rendering may take (s); ordinary ones take a thousandth.
 _MOST_SECONDS = 5.0
-#: Memory that one rendering may take on top of what the process has (bytes).
-_MOST_MEMORY = 1 << 30
+#: Memory that encoding one conversation may take on top of what the process has (bytes).
+MOST_MEMORY = 1 << 30
 #: Longest template (characters): those of released models have up to 30,000.
 _LONGEST = 200_000
 #: Largest number that may stand in a template, largest that may multiply there, and what gives a text a huge width.
@@ -174,7 +174,7 @@ class ChatTemplate:
                 f"(model.chat_template): {', '.join(sorted(tokenizer.chat_template))}."
             ) from error
         self._steps = _Steps()
-        self._compiled = False
+        self._prepared = False
         self._program: Any = None
 
     @property
@@ -193,26 +193,20 @@ class ChatTemplate:
             tools: list of tool definitions, or None.
 
         Raises:
-            EvaluationError: the template refuses these messages.
+            EvaluationError: the template refuses these messages, or takes too long for them.
+            MemoryError: they take more memory than one conversation may, see :func:`limited_memory`.
             TemplateBroken: it can be used for no messages, or does not come to an end.
         """
-        from jinja2 import TemplateError, TemplateSyntaxError
+        from jinja2 import TemplateError
 
+        if not self._prepared:
+            self._prepare()
         try:
             with limited_memory():
                 return self._rendered(messages, tools, add_generation_prompt)
-        except TemplateSyntaxError as error:
-            raise TemplateBroken(
-                f"The chat template of '{self.name}' cannot be used: {str(error.message).rstrip('.')} (line {error.lineno})."
-            ) from error
         except _RenderingTooLong as error:
-            raise TemplateBroken(
-                f"The chat template of '{self.name}' does not come to an end ({error}): fix it or name another template."
-            ) from error
-        except MemoryError as error:
-            raise TemplateBroken(
-                f"The chat template of '{self.name}' asks for more than {_MOST_MEMORY >> 30} GiB of memory for one "
-                "conversation: fix it or name another template."
+            raise EvaluationError(
+                f"The chat template of '{self.name}' takes {error} of {len(messages):,} turns: shorten it."
             ) from error
         except (TemplateError, *_RUNTIME) as error:
             roles = ", ".join(message["role"] for message in messages)
@@ -228,6 +222,7 @@ class ChatTemplate:
         """:meth:`render`; None if the template refuses these messages.
 
         Raises:
+            MemoryError: they take more memory than one conversation may.
             TemplateBroken: it can be used for no messages, or does not come to an end.
         """
         try:
@@ -240,12 +235,43 @@ class ChatTemplate:
     def _rendered(self, messages: Sequence[Mapping[str, Any]], tools: Any, prompt: bool) -> str:
         if not messages:
             raise ValueError("there is no message")
-        if not self._compiled:
-            self._program, self._compiled = self._compile(), True
         if self._program is None:
             with _Limit():
                 return self._by_library(messages, tools, prompt)
         return self._run(self._program, messages, tools, prompt)
+
+    def _prepare(self) -> None:
+        """Compile the template, and see that it comes to an end for the smallest conversations: if not, it never will.
+
+        Whatever takes too much later is a conversation that is too large.
+
+        Raises:
+            TemplateBroken: it can be used for no messages, or does not come to an end.
+        """
+        from jinja2 import TemplateError, TemplateSyntaxError
+
+        try:
+            with limited_memory():
+                self._program = self._compile()
+                for messages, tools in _PROBES:
+                    try:
+                        self._rendered(messages, tools, True)
+                    except (TemplateError, *_RUNTIME):  # it does not take such a conversation
+                        continue
+        except TemplateSyntaxError as error:
+            raise TemplateBroken(
+                f"The chat template of '{self.name}' cannot be used: {str(error.message).rstrip('.')} (line {error.lineno})."
+            ) from error
+        except _RenderingTooLong as error:
+            raise TemplateBroken(
+                f"The chat template of '{self.name}' does not come to an end ({error}): fix it or name another template."
+            ) from error
+        except MemoryError as error:
+            raise TemplateBroken(
+                f"The chat template of '{self.name}' asks for more than {MOST_MEMORY >> 30} GiB of memory for one "
+                "conversation: fix it or name another template."
+            ) from error
+        self._prepared = True
 
     def _run(self, program: Any, messages: Sequence[Mapping[str, Any]], tools: Any, prompt: bool) -> str:
         self._steps.begin()
@@ -302,7 +328,7 @@ TOOL: dict[str, Any] = {
     "type": "function",
     "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}},
 }
-#: Conversations by which rendering is compared with the library's.
+#: Conversations by which rendering is compared with the library's, and which take next to nothing.
 _PROBES: tuple[tuple[list[dict[str, Any]], Any], ...] = (
     ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}], None),
     (
@@ -313,6 +339,10 @@ _PROBES: tuple[tuple[list[dict[str, Any]], Any], ...] = (
             {"role": "tool", "name": "f", "content": "2", "tool_call_id": "call00001"},
         ],
         [TOOL],
+    ),
+    (
+        [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+        None,
     ),
 )
 
@@ -405,7 +435,7 @@ _memory_limited = threading.local()
 
 @contextmanager
 def limited_memory() -> Iterator[None]:
-    """Let the process grow by :data:`_MOST_MEMORY` and no further, where the system tells its size and keeps limits.
+    """Let the process grow by :data:`MOST_MEMORY` and no further, where the system tells its size and keeps limits.
 
     A text can be doubled forty times within forty lines, and one operation cannot be stopped from outside. Around many
     renderings it is cheaper than around each: within, further limits are not set.
@@ -418,17 +448,34 @@ def limited_memory() -> Iterator[None]:
 
     with _memory_lock:  # two threads would take each other's limit for the one to go back to
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        most = int(pages.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") + _MOST_MEMORY
+        most = int(pages.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") + MOST_MEMORY
         if soft != resource.RLIM_INFINITY and soft <= most:
             yield
             return
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
         _memory_limited.now = True
+        _memory_limited.limits = (most, hard), (soft, hard)
         try:
             yield
         finally:
             _memory_limited.now = False
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@contextmanager
+def lifted_memory() -> Iterator[None]:
+    """Within :func:`limited_memory`: what is no template is not limited. A tokenizer without memory ends the process."""
+    if not getattr(_memory_limited, "now", False):
+        yield
+        return
+    import resource
+
+    limited, before = _memory_limited.limits
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limited)
 
 
 class _Limit:

@@ -8,6 +8,7 @@ history), the text of the whole conversation does not hold what had to be writte
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,29 +65,42 @@ class RenderedSample:
     Attributes:
         left_out: what the row says and the template does not write: ``reasoning`` of a turn that is trained, ``text`` of
             any turn. All samples of a row have the same.
+        rewritten: turns that should have a loss and stand in none of the row's samples; 0 in all samples but the first.
     """
 
     text: str
     written: tuple[WrittenTurn, ...]
     left_out: frozenset[str] = frozenset()
+    rewritten: int = 0
 
 
 class Rendering:
-    """One conversation, rendered up to each of its turns when that is asked for."""
+    """One conversation, rendered up to each of its turns when that is asked for.
+
+    Only the whole and what was asked for last are kept: the texts up to every turn of a long conversation are its
+    square.
+    """
 
     def __init__(self, template: ChatTemplate, given: TemplateInput) -> None:
         self.given = given
         self._template = template
-        self._texts: dict[int, str] = {}
+        self._last = 0, ""
 
     def __len__(self) -> int:
         return len(self.given.messages)
 
     def text(self, count: int) -> str:
         """The first ``count`` messages."""
-        if count not in self._texts:
-            self._texts[count] = self._template.render(self.given.messages[:count], self.given.tools)
-        return self._texts[count]
+        if count == len(self):
+            return self.whole
+        if count != self._last[0]:
+            self._last = count, self._template.render(self.given.messages[:count], self.given.tools)
+        return self._last[1]
+
+    @cached_property
+    def whole(self) -> str:
+        """All messages."""
+        return self._template.render(self.given.messages, self.given.tools)
 
     def prompt(self, count: int) -> str | None:
         """The first ``count`` messages, and the assistant asked to speak; None if inference could not ask so."""
@@ -145,7 +159,9 @@ class Writer:
         prompt = self.template.render(asked, add_generation_prompt=True)
         return text.startswith(prompt) and not text[len(prompt) :].partition(_FILLERS[0])[0].strip()
 
-    def samples(self, rendering: Rendering, trained: Sequence[int], turns: Turns) -> list[RenderedSample]:
+    def samples(
+        self, rendering: Rendering, trained: Sequence[int], turns: Turns, reach: int | None = None
+    ) -> list[RenderedSample]:
         """The texts to train on, and what has a loss in them.
 
         The first is the whole conversation. With ``all`` it is the only one, and a turn has a loss where it stands
@@ -154,23 +170,35 @@ class Writer:
 
         Args:
             trained: indices of the assistant's messages that are learnt from.
+            reach: characters of the whole conversation that are kept, if not all are: turns behind them are not looked
+                for. Not for ``each``.
 
         Raises:
             EvaluationError: the template refuses the conversation, or a turn cannot be followed.
         """
-        whole = rendering.text(len(rendering))
-        wanted = list(trained[-1:] if turns == "last" else trained)
-        found = {turn: self.written(rendering, turn) for turn in wanted}
+        whole = rendering.whole
+        found: dict[int, WrittenTurn] = {}
+        here: list[int] = []
+        elsewhere: dict[int, bytes] = {}
+        for turn in trained[-1:] if turns == "last" else trained:
+            found[turn] = self.written(rendering, turn)
+            text, start, end = rendering.text(turn + 1), found[turn].start, found[turn].end
+            if reach is not None and start >= reach and text[:start] == whole[:start]:
+                del found[turn]  # it would stand behind what is kept, and so would all later ones
+                break
+            if text[:end] == whole[:end]:
+                here.append(turn)
+            else:  # it does not stand there as where it was the last
+                elsewhere[turn] = _digest(text[:end]) if turns == "each" else b""
         left_out = _left_out(rendering.given.messages, whole, found)
-        samples: list[RenderedSample] = []
-        text = whole
-        while True:
-            here = [turn for turn in wanted if _stands(rendering.text(turn + 1), text, found[turn])]
+        rewritten = 0 if turns == "each" else len(elsewhere)
+        samples = [RenderedSample(whole, tuple(found[turn] for turn in here), left_out, rewritten)]
+        while turns == "each" and elsewhere:
+            text = rendering.text(max(elsewhere) + 1)
+            here = [turn for turn, beginning in elsewhere.items() if beginning == _digest(text[: found[turn].end])]
             samples.append(RenderedSample(text, tuple(found[turn] for turn in here), left_out))
-            wanted = [turn for turn in wanted if turn not in here]
-            if turns != "each" or not wanted:
-                return samples
-            text = rendering.text(wanted[-1] + 1)
+            elsewhere = {turn: beginning for turn, beginning in elsewhere.items() if turn not in here}
+        return samples
 
     def written(self, rendering: Rendering, turn: int) -> WrittenTurn:
         """What the model has to write at a turn, as places in ``rendering.text(turn + 1)``.
@@ -297,9 +325,9 @@ class Writer:
         return position
 
 
-def _stands(alone: str, text: str, written: WrittenTurn) -> bool:
-    """Whether a turn stands in ``text`` as where it was the last."""
-    return text[: written.end] == alone[: written.end]
+def _digest(text: str) -> bytes:
+    """What stands for a long text where it is compared with others."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _left_out(messages: Sequence[Form], whole: str, found: Mapping[int, WrittenTurn]) -> frozenset[str]:
