@@ -19,7 +19,8 @@ from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 from autoselection.evaluation.engines.vllm import VllmLM
 from autoselection.evaluation.generation import Generation, Limited, limited_remark
 from autoselection.evaluation.harness import check_items, load_benchmarks, score
-from autoselection.language.models import load_model
+from autoselection.language.chat import ConversationEncoder
+from autoselection.language.models import load_model, load_tokenizer
 from autoselection.tasks import TaskConfig, harness, load_items
 from autoselection.tasks.harness import harness_generation
 
@@ -373,3 +374,30 @@ def test_an_answer_cut_at_a_stop_text_did_not_end_at_the_limit():
     assert limited.count("t", ["a", "b"]) == [0.0, 0.0]
     assert limited.note(request, "four is", True) == "four is"
     assert limited.count("t", ["a", "b"]) == [1.0, 0.0]
+
+
+def test_answers_generated_behind_another_prompt_than_before_are_other_scores(task_file, tiny_model_dir):
+    """DeepSeek-R1's templates ask with ``<think>`` and write none: answers of earlier versions were asked for without."""
+    keys = {}
+    for name, opened in (("own", ""), ("thinking", "<think>\n")):
+        tokenizer = load_tokenizer(tiny_model_dir)
+        tokenizer.chat_template = tokenizer.chat_template.replace(
+            "{{ '<|im_start|>assistant\n' }}", "{{ '<|im_start|>assistant\n" + opened + "' }}"
+        )
+        assert (ConversationEncoder(tokenizer, max_length=512).prompt_gap is None) is (name == "own")
+        for metric in ("exact_match", "nll"):
+            task = task_file(None).model_copy(update={"metric": metric})
+            (found,) = load_benchmarks(
+                [task], "dev", tokenizer, context_length=4096, config=EvaluationConfig(), full_metrics=False,
+                tokenizer_key=("asked", name),
+            )  # fmt: skip
+            keys[name, metric] = "generation prompt" in found.key
+            for document in found.tasks[metric].test_docs():
+                prompt = "".join(tokenizer.convert_ids_to_tokens(document["context_ids"]))
+                assert prompt.endswith("assistant\n" + (opened if metric == "exact_match" else "")), prompt
+    assert keys == {
+        ("own", "exact_match"): False,
+        ("own", "nll"): False,
+        ("thinking", "exact_match"): True,
+        ("thinking", "nll"): False,  # behind what is written in front of an answer, as ever
+    }

@@ -67,3 +67,13 @@ def test_answers_without_a_loss_are_told_and_learnt_by_each(pool: Path, tmp_path
 def test_reasoning_that_the_template_never_writes_is_told(pool: Path, tmp_path: Path) -> None:
     own = trained(pool, tmp_path / "own", None, "all")
     assert "6 of 6 rows hold reasoning that the chat template does not write" in " ".join(own.remarks)
+
+
+def test_a_template_that_asks_otherwise_than_it_writes_is_told_once(pool: Path, tmp_path: Path) -> None:
+    file = tmp_path / "thinking.jinja"
+    file.write_text(TEMPLATE.replace("{{ '<|assistant|>' }}", "{{ '<|assistant|><think>' }}"))
+    found = trained(pool, tmp_path / "work", str(file), "last")
+    said = [remark for remark in found.remarks if "asks for an answer with '<|assistant|><think>'" in remark]
+    assert len(said) == 1 and "writes '<|assistant|>' in front of one" in said[0]
+    fine = trained(pool, tmp_path / "fine", str(pool / "template.jinja"), "last")
+    assert not any("asks for an answer" in remark for remark in fine.remarks)

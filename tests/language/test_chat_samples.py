@@ -409,3 +409,15 @@ def test_turns_beyond_the_longest_sequence_are_not_rendered_for_nothing(
     )
     cut.encode(rows[1])
     assert len(calls) < 100, len(calls)  # 400 and more for all turns
+
+
+def test_a_template_that_asks_with_less_than_it_writes_is_known(tiny_model_dir: Path) -> None:
+    encoder = make(
+        tiny_model_dir, "{% for m in messages %}{{ '[' + m.role + ']' + m.content + '<|im_end|>' }}{% endfor %}"
+    )
+    assert encoder.prompt_gap == ("", "[assistant]")
+    assert not encoder.asks_as_written([said("user", "a")])
+    assert (
+        "".join(encoder.tokenizer.convert_ids_to_tokens(encoder.encode_prompt([said("user", "a")])))
+        == "[user]a<|im_end|>"
+    )

@@ -256,6 +256,31 @@ def test_what_is_said_is_learnt_or_told_to_be_left_out(template: str, tmp_path: 
         assert {sample.left_out for sample in samples} == {samples[0].left_out}
 
 
+@pytest.mark.parametrize("template", [*SHIPPED, *KINDS])
+def test_answers_are_asked_for_as_inference_asks(template: str, tmp_path: Path) -> None:
+    """Where a template asks with more than it writes in front of an answer, that is known."""
+    tokenizer = tokenizer_with(template, tmp_path)
+    encoder = ConversationEncoder(tokenizer, max_length=1 << 30)
+    if template.startswith(("idefics3", "llava_next", "smolvlm")):
+        with pytest.raises(EvaluationError, match="does not render turn 1|refuses the roles"):
+            encoder.encode_prompt([ASKED])  # they take contents in parts
+        return
+    for messages in ([ASKED], [ASKED, ANSWERED, MORE]):
+        given = encoder.template_input(messages).messages
+        asked = {"add_generation_prompt": True, "date_string": "26 Jul 2024"}
+        wanted = tokenizer.apply_chat_template(copy.deepcopy(given), return_dict=False, **asked)
+        assert encoder.encode_prompt(messages) == wanted
+    if template in ("no end", "glm4moe"):
+        return  # which no row can be encoded with
+    otherwise = template.startswith(("deepseek", "nemotron"))
+    assert encoder.asks_as_written([ASKED]) is not otherwise
+    assert (encoder.prompt_gap is not None) is otherwise
+    if encoder.prompt_gap is not None:
+        asked_with, written = encoder.prompt_gap
+        assert asked_with.removeprefix(written) in ("<think>\n", "\n")
+        assert written in ("<｜Assistant｜>", "<|im_start|>assistant\n<think>")
+
+
 def test_a_template_without_an_end_refuses_every_row_in_one_sentence(tmp_path: Path) -> None:
     encoder = ConversationEncoder(tokenizer_with("no end", tmp_path), max_length=1 << 30)
     with pytest.raises(EvaluationError, match="writes nothing that ends an answer"):

@@ -285,6 +285,24 @@ def test_a_study_whose_files_hold_another_pool_now_names_no_option_of_another_co
     assert len(prepare(config, tmp_path).pool) == len(first.pool) - 7, "nothing decided: the files count"
 
 
+def test_doctor_tells_of_a_template_that_asks_otherwise_than_it_writes(
+    fresh: Any, scored_pool: Path, tmp_path: Path
+) -> None:
+    pool = Pool.open(scored_pool)
+    file = tmp_path / "thinking.jinja"
+    file.write_text(
+        "{% for m in messages %}{{ m.role + ': ' + m.content + '<|im_end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: <think>' }}{% endif %}"
+    )
+    (said,) = (
+        found for found in estimate_training(fresh(f"model.chat_template={file}"), pool).sentences if "asks" in found
+    )
+    assert said.startswith(
+        "The chat template asks for an answer with 'assistant: <think>', and writes 'assistant: ' in front"
+    )
+    assert not any("asks" in found for found in estimate_training(fresh(), pool).sentences)
+
+
 def test_doctor_foretells_that_few_rows_of_a_subset_decide_its_score(fresh: Any, scored_pool: Path) -> None:
     pool = Pool.open(scored_pool)
     said = estimate_training(fresh(), pool).sentences

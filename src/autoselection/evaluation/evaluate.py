@@ -17,7 +17,7 @@ from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.contract import adapter_folder, make_engine
 from autoselection.evaluation.job import EvaluationJob, EvaluationResult
 from autoselection.evaluation.memory import held_memory
-from autoselection.evaluation.remarks import padding_remark
+from autoselection.evaluation.remarks import padding_remark, prompt_remark
 from autoselection.evaluation.row_keys import ORDER
 from autoselection.evaluation.runtime import (
     borrowed_process,
@@ -105,6 +105,7 @@ class _Run:
 
     def result(self) -> EvaluationResult:
         from autoselection.evaluation.harness import load_benchmarks
+        from autoselection.language.chat import ConversationEncoder
         from autoselection.language.models import (
             load_model,
             load_tokenizer,
@@ -149,7 +150,9 @@ class _Run:
         trained = time.perf_counter()
         tell_stage("scoring")
         scores = self._scores(model, tokenizer, benchmarks, dtype, context_length)
-        self.costs["remarks"] = (*self.costs.get("remarks", ()), *_remarks(benchmarks, scores))
+        encoder = ConversationEncoder(tokenizer, max_length=context_length)
+        said = (*_remarks(benchmarks, scores), *prompt_remark(encoder))
+        self.costs["remarks"] = (*self.costs.get("remarks", ()), *said)
         model_dir = self._save(model, tokenizer) if job.config.keep_model and model is not None else None
         _write_items(job.work_dir, job.split, benchmarks, scores)
         ended = time.perf_counter()

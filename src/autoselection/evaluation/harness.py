@@ -14,7 +14,8 @@ What is scored:
   A pass over the prompts tells it, so every evaluation does: a loss alone does not say whether answers get right.
 - **blend** (the same items): the mean of an item's nll and of minus the logarithm of the right option's share. Both are
   losses in nats, so one evaluation tells it, without the others.
-- **exact_match**: the answer, generated until the end-of-turn token, holds the gold answer (see ``answers``). A task of
+- **exact_match**: the answer, generated behind the generation prompt until the end-of-turn token, holds the gold answer (see
+  ``answers``). Likelihoods are those behind what the template writes in front of an answer, as in training. A task of
   the harness is generated as its file says (length, stop texts, sampling). Answers that end at the limit are counted.
   Generating costs many passes, so it is done where it is the metric or asked for.
 
@@ -143,7 +144,7 @@ def load_benchmarks(
                 _BENCHMARKS.pop(next(iter(_BENCHMARKS)))
             encoder = ConversationEncoder(tokenizer, max_length=1 << 30, turns="last")
             made = _benchmark(task, items, examples, kinds, encoder, context_length, config)
-            _BENCHMARKS[key] = replace(made, key=repr(key))
+            _BENCHMARKS[key] = replace(made, key=repr((*key, made.key) if made.key else key))
         benchmarks.append(_BENCHMARKS[key])
     return benchmarks
 
@@ -169,6 +170,9 @@ def check_items(
     task_generation(task, config, tokenizer, set(), "", longest, 0, context_length)
 
 
+#: In the keys of scores whose answers are generated behind something else than the template writes in front of an answer:
+#: earlier versions took the latter.
+_ASKED_OTHERWISE = "generation prompt"
 _MAX_BENCHMARKS = 64
 _BENCHMARKS: dict[tuple[object, ...], Benchmark] = {}
 
@@ -273,9 +277,9 @@ def _benchmark(
     special = set(encoder.tokenizer.all_special_ids)
     ends = {gold[-1] for _, gold in encoded if gold[-1] in special}
     stop_text = "" if ends else _text_after_answer(items[0], encoder)
-    prompts: list[list[int]] = []
-    if "exact_match" in kinds:
-        prompts = [encoder.encode_prompt([*turns, _asked(item)]) for item, turns in zip(items, shots, strict=True)]
+    asked = [[*turns, _asked(item)] for item, turns in zip(items, shots, strict=True)] if "exact_match" in kinds else []
+    prompts = [encoder.encode_prompt(messages) for messages in asked]
+    as_written = all(encoder.asks_as_written(messages) for messages in asked)
     generation, remarks = task_generation(
         task, config, encoder.tokenizer, ends, stop_text, longest, max(map(len, prompts), default=0), context_length
     )
@@ -296,7 +300,7 @@ def _benchmark(
         tuple(remarks) if prompts else (),
         stop_text,
         guessing_accuracy(items) if "accuracy" in kinds else None,
-        "",
+        "" if as_written else _ASKED_OTHERWISE,
     )
 
 

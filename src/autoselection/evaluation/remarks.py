@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from autoselection.evaluation.generation import AT_LIMIT
 from autoselection.evaluation.job import EvaluationResult
+
+if TYPE_CHECKING:
+    from autoselection.language.chat import ConversationEncoder
 
 
 def orders_note(results: Iterable[EvaluationResult]) -> str | None:
@@ -38,6 +42,17 @@ def padding_remark(what: str, device: str, packed: bool | None, problem: str | N
         )
     elif packed and problem:
         yield f"{what} packed its passes without FlashAttention{why}. Scores are right, and attention takes more memory and time."
+
+
+def prompt_remark(encoder: ConversationEncoder) -> Iterator[str]:
+    """What to say of a chat template that asks for an answer otherwise than it writes one."""
+    if (gap := encoder.prompt_gap) is not None:
+        asked, written = (repr(text) if text else "nothing" for text in gap)
+        yield (
+            f"The chat template asks for an answer with {asked}, and writes {written} in front of one: answers are generated "
+            "behind the first, as in use; training, likelihoods and signals have the second. A Jinja file in which both are the "
+            "same closes the gap (model.chat_template)."
+        )
 
 
 def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:

@@ -18,6 +18,7 @@ from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.encoding import RowCache, lost_rows
 from autoselection.evaluation.evaluate import check_machine
 from autoselection.evaluation.harness import check_asked, check_items
+from autoselection.evaluation.remarks import prompt_remark
 from autoselection.evaluation.runtime import require_packages
 from autoselection.evaluation.trainers.trl import check_adapters
 from autoselection.executors import make_executor
@@ -202,7 +203,7 @@ def estimate_training(config: StudyConfig, pool: Pool) -> TrainingEstimate:
             f"{read:,} tokens that signals read of a row (signals.max_length, or the model's context)."
         )
     more = f" Estimated from {len(rows):,} of {len(pool):,} rows." if len(rows) < len(pool) else ""
-    sentences = (*(sentence + more for sentence in said), *_few_rows(sft, len(pool)))
+    sentences = (*(sentence + more for sentence in said), *_few_rows(sft, len(pool)), *prompt_remark(encoder))
     row_tokens = float(lengths.mean()) if len(lengths) else 0.0
     return TrainingEstimate(len(rows), dropped, subset.truncated, no_ifd, row_tokens, sentences)
 

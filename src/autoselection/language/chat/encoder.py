@@ -224,16 +224,34 @@ class ConversationEncoder:
         return sample.text[last.content_end : last.end].strip()
 
     def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of everything in front of the answer to ``messages``, whatever that will be.
+        """Token ids of what a model is given to answer ``messages``: those of ``apply_chat_template`` with
+        ``add_generation_prompt=True``.
+
+        Raises:
+            EvaluationError: the chat template refuses the conversation, or leaves something of it out.
+        """
+        with self._one_row(messages):
+            asked = self._asked(messages)
+        return self._tokens([asked])[0][0]
+
+    def asks_as_written(self, messages: Sequence[Message]) -> bool:
+        """Whether what :meth:`encode_prompt` gives is what the template writes in front of an answer to ``messages``.
 
         Raises:
             EvaluationError: the chat template refuses the conversation.
         """
-        asked: list[Message] = [*messages, {"role": "assistant", "content": "x"}]
         with self._one_row(messages):
-            sample, spelled = self._samples(as_conversation(asked), "last")[0]
-        before = sample.text[: sample.written[-1].start]
-        return self._tokens([(before, [span for span in spelled if span[1] <= len(before)])])[0][0]
+            sample, _ = self._samples(as_conversation(_answered(messages)), "last")[0]
+            return self._asked(messages)[0] == sample.text[: sample.written[-1].start]
+
+    @property
+    def prompt_gap(self) -> tuple[str, str] | None:
+        """What a model is given behind a question, and what the template writes there in front of an answer, as texts.
+
+        None if that is the same, as with most templates.
+        """
+        with self._one_row(()):
+            return self._plain.writer.prompt_gap
 
     def _given(self, row: Conversation) -> tuple[TemplateInput, Shapes]:
         """What the template is given for a row, and what is known of that template."""
@@ -301,6 +319,20 @@ class ConversationEncoder:
             return [(sample, []) for sample in samples]
         return self._marked_samples(given, shapes, trained, turns)
 
+    def _asked(self, messages: Sequence[Message]) -> tuple[str, list[Span]]:
+        """What asks for an answer to ``messages``, and the control tokens in it that are text."""
+        given, shapes = self._given(as_conversation(messages))
+        shapes.check(self._given(as_conversation(_answered(messages)))[0])
+        text = Rendering(shapes.template, given).asked
+        if not self._spells(given):
+            return text, []
+        marker, marked = self._marked(given)
+        found, spelled = marker.restore(Rendering(shapes.template, marked).asked)
+        if found == text:
+            return found, spelled
+        self._refuse_conflict(shapes)
+        return text, []
+
     def _reach(self, rendering: Rendering) -> int | None:
         """How many characters of a conversation the longest sequence holds; None if that is all of it, or nearly so."""
         if len(rendering.whole) <= _LONG_TEXT * self.max_length:
@@ -313,15 +345,10 @@ class ConversationEncoder:
         self, given: TemplateInput, shapes: Shapes, trained: Sequence[int], turns: Turns
     ) -> list[tuple[RenderedSample, list[Span]]]:
         """The same where row text spells control tokens: rendered with marks in their places."""
-        assert self._control is not None
         shapes.check(given)
         real = Rendering(shapes.template, given)
-        if any(map(has_marks, texts_of(given))):
-            raise EvaluationError(
-                "A row that spells control tokens also holds the private characters U+E0F0 or U+E0F1; remove them."
-            )
-        marker = Marker(self._control)
-        rendering = Rendering(shapes.template, changed(given, marker))
+        marker, marked = self._marked(given)
+        rendering = Rendering(shapes.template, marked)
         samples = shapes.writer.samples(rendering, trained, turns)
         found = []
         for sample in samples:
@@ -332,17 +359,31 @@ class ConversationEncoder:
             found.append((replace(sample, text=text, written=written), spelled))
         return found
 
+    def _marked(self, given: TemplateInput) -> tuple[Marker, TemplateInput]:
+        """What a template is given with marks in the places of control tokens that row text spells."""
+        assert self._control is not None
+        if any(map(has_marks, texts_of(given))):
+            raise EvaluationError(
+                "A row that spells control tokens also holds the private characters U+E0F0 or U+E0F1; remove them."
+            )
+        marker = Marker(self._control)
+        return marker, changed(given, marker)
+
     def _conflict(
         self, real: Rendering, shapes: Shapes, trained: Sequence[int], turns: Turns
     ) -> list[tuple[RenderedSample, list[Span]]]:
         """The template acts upon control tokens in the row's text."""
+        self._refuse_conflict(shapes)
+        return [(sample, []) for sample in shapes.writer.samples(real, trained, turns)]
+
+    def _refuse_conflict(self, shapes: Shapes) -> None:
+        """Refuse a row upon whose control tokens the template acts, unless the template is to be followed."""
         if self.control_text == "refuse":
             raise EvaluationError(
                 f"The chat template of '{self.template.name}' acts upon control tokens that the row's text spells, so what "
                 "it writes cannot be separated from the row: remove them (ingest --special-tokens strip), or set "
                 "model.control_text to follow."
             )
-        return [(sample, []) for sample in shapes.writer.samples(real, trained, turns)]
 
     def _pieces(self, sample: RenderedSample) -> list[_Segment]:
         """A sample's text in pieces by what they are."""
@@ -392,6 +433,11 @@ class ConversationEncoder:
         """Ids and offsets; texts without spelled control tokens are tokenized at once."""
         whole = iter(self._tokenizer.tokens([text for text, spelled in texts if not spelled]))
         return [self._tokenizer.tokens_with_text(text, spelled) if spelled else next(whole) for text, spelled in texts]
+
+
+def _answered(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` with an answer."""
+    return [*messages, {"role": "assistant", "content": "x"}]
 
 
 def _trained(row: Conversation, turns: Turns) -> list[int]:

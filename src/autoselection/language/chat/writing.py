@@ -102,6 +102,11 @@ class Rendering:
         """All messages."""
         return self._template.render(self.given.messages, self.given.tools)
 
+    @property
+    def asked(self) -> str:
+        """All messages, and the assistant asked to speak."""
+        return self._template.render(self.given.messages, self.given.tools, add_generation_prompt=True)
+
     def prompt(self, count: int) -> str | None:
         """The first ``count`` messages, and the assistant asked to speak; None if inference could not ask so."""
         return self._template.render_or_none(self.given.messages[:count], self.given.tools, add_generation_prompt=True)
@@ -158,6 +163,24 @@ class Writer:
         text = self.template.render([*asked, {"role": "assistant", "content": _FILLERS[0]}])
         prompt = self.template.render(asked, add_generation_prompt=True)
         return text.startswith(prompt) and not text[len(prompt) :].partition(_FILLERS[0])[0].strip()
+
+    @cached_property
+    def prompt_gap(self) -> tuple[str, str] | None:
+        """What inference gives behind a question, and what is written there in front of an answer, from where the header
+        begins; None if that is the same, or the template takes no bare question.
+        """
+        asked = {"role": "user", "content": "x"}
+        rendering = Rendering(self.template, TemplateInput([asked, {"role": "assistant", "content": _FILLERS[0]}]))
+        try:
+            written = self.written(rendering, 1)
+            prompt = self.template.render([asked], add_generation_prompt=True)
+        except TemplateBroken:
+            raise
+        except EvaluationError:
+            return None
+        before = rendering.whole[: written.start]
+        begin = min(written.header, _common(prompt, before))
+        return None if prompt == before else (prompt[begin:], before[begin:])
 
     def samples(
         self, rendering: Rendering, trained: Sequence[int], turns: Turns, reach: int | None = None
