@@ -421,3 +421,25 @@ def test_a_template_that_asks_with_less_than_it_writes_is_known(tiny_model_dir: 
         "".join(encoder.tokenizer.convert_ids_to_tokens(encoder.encode_prompt([said("user", "a")])))
         == "[user]a<|im_end|>"
     )
+
+
+#: As SmolLM3: a system prompt tells that an answer is asked for with an empty block of reasoning.
+BY_ROW = (
+    "{% set ns = namespace(block='') %}{% if messages[0].role == 'system' and '/no_think' in messages[0].content %}"
+    "{% set ns.block = '<think>\n\n</think>\n' %}{% endif %}{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
+    "{{ ns.block if m.role == 'assistant' }}{{ m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' + ns.block }}{% endif %}"
+)
+
+
+def test_the_header_is_that_by_which_the_row_is_asked(tiny_model_dir: Path) -> None:
+    encoder = make(tiny_model_dir, BY_ROW)
+    exchange = [said("user", "a"), said("assistant", "x")]
+    header, block = "<|im_start|>assistant\n", "<think>\n\n</think>\n"
+    for system, asked in (("Be brief.", header), ("/no_think", header + block)):
+        encoded = encoder.encode([said("system", system), *exchange, *exchange])
+        assert text(encoder, encoded, encoded.alone) == f"{asked}x<|im_end|>" * 2
+        assert learnt(encoder, encoded) == "x<|im_end|>" * 2
+    assert encoder.asks_by_row
+    for other in (THINKING, LAST, BY_ROW.replace("'/no_think' in", "'/no_think' not in [] and 'never' ==")):
+        assert not make(tiny_model_dir, other).asks_by_row

@@ -262,7 +262,7 @@ def test_answers_are_asked_for_as_inference_asks(template: str, tmp_path: Path) 
     tokenizer = tokenizer_with(template, tmp_path)
     encoder = ConversationEncoder(tokenizer, max_length=1 << 30)
     if template.startswith(("idefics3", "llava_next", "smolvlm")):
-        with pytest.raises(EvaluationError, match="does not render turn 1|refuses the roles"):
+        with pytest.raises(EvaluationError, match=r"does not render turn 1|refuses the roles"):
             encoder.encode_prompt([ASKED])  # they take contents in parts
         return
     for messages in ([ASKED], [ASKED, ANSWERED, MORE]):

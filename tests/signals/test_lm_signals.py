@@ -16,11 +16,13 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoselection.language import packed
-from autoselection.language.chat import ConversationEncoder
+from autoselection.language.chat import ChatOptions, ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.signals import ScoreReport, SignalReport, model_pass, unread_parts
 from autoselection.signals.families.lm import LanguageModelOptions, LanguageModelSignal, token_ranks, token_scores
+from autoselection.signals.inputs import Inputs
 from autoselection.signals.model_pass import PassReader, token_batches
+from autoselection.signals.settings import PassSettings
 
 HEADER = "<|im_start|>assistant\n"
 
@@ -235,6 +237,22 @@ def test_rows_of_which_the_template_cuts_something_are_counted_and_told(model: A
     signal = SignalReport("lm", "", False, 0.0, 2, 0, {}, stats, {}, 0, 0)
     (said,) = unread_parts(ScoreReport(2, (signal,), {}, 0.0))
     assert said.startswith("1 of 2 rows (50%) hold reasoning that the chat template does not write")
+
+
+def test_scores_behind_headers_that_not_all_rows_have_are_other_scores(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """Earlier versions left such a header out of the response alone; of other templates the key is what it was."""
+    own = (
+        "{% set ns = namespace(block='') %}{% if '/no_think' in messages[0].content %}{% set ns.block = '()' %}{% endif %}"
+        "{% for m in messages %}{{ m.role + ':' + (ns.block if m.role == 'assistant' else '') + m.content + '<|im_end|>' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ 'assistant:' + ns.block }}{% endif %}"
+    )
+    found = {}
+    for name, template in (("own", own), ("same", own.replace("/no_think' in", "/no_think' == 'x' +"))):
+        file = tmp_path / f"{name}.jinja"
+        file.write_text(template)
+        inputs = Inputs(None, PassSettings(device="cpu"), {}, tiny_model_dir, chat=ChatOptions(str(file)))
+        found[name] = LanguageModelSignal().spec(inputs, {}).params.get("headers")
+    assert found == {"own": "of the row", "same": None}
 
 
 def test_models_that_change_their_logits_are_computed_whole(tiny_tokenizer: Any) -> None:

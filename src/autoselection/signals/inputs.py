@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoselection.errors import SignalError
 from autoselection.language.chat import ChatOptions, ConversationEncoder
+from autoselection.language.chat.options import own_templates
+from autoselection.language.chat.template import asks_by_row
 from autoselection.language.models import (
     load_model,
     load_tokenizer,
@@ -120,6 +122,17 @@ class Inputs:
     def template_key(self, model: Path | str) -> str:
         """By which chat template, date and rule for control text conversations are rendered for ``model``."""
         return self.chat.key(resolve_model(model))
+
+    @cached_property
+    def asks_by_row(self) -> bool:
+        """Whether the header by which the base model is asked for an answer depends on the conversation.
+
+        The tokenizer is loaded only where a template's text leaves it open.
+        """
+        folder = resolve_model(self.base_model)
+        given = self.chat.text(folder)
+        texts = own_templates(folder).values() if given is None else [given]
+        return any(map(asks_by_row, texts)) and ConversationEncoder(self.tokenizer, max_length=1).asks_by_row
 
     def without_template(self) -> ChatOptions:
         """The date and the rule for control text, for a model that brings a template of its own."""

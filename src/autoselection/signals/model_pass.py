@@ -213,6 +213,8 @@ class PassSignal(Signal):
     def spec(self, inputs: Inputs, needed: Mapping[str, SignalSpec]) -> SignalSpec:
         spec = super().spec(inputs, needed)
         params = {**inputs.pass_params(inputs.base_model), "turns": inputs.settings.turns, **self.params}
+        if self.token_values_alone and inputs.asks_by_row:  # earlier versions left out headers that not all rows have
+            params["headers"] = "of the row"
         return replace(spec, params=params)
 
     def rows_at_once(self, inputs: Inputs) -> int:

@@ -245,6 +245,12 @@ class ConversationEncoder:
             return self._asked(messages)[0] == sample.text[: sample.written[-1].start]
 
     @property
+    def asks_by_row(self) -> bool:
+        """Whether the header by which an answer is asked for depends on the conversation."""
+        with self._one_row(()):
+            return self._plain.writer.asks_by_row or self._tooled.writer.asks_by_row
+
+    @property
     def prompt_gap(self) -> tuple[str, str] | None:
         """What a model is given behind a question, and what the template writes there in front of an answer, as texts.
 

@@ -18,18 +18,12 @@ from typing import Any
 from autoselection.errors import EvaluationError
 from autoselection.language.chat.form import MARK, Form, TemplateInput, has_marks, mark
 from autoselection.language.chat.kinds import kinds_of
-from autoselection.language.chat.template import TOOL, TemplateBroken
+from autoselection.language.chat.template import TOOL, TemplateBroken, sought
 from autoselection.language.chat.writing import RenderedSample, Rendering, Turns, Writer, WrittenTurn
 from autoselection.marks import may_be_marked
 
 #: Shapes remembered; more are seldom seen.
 _MOST_SHAPES = 2000
-_STRING_METHODS = frozenset(
-    (
-        *("split", "rsplit", "partition", "rpartition", "startswith", "endswith", "replace", "find", "rfind", "index"),
-        *("count", "strip", "lstrip", "rstrip", "removeprefix", "removesuffix"),
-    )
-)
 _Key = tuple[Any, ...]
 
 
@@ -146,7 +140,7 @@ class Shapes:
     @cached_property
     def _telling(self) -> re.Pattern[str] | None:
         """Finds texts upon which the template may act: what it looks for in, cuts off or splits contents at."""
-        words = {word for word in _sought(self.template.text) if word.strip()}
+        words = {word for word in sought(self.template.text) if word.strip()}
         return re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True)))) if words else None
 
     def _pattern(self, key: _Key, given: TemplateInput) -> list[_Pattern]:
@@ -262,29 +256,3 @@ def _pattern_of(sample: RenderedSample) -> _Pattern:
         before = [item for item in found if item.end() <= at]
         anchors[at] = _Anchor(at - sum(len(item[0]) for item in before), len(before))
     return _Pattern(pieces[::2], [int(number) for number in pieces[1::2]], sample.written, anchors, sample.rewritten)
-
-
-def _sought(text: str) -> set[str]:
-    """Texts that a template looks for in other texts, or splits or cuts them at."""
-    from jinja2 import nodes
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    tree = _compile_jinja_template(text).environment.parse(text)
-    found: set[str] = set()
-    for call in tree.find_all(nodes.Call):
-        if isinstance(call.node, nodes.Getattr) and call.node.attr in _STRING_METHODS:
-            found |= {constant.value for part in call.args for constant in _constants(part)}
-    for applied in tree.find_all(nodes.Filter):
-        if applied.name in ("replace", "trim", "split", "indent"):
-            found |= {constant.value for part in applied.args for constant in _constants(part)}
-    for compared in tree.find_all(nodes.Compare):
-        if any(operand.op in ("in", "notin") for operand in compared.ops):
-            found |= {constant.value for constant in _constants(compared.expr)}
-    return found
-
-
-def _constants(node: Any) -> list[Any]:
-    from jinja2 import nodes
-
-    every = [node] if isinstance(node, nodes.Const) else list(node.find_all(nodes.Const))
-    return [constant for constant in every if isinstance(constant.value, str)]

@@ -42,6 +42,14 @@ _MOST = 1_000_000
 _MOST_TIMES = 1_000
 _WIDE = re.compile(r"[%:][-+ #0<>^=]*\d{6,}")
 
+#: Methods by which templates look into contents.
+_STRING_METHODS = frozenset(
+    (
+        *("split", "rsplit", "partition", "rpartition", "startswith", "endswith", "replace", "find", "rfind", "index"),
+        *("count", "strip", "lstrip", "rstrip", "removeprefix", "removesuffix"),
+    )
+)
+
 #: What Python raises inside a template that does something impossible with a conversation.
 _RUNTIME = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
@@ -396,6 +404,56 @@ def with_date(text: str, date: datetime.date) -> str:
     # A line break right behind a block is not written, so that of the template itself must not stand there.
     behind = "\n" if text.startswith("\n") else ""
     return f"{{% set strftime_now = {json.dumps(told)}.get %}}{behind}{text}"
+
+
+def sought(text: str) -> set[str]:
+    """Texts that a template looks for in other texts, or splits or cuts them at."""
+    from jinja2 import nodes
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    tree = _compile_jinja_template(text).environment.parse(text)
+    found: set[str] = set()
+    for call in tree.find_all(nodes.Call):
+        if isinstance(call.node, nodes.Getattr) and call.node.attr in _STRING_METHODS:
+            found |= {constant.value for part in call.args for constant in _constants(part)}
+    for applied in tree.find_all(nodes.Filter):
+        if applied.name in ("replace", "trim", "split", "indent"):
+            found |= {constant.value for part in applied.args for constant in _constants(part)}
+    for compared in tree.find_all(nodes.Compare):
+        if any(operand.op in ("in", "notin") for operand in compared.ops):
+            found |= {constant.value for constant in _constants(compared.expr)}
+    return found
+
+
+def _constants(node: Any) -> list[Any]:
+    from jinja2 import nodes
+
+    every = [node] if isinstance(node, nodes.Const) else list(node.find_all(nodes.Const))
+    return [constant for constant in every if isinstance(constant.value, str)]
+
+
+def asks_by_row(text: str) -> bool:
+    """Whether what a template asks for an answer with may differ between conversations, as far as its text tells.
+
+    It may where what is written for ``add_generation_prompt`` depends on messages, or on what the template sets.
+    """
+    import jinja2
+    from jinja2 import nodes
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    if "add_generation_prompt" not in text or _fault(text) is not None:
+        return False
+    tree = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols", _generation()]).parse(text)
+    names = list(tree.find_all(nodes.Name))
+    by_row = {"messages", "tools", *(name.name for name in names if name.ctx == "store")}
+    by_row |= {reference.name for reference in tree.find_all(nodes.NSRef)}
+
+    def looks_at(part: jinja2.nodes.Node) -> set[str]:
+        found = [part] if isinstance(part, nodes.Name) else list(part.find_all(nodes.Name))
+        return {name.name for name in found if name.ctx == "load"}
+
+    asking = [block for block in tree.find_all(nodes.If) if "add_generation_prompt" in looks_at(block.test)]
+    return any(looks_at(part) & by_row for block in asking for part in block.body)
 
 
 class _Steps:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from autoselection.errors import EvaluationError
 from autoselection.language.chat.form import Form, TemplateInput
 from autoselection.language.chat.kinds import content_of, has_answer, kinds_of, left_out_of
-from autoselection.language.chat.template import TOOL, ChatTemplate, TemplateBroken
+from autoselection.language.chat.template import TOOL, ChatTemplate, TemplateBroken, asks_by_row, sought
 
 Turns = Literal["all", "last", "each"]
 
@@ -101,6 +101,10 @@ class Rendering:
     def whole(self) -> str:
         """All messages."""
         return self._template.render(self.given.messages, self.given.tools)
+
+    def before(self, count: int) -> str | None:
+        """The first ``count`` messages without being asked to go on; None if the template refuses these alone."""
+        return self._template.render_or_none(self.given.messages[:count], self.given.tools)
 
     @property
     def asked(self) -> str:
@@ -254,10 +258,33 @@ class Writer:
             if common > header:  # the template asks with more than it writes
                 return header, common
         elif prompt and text.startswith(prompt):
-            return len(prompt), len(prompt)
+            return self._own_header(rendering, turn, prompt) if self.asks_by_row else len(prompt), len(prompt)
         start = self._content_start(rendering, turn, text)
         position = text.rfind(asked, 0, start) if asked else -1
         return (position if position >= 0 and not text[position + len(asked) : start].strip() else start), start
+
+    @cached_property
+    def asks_by_row(self) -> bool:
+        """Whether some conversation is asked with another header than a bare question is: one of which a turn holds what the
+        template looks for in contents (SmolLM3's ``/no_think``).
+        """
+        if not self.generation_prompt or not asks_by_row(self.template.text):
+            return False
+        words = sorted(sought(self.template.text))
+        asked = [[{"role": "user", "content": word}] for word in words]
+        asked += [[{"role": "system", "content": word}, {"role": "user", "content": "x"}] for word in words]
+        for messages in asked:
+            prompt = self.template.render_or_none(messages, add_generation_prompt=True)
+            if prompt is not None and not prompt.endswith(self.generation_prompt):
+                before = self.template.render_or_none(messages)
+                if before is not None and before != prompt:
+                    return True
+        return False
+
+    def _own_header(self, rendering: Rendering, turn: int, prompt: str) -> int:
+        """Where the header begins by which this conversation is asked: what its prompt has behind the turns before."""
+        before = rendering.before(turn)
+        return len(prompt) if before is None else self._whole(prompt, _common(before, prompt))
 
     def _content_start(self, rendering: Rendering, turn: int, text: str) -> int:
         """Where the content of a turn begins, found by what changes with it."""
