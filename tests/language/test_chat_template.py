@@ -147,19 +147,23 @@ def test_a_trace_function_of_others_stays(encoder_with):
         sys.settrace(before)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux")
 def test_a_conversation_that_takes_too_much_memory_is_left_out_and_the_template_is_not_blamed(
     encoder_with, monkeypatch
 ):
-    monkeypatch.setattr("autoselection.language.chat.template.MOST_MEMORY", 32 << 20)
     encoder = encoder_with(LOOP)
-    huge = [{"role": "user", "content": "😀" * 6_000_000}, CHAT[1]]
+    render = encoder.template.render
+
+    def limited(messages: Any, *given: Any, **more: Any) -> str:
+        if sum(len(message["content"]) for message in messages) > 1_000:
+            raise MemoryError
+        return render(messages, *given, **more)
+
+    monkeypatch.setattr(encoder.template, "render", limited)
+    huge = [{"role": "user", "content": "a" * 6_000}, CHAT[1]]
     first, refused, last = encoder.encode_batch([CHAT, huge, CHAT])
     assert refused is None
     assert first == last == encoder.encode(CHAT)
-    with pytest.raises(
-        EvaluationError, match=r"conversation of 2 turns \(6,000,001 characters\) takes more than"
-    ) as error:
+    with pytest.raises(EvaluationError, match=r"conversation of 2 turns \(6,001 characters\) takes more than") as error:
         encoder.encode(huge)
     assert not isinstance(error.value, TemplateBroken)
 
