@@ -14,6 +14,7 @@ from tests.study.journals import write_unchecked
 from autoselection.config import load_config
 from autoselection.errors import StudyError
 from autoselection.report import study_markdown
+from autoselection.report.answer import study_answer
 from autoselection.statistics import crossed_test, sign_flip_test
 from autoselection.study import Study, read_events, run_study, summary
 from autoselection.study.evidence import final_evidence
@@ -207,6 +208,34 @@ def test_the_same_plan_goes_on_without_a_reason(reseeded: Study, study_config: P
     assert scores(study) == scores(reseeded)
     events = len(study.journal.events)
     assert len(run_study(config, path).journal.events) == events
+
+
+def test_a_final_table_that_is_half_scored_decides_nothing(reseeded: Study, tmp_path: Path) -> None:
+    """The verdict says better, and the winner is far ahead on test: still no word of it before the last planned result."""
+    path = tmp_path / "cut"
+    shutil.copytree(reseeded.path, path)
+    events = read_events(path / "journal.jsonl")
+    for event in events:
+        if event["event"] == "verdict":
+            event |= {"outcome": "better", "exported": "found"}
+        if event["event"] == "test" and event["name"] == "full pool":
+            for items in event["result"]["items"].values():
+                items["nll"] = [value + 50.0 for value in items["nll"]]
+    planned = max(place for place, event in enumerate(events) if event["event"] == "final_plan")
+    last = max(place for place, event in enumerate(events) if event["event"] == "test")
+    for end in range(planned + 1, last + 1):
+        write_unchecked(path / "journal.jsonl", events[:end])
+        study = Study(path)
+        answer, found = study_answer(study), final_evidence(study)
+        assert answer.belief == "Partly" and "test is being scored (" in answer.reasons[0]
+        assert all(gain.significant is None and gain.p is None for gain in answer.gains if gain.split == "test")
+        assert found is not None and not found["complete"] and "Test is being scored (" in found["sentences"][0]
+        assert {each["significant"] for each in found["comparisons"]} <= {None}
+        text = study_markdown(study)
+        assert "not all is scored yet" in text and "(test, being scored: " in text
+    write_unchecked(path / "journal.jsonl", events)
+    answer = study_answer(Study(path))
+    assert answer.belief == "Yes" and all(gain.p is not None for gain in answer.gains)
 
 
 def test_other_items_than_those_of_the_winner_do_not_pair(reseeded: Study, tmp_path: Path) -> None:

@@ -148,6 +148,10 @@ def _found(estimate: float, significant: bool, **more: Any) -> dict[str, Any]:
     return {**found, "significant": significant, "tasks": tasks, **more}
 
 
+def _evidence(*comparisons: dict[str, Any]) -> dict[str, Any]:
+    return {"winner": "winner (t003)", "complete": True, "comparisons": list(comparisons)}
+
+
 @pytest.mark.parametrize(
     ("outcome", "test", "belief"),
     [
@@ -171,7 +175,7 @@ def test_belief_follows_from_dev_and_test(
         "comparison": _found(0.1, outcome == "better"),
     }
     monkeypatch.setattr(answers, "current_verdict", lambda study: judged)
-    monkeypatch.setattr(answers, "final_evidence", lambda study: None if test is None else {"comparisons": [test]})
+    monkeypatch.setattr(answers, "final_evidence", lambda study: None if test is None else _evidence(test))
     found = study_answer(finished_study)
     assert found.belief == belief
     assert found.headline.startswith(
@@ -184,7 +188,7 @@ def test_belief_follows_from_dev_and_test(
 
 
 def test_guard_tasks_are_named(finished_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "final_evidence", lambda study: {"comparisons": [_found(0.2, True)]})
+    monkeypatch.setattr(answers, "final_evidence", lambda study: _evidence(_found(0.2, True)))
     tasks = [
         task.model_copy(update={"weight": 0.0 if task.name == "boolean" else 1.0})
         for task in finished_study.config.tasks
@@ -194,7 +198,7 @@ def test_guard_tasks_are_named(finished_study: Study, tmp_path: Path, monkeypatc
     (worse,) = study_answer(study).hurts  # a guard that is worse is told of once
     assert "boolean (guard) -0.0200" in worse and "addition" not in worse
     better = {**_found(0.2, True), "tasks": {"addition": 0.4, "boolean": 0.01}}
-    monkeypatch.setattr(answers, "final_evidence", lambda study: {"comparisons": [better]})
+    monkeypatch.setattr(answers, "final_evidence", lambda study: _evidence(better))
     none, guards = study_answer(study).hurts
     assert none.startswith("No task is worse than with")
     assert guards == "Guards, which are no part of the score, that are no worse: boolean +0.0100."

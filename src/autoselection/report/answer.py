@@ -11,7 +11,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.report.sheet import Sheet
 from autoselection.statistics.compare import p_text
 from autoselection.study import Study, Trial
-from autoselection.study.evidence import final_evidence, touches_of_test
+from autoselection.study.evidence import final_evidence, final_progress, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.references import watched_tasks
 from autoselection.tasks import labels
@@ -29,7 +29,8 @@ class Gain:
         split: dev (less what being chosen is expected to add) or test.
         low, high: ends of the 95% interval, over training seeds and items where there are several seeds, else over items.
         over: what the interval is over.
-        p: of no difference; on test corrected for all baselines.
+        p: of no difference; on test corrected for all baselines. None while test is being scored.
+        significant: whether it is one beyond chance; None while test is being scored.
         tasks: the difference of each task.
     """
 
@@ -41,17 +42,24 @@ class Gain:
     high: float
     over: str
     seeds: int
-    p: float
-    significant: bool
+    p: float | None
+    significant: bool | None
     tasks: Mapping[str, float]
+
+    @property
+    def finding(self) -> str:
+        """What the winner is, in a word or a few."""
+        if self.significant is None:
+            return "not known yet"
+        return ("better" if self.estimate > 0 else "worse") if self.significant else "no significant difference"
 
     def sentence(self) -> str:
         """For people."""
-        word = "better" if self.estimate > 0 else "worse"
-        found = f"{word} beyond chance" if self.significant else "no significant difference"
+        found = "not all is scored yet" if self.significant is None else self.finding
+        p = "" if self.p is None else f", {p_text(self.p)}"
         return (
             f"On {self.split} {self.estimate:+.4f} against {self.against} (95% interval {self.low:+.4f} to {self.high:+.4f} over "
-            f"{self.over}, {p_text(self.p)}): {found}."
+            f"{self.over}{p}): {found}{' beyond chance' if self.significant else ''}."
         )
 
 
@@ -201,7 +209,7 @@ def _measured(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
     several = sum(map(len, counted.values())) > 1
     said = [f"A score is {'the mean over tasks of ' if several else ''}{' and '.join(parts)}: higher is better."]
     evidence, results = final_evidence(study), study.final_results()
-    if evidence is None:
+    if evidence is None or not evidence["complete"]:
         return tuple(said)
     today = _today(gains, TEST)
     found = []
@@ -229,8 +237,9 @@ def right_share(results: Sequence[EvaluationResult], task: str) -> float | None:
 
 
 def _hurts(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
-    """By test if it was scored, else by dev."""
-    gain = _today(gains, TEST) or _today(gains, DEV)
+    """By test if all of it was scored, else by dev."""
+    test = _today(gains, TEST)
+    gain = test if test is not None and test.significant is not None else _today(gains, DEV)
     forgotten = _forgotten(study)
     if gain is None:
         return forgotten
@@ -279,11 +288,11 @@ def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[
     elif judged["outcome"] != "better" or dev is None:
         belief = "No" if dev is not None else "Not compared"
         reasons.append(judged["sentences"][0])
-    elif test is None:
+    elif test is None or test.significant is None:
         belief = "Partly"
         reasons.append(
-            f"{judged['winner']} is better than {judged['incumbent']} on dev, with trainings that the search did not use; on test "
-            "they were not compared."
+            f"{judged['winner']} is better than {judged['incumbent']} on dev, with trainings that the search did not use; "
+            f"{_not_on_test(study)}."
         )
     elif test.significant and test.estimate > 0:
         belief = "Yes"
@@ -298,12 +307,21 @@ def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[
     return belief, (*reasons, *_caveats(study, dev, test))
 
 
+def _not_on_test(study: Study) -> str:
+    """Why test says nothing of the winner and what is used today."""
+    progress = final_progress(study)
+    if progress is not None and not progress.complete:
+        return f"test is being scored ({progress}), and says nothing before all of it is"
+    pending = progress is None and study.config.final.enabled
+    return f"on test they were not compared{' yet' if pending else ''}"
+
+
 def _caveats(study: Study, dev: Gain | None, test: Gain | None) -> list[str]:
     said = []
     if stale := went_on(study):
         said.append(stale)
     for gain in (dev, test):
-        if gain is not None and gain.seeds < 2:
+        if gain is not None and gain.seeds < 2 and gain.significant is not None:
             said.append(
                 f"On {gain.split} one training seed was used: the interval says what other items would show, not what other "
                 "trainings would."
@@ -327,8 +345,8 @@ def gain_sheet(gains: tuple[Gain, ...]) -> Sheet:
             f"{gain.low:+.4f} to {gain.high:+.4f}",
             gain.over,
             str(gain.seeds),
-            p_text(gain.p),
-            ("better" if gain.estimate > 0 else "worse") if gain.significant else "no significant difference",
+            "" if gain.p is None else p_text(gain.p),
+            gain.finding,
         )
         for gain in gains
     ]

@@ -20,7 +20,7 @@ from autoselection.search.levels import level_of
 from autoselection.search.pareto import ROWS, TOKENS
 from autoselection.statistics.compare import p_cell
 from autoselection.study.earlier_scores import warm_sentences
-from autoselection.study.evidence import final_evidence, touched_sentence, touches_of_test
+from autoselection.study.evidence import final_evidence, final_progress, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.levels import level_sentences, settled_search
 from autoselection.study.phase import study_phase
@@ -225,8 +225,10 @@ def _final_sheet(study: Study) -> Sheet:
         rows.append(tuple(cells))
     shown = labels(study.config.tasks)
     headings = ("subset", "rows", "seeds", "test score", *shown, *(f"{task} right" for task in names))
-    touched = len(touches_of_test(study))
+    touched, progress = len(touches_of_test(study)), final_progress(study)
     how = "scored once" if touched == 1 else f"touched {touched} times, see the notes"
+    if progress is not None and not progress.complete:
+        how = f"being scored: {progress}"
     return Sheet(f"Final table (test, {how}; higher is better)", headings, tuple(rows))
 
 
@@ -282,9 +284,9 @@ def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
                 found["test"],
                 f"{found['p_items']:.4f}",
                 "" if found["p_seeds"] is None else f"{found['p_seeds']:.4f}",
-                "{:+.4f} to {:+.4f}".format(*found["interval_all"]),
-                p_cell(found["p_adjusted"]),
-                word if found["significant"] else "no significant difference",
+                "" if found["interval_all"] is None else "{:+.4f} to {:+.4f}".format(*found["interval_all"]),
+                "" if found["p_adjusted"] is None else p_cell(found["p_adjusted"]),
+                {True: word, False: "no significant difference", None: "not known yet"}[found["significant"]],
             )
         )
     level = f"{evidence['level']:.0%}"
@@ -301,7 +303,9 @@ def _comparison_sheet(evidence: Mapping[str, Any]) -> Sheet:
         "p together",
         "winner is",
     )
-    return Sheet(f"{evidence['winner']} against each baseline (test, paired by item and seed)", headings, tuple(rows))
+    state = "" if evidence["complete"] else "; not all is scored yet"
+    title = f"{evidence['winner']} against each baseline (test, paired by item and seed{state})"
+    return Sheet(title, headings, tuple(rows))
 
 
 def _variance_sheet(evidence: Mapping[str, Any]) -> Sheet:

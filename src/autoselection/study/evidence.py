@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.statistics import (
+    BaselineComparison,
     SeedNoise,
     chance_correlation,
     compare_all,
@@ -54,12 +56,53 @@ def counted_tables(trials: Iterable[Trial], tasks: Sequence[TaskConfig]) -> list
     return [None if table is None else list(weighed(table, by).values()) for table in tables]
 
 
+@dataclass(frozen=True)
+class FinalProgress:
+    """How far the last plan's final table is (counts of results).
+
+    Attributes:
+        done: results that are there, failures among them.
+        planned: results that the plan asks for; of a row that failed, those that are there.
+    """
+
+    done: int
+    planned: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return self.done == self.planned
+
+    def __str__(self) -> str:
+        return f"{self.done:,} of {self.planned:,} results"
+
+
+def planned_seeds(plan: Mapping[str, Any], entry: Mapping[str, Any]) -> int:
+    """Results that a final plan asks for of one of its rows: without training there is nothing for a seed to change."""
+    return 1 if entry["subset_hash"] is None else len(plan["seeds"])
+
+
+def final_progress(study: Study) -> FinalProgress | None:
+    """How far the final table is; None before it is planned."""
+    plans = study.journal.of("final_plan")
+    if not plans:
+        return None
+    results, done, planned = study.final_results(), 0, 0
+    for entry in plans[-1]["entries"]:
+        own, asked = results[entry["name"]], planned_seeds(plans[-1], entry)
+        failed = any(result.failure for result in own.values())
+        done += len(own) if failed else min(len(own), asked)
+        planned += len(own) if failed else asked
+    return FinalProgress(done, planned)
+
+
 def final_evidence(study: Study) -> dict[str, Any] | None:
     """Statistics of the final table as plain data; None before the winner is scored on test.
 
-    Keys: ``winner``, ``level``, ``comparisons`` (see :class:`~autoselection.statistics.BaselineComparison`), ``not_compared``
-    (baseline: why), ``variance`` (of the winner's test scores, by task), ``shrinkage`` (from dev to test),
-    ``test_touched`` (each time test was read, with the reason) and ``sentences``.
+    Keys: ``winner``, ``level``, ``complete`` (whether all that was planned is scored), ``comparisons`` (see
+    :class:`~autoselection.statistics.BaselineComparison`; before it is complete figures alone: None for ``significant`` and
+    all that holds together), ``not_compared`` (baseline: why), ``variance`` (of the winner's test scores, by task),
+    ``shrinkage`` (from dev to test), ``test_touched`` (each time test was read, with the reason) and ``sentences``.
 
     Raises:
         StudyError: two rows of the table were scored on other items.
@@ -92,12 +135,16 @@ def _evidence(study: Study) -> dict[str, Any] | None:
             pairs[name] = pair
     seed = study.config.search.seed
     comparisons = compare_all(winner, pairs, level=LEVEL, seed=seed, factors=factors(tasks))
+    progress = final_progress(study)
+    complete = progress is not None and progress.complete
+    compared = [each.to_dict() if complete else _figures(winner, each) for each in comparisons]
     table = item_table([result for _, result in sorted(results[winner])], tasks) or {}
     shrinkage = _shrinkage(study, {name: [result for _, result in found] for name, found in results.items()})
     touched = touches_of_test(study)
-    sentences = [comparison.verdict for comparison in comparisons]
+    sentences = [] if complete else [f"Test is being scored ({progress}): nothing is shown by it before all of it is."]
+    sentences += [comparison["verdict"] for comparison in compared]
     sentences += [f"{winner} is not compared with {name}: {why}." for name, why in left_out.items()]
-    if comparisons and all(comparison.p_seeds is None for comparison in comparisons):
+    if complete and comparisons and all(comparison.p_seeds is None for comparison in comparisons):
         sentences.append(
             "One training seed a row: the tests say what other items would show, not what other trainings would (final.seeds)."
         )
@@ -108,7 +155,8 @@ def _evidence(study: Study) -> dict[str, Any] | None:
     return {
         "winner": winner,
         "level": LEVEL,
-        "comparisons": [comparison.to_dict() for comparison in comparisons],
+        "complete": complete,
+        "comparisons": compared,
         "not_compared": left_out,
         "variance": {
             name: {
@@ -122,6 +170,18 @@ def _evidence(study: Study) -> dict[str, Any] | None:
         "test_touched": touched,
         "sentences": sentences,
     }
+
+
+#: What a comparison says together with all others of its table, which are not known before the table is complete.
+_TOGETHER = ("p_adjusted", "significant", "interval_all", "gate", "p_family")
+
+
+def _figures(winner: str, found: BaselineComparison) -> dict[str, Any]:
+    """A comparison of a table that is not complete: the plan fixed which seeds and baselines are read together, and a
+    finding on some of them would be one of many looks."""
+    seeds = f"{found.seeds} training seed{'s' * (found.seeds > 1)}"
+    verdict = f"{winner} minus {found.baseline} so far, on {seeds}: {found.difference.estimate:+.4f}."
+    return {**found.to_dict(), **dict.fromkeys(_TOGETHER), "verdict": verdict}
 
 
 def touches_of_test(study: Study) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from autoselection.report.study_view import TrialView, trial_views
 from autoselection.study import Study
+from autoselection.study.evidence import planned_seeds
 from autoselection.study.incumbent import current_verdict
 from autoselection.study.prepare import Contamination
 from autoselection.tasks import labels
@@ -126,8 +127,7 @@ def _tests(study: Study) -> tuple[Tested, ...]:
         entry = entries[name]
         failure = next((result.failure for result in results.values() if result.failure), None)
         scores = [result.score for result in results.values() if not result.failure]
-        # Without training there is nothing for a seed to change.
-        seeds = 1 if entry["subset_hash"] is None else len(plans[-1]["seeds"])
+        seeds = planned_seeds(plans[-1], entry)
         score = float(np.mean(scores)) if scores and failure is None else None
         found.append(Tested(name, int(entry["rows"]), len(results), seeds, score, failure))
     return tuple(found)
