@@ -7,14 +7,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from tests.study.journals import write_unchecked
 from tests.study.test_incumbent import scored
 
 from autoselection.config import StudyConfig, load_config
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import study_markdown
-from autoselection.study import Study, run_study, summary
+from autoselection.report.answer import study_answer
+from autoselection.report.study_page import gain_figure
+from autoselection.study import Study, read_events, run_study, summary
 
 
 def number_of(job: EvaluationJob) -> int:
@@ -170,6 +174,43 @@ def test_test_stays_with_the_winner_it_was_scored_for_until_a_reason_is_given(
     longest = run_study(config_of(study_config, 6, reason), out)  # a reason speaks for one winner
     assert [plan["winner"] for plan in longest.journal.of("final_plan")] == ["t003", "t005"]
     assert "on test t005 was scored, the best before, and t006 was not" in study_markdown(longest)
+
+
+def test_what_test_said_of_the_best_before_is_not_said_of_the_best_now(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    known: dict[bytes, float] = {}
+
+    def later_is_better_everywhere(job: EvaluationJob) -> EvaluationResult:
+        rows = b"" if job.rows is None else np.sort(np.asarray(job.rows)).tobytes()
+        if job.rows is not None and len(job.rows) < 400:
+            known.setdefault(rows, 0.2 * number_of(job))
+        return scored(job, known.get(rows, 0.0))
+
+    ends(later_is_better_everywhere)
+    out, asked = tmp_path / "s", ("incumbent.recipe=full", "incumbent.fresh_seeds=1", "final.full=true")
+    first = study_answer(run_study(config_of(study_config, 3, *asked), out))
+    assert (first.trial, first.belief) == ("t003", "Yes") and {gain.winner for gain in first.gains} == {"t003"}
+
+    longer = run_study(config_of(study_config, 5, *asked), out)
+    answer = study_answer(longer)
+    assert answer.trial == "t005" and answer.headline.startswith("Train on the rows of t005")
+    assert answer.belief == "Partly" and "on test it was not scored" in answer.reasons[0]
+    assert "on test t003 was scored, the best before, and t005 was not" in " ".join(answer.reasons)
+    assert {(gain.split, gain.winner) for gain in answer.gains} == {("dev", "t005"), ("test", "t003")}
+    said = [*answer.measured, *answer.hurts]
+    assert not [sentence for sentence in said if "on test" in sentence], "t005 was not scored there"
+    drawn = [row[0] for row in gain_figure(answer).numbers.rows]
+    assert [name for name in drawn if name.endswith(", test")] == [name for name in drawn if name.startswith("t003 ")]
+
+    events = read_events(out / "journal.jsonl")
+    planned = [place for place, event in enumerate(events) if event["event"] == "incumbent_plan"]
+    shutil.copytree(out, tmp_path / "cut")
+    write_unchecked(tmp_path / "cut" / "journal.jsonl", events[: planned[1]])
+    halfway = study_answer(Study(tmp_path / "cut"))
+    assert halfway.headline.startswith("The best recipe so far is t005") and halfway.belief == "Not yet"
+    assert halfway.reasons[0].startswith("t005 was not compared with full pool yet")
+    assert {gain.winner for gain in halfway.gains} == {"t003"}
 
 
 def test_a_search_that_found_nothing_new_and_is_given_more_ends_again(

@@ -11,7 +11,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.report.sheet import Sheet
 from autoselection.statistics.compare import p_text
 from autoselection.study import Study, Trial
-from autoselection.study.evidence import final_evidence, final_progress, touches_of_test
+from autoselection.study.evidence import final_evidence, final_progress, other_winner, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
 from autoselection.study.references import watched_tasks
 from autoselection.tasks import labels
@@ -24,6 +24,7 @@ class Gain:
     """The winner's score minus that of something else.
 
     Attributes:
+        winner: trial whose subset was scored: another one than the best now, if the search went on afterwards.
         against: what it is compared with.
         today: whether that is what is used today.
         split: dev (less what being chosen is expected to add) or test.
@@ -34,6 +35,7 @@ class Gain:
         tasks: the difference of each task.
     """
 
+    winner: str
     against: str
     today: bool
     split: str
@@ -58,7 +60,7 @@ class Gain:
         found = "not all is scored yet" if self.significant is None else self.finding
         p = "" if self.p is None else f", {p_text(self.p)}"
         return (
-            f"On {self.split} {self.estimate:+.4f} against {self.against} (95% interval {self.low:+.4f} to {self.high:+.4f} over "
+            f"On {self.split} {self.winner} has {self.estimate:+.4f} against {self.against} (95% interval {self.low:+.4f} to {self.high:+.4f} over "
             f"{self.over}{p}): {found}{' beyond chance' if self.significant else ''}."
         )
 
@@ -70,7 +72,7 @@ class Answer:
     Attributes:
         headline: in one sentence.
         recipe: steps of the best recipe in words, with the rows that each leaves; empty before there is one.
-        trial: that evaluated it first.
+        trial: that evaluated it first: all below is of it, but for gains that name another winner.
         rows, pool_rows: of its subset and of the pool (counts).
         gains: the winner against today's data first, then against the baselines.
         measured: what a score is, and the shares of right answers on test, a sentence each.
@@ -110,8 +112,9 @@ def study_answer(study: Study) -> Answer:
     best = study.best()
     opening = study.journal.of("study")
     pool_rows = int(opening[0]["rows"]) if opening else 0
-    gains = (*_dev_gain(study), *_test_gains(study))
-    belief, reasons = _belief(study, best, gains)
+    gains = (*_dev_gain(study, best), *_test_gains(study, best))
+    now = tuple(gain for gain in gains if best is not None and gain.winner == best.id)
+    belief, reasons = _belief(study, best, now)
     return Answer(
         headline=_headline(study, best, pool_rows),
         recipe=() if best is None else _steps(best),
@@ -119,8 +122,8 @@ def study_answer(study: Study) -> Answer:
         rows=0 if best is None else best.size,
         pool_rows=pool_rows,
         gains=gains,
-        measured=_measured(study, gains),
-        hurts=_hurts(study, gains),
+        measured=_measured(study, best, now),
+        hurts=_hurts(study, now),
         belief=belief,
         reasons=reasons,
     )
@@ -131,10 +134,29 @@ def _steps(best: Trial) -> tuple[tuple[str, int], ...]:
     return tuple(zip(best.recipe.describe_steps(), rows, strict=True)) or (("the whole pool", best.size),)
 
 
+def _judged(study: Study, best: Trial | None) -> dict[str, Any] | None:
+    """The verdict on the best recipe; None before there is one, also where the last one was on the best before."""
+    judged = current_verdict(study)
+    if judged is None or best is None or _best_then(study) == best.record["subset_hash"]:
+        return judged
+    return None
+
+
+def _best_then(study: Study) -> str | None:
+    """Hash of the subset that the current verdict is on."""
+    found: str | None = study.journal.of("incumbent_plan")[-1]["winner_hash"]
+    return found
+
+
+def _same(subset: str | None, trial: str, best: Trial | None) -> str:
+    """The trial of a subset by the name it has now, as its repeats have others."""
+    return best.id if best is not None and best.record["subset_hash"] == subset else trial
+
+
 def _headline(study: Study, best: Trial | None, pool_rows: int) -> str:
     if best is None:
         return "Nothing is found yet: no recipe has a score."
-    judged = current_verdict(study)
+    judged = _judged(study, best)
     share = f"{best.size:,} of {pool_rows:,} rows ({best.size / max(1, pool_rows):.0%})"
     if judged is None:
         return f"The best recipe so far is {best.id}: {share}, dev score {best.score:.4f}."
@@ -147,28 +169,37 @@ def _headline(study: Study, best: Trial | None, pool_rows: int) -> str:
     return f"Train on the rows of {judged['winner']} instead of what is used today ({judged['incumbent']}): {share}."
 
 
-def _dev_gain(study: Study) -> list[Gain]:
+def _dev_gain(study: Study, best: Trial | None) -> list[Gain]:
     judged = current_verdict(study)
-    return [] if judged is None or "comparison" not in judged else [_gain(judged["comparison"], True, DEV)]
+    if judged is None or "comparison" not in judged:
+        return []
+    return [_gain(judged["comparison"], _same(_best_then(study), judged["winner"], best), True, DEV)]
 
 
-def _test_gains(study: Study) -> list[Gain]:
-    evidence = final_evidence(study)
-    if evidence is None:
+def _tested(study: Study, best: Trial | None) -> str | None:
+    """The trial that the final table is of; None before it is planned."""
+    plans = study.journal.of("final_plan")
+    return _same(plans[-1]["entries"][0]["subset_hash"], plans[-1]["winner"], best) if plans else None
+
+
+def _test_gains(study: Study, best: Trial | None) -> list[Gain]:
+    evidence, winner = final_evidence(study), _tested(study, best)
+    if evidence is None or winner is None:
         return []
     plans = study.journal.of("incumbent_plan")
     today = plans[-1]["incumbent_hash"] if plans else None
     entries = study.journal.of("final_plan")[-1]["entries"]
     names = {entry["name"] for entry in entries if today is not None and entry["subset_hash"] == today}
-    found = [_gain(entry, entry["baseline"] in names, TEST) for entry in evidence["comparisons"]]
+    found = [_gain(entry, winner, entry["baseline"] in names, TEST) for entry in evidence["comparisons"]]
     return sorted(found, key=lambda gain: not gain.today)
 
 
-def _gain(found: Mapping[str, Any], today: bool, split: str) -> Gain:
+def _gain(found: Mapping[str, Any], winner: str, today: bool, split: str) -> Gain:
     interval = found["difference"]
     wide = found["interval_seeds"]
     low, high = (interval["low"], interval["high"]) if wide is None else wide
     return Gain(
+        winner=winner,
         against=found["baseline"],
         today=today,
         split=split,
@@ -197,7 +228,7 @@ _METRICS = {
 }
 
 
-def _measured(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
+def _measured(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[str, ...]:
     """What a score is; then how many answers are right after training on the winner and on today's data, where test tells it."""
     counted: dict[str, list[str]] = {}
     for task in study.config.tasks:
@@ -209,7 +240,7 @@ def _measured(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
     several = sum(map(len, counted.values())) > 1
     said = [f"A score is {'the mean over tasks of ' if several else ''}{' and '.join(parts)}: higher is better."]
     evidence, results = final_evidence(study), study.final_results()
-    if evidence is None or not evidence["complete"]:
+    if evidence is None or not evidence["complete"] or best is None or _tested(study, best) != best.id:
         return tuple(said)
     today = _today(gains, TEST)
     found = []
@@ -271,7 +302,7 @@ def _forgotten(study: Study) -> tuple[str, ...]:
 
 
 def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[str, tuple[str, ...]]:
-    judged = current_verdict(study)
+    judged = _judged(study, best)
     dev, test = _today(gains, DEV), _today(gains, TEST)
     reasons = []
     if best is None:
@@ -280,6 +311,8 @@ def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[
         why = (
             "Nothing is named that is used today (incumbent.recipe)." if study.finished else "The search has not ended."
         )
+        if (earlier := current_verdict(study)) is not None:
+            why = f"{best.id} was not compared with {earlier['incumbent']} yet: the verdict is on the best before."
         belief = "Not yet"
         reasons.append(f"{why} The dev score of the best of several trials flatters it.")
     elif judged["outcome"] == "above the floors":
@@ -295,7 +328,7 @@ def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[
             f"{_not_on_test(study)}."
         )
     elif test.significant and test.estimate > 0:
-        belief = "Yes"
+        belief = "Partly" if went_on(study) else "Yes"
         reasons.append(
             f"{judged['winner']} is better than {judged['incumbent']} on dev, with trainings that the search did not use, and on "
             "test, which was fixed before it was read."
@@ -309,6 +342,8 @@ def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[
 
 def _not_on_test(study: Study) -> str:
     """Why test says nothing of the winner and what is used today."""
+    if other_winner(study):
+        return "on test it was not scored"
     progress = final_progress(study)
     if progress is not None and not progress.complete:
         return f"test is being scored ({progress}), and says nothing before all of it is"
@@ -318,8 +353,7 @@ def _not_on_test(study: Study) -> str:
 
 def _caveats(study: Study, dev: Gain | None, test: Gain | None) -> list[str]:
     said = []
-    if stale := went_on(study):
-        said.append(stale)
+    said += filter(None, (went_on(study), other_winner(study)))
     for gain in (dev, test):
         if gain is not None and gain.seeds < 2 and gain.significant is not None:
             said.append(
@@ -339,6 +373,7 @@ def gain_sheet(gains: tuple[Gain, ...]) -> Sheet:
     """Every comparison as a table."""
     rows = [
         (
+            gain.winner,
             gain.against + (" (today)" if gain.today else ""),
             gain.split,
             f"{gain.estimate:+.4f}",
@@ -350,5 +385,5 @@ def gain_sheet(gains: tuple[Gain, ...]) -> Sheet:
         )
         for gain in gains
     ]
-    headings = ("against", "on", "difference", "95% interval", "over", "seeds", "p", "the winner is")
+    headings = ("winner", "against", "on", "difference", "95% interval", "over", "seeds", "p", "the winner is")
     return Sheet.of("The winner against today's data and the baselines", headings, rows)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoselection.diagnose import MIN_TRIALS
-from autoselection.report.answer import Answer, gain_sheet
+from autoselection.report.answer import Answer, Gain, gain_sheet
 from autoselection.report.figures import Interval, Series, bars, heat, intervals, lines, parallel, points
 from autoselection.report.page import Code, Facts, Figure, Page, Part, Section, Sentences, write_page
 from autoselection.report.palette import GREY
@@ -67,9 +67,8 @@ def _facts(view: StudyView) -> tuple[tuple[str, str], ...]:
         )
     for gain in answer.gains:
         if gain.today:
-            found.append(
-                (f"against {gain.against}, {gain.split}", f"{gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})")
-            )
+            named = _named(gain, answer)
+            found.append((f"{named}, {gain.split}", f"{gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"))
     full = sum(1 for trial in view.trials if trial.score is not None and trial.fidelity == 1.0)
     found.append(("full evaluations", f"{full:,}"))
     if view.stages:
@@ -78,6 +77,11 @@ def _facts(view: StudyView) -> tuple[tuple[str, str], ...]:
     if money:
         found.append(("at the given price", f"{sum(money):,.2f}"))
     return tuple(found)
+
+
+def _named(gain: Gain, answer: Answer) -> str:
+    """What is compared, with the winner where it is another one than the answer is of."""
+    return f"{'' if gain.winner == answer.trial else f'{gain.winner} '}against {gain.against}"
 
 
 def duration(seconds: float) -> str:
@@ -91,7 +95,7 @@ def gain_figure(answer: Answer) -> Figure:
     """The winner against everything that it was compared with."""
     shown = [
         Interval(
-            f"{gain.against}{' (today)' if gain.today else ''}, {gain.split}",
+            f"{_named(gain, answer).removeprefix('against ')}{' (today)' if gain.today else ''}, {gain.split}",
             gain.estimate,
             gain.low,
             gain.high,
