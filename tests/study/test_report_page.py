@@ -219,6 +219,27 @@ def test_the_answer_says_what_a_score_is_and_how_many_answers_are_right(finished
         assert f"{task} {shares[0]:.0%} ({shares[1]:.0%})" in right
 
 
+def test_an_interval_in_the_answer_holds_zero_where_no_difference_is_found(view: StudyView) -> None:
+    study_gains = view.answer.gains
+    assert {gain.split for gain in study_gains} == {"dev", "test"}
+    for gain in study_gains:
+        assert gain.significant == (gain.low > 0 or gain.high < 0), gain
+    tested = {gain.against: gain for gain in study_gains if gain.split == "test"}
+    assert {gain.scope for gain in tested.values()} == {"with all comparisons"}
+    assert "over items, with all comparisons, p" in tested["full pool"].sentence()
+
+
+@pytest.mark.parametrize(("significant", "low", "high"), [(True, 0.1, 0.3), (False, -0.1, 0.3)])
+def test_an_interval_alone_is_not_shown_for_what_is_found_together(
+    finished_study: Study, monkeypatch: pytest.MonkeyPatch, significant: bool, low: float, high: float
+) -> None:
+    """Alone the difference is clear of 0 at 0.15 to 0.25, with all comparisons it is not."""
+    found = _found(0.2, significant, interval_seeds=[0.15, 0.25], interval_all=[low, high])
+    monkeypatch.setattr(answers, "final_evidence", lambda study: _evidence(found))
+    (gain,) = (gain for gain in study_answer(finished_study).gains if gain.split == "test")
+    assert (gain.low, gain.high) == (low, high) and gain.scope
+
+
 # ---- in a browser
 
 

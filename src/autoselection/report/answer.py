@@ -10,6 +10,7 @@ from autoselection.diagnose import agreements
 from autoselection.evaluation import EvaluationResult
 from autoselection.report.sheet import Sheet
 from autoselection.statistics.compare import p_text
+from autoselection.statistics.family import consistent
 from autoselection.study import Study, Trial
 from autoselection.study.evidence import final_evidence, final_progress, other_winner, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
@@ -28,8 +29,10 @@ class Gain:
         against: what it is compared with.
         today: whether that is what is used today.
         split: dev (less what being chosen is expected to add) or test.
-        low, high: ends of the 95% interval, over training seeds and items where there are several seeds, else over items.
+        low, high: ends of the 95% interval, over training seeds and items where there are several seeds, else over items: as
+            ``significant`` says, it holds 0 or not.
         over: what the interval is over.
+        scope: what it holds for: ``with all comparisons`` of the table, or this one ``alone``; empty: there is only one.
         p: of no difference; on test corrected for all baselines. None while test is being scored.
         significant: whether it is one beyond chance; None while test is being scored.
         tasks: the difference of each task.
@@ -43,6 +46,7 @@ class Gain:
     low: float
     high: float
     over: str
+    scope: str
     seeds: int
     p: float | None
     significant: bool | None
@@ -55,13 +59,18 @@ class Gain:
             return "not known yet"
         return ("better" if self.estimate > 0 else "worse") if self.significant else "no significant difference"
 
+    @property
+    def held(self) -> str:
+        """What the interval is over, and for how many comparisons it holds."""
+        return f"{self.over}, {self.scope}" if self.scope else self.over
+
     def sentence(self) -> str:
         """For people."""
         found = "not all is scored yet" if self.significant is None else self.finding
         p = "" if self.p is None else f", {p_text(self.p)}"
         return (
-            f"On {self.split} {self.winner} has {self.estimate:+.4f} against {self.against} (95% interval {self.low:+.4f} to {self.high:+.4f} over "
-            f"{self.over}{p}): {found}{' beyond chance' if self.significant else ''}."
+            f"On {self.split} {self.winner} has {self.estimate:+.4f} against {self.against} (95% interval {self.low:+.4f} to "
+            f"{self.high:+.4f} over {self.held}{p}): {found}{' beyond chance' if self.significant else ''}."
         )
 
 
@@ -173,7 +182,9 @@ def _dev_gain(study: Study, best: Trial | None) -> list[Gain]:
     judged = current_verdict(study)
     if judged is None or "comparison" not in judged:
         return []
-    return [_gain(judged["comparison"], _same(_best_then(study), judged["winner"], best), True, DEV)]
+    shown = judged.get("on_score", judged["outcome"]) in ("better", "worse") and judged["comparison"]["significant"]
+    found = {**judged["comparison"], "significant": shown}
+    return [_gain(found, _same(_best_then(study), judged["winner"], best), True, DEV)]
 
 
 def _tested(study: Study, best: Trial | None) -> str | None:
@@ -195,9 +206,11 @@ def _test_gains(study: Study, best: Trial | None) -> list[Gain]:
 
 
 def _gain(found: Mapping[str, Any], winner: str, today: bool, split: str) -> Gain:
-    interval = found["difference"]
-    wide = found["interval_seeds"]
-    low, high = (interval["low"], interval["high"]) if wide is None else wide
+    interval, wide, together = found["difference"], found["interval_seeds"], found.get("interval_all")
+    low, high = together or wide or (interval["low"], interval["high"])
+    if found["significant"] is not None:
+        # A verdict has several conditions (over items, over seeds, flattered or not): where one fails, 0 is not ruled out.
+        low, high = consistent((low, high), interval["estimate"], significant=found["significant"])
     return Gain(
         winner=winner,
         against=found["baseline"],
@@ -207,6 +220,7 @@ def _gain(found: Mapping[str, Any], winner: str, today: bool, split: str) -> Gai
         low=low,
         high=high,
         over="items" if wide is None else "training seeds and items",
+        scope="" if split == DEV else "alone" if together is None else "with all comparisons",
         seeds=found["seeds"],
         p=found["p_adjusted"],
         significant=found["significant"],
@@ -378,7 +392,7 @@ def gain_sheet(gains: tuple[Gain, ...]) -> Sheet:
             gain.split,
             f"{gain.estimate:+.4f}",
             f"{gain.low:+.4f} to {gain.high:+.4f}",
-            gain.over,
+            gain.held,
             str(gain.seeds),
             "" if gain.p is None else p_text(gain.p),
             gain.finding,

@@ -103,9 +103,11 @@ def gain_figure(answer: Answer) -> Figure:
         )
         for gain in answer.gains
     ]
+    said = {gain.scope for gain in answer.gains if gain.scope}
+    scope = f" (on test {', '.join(sorted(said))})" if said else ""
     told = (
-        "Score of the winner minus score of what it is compared with, and 95% interval: right of 0 the winner is better. On dev "
-        "what being chosen is expected to add is taken off."
+        f"Score of the winner minus score of what it is compared with, and 95% interval{scope}: right of 0 the winner is "
+        "better. On dev what being chosen is expected to add is taken off."
     )
     return intervals("What it gains", told, shown, x="difference of scores", headings=("against", "95% interval"))
 
