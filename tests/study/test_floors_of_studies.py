@@ -18,12 +18,15 @@ from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import study_markdown
 from autoselection.report.answer import study_answer
-from autoselection.report.study_page import front_figure
+from autoselection.report.page import figures_of
+from autoselection.report.study_page import front_figure, study_page
 from autoselection.report.study_view import view_study
 from autoselection.report.whatif import whatif_sheets
 from autoselection.study import Study, run_study, summary
 from autoselection.study.references import watched_tasks
 from autoselection.study.trade_offs import trade_offs
+from autoselection.watch.board import results_board
+from autoselection.watch.record import record
 
 GUARD = "tasks.1.weight=0"
 
@@ -107,6 +110,11 @@ def test_the_best_is_chosen_among_what_keeps_the_floor(
     text = study_markdown(study)
     assert "* best of what meets the floors" in text and "floors are measured with the search's seeds alone" in text
     assert "What is forgotten: guards and floors" in text and "boolean (guard)" in text and "< floor" in text
+    page = study_page(view_study(study))
+    drawn = {figure.title: figure for figure in figures_of(page)}
+    (thick,) = (trace["name"] for trace in drawn["State vectors of the trials"].traces if trace["line"]["width"] > 2)
+    assert thick == best.id and "of those that meet the floors" in drawn["Scores over evaluations"].told
+    assert "best of what meets the floors" in dict(results_board(record(study)).best)["Dev score"]
     assert f"boolean {row.winner - row.base:+.4f} (with today's data" in " ".join(study_answer(study).hurts)
     assert judged(study)["outcome"] == "better" and len(judged(study)["floors"]["winner"]) == 1
     assert not any(check["below"] for check in judged(study)["floors"]["winner"])

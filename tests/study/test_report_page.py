@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_the_answer_comes_first_and_everything_after_it(view: StudyView) -> None
         "What each step kept and dropped",
         "Signals, kept against dropped",
     } <= set(titles)
-    assert {"State vectors of all trials", "Dev against test", "Costs", "Warnings and notes"} <= set(titles)
+    assert {"State vectors of the trials", "Dev against test", "Costs", "Warnings and notes"} <= set(titles)
     assert view.answer.headline == page.sections[0].lead
     assert view.answer.recipe[-1][1] == view.answer.rows == view.selection.rows  # type: ignore[union-attr]
 
@@ -79,6 +80,26 @@ def test_what_is_drawn_is_what_the_journal_says(view: StudyView, finished_study:
     assert costs["search"].money == pytest.approx(costs["search"].seconds)  # 3600 an hour
     assert costs["search"].tokens == sum(result.train_tokens for trial in trials for result in trial.results.values())
     assert {entry.name for entry in view.dev_test} >= {"full pool"}
+
+
+def _thick(page: Page) -> list[str]:
+    (drawn,) = (figure for figure in figures_of(page) if figure.title == "State vectors of the trials")
+    return [trace["name"] for trace in drawn.traces if trace["line"]["width"] > 2]
+
+
+def test_scores_of_other_scales_are_no_part_of_what_is_compared(view: StudyView, finished_study: Study) -> None:
+    best = finished_study.best()
+    assert best is not None and _thick(study_page(view)) == [best.id]
+    foreign = replace(
+        view.trials[0], id="t900", kind="model small", fidelity=0.2, score=9.0, tasks={"addition": 9.0, "boolean": 9.0}
+    )
+    beside = study_page(replace(view, trials=(*view.trials, foreign)))
+    assert _thick(beside) == [best.id]
+    for title in ("State vectors of the trials", "Tasks by trial"):
+        (drawn,) = (figure for figure in figures_of(beside) if figure.title == title)
+        assert [row[0] for row in drawn.numbers.rows] == [trial.id for trial in view.trials]
+    alone = study_page(replace(view, trials=(foreign,)))  # nothing to compare, and no failure
+    assert "Tasks by trial" not in [figure.title for figure in figures_of(alone)]
 
 
 def test_markdown_and_page_have_the_same_tables_and_notes(view: StudyView) -> None:

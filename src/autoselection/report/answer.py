@@ -168,7 +168,8 @@ def _headline(study: Study, best: Trial | None, pool_rows: int) -> str:
     judged = _judged(study, best)
     share = f"{best.size:,} of {pool_rows:,} rows ({best.size / max(1, pool_rows):.0%})"
     if judged is None:
-        return f"The best recipe so far is {best.id}: {share}, dev score {best.score:.4f}."
+        rule = "" if study.best_rule == "best" else f" ({study.best_rule})"
+        return f"The best recipe so far is {best.id}: {share}, dev score {best.score:.4f}{rule}."
     if judged["exported"] == "incumbent":
         why = "is below a floor" if judged["outcome"] == "below a floor" else "is not shown to be better"
         return (

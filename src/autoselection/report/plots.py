@@ -15,7 +15,7 @@ from autoselection.report.page import Figure, Page, Section, escaped, write_page
 from autoselection.report.pool_page import signal_figure
 from autoselection.report.selection_page import flow_figure
 from autoselection.report.selection_view import bins_of, selection_flow, shares_in
-from autoselection.report.study_page import progress_figure, task_figure
+from autoselection.report.study_page import full_evaluations, progress_figure, task_figure
 from autoselection.report.study_view import today_scores, trial_views
 from autoselection.signals import SignalTable, column_stats, load_table
 from autoselection.study import Study
@@ -92,7 +92,11 @@ def study_plot(study: Study, what: str = "scores") -> Plot:
     trials = trial_views(study)
     if all(trial.score is None for trial in trials):
         raise StudyError(f"{study.path}: no trial has a score yet.")
-    return Plot(progress_figure(trials) if what == "scores" else task_figure(trials, today_scores(study)))
+    if what == "scores":
+        return Plot(progress_figure(trials, study.best_rule))
+    if not full_evaluations(trials):
+        raise StudyError(f"{study.path}: no full evaluation has a score yet.")
+    return Plot(task_figure(trials, today_scores(study)))
 
 
 def pool_plot(pool: Pool, signal: str, by: str | None = None) -> Plot:

@@ -122,7 +122,9 @@ def _sheets(view: StudyView, *names: str) -> list[Sheet]:
 def _search_section(view: StudyView) -> Section:
     parts: list[Part] = []
     if any(trial.score is not None for trial in view.trials):
-        parts += [progress_figure(view.trials), task_figure(view.trials, view.today)]
+        parts.append(progress_figure(view.trials, view.best_rule))
+        if full_evaluations(view.trials):
+            parts.append(task_figure(view.trials, view.today))
     if view.trade_offs:
         parts.append(front_figure(view))
     parts += _sheets(view, "front", "search", "agents")
@@ -146,8 +148,12 @@ def front_figure(view: StudyView) -> Figure:
     return points("Trade-offs", told, series, x=x, y=y)
 
 
-def progress_figure(trials: Sequence[TrialView]) -> Figure:
-    """Scores over evaluations by kind, and the best so far."""
+def progress_figure(trials: Sequence[TrialView], best_rule: str = "best") -> Figure:
+    """Scores over evaluations by kind, and the best so far.
+
+    Args:
+        best_rule: what the best is, see ``Study.best_rule``.
+    """
     kinds = list(dict.fromkeys([*KINDS.values(), SHORT, *(trial.kind for trial in trials)]))
     known = [trial for trial in trials if trial.score is not None]
     series = [
@@ -171,8 +177,12 @@ def progress_figure(trials: Sequence[TrialView]) -> Figure:
         "hovertemplate": "best so far %{y:.4g}<extra></extra>",
     }
     failed = sum(1 for trial in trials if trial.failure)
+    rule = (
+        "" if best_rule == "best" else " of those that meet the floors (before one does, of those that miss them least)"
+    )
     told = (
-        f"Every scored trial over the evaluations spent, and the best so far{f'; {failed} failed' if failed else ''}."
+        f"Every scored trial over the evaluations spent, and the best full evaluation so far{rule}"
+        f"{f'; {failed} failed' if failed else ''}."
     )
     drawn = points("Scores over evaluations", told, series, x="evaluations spent", y="dev score (higher is better)")
     rows = [
@@ -190,14 +200,15 @@ def progress_figure(trials: Sequence[TrialView]) -> Figure:
 
 
 def task_figure(trials: Sequence[TrialView], today: Mapping[str, float]) -> Figure:
-    """Scores of every task and trial, coloured by what they are above today's data, where its scores are known."""
-    known = [trial for trial in trials if trial.score is not None]
+    """Scores of every task and full evaluation (there is one), coloured by what they are above today's data, where its
+    scores are known."""
+    known = full_evaluations(trials)
     tasks = list(known[0].tasks)
     middle = today or {task: sum(trial.tasks[task] for trial in known) / len(known) for task in tasks}
     against = "what is used today" if today else "the mean of the trials"
     return heat(
         "Tasks by trial",
-        f"Dev score of each task; the colour shows the difference to {against}.",
+        f"Dev score of each task, full evaluations; the colour shows the difference to {against}.",
         [trial.id for trial in known],
         tasks,
         [[trial.tasks[task] - middle[task] for task in tasks] for trial in known],
@@ -211,21 +222,29 @@ def task_figure(trials: Sequence[TrialView], today: Mapping[str, float]) -> Figu
 # ---- what the search learnt
 
 
+def full_evaluations(trials: Sequence[TrialView]) -> list[TrialView]:
+    """Trials with a score on the scale of full evaluations: those of other models and short trainings have others."""
+    return [trial for trial in trials if trial.score is not None and trial.fidelity == 1.0]
+
+
 def _state_section(view: StudyView) -> Section | None:
-    known = [trial for trial in view.trials if trial.score is not None]
+    known = full_evaluations(view.trials)
     if len(known) < 2:
         return None
     names = _axes(known)
+    rule = "the best one" if view.best_rule == "best" else f"{view.answer.trial} ({view.best_rule})"
     figure = parallel(
         "State vectors of the trials",
-        "A line for each trial; the best one is thick and blue, the others are the stronger coloured the better they scored.",
+        f"A line for each full evaluation; {rule} is thick and blue, the others are the stronger coloured the better they "
+        "scored.",
         names,
         {trial.id: [trial.state.get(name) for name in names] for trial in known},
         {trial.id: trial.score for trial in known},
+        best=view.answer.trial,
         by="dev score",
     )
     return Section(
-        "State vectors of all trials", (figure,), "What the subsets of all trials look like beside the pool."
+        "State vectors of the trials", (figure,), "What the subsets of all trials look like beside the pool."
     )
 
 

@@ -134,6 +134,7 @@ class StudyView:
 
     Attributes:
         today: dev score of each task with what is used today; empty if unknown.
+        best_rule: what the best trial is, in words: see ``Study.best_rule``.
         selection: the best recipe on the study's pool; None where it cannot be run, see ``missing``.
         missing: what is not shown and why, a sentence each.
         objectives, trade_offs: what is traded off, and every subset beside it; empty without ``search.pareto``.
@@ -148,6 +149,7 @@ class StudyView:
     answer: Answer
     trials: tuple[TrialView, ...]
     today: Mapping[str, float]
+    best_rule: str
     credit: tuple[Credit, ...]
     pairs: tuple[Credit, ...]
     rounds: tuple[Round, ...]
@@ -193,6 +195,7 @@ def view_study(study: Study, *, price: float | None = None) -> StudyView:
         answer=study_answer(study),
         trials=trial_views(study),
         today=today_scores(study),
+        best_rule=study.best_rule,
         credit=_credit(last.get("operators")),
         pairs=_credit(last.get("pairs")),
         rounds=tuple(_round(event["round"]) for event in rounds if event["round"].get("calibration")),

@@ -31,7 +31,6 @@ from autoselection.study.tracked import tracking_notes
 from autoselection.study.trade_offs import trade_offs
 from autoselection.study.trials import Trial
 from autoselection.tasks import labels
-from autoselection.tasks import shortfall as missed
 from autoselection.terminal import Terminal
 
 
@@ -91,11 +90,7 @@ def _trial_sheet(study: Study) -> Sheet:
         )
     shown = labels(study.config.tasks)
     headings = ("trial", "origin", "parent", "rows", "dev score", *shown, "cut", "s", "recipe")
-    starred = "best"
-    if floors:
-        met = best is not None and missed(best.tasks, floors) == 0
-        starred = "best of what meets the floors" if met else "misses the floors least: no trial meets them"
-    return Sheet(f"Search (dev; higher is better, * {starred})", headings, tuple(rows))
+    return Sheet(f"Search (dev; higher is better, * {study.best_rule})", headings, tuple(rows))
 
 
 def _agents_sheet(study: Study) -> Sheet:

@@ -238,6 +238,15 @@ class Study:
         every floor; the one that misses them least, while none does."""
         return max(reversed(self.contenders()), key=self.merit, default=None)
 
+    @property
+    def best_rule(self) -> str:
+        """What the best is, in words: with floors it is another one than that with the best score."""
+        best, floors = self.best(), self.floors
+        if not floors:
+            return "best"
+        met = best is not None and shortfall(best.tasks, floors) == 0
+        return "best of what meets the floors" if met else "misses the floors least: no trial meets them"
+
     def rows(self, trial_id: str) -> NDArray[np.int64]:
         """Ordered row indices of a trial's subset.
 

@@ -59,9 +59,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Results:
-    """What changes with the journal."""
+    """What changes with the journal.
+
+    Attributes:
+        told: what ``points`` show.
+    """
 
     best: tuple[tuple[str, str], ...]
+    told: str
     points: tuple[Point, ...]
     trials: Sheet
     tests: Sheet
@@ -103,8 +108,10 @@ def now_board(found: Snapshot) -> Now:
 
 def results_board(record: Record) -> Results:
     """The words for what the journal tells."""
+    floors = "" if record.best is None or record.best.rule == "best" else ", by the floors first"
     return Results(
         best=_best(record),
+        told=f"Each dot is a full evaluation; the dashed line is the best so far{floors}.",
         points=tuple(
             Point(trial.id, trial.spent, trial.score, trial.best)
             for trial in record.trials
@@ -221,7 +228,7 @@ def _best(record: Record) -> tuple[tuple[str, str], ...]:
     trainings = f", mean of {best.trainings} trainings" if best.trainings > 1 else ""
     return (
         ("Trial", best.trial),
-        ("Dev score", f"{best.score:.4f}{trainings}"),
+        ("Dev score", f"{best.score:.4f}{trainings}{'' if best.rule == 'best' else f', {best.rule}'}"),
         ("Rows", f"{best.rows:,}"),
         *((name, f"{score:.4f}") for name, score in best.tasks),
         ("Recipe", best.recipe),

@@ -23,6 +23,7 @@ class Best:
     Attributes:
         tasks: score of each task, by its name with the sign of its metric.
         trainings: how many its scores are the mean of.
+        rule: what the best is, in words: see ``Study.best_rule``.
     """
 
     trial: str
@@ -31,6 +32,7 @@ class Best:
     recipe: str
     tasks: tuple[tuple[str, float], ...]
     trainings: int
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _best(study: Study) -> Best | None:
     names = labels(study.config.tasks)
     shown = dict(zip((task.name for task in study.config.tasks), names, strict=True))
     tasks = tuple((shown.get(name, name), score) for name, score in best.tasks.items())
-    return Best(best.id, best.score, best.size, best.recipe.describe(), tasks, len(best.results))
+    return Best(best.id, best.score, best.size, best.recipe.describe(), tasks, len(best.results), study.best_rule)
 
 
 def _tests(study: Study) -> tuple[Tested, ...]:

@@ -86,9 +86,9 @@ function plot(label, points, size, axis, inside) {
 
 const path = (points) => points.map(([x, y], place) => `${place ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
-function scores(points) {
+function scores(points, told) {
   at("scores").hidden = !points.length;
-  if (!changed("scores", points) || !points.length) return;
+  if (!changed("scores", [points, told]) || !points.length) return;
   const best = points[points.length - 1].best;
   const label = `${points.length} full evaluations by evaluations spent; the best has ${number(best)}. The table of trials has the numbers.`;
   const svg = plot(label, points.map((point) => [point.spent, point.score]), [760, 280], { title: "evaluations spent" }, (x, y) => {
@@ -104,7 +104,7 @@ function scores(points) {
     return [drawn("path", { class: "best", d: path(steps) }), ...dots];
   });
   const figure = make("figure");
-  figure.append(svg, make("figcaption", {}, "Each dot is a trial; the dashed line is the best so far."));
+  figure.append(svg, make("figcaption", {}, told));
   at("scores-plot").replaceChildren(figure);
 }
 
@@ -125,10 +125,8 @@ function losses(curves) {
 }
 
 // ---- what comes
-let headline = "";
 const seen = {
   now(now) {
-    headline = now.headline;
     say("headline", now.headline);
     at("state").dataset.state = now.state;
     facts("facts", now.facts);
@@ -150,7 +148,7 @@ const seen = {
     at("best").hidden = !results.best.length && !results.verdict;
     facts("best-facts", results.best);
     say("verdict", results.verdict);
-    scores(results.points);
+    scores(results.points, results.told);
     say("trials-title", results.trials.title);
     table("trials", results.trials, ["edit", "recipe"]);
     table("tests", results.tests);

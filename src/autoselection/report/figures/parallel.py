@@ -19,6 +19,7 @@ def parallel(
     values: Mapping[str, Sequence[float | None]],
     shade: Mapping[str, float | None],
     *,
+    best: str | None,
     by: str,
 ) -> Figure:
     """Parallel coordinates: a line for each entry over axes that each run from their least to their largest value.
@@ -28,7 +29,8 @@ def parallel(
     Args:
         names: of the axes.
         values: by entry, a number for each axis.
-        shade: by entry, what its colour shows, higher is lighter; the best is drawn last, and thick.
+        shade: by entry, what its colour shows, higher is lighter.
+        best: the entry that is drawn last, thick and blue; None: there is none.
         by: what that is.
     """
     table = np.array([[np.nan if value is None else value for value in row] for row in values.values()], np.float64)
@@ -38,13 +40,14 @@ def parallel(
     scaled = (table - low) / np.where(high > low, high - low, 1.0)
     known = [value for value in shade.values() if value is not None]
     floor, ceiling = (min(known), max(known)) if known else (0.0, 0.0)
+    entries = list(shade.items())
     order = sorted(
-        range(len(table)), key=lambda at: (list(shade.values())[at] is not None, list(shade.values())[at] or 0.0)
+        range(len(table)), key=lambda at: (entries[at][0] == best, entries[at][1] is not None, entries[at][1] or 0.0)
     )
     traces = []
     for at in order:
-        entry, value = list(shade.items())[at]
-        best = value is not None and value == ceiling
+        entry, value = entries[at]
+        leads = entry == best
         share = 0.0 if value is None else (value - floor) / (ceiling - floor) if ceiling > floor else 1.0
         traces.append(
             {
@@ -56,8 +59,8 @@ def parallel(
                 "y": scaled[at, varied],
                 "customdata": [number(float(table[at, place])) for place in varied],
                 "text": [f"{entry}, {by} {number(value) or 'unknown'}"] * len(varied),
-                "line": {"color": BLUE if best else _grey_to_ochre(share), "width": 4 if best else 1.5},
-                "marker": {"size": 7 if best else 4},
+                "line": {"color": BLUE if leads else _grey_to_ochre(share), "width": 4 if leads else 1.5},
+                "marker": {"size": 7 if leads else 4},
                 "hovertemplate": "%{text}<br>%{x}: %{customdata}<extra></extra>",
             }
         )
