@@ -12,6 +12,7 @@ from sample_page import page
 
 from autoselection.report.figures import Interval, Link, flow, intervals
 from autoselection.report.page import Page, Section, write_page
+from autoselection.report.sheet import Sheet
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,29 @@ def test_tables_are_sorted_by_keyboard_and_searched(opened: Callable[..., Any], 
     assert found.locator("th[aria-sort=descending]").count() == 1
     found.get_by_label("Search in Names").fill("nine")
     assert found.get_by_role("region", name="Names").locator("tbody tr:visible").count() == 1
+
+
+def test_numbers_are_sorted_by_size_also_beside_words(opened: Callable[..., Any], tmp_path: Path) -> None:
+    rows = [
+        ("t1000", "-2.5000", "p = 0.060", "1,234"),
+        ("t999", "failed", "", "10"),
+        ("t002", "-0.9120", "p < 0.001", ""),
+        ("t101", "pending", "p = 0.500", "9"),
+        ("t020", "-1.2031", "p = 0.049", "123,456"),
+    ]
+    sheet = Sheet.of("Trials", ("trial", "dev score", "p", "rows"), rows)
+    found = opened(write_page(Page("A page", (Section("One", (sheet,)),)), tmp_path / "page.html")).page
+
+    def sorted_by(place: int) -> list[str]:
+        found.locator(f"thead th:nth-child({place + 1}) button").click()
+        cells = found.get_by_role("region", name="Trials").locator(f"tbody tr > :nth-child({place + 1})")
+        return list(cells.all_inner_texts())
+
+    assert sorted_by(1) == ["-2.5000", "-1.2031", "-0.9120", "failed", "pending"]
+    assert sorted_by(1) == ["-0.9120", "-1.2031", "-2.5000", "pending", "failed"]
+    assert sorted_by(0) == ["t002", "t020", "t101", "t999", "t1000"]
+    assert sorted_by(2) == ["p < 0.001", "p = 0.049", "p = 0.060", "p = 0.500", ""]
+    assert sorted_by(3) == ["9", "10", "1,234", "123,456", ""]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -165,9 +165,14 @@ addEventListener("afterprint", () => drawing && repaint(false));
 
 // ---- tables
 const number = (text) => {
-  const found = text.replaceAll(",", "").replace("−", "-").match(/^[+-]?\d+(\.\d+)?(e[+-]?\d+)?/i);
-  return found ? Number(found[0]) : NaN;
+  const found = text.replaceAll(",", "").replace("−", "-").match(/^(?:p )?(?:[<=] )?([+-]?\d+(\.\d+)?(e[+-]?\d+)?)/i);
+  return found ? Number(found[1]) : NaN;
 };
+// Numbers by their size, then words ("failed", "pending"), then what is empty, in both directions.
+const rank = (text) => (text === "" ? 2 : Number.isNaN(number(text)) ? 1 : 0);
+const order = (a, b, up) =>
+  rank(a) - rank(b) ||
+  (up ? 1 : -1) * ((rank(a) ? 0 : number(a) - number(b)) || a.localeCompare(b, undefined, { numeric: true }));
 
 function sortable(table) {
   const body = table.tBodies[0];
@@ -180,10 +185,7 @@ function sortable(table) {
       for (const cell of heading.parentElement.cells) cell.removeAttribute("aria-sort");
       heading.setAttribute("aria-sort", up ? "ascending" : "descending");
       const rows = [...body.rows].map((row) => [row.cells[place]?.textContent ?? "", row]);
-      const numeric = rows.every(([text]) => !text || !Number.isNaN(number(text)));
-      const order = ([a], [b]) =>
-        a === "" || b === "" ? (a === "") - (b === "") : (up ? 1 : -1) * (numeric ? number(a) - number(b) : a.localeCompare(b));
-      rows.sort(order).forEach(([, row]) => body.append(row));
+      rows.sort(([a], [b]) => order(a, b, up)).forEach(([, row]) => body.append(row));
     });
   });
 }
