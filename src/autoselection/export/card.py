@@ -16,6 +16,7 @@ from typing import Any
 from autoselection.documents import dump_yaml, parse_yaml
 from autoselection.errors import ConfigError
 from autoselection.markup import escape, one_line
+from autoselection.notebook import number
 from autoselection.recipes.lineage_warnings import lineage_remarks
 from autoselection.recipes.state import shown_numbers
 
@@ -176,7 +177,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: bool =
 
 def _lineage_table(lineage: Sequence[Mapping[str, Any]]) -> str:
     rows = []
-    for number, step in enumerate(lineage, start=1):
+    for place, step in enumerate(lineage, start=1):
         params = step.get("params")
         told = (
             ", ".join(f"{name}={_short(value)}" for name, value in params.items())
@@ -184,7 +185,7 @@ def _lineage_table(lineage: Sequence[Mapping[str, Any]]) -> str:
             else ""
         )
         counts = [_number(step.get(name)) for name in ("rows_in", "rows_out", "dropped", "missing")]
-        rows.append((str(number), escape(step.get("operator", "")), escape(told, limit=400), *counts))
+        rows.append((str(place), escape(step.get("operator", "")), escape(told, limit=400), *counts))
     return _table(("step", "operator", "parameters", "rows in", "rows out", "dropped", "without score"), rows)
 
 
@@ -221,7 +222,7 @@ def _number(value: Any) -> str:
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return escape(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return number(value)
 
 
 def _short(value: Any) -> str:

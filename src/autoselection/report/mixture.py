@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autoselection.mixture.findings import Analysis, Effect, Foretold, Interval, RatedMixture, short_names
 from autoselection.mixture.runs import ONLY_LEVEL
+from autoselection.notebook import number
 from autoselection.report.page import Facts, Figure, Page, Part, Section, Sentences
 from autoselection.report.palette import BLUE, DIVERGING, GREY, VERMILION
 from autoselection.report.sheet import Sheet
@@ -125,7 +126,7 @@ def sentences(analysis: Analysis) -> tuple[str, ...]:
         interval = own.rank_correlation
         said.append(
             f"Left-out runs{_at(analysis.level)} are ranked with a correlation of {_correlation(interval)}; the error of a prediction "
-            f"is {_number(own.error)}, where scores differ by {_number(own.spread)} (one standard deviation)."
+            f"is {number(own.error)}, where scores differ by {number(own.spread)} (one standard deviation)."
         )
         if interval.low <= 0:
             said.append("That could be luck: do not act on what is predicted before there are more runs.")
@@ -136,7 +137,7 @@ def sentences(analysis: Analysis) -> tuple[str, ...]:
         gain = first.objective.value - best.objective.value
         if first.beats is not None:
             said.append(
-                f"The best predicted mixture is expected to gain {_number(gain)} on the best one run (line {best.line}), and is better "
+                f"The best predicted mixture is expected to gain {number(gain)} on the best one run (line {best.line}), and is better "
                 f"than it with a probability of {first.beats:.0%}; it was never run: run it before you rely on it."
             )
         else:
@@ -146,7 +147,7 @@ def sentences(analysis: Analysis) -> tuple[str, ...]:
         if most < LITTLE * own.spread:
             said.append(
                 "None of the next runs is expected to improve the choice by much: "
-                f"{f'by {most:.2g} at most' if most else 'by nothing'}, where scores differ by {_number(own.spread)}."
+                f"{f'by {most:.2g} at most' if most else 'by nothing'}, where scores differ by {number(own.spread)}."
             )
     return (*said, *_shares_said(analysis))
 
@@ -194,8 +195,8 @@ def foretold_sheet(analysis: Analysis) -> Sheet:
             "objective" if found.column is None else names[found.column],
             str(len(found.scores)),
             "" if found.rank_correlation is None else _correlation(found.rank_correlation),
-            _number(found.error),
-            _number(found.spread),
+            number(found.error),
+            number(found.spread),
             f"{found.within_80:.0%}",
         )
         for found in analysis.foretold
@@ -214,7 +215,7 @@ def best_sheet(analysis: Analysis) -> Sheet:
         (
             "run" if rated.line is not None else "predicted",
             "" if rated.line is None else str(rated.line),
-            "" if rated.seen is None else _number(_seen(analysis, rated.seen)),
+            "" if rated.seen is None else number(_seen(analysis, rated.seen)),
             _interval(_objective(analysis, rated.objective)),
             "" if rated.beats is None else f"{rated.beats:.0%}",
             described(analysis, rated.shares),
@@ -285,14 +286,14 @@ def next_sheet(analysis: Analysis) -> Sheet:
     """The next runs worth making."""
     rows = [
         (
-            str(number),
+            str(place),
             _at(run.level).removeprefix(" at "),
             f"{run.cost:.3g}" if _at(run.level) else "",
             f"{run.value:.2g}",
             described(analysis, run.shares),
             "" if run.value else run.reason,
         )
-        for number, run in enumerate(analysis.following, 1)
+        for place, run in enumerate(analysis.following, 1)
     ]
     return Sheet.of(
         "Next runs, the most expected improvement for its cost first",
@@ -347,10 +348,6 @@ def _short_columns(analysis: Analysis) -> dict[str, str]:
     return dict(zip(analysis.runs.columns, short_names(analysis.runs.columns), strict=True))
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}"
-
-
 def _correlation(found: Interval) -> str:
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
@@ -394,7 +391,7 @@ def foretold_figure(analysis: Analysis) -> Figure:
     numbers = Sheet.of(
         "Predicted and seen",
         ("predicted", "seen"),
-        [(_number(x), _number(y)) for x, y in zip(predicted, seen, strict=True)],
+        [(number(x), number(y)) for x, y in zip(predicted, seen, strict=True)],
         numbers=True,
     )
     return Figure(

@@ -117,7 +117,7 @@ def pool_plot(pool: Pool, signal: str, by: str | None = None) -> Plot:
     missing = f"; {found.whole.missing:,} have none" if found.whole.missing else ""
     told = f"Share of the rows with a value in each bin, {len(known):,} of {len(pool):,} rows{missing}."
     if not len(edges):
-        rows = {"rows": {f"{known[0]:.4g}": float(len(known))}}
+        rows = {"rows": {notebook.number(float(known[0])): float(len(known))}}
         return Plot(bars(signal, f"All rows have one value{missing}.", rows, x="rows", name=signal))
     return Plot(distributions(signal, told, edges, {"rows": shares_in(known, edges)}, x=signal))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from autoselection.notebook import number
 from autoselection.pool import Distribution, PoolDescription
 from autoselection.report.sheet import Sheet
 from autoselection.signals import PoolStats, SignalStats
@@ -134,7 +135,7 @@ def differs(found: SignalStats) -> bool:
 
 def _mean(found: SignalStats, source: str) -> str:
     within = found.sources.get(source)
-    return "" if within is None or within.mean is None else _number(within.mean)
+    return "" if within is None or within.mean is None else number(within.mean)
 
 
 def _headings(first: str) -> tuple[str, ...]:
@@ -142,12 +143,8 @@ def _headings(first: str) -> tuple[str, ...]:
 
 
 def _line(name: str, found: Distribution) -> tuple[str, ...]:
-    shown = [_number(found.quantiles[share]) if found.quantiles else "" for share in _SHOWN_QUANTILES]
-    return (name, "" if found.mean is None else _number(found.mean), *shown, f"{found.missing:,}")
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    shown = [number(found.quantiles[share]) if found.quantiles else "" for share in _SHOWN_QUANTILES]
+    return (name, "" if found.mean is None else number(found.mean), *shown, f"{found.missing:,}")
 
 
 def _sheet(title: str, headings: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Sheet:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autoselection.notebook import number
 from autoselection.operators import Rows, default_registry
 from autoselection.pool import Pool
 from autoselection.recipes import Materialization, Recipe, Step, state_vector
@@ -66,10 +67,10 @@ def print_selection(
         steps: the rows after each step, see :func:`~autoselection.recipes.rows_by_step`.
     """
     lines = []
-    for number, (step, done, rows) in enumerate(zip(result.recipe.steps, result.lineage, steps, strict=True), start=1):
+    for place, (step, done, rows) in enumerate(zip(result.recipe.steps, result.lineage, steps, strict=True), start=1):
         counts = (f"{count:,}" for count in (done.rows_in, done.rows_out, done.dropped, done.missing))
         told = Recipe((step,), library=result.recipe.library).describe()
-        lines.append((f"{number}. {told}", *counts, _range(step, rows, signals)))
+        lines.append((f"{place}. {told}", *counts, _range(step, rows, signals)))
     headings = ("step", "rows in", "rows out", "dropped", "without score", "scores kept")
     copies = f", {len(result.rows):,} with copies" if len(result.rows) > result.distinct else ""
     console.table(f"{title}: {result.distinct:,} of {len(pool):,} rows{copies}", headings, lines, numbers=True)
@@ -77,11 +78,11 @@ def print_selection(
     console.table("Rows by source", headings, _source_lines(result, pool), numbers=True)
     if verbose:
         state = shown_numbers([state_vector(result.rows, signals).to_dict()])[0].items()
-        cells = [(name, "" if value is None else f"{value:.4g}") for name, value in state]
+        cells = [(name, number(value)) for name, value in state]
         console.table("State vector", None, cells, numbers=True)
-        for number, done in enumerate(result.lineage, start=1):
+        for place, done in enumerate(result.lineage, start=1):
             for note, value in done.notes.items():
-                console.say(f"- step {number}: {note}: {value}")
+                console.say(f"- step {place}: {note}: {value}")
         console.say(f"subset {result.subset_hash}, in this order {result.ordered_hash}")
 
 
@@ -92,7 +93,7 @@ def _range(step: Step, rows: Rows, signals: SignalTable) -> str:
         return ""
     known = signals.columns[column][rows]
     known = known[~np.isnan(known)]
-    return f"{known.min():.3g} to {known.max():.3g}" if len(known) else "none"
+    return f"{number(float(known.min()))} to {number(float(known.max()))}" if len(known) else "none"
 
 
 def _source_lines(result: Materialization, pool: Pool) -> list[tuple[str, ...]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoselection.report.figures import Interval, Link, flow, intervals, number, two_distributions
+from autoselection.notebook import number
+from autoselection.report.figures import Interval, Link, flow, intervals, two_distributions
 from autoselection.report.page import Choice, Facts, Figure, Page, Part, Rows, Section, Sentences, write_page
 from autoselection.report.selection_view import BINS, SHOWN_ROWS, Flow, SelectionView, SignalView, StepView
 from autoselection.report.sheet import Sheet
@@ -111,7 +112,7 @@ def step_sheet(steps: Sequence[StepView]) -> Sheet:
         (
             f"{step.number}. {step.told}",
             *(f"{count:,}" for count in (step.rows_in, step.rows_out, step.dropped, step.missing)),
-            "" if step.scores is None else f"{step.column}: {step.scores[0]:.3g} to {step.scores[1]:.3g}",
+            "" if step.scores is None else f"{step.column}: {number(step.scores[0])} to {number(step.scores[1])}",
         )
         for step in steps
     ]

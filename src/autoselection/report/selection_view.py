@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.conversation import turn_text
+from autoselection.notebook import number
 from autoselection.operators import Judgement, Rows, default_registry
 from autoselection.pool import Pool, Subset
 from autoselection.recipes import Materialization, PrefixCache, Recipe, lineage_remarks, state_vector, why
@@ -149,20 +150,20 @@ def view_selection(
     drawn = [_drawn(before, after, number) for number, (before, after) in enumerate(moves, 1)]
     reasons = _reasons(result.recipe, signals, pool, drawn, seed, cache)
     limit = min(ROW_TEXT, ALL_TEXT // max(1, 2 * SHOWN_ROWS * len(moves)))
-    for number, (step, done, (_, after)) in enumerate(zip(result.recipe.steps, result.lineage, moves, strict=True), 1):
+    for place, (step, done, (_, after)) in enumerate(zip(result.recipe.steps, result.lineage, moves, strict=True), 1):
         column = registry.get(step.operator).scored_by(step.params)
         column = column if column in signals.columns else None
         views.append(
             StepView(
-                number,
-                told[number - 1],
+                place,
+                told[place - 1],
                 done.rows_in,
                 done.rows_out,
                 done.dropped,
                 done.missing,
                 column,
                 _range(signals.columns[column][after]) if column else None,
-                _shown(pool, signals, column, drawn[number - 1], reasons[number - 1], limit),
+                _shown(pool, signals, column, drawn[place - 1], reasons[place - 1], limit),
             )
         )
     kept = inside[-1]
@@ -350,7 +351,7 @@ def _cut(spoken: Sequence[tuple[str, str]], limit: int) -> tuple[tuple[str, str]
 
 
 def _number(value: float) -> str:
-    return "has none" if np.isnan(value) else f"{value:.4g}"
+    return number(value) or "has none"
 
 
 def _range(values: NDArray[np.float32]) -> tuple[float, float] | None:

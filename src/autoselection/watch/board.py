@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from autoselection.notebook import number
 from autoselection.report.sheet import Sheet
 from autoselection.watch.record import Record
 from autoselection.watch.snapshot import Curve, Snapshot, Work, Worker
@@ -205,7 +206,7 @@ def _workers(found: Snapshot) -> Sheet:
                 "" if worker.rows is None else f"{worker.rows:,}",
                 stage if worker.alive or worker.ended else f"{stage} for {duration(found.at - worker.updated)}",
                 f"{worker.steps:,} of {worker.of:,}" if worker.of else under_way if worker.evaluation else "",
-                "" if worker.loss is None else f"{worker.loss:.4g}",
+                "" if worker.loss is None else number(worker.loss),
                 duration(found.at - worker.since) if worker.alive else "",
                 "" if worker.remaining is None else duration(worker.remaining),
                 memory,
@@ -217,7 +218,7 @@ def _workers(found: Snapshot) -> Sheet:
 
 def _losses(curve: Curve) -> LossBoard:
     (_, first), (step, last) = curve.points[0], curve.points[-1]
-    said = f"{first:.4g} at the start, {last:.4g} at step {step:,} of {curve.steps:,}"
+    said = f"{number(first)} at the start, {number(last)} at step {step:,} of {curve.steps:,}"
     return LossBoard(curve.evaluation, curve.running, said, curve.steps, curve.points)
 
 
@@ -295,5 +296,5 @@ def _speed(each: float) -> str:
     """Units by the second, minute or hour, whatever makes a number above one."""
     for word, seconds in (("a second", 1.0), ("a minute", 60.0)):
         if seconds / each >= 1:
-            return f"{seconds / each:,.3g} {word}" if seconds / each < 1000 else f"{seconds / each:,.0f} {word}"
-    return f"{3600 / each:,.3g} an hour"
+            return f"{number(seconds / each)} {word}"
+    return f"{number(3600 / each)} an hour"

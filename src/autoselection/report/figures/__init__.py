@@ -5,7 +5,6 @@ from autoselection.report.figures.distributions import distributions, two_distri
 from autoselection.report.figures.flow import Link, flow
 from autoselection.report.figures.heat import heat
 from autoselection.report.figures.intervals import Interval, intervals
-from autoselection.report.figures.numbers import number
 from autoselection.report.figures.parallel import parallel
 from autoselection.report.figures.series import Series, lines, points
 
@@ -19,7 +18,6 @@ __all__ = [
     "heat",
     "intervals",
     "lines",
-    "number",
     "parallel",
     "points",
     "two_distributions",

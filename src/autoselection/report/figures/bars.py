@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autoselection.report.figures.numbers import FRAME, LINE, number
+from autoselection.notebook import number
+from autoselection.report.figures.numbers import FRAME, LINE
 from autoselection.report.page import Figure
 from autoselection.report.palette import colour
 from autoselection.report.sheet import Sheet
@@ -28,7 +29,8 @@ def bars(title: str, told: str, parts: Mapping[str, Mapping[str, float]], *, x: 
             "y": names,
             "x": [found.get(bar, 0.0) for bar in names],
             "marker": {"color": colour(place), "pattern": {"shape": patterns[place % len(patterns)]}},
-            "hovertemplate": "%{y}: %{x:,.4g}<extra>%{fullData.name}</extra>",
+            "customdata": [number(found.get(bar, 0.0)) for bar in names],
+            "hovertemplate": "%{y}: %{customdata}<extra>%{fullData.name}</extra>",
         }
         for place, (part, found) in enumerate(parts.items())
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from autoselection.notebook import number
 from autoselection.report.page import Figure
 from autoselection.report.palette import DROPPED, KEPT, faint
 from autoselection.report.sheet import Sheet
@@ -47,12 +48,13 @@ def distributions(
             "line": {"color": shade, "dash": style, "width": 2},
             "fill": "tozeroy",
             "fillcolor": faint(shade, 0.25),
-            "hovertemplate": "%{x:.4g}: %{y:.1%}<extra>%{fullData.name}</extra>",
+            "customdata": [number(float(end)) for end in outline],
+            "hovertemplate": "%{customdata}: %{y:.1%}<extra>%{fullData.name}</extra>",
         }
         for (name, shares), (shade, style) in zip(groups.items(), pens[: len(groups)], strict=True)
     ]
     rows = [
-        (f"{low:.4g} to {high:.4g}", *(f"{share:.1%}" for share in shares))
+        (f"{number(float(low))} to {number(float(high))}", *(f"{share:.1%}" for share in shares))
         for low, high, *shares in zip(edges[:-1], edges[1:], *groups.values(), strict=True)
     ]
     layout = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": "share of the rows"}, "tickformat": ".0%"}}

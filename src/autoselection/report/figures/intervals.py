@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoselection.report.figures.numbers import FRAME, LINE, number
+from autoselection.notebook import number
+from autoselection.report.figures.numbers import FRAME, LINE
 from autoselection.report.page import Figure
 from autoselection.report.palette import colour, symbol
 from autoselection.report.sheet import Sheet
@@ -60,15 +61,16 @@ def intervals(
                     "color": colour(place),
                 },
                 "marker": {"color": colour(place), "symbol": symbol(place), "size": 9},
-                "hovertemplate": "%{y}: %{x:.4g}<extra></extra>",
+                "customdata": [_signed(one.value) if zero else number(one.value) for one in own],
+                "hovertemplate": "%{y}: %{customdata}<extra></extra>",
             }
         )
     rows = [
         (
             one.name,
             one.group,
-            f"{one.value:+.4g}" if zero else number(one.value),
-            "" if one.low is None or one.high is None else f"{one.low:.4g} to {one.high:.4g}",
+            _signed(one.value) if zero else number(one.value),
+            "" if one.low is None or one.high is None else f"{number(one.low)} to {number(one.high)}",
         )
         for one in shown
     ]
@@ -84,3 +86,7 @@ def intervals(
         },
         FRAME + LINE * len(names),
     )
+
+
+def _signed(value: float) -> str:
+    return f"{'' if value < 0 else '+'}{number(value)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autoselection.report.figures.numbers import number
+from autoselection.notebook import number
 from autoselection.report.page import Figure
 from autoselection.report.palette import BLUE
 from autoselection.report.sheet import Sheet

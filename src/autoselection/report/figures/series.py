@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoselection.report.figures.numbers import number
+from autoselection.notebook import number
 from autoselection.report.page import Figure
 from autoselection.report.palette import GREY, colour, dash, faint, symbol
 from autoselection.report.sheet import Sheet
@@ -68,11 +68,15 @@ def lines(
                 "arrayminus": [value - end for end, value in zip(one.low, known, strict=True)],
             }
         if len(one.words):
-            trace |= {"text": list(one.words), "hovertemplate": "%{text}<br>%{x}: %{y:.4g}<extra></extra>"}
+            trace |= {
+                "text": list(one.words),
+                "customdata": [number(value) for value in one.y],
+                "hovertemplate": "%{text}<br>%{x}: %{customdata}<extra></extra>",
+            }
         traces.append(trace)
         for at, value in enumerate(one.y):
-            interval = f"{one.low[at]:.4g} to {one.high[at]:.4g}" if len(one.low) else ""
-            rows.append((one.name, number(one.x[at], 6), number(value), interval))
+            interval = f"{number(one.low[at])} to {number(one.high[at])}" if len(one.low) else ""
+            rows.append((one.name, number(one.x[at]), number(value), interval))
     headings = ("series", x, y, "interval")
     axis: dict[str, Any] = {"title": {"text": x}}
     if logarithmic:
@@ -122,8 +126,9 @@ def points(title: str, told: str, series: Sequence[Series], *, x: str, y: str, d
             "x": list(one.x),
             "y": list(one.y),
             "text": list(one.words),
+            "customdata": [f"{number(here)}, {number(value)}" for here, value in zip(one.x, one.y, strict=True)],
             "marker": {"color": colour(place), "symbol": symbol(place), "size": 10},
-            "hovertemplate": "%{text}<br>%{x:.4g}, %{y:.4g}<extra>%{fullData.name}</extra>",
+            "hovertemplate": "%{text}<br>%{customdata}<extra>%{fullData.name}</extra>",
         }
         if len(one.low):
             trace["error_x"] = {
@@ -135,7 +140,7 @@ def points(title: str, told: str, series: Sequence[Series], *, x: str, y: str, d
             }
         traces.append(trace)
         for at, word in enumerate(one.words):
-            interval = f"{one.low[at]:.4g} to {one.high[at]:.4g}" if len(one.low) else ""
+            interval = f"{number(one.low[at])} to {number(one.high[at])}" if len(one.low) else ""
             rows.append((word, one.name, number(one.x[at]), interval, number(one.y[at])))
     headings = ("what", "kind", x, "interval", y)
     layout = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
